@@ -1,0 +1,111 @@
+"""The command tree: a closed table from command to module, loaded when a command is used.
+
+`adapters --help` needs each command's one line only, so that lives here; the module's own help is
+checked against it by a test.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from adapterworks import __version__
+from adapterworks.app import App
+from adapterworks.errors import exit_code, render
+from manifests.errors import AdapterworksError
+
+# command → (module, one line); grouped as they are shown.
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Declare": {
+        "validate": ("validate", "Check manifests and report every fault at once."),
+        "plan": ("plan", "Show what a build would do: steps, memory, time, servability."),
+        "schema": ("schema", "Print the manifest's JSON Schema."),
+        "data": ("data", "Inspect the rows a manifest trains on."),
+        "base": ("base", "List, add and show base models."),
+    },
+    "Build": {
+        "build": ("build", "Train, evaluate, convert and publish an adapter."),
+        "eval": ("evaluate", "Evaluate a release against another on the same rows."),
+        "compare": ("compare", "Train one task with several methods and compare them."),
+        "methods": ("methods", "List the fine-tuning methods and their defaults."),
+        "metrics": ("metrics", "List the metrics a manifest can name."),
+    },
+    "Registry": {
+        "list": ("listing", "List adapters, versions and aliases."),
+        "search": ("search", "Search releases by name, text, tag, base or method."),
+        "show": ("show", "Show one release."),
+        "diff": ("diff", "Compare two releases."),
+        "lineage": ("lineage", "Show where a release came from."),
+        "log": ("log", "Show the history of an alias or a name."),
+        "promote": ("promote", "Move an alias to a version."),
+        "rollback": ("rollback", "Move an alias back to where it was."),
+        "delete": ("delete", "Delete a version, leaving a tombstone."),
+        "gc": ("gc", "Remove bytes that nothing needs."),
+        "verify": ("verify", "Check bytes, records and signatures."),
+        "sign": ("sign", "Sign a release record."),
+        "import": ("import_", "Import an adapter trained elsewhere."),
+        "push": ("push", "Push a release to the Hugging Face Hub."),
+        "pull": ("pull", "Pull a release from the Hugging Face Hub."),
+    },
+    "Serve": {
+        "serve": ("serve", "Serve adapters and their base, OpenAI-compatible."),
+        "chat": ("chat", "Ask an adapter from the terminal."),
+        "ps": ("ps", "Show engines and resident adapters."),
+        "tenant": ("tenant", "Manage tenants, their keys and limits."),
+        "usage": ("usage", "Report metered tokens per tenant, adapter and day."),
+        "doctor": ("doctor", "Check this machine and say what would make it faster."),
+    },
+}
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class CommandTree(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"adapterworks.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
+
+
+@click.group(cls=CommandTree, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="adapters")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Declare, build, publish and serve fine-tuned adapters.
+
+    \b
+    Example:
+      adapters validate medical.toml
+      adapters build medical --profile quick
+      adapters serve
+      adapters chat medical "Give the ICD-10-CM category for: amebic balanitis"
+    """
+    ctx.obj = App()
+
+
+def main() -> None:
+    """The `adapters` command."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except AdapterworksError as error:
+        render(error)
+        sys.exit(exit_code(error))

@@ -1,0 +1,43 @@
+"""Settings, read once from the environment; every other module is given values, not variables.
+
+    ADAPTERS_HOME       folder of the registry, bases and builds (default ~/.adapters)
+    ADAPTERS_DATABASE   SQLAlchemy URL of the index (default SQLite in ADAPTERS_HOME)
+    ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_HOME/blobs)
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things live and who is acting."""
+
+    home: Path
+    database: str
+    blobs: str
+    who: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the variables above; creates nothing."""
+        env = os.environ if environ is None else environ
+        home = Path(env.get("ADAPTERS_HOME") or "~/.adapters").expanduser().absolute()
+        return cls(
+            home=home,
+            database=env.get("ADAPTERS_DATABASE") or f"sqlite:///{home / 'index.db'}",
+            blobs=env.get("ADAPTERS_BLOBS") or str(home / "blobs"),
+            who=env.get("ADAPTERS_USER") or _login_name(),
+        )
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's uid without a passwd entry
+        return f"uid-{os.getuid()}"

@@ -1,0 +1,56 @@
+"""The project's error classes: a handful, each with a message that says what, where and what to do.
+
+Messages have no trailing period and quote names in backticks; `hint` says what to do next.
+`adapterworks.errors` maps them to exit codes, `gateway.errors` maps them to HTTP statuses: those are
+the only two maps.
+"""
+
+from __future__ import annotations
+
+
+class AdapterworksError(Exception):
+    """Base of every error that a user can cause or mend.
+
+    Args:
+        message: what went wrong and where, without a trailing period.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInput(AdapterworksError):
+    """Something the caller wrote is malformed or impossible (manifest, ref, option, file)."""
+
+
+class NotFound(AdapterworksError):
+    """A name, version, alias, digest, base or file does not exist (or may not be seen)."""
+
+
+class Conflict(AdapterworksError):
+    """A compare-and-set lost, a version exists already, a branch moved."""
+
+
+class IntegrityError(AdapterworksError):
+    """Bytes are not what their digest says, or a record names what is not there."""
+
+
+class Refused(AdapterworksError):
+    """Well-formed, but policy, a gate or a proof says no."""
+
+
+class Unavailable(AdapterworksError):
+    """Cannot be done now (engine starting, no free slot, hub unreachable); may be tried again.
+
+    Args:
+        retry_after: seconds after which a retry is sensible, if known.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after

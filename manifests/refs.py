@@ -1,0 +1,92 @@
+"""References, parsed once into frozen values.
+
+    ref       = name | name "@" version | name "@" digest | name ":" alias
+    name      = lower-case letters, digits, "-", "_" and "."; starts with a letter or digit; ≤ 64
+    version   = positive integer without leading zero
+    digest    = "sha256:" 64 hex digits
+    alias     = same alphabet as name, ≤ 64, not all digits
+
+A bare name means the alias `prod`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from manifests.digests import DIGEST_PATTERN
+from manifests.errors import InvalidInput
+
+DEFAULT_ALIAS = "prod"
+NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
+_NAME = re.compile(NAME_PATTERN)
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A parsed reference; exactly one of `version`, `digest` and `alias` is set."""
+
+    name: str
+    version: int | None = None
+    digest: str | None = None
+    alias: str | None = None
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"{self.name}@{self.version}"
+        if self.digest is not None:
+            return f"{self.name}@{self.digest}"
+        return f"{self.name}:{self.alias}"
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it is a valid adapter name.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"`{name}` is not an adapter name",
+            hint="use lower-case letters, digits, `-`, `_` and `.`, at most 64, "
+            "starting with a letter or digit",
+        )
+    return name
+
+
+def check_alias(alias: str) -> str:
+    """Return `alias` if it is a valid alias.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not _NAME.fullmatch(alias) or alias.isdigit():
+        raise InvalidInput(
+            f"`{alias}` is not an alias",
+            hint="use lower-case letters, digits, `-`, `_` and `.`; a number alone is a version",
+        )
+    return alias
+
+
+def parse_ref(text: str) -> Ref:
+    """Parse a reference.
+
+    Raises:
+        InvalidInput: the text does not follow the grammar above.
+    """
+    if "@" in text:
+        name, _, selector = text.partition("@")
+        check_name(name)
+        if _VERSION.fullmatch(selector):
+            return Ref(name, version=int(selector))
+        if DIGEST_PATTERN.fullmatch(selector):
+            return Ref(name, digest=selector)
+        raise InvalidInput(
+            f"`{text}` is not a reference: `{selector}` is neither a version nor a digest",
+            hint=f"write `{name}@7` or `{name}@sha256:…` (64 hex digits)",
+        )
+    if ":" in text:
+        name, _, alias = text.partition(":")
+        return Ref(check_name(name), alias=check_alias(alias))
+    return Ref(check_name(text), alias=DEFAULT_ALIAS)
