@@ -33,7 +33,7 @@ class App:
 
     @cached_property
     def bases(self) -> BaseStore:
-        """The base models of this home."""
+        """The prepared base models."""
         from registry.bases import BaseStore
 
-        return BaseStore(self.settings.home / "bases")
+        return BaseStore(self.settings.bases)

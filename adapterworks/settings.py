@@ -1,8 +1,10 @@
 """Settings, read once from the environment; every other module is given values, not variables.
 
-    ADAPTERS_HOME       folder of the registry, bases and builds (default ~/.adapters)
-    ADAPTERS_DATABASE   SQLAlchemy URL of the index (default SQLite in ADAPTERS_HOME)
-    ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_HOME/blobs)
+ADAPTERS_HOME       folder of the registry, bases and builds (default ~/.adapters)
+ADAPTERS_DATABASE   SQLAlchemy URL of the index (default SQLite in ADAPTERS_HOME)
+ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_HOME/blobs)
+ADAPTERS_BASES      folder of prepared base models (default ADAPTERS_HOME/bases)
+ADAPTERS_USER       who acts, for histories and logs (default the login name)
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ class Settings:
     home: Path
     database: str
     blobs: str
+    bases: Path
     who: str
 
     @classmethod
@@ -32,6 +35,7 @@ class Settings:
             home=home,
             database=env.get("ADAPTERS_DATABASE") or f"sqlite:///{home / 'index.db'}",
             blobs=env.get("ADAPTERS_BLOBS") or str(home / "blobs"),
+            bases=Path(env.get("ADAPTERS_BASES") or home / "bases").expanduser().absolute(),
             who=env.get("ADAPTERS_USER") or _login_name(),
         )
 
