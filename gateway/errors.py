@@ -1,0 +1,111 @@
+"""The one map from exception to HTTP status, in OpenAI's and Anthropic's error shapes.
+
+Invariant: a missing and a forbidden adapter give the same bytes; nothing of the engine (its names,
+paths, other tenants' adapters) is in an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from manifests.errors import (
+    AdapterworksError,
+    Conflict,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+
+
+class Unauthorized(AdapterworksError):
+    """No key, or one that is unknown, expired or revoked."""
+
+
+class TooLarge(InvalidInput):
+    """The request's body or headers are above the gateway's limits."""
+
+
+class MethodNotAllowed(InvalidInput):
+    """A known path with another method."""
+
+
+class RateLimited(Unavailable):
+    """A limit of the tenant is reached.
+
+    Args:
+        headers: the `x-ratelimit-*` headers to send along.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How one class of error is answered: HTTP status, OpenAI's `type` and `code`."""
+
+    status: int
+    type: str
+    code: str
+
+
+SHAPES: dict[type[AdapterworksError], Shape] = {
+    Unauthorized: Shape(401, "authentication_error", "invalid_api_key"),
+    RateLimited: Shape(429, "rate_limit_error", "rate_limit_exceeded"),
+    TooLarge: Shape(413, "invalid_request_error", "request_too_large"),
+    MethodNotAllowed: Shape(405, "invalid_request_error", "method_not_allowed"),
+    InvalidInput: Shape(400, "invalid_request_error", "invalid_request"),
+    NotFound: Shape(404, "not_found_error", "model_not_found"),
+    Conflict: Shape(409, "conflict_error", "conflict"),
+    # Not 403 and not 5xx: the caller may use it, but asking again will not help.
+    Refused: Shape(422, "adapter_refused", "adapter_refused"),
+    IntegrityError: Shape(422, "adapter_refused", "adapter_damaged"),
+    Unavailable: Shape(503, "unavailable", "temporarily_unavailable"),
+    AdapterworksError: Shape(500, "internal_error", "internal_error"),
+}
+
+
+def shape_of(error: AdapterworksError) -> Shape:
+    """The shape of the most specific class in the map."""
+    return next(SHAPES[cls] for cls in type(error).__mro__ if cls in SHAPES)
+
+
+def error_body(error: AdapterworksError, *, anthropic: bool = False) -> bytes:
+    """The answer's JSON body; the hint, if any, follows the message after a blank line."""
+    shape = shape_of(error)
+    message = f"{error.message}\n\nhint: {error.hint}" if error.hint else error.message
+    if anthropic:
+        body: dict[str, object] = {
+            "type": "error",
+            "error": {"type": shape.type, "message": message},
+        }
+    else:
+        body = {
+            "error": {"message": message, "type": shape.type, "param": None, "code": shape.code}
+        }
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def error_headers(error: AdapterworksError) -> dict[str, str]:
+    """`Retry-After` and the limit headers, where they apply."""
+    headers: dict[str, str] = {}
+    if isinstance(error, RateLimited):
+        headers.update(error.headers)
+    if isinstance(error, Unavailable) and error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    return headers
