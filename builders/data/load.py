@@ -1,0 +1,144 @@
+"""A manifest's sources → its train, validation and test rows, with a datasheet each.
+
+Invariant: the result is a pure function of the manifest and the bytes that its sources hold: no
+shuffling, no clock; a `limit` keeps the rows with the smallest digests, in their order, so that
+smaller limits are subsets of larger ones and of any machine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builders.data.datasheet import Datasheet
+from builders.data.formats import to_rows
+from builders.data.recipes import is_recipe_source, load_recipe
+from builders.data.rows import Row, rows_digest
+from builders.data.sources import HUB_PREFIX, is_file_source, read_file, read_hub
+from manifests.errors import InvalidInput
+from manifests.models import Format, Manifest
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One source's rows and datasheet."""
+
+    rows: tuple[Row, ...]
+    datasheet: Datasheet
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a manifest; `datasheets` has one entry per source that was read."""
+
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    test: tuple[Row, ...]
+    datasheets: tuple[Datasheet, ...]
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` over the rows of the three splits, in order."""
+        return rows_digest((*self.train, *self.validation, *self.test))
+
+
+def load_rows(manifest: Manifest, *, root: Path | None = None, cache: Path | None = None) -> Splits:
+    """The rows that a manifest declares: its own sources, limited, with its system message.
+
+    `data.mix`, `data.replay`, `data.augment` and the gates act on the result of this.
+
+    Args:
+        manifest: the resolved manifest.
+        root: folder that relative file sources start from; the working directory by default.
+        cache: folder for results that are expensive to derive, keyed by content digest.
+
+    Raises:
+        InvalidInput: a source is malformed, or has no row.
+        NotFound: a file or recipe does not exist.
+        Unavailable: a Hub data set cannot be fetched.
+    """
+    data = manifest.data
+    datasheets: list[Datasheet] = []
+
+    def rows_of(source: str | None, limit: int | None) -> tuple[Row, ...]:
+        if source is None:
+            return ()
+        loaded = load_source(source, data.format, columns=data.columns, root=root, cache=cache)
+        datasheets.append(loaded.datasheet)
+        return take(with_system(loaded.rows, data.system), limit)
+
+    test = rows_of(data.test, data.limit_test)
+    validation = rows_of(data.validation, data.limit_validation)
+    train = rows_of(data.train, None)
+    if data.validation is None and data.validation_share > 0:
+        train, validation = split_off(train, data.validation_share)
+        validation = take(validation, data.limit_validation)
+    return Splits(take(train, data.limit), validation, test, tuple(datasheets))
+
+
+def load_source(
+    source: str,
+    format: Format,
+    *,
+    columns: Mapping[str, str] | None = None,
+    root: Path | None = None,
+    cache: Path | None = None,
+) -> Loaded:
+    """The rows of one source: a recipe, a file, or a Hub data set.
+
+    Raises: as `load_rows`.
+    """
+    if is_recipe_source(source):
+        return Loaded(*load_recipe(source, cache=cache))
+    if source.startswith(HUB_PREFIX):
+        read = read_hub(source)
+    elif is_file_source(source):
+        read = read_file((root or Path()) / source)
+    else:
+        raise InvalidInput(
+            f"`{source}` is not a data source",
+            hint="name a recipe (`icd-10-cm:train`), a .jsonl, .parquet or .csv path, "
+            "or `hub:org/dataset@revision#split`",
+        )
+    rows = tuple(
+        row.with_meta(source=source)
+        for row in to_rows(read.records, format, source=source, columns=columns)
+    )
+    if not rows:
+        raise InvalidInput(f"`{source}` has no rows", hint="check the file")
+    return Loaded(
+        rows,
+        Datasheet(source, read.origin, read.license, read.files, rows_digest(rows), len(rows)),
+    )
+
+
+def take(rows: Sequence[Row], limit: int | None) -> tuple[Row, ...]:
+    """At most `limit` rows: those with the smallest digests, in their order."""
+    if limit is None or len(rows) <= limit:
+        return tuple(rows)
+    chosen = sorted(range(len(rows)), key=lambda index: (rows[index].digest, index))[:limit]
+    return tuple(rows[index] for index in sorted(chosen))
+
+
+def split_off(rows: Sequence[Row], share: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Rows → (kept, split off): about `share` of them, chosen by digest, so that equal rows stay
+    on one side."""
+    bound = int(share * 2**64)
+
+    def is_off(row: Row) -> bool:
+        return int(row.digest.removeprefix("sha256:")[:16], 16) < bound
+
+    return tuple(r for r in rows if not is_off(r)), tuple(r for r in rows if is_off(r))
+
+
+def with_system(rows: Sequence[Row], system: str | None) -> tuple[Row, ...]:
+    """Conversations without a system turn get this one."""
+    if system is None:
+        return tuple(rows)
+    return tuple(
+        replace(row, messages=({"role": "system", "content": system}, *row.messages))
+        if row.messages and row.messages[0]["role"] != "system"
+        else row
+        for row in rows
+    )

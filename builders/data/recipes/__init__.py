@@ -1,0 +1,63 @@
+"""Built-in recipes: installed packages → rows, deterministically; nothing fetched, nothing stored.
+
+A closed table from name to recipe, one file each. A source is `NAME:train|validation|test`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from builders.data.datasheet import Datasheet
+from builders.data.recipes import icd_10_cm
+from builders.data.recipes.recipe import SPLITS, Derived, Recipe
+from builders.data.rows import Row, rows_digest
+from manifests.errors import InvalidInput, NotFound
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (icd_10_cm.RECIPE,)}
+
+
+def is_recipe_source(source: str) -> bool:
+    """Whether the source has the form `NAME:split`, or names a recipe."""
+    name, colon, _ = source.partition(":")
+    return name in RECIPES or (
+        colon == ":" and name != "hub" and "/" not in name and "." not in source
+    )
+
+
+def load_recipe(source: str, *, cache: Path | None = None) -> tuple[tuple[Row, ...], Datasheet]:
+    """One split of a recipe.
+
+    Raises:
+        NotFound: no such recipe, or its package is not installed.
+        InvalidInput: no such split.
+    """
+    name, _, split = source.partition(":")
+    if name not in RECIPES:
+        raise NotFound(
+            f"there is no data recipe `{name}`", hint=f"known: {', '.join(sorted(RECIPES))}"
+        )
+    if split not in SPLITS:
+        raise InvalidInput(
+            f"`{source}` names no split",
+            hint=f"write `{name}:train`, or one of {', '.join(SPLITS)}",
+        )
+    recipe = RECIPES[name]
+    derived = _derive(recipe, cache)
+    rows = derived.splits[split]
+    return rows, Datasheet(
+        source=source,
+        origin=derived.origin,
+        license=recipe.license,
+        files=derived.files,
+        digest=rows_digest(rows),
+        rows=len(rows),
+        counts=derived.counts,
+        description=recipe.description,
+    )
+
+
+@lru_cache(maxsize=8)
+def _derive(recipe: Recipe, cache: Path | None) -> Derived:
+    """A recipe's three splits, derived once per process."""
+    return recipe.derive(cache)

@@ -1,0 +1,250 @@
+"""Rows → token ids and labels, through the base tokenizer's own chat template.
+
+Invariant: the ids before an answer are exactly the ids that inference sends for the same turns
+(template with generation prompt, no further special tokens), so the template at inference equals the
+template in training. A turn is supervised only where this holds: the template's rendering up to the
+turn must be a prefix of the whole conversation's. Labels are −100 outside the loss; the loss covers
+the answer and its end-of-turn token, not what the template writes after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from builders.data.rows import Message, Row
+from manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+LossOn = Literal["completion", "all"]
+# A prompt that must be shortened for its answer keeps at least this share of `max_length`.
+PROMPT_SHARE = 0.25
+_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One training sequence.
+
+    Attributes:
+        input_ids: token ids, at most `max_length`.
+        labels: same length; −100 where there is no loss.
+        row: index of the row in the rows that were encoded.
+        cut: supervised tokens lost to `max_length`.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    row: int = 0
+    cut: int = 0
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, row: Row, max_length: int, loss_on: LossOn = "completion"
+) -> Encoded:
+    """One row as one sequence; of a long text row, its first `max_length` tokens.
+
+    Raises:
+        InvalidInput: no token is supervised, or the tokenizer has no chat template.
+    """
+    return encode_rows(tokenizer, [row], max_length, loss_on)[0]
+
+
+def encode_rows(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    max_length: int,
+    loss_on: LossOn = "completion",
+) -> list[Encoded]:
+    """All rows, in order, tokenized in batches; a long text row gives several sequences.
+
+    Raises:
+        InvalidInput: a row has no supervised token, or the tokenizer has no chat template.
+    """
+    sequences: list[Encoded] = []
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        chats = iter(_chat_spans(tokenizer, [row for row in batch if row.text is None]))
+        texts = iter(_tokenize(tokenizer, [r.text for r in batch if r.text is not None], True))
+        for index, row in enumerate(batch, start):
+            if row.text is not None:
+                sequences += _text_sequences(tokenizer, next(texts), max_length, index)
+            else:
+                ids, spans = next(chats)
+                sequences.append(_fit(tokenizer, ids, spans, max_length, loss_on, row, index))
+            if all(label == IGNORED for label in sequences[-1].labels):
+                raise _unsupervised(row, index)
+    return sequences
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """The ids that inference sends for these turns (what vLLM's chat endpoint renders)."""
+    return render_prompts(tokenizer, [messages])[0]
+
+
+def render_prompts(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]
+) -> list[list[int]]:
+    """The ids that inference sends for each of several conversations."""
+    return _tokenize(tokenizer, [template(tokenizer, turns, True) for turns in conversations])
+
+
+def template(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], generation_prompt: bool
+) -> str:
+    """The template's text for some turns.
+
+    Raises:
+        InvalidInput: the tokenizer has no chat template, or the template refuses the turns.
+    """
+    from jinja2 import TemplateError
+
+    if not tokenizer.chat_template:
+        raise InvalidInput(
+            "the base's tokenizer has no chat template",
+            hint='use an instruction-tuned base, or `data.format = "text"` with plain text',
+        )
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [*turns], tokenize=False, add_generation_prompt=generation_prompt
+        )
+    except TemplateError as error:
+        raise InvalidInput(
+            f"the base's chat template refuses a conversation of roles "
+            f"{', '.join(turn['role'] for turn in turns)}: {error}",
+            hint="many templates want user and assistant to alternate, some have no system turn",
+        ) from error
+    return text
+
+
+Span = tuple[int, int]
+
+
+def _chat_spans(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]
+) -> list[tuple[list[int], list[Span]]]:
+    """Per conversation: its ids and the half-open spans of its supervised turns."""
+    wholes = [template(tokenizer, row.messages, False) for row in rows]
+    pairs: list[tuple[int, str, str]] = []  # row, text before the turn, text with the turn
+    for index, row in enumerate(rows):
+        for turn, message in enumerate(row.messages):
+            if message["role"] == "assistant" and turn > 0:
+                last = turn + 1 == len(row.messages)
+                before = template(tokenizer, row.messages[:turn], True)
+                with_turn = (
+                    wholes[index] if last else template(tokenizer, row.messages[: turn + 1], False)
+                )
+                pairs.append((index, before, with_turn))
+    ids = _tokenize(tokenizer, wholes)
+    befores = _tokenize(tokenizer, [before for _, before, _ in pairs])
+    with_turns = _tokenize(
+        tokenizer, [text if text is not wholes[i] else "" for i, _, text in pairs]
+    )
+    spans: list[list[Span]] = [[] for _ in rows]
+    for (index, before_text, text), before, with_turn in zip(
+        pairs, befores, with_turns, strict=True
+    ):
+        final = text is wholes[index]
+        if final and ids[index][: len(before)] != before and text.startswith(before_text):
+            # A token merged across the boundary: tokenize the answer on its own, as inference does.
+            ids[index] = before + _tokenize(tokenizer, [text[len(before_text) :]])[0]
+            spans[index] = [span for span in spans[index] if span[1] <= len(before)]
+        whole = ids[index]
+        turn_ids = whole if final else with_turn
+        if whole[: len(before)] == before and whole[: len(turn_ids)] == turn_ids:
+            stop = _end_of_turn(tokenizer, whole, len(before), len(turn_ids))
+            if stop is None and final:  # the template ends no turn: without this it never stops
+                whole.append(tokenizer.eos_token_id)
+                stop = len(whole)
+            spans[index].append((len(before), stop or len(turn_ids)))
+    for index, row in enumerate(rows):
+        if spans[index]:
+            del ids[index][spans[index][-1][1] :]
+        if all(not message["content"].strip() for message in _answers(row)):
+            spans[index] = []  # an end-of-turn token alone teaches silence
+    return list(zip(ids, spans, strict=True))
+
+
+def _answers(row: Row) -> list[Message]:
+    return [message for message in row.messages if message["role"] == "assistant"]
+
+
+def _end_of_turn(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], start: int, stop: int
+) -> int | None:
+    """The position after the turn's last special token, if only white space follows it."""
+    special = set(tokenizer.all_special_ids)
+    for position in range(stop - 1, start - 1, -1):
+        if ids[position] in special:
+            return position + 1
+        if tokenizer.decode([ids[position]]).strip():
+            return None
+    return None
+
+
+def _fit(
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[int],
+    spans: list[Span],
+    max_length: int,
+    loss_on: LossOn,
+    row: Row,
+    index: int,
+) -> Encoded:
+    """Shorten to `max_length`: the prompt first, from its left; then the answer, from its right."""
+    if not spans:
+        raise _unsupervised(row, index)
+    supervised = sum(stop - start for start, stop in spans)
+    first = 0  # ids[first:last] is what stays
+    last = len(ids)
+    if len(ids) > max_length:
+        answer = spans[-1][0]
+        first = min(len(ids) - max_length, answer - min(answer, int(max_length * PROMPT_SHARE)))
+        last = min(len(ids), first + max_length)
+    labels = [IGNORED] * len(ids)
+    for start, stop in spans if loss_on == "completion" else [(0, len(ids))]:
+        if start >= first or loss_on == "all":  # half an answer without its beginning is noise
+            labels[start:stop] = ids[start:stop]
+    kept, kept_labels = ids[first:last], labels[first:last]
+    if first and ids[0] == tokenizer.bos_token_id:
+        kept[0], kept_labels[0] = ids[0], IGNORED
+    kept_supervised = sum(
+        max(0, min(stop, last) - start) for start, stop in spans if start >= first
+    )
+    return Encoded(kept, kept_labels, index, supervised - kept_supervised)
+
+
+def _text_sequences(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], max_length: int, index: int
+) -> list[Encoded]:
+    """A text as consecutive sequences of at most `max_length`, closed by the end-of-text token."""
+    if ids and tokenizer.eos_token_id is not None and ids[-1] != tokenizer.eos_token_id:
+        ids = [*ids, tokenizer.eos_token_id]
+    pieces = [ids[at : at + max_length] for at in range(0, len(ids), max_length)] or [[]]
+    if len(pieces) > 1 and len(pieces[-1]) == 1:
+        del pieces[-1]  # a single token predicts nothing
+    return [Encoded(piece, [*piece], index) for piece in pieces]
+
+
+def _tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: bool = False
+) -> list[list[int]]:
+    """Token ids of texts; templates write their own special tokens, so none are added to them."""
+    if not texts:
+        return []
+    ids: list[list[int]] = tokenizer(
+        [*texts], add_special_tokens=special, return_attention_mask=False, verbose=False
+    )["input_ids"]
+    return ids
+
+
+def _unsupervised(row: Row, index: int) -> InvalidInput:
+    number = row.number or index + 1
+    return InvalidInput(
+        f"row {number} has no supervised token: {row.excerpt()}",
+        hint="every row needs an answer with text; check `data.format`, `data.columns` and the file",
+    )
