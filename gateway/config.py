@@ -1,0 +1,248 @@
+"""What `gateway.toml` can say: frozen tables, unknown keys refused, every value with a default.
+
+Loading, the environment and faults with lines are in `gateway/config_load.py`; the example with
+every key explained is `docs/gateway.example.toml`. Sizes are bytes, times are seconds, tokens are
+the engine's own tokens.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from gateway.tenant import Limits
+from manifests.errors import InvalidInput
+from manifests.refs import parse_ref
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+# The ranks vLLM compiles for; any other is refused by the engine at start.
+LoraRank = Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
+
+
+class Table(BaseModel):
+    """Base of all tables: immutable, strict, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class LocalEngine(Table):
+    """`[[engines]]` without `url`: a vLLM process that the gateway starts and supervises.
+
+    `kv_cache_gib` sizes the key-value cache on CPU; `gpu_memory_utilization` on a GPU. `options`
+    are further engine arguments by their long names, without the dashes.
+    """
+
+    base: str = "smollm2-135m-instruct"
+    quantization: Literal["none", "nf4"] = "none"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_model_len: PositiveInt = 2048
+    max_num_seqs: PositiveInt = 64
+    max_lora_rank: LoraRank = 32
+    kv_cache_gib: PositiveInt = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    options: dict[str, str | int | float | bool] = {}
+
+
+class RemoteEngine(Table):
+    """`[[engines]]` with `url`: a vLLM that runs elsewhere with our engine plugin.
+
+    `base` names the base it serves, as for a local engine: requests are routed by its digest.
+    """
+
+    url: str
+    base: str
+    quantization: Literal["none", "nf4"] = "none"
+    max_num_seqs: PositiveInt = 64
+    max_lora_rank: LoraRank = 32
+    api_key_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        return _check_http_url(url)
+
+
+def _engine_kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "remote" if "url" in value else "local"
+    return "remote" if isinstance(value, RemoteEngine) else "local"
+
+
+EngineTable = Annotated[
+    Annotated[LocalEngine, Tag("local")] | Annotated[RemoteEngine, Tag("remote")],
+    Discriminator(_engine_kind),
+]
+
+
+class SupervisorTable(Table):
+    """`[supervisor]`: how a local engine is started, watched and restarted."""
+
+    start_timeout: PositiveFloat = 600.0
+    health_interval: PositiveFloat = 1.0
+    backoff_initial: PositiveFloat = 1.0
+    backoff_max: PositiveFloat = 30.0
+
+
+class ResidencyTable(Table):
+    """`[residency]`: which adapters are loaded, and how long a request waits for a cold one.
+
+    `max_loras` is what one batch can mix (the engine's slots), `max_cpu_loras` what host memory
+    keeps ready. `pins` are refs that are loaded at start and never evicted.
+    """
+
+    max_loras: PositiveInt = 4
+    max_cpu_loras: PositiveInt = 16
+    pins: tuple[str, ...] = ()
+    cold_wait_seconds: PositiveFloat = 30.0
+
+    @field_validator("pins")
+    @classmethod
+    def _pins_are_refs(cls, pins: tuple[str, ...]) -> tuple[str, ...]:
+        for pin in pins:
+            _check_ref(pin)
+        return pins
+
+
+class LimitsTable(Table):
+    """`[limits]`: what a tenant gets that sets no limit of its own; absent means unlimited."""
+
+    rpm: PositiveInt | None = None
+    tpm: PositiveInt | None = None
+    max_concurrency: PositiveInt | None = None
+    monthly_tokens: PositiveInt | None = None
+
+    def tenant_limits(self) -> Limits:
+        """The defaults as the limiter takes them."""
+        return Limits(self.rpm, self.tpm, self.max_concurrency, self.monthly_tokens)
+
+
+class FairnessTable(Table):
+    """`[fairness]`: token-based fair queueing in front of each engine.
+
+    `slots` is how many requests one engine works on at once (default: its `max_num_seqs`).
+    """
+
+    on: bool = True
+    slots: PositiveInt | None = None
+    max_waiting: PositiveInt = 512
+    max_wait_seconds: PositiveFloat = 60.0
+
+
+class HttpTable(Table):
+    """`[http]`: limits on what a client may send and on how long it may take."""
+
+    body_limit: PositiveInt = 4 * 1024 * 1024
+    header_limit: PositiveInt = 32 * 1024
+    max_connections: PositiveInt = 2048
+    body_seconds: PositiveFloat = 30.0
+    request_seconds: PositiveFloat = 600.0
+    idle_seconds: PositiveFloat = 60.0
+    drain_seconds: PositiveFloat = 30.0
+
+
+class TrustTable(Table):
+    """`[trust]`: what must be true of a release before it answers.
+
+    `proof`: `require` refuses a release whose fingerprint the engine does not reproduce, `warn`
+    serves it and says so in log and metrics, `off` does not look. `public_keys` are paths, relative
+    to the file that names them.
+    """
+
+    proof: Literal["require", "warn", "off"] = "require"
+    require_signature: bool = False
+    public_keys: tuple[str, ...] = ()
+
+
+class ShadowTable(Table):
+    """`[[shadow]]`: a share of an adapter's requests also goes to `to`; that answer is dropped."""
+
+    adapter: str
+    to: str
+    share: Share = 1.0
+
+    @field_validator("to")
+    @classmethod
+    def _to_is_a_ref(cls, to: str) -> str:
+        return _check_ref(to)
+
+
+class MeteringTable(Table):
+    """`[metering]`: where usage is kept until the index has it (default: in `ADAPTERS_HOME`)."""
+
+    spool: str | None = None
+    commit_milliseconds: PositiveFloat = 2.0
+
+
+class LogTable(Table):
+    """`[log]`: `prompts = true` writes prompts and answers to the log; off unless you ask."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+    prompts: bool = False
+
+
+class TracingTable(Table):
+    """`[tracing]`: OpenTelemetry over OTLP/HTTP; off without an endpoint."""
+
+    endpoint: str | None = None
+    sample: Share = 1.0
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str | None) -> str | None:
+        return None if endpoint is None else _check_http_url(endpoint)
+
+
+class GatewayConfig(Table):
+    """The whole file. `open = true` lets anyone in, without a key, on loopback only."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    open: bool = False
+    engines: tuple[EngineTable, ...] = (LocalEngine(),)
+    supervisor: SupervisorTable = SupervisorTable()
+    residency: ResidencyTable = ResidencyTable()
+    limits: LimitsTable = LimitsTable()
+    fairness: FairnessTable = FairnessTable()
+    http: HttpTable = HttpTable()
+    trust: TrustTable = TrustTable()
+    shadow: tuple[ShadowTable, ...] = ()
+    metering: MeteringTable = MeteringTable()
+    log: LogTable = LogTable()
+    tracing: TracingTable = TracingTable()
+
+    @property
+    def public_keys(self) -> tuple[Path, ...]:
+        """The keys a release may be signed with."""
+        return tuple(Path(path) for path in self.trust.public_keys)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_ref(text: str) -> str:
+    try:
+        parse_ref(text)
+    except InvalidInput as error:
+        raise ValueError(error.message) from error
+    return text
+
+
+def _check_http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("should be an address such as `http://host:8000`")
+    return url

@@ -1,0 +1,106 @@
+"""Who calls: a frozen tenant with what it may use and how much.
+
+Invariant: a base model is allowed only by a pattern that says `base:` (or is `*` alone), so a
+pattern meant for adapters (`*-llama`) never opens a base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from manifests.errors import InvalidInput
+
+BASE_PREFIX = "base:"
+_PATTERN_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-*?[]!")
+_BASE_ALPHABET = _PATTERN_ALPHABET | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ/@:")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds; None is unlimited.
+
+    Attributes:
+        rpm: requests per minute.
+        tpm: tokens (prompt + completion) per minute.
+        max_concurrency: requests in flight at once.
+        monthly_tokens: tokens per calendar month, UTC.
+    """
+
+    rpm: int | None = None
+    tpm: int | None = None
+    max_concurrency: int | None = None
+    monthly_tokens: int | None = None
+
+    def over(self, defaults: Limits) -> Limits:
+        """These limits, with `defaults` where none is set."""
+        return Limits(
+            self.rpm or defaults.rpm,
+            self.tpm or defaults.tpm,
+            self.max_concurrency or defaults.max_concurrency,
+            self.monthly_tokens or defaults.monthly_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant as a request sees it.
+
+    Attributes:
+        allow: fnmatch patterns on adapter names; `base:PATTERN` for base models; `*` for all.
+        cache_salt: secret and stable; keeps one tenant's prefix cache from answering another's
+            timing (it is what the engine is given as `cache_salt`, whatever the client sent).
+        weight: share of a busy engine relative to other tenants.
+    """
+
+    id: str
+    name: str
+    allow: tuple[str, ...]
+    cache_salt: str
+    limits: Limits = Limits()
+    weight: float = 1.0
+
+    def may_use(self, name: str) -> bool:
+        """Whether the tenant may use adapter `name`, or base model `base:NAME`."""
+        is_base = name.startswith(BASE_PREFIX)
+        return any(
+            pattern == "*"
+            or (pattern.startswith(BASE_PREFIX) == is_base and fnmatchcase(name, pattern))
+            for pattern in self.allow
+        )
+
+    def __repr__(self) -> str:  # the salt is a secret and must not reach a log through a repr
+        return f"Tenant(id={self.id!r}, name={self.name!r})"
+
+
+OPEN_TENANT = Tenant(id="open", name="open", allow=("*",), cache_salt="open")
+
+
+def with_defaults(tenant: Tenant, defaults: Limits) -> Tenant:
+    """The tenant with the gateway's default limits where it sets none."""
+    return replace(tenant, limits=tenant.limits.over(defaults))
+
+
+def parse_allow(text: str | Iterable[str]) -> tuple[str, ...]:
+    """Patterns from `medical,enterprise-*` (or an iterable of such), in order, without repeats.
+
+    Raises:
+        InvalidInput: no pattern, or one with a character that no name can have.
+    """
+    parts = text.split(",") if isinstance(text, str) else [p for t in text for p in t.split(",")]
+    patterns = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not patterns:
+        raise InvalidInput(
+            "no adapter is allowed", hint="write `--allow 'medical,enterprise-*'`, or `'*'` for all"
+        )
+    for pattern in patterns:
+        body = pattern.removeprefix(BASE_PREFIX)
+        alphabet = _PATTERN_ALPHABET if body == pattern else _BASE_ALPHABET
+        if not body or not set(body) <= alphabet:
+            raise InvalidInput(
+                f"`{pattern}` is not a pattern of adapter names",
+                hint="use names as in `adapters list` with `*`, `?` and `[…]`; "
+                "`base:NAME` allows a base model",
+            )
+    return patterns
