@@ -7,10 +7,11 @@ same numbers in any engine, and on a CPU at about three times the speed of the 4
 
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
 from typing import Any
+
+from registry.quiet import quiet_libraries
 
 
 def nf4_config(double_quantization: bool) -> Any:
@@ -33,8 +34,7 @@ def load_nf4(checkpoint: Path, *, double_quantization: bool) -> Any:
     On CPUs with AVX512-BF16, bitsandbytes repacks the weights in evaluation mode and multiplies in
     bfloat16, which is not what training computed; that path is switched off here.
     """
-    # It warns of an optional Hub kernel that we never fetch.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    quiet_libraries()
     import bitsandbytes
     import torch
     from transformers import AutoModelForCausalLM

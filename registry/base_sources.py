@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from manifests.errors import InvalidInput, NotFound, Unavailable
+from registry.quiet import quiet_libraries
 
 # Models that come inside a package of the Python index: name → package:DISTRIBUTION@VERSION/FILE.
 EMBEDDED = {
@@ -37,6 +38,7 @@ def parse_hub(text: str) -> tuple[str, str]:
 
 def fetch_commit(repository: str, revision: str) -> str:
     """The commit that a branch, tag or commit of a Hub model names now."""
+    import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -47,7 +49,7 @@ def fetch_commit(repository: str, revision: str) -> str:
             f"no model `{repository}` at `{revision}` on the Hub, or no right to see it: {error}",
             hint="check the id, and `hf auth login` if the model is gated or private",
         ) from error
-    except (OfflineModeIsEnabled, OSError) as error:
+    except (OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
         raise Unavailable(
             f"the Hub cannot be reached to look up `{repository}`: {error}",
             hint="unset HF_HUB_OFFLINE, check HF_ENDPOINT, or use a local folder",
@@ -56,6 +58,7 @@ def fetch_commit(repository: str, revision: str) -> str:
 
 def download(source: str, target: Path) -> Path:
     """Download `hub:org/name@commit` into `target`; safetensors and text files only."""
+    import httpx2
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -69,7 +72,7 @@ def download(source: str, target: Path) -> Path:
             f"`{source}` cannot be downloaded: {error}",
             hint="check the id and commit, and `hf auth login` if it is gated",
         ) from error
-    except (OfflineModeIsEnabled, OSError) as error:
+    except (OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
         raise Unavailable(
             f"the Hub cannot be reached to download `{source}`: {error}",
             hint="unset HF_HUB_OFFLINE, check HF_ENDPOINT, or use a local folder",
@@ -85,6 +88,7 @@ def download(source: str, target: Path) -> Path:
 
 def prepare_embedded(source: str, target: Path) -> Path:
     """Unpack a package's GGUF into an ordinary dense float32 checkpoint at `target`."""
+    quiet_libraries()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

@@ -1,0 +1,121 @@
+"""Base models: digests, pinning, the values training sees, and changes that must be noticed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
+from registry.base_nf4 import load_nf4
+from registry.bases import Base, BaseStore
+
+
+@pytest.fixture
+def small(tmp_path: Path, base: Base) -> Path:
+    """A two-layer random checkpoint with the real tokenizer."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(base.checkpoint, num_hidden_layers=2)
+    torch.manual_seed(0)
+    folder = tmp_path / "small"
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    for path in base.checkpoint.glob("*token*"):
+        shutil.copy(path, folder)
+    shutil.copy(base.checkpoint / "chat_template.jinja", folder)
+    return folder
+
+
+def test_served_values_are_what_training_multiplies_with(nf4_base: Base) -> None:
+    """PEFT #1384: which precision to serve on has one answer, the values training saw."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    quantized = load_nf4(nf4_base.checkpoint, double_quantization=True)
+    served = AutoModelForCausalLM.from_pretrained(nf4_base.served, dtype=torch.float32)
+    tokens = torch.arange(1, 65).reshape(2, 32)
+    quantized.eval()
+    served.eval()
+    with torch.no_grad():
+        difference = (quantized(tokens).logits - served(tokens).logits).abs().max().item()
+        original = AutoModelForCausalLM.from_pretrained(nf4_base.checkpoint, dtype=torch.float32)
+        quantization = (original(tokens).logits - served(tokens).logits).abs().max().item()
+    assert difference < 1e-3
+    assert quantization > 100 * difference
+
+
+def test_a_base_is_prepared_once_and_found_by_digest(bases: BaseStore, nf4_base: Base) -> None:
+    assert bases.ensure("smollm2-135m-instruct", quantization="nf4") == nf4_base
+    assert bases.find(nf4_base.digest) == nf4_base
+    assert bases.find("sha256:" + "0" * 64) is None
+
+
+def test_quantization_template_and_weights_change_the_digest(tmp_path: Path, small: Path) -> None:
+    store = BaseStore(tmp_path / "bases")
+    dense = store.ensure(str(small))
+    quantized = store.ensure(str(small), quantization="nf4")
+    single = store.ensure(str(small), quantization="nf4", double_quantization=False)
+    other = tmp_path / "other"
+    shutil.copytree(small, other)
+    (other / "chat_template.jinja").write_text("{{ messages }}")
+    template = store.ensure(str(other))
+    assert len({b.digest for b in (dense, quantized, single, template)}) == 4
+    assert template.template_digest != dense.template_digest
+
+
+def test_a_changed_checkpoint_is_noticed(tmp_path: Path, small: Path) -> None:
+    store = BaseStore(tmp_path / "bases")
+    store.ensure(str(small))
+    config = json.loads((small / "config.json").read_text())
+    (small / "config.json").write_text(json.dumps(config | {"rope_theta": 5.0}))
+    with pytest.raises(IntegrityError, match="changed since it was prepared"):
+        store.ensure(str(small))
+
+
+def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path, small: Path) -> None:
+    store = BaseStore(tmp_path / "bases")
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.ensure(str(small), quantization="nf4", progress=interrupt)
+    assert [b.quantization for b in store.list()] == ["none"]
+    assert not list(store.root.glob(".small-nf4*/base.json"))
+
+
+def test_names_are_given_once(tmp_path: Path, small: Path) -> None:
+    store = BaseStore(tmp_path / "bases")
+    store.add("ours", str(small))
+    assert store.ensure("ours").model == str(small)
+    with pytest.raises(InvalidInput, match="already means"):
+        store.add("ours", str(shutil.copytree(small, tmp_path / "another")))
+    with pytest.raises(InvalidInput, match="already means"):
+        store.add("smollm2-135m-instruct", str(small))
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "words"),
+    [
+        ("nope", NotFound, "no base `nope`"),
+        ("hub:org/name@main", InvalidInput, "not pinned"),
+        ("hub:org/name", InvalidInput, "not a Hub model"),
+        ("hub:org/../name@" + "0" * 40, InvalidInput, "not a Hub model"),
+    ],
+)
+def test_what_cannot_be_a_base_is_said(
+    tmp_path: Path, model: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        BaseStore(tmp_path / "bases").ensure(model)
+
+
+def test_an_unreachable_hub_is_unavailable_not_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        BaseStore(tmp_path / "bases").add("x", "hub:org/name@main")
