@@ -1,0 +1,63 @@
+"""The command tree: fast to start, every command there, helpful and documented."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from adapterworks.cli.main import COMMANDS, cli
+from adapterworks.cli.pages import pages
+
+ROOT = Path(__file__).resolve().parents[2]
+ADAPTERS = Path(sys.executable).with_name("adapters")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Under 300 ms is measured by `make bench`; what makes it so is that nothing is imported."""
+    code = (
+        "import sys; from click.testing import CliRunner; from adapterworks.cli.main import cli;"
+        "result = CliRunner().invoke(cli, ['--help']); assert result.exit_code == 0, result.output;"
+        "heavy = {'torch', 'transformers', 'sqlalchemy', 'pydantic', 'rich', 'vllm', 'numpy'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there_and_has_an_example(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    text = command.help or ""
+    assert text.partition("\n")[0] == COMMANDS[name][1]
+    assert "Example:" in text
+
+
+def test_help_pages_are_up_to_date() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text() == pages(), (
+        "run `python -m adapterworks.cli.pages > docs/cli.md`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nope"], 2, "No such command"),
+        (["base", "show", "nope"], 3, "error: no base `nope`"),
+        (["base", "add", "UPPER", "/tmp"], 2, "not a base name"),
+    ],
+)
+def test_errors_are_short_with_a_hint_and_an_exit_code(
+    home: Path, arguments: list[str], code: int, words: str
+) -> None:
+    result = subprocess.run([ADAPTERS, *arguments], capture_output=True, text=True)
+    assert result.returncode == code
+    assert words in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
