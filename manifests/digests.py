@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 
 def canonical_json(value: Any) -> bytes:
     """The RFC 8785 serialization of a JSON value, UTF-8."""
-    return rfc8785.dumps(value)
+    return bytes(rfc8785.dumps(value))
 
 
 def digest_bytes(data: bytes) -> str:

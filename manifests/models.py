@@ -1,8 +1,9 @@
 """The manifest's frozen models: the vocabulary of what can be declared.
 
-Every model refuses unknown keys and wrong types (strict); values are immutable. Loading from TOML,
-profiles and line numbers live in `manifests/load.py`; combinations that are individually valid but
-jointly impossible are refused by `manifests/checks.py`.
+Every model refuses unknown keys and wrong types (strict); values are immutable and finite. Loading
+from TOML, profiles and line numbers live in `manifests/load.py`; combinations that are individually
+valid but jointly impossible are refused by `manifests/checks.py`. The docstring under a field is
+its description in the JSON Schema.
 """
 
 from __future__ import annotations
@@ -14,35 +15,48 @@ from pydantic import BaseModel, ConfigDict, Field
 from manifests.refs import NAME_PATTERN
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0, le=2**31 - 1)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+Rank = Annotated[int, Field(gt=0, le=512)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Frozen(BaseModel):
     """Base of all manifest tables: immutable, strict, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 class AdapterTable(Frozen):
     """`[adapter]`: who it is."""
 
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+    """The adapter's name: lower-case letters, digits, `-`, `_` and `.`, at most 64."""
     description: str = ""
+    """One line for people: what it is for."""
     license: str = "other"
+    """The licence of the adapter, as the Hub spells it (`apache-2.0`)."""
     tags: tuple[str, ...] = ()
+    """Words to search by."""
     language: tuple[str, ...] = ("en",)
+    """ISO 639-1 codes of the languages the rows are expected in."""
 
 
 class BaseTable(Frozen):
-    """`[base]`: the base model it is trained on and served with.
-
-    `model` is a name known to `adapters base list`, `hub:org/name@revision`, or a path.
-    """
+    """`[base]`: the base model it is trained on and served with."""
 
     model: str
+    """A name known to `adapters base list`, `hub:org/name@revision`, or a path."""
     quantization: Literal["none", "nf4"] = "none"
+    """How the base's weights are held while training; `nf4` is 4-bit NormalFloat."""
     double_quantization: bool = True
+    """With `nf4`: quantize the quantization constants too (Dettmers et al. 2023)."""
 
 
 Targets = Literal["all-linear"] | tuple[str, ...]
@@ -52,36 +66,53 @@ class LoraMethod(Frozen):
     """Low-rank adaptation (Hu et al. 2021) and its quantized and weight-decomposed forms.
 
     `qlora` is LoRA on an NF4 base (Dettmers et al. 2023); `dora` is Liu et al. 2024; `rslora`
-    scales by α/√r (Kalajdzievski 2023). `alpha` defaults to 2·rank.
+    scales by α/√r (Kalajdzievski 2023).
     """
 
     kind: Literal["lora", "qlora", "dora"]
-    rank: Annotated[int, Field(gt=0, le=512)] = 16
+    """The method."""
+    rank: Rank = 16
+    """Rank r of the weight delta."""
     alpha: PositiveInt | None = None
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Scale α; 2·rank if not given."""
+    dropout: Dropout = 0.0
+    """Dropout on the adapter's input while training."""
     target_modules: Targets = "all-linear"
+    """`all-linear`, or names of the modules that get an adapter."""
     rslora: bool = False
+    """Scale by α/√r in place of α/r."""
 
 
 class AdaloraMethod(Frozen):
     """AdaLoRA (Zhang et al. 2023): starts at `initial_rank`, prunes to `rank` on average."""
 
     kind: Literal["adalora"]
-    rank: Annotated[int, Field(gt=0, le=512)] = 8
-    initial_rank: Annotated[int, Field(gt=0, le=512)] = 12
+    """The method."""
+    rank: Rank = 8
+    """Average rank at the end."""
+    initial_rank: Rank = 12
+    """Rank at the start, at least `rank`."""
     alpha: PositiveInt | None = None
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Scale α; 2·rank if not given."""
+    dropout: Dropout = 0.0
+    """Dropout on the adapter's input while training."""
     target_modules: Targets = "all-linear"
+    """`all-linear`, or names of the modules that get an adapter."""
     warmup_share: Share = 0.2
+    """Share of the steps before pruning starts."""
     final_share: Share = 0.3
+    """Share of the steps after pruning has ended."""
     interval: PositiveInt = 5
+    """Steps between two prunings."""
     orthogonality: Annotated[float, Field(ge=0.0)] = 0.5
+    """Weight of the orthogonality penalty."""
 
 
 class FullMethod(Frozen):
     """Full-parameter fine-tuning; served as LoRA extracted from the weight delta, or as a base."""
 
     kind: Literal["full"]
+    """The method."""
 
 
 class PromptMethod(Frozen):
@@ -89,9 +120,14 @@ class PromptMethod(Frozen):
     `p-tuning-v2` (Liu et al. 2022: deep prompts with a reparameterization MLP)."""
 
     kind: Literal["prompt-tuning", "prefix-tuning", "p-tuning-v2"]
+    """The method."""
     virtual_tokens: Annotated[int, Field(gt=0, le=1024)] = 20
+    """Number of virtual tokens."""
     encoder_hidden_size: PositiveInt | None = None
+    """`p-tuning-v2` only: width of the reparameterization MLP; the base's hidden size if not
+    given."""
     init_text: str | None = None
+    """`prompt-tuning` only: text whose embeddings the virtual tokens start from."""
 
 
 Method = Annotated[
@@ -102,51 +138,74 @@ Format = Literal["messages", "instruction", "prompt-completion", "preference", "
 
 
 class MixTable(Frozen):
-    """`[[data.mix]]`: one further source of training rows, up- or down-sampled by `weight`."""
+    """`[[data.mix]]`: one further source of training rows."""
 
     source: str
+    """A recipe, a file or a Hub data set, as in `data.train`."""
     weight: PositiveFloat = 1.0
+    """How often each of its rows is taken: 0.5 keeps half of them, 2 takes each twice."""
     format: Format | None = None
+    """Its format, if other than `data.format`."""
 
 
 class ReplayTable(Frozen):
-    """`[data.replay]`: general rows mixed in against forgetting; `share` of the training rows."""
+    """`[data.replay]`: general rows mixed in against forgetting."""
 
     source: str
+    """A recipe, a file or a Hub data set, as in `data.train`."""
     share: Share = 0.05
+    """Replayed rows as a share of the training rows."""
     format: Format | None = None
+    """Its format, if other than `data.format`."""
 
 
 class AugmentTable(Frozen):
     """`[data.augment]`: deterministic augmentation of training rows."""
 
     paraphrase_templates: tuple[str, ...] = ()
+    """Ways to put the question, each with `{prompt}` in it."""
     lexicon: str | None = None
+    """A `.json` or `.csv` file of synonyms, one group of words a row (relative to the manifest)."""
     share: Share = 0.0
+    """Augmented copies as a share of the training rows."""
 
 
 class DataGate(Frozen):
-    """One data gate: `on = false` turns it off, `threshold` is the gate's own unit (see docs)."""
+    """One data gate."""
 
     on: bool = True
+    """`false` turns the gate off."""
     threshold: float | None = None
+    """The gate's threshold, in its own unit."""
     action: Literal["fail", "drop", "warn"] = "warn"
+    """What happens to offending rows: stop the build, leave them out, or only report them."""
 
 
 class DataGates(Frozen):
     """`[data.gates]`: the checks run on rows before training; each reports its offending rows."""
 
     exact_duplicates: DataGate = DataGate(action="drop")
+    """Training rows that repeat an earlier row."""
     near_duplicates: DataGate = DataGate(threshold=0.9)
+    """Training rows like an earlier one; threshold: Jaccard similarity of their shingles (0–1)."""
     contradictions: DataGate = DataGate()
+    """One question with several answers."""
     contamination: DataGate = DataGate(threshold=0.8)
+    """Validation and test rows found in training rows; threshold: share of n-grams found (0–1)."""
     empty_supervision: DataGate = DataGate(action="fail")
+    """Rows without an answer to learn from."""
     truncated_supervision: DataGate = DataGate()
+    """Rows whose answer is cut by `train.max_length`."""
     length_outliers: DataGate = DataGate(threshold=6.0)
+    """Rows of unusual length; threshold: robust standard deviations from the median."""
     class_balance: DataGate = DataGate(threshold=0.5)
+    """One answer dominates; threshold: its share of the training rows (0–1)."""
     language: DataGate = DataGate(threshold=0.02)
+    """Rows in other languages than `adapter.language`; threshold: accepted share of rows (0–1)."""
     personal_data: DataGate = DataGate()
+    """E-mail addresses, phone, card, account and national id numbers."""
     secrets: DataGate = DataGate(action="fail")
+    """Keys, tokens and passwords."""
 
 
 class DataTable(Frozen):
@@ -157,15 +216,25 @@ class DataTable(Frozen):
     """
 
     train: str
+    """The training rows."""
     validation: str | None = None
+    """The validation rows; if not given, `validation_share` of the training rows is held out."""
     test: str | None = None
+    """The test rows: what base and adapter are compared on."""
     format: Format = "messages"
+    """How a row of the source is to be read."""
     system: str | None = None
+    """A system message put before every conversation that has none."""
     columns: dict[str, str] = {}
+    """Other column names: the format's name → the source's name."""
     limit: PositiveInt | None = None
+    """Use at most this many training rows."""
     limit_validation: PositiveInt | None = None
+    """Use at most this many validation rows."""
     limit_test: PositiveInt | None = None
+    """Use at most this many test rows."""
     validation_share: Share = 0.05
+    """Share of the training rows held out when `validation` is not given."""
     mix: tuple[MixTable, ...] = ()
     replay: ReplayTable | None = None
     augment: AugmentTable = AugmentTable()
@@ -173,85 +242,113 @@ class DataTable(Frozen):
 
 
 class TrainTable(Frozen):
-    """`[train]`: `batch_size` is effective; accumulation follows from what fits.
-
-    `learning_rate` defaults by method (see `builders/methods`); `max_length` is in tokens;
-    `early_stopping` is the number of evaluations without improvement before stopping.
-    """
+    """`[train]`: how it is trained."""
 
     epochs: PositiveFloat = 3.0
+    """Passes over the training rows."""
     max_steps: PositiveInt | None = None
+    """Stop after this many optimizer steps at the latest."""
     learning_rate: PositiveFloat | None = None
+    """Peak learning rate; the method's own default if not given."""
     batch_size: PositiveInt = 8
+    """Effective batch size in rows; accumulation follows from what fits."""
     micro_batch_size: PositiveInt | None = None
-    max_length: Annotated[int, Field(ge=16)] = 1024
+    """Rows of one forward pass; divides `batch_size`; chosen from memory if not given."""
+    max_length: Annotated[int, Field(ge=16, le=2**20)] = 1024
+    """Longest row in tokens."""
     loss_on: Literal["completion", "all"] = "completion"
+    """The tokens that are learnt: the answers only, or everything (always so for `text` rows)."""
     warmup_ratio: Share = 0.03
+    """Share of the steps in which the learning rate rises."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """The learning rate's course after warm-up."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Decoupled weight decay."""
     max_grad_norm: PositiveFloat = 1.0
+    """Gradients are clipped to this norm."""
     optimizer: Literal["adamw", "paged-adamw-8bit"] = "adamw"
+    """The optimizer; the paged 8-bit one needs a GPU."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic while training; `auto` takes the best the device has."""
     gradient_checkpointing: bool = False
+    """Recompute activations: less memory, about a third more time."""
     packing: bool = False
-    group_by_length: bool = True
+    """Several rows in one sequence, without attention between them."""
+    group_by_length: bool = Field(default_factory=lambda earlier: not earlier.get("packing"))
+    """Batches of rows of like length, so that little padding is computed; on unless `packing`."""
     evaluations: PositiveInt = 4
+    """Evaluations on the validation rows during the training."""
     early_stopping: PositiveInt | None = None
-    seed: Annotated[int, Field(ge=0)] = 42
+    """Stop after this many evaluations without improvement."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+    """Seed of everything random."""
     trackers: tuple[Literal["tensorboard", "trackio", "mlflow", "wandb"], ...] = ()
+    """Experiment trackers that are told the metrics too."""
     accelerate_config: str | None = None
+    """An `accelerate` configuration for FSDP or DeepSpeed (relative to the manifest)."""
 
 
 class QualityGate(Frozen):
     """`[[evaluate.gates]]`: the alias moves only if the gain's lower bound reaches `min_gain`."""
 
     metric: str
+    """One of `evaluate.metrics`."""
     against: Literal["base", "prod"] = "base"
+    """What the candidate is compared with on the same rows."""
     min_gain: float = 0.0
+    """Smallest accepted gain, in the metric's own unit."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    """Confidence of the gain's interval."""
 
 
 class RetentionTable(Frozen):
-    """`[evaluate.retention]`: budget against forgetting on general text and suites.
-
-    `max_perplexity_increase` is relative (0.1 = 10 %); `max_suite_loss` is in accuracy points (0–1).
-    """
+    """`[evaluate.retention]`: budget against forgetting on general text and suites."""
 
     on: bool = False
+    """Measure retention."""
     suites: tuple[Literal["hellaswag", "truthfulqa", "gsm8k"], ...] = ("hellaswag", "truthfulqa")
+    """General suites scored before and after."""
     max_perplexity_increase: PositiveFloat | None = None
+    """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %)."""
     max_suite_loss: Share | None = None
+    """Largest accepted loss on a suite, in accuracy points (0–1)."""
 
 
 class EvaluateTable(Frozen):
-    """`[evaluate]`: metrics by name (see `adapters metrics`), gates, retention."""
+    """`[evaluate]`: metrics, gates, retention."""
 
     metrics: tuple[str, ...] = ("exact_match",)
+    """Metrics by name (see `adapters metrics`)."""
     gates: tuple[QualityGate, ...] = ()
     retention: RetentionTable = RetentionTable()
     max_new_tokens: PositiveInt = 64
+    """Longest generated answer in tokens."""
     batch_size: PositiveInt = 32
+    """Rows generated together."""
     bootstrap_samples: PositiveInt = 2000
+    """Resamples behind each confidence interval."""
 
 
 class PublishTable(Frozen):
-    """`[publish]`: the alias a passing build moves, and the Hub repository it is pushed to."""
+    """`[publish]`: what happens to a finished build."""
 
     alias: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = "candidate"
+    """The alias that a build moves when all its gates pass."""
     hub: str | None = None
+    """The Hub repository that it is pushed to, `org/name`."""
     private: bool = True
+    """Create that repository as a private one."""
 
 
 class ServeTable(Frozen):
-    """`[serve]`: how it wants to be served.
-
-    `max_conversion_error` is the largest accepted relative error of the servable form's weight
-    delta (Frobenius norm); `conversion_rank` overrides the rank chosen for SVD conversions.
-    """
+    """`[serve]`: how it wants to be served."""
 
     pinned: bool = False
-    conversion_rank: Annotated[int, Field(gt=0, le=512)] | None = None
+    """Keep it resident: never unloaded to make room."""
+    conversion_rank: Rank | None = None
+    """Rank of the served LoRA when it has to be extracted from a weight delta."""
     max_conversion_error: PositiveFloat = 0.35
+    """Largest accepted relative error of the served weight delta (Frobenius norm)."""
 
 
 class Manifest(Frozen):

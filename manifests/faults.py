@@ -1,0 +1,53 @@
+"""What is wrong in a manifest, and where: every fault of a file is reported at once.
+
+Invariant: a `ManifestError` carries at least one fault, in the order of the file's lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from manifests.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        file: the manifest as the caller named it, or `--set` for a fault in an override.
+        line: 1-based line in `file`; None for an override.
+        key: the key's path in dotted form, `evaluate.gates[0].metric`; empty for the whole file.
+        message: what is wrong, without a trailing period.
+        hint: what to do about it.
+    """
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (where, self.key, self.message) if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fault as a JSON value."""
+        return asdict(self)
+
+
+class ManifestError(InvalidInput):
+    """A manifest has faults; `.faults` holds all of them."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(sorted(faults, key=lambda fault: (fault.line or 0, fault.key)))
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        lines = [f"`{source}` has {count}"]
+        for fault in self.faults:
+            lines.append(f"  {fault}")
+            if fault.hint:
+                lines.append(f"    hint: {fault.hint}")
+        super().__init__("\n".join(lines))

@@ -1,0 +1,257 @@
+"""Loading a manifest: TOML → profile → overrides → frozen `Manifest`, or all its faults at once.
+
+Invariant: what is returned is exactly what was written: no key was dropped, no type converted (an
+integer may stand for a number, an array becomes a tuple), and relative paths are resolved against
+the manifest's own folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from manifests.checks import KeyPath, Problem, find_problems
+from manifests.errors import InvalidInput, NotFound
+from manifests.faults import Fault, ManifestError
+from manifests.lines import key_lines
+from manifests.merge import Merged, merge
+from manifests.messages import describe, problems, suggest
+from manifests.models import Manifest
+from manifests.paths import resolve_paths
+
+# What stands in for a faulty required key while the other tables are checked.
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "adapter": {"name": "unnamed"},
+    "base": {"model": "unnamed"},
+    "method": {"kind": "full"},
+    "data": {"train": "unnamed:train"},
+}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A manifest as it stands in its file."""
+
+    name: str
+    text: str
+    folder: Path
+    table: dict[str, Any]
+    lines: dict[KeyPath, int]
+
+    @property
+    def profiles(self) -> dict[str, Any]:
+        """The profiles by name."""
+        profiles = self.table.get("profiles", {})
+        return profiles if isinstance(profiles, dict) else {}
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a key, or of the nearest table around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.lines:
+                return self.lines[path[:length]]
+        return 1
+
+
+def load_manifest(
+    source: str | Path, *, profile: str | None = None, overrides: Sequence[str] = ()
+) -> Manifest:
+    """Load, merge and validate one manifest.
+
+    Args:
+        source: a path, or the name of a manifest in `./manifests/` or of a built-in one.
+        profile: a profile of the manifest laid over it.
+        overrides: `key.path=value`, laid over both; the value is TOML, or else text.
+
+    Raises:
+        NotFound: there is no such manifest.
+        ManifestError: it has faults; all of them are in `.faults`.
+    """
+    document = read_document(source)
+    manifest, faults = check_document(document, profile=profile, overrides=overrides)
+    if manifest is None:
+        raise ManifestError(document.name, faults)
+    return manifest
+
+
+def check_manifest(
+    source: str | Path, *, profile: str | None = None, overrides: Sequence[str] = ()
+) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
+    """The profiles of a manifest and its faults: alone and with each profile, or with one profile.
+
+    Raises:
+        NotFound: there is no such manifest.
+    """
+    try:
+        document = read_document(source)
+    except ManifestError as error:
+        return (), error.faults
+    chosen: list[str | None] = [None, *document.profiles] if profile is None else [profile]
+    faults: dict[Fault, None] = {}
+    for name in chosen:
+        _, found = check_document(document, profile=name, overrides=overrides)
+        faults.update(dict.fromkeys(found))
+    return tuple(document.profiles), ManifestError(document.name, tuple(faults)).faults
+
+
+def built_in_manifests() -> tuple[str, ...]:
+    """The names of the manifests that come with the package."""
+    names = (Path(entry.name) for entry in files("manifests").iterdir())
+    return tuple(sorted(path.stem for path in names if path.suffix == ".toml"))
+
+
+def find_manifest(source: str | Path) -> Path:
+    """The file that `source` names.
+
+    Raises:
+        NotFound: there is none.
+    """
+    path = Path(source)
+    if path.suffix == ".toml" or len(path.parts) != 1:
+        if path.is_file():
+            return path
+        raise NotFound(f"there is no manifest `{source}`", hint="check the path")
+    local = Path("manifests") / f"{source}.toml"
+    built_in = files("manifests") / f"{source}.toml"
+    if local.is_file():
+        return local
+    if built_in.is_file():
+        return Path(str(built_in))
+    raise NotFound(
+        f"there is no manifest `{source}`",
+        hint=f"looked for `{local}` and the built-in ones: {', '.join(built_in_manifests())}",
+    )
+
+
+def read_document(source: str | Path) -> Document:
+    """Read a manifest's file.
+
+    Raises:
+        NotFound: there is no such manifest.
+        ManifestError: it is not UTF-8 or not TOML.
+    """
+    path = find_manifest(source)
+    name = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ManifestError(
+            name, [Fault(name, line, "", "the file is not UTF-8", "save it as UTF-8")]
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(name, [_syntax_fault(name, text, error)]) from None
+    return Document(name, text, path.absolute().parent, table, key_lines(text))
+
+
+def check_document(
+    document: Document, *, profile: str | None = None, overrides: Sequence[str] = ()
+) -> tuple[Manifest | None, tuple[Fault, ...]]:
+    """The validated manifest, or None and its faults."""
+    faults = list(_profile_faults(document, profile))
+    if faults:
+        return None, tuple(faults)
+    try:
+        merged = merge(document.table, profile, overrides)
+    except InvalidInput as error:
+        return None, (Fault("--set", None, "", error.message, error.hint),)
+    table = _frozen_arrays(merged.table)
+    written = _with_derived_defaults(table)
+    try:
+        manifest = Manifest.model_validate(written)
+        found = list(find_problems(manifest, table))
+    except ValidationError as error:
+        manifest = None
+        found = problems(error, written)
+        found += _problems_beside(found, written)
+    if manifest is None or found:
+        return None, tuple(_locate(found, merged, document))
+    return resolve_paths(manifest, document.folder), ()
+
+
+def _profile_faults(document: Document, profile: str | None) -> Iterator[Fault]:
+    name, line = document.name, document.line(("profiles",))
+    profiles = document.table.get("profiles", {})
+    if not isinstance(profiles, dict):
+        message = f"expected a table of profiles, got {describe(profiles)}"
+        yield Fault(name, line, "profiles", message, "write `[profiles.quick]`")
+        return
+    for key, value in profiles.items():
+        if not isinstance(value, dict):
+            yield Fault(
+                name,
+                document.line(("profiles", key)),
+                f"profiles.{key}",
+                f"expected a table, got {describe(value)}",
+                f"write `[profiles.{key}]`",
+            )
+    if profile is not None and profile not in profiles:
+        known = list(profiles)
+        hint = suggest(profile, known) if known else "it has no profiles"
+        yield Fault(name, line, "profiles", f"there is no profile `{profile}`", hint)
+
+
+def _with_derived_defaults(table: dict[str, Any]) -> dict[str, Any]:
+    """Rows of plain text are learnt whole unless `train.loss_on` says otherwise."""
+    data, train = table.get("data", {}), table.get("train", {})
+    if isinstance(data, dict) and isinstance(train, dict) and data.get("format") == "text":
+        return {**table, "train": {"loss_on": "all", **train}}
+    return table
+
+
+def _problems_beside(found: Iterable[Problem], table: dict[str, Any]) -> list[Problem]:
+    """What the checks find in the keys that are not faulty."""
+    faulty = {problem.key[:2] for problem in found}
+    sound: dict[str, Any] = {}
+    for name in Manifest.model_fields:
+        value = table.get(name)
+        keys = value if isinstance(value, dict) and (name,) not in faulty else {}
+        sound[name] = _STAND_INS.get(name, {}) | {
+            key: value for key, value in keys.items() if (name, key) not in faulty
+        }
+    if any(key[0] == "method" for key in faulty):
+        sound["method"] = _STAND_INS["method"]
+        faulty.add(("method",))
+    return list(find_problems(Manifest.model_validate(sound), sound, faulty))
+
+
+def _locate(found: Iterable[Problem], merged: Merged, document: Document) -> Iterator[Fault]:
+    for problem in found:
+        key, hint = _dotted(problem.key), problem.hint or None
+        origin = merged.origin(problem.key)
+        if origin.override is not None:
+            message = f"{problem.message} (in `{origin.override}`)"
+            yield Fault("--set", None, key, message, hint)
+        else:
+            yield Fault(document.name, document.line(origin.path), key, problem.message, hint)
+
+
+def _dotted(path: KeyPath) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def _frozen_arrays(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _frozen_arrays(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_frozen_arrays(item) for item in value)
+    return value
+
+
+def _syntax_fault(name: str, text: str, error: tomllib.TOMLDecodeError) -> Fault:
+    """`tomllib` says where only in its message: `… (at line 3, column 5)` or `(at end of …)`."""
+    message, _, where = str(error).rpartition(" (at ")
+    numbers = [int(word.strip(",)")) for word in where.split() if word.strip(",)").isdigit()]
+    lines = text.splitlines() or [""]
+    line, column = numbers if len(numbers) == 2 else (len(lines), len(lines[-1]) + 1)
+    message = message[:1].lower() + message[1:]
+    return Fault(name, line, "", f"not TOML, column {column}: {message}", None)

@@ -1,0 +1,171 @@
+"""Pydantic's errors in the words of a TOML manifest: one problem per key, with a hint.
+
+Pydantic reports a union as one error per alternative, and puts names of alternatives into paths;
+here an error's path is always a path of the manifest.
+"""
+
+from __future__ import annotations
+
+import types
+from difflib import get_close_matches
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from manifests.checks import KeyPath, Problem
+from manifests.models import Manifest
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "tuple_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "finite_number": "a finite number",
+    "greater_than": "a number greater than {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number less than {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+    "string_pattern_mismatch": "lower-case letters, digits, `-`, `_` and `.`, at most 64 of them",
+    "literal_error": "{expected}",
+    "union_tag_invalid": "{expected_tags}",
+}
+
+
+def problems(error: ValidationError, table: dict[str, Any]) -> list[Problem]:
+    """The problems behind a validation error of `table`, one per key."""
+    grouped: dict[KeyPath, list[dict[str, Any]]] = {}
+    for detail in error.errors(include_url=False):
+        if detail["type"] == "default_factory_not_called":  # follows from another fault
+            continue
+        path = _manifest_path(detail["loc"], table, missing=detail["type"] == "missing")
+        if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            path = (*path, "kind")
+        grouped.setdefault(path, []).append(dict(detail))
+    return [_problem(path, details, table) for path, details in grouped.items()]
+
+
+def _problem(path: KeyPath, details: list[dict[str, Any]], table: dict[str, Any]) -> Problem:
+    kind = details[0]["type"]
+    key = path[-1]
+    if kind == "extra_forbidden":
+        known = known_keys(path[:-1], table)
+        return Problem(path, f"unknown key `{key}`", suggest(str(key), known))
+    if kind in ("missing", "union_tag_not_found"):
+        what = "table" if _is_table(path) else "key"
+        return Problem(path, f"missing {what} `{key}`", "add it")
+    value = _value(path, table)
+    expected = " or ".join(
+        dict.fromkeys(_expected(detail) for detail in details if detail["type"] in _EXPECTED)
+    )
+    if not expected:
+        return Problem(path, details[0]["msg"], "")
+    hint = ""
+    if isinstance(value, str):
+        choices = expected.replace(" or ", ", ").replace("'", "").replace('"', "").split(", ")
+        if kind in ("literal_error", "union_tag_invalid"):
+            close = get_close_matches(value, choices, n=1)
+            hint = f'did you mean "{close[0]}"?' if close else ""
+        elif kind in ("int_type", "float_type", "bool_type"):
+            hint = "remove the quotes" if value.strip() else ""
+    return Problem(path, f"expected {expected}, got {describe(value)}", hint)
+
+
+def _expected(detail: dict[str, Any]) -> str:
+    text = _EXPECTED[detail["type"]].format(**detail.get("ctx", {}))
+    return text.replace("'", '"')
+
+
+def describe(value: Any) -> str:
+    """A value as a TOML author would name it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'the string "{value}"'
+        case int() | float():
+            return f"{value}"
+        case dict():
+            return "a table"
+        case list() | tuple():
+            return "an array"
+        case _:
+            return f"`{value}`"
+
+
+def suggest(key: str, known: list[str]) -> str:
+    """A hint for an unknown key: the nearest known one, or all of them."""
+    close = get_close_matches(key, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known here: {', '.join(f'`{name}`' for name in known)}" if known else "remove it"
+
+
+def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
+    """The keys that a manifest may have at `path`; for `method` those of its kind."""
+    models: list[type[BaseModel]] = [Manifest]
+    for part in path:
+        if isinstance(part, str):
+            annotations = [
+                model.model_fields[part].annotation
+                for model in models
+                if part in model.model_fields
+            ]
+            models = [model for annotation in annotations for model in _models_in(annotation)]
+    value = _value(path, table)
+    kind = value.get("kind") if isinstance(value, dict) else None
+    of_kind = [
+        model
+        for model in models
+        if "kind" in model.model_fields and kind in get_args(model.model_fields["kind"].annotation)
+    ]
+    names = [name for model in of_kind or models for name in model.model_fields]
+    if not path:
+        names.append("profiles")
+    return list(dict.fromkeys(names))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, tuple):
+        return [model for inner in get_args(annotation) for model in _models_in(inner)]
+    return []
+
+
+def _is_table(path: KeyPath) -> bool:
+    return len(path) == 1 and path[0] in Manifest.model_fields
+
+
+def _manifest_path(
+    location: tuple[int | str, ...], table: dict[str, Any], *, missing: bool
+) -> KeyPath:
+    """Leave out the parts of an error's location that name an alternative, not a key."""
+    path: KeyPath = ()
+    value: Any = table
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if _has(value, part):
+            value = value[part]
+        elif not (missing and last):
+            continue
+        path = (*path, part)
+    return path
+
+
+def _value(path: KeyPath, table: dict[str, Any]) -> Any:
+    value: Any = table
+    for part in path:
+        if not _has(value, part):
+            return None
+        value = value[part]
+    return value
+
+
+def _has(value: Any, part: str | int) -> bool:
+    if isinstance(part, int):
+        return isinstance(value, tuple) and part < len(value)
+    return isinstance(value, dict) and part in value

@@ -1,0 +1,120 @@
+"""Where rows and base models come from, parsed once into frozen values.
+
+source    = recipe | hub | file
+recipe    = name ":" split                        icd-10-cm:train
+hub       = "hub:" repo "@" revision ["#" split]  hub:org/dataset@4f1c…#train
+file      = a path ending in .jsonl, .json, .parquet, .csv or .txt
+base      = name | "hub:" repo "@" revision | a path with a "/" in it
+repo      = [org "/"] name, the Hub's alphabet
+revision  = commit, tag or branch; a commit is the only one that never moves
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from manifests.errors import InvalidInput
+
+FILE_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv", ".txt")
+_RECIPE = re.compile(r"([a-z0-9][a-z0-9._-]*):([a-z0-9][a-z0-9._-]*)")
+_REPO = r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*"
+_REVISION = r"[A-Za-z0-9][\w./-]*"
+_HUB = re.compile(rf"hub:({_REPO})@({_REVISION})(?:#([\w.-]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+REPO_PATTERN = re.compile(_REPO)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeSource:
+    """One split of a built-in recipe."""
+
+    name: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A Hub repository at a revision; `split` is for data sets only."""
+
+    repo: str
+    revision: str
+    split: str | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a full commit id, which never moves."""
+        return _COMMIT.fullmatch(self.revision) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A local file of rows, or a local folder with a base model."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBase:
+    """A base model by its name in `adapters base list`."""
+
+    name: str
+
+
+def parse_source(text: str) -> RecipeSource | HubSource | FileSource:
+    """Parse a source of rows.
+
+    Raises:
+        InvalidInput: the text does not follow the grammar above.
+    """
+    if text.startswith("hub:"):
+        return _parse_hub(text, "data set")
+    if text.endswith(FILE_SUFFIXES):
+        return FileSource(text)
+    if match := _RECIPE.fullmatch(text):
+        return RecipeSource(match[1], match[2])
+    raise InvalidInput(
+        f"`{text}` is not a source of rows",
+        hint="name a recipe (`icd-10-cm:train`), a file ending in "
+        f"{', '.join(FILE_SUFFIXES)}, or `hub:org/dataset@revision#split`",
+    )
+
+
+def parse_base(text: str) -> NamedBase | HubSource | FileSource:
+    """Parse `base.model`.
+
+    Raises:
+        InvalidInput: the text does not follow the grammar above.
+    """
+    if text.startswith("hub:"):
+        source = _parse_hub(text, "model")
+        if source.split is not None:
+            raise InvalidInput(
+                f"`{text}` names a split, which a model does not have",
+                hint=f"remove `#{source.split}`",
+            )
+        return source
+    if "/" in text:
+        return FileSource(text)
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*", text):
+        return NamedBase(text)
+    raise InvalidInput(
+        f"`{text}` is not a base model",
+        hint="name one of `adapters base list`, a path with a `/`, or `hub:org/name@revision`",
+    )
+
+
+def _parse_hub(text: str, what: str) -> HubSource:
+    if match := _HUB.fullmatch(text):
+        return HubSource(match[1], match[2], match[3])
+    if "@" not in text:
+        bare, _, split = text.partition("#")
+        raise InvalidInput(
+            f"`{text}` names no revision, so it could change under you",
+            hint=f"pin the {what}: `{bare}@COMMIT{'#' + split if split else ''}`",
+        )
+    raise InvalidInput(
+        f"`{text}` is not a Hub {what}",
+        hint="write `hub:org/name@revision`"
+        + (" or `hub:org/name@revision#split`" if what == "data set" else ""),
+    )
