@@ -16,11 +16,12 @@ A record lists every file with digest and size, by path inside the release:
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from manifests.digests import canonical_json, digest_bytes
+from manifests.refs import NAME_PATTERN
 
 SERVABLE = "servable"
 ADAPTER = "adapter"
@@ -60,11 +61,15 @@ class Servable(Frozen):
     error: float = 0.0
 
 
-class Release(Frozen):
-    """The immutable result of a build or an import."""
+class Draft(Frozen):
+    """Everything a publisher says about a release; its files are added by publishing.
+
+    `created` is RFC 3339 in UTC and part of the record: the same build drafts the same value again
+    when it resumes, so that publishing twice gives one release.
+    """
 
     schema_version: Literal[1] = 1
-    name: str
+    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     method: str
     description: str = ""
     license: str = "other"
@@ -73,12 +78,22 @@ class Release(Frozen):
     created_by: str
     base: BaseIdentity
     servable: Servable | None
-    files: dict[str, FileEntry]
     manifest: dict[str, Any] | None = None
     plan: str | None = None
     parent: str | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     source: str | None = None
+
+
+class Release(Draft):
+    """The immutable result of a build or an import: a draft with its files."""
+
+    files: dict[str, FileEntry]
+
+    @classmethod
+    def from_draft(cls, draft: Draft, files: dict[str, FileEntry]) -> Release:
+        """The release of `draft` with `files`."""
+        return cls(**{name: getattr(draft, name) for name in Draft.model_fields}, files=files)
 
     def to_bytes(self) -> bytes:
         """The record's canonical JSON."""

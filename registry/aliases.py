@@ -1,0 +1,202 @@
+"""Aliases: movable pointers that move by compare-and-set, every move logged.
+
+An alias has one holder and at most one canary beside it, which gets `weight` percent of the
+requests. `resolve` answers the holder; the gateway asks `weights` and draws.
+
+Promoting with weight 100 makes the version the holder and ends a canary. `rollback` undoes the last
+step that still stands: it ends a running canary, else it goes back to the holder before; rolling
+back again goes further back, it does not return. Deleted versions are stepped over.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from manifests.errors import Conflict, InvalidInput, NotFound
+from manifests.refs import Ref, check_alias
+from registry import index, log, schema
+from registry.database import AnyRow
+from registry.types import UNSET, AliasMove, Unset, Weighted
+
+_aliases, _versions = schema.aliases, schema.versions
+
+
+def promote(
+    connection: Connection,
+    name: str,
+    version: int,
+    alias: str,
+    *,
+    who: str,
+    why: str = "",
+    expect: int | Unset | None = UNSET,
+    weight: int = 100,
+) -> AliasMove:
+    """Point an alias at a version, or (weight < 100) try the version beside the holder.
+
+    Args:
+        expect: the version that must hold the alias now (`None`: the alias must not exist).
+        weight: percent of requests for the version, 1–100; the holder keeps the rest.
+
+    Raises:
+        NotFound: there is no such live version.
+        Conflict: `expect` is given and another version holds the alias.
+        InvalidInput: the weight makes no sense.
+    """
+    check_alias(alias)
+    if not 1 <= weight <= 100:
+        raise InvalidInput(f"`{weight}` is not a weight", hint="give a percentage from 1 to 100")
+    index.resolve(connection, Ref(name, version=version))
+    row = _row(connection, name, alias)
+    holder = None if row is None else row.version
+    if expect is not UNSET and holder != expect:
+        raise Conflict(
+            f"`{name}:{alias}` is {_shown(name, holder)}, not {_shown(name, expect)}: "
+            "somebody moved it",
+            hint=f"see who: adapters log {name}:{alias}",
+        )
+    if weight == 100:
+        return _move(connection, row, name, alias, "promote", version, None, None, who, why)
+    if holder is None:
+        raise InvalidInput(
+            f"`{name}:{alias}` has no holder that could keep {100 - weight} %",
+            hint="promote the first version without a weight",
+        )
+    if holder == version:
+        raise InvalidInput(
+            f"`{name}@{version}` holds `{alias}` already; it cannot be its own canary",
+            hint=f"end a running canary with: adapters promote {name}@{version} {alias}",
+        )
+    return _move(connection, row, name, alias, "canary", holder, version, weight, who, why)
+
+
+def rollback(
+    connection: Connection, name: str, alias: str, *, who: str, why: str = ""
+) -> AliasMove:
+    """Undo the last step of an alias that still stands (see the module's docstring).
+
+    Raises:
+        NotFound: there is no such alias.
+        Conflict: there is nothing to go back to.
+    """
+    row = _row(connection, name, alias)
+    if row is None:
+        index.resolve(connection, Ref(name, alias=alias))
+        raise NotFound(f"`{name}` has no alias `{alias}`")
+    if row.canary is not None:
+        return _move(connection, row, name, alias, "rollback", row.version, None, None, who, why)
+    held = _standing(history(connection, name, alias))
+    live = set(
+        connection.scalars(
+            sa.select(_versions.c.version).where(
+                _versions.c.name == name,
+                _versions.c.version.in_(held),
+                _versions.c.deleted.is_(None),
+            )
+        )
+    )
+    earlier = [version for version in held[:-1] if version in live and version != row.version]
+    if not earlier:
+        raise Conflict(
+            f"`{name}:{alias}` has no earlier version to go back to",
+            hint=f"see its history: adapters log {name}:{alias}",
+        )
+    return _move(connection, row, name, alias, "rollback", earlier[-1], None, None, who, why)
+
+
+def weights(connection: Connection, name: str, alias: str) -> tuple[Weighted, ...]:
+    """The holder and the canary with their percentages, which sum to 100.
+
+    Raises:
+        NotFound: there is no such alias.
+    """
+    query = (
+        sa.select(_versions.c.version, _versions.c.digest, _aliases.c.canary, _aliases.c.weight)
+        .join(
+            _aliases,
+            (_aliases.c.name == _versions.c.name)
+            & _versions.c.version.in_((_aliases.c.version, _aliases.c.canary)),
+        )
+        .where(_aliases.c.name == name, _aliases.c.alias == alias)
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        index.resolve(connection, Ref(name, alias=alias))
+    holders = []
+    for row in rows:
+        canary = row.weight or 0
+        share = canary if row.version == row.canary else 100 - canary
+        holders.append(Weighted(row.version, row.digest, share))
+    return tuple(sorted(holders, key=lambda held: held.version == rows[0].canary))
+
+
+def is_held(connection: Connection, name: str, alias: str, version: int) -> bool:
+    """Whether a version holds an alias alone."""
+    row = _row(connection, name, alias)
+    return row is not None and row.version == version and row.canary is None
+
+
+def history(connection: Connection, name: str, alias: str | None = None) -> list[AliasMove]:
+    """Every move of an alias (or of all aliases of a name), oldest first."""
+    moves = log.events(connection, name, alias=alias, kinds=log.MOVES, limit=1_000_000)
+    return [log.to_move(event) for event in reversed(moves)]
+
+
+def _standing(moves: list[AliasMove]) -> list[int]:
+    """The holders that promotions have stacked up and rollbacks have not taken off again."""
+    stack: list[int] = []
+    for move in moves:
+        if move.kind == "rollback":
+            while stack and stack[-1] != move.version:
+                stack.pop()
+        if not stack or stack[-1] != move.version:
+            stack.append(move.version)
+    return stack
+
+
+def _move(
+    connection: Connection,
+    row: AnyRow | None,
+    name: str,
+    alias: str,
+    kind: str,
+    version: int,
+    canary: int | None,
+    weight: int | None,
+    who: str,
+    why: str,
+) -> AliasMove:
+    values = {"version": version, "canary": canary, "weight": weight}
+    if row is None:
+        connection.execute(sa.insert(_aliases).values(name=name, alias=alias, **values))
+    else:
+        connection.execute(
+            sa.update(_aliases)
+            .where(_aliases.c.name == name, _aliases.c.alias == alias)
+            .values(**values)
+        )
+    index.bump(connection)
+    event = log.append(
+        connection,
+        name,
+        kind,
+        who=who,
+        why=why,
+        version=version,
+        alias=alias,
+        previous=None if row is None else row.version,
+        canary=canary,
+        weight=weight,
+    )
+    return log.to_move(event)
+
+
+def _row(connection: Connection, name: str, alias: str) -> AnyRow | None:
+    return connection.execute(
+        sa.select(_aliases).where(_aliases.c.name == name, _aliases.c.alias == alias)
+    ).first()
+
+
+def _shown(name: str, version: int | Unset | None) -> str:
+    return "unset" if version is None else f"`{name}@{version}`"

@@ -1,0 +1,155 @@
+"""Content-addressed bytes: a small Protocol, separate from naming.
+
+Invariants of every store:
+- a blob appears whole or not at all, under the SHA-256 of its bytes, and is never changed;
+- reading checks the digest: the last chunk is not followed by a normal end unless all were right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from manifests.digests import DIGEST_PATTERN
+from manifests.errors import IntegrityError, InvalidInput
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A stored blob: size in bytes, `modified` in seconds since the epoch."""
+
+    digest: str
+    size: int
+    modified: float
+
+
+class CorruptBlob(IntegrityError):
+    """A blob's bytes are not what its digest says."""
+
+
+class MissingBlob(IntegrityError):
+    """A blob that something names is not in the store."""
+
+
+class BlobStore(Protocol):
+    """Where bytes are kept."""
+
+    @property
+    def url(self) -> str:
+        """How the store is written in settings and messages."""
+        ...
+
+    def put(self, digest: str, source: Path | bytes) -> None:
+        """Store bytes that hash to `digest`; does nothing when they are there.
+
+        Raises:
+            CorruptBlob: the bytes do not hash to `digest`; nothing is stored.
+        """
+        ...
+
+    def get(self, digest: str) -> Iterator[bytes]:
+        """The bytes in chunks; consume it fully before believing any of it.
+
+        Raises:
+            MissingBlob: there is no such blob.
+            CorruptBlob: after the last chunk, when the whole does not hash to `digest`.
+        """
+        ...
+
+    def exists(self, digest: str) -> bool:
+        """Whether the blob is there (its bytes are not read)."""
+        ...
+
+    def delete(self, digest: str) -> None:
+        """Remove the blob; does nothing when it is not there."""
+        ...
+
+    def list(self) -> Iterator[BlobInfo]:
+        """Every blob, in no particular order."""
+        ...
+
+
+def open_blobs(where: str) -> BlobStore:
+    """The store at a folder or an `s3://bucket/prefix`.
+
+    Raises:
+        InvalidInput: another kind of URL.
+    """
+    scheme, separator, _ = where.partition("://")
+    if separator and scheme == "s3":
+        from registry.s3 import S3Blobs
+
+        return S3Blobs(where)
+    if separator and scheme != "file":
+        raise InvalidInput(
+            f"`{where}` is not a blob store", hint="give a folder or `s3://bucket/prefix`"
+        )
+    from registry.local import LocalBlobs
+
+    return LocalBlobs(Path(where.removeprefix("file://")))
+
+
+def read_blob(store: BlobStore, digest: str) -> bytes:
+    """A whole blob, verified."""
+    return b"".join(store.get(digest))
+
+
+def copy_blob(store: BlobStore, digest: str, target: Path) -> None:
+    """Write a blob to a new file, verified and on disk (the folder's entry is the caller's)."""
+    with target.open("xb") as file:
+        for chunk in store.get(digest):
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def checked(digest: str, chunks: Iterable[bytes], where: str) -> Iterator[bytes]:
+    """Pass chunks on and raise `CorruptBlob` at the end unless they hash to `digest`."""
+    hasher = hashlib.sha256()
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk
+    found = "sha256:" + hasher.hexdigest()
+    if found != digest:
+        raise CorruptBlob(
+            f"`{where}` should be {digest} but is {found}",
+            hint="its bytes changed after they were stored; restore them from another store: "
+            "adapters verify --all --repair STORE",
+        )
+
+
+def chunks_of(source: Path | bytes) -> Iterator[bytes]:
+    """A file or byte string in chunks of 1 MiB."""
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def key_of(digest: str) -> str:
+    """`sha256/ab/cdef…`: the place of a blob under a store's root.
+
+    Raises:
+        InvalidInput: not a digest; keeps hostile text out of paths.
+    """
+    if not DIGEST_PATTERN.fullmatch(digest):
+        raise InvalidInput(f"`{digest}` is not a digest")
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}/{value[:2]}/{value[2:]}"
+
+
+def digest_of_key(key: str) -> str | None:
+    """The inverse of `key_of`; `None` for a foreign file."""
+    parts = key.split("/")
+    if len(parts) != 3:
+        return None
+    digest = f"{parts[0]}:{parts[1]}{parts[2]}"
+    return digest if DIGEST_PATTERN.fullmatch(digest) else None

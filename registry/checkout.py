@@ -1,0 +1,101 @@
+"""Checkouts: the verified, read-only files of one role of a release, as a folder to load from.
+
+A checkout is made beside its place and renamed into it: the folder's existence means that it is
+complete. Its bytes are checked every time it is asked for; a damaged one is made again from the
+blobs. Files are hard links to local blobs where the file system has them, copies elsewhere.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from manifests.digests import digest_file
+from manifests.errors import NotFound
+from registry.blobs import BlobStore, copy_blob
+from registry.local import LocalBlobs
+from registry.publish import check_path
+from registry.reading import explained
+from registry.release import Release
+
+
+def checkout(blobs: BlobStore, root: Path, release: Release, role: str) -> Path:
+    """The folder of the release's files under `role/`; see `Registry.checkout`."""
+    digest = release.digest
+    files = {
+        check_path(path): entry.digest
+        for path, entry in release.files.items()
+        if path.startswith(f"{role}/")
+    }
+    if not files:
+        raise NotFound(
+            f"release {digest} of `{release.name}` has no `{role}` files",
+            hint=f"see its files: adapters show {release.name}@{digest}",
+        )
+    target = root / digest.removeprefix("sha256:") / role
+    if _is_intact(target, role, files):
+        return target
+    with _locked(root, digest):
+        if _is_intact(target, role, files):
+            return target
+        staged = root / "tmp" / uuid.uuid4().hex
+        try:
+            for path, blob in files.items():
+                with explained(release, path):
+                    _place(blobs, blob, staged / path)
+            if target.exists():  # damaged
+                remove_tree(target, root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (staged / role).rename(target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+    return target
+
+
+def remove_tree(folder: Path, root: Path) -> None:
+    """Remove a checkout; its place is empty at once, never half-full."""
+    doomed = root / "tmp" / uuid.uuid4().hex
+    doomed.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _place(blobs: BlobStore, digest: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(blobs, LocalBlobs):
+        for _ in blobs.get(digest):  # verifies
+            pass
+        try:
+            target.hardlink_to(blobs.path(digest))
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    copy_blob(blobs, digest, target)
+    target.chmod(0o444)
+
+
+def _is_intact(target: Path, role: str, files: dict[str, str]) -> bool:
+    if not target.is_dir():
+        return False
+    found = {
+        f"{role}/{path.relative_to(target).as_posix()}": path
+        for path in target.rglob("*")
+        if not path.is_dir()
+    }
+    return found.keys() == files.keys() and all(
+        digest_file(path) == files[name] for name, path in found.items()
+    )
+
+
+@contextmanager
+def _locked(root: Path, digest: str) -> Iterator[None]:
+    """One maker of a checkout at a time on this machine; a dead holder's lock is free."""
+    locks = root / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / digest.removeprefix("sha256:")).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,175 @@
+"""The index's database: SQLite or PostgreSQL behind one SQLAlchemy engine, with one writer.
+
+Invariants:
+- A write transaction holds the database's single write lock from its start (`BEGIN IMMEDIATE` on
+  SQLite, a transaction-level advisory lock on PostgreSQL), so what it reads stays true until it
+  commits. Readers never wait.
+- Migrations are numbered functions in append-only lists, one list a namespace, applied in order
+  inside one write transaction: any number of processes may open the same database at once.
+- A committed transaction is on disk (`synchronous=FULL`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine, Row, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from manifests.errors import InvalidInput, Unavailable
+
+Migration = Callable[[Connection], None]
+AnyRow = Row[*tuple[Any, ...]]
+
+BUSY_TIMEOUT_S = 60
+# Any constant of our own; PostgreSQL's advisory locks are named by 64-bit integers.
+_WRITER_LOCK = 0x6164617074657273
+
+_metadata = sa.MetaData()
+_schema = sa.Table(
+    "schema_versions",
+    _metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+
+class Database:
+    """An open database. Threads may share it; a forked child opens its own."""
+
+    def __init__(self, url: str) -> None:
+        """Open `url` (`sqlite:///path`, `postgresql://…`); nothing is created yet.
+
+        Raises:
+            InvalidInput: the URL is malformed or names another kind of database.
+        """
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise InvalidInput(
+                "`ADAPTERS_DATABASE` is not a database URL",
+                hint="write `sqlite:///path/index.db` or `postgresql://user@host/database`",
+            ) from error
+        backend = parsed.get_backend_name()
+        if backend == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        elif backend != "sqlite":
+            raise InvalidInput(
+                f"`{backend}` databases are not supported", hint="use sqlite or postgresql"
+            )
+        self.is_sqlite = backend == "sqlite"
+        self.engine: Engine = sa.create_engine(parsed, pool_pre_ping=not self.is_sqlite)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._writers = self.engine.execution_options(adapters_write=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading, on one snapshot (SQLite) or read-committed (PostgreSQL)."""
+        with _reported(self.engine.url.host), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction that holds the write lock; commits unless the block raises.
+
+        Raises:
+            Unavailable: another writer kept the lock for longer than a minute.
+        """
+        with _reported(self.engine.url.host), self._writers.begin() as connection:
+            if not self.is_sqlite:
+                connection.execute(
+                    sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER_LOCK}
+                )
+            yield connection
+
+    def migrate(self, namespace: str, migrations: Sequence[Migration]) -> None:
+        """Bring `namespace` to `len(migrations)`; a database that is there already costs one read.
+
+        Raises:
+            Unavailable: the database was written by a newer program.
+        """
+        if self._schema_version(namespace) == len(migrations):
+            return
+        with self.write() as connection:
+            _metadata.create_all(connection)
+            current = connection.scalar(
+                sa.select(_schema.c.version).where(_schema.c.namespace == namespace)
+            )
+            if current is None:
+                connection.execute(sa.insert(_schema).values(namespace=namespace, version=0))
+                current = 0
+            if current > len(migrations):
+                raise Unavailable(
+                    f"the database's `{namespace}` tables are at version {current}; "
+                    f"this program knows {len(migrations)}",
+                    hint="upgrade adapterworks",
+                )
+            for migration in migrations[current:]:
+                migration(connection)
+            connection.execute(
+                sa.update(_schema)
+                .where(_schema.c.namespace == namespace)
+                .values(version=len(migrations))
+            )
+
+    def _schema_version(self, namespace: str) -> int | None:
+        with self.read() as connection:
+            if not sa.inspect(connection).has_table(_schema.name):
+                return None
+            version: int | None = connection.scalar(
+                sa.select(_schema.c.version).where(_schema.c.namespace == namespace)
+            )
+            return version
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # Transactions are begun by `_begin_sqlite`, not guessed by the driver.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+    _enable_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _enable_wal(connection: Any) -> None:
+    # SQLite does not apply busy_timeout to the switch of a blank database into WAL mode.
+    import sqlite3
+
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("adapters_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def _reported(host: str | None) -> Iterator[None]:
+    """Say what cannot be reached instead of showing a driver's trace."""
+    try:
+        yield
+    except OperationalError as error:
+        where = f"the index on `{host}`" if host else "the index"
+        raise Unavailable(
+            f"{where} cannot be used: {str(error.orig).strip()}",
+            hint="check `ADAPTERS_DATABASE` and that no other program locks it",
+        ) from error

@@ -1,0 +1,78 @@
+"""Leases: who needs which blobs now, so that gc keeps them.
+
+A publish, a running build and a gateway that serves a release each hold one. A lease is taken and
+checked under the database's write lock, and gc deletes under the same lock: a blob that was seen
+after the lease was taken stays until the lease ends. Leases of the dead expire.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from registry import schema
+
+LEASE_S = 3600.0
+
+_leases, _lease_blobs = schema.leases, schema.lease_blobs
+
+
+def take(
+    connection: Connection,
+    kind: str,
+    blobs: Iterable[str],
+    *,
+    holder: str | None = None,
+    seconds: float = LEASE_S,
+) -> str:
+    """Take a lease on blobs; returns its id.
+
+    Args:
+        kind: `publish`, `build` or `serving`.
+        holder: who, for people; default `host:pid`.
+    """
+    lease = uuid.uuid4().hex
+    connection.execute(
+        sa.insert(_leases).values(
+            id=lease,
+            kind=kind,
+            holder=holder or f"{socket.gethostname()}:{os.getpid()}",
+            expires=time.time() + seconds,
+        )
+    )
+    rows = [{"lease": lease, "blob": blob} for blob in sorted(set(blobs))]
+    if rows:
+        connection.execute(sa.insert(_lease_blobs), rows)
+    return lease
+
+
+def renew(connection: Connection, lease: str, *, seconds: float = LEASE_S) -> bool:
+    """Extend a lease; false when it expired and was swept (take a new one and look again)."""
+    result = connection.execute(
+        sa.update(_leases).where(_leases.c.id == lease).values(expires=time.time() + seconds)
+    )
+    return result.rowcount == 1
+
+
+def end(connection: Connection, lease: str) -> bool:
+    """Give a lease back; false when it had expired and was swept."""
+    connection.execute(sa.delete(_lease_blobs).where(_lease_blobs.c.lease == lease))
+    return connection.execute(sa.delete(_leases).where(_leases.c.id == lease)).rowcount == 1
+
+
+def sweep(connection: Connection) -> int:
+    """Remove expired leases; returns how many."""
+    expired = sa.select(_leases.c.id).where(_leases.c.expires < time.time())
+    connection.execute(sa.delete(_lease_blobs).where(_lease_blobs.c.lease.in_(expired)))
+    return connection.execute(sa.delete(_leases).where(_leases.c.expires < time.time())).rowcount
+
+
+def leased_blobs(connection: Connection) -> set[str]:
+    """Every blob that some lease holds."""
+    return set(connection.scalars(sa.select(_lease_blobs.c.blob).distinct()))

@@ -1,0 +1,98 @@
+"""The append-only log: everything that happened to a name, with who, when and why.
+
+Kinds written by the registry: `publish`, `promote`, `canary`, `rollback`, `delete`, `sign`; others
+(`push`, `import`, …) are written by those who do them. Rows are only ever inserted; the database
+refuses anything else.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from registry import schema
+from registry.database import AnyRow
+from registry.types import AliasMove, Event, now
+
+MOVES = ("promote", "canary", "rollback")
+
+_log = schema.log
+
+
+def append(
+    connection: Connection,
+    name: str,
+    kind: str,
+    *,
+    who: str,
+    why: str = "",
+    version: int | None = None,
+    alias: str | None = None,
+    **data: Any,
+) -> Event:
+    """Append one event; `data` must be JSON."""
+    at = now()
+    sequence = connection.scalar(
+        sa.insert(_log)
+        .values(
+            name=name,
+            kind=kind,
+            version=version,
+            alias=alias,
+            at=at,
+            who=who,
+            why=why,
+            data=json.dumps(data, sort_keys=True),
+        )
+        .returning(_log.c.sequence)
+    )
+    assert sequence is not None
+    return Event(sequence, name, kind, version, alias, at, who, why, data)
+
+
+def events(
+    connection: Connection,
+    name: str,
+    *,
+    alias: str | None = None,
+    kinds: tuple[str, ...] | None = None,
+    limit: int = 50,
+    before: int | None = None,
+) -> list[Event]:
+    """The newest `limit` events of a name (older than sequence `before`), newest first."""
+    query = sa.select(_log).where(_log.c.name == name)
+    if alias is not None:
+        query = query.where(_log.c.alias == alias)
+    if kinds is not None:
+        query = query.where(_log.c.kind.in_(kinds))
+    if before is not None:
+        query = query.where(_log.c.sequence < before)
+    query = query.order_by(_log.c.sequence.desc()).limit(limit)
+    return [_event(row) for row in connection.execute(query)]
+
+
+def to_move(event: Event) -> AliasMove:
+    """The alias move that a move event records."""
+    assert event.version is not None
+    assert event.alias is not None
+    return AliasMove(
+        sequence=event.sequence,
+        name=event.name,
+        alias=event.alias,
+        kind=event.kind,
+        version=event.version,
+        previous=event.data["previous"],
+        canary=event.data["canary"],
+        weight=event.data["weight"],
+        at=event.at,
+        who=event.who,
+        why=event.why,
+    )
+
+
+def _event(row: AnyRow) -> Event:
+    values = row._asdict()
+    return Event(**{**values, "data": json.loads(values["data"])})

@@ -1,0 +1,218 @@
+"""The index's tables and the numbered migrations that make them.
+
+Invariants, held by the database itself (triggers), not by convention:
+- a version's row never changes but for its tombstone, which is written once, and is never removed;
+- the log and the signatures are append-only.
+
+`MIGRATIONS` is append-only: a released function is never edited, so it spells its tables out
+instead of using the table objects below, which describe the newest schema.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from registry.database import Migration
+
+NAMESPACE = "registry"
+
+metadata = sa.MetaData()
+
+names = sa.Table(
+    "names",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("last_version", sa.Integer),
+    sa.Column("live", sa.Integer),
+    sa.Column("updated", sa.Text),
+)
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.Text),
+    sa.Column("method", sa.Text),
+    sa.Column("base_model", sa.Text),
+    sa.Column("base_digest", sa.Text),
+    sa.Column("description", sa.Text),
+    sa.Column("tags", sa.Text),
+    sa.Column("metrics", sa.Text),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("plan", sa.Text),
+    sa.Column("parent", sa.Text),
+    sa.Column("created", sa.Text),
+    sa.Column("created_by", sa.Text),
+    sa.Column("published", sa.Text),
+    sa.Column("deleted", sa.Text),
+)
+# Every blob a release needs: its files, and its record under the path "".
+release_blobs = sa.Table(
+    "release_blobs",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("blob", sa.Text),
+    sa.Column("size", sa.BigInteger),
+)
+aliases = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("alias", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer),
+    sa.Column("canary", sa.Integer),
+    sa.Column("weight", sa.Integer),
+)
+log = sa.Table(
+    "log",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("kind", sa.Text),
+    sa.Column("version", sa.Integer),
+    sa.Column("alias", sa.Text),
+    sa.Column("at", sa.Text),
+    sa.Column("who", sa.Text),
+    sa.Column("why", sa.Text),
+    sa.Column("data", sa.Text),
+)
+revision = sa.Table("revision", metadata, sa.Column("value", sa.BigInteger))
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text),
+    sa.Column("holder", sa.Text),
+    sa.Column("expires", sa.Double),
+)
+lease_blobs = sa.Table(
+    "lease_blobs",
+    metadata,
+    sa.Column("lease", sa.Text, primary_key=True),
+    sa.Column("blob", sa.Text, primary_key=True),
+)
+signatures = sa.Table(
+    "signatures",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("bundle", sa.Text),
+    sa.Column("at", sa.Text),
+    sa.Column("who", sa.Text),
+)
+
+
+def _refuse(connection: Connection, table: str, operation: str, message: str, when: str) -> None:
+    """A trigger that aborts `operation` on `table` where `when` (over OLD and NEW) is true."""
+    name = f"{table}_no_{operation.lower()}"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {name} BEFORE {operation} ON {table} WHEN {when} "
+            f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        )
+        return
+    connection.exec_driver_sql(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
+    )
+    connection.exec_driver_sql(
+        f"CREATE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH ROW WHEN ({when}) "
+        f"EXECUTE FUNCTION {name}()"
+    )
+
+
+def _run(connection: Connection, statements: str) -> None:
+    """Run DDL, with SERIAL and DOUBLE spelled as the database wants them."""
+    sqlite = connection.dialect.name == "sqlite"
+    serial = "INTEGER PRIMARY KEY AUTOINCREMENT"
+    if not sqlite:
+        serial = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    statements = statements.replace("SERIAL", serial)
+    statements = statements.replace("DOUBLE", "REAL" if sqlite else "DOUBLE PRECISION")
+    for statement in statements.split(";"):
+        if statement.strip():
+            connection.exec_driver_sql(statement)
+
+
+def _m001_versions_aliases_log(connection: Connection) -> None:
+    _run(
+        connection,
+        """
+        CREATE TABLE names (
+            name TEXT PRIMARY KEY, last_version INTEGER NOT NULL, live INTEGER NOT NULL,
+            updated TEXT NOT NULL);
+        CREATE TABLE versions (
+            name TEXT NOT NULL REFERENCES names, version INTEGER NOT NULL, digest TEXT NOT NULL,
+            method TEXT NOT NULL, base_model TEXT NOT NULL, base_digest TEXT NOT NULL,
+            description TEXT NOT NULL, tags TEXT NOT NULL, metrics TEXT NOT NULL,
+            size BIGINT NOT NULL, plan TEXT, parent TEXT, created TEXT NOT NULL,
+            created_by TEXT NOT NULL, published TEXT NOT NULL, deleted TEXT,
+            PRIMARY KEY (name, version));
+        CREATE UNIQUE INDEX versions_live_digest ON versions (digest) WHERE deleted IS NULL;
+        CREATE INDEX versions_digest ON versions (digest);
+        CREATE INDEX versions_plan ON versions (plan) WHERE plan IS NOT NULL;
+        CREATE TABLE release_blobs (
+            release TEXT NOT NULL, path TEXT NOT NULL, blob TEXT NOT NULL, size BIGINT NOT NULL,
+            PRIMARY KEY (release, path));
+        CREATE TABLE aliases (
+            name TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL, canary INTEGER,
+            weight INTEGER CHECK (weight BETWEEN 1 AND 99),
+            PRIMARY KEY (name, alias),
+            FOREIGN KEY (name, version) REFERENCES versions,
+            FOREIGN KEY (name, canary) REFERENCES versions,
+            CHECK ((canary IS NULL) = (weight IS NULL)));
+        CREATE TABLE log (
+            sequence SERIAL, name TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER,
+            alias TEXT, at TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, data TEXT NOT NULL);
+        CREATE INDEX log_name ON log (name, alias, sequence);
+        CREATE TABLE revision (value BIGINT NOT NULL);
+        INSERT INTO revision VALUES (0);
+        """,
+    )
+    _refuse(connection, "log", "UPDATE", "the log is append-only", "true")
+    _refuse(connection, "log", "DELETE", "the log is append-only", "true")
+    _refuse(connection, "versions", "DELETE", "versions are never removed", "true")
+    fixed = (
+        "name version digest method base_model base_digest description tags metrics size plan "
+        "parent created created_by published"
+    )
+    distinct = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
+    changed = " OR ".join(f"OLD.{column} {distinct} NEW.{column}" for column in fixed.split())
+    when = f"OLD.deleted IS NOT NULL OR {changed}"
+    _refuse(connection, "versions", "UPDATE", "versions are immutable", when)
+
+
+def _m002_leases(connection: Connection) -> None:
+    _run(
+        connection,
+        """
+        CREATE TABLE leases (
+            id TEXT PRIMARY KEY, kind TEXT NOT NULL, holder TEXT NOT NULL,
+            expires DOUBLE NOT NULL);
+        CREATE TABLE lease_blobs (
+            lease TEXT NOT NULL REFERENCES leases ON DELETE CASCADE, blob TEXT NOT NULL,
+            PRIMARY KEY (lease, blob));
+        """,
+    )
+
+
+def _m003_signatures(connection: Connection) -> None:
+    _run(
+        connection,
+        """
+        CREATE TABLE signatures (
+            release TEXT NOT NULL, key TEXT NOT NULL, bundle TEXT NOT NULL, at TEXT NOT NULL,
+            who TEXT NOT NULL, PRIMARY KEY (release, key));
+        """,
+    )
+    _refuse(connection, "signatures", "UPDATE", "signatures are append-only", "true")
+    _refuse(connection, "signatures", "DELETE", "signatures are append-only", "true")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _m001_versions_aliases_log,
+    _m002_leases,
+    _m003_signatures,
+)
