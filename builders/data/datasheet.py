@@ -16,7 +16,7 @@ class Datasheet:
 
     Attributes:
         source: as the manifest names it, e.g. `icd-10-cm:train`.
-        origin: what it came from: `package==version`, a file's name, or `hub:org/name@revision#split`.
+        origin: what it came from: `package==version`, a file name, or the `hub:…` source.
         license: SPDX id or the licence's name; `unknown` for the user's own files.
         files: file name → `sha256:…` of the bytes that were read.
         digest: `sha256:…` of the derived rows in order.

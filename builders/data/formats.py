@@ -4,7 +4,7 @@
     instruction        instruction, input (optional), output                   (Alpaca)
     prompt-completion  prompt, completion
     preference         prompt, chosen, rejected: chosen is the answer, rejected goes to `meta`
-    text               text                                                    (continued pre-training)
+    text               text                                      (continued pre-training)
     sharegpt           conversations: [{"from": human|gpt|system, "value"}, …]
 
 `data.columns` renames: `{"prompt": "question"}` reads `prompt` from the column `question`.

@@ -1,10 +1,10 @@
 """Rows → token ids and labels, through the base tokenizer's own chat template.
 
 Invariant: the ids before an answer are exactly the ids that inference sends for the same turns
-(template with generation prompt, no further special tokens), so the template at inference equals the
-template in training. A turn is supervised only where this holds: the template's rendering up to the
-turn must be a prefix of the whole conversation's. Labels are −100 outside the loss; the loss covers
-the answer and its end-of-turn token, not what the template writes after it.
+(template with generation prompt, no further special tokens): the template at inference is the
+template in training. A turn is supervised only where this holds: its prompt's ids must be a prefix
+of the whole conversation's. Labels are −100 outside the loss; the loss covers the answer and its
+end-of-turn token, not what the template writes after it.
 """
 
 from __future__ import annotations
@@ -124,53 +124,64 @@ def template(
 Span = tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One assistant turn: its conversation, and the template's text before and with it.
+
+    `text` is None for the final turn: it is the conversation's whole text.
+    """
+
+    row: int
+    before: str
+    text: str | None
+
+
+def _turns(
+    tokenizer: PreTrainedTokenizerBase, row: int, messages: Sequence[Message]
+) -> list[_Turn]:
+    turns = []
+    for turn, message in enumerate(messages):
+        if message["role"] == "assistant" and turn > 0:
+            final = turn + 1 == len(messages)
+            text = None if final else template(tokenizer, messages[: turn + 1], False)
+            turns.append(_Turn(row, template(tokenizer, messages[:turn], True), text))
+    return turns
+
+
 def _chat_spans(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]
 ) -> list[tuple[list[int], list[Span]]]:
-    """Per conversation: its ids and the half-open spans of its supervised turns."""
-    wholes = [template(tokenizer, row.messages, False) for row in rows]
-    pairs: list[tuple[int, str, str]] = []  # row, text before the turn, text with the turn
-    for index, row in enumerate(rows):
-        for turn, message in enumerate(row.messages):
-            if message["role"] == "assistant" and turn > 0:
-                last = turn + 1 == len(row.messages)
-                before = template(tokenizer, row.messages[:turn], True)
-                with_turn = (
-                    wholes[index] if last else template(tokenizer, row.messages[: turn + 1], False)
-                )
-                pairs.append((index, before, with_turn))
-    ids = _tokenize(tokenizer, wholes)
-    befores = _tokenize(tokenizer, [before for _, before, _ in pairs])
-    with_turns = _tokenize(
-        tokenizer, [text if text is not wholes[i] else "" for i, _, text in pairs]
-    )
+    """Per conversation: its ids and the half-open spans of its supervised turns.
+
+    Three batched tokenizations for all rows. A conversation ends with its last end-of-turn token.
+    """
+    texts = [template(tokenizer, row.messages, False) for row in rows]
+    turns = [turn for i, row in enumerate(rows) for turn in _turns(tokenizer, i, row.messages)]
+    ids = _tokenize(tokenizer, texts)
+    prompts = _tokenize(tokenizer, [turn.before for turn in turns])
+    with_turns = _tokenize(tokenizer, [turn.text or "" for turn in turns])
     spans: list[list[Span]] = [[] for _ in rows]
-    for (index, before_text, text), before, with_turn in zip(
-        pairs, befores, with_turns, strict=True
-    ):
-        final = text is wholes[index]
-        if final and ids[index][: len(before)] != before and text.startswith(before_text):
-            # A token merged across the boundary: tokenize the answer on its own, as inference does.
-            ids[index] = before + _tokenize(tokenizer, [text[len(before_text) :]])[0]
-            spans[index] = [span for span in spans[index] if span[1] <= len(before)]
-        whole = ids[index]
+    for turn, prompt, with_turn in zip(turns, prompts, with_turns, strict=True):
+        whole, final = ids[turn.row], turn.text is None
+        if final and whole[: len(prompt)] != prompt and texts[turn.row].startswith(turn.before):
+            # A token grew across the boundary. Inference cannot produce that one: the prompt's ids
+            # come first and the answer is tokenized on its own.
+            answer = texts[turn.row][len(turn.before) :]
+            whole[:] = prompt + _tokenize(tokenizer, [answer])[0]
         turn_ids = whole if final else with_turn
-        if whole[: len(before)] == before and whole[: len(turn_ids)] == turn_ids:
-            stop = _end_of_turn(tokenizer, whole, len(before), len(turn_ids))
-            if stop is None and final:  # the template ends no turn: without this it never stops
-                whole.append(tokenizer.eos_token_id)
-                stop = len(whole)
-            spans[index].append((len(before), stop or len(turn_ids)))
+        if whole[: len(prompt)] != prompt or whole[: len(turn_ids)] != turn_ids:
+            continue  # the template writes this turn differently once the conversation goes on
+        stop = _end_of_turn(tokenizer, whole, len(prompt), len(turn_ids))
+        if stop is None and final:  # a template that ends no turn: without this it never stops
+            whole.append(tokenizer.eos_token_id)
+            stop = len(whole)
+        spans[turn.row].append((len(prompt), stop or len(turn_ids)))
     for index, row in enumerate(rows):
         if spans[index]:
             del ids[index][spans[index][-1][1] :]
-        if all(not message["content"].strip() for message in _answers(row)):
+        if not any(m["content"].strip() for m in row.messages if m["role"] == "assistant"):
             spans[index] = []  # an end-of-turn token alone teaches silence
     return list(zip(ids, spans, strict=True))
-
-
-def _answers(row: Row) -> list[Message]:
-    return [message for message in row.messages if message["role"] == "assistant"]
 
 
 def _end_of_turn(
@@ -246,5 +257,5 @@ def _unsupervised(row: Row, index: int) -> InvalidInput:
     number = row.number or index + 1
     return InvalidInput(
         f"row {number} has no supervised token: {row.excerpt()}",
-        hint="every row needs an answer with text; check `data.format`, `data.columns` and the file",
+        hint="every row needs an answer with text; check `data.format` and `data.columns`",
     )

@@ -1,7 +1,7 @@
 """The row: what every source and every format ends as, and what everything downstream reads.
 
-Invariant: a row is either a conversation (`messages`, with at least one assistant turn, and the last
-message is an assistant's) or plain text for continued pre-training (`text`); never both. Rows are
+Invariant: a row is either a conversation (`messages`, with at least one assistant turn, the last
+message being one) or plain text for continued pre-training (`text`); never both. Rows are
 never changed in place; `meta` carries where a row came from and what metrics and gates may use.
 """
 

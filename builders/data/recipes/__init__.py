@@ -9,20 +9,23 @@ from functools import lru_cache
 from pathlib import Path
 
 from builders.data.datasheet import Datasheet
-from builders.data.recipes import icd_10_cm
+from builders.data.recipes import botocore_kb, general, icd_10_cm, stdlib_ruff
 from builders.data.recipes.recipe import SPLITS, Derived, Recipe
 from builders.data.rows import Row, rows_digest
 from manifests.errors import InvalidInput, NotFound
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (icd_10_cm.RECIPE,)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (icd_10_cm.RECIPE, botocore_kb.RECIPE, stdlib_ruff.RECIPE, general.RECIPE)
+}
 
 
 def is_recipe_source(source: str) -> bool:
     """Whether the source has the form `NAME:split`, or names a recipe."""
     name, colon, _ = source.partition(":")
-    return name in RECIPES or (
-        colon == ":" and name != "hub" and "/" not in name and "." not in source
-    )
+    if name == "hub" or "/" in name or "." in name:
+        return False
+    return colon == ":" or name in RECIPES
 
 
 def load_recipe(source: str, *, cache: Path | None = None) -> tuple[tuple[Row, ...], Datasheet]:

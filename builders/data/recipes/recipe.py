@@ -1,14 +1,14 @@
 """What a recipe is, and what all recipes share: files of packages, hash splits, near-duplicates.
 
-Invariant: a split is decided by a SHA-256 of a key, never by order or chance, so that adding rows to
-a source moves none of the others.
+Invariant: a split is decided by a SHA-256 of a key, never by order or chance, so that adding rows
+to a source moves none of the others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
@@ -89,8 +89,3 @@ class NearIndex:
             common >= NEAR * (len(words) + len(self._sets[index]) - common)
             for index, common in shared.items()
         )
-
-
-def drop_near(rows: Sequence[Row], index: NearIndex) -> tuple[Row, ...]:
-    """The rows whose question has no close one in the index; `meta["term"]` is compared."""
-    return tuple(row for row in rows if not index.has_near(row.meta["term"]))
