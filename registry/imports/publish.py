@@ -1,0 +1,160 @@
+"""A checked adapter becomes a release.
+
+Invariant: importing the same bytes for the same base under the same name again is the same version.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manifests.digests import digest_file
+from manifests.refs import check_name
+from registry.bases import Base
+from registry.imports.adapter import Checked, check_adapter
+from registry.imports.folder import CONFIG, WEIGHTS
+from registry.imports.modules import read_modules
+from registry.registry import Registry
+from registry.release import ADAPTER, SERVABLE, Draft, Servable
+from registry.types import Published, now
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The version, and what the checks found."""
+
+    published: Published
+    checked: Checked
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an adapter came from.
+
+    Attributes:
+        source: `hub:org/name@<commit>`, or the folder's name.
+        description: shown in lists.
+        license: as its card states it, `other` if it does not.
+    """
+
+    source: str
+    description: str = ""
+    license: str = "other"
+
+
+def import_adapter(
+    registry: Registry,
+    base: Base,
+    folder: Path,
+    *,
+    name: str,
+    origin: Origin,
+    scratch: Path,
+    who: str,
+    alias: str | None = None,
+    rename: bool = False,
+) -> Imported:
+    """Check the PEFT folder and publish it as the next version of `name`.
+
+    Args:
+        base: the base it is to be served with; its checkpoint says which modules there are.
+        scratch: a folder on the disk of the blobs, for the private copy.
+
+    Raises:
+        ImportRefused: naming the file and the reason.
+    """
+    check_name(name)
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="import-", dir=scratch) as staging:
+        release = Path(staging)
+        adapter = release / ADAPTER
+        adapter.mkdir()
+        checked = check_adapter(
+            folder,
+            adapter,
+            modules=lambda: read_modules(base.checkpoint),
+            base_name=base_name(base),
+            rename=rename,
+        )
+        existing = _find(registry, name, base, adapter)
+        if existing is not None:
+            if alias is not None:
+                registry.promote(name, existing.version, alias, who=who, why="imported again")
+            return Imported(existing, checked, origin.source)
+        if not checked.config.use_dora:
+            shutil.copytree(adapter, release / SERVABLE)
+        lock = _lock(base, origin, adapter, checked)
+        (release / "adapter.lock").write_text(json.dumps(lock, indent=2, sort_keys=True) + "\n")
+        (release / "README.md").write_text(_card(name, base, origin, checked))
+        draft = _draft(name, base, origin, checked, who)
+        published = registry.publish(
+            release, draft, alias=alias, who=who, why=f"imported from {origin.source}"
+        )
+    return Imported(published, checked, origin.source)
+
+
+def base_name(base: Base) -> str:
+    """How a PEFT config names the base: the Hub id where there is one, never a local path."""
+    if base.model.startswith("hub:"):
+        return base.model.removeprefix("hub:").partition("@")[0]
+    return base.name
+
+
+def _find(registry: Registry, name: str, base: Base, adapter: Path) -> Published | None:
+    wanted = {f"{ADAPTER}/{file}": digest_file(adapter / file) for file in (CONFIG, WEIGHTS)}
+    for row in registry.versions(name, limit=50):
+        if row.deleted is None and row.base_digest == base.digest:
+            files = registry.release(row.digest).files
+            if all(path in files and files[path].digest == d for path, d in wanted.items()):
+                return Published(name, row.version, row.digest, created=False)
+    return None
+
+
+def _draft(name: str, base: Base, origin: Origin, checked: Checked, who: str) -> Draft:
+    config = checked.config
+    servable = Servable(
+        form="lora", origin="native", rank=checked.rank, target_modules=checked.target_modules
+    )
+    return Draft(
+        name=name,
+        method="dora" if config.use_dora else "qlora" if base.quantization == "nf4" else "lora",
+        description=origin.description or f"imported from {origin.source}",
+        license=origin.license,
+        tags=("imported",),
+        created=now(),
+        created_by=who,
+        base=base.identity,
+        servable=None if config.use_dora else servable,
+        source=origin.source,
+    )
+
+
+def _lock(base: Base, origin: Origin, adapter: Path, checked: Checked) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "kind": "import",
+        "source": origin.source,
+        "base": base.identity.model_dump(mode="json"),
+        "files": {file: digest_file(adapter / file) for file in (CONFIG, WEIGHTS)},
+        "renamed": dict(checked.layout.renamed),
+        "ignored": list(checked.ignored),
+    }
+
+
+def _card(name: str, base: Base, origin: Origin, checked: Checked) -> str:
+    served = (
+        "The engine does not load DoRA: this release is kept and can be pushed, not served."
+        if checked.config.use_dora
+        else f"Served as LoRA of rank {checked.rank}."
+    )
+    return (
+        f"# {name}\n\n{origin.description}\n\nImported from `{origin.source}` for the base "
+        f"`{base_name(base)}`. {served}\n\n"
+        f"- rank {checked.config.r}, alpha {checked.config.lora_alpha:g}\n"
+        f"- modules: {', '.join(f'`{target}`' for target in checked.target_modules)}\n"
+    )
