@@ -5,7 +5,7 @@ Invariant: a `ManifestError` carries at least one fault, in the order of the fil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,11 +39,16 @@ class Fault:
         return asdict(self)
 
 
+def in_file_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """Faults sorted by line; those of overrides first."""
+    return tuple(sorted(faults, key=lambda fault: (fault.line or 0, fault.key)))
+
+
 class ManifestError(InvalidInput):
     """A manifest has faults; `.faults` holds all of them."""
 
     def __init__(self, source: str, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(sorted(faults, key=lambda fault: (fault.line or 0, fault.key)))
+        self.faults = in_file_order(faults)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         lines = [f"`{source}` has {count}"]
         for fault in self.faults:

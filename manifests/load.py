@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from manifests.checks import KeyPath, Problem, find_problems
 from manifests.errors import InvalidInput, NotFound
-from manifests.faults import Fault, ManifestError
+from manifests.faults import Fault, ManifestError, in_file_order
 from manifests.lines import key_lines
 from manifests.merge import Merged, merge
 from manifests.messages import describe, problems, suggest
@@ -95,8 +95,11 @@ def check_manifest(
     faults: dict[Fault, None] = {}
     for name in chosen:
         _, found = check_document(document, profile=name, overrides=overrides)
-        faults.update(dict.fromkeys(found))
-    return tuple(document.profiles), ManifestError(document.name, tuple(faults)).faults
+        for fault in found:
+            if name is not None and profile is None and fault not in faults:
+                fault = replace(fault, message=f"{fault.message} (with profile `{name}`)")
+            faults[fault] = None
+    return tuple(document.profiles), in_file_order(faults)
 
 
 def built_in_manifests() -> tuple[str, ...]:

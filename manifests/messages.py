@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from manifests.checks import KeyPath, Problem
-from manifests.models import Manifest
+from manifests.models import AdaloraMethod, FullMethod, LoraMethod, Manifest, PromptMethod
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -33,6 +33,8 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "union_tag_invalid": "{expected_tags}",
 }
+_METHODS = (LoraMethod, AdaloraMethod, FullMethod, PromptMethod)
+_METHOD_KEYS = {name for method in _METHODS for name in method.model_fields}
 
 
 def problems(error: ValidationError, table: dict[str, Any]) -> list[Problem]:
@@ -53,6 +55,12 @@ def _problem(path: KeyPath, details: list[dict[str, Any]], table: dict[str, Any]
     key = path[-1]
     if kind == "extra_forbidden":
         known = known_keys(path[:-1], table)
+        if path[0] == "method" and key in _METHOD_KEYS:
+            kind = table["method"].get("kind")
+            names = ", ".join(f"`{name}`" for name in known)
+            return Problem(
+                path, f"method `{kind}` has no key `{key}`", f"remove it; known here: {names}"
+            )
         return Problem(path, f"unknown key `{key}`", suggest(str(key), known))
     if kind in ("missing", "union_tag_not_found"):
         what = "table" if _is_table(path) else "key"

@@ -1,0 +1,22 @@
+"""`adapters schema`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """Print the manifest's JSON Schema.
+
+    \b
+    Example:
+      adapters schema > adapters.schema.json
+      # first line of a manifest, for editors with Taplo:
+      #:schema ./adapters.schema.json
+    """
+    from manifests.schema import manifest_schema
+
+    click.echo(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))

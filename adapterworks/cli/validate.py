@@ -1,0 +1,65 @@
+"""`adapters validate`: faults are the command's data, so they go to stdout; exit code 2 if any."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from adapterworks.errors import EXIT_CODES
+from manifests.errors import InvalidInput
+
+
+@click.command()
+@click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST…")
+@click.option("--profile", help="Check with this profile only, not with every one.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    manifests: tuple[str, ...], profile: str | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Check manifests and report every fault at once.
+
+    A manifest is a path, or a name in ./manifests or of a built-in one. It is checked alone and
+    with each of its profiles.
+
+    \b
+    Example:
+      adapters validate medical.toml
+      adapters validate medical --profile quick --set train.epochs=1
+    """
+    from manifests.load import check_manifest
+
+    reports = []
+    for source in manifests:
+        profiles, faults = check_manifest(source, profile=profile, overrides=overrides)
+        checked = [profile] if profile is not None else list(profiles)
+        reports.append((source, checked, faults))
+    if as_json:
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "manifest": source,
+                        "ok": not faults,
+                        "profiles": checked,
+                        "faults": [fault.to_json() for fault in faults],
+                    }
+                    for source, checked, faults in reports
+                ],
+                indent=2,
+                ensure_ascii=False,
+            )
+        )
+    else:
+        for source, checked, faults in reports:
+            for fault in faults:
+                click.echo(str(fault))
+                if fault.hint:
+                    click.echo(f"  {click.style('hint:', fg='cyan')} {fault.hint}")
+            if not faults:
+                with_profiles = f" (with {', '.join(checked)})" if checked else ""
+                click.echo(f"{source}: ok{with_profiles}")
+    if any(faults for _, _, faults in reports):
+        sys.exit(EXIT_CODES[InvalidInput])

@@ -1,0 +1,82 @@
+"""`adapters validate` as a person and as a program sees it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from adapterworks.cli.main import cli
+
+RUN = "from adapterworks.cli.main import main; main()"
+FAULTY = """\
+[adapter]
+name = "Demo"
+
+[base]
+model = "smollm2-135m-instruct"
+quantisation = "nf4"
+
+[method]
+kind = "lora"
+rank = "16"
+
+[data]
+train = "icd-10-cm:train"
+
+[evaluate]
+metrics = ["exact_match"]
+
+[[evaluate.gates]]
+metric = "bleu"
+"""
+
+
+def test_five_faults_are_five_lines_and_exit_code_two(tmp_path: Path) -> None:
+    path = tmp_path / "demo.toml"
+    path.write_text(FAULTY)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "validate", str(path), "medical"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    faults = [line for line in lines if line.startswith(f"{path}:")]
+    assert [line.split(":")[1:3] for line in faults] == [
+        ["2", " adapter.name"],
+        ["6", " base.quantisation"],
+        ["10", " method.rank"],
+        ["18", " evaluate.gates"],
+        ["19", " evaluate.gates[0].metric"],
+    ]
+    assert "  hint: did you mean `quantization`?" in lines
+    assert lines[-1] == "medical: ok (with quick, a10-llama2-7b)"
+
+
+def test_json_has_the_faults_and_the_profiles(tmp_path: Path) -> None:
+    path = tmp_path / "demo.toml"
+    path.write_text(FAULTY)
+    result = CliRunner().invoke(cli, ["validate", str(path), "code", "--json"])
+    assert result.exit_code == 2
+    faulty, good = json.loads(result.stdout)
+    assert faulty["ok"] is False
+    assert [fault["line"] for fault in faulty["faults"]] == [2, 6, 10, 18, 19]
+    assert good == {
+        "manifest": "code",
+        "ok": True,
+        "profiles": ["quick", "codellama-34b"],
+        "faults": [],
+    }
+
+
+def test_profile_and_set_are_honoured() -> None:
+    run = CliRunner().invoke
+    assert run(cli, ["validate", "medical", "--profile", "quick"]).exit_code == 0
+    result = run(cli, ["validate", "medical", "--profile", "quick", "--set", "train.epochs=x"])
+    assert result.exit_code == 2
+    assert '--set: train.epochs: expected a number, got the string "x"' in result.stdout

@@ -1,0 +1,225 @@
+"""Each impossible combination is refused, at the key where it would be mended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from manifests.faults import ManifestError
+from manifests.load import check_manifest, load_manifest
+
+CASES = [
+    # (name, changes, extra, key, words of the message)
+    ("qlora-dense", [('"nf4"', '"none"')], "", "base.quantization", "trains on an NF4 base"),
+    (
+        "full-nf4",
+        [('kind = "qlora"\nrank = 16', 'kind = "full"')],
+        "",
+        "base.quantization",
+        "cannot be trained",
+    ),
+    ("base-unpinned", [('"smollm2-135m-instruct"', '"hub:a/b"')], "", "base.model", "no revision"),
+    ("base-spaces", [('"smollm2-135m-instruct"', '"a model"')], "", "base.model", "not a base"),
+    ("base-split", [('"smollm2-135m-instruct"', '"hub:a/b@c#d"')], "", "base.model", "split"),
+    ("source", [('"icd-10-cm:test"', '"rows.xlsx"')], "", "data.test", "not a source"),
+    (
+        "source-mix",
+        [],
+        '[[data.mix]]\nsource = "hub:a/b"\n',
+        "data.mix[0].source",
+        "no revision",
+    ),
+    ("source-replay", [], '[data.replay]\nsource = "x"\n', "data.replay.source", "not a source"),
+    (
+        "adalora-rank",
+        [('kind = "qlora"\nrank = 16', 'kind = "adalora"\nrank = 16\ninitial_rank = 8')],
+        "",
+        "method.rank",
+        "which is larger",
+    ),
+    (
+        "adalora-shares",
+        [
+            (
+                'kind = "qlora"\nrank = 16',
+                'kind = "adalora"\nwarmup_share = 0.6\nfinal_share = 0.4',
+            )
+        ],
+        "",
+        "method.final_share",
+        "no steps for pruning",
+    ),
+    (
+        "targets",
+        [("rank = 16", "target_modules = []")],
+        "",
+        "method.target_modules",
+        "no module would get an adapter",
+    ),
+    (
+        "soft-prompt-length",
+        [
+            ('kind = "qlora"\nrank = 16', 'kind = "prefix-tuning"\nvirtual_tokens = 120'),
+            ("epochs = 3", "max_length = 128"),
+        ],
+        "",
+        "method.virtual_tokens",
+        "no room for a row",
+    ),
+    (
+        "encoder",
+        [('kind = "qlora"\nrank = 16', 'kind = "prefix-tuning"\nencoder_hidden_size = 12')],
+        "",
+        "method.encoder_hidden_size",
+        "no reparameterization encoder",
+    ),
+    (
+        "init-text",
+        [('kind = "qlora"\nrank = 16', 'kind = "p-tuning-v2"\ninit_text = "x"')],
+        "",
+        "method.init_text",
+        "cannot start from text",
+    ),
+    (
+        "no-validation",
+        [('test = "icd', 'validation_share = 0.0\ntest = "icd')],
+        "",
+        "data.validation_share",
+        "no rows would be left for validation",
+    ),
+    (
+        "two-validations",
+        [
+            (
+                'test = "icd',
+                'validation_share = 0.1\nvalidation = "icd-10-cm:validation"\ntest = "icd',
+            )
+        ],
+        "",
+        "data.validation_share",
+        "nothing is held out",
+    ),
+    (
+        "limit-test",
+        [
+            ('test = "icd-10-cm:test"', "limit_test = 3"),
+            ('[[evaluate.gates]]\nmetric = "exact_match"', ""),
+        ],
+        "",
+        "data.limit_test",
+        "no test rows to limit",
+    ),
+    (
+        "gate-without-test",
+        [('test = "icd-10-cm:test"\n', "")],
+        "",
+        "evaluate.gates",
+        "need test rows",
+    ),
+    (
+        "gate-metric",
+        [('[[evaluate.gates]]\nmetric = "exact_match"', '[[evaluate.gates]]\nmetric = "bleu"')],
+        "",
+        "evaluate.gates[0].metric",
+        "not measured",
+    ),
+    ("metric-twice", [('"rouge_l"', '"exact_match"')], "", "evaluate.metrics[1]", "named twice"),
+    (
+        "template",
+        [],
+        '[data.augment]\nshare = 0.1\nparaphrase_templates = ["{prompt}", "ask"]\n',
+        "data.augment.paraphrase_templates[1]",
+        "lose the question",
+    ),
+    (
+        "augment-share",
+        [],
+        '[data.augment]\nlexicon = "words.json"\n',
+        "data.augment.share",
+        "no row would be augmented",
+    ),
+    (
+        "augment-means",
+        [],
+        "[data.augment]\nshare = 0.1\n",
+        "data.augment.share",
+        "nothing to augment with",
+    ),
+    (
+        "micro-batch",
+        [("epochs = 3", "micro_batch_size = 3")],
+        "",
+        "train.micro_batch_size",
+        "does not divide",
+    ),
+    (
+        "packing",
+        [("epochs = 3", "group_by_length = true\npacking = true")],
+        "",
+        "train.group_by_length",
+        "exclude each other",
+    ),
+    (
+        "retention",
+        [],
+        "[evaluate.retention]\nmax_suite_loss = 0.1\n",
+        "evaluate.retention.max_suite_loss",
+        "never be checked",
+    ),
+    ("alias", [], '[publish]\nalias = "7"\n', "publish.alias", "a number alone is a version"),
+    ("hub", [], '[publish]\nhub = "a/b/c"\n', "publish.hub", "not a Hub repository"),
+    ("private", [], "[publish]\nprivate = true\n", "publish.private", "no repository"),
+    (
+        "conversion",
+        [],
+        "[serve]\nconversion_rank = 8\n",
+        "serve.conversion_rank",
+        "without conversion",
+    ),
+    (
+        "threshold-share",
+        [],
+        "[data.gates]\nnear_duplicates.threshold = 3.0\n",
+        "data.gates.near_duplicates.threshold",
+        "not a share",
+    ),
+    (
+        "threshold-none",
+        [],
+        "[data.gates]\nsecrets.threshold = 3.0\n",
+        "data.gates.secrets.threshold",
+        "has no threshold",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "extra", "key", "words"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
+def test_an_impossible_combination_is_one_fault(
+    write: Any, changes: list[tuple[str, str]], extra: str, key: str, words: str
+) -> None:
+    path = write(*changes, extra=extra)
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path)
+    (fault,) = caught.value.faults
+    assert fault.key == key
+    assert words in fault.message
+    assert fault.hint
+    # The line is that of the key, or of its table where the key itself is not written.
+    line = path.read_text().splitlines()[(fault.line or 0) - 1]
+    names = [part.partition("[")[0] for part in key.split(".")]
+    assert any(name in line for name in names[-2:]), line
+
+
+def test_a_faulty_key_is_not_reported_twice_through_a_combination(write: Any) -> None:
+    path = write(('"nf4"', '"nf5"'), ("epochs = 3", "micro_batch_size = 3"))
+    _, found = check_manifest(path, profile="quick")
+    assert [fault.key for fault in found] == ["base.quantization", "train.micro_batch_size"]
+
+
+def test_a_missing_required_key_does_not_hide_the_other_combinations(write: Any) -> None:
+    path = write(('train = "rows/train.jsonl"\n', ""), ('"nf4"', '"none"'))
+    _, found = check_manifest(path, profile="quick")
+    assert [fault.key for fault in found] == ["base.quantization", "data.train"]
