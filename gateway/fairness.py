@@ -1,0 +1,188 @@
+"""Whose turn it is at a busy engine: the Virtual Token Counter (Sheng et al. 2024, OSDI).
+
+Each tenant has a counter of the tokens it was served, divided by its weight; a free slot goes to
+the waiting tenant with the smallest counter. A tenant that was away is lifted to the smallest
+counter of those at work, so idling earns no credit; one that is ahead stays where it is.
+
+Invariants:
+- work-conserving: nobody waits while a slot is free;
+- between two tenants that always have requests waiting, served tokens divided by weight differ by
+  at most what `slots` requests hold (the paper's theorem 4.4, for the tokens charged here);
+- a tenant that floods cannot fill the queue for others: when it is full, the newest request of the
+  tenant with the longest queue is refused, not the newcomer of a shorter one.
+
+Belongs to one event loop; a waiter that is cancelled leaves no trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from manifests.errors import Unavailable
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    future: asyncio.Future[None]
+    tokens: int
+
+
+@dataclass(eq=False, slots=True)
+class _Tenant:
+    weight: float = 1.0
+    counter: float = 0.0
+    running: int = 0
+    waiting: deque[_Waiter] = field(default_factory=deque)
+
+
+class Turn:
+    """A slot that is held. `settle` replaces the expected tokens by the real ones, once."""
+
+    __slots__ = ("_charged", "_queue", "_tenant_id", "waited")
+
+    def __init__(self, queue: FairQueue, tenant_id: str, charged: int, waited: float) -> None:
+        self._queue = queue
+        self._tenant_id = tenant_id
+        self._charged: int | None = charged
+        self.waited = waited
+
+    def settle(self, tokens: int) -> None:
+        """Correct the charge to `tokens` (prompt + completion)."""
+        if self._charged is not None:
+            self._queue.charge(self._tenant_id, tokens - self._charged)
+            self._charged = None
+
+
+class FairQueue:
+    """The queue in front of one engine that works on `slots` requests at once."""
+
+    def __init__(self, slots: int, *, max_waiting: int = 512, max_wait: float = 60.0) -> None:
+        self.slots = slots
+        self.max_waiting = max_waiting
+        self.max_wait = max_wait
+        self.running = 0
+        self.waiting = 0
+        self._tenants: dict[str, _Tenant] = {}
+        self._last_counter = 0.0  # of the tenant served last, for when nobody else is here
+
+    @asynccontextmanager
+    async def turn(
+        self, tenant_id: str, expected_tokens: int, *, weight: float = 1.0
+    ) -> AsyncIterator[Turn]:
+        """Wait for a slot and hold it.
+
+        Args:
+            expected_tokens: charged when the slot is given; `Turn.settle` corrects it.
+            weight: the tenant's share relative to others; the newest value counts.
+
+        Raises:
+            Unavailable: the queue is full, or the wait was longer than `max_wait` seconds.
+        """
+        tenant = self._arrive(tenant_id, weight)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        if self.running < self.slots and not self.waiting:
+            self._serve(tenant, expected_tokens)
+        else:
+            await self._wait(tenant, expected_tokens)
+        try:
+            yield Turn(self, tenant_id, expected_tokens, clock() - began)
+        finally:
+            self.running -= 1
+            tenant.running -= 1
+            self._dispatch()
+
+    def charge(self, tenant_id: str, tokens: int) -> None:
+        """Charge tokens as they are served (negative: correct an expectation that was too high)."""
+        tenant = self._tenants.get(tenant_id)
+        if tenant is not None:
+            tenant.counter += tokens / tenant.weight
+
+    def depth(self, tenant_id: str) -> int:
+        """Requests of a tenant that wait."""
+        tenant = self._tenants.get(tenant_id)
+        return len(tenant.waiting) if tenant else 0
+
+    def _arrive(self, tenant_id: str, weight: float) -> _Tenant:
+        tenant = self._tenants.setdefault(tenant_id, _Tenant())
+        tenant.weight = weight
+        if not tenant.running and not tenant.waiting:
+            at_work = [
+                other.counter for other in self._tenants.values() if other.running or other.waiting
+            ]
+            tenant.counter = max(tenant.counter, min(at_work, default=self._last_counter))
+        return tenant
+
+    async def _wait(self, tenant: _Tenant, tokens: int) -> None:
+        if self.waiting >= self.max_waiting:
+            self._make_room(tenant)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens)
+        tenant.waiting.append(waiter)
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self.max_wait):
+                await waiter.future
+        except BaseException as error:
+            if waiter in tenant.waiting:
+                tenant.waiting.remove(waiter)
+                self.waiting -= 1
+            elif _was_served(waiter.future):  # in the very moment it gave up
+                self._unserve(tenant, tokens)
+            if isinstance(error, TimeoutError):
+                what = f"no turn at the engine within {self.max_wait:g} s"
+                raise _busy(what, min(5.0, self.max_wait)) from error
+            raise
+
+    def _make_room(self, newcomer: _Tenant) -> None:
+        """Refuse the newest request of the tenant with the longest queue for its weight."""
+        longest = max(
+            self._tenants.values(), key=lambda tenant: len(tenant.waiting) / tenant.weight
+        )
+        if (len(newcomer.waiting) + 1) / newcomer.weight > len(longest.waiting) / longest.weight:
+            raise _busy(f"{self.waiting} requests are waiting for the engine", 1.0)
+        waiter = longest.waiting.pop()
+        self.waiting -= 1
+        waiter.future.set_exception(
+            _busy(f"{self.max_waiting} requests are waiting for the engine", 1.0)
+        )
+
+    def _dispatch(self) -> None:
+        while self.running < self.slots and self.waiting:
+            tenant = min(
+                (tenant for tenant in self._tenants.values() if tenant.waiting),
+                key=lambda tenant: tenant.counter,
+            )
+            waiter = tenant.waiting.popleft()
+            self.waiting -= 1
+            if not waiter.future.done():
+                self._serve(tenant, waiter.tokens)
+                waiter.future.set_result(None)
+
+    def _serve(self, tenant: _Tenant, tokens: int) -> None:
+        self.running += 1
+        tenant.running += 1
+        tenant.counter += tokens / tenant.weight
+        self._last_counter = tenant.counter
+
+    def _unserve(self, tenant: _Tenant, tokens: int) -> None:
+        self.running -= 1
+        tenant.running -= 1
+        tenant.counter -= tokens / tenant.weight
+        self._dispatch()
+
+
+def _was_served(future: asyncio.Future[None]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _busy(message: str, retry_after: float) -> Unavailable:
+    return Unavailable(
+        message,
+        hint=f"the engine is busy; try again in {math.ceil(retry_after)} s",
+        retry_after=math.ceil(retry_after),
+    )

@@ -1,0 +1,80 @@
+"""The month's token budget, from what metering has counted.
+
+Invariant: what counts as spent is never less than the metered total of at most `FRESH_SECONDS` ago
+plus everything this gateway has admitted since. A token that is both in the total and still in this
+gateway's memory counts twice for `LAG_SECONDS`: the budget is then reached early for a moment,
+never late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from datetime import UTC, datetime
+
+from gateway.limits_shared import SharedLedger
+
+FRESH_SECONDS = 1.0  # after this the total is read again, beside the requests
+STALE_SECONDS = 5.0  # after this a request waits for the reading
+LAG_SECONDS = 2.0  # from an answer's end until the index has its event
+
+
+class Month:
+    """One tenant's budget in this gateway."""
+
+    def __init__(self, ledger: SharedLedger, tenant: str) -> None:
+        self._ledger = ledger
+        self._tenant = tenant
+        self._month = ""
+        self._total = 0
+        self._read_at = -STALE_SECONDS
+        self._in_flight = 0
+        self._settled: deque[tuple[float, int]] = deque()
+        self._settled_sum = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    async def take(self, estimated: int, budget: int) -> bool:
+        """Reserve `estimated` tokens, if the budget still has them."""
+        age = time.monotonic() - self._read_at
+        if age > FRESH_SECONDS or self._month != _this_month():
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read(), name="month's tokens")
+            if age > STALE_SECONDS or self._month != _this_month():
+                await asyncio.shield(self._reading)
+            else:
+                self._reading.add_done_callback(_ignore)
+        if self._total + self._settled_sum + self._in_flight + estimated > budget:
+            return False
+        self._in_flight += estimated
+        return True
+
+    def settle(self, estimated: int, tokens: int) -> None:
+        """Replace a reservation by what was used."""
+        self._in_flight -= estimated
+        if tokens:
+            self._settled.append((time.monotonic(), tokens))
+            self._settled_sum += tokens
+
+    def seconds_left(self) -> float:
+        """Seconds until the next month begins, UTC."""
+        now = datetime.now(UTC)
+        year, month = (now.year + 1, 1) if now.month == 12 else (now.year, now.month + 1)
+        return (datetime(year, month, 1, tzinfo=UTC) - now).total_seconds()
+
+    async def _read(self) -> None:
+        asked, month = time.monotonic(), _this_month()
+        total = await self._ledger.spent_since(self._tenant, f"{month}-01")
+        self._total, self._read_at, self._month = total, asked, month
+        while self._settled and self._settled[0][0] < asked - LAG_SECONDS:
+            self._settled_sum -= self._settled.popleft()[1]
+
+
+def _this_month() -> str:
+    return datetime.now(UTC).strftime("%Y-%m")
+
+
+def _ignore(task: asyncio.Task[None]) -> None:
+    # A failed background reading is read again by the next request, which waits once it is stale.
+    if not task.cancelled():
+        task.exception()

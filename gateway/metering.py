@@ -1,0 +1,206 @@
+"""Metering: every request's tokens exactly once, across concurrency, outages and `kill -9`.
+
+    record → spool (append, fsync: acknowledged) → index (insert, sums) → spool segment removed
+
+Invariants:
+- Acknowledged means on disk: the future that `record` returns is done when the event's line is
+  fsynced. Lines are written together, one fsync every `commit_seconds` at most.
+- Counted once: an event is inserted under its request id, where it conflicts it is dropped, and the
+  sums are raised by inserted events only, in the same transaction. So a spool may be drained any
+  number of times, by any process.
+- Nothing is lost: a segment is removed only when the index has all of it. What a killed process
+  left is drained by the next one that starts on the spool, or by one that is running.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.metering_spool import Segment, adopt_orphans
+from gateway.migrations import migrate
+from gateway.usage import insert_events
+from manifests.errors import Unavailable
+from registry.database import Database
+
+SEGMENT_BYTES = 4 * 1024 * 1024
+DRAIN_SECONDS = 0.2
+ORPHAN_SECONDS = 10.0
+BATCH = 1000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """One finished request.
+
+    Attributes:
+        request_id: made by the gateway, never taken from a client (who could repeat it to be
+            counted once).
+        release: the digest that answered; the base's digest for a base model; empty when none did.
+        ref: what was asked for, as resolved (`medical@7`, `base:NAME`).
+        endpoint: the path, `/v1/chat/completions`.
+        status: HTTP status sent; 499 when the client left first. ≥ 400 counts as a failure.
+        cold_load: whether the request waited for its adapter to be loaded.
+        started: seconds since the epoch; decides the day (UTC).
+        seconds: from arrival to the last byte.
+    """
+
+    request_id: str
+    tenant: str
+    release: str
+    ref: str
+    prompt_tokens: int
+    completion_tokens: int
+    status: int
+    started: float
+    seconds: float = 0.0
+    cold_load: bool = False
+    endpoint: str = ""
+
+    def to_line(self) -> bytes:
+        """The event as one line of JSON, without the line's end."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_line(cls, line: bytes) -> UsageEvent:
+        """The event of a line, also of one that a newer program wrote with further fields."""
+        values = json.loads(line)
+        return cls(**{name: values[name] for name in cls.__slots__ if name in values})
+
+
+class Meter:
+    """One process's meter on a spool folder, which several processes may share."""
+
+    def __init__(self, database: Database, *, spool: Path, commit_seconds: float = 0.002) -> None:
+        migrate(database)
+        spool.mkdir(parents=True, exist_ok=True)
+        self._database = database
+        self._spool = spool
+        self._commit_seconds = commit_seconds
+        self._queue: queue.SimpleQueue[tuple[UsageEvent, Future[None]] | None] = queue.SimpleQueue()
+        self._segments: list[Segment] = []  # oldest first; the last one is written to
+        self._lock = threading.Lock()  # guards the list above
+        self._closing = threading.Event()
+        self._written = threading.Event()
+        self._writer = threading.Thread(target=self._write, name="meter writer", daemon=True)
+        self._drainer = threading.Thread(target=self._drain, name="meter drainer", daemon=True)
+
+    def start(self) -> None:
+        """Take over what dead processes left and begin to write."""
+        self._adopt()
+        self._writer.start()
+        self._drainer.start()
+
+    def record(self, event: UsageEvent) -> Future[None]:
+        """Queue an event; returns at once. The future is done when the event is durable.
+
+        The future raises OSError if the spool cannot be written (disk full).
+        """
+        future: Future[None] = Future()
+        self._queue.put((event, future))
+        return future
+
+    def close(self) -> None:
+        """Write what is queued and drain it; what the index does not take stays in the spool."""
+        self._queue.put(None)
+        self._writer.join()
+        self._closing.set()
+        self._written.set()
+        self._drainer.join()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of events that are durable here and not yet in the index."""
+        with self._lock:
+            return sum(segment.backlog for segment in self._segments)
+
+    def _write(self) -> None:
+        running = True
+        while running:
+            batch = []
+            item = self._queue.get()
+            deadline = time.monotonic() + self._commit_seconds
+            while item is not None:
+                batch.append(item)
+                try:
+                    item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+                except queue.Empty:
+                    break
+            else:
+                running = False
+            if batch:
+                self._append(batch)
+
+    def _append(self, batch: list[tuple[UsageEvent, Future[None]]]) -> None:
+        try:
+            self._current_segment().append([event.to_line() for event, _ in batch])
+        except OSError as error:
+            _log.error("usage cannot be written to `%s`: %s", self._spool, error)
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        for _, future in batch:
+            future.set_result(None)
+        self._written.set()
+
+    def _current_segment(self) -> Segment:
+        with self._lock:
+            current = self._segments[-1] if self._segments else None
+            if current is None or not current.open or current.size >= SEGMENT_BYTES:
+                if current is not None:
+                    current.open = False
+                current = Segment.create(self._spool)
+                self._segments.append(current)
+            return current
+
+    def _drain(self) -> None:
+        failing = False
+        orphans_at = time.monotonic() + ORPHAN_SECONDS
+        while True:
+            last = self._closing.is_set()
+            try:
+                if time.monotonic() >= orphans_at:
+                    orphans_at = time.monotonic() + ORPHAN_SECONDS
+                    self._adopt()
+                self._drain_segments(final=last)
+                failing = False
+            except (Unavailable, SQLAlchemyError) as error:
+                if not failing:
+                    _log.warning("usage stays in `%s` for now: %s", self._spool, error)
+                failing = True
+            if last:
+                break
+            self._written.wait(DRAIN_SECONDS if failing else ORPHAN_SECONDS)
+            self._written.clear()
+            self._closing.wait(DRAIN_SECONDS)  # gather a batch
+        with self._lock:
+            for segment in self._segments:
+                segment.close()
+
+    def _drain_segments(self, *, final: bool) -> None:
+        with self._lock:
+            segments = list(self._segments)
+        for segment in segments:
+            while lines := segment.read(BATCH):
+                insert_events(self._database, [UsageEvent.from_line(line) for line in lines])
+                segment.advance()
+            with self._lock:
+                # Read again under the lock: the writer may have appended, then rotated.
+                if segment.backlog or (segment.open and not final):
+                    continue
+                segment.remove()
+                self._segments.remove(segment)
+
+    def _adopt(self) -> None:
+        orphans = adopt_orphans(self._spool)
+        with self._lock:
+            self._segments[:0] = orphans

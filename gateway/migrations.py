@@ -1,0 +1,183 @@
+"""The gateway's tables in the index's database, and the numbered migrations that make them.
+
+Invariants, held by the database itself (triggers), not by convention:
+- the audit log and the usage events are append-only;
+- a tenant is never removed but for its tombstone, so usage keeps its name.
+
+`MIGRATIONS` is append-only: a released function is never edited, so it spells its tables out
+instead of using the table objects below, which describe the newest schema. Times are seconds since
+the epoch; days and months are UTC.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from registry.database import Database, Migration
+
+NAMESPACE = "gateway"
+
+metadata = sa.MetaData()
+
+tenants = sa.Table(
+    "gateway_tenants",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("allow", sa.Text, nullable=False),
+    sa.Column("cache_salt", sa.Text, nullable=False),
+    sa.Column("rpm", sa.BigInteger),
+    sa.Column("tpm", sa.BigInteger),
+    sa.Column("max_concurrency", sa.BigInteger),
+    sa.Column("monthly_tokens", sa.BigInteger),
+    sa.Column("weight", sa.Double, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("removed", sa.Double),
+)
+keys = sa.Table(
+    "gateway_keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double),
+    sa.Column("revoked", sa.Double),
+)
+revision = sa.Table("gateway_revision", metadata, sa.Column("value", sa.BigInteger))
+audit = sa.Table(
+    "gateway_audit",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+)
+usage_events = sa.Table(
+    "gateway_usage_events",
+    metadata,
+    sa.Column("request_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("release", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cold_load", sa.Boolean, nullable=False),
+    sa.Column("started", sa.Double, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+)
+# The events' sums, kept in the transaction that inserts them: reports and budgets read these.
+usage_days = sa.Table(
+    "gateway_usage_days",
+    metadata,
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("ref", sa.Text, primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("cold_loads", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+)
+# Token buckets that every gateway draws from: `full_at` is when the bucket is full again.
+buckets = sa.Table(
+    "gateway_buckets",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("full_at", sa.Double, nullable=False),
+)
+# Concurrency that a gateway holds for a tenant until `expires`, unless it renews it.
+slots = sa.Table(
+    "gateway_slots",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, primary_key=True),
+    sa.Column("held", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+)
+
+
+def migrate(database: Database) -> None:
+    """Bring the gateway's tables of `database` to the newest schema; safe in every process."""
+    database.migrate(NAMESPACE, MIGRATIONS)
+
+
+def _append_only(connection: Connection, table: str) -> None:
+    """Triggers that refuse every UPDATE and DELETE of `table`."""
+    message = f"{table} is append-only"
+    if connection.dialect.name == "sqlite":
+        for operation in ("UPDATE", "DELETE"):
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER {table}_no_{operation.lower()} BEFORE {operation} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+            )
+        return
+    connection.exec_driver_sql(
+        f"CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
+    )
+    connection.exec_driver_sql(
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
+        f"FOR EACH ROW EXECUTE FUNCTION {table}_append_only()"
+    )
+
+
+def _m001_tenants_audit_usage_limits(connection: Connection) -> None:
+    """Tenants and keys, audit log, usage and its sums, buckets and slots."""
+    sequence = (
+        "INTEGER PRIMARY KEY AUTOINCREMENT"
+        if connection.dialect.name == "sqlite"
+        else "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    )
+    for statement in (
+        """CREATE TABLE gateway_tenants (
+            id TEXT PRIMARY KEY, name TEXT NOT NULL, allow TEXT NOT NULL, cache_salt TEXT NOT NULL,
+            rpm BIGINT, tpm BIGINT, max_concurrency BIGINT, monthly_tokens BIGINT,
+            weight DOUBLE PRECISION NOT NULL, created DOUBLE PRECISION NOT NULL,
+            removed DOUBLE PRECISION)""",
+        # A name may be used again after its tenant is removed; usage stays with the old id.
+        "CREATE UNIQUE INDEX gateway_tenants_name ON gateway_tenants (name) WHERE removed IS NULL",
+        """CREATE TABLE gateway_keys (
+            id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES gateway_tenants (id),
+            digest TEXT NOT NULL, created DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION,
+            revoked DOUBLE PRECISION)""",
+        "CREATE INDEX gateway_keys_tenant ON gateway_keys (tenant)",
+        "CREATE TABLE gateway_revision (value BIGINT NOT NULL)",
+        "INSERT INTO gateway_revision (value) VALUES (0)",
+        f"""CREATE TABLE gateway_audit (
+            sequence {sequence}, at DOUBLE PRECISION NOT NULL, who TEXT NOT NULL,
+            action TEXT NOT NULL, tenant TEXT NOT NULL, details TEXT NOT NULL)""",
+        "CREATE INDEX gateway_audit_tenant ON gateway_audit (tenant, sequence)",
+        """CREATE TABLE gateway_usage_events (
+            request_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, release TEXT NOT NULL,
+            ref TEXT NOT NULL, endpoint TEXT NOT NULL, status INTEGER NOT NULL,
+            prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
+            cold_load BOOLEAN NOT NULL, started DOUBLE PRECISION NOT NULL,
+            seconds DOUBLE PRECISION NOT NULL)""",
+        "CREATE INDEX gateway_usage_events_started ON gateway_usage_events (started)",
+        """CREATE TABLE gateway_usage_days (
+            day TEXT NOT NULL, tenant TEXT NOT NULL, release TEXT NOT NULL, ref TEXT NOT NULL,
+            requests BIGINT NOT NULL, failures BIGINT NOT NULL, cold_loads BIGINT NOT NULL,
+            prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
+            PRIMARY KEY (day, tenant, release, ref))""",
+        "CREATE INDEX gateway_usage_days_tenant ON gateway_usage_days (tenant, day)",
+        """CREATE TABLE gateway_buckets (
+            tenant TEXT NOT NULL, kind TEXT NOT NULL, full_at DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (tenant, kind))""",
+        """CREATE TABLE gateway_slots (
+            tenant TEXT NOT NULL, holder TEXT NOT NULL, held BIGINT NOT NULL,
+            expires DOUBLE PRECISION NOT NULL, PRIMARY KEY (tenant, holder))""",
+    ):
+        connection.exec_driver_sql(statement)
+    _append_only(connection, "gateway_audit")
+    _append_only(connection, "gateway_usage_events")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_m001_tenants_audit_usage_limits,)
