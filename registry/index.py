@@ -105,6 +105,11 @@ def resolve(connection: Connection, ref: Ref) -> Resolved:
     return Resolved(row.name, row.version, row.digest, ref)
 
 
+def exact(name: str, version: int) -> Ref:
+    """The ref of one version."""
+    return Ref(name, version=version)
+
+
 def find_live(connection: Connection, digest: str) -> Resolved | None:
     """The live version of a release digest, whatever its name."""
     return _live(connection, _versions.c.digest == digest)
@@ -142,6 +147,26 @@ def require_name(connection: Connection, name: str) -> None:
         )
 
 
+def ancestors(connection: Connection, parent: str | None) -> list[AnyRow]:
+    """The rows of a parent, its parent, and so on; a parent is a release digest or `name@n`."""
+    found: list[AnyRow] = []
+    seen: set[str] = set()
+    while parent is not None and parent not in seen:
+        seen.add(parent)
+        name, _, number = parent.partition("@")
+        where = _versions.c.digest == parent
+        if number.isdigit():
+            where = (_versions.c.name == name) & (_versions.c.version == int(number))
+        row = connection.execute(
+            sa.select(_versions).where(where).order_by(_versions.c.version.desc())
+        ).first()
+        if row is None:
+            break
+        found.append(row)
+        parent = row.parent
+    return found
+
+
 def list_versions(
     connection: Connection, name: str, *, limit: int, before: int | None, deleted: bool = False
 ) -> list[VersionRow]:
@@ -165,7 +190,7 @@ def get_version(connection: Connection, name: str, version: int) -> VersionRow:
         sa.select(_versions).where(_versions.c.name == name, _versions.c.version == version)
     ).all()
     if not rows:
-        raise _missing(connection, Ref(name, version=version))
+        raise _missing(connection, exact(name, version))
     return with_aliases(connection, rows)[0]
 
 
@@ -195,7 +220,7 @@ def delete_version(connection: Connection, name: str, version: int, *, who: str,
         NotFound: there is no such live version.
         Conflict: an alias points to it.
     """
-    resolve(connection, Ref(name, version=version))
+    resolve(connection, exact(name, version))
     held = connection.scalars(
         sa.select(_aliases.c.alias).where(
             _aliases.c.name == name,
@@ -241,7 +266,7 @@ def _live(connection: Connection, where: sa.ColumnElement[bool]) -> Resolved | N
     ).first()
     if row is None:
         return None
-    return Resolved(row.name, row.version, row.digest, Ref(row.name, version=row.version))
+    return Resolved(row.name, row.version, row.digest, exact(row.name, row.version))
 
 
 def _columns(release: Release, number: int, digest: str, at: str) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import schema
+from registry import index, schema
+from registry.database import Database
 
 LEASE_S = 3600.0
 
 _leases, _lease_blobs = schema.leases, schema.lease_blobs
+_release_blobs = schema.release_blobs
 
 
 def take(
@@ -73,6 +75,51 @@ def sweep(connection: Connection) -> int:
     return connection.execute(sa.delete(_leases).where(_leases.c.expires < time.time())).rowcount
 
 
-def leased_blobs(connection: Connection) -> set[str]:
-    """Every blob that some lease holds."""
-    return set(connection.scalars(sa.select(_lease_blobs.c.blob).distinct()))
+class Lease:
+    """A lease on whole releases, held by a running build or by whoever serves them.
+
+    A context manager. A long holder calls `renew` well before `LEASE_S` seconds have passed.
+    """
+
+    def __init__(self, database: Database, kind: str, digests: Iterable[str], seconds: float):
+        """Take the lease.
+
+        Raises:
+            NotFound: a release was deleted or never published.
+        """
+        self._database = database
+        self._kind = kind
+        self._digests = tuple(digests)
+        self._seconds = seconds
+        self._take()
+
+    def renew(self) -> None:
+        """Extend the lease; takes it anew when it had expired.
+
+        Raises:
+            NotFound: it had expired and a release was deleted meanwhile.
+        """
+        with self._database.write() as connection:
+            if renew(connection, self._id, seconds=self._seconds):
+                return
+        self._take()
+
+    def end(self) -> None:
+        """Give the lease back."""
+        with self._database.write() as connection:
+            end(connection, self._id)
+
+    def _take(self) -> None:
+        with self._database.write() as connection:
+            for digest in self._digests:
+                index.require_live(connection, digest)
+            blobs = connection.scalars(
+                sa.select(_release_blobs.c.blob).where(_release_blobs.c.release.in_(self._digests))
+            ).all()
+            self._id = take(connection, self._kind, blobs, seconds=self._seconds)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()

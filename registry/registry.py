@@ -6,16 +6,20 @@ Each method is one transaction; threads and processes may share a registry's sto
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from manifests.refs import Ref, check_alias, check_name, parse_ref
-from registry import aliases, index, log, names, reading, schema
+from registry import aliases, gc, index, leases, log, names, reading, schema, signing
 from registry.blobs import BlobStore, open_blobs
 from registry.checkout import checkout
 from registry.database import Database
+from registry.diff import Diff, diff
+from registry.lineage import Ancestor, Lineage, lineage
 from registry.publish import publish
 from registry.release import Draft, Release
+from registry.search import search
 from registry.types import (
     UNSET,
     AliasMove,
@@ -27,6 +31,7 @@ from registry.types import (
     VersionRow,
     Weighted,
 )
+from registry.verify import Verifier, VerifyReport, live_versions
 
 
 class Registry:
@@ -56,6 +61,10 @@ class Registry:
         opened = Database(database)
         opened.migrate(schema.NAMESPACE, schema.MIGRATIONS)
         return cls(opened, open_blobs(blobs), home)
+
+    def close(self) -> None:
+        """Close the database's connections."""
+        self.database.close()
 
     # Writing
 
@@ -122,6 +131,46 @@ class Registry:
         with self.database.write() as connection:
             return log.append(connection, name, kind, who=who, why=why, version=version, **data)
 
+    def sign(
+        self,
+        digest: str,
+        private_key: Path,
+        *,
+        password: str | None = None,
+        who: str,
+        why: str = "",
+    ) -> str:
+        """Sign a release's record and keep the signature beside it; returns the key's id.
+
+        Raises:
+            NotFound: no such release.
+            InvalidInput: the key cannot be used.
+        """
+        release = self.release(digest)
+        key, bundle = signing.sign(release.to_bytes(), private_key, password)
+        with self.database.write() as connection:
+            live = index.find_live(connection, digest)
+            if live is not None and signing.store(connection, digest, key, bundle, who=who):
+                log.append(
+                    connection, live.name, "sign", who=who, why=why, version=live.version, key=key
+                )
+        return key
+
+    def hold(self, *digests: str, kind: str, seconds: float = leases.LEASE_S) -> leases.Lease:
+        """Keep releases' bytes from gc while a build or a gateway uses them.
+
+        Args:
+            kind: `build` or `serving`.
+
+        Raises:
+            NotFound: a release was deleted or never published.
+        """
+        return leases.Lease(self.database, kind, digests, seconds)
+
+    def gc(self, *, grace: float = gc.GRACE_S, dry_run: bool = False) -> gc.GcReport:
+        """Remove bytes that no live version and no lease needs; see `gc.collect`."""
+        return gc.collect(self.database, self.blobs, self.checkouts, grace=grace, dry_run=dry_run)
+
     # Reading
 
     def resolve(self, ref: Ref | str) -> Resolved:
@@ -169,13 +218,8 @@ class Registry:
     def versions(
         self, name: str, *, limit: int = 50, before: int | None = None, deleted: bool = False
     ) -> list[VersionRow]:
-        """A page of a name's versions, newest first; `deleted` lists tombstones too.
-
-        Raises:
-            NotFound: there is no such name.
-        """
+        """A page of a name's versions, newest first; `deleted` lists tombstones too."""
         with self.database.read() as connection:
-            index.require_name(connection, name)
             return index.list_versions(
                 connection, name, limit=limit, before=before, deleted=deleted
             )
@@ -229,3 +273,78 @@ class Registry:
         """A number that changes whenever a version, alias or deletion does; cheap to poll."""
         with self.database.read() as connection:
             return index.read_revision(connection)
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        tag: str | None = None,
+        base: str | None = None,
+        method: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> list[VersionRow]:
+        """Live versions that have every word of `text`, the tag, base and method; newest first."""
+        with self.database.read() as connection:
+            return search(
+                connection, text, tag=tag, base=base, method=method, limit=limit, offset=offset
+            )
+
+    def diff(self, before: Ref | str, after: Ref | str) -> Diff:
+        """The differences of two releases."""
+        sides = [self.resolve(ref) for ref in (before, after)]
+        one, other = ((side, self.release(side.digest)) for side in sides)
+        return diff(self.blobs, one, other)
+
+    def lineage(self, ref: Ref | str) -> Lineage:
+        """What a release was made from: base, data, code, packages, parents."""
+        resolved = self.resolve(ref)
+        release = self.release(resolved.digest)
+        with self.database.read() as connection:
+            rows = index.ancestors(connection, release.parent)
+        parents = tuple(
+            Ancestor(f"{row.name}@{row.version}", row.digest, row.deleted is not None)
+            for row in rows
+        )
+        return lineage(self.blobs, resolved, release, parents)
+
+    def verify(
+        self,
+        ref: Ref | str | None = None,
+        *,
+        repair_from: BlobStore | None = None,
+        public_keys: Sequence[Path] = (),
+    ) -> VerifyReport:
+        """Check one release, or with no ref every live one and the index itself.
+
+        Args:
+            repair_from: a store to take good bytes from when ours are missing or damaged.
+            public_keys: when given, each release must be signed by one of them.
+        """
+        verifier = Verifier(
+            self.database, self.blobs, repair_from=repair_from, public_keys=public_keys
+        )
+        if ref is not None:
+            verifier.verify(self.resolve(ref))
+            return verifier.report
+        for resolved in live_versions(self.database):
+            verifier.verify(resolved)
+        verifier.verify_index()
+        return verifier.report
+
+    def signatures(self, digest: str) -> dict[str, str]:
+        """A release's signatures: key id → bundle (JSON)."""
+        with self.database.read() as connection:
+            return signing.stored(connection, digest)
+
+    def require_signature(self, digest: str, public_keys: Sequence[Path]) -> str:
+        """Check that one of the keys signed the release; returns that key's id.
+
+        Raises:
+            Refused: no good signature by any of the keys.
+            NotFound: no such release.
+        """
+        release = self.release(digest)
+        return signing.require(
+            release.to_bytes(), self.signatures(digest), public_keys, f"{release.name}@{digest}"
+        )

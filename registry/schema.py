@@ -156,6 +156,7 @@ def _m001_versions_aliases_log(connection: Connection) -> None:
         CREATE TABLE release_blobs (
             release TEXT NOT NULL, path TEXT NOT NULL, blob TEXT NOT NULL, size BIGINT NOT NULL,
             PRIMARY KEY (release, path));
+        CREATE INDEX release_blobs_blob ON release_blobs (blob);
         CREATE TABLE aliases (
             name TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL, canary INTEGER,
             weight INTEGER CHECK (weight BETWEEN 1 AND 99),

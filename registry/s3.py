@@ -1,0 +1,148 @@
+"""Blobs in an S3-compatible store, through obstore.
+
+An object appears whole or not at all (a single PUT, or a completed multipart upload). Small blobs
+are put with `If-None-Match: *` where the server knows it; big ones in parts, hashed while they are
+sent: a file that changed meanwhile fails the hash, and the upload is never completed.
+
+Credentials, region and endpoint come from the usual environment (`AWS_*`, web identity, container
+and instance roles) or, when a profile or `~/.aws/credentials` is there, from botocore. Give the
+bucket a lifecycle rule that aborts incomplete multipart uploads: killed writers leave some.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import obstore as obs
+from obstore import exceptions
+from obstore.store import S3Store
+
+from manifests.errors import InvalidInput, Unavailable
+from registry.blobs import CHUNK, BlobInfo, MissingBlob, checked, chunks_of, digest_of_key, key_of
+from registry.local import source_name
+
+PART = 8 * CHUNK
+
+
+class S3Blobs:
+    """A `BlobStore` at `s3://bucket/prefix`."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            InvalidInput: no bucket in the URL.
+        """
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise InvalidInput(f"`{url}` names no bucket", hint="write `s3://bucket/prefix`")
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+        self._url = url
+        self._store = S3Store(
+            bucket,
+            prefix=prefix.strip("/") or None,
+            client_options={"allow_http": endpoint.startswith("http://")},
+            credential_provider=_shared_credentials(),
+        )
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def put(self, digest: str, source: Path | bytes) -> None:
+        if self.exists(digest):
+            return
+        key = key_of(digest)
+        chunks = checked(digest, chunks_of(source), str(source_name(source)))
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        with self._reported():
+            if size > PART:
+                obs.put(self._store, key, chunks, chunk_size=PART)
+            else:
+                self._put_new(key, b"".join(chunks))
+
+    def _put_new(self, key: str, data: bytes) -> None:
+        try:
+            obs.put(self._store, key, data, mode="create", use_multipart=False)
+        except exceptions.AlreadyExistsError:
+            pass  # the same bytes, from somebody who was quicker
+        except exceptions.BaseError as error:
+            if "NotImplemented" not in str(error) and "501" not in str(error):
+                raise
+            obs.put(self._store, key, data, use_multipart=False)
+
+    def get(self, digest: str) -> Iterator[bytes]:
+        where = f"{self._url.rstrip('/')}/{key_of(digest)}"
+        with self._reported():
+            try:
+                result = obs.get(self._store, key_of(digest))
+            except FileNotFoundError as error:
+                raise MissingBlob(
+                    f"`{where}` is missing",
+                    hint="restore it from another store: adapters verify --all --repair STORE",
+                ) from error
+            chunks = (bytes(chunk) for chunk in result.stream(min_chunk_size=CHUNK))
+            yield from checked(digest, chunks, where)
+
+    def exists(self, digest: str) -> bool:
+        with self._reported():
+            try:
+                obs.head(self._store, key_of(digest))
+            except FileNotFoundError:
+                return False
+            return True
+
+    def delete(self, digest: str) -> None:
+        with self._reported():
+            try:
+                obs.delete(self._store, key_of(digest))
+            except FileNotFoundError:
+                return
+
+    def list(self) -> Iterator[BlobInfo]:
+        with self._reported():
+            for page in obs.list(self._store, prefix="sha256"):
+                for entry in page:
+                    digest = digest_of_key(entry["path"])
+                    if digest is not None:
+                        modified = entry["last_modified"].timestamp()
+                        yield BlobInfo(digest, entry["size"], modified)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except exceptions.BaseError as error:
+            said = str(error).splitlines()[0]
+            raise Unavailable(
+                f"`{self._url}` cannot be used: {said}",
+                hint="check the bucket, `AWS_ENDPOINT_URL`, `AWS_REGION` and the credentials",
+            ) from error
+
+
+def _shared_credentials() -> Callable[[], Any] | None:
+    """Credentials of a profile or shared file, which obstore itself does not read."""
+    environ = os.environ
+    shared = Path(environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
+    if "AWS_ACCESS_KEY_ID" in environ or not ("AWS_PROFILE" in environ or shared.exists()):
+        return None
+    from botocore.session import Session
+
+    credentials = Session().get_credentials()
+    if credentials is None:
+        return None
+
+    def frozen() -> dict[str, Any]:
+        current = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": current.access_key,
+            "secret_access_key": current.secret_key,
+            "token": current.token,
+            "expires_at": None,
+        }
+
+    return frozen

@@ -1,0 +1,135 @@
+"""Signatures over release records: OpenSSF model-signing in key mode.
+
+What is signed is a folder `release/` that holds the record as `release.json`; the record names
+every file by digest, so its signature covers all bytes. Bundles are in-toto statements in DSSE
+envelopes in the sigstore bundle format: `model_signing verify key` checks an exported one without
+us. They are rows beside the release, append-only, one a key. See docs/adr on signing.
+
+Keys are PEM files of elliptic-curve keys (P-256, P-384, P-521).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from manifests.digests import digest_bytes
+from manifests.errors import InvalidInput, Refused
+from registry import schema
+from registry.types import now
+
+_signatures = schema.signatures
+
+
+def sign(record: bytes, private_key: Path, password: str | None = None) -> tuple[str, str]:
+    """Sign a record; returns the key's id and the bundle (JSON).
+
+    Raises:
+        InvalidInput: the key cannot be read or is of another kind.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from model_signing import signing
+
+    secret = None if password is None else password.encode()
+    try:
+        key = serialization.load_pem_private_key(private_key.read_bytes(), secret)
+        config = signing.Config().use_elliptic_key_signer(private_key=private_key, password=secret)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidInput(
+            f"`{private_key}` is not a usable private key: {error}",
+            hint="make one: openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
+        ) from error
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    with _as_folder(record) as folder:
+        bundle = folder.parent / "bundle.json"
+        config.sign(folder, bundle)
+        return digest_bytes(public), bundle.read_text()
+
+
+def key_id(public_key: Path) -> str:
+    """The id of a public key: the digest of its PEM.
+
+    Raises:
+        InvalidInput: not a PEM public key.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        key = serialization.load_pem_public_key(public_key.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"`{public_key}` is not a public key: {error}",
+            hint="derive it: openssl ec -in key.pem -pubout -out key.pub",
+        ) from error
+    return digest_bytes(
+        key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+
+
+def require(record: bytes, bundles: dict[str, str], public_keys: Sequence[Path], what: str) -> str:
+    """Check that one of `public_keys` signed the record; returns that key's id.
+
+    Args:
+        bundles: stored signatures, by key id.
+        what: how to call the release in a message.
+
+    Raises:
+        Refused: no good signature by any of the keys.
+    """
+    from model_signing import verifying
+
+    reasons = []
+    for public_key in public_keys:
+        identity = key_id(public_key)
+        bundle = bundles.get(identity)
+        if bundle is None:
+            continue
+        with _as_folder(record) as folder:
+            stored_bundle = folder.parent / "bundle.json"
+            stored_bundle.write_text(bundle)
+            try:
+                verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
+                verifier.verify(folder, stored_bundle)
+            except Exception:
+                # A stored bundle is untrusted input: whatever the library trips over, it is not good.
+                reasons.append(f"the signature by `{public_key}` does not fit the record")
+                continue
+        return identity
+    reason = "; ".join(reasons) or "none of the trusted keys signed it"
+    raise Refused(f"`{what}` has no good signature: {reason}", hint="adapters sign REF --key KEY")
+
+
+def store(connection: Connection, digest: str, key: str, bundle: str, *, who: str) -> bool:
+    """Keep a signature; false when this key has signed the release already."""
+    if key in stored(connection, digest):
+        return False
+    connection.execute(
+        sa.insert(_signatures).values(release=digest, key=key, bundle=bundle, at=now(), who=who)
+    )
+    return True
+
+
+def stored(connection: Connection, digest: str) -> dict[str, str]:
+    """The signatures of a release, by key id."""
+    rows = connection.execute(
+        sa.select(_signatures.c.key, _signatures.c.bundle).where(_signatures.c.release == digest)
+    )
+    return {row.key: row.bundle for row in rows}
+
+
+@contextmanager
+def _as_folder(record: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="adapters-sign-") as parent:
+        folder = Path(parent, "release")
+        folder.mkdir()
+        (folder / "release.json").write_bytes(record)
+        yield folder

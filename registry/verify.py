@@ -1,0 +1,197 @@
+"""Verification: every byte, every record and the index itself, and repair from another store.
+
+Checked for a release: its record hashes to its digest and says what the index says; each file's
+bytes hash to what the record says; given keys, one of its signatures is good. Checked for the whole
+registry besides: numbers are 1…n without a gap, aliases point to live versions and agree with the
+log.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from manifests.errors import IntegrityError, Refused
+from registry import index, log, reading, schema, signing
+from registry.blobs import BlobStore, CorruptBlob, MissingBlob, copy_blob
+from registry.database import Database
+from registry.types import Resolved
+
+Kind = Literal["missing", "corrupt", "record", "index", "signature"]
+
+_names, _versions, _aliases = schema.names, schema.versions, schema.aliases
+_blobs = schema.release_blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong; `repaired` when it no longer is."""
+
+    kind: Kind
+    ref: str
+    path: str | None
+    message: str
+    repaired: bool = False
+
+
+@dataclass
+class VerifyReport:
+    """What was looked at and what was wrong; `bytes` were hashed."""
+
+    releases: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong (any more)."""
+        return all(problem.repaired for problem in self.problems)
+
+
+class Verifier:
+    """Verifies releases, each blob once."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        *,
+        repair_from: BlobStore | None = None,
+        public_keys: Sequence[Path] = (),
+    ) -> None:
+        self.report = VerifyReport()
+        self._database = database
+        self._store = blobs
+        self._repair_from = repair_from
+        self._keys = public_keys
+        self._good: set[str] = set()
+
+    def verify(self, resolved: Resolved) -> None:
+        """Verify one release: blobs, record, signature."""
+        self.report.releases += 1
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(_blobs).where(_blobs.c.release == resolved.digest).order_by(_blobs.c.path)
+            ).all()
+            bundles = signing.stored(connection, resolved.digest)
+        listed = {row.path: (row.blob, row.size) for row in rows}
+        for path, (blob, size) in listed.items():
+            self._verify_blob(resolved, path, blob, size)
+        try:
+            release = reading.read_release(self._store, resolved.digest)
+        except (CorruptBlob, MissingBlob):
+            return  # reported as a blob above
+        except IntegrityError as error:
+            self._add("record", resolved, None, error.message)
+            return
+        said = {path: (entry.digest, entry.size) for path, entry in release.files.items()}
+        said[index.RECORD_PATH] = (resolved.digest, len(release.to_bytes()))
+        if release.name != resolved.name or said != listed:
+            self._add("record", resolved, None, "the record and the index do not say the same")
+        if self._keys:
+            try:
+                signing.require(release.to_bytes(), bundles, self._keys, str(resolved))
+            except Refused as error:
+                self._add("signature", resolved, None, error.message)
+
+    def verify_index(self) -> None:
+        """Verify what no single release shows: numbers, aliases, log."""
+        with self._database.read() as connection:
+            for name, message in _index_problems(connection):
+                self.report.problems.append(Problem("index", name, None, message))
+
+    def _verify_blob(self, resolved: Resolved, path: str, blob: str, size: int) -> None:
+        if blob in self._good:
+            return
+        self.report.blobs += 1
+        kind: Kind
+        try:
+            self._hash(blob)
+        except MissingBlob as error:
+            kind, message = "missing", error.message
+        except CorruptBlob as error:
+            kind, message = "corrupt", error.message
+        else:
+            self._good.add(blob)
+            return
+        repaired = False
+        if self._repair_from is not None:
+            try:
+                self._repair(blob, self._repair_from)
+                repaired = True
+                self._good.add(blob)
+            except IntegrityError as error:
+                message += f"; `{self._repair_from.url}` cannot repair it: {error.message}"
+        self._add(kind, resolved, path or "(record)", message, repaired)
+
+    def _hash(self, blob: str) -> None:
+        for chunk in self._store.get(blob):
+            self.report.bytes += len(chunk)
+
+    def _repair(self, blob: str, source: BlobStore) -> None:
+        with tempfile.TemporaryDirectory(prefix="adapters-repair-") as folder:
+            good = Path(folder, "blob")
+            copy_blob(source, blob, good)
+            self._store.delete(blob)
+            self._store.put(blob, good)
+        self._hash(blob)
+
+    def _add(
+        self, kind: Kind, resolved: Resolved, path: str | None, message: str, repaired: bool = False
+    ) -> None:
+        self.report.problems.append(Problem(kind, str(resolved), path, message, repaired))
+
+
+def live_versions(database: Database, page: int = 500) -> Iterator[Resolved]:
+    """Every live version, by name and number, in pages."""
+    last: tuple[str, int] = ("", 0)
+    while True:
+        key = sa.tuple_(_versions.c.name, _versions.c.version)
+        query = (
+            sa.select(_versions.c.name, _versions.c.version, _versions.c.digest)
+            .where(_versions.c.deleted.is_(None), key > last)
+            .order_by(_versions.c.name, _versions.c.version)
+            .limit(page)
+        )
+        with database.read() as connection:
+            rows = connection.execute(query).all()
+        for row in rows:
+            yield Resolved(row.name, row.version, row.digest, index.exact(row.name, row.version))
+        if len(rows) < page:
+            return
+        last = (rows[-1].name, rows[-1].version)
+
+
+def _index_problems(connection: Connection) -> Iterator[tuple[str, str]]:
+    counts = connection.execute(
+        sa.select(
+            _names.c.name,
+            _names.c.last_version,
+            _names.c.live,
+            sa.func.count(_versions.c.version).label("given"),
+            sa.func.max(_versions.c.version).label("highest"),
+            sa.func.count(_versions.c.version).filter(_versions.c.deleted.is_(None)).label("alive"),
+        )
+        .outerjoin(_versions, _versions.c.name == _names.c.name)
+        .group_by(_names.c.name, _names.c.last_version, _names.c.live)
+    )
+    for row in counts:
+        if not row.last_version == row.given == row.highest or row.live != row.alive:
+            yield row.name, f"its versions are not 1…{row.last_version} without a gap"
+    for holder in connection.execute(sa.select(_aliases)).all():
+        ref = f"{holder.name}:{holder.alias}"
+        for version in filter(None, (holder.version, holder.canary)):
+            if index.get_version(connection, holder.name, version).deleted is not None:
+                yield ref, f"it points to `{holder.name}@{version}`, which was deleted"
+        logged = log.events(connection, holder.name, alias=holder.alias, kinds=log.MOVES, limit=1)
+        moves = [log.to_move(event) for event in logged]
+        held = (holder.version, holder.canary, holder.weight)
+        if [(move.version, move.canary, move.weight) for move in moves] != [held]:
+            yield ref, "it is not where its last logged move put it"
