@@ -1,0 +1,185 @@
+"""Prometheus metrics of one gateway, per tenant, adapter and engine.
+
+Invariants:
+- Labels are only names the index knows (tenants, adapters, engines), never text from a client, so
+  nobody can make the gateway hold any number of series.
+- What a token costs is one `observe` on a series bound beforehand (`Series`).
+
+Names follow Prometheus' conventions: seconds, bytes, `_total`. `docs/grafana-dashboard.json` shows
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+
+class Series:
+    """The series of one tenant and adapter, bound once and used for every token."""
+
+    __slots__ = ("between_tokens", "first_token")
+
+    def __init__(self, metrics: Metrics, tenant: str, adapter: str) -> None:
+        self.first_token = metrics.first_token_seconds.labels(tenant, adapter).observe
+        self.between_tokens = metrics.inter_token_seconds.labels(tenant, adapter).observe
+
+
+class Metrics:
+    """All series of one gateway, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        who = ("tenant", "adapter")
+        self.requests = Counter(
+            "adapters_requests",
+            "Requests answered.",
+            (*who, "endpoint", "status"),
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "adapters_tokens", "Tokens metered.", (*who, "kind"), registry=registry
+        )
+        self.refusals = Counter(
+            "adapters_refusals",
+            "Requests refused before the engine: `limit`, `queue`, `cold`, `access` or `proof`.",
+            ("tenant", "reason"),
+            registry=registry,
+        )
+        self.request_seconds = _histogram(
+            registry, "adapters_request_seconds", "Arrival to last byte.", who, _LATENCY
+        )
+        self.queue_seconds = _histogram(
+            registry, "adapters_queue_seconds", "Wait for a turn.", ("engine", "tenant"), _LATENCY
+        )
+        self.first_token_seconds = _histogram(
+            registry,
+            "adapters_time_to_first_token_seconds",
+            "Arrival to first token.",
+            who,
+            _LATENCY,
+        )
+        self.inter_token_seconds = _histogram(
+            registry, "adapters_inter_token_seconds", "Between two tokens of a stream.", who, _TOKEN
+        )
+        self.load_seconds = _histogram(
+            registry,
+            "adapters_load_seconds",
+            "Load and proof of an adapter.",
+            ("engine",),
+            _LATENCY,
+        )
+        self.loads = Counter(
+            "adapters_loads",
+            "Loads of an adapter: `ok`, `failed` or `refused` (its proof).",
+            ("engine", "adapter", "outcome"),
+            registry=registry,
+        )
+        self.proof_failures = Counter(
+            "adapters_proof_failures",
+            "Fingerprints the engine did not reproduce.",
+            ("engine", "adapter"),
+            registry=registry,
+        )
+        self.evictions = Counter(
+            "adapters_evictions", "Adapters unloaded for others.", ("engine",), registry=registry
+        )
+        self.resident = Gauge(
+            "adapters_resident", "1 for each resident adapter.", ("engine", "adapter"),
+            registry=registry,
+        )  # fmt: skip
+        self.running = Gauge(
+            "adapters_running", "Requests the engine works on.", ("engine",), registry=registry
+        )
+        self.waiting = Gauge(
+            "adapters_waiting", "Requests that wait for a turn.", ("engine",), registry=registry
+        )
+        self.engine_up = Gauge(
+            "adapters_engine_up", "1 while the engine answers.", ("engine",), registry=registry
+        )
+        self.engine_starts = Counter(
+            "adapters_engine_starts", "Starts of the engine.", ("engine",), registry=registry
+        )
+        self.backlog_bytes = Gauge(
+            "adapters_metering_backlog_bytes", "Usage not yet in the index.", registry=registry
+        )
+        self._series: dict[tuple[str, str], Series] = {}
+
+    def series(self, tenant: str, adapter: str) -> Series:
+        """The bound series of a tenant (by name) and adapter (by name)."""
+        found = self._series.get((tenant, adapter))
+        if found is None:
+            found = self._series[tenant, adapter] = Series(self, tenant, adapter)
+        return found
+
+    def finished(
+        self,
+        *,
+        tenant: str,
+        adapter: str,
+        endpoint: str,
+        status: int,
+        prompt_tokens: int,
+        completion_tokens: int,
+        seconds: float,
+    ) -> None:
+        """Count one answered request; `endpoint` is the route, not the client's path."""
+        self.requests.labels(tenant, adapter, endpoint, str(status)).inc()
+        self.request_seconds.labels(tenant, adapter).observe(seconds)
+        if prompt_tokens:
+            self.tokens.labels(tenant, adapter, "prompt").inc(prompt_tokens)
+        if completion_tokens:
+            self.tokens.labels(tenant, adapter, "completion").inc(completion_tokens)
+
+    def loaded(self, *, engine: str, adapter: str, outcome: str, seconds: float) -> None:
+        """Count one load; `outcome` as in the counter's help."""
+        self.loads.labels(engine, adapter, outcome).inc()
+        self.load_seconds.labels(engine).observe(seconds)
+        if outcome == "refused":
+            self.proof_failures.labels(engine, adapter).inc()
+
+    def set_resident(self, engine: str, adapters: Iterable[str]) -> None:
+        """Say which adapters (`medical@7`) are resident in an engine now, and no others."""
+        now = set(adapters)
+        for labels in [labels for labels in self._resident_labels() if labels[0] == engine]:
+            if labels[1] not in now:
+                self.resident.remove(*labels)
+        for adapter in now:
+            self.resident.labels(engine, adapter).set(1)
+
+    def render(self) -> bytes:
+        """The text that `/metrics` answers, of type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)
+
+    def _resident_labels(self) -> list[tuple[str, str]]:
+        return [
+            (sample.labels["engine"], sample.labels["adapter"])
+            for family in self.resident.collect()
+            for sample in family.samples
+        ]
+
+
+def _histogram(
+    registry: CollectorRegistry,
+    name: str,
+    help_text: str,
+    labels: tuple[str, ...],
+    buckets: tuple[float, ...],
+) -> Histogram:
+    return Histogram(name, help_text, labels, registry=registry, buckets=buckets)
