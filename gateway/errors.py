@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.errors_auth import RateLimited, Unauthorized
 from manifests.errors import (
     AdapterworksError,
     Conflict,
@@ -22,35 +22,12 @@ from manifests.errors import (
 )
 
 
-class Unauthorized(AdapterworksError):
-    """No key, or one that is unknown, expired or revoked."""
-
-
 class TooLarge(InvalidInput):
     """The request's body or headers are above the gateway's limits."""
 
 
 class MethodNotAllowed(InvalidInput):
     """A known path with another method."""
-
-
-class RateLimited(Unavailable):
-    """A limit of the tenant is reached.
-
-    Args:
-        headers: the `x-ratelimit-*` headers to send along.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str | None = None,
-        retry_after: float | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, retry_after=retry_after)
-        self.headers = dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +63,7 @@ def shape_of(error: AdapterworksError) -> Shape:
 def error_body(error: AdapterworksError, *, anthropic: bool = False) -> bytes:
     """The answer's JSON body; the hint, if any, follows the message after a blank line."""
     shape = shape_of(error)
+    code = error.code if isinstance(error, RateLimited) else shape.code
     message = f"{error.message}\n\nhint: {error.hint}" if error.hint else error.message
     if anthropic:
         body: dict[str, object] = {
@@ -93,19 +71,17 @@ def error_body(error: AdapterworksError, *, anthropic: bool = False) -> bytes:
             "error": {"type": shape.type, "message": message},
         }
     else:
-        body = {
-            "error": {"message": message, "type": shape.type, "param": None, "code": shape.code}
-        }
+        body = {"error": {"message": message, "type": shape.type, "param": None, "code": code}}
     return json.dumps(body, ensure_ascii=False).encode()
 
 
 def error_headers(error: AdapterworksError) -> dict[str, str]:
     """`Retry-After` and the limit headers, where they apply."""
     headers: dict[str, str] = {}
-    if isinstance(error, RateLimited):
-        headers.update(error.headers)
-    if isinstance(error, Unavailable) and error.retry_after is not None:
+    if isinstance(error, (RateLimited, Unavailable)) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, RateLimited):
+        headers.update({name.lower(): value for name, value in error.headers.items()})
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     return headers

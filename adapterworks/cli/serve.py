@@ -1,0 +1,197 @@
+"""`adapters serve`: one gateway and its engines, until Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+from manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from gateway.config import GatewayConfig
+    from gateway.engines.engine import Engine
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (default 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default 8080).")
+@click.option("--open", "open_", is_flag=True, help="Let anyone in without a key; loopback only.")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A gateway.toml; see docs/gateway.example.toml.",
+)
+@click.option("--base", help="Serve this base only, by its name in `adapters base list`.")
+@click.option(
+    "--engine",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Use a vLLM that runs already instead of starting one; needs --base. Repeatable.",
+)
+@click.option("--max-loras", type=click.IntRange(1), help="Adapters one batch can mix.")
+@click.pass_obj
+def command(
+    app: App,
+    host: str | None,
+    port: int | None,
+    open_: bool,
+    path: Path | None,
+    base: str | None,
+    urls: tuple[str, ...],
+    max_loras: int | None,
+) -> None:
+    """Serve adapters and their base, OpenAI-compatible.
+
+    Without a configuration one engine is started for every base that the registry's aliases and
+    newest versions need. As long as there is no tenant, a gateway on loopback is open.
+
+    \b
+    Example:
+      adapters serve
+      adapters serve --port 9000 --base smollm2-135m-instruct
+      adapters serve --config gateway.toml
+    """
+    import uvloop
+
+    from gateway.config_load import load_gateway_config
+
+    began = time.monotonic()
+    config = load_gateway_config(path, os.environ)
+    config = _with_options(config, host, port, max_loras, urls, base)
+    config = _opened(app, config, open_)
+    engines = _engines(app, config, base)
+
+    def on_ready(url: str) -> None:
+        _say(f"ready after {time.monotonic() - began:.0f} s")
+        click.echo(url)
+
+    uvloop.run(_serve(app, config, engines, on_ready))
+
+
+async def _serve(
+    app: App, config: GatewayConfig, engines: list[Engine], on_ready: Callable[[str], None]
+) -> None:
+    from gateway.server import run_gateway
+    from gateway.service import Gateway
+
+    home = app.settings.home
+    spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
+    gateway = Gateway.compose(config, app.registry, engines, spool=spool)
+    await run_gateway(gateway, run=home / "run", say=_say, on_ready=on_ready)
+
+
+def _with_options(
+    config: GatewayConfig,
+    host: str | None,
+    port: int | None,
+    max_loras: int | None,
+    urls: tuple[str, ...],
+    base: str | None,
+) -> GatewayConfig:
+    """The configuration with what the command line says instead."""
+    from gateway.config import GatewayConfig, RemoteEngine
+
+    changed: dict[str, Any] = {}
+    if host is not None:
+        changed["host"] = host
+    if port is not None:
+        changed["port"] = port
+    if max_loras is not None:
+        changed["residency"] = config.residency.model_copy(update={"max_loras": max_loras})
+    if urls:
+        if base is None:
+            raise InvalidInput(
+                "an engine's URL does not say which base it serves",
+                hint="add `--base NAME`, or describe the engines in gateway.toml",
+            )
+        engines = tuple(RemoteEngine(url=url, base=base) for url in urls)
+        # A copy does not mark the field as set, and whether it was decides what is derived.
+        values = {name: getattr(config, name) for name in config.model_fields_set}
+        config = GatewayConfig.model_construct(
+            **{**config.__dict__, "engines": engines}, _fields_set={*values, "engines"}
+        )
+    return config.model_copy(update=changed)
+
+
+def _opened(app: App, config: GatewayConfig, wanted: bool) -> GatewayConfig:
+    """Whether anyone is let in: asked for, or loopback without a single tenant."""
+    from gateway.config import is_loopback
+    from gateway.tenant_admin import TenantAdmin
+
+    if wanted and not is_loopback(config.host):
+        raise InvalidInput(
+            f"an open gateway on `{config.host}` would let anyone in",
+            hint="leave out `--open` and add a tenant: `adapters tenant add NAME --allow '*'`",
+        )
+    if wanted or config.open:
+        _say("open: anyone on this machine may use every adapter")
+        return config.model_copy(update={"open": True})
+    if TenantAdmin(app.registry.database, who=app.settings.who).list():
+        return config
+    if is_loopback(config.host):
+        _say("open: there are no tenants yet, so anyone on this machine may use every adapter")
+        return config.model_copy(update={"open": True})
+    _say("there are no tenants yet: every request will be refused until one is added")
+    return config
+
+
+def _engines(app: App, config: GatewayConfig, base: str | None) -> list[Engine]:
+    """The engines to start or to use; says which."""
+    from gateway.config import RemoteEngine
+    from gateway.engines.local import LocalEngine
+    from gateway.engines.plan import engine_specs, remote_base, served_releases
+    from gateway.engines.remote import RemoteEngine as Remote
+
+    releases = served_releases(app.registry, _say)
+    seconds = config.http.request_seconds
+    engines: list[Engine] = []
+    tables = [table for table in config.engines if isinstance(table, RemoteEngine)]
+    for number, table in enumerate(tables):
+        engines.append(
+            Remote(
+                f"remote-{number}",
+                remote_base(table, app.bases),
+                url=table.url,
+                slots=config.residency.max_loras,
+                capacity=config.residency.max_cpu_loras,
+                parallel=table.max_num_seqs,
+                key=os.environ.get(table.api_key_env) if table.api_key_env else None,
+                interval=config.supervisor.health_interval,
+                request_seconds=seconds,
+            )
+        )
+        _say(f"engine remote-{number}: {table.url}, base {table.base}")
+    if tables and len(tables) == len(config.engines):
+        return engines
+    for spec in engine_specs(config, app.bases, releases, only=base, say=_say):
+        _say(
+            f"engine {spec.id}: base {spec.base.name} ({spec.base.quantization}), {spec.dtype}, "
+            f"rank ≤ {spec.max_lora_rank}, {spec.max_loras} adapters a batch"
+        )
+        engines.append(
+            LocalEngine(
+                spec,
+                run=app.settings.home / "run",
+                supervisor=config.supervisor,
+                request_seconds=seconds,
+                say=functools.partial(_say_engine, spec.id),
+            )
+        )
+    return engines
+
+
+def _say(line: str) -> None:
+    click.echo(f"serve: {line}", err=True)
+
+
+def _say_engine(engine: str, line: str) -> None:
+    _say(f"engine {engine}: {line}")

@@ -1,0 +1,75 @@
+"""The ASGI application: the listed paths and nothing else, one shape for every error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.errors import MethodNotAllowed, error_body, error_headers, shape_of
+from gateway.routes import generate, health, inference, models
+from gateway.routes.common import receipt_of
+from gateway.service import Gateway
+from manifests.errors import AdapterworksError, InvalidInput, NotFound
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(gateway: Gateway) -> Starlette:
+    """The public application of one gateway; it neither starts nor stops it."""
+    routes: list[Route] = [
+        *inference.routes(),
+        *models.routes(),
+        *generate.routes(),
+        *health.routes(),
+    ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            AdapterworksError: _known,
+            HTTPException: _http,
+            Exception: _unexpected,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.gateway = gateway
+    return app
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AdapterworksError)
+    return _render(request, error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """What Starlette itself says no to: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return _render(request, NotFound(f"no such path: `{request.url.path[:200]}`"))
+    if error.status_code == 405:
+        wrong = MethodNotAllowed(f"`{request.url.path}` does not take {request.method}")
+        return _render(request, wrong, error.headers)
+    return _render(request, InvalidInput("the request is malformed"))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    receipt = receipt_of(request)
+    _log.error("request %s failed", receipt.request_id, exc_info=error)
+    return _render(request, AdapterworksError("something went wrong in the gateway"))
+
+
+def _render(
+    request: Request, error: AdapterworksError, headers: Mapping[str, str] | None = None
+) -> Response:
+    anthropic = bool(getattr(request.state, "anthropic", False))
+    return Response(
+        error_body(error, anthropic=anthropic),
+        status_code=shape_of(error).status,
+        media_type="application/json",
+        headers={**receipt_of(request).headers(), **error_headers(error), **(headers or {})},
+    )

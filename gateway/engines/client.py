@@ -1,0 +1,217 @@
+"""The HTTP side of an engine: one pooled client over a unix socket or TCP.
+
+Invariant: only this module knows vLLM's paths for loading, unloading and scoring; they are never
+reachable through the gateway's own listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway.engines.engine import Health, Scores, State
+from gateway.types import ServedBase
+from manifests.errors import Refused, Unavailable
+
+ADMIN_SECONDS = 120.0
+PROBE_SECONDS = 5.0
+TOP = 20
+
+
+class HttpEngine:
+    """What local and remote engines share.
+
+    Args:
+        id: stable name, used for routing and in metrics.
+        slots: adapters one batch can mix.
+        capacity: adapters that may be loaded at once.
+        parallel: requests it works on at once.
+        key: sent as a bearer token.
+        request_seconds: upper bound of one relayed request.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        base: ServedBase,
+        *,
+        slots: int,
+        capacity: int,
+        parallel: int,
+        key: str | None,
+        request_seconds: float,
+    ) -> None:
+        self.id = id
+        self.base = base
+        self.slots = slots
+        self.capacity = capacity
+        self.parallel = parallel
+        self._key = key
+        self._timeout = aiohttp.ClientTimeout(total=request_seconds, connect=PROBE_SECONDS)
+        self._session: aiohttp.ClientSession | None = None
+        self._url = "http://engine"
+        self._inflight = 0
+        self._state: State = "starting"
+        self._reason = "not started"
+        self._generation = 0
+        self._callbacks: list[Callable[[], None]] = []
+
+    @property
+    def health(self) -> Health:
+        """The present state."""
+        return Health(self._state, self._reason, self._generation)
+
+    @property
+    def inflight(self) -> int:
+        """Requests being relayed now."""
+        return self._inflight
+
+    def on_ready(self, callback: Callable[[], None]) -> None:
+        """Call `callback` each time a new generation is ready."""
+        self._callbacks.append(callback)
+
+    def _open(self, connector: aiohttp.BaseConnector, url: str) -> None:
+        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
+        self._url = url
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=headers,
+            timeout=self._timeout,
+            auto_decompress=False,
+            read_bufsize=1 << 18,
+            skip_auto_headers=("accept-encoding", "user-agent"),
+        )
+
+    async def _close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _became_ready(self) -> None:
+        self._generation += 1
+        self._state, self._reason = "ready", "answers"
+        for callback in self._callbacks:
+            callback()
+
+    def _became(self, state: State, reason: str) -> None:
+        self._state, self._reason = state, reason
+
+    def _unavailable(self, reason: str | None = None) -> Unavailable:
+        return Unavailable(
+            f"the engine of base `{self.base.name}` is not ready: {reason or self._reason}",
+            hint="try again shortly",
+            retry_after=2.0 if self._state == "ready" else 10.0,
+        )
+
+    async def load(self, digest: str, folder: Path) -> None:
+        """Load a LoRA under its digest."""
+        status, text = await self._admin(
+            "/v1/load_lora_adapter", {"lora_name": digest, "lora_path": str(folder)}
+        )
+        # A digest names its content: that it is there already is what we want.
+        if status == 200 or (status == 400 and "already been loaded" in text):
+            return
+        raise Refused(
+            f"the engine cannot load `{digest[:19]}…`: {_message(text)}",
+            hint="`adapters show` prints its rank and modules; the engine's own limits are in "
+            "`adapters ps`",
+        )
+
+    async def unload(self, digest: str) -> None:
+        """Forget a LoRA."""
+        await self._admin("/v1/unload_lora_adapter", {"lora_name": digest})
+
+    async def score(self, body: Mapping[str, Any]) -> tuple[Scores, int]:
+        """Log-probabilities of a prompt's tokens and how many tokens that cost."""
+        request = {"max_tokens": 1, "temperature": 0.0, **body, "prompt_logprobs": TOP}
+        status, answer = await self._json("/v1/completions", request)
+        if status != 200:
+            raise Refused(f"the engine refused a probe prompt: {_message(str(answer))}")
+        entries = answer["choices"][0]["prompt_logprobs"]
+        scores: Scores = [
+            None
+            if entry is None
+            else {int(token): value["logprob"] for token, value in entry.items()}
+            for entry in entries
+        ]
+        return scores, int(answer["usage"]["total_tokens"])
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The engine's own list of models."""
+        async with self._request("GET", "/v1/models", None, PROBE_SECONDS) as response:
+            data: list[dict[str, Any]] = (await response.json())["data"]
+            return data
+
+    @contextlib.asynccontextmanager
+    async def post(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request; the answer's body is read by the caller."""
+        self._inflight += 1
+        try:
+            if self._session is None or self._state != "ready":
+                raise self._unavailable()
+            try:
+                response = await self._session.post(
+                    self._url + path,
+                    data=body,
+                    headers={"content-type": "application/json", **headers},
+                )
+            except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+                raise self._unavailable(_brief(error)) from error
+            async with response:
+                yield response
+        finally:
+            self._inflight -= 1
+
+    async def _healthy(self) -> bool:
+        try:
+            async with self._request("GET", "/health", None, PROBE_SECONDS) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    async def _admin(self, path: str, body: dict[str, Any]) -> tuple[int, str]:
+        try:
+            async with self._request("POST", path, body, ADMIN_SECONDS) as response:
+                return response.status, await response.text()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unavailable(_brief(error)) from error
+
+    async def _json(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        try:
+            async with self._request("POST", path, body, ADMIN_SECONDS) as response:
+                return response.status, await response.json(content_type=None)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unavailable(_brief(error)) from error
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, method: str, path: str, body: dict[str, Any] | None, seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise self._unavailable()
+        async with (
+            asyncio.timeout(seconds),
+            self._session.request(method, self._url + path, json=body) as response,
+        ):
+            yield response
+
+
+def _message(text: str) -> str:
+    """The engine's message without its JSON around it, on one line, without paths."""
+    for opening in ('"message":"', "'message': '"):
+        if opening in text:
+            text = text.split(opening, 1)[1].split('","', 1)[0].split("', '", 1)[0]
+    return " ".join(text.split())[:300]
+
+
+def _brief(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return "it closed the connection" if isinstance(error, aiohttp.ClientError) else "unreachable"

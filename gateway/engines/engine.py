@@ -1,0 +1,89 @@
+"""What the gateway asks of an engine, whoever runs it and wherever it runs.
+
+Invariant: an engine is told digests only, never names or aliases; what it was told is void when its
+`generation` changes (the process was replaced), and everything must be loaded and proved again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from aiohttp import ClientResponse
+
+from gateway.types import ServedBase
+
+State = Literal["starting", "ready", "down", "stopped"]
+# Log-probabilities by token id at one position; None at position 0, which nothing predicts.
+Scores = list[dict[int, float] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of an engine now.
+
+    Attributes:
+        reason: why it is in this state, for a person (`loading weights`, `exited with 137`).
+        generation: how many times it has come up; 0 before the first time.
+    """
+
+    state: State
+    reason: str
+    generation: int
+
+
+class Engine(Protocol):
+    """One vLLM server: local and supervised, or remote."""
+
+    id: str
+    base: ServedBase
+    slots: int
+    capacity: int
+    parallel: int
+
+    @property
+    def health(self) -> Health:
+        """The present state."""
+
+    @property
+    def inflight(self) -> int:
+        """Requests being relayed to it now."""
+
+    def on_ready(self, callback: Callable[[], None]) -> None:
+        """Call `callback` each time a new generation is ready."""
+
+    async def start(self) -> None:
+        """Begin to run or watch the engine; returns at once."""
+
+    async def stop(self) -> None:
+        """End it (local) or let go of it (remote); idempotent."""
+
+    async def load(self, digest: str, folder: Path) -> None:
+        """Load a LoRA from a read-only folder under its digest; loading it twice is not an error.
+
+        Raises:
+            Refused: the engine cannot load it.
+            Unavailable: the engine does not answer.
+        """
+
+    async def unload(self, digest: str) -> None:
+        """Forget a LoRA; forgetting an unknown one is not an error."""
+
+    async def score(self, body: Mapping[str, Any]) -> tuple[Scores, int]:
+        """Log-probabilities of a prompt's tokens and how many tokens that cost.
+
+        Args:
+            body: the model and prompt fields of a `/v1/completions` request.
+        """
+
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[ClientResponse]:
+        """Send a request; the answer's body is read by the caller.
+
+        Raises:
+            Unavailable: the engine does not answer.
+        """

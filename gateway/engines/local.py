@@ -1,0 +1,177 @@
+"""A vLLM process of our own: started, watched, restarted, and never left behind.
+
+Invariant: there is at most one process at a time; each one that comes up is a new generation. The
+engine listens on a unix socket in a folder only we can enter, with a key of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+
+from gateway.config import SupervisorTable
+from gateway.engines.client import HttpEngine
+from gateway.engines.launch import EngineSpec, command
+from gateway.engines.log import reason_from_log
+from manifests.errors import Unavailable
+
+MISSED_PROBES = 10
+STABLE_SECONDS = 60.0
+_POLL_SECONDS = 0.25
+
+
+class LocalEngine(HttpEngine):
+    """A supervised engine.
+
+    Args:
+        run: folder for the log (`engine-ID.log`).
+        say: called with every new reason while it starts.
+    """
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        *,
+        run: Path,
+        supervisor: SupervisorTable,
+        request_seconds: float,
+        say: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        super().__init__(
+            spec.id,
+            spec.base,
+            slots=spec.max_loras,
+            capacity=spec.max_cpu_loras,
+            parallel=spec.max_num_seqs,
+            key=secrets.token_urlsafe(32),
+            request_seconds=request_seconds,
+        )
+        self.spec = spec
+        self.log = run / f"engine-{spec.id}.log"
+        self._say = say
+        self._times = supervisor
+        # Socket paths are limited to about 100 characters, so it cannot live under the home.
+        self._folder = Path(tempfile.mkdtemp(prefix="adapters-engine-"))
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the guard that owns the engine's process group."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Begin to supervise; returns at once."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._open(aiohttp.UnixConnector(str(self._socket), limit=0), "http://engine")
+        self._task = asyncio.create_task(self._supervise(), name=f"engine {self.id}")
+
+    async def stop(self) -> None:
+        """End the process and its children; idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        await self._end()
+        self._became("stopped", "stopped")
+        await self._close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def ready(self) -> None:
+        """Wait for the first generation.
+
+        Raises:
+            Unavailable: the first start failed; later failures are retried with back-off.
+        """
+        while self._generation == 0:
+            if self._state == "down":
+                raise Unavailable(
+                    f"the engine of base `{self.base.name}` did not start: {self._reason}",
+                    hint=f"its log is `{self.log}`",
+                )
+            await asyncio.sleep(0.1)
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / "engine.sock"
+
+    async def _supervise(self) -> None:
+        backoff = self._times.backoff_initial
+        while True:
+            started = time.monotonic()
+            reason = await self._run_once()
+            await self._end()
+            if time.monotonic() - started > STABLE_SECONDS:
+                backoff = self._times.backoff_initial
+            self._became("down", reason)
+            self._say(f"{reason}; starting again in {backoff:.0f} s")
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, self._times.backoff_max)
+
+    async def _run_once(self) -> str:
+        """One life of the process; returns why it ended."""
+        self._became("starting", "starting the process")
+        self._socket.unlink(missing_ok=True)
+        arguments, environment = command(self.spec, self._socket, self._key or "")
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "gateway.engines.guard",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+        ended = asyncio.create_task(self._process.wait())
+        try:
+            return await self._come_up(ended) or await self._watch(ended)
+        finally:
+            ended.cancel()
+
+    async def _come_up(self, ended: asyncio.Task[int]) -> str | None:
+        """Wait until it answers; returns why it did not."""
+        began = time.monotonic()
+        while time.monotonic() - began < self._times.start_timeout:
+            if ended.done():
+                return f"exited with {ended.result()}: {reason_from_log(self.log)}"
+            if self._socket.exists() and await self._healthy():
+                self._became_ready()
+                self._say(f"ready after {time.monotonic() - began:.0f} s")
+                return None
+            reason = reason_from_log(self.log)
+            if reason != self._reason:
+                self._became("starting", reason)
+                self._say(reason)
+            await asyncio.sleep(_POLL_SECONDS)
+        return f"did not answer within {self._times.start_timeout:.0f} s: {self._reason}"
+
+    async def _watch(self, ended: asyncio.Task[int]) -> str:
+        """Wait until it ends or stops answering; returns which."""
+        missed = 0
+        while missed < MISSED_PROBES:
+            done, _ = await asyncio.wait({ended}, timeout=self._times.health_interval)
+            if done:
+                return f"exited with {ended.result()}: {reason_from_log(self.log)}"
+            missed = 0 if await self._healthy() else missed + 1
+        return f"did not answer {MISSED_PROBES} health checks"
+
+    async def _end(self) -> None:
+        """End the present process; the guard does it when its standard input closes."""
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()

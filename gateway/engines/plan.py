@@ -1,0 +1,167 @@
+"""Which engines to run: from the configuration, or, if it names none, from the releases there are.
+
+Invariant: every base that an alias or a newest version needs gets exactly one engine, with limits
+that hold all of its releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gateway.config import GatewayConfig, LocalEngine, RemoteEngine
+from gateway.engines.launch import EngineSpec, allowed_rank, context_length, device
+from gateway.forms import FORMS
+from gateway.types import ServedBase
+from manifests.errors import IntegrityError, NotFound
+from manifests.refs import Ref
+from registry.bases import Base, BaseStore
+from registry.registry import Registry
+from registry.release import Release
+from registry.types import NameRow
+
+_PAGE = 200
+
+
+def served_releases(registry: Registry, say: Callable[[str], None]) -> list[Release]:
+    """The releases that aliases point to, and the newest of every name; each once.
+
+    A damaged one is reported and left out: it must not keep the others from being served.
+    """
+    digests: dict[str, None] = {}
+    for row in _names(registry):
+        for holders in row.aliases.values():
+            digests.update((holder.digest, None) for holder in holders)
+        if row.latest is not None:
+            digests[registry.resolve(Ref(row.name, version=row.latest)).digest] = None
+    releases = []
+    for digest in digests:
+        try:
+            releases.append(registry.release(digest))
+        except (IntegrityError, NotFound) as error:
+            say(f"left out: {error.message}")
+    return releases
+
+
+def engine_specs(
+    config: GatewayConfig,
+    bases: BaseStore,
+    releases: list[Release],
+    *,
+    only: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[EngineSpec]:
+    """The local engines to start.
+
+    Args:
+        only: a base's name: serve that one and no other.
+
+    Raises:
+        NotFound: a base is not known here.
+    """
+    tables = [table for table in config.engines if isinstance(table, LocalEngine)]
+    if "engines" in config.model_fields_set:
+        chosen = [t for t in tables if only in (None, t.base)]
+        wanted = [
+            (t, bases.ensure(t.base, quantization=t.quantization, progress=say)) for t in chosen
+        ]
+    else:
+        needed = [b for b in _bases_of(bases, releases, say) if only in (None, b.name)]
+        default = LocalEngine() if only is None else LocalEngine(base=only)
+        wanted = [(default, base) for base in needed] or [
+            (default, bases.ensure(default.base, progress=say))
+        ]
+    return [
+        _spec(config, table, base, releases, number) for number, (table, base) in enumerate(wanted)
+    ]
+
+
+def remote_base(table: RemoteEngine, bases: BaseStore) -> ServedBase:
+    """The base a remote engine is said to serve, by the digest it has here."""
+    base = bases.ensure(table.base, quantization=table.quantization)
+    return ServedBase(
+        name=base.name,
+        model=base.name,
+        digest=base.digest,
+        quantization=base.quantization,
+        template_digest=base.template_digest,
+        exact=False,
+    )
+
+
+def _spec(
+    config: GatewayConfig, table: LocalEngine, base: Base, releases: list[Release], number: int
+) -> EngineSpec:
+    servables = [r.servable for r in releases if r.base.digest == base.digest and r.servable]
+    ranks = [servable.rank for servable in servables if servable.rank is not None]
+    where = device()
+    dtype = ("float32" if where == "cpu" else "bfloat16") if table.dtype == "auto" else table.dtype
+    # On a GPU nf4 runs on the quantized kernels; on a CPU on the same values stored dense.
+    folder = base.checkpoint if where == "cuda" and base.quantization == "nf4" else base.served
+    return EngineSpec(
+        id=f"{base.name}-{number}",
+        base=ServedBase(
+            name=base.name,
+            model=base.name,
+            digest=base.digest,
+            quantization=base.quantization,
+            template_digest=base.template_digest,
+            exact=dtype == "float32",
+        ),
+        folder=folder,
+        device=where,
+        dtype=dtype,
+        max_model_len=context_length(folder, table.max_model_len),
+        max_num_seqs=table.max_num_seqs,
+        max_lora_rank=allowed_rank(ranks, table.max_lora_rank),
+        max_loras=config.residency.max_loras,
+        max_cpu_loras=max(config.residency.max_cpu_loras, config.residency.max_loras),
+        kv_cache_gib=table.kv_cache_gib,
+        gpu_memory_utilization=table.gpu_memory_utilization,
+        forms=tuple(FORMS),
+        options=dict(table.options),
+    )
+
+
+def _bases_of(bases: BaseStore, releases: list[Release], say: Callable[[str], None]) -> list[Base]:
+    """The prepared bases of these releases, in the order they first occur."""
+    found: dict[str, Base] = {}
+    for release in releases:
+        if release.servable is None or release.base.digest in found:
+            continue
+        try:
+            found[release.base.digest] = _prepare(bases, release, say)
+        except NotFound as error:
+            say(f"left out: {error.message}")
+    return list(found.values())
+
+
+def _prepare(bases: BaseStore, release: Release, say: Callable[[str], None]) -> Base:
+    """The release's base, prepared if need be.
+
+    Raises:
+        NotFound: it is not known here.
+    """
+    wanted = release.base
+    base = bases.find(wanted.digest)
+    if base is not None:
+        return base
+    names = [s.name for s in bases.sources() if s.model == wanted.model]
+    if wanted.model.startswith("hub:"):
+        names.append(wanted.model)
+    for name in names:
+        for double in (True, False):
+            base = bases.ensure(name, quantization=wanted.quantization, double_quantization=double)
+            if base.digest == wanted.digest:
+                return base
+    raise NotFound(
+        f"the base of `{release.name}` is not here: `{wanted.model}` with digest "
+        f"{wanted.digest[:19]}…",
+        hint="add it with `adapters base add`, or name the base to serve with `--base`",
+    )
+
+
+def _names(registry: Registry) -> Iterator[NameRow]:
+    after: str | None = None
+    while page := registry.names(limit=_PAGE, after=after):
+        yield from page
+        after = page[-1].name

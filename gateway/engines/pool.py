@@ -1,0 +1,70 @@
+"""Which engine answers: the base's digest first, then adapter affinity, then load.
+
+Invariant: the same digest goes to the same engine as long as that engine is not much busier than
+the others (rendezvous hashing with bounded load), so an adapter is loaded in as few engines as its
+traffic needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+from gateway.engines.engine import Engine
+from gateway.types import ServedBase, Target
+from manifests.errors import NotFound, Unavailable
+
+# An engine may carry this much more than its share before its adapters spill to the next one.
+LOAD_FACTOR = 1.5
+
+
+class EnginePool:
+    """The engines behind one gateway."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self.engines = tuple(engines)
+
+    def bases(self) -> dict[str, ServedBase]:
+        """Every served base by the name clients use.
+
+        The first engine of a name keeps it; a base of another quantization is called
+        `NAME-QUANTIZATION`, which also works for the first.
+        """
+        names: dict[str, ServedBase] = {}
+        for engine in self.engines:
+            base = engine.base
+            names.setdefault(base.name, base)
+            names.setdefault(f"{base.name}-{base.quantization}", base)
+        return names
+
+    def route(self, target: Target) -> Engine:
+        """The engine for this target.
+
+        Raises:
+            NotFound: no engine serves its base.
+            Unavailable: those that do are not ready.
+        """
+        serving = [e for e in self.engines if e.base.digest == target.base_digest]
+        if not serving:
+            raise NotFound(
+                f"no engine serves the base of `{target.ref}`",
+                hint="start one with `adapters serve --base NAME`",
+            )
+        ready = [e for e in serving if e.health.state == "ready"]
+        if not ready:
+            raise Unavailable(
+                f"the engine of `{target.ref}` is not ready: {serving[0].health.reason}",
+                hint="try again shortly",
+                retry_after=10.0,
+            )
+        if target.digest is None:
+            return min(ready, key=lambda engine: engine.inflight)
+        total = sum(engine.inflight for engine in ready) + 1
+        limit = math.ceil(LOAD_FACTOR * total / len(ready))
+        ranked = sorted(ready, key=lambda e: _score(e.id, target.digest or ""), reverse=True)
+        return next((e for e in ranked if e.inflight < limit), ranked[0])
+
+
+def _score(engine: str, digest: str) -> bytes:
+    return hashlib.sha256(f"{engine}\n{digest}".encode()).digest()

@@ -1,0 +1,88 @@
+"""An engine that runs elsewhere: watched, never started or stopped by us.
+
+It must see the same `ADAPTERS_HOME/checkouts` path as the gateway (a shared folder), because the
+engine loads adapters from paths. Invariant: each time it comes back after not answering counts as a
+new generation, since we cannot know whether it is the same process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import aiohttp
+
+from gateway.engines.client import HttpEngine
+from gateway.types import ServedBase
+from manifests.errors import AdapterworksError
+
+
+class RemoteEngine(HttpEngine):
+    """A vLLM at a URL.
+
+    Args:
+        url: without a trailing slash.
+        interval: seconds between health checks.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        base: ServedBase,
+        *,
+        url: str,
+        slots: int,
+        capacity: int,
+        parallel: int,
+        key: str | None,
+        interval: float,
+        request_seconds: float,
+    ) -> None:
+        super().__init__(
+            id,
+            base,
+            slots=slots,
+            capacity=capacity,
+            parallel=parallel,
+            key=key,
+            request_seconds=request_seconds,
+        )
+        self.url = url.rstrip("/")
+        self._interval = interval
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to watch it."""
+        self._open(aiohttp.TCPConnector(limit=0), self.url)
+        self._task = asyncio.create_task(self._watch(), name=f"engine {self.id}")
+
+    async def stop(self) -> None:
+        """Let go of it."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        self._became("stopped", "stopped")
+        await self._close()
+
+    async def _watch(self) -> None:
+        while True:
+            healthy = await self._healthy()
+            if healthy and self._state != "ready":
+                await self._greet()
+            elif not healthy and self._state != "down":
+                self._became("down", f"`{self.url}` does not answer")
+            await asyncio.sleep(self._interval)
+
+    async def _greet(self) -> None:
+        """Check that it serves the base it is said to serve, under the name we will use."""
+        try:
+            names = [entry["id"] for entry in await self.models()]
+        except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError, KeyError):
+            self._became("down", f"`{self.url}` does not list its models")
+            return
+        if self.base.model not in names:
+            self._became("down", f"`{self.url}` does not serve `{self.base.model}`")
+            return
+        self._became_ready()

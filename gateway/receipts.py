@@ -1,0 +1,41 @@
+"""The receipt of an answer: which release gave it, on which base, under which request id.
+
+Invariant: the receipt is built from the `Target` that was used, never from a second look at the
+alias; the request id is ours, because metering is idempotent by it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from gateway.types import Target
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Filled in as the request is understood; `headers` gives what is known so far.
+
+    Attributes:
+        limits: the tenant's `x-ratelimit-*` headers.
+        ignored: names of request fields that were left out.
+    """
+
+    request_id: str = field(default_factory=lambda: f"req-{secrets.token_hex(12)}")
+    target: Target | None = None
+    limits: dict[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def headers(self) -> dict[str, str]:
+        """The headers to send, on errors too."""
+        headers = {"x-request-id": self.request_id, **self.limits}
+        if self.target is not None:
+            headers["x-adapter-ref"] = self.target.ref
+            headers["x-base-digest"] = self.target.base_digest
+            if self.target.digest is not None:
+                headers["x-adapter-digest"] = self.target.digest
+        if self.ignored:
+            headers["x-adapter-ignored"] = ",".join(
+                name for name in self.ignored[:20] if name.isascii() and name.isidentifier()
+            )
+        return headers

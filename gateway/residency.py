@@ -1,0 +1,318 @@
+"""Which adapters one engine holds, and who may use them now.
+
+Invariants:
+- an adapter answers only after it was loaded and proved in this generation of the engine;
+- adapters with requests in flight never number more than the engine's slots, loaded ones never
+  more than its capacity;
+- an adapter is unloaded only while nothing uses it;
+- whoever waits is served in order: if no slot comes free, the longest-running adapter takes no
+  further requests until those waiting before them have had a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.engines.engine import Engine
+from gateway.proof import Proof
+from manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
+from registry.release import Release
+
+RETRY_REFUSED_SECONDS = 60.0
+Stage = Literal["loading", "resident", "unloading", "refused"]
+# Loads and proves; raises Refused or IntegrityError for good, Unavailable for now.
+Load = Callable[[Engine, Release], Awaitable[Proof]]
+Unload = Callable[[Engine, Release], Awaitable[None]]
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One adapter on one engine, in one generation.
+
+    Attributes:
+        users: requests in flight.
+        busy_since: when `users` last rose from 0; monotonic seconds.
+        yielding: takes no new users until it has none.
+    """
+
+    release: Release
+    stage: Stage
+    pinned: bool = False
+    users: int = 0
+    yielding: bool = False
+    busy_since: float = 0.0
+    used: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=time.time)
+    proof: Proof | None = None
+    error: AdapterworksError | None = None
+    task: asyncio.Task[None] | None = None
+    requests: int = 0
+
+
+class Residency:
+    """The adapters of one engine.
+
+    Args:
+        cold_wait: seconds a request waits for a load or a slot before it is told to come back.
+        observe: called after every load with the release, the outcome and seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        load: Load,
+        unload: Unload,
+        *,
+        cold_wait: float,
+        observe: Callable[[Release, str, float], None] = lambda release, outcome, seconds: None,
+    ) -> None:
+        self._engine = engine
+        self._load = load
+        self._unload = unload
+        self._cold_wait = cold_wait
+        self._observe = observe
+        self._entries: dict[str, Entry] = {}
+        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._seats: dict[str, int] = {}
+        self._pins: dict[str, Release] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        engine.on_ready(self._new_generation)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What is loaded, loading or refused now."""
+        return tuple(self._entries.values())
+
+    def pin(self, release: Release) -> None:
+        """Keep it loaded from now on and after every restart of the engine."""
+        self._pins[release.digest] = release
+        entry = self._entries.get(release.digest)
+        if entry is not None:
+            entry.pinned = True
+        if self._engine.health.state == "ready":
+            self._reload([release])
+
+    async def warm(self, release: Release) -> bool:
+        """Have it loaded and proved, without a slot; returns whether it had to be loaded.
+
+        Raises:
+            Refused, IntegrityError: it may not be served.
+            Unavailable: not within the cold wait, or the engine went away.
+        """
+        entry = self._entries.get(release.digest)
+        if entry is not None and entry.stage == "resident":
+            return False
+        try:
+            async with asyncio.timeout(self._cold_wait):
+                await self._ensure(release)
+        except TimeoutError as error:
+            raise self._too_slow(release) from error
+        return True
+
+    @contextlib.asynccontextmanager
+    async def lease(self, release: Release) -> AsyncIterator[Entry]:
+        """Use the adapter: loaded, proved, in a slot, and staying until the block ends.
+
+        Raises:
+            Refused, IntegrityError, Unavailable: as `warm`.
+        """
+        try:
+            async with asyncio.timeout(self._cold_wait):
+                entry = await self._acquire(release)
+        except TimeoutError as error:
+            raise self._too_slow(release) from error
+        try:
+            yield entry
+        finally:
+            entry.users -= 1
+            entry.used = time.monotonic()
+            entry.yielding = entry.yielding and entry.users > 0
+            self._wake()
+
+    async def _acquire(self, release: Release) -> Entry:
+        while True:
+            await self._ensure(release)
+            await self._take_seat(release.digest)
+            self._leave_seat(release.digest)
+            entry = self._entries.get(release.digest)
+            # It may have been evicted, or the engine replaced, while this request waited.
+            if entry is not None and entry.stage == "resident":
+                if entry.users == 0:
+                    entry.busy_since = time.monotonic()
+                entry.users += 1
+                entry.requests += 1
+                entry.used = time.monotonic()
+                return entry
+            self._wake()
+
+    async def _take_seat(self, digest: str) -> None:
+        """Wait until this adapter may have one more user, and hold that place."""
+        entry = self._entries.get(digest)
+        running = entry is not None and entry.users > 0 and not entry.yielding
+        # An adapter that has a slot and is not yielding passes those who wait for a slot.
+        if running or (not self._waiting and self._admits(digest)):
+            self._seats[digest] = self._seats.get(digest, 0) + 1
+            return
+        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((digest, ticket))
+        self._yield_longest()
+        try:
+            await ticket
+        except asyncio.CancelledError:
+            if ticket.done() and not ticket.cancelled():
+                self._leave_seat(digest)
+            self._wake()
+            raise
+
+    def _leave_seat(self, digest: str) -> None:
+        """Give the place up; without an await in between it becomes a user."""
+        self._seats[digest] -= 1
+        if not self._seats[digest]:
+            del self._seats[digest]
+
+    def _busy(self) -> set[str]:
+        """The digests that hold a slot."""
+        return {d for d, e in self._entries.items() if e.users} | self._seats.keys()
+
+    def _admits(self, digest: str) -> bool:
+        busy = self._busy()
+        entry = self._entries.get(digest)
+        if digest in busy:
+            return entry is None or not entry.yielding
+        return len(busy) < self._engine.slots
+
+    def _yield_longest(self) -> None:
+        """Ask the adapter that has held a slot longest to give it up, if none is doing so."""
+        busy = [e for e in self._entries.values() if e.users]
+        if len(self._busy()) >= self._engine.slots and not any(e.yielding for e in busy) and busy:
+            min(busy, key=lambda e: e.busy_since).yielding = True
+
+    def _wake(self) -> None:
+        """Let in, in order, as many as fit; the rest keeps waiting."""
+        still: deque[tuple[str, asyncio.Future[None]]] = deque()
+        for digest, ticket in self._waiting:
+            if ticket.done():
+                continue
+            if self._admits(digest):
+                self._seats[digest] = self._seats.get(digest, 0) + 1
+                ticket.set_result(None)
+            else:
+                still.append((digest, ticket))
+        self._waiting = still
+        if still:
+            self._yield_longest()
+
+    async def _ensure(self, release: Release) -> None:
+        """Loaded and proved; one load at a time for one digest, however many ask."""
+        while True:
+            entry = self._entries.get(release.digest)
+            if entry is not None and entry.stage == "resident":
+                return
+            if entry is not None and entry.stage == "refused":
+                assert entry.error is not None
+                if time.time() - entry.since < RETRY_REFUSED_SECONDS:
+                    raise entry.error
+                del self._entries[release.digest]
+                entry = None
+            if entry is None:
+                entry = self._begin(release)
+            assert entry.task is not None
+            # Shielded: who started the load may leave, those who joined still want it.
+            await asyncio.shield(entry.task)
+            if entry.error is not None:
+                raise entry.error
+
+    def _begin(self, release: Release) -> Entry:
+        entry = Entry(release, "loading", pinned=release.digest in self._pins)
+        self._entries[release.digest] = entry
+        entry.task = asyncio.create_task(self._run(entry), name=f"load {release.digest[:19]}")
+        return entry
+
+    async def _run(self, entry: Entry) -> None:
+        """Load one entry; its outcome, error included, is left in the entry."""
+        began = time.perf_counter()
+        generation = self._engine.health.generation
+        outcome = "failed"
+        try:
+            await self._make_room(entry)
+            entry.proof = await self._load(self._engine, entry.release)
+            if generation != self._engine.health.generation:
+                raise Unavailable("the engine was restarted meanwhile", retry_after=2.0)
+            entry.stage = "resident"
+            outcome = entry.proof.state
+        except (Refused, IntegrityError) as error:
+            entry.stage, entry.error, outcome = "refused", error, "refused"
+            entry.proof = getattr(error, "measured", None)
+            with contextlib.suppress(AdapterworksError):
+                await self._unload(self._engine, entry.release)
+        except AdapterworksError as error:
+            entry.error, outcome = error, "failed"
+            self._forget(entry)
+        except BaseException as error:  # a bug must not leave an entry that loads for ever
+            entry.error = Unavailable(f"loading failed: {type(error).__name__}", retry_after=10.0)
+            self._forget(entry)
+            raise
+        entry.since = time.time()
+        self._observe(entry.release, outcome, time.perf_counter() - began)
+        self._wake()
+
+    async def _make_room(self, newcomer: Entry) -> None:
+        """Unload the least recently used until one more fits."""
+        while True:
+            held = [e for e in self._entries.values() if e is not newcomer and e.stage != "refused"]
+            if len(held) < self._engine.capacity:
+                return
+            idle = [e for e in held if e.stage == "resident" and not e.users and not e.pinned]
+            if not idle:
+                await asyncio.sleep(0.02)  # bounded by the cold wait of those who ask
+                continue
+            oldest = min(idle, key=lambda e: e.used)
+            oldest.stage = "unloading"
+            # A task of its own: whoever wants it back meanwhile waits for the end of it, so that
+            # the engine never sees a load overtake the unload.
+            oldest.task = asyncio.create_task(self._drop(oldest))
+            await asyncio.shield(oldest.task)
+
+    async def _drop(self, entry: Entry) -> None:
+        try:
+            await self._unload(self._engine, entry.release)
+        except AdapterworksError:
+            pass  # an engine that does not answer will be replaced, and then holds nothing
+        finally:
+            self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        if self._entries.get(entry.release.digest) is entry:
+            del self._entries[entry.release.digest]
+
+    def _new_generation(self) -> None:
+        """The engine is new and empty: load what it held, in the order of last use."""
+        held = [e for e in self._entries.values() if e.stage in ("resident", "loading")]
+        held.sort(key=lambda e: e.used, reverse=True)
+        self._entries = {}
+        again = {**self._pins, **{e.release.digest: e.release for e in held}}
+        self._reload(list(again.values())[: self._engine.capacity])
+        self._wake()
+
+    def _reload(self, releases: list[Release]) -> None:
+        async def reload() -> None:
+            for release in releases:
+                with contextlib.suppress(AdapterworksError):
+                    await self._ensure(release)
+
+        task = asyncio.create_task(reload(), name=f"reload {self._engine.id}")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _too_slow(self, release: Release) -> Unavailable:
+        return Unavailable(
+            f"`{release.name}` is still being loaded or has no free slot",
+            hint="try again shortly",
+            retry_after=2.0,
+        )

@@ -1,0 +1,129 @@
+"""From the `model` of a request to the release it stands for, read once per request.
+
+Invariant: what is cached was read under the present revision of the index; a revision change
+empties the cache, so an alias move is seen by every gateway within the polling interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from gateway.engines.pool import EnginePool
+from gateway.tenant import BASE_PREFIX
+from gateway.types import Target
+from manifests.errors import AdapterworksError, InvalidInput, NotFound
+from manifests.refs import parse_ref
+from registry.registry import Registry
+from registry.release import Release
+from registry.types import Weighted
+
+POLL_SECONDS = 0.1
+_CACHE_LIMIT = 10_000
+T = TypeVar("T")
+
+
+class Resolver:
+    """Resolves model names; `watch` keeps its cache as fresh as the index."""
+
+    def __init__(self, registry: Registry, pool: EnginePool) -> None:
+        self._registry = registry
+        self._bases = pool.bases()
+        self._holders: dict[str, tuple[Weighted, ...]] = {}
+        self._releases: dict[str, Release] = {}
+        self._epoch = 0
+
+    async def target(self, model: str, sticky: str) -> Target:
+        """What `model` stands for.
+
+        Args:
+            sticky: who asks; the same value gets the same side of a canary alias.
+
+        Raises:
+            NotFound: nothing of that name, version or alias; malformed names too, so that a name
+                that cannot exist looks like one that does not.
+        """
+        base = self._bases.get(model)
+        if base is not None:
+            return Target(model, BASE_PREFIX + base.name, base.digest)
+        holders = await self._read(model)
+        chosen = _choose(holders, f"{sticky}\n{model}")
+        release = await self.release(chosen.digest)
+        return Target(
+            model, release.name, release.base.digest, release, chosen.digest, chosen.version
+        )
+
+    async def release(self, digest: str) -> Release:
+        """The verified record of a digest; kept, since it cannot change."""
+        release = self._releases.get(digest)
+        if release is None:
+            release = await asyncio.to_thread(self._registry.release, digest)
+            _put(self._releases, digest, release)
+        return release
+
+    async def watch(self, on_error: Callable[[Exception], None]) -> None:
+        """Poll the index's revision for ever; errors are reported and polling goes on."""
+        known: int | None = None
+        while True:
+            try:
+                revision = await asyncio.to_thread(self._registry.revision)
+            except (AdapterworksError, OSError) as error:
+                on_error(error)
+                await asyncio.sleep(1.0)
+                continue
+            if revision != known:
+                known = revision
+                self._epoch += 1
+                self._holders.clear()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _read(self, model: str) -> tuple[Weighted, ...]:
+        holders = self._holders.get(model)
+        if holders is None:
+            epoch = self._epoch
+            holders = await asyncio.to_thread(self._lookup, model)
+            # Read before the revision changed, stored after it: would be stale until the next.
+            if epoch == self._epoch:
+                _put(self._holders, model, holders)
+        if not holders:
+            raise missing(model)
+        return holders
+
+    def _lookup(self, model: str) -> tuple[Weighted, ...]:
+        """Who holds the ref; empty if nobody does."""
+        try:
+            ref = parse_ref(model)
+            if ref.alias is not None:
+                return self._registry.weights(ref.name, ref.alias)
+            resolved = self._registry.resolve(ref)
+        except (InvalidInput, NotFound):
+            return ()
+        return (Weighted(resolved.version, resolved.digest, 100),)
+
+
+def missing(model: str) -> NotFound:
+    """The one answer to a name that does not exist and to one that the tenant may not use."""
+    return NotFound(
+        f"the model `{model[:200]}` does not exist",
+        hint="`GET /v1/models` lists the models you may use",
+    )
+
+
+def _choose(holders: tuple[Weighted, ...], key: str) -> Weighted:
+    """Pick by weight; the same key always lands on the same percentile."""
+    if len(holders) == 1:
+        return holders[0]
+    point = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
+    for holder in sorted(holders, key=lambda h: h.version):
+        if point < holder.weight:
+            return holder
+        point -= holder.weight
+    return holders[-1]
+
+
+def _put(cache: dict[str, T], key: str, value: T) -> None:
+    if len(cache) >= _CACHE_LIMIT:
+        cache.pop(next(iter(cache)))
+    cache[key] = value

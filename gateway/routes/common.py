@@ -1,0 +1,34 @@
+"""What every route reads from a request."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from gateway.receipts import Receipt
+from gateway.service import Gateway
+from gateway.tenant import Tenant
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway this application was made for."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def receipt_of(request: Request) -> Receipt:
+    """The request's receipt; made on first use."""
+    receipt: Receipt | None = getattr(request.state, "receipt", None)
+    if receipt is None:
+        receipt = request.state.receipt = Receipt()
+    return receipt
+
+
+def tenant_of(request: Request) -> Tenant:
+    """The caller, by `Authorization: Bearer KEY` or, as Anthropic's clients do, `x-api-key`.
+
+    Raises:
+        Unauthorized: no key, or one that does not work.
+    """
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    bearer = key.strip() if scheme.lower() == "bearer" else None
+    return gateway_of(request).authenticate(bearer or request.headers.get("x-api-key"))

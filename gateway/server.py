@@ -1,0 +1,131 @@
+"""Runs a gateway: the public listener, the private status socket, signals and draining.
+
+Invariant: whatever ends the process, engines end with it; status is served on a unix socket that
+only this user can open, never on the public port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.app import create_app
+from gateway.engines.local import LocalEngine
+from gateway.service import Gateway
+from gateway.sockets import bind, bind_unix
+from gateway.status import create_status_app
+
+_KEEP_ALIVE_SECONDS = 75
+
+
+class Server(uvicorn.Server):
+    """The public server: a signal makes the gateway say that it drains."""
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop accepting; requests in flight are finished (a second Ctrl-C drops them)."""
+        self._on_exit()
+        super().handle_exit(sig, frame)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals, and end normally after one instead of raising it again."""
+        handled = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in handled}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Quiet(uvicorn.Server):
+    """The status server: signals belong to the public one."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle none."""
+        yield
+
+
+async def run_gateway(
+    gateway: Gateway, *, run: Path, say: Callable[[str], None], on_ready: Callable[[str], None]
+) -> None:
+    """Serve until a signal; returns when everything has stopped.
+
+    Args:
+        run: folder of the status socket.
+        say: progress lines for a person.
+        on_ready: called once with the URL when every local engine answers.
+
+    Raises:
+        Unavailable: the port is taken, or a local engine did not start.
+    """
+    config = gateway.config
+    public = Server(
+        _uvicorn(create_app(gateway), host=config.host, port=config.port, gateway=gateway),
+        on_exit=lambda: setattr(gateway, "draining", True),
+    )
+    sockets = [bind(config.host, config.port)]
+    port = sockets[0].getsockname()[1]
+    path = run / f"gateway-{port}.sock"
+    status_socket = bind_unix(path)
+    status = _Quiet(_uvicorn(create_status_app(gateway, port), gateway=gateway))
+    await gateway.start()
+    tasks = [
+        asyncio.create_task(public.serve(sockets=sockets), name="public"),
+        asyncio.create_task(status.serve(sockets=[status_socket]), name="status"),
+    ]
+    coming_up = asyncio.create_task(_all_ready(gateway), name="engines")
+    try:
+        await asyncio.wait({tasks[0], coming_up}, return_when=asyncio.FIRST_COMPLETED)
+        if coming_up.done():
+            coming_up.result()
+            host = f"[{config.host}]" if ":" in config.host else config.host
+            on_ready(f"http://{host}:{port}")
+            await tasks[0]
+        say("stopping")
+    finally:
+        public.should_exit = status.should_exit = True
+        coming_up.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await gateway.stop()
+        path.unlink(missing_ok=True)
+
+
+async def _all_ready(gateway: Gateway) -> None:
+    for engine in gateway.pool.engines:
+        if isinstance(engine, LocalEngine):
+            await engine.ready()
+
+
+def _uvicorn(
+    app: ASGIApp, *, gateway: Gateway, host: str = "127.0.0.1", port: int = 0
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(gateway.config.http.drain_seconds),
+        limit_concurrency=gateway.config.http.max_connections,
+        backlog=2048,
+    )

@@ -1,0 +1,208 @@
+"""The gateway: its parts put together, started and stopped in order.
+
+Invariant: nothing here is global; two gateways can run in one process (tests do).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.config import GatewayConfig
+from gateway.engines.engine import Engine
+from gateway.engines.pool import EnginePool
+from gateway.fairness import FairQueue
+from gateway.forms import FORMS
+from gateway.limits import Limiter
+from gateway.metering import Meter
+from gateway.proof import FINGERPRINT, Proof, ProofFailed, prove
+from gateway.residency import Residency
+from gateway.resolve import Resolver
+from gateway.tenant import OPEN_TENANT, Tenant
+from gateway.tenants import TenantStore
+from manifests.errors import AdapterworksError, NotFound, Refused
+from manifests.refs import parse_ref
+from registry.registry import Registry
+from registry.release import SERVABLE, Release
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Gateway:
+    """Everything a request needs.
+
+    Attributes:
+        draining: no new requests; set when the process is asked to end.
+    """
+
+    config: GatewayConfig
+    registry: Registry
+    pool: EnginePool
+    resolver: Resolver
+    limiter: Limiter
+    tenants: TenantStore | None
+    meter: Meter
+    draining: bool = False
+    started: float = field(default_factory=time.time)
+    _residencies: dict[str, Residency] = field(default_factory=dict)
+    _queues: dict[str, FairQueue] = field(default_factory=dict)
+    _watch: asyncio.Task[None] | None = None
+    _pinning: asyncio.Task[None] | None = None
+
+    @classmethod
+    def compose(
+        cls, config: GatewayConfig, registry: Registry, engines: Sequence[Engine], *, spool: Path
+    ) -> Gateway:
+        """Put a gateway together; starts nothing.
+
+        Args:
+            config: with `open`, everyone is let in without a key.
+            spool: folder where metered requests are kept until the index has them.
+        """
+        pool = EnginePool(engines)
+        gateway = cls(
+            config=config,
+            registry=registry,
+            pool=pool,
+            resolver=Resolver(registry, pool),
+            limiter=Limiter(registry.database, defaults=config.limits.tenant_limits()),
+            tenants=None if config.open else TenantStore(registry.database),
+            meter=Meter(
+                registry.database,
+                spool=spool,
+                commit_seconds=config.metering.commit_milliseconds / 1000,
+            ),
+        )
+        for engine in engines:
+            gateway._residencies[engine.id] = Residency(
+                engine, gateway._load, gateway._unload, cold_wait=config.residency.cold_wait_seconds
+            )
+            gateway._queues[engine.id] = FairQueue(
+                slots=config.fairness.slots or engine.parallel,
+                max_waiting=config.fairness.max_waiting,
+                max_wait=config.fairness.max_wait_seconds,
+            )
+        return gateway
+
+    async def start(self) -> None:
+        """Start engines and watchers; returns at once, `ready` says when it can answer."""
+        self.meter.start()
+        if self.tenants is not None:
+            self.tenants.start()
+        self._watch = asyncio.create_task(self.resolver.watch(_report))
+        for engine in self.pool.engines:
+            await engine.start()
+        self._pinning = asyncio.create_task(self._pin())
+
+    async def stop(self) -> None:
+        """Stop everything, engines last; idempotent."""
+        self.draining = True
+        for task in (self._watch, self._pinning):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._watch = self._pinning = None
+        await self.limiter.close()
+        await asyncio.to_thread(self.meter.close)
+        if self.tenants is not None:
+            self.tenants.close()
+        await asyncio.gather(*(engine.stop() for engine in self.pool.engines))
+
+    @property
+    def ready(self) -> tuple[bool, str]:
+        """Whether it can answer now, and why not."""
+        if self.draining:
+            return False, "draining"
+        waiting = [e for e in self.pool.engines if e.health.state != "ready"]
+        reasons = "; ".join(f"engine {e.id}: {e.health.reason}" for e in waiting)
+        return not waiting, reasons
+
+    def authenticate(self, key: str | None) -> Tenant:
+        """The tenant of a key; everyone's in open mode.
+
+        Raises:
+            Unauthorized: the key does not work.
+        """
+        return OPEN_TENANT if self.tenants is None else self.tenants.authenticate(key)
+
+    def residency(self, engine: Engine) -> Residency:
+        """Which adapters the engine holds."""
+        return self._residencies[engine.id]
+
+    def queue(self, engine: Engine) -> FairQueue:
+        """Who is next on the engine."""
+        return self._queues[engine.id]
+
+    async def _load(self, engine: Engine, release: Release) -> Proof:
+        """Load and prove one release on one engine.
+
+        Raises:
+            Refused, IntegrityError: it may not be served there.
+            Unavailable: the engine does not answer.
+        """
+        servable = release.servable
+        if servable is None or servable.form not in FORMS:
+            raise Refused(
+                f"`{release.name}` has no form that the engine can load",
+                hint="`adapters show` prints its servable form",
+            )
+        if release.base.digest != engine.base.digest:
+            raise Refused(
+                f"`{release.name}` was built on base {release.base.digest[:19]}…, "
+                f"the engine serves {engine.base.digest[:19]}…",
+                hint="serve it with its own base",
+            )
+        form = FORMS[servable.form]
+        folder = await asyncio.to_thread(self.registry.checkout, release.digest, SERVABLE)
+        await form.load(engine, release.digest, folder, servable)
+        if self.config.trust.proof == "off":
+            return Proof("unproved", "proofs are off (`trust.proof`)")
+        try:
+            return await prove(engine, form, release, await self._fingerprint(release))
+        except ProofFailed as error:
+            if self.config.trust.proof != "warn":
+                raise
+            _log.warning("served unproved: %s", error.message)
+            return Proof("unproved", error.message)
+
+    async def _unload(self, engine: Engine, release: Release) -> None:
+        if release.servable is not None and release.servable.form in FORMS:
+            await FORMS[release.servable.form].unload(engine, release.digest)
+
+    async def _fingerprint(self, release: Release) -> bytes | None:
+        if FINGERPRINT not in release.files:
+            return None
+        return await asyncio.to_thread(self.registry.read, release.digest, FINGERPRINT)
+
+    async def _pin(self) -> None:
+        """Pin what the configuration and the manifests ask for; a missing one is only reported."""
+        refs = set(self.config.residency.pins)
+        for row in await asyncio.to_thread(self.registry.names, limit=1000):
+            refs.update(f"{row.name}:{alias}" for alias in row.aliases)
+        for ref in sorted(refs):
+            try:
+                resolved = await asyncio.to_thread(self.registry.resolve, parse_ref(ref))
+                release = await self.resolver.release(resolved.digest)
+            except (AdapterworksError, NotFound) as error:
+                _log.warning("not pinned: %s", error.message)
+                continue
+            wanted = ref in self.config.residency.pins or _declared_pinned(release)
+            for engine in self.pool.engines:
+                if wanted and engine.base.digest == release.base.digest:
+                    self.residency(engine).pin(release)
+
+
+def _declared_pinned(release: Release) -> bool:
+    manifest = release.manifest or {}
+    return bool(manifest.get("serve", {}).get("pinned", False))
+
+
+def _report(error: Exception) -> None:
+    _log.error("the index does not answer: %s", error)
