@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import json
 import platform
-import subprocess
 import sysconfig
 import tempfile
 import textwrap
@@ -22,15 +21,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from builders import linting
 from builders.data.recipes.recipe import SPLITS, Derived, Recipe, hash_split
 from builders.data.rows import Row, chat
+from builders.linting import read_source, run_ruff, write_sources
 from manifests.digests import digest_bytes, digest_json
 
 RULES = (
     *("E713", "PIE790", "PLR1714", "RET501", "RET503", "RET504", "RET505", "RET506", "RSE102"),
     *("RUF005", "SIM102", "SIM103", "SIM108", "SIM118", "UP030", "UP031", "UP032"),
 )
-TARGET = "py311"
 SHORTEST, LONGEST = 3, 25  # lines
 MOST_CHARACTERS = 900
 TEST, VALIDATION = 10, 10  # per cent of source files
@@ -73,9 +73,7 @@ def derive(cache: Path | None = None) -> Derived:
     }
     versions = {"python": platform.python_version(), "ruff": metadata.version("ruff")}
     library_digest = digest_json({name: digest_bytes(data) for name, data in contents.items()})
-    key = digest_json(
-        {"library": library_digest, "code": digest_bytes(Path(__file__).read_bytes()), **versions}
-    )
+    key = digest_json({"library": library_digest, "code": _code_digest(), **versions})
     stored = cache / f"stdlib-ruff-{key.removeprefix('sha256:')[:32]}.json" if cache else None
     if stored is not None and stored.is_file():
         value = json.loads(stored.read_text(encoding="utf-8"))
@@ -97,6 +95,11 @@ def derive(cache: Path | None = None) -> Derived:
         {"Lib/**/*.py": library_digest},
         {"functions": count, "fixed": len(fixes), "rules": len({fix.code for fix in fixes})},
     )
+
+
+def _code_digest() -> str:
+    files = (Path(__file__), Path(linting.__file__))
+    return digest_json([digest_bytes(file.read_bytes()) for file in files])
 
 
 def short_functions(contents: dict[str, bytes]) -> Iterator[Function]:
@@ -125,45 +128,29 @@ def fix_functions(functions: list[Function]) -> list[Fix]:
     found: dict[str, list[int]] = defaultdict(list)
     names: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="stdlib-ruff-") as temporary:
-        folder = Path(temporary)
-        for index, function in enumerate(functions):
-            (folder / f"{index:06}.py").write_text(function.source, encoding="utf-8")
-        for violation in run_ruff(folder, RULES):
-            index = int(Path(violation["filename"]).stem)
-            names[violation["code"]] = violation["url"].rstrip("/").rsplit("/", 1)[-1]
-            if violation["fix"] and index not in found[violation["code"]][-1:]:
-                found[violation["code"]].append(index)
+        write_sources(Path(temporary), enumerate(function.source for function in functions))
+        for number, violation in run_ruff(Path(temporary), RULES):
+            code = violation["code"]
+            names[code] = violation["url"].rstrip("/").rsplit("/", 1)[-1]
+            if violation["fix"] and number not in found[code][-1:]:
+                found[code].append(number)
     return [fix for code in RULES for fix in _fix_rule(functions, found[code], code, names)]
 
 
 def _fix_rule(
-    functions: list[Function], indices: list[int], code: str, names: dict[str, str]
+    functions: list[Function], numbers: list[int], code: str, names: dict[str, str]
 ) -> list[Fix]:
+    fixes = []
     with tempfile.TemporaryDirectory(prefix="stdlib-ruff-") as temporary:
         folder = Path(temporary)
-        for index in indices:
-            source = functions[index].source
-            (folder / f"{index:06}.py").write_text(source, encoding="utf-8")
-        left = {Path(v["filename"]).stem for v in run_ruff(folder, (code,), fix=True)}
-        fixes = []
-        for index in indices:
-            fixed = (folder / f"{index:06}.py").read_text(encoding="utf-8")
-            before, after = _shape(functions[index].source), _shape(fixed)
-            if f"{index:06}" not in left and after is not None and after != before:
-                fixes.append(Fix(functions[index], code, names[code], fixed))
+        write_sources(folder, ((number, functions[number].source) for number in numbers))
+        left = {number for number, _ in run_ruff(folder, (code,), fix=True)}
+        for number in numbers:
+            fixed = read_source(folder, number)
+            before, after = _shape(functions[number].source), _shape(fixed)
+            if number not in left and after is not None and after != before:
+                fixes.append(Fix(functions[number], code, names[code], fixed))
     return fixes
-
-
-def run_ruff(folder: Path, rules: tuple[str, ...], *, fix: bool = False) -> list[dict[str, Any]]:
-    """The violations of some rules in a folder (those that are left, if `fix`)."""
-    from ruff import find_ruff_bin  # type: ignore[import-untyped]
-
-    command = [find_ruff_bin(), "check", "--isolated", "--no-cache", "--quiet", "--exit-zero"]
-    command += ["--target-version", TARGET, "--select", ",".join(rules)]
-    command += ["--output-format", "json", *(["--fix", "--unsafe-fixes"] if fix else [])]
-    done = subprocess.run([*command, str(folder)], capture_output=True, check=True, text=True)
-    violations: list[dict[str, Any]] = json.loads(done.stdout or "[]")
-    return sorted(violations, key=lambda v: (v["filename"], v["location"]["row"], v["code"] or ""))
 
 
 def _shape(source: str) -> str | None:

@@ -1,0 +1,279 @@
+"""Evaluation: base, current `prod` and candidate on the same rows, through the same code.
+
+Invariant: the report is a function of the rows, the predictions, the manifest's `[evaluate]` table
+and the seed. The candidate is compared with every other subject on the same rows, paired; gates read
+those gains and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from builders.comparison import CANDIDATE, Comparison, compare
+from builders.data.render import encode_rows
+from builders.data.rows import Row, rows_digest
+from builders.gates import GateOutcome, all_passed, quality_outcome
+from builders.generator import Generator, Progress
+from builders.metrics import metric as metric_named
+from builders.metrics.metric import Metric, Prediction
+from builders.retention import Retained, Scores, measure, retain
+from builders.statistics import holm
+from manifests.errors import InvalidInput
+from manifests.models import EvaluateTable, QualityGate
+
+BASE = "base"
+CONFIDENCE = 0.95  # of the report's own intervals; a gate has its own
+# Parts of the test rows that are reported apart, where a row's meta says so.
+SLICES: dict[str, Callable[[Row], bool]] = {
+    "service_not_named": lambda row: row.meta.get("named") is False,
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result: `report` for report.json, `predictions` for predictions.jsonl."""
+
+    report: dict[str, Any]
+    predictions: tuple[dict[str, Any], ...]
+    gates: tuple[GateOutcome, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return all_passed(self.gates)
+
+    def values(self, subject: str = CANDIDATE) -> dict[str, float]:
+        """Metric name → value of one subject (for `Release.metrics`)."""
+        return {
+            name: entry["values"][subject]
+            for name, entry in self.report["metrics"].items()
+            if subject in entry["values"]
+        }
+
+    def predictions_jsonl(self) -> str:
+        """`predictions.jsonl`."""
+        lines = (json.dumps(line, ensure_ascii=False) for line in self.predictions)
+        return "".join(f"{line}\n" for line in lines)
+
+
+def predict(
+    generator: Generator,
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    *,
+    max_length: int = 1024,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """One subject's predictions on the rows: texts, likelihoods, or both, as the metrics need.
+
+    Args:
+        max_length: tokens of a row whose likelihood is scored.
+
+    Raises:
+        InvalidInput: an unknown metric, or a text row under a metric that needs answers.
+    """
+    needs = {metric.needs for metric in _metrics(table)}
+    texts = [""] * len(rows)
+    if "text" in needs:
+        for index, row in enumerate(rows, 1):
+            if row.text is not None:
+                raise InvalidInput(
+                    f"test row {row.number or index} is plain text, which has no answer to score: "
+                    f"{row.excerpt(80)}",
+                    hint='set `evaluate.metrics = ["perplexity"]` for continued pre-training',
+                )
+        texts = generator.generate(
+            [row.prompt for row in rows],
+            max_new_tokens=table.max_new_tokens,
+            batch_size=table.batch_size,
+            progress=progress,
+        )
+    likelihoods = np.zeros((len(rows), 2))
+    if "likelihood" in needs:
+        encoded = encode_rows(generator.tokenizer, rows, max_length)
+        scored = generator.likelihood(encoded, batch_size=table.batch_size, progress=progress)
+        np.add.at(likelihoods, [sequence.row for sequence in encoded], scored)
+    return [
+        Prediction(text, float(nll), int(count))
+        for text, (nll, count) in zip(texts, likelihoods, strict=True)
+    ]
+
+
+def evaluate_generators(
+    subjects: Mapping[str, Generator],
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    *,
+    seed: int = 42,
+    max_length: int = 1024,
+    retention_limit: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Ask every subject, one after the other, and evaluate.
+
+    Args:
+        subjects: `candidate`, `base` and, where there is one, `prod` (or any other name).
+        rows: the test rows.
+        table: the manifest's `[evaluate]`; retention is measured where it is on.
+        seed: of the bootstrap.
+        max_length: tokens of a row whose likelihood is scored.
+        retention_limit: at most this many texts and cases of each suite.
+        progress: called with (subject, done, total).
+
+    Raises:
+        InvalidInput: as `predict` and `evaluate`.
+    """
+    predictions: dict[str, list[Prediction]] = {}
+    retained: dict[str, Scores] = {}
+    for name, generator in subjects.items():
+        step = partial(progress, name) if progress else None
+        predictions[name] = predict(generator, rows, table, max_length=max_length, progress=step)
+        if table.retention.on and name in (BASE, CANDIDATE):
+            retained[name] = measure(
+                generator, table.retention, limit=retention_limit, progress=step
+            )
+    retention = None
+    if BASE in retained and CANDIDATE in retained:
+        retention = retain(retained[BASE], retained[CANDIDATE], table.retention)
+    return evaluate(rows, predictions, table, seed=seed, retention=retention)
+
+
+def evaluate(
+    rows: Sequence[Row],
+    predictions: Mapping[str, Sequence[Prediction]],
+    table: EvaluateTable,
+    *,
+    seed: int = 42,
+    retention: Retained | None = None,
+) -> Evaluation:
+    """Scores, gains with intervals and p-values, and the gates' verdicts.
+
+    Args:
+        rows: the test rows.
+        predictions: subject → one prediction per row; `candidate` is compared with all the others
+            (`base`, `prod`, or any other name).
+        table: the manifest's `[evaluate]`.
+        seed: of the bootstrap.
+        retention: of `builders.retention.retain`, with its outcomes.
+
+    Raises:
+        InvalidInput: no rows, no candidate, or an unknown metric.
+    """
+    if not rows:
+        raise InvalidInput("there are no test rows to evaluate on", hint="set `data.test`")
+    if CANDIDATE not in predictions:
+        raise InvalidInput("there is no candidate to evaluate")
+    metrics = _metrics(table)
+    comparisons = compare(metrics, rows, predictions, table.bootstrap_samples, seed)
+    gates = [_quality(gate, comparisons[gate.metric]) for gate in table.gates]
+    gates += retention.outcomes if retention else ()
+    report = {
+        "schema_version": 1,
+        "rows": len(rows),
+        "rows_digest": rows_digest(rows),
+        "subjects": [*predictions],
+        "confidence": CONFIDENCE,
+        "bootstrap_samples": table.bootstrap_samples,
+        "seed": seed,
+        "metrics": _entries(comparisons),
+        "slices": _slices(metrics, rows, predictions, table.bootstrap_samples, seed),
+        "retention": retention.report if retention else None,
+        "gates": [gate.to_json() for gate in gates],
+        "passed": all_passed(gates),
+    }
+    return Evaluation(report, tuple(_lines(rows, predictions, comparisons)), tuple(gates))
+
+
+def _metrics(table: EvaluateTable) -> list[Metric]:
+    """The metrics the table names, those of its gates included, each once."""
+    names = dict.fromkeys((*table.metrics, *(gate.metric for gate in table.gates)))
+    return [metric_named(name) for name in names]
+
+
+def _quality(gate: QualityGate, comparison: Comparison) -> GateOutcome:
+    if gate.against not in comparison.subjects:
+        return quality_outcome(gate, None, None)
+    bounds = comparison.gain_interval(gate.against, gate.confidence)
+    return quality_outcome(gate, comparison.gain(gate.against), bounds)
+
+
+def _entries(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+    """The report's `metrics`: values, intervals and gains, p-values corrected over all of them."""
+    entries = {name: _entry(comparison) for name, comparison in comparisons.items()}
+    gains = [gain for entry in entries.values() for gain in entry["gains"].values()]
+    for gain, adjusted in zip(gains, holm([gain["p"] for gain in gains]), strict=True):
+        gain["p_holm"] = adjusted
+        gain["significant"] = adjusted < 1 - CONFIDENCE
+    return entries
+
+
+def _entry(comparison: Comparison) -> dict[str, Any]:
+    gains: dict[str, Any] = {}
+    for reference in comparison.subjects:
+        if reference != CANDIDATE:
+            bounds = comparison.gain_interval(reference, CONFIDENCE)
+            p_value, test = comparison.p_value(reference)
+            gains[reference] = {
+                "gain": comparison.gain(reference),
+                "low": bounds.low,
+                "high": bounds.high,
+                "p": p_value,
+                "test": test,
+            }
+    intervals = {name: comparison.interval(name, CONFIDENCE) for name in comparison.subjects}
+    return {
+        "unit": comparison.metric.unit,
+        "higher_is_better": comparison.metric.higher_is_better,
+        "values": {name: comparison.value(name) for name in comparison.subjects},
+        "intervals": {name: [bounds.low, bounds.high] for name, bounds in intervals.items()},
+        "gains": gains,
+    }
+
+
+def _slices(
+    metrics: Sequence[Metric],
+    rows: Sequence[Row],
+    predictions: Mapping[str, Sequence[Prediction]],
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The report's `slices`: the same entries on parts of the rows, where there are such rows."""
+    slices = {}
+    for name, belongs in SLICES.items():
+        chosen = [index for index, row in enumerate(rows) if belongs(row)]
+        if chosen:
+            part = [rows[index] for index in chosen]
+            given = {s: [all_[index] for index in chosen] for s, all_ in predictions.items()}
+            entries = _entries(compare(metrics, part, given, samples, seed))
+            slices[name] = {"rows": len(part), "metrics": entries}
+    return slices
+
+
+def _lines(
+    rows: Sequence[Row],
+    predictions: Mapping[str, Sequence[Prediction]],
+    comparisons: Mapping[str, Comparison],
+) -> Iterator[dict[str, Any]]:
+    """The lines of predictions.jsonl: what was asked, what was right, what each subject said."""
+    scores = {
+        (name, subject): comparison.metric.per_example(comparison.statistics[subject]).tolist()
+        for name, comparison in comparisons.items()
+        for subject in comparison.subjects
+    }
+    for index, row in enumerate(rows):
+        yield {
+            "row": index + 1,
+            "prompt": [*row.prompt] if row.text is None else row.text,
+            "reference": None if row.text is not None else row.answer,
+            "answers": {subject: given[index].text for subject, given in predictions.items()},
+            "scores": {
+                subject: {name: scores[name, subject][index] for name in comparisons}
+                for subject in predictions
+            },
+        }

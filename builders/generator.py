@@ -1,0 +1,47 @@
+"""What evaluation asks of a model: texts for prompts, likelihoods of given answers.
+
+The protocol is small so that base, `prod` and candidate go through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builders.data.render import Encoded
+from builders.data.rows import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Called with (done, total) after every batch.
+Progress = Callable[[int, int], None]
+
+
+class Generator(Protocol):
+    """One model under evaluation: a base, or a base with an adapter."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base's tokenizer, with the template that training used."""
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Greedy answers, in the order of the prompts, ending at the end of the turn."""
+        ...
+
+    def likelihood(
+        self, sequences: Sequence[Encoded], *, batch_size: int, progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """[n, 2]: summed −log-likelihood (nats) of the labelled tokens, and their number."""
+        ...

@@ -1,0 +1,71 @@
+"""Fixed Python: does it lint clean, and is it the reference?
+
+Deleting code passes any linter, so `ruff_clean` is never read alone: `ast_match` is the primary
+one. Sources are parsed and linted, never run.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from builders.data.recipes.stdlib_ruff import RULES
+from builders.data.rows import Row
+from builders.linting import run_ruff, write_sources
+from builders.metrics.metric import Prediction, mean_metric
+
+_FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
+
+
+def source_of(text: str) -> str:
+    """The Python in an answer: the first fenced block if there is one, else all of it."""
+    fenced = _FENCE.search(text)
+    return textwrap.dedent(fenced.group(1) if fenced else text).strip("\n") + "\n"
+
+
+def shape(source: str) -> str | None:
+    """A source's AST as text; None if it does not parse or holds nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # invalid escapes in someone's answer
+            module = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return ast.dump(module) if module.body else None
+
+
+def _matches(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:
+    scores = []
+    for prediction, row in zip(predictions, rows, strict=True):
+        reference = shape(source_of(row.answer))
+        scores.append(
+            float(reference is not None and shape(source_of(prediction.text)) == reference)
+        )
+    return scores
+
+
+def _clean(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:
+    """One ruff run for all answers; a row's own rule counts, or all rules where it names none."""
+    sources = [source_of(prediction.text) for prediction in predictions]
+    rules = [{row.meta["rule"]} if "rule" in row.meta else set(RULES) for row in rows]
+    bad = {number for number, source in enumerate(sources) if shape(source) is None}
+    with tempfile.TemporaryDirectory(prefix="ruff-clean-") as temporary:
+        folder = Path(temporary)
+        write_sources(folder, enumerate(sources))
+        for number, violation in run_ruff(folder, set(RULES).union(*rules)):
+            if violation["code"] in rules[number]:
+                bad.add(number)
+    return [float(number not in bad) for number in range(len(sources))]
+
+
+AST_MATCH = mean_metric("ast_match", "The answer's Python AST equals the reference's", _matches)
+RUFF_CLEAN = mean_metric(
+    "ruff_clean",
+    "The answer parses and ruff finds the row's rule nowhere in it (read with ast_match)",
+    _clean,
+)

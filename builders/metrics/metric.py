@@ -1,0 +1,84 @@
+"""What a metric is: additive statistics per example, and a function of their sum.
+
+Invariant: a metric's value on any set of examples is `aggregate(sum of their statistics)`. That is
+true of means, of corpus BLEU and chrF (n-gram counts), of macro-F1 (counts per class) and of
+perplexity (log-likelihood and tokens), so that one vectorised paired bootstrap serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builders.data.rows import Row
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model gave for one row.
+
+    Attributes:
+        text: its answer; empty where only the likelihood was asked for.
+        nll: negative log-likelihood of the reference answer, nats, summed over its tokens.
+        tokens: number of those tokens.
+    """
+
+    text: str = ""
+    nll: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A closed-table entry.
+
+    Attributes:
+        statistics: predictions and rows → [n, k] additive statistics.
+        aggregate: [..., k] summed statistics, their number of examples → [...] values.
+        per_example: [n, k] statistics → [n] scores for people to read, one per example.
+        unit: of the value: `share` (0–1) or `ppl`.
+        binary: each example is right or wrong, so McNemar's exact test applies.
+        needs: `text` (the model's answer is generated) or `likelihood` (of the reference).
+    """
+
+    name: str
+    description: str
+    statistics: Callable[[Sequence[Prediction], Sequence[Row]], Floats]
+    aggregate: Callable[[Floats, float], Floats]
+    per_example: Callable[[Floats], Floats]
+    unit: Literal["share", "ppl"] = "share"
+    higher_is_better: bool = True
+    binary: bool = False
+    needs: Literal["text", "likelihood"] = "text"
+
+    def value(self, statistics: Floats) -> float:
+        """The metric's value on all examples of [n, k] statistics."""
+        return float(self.aggregate(statistics.sum(axis=0), len(statistics)))
+
+
+def mean_metric(
+    name: str,
+    description: str,
+    score: Callable[[Sequence[Prediction], Sequence[Row]], Sequence[float]],
+    *,
+    binary: bool = True,
+) -> Metric:
+    """A metric that is the mean of one score per example."""
+
+    def statistics(predictions: Sequence[Prediction], rows: Sequence[Row]) -> Floats:
+        return np.asarray(score(predictions, rows), dtype=np.float64).reshape(-1, 1)
+
+    return Metric(
+        name=name,
+        description=description,
+        statistics=statistics,
+        aggregate=lambda sums, count: sums[..., 0] / count,
+        per_example=lambda stats: stats[:, 0],
+        binary=binary,
+    )
