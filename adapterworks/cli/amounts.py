@@ -1,0 +1,48 @@
+"""Option types for amounts and durations as people write them: `50M`, `100k`, `90d`."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)")
+_SCALE = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+_DURATION = re.compile(r"(\d+)([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+NO_LIMIT = 0
+
+
+class Amount(click.ParamType[int]):
+    """A count above zero, with `k`, `M` or `G`; `none` is NO_LIMIT."""
+
+    name = "amount"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        if value == "none":
+            return NO_LIMIT
+        match = _AMOUNT.fullmatch(value)
+        amount = round(float(match[1]) * _SCALE[match[2]]) if match else 0
+        if amount < 1:
+            self.fail(f"`{value}` is not an amount; write 600, 100k, 50M or `none`", param, ctx)
+        return amount
+
+
+class Duration(click.ParamType[int]):
+    """A time span in seconds: `30m`, `12h`, `90d`, `8w`."""
+
+    name = "duration"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None or int(match[1]) == 0:
+            self.fail(f"`{value}` is not a time span; write 30m, 12h, 90d or 8w", param, ctx)
+        return int(match[1]) * _SECONDS[match[2]]

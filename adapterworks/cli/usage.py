@@ -1,0 +1,66 @@
+"""`adapters usage`: what metering has counted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli.table import print_table
+
+
+@click.command()
+@click.option("--tenant", help="Only this tenant.")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(["day", "month", "tenant", "release", "ref"]),
+    default=("day",),
+    help="What a row is; give it several times for combinations (default: day).",
+)
+@click.option("--since", metavar="DAY", help="First day, 2026-11-01 (UTC).")
+@click.option("--until", metavar="DAY", help="Last day, included.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.pass_obj
+def command(
+    app: App,
+    tenant: str | None,
+    by: tuple[Any, ...],
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Report metered tokens per tenant, adapter and day.
+
+    A gateway's last answers are counted within a second.
+
+    \b
+    Example:
+      adapters usage --tenant acme --by day --since 2026-11-01 --json
+      adapters usage --by tenant --by release --csv
+    """
+    from gateway.usage import SUMS, usage
+
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    groups = tuple(dict.fromkeys(by))
+    found = usage(app.registry.database, by=groups, tenant=tenant, since=since, until=until)
+    rows = [row.to_json() for row in found]
+    columns = (*groups, *SUMS, "total_tokens")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif as_csv:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        click.echo(text.getvalue(), nl=False)
+    else:
+        cells = [[str(row[column]) for column in columns] for row in rows]
+        print_table(columns, cells, right=(*SUMS, "total_tokens"))
