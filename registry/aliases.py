@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from manifests.errors import Conflict, InvalidInput, NotFound
 from manifests.refs import Ref, check_alias
-from registry import index, log, schema
+from registry import index, log, lookup, schema
 from registry.database import AnyRow
 from registry.types import UNSET, AliasMove, Unset, Weighted
 
@@ -47,7 +47,7 @@ def promote(
     check_alias(alias)
     if not 1 <= weight <= 100:
         raise InvalidInput(f"`{weight}` is not a weight", hint="give a percentage from 1 to 100")
-    index.resolve(connection, Ref(name, version=version))
+    lookup.resolve(connection, Ref(name, version=version))
     row = _row(connection, name, alias)
     holder = None if row is None else row.version
     if expect is not UNSET and holder != expect:
@@ -82,7 +82,7 @@ def rollback(
     """
     row = _row(connection, name, alias)
     if row is None:
-        index.resolve(connection, Ref(name, alias=alias))
+        lookup.resolve(connection, Ref(name, alias=alias))
         raise NotFound(f"`{name}` has no alias `{alias}`")
     if row.canary is not None:
         return _move(connection, row, name, alias, "rollback", row.version, None, None, who, why)
@@ -122,7 +122,7 @@ def weights(connection: Connection, name: str, alias: str) -> tuple[Weighted, ..
     )
     rows = connection.execute(query).all()
     if not rows:
-        index.resolve(connection, Ref(name, alias=alias))
+        lookup.resolve(connection, Ref(name, alias=alias))
     holders = []
     for row in rows:
         canary = row.weight or 0

@@ -2,7 +2,7 @@
 
 A checkout is made beside its place and renamed into it: the folder's existence means that it is
 complete. Its bytes are checked every time it is asked for; a damaged one is made again from the
-blobs. Files are hard links to local blobs where the file system has them, copies elsewhere.
+blobs. Files are copies, not hard links: whatever is done to them, the blobs stay what they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from manifests.digests import digest_file
 from manifests.errors import NotFound
 from registry.blobs import BlobStore, copy_blob
-from registry.local import LocalBlobs
 from registry.publish import check_path
 from registry.reading import explained
 from registry.release import Release
@@ -45,8 +44,11 @@ def checkout(blobs: BlobStore, root: Path, release: Release, role: str) -> Path:
         staged = root / "tmp" / uuid.uuid4().hex
         try:
             for path, blob in files.items():
+                target_file = staged / path
+                target_file.parent.mkdir(parents=True, exist_ok=True)
                 with explained(release, path):
-                    _place(blobs, blob, staged / path)
+                    copy_blob(blobs, blob, target_file)
+                target_file.chmod(0o444)
             if target.exists():  # damaged
                 remove_tree(target, root)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,20 +64,6 @@ def remove_tree(folder: Path, root: Path) -> None:
     doomed.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(doomed)
     shutil.rmtree(doomed)
-
-
-def _place(blobs: BlobStore, digest: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(blobs, LocalBlobs):
-        for _ in blobs.get(digest):  # verifies
-            pass
-        try:
-            target.hardlink_to(blobs.path(digest))
-            return
-        except OSError:  # another file system, or one without links
-            pass
-    copy_blob(blobs, digest, target)
-    target.chmod(0o444)
 
 
 def _is_intact(target: Path, role: str, files: dict[str, str]) -> bool:

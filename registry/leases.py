@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import index, schema
+from registry import lookup, schema
 from registry.database import Database
 
 LEASE_S = 3600.0
@@ -112,7 +112,7 @@ class Lease:
     def _take(self) -> None:
         with self._database.write() as connection:
             for digest in self._digests:
-                index.require_live(connection, digest)
+                lookup.require_live(connection, digest)
             blobs = connection.scalars(
                 sa.select(_release_blobs.c.blob).where(_release_blobs.c.release.in_(self._digests))
             ).all()

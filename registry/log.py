@@ -58,6 +58,7 @@ def events(
     name: str,
     *,
     alias: str | None = None,
+    version: int | None = None,
     kinds: tuple[str, ...] | None = None,
     limit: int = 50,
     before: int | None = None,
@@ -66,6 +67,8 @@ def events(
     query = sa.select(_log).where(_log.c.name == name)
     if alias is not None:
         query = query.where(_log.c.alias == alias)
+    if version is not None:
+        query = query.where(_log.c.version == version)
     if kinds is not None:
         query = query.where(_log.c.kind.in_(kinds))
     if before is not None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from manifests.digests import digest_file
 from manifests.errors import InvalidInput
-from registry import aliases, index, leases
+from registry import aliases, index, leases, lookup
 from registry.blobs import BlobStore
 from registry.database import Database
 from registry.release import Draft, FileEntry, Release
@@ -114,7 +114,7 @@ def _list(
     with database.write() as connection:
         if not leases.end(connection, lease):
             return None
-        existing = index.find_live(connection, release.digest)
+        existing = lookup.find_live(connection, release.digest)
         if existing is None:
             (version,) = index.insert_versions(
                 connection, release.name, [release], who=who, why=why

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.refs import Ref, check_alias, check_name, parse_ref
-from registry import aliases, gc, index, leases, log, names, reading, schema, signing
+from registry import aliases, gc, index, leases, log, lookup, names, reading, schema, signing
 from registry.blobs import BlobStore, open_blobs
 from registry.checkout import checkout
 from registry.database import Database
@@ -149,7 +149,7 @@ class Registry:
         release = self.release(digest)
         key, bundle = signing.sign(release.to_bytes(), private_key, password)
         with self.database.write() as connection:
-            live = index.find_live(connection, digest)
+            live = lookup.find_live(connection, digest)
             if live is not None and signing.store(connection, digest, key, bundle, who=who):
                 log.append(
                     connection, live.name, "sign", who=who, why=why, version=live.version, key=key
@@ -181,7 +181,7 @@ class Registry:
         """
         parsed = parse_ref(ref) if isinstance(ref, str) else ref
         with self.database.read() as connection:
-            return index.resolve(connection, parsed)
+            return lookup.resolve(connection, parsed)
 
     def release(self, digest: str) -> Release:
         """The record of a release, verified against its digest.
@@ -191,7 +191,7 @@ class Registry:
             IntegrityError: the record is missing or damaged.
         """
         with self.database.read() as connection:
-            index.require_live(connection, digest)
+            lookup.require_live(connection, digest)
         return reading.read_release(self.blobs, digest)
 
     def read(self, digest: str, path: str) -> bytes:
@@ -220,9 +220,18 @@ class Registry:
     ) -> list[VersionRow]:
         """A page of a name's versions, newest first; `deleted` lists tombstones too."""
         with self.database.read() as connection:
-            return index.list_versions(
+            return lookup.list_versions(
                 connection, name, limit=limit, before=before, deleted=deleted
             )
+
+    def require_name(self, name: str) -> None:
+        """Check that a name exists.
+
+        Raises:
+            NotFound: it does not.
+        """
+        with self.database.read() as connection:
+            lookup.require_name(connection, name)
 
     def version(self, name: str, version: int) -> VersionRow:
         """One version's row, tombstones too.
@@ -231,7 +240,7 @@ class Registry:
             NotFound: the number was never given out.
         """
         with self.database.read() as connection:
-            return index.get_version(connection, name, version)
+            return lookup.get_version(connection, name, version)
 
     def names(self, *, limit: int = 50, after: str | None = None) -> list[NameRow]:
         """A page of names in alphabetical order, after `after`."""
@@ -241,7 +250,7 @@ class Registry:
     def find_plan(self, plan: str) -> Resolved | None:
         """The newest live version built from a plan digest."""
         with self.database.read() as connection:
-            return index.find_plan(connection, plan)
+            return lookup.find_plan(connection, plan)
 
     def weights(self, name: str, alias: str) -> tuple[Weighted, ...]:
         """The alias's holder and canary with their percentages, which sum to 100.
@@ -258,16 +267,24 @@ class Registry:
             return aliases.history(connection, name, alias)
 
     def events(
-        self, name: str, *, alias: str | None = None, limit: int = 50, before: int | None = None
+        self,
+        name: str,
+        *,
+        alias: str | None = None,
+        version: int | None = None,
+        limit: int = 50,
+        before: int | None = None,
     ) -> list[Event]:
-        """A page of a name's log, newest first, older than sequence `before`.
+        """A page of a name's log (or of an alias, or a version), newest first, older than `before`.
 
         Raises:
             NotFound: there is no such name.
         """
         with self.database.read() as connection:
-            index.require_name(connection, name)
-            return log.events(connection, name, alias=alias, limit=limit, before=before)
+            lookup.require_name(connection, name)
+            return log.events(
+                connection, name, alias=alias, version=version, limit=limit, before=before
+            )
 
     def revision(self) -> int:
         """A number that changes whenever a version, alias or deletion does; cheap to poll."""
@@ -301,7 +318,7 @@ class Registry:
         resolved = self.resolve(ref)
         release = self.release(resolved.digest)
         with self.database.read() as connection:
-            rows = index.ancestors(connection, release.parent)
+            rows = lookup.ancestors(connection, release.parent)
         parents = tuple(
             Ancestor(f"{row.name}@{row.version}", row.digest, row.deleted is not None)
             for row in rows

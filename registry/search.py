@@ -7,7 +7,7 @@ import json
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import index, schema
+from registry import lookup, schema
 from registry.types import VersionRow
 
 _versions = schema.versions
@@ -44,4 +44,4 @@ def search(
         query = query.where(_versions.c.method == method)
     newest = (_versions.c.published.desc(), _versions.c.name, _versions.c.version.desc())
     rows = connection.execute(query.order_by(*newest).limit(limit).offset(offset)).all()
-    return index.with_aliases(connection, rows)
+    return lookup.with_aliases(connection, rows)

@@ -100,7 +100,7 @@ def require(record: bytes, bundles: dict[str, str], public_keys: Sequence[Path],
                 verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
                 verifier.verify(folder, stored_bundle)
             except Exception:
-                # A stored bundle is untrusted input: whatever the library trips over, it is not good.
+                # A stored bundle is untrusted input: whatever goes wrong, it is not good.
                 reasons.append(f"the signature by `{public_key}` does not fit the record")
                 continue
         return identity

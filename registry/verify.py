@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from manifests.errors import IntegrityError, Refused
-from registry import index, log, reading, schema, signing
+from registry import index, log, lookup, reading, schema, signing
 from registry.blobs import BlobStore, CorruptBlob, MissingBlob, copy_blob
 from registry.database import Database
 from registry.types import Resolved
@@ -163,7 +163,7 @@ def live_versions(database: Database, page: int = 500) -> Iterator[Resolved]:
         with database.read() as connection:
             rows = connection.execute(query).all()
         for row in rows:
-            yield Resolved(row.name, row.version, row.digest, index.exact(row.name, row.version))
+            yield Resolved(row.name, row.version, row.digest, lookup.exact(row.name, row.version))
         if len(rows) < page:
             return
         last = (rows[-1].name, rows[-1].version)
@@ -188,7 +188,7 @@ def _index_problems(connection: Connection) -> Iterator[tuple[str, str]]:
     for holder in connection.execute(sa.select(_aliases)).all():
         ref = f"{holder.name}:{holder.alias}"
         for version in filter(None, (holder.version, holder.canary)):
-            if index.get_version(connection, holder.name, version).deleted is not None:
+            if lookup.get_version(connection, holder.name, version).deleted is not None:
                 yield ref, f"it points to `{holder.name}@{version}`, which was deleted"
         logged = log.events(connection, holder.name, alias=holder.alias, kinds=log.MOVES, limit=1)
         moves = [log.to_move(event) for event in logged]

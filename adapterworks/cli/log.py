@@ -1,0 +1,66 @@
+"""`adapters log`: the append-only history of a name, a version or an alias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+
+if TYPE_CHECKING:
+    from registry.types import Event
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--before", type=int, help="List events before this sequence number.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(app: App, ref: str, limit: int, before: int | None, as_json: bool) -> None:
+    """Show the history of an alias or a name.
+
+    Newest first: who, when and why.
+
+    \b
+    Example:
+      adapters log medical
+      adapters log medical:prod --json
+      adapters log medical@3
+    """
+    from manifests.refs import check_name, parse_ref
+
+    if ":" in ref or "@" in ref:
+        parsed = parse_ref(ref)
+        name, alias, version = parsed.name, parsed.alias, parsed.version
+        if parsed.digest is not None:
+            version = app.registry.resolve(parsed).version
+    else:
+        name, alias, version = check_name(ref), None, None
+    events = app.registry.events(name, alias=alias, version=version, limit=limit, before=before)
+    if as_json:
+        printing.echo_json(events)
+    else:
+        printing.echo_table(
+            ("#", "when", "who", "what", "why"),
+            (
+                (event.sequence, printing.when(event.at), event.who, _what(event), event.why)
+                for event in events
+            ),
+        )
+    if len(events) == limit:
+        printing.echo_more(f"adapters log {ref} --before {events[-1].sequence}")
+
+
+def _what(event: Event) -> str:
+    subject = event.name if event.version is None else f"{event.name}@{event.version}"
+    if event.alias is None:
+        detail = " ".join(f"{key}={value}" for key, value in event.data.items() if value)
+        return f"{event.kind} {subject} {detail}".rstrip()
+    previous, canary = event.data.get("previous"), event.data.get("canary")
+    if event.kind == "canary":
+        return f"canary {event.alias}: {event.name}@{canary} at {event.data['weight']} %"
+    came = "" if previous in (None, event.version) else f" (was {event.name}@{previous})"
+    return f"{event.kind} {event.alias} → {subject}{came}"

@@ -1,0 +1,61 @@
+"""How registry commands print: tables for people, JSON for programs, always on stdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+
+def echo_json(value: Any) -> None:
+    """Print a value (dataclasses and pydantic models too) as indented JSON."""
+    click.echo(json.dumps(value, indent=2, default=_plain))
+
+
+def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print an aligned table without lines; terminals fold cells, pipes get one line a row."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=10_000)
+    console.print(table)
+
+
+def echo_more(command: str) -> None:
+    """Say on stderr how to get the next page."""
+    click.echo(f"more: {command}", err=True)
+
+
+def size(count: int) -> str:
+    """Bytes for people: `12.3 MB` (powers of 1000)."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def short(digest: str) -> str:
+    """A digest's first twelve hex digits, for tables."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def when(stamp: str) -> str:
+    """A timestamp to the second, for tables."""
+    return stamp[:19].replace("T", " ")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value.model_dump(mode="json")

@@ -1,0 +1,38 @@
+"""`adapters rollback`: undo the last standing step of an alias."""
+
+from __future__ import annotations
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.cli.promote import describe
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--why", default="", help="Reason, for the log.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(app: App, ref: str, why: str, as_json: bool) -> None:
+    """Move an alias back to where it was.
+
+    Ends a running canary; else goes back to the holder before. Again: further back.
+
+    \b
+    Example:
+      adapters rollback medical:prod --why "wrong codes for chapter J"
+    """
+    from manifests.errors import InvalidInput
+    from manifests.refs import parse_ref
+
+    parsed = parse_ref(ref)
+    if parsed.alias is None:
+        raise InvalidInput(
+            f"`{ref}` is a version, not an alias", hint=f"write `{parsed.name}:prod`"
+        )
+    move = app.registry.rollback(parsed.name, parsed.alias, who=app.settings.who, why=why)
+    if as_json:
+        printing.echo_json(move)
+    else:
+        click.echo(describe(move))

@@ -1,0 +1,83 @@
+"""`adapters show`: one release, from its verified record."""
+
+from __future__ import annotations
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--file", "path", help="Print this file of the release instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
+    """Show one release.
+
+    \b
+    Example:
+      adapters show medical
+      adapters show medical@3 --json
+      adapters show medical@3 --file report.json
+    """
+    registry = app.registry
+    resolved = registry.resolve(ref)
+    if path is not None:
+        click.echo(registry.read(resolved.digest, path), nl=False)
+        return
+    release = registry.release(resolved.digest)
+    row = registry.version(resolved.name, resolved.version)
+    signed_by = sorted(registry.signatures(resolved.digest))
+    if as_json:
+        printing.echo_json(
+            {
+                "name": row.name,
+                "version": row.version,
+                "digest": row.digest,
+                "aliases": row.aliases,
+                "published": row.published,
+                "size": row.size,
+                "signed_by": signed_by,
+                "release": release,
+            }
+        )
+        return
+    servable = release.servable
+    form = "none" if servable is None else f"{servable.form} ({servable.origin})"
+    if servable is not None and servable.rank is not None:
+        form += f", rank {servable.rank}"
+    lines = {
+        "release": str(resolved),
+        "digest": row.digest,
+        "aliases": " ".join(row.aliases) or "none",
+        "description": release.description,
+        "method": release.method,
+        "base": f"{release.base.model} ({release.base.quantization}) {release.base.digest}",
+        "servable": form,
+        "license": release.license,
+        "tags": " ".join(release.tags),
+        "created": f"{release.created} by {release.created_by}",
+        "published": row.published,
+        "source": release.source,
+        "parent": release.parent,
+        "plan": release.plan,
+        "signed by": " ".join(signed_by) or "nobody",
+        "size": f"{printing.size(row.size)} in {len(release.files)} files",
+    }
+    for key, value in lines.items():
+        if value:
+            click.echo(f"{key:<12} {value}")
+    if release.metrics:
+        click.echo()
+        metrics = sorted(release.metrics.items())
+        printing.echo_table(("metric", "value"), ((key, f"{value:.6g}") for key, value in metrics))
+    click.echo()
+    printing.echo_table(
+        ("file", "size", "digest"),
+        (
+            (path, printing.size(entry.size), printing.short(entry.digest))
+            for path, entry in sorted(release.files.items())
+        ),
+    )

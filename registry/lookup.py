@@ -1,0 +1,204 @@
+"""Looking versions up: `resolve` is one indexed lookup, listings are pages.
+
+Deleted versions are never resolved; the error says who deleted them, when and why. All functions
+take the connection of a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from manifests.errors import NotFound
+from manifests.refs import Ref
+from registry import log, schema
+from registry.database import AnyRow
+from registry.types import Resolved, VersionRow
+
+_names, _versions, _aliases = schema.names, schema.versions, schema.aliases
+
+_FOUND = (_versions.c.name, _versions.c.version, _versions.c.digest, _versions.c.deleted)
+_BY_ALIAS = (
+    sa.select(*_FOUND)
+    .join(
+        _aliases,
+        (_aliases.c.name == _versions.c.name) & (_aliases.c.version == _versions.c.version),
+    )
+    .where(_aliases.c.name == sa.bindparam("name"), _aliases.c.alias == sa.bindparam("alias"))
+)
+_BY_VERSION = sa.select(*_FOUND).where(
+    _versions.c.name == sa.bindparam("name"), _versions.c.version == sa.bindparam("version")
+)
+_BY_DIGEST = (
+    sa.select(*_FOUND)
+    .where(_versions.c.digest == sa.bindparam("digest"), _versions.c.name == sa.bindparam("name"))
+    .order_by(_versions.c.version.desc())
+)
+
+
+def resolve(connection: Connection, ref: Ref) -> Resolved:
+    """What a ref stands for now: one indexed lookup.
+
+    Raises:
+        NotFound: no such name, version, digest or alias, or it was deleted.
+    """
+    row: AnyRow | None
+    if ref.alias is not None:
+        row = connection.execute(_BY_ALIAS, {"name": ref.name, "alias": ref.alias}).first()
+    elif ref.version is not None:
+        row = connection.execute(_BY_VERSION, {"name": ref.name, "version": ref.version}).first()
+    else:
+        row = connection.execute(_BY_DIGEST, {"name": ref.name, "digest": ref.digest}).first()
+    if row is None:
+        raise _missing(connection, ref)
+    if row.deleted is not None:
+        raise _tombstone(connection, row)
+    return Resolved(row.name, row.version, row.digest, ref)
+
+
+def exact(name: str, version: int) -> Ref:
+    """The ref of one version."""
+    return Ref(name, version=version)
+
+
+def find_live(connection: Connection, digest: str) -> Resolved | None:
+    """The live version of a release digest, whatever its name."""
+    return _live(connection, _versions.c.digest == digest)
+
+
+def find_plan(connection: Connection, plan: str) -> Resolved | None:
+    """The newest live version built from a plan digest."""
+    return _live(connection, _versions.c.plan == plan)
+
+
+def require_live(connection: Connection, digest: str) -> None:
+    """Check that a release digest has a live version.
+
+    Raises:
+        NotFound: it was deleted, or never published here.
+    """
+    rows = connection.execute(
+        sa.select(*_FOUND).where(_versions.c.digest == digest).order_by(_versions.c.version.desc())
+    ).all()
+    if not rows:
+        raise NotFound(f"there is no release {digest}", hint="see what there is: adapters list")
+    if all(row.deleted is not None for row in rows):
+        raise _tombstone(connection, rows[0])
+
+
+def require_name(connection: Connection, name: str) -> None:
+    """Check that a name exists.
+
+    Raises:
+        NotFound: it does not.
+    """
+    if connection.scalar(sa.select(_names.c.name).where(_names.c.name == name)) is None:
+        raise NotFound(
+            f"there is no adapter `{name}`", hint="see what there is with `adapters list`"
+        )
+
+
+def ancestors(connection: Connection, parent: str | None) -> list[AnyRow]:
+    """The rows of a parent, its parent, and so on; a parent is a release digest or `name@n`."""
+    found: list[AnyRow] = []
+    seen: set[str] = set()
+    while parent is not None and parent not in seen:
+        seen.add(parent)
+        name, _, number = parent.partition("@")
+        where = _versions.c.digest == parent
+        if number.isdigit():
+            where = (_versions.c.name == name) & (_versions.c.version == int(number))
+        row = connection.execute(
+            sa.select(_versions).where(where).order_by(_versions.c.version.desc())
+        ).first()
+        if row is None:
+            break
+        found.append(row)
+        parent = row.parent
+    return found
+
+
+def list_versions(
+    connection: Connection, name: str, *, limit: int, before: int | None, deleted: bool = False
+) -> list[VersionRow]:
+    """A page of versions, newest first, older than `before`."""
+    query = sa.select(_versions).where(_versions.c.name == name)
+    if before is not None:
+        query = query.where(_versions.c.version < before)
+    if not deleted:
+        query = query.where(_versions.c.deleted.is_(None))
+    rows = connection.execute(query.order_by(_versions.c.version.desc()).limit(limit)).all()
+    return with_aliases(connection, rows)
+
+
+def get_version(connection: Connection, name: str, version: int) -> VersionRow:
+    """One version's row, tombstones too.
+
+    Raises:
+        NotFound: the number was never given out.
+    """
+    rows = connection.execute(
+        sa.select(_versions).where(_versions.c.name == name, _versions.c.version == version)
+    ).all()
+    if not rows:
+        raise _missing(connection, exact(name, version))
+    return with_aliases(connection, rows)[0]
+
+
+def with_aliases(connection: Connection, rows: Sequence[AnyRow]) -> list[VersionRow]:
+    """Rows of `versions` as values, each with the aliases that it holds."""
+    held: dict[tuple[str, int], list[str]] = {}
+    names = {row.name for row in rows}
+    for holder in connection.execute(sa.select(_aliases).where(_aliases.c.name.in_(names))):
+        held.setdefault((holder.name, holder.version), []).append(holder.alias)
+    return [
+        VersionRow(
+            **{
+                **row._asdict(),
+                "tags": tuple(json.loads(row.tags)),
+                "metrics": json.loads(row.metrics),
+                "aliases": tuple(sorted(held.get((row.name, row.version), []))),
+            }
+        )
+        for row in rows
+    ]
+
+
+def _live(connection: Connection, where: sa.ColumnElement[bool]) -> Resolved | None:
+    row = connection.execute(
+        sa.select(*_FOUND)
+        .where(where, _versions.c.deleted.is_(None))
+        .order_by(_versions.c.published.desc(), _versions.c.version.desc())
+    ).first()
+    if row is None:
+        return None
+    return Resolved(row.name, row.version, row.digest, exact(row.name, row.version))
+
+
+def _missing(connection: Connection, ref: Ref) -> NotFound:
+    row = connection.execute(sa.select(_names).where(_names.c.name == ref.name)).first()
+    if row is None:
+        return NotFound(
+            f"there is no adapter `{ref.name}`", hint="see what there is with `adapters list`"
+        )
+    if ref.alias is not None:
+        return NotFound(
+            f"`{ref.name}` has no alias `{ref.alias}`",
+            hint=f"point it at a version: adapters promote {ref.name}@{row.last_version} "
+            f"{ref.alias}",
+        )
+    return NotFound(
+        f"there is no version `{ref}`", hint=f"see its versions: adapters list {ref.name}"
+    )
+
+
+def _tombstone(connection: Connection, row: AnyRow) -> NotFound:
+    (deletion,) = log.events(connection, row.name, version=row.version, kinds=("delete",), limit=1)
+    because = f": {deletion.why}" if deletion.why else ""
+    return NotFound(
+        f"`{row.name}@{row.version}` was deleted by {deletion.who} at {deletion.at}{because}",
+        hint=f"see its versions: adapters list {row.name}",
+    )
