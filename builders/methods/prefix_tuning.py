@@ -1,0 +1,48 @@
+"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): trained keys and values before every layer's own.
+
+Invariant: the trained numbers are, exactly, the KV cache of N virtual tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from builders.methods.soft_prompts import key_value_width, soft_prompt_lints
+from builders.methods.technique import Default, Lint, ServableForm, Technique
+from builders.shape import BaseShape
+from manifests.models import PromptMethod, ServeTable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class PrefixTuning(Technique[PromptMethod]):
+    """Keys and values trained directly."""
+
+    kind = "prefix-tuning"
+    title = "Prefix tuning"
+    source = "Li & Liang 2021, arXiv:2101.00190"
+    learning_rate = Default(1e-2, "PEFT's prefix-tuning guide (1e-2, without reparameterization)")
+    soft_prompt = True
+    # PEFT refuses gradient checkpointing here: the prefix enters as a cache.
+    gradient_checkpointing = False
+
+    def trainable(self, shape: BaseShape, table: PromptMethod) -> int:
+        return table.virtual_tokens * shape.layers * 2 * key_value_width(shape)
+
+    def servable(self, shape: BaseShape, table: PromptMethod, serve: ServeTable) -> ServableForm:
+        return ServableForm(
+            "prefix", "exact", "keys and values as they are", virtual_tokens=table.virtual_tokens
+        )
+
+    def lints(self, shape: BaseShape, table: PromptMethod) -> list[Lint]:
+        return soft_prompt_lints(table)
+
+    def attach(self, model: nn.Module, table: PromptMethod, steps: int) -> nn.Module:
+        from peft import PrefixTuningConfig, get_peft_model
+
+        adapted: nn.Module = get_peft_model(
+            model,
+            PrefixTuningConfig(num_virtual_tokens=table.virtual_tokens, task_type="CAUSAL_LM"),
+        )
+        return adapted

@@ -1,0 +1,88 @@
+"""Lints on `[train]`: allowed but unusual choices, each with who found otherwise.
+
+Invariant: a lint never stops a build.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builders.methods.technique import Lint, Technique
+from manifests.models import Manifest
+
+_LORA_KINDS = ("lora", "qlora", "dora", "adalora")
+
+
+def training_lints(
+    manifest: Manifest, technique: Technique[Any], *, rows: int, steps: int, device: str
+) -> list[Lint]:
+    """Everything unusual about a training.
+
+    Args:
+        rows: training sequences.
+        steps: optimizer steps.
+        device: `cpu` or `cuda`.
+    """
+    train = manifest.train
+    default = technique.learning_rate
+    lints = []
+    if train.learning_rate is not None:
+        factor = train.learning_rate / default.value
+        if not 0.1 <= factor <= 10:
+            lints.append(
+                Lint(
+                    "train.learning_rate",
+                    f"{train.learning_rate:g} is {factor:.2g}× the usual {default.value:g} "
+                    f"of `{technique.kind}`",
+                    default.source,
+                )
+            )
+    if technique.kind in _LORA_KINDS and train.batch_size > 128:
+        lints.append(
+            Lint(
+                "train.batch_size",
+                f"LoRA falls behind full fine-tuning at large batches ({train.batch_size})",
+                "LoRA Without Regret (Thinking Machines, 2025)",
+            )
+        )
+    if train.epochs > 5:
+        lints.append(
+            Lint(
+                "train.epochs",
+                f"{train.epochs:g} epochs over {rows} rows; 1 to 3 is usual, more memorizes",
+                "Ouyang et al. 2022, appendix C.1; Taori et al. 2023",
+            )
+        )
+    if rows < 200 and manifest.data.format != "text":
+        lints.append(
+            Lint(
+                "data.train",
+                f"{rows} rows are few",
+                "Zhou et al. 2023 (LIMA, arXiv:2305.11206): 1,000 good rows suffice",
+            )
+        )
+    if steps < 10:
+        lints.append(
+            Lint(
+                "train.epochs",
+                f"{steps} optimizer steps are few; the schedule hardly begins",
+                "Mosbach et al. 2021 (arXiv:2006.04884): too few steps are a main cause of failure",
+            )
+        )
+    if train.loss_on == "all" and manifest.data.format != "text":
+        lints.append(
+            Lint(
+                "train.loss_on",
+                "the loss covers the questions too",
+                "Dettmers et al. 2023, §B.3 (QLoRA): training on the answer only scores higher",
+            )
+        )
+    if train.precision == "bf16" and device == "cpu":
+        lints.append(
+            Lint(
+                "train.precision",
+                "bfloat16 on this CPU is slower than float32 without AMX or AVX512-BF16",
+                "measured here, see docs/log.md",
+            )
+        )
+    return lints

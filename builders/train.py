@@ -1,0 +1,386 @@
+"""Training: one compact loop for every method, resumable to the bit (see docs/adr).
+
+Invariant: the state after step n is a function of plan and rows alone; a checkpoint holds all of it,
+so a training that was killed and resumed ends with the weights of one that was not.
+
+Run by `builders/build.py` as a process of its own: `python -m builders.train BUILD_DIRECTORY`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from builders.events import EventLog
+from builders.methods import METHODS
+from builders.plan import Plan
+from builders.train_data import EncodedSet, collate, epoch_batches, load_encoded
+from builders.train_math import Divergence, learning_rate_at, token_losses
+from builders.train_memory import PeakMemory
+from builders.train_model import build_model, make_optimizer, save_adapter
+from builders.train_state import (
+    keep_only,
+    load_trainable,
+    newest,
+    optimizer_tensors,
+    read_folder,
+    restore_optimizer,
+    restore_rng,
+    rng_tensors,
+    trainable_tensors,
+    write_folder,
+)
+from builders.train_trackers import make_trackers
+from manifests.errors import Refused
+from manifests.models import PromptMethod
+
+ADAPTER = "adapter"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to; losses in nats per supervised token, memory in bytes."""
+
+    steps: int
+    best_step: int
+    best_loss: float | None
+    train_loss: float
+    tokens_per_second: float
+    seconds: float
+    peak_memory: int
+    stopped_early: bool
+
+
+@dataclass
+class _Progress:
+    """The part of the state that is not tensors; JSON in every checkpoint."""
+
+    step: int = 0
+    best_step: int = 0
+    best_loss: float | None = None
+    worse: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan
+    first_losses: list[float] | None = None
+    smoothed: float | None = None
+    stopped_early: bool = False
+
+
+class Trainer:
+    """One training of one plan.
+
+    Args:
+        plan: what to do.
+        checkpoint: the base's folder.
+        folder: receives checkpoints and, at the end, `adapter/`.
+        rows: `train` and, if there are any, `validation`.
+        events: receives a line per step, evaluation and checkpoint.
+        pad: the token id that padding is filled with (it is masked).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        checkpoint: Path,
+        folder: Path,
+        rows: dict[str, EncodedSet],
+        events: EventLog,
+        *,
+        pad: int = 0,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.plan, self.folder, self.rows, self.events, self.pad = plan, folder, rows, events, pad
+        self.train_table = plan.manifest.train
+        self.technique = METHODS[plan.manifest.method.kind]
+        self.checkpoints = folder / CHECKPOINTS
+        self.memory = PeakMemory(plan.device)
+        self.trackers = make_trackers(plan, folder)
+        self.accelerator = Accelerator(
+            mixed_precision=None if plan.precision == "fp32" else plan.precision,
+            cpu=plan.device == "cpu",
+        )
+        self.bare = build_model(checkpoint, plan)
+        self.names = {p: n for n, p in self.bare.named_parameters() if p.requires_grad}
+        optimizer = make_optimizer(self.bare, plan)
+        self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
+        self.progress = _Progress()
+        self._restore()
+
+    @property
+    def _virtual(self) -> int:
+        """Embeddings in front of the logits: prompt tuning's; a prefix is in the cache instead."""
+        method = self.plan.manifest.method
+        prompt = isinstance(method, PromptMethod) and method.kind == "prompt-tuning"
+        return method.virtual_tokens if prompt and isinstance(method, PromptMethod) else 0
+
+    def run(self, until: int | None = None) -> TrainResult:
+        """Train to the end (or to step `until`), keep the best weights, write `adapter/`.
+
+        Raises:
+            Refused: the loss is not finite, or the training diverged.
+        """
+        plan, progress = self.plan, self.progress
+        watch = Divergence(progress.first_losses, progress.smoothed)
+        epoch, batches = -1, list[list[int]]()
+        while progress.step < (until or plan.steps) and not progress.stopped_early:
+            if progress.step // plan.steps_per_epoch != epoch:
+                epoch = progress.step // plan.steps_per_epoch
+                batches = self._batches(epoch)
+            started = time.perf_counter()
+            rate, loss, norm, tokens = self._step(batches[progress.step % plan.steps_per_epoch])
+            progress.step += 1
+            progress.tokens += tokens
+            progress.seconds += time.perf_counter() - started
+            progress.loss = loss
+            if why := watch.message(loss, norm):
+                self._refuse(why, rate)
+            progress.first_losses, progress.smoothed = watch.first, watch.smoothed
+            self._say(
+                "step",
+                step=progress.step,
+                steps=plan.steps,
+                loss=round(loss, 5),
+                gradient_norm=round(norm, 5),
+                learning_rate=rate,
+                tokens=progress.tokens,
+                tokens_per_second=round(progress.tokens / progress.seconds, 1),
+                seconds_left=round(
+                    progress.seconds / progress.step * (plan.steps - progress.step), 1
+                ),
+            )
+            if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
+                self._evaluate()
+                self._save()
+        return self._finish()
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        return epoch_batches(
+            self.rows["train"].lengths,
+            self.train_table.batch_size,
+            group=self.train_table.group_by_length and not self.train_table.packing,
+            seed=self.train_table.seed,
+            epoch=epoch,
+        )
+
+    def _step(self, indices: list[int]) -> tuple[float, float, float, int]:
+        """One optimizer step; returns learning rate, loss, gradient norm and tokens."""
+        rows, table = self.rows["train"], self.train_table
+        rate = learning_rate_at(
+            self.progress.step,
+            self.plan.steps,
+            self.plan.learning_rate,
+            self.plan.warmup_steps,
+            table.schedule,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # Every supervised token counts the same, whichever micro batch or process it is in.
+        total = sum(int((rows.labels[index][1:] != -100).sum()) for index in indices)
+        processes = self.accelerator.num_processes
+        mine = indices[self.accelerator.process_index :: processes]
+        summed = 0.0
+        for micro in _chunks(mine, self.plan.micro_batch):
+            batch = collate(rows, micro, pad=self.pad, packed=table.packing)
+            loss, count = token_losses(self.model, batch.to(self.accelerator.device), self._virtual)
+            summed += float(loss.detach())
+            scaled = loss * processes / total
+            regularizer = self.technique.extra_loss(self.bare)
+            if regularizer is not None:
+                scaled = scaled + regularizer * (count * processes / total)
+            self.accelerator.backward(scaled)
+        parameters = list(self.names)
+        norm = float(self.accelerator.clip_grad_norm_(parameters, table.max_grad_norm))
+        if math.isfinite(norm) and math.isfinite(summed):
+            self.optimizer.step()
+            self.technique.before_zero_grad(self.bare, self.progress.step + 1)
+        self.optimizer.zero_grad(set_to_none=True)
+        tokens = sum(len(rows.input_ids[index]) for index in indices)
+        return rate, summed * processes / total, norm, tokens
+
+    def _evaluate(self) -> None:
+        """Validation loss; remembers the best weights, for every method in the same way."""
+        progress = self.progress
+        loss = self._validation_loss()
+        eligible = progress.step >= self.technique.best_from(
+            self.plan.manifest.method, self.plan.steps
+        )
+        better = eligible and (
+            loss is None or progress.best_loss is None or loss < progress.best_loss
+        )
+        if better:
+            progress.best_step, progress.best_loss, progress.worse = progress.step, loss, 0
+            values = self.technique.state(self.bare)[1]
+            self._write(f"best-{progress.step:08d}", {"weights.safetensors": True}, values)
+        elif eligible:
+            progress.worse += 1
+            patience = self.train_table.early_stopping
+            progress.stopped_early = patience is not None and progress.worse >= patience
+        self._say("validation", step=progress.step, loss=loss, best=better)
+
+    def _validation_loss(self) -> float | None:
+        rows = self.rows.get("validation")
+        if not rows:
+            return None
+        self.model.eval()
+        total, tokens = 0.0, 0
+        order = sorted(range(len(rows)), key=lambda index: rows.lengths[index])
+        with torch.no_grad():
+            for micro in _chunks(order, max(self.plan.micro_batch, 1)):
+                batch = collate(rows, micro, pad=self.pad, packed=False)
+                loss, count = token_losses(
+                    self.model, batch.to(self.accelerator.device), self._virtual
+                )
+                total, tokens = total + float(loss), tokens + count
+        self.model.train()
+        return total / tokens
+
+    def _save(self) -> None:
+        """A checkpoint that resumes exactly; then the ones it replaces are removed."""
+        name = f"step-{self.progress.step:08d}"
+        slots, scalars = optimizer_tensors(self.optimizer.optimizer, self.names)
+        tensors, values = self.technique.state(self.bare)
+        scaler = self.accelerator.scaler
+        self._write(
+            name,
+            {
+                "weights.safetensors": True,
+                "optimizer.safetensors": slots,
+                "method.safetensors": tensors,
+                "rng.safetensors": rng_tensors(),
+            },
+            {
+                "progress": asdict(self.progress),
+                "method": values,
+                "optimizer": scalars,
+                "scaler": scaler.state_dict() if scaler is not None else {},
+            },
+        )
+        if self.accelerator.is_main_process:
+            keep_only(self.checkpoints, {name, f"best-{self.progress.best_step:08d}"})
+        self._say("checkpoint", step=self.progress.step)
+
+    def _write(self, name: str, files: dict[str, Any], values: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            contents = {
+                file: trainable_tensors(self.bare) if tensors is True else tensors
+                for file, tensors in files.items()
+            }
+            write_folder(self.checkpoints / name, contents, values)
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self) -> None:
+        found = newest(self.checkpoints)
+        if found is None:
+            return
+        values = found.values
+        self.progress = _Progress(**values["progress"])
+        load_trainable(self.bare, read_folder(found.folder, "weights.safetensors"))
+        restore_optimizer(
+            self.optimizer.optimizer,
+            self.names,
+            read_folder(found.folder, "optimizer.safetensors"),
+            values["optimizer"],
+        )
+        method = read_folder(found.folder, "method.safetensors")
+        self.technique.restore(self.bare, method, values["method"])
+        if self.accelerator.scaler is not None and values["scaler"]:
+            self.accelerator.scaler.load_state_dict(values["scaler"])
+        restore_rng(read_folder(found.folder, "rng.safetensors"))
+        self._say("resumed", step=self.progress.step)
+
+    def _refuse(self, why: str, rate: float) -> None:
+        self._say("diverged", step=self.progress.step, reason=why)
+        raise Refused(
+            f"training stopped at step {self.progress.step}: {why}",
+            hint=f"lower `train.learning_rate` (here {rate:.3g}, usual for "
+            f"`{self.technique.kind}`: {self.technique.learning_rate.value:g}), "
+            "or look at the last rows with `adapters data inspect`",
+        )
+
+    def _finish(self) -> TrainResult:
+        """Put the best weights back and write them as the method's own adapter."""
+        progress = self.progress
+        if progress.best_step and progress.best_step != progress.step:
+            best = self.checkpoints / f"best-{progress.best_step:08d}"
+            load_trainable(self.bare, read_folder(best, "weights.safetensors"))
+            values = json.loads((best / "state.json").read_text(encoding="utf-8"))
+            self.technique.restore(self.bare, {}, values)
+        result = TrainResult(
+            steps=progress.step,
+            best_step=progress.best_step,
+            best_loss=progress.best_loss,
+            train_loss=progress.loss,
+            tokens_per_second=progress.tokens / max(progress.seconds, 1e-9),
+            seconds=progress.seconds,
+            peak_memory=self.memory.bytes(),
+            stopped_early=progress.stopped_early,
+        )
+        if self.accelerator.is_main_process:
+            save_adapter(self.bare, self.folder / ADAPTER, self.plan)
+            (self.folder / "result.json").write_text(json.dumps(asdict(result)), encoding="utf-8")
+        self.trackers.close()
+        self._say("trained", **asdict(result))
+        return result
+
+    def _say(self, event: str, **fields: Any) -> None:
+        if self.accelerator.is_main_process:
+            self.events.emit(event, **fields)
+            self.trackers.log(event, fields)
+
+
+def _chunks(indices: list[int], size: int) -> list[list[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def train(
+    plan: Plan,
+    checkpoint: Path,
+    folder: Path,
+    rows: dict[str, EncodedSet],
+    events: EventLog,
+    *,
+    pad: int = 0,
+) -> TrainResult:
+    """Train a plan in this process, continuing from `folder` if it holds a checkpoint."""
+    return Trainer(plan, checkpoint, folder, rows, events, pad=pad).run()
+
+
+def model_of(trainer: Trainer) -> nn.Module:
+    """The trained model, unwrapped."""
+    return trainer.bare
+
+
+def main(folder: Path) -> int:
+    """Train the job that `builders/build.py` wrote; returns the exit code."""
+    from builders.train_job import Job, report_failure
+
+    job = Job.read(folder)
+    try:
+        train(
+            job.plan,
+            Path(job.checkpoint),
+            folder / "train",
+            load_encoded(folder / "encoded.safetensors"),
+            EventLog(folder / "events.jsonl", job.parent_watch()),
+            pad=job.pad,
+        )
+    except Refused as error:
+        report_failure(folder, error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,154 @@
+"""The training process: what it is given, how it is started, and how its failure comes back.
+
+Invariant: the process dies with its parent, and holds the build's lock as long as it lives, so one
+build directory is never written by two trainings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builders.events import Event, Listener, parse_lines
+from builders.plan import Plan
+from manifests.errors import AdapterworksError, Refused, Unavailable
+
+_POLL = 0.2
+_FAILURE = "failure.json"
+_LOG = "train.log"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `job.json` holds."""
+
+    plan: Plan
+    checkpoint: str
+    pad: int
+    parent: int
+
+    def write(self, folder: Path) -> None:
+        """Write the job into a build directory."""
+        values = {
+            "plan": self.plan.model_dump(mode="json"),
+            "checkpoint": self.checkpoint,
+            "pad": self.pad,
+            "parent": self.parent,
+        }
+        (folder / "job.json").write_text(json.dumps(values), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """Read what `write` wrote."""
+        values = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        # JSON has no tuples; the strict manifest models take them from JSON mode only.
+        plan = Plan.model_validate_json(json.dumps(values.pop("plan")))
+        return cls(plan=plan, **values)
+
+    def parent_watch(self) -> Listener:
+        """A listener that ends the process when the build that started it is gone.
+
+        Under `accelerate launch` the launcher is in between, so the build's own id is asked for.
+        """
+
+        def watch() -> None:
+            while _alive(self.parent):
+                time.sleep(1)
+            os._exit(137)
+
+        threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+        return lambda _: None
+
+
+def run_job(job: Job, folder: Path, listener: Callable[[Event], None]) -> None:
+    """Run the training process to its end, passing its events on as they are written.
+
+    Raises:
+        Refused: the training said so (divergence).
+        Unavailable: the process ended without saying why (out of memory, killed).
+    """
+    job.write(folder)
+    (folder / _FAILURE).unlink(missing_ok=True)
+    events = folder / "events.jsonl"
+    seen = events.stat().st_size if events.exists() else 0
+    with (folder / _LOG).open("ab") as log:
+        process = subprocess.Popen(
+            [*_launcher(job.plan), "-m", "builders.train", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            close_fds=False,  # the build's lock is inherited
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(_POLL)
+                seen = _pass_on(events, seen, listener)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    _pass_on(events, seen, listener)
+    if process.returncode != 0:
+        raise _failure(folder, process.returncode)
+
+
+def report_failure(folder: Path, error: AdapterworksError) -> None:
+    """Leave a training's refusal for the build to raise."""
+    values: dict[str, Any] = {"message": error.message, "hint": error.hint}
+    (folder / _FAILURE).write_text(json.dumps(values), encoding="utf-8")
+
+
+def _launcher(plan: Plan) -> list[str]:
+    configuration = plan.manifest.train.accelerate_config
+    if configuration is None:
+        return [sys.executable]
+    # The user's own FSDP or DeepSpeed set-up, in accelerate's format.
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    return [*launch, "--config_file", configuration]
+
+
+def _pass_on(path: Path, start: int, listener: Callable[[Event], None]) -> int:
+    """Pass complete new lines on; returns where to read next."""
+    if not path.exists():
+        return start
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    for event in parse_lines(whole.decode("utf-8", errors="replace")):
+        listener(event)
+    return start + len(whole)
+
+
+def _failure(folder: Path, code: int) -> AdapterworksError:
+    path = folder / _FAILURE
+    if path.exists():
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Refused(values["message"], hint=values["hint"])
+    if code in (-9, 137):
+        return Unavailable(
+            "the training process was killed, most likely for want of memory",
+            hint="free memory or set a smaller `train.micro_batch_size`, then `--resume`",
+        )
+    lines = (folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    return Unavailable(
+        f"the training process failed with exit code {code}: {lines[-1] if lines else 'no output'}",
+        hint=f"its whole output is in `{folder / _LOG}`",
+    )
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""The model that is trained: base, quantization, method, precision.
+
+Invariant: nothing here changes the base's values: NF4 weights are those `Base.served` holds
+de-quantized, and every other base is loaded as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from builders.methods import METHODS
+from builders.plan import Plan
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load_base(checkpoint: Path, plan: Plan) -> nn.Module:
+    """The base as `transformers` loads it, frozen."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    dtype = _DTYPES[plan.precision]
+    if plan.manifest.method.kind == "full":
+        dtype = torch.float32  # master weights; the forward pass runs under autocast
+    quantization = None
+    if plan.base.quantization == "nf4":
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=plan.manifest.base.double_quantization,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    model: nn.Module = AutoModelForCausalLM.from_pretrained(
+        checkpoint,
+        dtype=dtype,
+        quantization_config=quantization,
+        device_map={"": 0} if plan.device == "cuda" else None,
+    )
+    model.requires_grad_(False)
+    return model
+
+
+def build_model(checkpoint: Path, plan: Plan) -> nn.Module:
+    """Base and method, in training mode, seeded: equal plans give equal initial weights."""
+    torch.manual_seed(plan.manifest.train.seed)
+    base = load_base(checkpoint, plan)
+    if plan.manifest.train.gradient_checkpointing:
+        base.gradient_checkpointing_enable(  # type: ignore[operator]
+            gradient_checkpointing_kwargs={"use_reentrant": False}
+        )
+    model = METHODS[plan.manifest.method.kind].attach(base, plan.manifest.method, plan.steps)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert counted == plan.trainable, f"planned {plan.trainable} trained parameters, got {counted}"
+    model.train()
+    return model
+
+
+def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """AdamW over the trained parameters, in the order of their names' appearance."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    decay = plan.manifest.train.weight_decay
+    if plan.manifest.train.optimizer == "paged-adamw-8bit":
+        import bitsandbytes
+
+        paged: torch.optim.Optimizer = bitsandbytes.optim.PagedAdamW8bit(
+            parameters, lr=plan.learning_rate, weight_decay=decay
+        )
+        return paged
+    return torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=decay)
+
+
+def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
+    """Write what was trained: PEFT's adapter, or for full fine-tuning the whole checkpoint."""
+    model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    # PEFT writes a model card of its own; the release has ours.
+    (folder / "README.md").unlink(missing_ok=True)

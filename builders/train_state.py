@@ -1,0 +1,131 @@
+"""What a training needs to continue as if it had not stopped, in safetensors and JSON.
+
+Invariant: a checkpoint folder with `state.json` is complete (it is written last, then the folder is
+renamed into place). Nothing is pickled: optimizer tensors are named `<parameter>.<slot>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The newest checkpoint: its tensors, and what `values` held."""
+
+    folder: Path
+    values: dict[str, Any]
+
+
+def trainable_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The trained parameters by name, on the CPU."""
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def load_trainable(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Copy saved tensors into the trained parameters of the same names."""
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    assert parameters.keys() == tensors.keys(), "a checkpoint of another method or shape"
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+
+
+def write_folder(
+    folder: Path, files: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]
+) -> None:
+    """Write safetensors files and `state.json`, then make the folder appear at once."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, tensors in files.items():
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / name)
+    with (temporary / _STATE).open("w", encoding="utf-8") as file:
+        json.dump(values, file)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def read_folder(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    """The tensors of one file of a checkpoint; empty if it was not written."""
+    path = folder / name
+    return load_file(path) if path.exists() else {}
+
+
+def newest(checkpoints: Path) -> Restored | None:
+    """The newest complete checkpoint under a folder."""
+    found = sorted(path.parent for path in checkpoints.glob(f"step-*/{_STATE}"))
+    if not found:
+        return None
+    return Restored(found[-1], json.loads((found[-1] / _STATE).read_text(encoding="utf-8")))
+
+
+def keep_only(checkpoints: Path, folders: set[str]) -> None:
+    """Remove every checkpoint folder but the named ones."""
+    for path in checkpoints.iterdir():
+        if path.name not in folders:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]
+) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
+    """The optimizer's state: tensors by `<parameter>.<slot>`, other values by parameter."""
+    tensors, values = {}, {}
+    for parameter, slots in optimizer.state.items():
+        for slot, value in slots.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{names[parameter]}.{slot}"] = value.detach().cpu()
+            else:
+                values.setdefault(names[parameter], {})[slot] = value
+    return tensors, values
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer,
+    names: dict[nn.Parameter, str],
+    tensors: dict[str, torch.Tensor],
+    values: dict[str, dict[str, Any]],
+) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    parameters = {name: parameter for parameter, name in names.items()}
+    for key, tensor in tensors.items():
+        name, _, slot = key.rpartition(".")
+        parameter = parameters[name]
+        # AdamW keeps its step counter on the CPU; moments follow their parameter.
+        device = "cpu" if tensor.dim() == 0 else parameter.device
+        optimizer.state[parameter][slot] = tensor.to(device)
+    for name, slots in values.items():
+        optimizer.state[parameters[name]].update(slots)
+
+
+def rng_tensors() -> dict[str, torch.Tensor]:
+    """The states of the random generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_rng(states: dict[str, torch.Tensor]) -> None:
+    """Put back what `rng_tensors` gave."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,70 @@
+"""Optional experiment trackers, by name, through `accelerate`'s own integrations.
+
+Invariant: a tracker that is named but not installed stops the build before it trains.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from builders.plan import Plan
+from manifests.errors import InvalidInput
+
+_PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "mlflow": "mlflow"}
+_LOGGED = ("loss", "learning_rate", "gradient_norm", "tokens_per_second")
+
+
+def check_trackers(names: tuple[str, ...]) -> None:
+    """Refuse trackers whose package is missing.
+
+    Raises:
+        InvalidInput: naming the package to install.
+    """
+    for name in names:
+        if find_spec(_PACKAGES.get(name, name)) is None:
+            raise InvalidInput(
+                f"`train.trackers` names `{name}`, which is not installed",
+                hint=f"`pip install {name}`, or remove it; training.jsonl has every number anyway",
+            )
+
+
+class Trackers:
+    """Passes numbers on to the started trackers."""
+
+    def __init__(self, started: list[Any]) -> None:
+        self._started = started
+
+    def log(self, event: str, fields: dict[str, Any]) -> None:
+        """Log the numbers of a `step` or `validation` event."""
+        if event not in ("step", "validation"):
+            return
+        values = {f"{event}/{k}": fields[k] for k in _LOGGED if fields.get(k) is not None}
+        for tracker in self._started:
+            tracker.log(values, step=fields["step"])
+
+    def close(self) -> None:
+        """Finish the runs."""
+        for tracker in self._started:
+            tracker.finish()
+
+
+def make_trackers(plan: Plan, folder: Path) -> Trackers:
+    """Start the trackers a plan names; the run is called after the adapter."""
+    names = plan.manifest.train.trackers
+    check_trackers(names)
+    started = []
+    if names:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+        for name in names:
+            tracker_class = LOGGER_TYPE_TO_CLASS[name]
+            arguments = [plan.manifest.adapter.name]
+            if tracker_class.requires_logging_directory:
+                arguments.append(str(folder / "trackers"))
+            tracker = tracker_class(*arguments)
+            if hasattr(tracker, "start"):
+                tracker.start()
+            started.append(tracker)
+    return Trackers(started)
