@@ -15,7 +15,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli.amounts import Amount, Duration
-from adapterworks.cli.table import print_table
+from adapterworks.cli.printing import echo_table
 
 if TYPE_CHECKING:
     from gateway.keys import NewKey
@@ -97,7 +97,7 @@ def list_(app: App, as_json: bool) -> None:
         click.echo(json.dumps([_tenant_json(tenant) for tenant in tenants], indent=2))
         return
     columns = ("name", "allow", *LIMITS, "weight")
-    print_table(columns, [_cells(_tenant_json(tenant), columns) for tenant in tenants])
+    echo_table(columns, [_cells(_tenant_json(tenant), columns) for tenant in tenants])
 
 
 @command.command()
@@ -120,7 +120,7 @@ def show(app: App, name: str, as_json: bool) -> None:
         click.echo(f"{field:<16} {_cells(values, (field,))[0]}")
     click.echo()
     columns = ("id", "state", "created", "expires", "revoked")
-    print_table(columns, [_cells(_key_json(key), columns) for key in keys])
+    echo_table(columns, [_cells(_key_json(key), columns) for key in keys])
 
 
 @command.command("set")
@@ -194,7 +194,7 @@ def log(app: App, name: str | None, limit: int, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     columns = ("at", "who", "action", "tenant", "details")
-    print_table(columns, [_cells(row, columns) for row in rows])
+    echo_table(columns, [_cells(row, columns) for row in rows])
 
 
 @command.group()
@@ -242,7 +242,7 @@ def key_list(app: App, name: str, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     columns = ("id", "state", "created", "expires", "revoked")
-    print_table(columns, [_cells(row, columns) for row in rows])
+    echo_table(columns, [_cells(row, columns) for row in rows])
 
 
 @key.command("revoke")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from adapterworks.app import App
-from adapterworks.cli.table import print_table
+from adapterworks.cli.printing import echo_table
 
 
 @click.command()
@@ -63,4 +63,4 @@ def command(
         click.echo(text.getvalue(), nl=False)
     else:
         cells = [[str(row[column]) for column in columns] for row in rows]
-        print_table(columns, cells, right=(*SUMS, "total_tokens"))
+        echo_table(columns, cells)
