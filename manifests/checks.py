@@ -69,12 +69,6 @@ def _quantization(manifest: Manifest, written: dict[str, Any]) -> Iterator[Probl
             f'method `qlora` trains on an NF4 base, but quantization is "{quantization}"',
             'set `base.quantization = "nf4"`, or `method.kind = "lora"`',
         )
-    if kind == "full" and quantization == "nf4":
-        yield Problem(
-            ("base", "quantization"),
-            "method `full` changes every weight, and 4-bit weights cannot be trained",
-            'set `base.quantization = "none"`, or `method.kind = "qlora"`',
-        )
 
 
 @_check("base.model")

@@ -12,13 +12,6 @@ from manifests.load import check_manifest, load_manifest
 CASES = [
     # (name, changes, extra, key, words of the message)
     ("qlora-dense", [('"nf4"', '"none"')], "", "base.quantization", "trains on an NF4 base"),
-    (
-        "full-nf4",
-        [('kind = "qlora"\nrank = 16', 'kind = "full"')],
-        "",
-        "base.quantization",
-        "cannot be trained",
-    ),
     ("base-unpinned", [('"smollm2-135m-instruct"', '"hub:a/b"')], "", "base.model", "no revision"),
     ("base-spaces", [('"smollm2-135m-instruct"', '"a model"')], "", "base.model", "not a base"),
     ("base-split", [('"smollm2-135m-instruct"', '"hub:a/b@c#d"')], "", "base.model", "split"),
