@@ -12,10 +12,12 @@ own (fail closed).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Any, Literal
 
 from gateway.engines.engine import Engine, Scores
@@ -31,7 +33,6 @@ EXACT_LIMIT = 0.02
 ROUNDED_LIMIT = 0.15
 # An adapter this close to its base cannot be told from it.
 SMALLEST_SEPARATION = 0.002
-# Tokens missing from the engine's top list are at most as likely as its last one.
 _PROBE_SALT = "fingerprint"
 
 Position = Sequence[tuple[int, float]]
@@ -65,10 +66,9 @@ class ProofFailed(Refused):
 
 def divergence(expected: Sequence[Position], got: Sequence[Mapping[int, float]]) -> float:
     """Mean over positions of Σ pᵢ·|log pᵢ − log qᵢ| over the expected top tokens, in nats."""
-    from math import exp
-
     total = 0.0
     for position, scores in zip(expected, got, strict=True):
+        # A token missing from the engine's list is at most as likely as the last one in it.
         floor = min(scores.values())
         mass = sum(exp(logprob) for _, logprob in position)
         total += sum(
@@ -97,10 +97,13 @@ async def prove(engine: Engine, form: Form, release: Release, fingerprint: bytes
     expected: list[Position] = []
     base: list[Position] = []
     got: list[Mapping[int, float]] = []
-    for probe in probes["probes"]:
-        scores, cost = await form.score(
-            engine, release.digest, _servable(release), probe["token_ids"], _PROBE_SALT
+    answers = await asyncio.gather(
+        *(
+            form.score(engine, release.digest, _servable(release), probe["token_ids"], _PROBE_SALT)
+            for probe in probes["probes"]
         )
+    )
+    for probe, (scores, cost) in zip(probes["probes"], answers, strict=True):
         tokens += cost
         expected += probe["adapter"]
         base += probe["base"]

@@ -1,0 +1,137 @@
+"""`adapters chat`: one question to a running gateway, the answer as it comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from adapterworks.app import App
+from manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused, Unavailable
+
+_SECONDS = 600
+
+
+@click.command()
+@click.argument("ref")
+@click.argument("prompt")
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    envvar="ADAPTERS_URL",
+    help="Where the gateway listens.",
+)
+@click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0.0, 2.0), default=0.0, show_default=True)
+@click.option("--system", help="A system message to send first.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    ref: str,
+    prompt: str,
+    url: str,
+    max_tokens: int,
+    temperature: float,
+    system: str | None,
+    as_json: bool,
+) -> None:
+    """Ask an adapter from the terminal.
+
+    REF is an adapter (`medical`, `medical@2`, `medical:candidate`) or the base's name; PROMPT may
+    be `-` for standard input. A key is taken from ADAPTERS_KEY. Starts nothing: `adapters serve`
+    must be running.
+
+    \b
+    Example:
+      adapters chat medical "Give the ICD-10-CM category for: amebic balanitis"
+      adapters chat medical:candidate - < question.txt
+    """
+    text = sys.stdin.read() if prompt == "-" else prompt
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": text})
+    body = {
+        "model": ref,
+        "messages": messages,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "stream": not as_json,
+    }
+    response = _post(url, body)
+    if as_json:
+        answer = json.loads(response.read())
+        answer["adapter_digest"] = response.getheader("x-adapter-digest")
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
+    for piece in _pieces(response):
+        click.echo(piece, nl=False)
+    click.echo()
+    digest = response.getheader("x-adapter-digest")
+    click.secho(f"{ref} is {digest or 'the base itself'}", dim=True, err=True)
+
+
+def _post(url: str, body: dict[str, Any]) -> HTTPResponse:
+    """Send the request.
+
+    Raises:
+        Unavailable: nothing answers at the URL.
+        NotFound, Refused, InvalidInput: as the gateway says.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"`{url}` is not an http URL")
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=_SECONDS)
+    headers = {"content-type": "application/json"}
+    if key := os.environ.get("ADAPTERS_KEY"):
+        headers["authorization"] = f"Bearer {key}"
+    try:
+        path = parts.path.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
+        connection.request("POST", path, json.dumps(body).encode(), headers)
+        response = connection.getresponse()
+    except (OSError, HTTPException) as error:
+        raise Unavailable(
+            f"no gateway answers at {url}",
+            hint="start one with `adapters serve`, or say where it is with `--url`",
+        ) from error
+    if response.status == 200:
+        return response
+    raise _error(response.status, response.read())
+
+
+def _error(status: int, body: bytes) -> AdapterworksError:
+    try:
+        text = str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        text = f"the gateway answered {status}"
+    message, _, hint = text.partition("\n\nhint: ")
+    kinds: dict[int, type[AdapterworksError]] = {
+        400: InvalidInput,
+        401: Refused,
+        404: NotFound,
+        422: Refused,
+    }
+    return kinds.get(status, Unavailable)(message, hint=hint or None)
+
+
+def _pieces(response: HTTPResponse) -> Iterator[str]:
+    """The answer's text, piece by piece.
+
+    Raises:
+        Unavailable: the answer was broken off.
+    """
+    for line in response:
+        if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
+            continue
+        event = json.loads(line[len(b"data: ") :])
+        if "error" in event:
+            raise Unavailable(event["error"]["message"].partition("\n\n")[0])
+        for choice in event["choices"]:
+            yield choice["delta"].get("content") or ""
