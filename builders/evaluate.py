@@ -1,8 +1,8 @@
 """Evaluation: base, current `prod` and candidate on the same rows, through the same code.
 
 Invariant: the report is a function of the rows, the predictions, the manifest's `[evaluate]` table
-and the seed. The candidate is compared with every other subject on the same rows, paired; gates read
-those gains and nothing else.
+and the seed. The candidate is compared with every other subject on the same rows, paired; gates
+read those gains and nothing else.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def predict(
 
 
 def evaluate_generators(
-    subjects: Mapping[str, Generator],
+    subjects: Mapping[str, Callable[[], Generator]],
     rows: Sequence[Row],
     table: EvaluateTable,
     *,
@@ -118,7 +118,8 @@ def evaluate_generators(
     """Ask every subject, one after the other, and evaluate.
 
     Args:
-        subjects: `candidate`, `base` and, where there is one, `prod` (or any other name).
+        subjects: `candidate`, `base` and, where there is one, `prod` (or any other name); each is
+            opened when its turn comes and let go before the next, so one model is in memory.
         rows: the test rows.
         table: the manifest's `[evaluate]`; retention is measured where it is on.
         seed: of the bootstrap.
@@ -131,13 +132,15 @@ def evaluate_generators(
     """
     predictions: dict[str, list[Prediction]] = {}
     retained: dict[str, Scores] = {}
-    for name, generator in subjects.items():
+    for name, open_subject in subjects.items():
+        generator = open_subject()
         step = partial(progress, name) if progress else None
         predictions[name] = predict(generator, rows, table, max_length=max_length, progress=step)
         if table.retention.on and name in (BASE, CANDIDATE):
             retained[name] = measure(
                 generator, table.retention, limit=retention_limit, progress=step
             )
+        del generator
     retention = None
     if BASE in retained and CANDIDATE in retained:
         retention = retain(retained[BASE], retained[CANDIDATE], table.retention)

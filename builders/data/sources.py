@@ -53,7 +53,7 @@ def read_file(path: Path) -> Records:
     if not path.is_file():
         raise NotFound(
             f"data file `{path}` does not exist",
-            hint="paths are relative to the manifest's folder",
+            hint="in a manifest, paths are relative to its folder",
         )
     readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet, ".csv": _read_csv}
     reader = readers.get(path.suffix)

@@ -1,0 +1,127 @@
+"""`adapters eval`: a release against its base, and against another release, on the same rows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli.printing import echo_table
+from manifests.errors import InvalidInput, Refused
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--against", default="base", show_default=True, help="A second release, or `base`.")
+@click.option("--manifest", "manifest_name", help="Take `[data]` and `[evaluate]` from here.")
+@click.option("--profile", help="A profile of `--manifest`.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many test rows.")
+@click.option("--predictions", type=click.Path(dir_okay=False, path_type=Path), help="JSONL file.")
+@click.option("--check", is_flag=True, help="Exit with 6 if a gate fails.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    ref: str,
+    against: str,
+    manifest_name: str | None,
+    profile: str | None,
+    limit: int | None,
+    predictions: Path | None,
+    check: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate a release against another on the same rows.
+
+    The base is always among the compared. Rows, metrics and gates are those of the manifest that
+    the release was built from.
+
+    \b
+    Example:
+      adapters eval medical@2
+      adapters eval medical:candidate --against medical:prod --limit 200 --json
+    """
+    from builders.data.load import load_rows, take
+    from builders.evaluate import BASE, CANDIDATE, evaluate_generators
+    from builders.subjects import find_subject
+    from manifests.load import load_manifest
+    from manifests.refs import parse_ref
+
+    candidate = find_subject(app.registry, app.bases, ref)
+    subjects = {BASE: candidate.open_base}
+    if against != BASE:
+        other = find_subject(app.registry, app.bases, against)
+        # Gates say `prod`; any other ref is compared under its own name.
+        subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.open
+    subjects[CANDIDATE] = candidate.open
+    manifest = (
+        load_manifest(manifest_name, profile=profile) if manifest_name else candidate.manifest
+    )
+    rows = take(load_rows(manifest, cache=app.settings.home / "cache").test, limit)
+    if not rows:
+        raise InvalidInput(
+            f"the manifest of `{candidate.name}` names no test rows",
+            hint="set `data.test`, or name another manifest with `--manifest`",
+        )
+    evaluation = evaluate_generators(
+        subjects,
+        rows,
+        manifest.evaluate,
+        seed=manifest.train.seed,
+        max_length=manifest.train.max_length,
+        progress=_show_progress,
+    )
+    if predictions is not None:
+        predictions.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(evaluation.report, indent=2))
+    else:
+        _print(evaluation.report)
+    if check and not evaluation.passed:
+        raise Refused(next(gate.why for gate in evaluation.gates if not gate.passed))
+
+
+def _show_progress(subject: str, done: int, total: int) -> None:
+    """A moving line on a terminal, one line per finished part elsewhere; on stderr."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{subject}: {done}/{total}", nl=done == total, err=True)
+    elif done == total:
+        click.echo(f"{subject}: {done}/{total}", err=True)
+
+
+def _print(report: dict[str, Any]) -> None:
+    subjects = report["subjects"]
+    references = [name for name in subjects if name != "candidate"]
+    parts = [(f"{report['rows']} test rows", report["metrics"])]
+    for name, part in report["slices"].items():
+        parts.append((f"{part['rows']} of them: {name}", part["metrics"]))
+    for title, metrics in parts:
+        click.echo(title)
+        lines = []
+        for name, entry in metrics.items():
+            line = [name, *(f"{entry['values'][subject]:.3f}" for subject in subjects)]
+            for reference in references:
+                gain = entry["gains"][reference]
+                line += [
+                    f"{gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]",
+                    f"{gain['p_holm']:.3g}",
+                ]
+            lines.append(line)
+        headers = ["metric", *subjects]
+        for reference in references:
+            headers += [f"gain over {reference} [{report['confidence']:.0%}]", "p (Holm)"]
+        echo_table(headers, lines)
+    retention = report["retention"]
+    if retention:
+        click.echo("retention")
+        kept = [("perplexity", retention["perplexity"]), *retention["suites"].items()]
+        echo_table(
+            ["on", "base", "candidate"],
+            [(name, f"{pair['base']:.3f}", f"{pair['candidate']:.3f}") for name, pair in kept],
+        )
+    for gate in report["gates"]:
+        click.echo(f"{'pass' if gate['passed'] else 'FAIL'}  {gate['why']}")

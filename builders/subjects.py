@@ -1,0 +1,85 @@
+"""Releases and their base as subjects of an evaluation: from a ref to something that answers.
+
+Invariant: a release is evaluated on its own base with exactly the values it was trained on; if that
+base cannot be had, it is not evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from builders.generate import HfGenerator, load_generator
+from manifests.errors import IntegrityError, InvalidInput
+from manifests.models import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry.bases import Base, BaseStore
+    from registry.registry import Registry
+    from registry.release import Release
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A release that can be opened: `open` loads it, `open_base` loads its base alone."""
+
+    name: str
+    release: Release
+    open: Callable[[], HfGenerator]
+    open_base: Callable[[], HfGenerator]
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest it was built from.
+
+        Raises:
+            InvalidInput: it was imported and has none.
+        """
+        if self.release.manifest is None:
+            raise InvalidInput(
+                f"`{self.name}` was imported and carries no manifest",
+                hint="name one with `--manifest`: its `[data]` and `[evaluate]` are used",
+            )
+        return Manifest.model_validate_json(json.dumps(self.release.manifest))
+
+
+def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Subject:
+    """The release behind a ref, ready to be opened.
+
+    Raises:
+        NotFound: no such release, or its base is not known here.
+        IntegrityError: the base that can be had is not the one it was built on.
+    """
+    resolved = registry.resolve(ref)
+    release = registry.release(resolved.digest)
+    base = _base(bases, release)
+    roles = {path.split("/", 1)[0] for path in release.files}
+    if "adapter" in roles:
+        adapter = registry.checkout(resolved.digest, "adapter")
+        opened = partial(load_generator, base.served, adapter)
+    else:  # a full fine-tuning is its own model
+        opened = partial(load_generator, registry.checkout(resolved.digest, "full"))
+    return Subject(str(resolved), release, opened, partial(load_generator, base.served))
+
+
+def _base(bases: BaseStore, release: Release) -> Base:
+    known = bases.find(release.base.digest)
+    if known is not None:
+        return known
+    table = (release.manifest or {}).get("base", {})
+    base = bases.ensure(
+        release.base.model,
+        quantization=release.base.quantization,
+        double_quantization=table.get("double_quantization", True),
+    )
+    if base.digest != release.base.digest:
+        raise IntegrityError(
+            f"`{release.name}` was built on base {release.base.digest}, "
+            f"but `{release.base.model}` here is {base.digest}",
+            hint="fetch the base at the revision that `adapters show` prints",
+        )
+    return base
