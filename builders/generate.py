@@ -48,6 +48,11 @@ class HfGenerator:
         self._adapter = adapter
 
     @property
+    def model(self) -> PreTrainedModel:
+        """The model itself, so that several subjects can share its weights."""
+        return self._model
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self._tokenizer
 
