@@ -15,6 +15,7 @@ from typing import Any
 from manifests.digests import digest_file
 from manifests.refs import check_name
 from registry.bases import Base
+from registry.hub.names import hub_id
 from registry.imports.adapter import Checked, check_adapter
 from registry.imports.folder import CONFIG, WEIGHTS
 from registry.imports.modules import read_modules
@@ -100,9 +101,7 @@ def import_adapter(
 
 def base_name(base: Base) -> str:
     """How a PEFT config names the base: the Hub id where there is one, never a local path."""
-    if base.model.startswith("hub:"):
-        return base.model.removeprefix("hub:").partition("@")[0]
-    return base.name
+    return hub_id(base.model) or base.name
 
 
 def _find(registry: Registry, name: str, base: Base, adapter: Path) -> Published | None:

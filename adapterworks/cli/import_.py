@@ -1,0 +1,137 @@
+"""`adapters import`: an adapter trained elsewhere becomes a release here."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+
+if TYPE_CHECKING:
+    from registry.imports.publish import Imported
+
+
+@click.command("import")
+@click.argument("source")
+@click.option("--as", "name", required=True, help="The adapter's name here.")
+@click.option("--base", required=True, help="The base it was trained on (`adapters base list`).")
+@click.option(
+    "--quantization",
+    type=click.Choice(["none", "nf4"]),
+    default="none",
+    show_default=True,
+    help="How the base was quantized in its training.",
+)
+@click.option("--alias", help="Point this alias to it.")
+@click.option("--rename", is_flag=True, help="Map tensor names with a known wrong prefix.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    source: str,
+    name: str,
+    base: str,
+    quantization: str,
+    alias: str | None,
+    rename: bool,
+    as_json: bool,
+) -> None:
+    """Import an adapter trained elsewhere.
+
+    SOURCE is a PEFT folder, or hub:org/name@revision. Only safetensors is read; the header, the
+    config, every shape against the base and every value are checked first, and nothing is ever
+    unpickled or run. A branch or tag is pinned to its commit.
+
+    \b
+    Example:
+      adapters import ./my-lora --as support --base smollm2-135m-instruct
+      adapters import hub:org/support-lora@main --as support --base smollm2-135m-instruct
+    """
+    imported = run_import(
+        app, source, name=name, base=base, quantization=quantization, alias=alias, rename=rename
+    )
+    _print(imported, as_json)
+
+
+def run_import(
+    app: App,
+    source: str,
+    *,
+    name: str,
+    base: str,
+    quantization: str,
+    alias: str | None,
+    rename: bool,
+) -> Imported:
+    """Import a folder or a Hub repository; what is fetched is gone afterwards."""
+    from manifests.refs import check_alias, check_name
+    from registry.imports.publish import Origin, import_adapter
+
+    check_name(name)
+    if alias is not None:
+        check_alias(alias)
+    scratch = app.settings.home / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=scratch) as fetched:
+        if source.startswith("hub:"):
+            from registry.hub.client import Hub
+            from registry.hub.fetch import fetch_adapter
+            from registry.hub.names import parse_source
+
+            hub, wanted = Hub(), parse_source(source)
+            state = hub.state(wanted)
+            if not wanted.is_commit:
+                click.echo(f"{wanted} is commit {state.commit}", err=True)
+            adapter = fetch_adapter(hub, state, Path(fetched))
+            folder, origin = adapter.folder, adapter.origin
+        else:
+            folder = Path(source).expanduser()
+            origin = Origin(source=f"folder {folder.absolute().name}")
+        prepared = app.bases.ensure(
+            base, quantization=quantization, progress=lambda line: click.echo(line, err=True)
+        )
+        return import_adapter(
+            app.registry,
+            prepared,
+            folder,
+            name=name,
+            origin=origin,
+            scratch=scratch,
+            who=app.settings.who,
+            alias=alias,
+            rename=rename,
+        )
+
+
+def _print(imported: Imported, as_json: bool) -> None:
+    published, checked = imported.published, imported.checked
+    for old, new in checked.layout.renamed:
+        click.echo(f"renamed {old} to {new}", err=True)
+    if checked.ignored:
+        click.echo(f"ignored {', '.join(checked.ignored)}", err=True)
+    if checked.config.use_dora:
+        click.echo("DoRA: kept as it is; the engine does not load it", err=True)
+    if as_json:
+        values = {
+            "name": published.name,
+            "version": published.version,
+            "digest": published.digest,
+            "created": published.created,
+            "source": imported.source,
+            "rank": checked.rank,
+            "target_modules": checked.target_modules,
+            "servable": not checked.config.use_dora,
+            "renamed": dict(checked.layout.renamed),
+            "ignored": checked.ignored,
+        }
+        click.echo(json.dumps(values, indent=2))
+        return
+    done = "imported" if published.created else "already here:"
+    click.echo(
+        f"{done} {published.name}@{published.version} (LoRA of rank {checked.rank} on "
+        f"{len(checked.layout.modules)} modules) from {imported.source}"
+    )

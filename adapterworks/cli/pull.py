@@ -1,0 +1,85 @@
+"""`adapters pull`: a release on the Hub becomes the same release here."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from adapterworks.app import App
+
+
+@click.command()
+@click.argument("source")
+@click.option("--as", "name", help="Another name here (default: the name in its record).")
+@click.option("--alias", help="Point this alias to it.")
+@click.option("--base", help="For adapters that were not pushed from here: the base to import for.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    source: str,
+    name: str | None,
+    alias: str | None,
+    base: str | None,
+    as_json: bool,
+) -> None:
+    """Pull a release from the Hugging Face Hub.
+
+    SOURCE is org/name@revision (a tag, a commit, or a branch as it is now). What `adapters push`
+    put there comes back as the same release, byte for byte; any other adapter is imported, with
+    all checks, and needs --as and --base.
+
+    \b
+    Example:
+      adapters pull org/medical-lora@v3
+      adapters pull org/somebodys-lora@main --as support --base smollm2-135m-instruct
+    """
+    from manifests.errors import InvalidInput
+    from registry.hub.client import Hub
+    from registry.hub.layout import RECORD
+    from registry.hub.names import HubSource, parse_source
+    from registry.hub.pull import pull
+
+    hub, wanted = Hub(), parse_source(source)
+    state = hub.state(wanted)
+    if not wanted.is_commit:
+        click.echo(f"{wanted} is commit {state.commit}", err=True)
+    if RECORD in state.files:
+        pulled = pull(
+            app.registry,
+            hub,
+            state,
+            who=app.settings.who,
+            scratch=app.settings.home / "tmp",
+            find_base=app.bases.find,
+            name=name,
+            alias=alias,
+        )
+        published = pulled.published
+    elif name is None or base is None:
+        raise InvalidInput(
+            f"`{state.repository}` was not pushed by adapterworks, so it is an import",
+            hint=f"adapters pull {state.repository}@{wanted.revision} --as NAME --base BASE",
+        )
+    else:
+        from adapterworks.cli.import_ import run_import
+
+        pinned = str(HubSource(state.repository, state.commit))
+        imported = run_import(
+            app, pinned, name=name, base=base, quantization="none", alias=alias, rename=False
+        )
+        published = imported.published
+    if as_json:
+        values = {
+            "name": published.name,
+            "version": published.version,
+            "digest": published.digest,
+            "created": published.created,
+            "repository": state.repository,
+            "commit": state.commit,
+        }
+        click.echo(json.dumps(values, indent=2))
+        return
+    done = "pulled" if published.created else "already here:"
+    click.echo(f"{done} {published} ({published.digest}) from {state.repository}@{state.commit}")

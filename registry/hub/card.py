@@ -1,0 +1,97 @@
+"""The model card a push puts at the repository's root: the release's own card under Hub metadata.
+
+Invariant: the card is a pure function of the release, so pushing twice gives the same bytes.
+Metadata: https://huggingface.co/docs/hub/model-cards
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from registry.hub.names import hub_id
+from registry.release import Release
+
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
+
+
+def build_card(release: Release, body: str, *, repository: str) -> str:
+    """README.md for the Hub.
+
+    Args:
+        body: the release's own README.md; empty if it has none.
+        repository: `org/name`, for the example.
+    """
+    from huggingface_hub import ModelCardData
+
+    text = _FRONT_MATTER.sub("", body).strip() or f"# {release.name}\n\n{release.description}"
+    data = ModelCardData(**_metadata(release))
+    return f"---\n{data.to_yaml()}\n---\n\n{text}\n\n{_usage(release, repository)}"
+
+
+def _metadata(release: Release) -> dict[str, Any]:
+    manifest = release.manifest or {}
+    adapter = manifest.get("adapter", {})
+    base = hub_id(release.base.model)
+    values: dict[str, Any] = {
+        "library_name": "transformers" if release.method == "full" else "peft",
+        "pipeline_tag": "text-generation",
+        "license": release.license.lower(),
+        "language": list(adapter.get("language", ())) or None,
+        "base_model": base,
+        "datasets": _datasets(manifest) or None,
+        "tags": ["adapterworks", release.method, *release.tags],
+    }
+    if base is not None:
+        values["base_model_relation"] = "finetune" if release.method == "full" else "adapter"
+    results = _results(release, manifest)
+    if results:
+        values |= {"model_name": release.name, "eval_results": results}
+    return values
+
+
+def _datasets(manifest: dict[str, Any]) -> list[str]:
+    data = manifest.get("data", {})
+    sources = [data.get("train"), *(mix.get("source") for mix in data.get("mix", ()))]
+    return list(dict.fromkeys(_dataset_id(s) for s in sources if s and _dataset_id(s)))
+
+
+def _dataset_id(source: str) -> str:
+    """`hub:org/name@rev#split` → `org/name`; a recipe → its name; a file has no name to publish."""
+    if source.startswith("hub:"):
+        return re.split(r"[@#]", source.removeprefix("hub:"))[0]
+    name = source.partition(":")[0]
+    return name if re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) else ""
+
+
+def _results(release: Release, manifest: dict[str, Any]) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    data = manifest.get("data", {})
+    dataset = _dataset_id(str(data.get("test") or data.get("train") or "")) or "custom"
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=dataset,
+            dataset_name=dataset,
+            metric_type=metric,
+            metric_name=metric,
+            metric_value=value,
+        )
+        for metric, value in sorted(release.metrics.items())
+    ]
+
+
+def _usage(release: Release, repository: str) -> str:
+    if release.method == "full":
+        return f"Published by adapterworks as release `{release.digest}`.\n"
+    base = hub_id(release.base.model) or release.base.model.rpartition("/")[2]
+    return (
+        "## Use\n\n```python\n"
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForCausalLM\n\n"
+        f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
+        f'model = PeftModel.from_pretrained(base, "{repository}")\n```\n\n'
+        f"Published by adapterworks as release `{release.digest}`; "
+        f"`adapters pull {repository}` brings it back byte for byte.\n"
+    )

@@ -1,0 +1,75 @@
+"""A commit of somebody's repository → a folder that `registry.imports` can check.
+
+Invariant: only the config, the weights and the card are fetched; their sizes are bounded by the
+listing before they are, and a repository that holds pickles of weights or code is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.hub.client import Hub, RepoState
+from registry.hub.layout import CARD
+from registry.hub.names import HubSource
+from registry.imports.errors import ImportRefused
+from registry.imports.folder import CONFIG, INDEX, LIMITS, WEIGHTS, check_names
+from registry.imports.publish import Origin
+
+_MAX_CARD = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The fetched folder and where it came from, by commit."""
+
+    folder: Path
+    origin: Origin
+    commit: str
+
+
+def fetch_adapter(hub: Hub, state: RepoState, into: Path) -> Fetched:
+    """Fetch the adapter of `state` into the empty folder `into`.
+
+    Raises:
+        ImportRefused: the listing already says that it cannot be taken.
+    """
+    names = sorted(path for path in state.files if "/" not in path)
+    check_names(names)
+    folder = into / "adapter"
+    folder.mkdir()
+    for name in (CONFIG, WEIGHTS):
+        if name not in names:
+            raise ImportRefused(name, f"it is missing in `{state.repository}`")
+        if state.files[name] > LIMITS[name]:
+            raise ImportRefused(name, f"{state.files[name]} bytes, {LIMITS[name]} are the limit")
+    for name in (CONFIG, WEIGHTS, INDEX):
+        if name in names:
+            downloaded = hub.download(state, name, into / "download", limit=LIMITS[name])
+            downloaded.rename(folder / name)
+    return Fetched(folder, _origin(hub, state, into), state.commit)
+
+
+def _origin(hub: Hub, state: RepoState, into: Path) -> Origin:
+    source = str(HubSource(state.repository, state.commit))
+    license_id = "other"
+    if 0 < state.files.get(CARD, 0) <= _MAX_CARD:
+        card = hub.download(state, CARD, into / "download", limit=_MAX_CARD)
+        license_id = _license(card.read_text(errors="replace"))
+    return Origin(source=source, description=f"{state.repository} from the Hub", license=license_id)
+
+
+def _license(card: str) -> str:
+    """The licence the card's metadata states; `other` if it states none we can read."""
+    if not card.startswith("---\n"):
+        return "other"
+    for line in card.split("\n---", 1)[0].splitlines():
+        key, _, value = line.partition(":")
+        value = value.strip().strip("\"'")
+        if (
+            key == "license"
+            and value.replace("-", "").replace(".", "").isalnum()
+            and len(value) < 40
+        ):
+            return value
+    return "other"

@@ -1,0 +1,49 @@
+"""The release record inside a repository: fetched with a bound, parsed strictly."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from manifests.errors import IntegrityError
+from registry.hub.client import Hub, RepoState
+from registry.hub.layout import RECORD
+from registry.imports import strictjson
+from registry.publish import check_path
+from registry.release import Release
+
+MAX_RECORD = 8 << 20  # bytes; a record of ours has a few kilobytes
+_MAX_DEPTH = 16
+
+
+def fetch_record(hub: Hub, state: RepoState, scratch: Path) -> bytes:
+    """The bytes of the record at a commit that has one."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="record-", dir=scratch) as folder:
+        return hub.download(state, RECORD, Path(folder), limit=MAX_RECORD).read_bytes()
+
+
+def parse_record(data: bytes, repository: str) -> Release:
+    """The release a record describes.
+
+    Raises:
+        IntegrityError: not a record, or not in the one spelling whose digest is the release's name.
+    """
+    strictjson.parse(data, file=RECORD, max_depth=_MAX_DEPTH)
+    try:
+        release = Release.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(
+            f"`{RECORD}` of `{repository}` is not a release record: `{where}`: {first['msg']}"
+        ) from error
+    if release.to_bytes() != data:
+        raise IntegrityError(
+            f"`{RECORD}` of `{repository}` is not in canonical form: its digest is nobody's name"
+        )
+    for path in release.files:
+        check_path(path)
+    return release

@@ -1,0 +1,310 @@
+"""`adapters push` and `adapters pull` against a Hub, with the real client in its own process."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from manifests.digests import digest_bytes
+from registry.release import Draft
+from registry.types import Published
+from tests.hub.machine import READER, STRANGER, Machine, Trained, release_files
+from tests.hub_standin import Failure, HubStandin
+
+NewMachine = Callable[..., Machine]
+REPOSITORY = "org/medical-lora"
+
+
+@pytest.fixture
+def machine(new_machine: NewMachine) -> Machine:
+    return new_machine("ours")
+
+
+@pytest.fixture
+def published(machine: Machine, trained: Trained, tmp_path: Path) -> Published:
+    """`medical@1`: an import of the LoRA, then `medical@2`: a whole build's release of it."""
+    machine.ok("import", trained.adapter, "--as", "medical", "--base", trained.base)
+    registry = machine.registry
+    first = registry.release(registry.resolve("medical@1").digest)
+    folder = tmp_path / "release"
+    for path in first.files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(registry.read(first.digest, path))
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(picture, "PNG")
+    (folder / "plots").mkdir()
+    (folder / "plots" / "loss.png").write_bytes(picture.getvalue())
+    (folder / "README.md").write_text("# medical\n\n![loss](plots/loss.png)\n")
+    (folder / "adapter" / "README.md").write_text("PEFT's own card\n")
+    (folder / "report.json").write_text(json.dumps({"metrics": {"exact_match": 0.5}}))
+    (folder / "predictions.jsonl").write_text("{}\n" * 10)
+    manifest = {
+        "adapter": {"name": "medical", "language": ["en"]},
+        "data": {"train": "hub:org/icd@main#train", "test": "icd-10-cm:test"},
+        "publish": {"hub": REPOSITORY, "private": True},
+    }
+    values = {field: getattr(first, field) for field in Draft.model_fields}
+    base = first.base.model_copy(update={"model": f"hub:org/tiny@{'a' * 40}"})
+    changed = {
+        "manifest": manifest,
+        "license": "apache-2.0",
+        "metrics": {"exact_match": 0.5, "rouge_l": 0.75},
+        "base": base,
+    }
+    return registry.publish(folder, Draft(**{**values, **changed}), who="tester")
+
+
+def test_a_release_is_one_commit_and_a_tag_and_comes_back_byte_for_byte(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
+) -> None:
+    pushed = machine.ok("push", "medical@2", "--json").json  # `[publish] hub` says where
+    repository = hub.repositories[REPOSITORY]
+    assert repository.private
+    assert repository.history() == [pushed["commit"], repository.head.parent]
+    assert repository.tags == {"v2": pushed["commit"]}
+    assert pushed["created"] is True
+
+    tree = repository.head.tree
+    ours = release_files(machine.registry, published.digest)
+    for path in ("adapter_config.json", "adapter_model.safetensors"):
+        assert tree[path].data == ours[f"adapter/{path}"]
+    assert tree["plots/loss.png"].data == ours["plots/loss.png"]
+    assert tree["report.json"].data == ours["report.json"]
+    assert tree["adapter.lock"].data == ours["adapter.lock"]
+    assert digest_bytes(tree["adapterworks/release.json"].data) == published.digest
+    assert not any(path.startswith("servable/") for path in tree)  # the same bytes as the adapter
+
+    other = new_machine("theirs")
+    pulled = other.ok("pull", f"{REPOSITORY}@v2", "--alias", "prod", "--json").json
+    assert (pulled["name"], pulled["version"]) == ("medical", 1)
+    assert pulled["digest"] == published.digest
+    assert pulled["commit"] == pushed["commit"]
+    assert release_files(other.registry, published.digest) == ours
+    assert other.registry.resolve("medical:prod").version == 1
+    assert other.ok("pull", f"{REPOSITORY}@v2", "--json").json["created"] is False
+
+
+def test_the_card_has_the_hubs_metadata(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    machine.ok("push", "medical@2")
+    card = hub.repositories[REPOSITORY].head.tree["README.md"].data.decode()
+    _, front, body = card.split("---\n", 2)
+    metadata = yaml.safe_load(front)
+    assert metadata["base_model"] == "org/tiny"
+    assert metadata["library_name"] == "peft"
+    assert metadata["pipeline_tag"] == "text-generation"
+    assert metadata["license"] == "apache-2.0"
+    assert metadata["datasets"] == ["org/icd"]
+    (index,) = metadata["model-index"]
+    values = {m["type"]: m["value"] for r in index["results"] for m in r["metrics"]}
+    assert values == {"exact_match": 0.5, "rouge_l": 0.75}
+    assert "![loss](plots/loss.png)" in body
+    assert f'PeftModel.from_pretrained(base, "{REPOSITORY}")' in body
+
+
+def test_pushing_again_commits_nothing_and_the_commit_is_in_the_log(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    first = machine.ok("push", "medical@2", "--json").json
+    history = hub.repositories[REPOSITORY].history()
+    hub.requests.clear()
+    again = machine.ok("push", "medical@2", "--json").json
+    assert again["created"] is False
+    assert again["commit"] == first["commit"]
+    assert hub.repositories[REPOSITORY].history() == history
+    assert [path for method, path in hub.requests if method in ("POST", "PUT")] == []
+    events = [event for event in machine.registry.events("medical") if event.kind == "push"]
+    assert [(e.version, e.data["commit"], e.data["tag"]) for e in events] == [
+        (2, first["commit"], "v2")
+    ]
+
+
+def test_a_killed_push_is_finished_without_a_second_commit(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    """Killed after the commit, before the tag: the next push only tags."""
+    hub.failures.append(Failure("/tag/", 500, times=1))
+    assert machine.run("push", "medical@2").code == 7
+    history = hub.repositories[REPOSITORY].history()
+    assert hub.repositories[REPOSITORY].tags == {}
+    again = machine.ok("push", "medical@2", "--json").json
+    assert hub.repositories[REPOSITORY].history() == history
+    assert hub.repositories[REPOSITORY].tags == {"v2": again["commit"]}
+
+
+def test_a_moved_branch_is_a_conflict_until_it_is_named(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    machine.ok("push", "medical@1", "--to", REPOSITORY, "--private")
+    moved = hub.push_by_hand(REPOSITORY, {"README.md": b"edited on the web\n"})
+    refused = machine.run("push", "medical@2")
+    assert refused.code == 4
+    assert f"`{REPOSITORY}` has moved: `main` is at {moved[:12]}" in refused.err
+    assert f"--expect {moved}" in refused.err
+    assert hub.repositories[REPOSITORY].main == moved
+    assert machine.run("push", "medical@2", "--expect", "0" * 40).code == 4
+    machine.ok("push", "medical@2", "--expect", moved)
+    assert hub.repositories[REPOSITORY].head.parent == moved
+    assert set(hub.repositories[REPOSITORY].tags) == {"v1", "v2"}
+
+
+def test_a_branch_that_moves_during_the_push_is_a_conflict(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    """The parent named in the commit decides, not the look before it."""
+    hub.failures.append(Failure("/commit/", 412, times=1))
+    refused = machine.run("push", "medical@2")
+    assert refused.code == 4
+    assert "has moved" in refused.err
+
+
+def test_an_unknown_repository_is_never_written_over(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    hub.create("org/theirs", {"model.safetensors": b"somebody's work"}, private=True)
+    refused = machine.run("push", "medical@2", "--to", "org/theirs")
+    assert refused.code == 4
+    assert "was not filled from here" in refused.err
+    hub.create("org/public", {"README.md": b"hello"})
+    refused = machine.run("push", "medical@2", "--to", "org/public", "--private")
+    assert refused.code == 6
+    assert "is public" in refused.err
+
+
+def test_a_tag_for_something_else_is_a_conflict(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    machine.ok("push", "medical@1", "--to", REPOSITORY)
+    repository = hub.repositories[REPOSITORY]
+    repository.tags["v2"] = repository.main
+    refused = machine.run("push", "medical@2", "--to", REPOSITORY)
+    assert refused.code == 4
+    assert "has a tag `v2` for something else" in refused.err
+
+
+def test_the_next_version_leaves_no_file_of_the_last(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
+) -> None:
+    machine.ok("push", "medical@2", "--to", REPOSITORY)
+    machine.ok("push", "medical@1", "--to", REPOSITORY)  # without plots and report
+    repository = hub.repositories[REPOSITORY]
+    assert "plots/loss.png" not in repository.head.tree
+    assert ".gitattributes" in repository.head.tree
+    other = new_machine("theirs")
+    older = other.ok("pull", f"{REPOSITORY}@v2", "--json").json
+    newer = other.ok("pull", f"hub:{REPOSITORY}@main", "--json").json
+    assert older["digest"] == published.digest
+    assert newer["digest"] == machine.registry.resolve("medical@1").digest
+
+
+def test_wrong_tokens_and_outages_are_explained(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
+) -> None:
+    machine.ok("push", "medical@2")
+    cases = [
+        (Machine(machine.home, hub, "hf_unknown"), 6, "the Hub refuses this token (401"),
+        (Machine(machine.home, hub, READER), 6, "the Hub refuses this token (403"),
+        (Machine(machine.home, hub, None), 6, "the Hub refuses this token (401"),
+    ]
+    for other, code, words in cases:
+        result = other.run("push", "medical@1", "--to", REPOSITORY)
+        assert (result.code, words in result.err) == (code, True), result.err
+        assert "hint:" in result.err
+    offline = Machine(machine.home, hub, extra={"HF_HUB_OFFLINE": "1"})
+    result = offline.run("push", "medical@1", "--to", REPOSITORY)
+    assert result.code == 7
+    assert "HF_HUB_OFFLINE is set" in result.err
+    nowhere = Machine(machine.home, None, extra={"HF_ENDPOINT": "http://127.0.0.1:9"})
+    result = nowhere.run("pull", f"{REPOSITORY}@v2")
+    assert result.code == 7
+    assert "http://127.0.0.1:9 cannot be reached" in result.err
+    hub.failures.append(Failure("/api/models/", 503, times=99))
+    result = machine.run("pull", f"{REPOSITORY}@v2")
+    assert result.code == 7
+    assert "the Hub answers 503" in result.err
+    assert len(hub.repositories[REPOSITORY].history()) == 2
+
+
+def test_a_read_that_fails_for_a_moment_is_tried_again(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
+) -> None:
+    machine.ok("push", "medical@2")
+    hub.failures.append(Failure("/revision/", 503, times=2))
+    assert new_machine("theirs").ok("pull", f"{REPOSITORY}@v2", "--json").json["created"]
+
+
+def test_lorax_479_a_cached_private_adapter_cannot_be_used_without_a_token(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    commit = machine.ok("push", "medical@2", "--json").json["commit"]
+    # Somebody with a token on the same machine leaves the whole repository in the shared cache.
+    primed = machine.python(
+        "-c",
+        "from huggingface_hub import snapshot_download; "
+        f"print(snapshot_download({REPOSITORY!r}, revision={commit!r}))",
+    )
+    assert primed.code == 0, primed.err
+    assert (Path(primed.out.strip()) / "adapter_model.safetensors").exists()
+    for token in (None, STRANGER):
+        thief = Machine(machine.home, hub, token)
+        for arguments in (
+            ("pull", f"{REPOSITORY}@{commit}"),
+            ("import", f"hub:{REPOSITORY}@{commit}", "--as", "stolen", "--base", "unused"),
+        ):
+            result = thief.run(*arguments)
+            assert result.code == 3, result.err
+            assert "does not exist or may not be seen with this token" in result.err
+    assert [row.name for row in machine.registry.names()] == ["medical"]
+
+
+def test_what_was_tampered_with_on_the_hub_is_not_pulled(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
+) -> None:
+    machine.ok("push", "medical@2")
+    data = bytearray(hub.repositories[REPOSITORY].head.tree["adapter_model.safetensors"].data)
+    data[-1] ^= 1
+    hub.push_by_hand(REPOSITORY, {"adapter_model.safetensors": bytes(data)})
+    other = new_machine("theirs")
+    result = other.run("pull", f"{REPOSITORY}@main")
+    assert result.code == 5
+    assert "`adapter_model.safetensors`" in result.err
+    assert "is not what its record says" in result.err
+    assert other.registry.names() == []
+    assert other.ok("pull", f"{REPOSITORY}@v2", "--json").json["digest"] == published.digest
+
+
+def test_a_consistent_but_hostile_release_is_not_pulled(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
+) -> None:
+    """A record proves that bytes belong together, not that they are harmless."""
+    machine.ok("push", "medical@2")
+    repository = hub.repositories[REPOSITORY]
+    record = json.loads(repository.head.tree["adapterworks/release.json"].data)
+    payload = b"import os\n"
+    record["files"]["adapter/modeling.py"] = {
+        "digest": digest_bytes(payload),
+        "size": len(payload),
+    }
+    hostile = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    hub.push_by_hand(
+        REPOSITORY, {"modeling.py": payload, "adapterworks/release.json": hostile.encode()}
+    )
+    result = new_machine("theirs").run("pull", f"{REPOSITORY}@main")
+    assert result.code == 6, result.err
+    assert "`modeling.py` is refused: an adapter does not come with code" in result.err
+
+    del record["files"]["adapter/modeling.py"]
+    record["files"]["../../escaped"] = {"digest": digest_bytes(payload), "size": len(payload)}
+    hostile = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    hub.push_by_hand(REPOSITORY, {"adapterworks/release.json": hostile.encode()})
+    result = new_machine("more").run("pull", f"{REPOSITORY}@main")
+    assert result.code == 2, result.err
+    assert "'../../escaped' is not a path inside a release" in result.err
