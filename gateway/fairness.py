@@ -147,15 +147,15 @@ class FairQueue:
             raise _busy(f"{self.waiting} requests are waiting for the engine", 1.0)
         waiter = longest.waiting.pop()
         self.waiting -= 1
-        waiter.future.set_exception(
-            _busy(f"{self.max_waiting} requests are waiting for the engine", 1.0)
-        )
+        if not waiter.future.done():  # cancelled, and about to leave by itself
+            what = f"{self.max_waiting} requests are waiting for the engine"
+            waiter.future.set_exception(_busy(what, 1.0))
 
     def _dispatch(self) -> None:
         while self.running < self.slots and self.waiting:
             tenant = min(
                 (tenant for tenant in self._tenants.values() if tenant.waiting),
-                key=lambda tenant: tenant.counter,
+                key=lambda tenant: (tenant.counter, tenant.running, len(tenant.waiting)),
             )
             waiter = tenant.waiting.popleft()
             self.waiting -= 1
