@@ -6,8 +6,8 @@ counter of those at work, so idling earns no credit; one that is ahead stays whe
 
 Invariants:
 - work-conserving: nobody waits while a slot is free;
-- between two tenants that always have requests waiting, served tokens divided by weight differ by
-  at most what `slots` requests hold (the paper's theorem 4.4, for the tokens charged here);
+- over any time in which two tenants both have requests waiting, served tokens divided by weight
+  differ by at most twice what `slots` requests hold (the paper's bound 2U);
 - a tenant that floods cannot fill the queue for others: when it is full, the newest request of the
   tenant with the longest queue is refused, not the newcomer of a shorter one.
 
