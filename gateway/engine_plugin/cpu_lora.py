@@ -1,0 +1,99 @@
+"""Multi-LoRA on CPU by groups of rows instead of a copy of the weights for every row.
+
+Invariant: the same numbers as the stock path up to the order of float additions; every operation
+that is not a plain linear layer (embeddings, logits, experts, sharded ranks) stays stock.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from vllm.lora.layers.base import BaseLayerWithLoRA
+from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+from vllm.platforms.cpu import CpuPlatform
+
+from gateway.engine_plugin.grouping import group_rows
+from gateway.engine_plugin.products import Batch
+from gateway.engine_plugin.weights import LayerWeights, adopt
+
+logger = logging.getLogger("vllm.adapterworks")
+
+
+class GroupedPunicaWrapper(PunicaWrapperCPU):
+    """vLLM's CPU wrapper with `add_lora_linear` replaced."""
+
+    def __init__(
+        self,
+        max_num_batched_tokens: int,
+        max_batches: int,
+        device: torch.device | str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
+        # By identity of the tuple that the layer hands over with each call; the value keeps that
+        # tuple alive, so that an identity is never reused.
+        self._layers: dict[int, tuple[LayerWeights, tuple[torch.Tensor, ...]]] = {}
+        self._batch: Batch | None = None
+
+    def adopt(self, layer: BaseLayerWithLoRA) -> None:
+        """Take over a layer's weights; layers of other kinds keep the stock path."""
+        weights = adopt(layer)
+        if weights is not None:
+            self._layers[id(layer.lora_a_stacked)] = (weights, layer.lora_a_stacked)
+
+    def update_metadata(self, *args: Any, **kwargs: Any) -> None:
+        """vLLM calls this when the rows' adapters or the slots' adapters changed."""
+        super().update_metadata(*args, **kwargs)
+        groups = group_rows(self.token_lora_indices.tolist())
+        self._batch = None if groups.empty else Batch(groups, self.device)
+
+    def add_lora_linear(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        lora_a_stacked: tuple[torch.Tensor, ...],
+        lora_b_stacked: tuple[torch.Tensor, ...],
+        scale: float,
+        output_slices: tuple[int, ...],
+        *,
+        buffer: tuple[torch.Tensor, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`y += x·A·B` by groups, in place; x [rows, in], y [rows, out]."""
+        known = self._layers.get(id(lora_a_stacked))
+        if known is None or scale != 1.0 or kwargs or not known[0].a.dtype == x.dtype == y.dtype:
+            super().add_lora_linear(
+                y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, buffer=buffer, **kwargs
+            )
+            return
+        if self._batch is not None:
+            for product in self._batch.products(known[0]):
+                product(x, y)
+
+
+def install() -> None:
+    """Make vLLM's CPU platform use the grouped path; harmless on other platforms and when repeated.
+
+    Two hooks: the name of the wrapper's class, which the platform gives, and `set_mapping`, which
+    vLLM calls once for each LoRA layer when the layer is complete.
+    """
+    if getattr(CpuPlatform.get_punica_wrapper, "adapterworks", False):
+        return
+    name = f"{GroupedPunicaWrapper.__module__}.{GroupedPunicaWrapper.__qualname__}"
+
+    def get_punica_wrapper(cls: type[CpuPlatform]) -> str:
+        return name
+
+    get_punica_wrapper.adapterworks = True  # type: ignore[attr-defined]
+    stock_set_mapping = BaseLayerWithLoRA.set_mapping
+
+    def set_mapping(layer: BaseLayerWithLoRA, punica_wrapper: Any) -> None:
+        stock_set_mapping(layer, punica_wrapper)
+        if isinstance(punica_wrapper, GroupedPunicaWrapper):
+            punica_wrapper.adopt(layer)
+
+    CpuPlatform.get_punica_wrapper = classmethod(get_punica_wrapper)
+    BaseLayerWithLoRA.set_mapping = set_mapping
+    logger.info("adapterworks: LoRA on CPU by groups of rows")
