@@ -169,5 +169,5 @@ class Hub:
             except Unavailable as error:
                 if attempt == ATTEMPTS or "HF_HUB_OFFLINE" in error.message:
                     raise
-                time.sleep(min(error.retry_after or 0.5 * 2**attempt, 10.0))
+                time.sleep(min(error.retry_after or 0.25 * 2**attempt, 10.0))
         raise AssertionError("unreachable")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.hub.machine import OWNER, READER, STRANGER, Machine, Trained
+from registry.release import Draft
+from tests.hub.machine import (
+    OWNER,
+    READER,
+    REPOSITORY,
+    STRANGER,
+    Machine,
+    Prepared,
+    Trained,
+    release_files,
+)
 from tests.hub_standin import Account, HubStandin
 
 
@@ -42,6 +55,43 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     adapted.save_pretrained(folder / "adapter", safe_serialization=True)
     return Trained(folder / "tiny-base", folder / "adapter")
+
+
+@pytest.fixture(scope="session")
+def prepared(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A machine's home; a test copies it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    machine = Machine(folder / "home")
+    machine.ok("import", trained.adapter, "--as", "medical", "--base", trained.base)
+    registry = machine.registry
+    first = registry.release(registry.resolve("medical@1").digest)
+    release = folder / "release"
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(picture, "PNG")
+    files = {
+        **release_files(registry, first.digest),
+        "README.md": b"# medical\n\n![loss](plots/loss.png)\n",
+        "adapter/README.md": b"PEFT's own card\n",
+        "plots/loss.png": picture.getvalue(),
+        "predictions.jsonl": b"{}\n" * 10,
+        "report.json": b'{"metrics": {"exact_match": 0.5}}',
+    }
+    for path, data in files.items():
+        (release / path).parent.mkdir(parents=True, exist_ok=True)
+        (release / path).write_bytes(data)
+    values = {field: getattr(first, field) for field in Draft.model_fields} | {
+        "manifest": {
+            "adapter": {"name": "medical", "language": ["en"]},
+            "data": {"train": "hub:org/icd@main#train", "test": "icd-10-cm:test"},
+            "publish": {"hub": REPOSITORY, "private": True},
+        },
+        "license": "apache-2.0",
+        "metrics": {"exact_match": 0.5, "rouge_l": 0.75},
+        "base": first.base.model_copy(update={"model": f"hub:org/tiny@{'a' * 40}"}),
+    }
+    published = registry.publish(release, Draft(**values), who="tester")
+    registry.database.close()
+    return Prepared(machine.home, published)
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from registry.registry import Registry
+from registry.types import Published
 from tests.hub_standin import HubStandin
 
+REPOSITORY = "org/medical-lora"
 OWNER, READER, STRANGER = "hf_owner", "hf_reader", "hf_stranger"
 
 
@@ -23,6 +25,14 @@ class Trained:
 
     base: Path
     adapter: Path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The home of a machine with `medical@1`, an import, and `medical@2`, a build's release."""
+
+    home: Path
+    published: Published
 
 
 @dataclass(frozen=True)

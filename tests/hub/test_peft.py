@@ -35,5 +35,10 @@ def test_peft_from_pretrained_of_a_pushed_adapter(
     assert loaded.code == 0, loaded.err
     assert float(loaded.out) > 1e-3  # and it does something
     anonymous = Machine(machine.home / "other", machine.hub, token=None)
-    refused = anonymous.python("-c", _PROGRAM, trained.base, trained.adapter, "org/medical-lora")
+    refused = anonymous.python(
+        "-c",
+        "from huggingface_hub import hf_hub_download; "
+        "hf_hub_download('org/medical-lora', 'adapter_config.json')",
+    )
     assert refused.code != 0
+    assert "RepositoryNotFoundError" in refused.err

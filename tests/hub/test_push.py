@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from manifests.digests import digest_bytes
-from registry.release import Draft
 from registry.types import Published
-from tests.hub.machine import READER, STRANGER, Machine, Trained, release_files
+from tests.hub.machine import READER, REPOSITORY, STRANGER, Machine, Prepared, release_files
 from tests.hub_standin import Failure, HubStandin
 
 NewMachine = Callable[..., Machine]
-REPOSITORY = "org/medical-lora"
 
 
 @pytest.fixture
-def machine(new_machine: NewMachine) -> Machine:
-    return new_machine("ours")
+def machine(prepared: Prepared, new_machine: NewMachine) -> Machine:
+    """A machine that has `medical@1` and `medical@2`."""
+    made = new_machine("ours")
+    shutil.copytree(prepared.home, made.home)
+    return made
 
 
 @pytest.fixture
-def published(machine: Machine, trained: Trained, tmp_path: Path) -> Published:
-    """`medical@1`: an import of the LoRA, then `medical@2`: a whole build's release of it."""
-    machine.ok("import", trained.adapter, "--as", "medical", "--base", trained.base)
-    registry = machine.registry
-    first = registry.release(registry.resolve("medical@1").digest)
-    folder = tmp_path / "release"
-    for path in first.files:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(registry.read(first.digest, path))
-    picture = io.BytesIO()
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(picture, "PNG")
-    (folder / "plots").mkdir()
-    (folder / "plots" / "loss.png").write_bytes(picture.getvalue())
-    (folder / "README.md").write_text("# medical\n\n![loss](plots/loss.png)\n")
-    (folder / "adapter" / "README.md").write_text("PEFT's own card\n")
-    (folder / "report.json").write_text(json.dumps({"metrics": {"exact_match": 0.5}}))
-    (folder / "predictions.jsonl").write_text("{}\n" * 10)
-    manifest = {
-        "adapter": {"name": "medical", "language": ["en"]},
-        "data": {"train": "hub:org/icd@main#train", "test": "icd-10-cm:test"},
-        "publish": {"hub": REPOSITORY, "private": True},
-    }
-    values = {field: getattr(first, field) for field in Draft.model_fields}
-    base = first.base.model_copy(update={"model": f"hub:org/tiny@{'a' * 40}"})
-    changed = {
-        "manifest": manifest,
-        "license": "apache-2.0",
-        "metrics": {"exact_match": 0.5, "rouge_l": 0.75},
-        "base": base,
-    }
-    return registry.publish(folder, Draft(**{**values, **changed}), who="tester")
+def published(prepared: Prepared) -> Published:
+    """`medical@2`."""
+    return prepared.published
 
 
 def test_a_release_is_one_commit_and_a_tag_and_comes_back_byte_for_byte(
@@ -253,15 +224,12 @@ def test_lorax_479_a_cached_private_adapter_cannot_be_used_without_a_token(
     )
     assert primed.code == 0, primed.err
     assert (Path(primed.out.strip()) / "adapter_model.safetensors").exists()
-    for token in (None, STRANGER):
-        thief = Machine(machine.home, hub, token)
-        for arguments in (
-            ("pull", f"{REPOSITORY}@{commit}"),
-            ("import", f"hub:{REPOSITORY}@{commit}", "--as", "stolen", "--base", "unused"),
-        ):
-            result = thief.run(*arguments)
-            assert result.code == 3, result.err
-            assert "does not exist or may not be seen with this token" in result.err
+    pull = ("pull", f"{REPOSITORY}@{commit}")
+    take = ("import", f"hub:{REPOSITORY}@{commit}", "--as", "stolen", "--base", "unused")
+    for token, arguments in ((None, pull), (None, take), (STRANGER, pull)):
+        result = Machine(machine.home, hub, token).run(*arguments)
+        assert result.code == 3, result.err
+        assert "does not exist or may not be seen with this token" in result.err
     assert [row.name for row in machine.registry.names()] == ["medical"]
 
 
