@@ -1,0 +1,293 @@
+"""Metering: every acknowledged request exactly once, whatever is killed, and sums that agree."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from gateway import metering
+from gateway.metering import Meter, UsageEvent
+from gateway.metering_spool import SUFFIX, Segment, adopt_orphans
+from gateway.tenant import Limits
+from gateway.tenant_admin import TenantAdmin
+from gateway.usage import insert_events, usage
+from manifests.errors import InvalidInput, NotFound
+from registry.database import Database
+
+ROOT = Path(__file__).resolve().parents[2]
+DAY = 86400.0
+NOON = 1_795_521_600.0  # 2026-11-24T12:00:00Z
+
+
+def make(
+    request_id: str, *, tenant: str = "tn_a", started: float = NOON, **values: int
+) -> UsageEvent:
+    tokens = {"prompt_tokens": 10, "completion_tokens": 5, "status": 200, **values}
+    return UsageEvent(
+        request_id=request_id, tenant=tenant, release="sha256:aa", ref="medical@1",
+        started=started, **tokens,
+    )  # fmt: skip
+
+
+def totals(database: Database) -> tuple[int, int, int]:
+    """Requests, prompt and completion tokens in all."""
+    rows = usage(database, by=())
+    if not rows:
+        return 0, 0, 0
+    return rows[0].requests, rows[0].prompt_tokens, rows[0].completion_tokens
+
+
+def test_an_event_is_counted_once_however_often_it_comes(database: Database, admin: object) -> None:
+    assert insert_events(database, [make("r1"), make("r2"), make("r1")]) == 2
+    assert insert_events(database, [make("r1"), make("r3")]) == 1
+    assert insert_events(database, []) == 0
+    assert totals(database) == (3, 30, 15)
+
+
+def test_exact_under_concurrency(url: str, database: Database, tmp_path: Path) -> None:
+    meters = [Meter(database, spool=tmp_path / "spool") for _ in range(2)]
+    for meter in meters:
+        meter.start()
+
+    def record(meter: Meter, name: str) -> None:
+        futures = [meter.record(make(f"{name}-{n}", prompt_tokens=n)) for n in range(500)]
+        for future in futures:
+            future.result(timeout=20)
+
+    threads = [
+        threading.Thread(target=record, args=(meter, f"{index}-{n}"))
+        for index, meter in enumerate(meters)
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for meter in meters:
+        meter.close()
+    assert totals(database) == (4000, 8 * sum(range(500)), 4000 * 5)
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+RECORDER = """
+import random, sys
+from pathlib import Path
+from gateway.metering import Meter, UsageEvent
+from registry.database import Database
+meter = Meter(Database(sys.argv[1]), spool=Path(sys.argv[2])); meter.start()
+run, rng, n = sys.argv[3], random.Random(sys.argv[3]), 0
+while True:
+    batch = []
+    for _ in range(rng.randint(1, 20)):
+        n += 1
+        event = UsageEvent(f"{run}-{n}", "tn_a", "sha256:aa", "medical@1", rng.randint(1, 900),
+                           rng.randint(0, 300), 200, started=1795521600.0)
+        batch.append((event, meter.record(event)))
+    for event, future in batch:
+        future.result()
+        print(event.request_id, event.prompt_tokens, event.completion_tokens, flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_acknowledged_and_counts_nothing_twice(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """Processes record and acknowledge, each is killed at a random moment, the next goes on."""
+    spool = tmp_path / "spool"
+    rng = random.Random(5)
+    acknowledged: dict[str, tuple[int, int]] = {}
+    left_behind = 0
+    for run in range(4):
+        with (tmp_path / f"out{run}").open("w+") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", RECORDER, url, str(spool), f"run{run}"], stdout=out, cwd=ROOT
+            )
+            while os.fstat(out.fileno()).st_size == 0:
+                assert process.poll() is None
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.05, 0.6))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            left_behind += sum(path.stat().st_size for path in spool.iterdir())
+            out.seek(0)
+            for line in out.read().split("\n")[:-1]:
+                request_id, prompt, completion = line.split(" ")
+                acknowledged[request_id] = (int(prompt), int(completion))
+    assert len(acknowledged) > 200
+    assert left_behind > 0
+    meter = Meter(database, spool=spool)
+    meter.start()
+    meter.close()
+    with database.read() as connection:
+        rows = connection.execute(
+            sa.text("SELECT request_id, prompt_tokens, completion_tokens FROM gateway_usage_events")
+        ).all()
+    counted = {row[0]: (row[1], row[2]) for row in rows}
+    assert len(counted) == len(rows)
+    lost = {key for key in acknowledged if counted.get(key) != acknowledged[key]}
+    assert lost == set()
+    # Durable but not yet acknowledged when killed: at most the last batch of each run.
+    assert len(counted) - len(acknowledged) <= 4 * 20
+    assert totals(database) == (
+        len(counted),
+        sum(prompt for prompt, _ in counted.values()),
+        sum(completion for _, completion in counted.values()),
+    )
+    assert list(spool.iterdir()) == []
+
+
+def test_a_running_meter_takes_over_what_a_killed_neighbour_left(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metering, "ORPHAN_SECONDS", 0.1)
+    meter = Meter(database, spool=tmp_path)
+    meter.start()
+    dead = Segment.create(tmp_path)
+    dead.append([make("orphan").to_line()])
+    assert adopt_orphans(tmp_path) == []  # its owner lives
+    dead.close()
+    deadline = time.monotonic() + 10
+    while totals(database)[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    meter.close()
+    assert totals(database) == (1, 10, 5)
+
+
+def test_an_index_that_is_away_loses_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'index.db'}"
+    database = Database(url)
+    meter = Meter(database, spool=tmp_path / "spool")
+    database.close()
+    (tmp_path / "index.db").rename(tmp_path / "away.db")
+    (tmp_path / "index.db").mkdir()  # an index that cannot be opened
+    meter.start()
+    for n in range(50):
+        meter.record(make(f"r{n}")).result(timeout=5)
+    assert meter.backlog > 0
+    (tmp_path / "index.db").rmdir()
+    (tmp_path / "away.db").rename(tmp_path / "index.db")
+    deadline = time.monotonic() + 10
+    while meter.backlog and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert totals(database)[0] == 50
+    meter.close()
+
+
+def test_a_full_disk_is_told_to_whoever_waits(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = Meter(database, spool=tmp_path)
+    meter.start()
+    meter.record(make("before")).result(timeout=5)
+    with monkeypatch.context() as patch:
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            meter.record(make("lost")).result(timeout=5)
+    meter.record(make("after")).result(timeout=5)
+    meter.close()
+    assert totals(database)[0] == 2
+
+
+def test_a_torn_line_is_dropped_and_a_damaged_one_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    segment = Segment.create(tmp_path)
+    segment.append([make(f"r{n}").to_line() for n in range(3)])
+    segment.close()
+    (path,) = tmp_path.glob(f"*{SUFFIX}")
+    lines = path.read_bytes().split(b"\n")
+    damaged = lines[1].replace(b'"prompt_tokens":10', b'"prompt_tokens":99')
+    path.write_bytes(b"\n".join([lines[0], damaged, lines[2], lines[0][:40]]))
+    (orphan,) = adopt_orphans(tmp_path)
+    assert [UsageEvent.from_line(line).request_id for line in orphan.read(10)] == ["r0", "r2"]
+    orphan.advance()
+    assert orphan.read(10) == []
+    assert orphan.backlog == 0
+    assert "damaged line" in caplog.text
+    assert "torn line" in caplog.text
+    orphan.close()
+
+
+def test_events_are_append_only(database: Database, admin: TenantAdmin) -> None:
+    insert_events(database, [make("r1")])
+    for statement in (
+        "DELETE FROM gateway_usage_events",
+        "UPDATE gateway_usage_events SET prompt_tokens = 0",
+    ):
+        with pytest.raises(DBAPIError, match="append-only"), database.engine.begin() as connection:
+            connection.execute(sa.text(statement))
+
+
+def test_usage_by_every_group(database: Database, admin: TenantAdmin) -> None:
+    acme, _ = admin.add("acme", allow=("*",), limits=Limits())
+    insert_events(
+        database,
+        [
+            make("r1", tenant=acme.id),
+            make("r2", tenant=acme.id, started=NOON + DAY, status=500, completion_tokens=0),
+            make("r3", tenant="open", started=NOON + DAY, cold_load=True),
+            make("r4", tenant=acme.id, started=NOON + 7 * DAY),
+        ],
+    )
+    days = usage(database, by=("day",), tenant="acme")
+    assert [(row.group["day"], row.requests, row.failures) for row in days] == [
+        ("2026-11-24", 1, 0),
+        ("2026-11-25", 1, 1),
+        ("2026-12-01", 1, 0),
+    ]
+    both = usage(database, by=("tenant", "month"))
+    assert [(*row.group.values(), row.requests, row.cold_loads) for row in both] == [
+        ("acme", "2026-11", 2, 0),
+        ("acme", "2026-12", 1, 0),
+        ("open", "2026-11", 1, 1),
+    ]
+    assert usage(database, by=("release",))[0].to_json() == {
+        "release": "sha256:aa", "requests": 4, "failures": 1, "cold_loads": 1,
+        "prompt_tokens": 40, "completion_tokens": 15, "total_tokens": 55,
+    }  # fmt: skip
+    assert totals(database) == (4, 40, 15)
+    window = usage(database, by=("ref",), since="2026-11-25", until="2026-11-30")
+    assert [(row.group["ref"], row.requests) for row in window] == [("medical@1", 2)]
+    admin.remove("acme")
+    assert len(usage(database, tenant="acme")) == 3  # usage outlives its tenant
+    assert usage(database, tenant="open")[0].requests == 1
+    with pytest.raises(NotFound):
+        usage(database, tenant="nobody")
+    for bad in ("yesterday", "2026-13-01", "2026-11-01'; DROP TABLE gateway_usage_days; --"):
+        with pytest.raises(InvalidInput):
+            usage(database, since=bad)
+
+
+async def test_recording_does_not_hold_up_the_event_loop(
+    database: Database, tmp_path: Path
+) -> None:
+    meter = Meter(database, spool=tmp_path)
+    meter.start()
+    began = time.perf_counter()
+    futures = [meter.record(make(f"r{n}")) for n in range(2000)]
+    queued = time.perf_counter() - began
+    await asyncio.gather(*(asyncio.wrap_future(future) for future in futures))
+    meter.close()
+    assert queued < 1.0  # 2,000 fsyncs would take longer on any disk that honours them
+    assert totals(database)[0] == 2000
+
+
+def test_an_event_of_a_newer_program_is_read(tmp_path: Path) -> None:
+    values = {**json.loads(make("r1").to_line()), "carbon": 3}
+    assert UsageEvent.from_line(json.dumps(values).encode()) == make("r1")
