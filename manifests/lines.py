@@ -23,7 +23,7 @@ _LITERAL = re.compile(r"'[^']*'")
 # A multi-line string may end in one or two quotes of its own: the closing three are the last ones.
 _MULTI_BASIC = re.compile(r'"""(?:[^\\]|\\.)*?"""(?:"{0,2})', re.DOTALL)
 _MULTI_LITERAL = re.compile(r"'''.*?'''(?:'{0,2})", re.DOTALL)
-_SCALAR = re.compile(r"[^,\]}\n#]*")
+_SCALAR = re.compile(r"[^,\]}\n#]+")
 
 
 def key_lines(text: str) -> dict[Path, int]:
@@ -101,6 +101,7 @@ class _Scanner:
                 if match := pattern.match(self.text, self.at):
                     self.at = match.end()
                     return
+            raise ValueError(f"no value at offset {self.at}: the text is not valid TOML")
 
     def _array(self, path: Path) -> None:
         index = 0

@@ -8,9 +8,9 @@ its description in the JSON Schema.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from manifests.refs import NAME_PATTERN
 
@@ -206,6 +206,19 @@ class DataGates(Frozen):
     """E-mail addresses, phone, card, account and national id numbers."""
     secrets: DataGate = DataGate(action="fail")
     """Keys, tokens and passwords."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_what_is_not_given(cls, values: Any) -> Any:
+        """`secrets.on = true` must not turn its `fail` into the general `warn`."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: {**cls.model_fields[name].default.model_dump(), **given}
+            if name in cls.model_fields and isinstance(given, dict)
+            else given
+            for name, given in values.items()
+        }
 
 
 class DataTable(Frozen):
