@@ -29,12 +29,12 @@ _SAMPLING = _names(
 )
 _CHAT = _SAMPLING | _names(
     "messages model logprobs top_logprobs max_tokens max_completion_tokens stream_options "
-    "tools tool_choice parallel_tool_calls reasoning_effort include_reasoning prompt_logprobs "
+    "tools tool_choice parallel_tool_calls reasoning_effort include_reasoning "
     "logprob_token_ids echo add_generation_prompt continue_final_message documents "
     "chat_template_kwargs"
 )
 _COMPLETION = _SAMPLING | _names(
-    "prompt model echo logprobs max_tokens stream_options suffix prompt_logprobs logprob_token_ids"
+    "prompt model echo logprobs max_tokens stream_options suffix logprob_token_ids"
 )
 _RESPONSES = _names(
     "include input instructions max_output_tokens max_tool_calls metadata model logit_bias "
@@ -53,6 +53,11 @@ _STATEFUL = {
     "previous_response_id": "answers are not kept; send the conversation in `input`",
     "conversation": "answers are not kept; send the conversation in `input`",
     "prompt": "stored prompts are not kept; send the text in `input`",
+}
+# With LoRA, log-probabilities of prompt tokens stop the engine, for every tenant, once a batch
+# holds two requests (vLLM 0.32: its logits layer maps adapters by request, not by token).
+_PROMPT_LOGPROBS = {
+    "prompt_logprobs": "score a continuation with `logprobs` on generated tokens instead",
 }
 # Sent by ordinary clients, without meaning for an engine: left out without a word.
 _SILENT = frozenset({"store", "metadata", "service_tier", "prompt_cache_key", "safety_identifier"})
@@ -78,9 +83,19 @@ class Endpoint:
 
 
 CHAT = Endpoint(
-    "/v1/chat/completions", _CHAT, ("max_completion_tokens", "max_tokens"), usage_in_stream=True
+    "/v1/chat/completions",
+    _CHAT,
+    ("max_completion_tokens", "max_tokens"),
+    usage_in_stream=True,
+    refused=_PROMPT_LOGPROBS,
 )
-COMPLETIONS = Endpoint("/v1/completions", _COMPLETION, ("max_tokens",), usage_in_stream=True)
+COMPLETIONS = Endpoint(
+    "/v1/completions",
+    _COMPLETION,
+    ("max_tokens",),
+    usage_in_stream=True,
+    refused=_PROMPT_LOGPROBS,
+)
 RESPONSES = Endpoint("/v1/responses", _RESPONSES, ("max_output_tokens",), refused=_STATEFUL)
 MESSAGES = Endpoint("/v1/messages", _MESSAGES, ("max_tokens",), anthropic=True)
 EMBEDDINGS = Endpoint("/v1/embeddings", _EMBEDDINGS)
@@ -98,6 +113,12 @@ def reduce_fields(
     for name, hint in endpoint.refused.items():
         if body.get(name):
             raise InvalidInput(f"`{name}` is not supported", hint=hint)
+    # `echo` with `logprobs` is `prompt_logprobs` by another name.
+    if body.get("echo") and (body.get("logprobs") or body.get("top_logprobs")):
+        raise InvalidInput(
+            "`echo` together with `logprobs` is not supported",
+            hint=_PROMPT_LOGPROBS["prompt_logprobs"],
+        )
     kept = {name: value for name, value in body.items() if name in endpoint.fields}
     ignored = sorted(name for name in body if name not in endpoint.fields and name not in _SILENT)
     return kept, tuple(ignored)

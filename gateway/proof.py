@@ -12,7 +12,6 @@ own (fail closed).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any, Literal
 
-from gateway.engines.engine import Engine, Scores
+from gateway.engines.engine import Engine
 from gateway.forms.form import Form
 from manifests.errors import IntegrityError, Refused
 from registry.release import Release
@@ -92,22 +91,11 @@ async def prove(engine: Engine, form: Form, release: Release, fingerprint: bytes
         return Proof("unproved", "it has no fingerprint: built elsewhere and imported")
     probes = _read(release, fingerprint)
     _check_identity(engine, release, probes)
+    prompts = _prompts(probes)
+    expected: list[Position] = [at for probe in probes["probes"] for at in probe["adapter"]]
+    base: list[Position] = [at for probe in probes["probes"] for at in probe["base"]]
     began = time.perf_counter()
-    tokens = 0
-    expected: list[Position] = []
-    base: list[Position] = []
-    got: list[Mapping[int, float]] = []
-    answers = await asyncio.gather(
-        *(
-            form.score(engine, release.digest, _servable(release), probe["token_ids"], _PROBE_SALT)
-            for probe in probes["probes"]
-        )
-    )
-    for probe, (scores, cost) in zip(probes["probes"], answers, strict=True):
-        tokens += cost
-        expected += probe["adapter"]
-        base += probe["base"]
-        got += _at(scores, probe["positions"])
+    got, tokens = await form.score(engine, release.digest, _servable(release), prompts, _PROBE_SALT)
     measured = Proof(
         "proved",
         divergence=divergence(expected, got),
@@ -116,7 +104,7 @@ async def prove(engine: Engine, form: Form, release: Release, fingerprint: bytes
         tokens=tokens,
     )
     if not _passes(engine, measured):
-        raise await _explain(engine, release, probes, measured, got)
+        raise await _explain(engine, release, prompts, base, measured, got)
     return measured
 
 
@@ -134,17 +122,14 @@ def _passes(engine: Engine, proof: Proof) -> bool:
 async def _explain(
     engine: Engine,
     release: Release,
-    probes: dict[str, Any],
+    prompts: list[list[int]],
+    expected_base: list[Position],
     measured: Proof,
     got: Sequence[Mapping[int, float]],
 ) -> ProofFailed:
     """Find out which fault it is, at the price of asking the base the same prompts."""
-    expected_base: list[Position] = []
-    engine_base: list[Mapping[int, float]] = []
-    for probe in probes["probes"]:
-        scores, _ = await engine.score({"model": engine.base.model, "prompt": probe["token_ids"]})
-        expected_base += probe["base"]
-        engine_base += _at(scores, probe["positions"])
+    fields = {"model": engine.base.model, "cache_salt": _PROBE_SALT}
+    engine_base, _ = await engine.score(fields, prompts)
     off_base = divergence(expected_base, engine_base)
     from_base = divergence([sorted(position.items()) for position in got], engine_base)
     rounding = EXACT_LIMIT if engine.base.exact else ROUNDED_LIMIT
@@ -227,13 +212,10 @@ def _servable(release: Release) -> Any:
     return release.servable
 
 
-def _at(scores: Scores, positions: Sequence[int]) -> list[Mapping[int, float]]:
-    picked: list[Mapping[int, float]] = []
-    for position in positions:
-        entry = scores[position] if position < len(scores) else None
-        if not entry:
-            raise IntegrityError(
-                f"the engine gave no log-probabilities at position {position} of a probe"
-            )
-        picked.append(entry)
-    return picked
+def _prompts(document: dict[str, Any]) -> list[list[int]]:
+    """What comes before each probed position: the prompts whose next token is compared."""
+    return [
+        probe["token_ids"][:position]
+        for probe in document["probes"]
+        for position in probe["positions"]
+    ]

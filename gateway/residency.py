@@ -82,12 +82,19 @@ class Residency:
         self._seats: dict[str, int] = {}
         self._pins: dict[str, Release] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._closed = False
         engine.on_ready(self._new_generation)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What is loaded, loading or refused now."""
         return tuple(self._entries.values())
+
+    def close(self) -> None:
+        """Load nothing more; what is loaded stays with the engine."""
+        self._closed = True
+        for task in self._background:
+            task.cancel()
 
     def pin(self, release: Release) -> None:
         """Keep it loaded from now on and after every restart of the engine."""
@@ -293,6 +300,8 @@ class Residency:
 
     def _new_generation(self) -> None:
         """The engine is new and empty: load what it held, in the order of last use."""
+        if self._closed:
+            return
         held = [e for e in self._entries.values() if e.stage in ("resident", "loading")]
         held.sort(key=lambda e: e.used, reverse=True)
         self._entries = {}

@@ -90,18 +90,23 @@ class Gateway:
             )
         return gateway
 
-    async def start(self) -> None:
-        """Start engines and watchers; returns at once, `ready` says when it can answer."""
+    async def start(self, *, engines: bool = True) -> None:
+        """Start engines and watchers; returns at once, `ready` says when it can answer.
+
+        Args:
+            engines: false if someone else starts and stops them (several gateways share them).
+        """
         self.meter.start()
         if self.tenants is not None:
             self.tenants.start()
         self._watch = asyncio.create_task(self.resolver.watch(_report))
-        for engine in self.pool.engines:
-            await engine.start()
+        if engines:
+            for engine in self.pool.engines:
+                await engine.start()
         self._pinning = asyncio.create_task(self._pin())
 
-    async def stop(self) -> None:
-        """Stop everything, engines last; idempotent."""
+    async def stop(self, *, engines: bool = True) -> None:
+        """Stop everything, engines last (unless they are someone else's); idempotent."""
         self.draining = True
         for task in (self._watch, self._pinning):
             if task is not None:
@@ -109,11 +114,14 @@ class Gateway:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._watch = self._pinning = None
+        for residency in self._residencies.values():
+            residency.close()
         await self.limiter.close()
         await asyncio.to_thread(self.meter.close)
         if self.tenants is not None:
             self.tenants.close()
-        await asyncio.gather(*(engine.stop() for engine in self.pool.engines))
+        if engines:
+            await asyncio.gather(*(engine.stop() for engine in self.pool.engines))
 
     @property
     def ready(self) -> tuple[bool, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +126,34 @@ class HttpEngine:
         """Forget a LoRA."""
         await self._admin("/v1/unload_lora_adapter", {"lora_name": digest})
 
-    async def score(self, body: Mapping[str, Any]) -> tuple[Scores, int]:
-        """Log-probabilities of a prompt's tokens and how many tokens that cost."""
-        request = {"max_tokens": 1, "temperature": 0.0, **body, "prompt_logprobs": TOP}
+    async def score(
+        self, fields: Mapping[str, Any], prompts: Sequence[Sequence[int]]
+    ) -> tuple[list[Scores], int]:
+        """The next token's log-probabilities after each prompt, and the tokens that cost.
+
+        Asked for as ordinary generations of one token: `prompt_logprobs` would be one request a
+        prompt, but with LoRA it stops the engine as soon as a batch holds two requests (0.32).
+        """
+        request = {
+            **fields,
+            "prompt": [list(prompt) for prompt in prompts],
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "logprobs": TOP,
+            "return_tokens_as_token_ids": True,
+        }
         status, answer = await self._json("/v1/completions", request)
+        if status >= 500:
+            raise self._unavailable("it failed to answer a probe")
         if status != 200:
-            raise Refused(f"the engine refused a probe prompt: {_message(str(answer))}")
-        entries = answer["choices"][0]["prompt_logprobs"]
-        scores: Scores = [
-            None
-            if entry is None
-            else {int(token): value["logprob"] for token, value in entry.items()}
-            for entry in entries
+            raise Refused(f"the engine refused a probe: {_message(str(answer))}")
+        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+        scores = [
+            {
+                int(token.removeprefix("token_id:")): float(logprob)
+                for token, logprob in choice["logprobs"]["top_logprobs"][0].items()
+            }
+            for choice in choices
         ]
         return scores, int(answer["usage"]["total_tokens"])
 

@@ -6,7 +6,7 @@ Invariant: an engine is told digests only, never names or aliases; what it was t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from aiohttp import ClientResponse
 from gateway.types import ServedBase
 
 State = Literal["starting", "ready", "down", "stopped"]
-# Log-probabilities by token id at one position; None at position 0, which nothing predicts.
-Scores = list[dict[int, float] | None]
+# Log-probabilities of the next token after one prompt, by token id: the engine's most likely ones.
+Scores = dict[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,14 @@ class Engine(Protocol):
     async def unload(self, digest: str) -> None:
         """Forget a LoRA; forgetting an unknown one is not an error."""
 
-    async def score(self, body: Mapping[str, Any]) -> tuple[Scores, int]:
-        """Log-probabilities of a prompt's tokens and how many tokens that cost.
+    async def score(
+        self, fields: Mapping[str, Any], prompts: Sequence[Sequence[int]]
+    ) -> tuple[list[Scores], int]:
+        """The next token's log-probabilities after each prompt, and the tokens that cost.
 
         Args:
-            body: the model and prompt fields of a `/v1/completions` request.
+            fields: what to ask besides the prompts: `model`, and what its form adds.
+            prompts: token ids.
         """
 
     def post(

@@ -43,10 +43,15 @@ class Form(Protocol):
         """
 
     async def score(
-        self, engine: Engine, digest: str, servable: Servable, token_ids: Sequence[int], salt: str
-    ) -> tuple[Scores, int]:
-        """Log-probabilities of the prompt's own tokens under the adapter, and the tokens it cost.
+        self,
+        engine: Engine,
+        digest: str,
+        servable: Servable,
+        prompts: Sequence[Sequence[int]],
+        salt: str,
+    ) -> tuple[list[Scores], int]:
+        """The next token's log-probabilities under the adapter after each prompt, and the cost.
 
-        Returns:
-            one entry per token of `token_ids`, whatever the form puts in front of them.
+        Args:
+            prompts: token ids as the model sees them, without what the form puts in front.
         """

@@ -34,7 +34,12 @@ class LoraForm:
         return {**body, "model": digest, "cache_salt": salt}
 
     async def score(
-        self, engine: Engine, digest: str, servable: Servable, token_ids: Sequence[int], salt: str
-    ) -> tuple[Scores, int]:
+        self,
+        engine: Engine,
+        digest: str,
+        servable: Servable,
+        prompts: Sequence[Sequence[int]],
+        salt: str,
+    ) -> tuple[list[Scores], int]:
         """Ask the engine under the digest."""
-        return await engine.score({"model": digest, "prompt": list(token_ids), "cache_salt": salt})
+        return await engine.score({"model": digest, "cache_salt": salt}, prompts)

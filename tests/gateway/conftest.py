@@ -1,0 +1,140 @@
+"""One real vLLM a session, real adapters made once, and gateways started around them at will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewayConfig, LocalEngine, ResidencyTable, SupervisorTable
+from gateway.engines.engine import Engine
+from gateway.engines.local import LocalEngine as Local
+from gateway.engines.plan import engine_specs
+from registry.bases import Base, BaseStore
+from registry.registry import Registry
+from tests.gateway.adapters import Made, make_lora, publish
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher, Loop, Running
+
+# Two slots and three loaded: small enough that tests with five adapters meet every limit.
+ENGINE_CONFIG = GatewayConfig(
+    open=True,
+    engines=(LocalEngine(max_num_seqs=16, max_model_len=1024, max_lora_rank=16),),
+    residency=ResidencyTable(max_loras=2, max_cpu_loras=3, cold_wait_seconds=60.0),
+    supervisor=SupervisorTable(health_interval=0.2, backoff_initial=0.1),
+)
+
+
+def open_registry(home: Path) -> Registry:
+    """An embedded registry in a folder."""
+    return Registry.open(
+        database=f"sqlite:///{home / 'index.db'}", blobs=str(home / "blobs"), home=home
+    )
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[Loop]:
+    """The background loop of all gateways and engines."""
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def engine(
+    loop: Loop, bases: BaseStore, base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The session's real vLLM, through the supervisor that `adapters serve` uses."""
+    spec = engine_specs(ENGINE_CONFIG, bases, [])[0]
+    local = Local(
+        spec,
+        run=tmp_path_factory.mktemp("run"),
+        supervisor=ENGINE_CONFIG.supervisor,
+        request_seconds=120.0,
+    )
+    loop.run(local.start())
+    loop.run(local.ready())
+    yield local
+    loop.run(local.stop())
+
+
+@pytest.fixture(scope="session")
+def made(base: Base, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
+    """Three LoRA on the real base, with fingerprints."""
+    folder = tmp_path_factory.mktemp("made")
+    return {
+        name: make_lora(folder / name, base, seed=seed)
+        for seed, name in enumerate(("medical", "enterprise-kb", "code"), 1)
+    }
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """An empty registry of this test's own."""
+    return open_registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def launcher(loop: Loop) -> Iterator[Launcher]:
+    """Starts gateways and stand-ins; ends them with the test."""
+    launcher = Launcher(loop)
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture(scope="session")
+def shared_registry(
+    made: dict[str, Made], base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> Registry:
+    """The registry of the shared gateway: `medical`, `enterprise-kb` and `code`, all `prod`."""
+    home = tmp_path_factory.mktemp("shared")
+    registry = open_registry(home)
+    for name, adapter in made.items():
+        publish(registry, adapter, base, name)
+    return registry
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    loop: Loop,
+    shared_registry: Registry,
+    engine: Engine,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Running]:
+    """An open gateway on the real engine; tests that publish use names of their own."""
+    launcher = Launcher(loop)
+    spool = tmp_path_factory.mktemp("spool")
+    yield launcher.gateway(shared_registry, [engine], spool, ENGINE_CONFIG, start_engines=False)
+    launcher.close()
+
+
+@pytest.fixture
+def standin(base: Base) -> StandIn:
+    """A stand-in engine's state; `launcher.standin` starts it."""
+    return StandIn(base.name)
+
+
+@pytest.fixture
+def on_standin(
+    launcher: Launcher,
+    shared_registry: Registry,
+    standin: StandIn,
+    base: Base,
+    tmp_path: Path,
+) -> Running:
+    """An open gateway on a stand-in; proofs are off, since its numbers are not a model's."""
+    trust = ENGINE_CONFIG.trust.model_copy(update={"proof": "off"})
+    config = ENGINE_CONFIG.model_copy(update={"trust": trust})
+    engine = launcher.standin(base, standin)
+    running = launcher.gateway(shared_registry, [engine], tmp_path / "spool", config)
+    running.wait_ready()
+    return running
+
+
+@pytest.fixture(params=["vllm", "standin"])
+def either(request: pytest.FixtureRequest) -> Running:
+    """The real engine and the stand-in: what holds for one must hold for the other."""
+    name = "gateway" if request.param == "vllm" else "on_standin"
+    running: Running = request.getfixturevalue(name)
+    return running

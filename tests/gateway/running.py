@@ -1,0 +1,160 @@
+"""Gateways and engines in a background event loop, so that tests can use ordinary clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import openai
+import uvicorn
+
+from gateway.app import create_app
+from gateway.config import GatewayConfig
+from gateway.engines.engine import Engine
+from gateway.engines.remote import RemoteEngine
+from gateway.service import Gateway
+from gateway.sockets import bind
+from gateway.types import ServedBase
+from registry.bases import Base
+from registry.registry import Registry
+from tests.gateway.engine_standin import StandIn
+
+T = TypeVar("T")
+
+
+class Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float = 300.0) -> T:
+        """Run a coroutine there and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
+
+    def close(self) -> None:
+        """End the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Served:
+    """An ASGI application on a loopback port."""
+
+    url: str
+    server: uvicorn.Server
+    task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        """End it, dropping what is in flight."""
+        self.server.should_exit = self.server.force_exit = True
+        await self.task
+
+
+async def serve(app: Any) -> Served:
+    """Serve an application on a free port."""
+    listener = bind("127.0.0.1", 0)
+    config = uvicorn.Config(
+        app, http="httptools", lifespan="off", log_config=None, access_log=False
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+        await asyncio.sleep(0.01)
+    return Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server, task)
+
+
+@dataclass
+class Running:
+    """A gateway that answers on a loopback port."""
+
+    gateway: Gateway
+    url: str
+    loop: Loop
+
+    def client(self, key: str = "none", **options: Any) -> openai.OpenAI:
+        """The unmodified OpenAI client; it does not retry."""
+        options = {"max_retries": 0, **options}
+        return openai.OpenAI(base_url=self.url + "/v1", api_key=key, **options)
+
+    def wait_ready(self, seconds: float = 180.0) -> None:
+        """Wait until `/ready` says yes."""
+        deadline = time.monotonic() + seconds
+        while httpx.get(self.url + "/ready").status_code != 200:
+            assert time.monotonic() < deadline, httpx.get(self.url + "/ready").text
+            time.sleep(0.05)
+
+    def http(self, key: str | None = None) -> httpx.Client:
+        """A plain HTTP client."""
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60.0)
+
+
+class Launcher:
+    """Starts gateways in the loop and ends them all."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._stack: list[Coroutine[Any, Any, None]] = []
+
+    def gateway(
+        self,
+        registry: Registry,
+        engines: list[Engine],
+        spool: Path,
+        config: GatewayConfig | None = None,
+        *,
+        start_engines: bool = True,
+    ) -> Running:
+        """Start a gateway on a free port; open unless the configuration says otherwise."""
+
+        async def start() -> Running:
+            settings = config or GatewayConfig(open=True)
+            gateway = Gateway.compose(settings, registry, engines, spool=spool)
+            await gateway.start(engines=start_engines)
+            served = await serve(create_app(gateway))
+            self._stack += [gateway.stop(engines=start_engines), served.stop()]
+            return Running(gateway, served.url, self._loop)
+
+        return self._loop.run(start())
+
+    def standin(self, base: Base | ServedBase, standin: StandIn, **options: Any) -> Engine:
+        """Start a stand-in engine and describe it as a remote one."""
+
+        async def start() -> Engine:
+            served = await serve(standin.app())
+            self._stack.append(served.stop())
+            values = {"slots": 2, "capacity": 4, "parallel": 64, **options}
+            return RemoteEngine(
+                values.pop("id", "standin"),
+                ServedBase(base.name, standin.base, base.digest),
+                url=served.url,
+                key=None,
+                interval=0.1,
+                request_seconds=60.0,
+                **values,
+            )
+
+        return self._loop.run(start())
+
+    def close(self) -> None:
+        """End everything started here, last first."""
+        while self._stack:
+            self._loop.run(self._stack.pop())
