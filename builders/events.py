@@ -35,6 +35,10 @@ class EventLog:
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        self.pass_on(record)
+
+    def pass_on(self, record: Event) -> None:
+        """Tell the listeners of an event that is in the log already (another process wrote it)."""
         for listener in self._listeners:
             listener(record)
 

@@ -1,8 +1,8 @@
 """Peak memory of a training, by term, from the base's shape: what a plan promises before it runs.
 
 Invariant: pure arithmetic in bytes. The activation terms count what autograd keeps for the backward
-pass of a decoder layer with fused attention; they were checked against measured peaks (docs/log.md),
-and every release records prediction and measurement side by side.
+pass of a decoder layer with fused attention; they were checked against measured peaks, and every
+release records prediction and measurement side by side.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one micro batch puts through the model: rows, their longest length, supervised columns."""
+    """One micro batch: rows, their longest length, columns with a label."""
 
     rows: int
     length: int
@@ -66,7 +66,7 @@ def predict_memory(
     method, train = manifest.method, manifest.train
     full = isinstance(method, FullMethod)
     weight_width = 4 if full else width
-    if manifest.base.quantization == "nf4":
+    if manifest.base.quantization == "nf4" and not full:
         bits = _NF4_BITS[manifest.base.double_quantization]
         weights = int(shape.linear_parameters * bits / 8) + shape.other * weight_width
     else:
@@ -109,7 +109,8 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
     total += load.rows * load.supervised * shape.vocab * (width + 8)
     # The largest weight is de-quantized, merged (DoRA) or updated beside its original.
     largest = max(linear.in_features * linear.out_features for linear in shape.linears)
-    if manifest.base.quantization == "nf4" or method.kind == "dora":
+    quantized = manifest.base.quantization == "nf4" and method.kind != "full"
+    if quantized or method.kind == "dora":
         total += 2 * largest * width
     if method.kind == "dora":
         total += shape.linear_parameters * width // 2

@@ -1,7 +1,7 @@
 """Training: one compact loop for every method, resumable to the bit (see docs/adr).
 
-Invariant: the state after step n is a function of plan and rows alone; a checkpoint holds all of it,
-so a training that was killed and resumed ends with the weights of one that was not.
+Invariant: the state after step n is a function of plan and rows alone, and a checkpoint holds all
+of it: a training that was killed and resumed ends with the weights of one that was not.
 
 Run by `builders/build.py` as a process of its own: `python -m builders.train BUILD_DIRECTORY`.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from builders.events import EventLog
 from builders.methods import METHODS
@@ -355,25 +354,20 @@ def train(
     return Trainer(plan, checkpoint, folder, rows, events, pad=pad).run()
 
 
-def model_of(trainer: Trainer) -> nn.Module:
-    """The trained model, unwrapped."""
-    return trainer.bare
-
-
 def main(folder: Path) -> int:
     """Train the job that `builders/build.py` wrote; returns the exit code."""
     from builders.train_job import Job, report_failure
 
     job = Job.read(folder)
     try:
-        train(
+        Trainer(
             job.plan,
             Path(job.checkpoint),
             folder / "train",
             load_encoded(folder / "encoded.safetensors"),
             EventLog(folder / "events.jsonl", job.parent_watch()),
             pad=job.pad,
-        )
+        ).run(job.until)
     except Refused as error:
         report_failure(folder, error)
         return 1

@@ -7,8 +7,9 @@ training continues with the very rows an interrupted one would have seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class Batch:
         )
 
 
-def save_encoded(path: Path, sets: dict[str, Sequence[Encoded]]) -> None:
+def save_encoded(path: Path, sets: Mapping[str, Sequence[Encoded]]) -> None:
     """Write encoded splits to one safetensors file (flat tensors and offsets, int32)."""
     tensors = {}
     for name, rows in sets.items():
@@ -88,7 +89,7 @@ def load_encoded(path: Path) -> dict[str, EncodedSet]:
         offsets = tensors[f"{name}.offsets"].tolist()
         ids = tensors[f"{name}.input_ids"].long()
         labels = tensors[f"{name}.labels"].long()
-        spans = list(zip(offsets, offsets[1:], strict=False))
+        spans = list(pairwise(offsets))
         sets[name] = EncodedSet(
             tuple(ids[a:b] for a, b in spans), tuple(labels[a:b] for a, b in spans)
         )

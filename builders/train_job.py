@@ -28,12 +28,21 @@ _LOG = "train.log"
 
 @dataclass(frozen=True)
 class Job:
-    """What `job.json` holds."""
+    """What `job.json` holds.
+
+    Attributes:
+        plan: what to train.
+        checkpoint: the base's folder.
+        pad: the token id of padding.
+        parent: the process that the training must not outlive.
+        until: stop at this step, for calibration.
+    """
 
     plan: Plan
     checkpoint: str
     pad: int
     parent: int
+    until: int | None = None
 
     def write(self, folder: Path) -> None:
         """Write the job into a build directory."""
@@ -42,6 +51,7 @@ class Job:
             "checkpoint": self.checkpoint,
             "pad": self.pad,
             "parent": self.parent,
+            "until": self.until,
         }
         (folder / "job.json").write_text(json.dumps(values), encoding="utf-8")
 
@@ -68,8 +78,14 @@ class Job:
         return lambda _: None
 
 
-def run_job(job: Job, folder: Path, listener: Callable[[Event], None]) -> None:
+def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]) -> None:
     """Run the training process to its end, passing its events on as they are written.
+
+    Args:
+        job: what to train.
+        folder: the build directory.
+        lock: the build lock's file descriptor, which the process inherits.
+        listener: receives every event.
 
     Raises:
         Refused: the training said so (divergence).
@@ -85,7 +101,7 @@ def run_job(job: Job, folder: Path, listener: Callable[[Event], None]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            close_fds=False,  # the build's lock is inherited
+            pass_fds=(lock,),
             env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
         )
         try:

@@ -6,6 +6,7 @@ model was loaded. On CUDA: the allocator's peak.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -23,10 +24,9 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self._before = 0
             return
-        try:
-            _CLEAR.write_text("5")  # sets VmHWM back to the present resident set
-        except OSError:
-            pass  # without it, an earlier peak of this process can hide this one
+        # Sets VmHWM back to the present resident set; without it an earlier peak can hide this one.
+        with contextlib.suppress(OSError):
+            _CLEAR.write_text("5")
         self._before = _status("VmRSS")
 
     def bytes(self) -> int:

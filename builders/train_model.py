@@ -18,28 +18,28 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_base(checkpoint: Path, plan: Plan) -> nn.Module:
-    """The base as `transformers` loads it, frozen."""
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-    from transformers.utils import logging
+    """The base, frozen: 4-bit weights for `qlora`, else the dense values it is served with.
 
-    logging.disable_progress_bar()
-    dtype = _DTYPES[plan.precision]
-    if plan.manifest.method.kind == "full":
-        dtype = torch.float32  # master weights; the forward pass runs under autocast
-    quantization = None
-    if plan.base.quantization == "nf4":
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=plan.manifest.base.double_quantization,
-            bnb_4bit_compute_dtype=dtype,
+    Args:
+        checkpoint: `Base.checkpoint` for `qlora`, `Base.served` for every other method.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from registry.base_nf4 import load_nf4
+    from registry.quiet import quiet_libraries
+
+    quiet_libraries()
+    if plan.manifest.method.kind == "qlora":
+        model: nn.Module = load_nf4(
+            checkpoint, double_quantization=plan.manifest.base.double_quantization
         )
-    model: nn.Module = AutoModelForCausalLM.from_pretrained(
-        checkpoint,
-        dtype=dtype,
-        quantization_config=quantization,
-        device_map={"": 0} if plan.device == "cuda" else None,
-    )
+    else:
+        dtype = _DTYPES[plan.precision]
+        if plan.manifest.method.kind == "full":
+            dtype = torch.float32  # master weights; the forward pass runs under autocast
+        model = AutoModelForCausalLM.from_pretrained(
+            checkpoint, dtype=dtype, device_map={"": 0} if plan.device == "cuda" else None
+        )
     model.requires_grad_(False)
     return model
 
@@ -49,9 +49,7 @@ def build_model(checkpoint: Path, plan: Plan) -> nn.Module:
     torch.manual_seed(plan.manifest.train.seed)
     base = load_base(checkpoint, plan)
     if plan.manifest.train.gradient_checkpointing:
-        base.gradient_checkpointing_enable(  # type: ignore[operator]
-            gradient_checkpointing_kwargs={"use_reentrant": False}
-        )
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model = METHODS[plan.manifest.method.kind].attach(base, plan.manifest.method, plan.steps)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -78,6 +76,6 @@ def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
 
 def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
     """Write what was trained: PEFT's adapter, or for full fine-tuning the whole checkpoint."""
-    model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    model.save_pretrained(folder, safe_serialization=True)
     # PEFT writes a model card of its own; the release has ours.
     (folder / "README.md").unlink(missing_ok=True)

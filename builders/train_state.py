@@ -88,7 +88,8 @@ def optimizer_tensors(
     optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]
 ) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
     """The optimizer's state: tensors by `<parameter>.<slot>`, other values by parameter."""
-    tensors, values = {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    values: dict[str, dict[str, Any]] = {}
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             if isinstance(value, torch.Tensor):

@@ -1,7 +1,7 @@
-"""AdaLoRA (Zhang et al. 2023, arXiv:2303.10512): P·diag(λ)·Q, ranks pruned where they matter least.
+"""AdaLoRA (Zhang et al. 2023, arXiv:2303.10512): P·diag(λ)·Q, pruned where it matters least.
 
-Invariant: a checkpoint counts as "best" only once the rank budget is final, so what is published has
-the declared average rank; the importance averages are saved and restored, so a resumed training
+Invariant: a checkpoint counts as "best" only once the rank budget is final, so what is published
+has the declared average rank; the importance averages are saved and restored, so a resumed training
 prunes what an uninterrupted one would.
 """
 
@@ -43,6 +43,7 @@ class Adalora(Technique[AdaloraMethod]):
     kind = "adalora"
     title = "Adaptive low-rank adaptation"
     source = "Zhang et al. 2023, arXiv:2303.10512"
+    form = "lora"
     learning_rate = Default(1e-3, "Zhang et al. 2023, appendix: 5e-4 to 2e-3")
 
     def trainable(self, shape: BaseShape, table: AdaloraMethod) -> int:

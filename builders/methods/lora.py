@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685): W + s·B·A with A, B of rank r; s = α/r, or α/√r (rsLoRA).
+"""LoRA (Hu et al. 2021, arXiv:2106.09685): W + s·B·A of rank r; s = α/r, or α/√r (rsLoRA).
 
 Invariant: B starts at zero, so an untrained adapter is the base.
 """
@@ -73,6 +73,7 @@ class Lora(Technique[LoraMethod]):
     kind = "lora"
     title = "Low-rank adaptation"
     source = "Hu et al. 2021, arXiv:2106.09685"
+    form = "lora"
     learning_rate = Default(2e-4, f"≈10× full fine-tuning's: {WITHOUT_REGRET}")
     use_dora = False
 

@@ -1,4 +1,4 @@
-"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): trained keys and values before every layer's own.
+"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): keys and values in front of every layer.
 
 Invariant: the trained numbers are, exactly, the KV cache of N virtual tokens.
 """
@@ -22,6 +22,7 @@ class PrefixTuning(Technique[PromptMethod]):
     kind = "prefix-tuning"
     title = "Prefix tuning"
     source = "Li & Liang 2021, arXiv:2101.00190"
+    form = "prefix"
     learning_rate = Default(1e-2, "PEFT's prefix-tuning guide (1e-2, without reparameterization)")
     soft_prompt = True
     # PEFT refuses gradient checkpointing here: the prefix enters as a cache.

@@ -22,6 +22,7 @@ class PromptTuning(Technique[PromptMethod]):
     kind = "prompt-tuning"
     title = "Prompt tuning"
     source = "Lester et al. 2021, arXiv:2104.08691"
+    form = "prompt"
     learning_rate = Default(3e-2, "PEFT's prompt-tuning guide (Adam); the paper has 0.3, Adafactor")
     soft_prompt = True
 
@@ -49,7 +50,7 @@ class PromptTuning(Technique[PromptMethod]):
                 task_type="CAUSAL_LM",
             ),
         )
-        embeddings = model.get_input_embeddings().weight  # type: ignore[operator]
+        embeddings = model.get_input_embeddings().weight
         if table.init_text:
             from transformers import AutoTokenizer
 
@@ -60,6 +61,6 @@ class PromptTuning(Technique[PromptMethod]):
         else:
             chosen = torch.randint(0, min(5000, len(embeddings)), (table.virtual_tokens,))
         with torch.no_grad():
-            soft = adapted.prompt_encoder["default"].embedding.weight  # type: ignore[index,union-attr]
+            soft = adapted.prompt_encoder["default"].embedding.weight
             soft.copy_(embeddings[chosen.to(embeddings.device)])
         return adapted

@@ -12,7 +12,7 @@ from manifests.models import PromptMethod
 
 def key_value_width(shape: BaseShape) -> int:
     """Numbers of one virtual token in one layer's keys (or values), as PEFT sizes them for GQA."""
-    return shape.kv_heads * (shape.hidden // shape.heads)
+    return shape.kv_heads * shape.head_dim
 
 
 def soft_prompt_lints(table: PromptMethod) -> list[Lint]:

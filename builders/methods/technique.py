@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Table = TypeVar("Table", LoraMethod, AdaloraMethod, FullMethod, PromptMethod)
 
+Form = Literal["lora", "prompt", "prefix"]
+
 # The ranks vLLM allocates for (`MaxLoRARanks` in vllm/config/lora.py, 0.32).
 ENGINE_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -39,7 +41,7 @@ class ServableForm:
     trained weight delta (then `max_rank` bounds it).
     """
 
-    form: Literal["lora", "prompt", "prefix"]
+    form: Form
     origin: Literal["native", "exact", "approximate"]
     via: str
     rank: int | None = None
@@ -68,6 +70,7 @@ class Technique(ABC, Generic[Table]):
         kind: what `method.kind` says.
         title: its name in the literature.
         source: the paper.
+        form: what the engine loads.
         learning_rate: used when the manifest gives none.
         soft_prompt: it adds virtual tokens in front of the sequence.
     """
@@ -75,6 +78,7 @@ class Technique(ABC, Generic[Table]):
     kind: str
     title: str
     source: str
+    form: Form
     learning_rate: Default
     soft_prompt: bool = False
     gradient_checkpointing: bool = True

@@ -1,0 +1,125 @@
+"""`adapters build`: run a build and say what it came to; the result is data, progress is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+
+if TYPE_CHECKING:
+    from builders.build import BuildResult
+
+
+@click.command()
+@click.argument("manifest", metavar="MANIFEST")
+@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--alias", help="Move this alias instead of `publish.alias`.")
+@click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
+@click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    manifest: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    alias: str | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Train, evaluate, convert and publish an adapter.
+
+    An unchanged plan is not built again: its release is named. A build that was interrupted, even
+    by kill -9, goes on where it was. The alias moves only if every gate passes.
+
+    \b
+    Example:
+      adapters build medical --profile quick
+      adapters build medical.toml --set train.epochs=1 --alias staging
+    """
+    from adapterworks.progress import BuildProgress
+    from builders.build import run_build
+    from manifests.load import load_manifest
+
+    loaded = load_manifest(manifest, profile=profile, overrides=overrides)
+    with BuildProgress(quiet=as_json) as progress:
+        result = run_build(
+            loaded,
+            registry=app.registry,
+            bases=app.bases,
+            home=app.settings.home,
+            who=app.settings.who,
+            alias=alias,
+            resume=resume,
+            force=force,
+            listeners=(progress,),
+            progress=progress.say,
+        )
+    if as_json:
+        from adapterworks.cli.printing import echo_json
+
+        echo_json(result_json(result))
+    else:
+        _show(result)
+
+
+def result_json(result: BuildResult) -> dict[str, Any]:
+    """What a build came to, for programs."""
+    return {
+        "ref": result.ref,
+        "digest": result.digest,
+        "created": result.created,
+        "alias": result.alias,
+        "reasons": list(result.reasons),
+        "plan": result.plan.digest,
+        "servable": result.servable.model_dump(mode="json") if result.servable else None,
+        "report": result.report,
+        "folder": str(result.folder),
+    }
+
+
+def _show(result: BuildResult) -> None:
+    from adapterworks.cli.printing import short
+
+    if not result.created:
+        click.echo(f"unchanged: this plan's release is {result.ref} ({short(result.digest)})")
+        click.echo("`--force` builds it again", err=True)
+    for line in score_lines(result.report):
+        click.echo(line)
+    if not result.created:
+        return
+    memory = result.report["training"]["memory"]
+    click.echo(
+        f"peak memory {memory['measured'] / 2**20:.0f} MiB, "
+        f"predicted {memory['predicted'] / 2**20:.0f} MiB"
+    )
+    click.echo(f"published {result.ref} ({short(result.digest)})")
+    if result.alias is not None:
+        click.echo(f"alias {result.ref.partition('@')[0]}:{result.alias} → {result.ref}")
+    for reason in result.reasons:
+        click.echo(f"alias not moved: {reason}")
+
+
+def score_lines(report: dict[str, Any]) -> list[str]:
+    """One line per metric: base, adapter and the gain with its 95 % interval."""
+    lines = []
+    for name, entry in (report.get("metrics") or {}).items():
+        share = entry["unit"] == "share"
+        scale, digits, mark = (100, 1, " %") if share else (1, 3, "")
+        values, gain = entry["values"], entry["gains"].get("base")
+        line = f"{name}: adapter {values['candidate'] * scale:.{digits}f}{mark}"
+        if gain is not None:
+            points = " points" if share else ""
+            line += (
+                f", base {values['base'] * scale:.{digits}f}{mark}, "
+                f"gain {gain['gain'] * scale:+.{digits}f}{points} "
+                f"[{gain['low'] * scale:+.{digits}f}, {gain['high'] * scale:+.{digits}f}]"
+            )
+        if "native" in values:
+            line += f", before conversion {values['native'] * scale:.{digits}f}{mark}"
+        lines.append(line)
+    return lines

@@ -1,0 +1,109 @@
+"""`adapters plan`: a plan on paper; nothing is trained but `--calibrate`'s three steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+
+if TYPE_CHECKING:
+    from builders.plan import Plan
+
+
+@click.command()
+@click.argument("manifest", metavar="MANIFEST")
+@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--calibrate", is_flag=True, help="Train three steps to estimate the time.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    manifest: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    calibrate: bool,
+    as_json: bool,
+) -> None:
+    """Show what a build would do: steps, memory, time, servability.
+
+    \b
+    Example:
+      adapters plan medical --profile quick
+      adapters plan medical --profile quick --calibrate --json
+    """
+    from adapterworks.progress import BuildProgress
+    from builders.prepare import prepare
+    from manifests.load import load_manifest
+
+    loaded = load_manifest(manifest, profile=profile, overrides=overrides)
+    with BuildProgress(quiet=as_json) as progress:
+        prepared = prepare(
+            loaded,
+            app.bases,
+            cache=app.settings.home / "cache",
+            progress=progress.say,
+        )
+        plan = prepared.plan
+        if calibrate:
+            from builders.calibrate import calibrated
+
+            plan = calibrated(prepared)
+    existing = app.registry.find_plan(plan.digest)
+    ref = f"{existing.name}@{existing.version}" if existing else None
+    if as_json:
+        from adapterworks.cli.printing import echo_json
+
+        echo_json(_plan_json(plan) | {"release": ref})
+    else:
+        _show(plan, ref)
+
+
+def _plan_json(plan: Plan) -> dict[str, Any]:
+    return {"digest": plan.digest, **plan.model_dump(mode="json")}
+
+
+def _show(plan: Plan, release: str | None) -> None:
+    from adapterworks.cli.printing import echo_table, short, size
+    from adapterworks.progress import seconds
+
+    memory = ", ".join(
+        f"{term} {size(count)}" for term, count in plan.memory.items() if term != "total"
+    )
+    form = plan.servable
+    rank = f"max_lora_rank {form.rank or form.max_rank}" if form.form == "lora" else ""
+    tokens = f"{form.virtual_tokens} virtual tokens" if form.virtual_tokens else ""
+    rows = [
+        ("adapter", f"{plan.manifest.adapter.name} · {plan.manifest.method.kind}"),
+        ("objective", plan.objective),
+        ("base", f"{plan.base.model} · {plan.base.quantization} · {short(plan.base.digest)}"),
+        ("rows", ", ".join(f"{count} {split}" for split, count in plan.rows.items())),
+        (
+            "steps",
+            f"{plan.steps} ({plan.steps_per_epoch} an epoch), batch "
+            f"{plan.manifest.train.batch_size} = {plan.accumulation} × {plan.micro_batch}",
+        ),
+        ("tokens", f"{plan.tokens:,}, {plan.supervised_tokens:,} with a label"),
+        ("learning rate", f"{plan.learning_rate:g} ({plan.learning_rate_source})"),
+        (
+            "schedule",
+            f"{plan.manifest.train.schedule}, {plan.warmup_steps} warm-up steps, "
+            f"validation every {plan.evaluate_every}",
+        ),
+        ("trained", f"{plan.trainable:,} parameters, {plan.trainable_share:.2%} of the base"),
+        ("device", f"{plan.device}, {plan.precision}"),
+        ("memory", f"{size(plan.memory['total'])} ({memory})"),
+        ("disk", size(plan.disk)),
+        ("time", seconds(plan.seconds) if plan.seconds else "unknown (`--calibrate` measures)"),
+        ("served as", " · ".join(p for p in (form.form, form.origin, form.via, rank, tokens) if p)),
+        ("plan", plan.digest),
+    ]
+    if release is not None:
+        rows.append(("release", f"{release}: unchanged, a build would be a no-op"))
+    echo_table(("", ""), rows)
+    for lint in plan.lints:
+        fields = dataclasses.asdict(lint)
+        click.echo(f"lint: `{fields['key']}`: {fields['message']} ({fields['source']})", err=True)

@@ -1,0 +1,108 @@
+"""How a build is shown while it runs: a live line on a terminal, plain lines elsewhere; on stderr.
+
+Invariant: everything shown comes from the build's events, so a build's log replays its display.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+import click
+
+# Without a terminal a step is printed at most this often, in seconds.
+_INTERVAL = 10.0
+
+
+def seconds(value: float) -> str:
+    """A time span for people: `45 s`, `3 min 05 s`, `1 h 02 min`."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def step_line(event: dict[str, Any]) -> str:
+    """One training step in words."""
+    return (
+        f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f}  "
+        f"{event['tokens_per_second']:.0f} tokens/s  {seconds(event['seconds_left'])} left"
+    )
+
+
+class BuildProgress:
+    """A listener of build events; use as a context manager.
+
+    Args:
+        quiet: show nothing (the command prints JSON).
+        label: stands before every line, for several builds in a row.
+    """
+
+    def __init__(self, *, quiet: bool = False, label: str = "") -> None:
+        self._quiet = quiet
+        self._label = f"{label}: " if label else ""
+        self._live = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._progress: Any = None
+        self._task: Any = None
+        self._printed = 0.0
+
+    def __enter__(self) -> BuildProgress:
+        if self._live:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True)
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Show one line that stays."""
+        if self._quiet:
+            return
+        if self._progress is not None:
+            self._progress.console.print(self._label + line, highlight=False, markup=False)
+        else:
+            click.echo(self._label + line, err=True)
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show an event."""
+        kind = event["event"]
+        if kind == "step":
+            self._advance(step_line(event), event["step"], event["steps"])
+        elif kind == "evaluate":
+            line = f"evaluating {event['subject']} {event['done']}/{event['total']}"
+            self._advance(line, event["done"], event["total"])
+        elif kind == "validation" and event["loss"] is not None:
+            best = "  best so far" if event["best"] else ""
+            self.say(f"step {event['step']}: validation loss {event['loss']:.4f}{best}")
+        elif kind == "resumed":
+            self.say(f"resumed at step {event['step']}")
+        elif kind == "stage" and event["state"] == "begin":
+            self.say(f"stage {event['name']}")
+
+    def _advance(self, line: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            if self._task is None:
+                self._task = self._progress.add_task("", total=total)
+            self._progress.update(
+                self._task, description=self._label + line, completed=done, total=total
+            )
+        elif done == total or time.monotonic() - self._printed > _INTERVAL:
+            self._printed = time.monotonic()
+            self.say(line)

@@ -1,0 +1,350 @@
+"""A build: the stages of a plan in order, each done once, resumable after any kill.
+
+    plan → train → convert → evaluate → fingerprint → publish
+
+Conversion comes before evaluation: the gates judge what will be served, and an approximate form is
+scored beside the method's own.
+
+Invariant: nothing is published before all of it exists; an unchanged plan names its release.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builders.build_lock import build_lock
+from builders.comparison import CANDIDATE
+from builders.convert import CONVERTERS, Source
+from builders.evaluate import BASE, Evaluation, evaluate_generators
+from builders.events import EventLog, Listener
+from builders.lock import environment
+from builders.plan import Plan
+from builders.prepare import Prepared, prepare
+from builders.publish import assemble, make_draft
+from builders.stages import Stages, start_over, unfinished
+from builders.train_job import Job, run_job
+from manifests.errors import NotFound, Refused
+from manifests.models import Manifest
+from registry.bases import BaseStore
+from registry.registry import Registry
+from registry.release import Servable
+
+NATIVE = "native"
+PROD = "prod"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build came to.
+
+    Attributes:
+        ref: `NAME@VERSION`.
+        digest: of the release.
+        created: False when an unchanged plan named an existing release.
+        alias: the alias that moved, if it did.
+        reasons: why it did not, one line each.
+        report: the release's `report.json`.
+        folder: the build directory.
+    """
+
+    ref: str
+    digest: str
+    created: bool
+    alias: str | None
+    reasons: tuple[str, ...]
+    plan: Plan
+    servable: Servable | None
+    report: dict[str, Any]
+    folder: Path
+
+
+def run_build(
+    manifest: Manifest,
+    *,
+    registry: Registry,
+    bases: BaseStore,
+    home: Path,
+    who: str,
+    alias: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    listeners: Sequence[Listener] = (),
+    progress: Callable[[str], None] | None = None,
+) -> BuildResult:
+    """Build a manifest, or name the release its unchanged plan gave.
+
+    Args:
+        manifest: resolved.
+        registry: where it is published.
+        bases: where base models are.
+        home: `builds/` and `cache/` are made under it.
+        who: recorded as the publisher.
+        alias: moved instead of `publish.alias`.
+        resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
+        force: build even if the plan has a release, and begin anew.
+        listeners: receive the build's events.
+        progress: told what takes long before the build begins.
+
+    Raises:
+        Conflict: the plan is being built by another process.
+        NotFound: nothing to resume.
+        Refused: the plan cannot run here, or the training diverged.
+        InvalidInput: the data or a combination is faulty.
+    """
+    prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
+    plan = prepared.plan
+    folder = home / "builds" / f"{manifest.adapter.name}-{plan.digest[7:19]}"
+    if not force and (existing := registry.find_plan(plan.digest)) is not None:
+        report = json.loads(registry.read(existing.digest, "report.json"))
+        release = registry.release(existing.digest)
+        return BuildResult(
+            f"{existing.name}@{existing.version}",
+            existing.digest,
+            False,
+            None,
+            (),
+            plan,
+            release.servable,
+            report,
+            folder,
+        )
+    with build_lock(folder) as lock:
+        if resume and not unfinished(folder):
+            raise NotFound(
+                f"there is no unfinished build of this plan (`{plan.digest[:19]}…`)",
+                hint="a build is resumed under the same manifest, profile and `--set`; "
+                "run it without `--resume`",
+            )
+        if force or not unfinished(folder):
+            start_over(folder)
+        events = EventLog(folder / "events.jsonl", *listeners)
+        stages = Stages(folder, plan, events)
+        # Micro batch and estimates may differ with the memory free now; the first plan holds.
+        prepared = Prepared(**{**vars(prepared), "plan": stages.plan})
+        return _run(prepared, stages, events, lock, registry, bases, who, alias)
+
+
+def _run(
+    prepared: Prepared,
+    stages: Stages,
+    events: EventLog,
+    lock: int,
+    registry: Registry,
+    bases: BaseStore,
+    who: str,
+    alias: str | None,
+) -> BuildResult:
+    """The stages."""
+    plan, folder = prepared.plan, stages.folder
+    events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
+    training = stages.once("train", lambda: _train(prepared, folder, lock, events))
+    conversion = stages.once("convert", lambda: _convert(prepared, folder))
+    servable = Servable(**conversion["servable"]) if conversion["servable"] else None
+    evaluation = stages.once(
+        "evaluate", lambda: _evaluate(prepared, folder, servable, registry, bases, events)
+    )
+    if servable is not None:
+        stages.once("fingerprint", lambda: _fingerprint(prepared, folder, servable))
+    report = {
+        **evaluation["report"],
+        "training": {
+            **training,
+            "memory": {"predicted": plan.memory["total"], "measured": training["peak_memory"]},
+        },
+        "conversion": conversion,
+    }
+    reasons = _reasons(evaluation, conversion)
+    target = alias or plan.manifest.publish.alias
+
+    def publish() -> dict[str, Any]:
+        release = assemble(
+            folder,
+            plan,
+            report,
+            servable,
+            sources=prepared.sources,
+            python=environment().python,
+            reasons=reasons,
+            tokenizer=prepared.base.checkpoint,
+        )
+        draft = make_draft(plan, servable, evaluation["values"], created=stages.created, who=who)
+        published = registry.publish(
+            release,
+            draft,
+            alias=None if reasons else target,
+            who=who,
+            why=f"built from plan {plan.digest[:19]}",
+        )
+        return {"name": plan.manifest.adapter.name, **_published(published)}
+
+    published = stages.once("publish", publish)
+    for leftover in ("train", "servable", "release"):
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+    return BuildResult(
+        ref=f"{published['name']}@{published['version']}",
+        digest=published["digest"],
+        created=True,
+        alias=None if reasons else target,
+        reasons=reasons,
+        plan=plan,
+        servable=servable,
+        report=report,
+        folder=folder,
+    )
+
+
+def _published(published: Any) -> dict[str, Any]:
+    return {"version": published.version, "digest": published.digest}
+
+
+def _reasons(evaluation: dict[str, Any], conversion: dict[str, Any]) -> tuple[str, ...]:
+    """Why the alias must not move."""
+    failed = [gate["why"] for gate in evaluation["report"].get("gates", []) if not gate["passed"]]
+    return (*failed, *([conversion["refused"]] if conversion["refused"] else []))
+
+
+def _train(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
+    """Encode the rows and run the training process."""
+    from builders.train_data import save_encoded
+
+    plan, base = prepared.plan, prepared.base
+    save_encoded(folder / "encoded.safetensors", prepared.encoded)
+    checkpoint = base.served if plan.manifest.method.kind == "full" else base.checkpoint
+    job = Job(plan=plan, checkpoint=str(checkpoint), pad=prepared.pad, parent=os.getpid())
+    run_job(job, folder, lock, events.pass_on)
+    result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
+    shutil.rmtree(folder / "train" / "checkpoints")
+    return result
+
+
+def _convert(prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Write the servable form; refuse one that loses more than the manifest allows."""
+    manifest = prepared.plan.manifest
+    source = Source(folder / "train" / "adapter", prepared.base.served, prepared.shape, manifest)
+    shutil.rmtree(folder / "servable", ignore_errors=True)
+    try:
+        conversion = CONVERTERS[manifest.method.kind](source, folder / "servable")
+    except Refused as error:
+        return {"servable": None, "refused": error.message, "modules": {}, "left_out": {}}
+    servable, limit = conversion.servable, manifest.serve.max_conversion_error
+    result: dict[str, Any] = {
+        "servable": servable.model_dump(mode="json"),
+        "refused": None,
+        "modules": conversion.modules,
+        "left_out": conversion.left_out,
+        "error": servable.error,
+    }
+    if servable.error > limit:
+        result["servable"] = None
+        result["refused"] = (
+            f"conversion: as LoRA of rank {servable.rank} it loses {servable.error:.2f} of the "
+            f"weight delta, more than `serve.max_conversion_error` {limit:g}"
+        )
+    return result
+
+
+def _evaluate(
+    prepared: Prepared,
+    folder: Path,
+    servable: Servable | None,
+    registry: Registry,
+    bases: BaseStore,
+    events: EventLog,
+) -> dict[str, Any]:
+    """Base, `prod` and candidate on the test rows; the candidate is what will be served."""
+    manifest = prepared.plan.manifest
+    rows = prepared.rows["test"]
+    if not rows:
+        return {"report": {"schema_version": 1, "rows": 0}, "values": {}}
+
+    def progress(subject: str, done: int, total: int) -> None:
+        events.emit("evaluate", subject=subject, done=done, total=total)
+
+    subjects = _subjects(prepared, folder, servable, registry, bases)
+    evaluation: Evaluation = evaluate_generators(
+        subjects,
+        rows,
+        manifest.evaluate,
+        seed=manifest.train.seed,
+        max_length=manifest.train.max_length,
+        progress=progress,
+    )
+    (folder / "predictions.jsonl").write_text(evaluation.predictions_jsonl(), encoding="utf-8")
+    return {"report": evaluation.report, "values": evaluation.values()}
+
+
+def _subjects(
+    prepared: Prepared,
+    folder: Path,
+    servable: Servable | None,
+    registry: Registry,
+    bases: BaseStore,
+) -> dict[str, Any]:
+    """The models under evaluation, sharing the base's weights where they can."""
+    from builders.generate import HfGenerator, load_generator
+
+    plan, served = prepared.plan, prepared.base.served
+    trained = folder / "train" / "adapter"
+    full = plan.manifest.method.kind == "full"
+    approximate = servable is not None and servable.origin == "approximate"
+    subjects: dict[str, Any] = {}
+    if approximate:
+        candidate = load_generator(served, folder / "servable")
+        native = load_generator(trained) if full else load_generator(served, trained)
+        subjects[NATIVE] = HfGenerator(native.model, prepared.tokenizer)
+    elif full:
+        candidate = load_generator(trained)
+    else:
+        candidate = load_generator(served, trained)
+    subjects[CANDIDATE] = HfGenerator(candidate.model, prepared.tokenizer)
+    if full and not approximate:
+        subjects[BASE] = load_generator(served)
+    else:
+        subjects[BASE] = HfGenerator(candidate.model, prepared.tokenizer, adapter=False)
+    if any(gate.against == PROD for gate in plan.manifest.evaluate.gates):
+        prod = _prod(plan, registry, bases)
+        if prod is not None:
+            subjects[PROD] = prod
+    return subjects
+
+
+def _prod(plan: Plan, registry: Registry, bases: BaseStore) -> Any:
+    """The release that `NAME:prod` names now, on its own base; None if there is none."""
+    from builders.generate import load_generator
+
+    try:
+        current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
+    except NotFound:
+        return None
+    release = registry.release(current.digest)
+    if release.method == "full":
+        return load_generator(registry.checkout(current.digest, "full"))
+    base = bases.find(release.base.digest)
+    if base is None:
+        raise NotFound(
+            f"`{plan.manifest.adapter.name}:{PROD}` was built on a base that is not here",
+            hint="`adapters base add` it, or gate against `base`",
+        )
+    return load_generator(base.served, registry.checkout(current.digest, "adapter"))
+
+
+def _fingerprint(prepared: Prepared, folder: Path, servable: Servable) -> dict[str, Any]:
+    """Probe the served values with the servable form."""
+    from builders.fingerprint import make_fingerprint
+    from builders.served_model import ServedModel
+
+    fingerprint = make_fingerprint(
+        ServedModel(prepared.base.served, folder / "servable", servable),
+        prepared.tokenizer,
+        prepared.encoded["validation"] or prepared.encoded["train"],
+        base_digest=prepared.base.digest,
+        template_digest=prepared.base.template_digest,
+    )
+    (folder / "fingerprint.json").write_text(json.dumps(fingerprint), encoding="utf-8")
+    return {"probes": len(fingerprint["probes"])}

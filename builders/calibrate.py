@@ -1,0 +1,48 @@
+"""A short training that tells a plan its time: three steps, of which the first warms up.
+
+Invariant: it uses the plan's own rows, batch and method, in a process of its own, and leaves
+nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from builders.build_lock import build_lock
+from builders.events import Event
+from builders.plan import Plan, with_seconds
+from builders.prepare import Prepared
+from builders.train_job import Job, run_job
+
+STEPS = 3
+
+
+def calibrated(prepared: Prepared) -> Plan:
+    """The plan with its time."""
+    from builders.train_data import save_encoded
+
+    plan = prepared.plan
+    # AdaLoRA's schedule needs the plan's number of steps: training is stopped, not shortened.
+    manifest = plan.manifest
+    short = plan.model_copy(update={"evaluate_every": plan.steps + 1})
+    base = prepared.base
+    checkpoint = base.served if manifest.method.kind == "full" else base.checkpoint
+    events: list[Event] = []
+    with tempfile.TemporaryDirectory(prefix="adapters-calibrate-") as name:
+        folder = Path(name)
+        save_encoded(folder / "encoded.safetensors", {"train": prepared.encoded["train"]})
+        job = Job(short, str(checkpoint), prepared.pad, os.getpid(), until=min(STEPS, plan.steps))
+        with build_lock(folder) as lock:
+            run_job(job, folder, lock, events.append)
+    steps = [event for event in events if event["event"] == "step"]
+    first, last = steps[0], steps[-1]
+    if len(steps) == 1:
+        return with_seconds(plan, last["tokens_per_second"])
+    spent = _seconds(last) - _seconds(first)
+    return with_seconds(plan, (last["tokens"] - first["tokens"]) / spent)
+
+
+def _seconds(event: Event) -> float:
+    return float(event["tokens"] / event["tokens_per_second"])

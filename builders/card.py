@@ -1,0 +1,115 @@
+"""The model card: README.md with the Hub's YAML front matter.
+
+Invariant: every number in it is read from the plan, the report or the training's result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from builders.methods import METHODS
+from builders.plan import Plan
+from registry.release import Servable
+
+
+def make_card(
+    plan: Plan,
+    report: Mapping[str, Any],
+    servable: Servable | None,
+    sources: list[dict[str, Any]],
+    reasons: tuple[str, ...],
+) -> str:
+    """The card's text.
+
+    Args:
+        plan: of the build.
+        report: `report.json`.
+        servable: what the engine loads, if anything.
+        sources: the datasheets.
+        reasons: why the alias did not move; empty when it did.
+    """
+    adapter = plan.manifest.adapter
+    technique = METHODS[plan.manifest.method.kind]
+    parts = [
+        _front_matter(plan),
+        f"# {adapter.name}\n\n{adapter.description or 'A fine-tuned adapter.'}\n",
+        f"{technique.title} ({technique.source}) on `{plan.base.model}` at revision "
+        f"`{plan.base.revision}`, quantization `{plan.base.quantization}`.\n",
+        "## Scores\n\n" + _scores(report),
+        "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
+        "## Training\n\n" + _training(plan, report),
+        "## Data\n\n" + _data(sources, plan),
+        "## Serving\n\n" + _serving(servable, report),
+    ]
+    if reasons:
+        parts.insert(3, "## Gates\n\n" + "".join(f"- {reason}\n" for reason in reasons))
+    return "\n".join(parts)
+
+
+def _front_matter(plan: Plan) -> str:
+    adapter = plan.manifest.adapter
+    fields: dict[str, Any] = {
+        "license": adapter.license,
+        "language": list(adapter.language),
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "tags": [*adapter.tags, "adapterworks", plan.manifest.method.kind],
+    }
+    if plan.base.model.startswith("hub:"):
+        fields["base_model"] = plan.base.model.removeprefix("hub:").partition("@")[0]
+    # JSON is YAML; quoting is then never wrong.
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
+    return "---\n" + "\n".join(lines) + "\n---\n"
+
+
+def _scores(report: Mapping[str, Any]) -> str:
+    metrics = report.get("metrics") or {}
+    if not metrics:
+        return "No test rows were declared.\n"
+    lines = [
+        f"On {report['rows']} test rows, unseen in training; 95 % intervals by paired bootstrap.\n",
+        "| metric | base | adapter | gain |",
+        "|---|---|---|---|",
+    ]
+    for name, entry in metrics.items():
+        gain = entry["gains"].get("base")
+        shown = f"{gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" if gain else ""
+        base = entry["values"].get("base", float("nan"))
+        lines.append(f"| {name} | {base:.3f} | {entry['values']['candidate']:.3f} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def _training(plan: Plan, report: Mapping[str, Any]) -> str:
+    training = report["training"]
+    memory = training["memory"]
+    return (
+        f"- {plan.objective}, {training['steps']} steps of {plan.manifest.train.batch_size} rows, "
+        f"best at step {training['best_step']}\n"
+        f"- {plan.trainable:,} trained parameters ({plan.trainable_share:.2%} of the base)\n"
+        f"- learning rate {plan.learning_rate:g} ({plan.learning_rate_source}), "
+        f"{plan.manifest.train.schedule} schedule, {plan.warmup_steps} warm-up steps, "
+        f"{plan.precision} on {plan.device}\n"
+        f"- {training['tokens_per_second']:.0f} tokens/s; peak memory "
+        f"{memory['measured'] / 2**30:.2f} GiB, predicted {memory['predicted'] / 2**30:.2f} GiB\n"
+        f"- plan `{plan.digest}`, code {plan.code['version']}\n"
+    )
+
+
+def _data(sources: list[dict[str, Any]], plan: Plan) -> str:
+    lines = [
+        f"- `{s['source']}`: {s['rows']} rows from {s['origin']}, licence {s['license']}. "
+        f"{s.get('description', '')}".rstrip()
+        for s in sources
+    ]
+    rows = ", ".join(f"{count} {split}" for split, count in plan.rows.items())
+    return "\n".join(lines) + f"\n- used: {rows}\n"
+
+
+def _serving(servable: Servable | None, report: Mapping[str, Any]) -> str:
+    if servable is None:
+        return f"Not served beside other adapters: {report['conversion']['refused']}.\n"
+    size = f"rank {servable.rank}" if servable.rank else f"{servable.virtual_tokens} virtual tokens"
+    exact = f"relative error {servable.error:.3g}" if servable.origin == "approximate" else "exact"
+    return f"Served as {servable.form} ({servable.origin}, {exact}), {size}.\n"

@@ -1,0 +1,47 @@
+"""What every conversion is given and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builders.shape import BaseShape
+from manifests.models import Manifest
+from registry.release import Servable
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was trained, and on what.
+
+    Attributes:
+        adapter: the method's own adapter; for full fine-tuning the whole checkpoint.
+        served: `Base.served`, the dense values that training saw.
+        shape: of the base.
+        manifest: resolved.
+    """
+
+    adapter: Path
+    served: Path
+    shape: BaseShape
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The servable form that was written.
+
+    Attributes:
+        servable: its record; `error` is relative, Frobenius, of the weight delta LoRA can carry.
+        modules: relative error by module, for approximate forms.
+        left_out: relative size (Frobenius) of each change that the form cannot carry.
+    """
+
+    servable: Servable
+    modules: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, float] = field(default_factory=dict)
+
+
+# (source, folder to write into) → what was written
+Converter = Callable[[Source, Path], Conversion]

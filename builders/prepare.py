@@ -1,0 +1,107 @@
+"""From a manifest to everything a plan and a training need: base, rows, encoded rows, plan.
+
+Invariant: pure but for the base's preparation and the recipes' cache; the same manifest on the same
+machine prepares the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builders.data.load import load_rows
+from builders.data.render import Encoded, encode_rows
+from builders.data.rows import Row, rows_digest
+from builders.lock import environment
+from builders.machine import Machine, detect_machine
+from builders.plan import DataFacts, Plan, make_plan
+from builders.shape import BaseShape, read_shape
+from manifests.errors import InvalidInput
+from manifests.models import Manifest
+from registry.bases import Base, BaseStore
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with what it was made from."""
+
+    plan: Plan
+    base: Base
+    shape: BaseShape
+    tokenizer: PreTrainedTokenizerBase
+    rows: dict[str, tuple[Row, ...]]
+    encoded: dict[str, list[Encoded]]
+    sources: list[dict[str, Any]]
+
+    @property
+    def pad(self) -> int:
+        """The id that padding is filled with; it is masked, so any will do."""
+        for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return int(token)
+        return 0
+
+
+def prepare(
+    manifest: Manifest,
+    bases: BaseStore,
+    *,
+    cache: Path | None = None,
+    machine: Machine | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Prepared:
+    """Prepare the base, load and encode the rows, make the plan.
+
+    Args:
+        manifest: resolved.
+        bases: where base models are.
+        cache: folder for derived rows.
+        machine: this one, if not given.
+        progress: told what takes long.
+
+    Raises:
+        InvalidInput, NotFound, Refused, Unavailable: as the stages before training say.
+    """
+    from transformers import AutoTokenizer
+
+    from builders.train_trackers import check_trackers
+
+    check_trackers(manifest.train.trackers)
+    base = bases.ensure(
+        manifest.base.model,
+        quantization=manifest.base.quantization,
+        double_quantization=manifest.base.double_quantization,
+        progress=progress,
+    )
+    splits = load_rows(manifest, cache=cache)
+    rows: dict[str, tuple[Row, ...]] = {name: getattr(splits, name) for name in SPLITS}
+    if not rows["train"]:
+        raise InvalidInput("there are no training rows", hint="check `data.train` and the gates")
+    tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+    train = manifest.train
+    encoded = {
+        name: encode_rows(tokenizer, rows[name], train.max_length, train.loss_on)
+        for name in ("train", "validation")
+    }
+    sources = [sheet.to_json() for sheet in splits.datasheets]
+    facts = DataFacts(
+        rows={name: len(rows[name]) for name in SPLITS},
+        digests={name: rows_digest(rows[name]) for name in SPLITS},
+        lengths=tuple(len(sequence.input_ids) for sequence in encoded["train"]),
+        supervised=tuple(
+            sum(label != -100 for label in sequence.labels) for sequence in encoded["train"]
+        ),
+        sources=tuple(sources),
+    )
+    shape = read_shape(base.checkpoint)
+    plan = make_plan(
+        manifest, base.identity, shape, machine or detect_machine(), facts, environment()
+    )
+    return Prepared(plan, base, shape, tokenizer, rows, encoded, sources)

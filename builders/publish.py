@@ -1,0 +1,106 @@
+"""Publishing: the release folder is assembled from the build's stages and given to the registry.
+
+Invariant: the folder is a function of the stages' outputs, and the draft's time is the build's
+start, so that a build which dies here and resumes publishes the same release.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builders.card import make_card
+from builders.events import read_events
+from builders.lock import make_lock
+from builders.plan import Plan
+from builders.plots import draw_loss, draw_scores
+from manifests.digests import canonical_json
+from registry.release import Draft, Servable
+
+RELEASE = "release"
+_TOKENIZER = (".json", ".jinja", ".model", ".txt")
+
+
+def assemble(
+    folder: Path,
+    plan: Plan,
+    report: Mapping[str, Any],
+    servable: Servable | None,
+    *,
+    sources: list[dict[str, Any]],
+    python: str,
+    reasons: tuple[str, ...],
+    tokenizer: Path,
+) -> Path:
+    """Build `release/` in a build directory from what its stages left there.
+
+    Args:
+        folder: the build directory.
+        plan: of the build.
+        report: evaluation, training, memory and conversion: `report.json`.
+        servable: what the engine loads, if anything.
+        sources: datasheets.
+        python: the interpreter's version, for the lock.
+        reasons: why the alias does not move.
+        tokenizer: the base's folder; a full fine-tuning's release carries its tokenizer.
+    """
+    release = folder / RELEASE
+    shutil.rmtree(release, ignore_errors=True)
+    release.mkdir()
+    full = plan.manifest.method.kind == "full"
+    trained = release / ("full" if full else "adapter")
+    shutil.copytree(folder / "train" / "adapter", trained)
+    if full:
+        for path in tokenizer.iterdir():
+            if path.suffix in _TOKENIZER and not (trained / path.name).exists():
+                shutil.copyfile(path, trained / path.name)
+    if servable is not None:
+        shutil.copytree(folder / "servable", release / "servable")
+        shutil.copyfile(folder / "fingerprint.json", release / "fingerprint.json")
+    if (folder / "predictions.jsonl").exists():
+        shutil.copyfile(folder / "predictions.jsonl", release / "predictions.jsonl")
+    events = [event for event in read_events(folder / "events.jsonl") if event["event"] != "stage"]
+    lines = (json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    (release / "training.jsonl").write_text("".join(lines), encoding="utf-8")
+    _write_json(release / "manifest.json", plan.manifest.model_dump(mode="json"))
+    _write_json(release / "adapter.lock", make_lock(plan, sources, python))
+    _write_json(release / "report.json", report)
+    draw_loss(events, release / "plots" / "loss.png")
+    draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
+    card = make_card(plan, report, servable, sources, reasons)
+    (release / "README.md").write_text(card, encoding="utf-8")
+    return release
+
+
+def make_draft(
+    plan: Plan,
+    servable: Servable | None,
+    metrics: Mapping[str, float],
+    *,
+    created: str,
+    who: str,
+) -> Draft:
+    """The record's own part."""
+    adapter = plan.manifest.adapter
+    return Draft(
+        name=adapter.name,
+        method=plan.manifest.method.kind,
+        description=adapter.description,
+        license=adapter.license,
+        tags=adapter.tags,
+        created=created,
+        created_by=who,
+        base=plan.base,
+        servable=servable,
+        manifest=plan.manifest.model_dump(mode="json"),
+        plan=plan.digest,
+        metrics=dict(metrics),
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    # Canonical, so that equal contents have equal digests.
+    path.write_bytes(canonical_json(value) + b"\n")

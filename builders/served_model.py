@@ -1,0 +1,94 @@
+"""A base with a release's servable form applied by the reference implementation (HF and PEFT).
+
+Invariant: this is what the engine must agree with: the fingerprint is computed here, in float32, on
+`Base.served`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.release import Servable
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ServedModel:
+    """A dense base and, optionally, a servable form on it.
+
+    Args:
+        served: `Base.served`.
+        folder: the release's `servable/`, or None for the base alone.
+        servable: its record.
+    """
+
+    def __init__(
+        self, served: Path, folder: Path | None = None, servable: Servable | None = None
+    ) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        self._model: Any = AutoModelForCausalLM.from_pretrained(served, dtype=torch.float32)
+        self._form: str | None = None
+        self._tensors: dict[str, torch.Tensor] = {}
+        if folder is None or servable is None:
+            pass
+        elif servable.form == "lora":
+            from peft import PeftModel
+
+            self._form = "lora"
+            self._model = PeftModel.from_pretrained(self._model, str(folder), is_trainable=False)
+        else:
+            from safetensors.torch import load_file
+
+            self._form = servable.form
+            self._tensors = load_file(folder / f"{servable.form}.safetensors")
+        self._model.eval()
+
+    def log_probabilities(self, token_ids: Sequence[int], *, adapter: bool = True) -> torch.Tensor:
+        """[length, vocabulary] float32: row k is the distribution of the token at index k + 1.
+
+        Args:
+            token_ids: the sequence, without virtual tokens.
+            adapter: False gives the base's own.
+        """
+        import torch
+
+        ids = torch.tensor([list(token_ids)])
+        with torch.inference_mode():
+            if not adapter and self._form == "lora":
+                with self._model.disable_adapter():
+                    logits = self._model(input_ids=ids, use_cache=False).logits
+            elif adapter and self._form == "prompt":
+                logits = self._with_prompt(ids)
+            elif adapter and self._form == "prefix":
+                cache = self._prefix_cache()
+                logits = self._model(input_ids=ids, past_key_values=cache).logits
+            else:
+                logits = self._model(input_ids=ids, use_cache=False).logits
+        return torch.log_softmax(logits[0].float(), dim=-1)
+
+    def _with_prompt(self, ids: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        prompt = self._tensors["embeddings"]
+        embedded = self._model.get_input_embeddings()(ids)
+        joined = torch.cat((prompt[None], embedded), dim=1)
+        logits: torch.Tensor = self._model(inputs_embeds=joined, use_cache=False).logits
+        return logits[:, len(prompt) :]
+
+    def _prefix_cache(self) -> Any:
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        for layer in range(len(self._tensors) // 2):
+            # [tokens, heads, dim] → [1, heads, tokens, dim]
+            key = self._tensors[f"layers.{layer}.key"].transpose(0, 1)[None]
+            value = self._tensors[f"layers.{layer}.value"].transpose(0, 1)[None]
+            cache.update(key, value, layer)
+        return cache
