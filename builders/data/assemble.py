@@ -1,0 +1,81 @@
+"""All rows of a manifest, ready to be encoded: load → gates → mix → augment → replay.
+
+Invariant: gates see each row that may be trained on once, as its source has it, before sampling
+makes copies; copies made here are in the training split only. Replayed rows are general text of
+another kind and are not judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.data.augment import augment
+from builders.data.gates.run import GateResults, run_gates
+from builders.data.load import Splits, load_rows, load_source, with_system
+from builders.data.mix import replay, sample
+from manifests.models import Manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_PART = "mix"  # meta key while gates run: position of the row's source in `data.mix`
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The rows to train and evaluate on, and what the gates said."""
+
+    splits: Splits
+    gates: GateResults
+
+
+def gather(manifest: Manifest, *, cache: Path | None = None) -> Splits:
+    """The manifest's own rows with those of `data.mix` behind its training rows, unsampled.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: as `load_rows`.
+    """
+    splits = load_rows(manifest, cache=cache)
+    train, datasheets = [*splits.train], [*splits.datasheets]
+    for position, part in enumerate(manifest.data.mix):
+        loaded = load_source(part.source, part.format or manifest.data.format, cache=cache)
+        rows = with_system(loaded.rows, manifest.data.system)
+        train += [row.with_meta(**{_PART: position}) for row in rows]
+        datasheets.append(loaded.datasheet)
+    return replace(splits, train=tuple(train), datasheets=tuple(datasheets))
+
+
+def assemble(
+    manifest: Manifest,
+    *,
+    cache: Path | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Assembled:
+    """Load, judge, mix, augment and add replay.
+
+    Args:
+        manifest: resolved.
+        cache: folder for derived rows.
+        tokenizer: the base's; without it truncated answers are not looked for.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: as `load_rows`.
+        Refused: a data gate whose action is `fail` found rows.
+    """
+    data, seed = manifest.data, manifest.train.seed
+    results = run_gates(gather(manifest, cache=cache), manifest, tokenizer)
+    kept = results.splits.train
+    train = [row for row in kept if _PART not in row.meta]
+    for position, part in enumerate(data.mix):
+        members = [row for row in kept if row.meta.get(_PART) == position]
+        train += sample(members, part.weight, seed)
+    train += augment(train, data.augment, seed)
+    datasheets = results.splits.datasheets
+    if data.replay is not None:
+        general = load_source(data.replay.source, data.replay.format or data.format, cache=cache)
+        train += replay(train, general.rows, data.replay.share, seed)
+        datasheets = (*datasheets, general.datasheet)
+    splits = replace(results.splits, train=tuple(train), datasheets=datasheets)
+    return Assembled(splits, results)

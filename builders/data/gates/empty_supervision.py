@@ -1,0 +1,35 @@
+"""Rows without an answer: they teach silence (or nothing, and report a loss of 0.0).
+
+An answer is empty if it has no visible character, or is one of the words by which exports spell a
+missing value.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from builders.data.gates.report import Context, Finding, Rows, offence
+
+_MISSING = {"nan", "null", "none", "n/a", "#n/a", "<na>", "undefined"}
+
+
+def check(rows: Rows, threshold: float, context: Context) -> Finding:
+    """Measured: number of rows without an answer, in all splits."""
+    offences = []
+    for split, members in rows.items():
+        for index, row in enumerate(members):
+            answer = row.answer.strip()
+            visible = [c for c in answer if unicodedata.category(c)[0] not in "CZ"]
+            if not visible:
+                offences.append(offence(split, index, row, "the answer is empty"))
+            elif answer.casefold() in _MISSING and not _is_common(answer, members):
+                reason = f"the answer is `{answer}`, as a missing value is written"
+                offences.append(offence(split, index, row, reason))
+    return Finding(tuple(offences), float(len(offences)))
+
+
+def _is_common(answer: str, members: object) -> bool:
+    """`None` may be a class of its own: then many rows have it."""
+    assert isinstance(members, list | tuple)
+    same = sum(row.answer.strip() == answer for row in members)
+    return same > max(5, 0.05 * len(members))

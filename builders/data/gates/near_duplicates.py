@@ -1,0 +1,46 @@
+"""Training rows that are almost an earlier one: Jaccard similarity of their word triples.
+
+Candidates come from MinHash LSH (Broder 1997; datasketch) and each is confirmed on the exact sets,
+so chance decides about speed only. Shingles that many rows share do not count (`text.py`). Exact
+repetitions are another gate's.
+"""
+
+from __future__ import annotations
+
+from builders.data.gates.report import Context, Finding, Rows, number, offence
+from builders.data.gates.text import distinctive, full_text
+
+_WIDTH = 3
+_PERMUTATIONS = 128
+_SLACK = 0.15  # LSH looks this much below the threshold, so that it rarely misses a pair
+
+
+def check(rows: Rows, threshold: float, context: Context) -> Finding:
+    """Measured: share of training rows that are near repetitions; threshold: similarity."""
+    from datasketch import MinHash, MinHashLSH
+
+    train = rows["train"]
+    documents = distinctive([full_text(row) for row in train], _WIDTH)
+    encoded = [
+        [" ".join(shingle).encode() for shingle in sorted(document)] for document in documents
+    ]
+    index = MinHashLSH(threshold=max(threshold - _SLACK, 0.1), num_perm=_PERMUTATIONS)
+    offences = []
+    seen: set[str] = set()
+    hashes = MinHash.generator(encoded, num_perm=_PERMUTATIONS, seed=1)
+    for position, (document, signature) in enumerate(zip(documents, hashes, strict=True)):
+        row = train[position]
+        if not document or row.digest in seen:
+            continue
+        seen.add(row.digest)
+        alike = [(_jaccard(document, documents[other]), -other) for other in index.query(signature)]
+        similarity, other = max(alike, default=(0.0, 0))
+        if similarity >= threshold:
+            reason = f"{similarity:.0%} like row {number(train[-other], -other)}"
+            offences.append(offence("train", position, row, reason))
+        index.insert(position, signature)
+    return Finding(tuple(offences), len(offences) / len(train) if train else 0.0)
+
+
+def _jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
+    return len(one & other) / len(one | other)

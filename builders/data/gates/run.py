@@ -1,0 +1,174 @@
+"""The closed table of gates, and what is done about what they find.
+
+Every gate sees the rows as they came, so its report does not depend on other gates. Then: a row
+that a `drop` gate names is left out; if a `fail` gate names a row, the build is refused, with the
+rows listed; a `warn` gate only reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from builders.data.gates import (
+    class_balance,
+    contamination,
+    contradictions,
+    empty_supervision,
+    exact_duplicates,
+    language,
+    length_outliers,
+    near_duplicates,
+    personal_data,
+    secrets,
+    truncated_supervision,
+)
+from builders.data.gates.report import SPLITS, Context, Gate, GateReport
+from builders.data.load import Splits
+from builders.data.render import encode_rows
+from builders.data.rows import Row
+from manifests.errors import InvalidInput, Refused
+from manifests.models import DataGates, Manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# In the order of the manifest's table, whose keys these are.
+GATES: dict[str, Gate] = {
+    "exact_duplicates": exact_duplicates.check,
+    "near_duplicates": near_duplicates.check,
+    "contradictions": contradictions.check,
+    "contamination": contamination.check,
+    "empty_supervision": empty_supervision.check,
+    "truncated_supervision": truncated_supervision.check,
+    "length_outliers": length_outliers.check,
+    "class_balance": class_balance.check,
+    "language": language.check,
+    "personal_data": personal_data.check,
+    "secrets": secrets.check,
+}
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class GateResults:
+    """All reports, and the splits without the dropped rows."""
+
+    reports: tuple[GateReport, ...]
+    splits: Splits
+    dropped: int
+
+    @property
+    def failed(self) -> tuple[GateReport, ...]:
+        """Reports that refuse the build."""
+        return tuple(r for r in self.reports if r.action == "fail" and not r.passed)
+
+    def to_json(self) -> dict[str, Any]:
+        """The reports as JSON values."""
+        return {
+            "passed": not self.failed,
+            "dropped": self.dropped,
+            "gates": [report.to_json() for report in self.reports],
+        }
+
+    def require(self) -> GateResults:
+        """These results, if no `fail` gate found a row.
+
+        Raises:
+            Refused: one did; the message lists its first rows.
+        """
+        if not self.failed:
+            return self
+        lines = []
+        for report in self.failed:
+            lines.append(f"data gate `{report.name}` refuses {_rows(len(report.rows))}")
+            for found in report.rows[:_LISTED]:
+                lines.append(f"  {found.split} row {found.row}: {found.reason}: {found.excerpt}")
+            if len(report.rows) > _LISTED:
+                lines.append(f"  and {len(report.rows) - _LISTED} more")
+        names = " or ".join(f'`data.gates.{r.name}.action = "drop"`' for r in self.failed)
+        raise Refused(
+            "\n".join(lines),
+            hint=f"mend the rows (all of them: `adapters data gates`), or set {names}",
+        )
+
+
+def check_rows(splits: Splits, gates: DataGates, context: Context) -> GateResults:
+    """Run the gates that are on; drop what is to be dropped. Deterministic."""
+    rows = {split: getattr(splits, split) for split in SPLITS}
+    reports = []
+    for name, check in GATES.items():
+        gate = getattr(gates, name)
+        if gate.on:
+            threshold = gate.threshold if gate.threshold is not None else _default(name)
+            finding = check(rows, threshold or 0.0, context)
+            reports.append(
+                GateReport(name, finding.offences, finding.measured, threshold, gate.action)
+            )
+    dropped = {
+        (found.split, found.index)
+        for report in reports
+        if report.action == "drop"
+        for found in report.rows
+    }
+    kept = {
+        split: tuple(row for index, row in enumerate(rows[split]) if (split, index) not in dropped)
+        for split in SPLITS
+    }
+    return GateResults(tuple(reports), replace(splits, **kept), len(dropped))
+
+
+def run_gates(
+    splits: Splits,
+    manifest: Manifest,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> GateResults:
+    """Run a manifest's gates on its rows.
+
+    Args:
+        splits: the rows as they were read.
+        manifest: whose `data.gates`, `adapter.language` and `train` are used.
+        tokenizer: the base's; without it, truncation is not measured.
+
+    Raises:
+        Refused: a gate whose action is `fail` found rows.
+    """
+    lost = None
+    if tokenizer is not None and manifest.data.gates.truncated_supervision.on:
+        length = manifest.train.max_length
+        lost = {
+            split: lost_tokens(tokenizer, getattr(splits, split), length)
+            for split in ("train", "validation")
+        }
+    context = Context(manifest.adapter.language, lost)
+    return check_rows(splits, manifest.data.gates, context).require()
+
+
+def lost_tokens(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], max_length: int
+) -> list[int]:
+    """Per row, the supervised tokens that do not fit into `max_length`; 0 for an empty answer."""
+    try:
+        encoded = encode_rows(tokenizer, rows, max_length)
+    except InvalidInput:
+        if len(rows) == 1:  # an empty answer, which is another gate's
+            return [0]
+        middle = len(rows) // 2
+        return [
+            *lost_tokens(tokenizer, rows[:middle], max_length),
+            *lost_tokens(tokenizer, rows[middle:], max_length),
+        ]
+    lost = [0] * len(rows)
+    for sequence in encoded:
+        lost[sequence.row] += sequence.cut
+    return lost
+
+
+def _default(name: str) -> float | None:
+    default: float | None = DataGates.model_fields[name].default.threshold
+    return default
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

@@ -1,0 +1,77 @@
+"""Keys, tokens and passwords in rows (detect-secrets, Yelp), in all splits.
+
+Its detectors of known formats are used, and assignments to names such as `password` whose value
+looks random; its entropy detectors are not: on code and codes they cry wolf. Nothing is verified
+over the network. Reports never show the secret.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from builders.data.gates.report import Context, Finding, Rows, offence
+from builders.data.gates.text import full_text
+
+# Detectors of a general shape: entropy of any string, public addresses.
+_LEFT_OUT = {
+    "Base64HighEntropyString",
+    "HexHighEntropyString",
+    "IPPublicDetector",
+    "KeywordDetector",
+    "BasicAuthDetector",
+}
+_ASSIGNED = re.compile(
+    r"""(?ix) (?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|密码|口令|密钥)
+    [\w-]* ["']? \s* (?: [:=：]{1,2}=? | \s is \s | \s? 是 ) \s*
+    ["']? ([^\s"',;<>(){}\[\]$]{8,})"""
+)
+_URL_PASSWORD = re.compile(r"://[^\s/:@]+:([^\s/@]{3,})@")
+
+
+def check(rows: Rows, threshold: float, context: Context) -> Finding:
+    """Measured: number of rows with secrets, in all splits."""
+    offences = []
+    for split, members in rows.items():
+        for index, row in enumerate(members):
+            text = full_text(row)
+            if found := find_secrets(text):
+                kinds = ", ".join(sorted(set(found.values())))
+                shown = text
+                for secret in sorted(found, key=len, reverse=True):
+                    shown = shown.replace(secret, "‹secret›")
+                excerpt = " ".join(shown.split())[:160]
+                offences.append(offence(split, index, row, kinds, excerpt))
+    return Finding(tuple(offences), float(len(offences)))
+
+
+def find_secrets(text: str) -> dict[str, str]:
+    """Secret → what it is; several lines may hold several."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        for plugin in _plugins():
+            for secret in plugin.analyze_string(line):
+                found[secret] = plugin.secret_type
+        for match in _URL_PASSWORD.finditer(line):
+            found[match[1]] = "password in an address"
+        for match in _ASSIGNED.finditer(line):
+            if _looks_random(match[1]):
+                found.setdefault(match[1], "password or key")
+    return found
+
+
+def _looks_random(value: str) -> bool:
+    """Letters and digits mixed, not a call, a path, a placeholder or a plain identifier."""
+    has_digit = any(c.isdigit() for c in value)
+    has_letter = any(c.isalpha() for c in value)
+    is_plain = re.fullmatch(r"[A-Za-z_]+\d{0,2}|[\d.:-]+|[\w.]+\.[a-z]\w*|x+\d*", value)
+    return has_digit and has_letter and is_plain is None
+
+
+@lru_cache(maxsize=1)
+def _plugins() -> tuple[Any, ...]:
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+
+    classes = {cls.__name__: cls for cls in get_mapping_from_secret_type_to_class().values()}
+    return tuple(classes[name]() for name in sorted(classes.keys() - _LEFT_OUT))

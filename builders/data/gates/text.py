@@ -1,0 +1,75 @@
+"""Text as gates compare it: normalised words, and shingles without boilerplate.
+
+Scripts written without spaces (Chinese, Japanese, Thai, …) count every character as a word, so one
+rule serves all languages. Shingles that many rows share are the question's template, not evidence
+that two rows are alike, and are left out.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from builders.data.rows import Row
+
+# Thai to Myanmar, Khmer, kana, CJK ideographs (extension A, unified, compatibility, B and later).
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_EDGE = "\x00"  # marks begin and end, so that "typhoid" is not contained in "typhoid fever"
+COMMON_ROWS, COMMON_SHARE = 5, 0.01
+
+Shingles = frozenset[tuple[str, ...]]
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, case-folded and in compatibility form (full-width = half-width)."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def normalise(text: str) -> str:
+    """A text by which two texts that differ only in case, spaces or punctuation are equal.
+
+    A text without a single word is itself: `+` and `-` are different answers.
+    """
+    return " ".join(words(text)) or text.strip()
+
+
+def question_text(row: Row) -> str:
+    """What the answer is asked for: all turns before it; of a text row, the text."""
+    if row.text is not None:
+        return row.text
+    return "\n".join(turn["content"] for turn in row.prompt if turn["role"] != "system")
+
+
+def full_text(row: Row) -> str:
+    """Everything of a row but its system turn."""
+    if row.text is not None:
+        return row.text
+    return "\n".join(turn["content"] for turn in row.messages if turn["role"] != "system")
+
+
+def shingles(text: str, width: int) -> Shingles:
+    """All runs of `width` words, the text's edges counting as words."""
+    tokens = [_EDGE, *words(text), _EDGE]
+    if len(tokens) == 2:
+        return frozenset()
+    last = max(len(tokens) - width, 0)
+    return frozenset(tuple(tokens[at : at + width]) for at in range(last + 1))
+
+
+def boilerplate(documents: Iterable[Shingles]) -> Shingles:
+    """Shingles of more than 5 different documents and more than 1 % of them."""
+    distinct = set(documents)
+    counts = Counter(shingle for document in distinct for shingle in document)
+    bound = max(COMMON_ROWS, COMMON_SHARE * len(distinct))
+    return frozenset(shingle for shingle, count in counts.items() if count > bound)
+
+
+def distinctive(texts: Sequence[str], width: int) -> list[Shingles]:
+    """Each text's shingles without what most texts share."""
+    documents = [shingles(text, width) for text in texts]
+    common = boilerplate(documents)
+    return [document - common for document in documents]
