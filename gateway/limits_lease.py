@@ -63,10 +63,8 @@ class RateLease:
 
     def give(self, units: int) -> None:
         """Put units back, or (negative) charge what was used beyond the estimate."""
-        self.units += units
-        if self.units < 0:
-            self._debt -= self.units
-            self.units = 0
+        balance = self.units - self._debt + units
+        self.units, self._debt = max(balance, 0), max(-balance, 0)
 
     def idle(self, now: float) -> bool:
         """Whether nothing was taken for a while."""
@@ -92,7 +90,7 @@ class RateLease:
 
     def _spend(self, need: int) -> bool:
         self._used = time.monotonic()
-        if self._debt or self.units < need:
+        if self.units < need:
             return False
         self.units -= need
         return True

@@ -94,6 +94,8 @@ def test_an_unknown_key_gets_the_nearest_as_a_hint(tmp_path: Path) -> None:
         load_gateway_config(write(tmp_path, "[residency]\nmax_lora = 3\n"))
     assert caught.value.faults[0].hint == "did you mean `max_loras`?"
     assert "gateway.toml:2: residency.max_lora: unknown key" in str(caught.value)
+    with pytest.raises(ManifestError, match="is required and missing"):
+        load_gateway_config(write(tmp_path, '[[engines]]\nurl = "http://a"\n'))
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,24 @@ async def test_a_wait_is_bounded() -> None:
     assert (queue.running, queue.waiting) == (0, 0)
 
 
+async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> None:
+    queue = FairQueue(1)
+
+    async def ask(tenant: str) -> str:
+        async with queue.turn(tenant, 10):
+            return tenant
+
+    async with queue.turn("a", 10):
+        leaving = asyncio.create_task(ask("b"))
+        staying = asyncio.create_task(ask("c"))
+        await asyncio.sleep(0)
+    leaving.cancel()  # `b` has the slot by now and has not run yet
+    assert await staying == "c"
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert (queue.running, queue.waiting) == (0, 0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), slots=st.integers(1, 4))
 def test_whatever_is_cancelled_no_slot_is_lost(seed: int, slots: int) -> None:
