@@ -38,7 +38,7 @@ def checkout(blobs: BlobStore, root: Path, release: Release, role: str) -> Path:
     target = root / digest.removeprefix("sha256:") / role
     if _is_intact(target, role, files):
         return target
-    with _locked(root, digest):
+    with locked(root, digest):
         if _is_intact(target, role, files):
             return target
         staged = root / "tmp" / uuid.uuid4().hex
@@ -67,23 +67,25 @@ def remove_tree(folder: Path, root: Path) -> None:
 
 
 def _is_intact(target: Path, role: str, files: dict[str, str]) -> bool:
-    if not target.is_dir():
+    try:
+        found = {
+            f"{role}/{path.relative_to(target).as_posix()}": path
+            for path in target.rglob("*")
+            if not path.is_dir()
+        }
+        return found.keys() == files.keys() and all(
+            digest_file(path) == files[name] for name, path in found.items()
+        )
+    except FileNotFoundError:  # somebody is replacing it
         return False
-    found = {
-        f"{role}/{path.relative_to(target).as_posix()}": path
-        for path in target.rglob("*")
-        if not path.is_dir()
-    }
-    return found.keys() == files.keys() and all(
-        digest_file(path) == files[name] for name, path in found.items()
-    )
 
 
 @contextmanager
-def _locked(root: Path, digest: str) -> Iterator[None]:
-    """One maker of a checkout at a time on this machine; a dead holder's lock is free."""
+def locked(root: Path, digest: str) -> Iterator[None]:
+    """One maker or remover of a checkout at a time on this machine; a dead holder's lock is free."""
     locks = root / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / digest.removeprefix("sha256:")).open("w") as file:
+    # 256 lock files for all releases: lock files must not be removed while others may wait on them.
+    with (locks / digest.removeprefix("sha256:")[:2]).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

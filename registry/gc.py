@@ -20,11 +20,13 @@ from sqlalchemy.engine import Connection
 
 from registry import leases, schema
 from registry.blobs import BlobInfo, BlobStore
-from registry.checkout import remove_tree
+from registry.checkout import locked, remove_tree
 from registry.database import Database
 from registry.local import LocalBlobs
 
 GRACE_S = 3600.0
+# A staged file has no lease; that nobody wrote to it for a day is what says that its writer died.
+STAGED_S = 86400.0
 # Deletions under one hold of the write lock: enough to be quick, few enough not to be felt.
 BATCH = 100
 
@@ -60,7 +62,7 @@ def collect(
     """Remove what nothing needs; see the module's docstring.
 
     Args:
-        grace: seconds that a blob, a staged file or a checkout is kept at least.
+        grace: seconds that a blob or a checkout is kept at least; staged files are kept a day.
     """
     report = GcReport(dry_run)
     limit = time.time() - grace
@@ -85,7 +87,7 @@ def collect(
     _collect_checkouts(database, checkouts, limit, report)
     staging = [checkouts / "tmp", *([blobs.staging] if isinstance(blobs, LocalBlobs) else [])]
     for folder in staging:
-        _sweep_staged(folder, limit, report)
+        _sweep_staged(folder, time.time() - max(grace, STAGED_S), report)
     return report
 
 
@@ -109,13 +111,13 @@ def _collect_checkouts(database: Database, checkouts: Path, limit: float, report
         if len(folder.name) != 64 or folder.stat().st_mtime > limit:
             continue
         digest = f"sha256:{folder.name}"
-        with database.write() as connection:
-            if _needed(connection, [digest]):
-                continue
+        with locked(checkouts, digest):
+            with database.read() as connection:
+                if _needed(connection, [digest]):
+                    continue
             report.checkouts.append(digest)
             if not report.dry_run:
                 remove_tree(folder, checkouts)
-                (checkouts / "locks" / folder.name).unlink(missing_ok=True)
 
 
 def _sweep_staged(folder: Path, limit: float, report: GcReport) -> None:

@@ -3,7 +3,7 @@
 Temporary file → hash while writing → read-only → fsync → rename → fsync of the folder.
 
 A file under `sha256/` is therefore complete and on disk, whenever the writer was killed. What a
-killed writer leaves under `tmp/` is swept by gc when it is older than the grace period.
+killed writer leaves under `tmp/` is swept by gc after a day.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ class LocalBlobs:
     def put(self, digest: str, source: Path | bytes) -> None:
         target = self.path(digest)
         if target.exists():
+            fsync_folder(target.parent)  # whoever put it may not have come to that yet
             return
-        self.staging.mkdir(parents=True, exist_ok=True)
-        make_folders(target.parent, self.root)
         staged = self.staging / uuid.uuid4().hex
         try:
+            self.staging.mkdir(parents=True, exist_ok=True)
+            make_folders(target.parent)
             with staged.open("xb") as file:
                 for chunk in checked(digest, chunks_of(source), str(source_name(source))):
                     file.write(chunk)
@@ -55,14 +56,15 @@ class LocalBlobs:
                 os.fchmod(file.fileno(), 0o444)
                 os.fsync(file.fileno())
             staged.rename(target)
+            fsync_folder(target.parent)
         except OSError as error:
             raise Unavailable(
                 f"`{self.root}` cannot be written: {error.strerror}",
                 hint="check free space and permissions",
             ) from error
         finally:
-            staged.unlink(missing_ok=True)
-        fsync_folder(target.parent)
+            with contextlib.suppress(OSError):
+                staged.unlink()
 
     def get(self, digest: str) -> Iterator[bytes]:
         path = self.path(digest)
@@ -95,7 +97,7 @@ def source_name(source: Path | bytes) -> Path | str:
     return source if isinstance(source, Path) else "bytes in memory"
 
 
-def make_folders(folder: Path, root: Path) -> None:
+def make_folders(folder: Path) -> None:
     """Create `folder` and its parents, each entry on disk before anything is put into it."""
     missing = []
     while not folder.exists():

@@ -94,7 +94,7 @@ def check_path(path: str) -> str:
 
 
 def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: str) -> bool:
-    """Put what is not there; false when the lease was lost meanwhile (gc may have run)."""
+    """Put what is not there yet; false when the lease was lost meanwhile (gc may have run)."""
     renewed = time.monotonic()
     for digest, source in sources.items():
         if time.monotonic() - renewed > leases.LEASE_S / 4:
@@ -102,8 +102,7 @@ def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: 
             with database.write() as connection:
                 if not leases.renew(connection, lease):
                     return False
-        if not blobs.exists(digest):
-            blobs.put(digest, source)
+        blobs.put(digest, source)
     return True
 
 

@@ -58,9 +58,14 @@ class Registry:
             Unavailable: the database cannot be reached or was written by a newer program.
         """
         home.mkdir(parents=True, exist_ok=True)
+        store = open_blobs(blobs)
         opened = Database(database)
-        opened.migrate(schema.NAMESPACE, schema.MIGRATIONS)
-        return cls(opened, open_blobs(blobs), home)
+        try:
+            opened.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+        except BaseException:
+            opened.close()
+            raise
+        return cls(opened, store, home)
 
     def close(self) -> None:
         """Close the database's connections."""

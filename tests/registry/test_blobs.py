@@ -1,0 +1,166 @@
+"""Every blob store keeps the same promises: a folder, nanio and moto."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from manifests.digests import digest_bytes, digest_file
+from manifests.errors import InvalidInput, Unavailable
+from registry.blobs import BlobStore, CorruptBlob, MissingBlob, copy_blob, open_blobs, read_blob
+from registry.local import LocalBlobs
+from registry.s3 import PART, S3Blobs
+from tests.registry.s3_servers import S3Server
+
+DATA = b"some bytes" * 1000
+DIGEST = digest_bytes(DATA)
+
+
+def test_bytes_come_back_as_they_went_in(blobs: BlobStore, tmp_path: Path) -> None:
+    assert not blobs.exists(DIGEST)
+    blobs.put(DIGEST, DATA)
+    blobs.put(DIGEST, DATA)  # again: nothing happens
+    assert blobs.exists(DIGEST)
+    assert read_blob(blobs, DIGEST) == DATA
+    copy_blob(blobs, DIGEST, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == DATA
+
+
+def test_a_file_of_several_parts_comes_back(blobs: BlobStore, tmp_path: Path) -> None:
+    source = tmp_path / "big"
+    source.write_bytes(os.urandom(1 << 20) * 18)  # more than two parts
+    assert source.stat().st_size > 2 * PART
+    digest = digest_file(source)
+    blobs.put(digest, source)
+    copy_blob(blobs, digest, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("size", [100, 2 * PART])
+def test_bytes_that_are_not_what_was_announced_are_not_stored(
+    blobs: BlobStore, tmp_path: Path, size: int
+) -> None:
+    source = tmp_path / "changed"
+    source.write_bytes(b"x" * size)
+    wrong = digest_bytes(b"y" * size)
+    with pytest.raises(CorruptBlob, match="should be sha256:"):
+        blobs.put(wrong, source)
+    assert not blobs.exists(wrong)
+    assert list(blobs.list()) == []
+
+
+def test_what_is_missing_is_said_with_the_repair(blobs: BlobStore) -> None:
+    with pytest.raises(MissingBlob, match="is missing") as error:
+        read_blob(blobs, DIGEST)
+    assert "adapters verify --all --repair" in (error.value.hint or "")
+
+
+def test_deleting_and_listing(blobs: BlobStore) -> None:
+    others = [f"blob {number}".encode() for number in range(3)]
+    for data in (DATA, *others):
+        blobs.put(digest_bytes(data), data)
+    listed = {info.digest: info for info in blobs.list()}
+    assert listed.keys() == {digest_bytes(data) for data in (DATA, *others)}
+    assert listed[DIGEST].size == len(DATA)
+    assert abs(listed[DIGEST].modified - time.time()) < 120
+    blobs.delete(DIGEST)
+    blobs.delete(DIGEST)  # again: nothing happens
+    assert not blobs.exists(DIGEST)
+    assert len(list(blobs.list())) == 3
+
+
+@pytest.mark.parametrize(
+    "digest", ["", "sha256:../../etc/passwd", "sha256:" + "A" * 64, "md5:" + "0" * 32, "../x"]
+)
+def test_only_digests_become_paths(blobs: BlobStore, digest: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a digest"):
+        blobs.put(digest, DATA)
+    with pytest.raises(InvalidInput, match="is not a digest"):
+        blobs.exists(digest)
+
+
+def test_a_flipped_bit_in_a_folder_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path / "store")
+    store.put(DIGEST, DATA)
+    path = store.path(DIGEST)
+    path.chmod(0o644)
+    flipped = bytearray(DATA)
+    flipped[5] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(CorruptBlob, match=str(path)):
+        read_blob(store, DIGEST)
+
+
+def test_local_blobs_are_read_only_and_leave_no_staging(tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path / "store")
+    store.put(DIGEST, DATA)
+    assert store.path(DIGEST).stat().st_mode & 0o777 == 0o444
+    with pytest.raises(CorruptBlob):
+        store.put(digest_bytes(b"other"), b"not other")
+    assert list(store.staging.iterdir()) == []
+
+
+def test_a_full_or_forbidden_disk_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "tmp").write_text("a file where a folder must be")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        LocalBlobs(tmp_path / "store").put(DIGEST, DATA)
+
+
+def test_other_urls_are_refused() -> None:
+    for url in ("ftp://somewhere", "s3://", "s3:///prefix"):
+        with pytest.raises(InvalidInput):
+            open_blobs(url)
+
+
+def test_a_wrong_secret_is_refused_by_the_server(
+    nanio_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nanio_server.use(monkeypatch)
+    bucket = nanio_server.new_bucket()
+    open_blobs(f"s3://{bucket}").put(DIGEST, DATA)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    with pytest.raises(Unavailable, match=f"`s3://{bucket}` cannot be used") as error:
+        read_blob(open_blobs(f"s3://{bucket}"), DIGEST)
+    assert "not-the-secret" not in str(error.value)
+    assert "credentials" in (error.value.hint or "")
+
+
+def test_credentials_of_a_shared_file_are_found(
+    nanio_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nanio_server.use(monkeypatch)
+    bucket = nanio_server.new_bucket()
+    shared = tmp_path / "credentials"
+    shared.write_text(
+        "[team]\n"
+        f"aws_access_key_id = {os.environ['AWS_ACCESS_KEY_ID']}\n"
+        f"aws_secret_access_key = {os.environ['AWS_SECRET_ACCESS_KEY']}\n"
+    )
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    store = open_blobs(f"s3://{bucket}/p")
+    store.put(DIGEST, DATA)
+    assert read_blob(store, DIGEST) == DATA
+
+
+def test_a_second_writer_does_not_overwrite_where_the_server_can_tell(
+    moto_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writers both find nothing and both put; the object that was there first stays."""
+    moto_server.use(monkeypatch)
+    store = open_blobs(f"s3://{moto_server.new_bucket()}/p")
+    assert isinstance(store, S3Blobs)
+    store.put(DIGEST, DATA)
+    (first,) = store.list()
+    time.sleep(1.1)  # S3 timestamps have seconds
+    monkeypatch.setattr(store, "exists", lambda _: False)  # the second writer looked too early
+    store.put(DIGEST, DATA)
+    (second,) = store.list()
+    assert second.modified == first.modified
+    assert read_blob(store, DIGEST) == DATA

@@ -1,0 +1,126 @@
+"""Migrations: from blank, from every earlier schema, by several processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from manifests.errors import InvalidInput, Unavailable
+from registry import schema
+from registry.database import Database
+from registry.registry import Registry
+from tests.registry.releases import publish
+
+
+@pytest.mark.parametrize("earlier", range(len(schema.MIGRATIONS) + 1))
+def test_every_earlier_schema_migrates_to_the_newest(
+    database_url: str, tmp_path: Path, earlier: int
+) -> None:
+    database = Database(database_url)
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS[:earlier])
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    assert shape(database) == expected_shape()
+    database.close()
+    registry = Registry.open(database=database_url, blobs=str(tmp_path / "b"), home=tmp_path / "h")
+    publish(registry, tmp_path, alias="prod")
+    assert registry.verify().clean
+    registry.close()
+
+
+def test_rows_survive_migration(database_url: str) -> None:
+    database = Database(database_url)
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS[:1])
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO names VALUES ('medical', 0, 0, 'then')")
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    with database.read() as connection:
+        assert connection.execute(sa.select(schema.names)).one().updated == "then"
+    database.close()
+
+
+def test_a_failed_migration_changes_nothing(database_url: str) -> None:
+    def half(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("CREATE TABLE half (x INTEGER)")
+        connection.exec_driver_sql("CREATE TABLE half (x INTEGER)")
+
+    database = Database(database_url)
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS[:1])
+    before = shape(database)
+    with pytest.raises((sa.exc.DBAPIError, Unavailable), match="already exists"):
+        database.migrate(schema.NAMESPACE, [*schema.MIGRATIONS[:1], half])
+    assert shape(database) == before
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    database.close()
+
+
+def test_a_newer_database_is_refused(database_url: str, tmp_path: Path) -> None:
+    database = Database(database_url)
+    newer = [*schema.MIGRATIONS, lambda connection: None]
+    database.migrate(schema.NAMESPACE, newer)
+    database.close()
+    with pytest.raises(Unavailable, match="this program knows") as error:
+        Registry.open(database=database_url, blobs=str(tmp_path / "b"), home=tmp_path / "h")
+    assert error.value.hint == "upgrade adapterworks"
+
+
+def test_namespaces_migrate_independently(database_url: str) -> None:
+    database = Database(database_url)
+    database.migrate(
+        "other", [lambda c: c.exec_driver_sql("CREATE TABLE other (x INTEGER)") and None]
+    )
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    assert "other" in shape(database)
+    database.close()
+
+
+def test_several_processes_may_migrate_at_once(database_url: str, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(4)
+    workers = [
+        context.Process(target=_open, args=(database_url, str(tmp_path), barrier)) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    database = Database(database_url)
+    assert shape(database) == expected_shape()
+    database.close()
+
+
+def test_databases_of_other_kinds_and_unreachable_ones_are_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="`mysql` databases are not supported"):
+        Database("mysql://host/name")
+    with pytest.raises(InvalidInput, match="is not a database URL"):
+        Database("index.db")
+    unreachable = Database("postgresql://user:hunter2@127.0.0.1:1/name")
+    with pytest.raises(Unavailable, match=r"the index on `127\.0\.0\.1` cannot be used") as error:
+        unreachable.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    assert "hunter2" not in error.value.message
+    with pytest.raises(Unavailable, match="the index cannot be used"):
+        Database(f"sqlite:///{tmp_path}/no/such/folder/i.db").migrate("registry", [])
+
+
+def _open(url: str, folder: str, barrier: object) -> None:
+    barrier.wait(60)  # type: ignore[attr-defined]
+    Registry.open(database=url, blobs=folder + "/b", home=Path(folder, "h")).close()
+
+
+def shape(database: Database) -> dict[str, set[str]]:
+    """Table → columns, as the database says."""
+    with database.read() as connection:
+        inspector = sa.inspect(connection)
+        return {
+            table: {column["name"] for column in inspector.get_columns(table)}
+            for table in inspector.get_table_names()
+        }
+
+
+def expected_shape() -> dict[str, set[str]]:
+    """Table → columns, as the code says."""
+    tables = {table.name: set(table.columns.keys()) for table in schema.metadata.sorted_tables}
+    return tables | {"schema_versions": {"namespace", "version"}}

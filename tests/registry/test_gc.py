@@ -1,0 +1,149 @@
+"""Garbage collection: what live versions, leases and the grace period need stays; the rest goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from manifests.digests import digest_bytes
+from manifests.errors import NotFound
+from registry import leases, schema
+from registry.local import LocalBlobs
+from registry.registry import Registry
+from tests.registry.releases import publish
+
+
+def stored(registry: Registry) -> set[str]:
+    return {info.digest for info in registry.blobs.list()}
+
+
+def test_a_dry_run_says_what_and_how_much_and_removes_nothing(
+    registry: Registry, tmp_path: Path
+) -> None:
+    publish(registry, tmp_path, 1)
+    doomed = publish(registry, tmp_path, 2)
+    record = registry.release(doomed.digest)
+    registry.delete("medical", 2, who="ann")
+    before = stored(registry)
+    planned = registry.gc(grace=0, dry_run=True)
+    assert stored(registry) == before
+    own = {
+        record.files[path].digest for path in ("adapter.lock", "servable/adapter_model.safetensors")
+    }
+    assert {blob.digest for blob in planned.blobs} == {doomed.digest, *own}
+    assert planned.bytes == sum(blob.size for blob in planned.blobs) > 0
+    done = registry.gc(grace=0)
+    assert {blob.digest for blob in done.blobs} == {blob.digest for blob in planned.blobs}
+    assert stored(registry) == before - {doomed.digest, *own}
+    assert registry.verify().clean  # what both versions shared is still there
+
+
+def test_the_grace_period_keeps_young_blobs(registry: Registry, tmp_path: Path) -> None:
+    publish(registry, tmp_path)
+    registry.delete("medical", 1, who="ann")
+    report = registry.gc(grace=60)
+    assert report.blobs == []
+    assert report.young == len(stored(registry)) > 0
+
+
+@pytest.mark.parametrize("kind", ["build", "serving"])
+def test_a_lease_keeps_a_deleted_release_until_it_ends(
+    registry: Registry, tmp_path: Path, kind: str
+) -> None:
+    published = publish(registry, tmp_path)
+    before = stored(registry)
+    with registry.hold(published.digest, kind=kind) as lease:
+        registry.delete("medical", 1, who="ann")
+        assert registry.gc(grace=0).blobs == []
+        lease.renew()
+        assert stored(registry) == before
+    registry.gc(grace=0)
+    assert stored(registry) == set()
+
+
+def test_the_lease_of_a_dead_holder_expires(registry: Registry, tmp_path: Path) -> None:
+    published = publish(registry, tmp_path)
+    lease = registry.hold(published.digest, kind="serving", seconds=-1)
+    registry.delete("medical", 1, who="ann")
+    report = registry.gc(grace=0)
+    assert report.leases == 1
+    assert stored(registry) == set()
+    with pytest.raises(NotFound, match="was deleted by ann"):
+        lease.renew()
+
+
+def test_an_expired_lease_on_a_live_release_is_taken_anew(
+    registry: Registry, tmp_path: Path
+) -> None:
+    published = publish(registry, tmp_path)
+    lease = registry.hold(published.digest, kind="serving", seconds=-1)
+    registry.gc(grace=0)
+    lease.renew()
+    with registry.database.read() as connection:
+        assert connection.execute(schema.leases.select()).one().kind == "serving"
+
+
+def test_a_publish_whose_lease_was_swept_looks_again(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publisher slept for hours between putting and listing; gc took its bytes meanwhile."""
+    put, swept = LocalBlobs.put, []
+
+    def put_then_sleep(store: LocalBlobs, digest: str, source: Path | bytes) -> None:
+        put(store, digest, source)
+        if isinstance(source, bytes) and not swept:  # the record: the last one
+            with local_registry.database.write() as connection:
+                connection.execute(schema.leases.update().values(expires=time.time() - 1))
+            swept.append(len(local_registry.gc(grace=0).blobs))
+
+    monkeypatch.setattr(LocalBlobs, "put", put_then_sleep)
+    published = publish(local_registry, tmp_path)
+    assert swept[0] > 0
+    assert published.version == 1
+    assert local_registry.verify().clean
+
+
+def test_foreign_bytes_and_orphans_of_killed_publishes_go(
+    registry: Registry, tmp_path: Path
+) -> None:
+    orphan = b"put, but its publisher was killed before listing"
+    registry.blobs.put(digest_bytes(orphan), orphan)
+    publish(registry, tmp_path)
+    assert [blob.digest for blob in registry.gc(grace=0).blobs] == [digest_bytes(orphan)]
+
+
+def test_staged_leftovers_go_after_a_day_and_never_sooner(
+    local_registry: Registry, tmp_path: Path
+) -> None:
+    publish(local_registry, tmp_path)
+    blobs = local_registry.blobs
+    assert isinstance(blobs, LocalBlobs)
+    old, new = blobs.staging / "old", blobs.staging / "new"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    long_ago = time.time() - 2 * 86400
+    os.utime(old, (long_ago, long_ago))
+    assert local_registry.gc(grace=0).staged == 1
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_checkouts_of_deleted_releases_go(registry: Registry, tmp_path: Path) -> None:
+    kept, gone = publish(registry, tmp_path, 1), publish(registry, tmp_path, 2)
+    folders = [registry.checkout(item.digest, "servable") for item in (kept, gone)]
+    registry.delete("medical", 2, who="ann")
+    with registry.hold(kept.digest, kind="serving"):
+        report = registry.gc(grace=0)
+    assert report.checkouts == [gone.digest]
+    assert [folder.exists() for folder in folders] == [True, False]
+
+
+def test_a_lease_is_only_given_on_what_is_there(registry: Registry) -> None:
+    with pytest.raises(NotFound):
+        registry.hold(f"sha256:{'0' * 64}", kind="serving")
+    with registry.database.write() as connection:
+        assert leases.renew(connection, "no such lease") is False
+        assert leases.end(connection, "no such lease") is False

@@ -1,0 +1,126 @@
+"""Verification finds every kind of damage, names it, and repairs it from another store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from manifests.errors import IntegrityError
+from registry.local import LocalBlobs
+from registry.registry import Registry
+from registry.verify import Problem
+from tests.registry.releases import publish
+
+WEIGHTS = "servable/adapter_model.safetensors"
+
+
+def blob_path(registry: Registry, digest: str, path: str | None) -> Path:
+    assert isinstance(registry.blobs, LocalBlobs)
+    if path is None:
+        return registry.blobs.path(digest)
+    return registry.blobs.path(registry.release(digest).files[path].digest)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def problems(registry: Registry) -> list[tuple[str, str, str | None]]:
+    return [(item.kind, item.ref, item.path) for item in registry.verify().problems]
+
+
+def test_a_flipped_bit_names_the_file_the_release_and_the_repair(
+    registry: Registry, tmp_path: Path
+) -> None:
+    publish(registry, tmp_path, 1)
+    published = publish(registry, tmp_path, 2)
+    path = blob_path(registry, published.digest, WEIGHTS)
+    flip(path)
+    for read in (
+        lambda: registry.read(published.digest, WEIGHTS),
+        lambda: registry.checkout(published.digest, "servable"),
+    ):
+        with pytest.raises(IntegrityError) as error:
+            read()
+        assert WEIGHTS in error.value.message
+        assert f"medical@{published.digest}" in error.value.message
+        assert str(path) in error.value.message
+        assert "adapters verify" in (error.value.hint or "")
+        assert "--repair" in (error.value.hint or "")
+    assert not list((tmp_path / "home" / "checkouts").glob("*/servable"))
+    # The adapter's own file has the same bytes, so it is the same blob and damaged too.
+    assert problems(registry) == [
+        ("corrupt", "medical@2", "adapter/adapter_model.safetensors"),
+        ("corrupt", "medical@2", WEIGHTS),
+    ]
+
+
+def test_a_missing_file_and_a_damaged_record_are_found(registry: Registry, tmp_path: Path) -> None:
+    first, second = publish(registry, tmp_path, 1), publish(registry, tmp_path, 2)
+    blob_path(registry, first.digest, "adapter.lock").unlink()
+    flip(blob_path(registry, second.digest, None))
+    assert problems(registry) == [
+        ("missing", "medical@1", "adapter.lock"),
+        ("corrupt", "medical@2", "(record)"),
+    ]
+    with pytest.raises(IntegrityError, match=f"record of release {second.digest} is damaged"):
+        registry.release(second.digest)
+
+
+def test_repair_takes_good_bytes_from_another_store_only(
+    registry: Registry, tmp_path: Path
+) -> None:
+    published = publish(registry, tmp_path)
+    shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
+    backup = LocalBlobs(tmp_path / "backup")
+    lock = blob_path(registry, published.digest, "adapter.lock")
+    readme = blob_path(registry, published.digest, "README.md")
+    lock.unlink()
+    flip(readme)
+    flip(backup.path(registry.release(published.digest).files["README.md"].digest))
+    report = registry.verify("medical@1", repair_from=backup)
+    by_path: dict[str | None, Problem] = {item.path: item for item in report.problems}
+    assert by_path["adapter.lock"].repaired
+    assert not by_path["README.md"].repaired
+    assert "cannot repair it" in by_path["README.md"].message
+    assert not report.clean
+    flip(backup.path(registry.release(published.digest).files["README.md"].digest))  # back again
+    assert registry.verify("medical@1", repair_from=backup).clean
+    assert registry.verify().problems == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "message"),
+    [
+        ("UPDATE names SET last_version = 5", "index", "without a gap"),
+        ("UPDATE names SET live = 7", "index", "without a gap"),
+        ("UPDATE aliases SET version = 2", "index", "not where its last logged move put it"),
+        ("UPDATE release_blobs SET size = 1 WHERE path = 'README.md'", "record", "do not say"),
+        ("DELETE FROM release_blobs WHERE path = 'README.md'", "record", "do not say the same"),
+    ],
+)
+def test_an_index_that_was_tampered_with_is_found(
+    registry: Registry, tmp_path: Path, statement: str, kind: str, message: str
+) -> None:
+    publish(registry, tmp_path, 1, alias="prod")
+    publish(registry, tmp_path, 2)
+    assert registry.verify().clean
+    with registry.database.write() as connection:
+        connection.exec_driver_sql(statement)
+    found = registry.verify().problems
+    assert {item.kind for item in found} == {kind}
+    assert all(message in item.message for item in found)
+
+
+def test_what_was_verified_is_counted(registry: Registry, tmp_path: Path) -> None:
+    published = publish(registry, tmp_path)
+    report = registry.verify()
+    release = registry.release(published.digest)
+    blobs = {entry.digest: entry.size for entry in release.files.values()}
+    assert (report.releases, report.blobs) == (1, len(blobs) + 1)
+    assert report.bytes == sum(blobs.values()) + len(release.to_bytes())
