@@ -120,9 +120,18 @@ def check_rows(splits: Splits, gates: DataGates, context: Context) -> GateResult
 
 
 def run_gates(
-    splits: Splits,
-    manifest: Manifest,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    splits: Splits, manifest: Manifest, tokenizer: PreTrainedTokenizerBase | None = None
+) -> GateResults:
+    """`judge`, and refuse.
+
+    Raises:
+        Refused: a gate whose action is `fail` found rows.
+    """
+    return judge(splits, manifest, tokenizer).require()
+
+
+def judge(
+    splits: Splits, manifest: Manifest, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> GateResults:
     """Run a manifest's gates on its rows.
 
@@ -130,9 +139,6 @@ def run_gates(
         splits: the rows as they were read.
         manifest: whose `data.gates`, `adapter.language` and `train` are used.
         tokenizer: the base's; without it, truncation is not measured.
-
-    Raises:
-        Refused: a gate whose action is `fail` found rows.
     """
     lost = None
     if tokenizer is not None and manifest.data.gates.truncated_supervision.on:
@@ -142,7 +148,7 @@ def run_gates(
             for split in ("train", "validation")
         }
     context = Context(manifest.adapter.language, lost)
-    return check_rows(splits, manifest.data.gates, context).require()
+    return check_rows(splits, manifest.data.gates, context)
 
 
 def lost_tokens(
