@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,9 @@ import click
 from adapterworks.app import App
 
 if TYPE_CHECKING:
+    from registry.bases import Base
     from registry.imports.publish import Imported
+    from registry.release import Servable
 
 
 @click.command("import")
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--alias", help="Point this alias to it.")
 @click.option("--rename", is_flag=True, help="Map tensor names with a known wrong prefix.")
+@click.option("--fingerprint", is_flag=True, help="Record what it answers, so serving is proved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -38,6 +40,7 @@ def command(
     quantization: str,
     alias: str | None,
     rename: bool,
+    fingerprint: bool,
     as_json: bool,
 ) -> None:
     """Import an adapter trained elsewhere.
@@ -46,13 +49,23 @@ def command(
     config, every shape against the base and every value are checked first, and nothing is ever
     unpickled or run. A branch or tag is pinned to its commit.
 
+    With --fingerprint the checked adapter is loaded once on its base, and the gateway then proves
+    before its first use that the engine answers the same.
+
     \b
     Example:
       adapters import ./my-lora --as support --base smollm2-135m-instruct
       adapters import hub:org/support-lora@main --as support --base smollm2-135m-instruct
     """
     imported = run_import(
-        app, source, name=name, base=base, quantization=quantization, alias=alias, rename=rename
+        app,
+        source,
+        name=name,
+        base=base,
+        quantization=quantization,
+        alias=alias,
+        rename=rename,
+        fingerprint=fingerprint,
     )
     _print(imported, as_json)
 
@@ -63,20 +76,21 @@ def run_import(
     *,
     name: str,
     base: str,
-    quantization: str,
-    alias: str | None,
-    rename: bool,
+    quantization: str = "none",
+    alias: str | None = None,
+    rename: bool = False,
+    fingerprint: bool = False,
 ) -> Imported:
     """Import a folder or a Hub repository; what is fetched is gone afterwards."""
     from manifests.refs import check_alias, check_name
     from registry.imports.publish import Origin, import_adapter
+    from registry.scratch import scratch_folder
 
     check_name(name)
     if alias is not None:
         check_alias(alias)
     scratch = app.settings.home / "tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fetch-", dir=scratch) as fetched:
+    with scratch_folder(scratch, "fetch") as fetched:
         if source.startswith("hub:"):
             from registry.hub.client import Hub
             from registry.hub.fetch import fetch_adapter
@@ -86,7 +100,7 @@ def run_import(
             state = hub.state(wanted)
             if not wanted.is_commit:
                 click.echo(f"{wanted} is commit {state.commit}", err=True)
-            adapter = fetch_adapter(hub, state, Path(fetched))
+            adapter = fetch_adapter(hub, state, fetched)
             folder, origin = adapter.folder, adapter.origin
         else:
             folder = Path(source).expanduser()
@@ -104,13 +118,40 @@ def run_import(
             who=app.settings.who,
             alias=alias,
             rename=rename,
+            fingerprint=_fingerprint if fingerprint else None,
         )
+
+
+def _fingerprint(base: Base, folder: Path, servable: Servable) -> bytes:
+    """`fingerprint.json` of a servable form on the values its base is served with."""
+    from registry.quiet import quiet_libraries
+
+    quiet_libraries()
+    from transformers import AutoTokenizer
+
+    from builders.fingerprint import make_fingerprint
+    from builders.served_model import ServedModel
+    from manifests.digests import canonical_json
+
+    value = make_fingerprint(
+        ServedModel(base.served, folder, servable),
+        AutoTokenizer.from_pretrained(base.checkpoint),
+        [],
+        base_digest=base.digest,
+        template_digest=base.template_digest,
+    )
+    return canonical_json(value) + b"\n"
 
 
 def _print(imported: Imported, as_json: bool) -> None:
     published, checked = imported.published, imported.checked
     for old, new in checked.layout.renamed:
         click.echo(f"renamed {old} to {new}", err=True)
+    trained_on = checked.config.base_model_name_or_path
+    if trained_on and trained_on != imported.base:
+        click.echo(
+            f"its config names the base {trained_on}, imported for {imported.base}", err=True
+        )
     if checked.ignored:
         click.echo(f"ignored {', '.join(checked.ignored)}", err=True)
     if checked.config.use_dora:

@@ -66,9 +66,7 @@ def command(
         from adapterworks.cli.import_ import run_import
 
         pinned = str(HubSource(state.repository, state.commit))
-        imported = run_import(
-            app, pinned, name=name, base=base, quantization="none", alias=alias, rename=False
-        )
+        imported = run_import(app, pinned, name=name, base=base, alias=alias)
         published = imported.published
     if as_json:
         values = {

@@ -10,7 +10,6 @@ bytes are consistent, not that they are harmless.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from registry.hub.record import fetch_record, parse_record
 from registry.imports.release import check_release
 from registry.registry import Registry
 from registry.release import Draft, Release
+from registry.scratch import scratch_folder
 from registry.types import Published
 
 KIND = "pull"
@@ -61,15 +61,14 @@ def pull(
         IntegrityError: a file is not what the record says.
         ImportRefused: a file is not harmless.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
     release = parse_record(fetch_record(hub, state, scratch), state.repository)
     source = str(HubSource(state.repository, state.commit))
     draft = Draft(**{field: getattr(release, field) for field in Draft.model_fields})
     if name is not None and name != release.name:
         draft = draft.model_copy(update={"name": check_name(name), "source": source})
-    with tempfile.TemporaryDirectory(prefix="pull-", dir=scratch) as temporary:
-        folder = Path(temporary) / "release"
-        _assemble(hub, state, release, Path(temporary) / "download", folder)
+    with scratch_folder(scratch, "pull") as temporary:
+        folder = temporary / "release"
+        _assemble(hub, state, release, temporary / "download", folder)
         check_release(folder, release, find_base(release.base.digest))
         published = registry.publish(
             folder, draft, alias=alias, who=who, why=f"pulled from {source}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from registry.hub.layout import RECORD
 from registry.imports import strictjson
 from registry.publish import check_path
 from registry.release import Release
+from registry.scratch import scratch_folder
 
 MAX_RECORD = 8 << 20  # bytes; a record of ours has a few kilobytes
 _MAX_DEPTH = 16
@@ -20,9 +20,8 @@ _MAX_DEPTH = 16
 
 def fetch_record(hub: Hub, state: RepoState, scratch: Path) -> bytes:
     """The bytes of the record at a commit that has one."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="record-", dir=scratch) as folder:
-        return hub.download(state, RECORD, Path(folder), limit=MAX_RECORD).read_bytes()
+    with scratch_folder(scratch, "record") as folder:
+        return hub.download(state, RECORD, folder, limit=MAX_RECORD).read_bytes()
 
 
 def parse_record(data: bytes, repository: str) -> Release:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,11 @@ from registry.imports.folder import CONFIG, WEIGHTS
 from registry.imports.modules import read_modules
 from registry.registry import Registry
 from registry.release import ADAPTER, SERVABLE, Draft, Servable
+from registry.scratch import scratch_folder
 from registry.types import Published, now
+
+FINGERPRINT = "fingerprint.json"
+Fingerprint = Callable[[Base, Path, Servable], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Imported:
     published: Published
     checked: Checked
     source: str
+    base: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +64,20 @@ def import_adapter(
     who: str,
     alias: str | None = None,
     rename: bool = False,
+    fingerprint: Fingerprint | None = None,
 ) -> Imported:
     """Check the PEFT folder and publish it as the next version of `name`.
 
     Args:
         base: the base it is to be served with; its checkpoint says which modules there are.
         scratch: a folder on the disk of the blobs, for the private copy.
+        fingerprint: computes `fingerprint.json` of the servable form, once all checks have passed.
 
     Raises:
         ImportRefused: naming the file and the reason.
     """
     check_name(name)
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="import-", dir=scratch) as staging:
-        release = Path(staging)
+    with scratch_folder(scratch, "import") as release:
         adapter = release / ADAPTER
         adapter.mkdir()
         checked = check_adapter(
@@ -82,21 +87,25 @@ def import_adapter(
             base_name=base_name(base),
             rename=rename,
         )
-        existing = _find(registry, name, base, adapter)
+        existing = _find(registry, name, base, adapter, fingerprinted=fingerprint is not None)
         if existing is not None:
             if alias is not None:
                 registry.promote(name, existing.version, alias, who=who, why="imported again")
-            return Imported(existing, checked, origin.source)
-        if not checked.config.use_dora:
+            return Imported(existing, checked, origin.source, base_name(base))
+        servable = _servable(checked)
+        if servable is not None:
             shutil.copytree(adapter, release / SERVABLE)
+            if fingerprint is not None:
+                proof = fingerprint(base, release / SERVABLE, servable)
+                (release / FINGERPRINT).write_bytes(proof)
         lock = _lock(base, origin, adapter, checked)
         (release / "adapter.lock").write_text(json.dumps(lock, indent=2, sort_keys=True) + "\n")
         (release / "README.md").write_text(_card(name, base, origin, checked))
-        draft = _draft(name, base, origin, checked, who)
+        draft = _draft(name, base, origin, checked, servable, who)
         published = registry.publish(
             release, draft, alias=alias, who=who, why=f"imported from {origin.source}"
         )
-    return Imported(published, checked, origin.source)
+    return Imported(published, checked, origin.source, base_name(base))
 
 
 def base_name(base: Base) -> str:
@@ -104,21 +113,31 @@ def base_name(base: Base) -> str:
     return hub_id(base.model) or base.name
 
 
-def _find(registry: Registry, name: str, base: Base, adapter: Path) -> Published | None:
+def _find(
+    registry: Registry, name: str, base: Base, adapter: Path, *, fingerprinted: bool
+) -> Published | None:
     wanted = {f"{ADAPTER}/{file}": digest_file(adapter / file) for file in (CONFIG, WEIGHTS)}
     for row in registry.versions(name, limit=50):
         if row.deleted is None and row.base_digest == base.digest:
             files = registry.release(row.digest).files
-            if all(path in files and files[path].digest == d for path, d in wanted.items()):
+            same = all(path in files and files[path].digest == d for path, d in wanted.items())
+            if same and (FINGERPRINT in files or not fingerprinted):
                 return Published(name, row.version, row.digest, created=False)
     return None
 
 
-def _draft(name: str, base: Base, origin: Origin, checked: Checked, who: str) -> Draft:
+def _servable(checked: Checked) -> Servable | None:
+    """The adapter itself is what the engine loads; DoRA it does not load."""
+    if checked.config.use_dora:
+        return None
+    leaves = sorted({module.rpartition(".")[2] for module in checked.layout.modules})
+    return Servable(form="lora", origin="native", rank=checked.rank, target_modules=tuple(leaves))
+
+
+def _draft(
+    name: str, base: Base, origin: Origin, checked: Checked, servable: Servable | None, who: str
+) -> Draft:
     config = checked.config
-    servable = Servable(
-        form="lora", origin="native", rank=checked.rank, target_modules=checked.target_modules
-    )
     return Draft(
         name=name,
         method="dora" if config.use_dora else "qlora" if base.quantization == "nf4" else "lora",
@@ -128,7 +147,7 @@ def _draft(name: str, base: Base, origin: Origin, checked: Checked, who: str) ->
         created=now(),
         created_by=who,
         base=base.identity,
-        servable=None if config.use_dora else servable,
+        servable=servable,
         source=origin.source,
     )
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from registry.bases import Base
-from registry.imports.config import parse_config
+from registry.imports import strictjson
+from registry.imports.config import MAX_DEPTH, parse_config
 from registry.imports.errors import ImportRefused
 from registry.imports.folder import CONFIG, LIMITS, WEIGHTS, check_names
 from registry.imports.header import read_header
@@ -39,17 +40,32 @@ def check_release(folder: Path, release: Release, base: Base | None) -> None:
             raise ImportRefused(path, "a release has no such kind of file")
         if path.endswith(".safetensors"):
             check_finite(folder / path, read_header(folder / path), file=path)
+        if PurePosixPath(path).name == CONFIG:
+            if release.files[path].size > LIMITS[CONFIG]:
+                raise ImportRefused(path, f"more than {LIMITS[CONFIG]} bytes")
+            _check_config(folder / path, path)
     servable = release.servable
     if servable is not None and servable.form == "lora":
         _check_lora(folder / "servable", base)
+
+
+def _check_config(path: Path, name: str) -> None:
+    """A config that PEFT will read when the adapter is loaded, whatever its method."""
+    data = path.read_bytes()
+    table = strictjson.parse(data, file=name, max_depth=MAX_DEPTH)
+    if not isinstance(table, dict):
+        raise ImportRefused(name, "not a table")
+    if table.get("peft_type") == "LORA":
+        parse_config(data, file=name)
+    for key in ("auto_map", "auto_mapping"):
+        if table.get(key) is not None:
+            raise ImportRefused(name, f"`{key}` must not be set: it names code")
 
 
 def _check_lora(folder: Path, base: Base | None) -> None:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ImportRefused(f"servable/{name}", "it is missing")
-        if (folder / name).stat().st_size > LIMITS[name]:
-            raise ImportRefused(f"servable/{name}", f"more than {LIMITS[name]} bytes")
     config = parse_config((folder / CONFIG).read_bytes(), file=f"servable/{CONFIG}")
     header = read_header(folder / WEIGHTS)
     check_dtypes(header)

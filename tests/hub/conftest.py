@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A two-layer random Llama and a LoRA with random weights, as PEFT saves it."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("trained")
     torch.manual_seed(0)
@@ -43,6 +47,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     model = LlamaForCausalLM(config)
     model.save_pretrained(folder / "tiny-base")
+    words = {word: index for index, word in enumerate(["<unk>", *string.ascii_letters])}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Split("", "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(
+        folder / "tiny-base"
+    )
     adapted = get_peft_model(
         model,
         LoraConfig(

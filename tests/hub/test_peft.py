@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from tests.hub.machine import Machine, Trained
@@ -23,6 +24,23 @@ _, pulled = logits(remote)
 assert torch.equal(trained, pulled), "not the adapter that was trained"
 print(float((trained - plain).abs().max()))
 """
+
+
+def test_an_import_can_be_fingerprinted_after_the_checks(
+    new_machine: Callable[..., Machine], trained: Trained
+) -> None:
+    machine = new_machine("ours")
+    arguments = ("import", trained.adapter, "--as", "medical", "--base", trained.base)
+    bare = machine.ok(*arguments, "--json").json
+    done = machine.ok(*arguments, "--fingerprint", "--json").json
+    assert (bare["version"], done["version"], done["created"]) == (1, 2, True)
+    registry = machine.registry
+    release = registry.release(done["digest"])
+    value = json.loads(registry.read(done["digest"], "fingerprint.json"))
+    assert value["base_digest"] == release.base.digest
+    for probe in value["probes"]:
+        assert len(probe["adapter"]) == len(probe["base"]) == len(probe["positions"])
+        assert probe["adapter"] != probe["base"]
 
 
 def test_peft_from_pretrained_of_a_pushed_adapter(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from manifests.digests import digest_bytes
+from manifests.digests import canonical_json, digest_bytes
 from registry.types import Published
 from tests.hub.machine import READER, REPOSITORY, STRANGER, Machine, Prepared, release_files
 from tests.hub_standin import Failure, HubStandin
@@ -261,18 +261,29 @@ def test_a_consistent_but_hostile_release_is_not_pulled(
         "digest": digest_bytes(payload),
         "size": len(payload),
     }
-    hostile = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    hub.push_by_hand(
-        REPOSITORY, {"modeling.py": payload, "adapterworks/release.json": hostile.encode()}
-    )
+    files = {"modeling.py": payload, "adapterworks/release.json": canonical_json(record)}
+    hub.push_by_hand(REPOSITORY, files)
     result = new_machine("theirs").run("pull", f"{REPOSITORY}@main")
     assert result.code == 6, result.err
     assert "`modeling.py` is refused: an adapter does not come with code" in result.err
 
     del record["files"]["adapter/modeling.py"]
+    config = json.loads(repository.head.tree["adapter_config.json"].data)
+    config["auto_mapping"] = {"base_model_class": "Popen", "parent_library": "subprocess"}
+    named = json.dumps(config).encode()
+    for role in ("adapter", "servable"):
+        record["files"][f"{role}/adapter_config.json"] = {
+            "digest": digest_bytes(named),
+            "size": len(named),
+        }
+    files = {"adapter_config.json": named, "adapterworks/release.json": canonical_json(record)}
+    hub.push_by_hand(REPOSITORY, files)
+    result = new_machine("second").run("pull", f"{REPOSITORY}@main")
+    assert result.code == 6, result.err
+    assert "`auto_mapping` must not be set" in result.err
+
     record["files"]["../../escaped"] = {"digest": digest_bytes(payload), "size": len(payload)}
-    hostile = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    hub.push_by_hand(REPOSITORY, {"adapterworks/release.json": hostile.encode()})
-    result = new_machine("more").run("pull", f"{REPOSITORY}@main")
+    hub.push_by_hand(REPOSITORY, {"adapterworks/release.json": canonical_json(record)})
+    result = new_machine("third").run("pull", f"{REPOSITORY}@main")
     assert result.code == 2, result.err
     assert "'../../escaped' is not a path inside a release" in result.err
