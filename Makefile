@@ -22,7 +22,7 @@ $(STAMP): requirements/cpu.lock pyproject.toml
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## build two adapters, serve both from one vLLM, ask them
-	@$(BIN)/python -m bench.demo
+	@$(BIN)/python demo.py
 
 test: $(STAMP)  ## the whole test suite (under 25 minutes on 2 cores)
 	@$(BIN)/python -m pytest -m "not slow"
