@@ -1,7 +1,8 @@
 """What `adapters doctor` checks: packages and stores here, the machine in `doctor_machine.py`.
 
 Invariant: a check never raises; what it cannot find out is its finding. Nothing is changed, except
-that an index that is not there is made, as by any command. Nothing heavy is imported: packages are judged by their metadata and by whether their modules exist.
+that an index that is not there is made, as by any command. Nothing heavy is imported: packages are
+judged by their metadata and by whether their modules exist.
 """
 
 from __future__ import annotations
