@@ -141,6 +141,7 @@ class HubStandin:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[tuple[str, str]] = []
         self.failures: list[Failure] = []
+        self.before_commit: Callable[[], object] | None = None  # called once, by the next commit
         self.url = ""
         self._large: dict[str, bytes] = {}
         self._loop = asyncio.new_event_loop()
@@ -323,6 +324,9 @@ class HubStandin:
         return web.Response()
 
     async def _commit(self, request: web.Request) -> web.Response:
+        if self.before_commit is not None:
+            somebody, self.before_commit = self.before_commit, None
+            somebody()
         repository, oid = self._at(request, write=True)
         lines = [json.loads(line) for line in (await request.read()).splitlines()]
         header = lines[0]["value"]

@@ -131,10 +131,11 @@ def test_a_branch_that_moves_during_the_push_is_a_conflict(
     machine: Machine, published: Published, hub: HubStandin
 ) -> None:
     """The parent named in the commit decides, not the look before it."""
-    hub.failures.append(Failure("/commit/", 412, times=1))
+    hub.before_commit = lambda: hub.push_by_hand(REPOSITORY, {"theirs.txt": b"first"})
     refused = machine.run("push", "medical@2")
     assert refused.code == 4
     assert "has moved" in refused.err
+    assert set(hub.repositories[REPOSITORY].head.tree) == {".gitattributes", "theirs.txt"}
 
 
 def test_an_unknown_repository_is_never_written_over(
