@@ -45,8 +45,9 @@ def command(
       adapters eval medical@2
       adapters eval medical:candidate --against medical:prod --limit 200 --json
     """
+    from builders.comparison import CANDIDATE
     from builders.data.load import load_rows, take
-    from builders.evaluate import BASE, CANDIDATE, evaluate_generators
+    from builders.evaluate import BASE, evaluate_generators
     from builders.subjects import find_subject
     from manifests.load import load_manifest
     from manifests.refs import parse_ref

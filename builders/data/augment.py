@@ -47,7 +47,12 @@ def read_lexicon(path: Path) -> Lexicon:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
             value = json.loads(text)
-            groups = [[k, *v] for k, v in value.items()] if isinstance(value, dict) else value
+            groups = value
+            if isinstance(value, dict):
+                groups = [
+                    [word, *others] if isinstance(others, list) else others
+                    for word, others in value.items()
+                ]
         else:
             groups = [
                 [cell.strip() for cell in line if cell.strip()]

@@ -112,8 +112,8 @@ def _detectors() -> list[tuple[str, re.Pattern[str], Callable[[str], bool]]]:
 
 
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", re.ASCII)
-_CARD = re.compile(r"(?<![\d.-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}(?![\d.-])|"
-                   r"(?<![\d.-])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?![\d.-])", re.ASCII)  # fmt: skip
+_CARD = re.compile(r"(?<![\d.-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}(?!-?\.?\d)|"
+                   r"(?<![\d.-])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?!-?\.?\d)", re.ASCII)  # fmt: skip
 _RIC = re.compile(r"(?<![0-9A-Za-z])[1-9]\d{16}[\dXx](?![0-9A-Za-z])", re.ASCII)
 _SSN = re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])", re.ASCII)
 _NIR = re.compile(r"(?<!\d)[12] ?\d{2} ?\d{2} ?\d[\dAB] ?\d{3} ?\d{3} ?\d{2}(?!\d)", re.ASCII)

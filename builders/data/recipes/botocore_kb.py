@@ -30,7 +30,7 @@ from builders.data.rows import Row, chat
 from manifests.digests import digest_bytes, digest_json
 
 SERVICES = 40
-TEST, VALIDATION = 16, 11  # per cent of resources
+TEST, VALIDATION = 15, 10  # per cent of resources
 SHORTEST, LONGEST = 40, 240  # characters
 QUESTION = "Which service owns this? {term}"
 _TELLING = 6  # from this length a name inside run-together words is no accident

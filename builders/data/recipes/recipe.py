@@ -57,7 +57,7 @@ def package_folder(package: str, distribution: str) -> tuple[Path, str]:
 
 def hash_split(key: str, *, test: int, validation: int) -> str:
     """The split of a key: `test` and `validation` are percentages."""
-    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
+    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest(), "big") % 100
     if bucket < test:
         return "test"
     return "validation" if bucket < test + validation else "train"

@@ -61,11 +61,15 @@ class Fix:
 
 
 def derive(cache: Path | None = None) -> Derived:
-    """The recipe's rows: about 10 s, or under a second from `cache`.
+    """The recipe's rows: about 10 s, or under a second from `cache`."""
+    return derive_from(Path(sysconfig.get_path("stdlib")), cache)
+
+
+def derive_from(library: Path, cache: Path | None) -> Derived:
+    """The rows of a library's folder.
 
     The cache's key covers the library's bytes, the versions of Python and ruff, and this code.
     """
-    library = Path(sysconfig.get_path("stdlib"))
     contents = {
         str(path.relative_to(library)): path.read_bytes()
         for path in sorted(library.rglob("*.py"))

@@ -1,0 +1,87 @@
+"""What counts as personal data and as a secret, and what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from builders.data.gates.personal_data import find_personal_data, mask
+from builders.data.gates.secrets import find_secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("mail a.b+c@mail.example.co.uk now", "e-mail address"),
+        ("ring (650) 253-0000 today", "phone number"),
+        ("ring +44 20 7946 0958 today", "phone number"),
+        ("card 4111-1111-1111-1111.", "payment card"),
+        ("card 378282246310005", "payment card"),
+        ("to GB82 WEST 1234 5698 7654 32", "bank account (IBAN)"),
+        ("ssn 536-90-4399", "social security number (US)"),
+        ("身份证11010519491231002X号", "national id (CN)"),
+        ("CPF 390.533.447-05", "tax number (BR)"),
+        ("codice RCCMNL83S18D969H", "tax number (IT)"),
+        ("DNI 54362315K", "national id (ES)"),
+    ],
+)
+def test_personal_data(text: str, kind: str) -> None:
+    found = find_personal_data(text)
+    assert [item.kind for item in found] == [kind]
+    assert f"‹{kind}›" in mask(text, found)
+    assert text[found[0].start : found[0].stop] not in mask(text, found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "card 4111 1111 1111 1112",  # Luhn fails
+        "to GB82 WEST 1234 5698 7654 33",  # mod 97 fails
+        "ssn 000-12-3456",  # never issued
+        "身份证110105194912310021号",  # check digit fails
+        "version 10.20.30.40 of 2024-01-12 12:30:45",
+        "E11.65, I25.10 and 1234567890123456",
+        "@dataclass and user@localhost",
+        "matrix 1 2 3 4 5 6 7 8 9 10 11 12",
+        "0x7fffffffffff and 3.14159265358979",
+    ],
+)
+def test_what_only_looks_like_personal_data(text: str) -> None:
+    assert find_personal_data(text) == []
+
+
+# In parts, so that this file is no finding of a secret scanner.
+SECRETS = [
+    ("AKIA" + "Z7Q2MX4PLT9WRV3B", "AWS Access Key"),
+    ("ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8", "GitHub Token"),
+    ("-----BEGIN RSA " + "PRIVATE KEY-----", "Private Key"),
+    ("xoxb-" + "123456789012-abcdefABCDEF123456789012", "Slack Token"),
+    ("eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n", "JSON Web Token"),
+    ('api_key: "' + 'q8Zt5Lm2Xc9V"', "password or key"),
+    ("PASSWORD=" + "s3cr3tPa55word", "password or key"),
+    ("the password is " + "Tr0ub4dor&3", "password or key"),
+    ("https://me:" + "hunter2@host/x", "password in an address"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "kind"), SECRETS)
+def test_secrets(text: str, kind: str) -> None:
+    assert kind in find_secrets(f"first line\nsee {text} here\n").values()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password = getpass.getpass()",
+        "token = tokenize.NAME",
+        'password = "<your password>"',
+        "self.password = password",
+        "The password is required",
+        "token: 1234567890",
+        "https://host:8080/a@b",
+        "A06.5 Amebic lung abscess",
+        "def secret_key(self, value1): return value1",
+        "sha256 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+    ],
+)
+def test_what_only_looks_like_a_secret(text: str) -> None:
+    assert find_secrets(text) == {}

@@ -1,0 +1,136 @@
+"""Sampling, replay and augmentation: exact counts, no change of answers, the same every time."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.data.assemble import assemble
+from builders.data.augment import Lexicon, augment, read_lexicon
+from builders.data.mix import choose, replay, sample
+from builders.data.rows import Row, chat
+from manifests.errors import InvalidInput, NotFound
+from manifests.load import load_manifest
+from manifests.models import AugmentTable
+
+ROWS = [chat(f"Where does item {i} belong?", f"Shelf {i % 7}") for i in range(40)]
+
+
+@given(st.floats(0.01, 4.0), st.integers(0, 2**32 - 1))
+def test_a_weight_is_how_often_each_row_is_taken(weight: float, seed: int) -> None:
+    taken = sample(ROWS, weight, seed)
+    assert abs(len(taken) - weight * len(ROWS)) <= 0.5 + 1e-9
+    counts = Counter(row.digest for row in taken)
+    times = [counts[row.digest] for row in ROWS]
+    assert max(times) - min(times) <= 1
+    assert sample(ROWS, weight, seed) == taken
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_a_smaller_choice_is_part_of_a_larger_one_in_order(one: int, other: int) -> None:
+    small, large = (choose(ROWS, count, 1) for count in sorted((one, other)))
+    assert {row.digest for row in small} <= {row.digest for row in large}
+    positions = [ROWS.index(row) for row in large]
+    assert positions == sorted(positions)
+
+
+def test_the_seed_matters() -> None:
+    assert choose(ROWS, 10, 1) != choose(ROWS, 10, 2)
+
+
+def test_replay_is_a_share_of_the_training_rows() -> None:
+    general = [Row(text=f"Paragraph number {i}.") for i in range(3)]
+    rows = replay(ROWS, general, 0.1, 42)
+    assert len(rows) == 4
+    assert {row.text for row in rows} == {row.text for row in general}
+    assert all(row.meta["replay"] for row in rows)
+    assert replay(ROWS, [], 0.1, 42) == []
+
+
+def test_paraphrases_change_the_question_only() -> None:
+    table = AugmentTable(
+        paraphrase_templates=("Tell me: {prompt}", "{prompt} Be brief."), share=0.5
+    )
+    copies = augment(ROWS, table, 42)
+    assert len(copies) == 20
+    assert copies == augment(ROWS, table, 42)
+    assert {row.answer for row in copies} <= {row.answer for row in ROWS}
+    originals = {row.question: row for row in ROWS}
+    for copy in copies:
+        question = copy.question.removeprefix("Tell me: ").removesuffix(" Be brief.")
+        assert originals[question].answer == copy.answer
+    assert {copy.question[:4] for copy in copies} == {"Tell", "Wher"}
+
+
+def test_synonyms_are_whole_words_of_either_language() -> None:
+    lexicon = Lexicon((("heart attack", "myocardial infarction"), ("高血压", "血压高")))
+    assert lexicon.substitute("Heart attack, old", "k") == "Myocardial infarction, old"
+    assert lexicon.substitute("heart attacks", "k") == "heart attacks"
+    assert lexicon.substitute("病人有高血压三年", "k") == "病人有血压高三年"
+    assert lexicon.substitute("nothing here", "k") == "nothing here"
+
+
+def test_rows_that_cannot_be_augmented_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text("item,article,thing\n", encoding="utf-8")
+    rows = [*ROWS[:3], chat("Nothing to replace?", "No"), Row(text="plain item")]
+    copies = augment(rows, AugmentTable(lexicon=str(path), share=1.0), 42)
+    assert len(copies) == 3
+    assert all("article" in row.question or "thing" in row.question for row in copies)
+
+
+def test_lexicons_are_read_strictly(tmp_path: Path) -> None:
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"a": ["b", "c"]}))
+    assert read_lexicon(path) == Lexicon((("a", "b", "c"),))
+    path.write_text('[["a", "b"]]')
+    assert read_lexicon(path) == Lexicon((("a", "b"),))
+    for broken in ('[["a"]]', '[["a", 1]]', "{", '{"a": "b"}', "3", '[["a", ""]]'):
+        path.write_text(broken)
+        with pytest.raises(InvalidInput):
+            read_lexicon(path)
+    with pytest.raises(NotFound):
+        read_lexicon(tmp_path / "none.json")
+
+
+def test_a_manifest_with_mix_augment_and_replay(tmp_path: Path) -> None:
+    def write(name: str, rows: list[tuple[str, str]]) -> None:
+        lines = [json.dumps({"prompt": q, "completion": a}) for q, a in rows]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+
+    write("train.jsonl", [(row.question, row.answer) for row in ROWS])
+    write("more.jsonl", [(f"What is {i} plus {i}?", str(2 * i)) for i in range(10)] * 2)
+    write("test.jsonl", [("A question of another kind", "x")])
+    prose = "\n".join(json.dumps({"text": f"Prose {i} goes on and on."}) for i in range(30))
+    (tmp_path / "prose.jsonl").write_text(prose)
+    path = tmp_path / "m.toml"
+    path.write_text(
+        '[adapter]\nname = "m"\n[base]\nmodel = "b"\n[method]\nkind = "lora"\n'
+        '[data]\ntrain = "train.jsonl"\nvalidation = "test.jsonl"\ntest = "test.jsonl"\n'
+        'format = "prompt-completion"\n[[data.mix]]\nsource = "more.jsonl"\nweight = 2.5\n'
+        '[data.replay]\nsource = "prose.jsonl"\nshare = 0.2\nformat = "text"\n'
+        '[data.augment]\nshare = 0.5\nparaphrase_templates = ["Please: {prompt}"]\n'
+    )
+    assembled = assemble(load_manifest(path))
+    train = assembled.splits.train
+    own = [row for row in train if row.meta.get("source", "").endswith("train.jsonl")]
+    mixed = [row for row in train if row.meta.get("source", "").endswith("more.jsonl")]
+    replayed = [row for row in train if row.meta.get("replay")]
+    # The 10 repetitions within more.jsonl are dropped by a gate; then 10 × 2.5, then half of all.
+    assert assembled.gates.dropped == 10
+    augmented = [row for row in train if row.meta.get("augmented")]
+    assert len(augmented) == round(0.5 * (40 + 25))
+    assert len(own) + len(mixed) == 40 + 25 + len(augmented)
+    assert len(replayed) == round(0.2 * (len(own) + len(mixed)))
+    assert [sheet.source.rpartition("/")[2] for sheet in assembled.splits.datasheets] == [
+        "test.jsonl", "test.jsonl", "train.jsonl", "more.jsonl", "prose.jsonl",
+    ]  # fmt: skip
+    again = assemble(load_manifest(path)).splits
+    assert again.digest == assembled.splits.digest
+    other = assemble(load_manifest(path, overrides=["train.seed=7"])).splits
+    assert other.digest != again.digest

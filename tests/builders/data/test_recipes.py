@@ -1,0 +1,160 @@
+"""Recipes: the counts that the pinned packages give, no leakage, the same rows every time."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from builders.data.load import load_source
+from builders.data.recipes import RECIPES, botocore_kb, icd_10_cm, load_recipe, stdlib_ruff
+from builders.data.recipes.recipe import SPLITS, NearIndex
+from builders.data.rows import Row
+from manifests.errors import InvalidInput, NotFound
+
+CHATS = ("icd-10-cm", "botocore-kb", "stdlib-ruff")
+
+
+def rows_of(name: str, cache: Path) -> dict[str, tuple[Row, ...]]:
+    return {split: load_recipe(f"{name}:{split}", cache=cache)[0] for split in SPLITS}
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("icd-10-cm", (4978, 441, 730)), ("botocore-kb", (3951, 490, 735))],
+)
+def test_counts_of_the_pinned_packages(
+    name: str, counts: tuple[int, int, int], cache: Path
+) -> None:
+    assert tuple(len(rows) for rows in rows_of(name, cache).values()) == counts
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_no_row_is_in_two_splits_or_twice(name: str, cache: Path) -> None:
+    digests = [row.digest for rows in rows_of(name, cache).values() for row in rows]
+    assert len(digests) > 300
+    assert [d for d, count in Counter(digests).items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("icd-10-cm", "code"), ("botocore-kb", "resource"), ("stdlib-ruff", "file")],
+)
+def test_what_belongs_together_shares_a_split(name: str, key: str, cache: Path) -> None:
+    seen: dict[tuple[str, str], set[str]] = {}
+    for split, rows in rows_of(name, cache).items():
+        for row in rows:
+            group = (str(row.meta.get("service")), row.meta[key])
+            seen.setdefault(group, set()).add(split)
+    assert {group: splits for group, splits in seen.items() if len(splits) > 1} == {}
+
+
+@pytest.mark.parametrize("name", ["icd-10-cm", "botocore-kb"])
+def test_no_test_term_is_near_a_train_term_and_every_answer_is_learnable(
+    name: str, cache: Path
+) -> None:
+    rows = rows_of(name, cache)
+    index = NearIndex(row.meta["term"] for row in rows["train"])
+    answers = {row.answer for row in rows["train"]}
+    for row in (*rows["validation"], *rows["test"]):
+        assert not index.has_near(row.meta["term"]), row
+        assert row.answer in answers, row
+
+
+def test_near_index_counts_tokens_not_order() -> None:
+    index = NearIndex(["acute hepatitis b virus infection"])
+    assert index.has_near("Infection, acute: hepatitis B virus")
+    assert index.has_near("acute hepatitis b virus")  # 4 of 5
+    assert not index.has_near("acute hepatitis b")  # 3 of 5
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_datasheet_says_source_version_licence_and_digests(name: str, cache: Path) -> None:
+    rows, sheet = load_recipe(f"{name}:test", cache=cache)
+    assert sheet.rows == len(rows)
+    assert "==" in sheet.origin
+    assert sheet.license
+    assert all(digest.startswith("sha256:") for digest in (*sheet.files.values(), sheet.digest))
+    assert json.loads(json.dumps(sheet.to_json()))["source"] == f"{name}:test"
+
+
+@pytest.mark.parametrize("module", [icd_10_cm, botocore_kb])
+def test_derivation_is_deterministic(module: object, cache: Path) -> None:
+    recipe = module.RECIPE  # type: ignore[attr-defined]
+    again = recipe.derive(None)
+    for split in SPLITS:
+        assert [r.digest for r in again.splits[split]] == [
+            r.digest for r in load_recipe(f"{recipe.name}:{split}", cache=cache)[0]
+        ]
+
+
+def test_icd_row_looks_like_the_task(cache: Path) -> None:
+    rows = [row for split in rows_of("icd-10-cm", cache).values() for row in split]
+    row = next(row for row in rows if row.meta["term"] == "Amebic balanitis")
+    assert row.question == "Give the ICD-10-CM category for: Amebic balanitis"
+    assert row.answer == "A06 Amebiasis"
+    assert not {row.meta["code"][0] for row in rows} & set("OSTVWXYZ")
+
+
+def test_kb_tells_which_sentences_name_their_service() -> None:
+    named = botocore_kb.names_service
+    assert named("Creates a Security Hub insight.", "securityhub", "AWS SecurityHub")
+    assert named("Deletes an EC2 fleet.", "ec2", "Amazon EC2")
+    assert not named("Creates a fleet of computers.", "ec2", "Amazon EC2")
+    assert botocore_kb.resource("DescribeVpcs") == botocore_kb.resource("CreateVpc") == "vpc"
+
+
+LIBRARY = {
+    "a.py": b"def f(x):\n    y = 1\n    return '%s' % (x,)\n\n\ndef g(x):\n    return x\n",
+    "b.py": b"class C:\n    def f(x):\n        y = 1\n        return '%s' % (x,)\n",
+    "bad.py": b"def f(:\n",
+    "latin.py": b"# \xe9\ndef f(x):\n    y = 1\n    return x\n",
+}
+
+
+def test_stdlib_functions_are_dedented_and_unique_and_bad_files_are_left_out() -> None:
+    functions = list(stdlib_ruff.short_functions(LIBRARY))
+    assert [(f.file, f.name) for f in functions] == [("a.py", "f")]
+
+
+def test_stdlib_fix_is_what_ruff_gives_and_parses(cache: Path) -> None:
+    fixes = stdlib_ruff.fix_functions(list(stdlib_ruff.short_functions(LIBRARY)))
+    assert [(fix.code, fix.name) for fix in fixes] == [("UP031", "printf-string-formatting")]
+    assert '"{}".format(x)' in fixes[0].fixed or "'{}'.format(x)" in fixes[0].fixed
+    rows = rows_of("stdlib-ruff", cache)
+    assert sum(map(len, rows.values())) > 1000
+    for row in rows["test"]:
+        assert ast.dump(ast.parse(row.answer)) != ast.dump(ast.parse(row.meta["term"]))
+
+
+def test_axolotl_341_cache_is_never_stale(tmp_path: Path) -> None:
+    """The cache's key covers the library's bytes: a changed function is seen, an unchanged hits."""
+    library = tmp_path / "lib"
+    library.mkdir()
+    for name, data in LIBRARY.items():
+        (library / name).write_bytes(data)
+    cache = tmp_path / "cache"
+    first = stdlib_ruff.derive_from(library, cache)
+    (stored,) = cache.iterdir()
+    assert stdlib_ruff.derive_from(library, cache) == first
+    assert [*cache.iterdir()] == [stored]
+    (library / "a.py").write_bytes(LIBRARY["a.py"].replace(b"y = 1", b"y = 2"))
+    (library / "b.py").unlink()
+    second = stdlib_ruff.derive_from(library, cache)
+    assert second.files != first.files
+    assert [r.answer for rows in second.splits.values() for r in rows] != [
+        r.answer for rows in first.splits.values() for r in rows
+    ]
+    assert len([*cache.iterdir()]) == 2
+
+
+def test_unknown_recipe_and_split_are_named() -> None:
+    with pytest.raises(NotFound, match="`icd-11`"):
+        load_source("icd-11:train", "messages")
+    with pytest.raises(InvalidInput, match="names no split"):
+        load_source("icd-10-cm:dev", "messages")
+    with pytest.raises(InvalidInput, match="not a data source"):
+        load_source("rows.xlsx", "messages")

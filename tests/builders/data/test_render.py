@@ -1,0 +1,199 @@
+"""The loss mask, on the real tokenizer and its template, and on templates made to be difficult."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from builders.data.load import load_source
+from builders.data.render import IGNORED, Encoded, encode, encode_rows, render_prompt
+from builders.data.rows import Row, chat
+from manifests.errors import InvalidInput
+
+TALK = Row(
+    (
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "你好"},
+        {"role": "user", "content": "Again"},
+        {"role": "assistant", "content": "  ok "},
+    )
+)
+
+
+def learnt(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> str:
+    return tokenizer.decode([label for label in encoded.labels if label != IGNORED])
+
+
+def with_template(tokenizer: PreTrainedTokenizerBase, text: str) -> PreTrainedTokenizerBase:
+    changed = copy.deepcopy(tokenizer)
+    changed.chat_template = text
+    return changed
+
+
+def test_loss_covers_the_answer_and_its_end_only(tokenizer: PreTrainedTokenizerBase) -> None:
+    encoded = encode(tokenizer, chat("发热三天", "R50 发热"), 256)
+    assert learnt(tokenizer, encoded) == "R50 发热<|im_end|>"
+    assert encoded.cut == 0
+    for token, label in zip(encoded.input_ids, encoded.labels, strict=True):
+        assert label in (token, IGNORED)
+
+
+def test_every_assistant_turn_is_supervised(tokenizer: PreTrainedTokenizerBase) -> None:
+    encoded = encode(tokenizer, TALK, 256)
+    assert learnt(tokenizer, encoded) == "你好<|im_end|>  ok <|im_end|>"
+
+
+def test_loss_on_all_covers_the_prompt_too(tokenizer: PreTrainedTokenizerBase) -> None:
+    encoded = encode(tokenizer, TALK, 256, "all")
+    assert encoded.labels == encoded.input_ids
+
+
+def test_llama_factory_2509_training_prompt_is_the_inference_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """What training sees before an answer is, id by id, what the engine will be sent."""
+    rows = [*load_source("icd-10-cm:validation", "messages").rows[:200], TALK]
+    for row, encoded in zip(rows, encode_rows(tokenizer, rows, 512), strict=True):
+        prompt = render_prompt(tokenizer, row.prompt)
+        served = tokenizer.apply_chat_template(
+            [*row.prompt], add_generation_prompt=True, return_dict=False
+        )
+        assert encoded.input_ids[: len(prompt)] == prompt == served
+        assert encoded.labels[len(prompt)] != IGNORED
+        assert encoded.labels[len(prompt) - 1] == IGNORED
+
+
+def test_llama_factory_2509_a_merged_boundary_token_is_split(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """`:` + `:ok` is one token `::` in the whole text, which inference can never be sent."""
+    glued = with_template(
+        tokenizer,
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}:{{ m['content'] }}<|im_end|>"
+        "{% else %}{{ m['content'] }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}:{% endif %}",
+    )
+    row = chat("Say", ":ok")
+    whole = glued("Say::ok<|im_end|>", add_special_tokens=False)["input_ids"]
+    prompt = render_prompt(glued, row.prompt)
+    assert whole[: len(prompt)] != prompt  # the case is real
+    encoded = encode(glued, row, 64)
+    assert encoded.input_ids[: len(prompt)] == prompt
+    assert learnt(glued, encoded) == ":ok<|im_end|>"
+
+
+def test_a_template_that_rewrites_earlier_answers_supervises_the_last_only(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """As reasoning templates do, which drop earlier turns' thoughts."""
+    forgetful = with_template(
+        tokenizer,
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+        "{% if m['role'] == 'assistant' and loop.last %}<think></think>{% endif %}"
+        "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    )
+    encoded = encode(forgetful, TALK, 256)
+    assert learnt(forgetful, encoded) == "<think></think>  ok <|im_end|>"
+
+
+def test_a_template_without_end_of_turn_still_learns_to_stop(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    plain = with_template(
+        tokenizer,
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}",
+    )
+    encoded = encode(plain, chat("q", "the answer"), 64)
+    assert encoded.labels[-1] == tokenizer.eos_token_id
+
+
+def test_a_prompt_that_is_no_prefix_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    other = with_template(
+        tokenizer,
+        "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}ANSWER:{% endif %}",
+    )
+    with pytest.raises(InvalidInput, match="no supervised token"):
+        encode(other, chat("q", "a"), 64)
+
+
+@pytest.mark.parametrize("answer", ["", " \n\t"])
+def test_trl_6668_and_3927_no_supervised_token_fails_with_the_row_shown(
+    tokenizer: PreTrainedTokenizerBase, answer: str
+) -> None:
+    rows = [chat("one", "fine"), chat("What is fever?", answer).with_meta(row=17)]
+    with pytest.raises(InvalidInput, match=r"row 17 has no supervised token: user: What is fever"):
+        encode_rows(tokenizer, rows, 64)
+
+
+def test_truncation_shortens_the_prompt_and_keeps_the_answer(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    encoded = encode(tokenizer, chat("word " * 300, "the answer"), 64)
+    assert len(encoded.input_ids) == 64
+    assert learnt(tokenizer, encoded) == "the answer<|im_end|>"
+    assert encoded.cut == 0
+
+
+def test_an_answer_too_long_is_cut_at_its_end_and_said(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    encoded = encode(tokenizer, chat("word " * 300, "one two " * 100), 64)
+    assert len(encoded.input_ids) == 64
+    assert learnt(tokenizer, encoded).startswith("one two one")
+    supervised = sum(label != IGNORED for label in encoded.labels)
+    assert supervised == 48  # a quarter is kept for the prompt
+    whole = encode(tokenizer, chat("word " * 300, "one two " * 100), 2048)
+    assert supervised + encoded.cut == sum(label != IGNORED for label in whole.labels)
+
+
+def test_an_earlier_answer_that_lost_its_beginning_is_not_supervised(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    talk = Row(
+        (
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "old " * 100},
+            {"role": "user", "content": "again"},
+            {"role": "assistant", "content": "new"},
+        )
+    )
+    encoded = encode(tokenizer, talk, 64)
+    assert learnt(tokenizer, encoded) == "new<|im_end|>"
+    assert encoded.cut > 90
+
+
+def test_text_is_cut_into_sequences_and_closed(tokenizer: PreTrainedTokenizerBase) -> None:
+    row = Row(text="Ein Satz über Öl. " * 40)
+    encoded = encode_rows(tokenizer, [row, Row(text="short")], 64)
+    pieces = [item for item in encoded if item.row == 0]
+    assert len(pieces) > 2
+    joined = [token for piece in pieces for token in piece.input_ids]
+    assert tokenizer.decode(joined) == row.text + "<|im_end|>"
+    assert all(piece.labels == piece.input_ids for piece in pieces)
+    assert encoded[-1].row == 1
+
+
+def test_a_base_without_a_template_is_refused_for_chats(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    assert encode(bare, Row(text="plain text"), 64).input_ids
+    with pytest.raises(InvalidInput, match="no chat template"):
+        encode(bare, chat("q", "a"), 64)
+
+
+def test_order_and_batches_do_not_matter(tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = [*load_source("icd-10-cm:test", "messages").rows[:600], Row(text="between"), TALK]
+    together = encode_rows(tokenizer, rows, 128)
+    for index in (0, 511, 512, 599, 600, 601):
+        alone = encode(tokenizer, rows[index], 128)
+        assert (alone.input_ids, alone.labels) == (
+            together[index].input_ids,
+            together[index].labels,
+        )

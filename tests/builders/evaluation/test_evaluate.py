@@ -1,0 +1,130 @@
+"""Evaluation over given predictions: gains, gates that decide, slices, the files it writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from builders.data.rows import Row, chat
+from builders.evaluate import Evaluation, evaluate
+from builders.metrics.metric import Prediction
+from builders.retention import Scores, retain
+from manifests.errors import InvalidInput
+from manifests.models import EvaluateTable, QualityGate, RetentionTable
+
+ROWS = [chat(f"q{i}", f"label {i % 7}").with_meta(named=i % 4 == 0) for i in range(200)]
+
+
+def answers(right: int, rows: list[Row] | None = None) -> list[Prediction]:
+    """The first `right` answers are right; likelihood follows."""
+    return [
+        Prediction(row.answer if i < right else "?", nll=1.0 if i < right else 3.0, tokens=2)
+        for i, row in enumerate(rows or ROWS)
+    ]
+
+
+def run(right: dict[str, int], *gates: QualityGate, metrics: tuple[str, ...] = ()) -> Evaluation:
+    table = EvaluateTable(
+        metrics=metrics or ("exact_match", "perplexity"), gates=gates, bootstrap_samples=500
+    )
+    return evaluate(ROWS, {name: answers(n) for name, n in right.items()}, table, seed=1)
+
+
+def test_gains_are_signed_by_direction_and_paired() -> None:
+    report = run({"base": 20, "candidate": 120}).report
+    match = report["metrics"]["exact_match"]
+    assert match["values"] == {"base": 0.1, "candidate": 0.6}
+    gain = match["gains"]["base"]
+    assert gain["gain"] == pytest.approx(0.5)
+    assert 0.42 < gain["low"] < 0.5 < gain["high"] < 0.58
+    assert (gain["test"], gain["significant"]) == ("mcnemar", True)
+    perplexity = report["metrics"]["perplexity"]
+    assert perplexity["values"]["candidate"] < perplexity["values"]["base"]
+    assert perplexity["gains"]["base"]["gain"] > 0  # lower is better
+    assert perplexity["gains"]["base"]["p_holm"] >= perplexity["gains"]["base"]["p"]
+
+
+def test_the_report_is_a_function_of_its_inputs() -> None:
+    assert run({"base": 20, "candidate": 30}).report == run({"base": 20, "candidate": 30}).report
+
+
+@pytest.mark.parametrize(
+    ("candidate", "passed"), [(120, True), (36, True), (24, False), (20, False), (0, False)]
+)
+def test_a_gate_asks_for_the_lower_bound(candidate: int, passed: bool) -> None:
+    """24 of 200 against 20 is a gain of 2 points, but its lower bound is below 2."""
+    gate = QualityGate(metric="exact_match", min_gain=0.02)
+    outcome = run({"base": 20, "candidate": candidate}, gate)
+    assert outcome.passed is passed
+    (why,) = [gate.why for gate in outcome.gates]
+    assert "\n" not in why
+    assert "exact_match: gain over base" in why
+    assert ("reaches +2.0 points" in why) is passed
+
+
+def test_higher_confidence_is_harder() -> None:
+    def passes(confidence: float) -> bool:
+        gate = QualityGate(metric="exact_match", min_gain=0.03, confidence=confidence)
+        return run({"base": 20, "candidate": 32}, gate).passed
+
+    assert passes(0.8)
+    assert not passes(0.999)
+
+
+def test_a_gate_against_prod_passes_until_there_is_one() -> None:
+    gate = QualityGate(metric="exact_match", against="prod")
+    first = run({"base": 20, "candidate": 25}, gate)
+    assert first.passed
+    assert first.gates[0].why == "exact_match: there is no `prod` to compare with yet"
+    worse = run({"base": 20, "prod": 60, "candidate": 25}, gate)
+    assert not worse.passed
+    assert "gain over prod" in worse.gates[0].why
+
+
+def test_a_gates_metric_is_scored_even_if_not_listed() -> None:
+    gate = QualityGate(metric="accuracy")
+    assert "accuracy" in run({"base": 1, "candidate": 9}, gate).report["metrics"]
+
+
+def test_rows_that_do_not_name_the_service_are_reported_apart() -> None:
+    part = run({"base": 20, "candidate": 120}).report["slices"]["service_not_named"]
+    assert part["rows"] == 150
+    assert part["metrics"]["exact_match"]["values"]["candidate"] == pytest.approx(0.6)
+
+
+def test_predictions_keep_every_answer_and_score() -> None:
+    evaluation = run({"base": 20, "candidate": 120}, metrics=("exact_match", "chrf"))
+    lines = [json.loads(line) for line in evaluation.predictions_jsonl().splitlines()]
+    assert len(lines) == len(ROWS)
+    assert lines[50]["answers"] == {"base": "?", "candidate": "label 1"}
+    assert lines[50]["scores"]["candidate"] == {"exact_match": 1.0, "chrf": 1.0}
+    assert json.loads(json.dumps(evaluation.report)) == evaluation.report
+    assert evaluation.values()["exact_match"] == 0.6
+    assert evaluation.values("base")["exact_match"] == 0.1
+
+
+def test_retention_budget_gates() -> None:
+    table = RetentionTable(on=True, max_perplexity_increase=0.1, max_suite_loss=0.05)
+    rows = {"perplexity": 100, "hellaswag": 100}
+    base = Scores(20.0, {"hellaswag": 0.40}, rows)
+    kept = retain(base, Scores(21.9, {"hellaswag": 0.35}, rows), table)
+    assert [outcome.passed for outcome in kept.outcomes] == [True, True]
+    lost = retain(base, Scores(22.1, {"hellaswag": 0.34}, rows), table)
+    assert [outcome.passed for outcome in lost.outcomes] == [False, False]
+    assert lost.outcomes[0].why == (
+        "general prose: perplexity 20.00 → 22.10 (+10.5%), over the budget of +10.0%"
+    )
+    given = {"base": answers(20), "candidate": answers(120)}
+    evaluation = evaluate(ROWS, given, EvaluateTable(), retention=lost)
+    assert not evaluation.passed
+    assert evaluation.report["retention"]["suites"]["hellaswag"]["change"] == pytest.approx(-0.06)
+    unlimited = retain(base, Scores(99.0, {"hellaswag": 0.0}, rows), RetentionTable(on=True))
+    assert unlimited.outcomes == ()
+
+
+def test_nothing_to_evaluate_is_said() -> None:
+    with pytest.raises(InvalidInput, match="no test rows"):
+        evaluate([], {"candidate": []}, EvaluateTable())
+    with pytest.raises(InvalidInput, match="no candidate"):
+        evaluate(ROWS, {"base": answers(1)}, EvaluateTable())

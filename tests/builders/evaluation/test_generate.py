@@ -1,0 +1,170 @@
+"""The real base through the real generator: order, ends, likelihoods, the adapter switched off."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PrefixTuningConfig, get_peft_model
+from transformers import PreTrainedModel
+
+from builders.data.load import load_source
+from builders.data.render import IGNORED, Encoded, encode_rows, render_prompt
+from builders.data.rows import Row
+from builders.evaluate import evaluate_generators, predict
+from builders.generate import HfGenerator, batches, load_generator
+from builders.retention import Choice, _continuations, load_cases, measure
+from manifests.errors import InvalidInput
+from manifests.models import EvaluateTable, RetentionTable
+from registry.bases import Base
+
+TABLE = EvaluateTable(metrics=("exact_match", "perplexity"), max_new_tokens=8, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def generator(base: Base) -> HfGenerator:
+    torch.set_num_threads(2)
+    return load_generator(base.served)
+
+
+@pytest.fixture(scope="module")
+def model(generator: HfGenerator) -> PreTrainedModel:
+    return generator._model
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[Row, ...]:
+    return load_source("icd-10-cm:test", "messages").rows[:6]
+
+
+def test_batches_are_by_length_and_complete() -> None:
+    assert batches([3, 9, 5, 9, 1], 2) == [[1, 3], [2, 0], [4]]
+
+
+def test_answers_are_greedy_and_in_order(
+    generator: HfGenerator, model: PreTrainedModel, rows: tuple[Row, ...]
+) -> None:
+    """Batched and padded gives what each prompt alone gives, token by token."""
+    prompts = [row.prompt for row in rows[:5]]
+    together = generator.generate(prompts, max_new_tokens=8, batch_size=5)
+    for prompt, answer in zip(prompts, together, strict=True):
+        ids = render_prompt(generator.tokenizer, prompt)
+        with torch.inference_mode():
+            for _ in range(8):
+                token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+                if token == generator.tokenizer.eos_token_id:
+                    break
+                ids.append(token)
+        alone = ids[len(render_prompt(generator.tokenizer, prompt)) :]
+        assert answer == generator.tokenizer.decode(alone)
+
+
+def test_an_answer_ends_at_the_end_of_its_turn(generator: HfGenerator) -> None:
+    question = {"role": "user", "content": "Say only the word yes."}
+    (answer,) = generator.generate([(question,)], max_new_tokens=40, batch_size=1)
+    assert answer
+    assert "<|im_end|>" not in answer
+    assert "assistant" not in answer
+
+
+def test_likelihood_equals_the_models_own_loss(
+    generator: HfGenerator, model: PreTrainedModel, rows: tuple[Row, ...]
+) -> None:
+    encoded = encode_rows(generator.tokenizer, rows, 256)
+    scored = generator.likelihood(encoded, batch_size=4)
+    for sequence, (nll, tokens) in zip(encoded, scored, strict=True):
+        labels = torch.tensor([sequence.labels])
+        with torch.inference_mode():
+            loss = model(input_ids=torch.tensor([sequence.input_ids]), labels=labels).loss
+        assert tokens == sum(label != IGNORED for label in sequence.labels)
+        assert nll / tokens == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_a_sequence_of_one_token_scores_nothing(generator: HfGenerator) -> None:
+    assert generator.likelihood([Encoded([5], [5])], batch_size=1).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("kind", ["lora", "prefix"])
+def test_base_and_adapter_through_one_model(
+    base: Base, rows: tuple[Row, ...], generator: HfGenerator, kind: str
+) -> None:
+    """Switched off, the adapter changes nothing; switched on, it does; and the mode is restored."""
+    config = (
+        LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+        if kind == "lora"
+        else PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    )
+    adapted = get_peft_model(load_generator(base.served)._model, config)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.05)
+    adapted.train()
+    on = HfGenerator(adapted, generator.tokenizer)
+    off = HfGenerator(adapted, generator.tokenizer, adapter=False)
+    encoded = encode_rows(generator.tokenizer, rows, 256)
+    alone = generator.likelihood(encoded, batch_size=6)
+    np.testing.assert_allclose(off.likelihood(encoded, batch_size=6), alone, rtol=1e-4)
+    assert abs(on.likelihood(encoded, batch_size=6) - alone).max() > 0.5
+    prompts = [row.prompt for row in rows[:2]]
+    assert off.generate(prompts, max_new_tokens=6, batch_size=2) == generator.generate(
+        prompts, max_new_tokens=6, batch_size=2
+    )
+    assert on.generate(prompts, max_new_tokens=6, batch_size=2) != generator.generate(
+        prompts, max_new_tokens=6, batch_size=2
+    )
+    assert adapted.training
+
+
+def test_the_same_model_against_itself_gains_nothing(
+    generator: HfGenerator, rows: tuple[Row, ...]
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+    table = TABLE.model_copy(
+        update={"retention": RetentionTable(on=True, max_perplexity_increase=0.01)}
+    )
+    evaluation = evaluate_generators(
+        {"base": lambda: generator, "candidate": lambda: generator},
+        rows[:3],
+        table,
+        retention_limit=2,
+        progress=lambda *step: seen.append(step),
+    )
+    assert evaluation.report["metrics"]["perplexity"]["gains"]["base"]["gain"] == 0.0
+    retention = evaluation.report["retention"]
+    assert retention["rows"] == {"perplexity": 2, "hellaswag": 2, "truthfulqa": 2}
+    assert retention["perplexity"]["increase"] == 0.0
+    assert evaluation.passed
+    assert {subject for subject, _, _ in seen} == {"base", "candidate"}
+
+
+def test_text_rows_have_a_perplexity_and_nothing_else(generator: HfGenerator) -> None:
+    rows = load_source("general:test", "text").rows[:2]
+    only = EvaluateTable(metrics=("perplexity",))
+    (first, _) = predict(generator, rows, only, max_length=64)
+    assert first.tokens > 20
+    assert 1.0 < math.exp(first.nll / first.tokens) < 200.0
+    with pytest.raises(InvalidInput, match="plain text"):
+        predict(generator, rows, EvaluateTable(metrics=("exact_match",)))
+
+
+def test_retention_scores_the_continuation_only(generator: HfGenerator) -> None:
+    choice = Choice("The sky is", (" blue.", " a kind of cheese."), 0)
+    for sequence, text in zip(
+        _continuations(generator.tokenizer, choice, 0), choice.continuations, strict=True
+    ):
+        learnt = [label for label in sequence.labels if label != IGNORED]
+        assert generator.tokenizer.decode(learnt) == text
+    scores = generator.likelihood(_continuations(generator.tokenizer, choice, 0), batch_size=2)
+    assert scores[0, 0] < scores[1, 0]
+
+
+def test_the_base_knows_some_common_sense(generator: HfGenerator) -> None:
+    """HellaSwag above chance says that contexts, choices and normalisation fit together."""
+    scores = measure(generator, RetentionTable(suites=("hellaswag",)), limit=16)
+    assert scores.suites["hellaswag"] > 0.25
+    assert 5.0 < scores.perplexity < 60.0
+    assert len(load_cases("truthfulqa")) == len(load_cases("gsm8k")) == 100
