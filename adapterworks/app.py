@@ -37,3 +37,8 @@ class App:
         from registry.bases import BaseStore
 
         return BaseStore(self.settings.bases)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "registry" in self.__dict__:
+            self.registry.close()

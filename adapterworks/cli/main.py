@@ -93,7 +93,8 @@ def cli(ctx: click.Context) -> None:
       adapters serve
       adapters chat medical "Give the ICD-10-CM category for: amebic balanitis"
     """
-    ctx.obj = App()
+    app = ctx.obj = App()
+    ctx.call_on_close(app.close)
 
 
 def main() -> None:
