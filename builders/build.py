@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from builders.comparison import CANDIDATE
 from builders.convert import CONVERTERS, Source
 from builders.evaluate import BASE, Evaluation, evaluate_generators
 from builders.events import EventLog, Listener
+from builders.generator import Generator
 from builders.lock import environment
 from builders.plan import Plan
 from builders.prepare import Prepared, prepare
@@ -285,53 +287,33 @@ def _subjects(
     servable: Servable | None,
     registry: Registry,
     bases: BaseStore,
-) -> dict[str, Any]:
-    """The models under evaluation, sharing the base's weights where they can."""
-    from builders.generate import HfGenerator, load_generator
+) -> dict[str, Callable[[], Generator]]:
+    """How to open each model under evaluation; the candidate is what will be served."""
+    from builders.generate import load_generator
+    from builders.subjects import find_subject
 
     plan, served = prepared.plan, prepared.base.served
     trained = folder / "train" / "adapter"
-    full = plan.manifest.method.kind == "full"
-    approximate = servable is not None and servable.origin == "approximate"
-    subjects: dict[str, Any] = {}
-    if approximate:
-        candidate = load_generator(served, folder / "servable")
-        native = load_generator(trained) if full else load_generator(served, trained)
-        subjects[NATIVE] = HfGenerator(native.model, prepared.tokenizer)
-    elif full:
-        candidate = load_generator(trained)
-    else:
-        candidate = load_generator(served, trained)
-    subjects[CANDIDATE] = HfGenerator(candidate.model, prepared.tokenizer)
-    if full and not approximate:
-        subjects[BASE] = load_generator(served)
-    else:
-        subjects[BASE] = HfGenerator(candidate.model, prepared.tokenizer, adapter=False)
+    native = (
+        partial(load_generator, trained)
+        if plan.manifest.method.kind == "full"
+        else partial(load_generator, served, trained)
+    )
+    subjects: dict[str, Callable[[], Generator]] = {CANDIDATE: native}
+    if servable is not None and servable.origin == "approximate":
+        subjects = {
+            CANDIDATE: partial(load_generator, served, folder / "servable"),
+            NATIVE: native,
+        }
+    subjects[BASE] = partial(load_generator, served)
     if any(gate.against == PROD for gate in plan.manifest.evaluate.gates):
-        prod = _prod(plan, registry, bases)
-        if prod is not None:
-            subjects[PROD] = prod
+        try:
+            current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
+        except NotFound:
+            pass  # before the first promotion there is no `prod`; the gate says so
+        else:
+            subjects[PROD] = find_subject(registry, bases, str(current)).open
     return subjects
-
-
-def _prod(plan: Plan, registry: Registry, bases: BaseStore) -> Any:
-    """The release that `NAME:prod` names now, on its own base; None if there is none."""
-    from builders.generate import load_generator
-
-    try:
-        current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
-    except NotFound:
-        return None
-    release = registry.release(current.digest)
-    if release.method == "full":
-        return load_generator(registry.checkout(current.digest, "full"))
-    base = bases.find(release.base.digest)
-    if base is None:
-        raise NotFound(
-            f"`{plan.manifest.adapter.name}:{PROD}` was built on a base that is not here",
-            hint="`adapters base add` it, or gate against `base`",
-        )
-    return load_generator(base.served, registry.checkout(current.digest, "adapter"))
 
 
 def _fingerprint(prepared: Prepared, folder: Path, servable: Servable) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from builders.shape import BaseShape, read_shape
 from manifests.errors import InvalidInput
 from manifests.models import Manifest
 from registry.bases import Base, BaseStore
+from registry.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,6 +74,7 @@ def prepare(
 
     from builders.train_trackers import check_trackers
 
+    quiet_libraries()
     check_trackers(manifest.train.trackers)
     base = bases.ensure(
         manifest.base.model,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.quiet import quiet_libraries
 from registry.release import Servable
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ class ServedModel:
     ) -> None:
         import torch
         from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        quiet_libraries()
         self._model: Any = AutoModelForCausalLM.from_pretrained(served, dtype=torch.float32)
         self._form: str | None = None
         self._tensors: dict[str, torch.Tensor] = {}

@@ -13,6 +13,7 @@ from torch import nn
 
 from builders.methods import METHODS
 from builders.plan import Plan
+from registry.quiet import quiet_libraries
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -26,7 +27,6 @@ def load_base(checkpoint: Path, plan: Plan) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
     from registry.base_nf4 import load_nf4
-    from registry.quiet import quiet_libraries
 
     quiet_libraries()
     if plan.manifest.method.kind == "qlora":
