@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from builders.data.render import IGNORED, Encoded, render_prompts
 from builders.data.rows import Message
 from builders.generator import Progress
+from registry.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch
@@ -200,6 +201,7 @@ def load_generator(checkpoint: Path, adapter: Path | None = None) -> HfGenerator
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    quiet_libraries()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, use_safetensors=True)
