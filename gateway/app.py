@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.errors import MethodNotAllowed, error_body, error_headers, shape_of
-from gateway.routes import generate, health, inference, models
+from gateway.routes import generate, health, inference, metrics, models
 from gateway.routes.common import receipt_of
 from gateway.service import Gateway
 from manifests.errors import AdapterworksError, InvalidInput, NotFound
@@ -27,6 +27,7 @@ def create_app(gateway: Gateway) -> Starlette:
         *models.routes(),
         *generate.routes(),
         *health.routes(),
+        *metrics.routes(),
     ]
     app = Starlette(
         routes=routes,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -18,16 +18,16 @@ from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from gateway.account import Account
 from gateway.engines.engine import Engine
 from gateway.errors import TooLarge, error_body, shape_of
 from gateway.fields import Endpoint, estimate_tokens, reduce_fields
 from gateway.forms import FORMS
-from gateway.metering import UsageEvent
 from gateway.receipts import Receipt
 from gateway.resolve import missing
 from gateway.stream import Rewriter, read_usage, rewrite_whole
 from gateway.tenant import Tenant
-from gateway.types import Target, Usage
+from gateway.types import Target
 from manifests.errors import AdapterworksError, InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # What nginx calls it: the client closed the connection before the answer was complete.
 _LEFT = 499
+# Without fairness all requests stand in one line.
+_EVERYONE = ""
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 
 
@@ -44,6 +46,7 @@ class Exchange:
     Args:
         body: the client's JSON object.
         size: bytes it took.
+        headers: the client's; a trace is continued from them.
     """
 
     def __init__(
@@ -54,18 +57,17 @@ class Exchange:
         receipt: Receipt,
         body: dict[str, Any],
         size: int,
+        headers: Mapping[str, str],
     ) -> None:
+        self._headers = headers
         self._gateway = gateway
         self._endpoint = endpoint
         self._tenant = tenant
         self._receipt = receipt
         self._estimate = estimate_tokens(endpoint, body, size)
         self._body, receipt.ignored = reduce_fields(endpoint, body)
-        self._usage = Usage()
+        self._account = Account(gateway, tenant, receipt, endpoint.path)
         self._streamed = self._body.get("stream") is True
-        self._arrived = time.time()
-        self._cold = False
-        self._recorded: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; give up as soon as the client is gone."""
@@ -86,16 +88,25 @@ class Exchange:
                 raise
 
     async def _answer(self, send: Send) -> None:
+        account = self._account
         try:
-            await self._admitted(await self._target(), send)
+            with self._gateway.tracing.span(
+                "request",
+                headers=self._headers,
+                tenant=self._tenant.name,
+                endpoint=self._endpoint.path,
+                request_id=self._receipt.request_id,
+            ):
+                await self._admitted(await self._target(), send)
         except asyncio.CancelledError:
-            self._record(_LEFT)
+            account.close(_LEFT)
             raise
         except AdapterworksError as error:
-            await self._record(shape_of(error).status)
+            account.refused(error)
+            await account.close(shape_of(error).status)
             raise
         except Exception:
-            self._record(500)
+            account.close(500)
             raise
 
     async def _admitted(self, target: Target, send: Send) -> None:
@@ -109,42 +120,27 @@ class Exchange:
         try:
             residency = gateway.residency(engine)
             if target.release is not None:
+                self._account.phase = "cold"
                 # Loaded before the turn: a cold adapter must not hold a place others could use.
-                self._cold = await residency.warm(target.release)
+                self._account.cold = await residency.warm(target.release)
+            self._account.phase = "queue"
             async with (
                 gateway.queue(engine).turn(
-                    tenant.id, expected_tokens=self._estimate, weight=tenant.weight
+                    tenant.id if gateway.config.fairness.on else _EVERYONE,
+                    expected_tokens=self._estimate,
+                    weight=tenant.weight,
                 ) as turn,
                 contextlib.AsyncExitStack() as stack,
             ):
+                gateway.metrics.queue_seconds.labels(engine.id, tenant.name).observe(turn.waited)
                 try:
                     if target.release is not None:
                         await stack.enter_async_context(residency.lease(target.release))
                     await self._relay(engine, target, send)
                 finally:
-                    turn.settle(self._usage.total)
+                    turn.settle(self._account.usage.total)
         finally:
-            permit.settle(self._usage.prompt, self._usage.completion)
-
-    def _record(self, status: int) -> asyncio.Future[None]:
-        """Meter this request, once; the future is done when that is durable."""
-        target = self._receipt.target
-        if self._recorded is None:
-            event = UsageEvent(
-                request_id=self._receipt.request_id,
-                tenant=self._tenant.id,
-                release=(target.digest or target.base_digest) if target else "",
-                ref=target.label if target else "",
-                prompt_tokens=self._usage.prompt,
-                completion_tokens=self._usage.completion,
-                status=status,
-                started=self._arrived,
-                seconds=time.time() - self._arrived,
-                cold_load=self._cold,
-                endpoint=self._endpoint.path,
-            )
-            self._recorded = asyncio.wrap_future(self._gateway.meter.record(event))
-        return self._recorded
+            permit.settle(self._account.usage.prompt, self._account.usage.completion)
 
     async def _target(self) -> Target:
         model = self._body.get("model")
@@ -162,12 +158,13 @@ class Exchange:
     async def _relay(self, engine: Engine, target: Target, send: Send) -> None:
         payload, keep = self._payload(engine, target)
         headers = {"x-request-id": self._receipt.request_id}
+        self._gateway.tracing.inject(headers)
         async with engine.post(self._endpoint.path, to_json(payload), headers) as upstream:
             if upstream.status >= 500:
                 raise Unavailable("the engine failed to answer", retry_after=1.0)
             if upstream.status == 200 and upstream.content_type == "text/event-stream":
                 model = str(payload["model"])
-                rewriter = Rewriter(model, target.ref, self._usage, keep)
+                rewriter = Rewriter(model, target.ref, self._account.usage, keep)
                 await self._relay_stream(upstream, rewriter, send)
             else:
                 await self._relay_whole(upstream, str(payload["model"]), target, send)
@@ -202,14 +199,14 @@ class Exchange:
         if upstream.status == 200:
             counts = from_json(body).get("usage")
             if isinstance(counts, dict):
-                read_usage(counts, self._usage)
+                read_usage(counts, self._account.usage)
             body = rewrite_whole(body, model, target.ref)
         elif b'"error"' in body:
             body = body.replace(model.encode(), target.ref.encode())
         else:
             raise NotFound(f"`{target.ref}` does not offer `{self._endpoint.path}`")
         # Durable before the client can have the last byte: what was answered was metered.
-        await self._record(upstream.status)
+        await self._account.close(upstream.status)
         await self._send_head(send, upstream.status, "application/json")
         await send({"type": "http.response.body", "body": body})
 
@@ -225,12 +222,13 @@ class Exchange:
                     last += events
                 elif events:
                     await send({"type": "http.response.body", "body": events, "more_body": True})
+                    self._account.token()
             last += rewriter.tail()
             if not rewriter.finished:
                 status, last = 503, self._broken()
         except _BROKEN:
             status, last = 503, self._broken()
-        await self._record(status)
+        await self._account.close(status)
         await send({"type": "http.response.body", "body": last})
 
     def _broken(self) -> bytes:

@@ -60,7 +60,8 @@ class Residency:
 
     Args:
         cold_wait: seconds a request waits for a load or a slot before it is told to come back.
-        observe: called after every load with the release, the outcome and seconds.
+        observe: called with the release, the outcome (a proof's state, `refused`, `failed` or
+            `evicted`) and seconds.
     """
 
     def __init__(
@@ -293,6 +294,7 @@ class Residency:
             pass  # an engine that does not answer will be replaced, and then holds nothing
         finally:
             self._forget(entry)
+        self._observe(entry.release, "evicted", 0.0)
 
     def _forget(self, entry: Entry) -> None:
         if self._entries.get(entry.release.digest) is entry:

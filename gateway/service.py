@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -20,11 +21,13 @@ from gateway.fairness import FairQueue
 from gateway.forms import FORMS
 from gateway.limits import Limiter
 from gateway.metering import Meter
+from gateway.observability import Metrics
 from gateway.proof import FINGERPRINT, Proof, ProofFailed, prove
 from gateway.residency import Residency
 from gateway.resolve import Resolver
 from gateway.tenant import OPEN_TENANT, Tenant
 from gateway.tenants import TenantStore
+from gateway.tracing import Tracing
 from manifests.errors import AdapterworksError, NotFound, Refused
 from manifests.refs import parse_ref
 from registry.registry import Registry
@@ -48,6 +51,8 @@ class Gateway:
     limiter: Limiter
     tenants: TenantStore | None
     meter: Meter
+    metrics: Metrics
+    tracing: Tracing
     draining: bool = False
     started: float = field(default_factory=time.time)
     _residencies: dict[str, Residency] = field(default_factory=dict)
@@ -78,11 +83,18 @@ class Gateway:
                 spool=spool,
                 commit_seconds=config.metering.commit_milliseconds / 1000,
             ),
+            metrics=Metrics(),
+            tracing=Tracing(config.tracing),
         )
         for engine in engines:
             gateway._residencies[engine.id] = Residency(
-                engine, gateway._load, gateway._unload, cold_wait=config.residency.cold_wait_seconds
+                engine,
+                gateway._load,
+                gateway._unload,
+                cold_wait=config.residency.cold_wait_seconds,
+                observe=functools.partial(gateway._observe, engine),
             )
+            engine.on_ready(gateway.metrics.engine_starts.labels(engine.id).inc)
             gateway._queues[engine.id] = FairQueue(
                 slots=config.fairness.slots or engine.parallel,
                 max_waiting=config.fairness.max_waiting,
@@ -118,6 +130,7 @@ class Gateway:
             residency.close()
         await self.limiter.close()
         await asyncio.to_thread(self.meter.close)
+        await asyncio.to_thread(self.tracing.close)
         if self.tenants is not None:
             self.tenants.close()
         if engines:
@@ -179,6 +192,16 @@ class Gateway:
                 raise
             _log.warning("served unproved: %s", error.message)
             return Proof("unproved", error.message)
+
+    def _observe(self, engine: Engine, release: Release, outcome: str, seconds: float) -> None:
+        """Count one load or eviction."""
+        if outcome == "evicted":
+            self.metrics.evictions.labels(engine.id).inc()
+            return
+        kind = "ok" if outcome in ("proved", "unproved") else outcome
+        self.metrics.loaded(engine=engine.id, adapter=release.name, outcome=kind, seconds=seconds)
+        fields = {"engine": engine.id, "adapter_digest": release.digest, "seconds": seconds}
+        _log.info("load %s: %s", release.name, outcome, extra={"fields": fields})
 
     async def _unload(self, engine: Engine, release: Release) -> None:
         if release.servable is not None and release.servable.form in FORMS:

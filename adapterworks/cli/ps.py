@@ -13,6 +13,7 @@ import click
 from adapterworks.app import App
 
 _SECONDS = 5.0
+_PIPE_COLUMNS = 240
 
 
 @click.command()
@@ -37,7 +38,9 @@ def command(app: App, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    console = Console(soft_wrap=True)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_COLUMNS)  # nothing is cut off or wrapped in a pipe
     for gateway in gateways:
         _print(console, gateway)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from adapterworks.app import App
 from manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from gateway.config import GatewayConfig
+    from gateway.config import GatewayConfig, LogTable
     from gateway.engines.engine import Engine
 
 
@@ -63,11 +64,13 @@ def command(
     import uvloop
 
     from gateway.config_load import load_gateway_config
+    from gateway.logs import configure_logging
 
     began = time.monotonic()
     config = load_gateway_config(path, os.environ)
     config = _with_options(config, host, port, max_loras, urls, base)
     config = _opened(app, config, open_)
+    configure_logging(_log_table(config))
     engines = _engines(app, config, base)
 
     def on_ready(url: str) -> None:
@@ -120,6 +123,13 @@ def _with_options(
             **{**config.__dict__, "engines": engines}, _fields_set={*values, "engines"}
         )
     return config.model_copy(update=changed)
+
+
+def _log_table(config: GatewayConfig) -> LogTable:
+    """How to log: as configured, else JSON lines, or plain ones for a person at a terminal."""
+    if "log" in config.model_fields_set or not sys.stderr.isatty():
+        return config.log
+    return config.log.model_copy(update={"format": "text"})
 
 
 def _opened(app: App, config: GatewayConfig, wanted: bool) -> GatewayConfig:

@@ -48,7 +48,7 @@ async def generate(request: Request) -> Generated:
     chat = {name: value for name, value in body.items() if name not in ("adapter", "prompt")}
     chat["model"] = body["adapter"]
     chat["messages"] = [{"role": "user", "content": body["prompt"]}]
-    return Generated(Exchange(gateway, CHAT, tenant, receipt, chat, size))
+    return Generated(Exchange(gateway, CHAT, tenant, receipt, chat, size, request.headers))
 
 
 class Generated:

@@ -25,6 +25,6 @@ def _route(endpoint: Endpoint) -> Route:
         gateway = gateway_of(request)
         http = gateway.config.http
         body, size = await read_json(request, http.body_limit, http.body_seconds)
-        return Exchange(gateway, endpoint, tenant, receipt, body, size)
+        return Exchange(gateway, endpoint, tenant, receipt, body, size, request.headers)
 
     return Route(endpoint.path, handle, methods=["POST"])

@@ -1,0 +1,134 @@
+"""What one request cost and how it went: metered, counted, logged and traced, exactly once.
+
+Invariant: `close` takes effect once, whoever calls it first; what it records is durable when its
+future is done, which is before the client gets the answer's last byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from gateway.errors_auth import RateLimited
+from gateway.metering import UsageEvent
+from gateway.receipts import Receipt
+from gateway.tenant import Tenant
+from gateway.types import Usage
+from manifests.errors import AdapterworksError, IntegrityError, NotFound, Refused, Unavailable
+
+if TYPE_CHECKING:
+    from gateway.service import Gateway
+
+_log = logging.getLogger("gateway.access")
+
+
+class Account:
+    """One request's account.
+
+    Attributes:
+        usage: tokens, as the engine counts them while it answers.
+        cold: whether the request waited for its adapter to be loaded.
+        phase: where the request is; says why it was refused if it is.
+    """
+
+    def __init__(self, gateway: Gateway, tenant: Tenant, receipt: Receipt, endpoint: str) -> None:
+        self.usage = Usage()
+        self.cold = False
+        self.phase = "access"
+        self._gateway = gateway
+        self._tenant = tenant
+        self._receipt = receipt
+        self._endpoint = endpoint
+        self._started = time.time()
+        self._began = self._last = time.perf_counter()
+        self._first = True
+        self._closed: asyncio.Future[None] | None = None
+
+    def token(self) -> None:
+        """Events of a stream have just been sent."""
+        now = time.perf_counter()
+        series = self._gateway.metrics.series(self._tenant.name, self._adapter)
+        if self._first:
+            series.first_token(now - self._began)
+            self._first = False
+        else:
+            series.between_tokens(now - self._last)
+        self._last = now
+
+    def refused(self, error: AdapterworksError) -> None:
+        """The request ends with an error of ours."""
+        reason = self.phase
+        if isinstance(error, RateLimited):
+            reason = "limit"
+        elif isinstance(error, NotFound):
+            reason = "access"
+        elif isinstance(error, (Refused, IntegrityError)):
+            reason = "proof"
+        elif not isinstance(error, Unavailable):
+            return
+        self._gateway.metrics.refusals.labels(self._tenant.name, reason).inc()
+
+    def close(self, status: int) -> asyncio.Future[None]:
+        """Record the outcome; the future is done when the metering is durable.
+
+        Args:
+            status: what the client got; 499 if it left first.
+        """
+        if self._closed is None:
+            target = self._receipt.target
+            seconds = time.perf_counter() - self._began
+            event = UsageEvent(
+                request_id=self._receipt.request_id,
+                tenant=self._tenant.id,
+                release=(target.digest or target.base_digest) if target else "",
+                ref=target.label if target else "",
+                prompt_tokens=self.usage.prompt,
+                completion_tokens=self.usage.completion,
+                status=status,
+                started=self._started,
+                seconds=seconds,
+                cold_load=self.cold,
+                endpoint=self._endpoint,
+            )
+            self._closed = asyncio.wrap_future(self._gateway.meter.record(event))
+            self._gateway.metrics.finished(
+                tenant=self._tenant.name,
+                adapter=self._adapter,
+                endpoint=self._endpoint,
+                status=status,
+                prompt_tokens=self.usage.prompt,
+                completion_tokens=self.usage.completion,
+                seconds=seconds,
+            )
+            self._log(status, seconds)
+        return self._closed
+
+    @property
+    def _adapter(self) -> str:
+        """The adapter's or base's name; empty if the request named none that exists."""
+        target = self._receipt.target
+        if target is None:
+            return ""
+        return target.release.name if target.release is not None else target.ref
+
+    def _log(self, status: int, seconds: float) -> None:
+        fields = {
+            "request_id": self._receipt.request_id,
+            "tenant": self._tenant.name,
+            "endpoint": self._endpoint,
+            "status": status,
+            "seconds": round(seconds, 4),
+            "prompt_tokens": self.usage.prompt,
+            "completion_tokens": self.usage.completion,
+            "cold": self.cold,
+        }
+        target = self._receipt.target
+        if target is not None:
+            fields |= {
+                "adapter_ref": target.ref,
+                "adapter_digest": target.digest,
+                "base_digest": target.base_digest,
+            }
+        _log.info("answered", extra={"fields": fields})

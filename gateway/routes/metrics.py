@@ -1,0 +1,42 @@
+"""`/metrics` in Prometheus' text format.
+
+It names tenants and adapters, so unless the gateway is open it needs the key of a tenant that may
+use everything (`--allow '*'`); to anyone else the path does not exist.
+"""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.observability import CONTENT_TYPE
+from gateway.routes.common import gateway_of, tenant_of
+from gateway.service import Gateway
+
+
+def routes() -> list[Route]:
+    """`/metrics`."""
+    return [Route("/metrics", metrics, methods=["GET"])]
+
+
+async def metrics(request: Request) -> Response:
+    """The series, with gauges as they are now."""
+    if "*" not in tenant_of(request).allow:
+        raise HTTPException(404)
+    gateway = gateway_of(request)
+    refresh(gateway)
+    return Response(gateway.metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+
+def refresh(gateway: Gateway) -> None:
+    """Set the gauges that are read off the gateway's state."""
+    metrics = gateway.metrics
+    metrics.backlog_bytes.set(gateway.meter.backlog)
+    for engine in gateway.pool.engines:
+        metrics.engine_up.labels(engine.id).set(engine.health.state == "ready")
+        metrics.running.labels(engine.id).set(engine.inflight)
+        metrics.waiting.labels(engine.id).set(gateway.queue(engine).waiting)
+        resident = (e for e in gateway.residency(engine).entries if e.stage == "resident")
+        metrics.set_resident(engine.id, (entry.release.name for entry in resident))

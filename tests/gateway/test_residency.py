@@ -1,0 +1,150 @@
+"""Loads, slots, capacity and unloads under concurrency, on a stand-in that counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import openai
+import pytest
+
+from gateway.config import GatewayConfig, ResidencyTable, TrustTable
+from gateway.status import describe
+from registry.bases import Base
+from registry.registry import Registry
+from tests.gateway.adapters import Made, publish
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher, Running
+
+HELLO = [{"role": "user", "content": "hello"}]
+NAMES = ("a", "b", "c", "d", "e", "f")
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(
+    launcher: Launcher,
+    registry: Registry,
+    standin: StandIn,
+    made: dict[str, Made],
+    base: Base,
+    tmp_path: Path,
+) -> Start:
+    """Starts a gateway on the stand-in with six adapters, two slots, and three loaded."""
+    for name in NAMES:
+        publish(registry, made["medical"], base, name)
+
+    def start(cold_wait: float = 30.0, pins: tuple[str, ...] = ()) -> Running:
+        config = GatewayConfig(
+            open=True,
+            residency=ResidencyTable(cold_wait_seconds=cold_wait, pins=pins),
+            trust=TrustTable(proof="off"),
+        )
+        engine = launcher.standin(base, standin, slots=2, capacity=3)
+        running = launcher.gateway(registry, [engine], tmp_path / "spool", config)
+        running.wait_ready()
+        return running
+
+    return start
+
+
+def _ask_all(running: Running, models: list[str], **options: object) -> list[object]:
+    """All at once; answers or exceptions, in order."""
+
+    async def ask() -> list[object]:
+        client = openai.AsyncOpenAI(
+            base_url=running.url + "/v1", api_key="none", max_retries=0, timeout=60.0
+        )
+        async with client:
+            return await asyncio.gather(
+                *(
+                    client.chat.completions.create(model=model, messages=HELLO, **options)  # type: ignore[call-overload]
+                    for model in models
+                ),
+                return_exceptions=True,
+            )
+
+    return asyncio.run(ask())
+
+
+def test_many_first_requests_make_one_load(start: Start, standin: StandIn) -> None:
+    standin.load_seconds = 0.2
+    answers = _ask_all(start(), ["a"] * 50, max_tokens=1)
+    assert not [a for a in answers if isinstance(a, Exception)]
+    assert len(standin.loads) == 1
+
+
+def test_slots_and_capacity_hold_and_nothing_in_use_is_unloaded(
+    start: Start, standin: StandIn
+) -> None:
+    """Anchors 3, 4 and 8: no slot is oversubscribed, no unload races a generation, none starves."""
+    standin.token_seconds = 0.005
+    running = start()
+    answers = _ask_all(running, list(NAMES) * 20, max_tokens=4)
+    assert not [a for a in answers if isinstance(a, Exception)]
+    assert standin.most_active <= 2
+    assert standin.unloaded_in_use == 0
+    assert len(standin.loaded) <= 3
+    assert len(describe(running.gateway, 0)["engines"][0]["adapters"]) <= 3
+    digests = {answer.choices[0].message.content[:8] for answer in answers}  # type: ignore[attr-defined]
+    assert len(digests) == len(NAMES)
+
+
+def test_a_cold_adapter_gets_its_turn_beside_busy_ones(start: Start, standin: StandIn) -> None:
+    """Two adapters that are never idle must not keep a third one out for ever."""
+    standin.token_seconds = 0.01
+    running = start(cold_wait=5.0)
+
+    async def scene() -> float:
+        client = openai.AsyncOpenAI(base_url=running.url + "/v1", api_key="x", max_retries=0)
+        loop = asyncio.get_running_loop()
+        ended = loop.time() + 3.0
+
+        async def busy(model: str) -> None:
+            while loop.time() < ended:
+                await client.chat.completions.create(model=model, messages=HELLO, max_tokens=20)
+
+        crowd = [asyncio.create_task(busy(model)) for model in ("a", "b") for _ in range(4)]
+        await asyncio.sleep(0.5)
+        began = loop.time()
+        await client.chat.completions.create(model="c", messages=HELLO, max_tokens=1)
+        waited = loop.time() - began
+        await asyncio.gather(*crowd)
+        await client.close()
+        return waited
+
+    assert asyncio.run(scene()) < 2.0
+
+
+def test_no_slot_within_the_wait_is_503_with_retry_after(start: Start, standin: StandIn) -> None:
+    standin.token_seconds = 0.05
+    answers = _ask_all(start(cold_wait=0.3), ["a", "b", "c"], max_tokens=40)
+    refused = [a for a in answers if isinstance(a, openai.InternalServerError)]
+    assert len(refused) == 1
+    assert refused[0].status_code == 503
+    assert int(refused[0].response.headers["retry-after"]) >= 1
+    assert "no free slot" in refused[0].message
+
+
+def test_the_least_recently_used_goes_and_a_pin_stays(start: Start, standin: StandIn) -> None:
+    running = start(pins=("a:prod",))
+    client = running.client()
+    for model in ("b", "c", "b", "d"):
+        client.chat.completions.create(model=model, messages=HELLO, max_tokens=1)
+    held = {a["name"]: a for a in describe(running.gateway, 0)["engines"][0]["adapters"]}
+    assert set(held) == {"a", "b", "d"}
+    assert held["a"]["pinned"]
+
+
+def test_dynamo_11163_a_failed_load_is_not_reported_as_success(
+    start: Start, standin: StandIn
+) -> None:
+    """An engine that went away: the request fails cleanly and the next one loads again."""
+    running = start()
+    standin.broken = True
+    answers = _ask_all(running, ["a"], max_tokens=1)
+    standin.broken = False
+    running.wait_ready()
+    assert running.client().chat.completions.create(model="a", messages=HELLO, max_tokens=1).choices
+    assert len(answers) == 1
