@@ -1,8 +1,9 @@
 """Validation and test questions that were seen in training: a score on them proves nothing.
 
 The largest share of a row's word 5-grams that occur in one training question (GPT-3 and PaLM used
-13 and 8 on long documents; questions are short). The question's edges count as words, and grams
-that many training questions share do not count, so that a common template is no evidence.
+13 and 8 on long documents; questions are short). The question's edges count as words. Grams that
+many training questions share are no evidence where they are found, so that a template is no leak,
+but do count where they are missing.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
             telling = document - common
             hits = Counter(at for shingle in telling for at in where.get(shingle, ()))
             if hits:
-                count, source = max((count, -at) for at, count in hits.items())
-                share, source = count / len(telling), -source
+                share, source = max(
+                    (count / (count + len(document - train[at])), -at) for at, count in hits.items()
+                )
+                source = -source
             elif document and not telling and document in whole:
                 # Nothing but template: then only the very same question is a leak.
                 share, source = 1.0, whole[document]

@@ -1,23 +1,21 @@
-"""Training rows that repeat an earlier one, and test rows that repeat an earlier test row.
+"""Training rows that repeat an earlier one, to the byte in what the model sees.
 
-Equal means equal in what the model sees, to the byte. Dropping keeps the first.
+Dropping keeps the first. Test rows are left as they are: their number belongs to the task.
 """
 
 from __future__ import annotations
 
 from builders.data.gates.report import Context, Finding, Rows, number, offence
-from builders.data.rows import Row
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
-    """Measured: share of rows that are repetitions."""
+    """Measured: share of training rows that are repetitions."""
+    train = rows["train"]
+    first: dict[str, int] = {}
     offences = []
-    for split, members in rows.items():
-        first: dict[str, tuple[int, Row]] = {}
-        for index, row in enumerate(members):
-            known = first.setdefault(row.digest, (index, row))
-            if known[0] != index:
-                reason = f"same as row {number(known[1], known[0])}"
-                offences.append(offence(split, index, row, reason))
-    total = sum(len(members) for members in rows.values())
-    return Finding(tuple(offences), len(offences) / total if total else 0.0)
+    for index, row in enumerate(train):
+        known = first.setdefault(row.digest, index)
+        if known != index:
+            reason = f"same as row {number(train[known], known)}"
+            offences.append(offence("train", index, row, reason))
+    return Finding(tuple(offences), len(offences) / len(train) if train else 0.0)

@@ -1,14 +1,15 @@
 """Training rows that are almost an earlier one: Jaccard similarity of their word triples.
 
 Candidates come from MinHash LSH (Broder 1997; datasketch) and each is confirmed on the exact sets,
-so chance decides about speed only. Shingles that many rows share do not count (`text.py`). Exact
-repetitions are another gate's.
+so chance decides about speed only. What many rows share (`text.py`) is no evidence of likeness
+where two rows have it, and is evidence of difference where only one has it. Exact repetitions are
+another gate's.
 """
 
 from __future__ import annotations
 
 from builders.data.gates.report import Context, Finding, Rows, number, offence
-from builders.data.gates.text import distinctive, full_text
+from builders.data.gates.text import Shingles, boilerplate, full_text, shingles
 
 _WIDTH = 3
 _PERMUTATIONS = 128
@@ -20,9 +21,11 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     from datasketch import MinHash, MinHashLSH
 
     train = rows["train"]
-    documents = distinctive([full_text(row) for row in train], _WIDTH)
+    documents = [shingles(full_text(row), _WIDTH) for row in train]
+    common = boilerplate(documents)
     encoded = [
-        [" ".join(shingle).encode() for shingle in sorted(document)] for document in documents
+        [" ".join(shingle).encode() for shingle in sorted(document - common)]
+        for document in documents
     ]
     index = MinHashLSH(threshold=max(threshold - _SLACK, 0.1), num_perm=_PERMUTATIONS)
     offences = []
@@ -30,10 +33,13 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     hashes = MinHash.generator(encoded, num_perm=_PERMUTATIONS, seed=1)
     for position, (document, signature) in enumerate(zip(documents, hashes, strict=True)):
         row = train[position]
-        if not document or row.digest in seen:
+        if document <= common or row.digest in seen:
             continue
         seen.add(row.digest)
-        alike = [(_jaccard(document, documents[other]), -other) for other in index.query(signature)]
+        alike = [
+            (_similarity(document, documents[other], common), -other)
+            for other in index.query(signature)
+        ]
         similarity, other = max(alike, default=(0.0, 0))
         if similarity >= threshold:
             reason = f"{similarity:.0%} like row {number(train[-other], -other)}"
@@ -42,5 +48,6 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     return Finding(tuple(offences), len(offences) / len(train) if train else 0.0)
 
 
-def _jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
-    return len(one & other) / len(one | other)
+def _similarity(one: Shingles, other: Shingles, common: Shingles) -> float:
+    alike = len((one & other) - common)
+    return alike / (alike + len(one ^ other)) if alike else 0.0

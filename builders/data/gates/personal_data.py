@@ -92,7 +92,7 @@ def _detectors() -> list[tuple[str, re.Pattern[str], Callable[[str], bool]]]:
 
     def is_card(text: str) -> bool:
         digits = re.sub(r"\D", "", text)
-        return luhn.is_valid(digits) and len(set(digits)) > 2
+        return luhn.is_valid(digits) and len(set(digits)) > 1
 
     def is_aadhaar(text: str) -> bool:
         return verhoeff.is_valid(text.replace(" ", ""))

@@ -1,8 +1,8 @@
 """Text as gates compare it: normalised words, and shingles without boilerplate.
 
 Scripts written without spaces (Chinese, Japanese, Thai, …) count every character as a word, so one
-rule serves all languages. Shingles that many rows share are the question's template, not evidence
-that two rows are alike, and are left out.
+rule serves all languages. Shingles that many rows share are the rows' template, and are no evidence
+that two rows are alike.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from builders.data.rows import Row
 
@@ -66,10 +66,3 @@ def boilerplate(documents: Iterable[Shingles]) -> Shingles:
     counts = Counter(shingle for document in distinct for shingle in document)
     bound = max(COMMON_ROWS, COMMON_SHARE * len(distinct))
     return frozenset(shingle for shingle, count in counts.items() if count > bound)
-
-
-def distinctive(texts: Sequence[str], width: int) -> list[Shingles]:
-    """Each text's shingles without what most texts share."""
-    documents = [shingles(text, width) for text in texts]
-    common = boilerplate(documents)
-    return [document - common for document in documents]

@@ -64,7 +64,10 @@ def chinese() -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Planted:
-    """A manifest on disk, its clean rows, and gate → the (split, line) pairs it must report."""
+    """A manifest on disk, and gate → the (split, line) pairs that it must report.
+
+    The first `clean` training rows are ordinary; behind them is a long one that is repeated later.
+    """
 
     manifest: Path
     clean: int
@@ -96,7 +99,7 @@ def plant(
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     manifest = folder / "planted.toml"
     manifest.write_text(MANIFEST.format(language=language), encoding="utf-8")
-    return Planted(manifest, len(rows), faults)
+    return Planted(manifest, len(rows) - 1, faults)
 
 
 MANIFEST = """\

@@ -14,7 +14,7 @@ from adapterworks.cli.main import cli
 from builders.data.assemble import assemble, gather
 from builders.data.gates.report import SPLITS, Context, Finding
 from builders.data.gates.run import GATES, GateResults, check_rows, judge
-from builders.data.gates.text import distinctive, normalise, shingles, words
+from builders.data.gates.text import boilerplate, normalise, shingles, words
 from builders.data.load import Splits
 from builders.data.rows import Row, chat
 from manifests.errors import Refused
@@ -115,7 +115,7 @@ def test_ten_planted_faults_are_all_reported_by_row(
     assert len(planted.faults) == 10
     for gate, rows in planted.faults.items():
         assert found(results, gate) >= rows, gate
-    # No clean row is blamed, but for the one that a planted row leaks from or repeats.
+    # No ordinary row is blamed.
     for report in results.reports:
         blamed = {o.row for o in report.rows if o.split == "train" and o.row <= planted.clean}
         assert blamed == set(), report.name
@@ -268,9 +268,23 @@ def test_words_of_scripts_with_and_without_spaces() -> None:
     assert len(shingles("one two three", 3)) == 3
 
 
-def test_distinctive_shingles_survive_however_often_one_text_repeats() -> None:
-    repeated = distinctive(["a very particular question"] * 50, 3)
-    assert all(repeated)
+def test_one_text_repeated_is_no_template() -> None:
+    repeated = shingles("a very particular question", 3)
+    assert boilerplate([repeated] * 50) == frozenset()
+    different = [shingles(f"a very particular question {i}", 3) for i in range(50)]
+    assert ("a", "very", "particular") in boilerplate(different)
+
+
+def test_a_word_that_many_rows_have_still_tells_two_rows_apart() -> None:
+    """Twelve rows each name one of two frequent offices; only the true pair is reported."""
+    template = "Please find out who in the {} office keeps the spare keys of room {} on floor {}"
+    pairs = [(template.format(office, room, room + 7), "A")
+             for room in range(12) for office in ("northern", "southern")]  # fmt: skip
+    train = rows_of(pairs)
+    assert run("near_duplicates", 0.6, train=train).offences == ()
+    assert run("contamination", 0.8, train=train[::2], test=train[1::2]).offences == ()
+    train.append(chat(pairs[4][0] + "!", "A!"))
+    assert [o.index for o in run("near_duplicates", 0.6, train=train).offences] == [24]
 
 
 def test_text_rows_have_no_question_and_are_compared_whole() -> None:
