@@ -39,15 +39,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'index.db'}"
-    server = sa.make_url(request.getfixturevalue("postgresql"))
-    name = f"t{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(
-        server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    # A schema of its own, which is made in a millisecond; a database takes half a second.
+    server = sa.make_url(request.getfixturevalue("postgresql")).set(drivername="postgresql+psycopg")
+    schema = f"t{uuid.uuid4().hex[:12]}"
+    engine = sa.create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
     engine.dispose()
-    return server.set(database=name).render_as_string(hide_password=False)
+    own = server.update_query_dict({"options": f"-csearch_path={schema}"})
+    return own.render_as_string(hide_password=False)
 
 
 @pytest.fixture

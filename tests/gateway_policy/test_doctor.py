@@ -1,0 +1,43 @@
+"""`adapters doctor`: advice follows from what is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapterworks import doctor, doctor_check, doctor_machine
+from adapterworks.doctor_check import Check
+
+
+def cpuinfo(flags: str) -> str:
+    return f"model name\t: Some CPU\nflags\t\t: fpu {flags}\n"
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "words"),
+    [
+        (doctor_machine.cpu(cpuinfo("avx2")), "slow", "float32"),
+        (doctor_machine.cpu(cpuinfo("avx2 avx512f")), "slow", "float32"),
+        (doctor_machine.cpu(cpuinfo("avx2 avx512f avx512_bf16")), "info", "AMX"),
+        (doctor_machine.cpu(cpuinfo("avx2 avx512f avx512_bf16 amx_bf16")), "ok", ""),
+        (doctor_machine.threads("8", usable=4, physical=2), "slow", "at most 2"),
+        (doctor_machine.threads("1", usable=4, physical=2), "slow", "set it to 2"),
+        (doctor_machine.threads("2", usable=4, physical=2), "ok", ""),
+        (doctor_machine.threads(None, usable=4, physical=2), "ok", ""),
+    ],
+)
+def test_advice_follows_from_what_is_found(check: Check, level: str, words: str) -> None:
+    assert check.level == level
+    assert words in check.hint
+
+
+def test_doctor_knows_a_wrong_version_and_a_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = doctor_check.installed
+    monkeypatch.setattr(
+        doctor, "installed", lambda name: {"peft": "0.1", "triton": "3.0"}.get(name, real(name))
+    )
+    monkeypatch.setattr(doctor, "SEAMS", ("json.decoder", "json.gone", "nowhere.at_all"))
+    found = [*doctor.packages(), *doctor.seams()]
+    failed = {check.name: check.finding for check in found if check.level == "fail"}
+    assert "peft 0.1 is not ==0.21.2" in failed["packages"]
+    assert failed["torch"].startswith("triton beside the CPU build")
+    assert failed["seams"] == "not found: json.gone, nowhere.at_all"
