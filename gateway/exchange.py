@@ -141,6 +141,7 @@ class Exchange:
                     turn.settle(self._account.usage.total)
         finally:
             permit.settle(self._account.usage.prompt, self._account.usage.completion)
+            permit.release()
 
     async def _target(self) -> Target:
         model = self._body.get("model")
