@@ -10,5 +10,6 @@ call may see, and everything is pinned to a commit before a byte of it is used.
     card.py     the model card's YAML
     push.py     release → one commit and a tag
     pull.py     commit → the same release
+    blobs.py    a pushed release as a store to repair from
     fetch.py    commit → a folder for `registry.imports`
 """
