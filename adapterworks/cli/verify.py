@@ -13,7 +13,11 @@ from adapterworks.cli import printing
 @click.command()
 @click.argument("ref", required=False)
 @click.option("--all", "everything", is_flag=True, help="Verify every release and the index.")
-@click.option("--repair", metavar="STORE", help="Take good bytes from this folder or s3:// URL.")
+@click.option(
+    "--repair",
+    metavar="STORE",
+    help="Take good bytes from this folder, s3:// URL or hub:org/name@revision.",
+)
 @click.option(
     "--key",
     "keys",
@@ -39,15 +43,21 @@ def command(
     Example:
       adapters verify medical@3 --key release.pub
       adapters verify --all --repair s3://backup/adapters
+      adapters verify medical@3 --repair hub:org/medical-lora@v3
     """
     from manifests.errors import IntegrityError, InvalidInput
-    from registry.blobs import open_blobs
+    from registry.blobs import BlobStore, open_blobs
 
     if (ref is None) != everything:
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
-    report = app.registry.verify(
-        ref, repair_from=None if repair is None else open_blobs(repair), public_keys=keys
-    )
+    source: BlobStore | None = None
+    if repair is not None and repair.startswith("hub:"):
+        from registry.hub.blobs import HubBlobs
+
+        source = HubBlobs(repair, app.settings.home / "tmp")
+    elif repair is not None:
+        source = open_blobs(repair)
+    report = app.registry.verify(ref, repair_from=source, public_keys=keys)
     if as_json:
         printing.echo_json({"clean": report.clean, "report": report})
     else:
