@@ -27,6 +27,8 @@ from tests.registry.hostile.good import write_base
 from tests.registry.releases import draft, folder
 
 OPERATIONS = tuple(ACTS)
+# Seconds in which a kill may fall: a few operations long, so that it falls anywhere in one.
+SPANS = {"publish": 0.4, "promote": 0.1, "import": 1.0, "delete": 0.4, "gc": 0.2}
 # A registry is used for this many rounds, so that verifying all of it stays quick.
 ROUNDS_A_REGISTRY = 20
 
@@ -117,7 +119,7 @@ def _round(
         workers.append((operation, process, receiver))
     for operation, _, receiver in workers:
         assert receiver.poll(120), f"the {operation} worker did not start"
-    time.sleep(chance.uniform(0.0, 0.25))
+    time.sleep(chance.uniform(0.0, max(SPANS[operation] for operation in pair)))
     for _, process, _ in workers:
         process.kill()
     acknowledged = []
@@ -127,8 +129,8 @@ def _round(
         tally = result.operations[operation]
         tally.kills += 1
         tally.during += messages[-1] == ("begin", {})
-        done = [(kind, said) for kind, said in messages if kind != "begin"]
-        failed = [said for kind, said in done if kind == "failed"]
+        done = [(kind, said) for kind, said in messages if kind == operation]
+        failed = [said for kind, said in messages if kind == "failed"]
         if failed:
             result.stuck.append(f"round {turn}: {operation} failed: {failed}")
         tally.acknowledged += len(done)

@@ -151,7 +151,7 @@ def _m001_versions_aliases_log(connection: Connection) -> None:
             created_by TEXT NOT NULL, published TEXT NOT NULL, deleted TEXT,
             PRIMARY KEY (name, version));
         CREATE UNIQUE INDEX versions_live_digest ON versions (digest) WHERE deleted IS NULL;
-        CREATE INDEX versions_digest ON versions (digest);
+        CREATE INDEX versions_digest ON versions (digest, name, version);
         CREATE INDEX versions_plan ON versions (plan) WHERE plan IS NOT NULL;
         CREATE TABLE release_blobs (
             release TEXT NOT NULL, path TEXT NOT NULL, blob TEXT NOT NULL, size BIGINT NOT NULL,

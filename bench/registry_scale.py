@@ -1,0 +1,161 @@
+"""What the registry costs with 1,000, 10,000 and 100,000 versions of one name.
+
+Versions are inserted in bulk through the index's own function (`index.insert_versions`); then the
+same calls are timed at each size, on SQLite and on a real PostgreSQL.
+
+    python -m bench.registry_scale [--sizes 1000 10000 100000] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from registry import index
+from registry.registry import Registry
+from registry.release import FileEntry, Release
+from tests.postgres import new_database, running_server
+from tests.registry.releases import draft, folder
+
+NAME = "medical"
+BATCH = 1000
+# A release has about this many files.
+FILES = 12
+
+
+def release(number: int) -> Release:
+    """A record as large as a real one; its blobs are not there, and nothing here reads them."""
+    files = {
+        f"servable/file-{position}": FileEntry(digest=f"sha256:{number:060d}{position:04d}", size=9)
+        for position in range(FILES)
+    }
+    plan = f"sha256:{number:064d}"
+    return Release.from_draft(draft(number, plan=plan, created_by=f"{number}"), files)
+
+
+def fill(registry: Registry, size: int) -> float:
+    """Insert versions until there are `size`; returns seconds."""
+    start = time.perf_counter()
+    rows = registry.versions(NAME, limit=1)
+    first = rows[0].version + 1 if rows else 1
+    for low in range(first, size + 1, BATCH):
+        releases = [release(number) for number in range(low, min(low + BATCH, size + 1))]
+        with registry.database.write() as connection:
+            index.insert_versions(connection, NAME, releases, who="bench")
+    return time.perf_counter() - start
+
+
+def calls(registry: Registry, size: int, root: Path) -> dict[str, tuple[Callable[[], object], int]]:
+    """What is timed: label → (call, repetitions)."""
+    chance = random.Random(size)
+    refs = [f"{NAME}@{chance.randint(1, size)}" for _ in range(500)]
+    digests = [f"{NAME}@{release(chance.randint(1, size)).digest}" for _ in range(500)]
+    by_version, by_digest = _cycle(refs), _cycle(digests)
+    numbers = iter(range(10_000_000))
+    registry.promote(NAME, size // 2, "prod", who="bench")
+    middle = size // 2
+
+    def publish() -> None:
+        number = size * 10 + next(numbers)
+        files = folder(root / "files", number)
+        registry.publish(files, draft(number, name="fresh", created_by=f"{number}"), who="bench")
+
+    def promote() -> None:
+        registry.promote(NAME, chance.randint(1, size), "candidate", who="bench")
+
+    return {
+        "resolve alias": (lambda: registry.resolve(NAME), 2000),
+        "resolve version": (lambda: registry.resolve(next(by_version)), 2000),
+        "resolve digest": (lambda: registry.resolve(next(by_digest)), 2000),
+        "revision": (registry.revision, 2000),
+        "find plan": (lambda: registry.find_plan(f"sha256:{middle:064d}"), 500),
+        "list newest 50": (lambda: registry.versions(NAME), 200),
+        "list 50 in the middle": (lambda: registry.versions(NAME, before=middle), 200),
+        "list names": (registry.names, 200),
+        "promote": (promote, 50),
+        "publish": (publish, 50),
+    }
+
+
+def measure(registry: Registry, size: int, root: Path) -> dict[str, float]:
+    """Median milliseconds of each call."""
+    medians = {}
+    for label, (call, times) in calls(registry, size, root).items():
+        call()
+        taken = []
+        for _ in range(times):
+            start = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - start)
+        medians[label] = statistics.median(taken) * 1000
+    return medians
+
+
+def run(database: str, root: Path, sizes: list[int]) -> dict[int, dict[str, float]]:
+    """Fill and measure at each size."""
+    registry = Registry.open(database=database, blobs=str(root / "blobs"), home=root / "home")
+    try:
+        found = {}
+        for size in sizes:
+            seconds = fill(registry, size)
+            found[size] = measure(registry, size, root)
+            sys.stderr.write(f"{size} versions ({seconds:.1f} s to insert)\n")
+        return found
+    finally:
+        registry.close()
+
+
+def table(kind: str, found: dict[int, dict[str, float]]) -> str:
+    """The medians for people, with the growth from the smallest to the largest size."""
+    sizes = list(found)
+    lines = [
+        f"{kind}: median ms",
+        f"{'':<24}" + "".join(f"{size:>12,}" for size in sizes) + f"{'growth':>10}",
+    ]
+    for label in found[sizes[0]]:
+        values = [found[size][label] for size in sizes]
+        cells = "".join(f"{value:>12.3f}" for value in values)
+        lines.append(f"{label:<24}{cells}{values[-1] / values[0]:>9.2f}×")
+    return "\n".join(lines)
+
+
+def _cycle(values: list[str]) -> Iterator[str]:
+    while True:
+        yield from values
+
+
+def main() -> int:
+    """Run on both databases and print; exit code 1 if `resolve` misses its goals."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="scale-") as root:
+        sqlite = Path(root, "sqlite")
+        sqlite.mkdir()
+        results["SQLite"] = run(f"sqlite:///{sqlite / 'index.db'}", sqlite, arguments.sizes)
+        with running_server() as server:
+            database = new_database(server)
+            results["PostgreSQL"] = run(database, Path(root, "postgresql"), arguments.sizes)
+    if arguments.json:
+        json.dump(results, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write("\n\n".join(table(kind, found) for kind, found in results.items()) + "\n")
+    resolves = [label for label in results["SQLite"][arguments.sizes[0]] if "resolve" in label]
+    small, large = (results["SQLite"][size] for size in (arguments.sizes[0], arguments.sizes[-1]))
+    good = all(large[label] < 1 and large[label] < 2 * small[label] for label in resolves)
+    sys.stdout.write(f"resolve under 1 ms and within 2× on SQLite: {'yes' if good else 'no'}\n")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

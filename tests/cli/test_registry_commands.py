@@ -1,0 +1,211 @@
+"""The registry's commands: tables for people, stable JSON for programs, errors with a way on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from adapterworks.app import App
+from adapterworks.cli.main import cli
+from manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from registry.registry import Registry
+from tests.registry.releases import draft, folder
+
+ADAPTERS = Path(sys.executable).with_name("adapters")
+
+
+@pytest.fixture
+def shelf(home: Path, tmp_path: Path) -> Path:
+    """A home with `medical` 1–3 (`prod` at 1) and `code` 1."""
+    app = App()
+    for number in (1, 2, 3):
+        files = folder(tmp_path / f"{number}", number, lock={"packages": {"torch": f"2.{number}"}})
+        parent = None if number == 1 else f"medical@{number - 1}"
+        item = draft(number, manifest={"train": {"epochs": number}}, parent=parent)
+        app.registry.publish(files, item, who="ann", why="nightly", alias=None)
+    app.registry.publish(folder(tmp_path / "c"), draft(9, name="code", tags=("ruff",)), who="ann")
+    app.registry.promote("medical", 1, "prod", who="ann")
+    app.registry.close()
+    return home
+
+
+def run(*arguments: str) -> str:
+    """The command's standard output; its error as an exception."""
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def run_json(*arguments: str) -> Any:
+    return json.loads(run(*arguments, "--json"))
+
+
+def test_list(shelf: Path) -> None:
+    names = run_json("list")
+    assert [(row["name"], row["latest"], row["versions"]) for row in names] == [
+        ("code", 1, 1),
+        ("medical", 3, 3),
+    ]
+    assert names[1]["aliases"]["prod"][0]["version"] == 1
+    versions = run_json("list", "medical", "--limit", "2")
+    assert [row["version"] for row in versions] == [3, 2]
+    assert versions[0]["metrics"] == {"exact_match": 0.003}
+    text = run("list", "medical")
+    assert text.splitlines()[0].split() == [
+        *("version", "aliases", "method", "base", "metrics", "size", "published", "digest")
+    ]
+    assert "medical@1" in text
+    with pytest.raises(NotFound, match="no adapter `nobody`"):
+        run("list", "nobody")
+
+
+def test_list_says_how_to_get_the_next_page(shelf: Path) -> None:
+    result = subprocess.run(
+        [ADAPTERS, "list", "medical", "--limit", "2"], capture_output=True, text=True, check=True
+    )
+    assert "more: adapters list medical --before 2" in result.stderr
+    assert "more:" not in result.stdout
+    assert [row["version"] for row in run_json("list", "medical", "--before", "2")] == [1]
+
+
+def test_search(shelf: Path) -> None:
+    assert [row["name"] for row in run_json("search", "--tag", "ruff")] == ["code"]
+    assert len(run_json("search", "icd", "clinical", "--method", "lora")) == 4
+    assert run_json("search", "nothing") == []
+
+
+def test_show(shelf: Path) -> None:
+    shown = run_json("show", "medical")
+    assert (shown["name"], shown["version"], shown["aliases"]) == ("medical", 1, ["prod"])
+    assert shown["release"]["servable"]["rank"] == 8
+    assert shown["signed_by"] == []
+    assert "servable/adapter_model.safetensors" in run("show", "medical@2")
+    assert run("show", "medical@2", "--file", "README.md") == "# medical\n"
+
+
+def test_diff_and_lineage(shelf: Path) -> None:
+    found = run_json("diff", "medical@1", "medical@3")
+    assert found["manifest"] == [{"key": "train.epochs", "before": 1, "after": 3}]
+    assert found["lock"] == [{"key": "packages.torch", "before": "2.1", "after": "2.3"}]
+    text = run("diff", "medical@1", "medical@3")
+    assert "train.epochs" in text
+    assert "the same release" in run("diff", "medical", "medical@1")
+    lineage = run_json("lineage", "medical@3")
+    assert [parent["ref"] for parent in lineage["parents"]] == ["medical@2", "medical@1"]
+    assert lineage["packages"] == {"torch": "2.3"}
+    assert "package torch" in run("lineage", "medical@3")
+
+
+def test_promote_log_and_rollback(shelf: Path) -> None:
+    move = run_json("promote", "medical@2", "prod", "--expect", "medical@1", "--why", "better")
+    assert (move["version"], move["previous"], move["who"]) == (2, 1, "tester")
+    with pytest.raises(Conflict, match="`medical:prod` is `medical@2`"):
+        run("promote", "medical@3", "prod", "--expect", "medical@1")
+    with pytest.raises(Conflict):
+        run("promote", "medical@3", "prod", "--expect", "none")
+    with pytest.raises(InvalidInput, match="not a version of `medical`"):
+        run("promote", "medical@3", "prod", "--expect", "code@1")
+    assert "(90 %), medical@3 (10 %)" in run("promote", "medical@3", "prod", "--weight", "10")
+    assert run_json("log", "medical:prod")[0]["data"]["weight"] == 10
+    assert run("rollback", "medical:prod").startswith("medical:prod → medical@2")
+    assert "(was medical@2)" in run("rollback", "medical:prod", "--why", "worse")
+    kinds = [event["kind"] for event in run_json("log", "medical:prod")]
+    assert kinds == ["rollback", "rollback", "canary", "promote", "promote"]
+    assert "nightly" in run("log", "medical")
+    assert [event["kind"] for event in run_json("log", "medical@3")] == ["publish"]
+    with pytest.raises(InvalidInput, match="not an alias"):
+        run("rollback", "medical@2")
+
+
+def test_delete_and_gc(shelf: Path) -> None:
+    with pytest.raises(Conflict, match="points to it"):
+        run("delete", "medical@1")
+    with pytest.raises(InvalidInput, match="does not name one version"):
+        run("delete", "medical")
+    assert run_json("delete", "medical@2", "--why", "bad split")["deleted"] == "medical@2"
+    with pytest.raises(NotFound, match=r"was deleted by tester at .*: bad split"):
+        run("show", "medical@2")
+    planned = run_json("gc", "--dry-run", "--grace", "0")
+    assert "would remove 3 blobs" in run("gc", "--dry-run", "--grace", "0")
+    done = run_json("gc", "--grace", "0")
+    assert done["report"]["blobs"] == planned["report"]["blobs"]
+    assert len(done["report"]["blobs"]) == 3
+    assert done["bytes"] > 0
+    assert run_json("verify", "--all")["clean"]
+
+
+def test_verify_and_repair(shelf: Path, tmp_path: Path) -> None:
+    registry = Registry.open(
+        database=f"sqlite:///{shelf}/index.db", blobs=str(shelf / "blobs"), home=shelf
+    )
+    digest = registry.release(registry.resolve("medical").digest).files["README.md"].digest
+    good = Path(str(registry.blobs.path(digest)))  # type: ignore[attr-defined]
+    registry.close()
+    backup = tmp_path / "backup" / good.relative_to(shelf / "blobs")
+    backup.parent.mkdir(parents=True)
+    backup.write_bytes(good.read_bytes())
+    good.chmod(0o644)
+    good.write_bytes(b"# medicaL\n")
+    with pytest.raises(IntegrityError) as error:
+        run("verify", "medical")
+    assert "--repair" in (error.value.hint or "")
+    assert "clean" in run("verify", "--all", "--repair", str(tmp_path / "backup"))
+    assert run_json("verify", "--all")["report"]["problems"] == []
+    for wrong in ((), ("medical", "--all")):
+        with pytest.raises(InvalidInput, match="give a REF or `--all`"):
+            run("verify", *wrong)
+
+
+def test_sign_and_verify_with_a_key(shelf: Path, tmp_path: Path) -> None:
+    private, public = tmp_path / "k.pem", tmp_path / "k.pub"
+    for command in (
+        ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private],
+        ["openssl", "ec", "-in", private, "-pubout", "-out", public],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(IntegrityError) as error:
+        run("verify", "medical", "--key", str(public))
+    assert "adapters sign" in (error.value.hint or "")
+    key = run_json("sign", "medical", "--key", str(private))["key"]
+    assert run_json("verify", "medical", "--key", str(public))["clean"]
+    assert run_json("show", "medical")["signed_by"] == [key]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["show", "nobody"], 3, "error: there is no adapter `nobody`"),
+        (["show", "Bad Ref"], 2, "error: `Bad Ref` is not an adapter name"),
+        (["promote", "medical@3", "prod", "--expect", "none"], 4, "somebody moved it"),
+        (["rollback", "medical:qa"], 3, "has no alias `qa`"),
+    ],
+)
+def test_errors_have_an_exit_code_a_hint_and_no_trace(
+    shelf: Path, arguments: list[str], code: int, message: str
+) -> None:
+    result = subprocess.run([ADAPTERS, *arguments], capture_output=True, text=True)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert "hint: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_unreachable_index_is_one_line(home: Path) -> None:
+    result = subprocess.run(
+        [ADAPTERS, "list"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ADAPTERS_DATABASE": "postgresql://u:secret@127.0.0.1:1/d"},
+    )
+    assert result.returncode == 7
+    assert "the index on `127.0.0.1` cannot be used" in result.stderr
+    assert "secret" not in result.stderr
