@@ -131,6 +131,7 @@ def parse_config(data: bytes, *, file: str = CONFIG) -> LoraConfig:
         f"`{key}` must not be set: {why}"
         for key, why in _MUST_BE_OFF.items()
         if table.get(key) not in (None, False, [], {})
+        and not (key == "auto_mapping" and is_plain_mapping(table[key]))
     ]
     known = {k: v for k, v in table.items() if k not in _IGNORED and k not in _MUST_BE_OFF}
     for key in ("rank_pattern", "alpha_pattern", "bias", "fan_in_fan_out"):
@@ -144,6 +145,20 @@ def parse_config(data: bytes, *, file: str = CONFIG) -> LoraConfig:
     if faults:
         raise ImportRefused(file, "; ".join(faults))
     return config
+
+
+def is_plain_mapping(value: Any) -> bool:
+    """Whether an `auto_mapping` only says which class of transformers the base has.
+
+    PEFT writes that when no task type was given; nothing here or in a release reads it.
+    """
+    return (
+        isinstance(value, dict)
+        and value.keys() <= {"base_model_class", "parent_library", "unsloth_fixed"}
+        and re.fullmatch(r"\w{1,100}", str(value.get("base_model_class"))) is not None
+        and re.fullmatch(r"transformers(\.\w{1,100}){1,5}", str(value.get("parent_library")))
+        is not None
+    )
 
 
 def _faults(config: LoraConfig) -> list[str]:

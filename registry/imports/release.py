@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from registry.bases import Base
 from registry.imports import strictjson
-from registry.imports.config import MAX_DEPTH, parse_config
+from registry.imports.config import MAX_DEPTH, is_plain_mapping, parse_config
 from registry.imports.errors import ImportRefused
 from registry.imports.folder import CONFIG, LIMITS, WEIGHTS, check_names
 from registry.imports.header import read_header
@@ -58,7 +58,7 @@ def _check_config(path: Path, name: str) -> None:
     if table.get("peft_type") == "LORA":
         parse_config(data, file=name)
     for key in ("auto_map", "auto_mapping"):
-        if table.get(key) is not None:
+        if table.get(key) is not None and not is_plain_mapping(table[key]):
             raise ImportRefused(name, f"`{key}` must not be set: it names code")
 
 

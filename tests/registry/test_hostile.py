@@ -110,6 +110,21 @@ def test_dora_and_rslora_are_understood(base: Path, tmp_path: Path) -> None:
     assert checked.config.use_rslora
 
 
+def test_what_peft_writes_without_a_task_type_is_taken_and_dropped(
+    base: Path, tmp_path: Path
+) -> None:
+    mapping = {
+        "base_model_class": "LlamaForCausalLM",
+        "parent_library": "transformers.models.llama.modeling_llama",
+    }
+    folder = write_adapter(
+        tmp_path / "adapter", config={"auto_mapping": mapping, "task_type": None}
+    )
+    check(folder, base, tmp_path / "clean")
+    config = json.loads((tmp_path / "clean" / "adapter_config.json").read_text())
+    assert config["auto_mapping"] is None
+
+
 def test_a_rank_pattern_is_held_to(base: Path, tmp_path: Path) -> None:
     tensors = {k: v for k, v in good_tensors().items() if "q_proj" not in k}
     tensors |= {k: v for k, v in good_tensors(rank=8).items() if "q_proj" in k}

@@ -57,6 +57,11 @@ keys(
     "`auto_mapping` must not be set: it names a library",
     auto_mapping={"base_model_class": "Popen", "parent_library": "subprocess"},
 )
+keys(
+    "library-that-looks-like-transformers",
+    "`auto_mapping` must not be set",
+    auto_mapping={"base_model_class": "Llama", "parent_library": "transformers_evil.models"},
+)
 keys("layers-to-replace", "`modules_to_save` must not be set", modules_to_save=["lm_head"])
 keys("trained-biases", "`bias` is 'all'", bias="all")
 keys("lora-bias", "`lora_bias` must not be set", lora_bias=True)
