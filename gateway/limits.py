@@ -24,6 +24,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from gateway.errors_auth import RateLimited
 from gateway.limits_lease import RateLease, SlotLease
 from gateway.limits_ledger import SLOT_SECONDS, Ledger
@@ -134,7 +136,7 @@ class Limiter:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
                 await self._sweep(time.monotonic())
-            except Unavailable as error:
+            except (Unavailable, SQLAlchemyError) as error:
                 _log.warning("leased limits could not be renewed: %s", error)
 
     async def _sweep(self, now: float) -> None:

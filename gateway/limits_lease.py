@@ -124,6 +124,9 @@ class SlotLease:
         self._ledger = ledger
         self._tenant = tenant
         self._lock = asyncio.Lock()
+        self._telling = (
+            asyncio.Lock()
+        )  # what the ledger is told are absolute numbers: one at a time
         self.limit = 0
         self.held = 0
         self.used = 0
@@ -153,14 +156,16 @@ class SlotLease:
 
     async def flush(self) -> None:
         """Renew what is in use and let go of the rest."""
-        if self.held:
-            self.held = self.used
-            await self._ledger.apply(Hold(self._tenant, self.limit, self.used))
+        async with self._telling:
+            if self.held:
+                self.held = self.used
+                await self._ledger.apply(Hold(self._tenant, self.limit, self.used))
 
     async def renew(self) -> None:
         """Renew what is held, before the others may take it."""
-        if self.held:
-            await self._ledger.apply(Hold(self._tenant, self.limit, self.held))
+        async with self._telling:
+            if self.held:
+                await self._ledger.apply(Hold(self._tenant, self.limit, self.held))
 
     def _use(self) -> bool:
         self._used_at = time.monotonic()
@@ -170,13 +175,12 @@ class SlotLease:
         return True
 
     async def _hold(self) -> None:
-        want = max(1, math.ceil(self.limit * SLOT_SHARE))
-        hold = Hold(self._tenant, self.limit, self.held, need=1, want=want)
-        if self.held < self.limit:
-            grant = await self._ledger.apply(hold)
-            self.held += grant.granted
-            refused = not grant.granted
-        else:
-            refused = True
-        if refused:
+        async with self._telling:
+            granted = 0
+            if self.held < self.limit:
+                want = max(1, math.ceil(self.limit * SLOT_SHARE))
+                hold = Hold(self._tenant, self.limit, self.held, need=1, want=want)
+                granted = (await self._ledger.apply(hold)).granted
+                self.held += granted
+        if not granted:
             self._refused_until = time.monotonic() + MIN_WAIT

@@ -109,14 +109,12 @@ class Ledger:
         return Grant(granted, left - granted, wait)
 
     def _hold(self, connection: Connection, hold: Hold, now: float) -> Grant:
-        mine = (slots.c.tenant == hold.tenant) & (slots.c.holder == self._holder)
-        others = connection.scalar(
-            sa.select(sa.func.coalesce(sa.func.sum(slots.c.held), 0)).where(
-                slots.c.tenant == hold.tenant,
-                slots.c.holder != self._holder,
-                slots.c.expires > now,
-            )
-        )
+        of_tenant = slots.c.tenant == hold.tenant
+        mine = of_tenant & (slots.c.holder == self._holder)
+        theirs = of_tenant & (slots.c.holder != self._holder)
+        connection.execute(sa.delete(slots).where(theirs, slots.c.expires <= now))
+        held_by_others = sa.select(sa.func.coalesce(sa.func.sum(slots.c.held), 0)).where(theirs)
+        others = connection.scalar(held_by_others)
         # What is in use stays counted, even if the limit was lowered meanwhile.
         free = max(0, hold.limit - int(others or 0) - hold.used)
         granted = min(hold.want, free)

@@ -10,13 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
 from gateway.errors_auth import RateLimited
 from gateway.limits import Limiter, Permit, format_seconds
+from gateway.limits_lease import SlotLease
 from gateway.limits_ledger import Draw, Grant, Hold, Ledger
+from gateway.limits_shared import SharedLedger
 from gateway.metering import UsageEvent
-from gateway.migrations import migrate
+from gateway.migrations import migrate, slots
 from gateway.tenant import Limits, Tenant
 from gateway.usage import insert_events
 from registry.database import Database
@@ -119,6 +122,26 @@ async def test_concurrency_is_exact_and_a_released_slot_is_used_again(database: 
     permits[0].release()
     assert len(await admitted(limiter, who, 3)) == 1
     await limiter.close()
+
+
+async def test_a_renewal_beside_an_admission_forgets_no_slot(database: Database) -> None:
+    migrate(database)
+    ledger = SharedLedger(Ledger(database, "me"))
+    lease = SlotLease(ledger, "t")
+    for _ in range(8):
+        taking = asyncio.create_task(lease.take(8))
+        for _ in range(3):
+            await asyncio.sleep(0)  # the ledger's transaction for it is on its way now
+        await lease.renew()
+        assert await taking
+        with database.read() as connection:
+            assert connection.scalar(sa.select(slots.c.held)) == lease.held >= lease.used
+    await lease.flush()
+    for _ in range(8):
+        lease.give()
+    await lease.flush()
+    with database.read() as connection:
+        assert connection.scalar(sa.select(slots.c.held)) is None
 
 
 async def test_a_refused_request_takes_nothing(database: Database) -> None:
