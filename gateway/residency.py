@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,7 +25,7 @@ from manifests.errors import AdapterworksError, IntegrityError, Refused, Unavail
 from registry.release import Release
 
 RETRY_REFUSED_SECONDS = 60.0
-Stage = Literal["loading", "resident", "unloading", "refused"]
+Stage = Literal["waiting", "loading", "resident", "unloading", "refused"]
 # Loads and proves; raises Refused or IntegrityError for good, Unavailable for now.
 Load = Callable[[Engine, Release], Awaitable[Proof]]
 Unload = Callable[[Engine, Release], Awaitable[None]]
@@ -39,6 +39,7 @@ class Entry:
         users: requests in flight.
         busy_since: when `users` last rose from 0; monotonic seconds.
         yielding: takes no new users until it has none.
+        leaving: takes no new users and is unloaded when it has none.
     """
 
     release: Release
@@ -46,6 +47,7 @@ class Entry:
     pinned: bool = False
     users: int = 0
     yielding: bool = False
+    leaving: bool = False
     busy_since: float = 0.0
     used: float = field(default_factory=time.monotonic)
     since: float = field(default_factory=time.time)
@@ -83,6 +85,9 @@ class Residency:
         self._seats: dict[str, int] = {}
         self._pins: dict[str, Release] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._wanted: dict[str, int] = {}
+        self._room = asyncio.Lock()
+        self._change = asyncio.Event()
         self._closed = False
         engine.on_ready(self._new_generation)
 
@@ -94,7 +99,8 @@ class Residency:
     def close(self) -> None:
         """Load nothing more; what is loaded stays with the engine."""
         self._closed = True
-        for task in self._background:
+        loads = [e.task for e in self._entries.values() if e.task is not None]
+        for task in [*self._background, *loads]:
             task.cancel()
 
     def pin(self, release: Release) -> None:
@@ -118,7 +124,8 @@ class Residency:
             return False
         try:
             async with asyncio.timeout(self._cold_wait):
-                await self._ensure(release)
+                with self._want(release.digest):
+                    await self._ensure(release)
         except TimeoutError as error:
             raise self._too_slow(release) from error
         return True
@@ -132,7 +139,8 @@ class Residency:
         """
         try:
             async with asyncio.timeout(self._cold_wait):
-                entry = await self._acquire(release)
+                with self._want(release.digest):
+                    entry = await self._acquire(release)
         except TimeoutError as error:
             raise self._too_slow(release) from error
         try:
@@ -159,10 +167,21 @@ class Residency:
                 return entry
             self._wake()
 
+    @contextlib.contextmanager
+    def _want(self, digest: str) -> Iterator[None]:
+        """Somebody waits for it: not the first to be unloaded."""
+        self._wanted[digest] = self._wanted.get(digest, 0) + 1
+        try:
+            yield
+        finally:
+            self._wanted[digest] -= 1
+            if not self._wanted[digest]:
+                del self._wanted[digest]
+
     async def _take_seat(self, digest: str) -> None:
         """Wait until this adapter may have one more user, and hold that place."""
         entry = self._entries.get(digest)
-        running = entry is not None and entry.users > 0 and not entry.yielding
+        running = entry is not None and entry.users > 0 and self._open_to_more(entry)
         # An adapter that has a slot and is not yielding passes those who wait for a slot.
         if running or (not self._waiting and self._admits(digest)):
             self._seats[digest] = self._seats.get(digest, 0) + 1
@@ -191,9 +210,13 @@ class Residency:
     def _admits(self, digest: str) -> bool:
         busy = self._busy()
         entry = self._entries.get(digest)
-        if digest in busy:
-            return entry is None or not entry.yielding
-        return len(busy) < self._engine.slots
+        if entry is not None and not self._open_to_more(entry):
+            return False
+        return digest in busy or len(busy) < self._engine.slots
+
+    @staticmethod
+    def _open_to_more(entry: Entry) -> bool:
+        return not entry.yielding and not entry.leaving
 
     def _yield_longest(self) -> None:
         """Ask the adapter that has held a slot longest to give it up, if none is doing so."""
@@ -203,6 +226,8 @@ class Residency:
 
     def _wake(self) -> None:
         """Let in, in order, as many as fit; the rest keeps waiting."""
+        self._change.set()
+        self._change = asyncio.Event()
         still: deque[tuple[str, asyncio.Future[None]]] = deque()
         for digest, ticket in self._waiting:
             if ticket.done():
@@ -237,7 +262,7 @@ class Residency:
                 raise entry.error
 
     def _begin(self, release: Release) -> Entry:
-        entry = Entry(release, "loading", pinned=release.digest in self._pins)
+        entry = Entry(release, "waiting", pinned=release.digest in self._pins)
         self._entries[release.digest] = entry
         entry.task = asyncio.create_task(self._run(entry), name=f"load {release.digest[:19]}")
         return entry
@@ -262,6 +287,9 @@ class Residency:
         except AdapterworksError as error:
             entry.error, outcome = error, "failed"
             self._forget(entry)
+        except asyncio.CancelledError:
+            self._forget(entry)
+            raise
         except BaseException as error:  # a bug must not leave an entry that loads for ever
             entry.error = Unavailable(f"loading failed: {type(error).__name__}", retry_after=10.0)
             self._forget(entry)
@@ -271,21 +299,39 @@ class Residency:
         self._wake()
 
     async def _make_room(self, newcomer: Entry) -> None:
-        """Unload the least recently used until one more fits."""
-        while True:
-            held = [e for e in self._entries.values() if e is not newcomer and e.stage != "refused"]
-            if len(held) < self._engine.capacity:
-                return
-            idle = [e for e in held if e.stage == "resident" and not e.users and not e.pinned]
-            if not idle:
-                await asyncio.sleep(0.02)  # bounded by the cold wait of those who ask
-                continue
-            oldest = min(idle, key=lambda e: e.used)
-            oldest.stage = "unloading"
-            # A task of its own: whoever wants it back meanwhile waits for the end of it, so that
-            # the engine never sees a load overtake the unload.
-            oldest.task = asyncio.create_task(self._drop(oldest))
-            await asyncio.shield(oldest.task)
+        """Unload others until one more fits; newcomers are served in order."""
+        async with self._room:
+            while True:
+                held = [e for e in self._entries.values() if e.stage not in ("waiting", "refused")]
+                if len(held) < self._engine.capacity:
+                    newcomer.stage = "loading"
+                    return
+                victim = self._victim(held)
+                if victim is not None:
+                    victim.leaving = True
+                    while victim.users or victim.release.digest in self._seats:
+                        await self._changed()
+                    victim.stage = "unloading"
+                    # A task of its own: whoever wants it back meanwhile waits for the end of it,
+                    # so that the engine never sees a load overtake the unload.
+                    victim.task = asyncio.create_task(self._drop(victim))
+                    await asyncio.shield(victim.task)
+                else:
+                    await self._changed()
+
+    def _victim(self, held: list[Entry]) -> Entry | None:
+        """Whom to unload: the least recently used that nobody wants, else the longest busy."""
+        free = [e for e in held if e.stage == "resident" and not e.pinned]
+        busy = self._busy()
+        idle = [e for e in free if e.release.digest not in busy | self._wanted.keys()]
+        if idle:
+            return min(idle, key=lambda e: e.used)
+        return min(free, key=lambda e: e.busy_since or e.used, default=None)
+
+    async def _changed(self) -> None:
+        """Wait until a user leaves or a load ends."""
+        event = self._change
+        await event.wait()
 
     async def _drop(self, entry: Entry) -> None:
         try:
@@ -294,6 +340,7 @@ class Residency:
             pass  # an engine that does not answer will be replaced, and then holds nothing
         finally:
             self._forget(entry)
+            self._wake()
         self._observe(entry.release, "evicted", 0.0)
 
     def _forget(self, entry: Entry) -> None:
@@ -304,7 +351,7 @@ class Residency:
         """The engine is new and empty: load what it held, in the order of last use."""
         if self._closed:
             return
-        held = [e for e in self._entries.values() if e.stage in ("resident", "loading")]
+        held = [e for e in self._entries.values() if e.stage not in ("refused", "unloading")]
         held.sort(key=lambda e: e.used, reverse=True)
         self._entries = {}
         again = {**self._pins, **{e.release.digest: e.release for e in held}}

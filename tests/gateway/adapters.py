@@ -44,6 +44,7 @@ class Made:
 
 @lru_cache(maxsize=1)
 def _model(checkpoint: Path) -> tuple[Any, Any]:
+    torch.set_num_threads(1)  # the engine of the session runs beside us
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(checkpoint)
 

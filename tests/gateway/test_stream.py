@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 from hypothesis import given
@@ -31,7 +32,7 @@ def _stream(texts: list[str]) -> bytes:
 
 def _feed(rewriter: Rewriter, data: bytes, cuts: list[int]) -> bytes:
     bounds = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
-    return b"".join(rewriter.feed(data[a:b]) for a, b in zip(bounds, bounds[1:], strict=False))
+    return b"".join(rewriter.feed(data[a:b]) for a, b in itertools.pairwise(bounds))
 
 
 def _events(data: bytes) -> list[dict[str, object]]:
