@@ -33,6 +33,7 @@ def register() -> None:
             __version__,
         )
         return
-    from gateway.engine_plugin.cpu_lora import install
+    from gateway.engine_plugin import cpu_lora, front
 
-    install()
+    cpu_lora.install()
+    front.install()

@@ -6,7 +6,8 @@ the base model are not read or written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -58,42 +59,61 @@ class _OneSlot:
                 y.narrow(1, offset, size).index_add_(0, rows, torch.mm(h[i], b))
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the rows of stacked members lie in the batch and in the stack.
+
+    Attributes:
+        gather: rows to take, `each` for every member (padded by repeating); None: just `lo:hi`.
+        lo, hi: the span of rows.
+        pick: for each row of the span its place in the stack; None: in order, nothing to drop.
+        rows: the rows and `pick`'s counterpart for them, when the span has rows of others too.
+    """
+
+    gather: torch.Tensor | None
+    lo: int
+    hi: int
+    pick: torch.Tensor | None
+    rows: torch.Tensor | None
+
+
 class _Stacked:
     """Several adapters of one rank with a few rows each: one batched product for all of them.
 
     Slots with fewer rows than the fullest are padded with a repeated row whose result is dropped.
     """
 
-    __slots__ = ("_a", "_b", "_each", "_gather", "_rank", "_rows", "_slices", "_slots", "_valid")
+    __slots__ = ("_a", "_b", "_each", "_layout", "_rank", "_slices", "_slots")
 
     def __init__(
-        self, weights: LayerWeights, members: tuple[Rows, ...], rank: int, rows: _Indices
+        self, weights: LayerWeights, members: tuple[Rows, ...], rank: int, indices: _Indices
     ) -> None:
         slots = tuple(m.slot for m in members)
         self._each = max(len(m.rows) for m in members)
         self._rank, self._slices, self._slots = rank, len(weights.b), len(slots)
-        a, b = weights.stacked(slots, rank)
-        self._a = a.transpose(1, 2)
+        self._a, b = weights.stacked(slots, rank)
         self._b = [
             (i, weights.offsets[i], weights.sizes[i], b[i])
             for i in range(len(b))
             if any(i in weights.used[slot] for slot in slots)
         ]
-        self._gather, self._rows, self._valid = rows.padded(members, self._each)
+        self._layout = indices.layout(members, self._each)
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        x = x.index_select(0, self._gather).view(self._slots, self._each, -1)
-        h = torch.bmm(x, self._a)
-        if self._slices > 1:
-            h = h.view(self._slots, self._each, self._rank, self._slices)
-            h = h.permute(3, 0, 1, 2).contiguous()
-        else:
-            h = h.unsqueeze(0)
+        to = self._layout
+        x = x[to.lo : to.hi] if to.gather is None else x.index_select(0, to.gather)
+        # A·xᵀ, not x·Aᵀ: with one row each it streams the weights twice as fast.
+        h = torch.bmm(self._a, x.view(self._slots, self._each, -1).transpose(1, 2))
+        h = h.view(self._slots, self._rank, self._slices, self._each)
+        h = h.permute(2, 0, 3, 1).contiguous()
         for i, offset, size, b in self._b:
             delta = torch.bmm(h[i], b).view(-1, size)
-            if self._valid is not None:
-                delta = delta.index_select(0, self._valid)
-            y.narrow(1, offset, size).index_add_(0, self._rows, delta)
+            if to.pick is not None:
+                delta = delta.index_select(0, to.pick)
+            if to.rows is None:
+                y[to.lo : to.hi, offset : offset + size].add_(delta)
+            else:
+                y.narrow(1, offset, size).index_add_(0, to.rows, delta)
 
 
 class _Indices:
@@ -102,30 +122,38 @@ class _Indices:
     def __init__(self, device: torch.device | str) -> None:
         self._device = device
         self._rows: dict[Rows, torch.Tensor] = {}
-        self._padded: dict[
-            tuple[Rows, ...], tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
-        ] = {}
+        self._layouts: dict[tuple[Rows, ...], _Layout] = {}
+
+    def _tensor(self, values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self._device)
 
     def of(self, member: Rows) -> torch.Tensor:
         """The member's rows, int64 [rows]."""
         if member not in self._rows:
-            self._rows[member] = torch.tensor(member.rows, device=self._device)
+            self._rows[member] = self._tensor(member.rows)
         return self._rows[member]
 
-    def padded(
-        self, members: tuple[Rows, ...], each: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Rows to gather (`each` a member), the distinct rows, and which gathered ones they are."""
-        if members not in self._padded:
-            gather = [r for m in members for r in (*m.rows, *m.rows[:1] * (each - len(m.rows)))]
-            rows = [row for m in members for row in m.rows]
-            valid = [k * each + j for k, m in enumerate(members) for j in range(len(m.rows))]
-            self._padded[members] = (
-                torch.tensor(gather, device=self._device),
-                torch.tensor(rows, device=self._device),
-                None if len(valid) == len(gather) else torch.tensor(valid, device=self._device),
-            )
-        return self._padded[members]
+    def layout(self, members: tuple[Rows, ...], each: int) -> _Layout:
+        """Where the members' rows lie, when stacked with `each` rows a member."""
+        if members not in self._layouts:
+            self._layouts[members] = self._make(members, each)
+        return self._layouts[members]
+
+    def _make(self, members: tuple[Rows, ...], each: int) -> _Layout:
+        gather = [r for m in members for r in (*m.rows, *m.rows[:1] * (each - len(m.rows)))]
+        place = {row: k * each + j for k, m in enumerate(members) for j, row in enumerate(m.rows)}
+        rows = sorted(place)
+        lo, hi = rows[0], rows[-1] + 1
+        alone = len(rows) == hi - lo
+        in_order = alone and gather == rows
+        pick = [place[row] for row in rows]
+        return _Layout(
+            gather=None if in_order else self._tensor(gather),
+            lo=lo,
+            hi=hi,
+            pick=None if pick == list(range(len(gather))) else self._tensor(pick),
+            rows=None if alone else self._tensor(rows),
+        )
 
 
 class Batch:
@@ -161,5 +189,8 @@ class Batch:
         for rank, members in by_rank.items():
             if len(members) == 1:
                 yield _OneSlot(weights, members[0].slot, self._indices.of(members[0]))
-            else:
-                yield _Stacked(weights, tuple(members), rank, self._indices)
+                continue
+            if members[-1].slot - members[0].slot >= len(members):
+                # Their weights must be copied together anyway: then in the order of the rows.
+                members.sort(key=lambda m: m.rows)
+            yield _Stacked(weights, tuple(members), rank, self._indices)

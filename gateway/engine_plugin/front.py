@@ -1,0 +1,79 @@
+"""Requests for adapters with virtual tokens, as they leave vLLM's front end.
+
+Invariant: a request that passes names an adapter that is there and fits the context with its
+virtual tokens; everything else is refused as a bad request, before it reaches the engine's loop.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+from vllm.exceptions import VLLMValidationError
+from vllm.v1.engine import EngineCoreRequest
+from vllm.v1.engine.input_processor import InputProcessor
+
+from gateway.engine_plugin.servables import find
+
+PARAMETER = "kv_transfer_params"
+"""Where vLLM's API carries what its KV connector needs: {"adapter_digest": "sha256:…"}."""
+
+
+def admit(request: EngineCoreRequest, max_model_len: int) -> None:
+    """Check one request and note its adapter's number of virtual tokens.
+
+    Raises:
+        VLLMValidationError: vLLM answers it with status 400.
+    """
+    sampling = request.sampling_params
+    wanted = ((sampling and sampling.extra_args) or {}).get(PARAMETER) or {}
+    if "adapter_digest" not in wanted:
+        return
+    assert sampling is not None
+    try:
+        adapter = find(wanted["adapter_digest"])
+    except ValueError as error:
+        raise VLLMValidationError(str(error), parameter=PARAMETER) from None
+    if request.prompt_token_ids is None or request.prompt_embeds is not None:
+        raise VLLMValidationError("prompt embeddings cannot follow virtual tokens")
+    if request.lora_request is not None:
+        raise VLLMValidationError("a LoRA and virtual tokens cannot be combined")
+    if sampling.prompt_logprobs is not None:
+        raise VLLMValidationError(
+            "log-probabilities of the prompt are not available with virtual tokens",
+            parameter="prompt_logprobs",
+        )
+    room = max_model_len - len(request.prompt_token_ids) - adapter.count
+    if room < 1:
+        raise VLLMValidationError(
+            f"the prompt's {len(request.prompt_token_ids)} tokens and the adapter's "
+            f"{adapter.count} virtual tokens leave no room in a context of {max_model_len}",
+            parameter="input_tokens",
+            value=len(request.prompt_token_ids),
+        )
+    sampling.max_tokens = min(sampling.max_tokens or room, room)
+    # The dictionary may be shared with other requests of the same call.
+    sampling.extra_args = {
+        **(sampling.extra_args or {}),
+        PARAMETER: {
+            "adapter_digest": adapter.digest,
+            "form": adapter.form,
+            "virtual_tokens": adapter.count,
+        },
+    }
+
+
+def install() -> None:
+    """Check every request as vLLM's front end makes it; harmless when repeated."""
+    stock = InputProcessor.process_inputs
+    if getattr(stock, "adapterworks", False):
+        return
+
+    @wraps(stock)
+    def process_inputs(self: InputProcessor, *args: Any, **kwargs: Any) -> EngineCoreRequest:
+        request = stock(self, *args, **kwargs)
+        admit(request, self.model_config.max_model_len)
+        return request
+
+    process_inputs.adapterworks = True  # type: ignore[attr-defined]
+    InputProcessor.process_inputs = process_inputs

@@ -1,0 +1,48 @@
+"""Virtual tokens put in front of a request inside the engine, where no one counts them.
+
+Invariant: the front end never sees them, so usage, echoes and stop conditions are about the
+client's own tokens; positions, cache blocks and their hashes are about both together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from vllm.v1.request import Request
+
+from gateway.engine_plugin.servables import VirtualTokens, find
+
+
+def virtual_tokens(request: Request) -> VirtualTokens | None:
+    """The adapter that the request names, if any; the front end has checked it."""
+    wanted: dict[str, Any] = request.kv_transfer_params or {}
+    return find(wanted["adapter_digest"]) if "adapter_digest" in wanted else None
+
+
+def prepend(request: Request, adapter: VirtualTokens, dtype: torch.dtype) -> None:
+    """Put the adapter's virtual tokens in front of a request that was not scheduled yet.
+
+    The placeholder is the prompt's own first token: penalties look at the set of a prompt's tokens,
+    which so stays what it was.
+    """
+    count, prompt = adapter.count, request.prompt_token_ids
+    assert prompt
+    padding = [prompt[0]] * count
+    request.prompt_token_ids = padding + prompt
+    request._all_token_ids[:0] = padding
+    request.num_prompt_tokens += count
+    if adapter.form == "prompt":
+        soft = load_file(adapter.folder / "prompt.safetensors")["embeddings"]
+        embeds = torch.zeros(request.num_prompt_tokens, soft.shape[1], dtype=dtype)
+        embeds[:count] = soft
+        request.prompt_embeds = embeds
+        request.prompt_is_token_ids = [False] * count + [True] * len(prompt)
+    # vLLM does not ask the connector for requests that skip the prefix cache.
+    request.skip_reading_prefix_cache = False
+    # Blocks are shared within one adapter (and tenant) only: the hash must differ from that of the
+    # same tokens elsewhere, whatever salt the caller chose.
+    request.cache_salt = f"{adapter.digest}:{request.cache_salt or ''}"
+    request.block_hashes.clear()
+    request.update_block_hashes()
