@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.data.load import load_rows
+from builders.data.assemble import assemble
 from builders.data.render import Encoded, encode_rows
 from builders.data.rows import Row, rows_digest
 from builders.lock import environment
@@ -40,6 +40,7 @@ class Prepared:
     rows: dict[str, tuple[Row, ...]]
     encoded: dict[str, list[Encoded]]
     sources: list[dict[str, Any]]
+    data_gates: list[dict[str, Any]]
 
     @property
     def pad(self) -> int:
@@ -82,11 +83,15 @@ def prepare(
         double_quantization=manifest.base.double_quantization,
         progress=progress,
     )
-    splits = load_rows(manifest, cache=cache)
+    tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+    assembled = assemble(manifest, cache=cache, tokenizer=tokenizer)
+    splits = assembled.splits
+    for report in assembled.gates.reports:
+        if report.rows and progress:
+            progress(f"data gate `{report.name}`: {report.count} ({report.action})")
     rows: dict[str, tuple[Row, ...]] = {name: getattr(splits, name) for name in SPLITS}
     if not rows["train"]:
         raise InvalidInput("there are no training rows", hint="check `data.train` and the gates")
-    tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
     train = manifest.train
     encoded = {
         name: encode_rows(tokenizer, rows[name], train.max_length, train.loss_on)
@@ -106,4 +111,5 @@ def prepare(
     plan = make_plan(
         manifest, base.identity, shape, machine or detect_machine(), facts, environment()
     )
-    return Prepared(plan, base, shape, tokenizer, rows, encoded, sources)
+    gates = assembled.gates.summary()
+    return Prepared(plan, base, shape, tokenizer, rows, encoded, sources, gates)

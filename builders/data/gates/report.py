@@ -61,6 +61,11 @@ class GateReport:
         """Whether no row offends."""
         return not self.rows
 
+    @property
+    def count(self) -> str:
+        """The number of offending rows, in words."""
+        return "1 row" if len(self.rows) == 1 else f"{len(self.rows)} rows"
+
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         return {**asdict(self), "rows": [asdict(row) for row in self.rows], "passed": self.passed}

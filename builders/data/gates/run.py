@@ -48,7 +48,8 @@ GATES: dict[str, Gate] = {
     "personal_data": personal_data.check,
     "secrets": secrets.check,
 }
-_LISTED = 5
+_LISTED = 5  # rows in a refusal
+_KEPT = 100  # row numbers in a release
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,20 @@ class GateResults:
             "gates": [report.to_json() for report in self.reports],
         }
 
+    def summary(self) -> list[dict[str, Any]]:
+        """What a release keeps: measures and row numbers, none of the rows' text."""
+        return [
+            {
+                "name": report.name,
+                "measured": report.measured,
+                "threshold": report.threshold,
+                "action": report.action,
+                "rows": len(report.rows),
+                "first": [[found.split, found.row] for found in report.rows[:_KEPT]],
+            }
+            for report in self.reports
+        ]
+
     def require(self) -> GateResults:
         """These results, if no `fail` gate found a row.
 
@@ -82,7 +97,7 @@ class GateResults:
             return self
         lines = []
         for report in self.failed:
-            lines.append(f"data gate `{report.name}` refuses {_rows(len(report.rows))}")
+            lines.append(f"data gate `{report.name}` refuses {report.count}")
             for found in report.rows[:_LISTED]:
                 lines.append(f"  {found.split} row {found.row}: {found.reason}: {found.excerpt}")
             if len(report.rows) > _LISTED:
@@ -174,7 +189,3 @@ def lost_tokens(
 def _default(name: str) -> float | None:
     default: float | None = DataGates.model_fields[name].default.threshold
     return default
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
