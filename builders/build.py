@@ -155,13 +155,12 @@ def _run(
         stages.once("fingerprint", lambda: _fingerprint(prepared, folder, servable))
     report = {
         **evaluation["report"],
-        "data_gates": prepared.data_gates,
         "training": {
             **training,
             "memory": {"predicted": plan.memory["total"], "measured": training["peak_memory"]},
         },
         "conversion": conversion,
-        "data_gates": [gate.to_json() for gate in prepared.gates.reports],
+        "data_gates": prepared.gates.summary(),
     }
     reasons = _reasons(evaluation, conversion)
     target = alias or plan.manifest.publish.alias

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builders.data.assemble import assemble
+from builders.data.gates.run import GateResults
 from builders.data.render import Encoded, encode_rows
 from builders.data.rows import Row, rows_digest
 from builders.lock import environment
@@ -40,7 +41,7 @@ class Prepared:
     rows: dict[str, tuple[Row, ...]]
     encoded: dict[str, list[Encoded]]
     sources: list[dict[str, Any]]
-    data_gates: list[dict[str, Any]]
+    gates: GateResults
 
     @property
     def pad(self) -> int:
@@ -111,5 +112,4 @@ def prepare(
     plan = make_plan(
         manifest, base.identity, shape, machine or detect_machine(), facts, environment()
     )
-    gates = assembled.gates.summary()
-    return Prepared(plan, base, shape, tokenizer, rows, encoded, sources, gates)
+    return Prepared(plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates)
