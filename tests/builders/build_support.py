@@ -1,0 +1,185 @@
+"""A tiny base and planned trainings on it: real files, real trainings, a second each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from builders.data.render import Encoded
+from builders.events import EventLog
+from builders.machine import Machine
+from builders.plan import DataFacts, Environment, Plan, make_plan
+from builders.shape import read_shape
+from builders.train import Trainer, TrainResult
+from builders.train_data import load_encoded, save_encoded
+from manifests.models import Manifest
+from registry.bases import BaseStore
+from registry.release import BaseIdentity
+
+    "the",
+    "a",
+    "patient",
+    "has",
+    "fever",
+    "cough",
+    "pain",
+    "rash",
+    "code",
+    "is",
+    "answer",
+    "question",
+    "one",
+    "two",
+    "three",
+    "four",
+]
+TEMPLATE = (
+    "{% for m in messages %}<s>{{ m.role }} {{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant {% endif %}"
+)
+KINDS = (
+    "full",
+    "lora",
+    "qlora",
+    "adalora",
+    "dora",
+    "prefix-tuning",
+    "prompt-tuning",
+    "p-tuning-v2",
+)
+MACHINE = Machine("cpu", "test", 16 << 30, "fp32", 2)
+ENVIRONMENT = Environment({"version": "0", "digest": "sha256:0"}, {"torch": "0"}, "3.11")
+
+
+def make_tiny_base(folder: Path) -> Path:
+    """A random Llama (hidden 64, 2 layers, 4 heads, 2 key-value heads) with a byte tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate(["<s>", "</s>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+    fast.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=0,
+            eos_token_id=1,
+        )
+    )
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def manifest_for(kind: str, base: str = "./tiny", **train: Any) -> Manifest:
+    """A manifest of a method; `train` overrides `[train]`, `method` in it overrides `[method]`."""
+    method = train.pop("method", {})
+    values = {
+        "adapter": {"name": "tiny"},
+        "base": {"model": base, "quantization": "nf4" if kind == "qlora" else "none"},
+        "method": {"kind": kind, **method},
+        "data": {"train": "rows.jsonl"},
+        "train": {"batch_size": 8, "max_length": 64, "epochs": 3.0, "evaluations": 4, **train},
+    }
+    return Manifest.model_validate_json(json.dumps(values))
+
+
+def encoded_rows(count: int, seed: int = 0) -> list[Encoded]:
+    """Random token sequences with a learnable end: the last tokens repeat the first ones."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for index in range(count):
+        length = int(torch.randint(6, 14, (1,), generator=generator))
+        head = torch.randint(2, 250, (length,), generator=generator).tolist()
+        ids = [0, *head, head[0], head[1], 1]
+        labels = [-100] * (len(ids) - 3) + ids[-3:]
+        rows.append(Encoded(ids, labels, index))
+    return rows
+
+
+def facts_of(train: list[Encoded], validation: list[Encoded]) -> DataFacts:
+    """What a plan sees of the rows."""
+    return DataFacts(
+        rows={"train": len(train), "validation": len(validation), "test": 0},
+        digests={"train": "sha256:1", "validation": "sha256:2", "test": "sha256:3"},
+        lengths=tuple(len(row.input_ids) for row in train),
+        supervised=tuple(sum(label != -100 for label in row.labels) for row in train),
+    )
+
+
+@dataclass
+class TinyJob:
+    """One planned training and its folder."""
+
+    plan: Plan
+    base: Path
+    folder: Path
+
+    def trainer(self) -> Trainer:
+        """A trainer, continuing from the folder's newest checkpoint."""
+        rows = load_encoded(self.folder / "encoded.safetensors")
+        events = EventLog(self.folder / "events.jsonl")
+        return Trainer(self.plan, self.base, self.folder, rows, events, pad=1)
+
+    def run(self) -> TrainResult:
+        return self.trainer().run()
+
+    def adapter(self) -> dict[str, torch.Tensor]:
+        """The tensors that were written."""
+        from safetensors.torch import load_file
+
+        (path,) = (self.folder / "adapter").glob("*.safetensors")
+        return load_file(path)
+
+    def with_plan(self, **changes: Any) -> TinyJob:
+        return replace(self, plan=self.plan.model_copy(update=changes))
+
+
+def identity(kind: str) -> BaseIdentity:
+    return BaseIdentity(
+        model="tiny",
+        revision="1",
+        quantization="nf4" if kind == "qlora" else "none",
+        digest="sha256:" + "0" * 64,
+    )
+
+
+def tiny_job(
+    base: Path, folder: Path, kind: str, *, rows: int = 32, validation: int = 8, **train: Any
+) -> TinyJob:
+    """Plan a training of `kind` on the tiny base and write its rows."""
+    folder.mkdir(parents=True)
+    splits = {"train": encoded_rows(rows), "validation": encoded_rows(validation, seed=1)}
+    save_encoded(folder / "encoded.safetensors", splits)
+    plan = make_plan(
+        manifest_for(kind, **train),
+        identity(kind),
+        read_shape(base),
+        MACHINE,
+        facts_of(splits["train"], splits["validation"]),
+        ENVIRONMENT,
+    )
+    return TinyJob(plan, base, folder)
+
+
+def tiny_store(folder: Path) -> BaseStore:
+    """A base store of a test's own."""
+    return BaseStore(folder / "bases")

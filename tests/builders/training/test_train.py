@@ -1,0 +1,145 @@
+"""Real trainings of every method on a tiny base: learn, keep the best, resume, refuse to diverge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from builders.events import read_events
+from builders.train_memory import PeakMemory
+from manifests.errors import Refused
+from tests.builders.build_support import KINDS, TinyJob
+
+pytestmark = pytest.mark.train
+Make = Callable[..., TinyJob]
+
+
+def losses(job: TinyJob) -> list[float]:
+    events = read_events(job.folder / "events.jsonl")
+    return [event["loss"] for event in events if event["event"] == "step"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_method_lowers_its_training_loss(job: Make, kind: str) -> None:
+    trained = job(kind, epochs=6.0, learning_rate=2e-2 if kind != "full" else 2e-3)
+    result = trained.run()
+    seen = losses(trained)
+    assert len(seen) == result.steps == trained.plan.steps
+    assert sum(seen[-4:]) < sum(seen[:4]), "it did not learn"
+    assert result.tokens_per_second > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resume_gives_the_weights_of_an_uninterrupted_training(job: Make, kind: str) -> None:
+    """Axolotl #2568, ms-swift #3396: resume breaks. Here the weights are equal to the bit."""
+    whole = job(kind, "whole")
+    whole.run()
+    interrupted = job(kind, "interrupted")
+    first = interrupted.trainer()
+    # It dies without a word, two steps after its last checkpoint.
+    with pytest.raises(KeyboardInterrupt):
+        _dying(first, after=interrupted.plan.evaluate_every * 2 + 2)
+    assert not (interrupted.folder / "adapter").exists()
+    interrupted.run()
+    events = [event["event"] for event in read_events(interrupted.folder / "events.jsonl")]
+    assert "resumed" in events
+    expected, got = whole.adapter(), interrupted.adapter()
+    assert expected.keys() == got.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, got[name]), name
+
+
+def _dying(trainer: object, after: int) -> None:
+    step, done = trainer._step, 0  # type: ignore[attr-defined]
+
+    def dying(indices: list[int]) -> object:
+        nonlocal done
+        done += 1
+        if done > after:
+            raise KeyboardInterrupt
+        return step(indices)
+
+    trainer._step = dying  # type: ignore[attr-defined]
+    trainer.run()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_peft_2256_best_checkpoint_is_written_for_every_method(job: Make, kind: str) -> None:
+    """PEFT #2256: load_best_model_at_end fails for prefix tuning. Here: what is written at the end
+    is the best evaluation's weights, not the last one's."""
+    trained = job(kind, epochs=4.0, learning_rate=1e-2)
+    trainer = trained.trainer()
+    best_from = trainer.technique.best_from(trained.plan.manifest.method, trained.plan.steps)
+    kept: dict[int, dict[str, torch.Tensor]] = {}
+    scores = iter([3.0, 1.0, 2.0, 2.5, 2.6, 2.7, 2.8])
+
+    def scripted() -> float:
+        step = trainer.progress.step
+        if step >= best_from:
+            kept[step] = {n: p.detach().clone() for p, n in trainer.names.items()}
+            return next(scores)
+        return 9.0
+
+    trainer._validation_loss = scripted  # type: ignore[method-assign]
+    result = trainer.run()
+    assert result.best_loss == min([3.0, 1.0][: len(kept)])
+    final = {n: p.detach() for p, n in trainer.names.items()}
+    for name, tensor in kept[result.best_step].items():
+        assert torch.equal(final[name], tensor), name
+    assert list((trained.folder / "adapter").glob("*.safetensors"))
+
+
+def test_early_stopping_ends_after_its_patience(job: Make) -> None:
+    trained = job("lora", epochs=8.0, early_stopping=1, evaluations=8)
+    trainer = trained.trainer()
+    scores = iter([1.0, 2.0, 3.0])
+    trainer._validation_loss = lambda: next(scores)  # type: ignore[method-assign]
+    result = trainer.run()
+    assert result.stopped_early
+    assert result.steps == 2 * trained.plan.evaluate_every
+    assert result.best_step == trained.plan.evaluate_every
+
+
+def test_divergence_is_refused_with_its_step_and_the_usual_rate(job: Make) -> None:
+    with pytest.raises(Refused, match="training stopped at step") as caught:
+        job("full", learning_rate=50.0, epochs=8.0).run()
+    assert "2e-05" in str(caught.value.hint)
+
+
+def test_accumulation_does_not_change_the_gradient(job: Make) -> None:
+    """Rows of unequal length: a mean of means would differ (transformers' accumulation bug)."""
+    whole = job("lora", "whole", micro_batch_size=8, epochs=1.0)
+    split = job("lora", "split", micro_batch_size=2, epochs=1.0)
+    whole.run()
+    split.run()
+    for name, tensor in whole.adapter().items():
+        torch.testing.assert_close(tensor, split.adapter()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_packing_does_not_mix_sequences(job: Make) -> None:
+    """Packed rows must not see one another: same losses as padded rows."""
+    padded = job("lora", "padded", group_by_length=False, epochs=1.0)
+    packed = job("lora", "packed", packing=True, group_by_length=False, epochs=1.0)
+    padded.run()
+    packed.run()
+    assert losses(packed) == pytest.approx(losses(padded), rel=1e-4)
+
+
+def test_checkpoints_hold_no_pickle(job: Make) -> None:
+    trained = job("adalora")
+    trainer = trained.trainer()
+    trainer.run(until=trained.plan.evaluate_every)
+    files = [path for path in (trained.folder / "checkpoints").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".safetensors", ".json"}
+    state = next(path for path in files if path.name == "state.json" and "step" in str(path))
+    assert json.loads(state.read_text())["progress"]["step"] == trained.plan.evaluate_every
+
+
+def test_peak_memory_sees_an_allocation() -> None:
+    peak = PeakMemory("cpu")
+    block = torch.ones(64 << 20, dtype=torch.uint8)
+    assert peak.bytes() >= 60 << 20
+    del block
