@@ -20,23 +20,6 @@ from manifests.models import Manifest
 from registry.bases import BaseStore
 from registry.release import BaseIdentity
 
-    "the",
-    "a",
-    "patient",
-    "has",
-    "fever",
-    "cough",
-    "pain",
-    "rash",
-    "code",
-    "is",
-    "answer",
-    "question",
-    "one",
-    "two",
-    "three",
-    "four",
-]
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m.role }} {{ m.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant {% endif %}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.builders.build_support import TinyJob, make_tiny_base, tiny_job
 
 

@@ -1,4 +1,4 @@
-"""Real trainings of every method on a tiny base: learn, keep the best, resume, refuse to diverge."""
+"""Real trainings of every method on a tiny base: learn, keep the best, resume, never diverge."""
 
 from __future__ import annotations
 
