@@ -14,6 +14,9 @@ from builders.metrics import METRICS
 from builders.statistics import Interval
 from manifests.models import QualityGate, RetentionTable
 
+# A budget of 5 points allows a loss of 5 points: 0.40 − 0.35 is a little more than 0.05.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class GateOutcome:
@@ -40,7 +43,7 @@ def quality_outcome(gate: QualityGate, gain: float | None, bounds: Interval | No
     if gain is None or bounds is None:
         why = f"{gate.metric}: there is no `{gate.against}` to compare with yet"
         return GateOutcome("quality", gate.metric, True, why)
-    passed = bounds.low >= gate.min_gain
+    passed = bounds.low >= gate.min_gain - _ROUNDING
     relation = "reaches" if passed else "is below"
     why = (
         f"{gate.metric}: gain over {gate.against} {_shown(gain, unit)}, at {gate.confidence:.0%} "
@@ -65,7 +68,7 @@ def retention_outcomes(
     if table.max_perplexity_increase is not None:
         before, after = perplexity
         increase = after / before - 1
-        passed = increase <= table.max_perplexity_increase
+        passed = increase <= table.max_perplexity_increase + _ROUNDING
         outcomes.append(
             GateOutcome(
                 "retention",
@@ -78,7 +81,7 @@ def retention_outcomes(
         )
     if table.max_suite_loss is not None:
         for suite, (before, after) in suites.items():
-            passed = before - after <= table.max_suite_loss
+            passed = before - after <= table.max_suite_loss + _ROUNDING
             outcomes.append(
                 GateOutcome(
                     "retention",
