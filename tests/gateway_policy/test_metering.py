@@ -109,7 +109,7 @@ def test_kill_9_loses_nothing_acknowledged_and_counts_nothing_twice(
     rng = random.Random(5)
     acknowledged: dict[str, tuple[int, int]] = {}
     left_behind = 0
-    for run in range(4):
+    for run in range(3):
         with (tmp_path / f"out{run}").open("w+") as out:
             process = subprocess.Popen(
                 [sys.executable, "-c", RECORDER, url, str(spool), f"run{run}"], stdout=out, cwd=ROOT
@@ -125,7 +125,7 @@ def test_kill_9_loses_nothing_acknowledged_and_counts_nothing_twice(
             for line in out.read().split("\n")[:-1]:
                 request_id, prompt, completion = line.split(" ")
                 acknowledged[request_id] = (int(prompt), int(completion))
-    assert len(acknowledged) > 200
+    assert len(acknowledged) > 100
     assert left_behind > 0
     meter = Meter(database, spool=spool)
     meter.start()
@@ -139,7 +139,7 @@ def test_kill_9_loses_nothing_acknowledged_and_counts_nothing_twice(
     lost = {key for key in acknowledged if counted.get(key) != acknowledged[key]}
     assert lost == set()
     # Durable but not yet acknowledged when killed: at most the last batch of each run.
-    assert len(counted) - len(acknowledged) <= 4 * 20
+    assert len(counted) - len(acknowledged) <= 3 * 20
     assert totals(database) == (
         len(counted),
         sum(prompt for prompt, _ in counted.values()),
