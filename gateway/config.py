@@ -173,10 +173,14 @@ class ShadowTable(Table):
 
 
 class MeteringTable(Table):
-    """`[metering]`: where usage is kept until the index has it (default: in `ADAPTERS_HOME`)."""
+    """`[metering]`: where usage is kept until the index has it (default: in `ADAPTERS_HOME`).
+
+    Answers that end while the disk syncs share its next sync; `commit_milliseconds` waits for more
+    of them, for disks that sync slowly.
+    """
 
     spool: str | None = None
-    commit_milliseconds: PositiveFloat = 2.0
+    commit_milliseconds: Annotated[float, Field(ge=0.0)] = 0.0
 
 
 class LogTable(Table):

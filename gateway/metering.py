@@ -4,7 +4,7 @@
 
 Invariants:
 - Acknowledged means on disk: the future that `record` returns is done when the event's line is
-  fsynced. Lines are written together, one fsync every `commit_seconds` at most.
+  fsynced. Events that come during an fsync share the next one; `commit_seconds` waits for more.
 - Counted once: an event is inserted under its request id, where it conflicts it is dropped, and the
   sums are raised by inserted events only, in the same transaction. So a spool may be drained any
   number of times, by any process.
@@ -80,7 +80,7 @@ class UsageEvent:
 class Meter:
     """One process's meter on a spool folder, which several processes may share."""
 
-    def __init__(self, database: Database, *, spool: Path, commit_seconds: float = 0.002) -> None:
+    def __init__(self, database: Database, *, spool: Path, commit_seconds: float = 0.0) -> None:
         migrate(database)
         spool.mkdir(parents=True, exist_ok=True)
         self._database = database
