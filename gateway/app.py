@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.edge import HeaderLimit
 from gateway.errors import MethodNotAllowed, error_body, error_headers, shape_of
-from gateway.routes import generate, health, inference, metrics, models
+from gateway.routes import generate, health, inference, metrics, models, openapi
 from gateway.routes.common import receipt_of
 from gateway.service import Gateway
 from manifests.errors import AdapterworksError, InvalidInput, NotFound
@@ -28,9 +30,11 @@ def create_app(gateway: Gateway) -> Starlette:
         *generate.routes(),
         *health.routes(),
         *metrics.routes(),
+        *openapi.routes(),
     ]
     app = Starlette(
         routes=routes,
+        middleware=[Middleware(HeaderLimit, limit=gateway.config.http.header_limit)],
         exception_handlers={
             AdapterworksError: _known,
             HTTPException: _http,

@@ -1,0 +1,153 @@
+"""`adapters serve`, `chat` and `ps` as processes, on a stand-in engine given by its URL."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from registry.bases import Base
+from tests.conftest import BASES
+from tests.gateway.adapters import Made, publish
+from tests.gateway.conftest import open_registry
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher, Loop, serve
+
+ADAPTERS = [str(Path(sys.executable).with_name("adapters"))]
+
+
+class Serving:
+    """A running `adapters serve`."""
+
+    def __init__(self, home: Path, engine: str, *options: str) -> None:
+        self.env = {
+            **os.environ,
+            "ADAPTERS_HOME": str(home),
+            "ADAPTERS_BASES": str(BASES),
+            "ADAPTERS_GATEWAY_TRUST__PROOF": "off",
+        }
+        self.home = home
+        command = ["serve", "--port", "0", "--engine", engine, "--base", "smollm2-135m-instruct"]
+        self.process = subprocess.Popen(
+            [*ADAPTERS, *command, *options],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        assert self.url.startswith("http://"), self.process.communicate()[1]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*ADAPTERS, *arguments], env=self.env, capture_output=True, text=True, timeout=60
+        )
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + 30
+        while httpx.get(self.url + "/ready").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def serving(
+    loop: Loop,
+    launcher: Launcher,
+    standin: StandIn,
+    made: dict[str, Made],
+    base: Base,
+    tmp_path: Path,
+) -> Iterator[Serving]:
+    home = tmp_path / "home"
+    publish(open_registry(home), made["medical"], base, "medical")
+    engine = loop.run(serve(standin.app()))
+    serving = Serving(home, engine.url)
+    serving.wait_ready()
+    yield serving
+    serving.process.kill()
+    serving.process.communicate()
+    loop.run(engine.stop())
+
+
+def test_chat_streams_and_ps_shows_what_is_resident(serving: Serving, standin: StandIn) -> None:
+    told = serving.run("chat", "medical", "hello", "--url", serving.url, "--max-tokens", "3")
+    assert told.returncode == 0, told.stderr
+    digest = standin.loads[0]
+    assert told.stdout == f"{digest[-8:]}-0 {digest[-8:]}-1 {digest[-8:]}-2 \n"
+    assert digest in told.stderr
+    shown = json.loads(serving.run("ps", "--json").stdout)
+    (gateway,) = shown
+    assert gateway["ready"]
+    (adapter,) = gateway["engines"][0]["adapters"]
+    assert (adapter["name"], adapter["state"], adapter["digest"]) == ("medical", "resident", digest)
+    table = serving.run("ps").stdout
+    assert "medical" in table
+    assert "resident" in table
+
+
+def test_chat_says_what_is_wrong(serving: Serving) -> None:
+    missing = serving.run("chat", "nobody", "hello", "--url", serving.url)
+    assert missing.returncode == 3
+    assert "`nobody` does not exist" in missing.stderr
+    nowhere = serving.run("chat", "medical", "hello", "--url", "http://127.0.0.1:9")
+    assert nowhere.returncode == 7
+    assert "adapters serve" in nowhere.stderr
+
+
+def test_sigterm_drains_what_is_in_flight(serving: Serving, standin: StandIn) -> None:
+    standin.token_seconds = 0.1
+    body = {
+        "model": "medical",
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_tokens": 20,
+        "stream": True,
+    }
+    lines: list[str] = []
+
+    def read() -> None:
+        with httpx.stream(
+            "POST", serving.url + "/v1/chat/completions", json=body, timeout=30
+        ) as answer:
+            lines.extend(answer.iter_lines())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.7)
+    serving.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(serving.url + "/health")
+    reader.join(20)
+    assert serving.process.wait(20) == 0
+    assert "data: [DONE]" in lines
+    assert not list((serving.home / "run").glob("gateway-*.sock"))
+
+
+def test_status_is_private(serving: Serving) -> None:
+    (socket,) = (serving.home / "run").glob("gateway-*.sock")
+    assert socket.stat().st_mode & 0o077 == 0
+    assert httpx.get(serving.url + "/status").status_code == 404
+
+
+def test_open_is_for_loopback_only(tmp_path: Path) -> None:
+    env = {**os.environ, "ADAPTERS_HOME": str(tmp_path), "ADAPTERS_BASES": str(BASES)}
+    told = subprocess.run(
+        [*ADAPTERS, "serve", "--open", "--host", "0.0.0.0", "--port", "0"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert told.returncode == 2
+    assert "would let anyone in" in told.stderr
