@@ -20,7 +20,7 @@ PARAMETER = "kv_transfer_params"
 
 
 def admit(request: EngineCoreRequest, max_model_len: int) -> None:
-    """Check one request and note its adapter's number of virtual tokens.
+    """Check one request, and hold its answer to what the context has room for.
 
     Raises:
         VLLMValidationError: vLLM answers it with status 400.
@@ -52,15 +52,6 @@ def admit(request: EngineCoreRequest, max_model_len: int) -> None:
             value=len(request.prompt_token_ids),
         )
     sampling.max_tokens = min(sampling.max_tokens or room, room)
-    # The dictionary may be shared with other requests of the same call.
-    sampling.extra_args = {
-        **(sampling.extra_args or {}),
-        PARAMETER: {
-            "adapter_digest": adapter.digest,
-            "form": adapter.form,
-            "virtual_tokens": adapter.count,
-        },
-    }
 
 
 def install() -> None:

@@ -1,7 +1,8 @@
 """Adapters that stand in front of the prompt, found by digest in one read-only folder.
 
 Invariant: a file is only ever found under `$ADAPTERS_SERVABLES/<hex digest>/servable/`; nothing in
-a request is used as a path. What is read there was verified by whoever put it there.
+a request is used as a path. What is read there was verified by whoever put it there, and never
+changes: a digest is its content.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from typing import Literal
 ROOT = "ADAPTERS_SERVABLES"
 """Environment variable: the folder that holds one folder a release, named by its hex digest."""
 
-KEPT = 64
-"""Adapters whose tensors stay in memory (a prefix of 20 tokens of a 135M model takes 0.9 MB)."""
-
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+_KEYS, _EMBEDDINGS = "layers.0.key", "embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +28,23 @@ class VirtualTokens:
 
     Attributes:
         digest: hex digest of its release.
-        form: `prefix` gives their keys and values, `prompt` their embeddings.
+        form: `prefix` gives their keys and values (`layers.{i}.key`, `layers.{i}.value`
+            [count, kv_heads, head_dim]), `prompt` their embeddings (`embeddings` [count, hidden]).
         count: how many.
-        folder: its `servable` folder.
+        file: its tensors, safetensors.
     """
 
     digest: str
     form: Literal["prefix", "prompt"]
     count: int
-    folder: Path
+    file: Path
 
 
 def find(digest: object) -> VirtualTokens:
     """The adapter with this digest (`sha256:…` or its hex part).
 
     Raises:
-        ValueError: not a digest, not there, or not a form that has virtual tokens.
+        ValueError: not a digest, not there, or without virtual tokens.
     """
     match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
     if match is None:
@@ -55,11 +55,19 @@ def find(digest: object) -> VirtualTokens:
 @lru_cache(maxsize=4096)
 def _read(root: str, digest: str) -> VirtualTokens:
     folder = Path(root) / digest / "servable"
+    prefix, prompt = folder / "prefix.safetensors", folder / "prompt.safetensors"
+    if root and prefix.is_file():
+        return VirtualTokens(digest, "prefix", _rows(prefix, _KEYS), prefix)
+    if root and prompt.is_file():
+        return VirtualTokens(digest, "prompt", _rows(prompt, _EMBEDDINGS), prompt)
+    raise ValueError(f"no virtual tokens of adapter `{digest}` under `{ROOT}`")
+
+
+def _rows(file: Path, tensor: str) -> int:
+    """The first dimension of a tensor, from the file's header alone."""
+    with file.open("rb") as opened:
+        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
     try:
-        record = json.loads((folder / "servable.json").read_bytes())
-    except OSError:
-        raise ValueError(f"no servable files for adapter `{digest}` in `{ROOT}`") from None
-    form, count = record.get("form"), record.get("virtual_tokens")
-    if form not in ("prefix", "prompt") or not isinstance(count, int) or count < 1:
-        raise ValueError(f"adapter `{digest}` has no virtual tokens")
-    return VirtualTokens(digest, form, count, folder)
+        return int(header[tensor]["shape"][0])
+    except (KeyError, IndexError):
+        raise ValueError(f"`{file.name}` has no tensor `{tensor}` with rows") from None

@@ -6,13 +6,40 @@ client's own tokens; positions, cache blocks and their hashes are about both tog
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from vllm.v1.metrics.stats import PrefillStats
 from vllm.v1.request import Request
 
 from gateway.engine_plugin.servables import VirtualTokens, find
+
+
+class OwnPrefillStats(PrefillStats):
+    """Counts of the client's own tokens: virtual ones are neither prompt nor cached tokens."""
+
+    def __init__(self, virtual: int) -> None:
+        super().__init__()
+        self._virtual = virtual
+
+    def set(
+        self, num_prompt_tokens: int, num_local_cached_tokens: int, num_external_cached_tokens: int
+    ) -> None:
+        """As vLLM's, after the virtual tokens, which come first, are taken away."""
+        cached = num_local_cached_tokens + num_external_cached_tokens
+        super().set(num_prompt_tokens - self._virtual, max(0, cached - self._virtual), 0)
+
+    def finalize(self, num_cached_tokens: int) -> None:
+        """As vLLM's."""
+        super().finalize(max(0, num_cached_tokens - self._virtual))
+
+
+@lru_cache(maxsize=64)
+def _soft_prompt(file: Path) -> torch.Tensor:
+    return load_file(file)["embeddings"]
 
 
 def virtual_tokens(request: Request) -> VirtualTokens | None:
@@ -34,11 +61,12 @@ def prepend(request: Request, adapter: VirtualTokens, dtype: torch.dtype) -> Non
     request._all_token_ids[:0] = padding
     request.num_prompt_tokens += count
     if adapter.form == "prompt":
-        soft = load_file(adapter.folder / "prompt.safetensors")["embeddings"]
+        soft = _soft_prompt(adapter.file)
         embeds = torch.zeros(request.num_prompt_tokens, soft.shape[1], dtype=dtype)
         embeds[:count] = soft
         request.prompt_embeds = embeds
         request.prompt_is_token_ids = [False] * count + [True] * len(prompt)
+    request.prefill_stats = OwnPrefillStats(count)
     # vLLM does not ask the connector for requests that skip the prefix cache.
     request.skip_reading_prefix_cache = False
     # Blocks are shared within one adapter (and tenant) only: the hash must differ from that of the

@@ -1,0 +1,261 @@
+"""One real vLLM with the plugin: LoRAs, prefixes and soft prompts in one batch, equal to PEFT."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.bases import Base
+from tests.engine_plugin.references import NEW_TOKENS, Maker, Reference
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.filterwarnings("ignore:Position ids are not supported"),
+]
+
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+CONNECTOR = {
+    "kv_connector": "PrefixConnector",
+    "kv_role": "kv_consumer",
+    "kv_connector_module_path": "gateway.engine_plugin.prefix_connector",
+}
+# Blocks of 128 tokens, one of them vLLM's own: few enough that five requests preempt one another.
+BLOCKS = 12
+
+
+@dataclass(frozen=True)
+class Running:
+    """The engine, the adapters and where it listens."""
+
+    url: str
+    maker: Maker
+    references: list[Reference]
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer, with the status under `status` when it is an error."""
+        with contextlib.closing(self.open(path, body)) as answer:
+            return {**json.loads(answer.read()), "status": answer.status}
+
+    def open(self, path: str, body: dict[str, Any]) -> Any:
+        """The raw answer."""
+        data = json.dumps({"model": "base", **body}).encode()
+        request = urllib.request.Request(
+            self.url + path, data, {"content-type": "application/json"}
+        )
+        try:
+            return urllib.request.urlopen(request, timeout=300)
+        except urllib.error.HTTPError as error:
+            return error
+
+    def named(self, name: str) -> Reference:
+        """One adapter."""
+        return next(r for r in self.references if r.name == name)
+
+
+@pytest.fixture(scope="module")
+def engine(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """vLLM's own server on the real base, its slots filled with three LoRAs."""
+    folder = tmp_path_factory.mktemp("engine")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = {
+        "model": base.served,
+        "served-model-name": "base",
+        "host": "127.0.0.1",
+        "port": port,
+        "dtype": "float32",
+        "max-model-len": 1024,
+        "max-num-seqs": 32,
+        "max-lora-rank": 16,
+        "max-loras": 3,
+        "max-cpu-loras": 3,
+        "num-gpu-blocks-override": BLOCKS,
+        "kv-transfer-config": json.dumps(CONNECTOR),
+    }
+    flags = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
+    flags += ["--enable-lora", "--enable-prompt-embeds", "--enable-prompt-tokens-details"]
+    log = (folder / "engine.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags],
+        stdout=log,
+        stderr=log,
+        env={
+            **os.environ,
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "ADAPTERS_SERVABLES": str(folder / "servables"),
+        },
+    )
+    try:
+        maker = Maker(base, folder, folder / "servables")
+        references = [
+            maker.plain(),
+            maker.lora("lora-all", 16, ALL),
+            maker.lora("lora-attention", 4, ["q_proj", "v_proj"]),
+            maker.lora("lora-mlp", 8, ["gate_proj", "down_proj"]),
+            maker.soft("prefix", 5),
+            maker.soft("prefix", 150),
+            maker.soft("prompt", 12),
+        ]
+        running = Running(f"http://127.0.0.1:{port}", maker, references)
+        _await(running, process, folder / "engine.log")
+        for reference in references:
+            if reference.lora is not None:
+                body = {"lora_name": reference.name, "lora_path": str(reference.lora)}
+                running.open("/v1/load_lora_adapter", body).close()
+        yield running
+    finally:
+        process.terminate()
+        process.wait(60)
+        log.close()
+
+
+def _await(running: Running, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()[-3000:]
+        with contextlib.suppress(OSError), urllib.request.urlopen(running.url + "/health"):
+            return
+        time.sleep(0.5)
+    raise AssertionError("the engine did not start")
+
+
+def _ask(running: Running, reference: Reference, number: int) -> tuple[str, dict[str, Any]]:
+    body = {
+        "prompt": running.maker.prompts[number],
+        "max_tokens": NEW_TOKENS,
+        "temperature": 0,
+        "ignore_eos": True,
+        "logprobs": 1,
+        "return_token_ids": True,
+        **reference.address,
+    }
+    return f"{reference.name}, prompt {number}", running.post("/v1/completions", body)
+
+
+@pytest.mark.parametrize("cache", ["cold", "warm"])
+def test_every_form_equals_peft_in_one_batch(engine: Running, cache: str) -> None:
+    """Prefix caching is on: the second time, blocks are reused within an adapter, never across."""
+    pairs = [(r, n) for n in range(len(engine.maker.prompts)) for r in engine.references]
+    with ThreadPoolExecutor(len(pairs)) as threads:
+        answers = dict(threads.map(lambda pair: _ask(engine, *pair), pairs))
+    for reference, number in pairs:
+        name = f"{reference.name}, prompt {number}"
+        want, got = reference.answers[number], answers[name]["choices"][0]
+        assert got["token_ids"] == want.tokens, f"{name}, {cache}"
+        assert got["logprobs"]["token_logprobs"] == pytest.approx(want.logprobs, abs=1e-3), name
+        usage = answers[name]["usage"]
+        assert usage["prompt_tokens"] == len(engine.maker.prompts[number]), name
+        cached = (usage["prompt_tokens_details"] or {}).get("cached_tokens") or 0
+        assert 0 <= cached <= usage["prompt_tokens"], name
+
+
+def test_adapters_differ_from_the_base_and_one_another(engine: Running) -> None:
+    """Otherwise the comparison above would prove nothing."""
+    texts = {tuple(tuple(a.tokens) for a in r.answers) for r in engine.references}
+    assert len(texts) == len(engine.references)
+
+
+@pytest.mark.parametrize("name", ["prefix-150", "prompt-12"])
+def test_chat_streams_and_counts_only_the_clients_tokens(engine: Running, name: str) -> None:
+    reference, ids = engine.named(name), engine.maker.prompts[-1]
+    body = {
+        "messages": [{"role": "user", "content": "Say hello"}],
+        "max_tokens": NEW_TOKENS,
+        "temperature": 0,
+        "ignore_eos": True,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_token_ids": True,
+        **reference.address,
+    }
+    with contextlib.closing(engine.open("/v1/chat/completions", body)) as answer:
+        lines = answer.read().decode().splitlines()
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    tokens = [t for e in events for c in e["choices"] for t in c.get("token_ids") or []]
+    assert tokens == reference.answers[-1].tokens
+    assert events[-1]["usage"]["prompt_tokens"] == len(ids)
+    assert events[-1]["usage"]["completion_tokens"] == NEW_TOKENS
+
+
+def test_several_answers_to_one_prompt(engine: Running) -> None:
+    body = {"prompt": engine.maker.prompts[0], "n": 3, "max_tokens": 4, "temperature": 0}
+    answer = engine.post("/v1/completions", {**body, **engine.named("prefix-5").address})
+    texts = {choice["text"] for choice in answer["choices"]}
+    assert len(answer["choices"]) == 3
+    assert len(texts) == 1
+    assert answer["usage"]["prompt_tokens"] == len(engine.maker.prompts[0])
+
+
+def test_preempted_requests_get_their_prefix_again(engine: Running) -> None:
+    body = {"max_tokens": 125, "temperature": 0, "ignore_eos": True, "return_token_ids": True}
+    body |= engine.named("prefix-5").address
+
+    def ask(number: int) -> list[int]:
+        prompt = [1000 + number, *range(2000, 2124)]
+        answer = engine.post("/v1/completions", {**body, "prompt": prompt})
+        tokens: list[int] = answer["choices"][0]["token_ids"]
+        return tokens
+
+    alone = ask(0)
+    before = _preemptions(engine)
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(ask, range(8)))
+    assert _preemptions(engine) > before
+    assert together[0] == alone
+
+
+def _preemptions(engine: Running) -> float:
+    with urllib.request.urlopen(engine.url + "/metrics") as answer:
+        found = re.search(r"^vllm:num_preemptions_total\{.*\} (\S+)$", answer.read().decode(), re.M)
+    assert found
+    return float(found.group(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kv_transfer_params": {"adapter_digest": "e" * 64}}, "no virtual tokens"),
+        ({"kv_transfer_params": {"adapter_digest": "../../etc"}}, "not a sha256 digest"),
+        ({"kv_transfer_params": {"adapter_digest": 5}}, "not a sha256 digest"),
+        ({"prompt": [5] * 900}, "leave no room"),
+        ({"prompt_logprobs": 1}, "log-probabilities of the prompt"),
+        ({"model": "lora-all"}, "cannot be combined"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_bad_request(
+    engine: Running, change: dict[str, Any], message: str
+) -> None:
+    body = {"prompt": [5, 6], "max_tokens": 2, **engine.named("prefix-150").address, **change}
+    answer = engine.post("/v1/completions", body)
+    assert answer["status"] == 400
+    assert message in answer["error"]["message"]
+
+
+def test_the_answer_ends_where_the_context_with_virtual_tokens_does(engine: Running) -> None:
+    body = {"prompt": [5] * 866, "max_tokens": 100, "ignore_eos": True, "temperature": 0}
+    answer = engine.post("/v1/completions", {**body, **engine.named("prefix-150").address})
+    assert answer["usage"]["completion_tokens"] == 1024 - 150 - 866
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_a_damaged_file_fails_its_own_request_only(engine: Running) -> None:
+    body = {"prompt": [5, 6], "max_tokens": 2, **engine.maker.damaged(engine.named("prefix-5"))}
+    assert engine.post("/v1/completions", body)["status"] >= 500
+    name, answer = _ask(engine, engine.named("prefix-5"), 0)
+    assert answer["choices"][0]["token_ids"] == engine.named("prefix-5").answers[0].tokens, name
