@@ -180,6 +180,12 @@ class Gateway:
                 f"the engine serves {engine.base.digest[:19]}…",
                 hint="serve it with its own base",
             )
+        if servable.form not in engine.forms:
+            raise Refused(
+                f"`{release.name}` is a {servable.form} adapter, and the engine was started "
+                "without support for those",
+                hint="restart `adapters serve`: it looks at the releases there are",
+            )
         form = FORMS[servable.form]
         folder = await asyncio.to_thread(self.registry.checkout, release.digest, SERVABLE)
         await form.load(engine, release.digest, folder, servable)

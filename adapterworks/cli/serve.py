@@ -182,7 +182,9 @@ def _engines(app: App, config: GatewayConfig, base: str | None) -> list[Engine]:
         _say(f"engine remote-{number}: {table.url}, base {table.base}")
     if tables and len(tables) == len(config.engines):
         return engines
-    for spec in engine_specs(config, app.bases, releases, only=base, say=_say):
+    for spec in engine_specs(
+        config, app.bases, releases, only=base, servables=app.registry.checkouts, say=_say
+    ):
         _say(
             f"engine {spec.id}: base {spec.base.name} ({spec.base.quantization}), {spec.dtype}, "
             f"rank ≤ {spec.max_lora_rank}, {spec.max_loras} adapters a batch"

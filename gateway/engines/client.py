@@ -31,6 +31,7 @@ class HttpEngine:
         slots: adapters one batch can mix.
         capacity: adapters that may be loaded at once.
         parallel: requests it works on at once.
+        forms: servable forms it was started for.
         key: sent as a bearer token.
         request_seconds: upper bound of one relayed request.
     """
@@ -43,6 +44,7 @@ class HttpEngine:
         slots: int,
         capacity: int,
         parallel: int,
+        forms: frozenset[str],
         key: str | None,
         request_seconds: float,
     ) -> None:
@@ -51,6 +53,7 @@ class HttpEngine:
         self.slots = slots
         self.capacity = capacity
         self.parallel = parallel
+        self.forms = forms
         self._key = key
         self._timeout = aiohttp.ClientTimeout(total=request_seconds, connect=PROBE_SECONDS)
         self._session: aiohttp.ClientSession | None = None

@@ -43,6 +43,7 @@ class Engine(Protocol):
     slots: int
     capacity: int
     parallel: int
+    forms: frozenset[str]
 
     @property
     def health(self) -> Health:

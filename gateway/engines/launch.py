@@ -34,6 +34,8 @@ class EngineSpec:
         max_loras: adapters in one batch (the slots).
         max_cpu_loras: adapters kept in host memory.
         kv_cache_gib: size of the key-value cache on CPU.
+        forms: servable forms it must be able to load.
+        servables: folder of the checkouts, where the engine plugin finds virtual tokens.
         options: further engine arguments by their long names.
     """
 
@@ -50,6 +52,7 @@ class EngineSpec:
     kv_cache_gib: int
     gpu_memory_utilization: float
     forms: tuple[str, ...] = ("lora",)
+    servables: Path | None = None
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
 
 
@@ -129,6 +132,8 @@ def command(spec: EngineSpec, socket: Path, key: str) -> tuple[list[str], dict[s
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
+    if spec.servables is not None:
+        environment["ADAPTERS_SERVABLES"] = str(spec.servables)
     if spec.device == "cpu":
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(spec.kv_cache_gib)
     return arguments, environment

@@ -52,6 +52,7 @@ class LocalEngine(HttpEngine):
             slots=spec.max_loras,
             capacity=spec.max_cpu_loras,
             parallel=spec.max_num_seqs,
+            forms=frozenset(spec.forms),
             key=secrets.token_urlsafe(32),
             request_seconds=request_seconds,
         )

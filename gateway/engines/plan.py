@@ -7,10 +7,10 @@ that hold all of its releases.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from gateway.config import GatewayConfig, LocalEngine, RemoteEngine
 from gateway.engines.launch import EngineSpec, allowed_rank, context_length, device
-from gateway.forms import FORMS
 from gateway.types import ServedBase
 from manifests.errors import IntegrityError, NotFound
 from manifests.refs import Ref
@@ -48,12 +48,14 @@ def engine_specs(
     releases: list[Release],
     *,
     only: str | None = None,
+    servables: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[EngineSpec]:
     """The local engines to start.
 
     Args:
         only: a base's name: serve that one and no other.
+        servables: folder of the registry's checkouts.
 
     Raises:
         NotFound: a base is not known here.
@@ -71,7 +73,8 @@ def engine_specs(
             (default, bases.ensure(default.base, progress=say))
         ]
     return [
-        _spec(config, table, base, releases, number) for number, (table, base) in enumerate(wanted)
+        _spec(config, table, base, releases, number, servables)
+        for number, (table, base) in enumerate(wanted)
     ]
 
 
@@ -89,10 +92,15 @@ def remote_base(table: RemoteEngine, bases: BaseStore) -> ServedBase:
 
 
 def _spec(
-    config: GatewayConfig, table: LocalEngine, base: Base, releases: list[Release], number: int
+    config: GatewayConfig,
+    table: LocalEngine,
+    base: Base,
+    releases: list[Release],
+    number: int,
+    servables: Path | None,
 ) -> EngineSpec:
-    servables = [r.servable for r in releases if r.base.digest == base.digest and r.servable]
-    ranks = [servable.rank for servable in servables if servable.rank is not None]
+    own = [r.servable for r in releases if r.base.digest == base.digest and r.servable]
+    ranks = [servable.rank for servable in own if servable.rank is not None]
     where = device()
     dtype = ("float32" if where == "cpu" else "bfloat16") if table.dtype == "auto" else table.dtype
     # On a GPU nf4 runs on the quantized kernels; on a CPU on the same values stored dense.
@@ -117,7 +125,9 @@ def _spec(
         max_cpu_loras=max(config.residency.max_cpu_loras, config.residency.max_loras),
         kv_cache_gib=table.kv_cache_gib,
         gpu_memory_utilization=table.gpu_memory_utilization,
-        forms=tuple(FORMS),
+        # The plugin's connector is switched on only where a release needs it.
+        forms=("lora", *sorted({s.form for s in own if s.form != "lora"})),
+        servables=servables,
         options=dict(table.options),
     )
 

@@ -13,6 +13,7 @@ import contextlib
 import aiohttp
 
 from gateway.engines.client import HttpEngine
+from gateway.forms import FORMS
 from gateway.types import ServedBase
 from manifests.errors import AdapterworksError
 
@@ -44,6 +45,8 @@ class RemoteEngine(HttpEngine):
             slots=slots,
             capacity=capacity,
             parallel=parallel,
+            # Started by someone else: what it cannot do, it refuses when the proof asks for it.
+            forms=frozenset(FORMS),
             key=key,
             request_seconds=request_seconds,
         )

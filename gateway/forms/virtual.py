@@ -1,7 +1,7 @@
-"""Prefix and prompt tuning: virtual tokens that the engine plugin puts in front of the prompt.
+"""Soft prompts and prefixes: virtual tokens that our engine plugin puts in front of the prompt.
 
-Invariant: the engine finds an adapter by its digest among the checkouts (`ADAPTERS_SERVABLES`);
-nothing is loaded ahead, so nothing can be loaded wrongly, and nothing has to be unloaded.
+The engine knows them by digest alone, found under the checkouts (see
+`gateway/engine_plugin/servables.py`); there is nothing to load or unload ahead of a request.
 """
 
 from __future__ import annotations
@@ -9,52 +9,42 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gateway.engines.engine import Engine, Scores
-from manifests.errors import IntegrityError
 from registry.release import Servable
 
 _CONNECTOR = {
     "kv_connector": "PrefixConnector",
-    "kv_connector_module_path": "gateway.engine_plugin.prefix_connector",
     "kv_role": "kv_consumer",
+    "kv_connector_module_path": "gateway.engine_plugin.prefix_connector",
 }
 
 
-class VirtualTokensForm:
-    """A request names the base as its model, and the adapter's digest for the engine's connector.
+class VirtualForm:
+    """Names the digest in `kv_transfer_params`, which no client's value can reach.
 
     Args:
-        kind: `prefix` (keys and values are given) or `prompt` (embeddings are given).
+        kind: `prompt` or `prefix`.
     """
 
-    def __init__(self, kind: Literal["prefix", "prompt"]) -> None:
-        self.kind: str = kind
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
     def engine_flags(self) -> dict[str, str | int | float | bool]:
-        """The connector; soft prompts also need the engine's input embeddings."""
-        flags: dict[str, str | int | float | bool] = {"kv-transfer-config": json.dumps(_CONNECTOR)}
-        if self.kind == "prompt":
-            flags["enable-prompt-embeds"] = True
-        return flags
+        """The plugin's connector, and embeddings in place of tokens."""
+        return {"kv-transfer-config": json.dumps(_CONNECTOR), "enable-prompt-embeds": True}
 
     async def load(self, engine: Engine, digest: str, folder: Path, servable: Servable) -> None:
-        """Nothing to do: the folder is where the engine looks.
-
-        Raises:
-            IntegrityError: the folder does not hold what the form needs.
-        """
-        if not (folder / f"{self.kind}.safetensors").is_file():
-            raise IntegrityError(f"release {digest} has no `servable/{self.kind}.safetensors`")
+        """Nothing: the checkout is where the engine looks."""
 
     async def unload(self, engine: Engine, digest: str) -> None:
-        """Nothing to do: the engine keeps a bounded number of adapters in memory by itself."""
+        """Nothing is held under a name."""
 
     def address(
         self, engine: Engine, digest: str, servable: Servable, body: dict[str, Any], salt: str
     ) -> dict[str, Any]:
-        """Name the base and the adapter; the engine keeps prefix caches apart by both."""
+        """Ask the base, and say whose virtual tokens come first."""
         return {**body, **self._fields(engine, digest, salt)}
 
     async def score(
@@ -65,11 +55,10 @@ class VirtualTokensForm:
         prompts: Sequence[Sequence[int]],
         salt: str,
     ) -> tuple[list[Scores], int]:
-        """Ask the base with the adapter in front."""
+        """Ask the engine with the virtual tokens in front."""
         return await engine.score(self._fields(engine, digest, salt), prompts)
 
-    @staticmethod
-    def _fields(engine: Engine, digest: str, salt: str) -> dict[str, Any]:
+    def _fields(self, engine: Engine, digest: str, salt: str) -> dict[str, Any]:
         return {
             "model": engine.base.model,
             "cache_salt": salt,
