@@ -108,7 +108,7 @@ def check(text: str) -> int:
     return len(known)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(documents())
 def test_every_key_path_has_a_line_with_the_key_on_it(text: str) -> None:
     try:

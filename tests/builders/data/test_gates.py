@@ -226,6 +226,17 @@ def test_a_common_template_is_neither_contamination_nor_near_duplication() -> No
     assert run("near_duplicates", 0.8, train=train).offences == ()
 
 
+def test_a_question_that_is_nothing_but_template_leaks_only_as_a_whole() -> None:
+    question = "Who is the owner of it?"
+    around = [f"{question} Thing {i}" for i in range(6)] + [
+        f"Thing {i}: {question}" for i in range(6)
+    ]
+    train, test = (rows_of([(text, "A") for text in texts]) for texts in (around, [question]))
+    assert run("contamination", 0.8, train=train, test=test).offences == ()
+    (offence,) = run("contamination", 0.8, train=[*train, *test], test=test).offences
+    assert "training row 13" in offence.reason
+
+
 def test_contamination_is_judged_against_single_training_rows() -> None:
     """Pieces of many training questions together do not make a leak."""
     train = rows_of([
