@@ -81,7 +81,7 @@ def _probe(model: Any, tokenizer: Any, text: str) -> dict[str, Any]:
     ids = tokenizer.apply_chat_template(
         [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=True
     )["input_ids"]
-    positions = [len(ids) // 2, len(ids) - 4, len(ids) - 1]
+    positions = [len(ids) // 2, len(ids) - 1]
     with model.disable_adapter():
         base = _top(model, ids, positions)
     return {
