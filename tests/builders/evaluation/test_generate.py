@@ -20,12 +20,11 @@ from manifests.errors import InvalidInput
 from manifests.models import EvaluateTable, RetentionTable
 from registry.bases import Base
 
-TABLE = EvaluateTable(metrics=("exact_match", "perplexity"), max_new_tokens=8, batch_size=4)
+TABLE = EvaluateTable(metrics=("exact_match", "perplexity"), max_new_tokens=4, batch_size=4)
 
 
 @pytest.fixture(scope="module")
 def generator(base: Base) -> HfGenerator:
-    torch.set_num_threads(2)
     return load_generator(base.served)
 
 
@@ -36,7 +35,7 @@ def model(generator: HfGenerator) -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[Row, ...]:
-    return load_source("icd-10-cm:test", "messages").rows[:6]
+    return load_source("icd-10-cm:test", "messages").rows[:4]
 
 
 def test_batches_are_by_length_and_complete() -> None:
@@ -46,24 +45,21 @@ def test_batches_are_by_length_and_complete() -> None:
 def test_answers_are_greedy_and_in_order(
     generator: HfGenerator, model: PreTrainedModel, rows: tuple[Row, ...]
 ) -> None:
-    """Batched and padded gives what each prompt alone gives, token by token."""
-    prompts = [row.prompt for row in rows[:5]]
-    together = generator.generate(prompts, max_new_tokens=8, batch_size=5)
+    """Every token of a batched, padded answer is the likeliest after its prompt alone."""
+    prompts = [row.prompt for row in rows[:3]]
+    together = generator.generate(prompts, max_new_tokens=5, batch_size=3)
+    assert len(set(together)) == 3
     for prompt, answer in zip(prompts, together, strict=True):
-        ids = render_prompt(generator.tokenizer, prompt)
+        before = render_prompt(generator.tokenizer, prompt)
+        ids = before + generator.tokenizer(answer, add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
-            for _ in range(8):
-                token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-                if token == generator.tokenizer.eos_token_id:
-                    break
-                ids.append(token)
-        alone = ids[len(render_prompt(generator.tokenizer, prompt)) :]
-        assert answer == generator.tokenizer.decode(alone)
+            likeliest = model(input_ids=torch.tensor([ids])).logits[0].argmax(dim=-1).tolist()
+        assert ids[len(before) :] == likeliest[len(before) - 1 : -1]
 
 
 def test_an_answer_ends_at_the_end_of_its_turn(generator: HfGenerator) -> None:
-    question = {"role": "user", "content": "Say only the word yes."}
-    (answer,) = generator.generate([(question,)], max_new_tokens=40, batch_size=1)
+    question = {"role": "user", "content": "What is 1 + 1? Answer with one number."}
+    (answer,) = generator.generate([(question,)], max_new_tokens=30, batch_size=1)
     assert answer
     assert "<|im_end|>" not in answer
     assert "assistant" not in answer
@@ -101,7 +97,7 @@ def test_base_and_adapter_through_one_model(
     with torch.no_grad():
         for parameter in adapted.parameters():
             if parameter.requires_grad:
-                parameter.normal_(std=0.05)
+                parameter.normal_(std=0.2 if kind == "lora" else 2.0)
     adapted.train()
     on = HfGenerator(adapted, generator.tokenizer)
     off = HfGenerator(adapted, generator.tokenizer, adapter=False)
@@ -110,11 +106,11 @@ def test_base_and_adapter_through_one_model(
     np.testing.assert_allclose(off.likelihood(encoded, batch_size=6), alone, rtol=1e-4)
     assert abs(on.likelihood(encoded, batch_size=6) - alone).max() > 0.5
     prompts = [row.prompt for row in rows[:2]]
-    assert off.generate(prompts, max_new_tokens=6, batch_size=2) == generator.generate(
-        prompts, max_new_tokens=6, batch_size=2
+    assert off.generate(prompts, max_new_tokens=4, batch_size=2) == generator.generate(
+        prompts, max_new_tokens=4, batch_size=2
     )
-    assert on.generate(prompts, max_new_tokens=6, batch_size=2) != generator.generate(
-        prompts, max_new_tokens=6, batch_size=2
+    assert on.generate(prompts, max_new_tokens=4, batch_size=2) != generator.generate(
+        prompts, max_new_tokens=4, batch_size=2
     )
     assert adapted.training
 
@@ -128,14 +124,14 @@ def test_the_same_model_against_itself_gains_nothing(
     )
     evaluation = evaluate_generators(
         {"base": lambda: generator, "candidate": lambda: generator},
-        rows[:3],
+        rows[:2],
         table,
-        retention_limit=2,
+        retention_limit=1,
         progress=lambda *step: seen.append(step),
     )
     assert evaluation.report["metrics"]["perplexity"]["gains"]["base"]["gain"] == 0.0
     retention = evaluation.report["retention"]
-    assert retention["rows"] == {"perplexity": 2, "hellaswag": 2, "truthfulqa": 2}
+    assert retention["rows"] == {"perplexity": 1, "hellaswag": 1, "truthfulqa": 1}
     assert retention["perplexity"]["increase"] == 0.0
     assert evaluation.passed
     assert {subject for subject, _, _ in seen} == {"base", "candidate"}
@@ -144,7 +140,7 @@ def test_the_same_model_against_itself_gains_nothing(
 def test_text_rows_have_a_perplexity_and_nothing_else(generator: HfGenerator) -> None:
     rows = load_source("general:test", "text").rows[:2]
     only = EvaluateTable(metrics=("perplexity",))
-    (first, _) = predict(generator, rows, only, max_length=64)
+    (first, _) = predict(generator, rows, only, max_length=128)
     assert first.tokens > 20
     assert 1.0 < math.exp(first.nll / first.tokens) < 200.0
     with pytest.raises(InvalidInput, match="plain text"):
@@ -164,7 +160,7 @@ def test_retention_scores_the_continuation_only(generator: HfGenerator) -> None:
 
 def test_the_base_knows_some_common_sense(generator: HfGenerator) -> None:
     """HellaSwag above chance says that contexts, choices and normalisation fit together."""
-    scores = measure(generator, RetentionTable(suites=("hellaswag",)), limit=16)
+    scores = measure(generator, RetentionTable(suites=("hellaswag",)), limit=8)
     assert scores.suites["hellaswag"] > 0.25
     assert 5.0 < scores.perplexity < 60.0
     assert len(load_cases("truthfulqa")) == len(load_cases("gsm8k")) == 100
