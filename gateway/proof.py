@@ -32,8 +32,8 @@ EXACT_LIMIT = 0.02
 ROUNDED_LIMIT = 0.15
 # An adapter this close to its base cannot be told from it.
 SMALLEST_SEPARATION = 0.002
-# Positions compared in each probe: each is a prompt of its own to the engine, and the probes' number
-# says more than theirs.
+# Positions compared in each probe: each is a prompt of its own to the engine, and more probes say
+# more than more positions.
 POSITIONS = 3
 _PROBE_SALT = "fingerprint"
 

@@ -14,6 +14,7 @@ from typing import Any
 from gateway.types import Usage
 
 _USAGE = re.compile(rb',?"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+_CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
 _END = b"\n\n"
 _DELTA = (b'.delta"', b'"content_block_delta"')
 
@@ -34,6 +35,7 @@ class Rewriter:
         self._usage = usage
         self._keep = keep
         self._rest = b""
+        self._completions: dict[bytes, int] = {}
         self.finished = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -52,6 +54,14 @@ class Rewriter:
         rest, self._rest = self._rest, b""
         return rest
 
+    def _count(self, counts: dict[str, Any], event: bytes, alone: bool) -> None:
+        """Take over an event's counts; of several choices, each event counts its own only."""
+        read_usage(counts, self._usage)
+        choice = _CHOICE.search(event)
+        if not alone and choice is not None:
+            self._completions[choice.group(1)] = self._usage.completion
+            self._usage.completion = sum(self._completions.values())
+
     def _event(self, event: bytes) -> bytes:
         if event.startswith(b"data: [DONE]") or b'"message_stop"' in event[:40]:
             self.finished = True
@@ -59,8 +69,8 @@ class Rewriter:
         if b'"usage":{' in event:
             match = _USAGE.search(event)
             if match is not None:
-                read_usage(json.loads(match.group(1)), self._usage)
                 alone = b'"choices":[]' in event
+                self._count(json.loads(match.group(1)), event, alone)
                 if alone and self._keep == "none":
                     return b""
                 if self._keep == "none" or (self._keep == "last" and not alone):

@@ -74,3 +74,16 @@ def test_a_whole_answer_keeps_a_digest_that_the_model_wrote() -> None:
     answer = json.loads(rewrite_whole(body, DIGEST, "medical"))
     assert answer["model"] == "medical"
     assert DIGEST in answer["choices"][0]["text"]
+
+
+def test_several_choices_are_added_up_when_a_stream_is_cut() -> None:
+    usage = Usage()
+    rewriter = Rewriter(DIGEST, "medical", usage, "none")
+    for index, completion in ((0, 1), (1, 1), (0, 2), (1, 2), (0, 3)):
+        event = {
+            "model": DIGEST,
+            "choices": [{"index": index, "delta": {"content": "x"}}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": completion, "total_tokens": 9},
+        }
+        rewriter.feed(b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n")
+    assert (usage.prompt, usage.completion) == (3, 5)
