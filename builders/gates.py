@@ -101,4 +101,7 @@ def all_passed(outcomes: Sequence[GateOutcome]) -> bool:
 
 
 def _shown(value: float, unit: str) -> str:
-    return f"{value * 100:+.1f} points" if unit == "share" else f"{value:+.2f} {unit}"
+    # + 0.0 turns a rounded −0.0 into 0.0.
+    if unit == "share":
+        return f"{round(value * 100, 1) + 0.0:+.1f} points"
+    return f"{round(value, 2) + 0.0:+.2f} {unit}"
