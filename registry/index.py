@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from manifests.digests import digest_bytes
 from manifests.errors import Conflict
 from registry import log, lookup, schema
 from registry.release import Release
@@ -45,7 +46,8 @@ def insert_versions(
         connection.execute(sa.insert(_names).values(name=name, last_version=0, live=0, updated=at))
         last = 0
     numbers = list(range(last + 1, last + 1 + len(releases)))
-    digests = [release.digest for release in releases]
+    records = [release.to_bytes() for release in releases]
+    digests = [digest_bytes(record) for record in records]
     connection.execute(
         sa.insert(_versions),
         [
@@ -53,14 +55,21 @@ def insert_versions(
             for release, number, digest in zip(releases, numbers, digests, strict=True)
         ],
     )
-    _insert_blobs(connection, list(zip(releases, digests, strict=True)))
+    _insert_blobs(connection, releases, digests, [len(record) for record in records])
     connection.execute(
         sa.update(_names)
         .where(_names.c.name == name)
         .values(last_version=numbers[-1], live=_names.c.live + len(releases), updated=at)
     )
-    for number, digest in zip(numbers, digests, strict=True):
-        log.append(connection, name, "publish", who=who, why=why, version=number, digest=digest)
+    log.append_many(
+        connection,
+        [
+            {"name": name, "kind": "publish", "version": number, "data": {"digest": digest}}
+            for number, digest in zip(numbers, digests, strict=True)
+        ],
+        who=who,
+        why=why,
+    )
     bump(connection)
     return numbers
 
@@ -130,30 +139,26 @@ def _columns(release: Release, number: int, digest: str, at: str) -> dict[str, A
     }
 
 
-def _insert_blobs(connection: Connection, releases: list[tuple[Release, str]]) -> None:
-    rows = []
-    for release, digest in releases:
-        rows.append(
-            {
-                "release": digest,
-                "path": RECORD_PATH,
-                "blob": digest,
-                "size": len(release.to_bytes()),
-            }
-        )
-        rows += [
-            {"release": digest, "path": path, "blob": entry.digest, "size": entry.size}
-            for path, entry in release.files.items()
-        ]
+def _insert_blobs(
+    connection: Connection, releases: Sequence[Release], digests: list[str], sizes: list[int]
+) -> None:
+    """Every blob of the releases; `sizes` are those of the records."""
     # A deleted release that is published again has its rows already, and they are the same.
     known = set(
         connection.scalars(
             sa.select(_blobs.c.release).where(
-                _blobs.c.path == RECORD_PATH,
-                _blobs.c.release.in_([digest for _, digest in releases]),
+                _blobs.c.path == RECORD_PATH, _blobs.c.release.in_(digests)
             )
         )
     )
-    rows = [row for row in rows if row["release"] not in known]
+    rows = []
+    for release, digest, size in zip(releases, digests, sizes, strict=True):
+        if digest in known:
+            continue
+        rows.append({"release": digest, "path": RECORD_PATH, "blob": digest, "size": size})
+        rows += [
+            {"release": digest, "path": path, "blob": entry.digest, "size": entry.size}
+            for path, entry in release.files.items()
+        ]
     if rows:
         connection.execute(sa.insert(_blobs), rows)

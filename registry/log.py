@@ -8,6 +8,7 @@ refuses anything else.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,6 +52,20 @@ def append(
     )
     assert sequence is not None
     return Event(sequence, name, kind, version, alias, at, who, why, data)
+
+
+def append_many(
+    connection: Connection, rows: Sequence[dict[str, Any]], *, who: str, why: str
+) -> None:
+    """Append events at once; each row has name, kind, version and data."""
+    at = now()
+    connection.execute(
+        sa.insert(_log),
+        [
+            {**row, "data": json.dumps(row["data"]), "at": at, "who": who, "why": why}
+            for row in rows
+        ],
+    )
 
 
 def events(

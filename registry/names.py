@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -13,29 +15,35 @@ _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
 
 def list_names(connection: Connection, *, limit: int, after: str | None) -> list[NameRow]:
     """A page of names in alphabetical order, after `after`."""
-    latest = (
-        sa.select(sa.func.max(_versions.c.version))
-        .where(_versions.c.name == _names.c.name, _versions.c.deleted.is_(None))
-        .scalar_subquery()
-        .label("latest")
-    )
-    query = sa.select(_names, latest).order_by(_names.c.name).limit(limit)
+    query = sa.select(_names, _latest(_versions.c.version), _latest(_versions.c.description))
+    query = query.order_by(_names.c.name).limit(limit)
     if after is not None:
         query = query.where(_names.c.name > after)
     rows = connection.execute(query).all()
     held = _holders(connection, [row.name for row in rows])
-    described = _descriptions(connection, [(row.name, row.latest) for row in rows])
     return [
         NameRow(
             name=row.name,
-            description=described.get((row.name, row.latest), ""),
-            latest=row.latest,
+            description=row.description or "",
+            latest=row.version,
             versions=row.live,
             updated=row.updated,
             aliases=held.get(row.name, {}),
         )
         for row in rows
     ]
+
+
+def _latest(column: sa.ColumnElement[Any]) -> sa.Label[Any]:
+    """A column of a name's newest live version; an index is read from its end."""
+    return (
+        sa.select(column)
+        .where(_versions.c.name == _names.c.name, _versions.c.deleted.is_(None))
+        .order_by(_versions.c.version.desc())
+        .limit(1)
+        .scalar_subquery()
+        .label(column.key)
+    )
 
 
 def _holders(
@@ -60,15 +68,3 @@ def _holders(
         others = of_name.get(row.alias, ())
         of_name[row.alias] = (*others, weighted) if canary else (weighted, *others)
     return found
-
-
-def _descriptions(
-    connection: Connection, keys: list[tuple[str, int | None]]
-) -> dict[tuple[str, int | None], str]:
-    wanted = sa.tuple_(_versions.c.name, _versions.c.version).in_(
-        [key for key in keys if key[1] is not None]
-    )
-    rows = connection.execute(
-        sa.select(_versions.c.name, _versions.c.version, _versions.c.description).where(wanted)
-    )
-    return {(row.name, row.version): row.description for row in rows}

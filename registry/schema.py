@@ -167,7 +167,8 @@ def _m001_versions_aliases_log(connection: Connection) -> None:
         CREATE TABLE log (
             sequence SERIAL, name TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER,
             alias TEXT, at TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, data TEXT NOT NULL);
-        CREATE INDEX log_name ON log (name, alias, sequence);
+        CREATE INDEX log_name ON log (name, sequence);
+        CREATE INDEX log_alias ON log (name, alias, sequence) WHERE alias IS NOT NULL;
         CREATE TABLE revision (value BIGINT NOT NULL);
         INSERT INTO revision VALUES (0);
         """,
