@@ -6,6 +6,8 @@ de-quantized, and every other base is loaded as it is.
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 
 from builders.methods import METHODS
 from builders.plan import Plan
+from registry.hub.names import public_name
 from registry.quiet import quiet_libraries
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -76,6 +79,23 @@ def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
 
 def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
     """Write what was trained: PEFT's adapter, or for full fine-tuning the whole checkpoint."""
-    model.save_pretrained(folder, safe_serialization=True)
+    with warnings.catch_warnings():
+        # AdaLoRA may prune a module to rank 0; PEFT takes its empty factors for lost shards.
+        warnings.filterwarnings("ignore", message=r".*LoRA tensor\(s\) have invalid shape")
+        model.save_pretrained(folder, safe_serialization=True)
+    configuration = folder / "adapter_config.json"
+    if configuration.exists():
+        # The base is named by what the manifest wrote, not by a folder of this machine.
+        values = json.loads(configuration.read_text(encoding="utf-8"))
+        values["base_model_name_or_path"] = plan.base.model
+        text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+        configuration.write_text(text, encoding="utf-8")
+    config = folder / "adapter_config.json"
+    if config.exists():
+        # A path of this machine has no place in a release. (Set before saving, PEFT would ask the
+        # Hub for the base under this name.)
+        values = json.loads(config.read_text())
+        values["base_model_name_or_path"] = public_name(plan.base.model)
+        config.write_text(json.dumps(values, indent=2, sort_keys=True))
     # PEFT writes a model card of its own; the release has ours.
     (folder / "README.md").unlink(missing_ok=True)

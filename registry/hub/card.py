@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from registry.hub.names import hub_id
+from registry.hub.names import hub_id, public_name
 from registry.release import Release
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
@@ -85,7 +85,7 @@ def _results(release: Release, manifest: dict[str, Any]) -> list[Any]:
 def _usage(release: Release, repository: str) -> str:
     if release.method == "full":
         return f"Published by adapterworks as release `{release.digest}`.\n"
-    base = hub_id(release.base.model) or release.base.model.rpartition("/")[2]
+    base = public_name(release.base.model)
     return (
         "## Use\n\n```python\n"
         "from peft import PeftModel\n"

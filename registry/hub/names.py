@@ -49,6 +49,11 @@ def parse_source(text: str) -> HubSource:
     return HubSource(match["repo"], match["rev"] or DEFAULT_REVISION)
 
 
+def public_name(model: str) -> str:
+    """A name for a base's `model` that says nothing about this machine."""
+    return hub_id(model) or model.rpartition("/")[2]
+
+
 def hub_id(model: str) -> str | None:
     """The Hub id of a base's `model`, if it has one: never a path of this machine."""
     if model.startswith("hub:"):
