@@ -26,11 +26,10 @@ def convert_adalora(source: Source, folder: Path) -> Conversion:
     for module in sorted({name.rpartition(".lora_")[0] for name in tensors}):
         diagonal = tensors[f"{module}.lora_E"].float()
         kept = (diagonal != 0).squeeze(-1)
-        if kept.any():
-            a = tensors[f"{module}.lora_A"].float()[kept] * diagonal[kept]
-            b = tensors[f"{module}.lora_B"].float()[:, kept] * scale
-            factors[module] = Factors(a, b)
-    if not factors:
+        a = tensors[f"{module}.lora_A"].float()[kept] * diagonal[kept]
+        b = tensors[f"{module}.lora_B"].float()[:, kept] * scale
+        factors[module] = Factors(a, b)  # of rank 0 where all was pruned: written as zeros
+    if not any(entry.rank for entry in factors.values()):
         raise Refused(
             "AdaLoRA pruned every rank: the adapter changes nothing",
             hint="train longer, or raise `train.learning_rate` or `method.rank`",

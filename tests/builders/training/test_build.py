@@ -1,0 +1,249 @@
+"""Whole builds through the command, on a tiny base: publish, no-op, kill -9 and resume, gates."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adapterworks.app import App
+from adapterworks.cli.build import command as build
+from adapterworks.settings import Settings
+from builders.build_lock import build_lock
+from manifests.errors import Conflict, NotFound
+from registry.registry import Registry
+from tests.builders.build_support import make_tiny_base
+
+pytestmark = pytest.mark.train
+
+MANIFEST = """
+[adapter]
+name = "tiny"
+[base]
+model = "{base}"
+[method]
+kind = "{kind}"
+[data]
+train = "train.jsonl"
+validation = "validation.jsonl"
+test = "test.jsonl"
+[train]
+epochs = {epochs}
+max_length = 64
+learning_rate = {rate}
+[evaluate]
+metrics = ["exact_match"]
+max_new_tokens = 4
+[serve]
+max_conversion_error = 0.9
+"""
+
+
+COMMAND = "from adapterworks.cli.main import main; main()"
+
+
+class Workshop:
+    """A folder with a manifest, its rows, a base and a home of its own."""
+
+    def __init__(self, folder: Path, base: Path) -> None:
+        self.folder, self.base, self.home = folder, base, folder / "home"
+        for split, count, start in (("train", 24, 0), ("validation", 6, 100), ("test", 6, 200)):
+            rows = [
+                {
+                    "messages": [
+                        {"role": "user", "content": f"code of case {start + number}?"},
+                        {"role": "assistant", "content": f"A{(start + number) % 7}"},
+                    ]
+                }
+                for number in range(count)
+            ]
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / f"{split}.jsonl").write_text(text)
+
+    def manifest(
+        self, kind: str = "lora", epochs: float = 4, rate: float = 1e-2, more: str = ""
+    ) -> str:
+        path = self.folder / f"{kind}.toml"
+        text = MANIFEST.format(base=self.base, kind=kind, epochs=epochs, rate=rate)
+        path.write_text(text + more)
+        return str(path)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"ADAPTERS_HOME": str(self.home), "ADAPTERS_USER": "tester"}
+
+    def build(self, *arguments: str) -> Result:
+        app = App(Settings.from_environment(self.environment))
+        return CliRunner().invoke(build, arguments, obj=app)
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        result = self.build(*arguments, "--json")
+        assert result.exit_code == 0, result.output or result.exception
+        loaded: dict[str, Any] = json.loads(result.stdout)
+        return loaded
+
+    def registry(self) -> Registry:
+        settings = Settings.from_environment(self.environment)
+        return Registry.open(database=settings.database, blobs=settings.blobs, home=settings.home)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, tiny: Path) -> Workshop:
+    return Workshop(tmp_path, tiny)
+
+
+def test_a_build_publishes_everything_a_release_promises(workshop: Workshop) -> None:
+    built = workshop.json(workshop.manifest())
+    assert built["ref"] == "tiny@1"
+    assert built["alias"] == "candidate"
+    registry = workshop.registry()
+    release = registry.release(built["digest"])
+    assert {
+        "adapter/adapter_model.safetensors",
+        "servable/adapter_model.safetensors",
+        "manifest.json",
+        "adapter.lock",
+        "report.json",
+        "predictions.jsonl",
+        "fingerprint.json",
+        "training.jsonl",
+        "README.md",
+        "plots/loss.png",
+        "plots/scores.png",
+    } <= set(release.files)
+    fingerprint = json.loads(registry.read(built["digest"], "fingerprint.json"))
+    assert len(fingerprint["probes"]) >= 8
+    for probe in fingerprint["probes"]:
+        for position, adapter in zip(probe["positions"], probe["adapter"], strict=True):
+            assert 0 < position < len(probe["token_ids"])
+            assert len(adapter) == 20
+    memory = built["report"]["training"]["memory"]
+    assert memory["predicted"] > 0
+    assert memory["measured"] > 0
+    card = registry.read(built["digest"], "README.md").decode()
+    assert card.startswith("---\nlicense:")
+    # No adapter tells where it was built.
+    assert str(workshop.home).encode() not in registry.read(
+        built["digest"], "adapter/adapter_config.json"
+    )
+
+
+def test_an_unchanged_plan_is_a_no_op_and_force_is_not(workshop: Workshop) -> None:
+    manifest = workshop.manifest(epochs=1)
+    first = workshop.json(manifest)
+    again = workshop.json(manifest)
+    assert (again["ref"], again["created"]) == (first["ref"], False)
+    assert workshop.json(manifest, "--force")["ref"] == "tiny@2"
+    assert workshop.json(manifest, "--set", "train.seed=7")["ref"] == "tiny@3"
+
+
+def test_a_build_killed_in_training_resumes_to_the_same_weights(
+    workshop: Workshop, tmp_path: Path, tiny: Path
+) -> None:
+    """Axolotl #2568: a real kill -9 of a real build, then the same command again."""
+    manifest = workshop.manifest(epochs=40)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "build", manifest],
+        env=os.environ | workshop.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    folder = _wait_for_checkpoint(workshop.home / "builds", process)
+    trainer = json.loads((folder / "job.json").read_text())["parent"]
+    assert trainer == process.pid
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "train" / "result.json").exists()
+    resumed = workshop.json(manifest, "--resume")
+    events = (folder / "events.jsonl").read_text()
+    assert '"event":"resumed"' in events
+    other = tmp_path / "other"
+    other.mkdir()
+    whole = Workshop(other, tiny)
+    uninterrupted = whole.json(whole.manifest(epochs=40))
+    path = "adapter/adapter_model.safetensors"
+    assert workshop.registry().read(resumed["digest"], path) == whole.registry().read(
+        uninterrupted["digest"], path
+    )
+
+
+def _wait_for_checkpoint(builds: Path, process: subprocess.Popen[bytes]) -> Path:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the build ended before it could be killed"
+        for state in builds.glob("*/train/checkpoints/step-*/state.json"):
+            return state.parents[3]
+        time.sleep(0.01)
+    raise AssertionError("no checkpoint was written")
+
+
+def test_resume_without_anything_to_resume_says_so(workshop: Workshop) -> None:
+    result = workshop.build(workshop.manifest(), "--resume")
+    assert isinstance(result.exception, NotFound)
+    assert "no unfinished build" in str(result.exception)
+
+
+def test_two_builds_of_one_plan_do_not_collide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builders.build_lock._PATIENCE", 0.3)
+    with (
+        build_lock(tmp_path),
+        pytest.raises(Conflict, match=f"process {os.getpid()} is building"),
+        build_lock(tmp_path),
+    ):
+        raise AssertionError("the lock was given twice")
+
+
+def test_a_failing_gate_publishes_but_leaves_the_alias(workshop: Workshop) -> None:
+    gate = '\n[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.99\n'
+    built = workshop.json(workshop.manifest(epochs=1, rate=1e-5, more=gate))
+    assert built["ref"] == "tiny@1"
+    assert built["alias"] is None
+    assert len(built["reasons"]) == 1
+    with pytest.raises(NotFound):
+        workshop.registry().resolve("tiny:candidate")
+
+
+def test_a_conversion_that_loses_too_much_is_not_servable(workshop: Workshop) -> None:
+    built = workshop.json(
+        workshop.manifest("full", epochs=1, rate=1e-4),
+        "--set",
+        "serve.conversion_rank=1",
+        "--set",
+        "serve.max_conversion_error=0.01",
+    )
+    assert built["servable"] is None
+    assert "serve.max_conversion_error" in built["reasons"][0]
+    files = workshop.registry().release(built["digest"]).files
+    assert "full/model.safetensors" in files
+    assert "full/tokenizer.json" in files
+
+
+@pytest.mark.parametrize("kind", ["full", "prefix-tuning", "prompt-tuning"])
+def test_other_forms_are_published_whole(workshop: Workshop, kind: str) -> None:
+    built = workshop.json(workshop.manifest(kind, epochs=2, rate=1e-3))
+    assert (
+        built["servable"]["form"]
+        == {
+            "full": "lora",
+            "prefix-tuning": "prefix",
+            "prompt-tuning": "prompt",
+        }[kind]
+    )
+    if kind == "full":
+        assert "native" in built["report"]["metrics"]["exact_match"]["values"]
+        assert built["report"]["conversion"]["left_out"]
+
+
+def test_tiny_bases_are_made_equal(tmp_path: Path, tiny: Path) -> None:
+    """The fixture itself is deterministic, so weights of two builds can be compared."""
+    again = make_tiny_base(tmp_path / "again")
+    assert (again / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()

@@ -1,0 +1,165 @@
+"""Plans: pure, exact in their counts, and refusing what cannot run or be served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders.lock import environment
+from builders.machine import Machine
+from builders.plan import DataFacts, Plan, make_plan
+from builders.shape import BaseShape, Linear, read_shape
+from builders.train_model import build_model
+from manifests.errors import InvalidInput, Refused
+from tests.builders.build_support import (
+    ENVIRONMENT,
+    KINDS,
+    MACHINE,
+    TinyJob,
+    encoded_rows,
+    facts_of,
+    identity,
+    manifest_for,
+)
+
+Make = Callable[..., TinyJob]
+FACTS = facts_of(encoded_rows(32), encoded_rows(8))
+
+
+def plan_for(
+    kind: str,
+    shape: BaseShape,
+    *,
+    machine: Machine = MACHINE,
+    facts: DataFacts = FACTS,
+    **train: Any,
+) -> Plan:
+    manifest = manifest_for(kind, **train)
+    return make_plan(manifest, identity(kind), shape, machine, facts, ENVIRONMENT)
+
+
+@pytest.fixture
+def shape(tiny: Path) -> BaseShape:
+    return read_shape(tiny)
+
+
+@pytest.fixture
+def llama7b() -> BaseShape:
+    """Llama-2-7B's shape."""
+    linears = [
+        Linear(f"model.layers.{layer}.{name}", out, into)
+        for layer in range(32)
+        for name, out, into in (
+            ("self_attn.q_proj", 4096, 4096),
+            ("self_attn.k_proj", 4096, 4096),
+            ("self_attn.v_proj", 4096, 4096),
+            ("self_attn.o_proj", 4096, 4096),
+            ("mlp.gate_proj", 11008, 4096),
+            ("mlp.up_proj", 11008, 4096),
+            ("mlp.down_proj", 4096, 11008),
+        )
+    ]
+    other = 2 * 32000 * 4096 + 65 * 4096
+    return BaseShape(32, 4096, 11008, 32, 32, 128, 32000, 4096, tuple(linears), other)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", KINDS)
+def test_planned_parameters_are_those_that_are_trained(job: Make, kind: str) -> None:
+    planned = job(kind)
+    model = build_model(planned.base, planned.plan)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == planned.plan.trainable
+
+
+def test_equal_inputs_give_equal_plans_and_estimates_do_not_count(shape: BaseShape) -> None:
+    plan = plan_for("lora", shape)
+    assert plan == plan_for("lora", shape)
+    busy = replace(MACHINE, memory=MACHINE.memory // 2)
+    assert plan.digest == plan_for("lora", shape, machine=busy).digest
+    assert plan.digest != plan_for("lora", shape, seed=43).digest
+    other = replace(FACTS, digests={**FACTS.digests, "train": "sha256:other"})
+    assert plan.digest != plan_for("lora", shape, facts=other).digest
+
+
+def test_a_plan_survives_json(shape: BaseShape) -> None:
+    plan = plan_for("adalora", shape, epochs=6.0)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_steps_follow_rows_epochs_and_the_cap(shape: BaseShape) -> None:
+    assert plan_for("lora", shape, epochs=2.0).steps == 8
+    assert plan_for("lora", shape, epochs=0.5).steps == 2
+    assert plan_for("lora", shape, max_steps=3).steps == 3
+
+
+def test_what_does_not_fit_is_refused_with_what_would(llama7b: BaseShape) -> None:
+    """caikit-nlp #226: no memory dry run. A 24 GB card does not hold 7B in full, and qlora fits."""
+    card = Machine("cuda", "A10", 24 << 30, "bf16", 8)
+    with pytest.raises(Refused, match=r"this machine has 24\.00 GiB") as caught:
+        plan_for("full", llama7b, machine=card)
+    assert "lora" in str(caught.value.hint)
+    plan = plan_for("qlora", llama7b, machine=card)
+    assert plan.memory["total"] < 24 << 30
+    assert plan.servable.rank == 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "train", "said"),
+    [
+        ("lora", {"optimizer": "paged-adamw-8bit"}, "needs a CUDA device"),
+        ("lora", {"precision": "fp16"}, "needs a CUDA device"),
+        ("prefix-tuning", {"packing": True, "group_by_length": False}, "`train.packing`"),
+        ("prefix-tuning", {"gradient_checkpointing": True}, "`train.gradient_checkpointing`"),
+        ("adalora", {"max_steps": 1}, "no step left to prune"),
+        ("lora", {"method": {"target_modules": ["c_attn"]}}, "`c_attn`"),
+        ("prompt-tuning", {"method": {"virtual_tokens": 1000}}, "exceed the base's"),
+    ],
+)
+def test_impossible_combinations_are_refused(
+    shape: BaseShape, kind: str, train: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=said) as caught:
+        plan_for(kind, shape, **train)
+    assert caught.value.hint
+
+
+def test_unusual_choices_are_linted_with_a_source(shape: BaseShape) -> None:
+    plan = plan_for("lora", shape, learning_rate=0.5, epochs=9.0, method={"alpha": 500})
+    keys = {lint.key for lint in plan.lints}
+    assert {"train.learning_rate", "train.epochs", "method.alpha"} <= keys
+    assert all(lint.source for lint in plan.lints)
+
+
+def test_ranks_are_those_the_engine_allows(shape: BaseShape) -> None:
+    assert plan_for("lora", shape, method={"rank": 12}).servable.rank == 16
+    assert plan_for("adalora", shape).servable.rank == 16
+
+
+def test_engine_ranks_are_vllms() -> None:
+    """The pinned engine's own list (vllm/config/lora.py), read from its source, not imported."""
+    import ast
+    from importlib.util import find_spec
+
+    from builders.methods.technique import ENGINE_RANKS
+
+    found = find_spec("vllm")
+    assert found is not None
+    assert found.origin is not None
+    tree = ast.parse((Path(found.origin).parent / "config" / "lora.py").read_text())
+    (literal,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MaxLoRARanks"
+    )
+    assert isinstance(literal, ast.Subscript)
+    assert ast.literal_eval(literal.slice) == ENGINE_RANKS
+
+
+def test_the_environment_names_the_pins() -> None:
+    found = environment()
+    assert found.packages["torch"].startswith("2.13")
+    assert found.code["digest"].startswith("sha256:")
