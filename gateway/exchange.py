@@ -117,6 +117,7 @@ class Exchange:
             tenant, model=target.access, estimated_tokens=self._estimate
         )
         self._receipt.limits = dict(permit.headers())
+        gateway.shadows.consider(self._endpoint, target, self._body)
         try:
             residency = gateway.residency(engine)
             if target.release is not None:

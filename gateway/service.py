@@ -25,6 +25,7 @@ from gateway.observability import Metrics
 from gateway.proof import FINGERPRINT, Proof, ProofFailed, prove
 from gateway.residency import Residency
 from gateway.resolve import Resolver
+from gateway.shadow import Shadows
 from gateway.tenant import OPEN_TENANT, Tenant
 from gateway.tenants import TenantStore
 from gateway.tracing import Tracing
@@ -55,10 +56,14 @@ class Gateway:
     tracing: Tracing
     draining: bool = False
     started: float = field(default_factory=time.time)
+    shadows: Shadows = field(init=False)
     _residencies: dict[str, Residency] = field(default_factory=dict)
     _queues: dict[str, FairQueue] = field(default_factory=dict)
     _watch: asyncio.Task[None] | None = None
     _pinning: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.shadows = Shadows(self, self.config.shadow)
 
     @classmethod
     def compose(
@@ -126,6 +131,7 @@ class Gateway:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._watch = self._pinning = None
+        self.shadows.close()
         for residency in self._residencies.values():
             residency.close()
         await self.limiter.close()

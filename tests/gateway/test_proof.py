@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from gateway.engines.engine import Engine
 from gateway.status import describe
 from registry.bases import Base
+from registry.local import LocalBlobs
 from registry.registry import Registry
 from tests.gateway.adapters import Made, copy_of, make_lora, publish
 from tests.gateway.conftest import ENGINE_CONFIG, open_registry
@@ -180,7 +181,8 @@ def test_damaged_bytes_are_refused(bench: Bench, victim: Made) -> None:
     published = publish(bench.registry, victim, bench.base, "damaged", description="damaged")
     release = bench.registry.release(published.digest)
     entry = release.files["fingerprint.json"]
-    blob = _blob_path(bench.registry, entry.digest)
+    assert isinstance(bench.registry.blobs, LocalBlobs)
+    blob = bench.registry.blobs.path(entry.digest)
     blob.chmod(0o600)
     blob.write_bytes(blob.read_bytes()[:-1] + b" ")
     with pytest.raises(openai.UnprocessableEntityError) as caught:
@@ -197,9 +199,3 @@ def test_nothing_refused_stays_in_the_engine(bench: Bench, engine: Engine, loop:
     loaded = {model["id"] for model in loop.run(engine.models())}  # type: ignore[attr-defined]
     assert len(refused) >= 9
     assert not refused & loaded
-
-
-def _blob_path(registry: Registry, digest: str) -> Path:
-    hexadecimal = digest.removeprefix("sha256:")
-    root = registry.home / "blobs" if hasattr(registry, "home") else registry.checkouts.parent
-    return next(path for path in root.rglob("*") if path.is_file() and hexadecimal in str(path))

@@ -1,0 +1,148 @@
+"""Which engine answers, and what a second gateway and a shadow see."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+
+import openai
+import pytest
+
+from gateway.config import GatewayConfig, ShadowTable, TrustTable
+from gateway.engines.engine import Health
+from gateway.engines.pool import EnginePool
+from gateway.types import ServedBase, Target
+from manifests.errors import NotFound, Unavailable
+from registry.bases import Base
+from registry.registry import Registry
+from tests.gateway.adapters import Made, publish
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher
+
+HELLO = [{"role": "user", "content": "hello"}]
+BASE = "sha256:" + "b" * 64
+TRUST = TrustTable(proof="off")
+
+
+class Idle:
+    """As much of an engine as routing looks at."""
+
+    def __init__(self, name: str, base: str = BASE, state: str = "ready") -> None:
+        self.id = name
+        self.base = ServedBase("base", "base", base)
+        self.health = Health(state, "for the test", 1)  # type: ignore[arg-type]
+        self.inflight = 0
+
+
+def _target(number: int) -> Target:
+    return Target("a", "a", BASE, digest=f"sha256:{number:064x}")
+
+
+def _pool(*engines: Idle) -> EnginePool:
+    return EnginePool(engines)  # type: ignore[arg-type]
+
+
+def test_a_digest_stays_with_its_engine_and_digests_spread() -> None:
+    pool = _pool(*(Idle(f"engine-{number}") for number in range(4)))
+    places = {number: pool.route(_target(number)).id for number in range(400)}
+    assert all(pool.route(_target(number)).id == place for number, place in places.items())
+    assert min(Counter(places.values()).values()) > 60
+
+
+def test_losing_an_engine_moves_only_its_own_digests() -> None:
+    engines = [Idle(f"engine-{number}") for number in range(4)]
+    before = {number: _pool(*engines).route(_target(number)).id for number in range(200)}
+    engines[2].health = Health("down", "killed", 1)
+    after = {number: _pool(*engines).route(_target(number)).id for number in range(200)}
+    moved = {number for number in before if before[number] != after[number]}
+    assert moved == {number for number, place in before.items() if place == "engine-2"}
+
+
+def test_a_busy_engine_spills_to_the_next() -> None:
+    engines = [Idle("one"), Idle("two")]
+    pool = _pool(*engines)
+    first = pool.route(_target(7))
+    first.inflight = 50  # type: ignore[misc]
+    assert pool.route(_target(7)).id != first.id
+
+
+def test_another_base_is_never_an_alternative() -> None:
+    pool = _pool(Idle("other", base="sha256:" + "c" * 64), Idle("own", state="down"))
+    with pytest.raises(Unavailable, match="for the test"):
+        pool.route(_target(1))
+    with pytest.raises(NotFound, match="no engine serves the base"):
+        _pool(Idle("other", base="sha256:" + "c" * 64)).route(_target(1))
+
+
+def test_two_gateways_and_two_engines_share_what_the_registry_says(
+    launcher: Launcher, registry: Registry, made: dict[str, Made], base: Base, tmp_path: Path
+) -> None:
+    for name in ("medical", "code"):
+        publish(registry, made[name], base, "shared", description=name)
+    standins = [StandIn(base.name), StandIn(base.name)]
+    running = [
+        launcher.gateway(
+            registry,
+            [launcher.standin(base, s, id=f"engine-{n}") for n, s in enumerate(standins)],
+            tmp_path / f"spool-{gateway}",
+            GatewayConfig(open=True, trust=TRUST),
+        )
+        for gateway in range(2)
+    ]
+    for gateway in running:
+        gateway.wait_ready()
+
+    def digests() -> set[str]:
+        return {
+            g.client()
+            .chat.completions.with_raw_response.create(model="shared", messages=HELLO, max_tokens=1)
+            .headers["x-adapter-digest"]
+            for g in running
+        }
+
+    assert len(digests()) == 1
+    before = digests()
+    registry.promote("shared", 1, "prod", who="tester")
+    moved = time.monotonic()
+    while digests() == before or len(digests()) == 2:
+        assert time.monotonic() - moved < 1.5
+    assert sum(bool(s.loads) for s in standins) >= 1
+
+
+def test_a_shadow_is_asked_and_costs_the_caller_nothing(
+    launcher: Launcher,
+    registry: Registry,
+    standin: StandIn,
+    made: dict[str, Made],
+    base: Base,
+    tmp_path: Path,
+) -> None:
+    for name in ("medical", "code"):
+        publish(registry, made[name], base, name)
+    standin.token_seconds = 0.02
+    config = GatewayConfig(
+        open=True, trust=TRUST, shadow=(ShadowTable(adapter="medical", to="code:prod"),)
+    )
+    running = launcher.gateway(
+        registry, [launcher.standin(base, standin)], tmp_path / "spool", config
+    )
+    running.wait_ready()
+
+    async def ask() -> None:
+        async with openai.AsyncOpenAI(base_url=running.url + "/v1", api_key="x") as client:
+            await asyncio.gather(
+                *(
+                    client.chat.completions.create(model="medical", messages=HELLO, max_tokens=4)
+                    for _ in range(3)
+                )
+            )
+
+    asyncio.run(ask())
+    shadow = registry.resolve("code").digest
+    deadline = time.monotonic() + 5
+    while sum(body["model"] == shadow for body in standin.bodies) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert sum(body["model"] != shadow for body in standin.bodies) == 3
