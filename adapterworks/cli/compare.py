@@ -1,0 +1,120 @@
+"""`adapters compare`: an A/B of strategies on one task, in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+
+if TYPE_CHECKING:
+    from builders.build import BuildResult
+    from builders.compare import Compared
+    from manifests.models import Manifest
+
+
+@click.command()
+@click.option("--methods", required=True, metavar="A,B,…", help="Methods, comma-separated.")
+@click.option("--manifest", required=True, metavar="MANIFEST", help="The task.")
+@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--one-base", is_flag=True, help="All methods on the manifest's own base values.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw scores with intervals to this file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    methods: str,
+    manifest: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    one_base: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Train one task with several methods and compare them.
+
+    Each method is built and published as NAME-METHOD under the alias `compare`; a method whose
+    plan is unchanged is not trained again.
+
+    \b
+    Example:
+      adapters compare --methods lora,qlora,prompt-tuning --manifest medical --profile quick
+    """
+    from adapterworks.cli.printing import echo_json
+    from adapterworks.progress import BuildProgress
+    from builders.build import run_build
+    from builders.compare import compare_methods, draw_comparison
+    from manifests.load import load_manifest
+
+    loaded = load_manifest(manifest, profile=profile, overrides=overrides)
+
+    def build(kind: str, changed: Manifest) -> BuildResult:
+        with BuildProgress(quiet=as_json, label=kind) as progress:
+            return run_build(
+                changed,
+                registry=app.registry,
+                bases=app.bases,
+                home=app.settings.home,
+                who=app.settings.who,
+                listeners=(progress,),
+                progress=progress.say,
+            )
+
+    kinds = [kind.strip() for kind in methods.split(",") if kind.strip()]
+    rows = compare_methods(loaded, kinds, build, one_base=one_base)
+    if plot is not None:
+        draw_comparison(rows, plot)
+        click.echo(f"drawn: {plot}", err=True)
+    if as_json:
+        echo_json([row.to_json() for row in rows])
+    else:
+        _show(rows)
+
+
+def _show(rows: list[Compared]) -> None:
+    from adapterworks.cli.printing import echo_table
+
+    columns = (
+        "METHOD",
+        "TRAINED",
+        "TOKENS/S",
+        "PEAK MiB (PREDICTED)",
+        rows[0].metric.upper(),
+        "GAIN OVER BASE",
+        "PROSE PERPLEXITY",
+        "SERVED AS",
+    )
+    echo_table(columns, (_cells(row) for row in rows))
+    click.echo(f"base: {rows[0].metric} {rows[0].base_score:.3f}")
+    for row in rows:
+        if not row.learnt:
+            click.echo(f"{row.method}: no gain shown within this budget")
+
+
+def _cells(row: Compared) -> tuple[str, ...]:
+    low, high = row.interval
+    score = f"{row.score:.3f} [{low:.3f}, {high:.3f}]"
+    if row.native_score is not None:
+        score += f", unconverted {row.native_score:.3f}"
+    gain, gain_low, gain_high = row.gain
+    kept = row.perplexity_increase
+    served = row.servable
+    if row.conversion_error:
+        served += f", error {row.conversion_error:.2f}"
+    return (
+        row.method,
+        f"{row.trainable_share:.3%}",
+        f"{row.tokens_per_second:.0f}",
+        f"{row.memory_measured / 2**20:.0f} ({row.memory_predicted / 2**20:.0f})",
+        score,
+        f"{gain:+.3f} [{gain_low:+.3f}, {gain_high:+.3f}]",
+        "" if kept is None else f"{kept:+.1%}",
+        served,
+    )

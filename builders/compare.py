@@ -1,0 +1,173 @@
+"""One task, several methods: a build each, and one table of what they came to.
+
+Invariant: all methods see the same rows, steps and seed; each has its own default learning rate,
+since no single rate is fair to all (see `adapters methods`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builders.methods import METHODS
+from manifests.errors import InvalidInput
+from manifests.models import Manifest
+
+if TYPE_CHECKING:
+    from builders.build import BuildResult
+
+# The methods whose learning rate and rank a manifest of one of them also means for the others.
+_LORA = frozenset({"lora", "qlora", "dora"})
+ALIAS = "compare"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One method's row; shares and scores 0–1, memory in bytes, intervals at 95 %."""
+
+    method: str
+    ref: str
+    trainable_share: float
+    tokens_per_second: float
+    memory_predicted: int
+    memory_measured: int
+    metric: str
+    score: float
+    interval: tuple[float, float]
+    base_score: float
+    gain: tuple[float, float, float]
+    native_score: float | None
+    perplexity_increase: float | None
+    servable: str
+    conversion_error: float | None
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the gain over the base is above zero with its whole interval."""
+        return self.gain[1] > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        return {**asdict(self), "learnt": self.learnt}
+
+
+def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifest:
+    """The same task with another method.
+
+    Args:
+        manifest: resolved.
+        kind: the method.
+        one_base: keep the manifest's base quantization for every method, so that one engine can
+            serve all; otherwise only `qlora` trains on NF4 values.
+
+    Raises:
+        InvalidInput: no such method.
+    """
+    if kind not in METHODS:
+        raise InvalidInput(
+            f"there is no method `{kind}`", hint=f"the methods are {', '.join(METHODS)}"
+        )
+    values = manifest.model_dump(mode="json")
+    own = manifest.method.kind
+    family = kind in _LORA and own in _LORA
+    values["method"] = {**values["method"], "kind": kind} if family else {"kind": kind}
+    if own == kind:
+        values["method"] = manifest.method.model_dump(mode="json")
+    elif not family:
+        values["train"]["learning_rate"] = None
+    values["base"]["quantization"] = (
+        "nf4"
+        if kind == "qlora" or (one_base and values["base"]["quantization"] == "nf4")
+        else "none"
+    )
+    values["adapter"]["name"] = f"{manifest.adapter.name}-{kind}"
+    values["publish"] = {**values["publish"], "alias": ALIAS, "hub": None}
+    retention = values["evaluate"]["retention"]
+    if not retention["on"]:
+        values["evaluate"]["retention"] = {**retention, "on": True, "suites": []}
+    if kind in ("full", "dora"):
+        # What a cut loses is a column of the table, not a reason to leave the method out.
+        values["serve"]["max_conversion_error"] = 1.0
+    # JSON has no tuples; the strict models take them from JSON mode only.
+    return Manifest.model_validate_json(json.dumps(values))
+
+
+def compared(kind: str, result: BuildResult) -> Compared:
+    """One method's row, on the manifest's first metric."""
+    report = result.report
+    metric, entry = next(iter(report["metrics"].items()))
+    gain = entry["gains"]["base"]
+    training = report["training"]
+    retention = report.get("retention") or {}
+    servable = result.servable
+    return Compared(
+        method=kind,
+        ref=result.ref,
+        trainable_share=result.plan.trainable_share,
+        tokens_per_second=training["tokens_per_second"],
+        memory_predicted=training["memory"]["predicted"],
+        memory_measured=training["memory"]["measured"],
+        metric=metric,
+        score=entry["values"]["candidate"],
+        interval=tuple(entry["intervals"]["candidate"]),
+        base_score=entry["values"]["base"],
+        gain=(gain["gain"], gain["low"], gain["high"]),
+        native_score=entry["values"].get("native"),
+        perplexity_increase=_increase(retention),
+        servable=f"{servable.form} ({servable.origin})" if servable else "none",
+        conversion_error=servable.error if servable else report["conversion"].get("error"),
+    )
+
+
+def _increase(retention: dict[str, Any]) -> float | None:
+    perplexity = retention.get("perplexity")
+    if not perplexity:
+        return None
+    return float(perplexity["increase"])
+
+
+def compare_methods(
+    manifest: Manifest,
+    kinds: Iterable[str],
+    build: Callable[[str, Manifest], BuildResult],
+    *,
+    one_base: bool = False,
+) -> list[Compared]:
+    """Build every method and collect the rows, in the order asked.
+
+    Args:
+        manifest: resolved; its data and training are shared.
+        kinds: methods.
+        build: runs one build.
+        one_base: see `variant`.
+    """
+    variants = {kind: variant(manifest, kind, one_base=one_base) for kind in kinds}
+    return [compared(kind, build(kind, changed)) for kind, changed in variants.items()]
+
+
+def draw_comparison(rows: list[Compared], path: Path) -> None:
+    """Score with its interval per method, and the base's score as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 + 1.1 * len(rows), 3.8), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for position, row in enumerate(rows):
+        below, above = row.score - row.interval[0], row.interval[1] - row.score
+        axes.errorbar(
+            position,
+            row.score,
+            yerr=[[max(0.0, below)], [max(0.0, above)]],
+            fmt="o",
+            capsize=4,
+            color="#1a73e8" if row.learnt else "#9aa0a6",
+        )
+    axes.axhline(rows[0].base_score, color="#9aa0a6", linestyle="--", label="base")
+    axes.set_xticks(range(len(rows)), [row.method for row in rows], rotation=20)
+    axes.set_ylabel(rows[0].metric)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None} if path.suffix == ".png" else None)
