@@ -16,45 +16,17 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
 
 from gateway.engines.engine import Engine
+from gateway.entry import Entry
 from gateway.proof import Proof
 from manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
 from registry.release import Release
 
 RETRY_REFUSED_SECONDS = 60.0
-Stage = Literal["waiting", "loading", "resident", "unloading", "refused"]
 # Loads and proves; raises Refused or IntegrityError for good, Unavailable for now.
 Load = Callable[[Engine, Release], Awaitable[Proof]]
 Unload = Callable[[Engine, Release], Awaitable[None]]
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One adapter on one engine, in one generation.
-
-    Attributes:
-        users: requests in flight.
-        busy_since: when `users` last rose from 0; monotonic seconds.
-        yielding: takes no new users until it has none.
-        leaving: takes no new users and is unloaded when it has none.
-    """
-
-    release: Release
-    stage: Stage
-    pinned: bool = False
-    users: int = 0
-    yielding: bool = False
-    leaving: bool = False
-    busy_since: float = 0.0
-    used: float = field(default_factory=time.monotonic)
-    since: float = field(default_factory=time.time)
-    proof: Proof | None = None
-    error: AdapterworksError | None = None
-    task: asyncio.Task[None] | None = None
-    requests: int = 0
 
 
 class Residency:

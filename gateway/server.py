@@ -22,8 +22,6 @@ from gateway.service import Gateway
 from gateway.sockets import bind, bind_unix
 from gateway.status import create_status_app
 
-_KEEP_ALIVE_SECONDS = 75
-
 
 class Server(uvicorn.Server):
     """The public server: a signal makes the gateway say that it drains."""
@@ -124,7 +122,7 @@ def _uvicorn(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=int(gateway.config.http.idle_seconds),
         timeout_graceful_shutdown=int(gateway.config.http.drain_seconds),
         limit_concurrency=gateway.config.http.max_connections,
         backlog=2048,

@@ -192,6 +192,9 @@ class Gateway:
                 "without support for those",
                 hint="restart `adapters serve`: it looks at the releases there are",
             )
+        if self.config.trust.require_signature:
+            keys = self.config.public_keys
+            await asyncio.to_thread(self.registry.require_signature, release.digest, keys)
         form = FORMS[servable.form]
         folder = await asyncio.to_thread(self.registry.checkout, release.digest, SERVABLE)
         await form.load(engine, release.digest, folder, servable)

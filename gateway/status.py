@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from gateway.engines.engine import Engine
 from gateway.engines.local import LocalEngine
-from gateway.residency import Entry
+from gateway.entry import Entry
 from gateway.service import Gateway
 
 

@@ -32,8 +32,8 @@ class VirtualForm:
         self.kind = kind
 
     def engine_flags(self) -> dict[str, str | int | float | bool]:
-        """The plugin's connector, and embeddings in place of tokens."""
-        return {"kv-transfer-config": json.dumps(_CONNECTOR), "enable-prompt-embeds": True}
+        """The plugin's connector, which writes soft prompts as keys and values too."""
+        return {"kv-transfer-config": json.dumps(_CONNECTOR)}
 
     async def load(self, engine: Engine, digest: str, folder: Path, servable: Servable) -> None:
         """Nothing: the checkout is where the engine looks."""

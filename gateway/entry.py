@@ -1,0 +1,41 @@
+"""What is known of one adapter on one engine; `gateway/residency.py` decides what happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.proof import Proof
+from manifests.errors import AdapterworksError
+from registry.release import Release
+
+# waiting for room → loading and proving → resident → unloading; refused is final for a while.
+Stage = Literal["waiting", "loading", "resident", "unloading", "refused"]
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One adapter on one engine, in one generation.
+
+    Attributes:
+        users: requests in flight.
+        busy_since: when `users` last rose from 0; monotonic seconds.
+        yielding: takes no new users until it has none.
+        leaving: takes no new users and is unloaded when it has none.
+    """
+
+    release: Release
+    stage: Stage
+    pinned: bool = False
+    users: int = 0
+    yielding: bool = False
+    leaving: bool = False
+    busy_since: float = 0.0
+    used: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=time.time)
+    proof: Proof | None = None
+    error: AdapterworksError | None = None
+    task: asyncio.Task[None] | None = None
+    requests: int = 0
