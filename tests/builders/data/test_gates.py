@@ -254,9 +254,18 @@ def test_length_outliers_with_equal_and_with_skewed_lengths() -> None:
     assert run("length_outliers", 6.0, train=same).offences == ()
     one_long = [*same, chat("a" * 5000, "b")]
     assert [o.index for o in run("length_outliers", 6.0, train=one_long).offences] == [20]
-    skewed = rows_of([("a" * round(20 * 1.05**i), "b") for i in range(80)])  # 20 … 940 characters
+    skewed = rows_of([("a" * round(20 * 1.08**i), "b") for i in range(80)])  # 20 … 8,700 characters
     assert run("length_outliers", 6.0, train=skewed).offences == ()
     assert run("length_outliers", 6.0, train=[]).measured == 0.0
+
+
+def test_an_answer_of_invisible_characters_is_empty_and_a_class_named_none_is_not() -> None:
+    rows = rows_of(
+        [("Seen?", "\u200b \u200b"), ("Heard?", "\ufeff"), ("Said?", "."), ("It?", "N/A")]
+    )
+    assert [o.index for o in run("empty_supervision", train=rows).offences] == [0, 1, 3]
+    classes = rows_of([(f"Which side effect has drug {i}?", "None") for i in range(10)])
+    assert run("empty_supervision", train=classes).offences == ()
 
 
 def test_language_speaks_up_only_above_the_accepted_share() -> None:
