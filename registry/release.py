@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from manifests.digests import canonical_json, digest_bytes
 from manifests.refs import NAME_PATTERN
@@ -81,7 +81,7 @@ class Draft(Frozen):
     manifest: dict[str, Any] | None = None
     plan: str | None = None
     parent: str | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, FiniteFloat] = Field(default_factory=dict)
     source: str | None = None
 
 
