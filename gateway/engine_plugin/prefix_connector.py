@@ -1,4 +1,4 @@
-"""A KV connector whose "remote" cache is the trained keys and values of prefix adapters.
+"""A KV connector whose "remote" cache is the keys and values of adapters' virtual tokens.
 
 Loaded by vLLM's own configuration:
 
@@ -82,14 +82,14 @@ class PrefixConnector(KVConnectorBase_V1):
         """Put the adapter's tokens in front of the prompt."""
         adapter = virtual_tokens(request)
         if adapter is not None:
-            prepend(request, adapter, self._dtype)
+            prepend(request, adapter)
 
     def get_num_new_matched_tokens(
         self, request: Request, num_computed_tokens: int
     ) -> tuple[int | None, bool]:
         """The prefix beyond what the engine's own prefix cache holds; loaded within the step."""
         adapter = virtual_tokens(request)
-        if adapter is None or adapter.form != "prefix":
+        if adapter is None:
             return 0, False
         return max(0, adapter.count - num_computed_tokens), False
 

@@ -13,13 +13,11 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 ROOT = "ADAPTERS_SERVABLES"
 """Environment variable: the folder that holds one folder a release, named by its hex digest."""
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_KEYS, _EMBEDDINGS = "layers.0.key", "embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +26,12 @@ class VirtualTokens:
 
     Attributes:
         digest: hex digest of its release.
-        form: `prefix` gives their keys and values (`layers.{i}.key`, `layers.{i}.value`
-            [count, kv_heads, head_dim]), `prompt` their embeddings (`embeddings` [count, hidden]).
         count: how many.
-        file: its tensors, safetensors.
+        file: their keys and values: safetensors with `layers.{i}.key` and `layers.{i}.value`,
+            [count, kv_heads, head_dim], the keys as the cache holds them, that is rotated.
     """
 
     digest: str
-    form: Literal["prefix", "prompt"]
     count: int
     file: Path
 
@@ -54,20 +50,12 @@ def find(digest: object) -> VirtualTokens:
 
 @lru_cache(maxsize=4096)
 def _read(root: str, digest: str) -> VirtualTokens:
-    folder = Path(root) / digest / "servable"
-    prefix, prompt = folder / "prefix.safetensors", folder / "prompt.safetensors"
-    if root and prefix.is_file():
-        return VirtualTokens(digest, "prefix", _rows(prefix, _KEYS), prefix)
-    if root and prompt.is_file():
-        return VirtualTokens(digest, "prompt", _rows(prompt, _EMBEDDINGS), prompt)
-    raise ValueError(f"no virtual tokens of adapter `{digest}` under `{ROOT}`")
-
-
-def _rows(file: Path, tensor: str) -> int:
-    """The first dimension of a tensor, from the file's header alone."""
+    file = Path(root) / digest / "servable" / "prefix.safetensors"
+    if not (root and file.is_file()):
+        raise ValueError(f"no virtual tokens of adapter `{digest}` under `{ROOT}`")
     with file.open("rb") as opened:
         header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
     try:
-        return int(header[tensor]["shape"][0])
+        return VirtualTokens(digest, int(header["layers.0.key"]["shape"][0]), file)
     except (KeyError, IndexError):
-        raise ValueError(f"`{file.name}` has no tensor `{tensor}` with rows") from None
+        raise ValueError(f"adapter `{digest}` has no keys of layer 0") from None

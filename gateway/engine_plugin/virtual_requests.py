@@ -6,12 +6,8 @@ client's own tokens; positions, cache blocks and their hashes are about both tog
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from vllm.v1.metrics.stats import PrefillStats
 from vllm.v1.request import Request
 
@@ -37,18 +33,13 @@ class OwnPrefillStats(PrefillStats):
         super().finalize(max(0, num_cached_tokens - self._virtual))
 
 
-@lru_cache(maxsize=64)
-def _soft_prompt(file: Path) -> torch.Tensor:
-    return load_file(file)["embeddings"]
-
-
 def virtual_tokens(request: Request) -> VirtualTokens | None:
     """The adapter that the request names, if any; the front end has checked it."""
     wanted: dict[str, Any] = request.kv_transfer_params or {}
     return find(wanted["adapter_digest"]) if "adapter_digest" in wanted else None
 
 
-def prepend(request: Request, adapter: VirtualTokens, dtype: torch.dtype) -> None:
+def prepend(request: Request, adapter: VirtualTokens) -> None:
     """Put the adapter's virtual tokens in front of a request that was not scheduled yet.
 
     The placeholder is the prompt's own first token: penalties look at the set of a prompt's tokens,
@@ -60,12 +51,6 @@ def prepend(request: Request, adapter: VirtualTokens, dtype: torch.dtype) -> Non
     request.prompt_token_ids = padding + prompt
     request._all_token_ids[:0] = padding
     request.num_prompt_tokens += count
-    if adapter.form == "prompt":
-        soft = _soft_prompt(adapter.file)
-        embeds = torch.zeros(request.num_prompt_tokens, soft.shape[1], dtype=dtype)
-        embeds[:count] = soft
-        request.prompt_embeds = embeds
-        request.prompt_is_token_ids = [False] * count + [True] * len(prompt)
     request.prefill_stats = OwnPrefillStats(count)
     # vLLM does not ask the connector for requests that skip the prefix cache.
     request.skip_reading_prefix_cache = False

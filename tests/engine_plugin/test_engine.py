@@ -89,7 +89,7 @@ def engine(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         "kv-transfer-config": json.dumps(CONNECTOR),
     }
     flags = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
-    flags += ["--enable-lora", "--enable-prompt-embeds", "--enable-prompt-tokens-details"]
+    flags += ["--enable-lora", "--enable-prompt-tokens-details"]
     log = (folder / "engine.log").open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags],
@@ -118,7 +118,8 @@ def engine(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         for reference in references:
             if reference.lora is not None:
                 body = {"lora_name": reference.name, "lora_path": str(reference.lora)}
-                running.open("/v1/load_lora_adapter", body).close()
+                with contextlib.closing(running.open("/v1/load_lora_adapter", body)) as answer:
+                    assert answer.status == 200, answer.read()
         yield running
     finally:
         process.terminate()
@@ -145,7 +146,9 @@ def _ask(running: Running, reference: Reference, number: int) -> tuple[str, dict
         "return_token_ids": True,
         **reference.address,
     }
-    return f"{reference.name}, prompt {number}", running.post("/v1/completions", body)
+    answer = running.post("/v1/completions", body)
+    assert answer["status"] == 200, f"{reference.name}, prompt {number}: {answer}"
+    return f"{reference.name}, prompt {number}", answer
 
 
 @pytest.mark.parametrize("cache", ["cold", "warm"])
