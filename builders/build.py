@@ -218,7 +218,7 @@ def _train(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dic
 
     plan, base = prepared.plan, prepared.base
     save_encoded(folder / "encoded.safetensors", prepared.encoded)
-    checkpoint = base.served if plan.manifest.method.kind == "full" else base.checkpoint
+    checkpoint = base.checkpoint if plan.manifest.method.kind == "qlora" else base.served
     job = Job(plan=plan, checkpoint=str(checkpoint), pad=prepared.pad, parent=os.getpid())
     run_job(job, folder, lock, events.pass_on)
     result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())

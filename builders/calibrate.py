@@ -28,7 +28,7 @@ def calibrated(prepared: Prepared) -> Plan:
     manifest = plan.manifest
     short = plan.model_copy(update={"evaluate_every": plan.steps + 1})
     base = prepared.base
-    checkpoint = base.served if manifest.method.kind == "full" else base.checkpoint
+    checkpoint = base.checkpoint if manifest.method.kind == "qlora" else base.served
     events: list[Event] = []
     with tempfile.TemporaryDirectory(prefix="adapters-calibrate-") as name:
         folder = Path(name)

@@ -66,7 +66,7 @@ def predict_memory(
     method, train = manifest.method, manifest.train
     full = isinstance(method, FullMethod)
     weight_width = 4 if full else width
-    if manifest.base.quantization == "nf4" and not full:
+    if method.kind == "qlora":
         bits = _NF4_BITS[manifest.base.double_quantization]
         weights = int(shape.linear_parameters * bits / 8) + shape.other * weight_width
     else:
@@ -109,8 +109,7 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
     total += load.rows * load.supervised * shape.vocab * (width + 8)
     # The largest weight is de-quantized, merged (DoRA) or updated beside its original.
     largest = max(linear.in_features * linear.out_features for linear in shape.linears)
-    quantized = manifest.base.quantization == "nf4" and method.kind != "full"
-    if quantized or method.kind == "dora":
+    if method.kind in ("qlora", "dora"):
         total += 2 * largest * width
     if method.kind == "dora":
         total += shape.linear_parameters * width // 2

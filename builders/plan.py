@@ -21,7 +21,7 @@ from builders.plan_lints import training_lints
 from builders.shape import BaseShape
 from manifests.digests import digest_json
 from manifests.errors import InvalidInput, Refused
-from manifests.models import Manifest, PromptMethod
+from manifests.models import LoraMethod, Manifest, PromptMethod
 from registry.release import BaseIdentity
 
 _BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -268,10 +268,10 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
                 manifest.model_copy(update={"train": changed}),
             )
         )
-    if manifest.base.quantization == "none" and manifest.method.kind != "full":
-        quantized = manifest.base.model_copy(update={"quantization": "nf4"})
+    if isinstance(manifest.method, LoraMethod) and manifest.method.kind == "lora":
+        quantized = manifest.method.model_copy(update={"kind": "qlora"})
         options.append(
-            ('`base.quantization = "nf4"`', manifest.model_copy(update={"base": quantized}))
+            ('`method.kind = "qlora"`', manifest.model_copy(update={"method": quantized}))
         )
     for text, candidate in options:
         needed = at(1, candidate).total

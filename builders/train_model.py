@@ -7,7 +7,6 @@ de-quantized, and every other base is loaded as it is.
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import torch
@@ -79,10 +78,8 @@ def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
 
 def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
     """Write what was trained: PEFT's adapter, or for full fine-tuning the whole checkpoint."""
-    with warnings.catch_warnings():
-        # AdaLoRA may prune a module to rank 0; PEFT takes its empty factors for lost shards.
-        warnings.filterwarnings("ignore", message=r".*LoRA tensor\(s\) have invalid shape")
-        model.save_pretrained(folder, safe_serialization=True)
+    METHODS[plan.manifest.method.kind].before_save(model)
+    model.save_pretrained(folder, safe_serialization=True)
     configuration = folder / "adapter_config.json"
     if configuration.exists():
         # The base is named by what the manifest wrote, not by a folder of this machine.

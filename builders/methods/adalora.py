@@ -113,6 +113,11 @@ class Adalora(Technique[AdaloraMethod]):
     def before_zero_grad(self, model: nn.Module, step: int) -> None:
         _peft(model).base_model.update_and_allocate(step)
 
+    def before_save(self, model: nn.Module) -> None:
+        """Write whole factors: pruned triplets are zeros then, and no loader has to resize modules
+        by a pattern (PEFT warns of its own rank patterns, and of modules without any rank left)."""
+        _peft(model).peft_config["default"].rank_pattern = None
+
     def state(self, model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         allocator = _peft(model).base_model.rankallocator
         tensors = {

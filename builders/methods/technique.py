@@ -117,6 +117,10 @@ class Technique(ABC, Generic[Table]):
         """Called after optimizer step number `step` (from 1), while gradients are still there."""
         return None
 
+    def before_save(self, model: nn.Module) -> None:
+        """Called before the adapter is written, when the best weights are in place."""
+        return None
+
     def state(self, model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """What the method remembers besides weights: tensors, and JSON values."""
         return {}, {}
