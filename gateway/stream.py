@@ -16,6 +16,14 @@ from gateway.types import Usage
 _USAGE = re.compile(rb',?"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
 _END = b"\n\n"
+# How the last event of each endpoint begins.
+_LAST = (
+    b"data: [DONE]",
+    b"event: message_stop",
+    b"event: response.completed",
+    b"event: response.incomplete",
+    b"event: response.failed",
+)
 _DELTA = (b'.delta"', b'"content_block_delta"')
 
 
@@ -63,9 +71,8 @@ class Rewriter:
             self._usage.completion = sum(self._completions.values())
 
     def _event(self, event: bytes) -> bytes:
-        if event.startswith(b"data: [DONE]") or b'"message_stop"' in event[:40]:
+        if event.startswith(_LAST):
             self.finished = True
-            return event
         if b'"usage":{' in event:
             match = _USAGE.search(event)
             if match is not None:
@@ -77,10 +84,6 @@ class Rewriter:
                     event = event[: match.start()] + event[match.end() :]
         elif any(marker in event for marker in _DELTA):
             self._usage.completion += 1  # until the endpoint's own count comes at its end
-        if event.startswith(b"event: response.completed") or event.startswith(
-            b"event: response.incomplete"
-        ):
-            self.finished = True
         return event.replace(self._from, self._to, 1)
 
 

@@ -35,13 +35,13 @@ def start(
     for name in NAMES:
         publish(registry, made["medical"], base, name)
 
-    def start(cold_wait: float = 30.0, pins: tuple[str, ...] = ()) -> Running:
+    def start(cold_wait: float = 30.0, pins: tuple[str, ...] = (), capacity: int = 3) -> Running:
         config = GatewayConfig(
             open=True,
             residency=ResidencyTable(cold_wait_seconds=cold_wait, pins=pins),
             trust=TrustTable(proof="off"),
         )
-        engine = launcher.standin(base, standin, slots=2, capacity=3)
+        engine = launcher.standin(base, standin, slots=2, capacity=capacity)
         running = launcher.gateway(registry, [engine], tmp_path / "spool", config)
         running.wait_ready()
         return running
@@ -89,6 +89,14 @@ def test_slots_and_capacity_hold_and_nothing_in_use_is_unloaded(
     assert len(describe(running.gateway, 0)["engines"][0]["adapters"]) <= 3
     digests = {answer.choices[0].message.content[:8] for answer in answers}  # type: ignore[attr-defined]
     assert len(digests) == len(NAMES)
+
+
+def test_slots_hold_when_everything_is_loaded(start: Start, standin: StandIn) -> None:
+    standin.token_seconds = 0.005
+    answers = _ask_all(start(capacity=6), list(NAMES) * 20, max_tokens=4)
+    assert not [a for a in answers if isinstance(a, Exception)]
+    assert standin.most_active == 2
+    assert standin.unloads == []
 
 
 def test_a_cold_adapter_gets_its_turn_beside_busy_ones(start: Start, standin: StandIn) -> None:
