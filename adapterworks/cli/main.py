@@ -100,7 +100,8 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The `adapters` command."""
     try:
-        cli(standalone_mode=False)
+        # Without standalone mode click returns the code that `Context.exit` was given.
+        code = cli(standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -110,3 +111,5 @@ def main() -> None:
     except AdapterworksError as error:
         render(error)
         sys.exit(exit_code(error))
+    if isinstance(code, int):
+        sys.exit(code)
