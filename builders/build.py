@@ -174,7 +174,6 @@ def _run(
             sources=prepared.sources,
             python=environment().python,
             reasons=reasons,
-            tokenizer=prepared.base.checkpoint,
         )
         draft = make_draft(plan, servable, evaluation["values"], created=stages.created, who=who)
         published = registry.publish(
@@ -221,6 +220,9 @@ def _train(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dic
     checkpoint = base.checkpoint if plan.manifest.method.kind == "qlora" else base.served
     job = Job(plan=plan, checkpoint=str(checkpoint), pad=prepared.pad, parent=os.getpid())
     run_job(job, folder, lock, events.pass_on)
+    if plan.manifest.method.kind == "full":
+        # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
+        prepared.tokenizer.save_pretrained(folder / "train" / "adapter")
     result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
     shutil.rmtree(folder / "train" / "checkpoints")
     return result

@@ -21,7 +21,6 @@ from manifests.digests import canonical_json
 from registry.release import Draft, Servable
 
 RELEASE = "release"
-_TOKENIZER = (".json", ".jinja", ".model", ".txt")
 
 
 def assemble(
@@ -33,7 +32,6 @@ def assemble(
     sources: list[dict[str, Any]],
     python: str,
     reasons: tuple[str, ...],
-    tokenizer: Path,
 ) -> Path:
     """Build `release/` in a build directory from what its stages left there.
 
@@ -45,7 +43,6 @@ def assemble(
         sources: datasheets.
         python: the interpreter's version, for the lock.
         reasons: why the alias does not move.
-        tokenizer: the base's folder; a full fine-tuning's release carries its tokenizer.
     """
     release = folder / RELEASE
     shutil.rmtree(release, ignore_errors=True)
@@ -53,10 +50,6 @@ def assemble(
     full = plan.manifest.method.kind == "full"
     trained = release / ("full" if full else "adapter")
     shutil.copytree(folder / "train" / "adapter", trained)
-    if full:
-        for path in tokenizer.iterdir():
-            if path.suffix in _TOKENIZER and not (trained / path.name).exists():
-                shutil.copyfile(path, trained / path.name)
     if servable is not None:
         shutil.copytree(folder / "servable", release / "servable")
         shutil.copyfile(folder / "fingerprint.json", release / "fingerprint.json")
