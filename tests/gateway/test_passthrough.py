@@ -16,6 +16,7 @@ WEATHER = {
     "function": {
         "name": "get_weather",
         "description": "The weather in a city",
+        "strict": True,
         "parameters": {
             "type": "object",
             "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}},
@@ -32,7 +33,7 @@ def test_tools(gateway: Running) -> None:
         messages=[{"role": "user", "content": "What is the weather in Rome?"}],
         tools=[WEATHER],
         tool_choice={"type": "function", "function": {"name": "get_weather"}},
-        max_tokens=40,
+        max_tokens=100,
         temperature=0,
     )
     call = answer.choices[0].message.tool_calls[0]
