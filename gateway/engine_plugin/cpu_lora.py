@@ -1,7 +1,9 @@
 """Multi-LoRA on CPU by groups of rows instead of a copy of the weights for every row.
 
-Invariant: the same numbers as the stock path up to the order of float additions; every operation
-that is not a plain linear layer (embeddings, logits, experts, sharded ranks) stays stock.
+Invariant: the same numbers as the stock path up to the order of float additions, except that rows
+of the base stay the base's (vLLM #48421). Operations other than plain linear layers are stock:
+embeddings and logits are left out when no adapter of the batch touches them, which stock computes
+as a product with zeros, vocabulary-wide for logits; experts and sharded ranks are untouched.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from vllm.platforms.cpu import CpuPlatform
 
 from gateway.engine_plugin.grouping import group_rows
 from gateway.engine_plugin.products import Batch
-from gateway.engine_plugin.weights import LayerWeights, adopt
+from gateway.engine_plugin.weights import LayerWeights, adopt, follow
 
 logger = logging.getLogger("vllm.adapterworks")
 
@@ -35,6 +37,9 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         # By identity of the tuple that the layer hands over with each call; the value keeps that
         # tuple alive, so that an identity is never reused.
         self._layers: dict[int, tuple[LayerWeights, tuple[torch.Tensor, ...]]] = {}
+        # Embedding and logits layers: by identity of their B, which the value keeps alive.
+        self._filled: dict[int, tuple[set[int], torch.Tensor]] = {}
+        self._slots: frozenset[int] = frozenset()
         self._batch: Batch | None = None
 
     def adopt(self, layer: BaseLayerWithLoRA) -> None:
@@ -42,11 +47,15 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         weights = adopt(layer)
         if weights is not None:
             self._layers[id(layer.lora_a_stacked)] = (weights, layer.lora_a_stacked)
+        elif isinstance(getattr(layer, "lora_b_stacked", None), torch.Tensor):
+            self._filled[id(layer.lora_b_stacked)] = (follow(layer), layer.lora_b_stacked)
 
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
         """vLLM calls this when the rows' adapters or the slots' adapters changed."""
         super().update_metadata(*args, **kwargs)
-        groups = group_rows(self.token_lora_indices.tolist())
+        slots = self.token_lora_indices.tolist()
+        self._slots = frozenset(slots) - {-1}
+        groups = group_rows(slots)
         self._batch = None if groups.empty else Batch(groups, self.device)
 
     def add_lora_linear(
@@ -71,6 +80,41 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         if self._batch is not None:
             for product in self._batch.products(known[0]):
                 product(x, y)
+
+    def _touched(self, stacked: torch.Tensor) -> bool:
+        known = self._filled.get(id(stacked))
+        return known is None or not known[0].isdisjoint(self._slots)
+
+    def add_lora_embedding(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        lora_b_stacked: torch.Tensor,
+        add_inputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Stock, if an adapter of the batch touches the embedding; base rows stay as they are."""
+        if self._touched(lora_b_stacked):
+            base = (self.token_lora_indices < 0).nonzero().squeeze(1)
+            kept = y[base]
+            super().add_lora_embedding(y, x, lora_b_stacked, add_inputs, **kwargs)
+            y[base] = kept
+
+    def add_lora_logits(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        lora_a_stacked: torch.Tensor,
+        lora_b_stacked: torch.Tensor,
+        scale: float,
+        **kwargs: Any,
+    ) -> None:
+        """Stock, if an adapter of the batch touches the logits; base rows stay as they are."""
+        if self._touched(lora_b_stacked):
+            base = (self.sampler_indices < 0).nonzero().squeeze(1)
+            kept = y[base]
+            super().add_lora_logits(y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs)
+            y[base] = kept
 
 
 def install() -> None:

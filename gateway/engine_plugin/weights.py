@@ -120,3 +120,21 @@ def adopt(layer: Any) -> LayerWeights | None:
 
     layer.reset_lora, layer.set_lora = reset_and_forget, set_and_note
     return weights
+
+
+def follow(layer: Any) -> set[int]:
+    """The slots whose adapter touches this layer (embedding or logits), kept up to date."""
+    filled: set[int] = set()
+    set_lora: Callable[..., None] = layer.set_lora
+    reset_lora: Callable[[int], None] = layer.reset_lora
+
+    def reset_and_forget(index: int) -> None:
+        reset_lora(index)
+        filled.discard(index)
+
+    def set_and_note(index: int, lora_a: Any, lora_b: Any) -> None:
+        set_lora(index, lora_a, lora_b)
+        filled.add(index)
+
+    layer.reset_lora, layer.set_lora = reset_and_forget, set_and_note
+    return filled

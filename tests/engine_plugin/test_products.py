@@ -115,7 +115,7 @@ def test_a_slot_reloaded_during_a_batch_is_used_at_once(lora_layer: Any) -> None
     pair.check(mix)
 
 
-def test_base_rows_are_neither_read_nor_written(lora_layer: Any) -> None:
+def test_vllm_48421_base_rows_are_neither_read_nor_written(lora_layer: Any) -> None:
     pair = Pair(lora_layer, "gate_up", seed=2)
     pair.load(0, 8, (True,))
     from vllm.lora.layers import LoRAMapping
@@ -150,3 +150,40 @@ def test_stock_operations_see_the_same_weights(lora_layer: Any) -> None:
         wrapper.add_expand(y, h, layer.lora_b_stacked, layer.output_slices)
         outputs.append(y)
     torch.testing.assert_close(outputs[0], outputs[1])
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_vllm_48421_logits_of_base_rows_stay_the_bases(vllm_cpu: Any, loaded: bool) -> None:
+    """Stock gives base rows the last slot's adapter, and multiplies by zeros when none is there."""
+    from types import SimpleNamespace
+
+    from vllm.lora.layers import LoRAMapping
+    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+    vocabulary, rank, last = 50, 4, MAX_LORAS - 1
+    a, b = torch.zeros(MAX_LORAS, 1, rank, HIDDEN), torch.zeros(MAX_LORAS, 1, vocabulary, rank)
+
+    def fill(index: int, lora_a: torch.Tensor, lora_b: torch.Tensor) -> None:
+        a[index, 0], b[index, 0] = lora_a, lora_b
+
+    layer = SimpleNamespace(
+        lora_a_stacked=a, lora_b_stacked=b, set_lora=fill, reset_lora=lambda index: None
+    )
+    ours, stock = GroupedPunicaWrapper(8, 8, "cpu"), PunicaWrapperCPU(8, 8, "cpu")
+    ours.adopt(layer)
+    if loaded:
+        layer.set_lora(last, torch.randn(rank, HIDDEN), torch.randn(vocabulary, rank))
+    rows = (last + 1, 0, last + 1)
+    x, before = torch.randn(3, HIDDEN), torch.randn(3, vocabulary)
+    got, want = before.clone(), before.clone()
+    for wrapper, y in ((ours, got), (stock, want)):
+        wrapper.update_metadata(
+            LoRAMapping(rows, rows, is_prefill=True),
+            list(range(1, MAX_LORAS + 1)),
+            MAX_LORAS + 1,
+            100,
+        )
+        wrapper.add_lora_logits(y, x, a, b, 1.0)
+    assert torch.equal(got[1], before[1])
+    torch.testing.assert_close(got[[0, 2]], want[[0, 2]])
+    assert torch.equal(want[1], before[1]) is not loaded
