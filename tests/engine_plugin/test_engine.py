@@ -34,7 +34,7 @@ CONNECTOR = {
     "kv_role": "kv_consumer",
     "kv_connector_module_path": "gateway.engine_plugin.prefix_connector",
 }
-# Blocks of 128 tokens, one of them vLLM's own: few enough that five requests preempt one another.
+# Blocks of 128 tokens, one of them vLLM's own: few enough that requests preempt one another.
 BLOCKS = 12
 
 
@@ -197,7 +197,7 @@ def test_chat_streams_and_counts_only_the_clients_tokens(engine: Running, name: 
 
 
 def test_several_answers_to_one_prompt(engine: Running) -> None:
-    body = {"prompt": engine.maker.prompts[0], "n": 3, "max_tokens": 4, "temperature": 0}
+    body = {"prompt": engine.maker.prompts[0], "n": 3, "max_tokens": 4, "top_k": 1}
     answer = engine.post("/v1/completions", {**body, **engine.named("prefix-5").address})
     texts = {choice["text"] for choice in answer["choices"]}
     assert len(answer["choices"]) == 3
@@ -206,19 +206,20 @@ def test_several_answers_to_one_prompt(engine: Running) -> None:
 
 
 def test_preempted_requests_get_their_prefix_again(engine: Running) -> None:
-    body = {"max_tokens": 125, "temperature": 0, "ignore_eos": True, "return_token_ids": True}
+    """Each fills a block with its prefix and prompt, and needs a second one after five tokens."""
+    body = {"max_tokens": 10, "temperature": 0, "ignore_eos": True, "return_token_ids": True}
     body |= engine.named("prefix-5").address
 
     def ask(number: int) -> list[int]:
-        prompt = [1000 + number, *range(2000, 2124)]
+        prompt = [1000 + number, *range(2000, 2117)]
         answer = engine.post("/v1/completions", {**body, "prompt": prompt})
         tokens: list[int] = answer["choices"][0]["token_ids"]
         return tokens
 
     alone = ask(0)
     before = _preemptions(engine)
-    with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(ask, range(8)))
+    with ThreadPoolExecutor(BLOCKS) as threads:
+        together = list(threads.map(ask, range(BLOCKS)))
     assert _preemptions(engine) > before
     assert together[0] == alone
 
