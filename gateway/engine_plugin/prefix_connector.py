@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from vllm.config import VllmConfig
 from vllm.distributed.kv_transfer.kv_connector.v1.base import (
@@ -126,7 +127,7 @@ class PrefixConnector(KVConnectorBase_V1):
             try:
                 tensors = self._adapter(load.digest)
                 self._write(load, tensors, forward_context)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                 # vLLM then ends the requests on these blocks with an error, and no others.
                 logger.error("prefix adapter `%s` cannot be loaded: %s", load.digest, error)
                 self._failed.update(load.blocks)
@@ -151,6 +152,9 @@ class PrefixConnector(KVConnectorBase_V1):
             index = extract_layer_index(name)
             key = tensors[f"layers.{index}.key"][load.start : load.stop]
             value = tensors[f"layers.{index}.value"][load.start : load.stop]
+            wanted = (load.stop - load.start, layer.num_kv_heads, layer.head_size)
+            if key.shape != wanted or value.shape != wanted:
+                raise ValueError(f"keys or values of layer {index} are not {list(wanted)}")
             device = layer.kv_cache.device
             layer.impl.do_kv_cache_update(
                 layer, key.to(device), value.to(device), layer.kv_cache, slots.to(device)
