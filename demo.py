@@ -103,8 +103,8 @@ def gateway() -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    step(f"adapters serve --port {port}")
-    process = subprocess.Popen([ADAPTERS, "serve", "--port", str(port)], cwd=ROOT)
+    step(f"adapters serve --open --port {port}")
+    process = subprocess.Popen([ADAPTERS, "serve", "--open", "--port", str(port)], cwd=ROOT)
     family: list[psutil.Process] = []
     try:
         url = f"http://127.0.0.1:{port}"

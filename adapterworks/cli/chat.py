@@ -99,7 +99,7 @@ def _post(url: str, body: dict[str, Any]) -> HTTPResponse:
     except (OSError, HTTPException) as error:
         raise Unavailable(
             f"no gateway answers at {url}",
-            hint="start one with `adapters serve`, or say where it is with `--url`",
+            hint="start one with `adapters serve --open`, or say where it is with `--url`",
         ) from error
     if response.status == 200:
         return response

@@ -90,7 +90,7 @@ def cli(ctx: click.Context) -> None:
     Example:
       adapters validate medical.toml
       adapters build medical --profile quick
-      adapters serve
+      adapters serve --open
       adapters chat medical "Give the ICD-10-CM category for: amebic balanitis"
     """
     app = ctx.obj = App()

@@ -53,11 +53,11 @@ def command(
     """Serve adapters and their base, OpenAI-compatible.
 
     Without a configuration one engine is started for every base that the registry's aliases and
-    newest versions need. As long as there is no tenant, a gateway on loopback is open.
+    newest versions need. Callers need a tenant's key, unless `--open` is given.
 
     \b
     Example:
-      adapters serve
+      adapters serve --open
       adapters serve --port 9000 --base smollm2-135m-instruct
       adapters serve --config gateway.toml
     """
@@ -133,7 +133,7 @@ def _log_table(config: GatewayConfig) -> LogTable:
 
 
 def _opened(app: App, config: GatewayConfig, wanted: bool) -> GatewayConfig:
-    """Whether anyone is let in: asked for, or loopback without a single tenant."""
+    """Whether anyone is let in without a key: only when asked for, and only on loopback."""
     from gateway.config import is_loopback
     from gateway.tenant_admin import TenantAdmin
 
@@ -145,12 +145,11 @@ def _opened(app: App, config: GatewayConfig, wanted: bool) -> GatewayConfig:
     if wanted or config.open:
         _say("open: anyone on this machine may use every adapter")
         return config.model_copy(update={"open": True})
-    if TenantAdmin(app.registry.database, who=app.settings.who).list():
-        return config
-    if is_loopback(config.host):
-        _say("open: there are no tenants yet, so anyone on this machine may use every adapter")
-        return config.model_copy(update={"open": True})
-    _say("there are no tenants yet: every request will be refused until one is added")
+    if not TenantAdmin(app.registry.database, who=app.settings.who).list():
+        _say(
+            "there are no tenants yet: every request is refused until one is added with "
+            "`adapters tenant add NAME --allow '*'` (or serve with `--open` on loopback)"
+        )
     return config
 
 

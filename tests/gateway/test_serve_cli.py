@@ -72,7 +72,7 @@ def serving(
     home = tmp_path / "home"
     publish(open_registry(home), made["medical"], base, "medical")
     engine = loop.run(serve(standin.app()))
-    serving = Serving(home, engine.url)
+    serving = Serving(home, engine.url, "--open")
     serving.wait_ready()
     yield serving
     serving.process.kill()
@@ -138,6 +138,23 @@ def test_status_is_private(serving: Serving) -> None:
     (socket,) = (serving.home / "run").glob("gateway-*.sock")
     assert socket.stat().st_mode & 0o077 == 0
     assert httpx.get(serving.url + "/status").status_code == 404
+
+
+def test_nobody_is_let_in_without_a_key_unless_open_was_asked_for(
+    loop: Loop, launcher: Launcher, standin: StandIn, tmp_path: Path
+) -> None:
+    engine = loop.run(serve(standin.app()))
+    closed = Serving(tmp_path / "home", engine.url)
+    try:
+        closed.wait_ready()
+        body = {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "hi"}]}
+        assert httpx.post(closed.url + "/v1/chat/completions", json=body).status_code == 401
+        assert httpx.get(closed.url + "/v1/models").status_code == 401
+    finally:
+        closed.process.kill()
+        _, told = closed.process.communicate()
+        loop.run(engine.stop())
+    assert "there are no tenants yet" in told
 
 
 def test_open_is_for_loopback_only(tmp_path: Path) -> None:
