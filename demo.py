@@ -26,6 +26,8 @@ from typing import Any
 import psutil
 from openai import OpenAI
 
+from bench.served_values import PROMPTS, TOLERANCE, largest_difference
+
 ROOT = Path(__file__).resolve().parent
 ADAPTERS = str(Path(sys.executable).with_name("adapters"))
 BASE = "smollm2-135m-instruct"
@@ -84,9 +86,10 @@ def build(name: str) -> dict[str, Any]:
 
 
 def _gain(result: dict[str, Any]) -> dict[str, Any]:
-    """The first metric's scores and the 95 % interval of its gain over the base."""
+    """The gated metric's scores and the 95 % interval of its gain over the base."""
     report = result["report"]
-    metric, entry = next(iter(report["metrics"].items()))
+    metric = report["gates"][0]["name"]
+    entry = report["metrics"][metric]
     values, gain = entry["values"], entry["gains"]["base"]
     return {
         "metric": metric,
@@ -162,7 +165,15 @@ def ask(url: str, built: dict[str, dict[str, Any]]) -> None:
             answers.append(answer)
         if len(set(answers)) != len(answers):
             raise DemoFailed(f"two models gave the same answer to {question!r}")
+    step("adapters ps")
     subprocess.run([ADAPTERS, "ps"], check=True, cwd=ROOT)
+    difference = largest_difference(built["medical"]["ref"], url)
+    print(
+        f"served values: largest log-probability difference between the trainer's NF4 model and "
+        f"vLLM, {PROMPTS} prompts × top 20: {difference:.1e} nats (tolerance {TOLERANCE})"
+    )
+    if difference > TOLERANCE:
+        raise DemoFailed("the engine does not serve the values that training saw")
 
 
 def step(text: str) -> None:
