@@ -116,9 +116,9 @@ class Exchange:
         permit = await gateway.limiter.admit(
             tenant, model=target.access, estimated_tokens=self._estimate
         )
-        self._receipt.limits = dict(permit.headers())
-        gateway.shadows.consider(self._endpoint, target, self._body)
         try:
+            self._receipt.limits = dict(permit.headers())
+            gateway.shadows.consider(self._endpoint, target, self._body)
             residency = gateway.residency(engine)
             if target.release is not None:
                 self._account.phase = "cold"

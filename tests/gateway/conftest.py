@@ -15,7 +15,11 @@ from registry.bases import Base, BaseStore
 from registry.registry import Registry
 from tests.gateway.adapters import Made, make_lora, publish
 from tests.gateway.engine_standin import StandIn
+from tests.gateway.neighbours import Neighbours, move_in
 from tests.gateway.running import Launcher, Loop, Running
+from tests.postgres import postgres_server
+
+__all__ = ["postgres_server"]
 
 # Two slots and three loaded: small enough that tests with five adapters meet every limit.
 ENGINE_CONFIG = GatewayConfig(
@@ -106,6 +110,14 @@ def gateway(
     launcher = Launcher(loop)
     spool = tmp_path_factory.mktemp("spool")
     yield launcher.gateway(shared_registry, [engine], spool, ENGINE_CONFIG, start_engines=False)
+    launcher.close()
+
+
+@pytest.fixture(scope="session")
+def two(loop: Loop, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    """Two tenants of one gateway on a stand-in, for tests of what one can reach of the other."""
+    launcher = Launcher(loop)
+    yield move_in(launcher, tmp_path_factory.mktemp("neighbours"), base)
     launcher.close()
 
 

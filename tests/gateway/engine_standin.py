@@ -17,6 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+MAX_MODEL_LEN = 2048
+ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+
 
 @dataclass
 class StandIn:
@@ -26,6 +29,9 @@ class StandIn:
         token_seconds: time one generated token takes.
         most_active: the largest number of different adapters answering at once.
         broken: when set, streams are cut off and nothing answers.
+        headers: of the requests in `bodies`.
+        answered: prompt and completion tokens of every answer made to its end, by request id.
+        strays: requests on paths that it does not have.
     """
 
     base: str
@@ -35,6 +41,9 @@ class StandIn:
     loads: list[str] = field(default_factory=list)
     unloads: list[str] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    answered: dict[str, tuple[int, int]] = field(default_factory=dict)
+    strays: list[str] = field(default_factory=list)
     active: dict[str, int] = field(default_factory=dict)
     most_active: int = 0
     prompt_tokens: int = 0
@@ -53,6 +62,7 @@ class StandIn:
                 Route("/v1/chat/completions", self._generate, methods=["POST"]),
                 Route("/v1/completions", self._generate, methods=["POST"]),
                 Route("/pause", self._pause, methods=["POST"]),
+                Route("/{path:path}", self._stray, methods=ANY_METHOD),
             ]
         )
 
@@ -62,6 +72,10 @@ class StandIn:
     async def _pause(self, request: Request) -> Response:
         self.broken = True
         return Response()
+
+    async def _stray(self, request: Request) -> Response:
+        self.strays.append(request.url.path)
+        return PlainTextResponse("Not Found", 404)
 
     async def _models(self, request: Request) -> Response:
         names = [self.base, *self.loaded]
@@ -88,6 +102,7 @@ class StandIn:
     async def _generate(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        self.headers.append(dict(request.headers))
         model = body["model"]
         if model != self.base and model not in self.loaded:
             return _error(404, f"The model `{model}` does not exist.")
@@ -95,22 +110,32 @@ class StandIn:
         if chat and not isinstance(body.get("messages"), list):
             return _error(400, "messages: Input should be a valid list")
         wanted = body.get("max_tokens") or body.get("max_completion_tokens") or 8
+        if type(wanted) is not int or not 0 < wanted <= MAX_MODEL_LEN:
+            return _error(400, f"max_tokens must be from 1 to {MAX_MODEL_LEN}")
         words = [f"{model[-8:]}-{number} " for number in range(wanted)]
         prompt = 1 + len(json.dumps(body.get("messages", body.get("prompt")))) // 4
         self.prompt_tokens += prompt
         if body.get("stream"):
-            events = self._events(body, model, words, prompt, chat)
+            request_id = request.headers.get("x-request-id", "")
+            events = self._events(body, model, words, prompt, chat, request_id)
             return StreamingResponse(events, media_type="text/event-stream")
         async with _Active(self, model):
             await asyncio.sleep(self.token_seconds * len(words))
         self.completion_tokens += len(words)
+        self.answered[request.headers.get("x-request-id", "")] = (prompt, len(words))
         text = "".join(words)
         choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
         choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         return _json({**_head(model, chat), "choices": [choice], "usage": _usage(prompt, wanted)})
 
     async def _events(
-        self, body: dict[str, Any], model: str, words: list[str], prompt: int, chat: bool
+        self,
+        body: dict[str, Any],
+        model: str,
+        words: list[str],
+        prompt: int,
+        chat: bool,
+        request_id: str,
     ) -> AsyncIterator[bytes]:
         options = body.get("stream_options") or {}
         async with _Active(self, model):
@@ -133,6 +158,7 @@ class StandIn:
                         "usage": _usage(prompt, len(words)),
                     }
                 )
+            self.answered[request_id] = (prompt, len(words))
             yield b"data: [DONE]\n\n"
 
 

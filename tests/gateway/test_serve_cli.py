@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,43 +20,7 @@ from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, serve
-
-ADAPTERS = [str(Path(sys.executable).with_name("adapters"))]
-
-
-class Serving:
-    """A running `adapters serve`."""
-
-    def __init__(self, home: Path, engine: str, *options: str) -> None:
-        self.env = {
-            **os.environ,
-            "ADAPTERS_HOME": str(home),
-            "ADAPTERS_BASES": str(BASES),
-            "ADAPTERS_GATEWAY_TRUST__PROOF": "off",
-        }
-        self.home = home
-        command = ["serve", "--port", "0", "--engine", engine, "--base", "smollm2-135m-instruct"]
-        self.process = subprocess.Popen(
-            [*ADAPTERS, *command, *options],
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
-        assert self.url.startswith("http://"), self.process.communicate()[1]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*ADAPTERS, *arguments], env=self.env, capture_output=True, text=True, timeout=60
-        )
-
-    def wait_ready(self) -> None:
-        deadline = time.monotonic() + 30
-        while httpx.get(self.url + "/ready").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+from tests.gateway.serving import ADAPTERS, Serving
 
 
 @pytest.fixture
@@ -72,11 +35,10 @@ def serving(
     home = tmp_path / "home"
     publish(open_registry(home), made["medical"], base, "medical")
     engine = loop.run(serve(standin.app()))
-    serving = Serving(home, engine.url, "--open")
+    serving = Serving(home, [engine.url], "--open")
     serving.wait_ready()
     yield serving
-    serving.process.kill()
-    serving.process.communicate()
+    serving.end()
     loop.run(engine.stop())
 
 
@@ -144,15 +106,14 @@ def test_nobody_is_let_in_without_a_key_unless_open_was_asked_for(
     loop: Loop, launcher: Launcher, standin: StandIn, tmp_path: Path
 ) -> None:
     engine = loop.run(serve(standin.app()))
-    closed = Serving(tmp_path / "home", engine.url)
+    closed = Serving(tmp_path / "home", [engine.url])
     try:
         closed.wait_ready()
         body = {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "hi"}]}
         assert httpx.post(closed.url + "/v1/chat/completions", json=body).status_code == 401
         assert httpx.get(closed.url + "/v1/models").status_code == 401
     finally:
-        closed.process.kill()
-        _, told = closed.process.communicate()
+        told = closed.end()
         loop.run(engine.stop())
     assert "there are no tenants yet" in told
 
