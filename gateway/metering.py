@@ -146,10 +146,13 @@ class Meter:
         except OSError as error:
             _log.error("usage cannot be written to `%s`: %s", self._spool, error)
             for _, future in batch:
-                future.set_exception(error)
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
             return
         for _, future in batch:
-            future.set_result(None)
+            # Whoever waited may have gone with its client; the event counts all the same.
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
         self._written.set()
 
     def _current_segment(self) -> Segment:

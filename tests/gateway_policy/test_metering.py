@@ -185,6 +185,18 @@ def test_an_index_that_is_away_loses_nothing(tmp_path: Path) -> None:
     meter.close()
 
 
+def test_an_event_counts_though_whoever_waited_has_gone(database: Database, tmp_path: Path) -> None:
+    """A client that leaves cancels the wait; the writer must neither drop the event nor die."""
+    meter = Meter(database, spool=tmp_path / "spool")
+    left = meter.record(make("left"))
+    assert left.cancel()
+    stayed = meter.record(make("stayed"))
+    meter.start()
+    stayed.result(timeout=20)
+    meter.close()
+    assert totals(database)[0] == 2
+
+
 def test_a_full_disk_is_told_to_whoever_waits(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
