@@ -107,7 +107,11 @@ def gateway() -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     step(f"adapters serve --open --port {port}")
-    process = subprocess.Popen([ADAPTERS, "serve", "--open", "--port", str(port)], cwd=ROOT)
+    process = subprocess.Popen(
+        [ADAPTERS, "serve", "--open", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "ADAPTERS_GATEWAY_LOG__LEVEL": "warning"},
+    )
     family: list[psutil.Process] = []
     try:
         url = f"http://127.0.0.1:{port}"

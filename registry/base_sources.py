@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import re
 import shutil
 from pathlib import Path
@@ -106,7 +107,16 @@ def prepare_embedded(source: str, target: Path) -> Path:
     )
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+    _forget_this_machine(target / "tokenizer_config.json")
     return target
+
+
+def _forget_this_machine(path: Path) -> None:
+    """Remove how the tokenizer was loaded: the digest must not depend on HF_HUB_OFFLINE."""
+    config = json.loads(path.read_text())
+    for key in ("is_local", "local_files_only", "name_or_path"):
+        config.pop(key, None)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _package_folder(distribution: str, version: str) -> Path:

@@ -53,6 +53,12 @@ def test_a_base_is_prepared_once_and_found_by_digest(bases: BaseStore, nf4_base:
     assert bases.find("sha256:" + "0" * 64) is None
 
 
+def test_an_embedded_base_has_one_digest_everywhere(base: Base) -> None:
+    """Whether HF_HUB_OFFLINE was set when it was prepared must not show in it."""
+    config = json.loads((base.checkpoint / "tokenizer_config.json").read_text())
+    assert not {"is_local", "local_files_only", "name_or_path"} & set(config)
+
+
 def test_quantization_template_and_weights_change_the_digest(tmp_path: Path, small: Path) -> None:
     store = BaseStore(tmp_path / "bases")
     dense = store.ensure(str(small))
