@@ -33,8 +33,8 @@ from tests.gateway.serving import Serving
 SLOTS, FLOOD = 4, 32
 TOKENS, TOKEN_SECONDS = 16, 0.005
 PAUSE_SECONDS = 0.05
-# What we promise. Answers of equal length end together, so the wait for the next free slot is up to
-# one answer's time: 2 is the least that can be; the rest is the work of relaying the flood.
+# What we promise. Nobody is interrupted, so the wait for a slot can be one answer's time, which
+# alone makes 2; the rest is the work of relaying the flood.
 STATED = 2.5
 
 
