@@ -22,7 +22,8 @@ def pages() -> str:
         "Made by `python -m adapterworks.cli.pages > docs/cli.md`.",
         "",
     ]
-    with click.Context(cli, info_name="adapters", terminal_width=WIDTH) as root:
+    settings = {**cli.context_settings, "terminal_width": WIDTH}
+    with click.Context(cli, info_name="adapters", **settings) as root:
         for section, commands in SECTIONS.items():
             lines += [f"## {section}", ""]
             for name in commands:
