@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,11 +88,14 @@ class Running:
     gateway: Gateway
     url: str
     loop: Loop
+    clients: list[openai.OpenAI] = field(default_factory=list)
 
     def client(self, key: str = "none", **options: Any) -> openai.OpenAI:
         """The unmodified OpenAI client; it does not retry."""
         options = {"max_retries": 0, **options}
-        return openai.OpenAI(base_url=self.url + "/v1", api_key=key, **options)
+        client = openai.OpenAI(base_url=self.url + "/v1", api_key=key, **options)
+        self.clients.append(client)  # kept: a socket that the collector closes is a warning
+        return client
 
     def wait_ready(self, seconds: float = 180.0) -> None:
         """Wait until `/ready` says yes."""
@@ -113,6 +116,7 @@ class Launcher:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._stack: list[Coroutine[Any, Any, None]] = []
+        self._started: list[Running] = []
 
     def gateway(
         self,
@@ -131,7 +135,9 @@ class Launcher:
             await gateway.start(engines=start_engines)
             served = await serve(create_app(gateway))
             self._stack += [gateway.stop(engines=start_engines), served.stop()]
-            return Running(gateway, served.url, self._loop)
+            running = Running(gateway, served.url, self._loop)
+            self._started.append(running)
+            return running
 
         return self._loop.run(start())
 
@@ -155,6 +161,9 @@ class Launcher:
         return self._loop.run(start())
 
     def close(self) -> None:
-        """End everything started here, last first."""
+        """End everything started here, last first, and the clients that were asked for."""
+        for running in self._started:
+            for client in running.clients:
+                client.close()
         while self._stack:
             self._loop.run(self._stack.pop())
