@@ -22,21 +22,19 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from manifests.digests import digest_bytes, digest_file, digest_json
+from manifests.digests import digest_bytes, digest_json
 from manifests.errors import IntegrityError, InvalidInput, NotFound
+from registry.base_files import (
+    base_digest,
+    chat_template,
+    checkpoint_folder,
+    content_revision,
+    stamps,
+)
 from registry.base_sources import EMBEDDED, fetch_commit, parse_hub, prepare_embedded
 from registry.release import BaseIdentity
 
 RECORD = "base.json"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Progress = Callable[[str], None]
@@ -152,7 +150,7 @@ class BaseStore:
             repository, revision = parse_hub(source)
             source = f"hub:{repository}@{fetch_commit(repository, revision)}"
         else:
-            source = str(_checkpoint_folder(Path(source)))
+            source = str(checkpoint_folder(Path(source)))
         known = EMBEDDED.get(name)
         names = self._names()
         if known is not None or names.get(name, source) != source:
@@ -210,7 +208,7 @@ class BaseStore:
                 )
             return repository.rpartition("/")[2].lower(), model
         if Path(model).is_dir():
-            path = _checkpoint_folder(Path(model))
+            path = checkpoint_folder(Path(model))
             return path.name.lower(), str(path)
         known = ", ".join(f"`{entry}`" for entry in [*EMBEDDED, *sorted(names)])
         raise NotFound(
@@ -237,10 +235,10 @@ class BaseStore:
         base = Base(
             name=name,
             model=source,
-            revision=revision or _content_revision(checkpoint),
+            revision=revision or content_revision(checkpoint),
             quantization=quantization,
             double_quantization=double,
-            digest=_base_digest(checkpoint, quantization, double),
+            digest=base_digest(checkpoint, quantization, double),
             checkpoint=checkpoint,
             served=checkpoint,
         )
@@ -268,7 +266,7 @@ class BaseStore:
 
     def _read(self, folder: Path) -> Base:
         record = json.loads((folder / RECORD).read_text())
-        stamps = record.pop("stamps")
+        noted = record.pop("stamps")
         base = Base(
             **{
                 **record,
@@ -277,8 +275,8 @@ class BaseStore:
             }
         )
         if (
-            stamps != _stamps(base.checkpoint)
-            and _base_digest(base.checkpoint, base.quantization, base.double_quantization)
+            noted != stamps(base.checkpoint)
+            and base_digest(base.checkpoint, base.quantization, base.double_quantization)
             != base.digest
         ):
             raise IntegrityError(
@@ -295,60 +293,6 @@ class BaseStore:
             yield
 
 
-def chat_template(checkpoint: Path) -> str:
-    """The checkpoint's chat template text; empty if it has none."""
-    separate = checkpoint / "chat_template.jinja"
-    if separate.exists():
-        return separate.read_text()
-    config = checkpoint / "tokenizer_config.json"
-    template = json.loads(config.read_text()).get("chat_template") if config.exists() else None
-    return template if isinstance(template, str) else ""
-
-
-def _base_digest(checkpoint: Path, quantization: str, double: bool) -> str:
-    return digest_json(
-        {
-            "weights": {p.name: digest_file(p) for p in sorted(checkpoint.glob("*.safetensors"))},
-            "config": digest_file(checkpoint / "config.json"),
-            "tokenizer": {
-                name: digest_file(checkpoint / name)
-                for name in TOKENIZER_FILES
-                if (checkpoint / name).exists()
-            },
-            "template": digest_bytes(chat_template(checkpoint).encode()),
-            "quantization": {"kind": quantization, "double": double},
-        }
-    )
-
-
-def _content_revision(checkpoint: Path) -> str:
-    """A local folder has no commit: its revision is the digest of its weights."""
-    weights = {p.name: digest_file(p) for p in sorted(checkpoint.glob("*.safetensors"))}
-    return digest_json(weights)
-
-
-def _checkpoint_folder(path: Path) -> Path:
-    path = path.expanduser().absolute()
-    if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
-        raise InvalidInput(
-            f"`{path}` is not a model checkpoint: it needs config.json and *.safetensors",
-            hint="save model and tokenizer there with their `save_pretrained(folder)`",
-        )
-    return path
-
-
-def _stamps(checkpoint: Path) -> dict[str, list[int]]:
-    """Size and modification time of every file the digest covers: if unchanged, no rehash."""
-    files = [
-        *sorted(checkpoint.glob("*.safetensors")),
-        checkpoint / "config.json",
-        checkpoint / "chat_template.jinja",
-        *(checkpoint / name for name in TOKENIZER_FILES),
-    ]
-    stats = {path.name: path.stat() for path in files if path.exists()}
-    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
-
-
 def _write_record(path: Path, base: Base, folder: Path) -> None:
     staged = path.parent
     local = base.checkpoint
@@ -359,7 +303,7 @@ def _write_record(path: Path, base: Base, folder: Path) -> None:
         # Relative inside the folder, so that the store can be moved or mounted elsewhere.
         "checkpoint": _relative(folder, base.checkpoint),
         "served": _relative(folder, base.served),
-        "stamps": _stamps(local),
+        "stamps": stamps(local),
     }
     _write_atomic(path, json.dumps(record, indent=2, sort_keys=True))
 

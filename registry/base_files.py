@@ -1,0 +1,83 @@
+"""The files of a checkpoint: what makes one, what its digest covers, whether it changed.
+
+Invariant: a digest covers weights, configuration, tokenizer, chat template and quantization, and
+nothing of the machine that holds them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from manifests.digests import digest_bytes, digest_file, digest_json
+from manifests.errors import InvalidInput
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def chat_template(checkpoint: Path) -> str:
+    """The checkpoint's chat template text; empty if it has none."""
+    separate = checkpoint / "chat_template.jinja"
+    if separate.exists():
+        return separate.read_text()
+    config = checkpoint / "tokenizer_config.json"
+    template = json.loads(config.read_text()).get("chat_template") if config.exists() else None
+    return template if isinstance(template, str) else ""
+
+
+def base_digest(checkpoint: Path, quantization: str, double: bool) -> str:
+    """The digest that names a base: these files under this quantization."""
+    return digest_json(
+        {
+            "weights": {p.name: digest_file(p) for p in sorted(checkpoint.glob("*.safetensors"))},
+            "config": digest_file(checkpoint / "config.json"),
+            "tokenizer": {
+                name: digest_file(checkpoint / name)
+                for name in TOKENIZER_FILES
+                if (checkpoint / name).exists()
+            },
+            "template": digest_bytes(chat_template(checkpoint).encode()),
+            "quantization": {"kind": quantization, "double": double},
+        }
+    )
+
+
+def content_revision(checkpoint: Path) -> str:
+    """A local folder has no commit: its revision is the digest of its weights."""
+    weights = {p.name: digest_file(p) for p in sorted(checkpoint.glob("*.safetensors"))}
+    return digest_json(weights)
+
+
+def checkpoint_folder(path: Path) -> Path:
+    """The absolute path of a model checkpoint.
+
+    Raises:
+        InvalidInput: there is no config.json with safetensors.
+    """
+    path = path.expanduser().absolute()
+    if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
+        raise InvalidInput(
+            f"`{path}` is not a model checkpoint: it needs config.json and *.safetensors",
+            hint="save model and tokenizer there with their `save_pretrained(folder)`",
+        )
+    return path
+
+
+def stamps(checkpoint: Path) -> dict[str, list[int]]:
+    """Size and modification time of every file the digest covers: if unchanged, no rehash."""
+    files = [
+        *sorted(checkpoint.glob("*.safetensors")),
+        checkpoint / "config.json",
+        checkpoint / "chat_template.jinja",
+        *(checkpoint / name for name in TOKENIZER_FILES),
+    ]
+    stats = {path.name: path.stat() for path in files if path.exists()}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
