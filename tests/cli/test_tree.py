@@ -10,7 +10,6 @@ import click
 import pytest
 
 from adapterworks.cli.main import COMMANDS, cli
-from adapterworks.cli.pages import pages
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAPTERS = Path(sys.executable).with_name("adapters")
@@ -40,7 +39,15 @@ def test_every_command_is_there_and_has_an_example(name: str) -> None:
 
 
 def test_help_pages_are_up_to_date() -> None:
-    assert (ROOT / "docs" / "cli.md").read_text() == pages(), (
+    # In a process of its own: click keeps the help option that a command was first used with.
+    made = subprocess.run(
+        [sys.executable, "-m", "adapterworks.cli.pages"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert (ROOT / "docs" / "cli.md").read_text() == made.stdout, (
         "run `python -m adapterworks.cli.pages > docs/cli.md`"
     )
 
