@@ -16,7 +16,9 @@ PINNED = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", 
 
 
 def test_version_is_the_changelogs_newest_release() -> None:
-    newest = re.search(r"^## (?!Unreleased)(\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(
+        r"^## (?!Unreleased)(\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
     assert newest is not None
     assert newest[1] == __version__
 
