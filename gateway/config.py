@@ -140,6 +140,7 @@ class HttpTable(Table):
     body_limit: PositiveInt = 4 * 1024 * 1024
     header_limit: PositiveInt = 32 * 1024
     max_connections: PositiveInt = 2048
+    header_seconds: PositiveFloat = 10.0
     body_seconds: PositiveFloat = 30.0
     request_seconds: PositiveFloat = 600.0
     idle_seconds: PositiveFloat = 60.0

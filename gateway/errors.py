@@ -26,6 +26,10 @@ class TooLarge(InvalidInput):
     """The request's body is above the gateway's limit."""
 
 
+class TooSlow(InvalidInput):
+    """The request did not arrive within the gateway's limits."""
+
+
 class HeadersTooLarge(TooLarge):
     """The request's path and headers are above the gateway's limit."""
 
@@ -47,6 +51,7 @@ SHAPES: dict[type[AdapterworksError], Shape] = {
     Unauthorized: Shape(401, "authentication_error", "invalid_api_key"),
     RateLimited: Shape(429, "rate_limit_error", "rate_limit_exceeded"),
     HeadersTooLarge: Shape(431, "invalid_request_error", "headers_too_large"),
+    TooSlow: Shape(408, "invalid_request_error", "request_too_slow"),
     TooLarge: Shape(413, "invalid_request_error", "request_too_large"),
     MethodNotAllowed: Shape(405, "invalid_request_error", "method_not_allowed"),
     InvalidInput: Shape(400, "invalid_request_error", "invalid_request"),

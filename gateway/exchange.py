@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.account import Account
 from gateway.engines.engine import Engine
-from gateway.errors import TooLarge, error_body, shape_of
+from gateway.errors import TooLarge, TooSlow, error_body, shape_of
 from gateway.fields import Endpoint, estimate_tokens, reduce_fields
 from gateway.forms import FORMS
 from gateway.receipts import Receipt
@@ -258,7 +258,8 @@ async def read_json(request: Request, limit: int, seconds: float) -> tuple[dict[
 
     Raises:
         TooLarge: it is above `limit` bytes.
-        InvalidInput: it is no JSON object, or did not come within `seconds`.
+        TooSlow: it did not come within `seconds`.
+        InvalidInput: it is no JSON object.
     """
     too_large = TooLarge(f"the request's body is above {limit} bytes")
     announced = request.headers.get("content-length", "0")
@@ -272,7 +273,7 @@ async def read_json(request: Request, limit: int, seconds: float) -> tuple[dict[
                 if len(data) > limit:
                     raise too_large
     except TimeoutError as error:
-        raise InvalidInput(f"the body did not arrive within {seconds:.0f} s") from error
+        raise TooSlow(f"the body did not arrive within {seconds:g} s") from error
     try:
         body = from_json(bytes(data), allow_inf_nan=False)
     except ValueError as error:

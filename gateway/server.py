@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.app import create_app
+from gateway.connection import Connection
 from gateway.engines.local import LocalEngine
 from gateway.service import Gateway
 from gateway.sockets import bind, bind_unix
@@ -71,14 +74,14 @@ async def run_gateway(
     """
     config = gateway.config
     public = Server(
-        _uvicorn(create_app(gateway), host=config.host, port=config.port, gateway=gateway),
+        uvicorn_config(create_app(gateway), host=config.host, port=config.port, gateway=gateway),
         on_exit=lambda: setattr(gateway, "draining", True),
     )
     sockets = [bind(config.host, config.port)]
     port = sockets[0].getsockname()[1]
     path = run / f"gateway-{port}.sock"
     status_socket = bind_unix(path)
-    status = _Quiet(_uvicorn(create_status_app(gateway, port), gateway=gateway))
+    status = _Quiet(uvicorn_config(create_status_app(gateway, port), gateway=gateway))
     await gateway.start()
     tasks = [
         asyncio.create_task(public.serve(sockets=sockets), name="public"),
@@ -107,22 +110,22 @@ async def _all_ready(gateway: Gateway) -> None:
             await engine.ready()
 
 
-def _uvicorn(
+def uvicorn_config(
     app: ASGIApp, *, gateway: Gateway, host: str = "127.0.0.1", port: int = 0
 ) -> uvicorn.Config:
+    """How any application of this gateway is served, with the limits of `[http]`."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=cast(Any, functools.partial(Connection, limits=gateway.config.http)),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(gateway.config.http.idle_seconds),
         timeout_graceful_shutdown=int(gateway.config.http.drain_seconds),
         limit_concurrency=gateway.config.http.max_connections,
         backlog=2048,

@@ -20,6 +20,7 @@ _ERRORS = {
     "401": "No key, or one that does not work",
     "404": "The model does not exist or may not be used",
     "405": "The path does not take this method",
+    "408": "The request arrived too slowly",
     "413": "The body is too large",
     "422": "The adapter may not be served",
     "429": "A limit is reached",

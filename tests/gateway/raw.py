@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +33,39 @@ def send(url: str, data: bytes, *, seconds: float = 10.0) -> list[Answer]:
         except (BrokenPipeError, ConnectionResetError):
             pass  # refused before it had read everything
     return _answers(received)
+
+
+def drip(
+    url: str, pieces: Iterator[bytes], *, pause: float, first: bytes = b"", seconds: float = 10.0
+) -> tuple[list[Answer], float]:
+    """Send `first` at once, then a piece every `pause` seconds, until the server closes.
+
+    Returns:
+        the answers, and the seconds until then.
+
+    Raises:
+        TimeoutError: it did not close within `seconds`.
+    """
+    address = urlsplit(url)
+    received = b""
+    began = time.monotonic()
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(first)
+        connection.settimeout(pause)
+        while True:
+            try:
+                chunk = connection.recv(1 << 16)
+                received += chunk
+                if not chunk:
+                    break
+            except TimeoutError:
+                if time.monotonic() - began > seconds:
+                    raise
+            except ConnectionResetError:
+                break
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(next(pieces))
+    return _answers(received), time.monotonic() - began
 
 
 def request(

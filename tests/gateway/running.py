@@ -19,6 +19,7 @@ from gateway.app import create_app
 from gateway.config import GatewayConfig
 from gateway.engines.engine import Engine
 from gateway.engines.remote import RemoteEngine
+from gateway.server import uvicorn_config
 from gateway.service import Gateway
 from gateway.sockets import bind
 from gateway.types import ServedBase
@@ -68,13 +69,11 @@ class Served:
         await self.task
 
 
-async def serve(app: Any) -> Served:
+async def serve(app: Any, config: uvicorn.Config | None = None) -> Served:
     """Serve an application on a free port."""
     listener = bind("127.0.0.1", 0)
-    config = uvicorn.Config(
-        app, http="httptools", lifespan="off", log_config=None, access_log=False
-    )
-    server = _Server(config)
+    plain = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, access_log=False)
+    server = _Server(config or plain)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.01)
@@ -133,7 +132,8 @@ class Launcher:
             settings = config or GatewayConfig(open=True)
             gateway = Gateway.compose(settings, registry, engines, spool=spool)
             await gateway.start(engines=start_engines)
-            served = await serve(create_app(gateway))
+            app = create_app(gateway)
+            served = await serve(app, uvicorn_config(app, gateway=gateway))
             self._stack += [gateway.stop(engines=start_engines), served.stop()]
             running = Running(gateway, served.url, self._loop)
             self._started.append(running)
