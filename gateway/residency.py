@@ -2,11 +2,10 @@
 
 Invariants:
 - an adapter answers only after it was loaded and proved in this generation of the engine;
-- adapters with requests in flight never number more than the engine's slots, loaded ones never
-  more than its capacity;
-- an adapter is unloaded only while nothing uses it;
-- whoever waits is served in order: if no slot comes free, the longest-running adapter takes no
-  further requests until those waiting before them have had a turn.
+- loaded adapters never number more than the engine's capacity;
+- an adapter is unloaded only while nothing uses it.
+
+How many may be used at once, and who is next, is in `gateway/seats.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from gateway.engines.engine import Engine
 from gateway.entry import Entry
 from gateway.proof import Proof
+from gateway.seats import Seats
 from manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
 from registry.release import Release
 
@@ -53,13 +52,11 @@ class Residency:
         self._cold_wait = cold_wait
         self._observe = observe
         self._entries: dict[str, Entry] = {}
-        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
-        self._seats: dict[str, int] = {}
+        self._seats = Seats(engine, self._entries)
         self._pins: dict[str, Release] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._wanted: dict[str, int] = {}
         self._room = asyncio.Lock()
-        self._change = asyncio.Event()
         self._closed = False
         engine.on_ready(self._new_generation)
 
@@ -121,13 +118,13 @@ class Residency:
             entry.users -= 1
             entry.used = time.monotonic()
             entry.yielding = entry.yielding and entry.users > 0
-            self._wake()
+            self._seats.wake()
 
     async def _acquire(self, release: Release) -> Entry:
         while True:
             await self._ensure(release)
-            await self._take_seat(release.digest)
-            self._leave_seat(release.digest)
+            await self._seats.take(release.digest)
+            self._seats.leave(release.digest)
             entry = self._entries.get(release.digest)
             # It may have been evicted, or the engine replaced, while this request waited.
             if entry is not None and entry.stage == "resident":
@@ -137,7 +134,7 @@ class Residency:
                 entry.requests += 1
                 entry.used = time.monotonic()
                 return entry
-            self._wake()
+            self._seats.wake()
 
     @contextlib.contextmanager
     def _want(self, digest: str) -> Iterator[None]:
@@ -149,69 +146,6 @@ class Residency:
             self._wanted[digest] -= 1
             if not self._wanted[digest]:
                 del self._wanted[digest]
-
-    async def _take_seat(self, digest: str) -> None:
-        """Wait until this adapter may have one more user, and hold that place."""
-        entry = self._entries.get(digest)
-        running = entry is not None and entry.users > 0 and self._open_to_more(entry)
-        # An adapter that has a slot and is not yielding passes those who wait for a slot.
-        if running or (not self._waiting and self._admits(digest)):
-            self._seats[digest] = self._seats.get(digest, 0) + 1
-            return
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((digest, ticket))
-        self._yield_longest()
-        try:
-            await ticket
-        except asyncio.CancelledError:
-            if ticket.done() and not ticket.cancelled():
-                self._leave_seat(digest)
-            self._wake()
-            raise
-
-    def _leave_seat(self, digest: str) -> None:
-        """Give the place up; without an await in between it becomes a user."""
-        self._seats[digest] -= 1
-        if not self._seats[digest]:
-            del self._seats[digest]
-
-    def _busy(self) -> set[str]:
-        """The digests that hold a slot."""
-        return {d for d, e in self._entries.items() if e.users} | self._seats.keys()
-
-    def _admits(self, digest: str) -> bool:
-        busy = self._busy()
-        entry = self._entries.get(digest)
-        if entry is not None and not self._open_to_more(entry):
-            return False
-        return digest in busy or len(busy) < self._engine.slots
-
-    @staticmethod
-    def _open_to_more(entry: Entry) -> bool:
-        return not entry.yielding and not entry.leaving
-
-    def _yield_longest(self) -> None:
-        """Ask the adapter that has held a slot longest to give it up, if none is doing so."""
-        busy = [e for e in self._entries.values() if e.users]
-        if len(self._busy()) >= self._engine.slots and not any(e.yielding for e in busy) and busy:
-            min(busy, key=lambda e: e.busy_since).yielding = True
-
-    def _wake(self) -> None:
-        """Let in, in order, as many as fit; the rest keeps waiting."""
-        self._change.set()
-        self._change = asyncio.Event()
-        still: deque[tuple[str, asyncio.Future[None]]] = deque()
-        for digest, ticket in self._waiting:
-            if ticket.done():
-                continue
-            if self._admits(digest):
-                self._seats[digest] = self._seats.get(digest, 0) + 1
-                ticket.set_result(None)
-            else:
-                still.append((digest, ticket))
-        self._waiting = still
-        if still:
-            self._yield_longest()
 
     async def _ensure(self, release: Release) -> None:
         """Loaded and proved; one load at a time for one digest, however many ask."""
@@ -268,7 +202,7 @@ class Residency:
             raise
         entry.since = time.time()
         self._observe(entry.release, outcome, time.perf_counter() - began)
-        self._wake()
+        self._seats.wake()
 
     async def _make_room(self, newcomer: Entry) -> None:
         """Unload others until one more fits; newcomers are served in order."""
@@ -282,28 +216,23 @@ class Residency:
                 if victim is not None:
                     victim.leaving = True
                     while victim.users or victim.release.digest in self._seats:
-                        await self._changed()
+                        await self._seats.changed()
                     victim.stage = "unloading"
                     # A task of its own: whoever wants it back meanwhile waits for the end of it,
                     # so that the engine never sees a load overtake the unload.
                     victim.task = asyncio.create_task(self._drop(victim))
                     await asyncio.shield(victim.task)
                 else:
-                    await self._changed()
+                    await self._seats.changed()
 
     def _victim(self, held: list[Entry]) -> Entry | None:
         """Whom to unload: the least recently used that nobody wants, else the longest busy."""
         free = [e for e in held if e.stage == "resident" and not e.pinned]
-        busy = self._busy()
+        busy = self._seats.busy
         idle = [e for e in free if e.release.digest not in busy | self._wanted.keys()]
         if idle:
             return min(idle, key=lambda e: e.used)
         return min(free, key=lambda e: e.busy_since or e.used, default=None)
-
-    async def _changed(self) -> None:
-        """Wait until a user leaves or a load ends."""
-        event = self._change
-        await event.wait()
 
     async def _drop(self, entry: Entry) -> None:
         try:
@@ -312,7 +241,7 @@ class Residency:
             pass  # an engine that does not answer will be replaced, and then holds nothing
         finally:
             self._forget(entry)
-            self._wake()
+            self._seats.wake()
         self._observe(entry.release, "evicted", 0.0)
 
     def _forget(self, entry: Entry) -> None:
@@ -325,10 +254,10 @@ class Residency:
             return
         held = [e for e in self._entries.values() if e.stage not in ("refused", "unloading")]
         held.sort(key=lambda e: e.used, reverse=True)
-        self._entries = {}
+        self._entries.clear()
         again = {**self._pins, **{e.release.digest: e.release for e in held}}
         self._reload(list(again.values())[: self._engine.capacity])
-        self._wake()
+        self._seats.wake()
 
     def _reload(self, releases: list[Release]) -> None:
         async def reload() -> None:
