@@ -1,7 +1,7 @@
 """A Hugging Face or PEFT model as a `Generator`: length-sorted batches, greedy, end of turn.
 
-Invariant: what a model answers to a row does not depend on the other rows' order; batches are
-formed by length, answers are returned in the order asked.
+Invariant: what a model answers to a row does not depend on the other rows, nor on their order:
+batches are formed by length, padding changes no position, answers are returned in the order asked.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from builders.data.render import IGNORED, Encoded, render_prompts
 from builders.data.rows import Message
 from builders.generator import Progress
+from builders.prompt_cache import has_soft_prompt, prompt_cache
 from registry.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # Of a batch's logits: rows × tokens × vocabulary × 4 bytes stay below this.
 _MOST_LOGIT_BYTES = 1 << 29
@@ -87,11 +88,7 @@ class HfGenerator:
                 for line, index in enumerate(batch):  # padded on the left: answers follow directly
                     padded[line, width - len(ids[index]) :] = torch.tensor(ids[index])
                     mask[line, width - len(ids[index]) :] = 1
-                output = self._model.generate(
-                    input_ids=padded.to(self._model.device),
-                    attention_mask=mask.to(self._model.device),
-                    generation_config=config,
-                )
+                output = self._answer(padded, mask, config)
                 for line, index in enumerate(batch):
                     answers[index] = self._decode(output[line, width:].tolist(), stops)
                 done += len(batch)
@@ -134,6 +131,25 @@ class HfGenerator:
                 if progress:
                     progress(done, len(sequences))
         return result
+
+    def _answer(
+        self, ids: torch.Tensor, mask: torch.Tensor, config: GenerationConfig
+    ) -> torch.Tensor:
+        """Ids [n, width] padded on the left, and what follows them."""
+        import torch
+
+        device, model, cached = self._model.device, self._model, dict[str, Any]()
+        if self._adapter and has_soft_prompt(model):
+            cached["past_key_values"], virtual = prompt_cache(model, len(ids))
+            mask = torch.cat((torch.ones((len(ids), virtual), dtype=mask.dtype), mask), dim=1)
+            model = model.get_base_model()
+        output: torch.Tensor = model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=config,
+            **cached,
+        )
+        return output
 
     def _parts(self, batch: list[int], width: int) -> Iterator[list[int]]:
         """A batch of sequences of at most `width` tokens, in parts whose logits fit."""

@@ -1,0 +1,91 @@
+"""Soft prompts under evaluation: a padded batch answers as the served form answers each row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from builders.convert import CONVERTERS, Source
+from builders.data.render import Encoded, render_prompt
+from builders.generate import HfGenerator, load_generator
+from builders.methods import METHODS
+from builders.served_model import ServedModel
+from builders.shape import read_shape
+from tests.builders.build_support import encoded_rows, manifest_for
+
+pytestmark = pytest.mark.train
+KINDS = ("prompt-tuning", "prefix-tuning", "p-tuning-v2")
+QUESTIONS = ("a", "Rather long, so that the others are padded", "Short?", "In the middle of it")
+TOKENS = 6
+
+
+@pytest.fixture(scope="module")
+def steep(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base with weights so large that its answers depend on every position."""
+    folder = tmp_path_factory.mktemp("steep")
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(12)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=KINDS)
+def both(
+    request: pytest.FixtureRequest, steep: Path, tmp_path: Path
+) -> tuple[HfGenerator, ServedModel]:
+    """A soft prompt of random numbers: as PEFT loads it, and as it is served."""
+    manifest = manifest_for(request.param, method={"virtual_tokens": 5})
+    model = METHODS[request.param].attach(
+        AutoModelForCausalLM.from_pretrained(steep), manifest.method, 1
+    )
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter)
+    model.save_pretrained(tmp_path / "adapter")
+    source = Source(tmp_path / "adapter", steep, read_shape(steep), manifest)
+    conversion = CONVERTERS[request.param](source, tmp_path / "servable")
+    served = ServedModel(steep, tmp_path / "servable", conversion.servable)
+    return load_generator(steep, tmp_path / "adapter"), served
+
+
+def test_a_padded_batch_answers_as_each_row_is_served(
+    both: tuple[HfGenerator, ServedModel],
+) -> None:
+    generator, served = both
+    prompts = [({"role": "user", "content": question},) for question in QUESTIONS]
+    expected = []
+    for prompt in prompts:
+        ids = render_prompt(generator.tokenizer, prompt)
+        start = len(ids)
+        while len(ids) < start + TOKENS and ids[start:][-1:] != [1]:
+            ids.append(int(served.log_probabilities(ids)[-1].argmax()))
+        expected.append(generator.tokenizer.decode(ids[start:], skip_special_tokens=True))
+    assert len(set(expected)) == len(expected), "the rows' answers must differ"
+    assert generator.generate(prompts, max_new_tokens=TOKENS, batch_size=4) == expected
+    assert generator.generate(prompts, max_new_tokens=TOKENS, batch_size=1) == expected
+
+
+def test_a_padded_batch_scores_as_each_row_is_served(
+    both: tuple[HfGenerator, ServedModel],
+) -> None:
+    generator, served = both
+    rows: list[Encoded] = encoded_rows(6)
+    assert len({len(row.input_ids) for row in rows}) > 3
+    scored = generator.likelihood(rows, batch_size=6)
+    for row, (nll, _) in zip(rows, scored, strict=True):
+        log_probabilities = served.log_probabilities(row.input_ids)
+        expected = -sum(
+            float(log_probabilities[index - 1, label])
+            for index, label in enumerate(row.labels)
+            if label != -100
+        )
+        np.testing.assert_allclose(nll, expected, atol=1e-4)
