@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from manifests.checks import KeyPath, Problem, find_problems
+from manifests.checking import KeyPath, Problem
+from manifests.checks import find_problems
 from manifests.errors import InvalidInput, NotFound
 from manifests.faults import Fault, ManifestError, in_file_order
 from manifests.lines import key_lines

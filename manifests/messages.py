@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from manifests.checks import KeyPath, Problem
+from manifests.checking import KeyPath, Problem
 from manifests.models import AdaloraMethod, FullMethod, LoraMethod, Manifest, PromptMethod
 
 _EXPECTED = {

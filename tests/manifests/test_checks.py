@@ -75,6 +75,20 @@ CASES = [
         "cannot start from text",
     ),
     (
+        "columns",
+        [('"rows/train.jsonl"', '"icd-10-cm:train"\ncolumns = { messages = "q" }')],
+        "",
+        "data.columns",
+        "no column would be renamed",
+    ),
+    (
+        "column",
+        [('test = "icd', 'columns = { prompt = "q" }\ntest = "icd')],
+        "",
+        "data.columns.prompt",
+        "has no column `prompt`",
+    ),
+    (
         "no-validation",
         [('test = "icd', 'validation_share = 0.0\ntest = "icd')],
         "",
@@ -168,7 +182,31 @@ CASES = [
         [],
         "[serve]\nconversion_rank = 8\n",
         "serve.conversion_rank",
-        "without conversion",
+        "served exactly",
+    ),
+    (
+        "conversion-adalora",
+        [('kind = "qlora"\nrank = 16', 'kind = "adalora"')],
+        "[serve]\nconversion_rank = 8\n",
+        "serve.conversion_rank",
+        "served exactly",
+    ),
+    (
+        "conversion-soft-prompt",
+        [('kind = "qlora"\nrank = 16', 'kind = "prefix-tuning"')],
+        "[serve]\nconversion_rank = 8\n",
+        "serve.conversion_rank",
+        "served exactly",
+    ),
+    (
+        "double-quantization",
+        [
+            ('"nf4"', '"none"\ndouble_quantization = false'),
+            ('kind = "qlora"', 'kind = "lora"'),
+        ],
+        "",
+        "base.double_quantization",
+        "no constants to quantize",
     ),
     (
         "threshold-share",

@@ -1,0 +1,155 @@
+"""Combinations in `[data]` that are impossible although each value is valid by itself.
+
+Whether a recipe of that name exists is not checked here: that table belongs to the builders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from manifests.checking import KeyPath, Problem, check, is_written
+from manifests.errors import InvalidInput
+from manifests.models import Manifest
+from manifests.sources import RecipeSource, parse_source
+
+
+@check("data.train", "data.validation", "data.test", "data.mix", "data.replay")
+def _source_grammar(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    data = manifest.data
+    sources: list[tuple[KeyPath, str | None]] = [
+        (("data", "train"), data.train),
+        (("data", "validation"), data.validation),
+        (("data", "test"), data.test),
+        (("data", "replay", "source"), data.replay.source if data.replay else None),
+        *((("data", "mix", i, "source"), mixed.source) for i, mixed in enumerate(data.mix)),
+    ]
+    for key, text in sources:
+        if text is not None:
+            try:
+                parse_source(text)
+            except InvalidInput as error:
+                yield Problem(key, error.message, error.hint or "")
+
+
+# What each format reads (`builders/data/formats.py`).
+_COLUMNS = {
+    "messages": ("messages",),
+    "instruction": ("instruction", "input", "output"),
+    "prompt-completion": ("prompt", "completion"),
+    "preference": ("prompt", "chosen", "rejected"),
+    "text": ("text",),
+    "sharegpt": ("conversations",),
+}
+
+
+@check("data.train", "data.validation", "data.test", "data.format", "data.columns")
+def _columns(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    data = manifest.data
+    sources = [text for text in (data.train, data.validation, data.test) if text is not None]
+    if data.columns and all(_is_recipe(text) for text in sources):
+        yield Problem(
+            ("data", "columns"),
+            "a recipe's rows are conversations already: no column would be renamed",
+            "remove it; it is for files and Hub data sets",
+        )
+    known = _COLUMNS[data.format]
+    for name in data.columns:
+        if name not in known:
+            yield Problem(
+                ("data", "columns", name),
+                f"format `{data.format}` has no column `{name}`",
+                f"the names on the left are {', '.join(f'`{column}`' for column in known)}",
+            )
+
+
+def _is_recipe(text: str) -> bool:
+    try:
+        return isinstance(parse_source(text), RecipeSource)
+    except InvalidInput:  # reported by its own check
+        return False
+
+
+@check("data.validation", "data.validation_share", "data.test", "data.limit_test")
+def _splits(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    data = manifest.data
+    if data.validation is None and data.validation_share in (0.0, 1.0):
+        yield Problem(
+            ("data", "validation_share"),
+            "no rows would be left for "
+            + ("validation" if data.validation_share == 0.0 else "training"),
+            "name a `data.validation` source, or a share between 0 and 1",
+        )
+    if data.validation is not None and is_written(written, "data", "validation_share"):
+        yield Problem(
+            ("data", "validation_share"),
+            "nothing is held out when `data.validation` is named",
+            "remove one of the two",
+        )
+    if data.test is None and data.limit_test is not None:
+        yield Problem(
+            ("data", "limit_test"),
+            "there are no test rows to limit",
+            "name a `data.test` source, or remove it",
+        )
+
+
+@check("data.augment")
+def _augmentation(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    augment = manifest.data.augment
+    for i, template in enumerate(augment.paraphrase_templates):
+        if "{prompt}" not in template:
+            yield Problem(
+                ("data", "augment", "paraphrase_templates", i),
+                "the template would lose the question",
+                "put `{prompt}` where the question goes",
+            )
+    has_means = bool(augment.paraphrase_templates) or augment.lexicon is not None
+    if has_means and augment.share == 0.0:
+        yield Problem(
+            ("data", "augment", "share"),
+            "no row would be augmented: `share` is 0",
+            "set `data.augment.share`, such as 0.2, or remove the table",
+        )
+    if augment.share > 0.0 and not has_means:
+        yield Problem(
+            ("data", "augment", "share"),
+            "there is nothing to augment with",
+            "give `paraphrase_templates` or a `lexicon`",
+        )
+
+
+@check("data.format", "train.loss_on")
+def _loss_on_text(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    if manifest.data.format == "text" and manifest.train.loss_on == "completion":
+        yield Problem(
+            ("train", "loss_on"),
+            "rows of plain text have no completion",
+            'remove it, or set `loss_on = "all"`',
+        )
+
+
+@check("data.gates")
+def _gate_thresholds(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    shares = ("near_duplicates", "contamination", "class_balance", "language")
+    for name in type(manifest.data.gates).model_fields:
+        gate = getattr(manifest.data.gates, name)
+        key: KeyPath = ("data", "gates", name, "threshold")
+        if gate.threshold is None:
+            continue
+        if name in shares and not 0.0 <= gate.threshold <= 1.0:
+            yield Problem(key, f"{gate.threshold} is not a share", "use a number from 0 to 1")
+        elif name == "length_outliers" and gate.threshold <= 0.0:
+            yield Problem(key, f"{gate.threshold} is not positive", "use a number such as 6")
+        elif name not in (*shares, "length_outliers"):
+            yield Problem(key, f"gate `{name}` has no threshold", "remove it")
+
+
+DATA_CHECKS = (
+    _source_grammar,
+    _columns,
+    _splits,
+    _augmentation,
+    _loss_on_text,
+    _gate_thresholds,
+)
