@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.config import GatewayConfig, LocalEngine, ResidencyTable, SupervisorTable
+from gateway.config import (
+    GatewayConfig,
+    LocalEngine,
+    ResidencyTable,
+    SupervisorTable,
+    TrustTable,
+)
 from gateway.engines.engine import Engine
 from gateway.engines.local import LocalEngine as Local
 from gateway.engines.plan import engine_specs
@@ -16,7 +23,7 @@ from registry.registry import Registry
 from tests.gateway.adapters import Made, make_lora, publish
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.neighbours import Neighbours, move_in
-from tests.gateway.running import Launcher, Loop, Running
+from tests.gateway.running import Launcher, Loop, Running, Start
 from tests.postgres import postgres_server
 
 __all__ = ["postgres_server"]
@@ -142,6 +149,33 @@ def on_standin(
     running = launcher.gateway(shared_registry, [engine], tmp_path / "spool", config)
     running.wait_ready()
     return running
+
+
+@pytest.fixture
+def start(
+    launcher: Launcher, registry: Registry, standin: StandIn, base: Base, tmp_path: Path
+) -> Start:
+    """Starts an open gateway on the stand-in and this test's own registry; proofs are off."""
+
+    def start(*, slots: int = 2, capacity: int = 4, **tables: Any) -> Running:
+        config = GatewayConfig(open=True, trust=TrustTable(proof="off"), **tables)
+        engine = launcher.standin(base, standin, slots=slots, capacity=capacity)
+        running = launcher.gateway(registry, [engine], tmp_path / "spool", config)
+        running.wait_ready()
+        return running
+
+    return start
+
+
+@pytest.fixture
+def two_versions(registry: Registry, made: dict[str, Made], base: Base) -> Callable[[str], None]:
+    """Publishes two different adapters under one name; the second is `prod`."""
+
+    def publish_two(name: str) -> None:
+        for adapter in ("medical", "code"):
+            publish(registry, made[adapter], base, name, description=adapter)
+
+    return publish_two
 
 
 @pytest.fixture(params=["vllm", "standin"])

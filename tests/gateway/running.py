@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -107,6 +107,10 @@ class Running:
         """A plain HTTP client."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60.0)
+
+
+Start = Callable[..., Running]
+"""Starts a gateway with tables of its configuration, and `slots` and `capacity` of its engine."""
 
 
 class Launcher:

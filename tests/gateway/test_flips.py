@@ -5,46 +5,27 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import openai
 
-from gateway.config import GatewayConfig, TrustTable
-from registry.bases import Base
 from registry.registry import Registry
-from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
-from tests.gateway.running import Launcher, Running
+from tests.gateway.running import Start
 
 HELLO = [{"role": "user", "content": "hello"}]
 REQUESTS, SECONDS = 200, 4.0
 
 
-def _start(
-    launcher: Launcher, registry: Registry, standin: StandIn, base: Base, spool: Path
-) -> Running:
-    running = launcher.gateway(
-        registry,
-        [launcher.standin(base, standin)],
-        spool,
-        GatewayConfig(open=True, trust=TrustTable(proof="off")),
-    )
-    running.wait_ready()
-    return running
-
-
 def test_every_answer_is_from_the_digest_in_its_receipt(
-    launcher: Launcher,
+    start: Start,
+    two_versions: Callable[[str], None],
     registry: Registry,
     standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
 ) -> None:
-    for name in ("medical", "code"):
-        publish(registry, made[name], base, "flip", description=name)
+    two_versions("flip")
     standin.token_seconds = 0.005
-    running = _start(launcher, registry, standin, base, tmp_path / "spool")
+    running = start()
     stop = threading.Event()
     moves = 0
 
@@ -94,16 +75,12 @@ def test_every_answer_is_from_the_digest_in_its_receipt(
 
 
 def test_a_move_is_seen_within_a_second(
-    launcher: Launcher,
+    start: Start,
+    two_versions: Callable[[str], None],
     registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
 ) -> None:
-    for name in ("medical", "code"):
-        publish(registry, made[name], base, "seen", description=name)
-    running = _start(launcher, registry, standin, base, tmp_path / "spool")
+    two_versions("seen")
+    running = start()
     with running.http() as http:
         body = {"model": "seen", "messages": HELLO, "max_tokens": 1}
 
@@ -119,19 +96,15 @@ def test_a_move_is_seen_within_a_second(
 
 
 def test_a_canary_takes_its_share_and_stays_with_a_caller(
-    launcher: Launcher,
+    start: Start,
+    two_versions: Callable[[str], None],
     registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
 ) -> None:
-    for name in ("medical", "code"):
-        publish(registry, made[name], base, "canary", description=name)
+    two_versions("canary")
     registry.promote("canary", 1, "prod", who="tester")
     registry.promote("canary", 2, "prod", who="tester", weight=20)
     holders = {held.digest: held.weight for held in registry.weights("canary", "prod")}
-    running = _start(launcher, registry, standin, base, tmp_path / "spool")
+    running = start()
     with running.http() as http:
 
         def digest(user: str) -> str:

@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import httpx
 import openai
+import pytest
 
-from gateway.config import GatewayConfig, TrustTable
 from gateway.usage import usage
 from registry.bases import Base
 from registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
-from tests.gateway.running import Launcher, Running
+from tests.gateway.running import Running, Start
 
 HELLO = [{"role": "user", "content": "hello"}]
 
 
-def _running(
-    launcher: Launcher,
-    registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
-) -> Running:
+@pytest.fixture
+def running(start: Start, registry: Registry, made: dict[str, Made], base: Base) -> Running:
     publish(registry, made["medical"], base, "medical")
-    running = launcher.gateway(
-        registry,
-        [launcher.standin(base, standin)],
-        tmp_path / "spool",
-        GatewayConfig(open=True, trust=TrustTable(proof="off")),
-    )
-    running.wait_ready()
-    return running
+    return start()
 
 
 def _metered(registry: Registry, at_least: int) -> tuple[int, int, int]:
@@ -56,14 +42,8 @@ def _metered(registry: Registry, at_least: int) -> tuple[int, int, int]:
 
 
 def test_streams_and_whole_answers_sum_to_the_engines_count(
-    launcher: Launcher,
-    registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
+    running: Running, registry: Registry, standin: StandIn
 ) -> None:
-    running = _running(launcher, registry, standin, made, base, tmp_path)
 
     async def crowd() -> None:
         client = openai.AsyncOpenAI(base_url=running.url + "/v1", api_key="none", max_retries=0)
@@ -84,15 +64,9 @@ def test_streams_and_whole_answers_sum_to_the_engines_count(
 
 
 def test_a_stream_is_metered_to_the_token_when_the_client_leaves(
-    launcher: Launcher,
-    registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
+    running: Running, registry: Registry, standin: StandIn
 ) -> None:
     standin.token_seconds = 0.05
-    running = _running(launcher, registry, standin, made, base, tmp_path)
     body = {"model": "medical", "messages": HELLO, "max_tokens": 200, "stream": True}
     seen = 0
     with httpx.stream("POST", running.url + "/v1/chat/completions", json=body) as answer:
@@ -109,15 +83,9 @@ def test_a_stream_is_metered_to_the_token_when_the_client_leaves(
 
 
 def test_the_engine_going_away_is_metered_and_said(
-    launcher: Launcher,
-    registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
+    running: Running, registry: Registry, standin: StandIn
 ) -> None:
     standin.token_seconds = 0.05
-    running = _running(launcher, registry, standin, made, base, tmp_path)
     body = {"model": "medical", "messages": HELLO, "max_tokens": 200, "stream": True}
     lines: list[str] = []
     with httpx.stream("POST", running.url + "/v1/chat/completions", json=body) as answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import openai
@@ -19,11 +20,10 @@ from registry.bases import Base
 from registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
-from tests.gateway.running import Launcher
+from tests.gateway.running import Launcher, Start
 
 HELLO = [{"role": "user", "content": "hello"}]
 BASE = "sha256:" + "b" * 64
-TRUST = TrustTable(proof="off")
 
 
 class Idle:
@@ -77,17 +77,20 @@ def test_another_base_is_never_an_alternative() -> None:
 
 
 def test_two_gateways_and_two_engines_share_what_the_registry_says(
-    launcher: Launcher, registry: Registry, made: dict[str, Made], base: Base, tmp_path: Path
+    launcher: Launcher,
+    two_versions: Callable[[str], None],
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
 ) -> None:
-    for name in ("medical", "code"):
-        publish(registry, made[name], base, "shared", description=name)
+    two_versions("shared")
     standins = [StandIn(base.name), StandIn(base.name)]
     running = [
         launcher.gateway(
             registry,
             [launcher.standin(base, s, id=f"engine-{n}") for n, s in enumerate(standins)],
             tmp_path / f"spool-{gateway}",
-            GatewayConfig(open=True, trust=TRUST),
+            GatewayConfig(open=True, trust=TrustTable(proof="off")),
         )
         for gateway in range(2)
     ]
@@ -112,23 +115,12 @@ def test_two_gateways_and_two_engines_share_what_the_registry_says(
 
 
 def test_a_shadow_is_asked_and_costs_the_caller_nothing(
-    launcher: Launcher,
-    registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
+    start: Start, registry: Registry, standin: StandIn, made: dict[str, Made], base: Base
 ) -> None:
     for name in ("medical", "code"):
         publish(registry, made[name], base, name)
     standin.token_seconds = 0.02
-    config = GatewayConfig(
-        open=True, trust=TRUST, shadow=(ShadowTable(adapter="medical", to="code:prod"),)
-    )
-    running = launcher.gateway(
-        registry, [launcher.standin(base, standin)], tmp_path / "spool", config
-    )
-    running.wait_ready()
+    running = start(shadow=(ShadowTable(adapter="medical", to="code:prod"),))
 
     async def ask() -> None:
         async with openai.AsyncOpenAI(base_url=running.url + "/v1", api_key="x") as client:

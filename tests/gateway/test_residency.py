@@ -3,50 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
 
 import openai
 import pytest
 
-from gateway.config import GatewayConfig, ResidencyTable, TrustTable
+from gateway.config import ResidencyTable
 from gateway.status import describe
 from registry.bases import Base
 from registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
-from tests.gateway.running import Launcher, Running
+from tests.gateway.running import Running, Start
 
 HELLO = [{"role": "user", "content": "hello"}]
 NAMES = ("a", "b", "c", "d", "e", "f")
-Start = Callable[..., Running]
 
 
 @pytest.fixture
-def start(
-    launcher: Launcher,
-    registry: Registry,
-    standin: StandIn,
-    made: dict[str, Made],
-    base: Base,
-    tmp_path: Path,
-) -> Start:
-    """Starts a gateway on the stand-in with six adapters, two slots, and three loaded."""
+def start(start: Start, registry: Registry, made: dict[str, Made], base: Base) -> Start:
+    """Starts a gateway with six adapters, two slots, and three loaded."""
     for name in NAMES:
         publish(registry, made["medical"], base, name)
 
-    def start(cold_wait: float = 30.0, pins: tuple[str, ...] = (), capacity: int = 3) -> Running:
-        config = GatewayConfig(
-            open=True,
-            residency=ResidencyTable(cold_wait_seconds=cold_wait, pins=pins),
-            trust=TrustTable(proof="off"),
-        )
-        engine = launcher.standin(base, standin, slots=2, capacity=capacity)
-        running = launcher.gateway(registry, [engine], tmp_path / "spool", config)
-        running.wait_ready()
-        return running
+    def start_six(
+        cold_wait: float = 30.0, pins: tuple[str, ...] = (), capacity: int = 3
+    ) -> Running:
+        table = ResidencyTable(cold_wait_seconds=cold_wait, pins=pins)
+        return start(capacity=capacity, residency=table)
 
-    return start
+    return start_six
 
 
 def _ask_all(running: Running, models: list[str], **options: object) -> list[object]:
