@@ -8,28 +8,21 @@ started. Ends with one line `demo: OK …`, or with what failed and exit code 1.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 from openai import OpenAI
 
 from bench.served_values import PROMPTS, TOLERANCE, largest_difference
+from bench.serving import ADAPTERS, ServingFailed, serving
 
 ROOT = Path(__file__).resolve().parent
-ADAPTERS = str(Path(sys.executable).with_name("adapters"))
 BASE = "smollm2-135m-instruct"
 NAMES = ("medical", "enterprise-kb")
 QUESTIONS = {
@@ -53,9 +46,11 @@ def main() -> int:
             gains = [name for name in NAMES if _gain(built[name])["low"] > 0]
             if not gains:
                 raise DemoFailed("no adapter is better than its base with its interval above 0")
-            with gateway() as url:
+            step("adapters serve --open")
+            os.environ["ADAPTERS_GATEWAY_LOG__LEVEL"] = "warning"
+            with serving(Path(home), quiet=False) as url:
                 ask(url, built)
-        except (DemoFailed, subprocess.CalledProcessError) as error:
+        except (DemoFailed, ServingFailed, subprocess.CalledProcessError) as error:
             print(f"demo: FAILED: {error}")
             return 1
     minutes = (time.monotonic() - began) / 60
@@ -98,50 +93,6 @@ def _gain(result: dict[str, Any]) -> dict[str, Any]:
         "adapter": values["candidate"],
         **{key: gain[key] for key in ("gain", "low", "high")},
     }
-
-
-@contextlib.contextmanager
-def gateway() -> Iterator[str]:
-    """`adapters serve` until the block ends; nothing it started may outlive it."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    step(f"adapters serve --open --port {port}")
-    process = subprocess.Popen(
-        [ADAPTERS, "serve", "--open", "--port", str(port)],
-        cwd=ROOT,
-        env={**os.environ, "ADAPTERS_GATEWAY_LOG__LEVEL": "warning"},
-    )
-    family: list[psutil.Process] = []
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait(f"{url}/ready", process)
-        family = psutil.Process(process.pid).children(recursive=True)
-        yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    if alive:
-        raise DemoFailed(f"the gateway left {len(alive)} processes running")
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], seconds: float = 300.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise DemoFailed(f"`adapters serve` ended with exit code {process.returncode}")
-        try:
-            with urllib.request.urlopen(url, timeout=2) as response:
-                if response.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass  # not listening yet, or not ready
-        time.sleep(0.5)
-    raise DemoFailed(f"the gateway was not ready within {seconds:.0f} s")
 
 
 def ask(url: str, built: dict[str, dict[str, Any]]) -> None:

@@ -11,7 +11,6 @@ sides take turns; the quiet tenant asks one request after another, the other kee
 from __future__ import annotations
 
 import asyncio
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.report import Row, figure, interleave, ratios, show
+from bench.report import Row, figure, interleave, percentile, ratios, show
 from gateway.tenant import Limits
 from gateway.tenant_admin import TenantAdmin
 from registry.database import Database
@@ -40,26 +39,30 @@ STATED = 2.5
 
 @dataclass(frozen=True)
 class Side:
-    """A gateway and the two tenants' keys."""
+    """A gateway and the two tenants' keys.
+
+    Attributes:
+        crowd: requests that the other tenant keeps open.
+        settle: seconds until the queue is as long as it gets: every client answered once.
+    """
 
     url: str
     quiet: str
     flood: str
+    crowd: int = FLOOD
+    settle: float = 1.5 * FLOOD / SLOTS * TOKENS * TOKEN_SECONDS
 
     def p95(self, count: int, *, flooded: bool) -> float:
         """The quiet tenant's 95th percentile, in seconds, over `count` requests."""
-        return statistics.quantiles(
-            asyncio.run(self._measure(count, flooded)), n=20, method="inclusive"
-        )[-1]
+        return percentile(asyncio.run(self._measure(count, flooded)), 95)
 
     async def _measure(self, count: int, flooded: bool) -> list[float]:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             crowd = [
                 asyncio.create_task(self._keep_asking(session))
-                for _ in range(FLOOD if flooded else 0)
+                for _ in range(self.crowd if flooded else 0)
             ]
-            # The queue is as long as it gets once every client has been answered once.
-            await asyncio.sleep(1.5 * FLOOD / SLOTS * TOKENS * TOKEN_SECONDS if flooded else 0)
+            await asyncio.sleep(self.settle if flooded else 0)
             seconds = []
             for _ in range(count):
                 began = time.perf_counter()
@@ -80,6 +83,7 @@ class Side:
             "model": MODEL,
             "messages": [{"role": "user", "content": "hello"}],
             "max_tokens": TOKENS,
+            "ignore_eos": True,
         }
         headers = {"authorization": f"Bearer {key}"}
         url = f"{self.url}/v1/chat/completions"

@@ -13,14 +13,10 @@ import argparse
 import asyncio
 import contextlib
 import os
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +25,8 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from bench.report import Row, figure, show
+from bench.report import Row, figure, percentile, show
+from bench.serving import ADAPTERS, end, free_port, wait_ready
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "smollm2-135m-instruct"
@@ -57,7 +54,7 @@ class Side:
 def run(*, litellm: bool = True) -> list[Row]:
     """Measure and return the rows."""
     with contextlib.ExitStack() as stack:
-        port = _free_port()
+        port = free_port()
         arguments = [sys.executable, "-m", "bench.upstream", str(port), MODEL]
         upstream = f"http://127.0.0.1:{port}"
         stack.enter_context(_process(arguments, f"{upstream}/health"))
@@ -87,7 +84,7 @@ async def _measure(sides: list[Side]) -> list[Row]:
         goals = ("≤1", "≤3", "≥0.97") if side.name == "gateway" else ("", "", "")
         pairs = list(zip(latency[side.name], latency["direct"], strict=True))
         for percent, goal in ((50, goals[0]), (99, goals[1])):
-            added = [1e3 * (_percentile(a, percent) - _percentile(b, percent)) for a, b in pairs]
+            added = [1e3 * (percentile(a, percent) - percentile(b, percent)) for a, b in pairs]
             note = "through − direct, concurrency 1"
             rows.append(figure(f"{side.name}: added p{percent}", "ms", added, goal=goal, note=note))
         tokens_ratio = [a / b for a, b in zip(stream[side.name], stream["direct"], strict=True)]
@@ -171,25 +168,20 @@ def _body(*, stream: bool) -> dict[str, object]:
     }
 
 
-def _percentile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100)[percent - 1]
-
-
 @contextlib.contextmanager
 def _gateway(upstream: str) -> Iterator[Side]:
     """Our gateway with one tenant in front of the upstream."""
-    adapters = str(Path(sys.executable).with_name("adapters"))
     with tempfile.TemporaryDirectory() as home:
         environment = {
             **os.environ,
             "ADAPTERS_HOME": home,
             "ADAPTERS_BASES": str(ROOT / ".cache" / "bases"),
         }
-        tenant = [adapters, "tenant", "add", "bench", "--allow", "*", "--json"]
+        tenant = [ADAPTERS, "tenant", "add", "bench", "--allow", "*", "--json"]
         added = subprocess.run(tenant, env=environment, check=True, capture_output=True, text=True)
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
-        serve = [adapters, "serve", "--port", str(port), "--engine", upstream, "--base", MODEL]
+        serve = [ADAPTERS, "serve", "--port", str(port), "--engine", upstream, "--base", MODEL]
         with _process(serve, f"{url}/ready", environment) as process:
             yield Side("gateway", url, _key(added.stdout), psutil.Process(process.pid))
 
@@ -213,7 +205,7 @@ def _litellm(upstream: str) -> Iterator[Side]:
             f"      model: openai/{MODEL}\n      api_base: {upstream}/v1\n      api_key: none\n"
             "general_settings:\n  master_key: sk-bench\nlitellm_settings:\n  telemetry: false\n"
         )
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         serve = [str(command), "--config", str(config), "--host", "127.0.0.1"]
         serve += ["--port", str(port), "--num_workers", "1"]
@@ -242,39 +234,14 @@ def _process(
             arguments, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            _wait(ready, process)
+            wait_ready(ready, process)
             yield process
         except BaseException:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace")[-2000:])
             raise
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError(f"the process behind {url} ended with {process.returncode}")
-        try:
-            with urllib.request.urlopen(url, timeout=2) as response:
-                if response.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"{url} did not answer within {seconds:.0f} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+            end(process)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """From 1 to 99; between two values it is interpolated."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
 def interleave(runs: int, *sides: Callable[[], float], warmup: int = 1) -> list[list[float]]:
     """Call the sides in turn, `warmup` uncounted rounds and `runs` counted ones.
 
