@@ -37,11 +37,11 @@ class Subject:
         """The manifest it was built from.
 
         Raises:
-            InvalidInput: it was imported and has none.
+            InvalidInput: it was imported or merged and has none.
         """
         if self.release.manifest is None:
             raise InvalidInput(
-                f"`{self.name}` was imported and carries no manifest",
+                f"`{self.name}` was not built from a manifest and carries none",
                 hint="name one with `--manifest`: its `[data]` and `[evaluate]` are used",
             )
         return Manifest.model_validate_json(json.dumps(self.release.manifest))
@@ -56,7 +56,7 @@ def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Subject:
     """
     resolved = registry.resolve(ref)
     release = registry.release(resolved.digest)
-    base = _base(bases, release)
+    base = base_of(bases, release)
     roles = {path.split("/", 1)[0] for path in release.files}
     if "adapter" in roles:
         adapter = registry.checkout(resolved.digest, "adapter")
@@ -66,7 +66,13 @@ def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Subject:
     return Subject(str(resolved), release, opened, partial(load_generator, base.served))
 
 
-def _base(bases: BaseStore, release: Release) -> Base:
+def base_of(bases: BaseStore, release: Release) -> Base:
+    """The base a release was built on, prepared if need be.
+
+    Raises:
+        NotFound: it is not known here.
+        IntegrityError: what is known under its name is another one.
+    """
     known = bases.find(release.base.digest)
     if known is not None:
         return known

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from registry.blobs import BlobStore
-from registry.diff import read_lock
 from registry.release import BaseIdentity, Release
 from registry.types import Resolved
 
@@ -37,11 +35,18 @@ class Lineage:
     parents: tuple[Ancestor, ...]
 
 
+def parents_of(release: Release, lock: dict[str, Any]) -> tuple[str, ...]:
+    """The digests or versions a release was made from: all of a merge's, else the record's one."""
+    merged = lock.get("parents", [])
+    return tuple(entry["digest"] for entry in merged) or (
+        () if release.parent is None else (release.parent,)
+    )
+
+
 def lineage(
-    blobs: BlobStore, resolved: Resolved, release: Release, parents: tuple[Ancestor, ...]
+    resolved: Resolved, release: Release, lock: dict[str, Any], parents: tuple[Ancestor, ...]
 ) -> Lineage:
-    """The lineage of one release."""
-    lock = read_lock(blobs, resolved, release)
+    """The lineage of one release, from its record and its `adapter.lock`."""
     return Lineage(
         release=resolved,
         created=release.created,

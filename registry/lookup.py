@@ -7,6 +7,7 @@ take the connection of a transaction.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from registry.database import AnyRow
 from registry.types import Resolved, VersionRow
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
+_blobs = schema.release_blobs
 
 _FOUND = (_versions.c.name, _versions.c.version, _versions.c.digest, _versions.c.deleted)
 _BY_ALIAS = (
@@ -74,6 +76,18 @@ def find_plan(connection: Connection, plan: str) -> Resolved | None:
     return _live(connection, _versions.c.plan == plan)
 
 
+def releases_with(connection: Connection, blob: str) -> list[Resolved]:
+    """The live versions that have a blob among their files."""
+    rows = connection.execute(
+        sa.select(*_FOUND)
+        .join(_blobs, _blobs.c.release == _versions.c.digest)
+        .where(_blobs.c.blob == blob, _blobs.c.path != "", _versions.c.deleted.is_(None))
+        .group_by(*_FOUND)
+        .order_by(_versions.c.name, _versions.c.version)
+    ).all()
+    return [Resolved(r.name, r.version, r.digest, exact(r.name, r.version)) for r in rows]
+
+
 def require_live(connection: Connection, digest: str) -> None:
     """Check that a release digest has a live version.
 
@@ -101,12 +115,13 @@ def require_name(connection: Connection, name: str) -> None:
         )
 
 
-def ancestors(connection: Connection, parent: str | None) -> list[AnyRow]:
-    """The rows of a parent, its parent, and so on; a parent is a release digest or `name@n`."""
+def ancestors(connection: Connection, parents: Sequence[str]) -> list[AnyRow]:
+    """The rows of parents, then of theirs, and so on; a parent is a release digest or `name@n`."""
     found: list[AnyRow] = []
     seen: set[str] = set()
-    while parent is not None and parent not in seen:
-        seen.add(parent)
+    waiting = deque(parents)
+    while waiting:
+        parent = waiting.popleft()
         name, _, number = parent.partition("@")
         where = _versions.c.digest == parent
         if number.isdigit():
@@ -114,10 +129,12 @@ def ancestors(connection: Connection, parent: str | None) -> list[AnyRow]:
         row = connection.execute(
             sa.select(_versions).where(where).order_by(_versions.c.version.desc())
         ).first()
-        if row is None:
-            break
+        if row is None or row.digest in seen:
+            continue
+        seen.add(row.digest)
         found.append(row)
-        parent = row.parent
+        if row.parent is not None:
+            waiting.append(row.parent)
     return found
 
 

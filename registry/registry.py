@@ -15,8 +15,8 @@ from registry import aliases, gc, index, leases, log, lookup, names, reading, sc
 from registry.blobs import BlobStore, open_blobs
 from registry.checkout import checkout
 from registry.database import Database
-from registry.diff import Diff, diff
-from registry.lineage import Ancestor, Lineage, lineage
+from registry.diff import Diff, diff, read_lock
+from registry.lineage import Ancestor, Lineage, lineage, parents_of
 from registry.publish import publish
 from registry.release import Draft, Release
 from registry.search import search
@@ -257,6 +257,11 @@ class Registry:
         with self.database.read() as connection:
             return lookup.find_plan(connection, plan)
 
+    def releases_with(self, blob: str) -> list[Resolved]:
+        """The live versions that have a blob among their files."""
+        with self.database.read() as connection:
+            return lookup.releases_with(connection, blob)
+
     def weights(self, name: str, alias: str) -> tuple[Weighted, ...]:
         """The alias's holder and canary with their percentages, which sum to 100.
 
@@ -322,13 +327,14 @@ class Registry:
         """What a release was made from: base, data, code, packages, parents."""
         resolved = self.resolve(ref)
         release = self.release(resolved.digest)
+        lock = read_lock(self.blobs, resolved, release)
         with self.database.read() as connection:
-            rows = lookup.ancestors(connection, release.parent)
+            rows = lookup.ancestors(connection, parents_of(release, lock))
         parents = tuple(
             Ancestor(f"{row.name}@{row.version}", row.digest, row.deleted is not None)
             for row in rows
         )
-        return lineage(self.blobs, resolved, release, parents)
+        return lineage(resolved, release, lock, parents)
 
     def verify(
         self,

@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Build": {
         "build": ("build", "Train, evaluate, convert and publish an adapter."),
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
+        "merge": ("merge", "Merge adapters of one base into one."),
         "compare": ("compare", "Train one task with several methods and compare them."),
         "methods": ("methods", "List the fine-tuning methods and their defaults."),
         "metrics": ("metrics", "List the metrics a manifest can name."),

@@ -1,0 +1,114 @@
+"""`adapters merge`: several adapters of one base become one release."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from builders.merge_rules import DENSITY, RULES, SEED
+from manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from builders.merge import Merged
+
+
+@click.command()
+@click.argument("refs", metavar="REF REF…", nargs=-1)
+@click.option("--name", required=True, help="The adapter that the result is a version of.")
+@click.option("--weights", help="One weight for each REF, with commas; default equal shares of 1.")
+@click.option(
+    "--method",
+    type=click.Choice(list(RULES)),
+    default="cat",
+    show_default=True,
+    metavar="METHOD",
+    help=f"PEFT's combination type: {', '.join(RULES)}.",
+)
+@click.option(
+    "--density", type=float, help=f"Share of the numbers that pruning keeps (default {DENSITY})."
+)
+@click.option("--seed", type=int, help=f"What DARE drops is drawn from it (default {SEED}).")
+@click.option("--rank", type=int, help="Rank of an svd method (default the largest REF's).")
+@click.option("--alias", help="Point this alias to it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    refs: tuple[str, ...],
+    name: str,
+    weights: str | None,
+    method: str,
+    density: float | None,
+    seed: int | None,
+    rank: int | None,
+    alias: str | None,
+    as_json: bool,
+) -> None:
+    """Merge adapters of one base into one.
+
+    The adapters must be served as LoRA on the same base. `cat` is the weighted sum of their weight
+    deltas, exactly, at the sum of their ranks; `svd` cuts that sum at a rank; `linear` averages the
+    factors, which is cheap and rough. TIES, DARE and magnitude pruning work on the factors, or,
+    with `_svd`, on the deltas. The result has a fingerprint, so the gateway proves it; it is not
+    evaluated: `adapters eval` does that.
+
+    \b
+    Example:
+      adapters merge medical@3 enterprise-kb --name clinic-kb
+      adapters merge medical code --name both --weights 0.7,0.3 --method ties_svd --rank 32
+    """
+    from builders.merge import run_merge
+    from builders.merge_rules import Recipe
+
+    merged = run_merge(
+        refs,
+        name=name,
+        registry=app.registry,
+        bases=app.bases,
+        scratch=app.settings.home / "tmp",
+        who=app.settings.who,
+        recipe=Recipe(method, density, seed, rank),
+        weights=None if weights is None else _numbers(weights),
+        alias=alias,
+        progress=lambda line: click.echo(line, err=True),
+    )
+    _print(merged, as_json)
+
+
+def _numbers(text: str) -> list[float]:
+    """`0.7,0.3` as numbers."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidInput(
+            f"`{text}` are not weights", hint="write numbers with commas: `--weights 0.7,0.3`"
+        ) from error
+
+
+def _print(merged: Merged, as_json: bool) -> None:
+    published, result = merged.published, merged.report["merge"]
+    if as_json:
+        printing.echo_json(
+            {
+                "name": published.name,
+                "version": published.version,
+                "digest": published.digest,
+                "created": published.created,
+                "servable": merged.servable,
+                "merge": {key: value for key, value in result.items() if key != "modules"},
+            }
+        )
+        return
+    if not published.created:
+        click.echo(f"{published} is this merge already")
+        return
+    terms = " + ".join(f"{parent.weight:g} × {parent.ref}" for parent in merged.parents)
+    click.echo(f"merged {published} = {terms} by {result['method']}")
+    error = "" if result["error"] is None else f"error {result['error']:.2g}, "
+    click.echo(
+        f"LoRA of rank {merged.servable.rank}; {error}{result['from_sum']:.2g} from the weighted "
+        "sum of the deltas (relative)"
+    )

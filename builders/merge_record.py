@@ -1,0 +1,139 @@
+"""What a merged release says of itself: plan, lock, report, card and record.
+
+Invariant: every number is the merge's own; nothing of the parents' scores is claimed for it.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builders.lock import environment
+from builders.merge_parents import Parent
+from builders.merge_rules import Recipe
+from manifests.digests import digest_file, digest_json
+from registry.imports.publish import base_name
+from registry.release import Draft, Servable
+from registry.types import now
+
+if TYPE_CHECKING:
+    from builders.combine import Combined
+    from registry.bases import Base
+
+METHOD = "merge"
+_SOURCES = ("combine.py", "merge_rules.py", "convert/factors.py")
+
+
+def plan_digest(name: str, parents: Sequence[Parent], recipe: Recipe) -> str:
+    """The name of a merge: equal for equal parents, weights, rule, code and packages."""
+    return digest_json({"name": name, **_facts(parents, recipe)})
+
+
+def _facts(parents: Sequence[Parent], recipe: Recipe) -> dict[str, Any]:
+    """All that determines the merged weights."""
+    root = Path(__file__).parent
+    packages = environment().packages
+    return {
+        "kind": METHOD,
+        "parents": [
+            {"ref": parent.ref, "digest": parent.release.digest, "weight": parent.weight}
+            for parent in parents
+        ],
+        "recipe": asdict(recipe),
+        "code": {
+            "version": environment().code["version"],
+            "digest": digest_json({path: digest_file(root / path) for path in _SOURCES}),
+        },
+        "packages": {name: packages[name] for name in ("peft", "torch") if name in packages},
+    }
+
+
+def make_report(parents: Sequence[Parent], recipe: Recipe, combined: Combined) -> dict[str, Any]:
+    """`report.json`; a merge is not evaluated, so it has no rows."""
+    return {
+        "schema_version": 1,
+        "rows": 0,
+        "merge": {
+            **asdict(recipe),
+            "parents": {parent.ref: parent.weight for parent in parents},
+            "error": combined.error,
+            "from_sum": combined.from_sum,
+            "modules": combined.modules,
+        },
+    }
+
+
+def make_draft(
+    name: str,
+    base: Base,
+    plan: str,
+    parents: Sequence[Parent],
+    recipe: Recipe,
+    servable: Servable,
+    who: str,
+) -> Draft:
+    """The record's own part; the licence is the parents' if they agree."""
+    licenses = {parent.release.license for parent in parents}
+    return Draft(
+        name=name,
+        method=METHOD,
+        description=_description(parents, recipe),
+        license=licenses.pop() if len(licenses) == 1 else "other",
+        tags=("merged",),
+        created=now(),
+        created_by=who,
+        base=base.identity,
+        servable=servable,
+        plan=plan,
+        source=_description(parents, recipe),
+    )
+
+
+def _description(parents: Sequence[Parent], recipe: Recipe) -> str:
+    terms = " + ".join(f"{parent.weight:g} × {parent.ref}" for parent in parents)
+    return f"merge ({recipe.method}) of {terms}"
+
+
+def make_lock(base: Base, plan: str, parents: Sequence[Parent], recipe: Recipe) -> dict[str, Any]:
+    """`adapter.lock`: all that is needed to merge again; `parents` is what lineage reads."""
+    return {
+        "schema_version": 1,
+        "plan": plan,
+        "base": base.identity.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "python": platform.python_version(),
+        **_facts(parents, recipe),
+    }
+
+
+def make_card(
+    name: str,
+    base: Base,
+    parents: Sequence[Parent],
+    recipe: Recipe,
+    servable: Servable,
+    report: dict[str, Any],
+) -> str:
+    """The model card's text."""
+    merge = report["merge"]
+    rows = "".join(
+        f"| `{p.ref}` | {p.weight:g} | {p.release.method} | `{p.release.digest}` |\n"
+        for p in parents
+    )
+    options = ", ".join(
+        f"{key} {value:g}"
+        for key, value in asdict(recipe).items()
+        if key != "method" and value is not None
+    )
+    error = "" if merge["error"] is None else f"; relative error {merge['error']:.3g}"
+    return (
+        f"# {name}\n\nSeveral adapters of `{base_name(base)}` merged into one by PEFT's "
+        f"`{recipe.method}`{f' ({options})' if options else ''}. It was not trained or evaluated "
+        f"after the merge.\n\n"
+        f"| adapter | weight | method | release |\n|---|---|---|---|\n{rows}\n"
+        f"Served as LoRA of rank {servable.rank}{error}; relative distance to the weighted sum of "
+        f"the weight deltas {merge['from_sum']:.3g}.\n"
+    )
