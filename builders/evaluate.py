@@ -112,7 +112,6 @@ def evaluate_generators(
     *,
     seed: int = 42,
     max_length: int = 1024,
-    retention_limit: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Ask every subject, one after the other, and evaluate.
@@ -124,7 +123,6 @@ def evaluate_generators(
         table: the manifest's `[evaluate]`; retention is measured where it is on.
         seed: of the bootstrap.
         max_length: tokens of a row whose likelihood is scored.
-        retention_limit: at most this many texts and cases of each suite.
         progress: called with (subject, done, total).
 
     Raises:
@@ -137,9 +135,7 @@ def evaluate_generators(
         step = partial(progress, name) if progress else None
         predictions[name] = predict(generator, rows, table, max_length=max_length, progress=step)
         if table.retention.on and name in (BASE, CANDIDATE):
-            retained[name] = measure(
-                generator, table.retention, limit=retention_limit, progress=step
-            )
+            retained[name] = measure(generator, table.retention, progress=step)
         del generator
     retention = None
     if BASE in retained and CANDIDATE in retained:

@@ -65,21 +65,16 @@ def measure(
     generator: Generator,
     table: RetentionTable,
     *,
-    limit: int | None = None,
     progress: Progress | None = None,
 ) -> Scores:
-    """One model's retention scores.
-
-    Args:
-        limit: at most this many paragraphs, and rows of each suite.
-    """
-    prose = load_recipe(PROSE)[0][:limit]
+    """One model's retention scores, on at most `table.limit` paragraphs and rows of each suite."""
+    prose = load_recipe(PROSE)[0][: table.limit]
     encoded = encode_rows(generator.tokenizer, prose, PROSE_TOKENS)
     nll, tokens = generator.likelihood(encoded, batch_size=_BATCH, progress=progress).sum(axis=0)
     rows = {"perplexity": len(prose)}
     suites: dict[str, float] = {}
     for suite in table.suites:
-        cases = load_cases(suite)[:limit]
+        cases = load_cases(suite)[: table.limit]
         rows[suite] = len(cases)
         if suite == "gsm8k":
             suites[suite] = _arithmetic(generator, cases, progress)

@@ -289,6 +289,9 @@ class TrainTable(Frozen):
     """Several rows in one sequence, without attention between them."""
     group_by_length: bool = Field(default_factory=lambda earlier: not earlier.get("packing"))
     """Batches of rows of like length, so that little padding is computed; on unless `packing`."""
+    share_prefix: bool = True
+    """Compute the tokens that all rows of a micro batch begin with (system prompt, template) once
+    instead of once a row; the loss is the same. Not with `packing`, dropout or virtual tokens."""
     evaluations: PositiveInt = 4
     """Evaluations on the validation rows during the training."""
     early_stopping: PositiveInt | None = None
@@ -296,7 +299,8 @@ class TrainTable(Frozen):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     """Seed of everything random."""
     trackers: tuple[Literal["tensorboard", "trackio", "mlflow", "wandb"], ...] = ()
-    """Experiment trackers that are told the metrics too."""
+    """Experiment trackers that are told the metrics too; each is a package of its name, to be
+    installed. TensorBoard's files are in the build's folder, under `trackers/`."""
     accelerate_config: str | None = None
     """An `accelerate` configuration for FSDP or DeepSpeed (relative to the manifest)."""
 
@@ -321,6 +325,9 @@ class RetentionTable(Frozen):
     """Measure retention."""
     suites: tuple[Literal["hellaswag", "truthfulqa", "gsm8k"], ...] = ("hellaswag", "truthfulqa")
     """General suites scored before and after."""
+    limit: PositiveInt | None = None
+    """Use at most this many paragraphs of general prose, and rows of each suite (`adapters compare`
+    measures retention even where it is off, with this limit)."""
     max_perplexity_increase: PositiveFloat | None = None
     """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %)."""
     max_suite_loss: Share | None = None

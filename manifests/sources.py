@@ -3,7 +3,7 @@
 source    = recipe | hub | file
 recipe    = name ":" split                        icd-10-cm:train
 hub       = "hub:" repo "@" revision ["#" split]  hub:org/dataset@4f1c…#train
-file      = a path ending in .jsonl, .json, .parquet, .csv or .txt
+file      = a path ending in .jsonl, .parquet or .csv
 base      = name | "hub:" repo "@" revision | a path with a "/" in it
 repo      = [org "/"] name, the Hub's alphabet
 revision  = commit, tag or branch; a commit is the only one that never moves
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from manifests.errors import InvalidInput
 
-FILE_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv", ".txt")
+FILE_SUFFIXES = (".jsonl", ".parquet", ".csv")
 _RECIPE = re.compile(r"([a-z0-9][a-z0-9._-]*):([a-z0-9][a-z0-9._-]*)")
 _REPO = r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*"
 _REVISION = r"[A-Za-z0-9][\w./-]*"
@@ -40,6 +40,9 @@ class HubSource:
     repo: str
     revision: str
     split: str | None = None
+
+    def __str__(self) -> str:
+        return f"hub:{self.repo}@{self.revision}" + (f"#{self.split}" if self.split else "")
 
     @property
     def pinned(self) -> bool:

@@ -38,7 +38,8 @@ def command(
     """Evaluate a release against another on the same rows.
 
     The base is always among the compared. Rows, metrics and gates are those of the manifest that
-    the release was built from.
+    the release was built from; test rows that one of its data gates drops are left out, as in the
+    build, and no data gate refuses.
 
     \b
     Example:
@@ -46,7 +47,8 @@ def command(
       adapters eval medical:candidate --against medical:prod --limit 200 --json
     """
     from builders.comparison import CANDIDATE
-    from builders.data.load import load_rows, take
+    from builders.data.assemble import rows_to_evaluate
+    from builders.data.load import take
     from builders.evaluate import BASE, evaluate_generators
     from builders.subjects import find_subject
     from manifests.load import load_manifest
@@ -62,7 +64,7 @@ def command(
     manifest = (
         load_manifest(manifest_name, profile=profile) if manifest_name else candidate.manifest
     )
-    rows = take(load_rows(manifest, cache=app.settings.home / "cache").test, limit)
+    rows = take(rows_to_evaluate(manifest, cache=app.settings.home / "cache"), limit)
     if not rows:
         raise InvalidInput(
             f"the manifest of `{candidate.name}` names no test rows",

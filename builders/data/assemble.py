@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.data.augment import augment
-from builders.data.gates.run import GateResults, run_gates
+from builders.data.gates.run import GateResults, judge, run_gates
 from builders.data.load import Splits, load_rows, load_source, with_system
 from builders.data.mix import replay, sample
+from builders.data.rows import Row
 from manifests.models import Manifest
 
 if TYPE_CHECKING:
@@ -45,6 +46,27 @@ def gather(manifest: Manifest, *, cache: Path | None = None) -> Splits:
         train += [row.with_meta(**{_PART: position}) for row in rows]
         datasheets.append(loaded.datasheet)
     return replace(splits, train=tuple(train), datasheets=tuple(datasheets))
+
+
+def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[Row, ...]:
+    """The test rows that a build scores: without those that a `drop` gate names.
+
+    Gates whose action is `fail` or `warn` are about what is trained on, and do not stop an
+    evaluation.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: as `load_rows`.
+    """
+    gates = manifest.data.gates
+    named = {name: getattr(gates, name) for name in type(gates).model_fields}
+    off = {
+        name: gate.model_copy(update={"on": False})
+        for name, gate in named.items()
+        if gate.action != "drop"
+    }
+    data = manifest.data.model_copy(update={"gates": gates.model_copy(update=off)})
+    judged = judge(gather(manifest, cache=cache), manifest.model_copy(update={"data": data}))
+    return judged.splits.test
 
 
 def assemble(

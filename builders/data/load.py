@@ -13,11 +13,12 @@ from pathlib import Path
 
 from builders.data.datasheet import Datasheet
 from builders.data.formats import to_rows
-from builders.data.recipes import is_recipe_source, load_recipe
+from builders.data.recipes import load_recipe
 from builders.data.rows import Row, rows_digest
-from builders.data.sources import HUB_PREFIX, is_file_source, read_file, read_hub
+from builders.data.sources import read_file, read_hub
 from manifests.errors import InvalidInput
 from manifests.models import Format, Manifest
+from manifests.sources import HubSource, RecipeSource, parse_source
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,10 @@ def load_source(
 
     Raises: as `load_rows`.
     """
-    if is_recipe_source(source):
+    parsed = parse_source(source)
+    if isinstance(parsed, RecipeSource):
         return Loaded(*load_recipe(source, cache=cache))
-    if source.startswith(HUB_PREFIX):
-        read = read_hub(source)
-    elif is_file_source(source):
-        read = read_file(Path(source))
-    else:
-        raise InvalidInput(
-            f"`{source}` is not a data source",
-            hint="name a recipe (`icd-10-cm:train`), a .jsonl, .parquet or .csv path, "
-            "or `hub:org/dataset@revision#split`",
-        )
+    read = read_hub(parsed) if isinstance(parsed, HubSource) else read_file(Path(parsed.path))
     rows = tuple(
         row.with_meta(source=source)
         for row in to_rows(read.records, format, source=source, columns=columns)

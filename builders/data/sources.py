@@ -15,9 +15,7 @@ from typing import Any
 
 from manifests.digests import digest_bytes, digest_file
 from manifests.errors import InvalidInput, NotFound, Unavailable
-
-SUFFIXES = (".jsonl", ".parquet", ".csv")
-HUB_PREFIX = "hub:"
+from manifests.sources import HubSource
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,6 @@ class Records:
     files: dict[str, str]
 
 
-def is_file_source(source: str) -> bool:
-    """Whether the source names a file by its suffix."""
-    return not source.startswith(HUB_PREFIX) and source.endswith(SUFFIXES)
-
-
 def read_file(path: Path) -> Records:
     """The records of a `.jsonl`, `.parquet` or `.csv` file (UTF-8).
 
@@ -59,7 +52,7 @@ def read_file(path: Path) -> Records:
     reader = readers.get(path.suffix)
     if reader is None:
         raise InvalidInput(
-            f"data file `{path}` has an unknown suffix", hint=f"use one of {', '.join(SUFFIXES)}"
+            f"data file `{path}` has an unknown suffix", hint=f"use one of {', '.join(readers)}"
         )
     records = tuple(reader(path))
     return Records(records, path.name, "unknown", {path.name: digest_file(path)})
@@ -134,40 +127,25 @@ def _read_parquet(path: Path) -> Iterator[Record]:
         yield Record(number, columns)
 
 
-def parse_hub(source: str) -> tuple[str, str, str]:
-    """`hub:org/dataset@revision#split` → repository, revision, split (default `train`).
+def read_hub(source: HubSource) -> Records:
+    """The records of one split (`train` if none is named) of a Hub data set, at its revision.
 
     Raises:
-        InvalidInput: no repository or no revision; unpinned data cannot be reproduced.
-    """
-    rest, _, split = source.removeprefix(HUB_PREFIX).partition("#")
-    repository, _, revision = rest.partition("@")
-    if not repository or not revision:
-        raise InvalidInput(
-            f"`{source}` names no revision",
-            hint="write `hub:org/dataset@revision#split`; the revision is a commit or tag",
-        )
-    return repository, revision, split or "train"
-
-
-def read_hub(source: str) -> Records:
-    """The records of one split of a Hub data set, at its pinned revision.
-
-    Raises:
-        InvalidInput: the source names no revision, or the data set has no such split.
+        InvalidInput: the data set has no such split.
         Unavailable: the Hub cannot be reached and the data set is not cached.
     """
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    repository, revision, split = parse_hub(source)
     try:
-        data = datasets.load_dataset(repository, revision=revision, split=split)
+        data = datasets.load_dataset(
+            source.repo, revision=source.revision, split=source.split or "train"
+        )
     except ValueError as error:
         raise InvalidInput(f"`{source}` cannot be read: {error}") from error
     except (ConnectionError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise Unavailable(
-            f"data set `{repository}` cannot be fetched: {error}",
+            f"data set `{source.repo}` cannot be fetched: {error}",
             hint="check the network, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE`",
         ) from error
     records = tuple(Record(number, dict(columns)) for number, columns in enumerate(data, 1))
@@ -175,4 +153,6 @@ def read_hub(source: str) -> Records:
         json.dumps(r.columns, sort_keys=True, ensure_ascii=False, default=str) for r in records
     )
     license_name = data.info.license or "unknown"
-    return Records(records, source, license_name, {source: digest_bytes(content.encode())})
+    return Records(
+        records, str(source), license_name, {str(source): digest_bytes(content.encode())}
+    )

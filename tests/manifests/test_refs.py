@@ -79,6 +79,7 @@ def test_sources_of_rows() -> None:
     assert pinned == HubSource("org/rows.v2", COMMIT, "train")
     assert isinstance(pinned, HubSource)
     assert pinned.pinned
+    assert str(pinned) == f"hub:org/rows.v2@{COMMIT}#train"
     branch = parse_source("hub:squad@refs/pr/3")
     assert branch == HubSource("squad", "refs/pr/3")
     assert isinstance(branch, HubSource)
@@ -93,8 +94,9 @@ def test_bases() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["rows", "rows.xlsx", "a:b:c", "hub:", "hub:org/rows", "hub:org/rows#train", "hub:org/rows@",
-     "hub:a/b/c@main", "hub:../b@main", "hub:org/rows@main#", "hub:org/rows@ma in"],
+    ["rows", "rows.xlsx", "rows.txt", "rows.json", "a:b:c", "hub:", "hub:org/rows",
+     "hub:org/rows#train", "hub:org/rows@", "hub:a/b/c@main", "hub:../b@main", "hub:org/rows@main#",
+     "hub:org/rows@ma in"],
 )  # fmt: skip
 def test_malformed_sources_are_refused_with_a_hint(text: str) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -20,14 +20,6 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def is_recipe_source(source: str) -> bool:
-    """Whether the source has the form `NAME:split`, or names a recipe."""
-    name, colon, _ = source.partition(":")
-    if name == "hub" or "/" in name or "." in name:
-        return False
-    return colon == ":" or name in RECIPES
-
-
 def load_recipe(source: str, *, cache: Path | None = None) -> tuple[tuple[Row, ...], Datasheet]:
     """One split of a recipe.
 

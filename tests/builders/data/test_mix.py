@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.data.assemble import assemble
+from builders.data.assemble import assemble, rows_to_evaluate
 from builders.data.augment import Lexicon, augment, read_lexicon
 from builders.data.mix import choose, replay, sample
 from builders.data.rows import Row, chat
-from manifests.errors import InvalidInput, NotFound
+from manifests.errors import InvalidInput, NotFound, Refused
 from manifests.load import load_manifest
 from manifests.models import AugmentTable
 
@@ -134,3 +134,26 @@ def test_a_manifest_with_mix_augment_and_replay(tmp_path: Path) -> None:
     assert again.digest == assembled.splits.digest
     other = assemble(load_manifest(path, overrides=["train.seed=7"])).splits
     assert other.digest != again.digest
+
+
+def test_an_evaluation_has_the_builds_test_rows(tmp_path: Path) -> None:
+    """A dropped leak stays out; a gate that would refuse a training does not refuse a score."""
+    train = [chat(f"Where in the store room does item number {i} belong?", "A7") for i in range(20)]
+    leaked, new = train[3], chat("Which key opens the cold room behind the kitchen door?", "B2")
+    for split, rows in (("train", train), ("test", [leaked, new])):
+        lines = [json.dumps({"messages": [*row.messages]}) for row in rows]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    path = tmp_path / "leak.toml"
+    path.write_text(
+        '[adapter]\nname = "leak"\n[base]\nmodel = "smollm2-135m-instruct"\n'
+        '[method]\nkind = "lora"\n[data]\ntrain = "train.jsonl"\ntest = "test.jsonl"\n'
+        'gates.contamination.action = "drop"\n'
+    )
+    manifest = load_manifest(path)
+    built = assemble(manifest).splits.test
+    assert [row.question for row in built] == [new.question]
+    assert rows_to_evaluate(manifest) == built
+    strict = load_manifest(path, overrides=['data.gates.class_balance.action="fail"'])
+    with pytest.raises(Refused):
+        assemble(strict)
+    assert rows_to_evaluate(strict) == built

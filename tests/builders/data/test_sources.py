@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from builders.data.load import load_source
-from builders.data.sources import Record, parse_hub, read_file
+from builders.data.sources import Record, read_file
 from manifests.digests import digest_bytes
 from manifests.errors import InvalidInput, NotFound, Unavailable
 
@@ -66,8 +66,6 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
 
 
 def test_hub_source_needs_a_revision_and_offline_is_said() -> None:
-    assert parse_hub("hub:org/name@abc#test") == ("org/name", "abc", "test")
-    assert parse_hub("hub:org/name@abc")[2] == "train"
     with pytest.raises(InvalidInput, match="names no revision"):
         load_source("hub:org/name#train", "messages")
     with pytest.raises(Unavailable, match="`org/name` cannot be fetched"):

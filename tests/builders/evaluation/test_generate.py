@@ -120,13 +120,12 @@ def test_the_same_model_against_itself_gains_nothing(
 ) -> None:
     seen: list[tuple[str, int, int]] = []
     table = TABLE.model_copy(
-        update={"retention": RetentionTable(on=True, max_perplexity_increase=0.01)}
+        update={"retention": RetentionTable(on=True, limit=1, max_perplexity_increase=0.01)}
     )
     evaluation = evaluate_generators(
         {"base": lambda: generator, "candidate": lambda: generator},
         rows[:2],
         table,
-        retention_limit=1,
         progress=lambda *step: seen.append(step),
     )
     assert evaluation.report["metrics"]["perplexity"]["gains"]["base"]["gain"] == 0.0
@@ -160,7 +159,7 @@ def test_retention_scores_the_continuation_only(generator: HfGenerator) -> None:
 
 def test_the_base_knows_some_common_sense(generator: HfGenerator) -> None:
     """HellaSwag above chance says that contexts, choices and normalisation fit together."""
-    scores = measure(generator, RetentionTable(suites=("hellaswag",)), limit=8)
+    scores = measure(generator, RetentionTable(suites=("hellaswag",), limit=8))
     assert scores.suites["hellaswag"] > 0.25
     assert 5.0 < scores.perplexity < 60.0
     assert len(load_cases("truthfulqa")) == len(load_cases("gsm8k")) == 100
