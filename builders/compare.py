@@ -95,10 +95,16 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
     return Manifest.model_validate_json(json.dumps(values))
 
 
-def compared(kind: str, result: BuildResult) -> Compared:
-    """One method's row, on the manifest's first metric."""
+def deciding_metric(manifest: Manifest) -> str:
+    """The metric of the manifest's first gate, which decides there; without gates, its first."""
+    gates = manifest.evaluate.gates
+    return gates[0].metric if gates else manifest.evaluate.metrics[0]
+
+
+def compared(kind: str, result: BuildResult, metric: str) -> Compared:
+    """One method's row on a metric of its report."""
     report = result.report
-    metric, entry = next(iter(report["metrics"].items()))
+    entry = report["metrics"][metric]
     gain = entry["gains"]["base"]
     training = report["training"]
     retention = report.get("retention") or {}
@@ -134,6 +140,7 @@ def compare_methods(
     kinds: Iterable[str],
     build: Callable[[str, Manifest], BuildResult],
     *,
+    metric: str | None = None,
     one_base: bool = False,
 ) -> list[Compared]:
     """Build every method and collect the rows, in the order asked.
@@ -142,10 +149,20 @@ def compare_methods(
         manifest: resolved; its data and training are shared.
         kinds: methods.
         build: runs one build.
+        metric: the score; by default `deciding_metric`.
         one_base: see `variant`.
+
+    Raises:
+        InvalidInput: no such method, or a metric that the manifest does not evaluate.
     """
+    metric = metric or deciding_metric(manifest)
+    if metric not in manifest.evaluate.metrics:
+        raise InvalidInput(
+            f"the manifest does not evaluate `{metric}`",
+            hint=f"`evaluate.metrics` has {', '.join(manifest.evaluate.metrics)}",
+        )
     variants = {kind: variant(manifest, kind, one_base=one_base) for kind in kinds}
-    return [compared(kind, build(kind, changed)) for kind, changed in variants.items()]
+    return [compared(kind, build(kind, changed), metric) for kind, changed in variants.items()]
 
 
 def draw_comparison(rows: list[Compared], path: Path) -> None:

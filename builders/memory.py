@@ -40,15 +40,23 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One micro batch: rows, their longest length, columns with a label."""
+    """One micro batch.
+
+    Attributes:
+        rows: number of rows.
+        length: of the longest, in tokens.
+        logits: positions whose logits are computed, over all rows.
+        shared: tokens that all rows begin with and that are computed once.
+    """
 
     rows: int
     length: int
-    supervised: int
+    logits: int
+    shared: int = 0
 
     @property
     def tokens(self) -> int:
-        return self.rows * self.length
+        return self.shared + self.rows * (self.length - self.shared)
 
 
 def predict_memory(
@@ -106,7 +114,7 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
         # The prefix joins every layer's keys and values, and is kept with its gradient.
         total += load.rows * virtual * shape.layers * (2 * keys + 2 * queries) * width
     # Logits, their float32 log-probabilities and gradient, only where a label is.
-    total += load.rows * load.supervised * shape.vocab * (width + 8)
+    total += load.logits * shape.vocab * (width + 8)
     # The largest weight is de-quantized, merged (DoRA) or updated beside its original.
     largest = max(linear.in_features * linear.out_features for linear in shape.linears)
     if method.kind in ("qlora", "dora"):

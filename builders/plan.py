@@ -40,6 +40,7 @@ class DataFacts:
         digests: by split, of the rows in order.
         lengths: of every training sequence.
         supervised: tokens with a label, of every training sequence.
+        shared: tokens that all training sequences begin with, ahead of any label.
         sources: datasheets as JSON.
     """
 
@@ -47,6 +48,7 @@ class DataFacts:
     digests: Mapping[str, str]
     lengths: tuple[int, ...]
     supervised: tuple[int, ...]
+    shared: int = 0
     sources: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -85,6 +87,7 @@ class Plan(BaseModel):
     tokens: int
     supervised_tokens: int
     longest: int
+    shared_prefix: int = 0
     trainable: int
     parameters: int
     memory: dict[str, int]
@@ -140,7 +143,10 @@ def make_plan(
         steps = min(steps, train.max_steps)
     trainable = technique.trainable(shape, manifest.method)
     technique.best_from(manifest.method, steps)  # refuses schedules that do not fit the steps
-    micro, memory = _fit(manifest, shape, machine, longest, supervised, trainable, precision)
+    shared = data.shared if _shares_prefix(manifest, technique) else 0
+    micro, memory = _fit(
+        manifest, shape, machine, longest, supervised, shared, trainable, precision
+    )
     share = steps / per_epoch
     rate = train.learning_rate
     lints = technique.lints(shape, manifest.method) + training_lints(
@@ -169,6 +175,7 @@ def make_plan(
         tokens=round(sum(data.lengths) * share),
         supervised_tokens=round(sum(data.supervised) * share),
         longest=longest,
+        shared_prefix=shared,
         trainable=trainable,
         parameters=shape.parameters,
         memory=memory.to_json(),
@@ -218,12 +225,21 @@ def _check(
         )
 
 
+def _shares_prefix(manifest: Manifest, technique: Technique[Any]) -> bool:
+    """Whether `train.share_prefix` can be had: dropout would draw one mask for all rows, and
+    virtual tokens are PEFT's to put in front."""
+    dropout = getattr(manifest.method, "dropout", 0.0)
+    train = manifest.train
+    return train.share_prefix and not (train.packing or technique.soft_prompt or dropout)
+
+
 def _fit(
     manifest: Manifest,
     shape: BaseShape,
     machine: Machine,
     longest: int,
     supervised: int,
+    shared: int,
     trainable: int,
     precision: Precision,
 ) -> tuple[int, Memory]:
@@ -235,9 +251,9 @@ def _fit(
     width, batch = _BYTES[precision], manifest.train.batch_size
 
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
-        # Rows of a micro batch have labels in different columns; logits cover their union.
-        columns = min(longest, supervised * (2 if rows > 1 else 1))
-        load = Load(rows, longest, columns)
+        # Padded rows have labels in different columns; logits cover their union.
+        columns = min(longest, supervised * (2 if rows > 1 and not shared else 1))
+        load = Load(rows, longest, rows * columns, shared)
         return predict_memory(candidate, shape, load, trainable=trainable, width=bytes_)
 
     fixed = manifest.train.micro_batch_size

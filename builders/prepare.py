@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builders.data.assemble import assemble
+from builders.data.common import common_prefix
 from builders.data.gates.run import GateResults
 from builders.data.render import Encoded, encode_rows
 from builders.data.rows import Row, rows_digest
@@ -74,10 +75,12 @@ def prepare(
     """
     from transformers import AutoTokenizer
 
+    from builders.train_job import check_launcher
     from builders.train_trackers import check_trackers
 
     quiet_libraries()
     check_trackers(manifest.train.trackers)
+    check_launcher(manifest.train.accelerate_config)
     base = bases.ensure(
         manifest.base.model,
         quantization=manifest.base.quantization,
@@ -105,6 +108,10 @@ def prepare(
         lengths=tuple(len(sequence.input_ids) for sequence in encoded["train"]),
         supervised=tuple(
             sum(label != -100 for label in sequence.labels) for sequence in encoded["train"]
+        ),
+        shared=common_prefix(
+            [sequence.input_ids for sequence in encoded["train"]],
+            [sequence.labels for sequence in encoded["train"]],
         ),
         sources=tuple(sources),
     )

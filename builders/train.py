@@ -20,10 +20,11 @@ import torch
 from builders.events import EventLog
 from builders.methods import METHODS
 from builders.plan import Plan
-from builders.train_data import EncodedSet, collate, epoch_batches, load_encoded
+from builders.train_data import Batch, EncodedSet, collate, epoch_batches, load_encoded
 from builders.train_math import Divergence, learning_rate_at, token_losses
 from builders.train_memory import PeakMemory
 from builders.train_model import build_model, make_optimizer, save_adapter
+from builders.train_shared import collate_shared, computes_alike
 from builders.train_state import (
     keep_only,
     load_trainable,
@@ -114,6 +115,7 @@ class Trainer:
         self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
         self.progress = _Progress()
         self._restore()
+        self.shares_prefix = self._prefix_can_be_shared()
 
     @property
     def _virtual(self) -> int:
@@ -171,6 +173,28 @@ class Trainer:
             epoch=epoch,
         )
 
+    def _prefix_can_be_shared(self) -> bool:
+        """Whether the plan says so and this model computes the same with it; the longest rows are
+        tried, which a sliding window would cut first."""
+        if not self.plan.shared_prefix:
+            return False
+        rows = self.rows["train"]
+        longest = sorted(range(len(rows)), key=lambda index: -rows.lengths[index])
+        alike = computes_alike(
+            self.model,
+            rows,
+            longest[: self.plan.micro_batch],
+            pad=self.pad,
+            precision=self.plan.precision,
+        )
+        self._say("shared_prefix", tokens=self.plan.shared_prefix, used=alike)
+        return alike
+
+    def _collate(self, rows: EncodedSet, indices: list[int], *, packed: bool) -> Batch:
+        if self.shares_prefix:
+            return collate_shared(rows, indices)
+        return collate(rows, indices, pad=self.pad, packed=packed)
+
     def _step(self, indices: list[int]) -> tuple[float, float, float, int]:
         """One optimizer step; returns learning rate, loss, gradient norm and tokens."""
         rows, table = self.rows["train"], self.train_table
@@ -189,7 +213,7 @@ class Trainer:
         mine = indices[self.accelerator.process_index :: processes]
         summed = 0.0
         for micro in _chunks(mine, self.plan.micro_batch):
-            batch = collate(rows, micro, pad=self.pad, packed=table.packing)
+            batch = self._collate(rows, micro, packed=table.packing)
             loss, count = token_losses(self.model, batch.to(self.accelerator.device), self._virtual)
             summed += float(loss.detach())
             scaled = loss * processes / total
@@ -235,7 +259,7 @@ class Trainer:
         order = sorted(range(len(rows)), key=lambda index: rows.lengths[index])
         with torch.no_grad():
             for micro in _chunks(order, max(self.plan.micro_batch, 1)):
-                batch = collate(rows, micro, pad=self.pad, packed=False)
+                batch = self._collate(rows, micro, packed=False)
                 loss, count = token_losses(
                     self.model, batch.to(self.accelerator.device), self._virtual
                 )

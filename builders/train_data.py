@@ -48,8 +48,8 @@ class Batch:
     Attributes:
         input_ids: [rows, length] int64, padded on the right.
         labels: the same shape.
-        attention_mask: the same shape; None when packed.
-        position_ids: [1, length] when packed, restarting at every sequence; else None.
+        attention_mask: the same shape; None when packed; see `builders.shared_prefix` for its own.
+        position_ids: [1, length] when several rows are one sequence, counted in each; else None.
     """
 
     input_ids: torch.Tensor

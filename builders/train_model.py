@@ -80,19 +80,12 @@ def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
     """Write what was trained: PEFT's adapter, or for full fine-tuning the whole checkpoint."""
     METHODS[plan.manifest.method.kind].before_save(model)
     model.save_pretrained(folder, safe_serialization=True)
-    configuration = folder / "adapter_config.json"
-    if configuration.exists():
-        # The base is named by what the manifest wrote, not by a folder of this machine.
-        values = json.loads(configuration.read_text(encoding="utf-8"))
-        values["base_model_name_or_path"] = plan.base.model
-        text = json.dumps(values, indent=2, sort_keys=True) + "\n"
-        configuration.write_text(text, encoding="utf-8")
     config = folder / "adapter_config.json"
     if config.exists():
         # A path of this machine has no place in a release. (Set before saving, PEFT would ask the
         # Hub for the base under this name.)
-        values = json.loads(config.read_text())
+        values = json.loads(config.read_text(encoding="utf-8"))
         values["base_model_name_or_path"] = public_name(plan.base.model)
-        config.write_text(json.dumps(values, indent=2, sort_keys=True))
+        config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     # PEFT writes a model card of its own; the release has ours.
     (folder / "README.md").unlink(missing_ok=True)

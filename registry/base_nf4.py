@@ -48,7 +48,23 @@ def load_nf4(checkpoint: Path, *, double_quantization: bool) -> Any:
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             module.support_avx512bf16_for_cpu = False
+    _let_go_of_files(model)
     return model
+
+
+def _let_go_of_files(model: Any) -> None:
+    """Copy what was not quantized out of the mapped checkpoint, so that the mapping ends.
+
+    Loading leaves those tensors as views of the file; one of them keeps all of the dense weights
+    mapped, and resident, beside their 4-bit copies (540 MB for a base of 135 M parameters).
+    """
+    import bitsandbytes
+    import torch
+
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not isinstance(parameter, bitsandbytes.nn.Params4bit):
+                parameter.data = parameter.data.clone()
 
 
 def write_dequantized(checkpoint: Path, target: Path, *, double_quantization: bool) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--manifest", required=True, metavar="MANIFEST", help="The task.")
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
 @click.option("--one-base", is_flag=True, help="All methods on the manifest's own base values.")
 @click.option(
     "--plot",
@@ -34,6 +35,7 @@ def command(
     manifest: str,
     profile: str | None,
     overrides: tuple[str, ...],
+    metric: str | None,
     one_base: bool,
     plot: Path | None,
     as_json: bool,
@@ -68,7 +70,7 @@ def command(
             )
 
     kinds = [kind.strip() for kind in methods.split(",") if kind.strip()]
-    rows = compare_methods(loaded, kinds, build, one_base=one_base)
+    rows = compare_methods(loaded, kinds, build, metric=metric, one_base=one_base)
     if plot is not None:
         draw_comparison(rows, plot)
         click.echo(f"drawn: {plot}", err=True)

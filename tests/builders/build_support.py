@@ -24,6 +24,8 @@ TEMPLATE = (
     "{% for m in messages %}<s>{{ m.role }} {{ m.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant {% endif %}"
 )
+# What every row begins with, as rows of one system prompt do.
+SHARED = (7, 8, 9)
 KINDS = (
     "full",
     "lora",
@@ -92,7 +94,7 @@ def encoded_rows(count: int, seed: int = 0) -> list[Encoded]:
     for index in range(count):
         length = int(torch.randint(6, 14, (1,), generator=generator))
         head = torch.randint(2, 250, (length,), generator=generator).tolist()
-        ids = [0, *head, head[0], head[1], 1]
+        ids = [0, *SHARED, *head, head[0], head[1], 1]
         labels = [-100] * (len(ids) - 3) + ids[-3:]
         rows.append(Encoded(ids, labels, index))
     return rows
@@ -105,6 +107,7 @@ def facts_of(train: list[Encoded], validation: list[Encoded]) -> DataFacts:
         digests={"train": "sha256:1", "validation": "sha256:2", "test": "sha256:3"},
         lengths=tuple(len(row.input_ids) for row in train),
         supervised=tuple(sum(label != -100 for label in row.labels) for row in train),
+        shared=1 + len(SHARED),
     )
 
 
