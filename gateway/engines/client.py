@@ -21,6 +21,9 @@ from manifests.errors import Refused, Unavailable
 ADMIN_SECONDS = 120.0
 PROBE_SECONDS = 5.0
 TOP = 20
+# Of a connection nobody uses; below the 5 s after which vLLM closes it, so that no request meets a
+# connection that is being closed.
+KEEP_SECONDS = 3.0
 
 
 class HttpEngine:

@@ -19,7 +19,7 @@ from pathlib import Path
 import aiohttp
 
 from gateway.config import SupervisorTable
-from gateway.engines.client import HttpEngine
+from gateway.engines.client import KEEP_SECONDS, HttpEngine
 from gateway.engines.launch import EngineSpec, command
 from gateway.engines.log import reason_from_log
 from manifests.errors import Unavailable
@@ -73,7 +73,10 @@ class LocalEngine(HttpEngine):
     async def start(self) -> None:
         """Begin to supervise; returns at once."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._open(aiohttp.UnixConnector(str(self._socket), limit=0), "http://engine")
+        connector = aiohttp.UnixConnector(
+            str(self._socket), limit=0, keepalive_timeout=KEEP_SECONDS
+        )
+        self._open(connector, "http://engine")
         self._task = asyncio.create_task(self._supervise(), name=f"engine {self.id}")
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ import contextlib
 
 import aiohttp
 
-from gateway.engines.client import HttpEngine
+from gateway.engines.client import KEEP_SECONDS, HttpEngine
 from gateway.forms import FORMS
 from gateway.types import ServedBase
 from manifests.errors import AdapterworksError
@@ -56,7 +56,7 @@ class RemoteEngine(HttpEngine):
 
     async def start(self) -> None:
         """Begin to watch it."""
-        self._open(aiohttp.TCPConnector(limit=0), self.url)
+        self._open(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS), self.url)
         self._task = asyncio.create_task(self._watch(), name=f"engine {self.id}")
 
     async def stop(self) -> None:
