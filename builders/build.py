@@ -11,34 +11,30 @@ Invariant: nothing is published before all of it exists; an unchanged plan names
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from builders.build_lock import build_lock
-from builders.comparison import CANDIDATE
-from builders.convert import CONVERTERS, Source
-from builders.evaluate import BASE, Evaluation, evaluate_generators
+from builders.build_stages import (
+    convert_stage,
+    evaluate_stage,
+    fingerprint_stage,
+    train_stage,
+)
 from builders.events import EventLog, Listener
-from builders.generator import Generator
 from builders.lock import environment
 from builders.plan import Plan
 from builders.prepare import Prepared, prepare
 from builders.publish import assemble, make_draft
 from builders.stages import Stages, start_over, unfinished
-from builders.train_job import Job, run_job
-from manifests.errors import NotFound, Refused
+from manifests.errors import NotFound
 from manifests.models import Manifest
 from registry.bases import BaseStore
 from registry.registry import Registry
 from registry.release import Servable
-
-NATIVE = "native"
-PROD = "prod"
 
 
 @dataclass(frozen=True)
@@ -145,14 +141,15 @@ def _run(
     """The stages."""
     plan, folder = prepared.plan, stages.folder
     events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
-    training = stages.once("train", lambda: _train(prepared, folder, lock, events))
-    conversion = stages.once("convert", lambda: _convert(prepared, folder))
+    training = stages.once("train", lambda: train_stage(prepared, folder, lock, events))
+    conversion = stages.once("convert", lambda: convert_stage(prepared, folder))
     servable = Servable(**conversion["servable"]) if conversion["servable"] else None
     evaluation = stages.once(
-        "evaluate", lambda: _evaluate(prepared, folder, servable, registry, bases, events)
+        "evaluate",
+        lambda: evaluate_stage(prepared, folder, servable, registry, bases, events),
     )
     if servable is not None:
-        stages.once("fingerprint", lambda: _fingerprint(prepared, folder, servable))
+        stages.once("fingerprint", lambda: fingerprint_stage(prepared, folder, servable))
     report = {
         **evaluation["report"],
         "training": {
@@ -209,127 +206,3 @@ def _reasons(evaluation: dict[str, Any], conversion: dict[str, Any]) -> tuple[st
     """Why the alias must not move."""
     failed = [gate["why"] for gate in evaluation["report"].get("gates", []) if not gate["passed"]]
     return (*failed, *([conversion["refused"]] if conversion["refused"] else []))
-
-
-def _train(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
-    """Encode the rows and run the training process."""
-    from builders.train_data import save_encoded
-
-    plan, base = prepared.plan, prepared.base
-    save_encoded(folder / "encoded.safetensors", prepared.encoded)
-    checkpoint = base.checkpoint if plan.manifest.method.kind == "qlora" else base.served
-    job = Job(plan=plan, checkpoint=str(checkpoint), pad=prepared.pad, parent=os.getpid())
-    run_job(job, folder, lock, events.pass_on)
-    if plan.manifest.method.kind == "full":
-        # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
-        prepared.tokenizer.save_pretrained(folder / "train" / "adapter")
-    result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
-    shutil.rmtree(folder / "train" / "checkpoints")
-    return result
-
-
-def _convert(prepared: Prepared, folder: Path) -> dict[str, Any]:
-    """Write the servable form; refuse one that loses more than the manifest allows."""
-    manifest = prepared.plan.manifest
-    source = Source(folder / "train" / "adapter", prepared.base.served, prepared.shape, manifest)
-    shutil.rmtree(folder / "servable", ignore_errors=True)
-    try:
-        conversion = CONVERTERS[manifest.method.kind](source, folder / "servable")
-    except Refused as error:
-        return {"servable": None, "refused": error.message, "modules": {}, "left_out": {}}
-    servable, limit = conversion.servable, manifest.serve.max_conversion_error
-    result: dict[str, Any] = {
-        "servable": servable.model_dump(mode="json"),
-        "refused": None,
-        "modules": conversion.modules,
-        "left_out": conversion.left_out,
-        "error": servable.error,
-    }
-    if servable.error > limit:
-        result["servable"] = None
-        result["refused"] = (
-            f"conversion: as LoRA of rank {servable.rank} it loses {servable.error:.2f} of the "
-            f"weight delta, more than `serve.max_conversion_error` {limit:g}"
-        )
-    return result
-
-
-def _evaluate(
-    prepared: Prepared,
-    folder: Path,
-    servable: Servable | None,
-    registry: Registry,
-    bases: BaseStore,
-    events: EventLog,
-) -> dict[str, Any]:
-    """Base, `prod` and candidate on the test rows; the candidate is what will be served."""
-    manifest = prepared.plan.manifest
-    rows = prepared.rows["test"]
-    if not rows:
-        return {"report": {"schema_version": 1, "rows": 0}, "values": {}}
-
-    def progress(subject: str, done: int, total: int) -> None:
-        events.emit("evaluate", subject=subject, done=done, total=total)
-
-    subjects = _subjects(prepared, folder, servable, registry, bases)
-    evaluation: Evaluation = evaluate_generators(
-        subjects,
-        rows,
-        manifest.evaluate,
-        seed=manifest.train.seed,
-        max_length=manifest.train.max_length,
-        progress=progress,
-    )
-    (folder / "predictions.jsonl").write_text(evaluation.predictions_jsonl(), encoding="utf-8")
-    return {"report": evaluation.report, "values": evaluation.values()}
-
-
-def _subjects(
-    prepared: Prepared,
-    folder: Path,
-    servable: Servable | None,
-    registry: Registry,
-    bases: BaseStore,
-) -> dict[str, Callable[[], Generator]]:
-    """How to open each model under evaluation; the candidate is what will be served."""
-    from builders.generate import load_generator
-    from builders.subjects import find_subject
-
-    plan, served = prepared.plan, prepared.base.served
-    trained = folder / "train" / "adapter"
-    native = (
-        partial(load_generator, trained)
-        if plan.manifest.method.kind == "full"
-        else partial(load_generator, served, trained)
-    )
-    subjects: dict[str, Callable[[], Generator]] = {CANDIDATE: native}
-    if servable is not None and servable.origin == "approximate":
-        subjects = {
-            CANDIDATE: partial(load_generator, served, folder / "servable"),
-            NATIVE: native,
-        }
-    subjects[BASE] = partial(load_generator, served)
-    if any(gate.against == PROD for gate in plan.manifest.evaluate.gates):
-        try:
-            current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
-        except NotFound:
-            pass  # before the first promotion there is no `prod`; the gate says so
-        else:
-            subjects[PROD] = find_subject(registry, bases, str(current)).open
-    return subjects
-
-
-def _fingerprint(prepared: Prepared, folder: Path, servable: Servable) -> dict[str, Any]:
-    """Probe the served values with the servable form."""
-    from builders.fingerprint import make_fingerprint
-    from builders.served_model import ServedModel
-
-    fingerprint = make_fingerprint(
-        ServedModel(prepared.base.served, folder / "servable", servable),
-        prepared.tokenizer,
-        prepared.encoded["validation"] or prepared.encoded["train"],
-        base_digest=prepared.base.digest,
-        template_digest=prepared.base.template_digest,
-    )
-    (folder / "fingerprint.json").write_text(json.dumps(fingerprint), encoding="utf-8")
-    return {"probes": len(fingerprint["probes"])}

@@ -82,5 +82,6 @@ def make_lock(plan: Plan, sources: list[dict[str, Any]], python: str) -> dict[st
         "packages": plan.packages,
         "device": plan.device,
         "precision": plan.precision,
+        "micro_batch": plan.micro_batch,
         "seed": plan.manifest.train.seed,
     }

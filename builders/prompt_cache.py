@@ -1,9 +1,9 @@
 """A soft prompt as what it is to the base: the keys and values of its virtual tokens.
 
 Invariant: the base with this cache answers a padded batch as it answers each row alone, and as the
-engine serves it. PEFT 0.21.2's own `generate` does so for prefixes, whose positions it shifts by the
-virtual tokens; for prompt tuning it drops `position_ids`, so that the padding between the virtual
-tokens and a row's own moves the row (`PeftModel._adjust_prompt_learning_kwargs`).
+engine serves it. PEFT 0.21.2's own `generate` does so for prefixes, whose positions it shifts by
+the virtual tokens; for prompt tuning it drops `position_ids`, so that the padding between the
+virtual tokens and a row's own moves the row (`PeftModel._adjust_prompt_learning_kwargs`).
 """
 
 from __future__ import annotations

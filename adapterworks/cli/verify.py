@@ -1,13 +1,17 @@
-"""`adapters verify`: bytes, records, index and signatures; repair from another store."""
+"""`adapters verify`: bytes, records, index and signatures; repair from another store; rebuild."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+
+if TYPE_CHECKING:
+    from builders.rebuild import Rebuilt
 
 
 @click.command()
@@ -25,6 +29,7 @@ from adapterworks.cli import printing
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Public key; each release must be signed by one of these.",
 )
+@click.option("--rebuild", is_flag=True, help="Train REF again and print the distance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -33,23 +38,29 @@ def command(
     everything: bool,
     repair: str | None,
     keys: tuple[Path, ...],
+    rebuild: bool,
     as_json: bool,
 ) -> None:
     """Check bytes, records and signatures.
 
-    Exits with 5 when something is wrong and was not repaired.
+    Exits with 5 when something is wrong and was not repaired. `--rebuild` also trains a sound
+    release again from its own manifest and lock, without publishing, and prints how far weights
+    and scores are from it; a base or rows that are not those of the lock are refused, also with 5.
 
     \b
     Example:
       adapters verify medical@3 --key release.pub
       adapters verify --all --repair s3://backup/adapters
       adapters verify medical@3 --repair hub:org/medical-lora@v3
+      adapters verify medical@3 --rebuild
     """
     from manifests.errors import IntegrityError, InvalidInput
     from registry.blobs import BlobStore, open_blobs
 
     if (ref is None) != everything:
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
+    if rebuild and ref is None:
+        raise InvalidInput("`--rebuild` trains one release", hint="adapters verify REF --rebuild")
     source: BlobStore | None = None
     if repair is not None and repair.startswith("hub:"):
         from registry.hub.blobs import HubBlobs
@@ -58,8 +69,11 @@ def command(
     elif repair is not None:
         source = open_blobs(repair)
     report = app.registry.verify(ref, repair_from=source, public_keys=keys)
+    left = [problem for problem in report.problems if not problem.repaired]
+    result = _rebuild(app, ref, quiet=as_json) if rebuild and ref and not left else None
     if as_json:
-        printing.echo_json({"clean": report.clean, "report": report})
+        rebuilt = {"rebuild": result.to_json()} if result else {}
+        printing.echo_json({"clean": report.clean, "report": report, **rebuilt})
     else:
         if report.problems:
             printing.echo_table(
@@ -78,7 +92,8 @@ def command(
             f"verified {report.releases} releases, {report.blobs} blobs, "
             f"{printing.size(report.bytes)}: {'clean' if report.clean else 'not clean'}"
         )
-    left = [problem for problem in report.problems if not problem.repaired]
+        if result is not None:
+            _show(result)
     if left:
         signatures = all(problem.kind == "signature" for problem in left)
         raise IntegrityError(
@@ -87,3 +102,43 @@ def command(
             if signatures
             else "restore the bytes from another store: adapters verify --all --repair STORE",
         )
+
+
+def _rebuild(app: App, ref: str, *, quiet: bool) -> Rebuilt:
+    from adapterworks.progress import BuildProgress
+    from builders.rebuild import rebuild
+
+    with BuildProgress(quiet=quiet) as progress:
+        return rebuild(
+            ref,
+            registry=app.registry,
+            bases=app.bases,
+            home=app.settings.home,
+            listeners=(progress,),
+            progress=progress.say,
+        )
+
+
+def _show(result: Rebuilt) -> None:
+    weights = result.weights
+    click.echo(
+        f"rebuilt {result.ref}: {weights.parameters:,} weights in {weights.tensors} tensors, "
+        + (
+            "equal to the bit"
+            if weights.bit_equal
+            else f"largest difference {weights.largest:.3g}, relative {weights.relative:.3g} "
+            "(Frobenius)"
+        )
+    )
+    if result.differences:
+        keys = ", ".join(change.key for change in result.differences)
+        click.echo(f"differs from the lock: {keys}")
+    else:
+        click.echo("base, rows, code, packages and device are those of the lock")
+    for name, score in result.scores.items():
+        click.echo(
+            f"{name}: released {score.released:.4f}, rebuilt {score.rebuilt:.4f}, "
+            f"difference {score.difference:+.4f}"
+        )
+    if result.rows:
+        click.echo(f"answers changed: {result.changed} of {result.rows}")

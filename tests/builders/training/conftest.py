@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.build_support import TinyJob, make_tiny_base, tiny_job
+from tests.builders.workshop import Workshop
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def job(tiny: Path, tmp_path: Path) -> Callable[..., TinyJob]:
         return tiny_job(tiny, tmp_path / name, kind, **changes)
 
     return make
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, tiny: Path) -> Workshop:
+    """A manifest, its rows and a home, on the tiny base."""
+    return Workshop(tmp_path, tiny)

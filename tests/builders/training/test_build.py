@@ -7,97 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from adapterworks.app import App
-from adapterworks.cli.build import command as build
-from adapterworks.settings import Settings
 from builders.build_lock import build_lock
 from manifests.errors import Conflict, NotFound
-from registry.registry import Registry
 from tests.builders.build_support import make_tiny_base
+from tests.builders.workshop import COMMAND, Workshop
 
 pytestmark = pytest.mark.train
-
-MANIFEST = """
-[adapter]
-name = "tiny"
-[base]
-model = "{base}"
-[method]
-kind = "{kind}"
-[data]
-train = "train.jsonl"
-validation = "validation.jsonl"
-test = "test.jsonl"
-[train]
-epochs = {epochs}
-max_length = 64
-learning_rate = {rate}
-[evaluate]
-metrics = ["exact_match"]
-max_new_tokens = 4
-[serve]
-max_conversion_error = 0.9
-"""
-
-
-COMMAND = "from adapterworks.cli.main import main; main()"
-
-
-class Workshop:
-    """A folder with a manifest, its rows, a base and a home of its own."""
-
-    def __init__(self, folder: Path, base: Path) -> None:
-        self.folder, self.base, self.home = folder, base, folder / "home"
-        for split, count, start in (("train", 24, 0), ("validation", 6, 100), ("test", 6, 200)):
-            rows = [
-                {
-                    "messages": [
-                        {"role": "user", "content": f"code of case {start + number}?"},
-                        {"role": "assistant", "content": f"A{(start + number) % 7}"},
-                    ]
-                }
-                for number in range(count)
-            ]
-            text = "".join(json.dumps(row) + "\n" for row in rows)
-            (folder / f"{split}.jsonl").write_text(text)
-
-    def manifest(
-        self, kind: str = "lora", epochs: float = 4, rate: float = 1e-2, more: str = ""
-    ) -> str:
-        path = self.folder / f"{kind}.toml"
-        text = MANIFEST.format(base=self.base, kind=kind, epochs=epochs, rate=rate)
-        path.write_text(text + more)
-        return str(path)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"ADAPTERS_HOME": str(self.home), "ADAPTERS_USER": "tester"}
-
-    def build(self, *arguments: str) -> Result:
-        app = App(Settings.from_environment(self.environment))
-        return CliRunner().invoke(build, arguments, obj=app)
-
-    def json(self, *arguments: str) -> dict[str, Any]:
-        result = self.build(*arguments, "--json")
-        assert result.exit_code == 0, result.output or result.exception
-        loaded: dict[str, Any] = json.loads(result.stdout)
-        return loaded
-
-    def registry(self) -> Registry:
-        settings = Settings.from_environment(self.environment)
-        return Registry.open(database=settings.database, blobs=settings.blobs, home=settings.home)
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, tiny: Path) -> Workshop:
-    return Workshop(tmp_path, tiny)
 
 
 def test_a_build_publishes_what_a_release_promises_and_only_once(workshop: Workshop) -> None:
@@ -150,7 +69,7 @@ def test_a_build_killed_in_training_resumes_to_the_same_weights(
         env=os.environ | workshop.environment,
         stderr=subprocess.DEVNULL,
     )
-    folder = _wait_for_checkpoint(workshop.home / "builds", process)
+    folder = workshop.wait_for_checkpoint(process)
     trainer = json.loads((folder / "job.json").read_text())["parent"]
     assert trainer == process.pid
     process.send_signal(signal.SIGKILL)
@@ -167,16 +86,6 @@ def test_a_build_killed_in_training_resumes_to_the_same_weights(
     assert workshop.registry().read(resumed["digest"], path) == whole.registry().read(
         uninterrupted["digest"], path
     )
-
-
-def _wait_for_checkpoint(builds: Path, process: subprocess.Popen[bytes]) -> Path:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the build ended before it could be killed"
-        for state in builds.glob("*/train/checkpoints/step-*/state.json"):
-            return state.parents[3]
-        time.sleep(0.01)
-    raise AssertionError("no checkpoint was written")
 
 
 def test_resume_without_anything_to_resume_says_so(workshop: Workshop) -> None:

@@ -1,0 +1,160 @@
+"""The stages of a build, one function each: what `builders/build.py` runs once and records.
+
+Invariant: a stage reads the prepared plan and what earlier stages left in the folder, and writes
+only there; it knows neither the registry's index nor the record of the build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from builders.comparison import CANDIDATE
+from builders.convert import CONVERTERS, Source
+from builders.evaluate import BASE, Evaluation, evaluate_generators
+from builders.events import EventLog
+from builders.generator import Generator
+from builders.prepare import Prepared
+from builders.train_job import Job, run_job
+from manifests.errors import NotFound, Refused
+from registry.bases import BaseStore
+from registry.registry import Registry
+from registry.release import Servable
+
+NATIVE = "native"
+PROD = "prod"
+
+
+def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
+    """Encode the rows and run the training process."""
+    from builders.train_data import save_encoded
+
+    plan, base = prepared.plan, prepared.base
+    save_encoded(folder / "encoded.safetensors", prepared.encoded)
+    checkpoint = base.checkpoint if plan.manifest.method.kind == "qlora" else base.served
+    job = Job(plan=plan, checkpoint=str(checkpoint), pad=prepared.pad, parent=os.getpid())
+    run_job(job, folder, lock, events.pass_on)
+    if plan.manifest.method.kind == "full":
+        # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
+        prepared.tokenizer.save_pretrained(folder / "train" / "adapter")
+    result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
+    shutil.rmtree(folder / "train" / "checkpoints")
+    return result
+
+
+def convert_stage(prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Write the servable form; refuse one that loses more than the manifest allows."""
+    manifest = prepared.plan.manifest
+    source = Source(folder / "train" / "adapter", prepared.base.served, prepared.shape, manifest)
+    shutil.rmtree(folder / "servable", ignore_errors=True)
+    try:
+        conversion = CONVERTERS[manifest.method.kind](source, folder / "servable")
+    except Refused as error:
+        return {"servable": None, "refused": error.message, "modules": {}, "left_out": {}}
+    servable, limit = conversion.servable, manifest.serve.max_conversion_error
+    result: dict[str, Any] = {
+        "servable": servable.model_dump(mode="json"),
+        "refused": None,
+        "modules": conversion.modules,
+        "left_out": conversion.left_out,
+        "error": servable.error,
+    }
+    if servable.error > limit:
+        result["servable"] = None
+        result["refused"] = (
+            f"conversion: as LoRA of rank {servable.rank} it loses {servable.error:.2f} of the "
+            f"weight delta, more than `serve.max_conversion_error` {limit:g}"
+        )
+    return result
+
+
+def evaluate_stage(
+    prepared: Prepared,
+    folder: Path,
+    servable: Servable | None,
+    registry: Registry,
+    bases: BaseStore,
+    events: EventLog,
+) -> dict[str, Any]:
+    """Base, `prod` and candidate on the test rows; the candidate is what will be served."""
+    manifest = prepared.plan.manifest
+    rows = prepared.rows["test"]
+    if not rows:
+        return {"report": {"schema_version": 1, "rows": 0}, "values": {}}
+
+    def progress(subject: str, done: int, total: int) -> None:
+        events.emit("evaluate", subject=subject, done=done, total=total)
+
+    subjects = _subjects(prepared, folder, servable, registry, bases)
+    evaluation: Evaluation = evaluate_generators(
+        subjects,
+        rows,
+        manifest.evaluate,
+        seed=manifest.train.seed,
+        max_length=manifest.train.max_length,
+        progress=progress,
+    )
+    (folder / "predictions.jsonl").write_text(evaluation.predictions_jsonl(), encoding="utf-8")
+    return {"report": evaluation.report, "values": evaluation.values()}
+
+
+def candidates(
+    prepared: Prepared, folder: Path, servable: Servable | None
+) -> dict[str, Callable[[], Generator]]:
+    """How to open what was trained; the candidate is what will be served."""
+    from builders.generate import load_generator
+
+    served, trained = prepared.base.served, folder / "train" / "adapter"
+    native = (
+        partial(load_generator, trained)
+        if prepared.plan.manifest.method.kind == "full"
+        else partial(load_generator, served, trained)
+    )
+    if servable is not None and servable.origin == "approximate":
+        return {CANDIDATE: partial(load_generator, served, folder / "servable"), NATIVE: native}
+    return {CANDIDATE: native}
+
+
+def _subjects(
+    prepared: Prepared,
+    folder: Path,
+    servable: Servable | None,
+    registry: Registry,
+    bases: BaseStore,
+) -> dict[str, Callable[[], Generator]]:
+    """How to open each model under evaluation."""
+    from builders.generate import load_generator
+    from builders.subjects import find_subject
+
+    plan, served = prepared.plan, prepared.base.served
+    subjects = candidates(prepared, folder, servable)
+    subjects[BASE] = partial(load_generator, served)
+    if any(gate.against == PROD for gate in plan.manifest.evaluate.gates):
+        try:
+            current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
+        except NotFound:
+            pass  # before the first promotion there is no `prod`; the gate says so
+        else:
+            subjects[PROD] = find_subject(registry, bases, str(current)).open
+    return subjects
+
+
+def fingerprint_stage(prepared: Prepared, folder: Path, servable: Servable) -> dict[str, Any]:
+    """Probe the served values with the servable form."""
+    from builders.fingerprint import make_fingerprint
+    from builders.served_model import ServedModel
+
+    fingerprint = make_fingerprint(
+        ServedModel(prepared.base.served, folder / "servable", servable),
+        prepared.tokenizer,
+        prepared.encoded["validation"] or prepared.encoded["train"],
+        base_digest=prepared.base.digest,
+        template_digest=prepared.base.template_digest,
+    )
+    (folder / "fingerprint.json").write_text(json.dumps(fingerprint), encoding="utf-8")
+    return {"probes": len(fingerprint["probes"])}

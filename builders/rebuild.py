@@ -1,0 +1,236 @@
+"""A release built again from its own manifest and lock, to see how far the result is from it.
+
+Invariant: nothing is published and no alias moves; base and rows are those the lock names, or
+nothing is trained. What else differs from the lock is said before the training begins.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from builders.build_lock import build_lock
+from builders.build_stages import candidates, convert_stage, train_stage
+from builders.comparison import CANDIDATE
+from builders.evaluate import Evaluation, evaluate_generators
+from builders.events import EventLog, Listener
+from builders.lock import environment, make_lock
+from builders.prepare import Prepared, prepare
+from builders.weights import Distance, distance
+from manifests.errors import IntegrityError, InvalidInput
+from manifests.models import Manifest, RetentionTable
+from registry.bases import BaseStore
+from registry.diff import LOCK, Change, changes, flatten
+from registry.registry import Registry
+from registry.release import Release, Servable
+from registry.types import Resolved
+
+# Entries of the lock that can differ between two builds of one manifest on one base and its rows.
+_SURROUNDINGS = ("code", "packages", "python", "device", "precision", "micro_batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric on the test rows, in its own unit."""
+
+    released: float
+    rebuilt: float
+
+    @property
+    def difference(self) -> float:
+        """Rebuilt minus released."""
+        return self.rebuilt - self.released
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild came to.
+
+    Attributes:
+        ref: `NAME@VERSION`.
+        differences: from the lock (`packages.torch`, `device`, …), which can explain a distance.
+        weights: of the method's own adapter, or of a full fine-tuning's checkpoint.
+        scores: by metric.
+        rows: test rows that were answered again.
+        changed: of them, those with another answer.
+        seconds: that the training took.
+    """
+
+    ref: str
+    digest: str
+    differences: tuple[Change, ...]
+    weights: Distance
+    scores: dict[str, Score]
+    rows: int
+    changed: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        values = asdict(self)
+        for name, score in self.scores.items():
+            values["scores"][name]["difference"] = score.difference
+        return values
+
+
+def rebuild(
+    ref: str,
+    *,
+    registry: Registry,
+    bases: BaseStore,
+    home: Path,
+    listeners: Sequence[Listener] = (),
+    progress: Callable[[str], None] | None = None,
+) -> Rebuilt:
+    """Build a release again, in a folder of its own that is removed afterwards.
+
+    Args:
+        ref: of the release.
+        registry: where it is; nothing is written there.
+        bases: where base models are.
+        home: `tmp/` and `cache/` are made under it.
+        listeners: receive the build's events.
+        progress: told what differs from the lock before the training begins.
+
+    Raises:
+        InvalidInput: it was not built from a manifest.
+        IntegrityError: base or rows are not those of the lock.
+        NotFound: a data file or the base is not here.
+        Refused, Unavailable: as `run_build`; the folder is kept then, for its log.
+    """
+    resolved = registry.resolve(ref)
+    release = registry.release(resolved.digest)
+    if release.manifest is None or release.plan is None or LOCK not in release.files:
+        raise InvalidInput(
+            f"`{_title(resolved)}` was not built from a manifest",
+            hint="only what `adapters build` published can be built again",
+        )
+    lock = json.loads(registry.read(resolved.digest, LOCK))
+    manifest = _manifest(release, lock)
+    prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
+    here = make_lock(prepared.plan, prepared.sources, environment().python)
+    _require_same_base(resolved, lock, here)
+    _require_same_rows(resolved, lock, here)
+    differences = changes(*(_surroundings(entries) for entries in (lock, here)))
+    for line in map(sentence, differences) if progress else ():
+        progress(line)
+
+    (home / "tmp").mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="rebuild-", dir=home / "tmp"))
+    with build_lock(folder) as held:
+        events = EventLog(folder / "events.jsonl", *listeners)
+        training = train_stage(prepared, folder, held, events)
+        evaluation = _evaluate(prepared, folder, events)
+    role = "full" if release.method == "full" else "adapter"
+    result = Rebuilt(
+        ref=_title(resolved),
+        digest=resolved.digest,
+        differences=differences,
+        weights=distance(registry.checkout(resolved.digest, role), folder / "train" / "adapter"),
+        scores=_scores(release.metrics, evaluation),
+        rows=len(prepared.rows["test"]),
+        changed=_changed(registry, resolved, release, evaluation),
+        seconds=training["seconds"],
+    )
+    shutil.rmtree(folder)
+    return result
+
+
+def sentence(change: Change) -> str:
+    """A difference from the lock in words."""
+    was = "not recorded" if change.before is None else f"`{change.before}`"
+    now = "missing" if change.after is None else f"`{change.after}`"
+    return f"differs from the lock: {change.key} was {was}, is {now}"
+
+
+def _title(resolved: Resolved) -> str:
+    return f"{resolved.name}@{resolved.version}"
+
+
+def _manifest(release: Release, lock: Mapping[str, Any]) -> Manifest:
+    """The release's manifest with the micro batch it was trained with: it orders the sums."""
+    manifest = Manifest.model_validate_json(json.dumps(release.manifest))
+    train = {"trackers": (), "micro_batch_size": lock.get("micro_batch")}
+    if train["micro_batch_size"] is None:
+        train["micro_batch_size"] = manifest.train.micro_batch_size
+    return manifest.model_copy(update={"train": manifest.train.model_copy(update=train)})
+
+
+def _surroundings(lock: Mapping[str, Any]) -> dict[str, Any]:
+    return flatten({name: lock[name] for name in _SURROUNDINGS if name in lock})
+
+
+def _require_same_base(resolved: Resolved, lock: Mapping[str, Any], here: Any) -> None:
+    before, after = lock["base"]["digest"], here["base"]["digest"]
+    if before != after:
+        raise IntegrityError(
+            f"`{_title(resolved)}` was built on base {before}, but `{lock['base']['model']}` here "
+            f"is {after}",
+            hint="fetch the base at the revision that `adapters show` prints",
+        )
+
+
+def _require_same_rows(resolved: Resolved, lock: Mapping[str, Any], here: Any) -> None:
+    before, after = lock["data"]["splits"], here["data"]["splits"]
+    changed = [name for name in before if before[name] != after.get(name)]
+    if not changed:
+        return
+    files = changes(*(_files(entries["data"]["sources"]) for entries in (lock, here)))
+    raise IntegrityError(
+        f"the {' and '.join(changed)} rows are not those that `{_title(resolved)}` was built from",
+        hint="; ".join(
+            f"`{c.key}` was {c.before or 'absent'}, is {c.after or 'absent'}" for c in files
+        )
+        or "every file has the bytes it had: the code that makes rows of them has changed "
+        f"(adapterworks {lock['code']['version']} built it)",
+    )
+
+
+def _files(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {name: digest for source in sources for name, digest in source["files"].items()}
+
+
+def _evaluate(prepared: Prepared, folder: Path, events: EventLog) -> Evaluation | None:
+    """The rebuilt candidate alone on the test rows; the base has not changed."""
+    conversion = convert_stage(prepared, folder)
+    servable = Servable(**conversion["servable"]) if conversion["servable"] else None
+    manifest, rows = prepared.plan.manifest, prepared.rows["test"]
+    if not rows:
+        return None
+    alone = {"gates": (), "retention": RetentionTable()}
+    return evaluate_generators(
+        {CANDIDATE: candidates(prepared, folder, servable)[CANDIDATE]},
+        rows,
+        manifest.evaluate.model_copy(update=alone),
+        seed=manifest.train.seed,
+        max_length=manifest.train.max_length,
+        progress=partial(_say, events),
+    )
+
+
+def _say(events: EventLog, subject: str, done: int, total: int) -> None:
+    events.emit("evaluate", subject=subject, done=done, total=total)
+
+
+def _scores(released: Mapping[str, float], evaluation: Evaluation | None) -> dict[str, Score]:
+    rebuilt = evaluation.values() if evaluation else {}
+    return {name: Score(released[name], rebuilt[name]) for name in released if name in rebuilt}
+
+
+def _changed(
+    registry: Registry, resolved: Resolved, release: Release, evaluation: Evaluation | None
+) -> int:
+    if evaluation is None or "predictions.jsonl" not in release.files:
+        return 0
+    text = registry.read(resolved.digest, "predictions.jsonl").decode("utf-8")
+    released = [json.loads(line) for line in text.split("\n") if line]
+    return sum(
+        old["answers"][CANDIDATE] != new["answers"][CANDIDATE]
+        for old, new in zip(released, evaluation.predictions, strict=True)
+    )
