@@ -19,7 +19,13 @@ from typing import Any
 
 from builders.events import Event, Listener, parse_lines
 from builders.plan import Plan
-from manifests.errors import AdapterworksError, Refused, Unavailable
+from manifests.errors import (
+    AdapterworksError,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 
 _POLL = 0.2
 _FAILURE = "failure.json"
@@ -115,6 +121,32 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
     _pass_on(events, seen, listener)
     if process.returncode != 0:
         raise _failure(folder, process.returncode)
+
+
+def check_launcher(configuration: str | None) -> None:
+    """Refuse an `accelerate` configuration that `accelerate launch` would refuse.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is no configuration of `accelerate`'s.
+    """
+    if configuration is None:
+        return
+    if not Path(configuration).is_file():
+        raise NotFound(
+            f"`train.accelerate_config` names `{configuration}`, which is no file",
+            hint="a relative path is taken from the manifest's folder",
+        )
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        load_config_from_file(configuration)
+    except Exception as error:  # whatever its parsers raise, it says why
+        reason = " ".join(str(error).split())
+        raise InvalidInput(
+            f"`{configuration}` is not a configuration of `accelerate`: {reason}",
+            hint="write one with `accelerate config --config_file FILE`",
+        ) from error
 
 
 def report_failure(folder: Path, error: AdapterworksError) -> None:

@@ -5,6 +5,7 @@ Invariant: a tracker that is named but not installed stops the build before it t
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,14 @@ class Trackers:
 
 
 def make_trackers(plan: Plan, folder: Path) -> Trackers:
-    """Start the trackers a plan names; the run is called after the adapter."""
-    names = plan.manifest.train.trackers
+    """Start the trackers a plan names; the run is called after the adapter.
+
+    Args:
+        plan: of the training; of several processes only the first tells its numbers.
+        folder: the training's, which is removed when the release is published: what a tracker
+            writes itself goes to `trackers/` beside it.
+    """
+    names = plan.manifest.train.trackers if os.environ.get("RANK", "0") == "0" else ()
     check_trackers(names)
     started = []
     if names:
@@ -62,7 +69,7 @@ def make_trackers(plan: Plan, folder: Path) -> Trackers:
             tracker_class = LOGGER_TYPE_TO_CLASS[name]
             arguments = [plan.manifest.adapter.name]
             if tracker_class.requires_logging_directory:
-                arguments.append(str(folder / "trackers"))
+                arguments.append(str(folder.parent / "trackers"))
             tracker = tracker_class(*arguments)
             if hasattr(tracker, "start"):
                 tracker.start()

@@ -355,7 +355,7 @@ class PublishTable(Frozen):
     alias: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = "candidate"
     """The alias that a build moves when all its gates pass."""
     hub: str | None = None
-    """The Hub repository that it is pushed to, `org/name`."""
+    """The Hub repository that `adapters push` pushes it to, `org/name`."""
     private: bool = True
     """Create that repository as a private one."""
 

@@ -1,0 +1,68 @@
+"""`train.accelerate_config`: the training goes through `accelerate launch`, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from manifests.errors import InvalidInput, NotFound
+from tests.builders.workshop import COMMAND, Workshop
+
+pytestmark = pytest.mark.train
+
+CONFIG = """\
+compute_environment: LOCAL_MACHINE
+debug: false
+distributed_type: 'NO'
+downcast_bf16: 'no'
+machine_rank: 0
+main_training_function: main
+mixed_precision: 'no'
+num_machines: 1
+num_processes: 1
+use_cpu: true
+"""
+WEIGHTS = "adapter/adapter_model.safetensors"
+
+
+@pytest.mark.slow
+def test_a_launched_training_resumes_to_the_weights_of_a_plain_one(workshop: Workshop) -> None:
+    """Killed with kill -9 in the middle, then resumed, through the launcher both times."""
+    (workshop.folder / "accelerate.yaml").write_text(CONFIG)
+    manifest = workshop.manifest(epochs=20)
+    launched = [manifest, "--set", "train.accelerate_config=accelerate.yaml"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "build", *launched],
+        env=os.environ | workshop.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    folder = workshop.wait_for_checkpoint(process)
+    commands = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True)
+    assert f"accelerate.commands.launch --config_file {workshop.folder}" in commands.stdout
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "train" / "result.json").exists()
+    resumed = workshop.json(*launched, "--resume")
+    assert '"event":"resumed"' in (folder / "events.jsonl").read_text()
+    plain = workshop.json(manifest)
+    registry = workshop.registry()
+    assert registry.read(resumed["digest"], WEIGHTS) == registry.read(plain["digest"], WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [(None, NotFound), ("- a list", InvalidInput), (CONFIG + "gpus: 2\n", InvalidInput)],
+)
+def test_an_unreadable_configuration_is_refused_first(
+    workshop: Workshop, text: str | None, error: type[Exception]
+) -> None:
+    if text is not None:
+        (workshop.folder / "none.yaml").write_text(text)
+    result = workshop.build(workshop.manifest(), "--set", "train.accelerate_config=none.yaml")
+    assert isinstance(result.exception, error)
+    assert "none.yaml" in str(result.exception)
+    assert not (workshop.home / "bases").exists()
