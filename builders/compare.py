@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builders.equal_parameters import at_parameters, parameters
 from builders.methods import METHODS
+from builders.shape import BaseShape
 from manifests.errors import InvalidInput
 from manifests.models import Manifest
 
@@ -142,6 +144,7 @@ def compare_methods(
     *,
     metric: str | None = None,
     one_base: bool = False,
+    equal_on: BaseShape | None = None,
 ) -> list[Compared]:
     """Build every method and collect the rows, in the order asked.
 
@@ -151,6 +154,7 @@ def compare_methods(
         build: runs one build.
         metric: the score; by default `deciding_metric`.
         one_base: see `variant`.
+        equal_on: the base's shape, to let every method train as many parameters as the manifest's.
 
     Raises:
         InvalidInput: no such method, or a metric that the manifest does not evaluate.
@@ -162,6 +166,11 @@ def compare_methods(
             hint=f"`evaluate.metrics` has {', '.join(manifest.evaluate.metrics)}",
         )
     variants = {kind: variant(manifest, kind, one_base=one_base) for kind in kinds}
+    if equal_on is not None:
+        target = parameters(equal_on, manifest.method)
+        for kind, changed in variants.items():
+            table = at_parameters(equal_on, changed.method, target)
+            variants[kind] = changed.model_copy(update={"method": table})
     return [compared(kind, build(kind, changed), metric) for kind, changed in variants.items()]
 
 

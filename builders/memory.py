@@ -44,19 +44,13 @@ class Load:
 
     Attributes:
         rows: number of rows.
-        length: of the longest, in tokens.
-        logits: positions whose logits are computed, over all rows.
-        shared: tokens that all rows begin with and that are computed once.
+        tokens: positions that are computed, padding with them.
+        logits: positions whose logits are computed.
     """
 
     rows: int
-    length: int
+    tokens: int
     logits: int
-    shared: int = 0
-
-    @property
-    def tokens(self) -> int:
-        return self.shared + self.rows * (self.length - self.shared)
 
 
 def predict_memory(

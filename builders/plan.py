@@ -14,42 +14,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from builders.machine import Machine, Precision
-from builders.memory import Load, Memory, predict_memory
 from builders.methods import METHODS
 from builders.methods.technique import Lint, ServableForm, Technique
+from builders.plan_data import DataFacts
+from builders.plan_fit import fit
 from builders.plan_lints import training_lints
 from builders.shape import BaseShape
 from manifests.digests import digest_json
-from manifests.errors import InvalidInput, Refused
-from manifests.models import LoraMethod, Manifest, PromptMethod
+from manifests.errors import InvalidInput
+from manifests.models import Manifest, PromptMethod
 from registry.release import BaseIdentity
-
-_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
-# Larger micro batches gain nothing on a CPU and cost memory; a GPU wants them.
-_MICRO_TOKENS = {"cpu": 1024, "cuda": 16384}
-# Part of the machine's memory a plan may fill.
-_USABLE = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class DataFacts:
-    """The rows as the plan sees them: counts, lengths in tokens, digests.
-
-    Attributes:
-        rows: by split.
-        digests: by split, of the rows in order.
-        lengths: of every training sequence.
-        supervised: tokens with a label, of every training sequence.
-        shared: tokens that all training sequences begin with, ahead of any label.
-        sources: datasheets as JSON.
-    """
-
-    rows: Mapping[str, int]
-    digests: Mapping[str, str]
-    lengths: tuple[int, ...]
-    supervised: tuple[int, ...]
-    shared: int = 0
-    sources: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +109,7 @@ def make_plan(
     technique = METHODS[manifest.method.kind]
     train = manifest.train
     precision = machine.precision if train.precision == "auto" else train.precision
-    longest, supervised = max(data.lengths), max(data.supervised)
+    longest = max(data.lengths)
     _check(manifest, shape, machine, technique, precision, longest)
     per_epoch = -(-len(data.lengths) // train.batch_size)
     steps = max(1, round(per_epoch * train.epochs))
@@ -144,9 +118,7 @@ def make_plan(
     trainable = technique.trainable(shape, manifest.method)
     technique.best_from(manifest.method, steps)  # refuses schedules that do not fit the steps
     shared = data.shared if _shares_prefix(manifest, technique) else 0
-    micro, memory = _fit(
-        manifest, shape, machine, longest, supervised, shared, trainable, precision
-    )
+    micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision)
     share = steps / per_epoch
     rate = train.learning_rate
     lints = technique.lints(shape, manifest.method) + training_lints(
@@ -231,80 +203,6 @@ def _shares_prefix(manifest: Manifest, technique: Technique[Any]) -> bool:
     dropout = getattr(manifest.method, "dropout", 0.0)
     train = manifest.train
     return train.share_prefix and not (train.packing or technique.soft_prompt or dropout)
-
-
-def _fit(
-    manifest: Manifest,
-    shape: BaseShape,
-    machine: Machine,
-    longest: int,
-    supervised: int,
-    shared: int,
-    trainable: int,
-    precision: Precision,
-) -> tuple[int, Memory]:
-    """The micro batch (a divisor of the batch) and its memory.
-
-    Raises:
-        Refused: not even one row fits.
-    """
-    width, batch = _BYTES[precision], manifest.train.batch_size
-
-    def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
-        # Padded rows have labels in different columns; logits cover their union.
-        columns = min(longest, supervised * (2 if rows > 1 and not shared else 1))
-        load = Load(rows, longest, rows * columns, shared)
-        return predict_memory(candidate, shape, load, trainable=trainable, width=bytes_)
-
-    fixed = manifest.train.micro_batch_size
-    limit = max(1, _MICRO_TOKENS[machine.device] // longest)
-    divisors = [n for n in range(batch, 0, -1) if batch % n == 0]
-    candidates = [fixed] if fixed else [n for n in divisors if n <= limit]
-    room = int(machine.memory * _USABLE)
-    for micro in candidates:
-        if at(micro).total <= room:
-            return micro, at(micro)
-    smallest = at(candidates[-1])
-    raise Refused(
-        f"training needs {_gib(smallest.total)} at a micro batch of {candidates[-1]}, "
-        f"and this machine has {_gib(machine.memory)} free",
-        hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
-    )
-
-
-def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) -> str:
-    """The first change of the manifest whose prediction fits."""
-    train = manifest.train
-    options: list[tuple[str, Manifest]] = []
-    if not train.gradient_checkpointing and METHODS[manifest.method.kind].gradient_checkpointing:
-        changed = train.model_copy(update={"gradient_checkpointing": True})
-        options.append(
-            (
-                "`train.gradient_checkpointing = true`",
-                manifest.model_copy(update={"train": changed}),
-            )
-        )
-    if isinstance(manifest.method, LoraMethod) and manifest.method.kind == "lora":
-        quantized = manifest.method.model_copy(update={"kind": "qlora"})
-        options.append(
-            ('`method.kind = "qlora"`', manifest.model_copy(update={"method": quantized}))
-        )
-    for text, candidate in options:
-        needed = at(1, candidate).total
-        if needed <= room:
-            return f"{text} would fit with {_gib(needed)}; "
-    if manifest.method.kind == "full":
-        return "`method.kind` `lora` or `qlora` trains a few per cent of the parameters; "
-    return "a smaller `train.max_length` or base would need less; "
-
-
-def _terms(memory: Memory) -> str:
-    parts = {k: v for k, v in memory.to_json().items() if k != "total"}
-    return ", ".join(f"{name} {_gib(size)}" for name, size in parts.items())
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.2f} GiB"
 
 
 def _disk(manifest: Manifest, trainable: int, shape: BaseShape) -> int:

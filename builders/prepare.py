@@ -18,7 +18,8 @@ from builders.data.render import Encoded, encode_rows
 from builders.data.rows import Row, rows_digest
 from builders.lock import environment
 from builders.machine import Machine, detect_machine
-from builders.plan import DataFacts, Plan, make_plan
+from builders.plan import Plan, make_plan
+from builders.plan_data import DataFacts
 from builders.shape import BaseShape, read_shape
 from manifests.errors import InvalidInput
 from manifests.models import Manifest

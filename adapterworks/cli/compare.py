@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 @click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
 @click.option("--one-base", is_flag=True, help="All methods on the manifest's own base values.")
 @click.option(
+    "--equal-parameters",
+    is_flag=True,
+    help="Choose ranks and virtual tokens so that each trains as many parameters as the manifest's "
+    "method, as nearly as it can.",
+)
+@click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw scores with intervals to this file.",
@@ -37,6 +43,7 @@ def command(
     overrides: tuple[str, ...],
     metric: str | None,
     one_base: bool,
+    equal_parameters: bool,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,6 +60,7 @@ def command(
     from adapterworks.progress import BuildProgress
     from builders.build import run_build
     from builders.compare import compare_methods, draw_comparison
+    from builders.shape import read_shape
     from manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
@@ -70,7 +78,16 @@ def command(
             )
 
     kinds = [kind.strip() for kind in methods.split(",") if kind.strip()]
-    rows = compare_methods(loaded, kinds, build, metric=metric, one_base=one_base)
+    rows = compare_methods(
+        loaded,
+        kinds,
+        build,
+        metric=metric,
+        one_base=one_base,
+        equal_on=read_shape(app.bases.ensure(loaded.base.model).checkpoint)
+        if equal_parameters
+        else None,
+    )
     if plot is not None:
         draw_comparison(rows, plot)
         click.echo(f"drawn: {plot}", err=True)

@@ -66,6 +66,11 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     return {"digest": plan.digest, **plan.model_dump(mode="json")}
 
 
+def _shared(plan: Plan) -> str:
+    count = plan.shared_prefix
+    return f"; the first {count} of every row computed once a micro batch" if count else ""
+
+
 def _show(plan: Plan, release: str | None) -> None:
     from adapterworks.cli.printing import echo_table, short, size
     from adapterworks.progress import seconds
@@ -86,7 +91,7 @@ def _show(plan: Plan, release: str | None) -> None:
             f"{plan.steps} ({plan.steps_per_epoch} an epoch), batch "
             f"{plan.manifest.train.batch_size} = {plan.accumulation} × {plan.micro_batch}",
         ),
-        ("tokens", f"{plan.tokens:,}, {plan.supervised_tokens:,} with a label"),
+        ("tokens", f"{plan.tokens:,}, {plan.supervised_tokens:,} with a label{_shared(plan)}"),
         ("learning rate", f"{plan.learning_rate:g} ({plan.learning_rate_source})"),
         (
             "schedule",

@@ -12,7 +12,8 @@ import torch
 from builders.data.render import Encoded
 from builders.events import EventLog
 from builders.machine import Machine
-from builders.plan import DataFacts, Environment, Plan, make_plan
+from builders.plan import Environment, Plan, make_plan
+from builders.plan_data import DataFacts
 from builders.shape import read_shape
 from builders.train import Trainer, TrainResult
 from builders.train_data import load_encoded, save_encoded

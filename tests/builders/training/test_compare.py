@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from builders.compare import variant
+from builders.compare import compare_methods, deciding_metric, variant
+from builders.equal_parameters import at_parameters, parameters
 from builders.methods import METHODS
+from builders.shape import read_shape
 from manifests.errors import InvalidInput
+from manifests.load import load_manifest
+from manifests.models import LoraMethod
 from tests.builders.build_support import manifest_for
 
 
@@ -33,3 +39,23 @@ def test_one_base_keeps_the_manifests_values_for_all() -> None:
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no method `magic`"):
         variant(manifest_for("lora"), "magic")
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "adalora", "prefix-tuning", "p-tuning-v2"])
+def test_equal_parameters_are_equal_to_a_step_of_rank_or_tokens(tiny: Path, kind: str) -> None:
+    shape = read_shape(tiny)
+    manifest = manifest_for("qlora", method={"rank": 4, "alpha": 16})
+    target = parameters(shape, manifest.method)
+    table = at_parameters(shape, variant(manifest, kind).method, target)
+    step = target * 0.5 if kind == "p-tuning-v2" else target * 0.15  # its MLP has a floor
+    assert abs(parameters(shape, table) - target) <= step
+    if isinstance(table, LoraMethod) and kind == "lora":
+        assert (table.rank, table.alpha) == (4, 16)
+
+
+def test_a_comparison_scores_by_the_metric_that_decides() -> None:
+    """ICD categories need more than a quick build: its gate is on chapters."""
+    manifest = load_manifest("medical", profile="quick")
+    assert manifest.evaluate.metrics[0] != deciding_metric(manifest) == "icd_chapter"
+    with pytest.raises(InvalidInput, match="does not evaluate `bleu`"):
+        compare_methods(manifest, ["lora"], lambda *_: pytest.fail("it was built"), metric="bleu")

@@ -11,7 +11,8 @@ import pytest
 
 from builders.lock import environment
 from builders.machine import Machine
-from builders.plan import DataFacts, Plan, make_plan
+from builders.plan import Plan, make_plan
+from builders.plan_data import DataFacts
 from builders.shape import BaseShape, Linear, read_shape
 from builders.train_model import build_model
 from manifests.errors import InvalidInput, Refused

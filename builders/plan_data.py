@@ -1,0 +1,28 @@
+"""What a plan sees of the rows: counts, lengths in tokens, digests; never a word of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """The rows as the plan sees them: counts, lengths in tokens, digests.
+
+    Attributes:
+        rows: by split.
+        digests: by split, of the rows in order.
+        lengths: of every training sequence.
+        supervised: tokens with a label, of every training sequence.
+        shared: tokens that all training sequences begin with, ahead of any label.
+        sources: datasheets as JSON.
+    """
+
+    rows: Mapping[str, int]
+    digests: Mapping[str, str]
+    lengths: tuple[int, ...]
+    supervised: tuple[int, ...]
+    shared: int = 0
+    sources: tuple[Mapping[str, Any], ...] = ()

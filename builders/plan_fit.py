@@ -1,0 +1,104 @@
+"""The micro batch that fits the machine: the largest divisor of the batch, and what it needs.
+
+Invariant: the prediction is for the longest rows of the data, taken together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builders.machine import Machine, Precision
+from builders.memory import Load, Memory, predict_memory
+from builders.methods import METHODS
+from builders.plan_data import DataFacts
+from builders.shape import BaseShape
+from manifests.errors import Refused
+from manifests.models import LoraMethod, Manifest
+
+_BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+# Larger micro batches gain nothing on a CPU and cost memory; a GPU wants them.
+_MICRO_TOKENS = {"cpu": 1024, "cuda": 16384}
+# Part of the machine's memory a plan may fill.
+_USABLE = 0.9
+
+
+def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
+    """The micro batch of the longest rows."""
+    lengths = sorted(data.lengths, reverse=True)[:rows]
+    supervised = sorted(data.supervised, reverse=True)[:rows]
+    if shared or packed:
+        return Load(rows, sum(lengths) - (len(lengths) - 1) * shared, sum(supervised))
+    # Padded rows have labels in different columns; logits cover their union.
+    columns = min(lengths[0], supervised[0] * (2 if rows > 1 else 1))
+    return Load(rows, rows * lengths[0], rows * columns)
+
+
+def fit(
+    manifest: Manifest,
+    shape: BaseShape,
+    machine: Machine,
+    data: DataFacts,
+    shared: int,
+    trainable: int,
+    precision: Precision,
+) -> tuple[int, Memory]:
+    """The micro batch (a divisor of the batch) and its memory.
+
+    Raises:
+        Refused: not even one row fits.
+    """
+    width, batch = _BYTES[precision], manifest.train.batch_size
+
+    def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
+        load = largest(data, rows, shared=shared, packed=candidate.train.packing)
+        return predict_memory(candidate, shape, load, trainable=trainable, width=bytes_)
+
+    fixed = manifest.train.micro_batch_size
+    limit = max(1, _MICRO_TOKENS[machine.device] // max(data.lengths))
+    divisors = [n for n in range(batch, 0, -1) if batch % n == 0]
+    candidates = [fixed] if fixed else [n for n in divisors if n <= limit]
+    room = int(machine.memory * _USABLE)
+    for micro in candidates:
+        if at(micro).total <= room:
+            return micro, at(micro)
+    smallest = at(candidates[-1])
+    raise Refused(
+        f"training needs {_gib(smallest.total)} at a micro batch of {candidates[-1]}, "
+        f"and this machine has {_gib(machine.memory)} free",
+        hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
+    )
+
+
+def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) -> str:
+    """The first change of the manifest whose prediction fits."""
+    train = manifest.train
+    options: list[tuple[str, Manifest]] = []
+    if not train.gradient_checkpointing and METHODS[manifest.method.kind].gradient_checkpointing:
+        changed = train.model_copy(update={"gradient_checkpointing": True})
+        options.append(
+            (
+                "`train.gradient_checkpointing = true`",
+                manifest.model_copy(update={"train": changed}),
+            )
+        )
+    if isinstance(manifest.method, LoraMethod) and manifest.method.kind == "lora":
+        quantized = manifest.method.model_copy(update={"kind": "qlora"})
+        options.append(
+            ('`method.kind = "qlora"`', manifest.model_copy(update={"method": quantized}))
+        )
+    for text, candidate in options:
+        needed = at(1, candidate).total
+        if needed <= room:
+            return f"{text} would fit with {_gib(needed)}; "
+    if manifest.method.kind == "full":
+        return "`method.kind` `lora` or `qlora` trains a few per cent of the parameters; "
+    return "a smaller `train.max_length` or base would need less; "
+
+
+def _terms(memory: Memory) -> str:
+    parts = {k: v for k, v in memory.to_json().items() if k != "total"}
+    return ", ".join(f"{name} {_gib(size)}" for name, size in parts.items())
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
