@@ -150,9 +150,9 @@ class HttpTable(Table):
 class TrustTable(Table):
     """`[trust]`: what must be true of a release before it answers.
 
-    `proof`: `require` refuses a release whose fingerprint the engine does not reproduce, `warn`
-    serves it and says so in log and metrics, `off` does not look. `public_keys` are paths, relative
-    to the file that names them.
+    `proof`: `require` refuses a release that has no fingerprint, or whose fingerprint the engine
+    does not reproduce; `warn` serves it and says so in the log and in `adapters ps`; `off` does not
+    look. `public_keys` are paths, relative to the file that names them.
     """
 
     proof: Literal["require", "warn", "off"] = "require"

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.proof import Proof
+from gateway.verdict import Proof
 from manifests.errors import AdapterworksError
 from registry.release import Release
 

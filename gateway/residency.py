@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from gateway.engines.engine import Engine
 from gateway.entry import Entry
-from gateway.proof import Proof
 from gateway.seats import Seats
+from gateway.verdict import Proof
 from manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
 from registry.release import Release
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.config import GatewayConfig
+from gateway.diagnosis import findings
 from gateway.engines.engine import Engine
 from gateway.engines.pool import EnginePool
 from gateway.fairness import FairQueue
@@ -22,13 +23,14 @@ from gateway.forms import FORMS
 from gateway.limits import Limiter
 from gateway.metering import Meter
 from gateway.observability import Metrics
-from gateway.proof import FINGERPRINT, Proof, ProofFailed, prove
+from gateway.proof import FINGERPRINT, prove
 from gateway.residency import Residency
 from gateway.resolve import Resolver
 from gateway.shadow import Shadows
 from gateway.tenant import OPEN_TENANT, Tenant
 from gateway.tenants import TenantStore
 from gateway.tracing import Tracing
+from gateway.verdict import Proof, ProofFailed
 from manifests.errors import AdapterworksError, NotFound, Refused
 from manifests.refs import parse_ref
 from registry.registry import Registry
@@ -203,9 +205,10 @@ class Gateway:
         try:
             return await prove(engine, form, release, await self._fingerprint(release))
         except ProofFailed as error:
+            error.findings = await asyncio.to_thread(findings, self.registry, release, folder)
             if self.config.trust.proof != "warn":
                 raise
-            _log.warning("served unproved: %s", error.message)
+            _log.warning("served unproved: %s", "; ".join((error.message, *error.findings)))
             return Proof("unproved", error.message)
 
     def _observe(self, engine: Engine, release: Release, outcome: str, seconds: float) -> None:

@@ -15,6 +15,7 @@ from gateway.engines.engine import Engine
 from gateway.engines.local import LocalEngine
 from gateway.entry import Entry
 from gateway.service import Gateway
+from gateway.verdict import ProofFailed
 
 
 def create_status_app(gateway: Gateway, port: int) -> Starlette:
@@ -78,6 +79,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "requests": entry.requests,
         "age": round(time.time() - entry.since, 1),
         "error": entry.error.message if entry.error else None,
+        "findings": list(entry.error.findings) if isinstance(entry.error, ProofFailed) else [],
         "proof": None
         if proof is None
         else {

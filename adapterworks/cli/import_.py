@@ -50,7 +50,8 @@ def command(
     unpickled or run. A branch or tag is pinned to its commit.
 
     With --fingerprint the checked adapter is loaded once on its base, and the gateway then proves
-    before its first use that the engine answers the same.
+    before its first use that the engine answers the same. Without one it is not served, unless the
+    gateway's `trust.proof` is "warn" or "off".
 
     \b
     Example:
@@ -67,6 +68,13 @@ def command(
         rename=rename,
         fingerprint=fingerprint,
     )
+    release = app.registry.release(imported.published.digest)
+    if release.servable is not None and "fingerprint.json" not in release.files:
+        click.echo(
+            "without `--fingerprint` it cannot be proved: a gateway serves it only under "
+            '`trust.proof = "warn"` or "off"',
+            err=True,
+        )
     _print(imported, as_json)
 
 

@@ -85,7 +85,7 @@ def _table(engine: dict[str, Any]) -> Any:
 def _proof(adapter: dict[str, Any]) -> str:
     proof = adapter["proof"]
     if adapter["error"]:
-        return f"refused: {adapter['error']}"
+        return "; ".join([f"refused: {adapter['error']}", *adapter["findings"]])
     if proof is None:
         return "…"
     if proof["divergence"] is None:
