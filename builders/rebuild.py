@@ -118,8 +118,9 @@ def rebuild(
     _require_same_base(resolved, lock, here)
     _require_same_rows(resolved, lock, here)
     differences = changes(*(_surroundings(entries) for entries in (lock, here)))
-    for line in map(sentence, differences) if progress else ():
-        progress(line)
+    if progress:
+        for difference in differences:
+            progress(sentence(difference))
 
     (home / "tmp").mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="rebuild-", dir=home / "tmp"))
