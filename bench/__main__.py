@@ -6,7 +6,14 @@ import subprocess
 import sys
 
 # In order of length; each says its own name and writes bench/results/<name>.json where it has rows.
-MEASUREMENTS = ("startup", "gateway_hop", "registry_scale", "build_throughput", "engine_lora")
+MEASUREMENTS = (
+    "startup",
+    "gateway_hop",
+    "hot_load",
+    "registry_scale",
+    "build_throughput",
+    "engine_lora",
+)
 
 
 def main() -> int:

@@ -43,6 +43,7 @@ class Side:
 
     Attributes:
         crowd: requests that the other tenant keeps open.
+        tokens: of each answer.
         settle: seconds until the queue is as long as it gets: every client answered once.
     """
 
@@ -50,6 +51,7 @@ class Side:
     quiet: str
     flood: str
     crowd: int = FLOOD
+    tokens: int = TOKENS
     settle: float = 1.5 * FLOOD / SLOTS * TOKENS * TOKEN_SECONDS
 
     def p95(self, count: int, *, flooded: bool) -> float:
@@ -82,7 +84,7 @@ class Side:
         body = {
             "model": MODEL,
             "messages": [{"role": "user", "content": "hello"}],
-            "max_tokens": TOKENS,
+            "max_tokens": self.tokens,
             "ignore_eos": True,
         }
         headers = {"authorization": f"Bearer {key}"}

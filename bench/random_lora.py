@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.bases import Base
+    from registry.registry import Registry
+    from registry.release import Servable
+    from registry.types import Published
 
 
 def make_adapters(model: Path, folder: Path, count: int, rank: int) -> list[Path]:
@@ -46,3 +53,60 @@ def make_adapters(model: Path, folder: Path, count: int, rank: int) -> list[Path
         (target / "adapter_config.json").write_text(json.dumps(record))
         folders.append(target)
     return folders
+
+
+def make_releases(base: Base, folder: Path, count: int, rank: int) -> list[Path]:
+    """Folders to publish: random adapters on a real base, with fingerprints as a build takes them.
+
+    The probes are `medical`'s first validation rows and the builders' own prose.
+    """
+    from transformers import AutoTokenizer
+
+    from builders.data.load import load_rows
+    from builders.data.render import encode_rows
+    from builders.fingerprint import make_fingerprint
+    from builders.served_model import ServedModel
+    from manifests.load import load_manifest
+
+    limits = ("data.limit=8", "data.limit_validation=8", "data.limit_test=8")
+    rows = load_rows(load_manifest("medical", overrides=limits), cache=folder / "cache").validation
+    tokenizer = AutoTokenizer.from_pretrained(base.served)
+    encoded = encode_rows(tokenizer, rows, 256)
+    made = []
+    for adapter in make_adapters(base.served, folder / "adapters", count, rank):
+        release = folder / f"release-{adapter.name}"
+        release.mkdir()
+        servable = adapter.rename(release / "servable")
+        fingerprint = make_fingerprint(
+            ServedModel(base.served, servable, _servable(rank)),
+            tokenizer,
+            encoded,
+            base_digest=base.digest,
+            template_digest=base.template_digest,
+        )
+        (release / "fingerprint.json").write_text(json.dumps(fingerprint), encoding="utf-8")
+        made.append(release)
+    return made
+
+
+def publish(registry: Registry, release: Path, base: Base, name: str, number: int) -> Published:
+    """Publish such a folder; another `number` makes another release of the same files."""
+    from registry.release import Draft
+
+    rank = json.loads((release / "servable" / "adapter_config.json").read_text())["r"]
+    draft = Draft(
+        name=name,
+        description=f"random weights, release {number}",
+        method="lora",
+        created="2026-01-01T00:00:00Z",
+        created_by="bench",
+        base=base.identity,
+        servable=_servable(rank),
+    )
+    return registry.publish(release, draft, who="bench")
+
+
+def _servable(rank: int) -> Servable:
+    from registry.release import Servable
+
+    return Servable(form="lora", origin="native", rank=rank)
