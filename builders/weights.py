@@ -72,7 +72,7 @@ def _tensors(folder: Path, stack: ExitStack) -> dict[str, Any]:
     """Tensor name → the open file that holds it."""
     from safetensors import safe_open
 
-    found = {}
+    found: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         file = stack.enter_context(safe_open(path, framework="pt"))
         found |= dict.fromkeys(file.keys(), file)
