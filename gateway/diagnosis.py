@@ -114,12 +114,12 @@ def _copies(release: Release) -> list[str]:
 
 
 def _owners(registry: Registry, release: Release) -> list[str]:
-    """Whose weights these are too."""
+    """Who had these weights first, if it was not trained here."""
     weights = _digest(release, SERVABLE, WEIGHTS)
-    others = [] if weights is None else registry.releases_with(weights)
-    return [
-        f"its weights are those of `{other}`" for other in others if other.digest != release.digest
-    ]
+    if weights is None or weights == _digest(release, ADAPTER, WEIGHTS):
+        return []
+    others = [o for o in registry.releases_with(weights) if o.digest != release.digest]
+    return [f"its weights are those of `{other}`" for other in others[:1]]
 
 
 def _tensors(registry: Registry, release: Release, weights: Path) -> list[str]:

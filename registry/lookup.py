@@ -77,13 +77,13 @@ def find_plan(connection: Connection, plan: str) -> Resolved | None:
 
 
 def releases_with(connection: Connection, blob: str) -> list[Resolved]:
-    """The live versions that have a blob among their files."""
+    """The live versions that have a blob among their files, oldest first."""
     rows = connection.execute(
         sa.select(*_FOUND)
         .join(_blobs, _blobs.c.release == _versions.c.digest)
         .where(_blobs.c.blob == blob, _blobs.c.path != "", _versions.c.deleted.is_(None))
         .group_by(*_FOUND)
-        .order_by(_versions.c.name, _versions.c.version)
+        .order_by(sa.func.min(_versions.c.published))
     ).all()
     return [Resolved(r.name, r.version, r.digest, exact(r.name, r.version)) for r in rows]
 

@@ -258,7 +258,7 @@ class Registry:
             return lookup.find_plan(connection, plan)
 
     def releases_with(self, blob: str) -> list[Resolved]:
-        """The live versions that have a blob among their files."""
+        """The live versions that have a blob among their files, oldest first."""
         with self.database.read() as connection:
             return lookup.releases_with(connection, blob)
 

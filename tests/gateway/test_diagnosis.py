@@ -128,21 +128,28 @@ def test_a_sound_release_has_no_findings(registry: Registry, files: Path) -> Non
 
 
 def test_findings_name_copies_that_are_none_and_the_owner(registry: Registry, files: Path) -> None:
+    trained = files / "adapter" / "adapter_model.safetensors"
     found(registry, files, "good")
+    own = trained.read_bytes()
     edit(files, lambda tensors: {name: 2 * value for name, value in tensors.items()})
-    shutil.copyfile(files / WEIGHTS, files / "adapter" / "adapter_model.safetensors")
+    shutil.copyfile(files / WEIGHTS, trained)
     assert found(registry, files, "other") == ()
     (files / "servable" / "adapter_config.json").write_text('{"r": 2, "lora_alpha": 8}')
-    assert found(registry, files, "victim") == (
-        "`servable/adapter_config.json` is not the `adapter/adapter_config.json` that it is said "
-        "to be",
-        "its weights are those of `other@1`",
+    said = "is not the `adapter/{0}` that it is said to be"
+    assert found(registry, files, "rescaled") == (
+        f"`servable/adapter_config.json` {said.format('adapter_config.json')}",
+    )
+    shutil.copyfile(
+        files / "adapter" / "adapter_config.json", files / "servable" / "adapter_config.json"
+    )
+    trained.write_bytes(own)
+    swapped = "its weights are those of `other@1`"
+    assert found(registry, files, "swapped") == (
+        f"`servable/adapter_model.safetensors` {said.format('adapter_model.safetensors')}",
+        swapped,
     )
     cut = Servable(form="lora", origin="approximate", rank=2)
-    assert found(registry, files, "converted", servable=cut) == (
-        "its weights are those of `other@1`",
-        "its weights are those of `victim@1`",
-    )
+    assert found(registry, files, "converted", servable=cut) == (swapped,)
 
 
 def test_findings_count_what_is_zero_missing_or_no_number(registry: Registry, files: Path) -> None:
