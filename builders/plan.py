@@ -198,11 +198,12 @@ def _check(
 
 
 def _shares_prefix(manifest: Manifest, technique: Technique[Any]) -> bool:
-    """Whether `train.share_prefix` can be had: dropout would draw one mask for all rows, and
-    virtual tokens are PEFT's to put in front."""
+    """Whether `train.share_prefix` can be had: dropout would draw one mask for all rows, and a soft
+    prompt's cache cannot be there while activations are recomputed."""
     dropout = getattr(manifest.method, "dropout", 0.0)
     train = manifest.train
-    return train.share_prefix and not (train.packing or technique.soft_prompt or dropout)
+    recomputed = technique.soft_prompt and train.gradient_checkpointing
+    return train.share_prefix and not (train.packing or recomputed or dropout)
 
 
 def _disk(manifest: Manifest, trainable: int, shape: BaseShape) -> int:

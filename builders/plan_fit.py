@@ -51,7 +51,9 @@ def fit(
 
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
         load = largest(data, rows, shared=shared, packed=candidate.train.packing)
-        return predict_memory(candidate, shape, load, trainable=trainable, width=bytes_)
+        return predict_memory(
+            candidate, shape, load, machine.device, trainable=trainable, width=bytes_
+        )
 
     fixed = manifest.train.micro_batch_size
     limit = max(1, _MICRO_TOKENS[machine.device] // max(data.lengths))

@@ -20,11 +20,11 @@ import torch
 from builders.events import EventLog
 from builders.methods import METHODS
 from builders.plan import Plan
-from builders.train_data import Batch, EncodedSet, collate, epoch_batches, load_encoded
+from builders.train_data import EncodedSet, collate, epoch_batches, load_encoded
 from builders.train_math import Divergence, learning_rate_at, token_losses
 from builders.train_memory import PeakMemory
 from builders.train_model import build_model, make_optimizer, save_adapter
-from builders.train_shared import collate_shared, computes_alike
+from builders.train_shared import computes_alike, shared_losses
 from builders.train_state import (
     keep_only,
     load_trainable,
@@ -176,24 +176,36 @@ class Trainer:
     def _prefix_can_be_shared(self) -> bool:
         """Whether the plan says so and this model computes the same with it; the longest rows are
         tried, which a sliding window would cut first."""
-        if not self.plan.shared_prefix:
+        if not self.plan.shared_prefix or (
+            # A soft prompt's cache goes past what wraps the model for several processes.
+            self.technique.soft_prompt and self.accelerator.num_processes > 1
+        ):
             return False
         rows = self.rows["train"]
         longest = sorted(range(len(rows)), key=lambda index: -rows.lengths[index])
         alike = computes_alike(
-            self.model,
+            self._forward,
             rows,
             longest[: self.plan.micro_batch],
             pad=self.pad,
             precision=self.plan.precision,
+            virtual_tokens=self._virtual,
         )
         self._say("shared_prefix", tokens=self.plan.shared_prefix, used=alike)
         return alike
 
-    def _collate(self, rows: EncodedSet, indices: list[int], *, packed: bool) -> Batch:
+    @property
+    def _forward(self) -> torch.nn.Module:
+        return self.bare if self.technique.soft_prompt else self.model
+
+    def _losses(
+        self, rows: EncodedSet, indices: list[int], *, packed: bool
+    ) -> tuple[torch.Tensor, int]:
+        """Summed loss of a micro batch, and its number of supervised tokens."""
         if self.shares_prefix:
-            return collate_shared(rows, indices)
-        return collate(rows, indices, pad=self.pad, packed=packed)
+            return shared_losses(self._forward, rows, indices)
+        batch = collate(rows, indices, pad=self.pad, packed=packed)
+        return token_losses(self.model, batch.to(self.accelerator.device), self._virtual)
 
     def _step(self, indices: list[int]) -> tuple[float, float, float, int]:
         """One optimizer step; returns learning rate, loss, gradient norm and tokens."""
@@ -213,8 +225,7 @@ class Trainer:
         mine = indices[self.accelerator.process_index :: processes]
         summed = 0.0
         for micro in _chunks(mine, self.plan.micro_batch):
-            batch = self._collate(rows, micro, packed=table.packing)
-            loss, count = token_losses(self.model, batch.to(self.accelerator.device), self._virtual)
+            loss, count = self._losses(rows, micro, packed=table.packing)
             summed += float(loss.detach())
             scaled = loss * processes / total
             regularizer = self.technique.extra_loss(self.bare)
@@ -259,10 +270,7 @@ class Trainer:
         order = sorted(range(len(rows)), key=lambda index: rows.lengths[index])
         with torch.no_grad():
             for micro in _chunks(order, max(self.plan.micro_batch, 1)):
-                batch = self._collate(rows, micro, packed=False)
-                loss, count = token_losses(
-                    self.model, batch.to(self.accelerator.device), self._virtual
-                )
+                loss, count = self._losses(rows, micro, packed=False)
                 total, tokens = total + float(loss), tokens + count
         self.model.train()
         return total / tokens

@@ -7,6 +7,7 @@ is a fifth of a small model's work, and most positions of a prompt have no label
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 IGNORED = -100
 
 
-def token_losses(model: nn.Module, batch: Batch, virtual_tokens: int) -> tuple[torch.Tensor, int]:
+def token_losses(
+    model: Callable[..., Any], batch: Batch, virtual_tokens: int
+) -> tuple[torch.Tensor, int]:
     """Summed cross-entropy of a micro batch in nats, and the number of supervised tokens.
 
     Args:
-        model: base or PEFT model.
+        model: base or PEFT model, or what is called like one.
         batch: rows padded on the right, or one packed sequence.
         virtual_tokens: embeddings the model puts in front of the sequence (prompt tuning), else 0.
     """

@@ -13,11 +13,14 @@ Invariant: no shared token has a label.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from builders.data.common import common_prefix
+from builders.prompt_cache import has_soft_prompt, prompt_cache
 from builders.train_data import Batch, EncodedSet, collate
 from builders.train_math import IGNORED, token_losses
 
@@ -55,8 +58,40 @@ def collate_shared(rows: EncodedSet, indices: Sequence[int]) -> Batch:
     )
 
 
+def shared_losses(
+    model: nn.Module, rows: EncodedSet, indices: Sequence[int]
+) -> tuple[torch.Tensor, int]:
+    """What `token_losses` gives for the padded micro batch.
+
+    A soft prompt is the first thing that rows share: its keys and values are there once, too.
+    """
+    batch = collate_shared(rows, indices).to(next(model.parameters()).device)
+    called = partial(_behind_prompt, model) if has_soft_prompt(model) else model
+    return token_losses(called, batch, 0)
+
+
+def _behind_prompt(
+    model: Any, attention_mask: torch.Tensor, position_ids: torch.Tensor, **inputs: Any
+) -> Any:
+    """The base behind a soft prompt's cache; PEFT's own forward takes masks of two dimensions."""
+    cache, virtual = prompt_cache(model, 1)
+    everywhere = attention_mask.new_ones(1, 1, attention_mask.shape[2], virtual)
+    return model.get_base_model()(
+        attention_mask=torch.cat((everywhere, attention_mask), dim=-1),
+        position_ids=position_ids + virtual,
+        past_key_values=cache,
+        **inputs,
+    )
+
+
 def computes_alike(
-    model: nn.Module, rows: EncodedSet, indices: Sequence[int], *, pad: int, precision: str
+    model: nn.Module,
+    rows: EncodedSet,
+    indices: Sequence[int],
+    *,
+    pad: int,
+    precision: str,
+    virtual_tokens: int = 0,
 ) -> bool:
     """Whether this model gives a micro batch the same loss both ways.
 
@@ -64,15 +99,11 @@ def computes_alike(
     it is asked rather than looked up. Costs two forward passes.
     """
     device = next(model.parameters()).device
-    losses = []
-    try:
-        with torch.no_grad():
-            for batch in (
-                collate(rows, indices, pad=pad, packed=False),
-                collate_shared(rows, indices),
-            ):
-                losses.append(float(token_losses(model, batch.to(device), 0)[0]))
-    except (TypeError, ValueError, RuntimeError):
-        return False
-    padded, shared = losses
+    batch = collate(rows, indices, pad=pad, packed=False).to(device)
+    with torch.no_grad():
+        padded = float(token_losses(model, batch, virtual_tokens)[0])
+        try:
+            shared = float(shared_losses(model, rows, indices)[0])
+        except (TypeError, ValueError, RuntimeError):
+            return False
     return abs(padded - shared) <= _TOLERANCE[precision] * max(1.0, abs(padded))

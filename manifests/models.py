@@ -291,7 +291,7 @@ class TrainTable(Frozen):
     """Batches of rows of like length, so that little padding is computed; on unless `packing`."""
     share_prefix: bool = True
     """Compute the tokens that all rows of a micro batch begin with (system prompt, template) once
-    instead of once a row; the loss is the same. Not with `packing`, dropout or virtual tokens."""
+    instead of once a row; the loss is the same. Not with `packing` or dropout."""
     evaluations: PositiveInt = 4
     """Evaluations on the validation rows during the training."""
     early_stopping: PositiveInt | None = None
