@@ -19,6 +19,7 @@ from typing import Any
 from gateway.diagnosis import diagnose
 from gateway.engines.engine import Engine
 from gateway.forms.form import Form
+from gateway.slices import in_slices
 from gateway.verdict import (
     RATIO,
     SMALLEST_SEPARATION,
@@ -61,7 +62,10 @@ async def prove(engine: Engine, form: Form, release: Release, fingerprint: bytes
     expected: list[Position] = [at for probe in probes["probes"] for at in probe["adapter"]]
     base: list[Position] = [at for probe in probes["probes"] for at in probe["base"]]
     began = time.perf_counter()
-    got, tokens = await form.score(engine, release.digest, _servable(release), prompts, _PROBE_SALT)
+    servable = _servable(release)
+    got, tokens = await in_slices(
+        lambda some: form.score(engine, release.digest, servable, some, _PROBE_SALT), prompts
+    )
     measured = Proof(
         "proved",
         divergence=divergence(expected, got),
@@ -71,7 +75,7 @@ async def prove(engine: Engine, form: Form, release: Release, fingerprint: bytes
     )
     if not _passes(engine, measured):
         fields = {"model": engine.base.model, "cache_salt": _PROBE_SALT}
-        engine_base, _ = await engine.score(fields, prompts)
+        engine_base, _ = await in_slices(lambda some: engine.score(fields, some), prompts)
         raise diagnose(engine, release, measured, Answers(expected, base, got, engine_base))
     return measured
 
