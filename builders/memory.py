@@ -18,9 +18,9 @@ _NF4_BITS = {True: 4 + 8 / 64 + 32 / (64 * 256), False: 4 + 32 / 64}
 # What allocators and thread pools hold beyond tensors.
 RUNTIME = 64 << 20
 # On a CPU, what the C library's heap occupies for each byte of activations: their sizes change with
-# the rows' lengths, and what is freed is seldom what is asked for next. Measured 1.34 to 1.41 with
-# glibc over LoRA and QLoRA (docs/log.md). CUDA's caching allocator: not measured.
-_HEAP = {"cpu": 1.4, "cuda": 1.0}
+# the rows' lengths, and what is freed is seldom what is asked for next. Fitted to glibc over full,
+# LoRA and QLoRA trainings (docs/log.md). CUDA's caching allocator: not measured.
+_HEAP = {"cpu": 1.6, "cuda": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,13 @@ class Load:
         rows: number of rows.
         tokens: positions that are computed, padding with them.
         logits: positions whose logits are computed.
+        prompts: how often a soft prompt stands in front: once a row, or once for all.
     """
 
     rows: int
     tokens: int
     logits: int
+    prompts: int
 
 
 def predict_memory(
@@ -94,15 +96,16 @@ def predict_memory(
 def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
     method = manifest.method
     virtual = method.virtual_tokens if isinstance(method, PromptMethod) else 0
-    own = load.rows * (virtual if method.kind == "prompt-tuning" else 0)
+    own = load.prompts * (virtual if method.kind == "prompt-tuning" else 0)
     tokens = load.tokens + own
     hidden, inner = shape.hidden, shape.intermediate
     keys = shape.kv_heads * shape.head_dim
     queries = shape.heads * shape.head_dim
-    # Norms and residuals, rotated q and k with v and their copies for grouped heads, gate and up.
-    layer = 6 * hidden + 5 * queries + 3 * keys + 3 * inner
+    # Norms and residuals, q, k, v and their copies for grouped heads, gate and up.
+    layer = 4 * hidden + 4 * queries + 3 * inner
     if not isinstance(method, PromptMethod):
-        layer += 2 * hidden + queries + inner  # inputs of the linears that have trained weights
+        # Inputs of the linears that have trained weights, and what their outputs are made from.
+        layer += 4 * hidden + 2 * queries + 3 * keys + inner
     if isinstance(method, LoraMethod | AdaloraMethod):
         rank = method.initial_rank if isinstance(method, AdaloraMethod) else method.rank
         per_layer = len(shape.targeted(method.target_modules)) / shape.layers
@@ -113,7 +116,7 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
     total = tokens * kept * width
     if isinstance(method, PromptMethod) and method.kind != "prompt-tuning":
         # The prefix joins every layer's keys and values, and is kept with its gradient.
-        total += load.rows * virtual * shape.layers * (2 * keys + 2 * queries) * width
+        total += load.prompts * virtual * shape.layers * (2 * keys + 2 * queries) * width
     # Logits, their float32 log-probabilities and gradient, only where a label is.
     total += load.logits * shape.vocab * (width + 8)
     # The largest weight is de-quantized, merged (DoRA) or updated beside its original.

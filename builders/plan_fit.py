@@ -27,10 +27,10 @@ def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
     lengths = sorted(data.lengths, reverse=True)[:rows]
     supervised = sorted(data.supervised, reverse=True)[:rows]
     if shared or packed:
-        return Load(rows, sum(lengths) - (len(lengths) - 1) * shared, sum(supervised))
+        return Load(rows, sum(lengths) - (len(lengths) - 1) * shared, sum(supervised), 1)
     # Padded rows have labels in different columns; logits cover their union.
     columns = min(lengths[0], supervised[0] * (2 if rows > 1 else 1))
-    return Load(rows, rows * lengths[0], rows * columns)
+    return Load(rows, rows * lengths[0], rows * columns, rows)
 
 
 def fit(

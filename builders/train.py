@@ -20,23 +20,12 @@ import torch
 from builders.events import EventLog
 from builders.methods import METHODS
 from builders.plan import Plan
+from builders.train_checkpoint import Checkpoints, Progress
 from builders.train_data import EncodedSet, collate, epoch_batches, load_encoded
 from builders.train_math import Divergence, learning_rate_at, token_losses
 from builders.train_memory import PeakMemory
 from builders.train_model import build_model, make_optimizer, save_adapter
 from builders.train_shared import computes_alike, shared_losses
-from builders.train_state import (
-    keep_only,
-    load_trainable,
-    newest,
-    optimizer_tensors,
-    read_folder,
-    restore_optimizer,
-    restore_rng,
-    rng_tensors,
-    trainable_tensors,
-    write_folder,
-)
 from builders.train_trackers import make_trackers
 from manifests.errors import Refused
 from manifests.models import PromptMethod
@@ -57,22 +46,6 @@ class TrainResult:
     seconds: float
     peak_memory: int
     stopped_early: bool
-
-
-@dataclass
-class _Progress:
-    """The part of the state that is not tensors; JSON in every checkpoint."""
-
-    step: int = 0
-    best_step: int = 0
-    best_loss: float | None = None
-    worse: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    loss: float = math.nan
-    first_losses: list[float] | None = None
-    smoothed: float | None = None
-    stopped_early: bool = False
 
 
 class Trainer:
@@ -102,7 +75,6 @@ class Trainer:
         self.plan, self.folder, self.rows, self.events, self.pad = plan, folder, rows, events, pad
         self.train_table = plan.manifest.train
         self.technique = METHODS[plan.manifest.method.kind]
-        self.checkpoints = folder / CHECKPOINTS
         self.memory = PeakMemory(plan.device)
         self.trackers = make_trackers(plan, folder)
         self.accelerator = Accelerator(
@@ -110,11 +82,15 @@ class Trainer:
             cpu=plan.device == "cpu",
         )
         self.bare = build_model(checkpoint, plan)
-        self.names = {p: n for n, p in self.bare.named_parameters() if p.requires_grad}
         optimizer = make_optimizer(self.bare, plan)
         self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
-        self.progress = _Progress()
-        self._restore()
+        self.checkpoints = Checkpoints(
+            folder / CHECKPOINTS, self.bare, self.optimizer, self.technique, self.accelerator
+        )
+        restored = self.checkpoints.restore()
+        self.progress = restored or Progress()
+        if restored:
+            self._say("resumed", step=self.progress.step)
         self.shares_prefix = self._prefix_can_be_shared()
 
     @property
@@ -161,7 +137,8 @@ class Trainer:
             )
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
                 self._evaluate()
-                self._save()
+                self.checkpoints.save(progress)
+                self._say("checkpoint", step=progress.step)
         return self._finish()
 
     def _batches(self, epoch: int) -> list[list[int]]:
@@ -232,7 +209,7 @@ class Trainer:
             if regularizer is not None:
                 scaled = scaled + regularizer * (count * processes / total)
             self.accelerator.backward(scaled)
-        parameters = list(self.names)
+        parameters = list(self.checkpoints.names)
         norm = float(self.accelerator.clip_grad_norm_(parameters, table.max_grad_norm))
         if math.isfinite(norm) and math.isfinite(summed):
             self.optimizer.step()
@@ -253,8 +230,7 @@ class Trainer:
         )
         if better:
             progress.best_step, progress.best_loss, progress.worse = progress.step, loss, 0
-            values = self.technique.state(self.bare)[1]
-            self._write(f"best-{progress.step:08d}", {"weights.safetensors": True}, values)
+            self.checkpoints.save_best(progress)
         elif eligible:
             progress.worse += 1
             patience = self.train_table.early_stopping
@@ -275,60 +251,6 @@ class Trainer:
         self.model.train()
         return total / tokens
 
-    def _save(self) -> None:
-        """A checkpoint that resumes exactly; then the ones it replaces are removed."""
-        name = f"step-{self.progress.step:08d}"
-        slots, scalars = optimizer_tensors(self.optimizer.optimizer, self.names)
-        tensors, values = self.technique.state(self.bare)
-        scaler = self.accelerator.scaler
-        self._write(
-            name,
-            {
-                "weights.safetensors": True,
-                "optimizer.safetensors": slots,
-                "method.safetensors": tensors,
-                "rng.safetensors": rng_tensors(),
-            },
-            {
-                "progress": asdict(self.progress),
-                "method": values,
-                "optimizer": scalars,
-                "scaler": scaler.state_dict() if scaler is not None else {},
-            },
-        )
-        if self.accelerator.is_main_process:
-            keep_only(self.checkpoints, {name, f"best-{self.progress.best_step:08d}"})
-        self._say("checkpoint", step=self.progress.step)
-
-    def _write(self, name: str, files: dict[str, Any], values: dict[str, Any]) -> None:
-        if self.accelerator.is_main_process:
-            contents = {
-                file: trainable_tensors(self.bare) if tensors is True else tensors
-                for file, tensors in files.items()
-            }
-            write_folder(self.checkpoints / name, contents, values)
-        self.accelerator.wait_for_everyone()
-
-    def _restore(self) -> None:
-        found = newest(self.checkpoints)
-        if found is None:
-            return
-        values = found.values
-        self.progress = _Progress(**values["progress"])
-        load_trainable(self.bare, read_folder(found.folder, "weights.safetensors"))
-        restore_optimizer(
-            self.optimizer.optimizer,
-            self.names,
-            read_folder(found.folder, "optimizer.safetensors"),
-            values["optimizer"],
-        )
-        method = read_folder(found.folder, "method.safetensors")
-        self.technique.restore(self.bare, method, values["method"])
-        if self.accelerator.scaler is not None and values["scaler"]:
-            self.accelerator.scaler.load_state_dict(values["scaler"])
-        restore_rng(read_folder(found.folder, "rng.safetensors"))
-        self._say("resumed", step=self.progress.step)
-
     def _refuse(self, why: str, rate: float) -> None:
         self._say("diverged", step=self.progress.step, reason=why)
         raise Refused(
@@ -341,11 +263,7 @@ class Trainer:
     def _finish(self) -> TrainResult:
         """Put the best weights back and write them as the method's own adapter."""
         progress = self.progress
-        if progress.best_step and progress.best_step != progress.step:
-            best = self.checkpoints / f"best-{progress.best_step:08d}"
-            load_trainable(self.bare, read_folder(best, "weights.safetensors"))
-            values = json.loads((best / "state.json").read_text(encoding="utf-8"))
-            self.technique.restore(self.bare, {}, values)
+        self.checkpoints.put_best_back(progress)
         result = TrainResult(
             steps=progress.step,
             best_step=progress.best_step,

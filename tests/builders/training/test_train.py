@@ -79,14 +79,14 @@ def test_peft_2256_best_checkpoint_is_written_for_every_method(job: Make, kind: 
     def scripted() -> float:
         step = trainer.progress.step
         if step >= best_from:
-            kept[step] = {n: p.detach().clone() for p, n in trainer.names.items()}
+            kept[step] = {n: p.detach().clone() for p, n in trainer.checkpoints.names.items()}
             return next(scores)
         return 9.0
 
     trainer._validation_loss = scripted  # type: ignore[method-assign]
     result = trainer.run()
     assert result.best_loss == min([3.0, 1.0][: len(kept)])
-    final = {n: p.detach() for p, n in trainer.names.items()}
+    final = {n: p.detach() for p, n in trainer.checkpoints.names.items()}
     for name, tensor in kept[result.best_step].items():
         assert torch.equal(final[name], tensor), name
     assert list((trained.folder / "adapter").glob("*.safetensors"))

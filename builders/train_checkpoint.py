@@ -1,0 +1,132 @@
+"""Checkpoints of a training: all of its state after a step, and the best weights so far.
+
+Invariant: what `restore` brings back is what `save` saw, to the bit, for every method; a folder is
+complete or not there (see `builders/train_state.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from builders.methods.technique import Technique
+from builders.train_state import (
+    keep_only,
+    load_trainable,
+    newest,
+    optimizer_tensors,
+    read_folder,
+    restore_optimizer,
+    restore_rng,
+    rng_tensors,
+    trainable_tensors,
+    write_folder,
+)
+
+_WEIGHTS = "weights.safetensors"
+
+
+@dataclass
+class Progress:
+    """The part of the state that is not tensors; JSON in every checkpoint."""
+
+    step: int = 0
+    best_step: int = 0
+    best_loss: float | None = None
+    worse: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan
+    first_losses: list[float] | None = None
+    smoothed: float | None = None
+    stopped_early: bool = False
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        folder: holds `step-*` and `best-*`.
+        model: with the method attached, not wrapped.
+        optimizer: as `accelerate` prepared it.
+        technique: the method, for state of its own.
+        accelerator: says which process writes, and has the loss scaler.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizer: Any,
+        technique: Technique[Any],
+        accelerator: Any,
+    ) -> None:
+        self.folder, self.model, self.optimizer = folder, model, optimizer
+        self.technique, self.accelerator = technique, accelerator
+        self.names = {p: n for n, p in model.named_parameters() if p.requires_grad}
+
+    def save(self, progress: Progress) -> None:
+        """Everything, so that a resumed training continues exactly; then what it replaces goes."""
+        name = f"step-{progress.step:08d}"
+        slots, scalars = optimizer_tensors(self.optimizer.optimizer, self.names)
+        tensors, values = self.technique.state(self.model)
+        scaler = self.accelerator.scaler
+        self._write(
+            name,
+            {"optimizer.safetensors": slots, "method.safetensors": tensors}
+            | {"rng.safetensors": rng_tensors()},
+            {
+                "progress": asdict(progress),
+                "method": values,
+                "optimizer": scalars,
+                "scaler": scaler.state_dict() if scaler is not None else {},
+            },
+        )
+        if self.accelerator.is_main_process:
+            keep_only(self.folder, {name, f"best-{progress.best_step:08d}"})
+
+    def save_best(self, progress: Progress) -> None:
+        """The weights of this step, which is the best one so far."""
+        self._write(f"best-{progress.step:08d}", {}, self.technique.state(self.model)[1])
+
+    def put_best_back(self, progress: Progress) -> None:
+        """Give the model the best step's weights."""
+        if progress.best_step and progress.best_step != progress.step:
+            best = self.folder / f"best-{progress.best_step:08d}"
+            load_trainable(self.model, read_folder(best, _WEIGHTS))
+            values = json.loads((best / "state.json").read_text(encoding="utf-8"))
+            self.technique.restore(self.model, {}, values)
+
+    def restore(self) -> Progress | None:
+        """Bring the newest checkpoint back; None if there is none."""
+        found = newest(self.folder)
+        if found is None:
+            return None
+        values = found.values
+        load_trainable(self.model, read_folder(found.folder, _WEIGHTS))
+        restore_optimizer(
+            self.optimizer.optimizer,
+            self.names,
+            read_folder(found.folder, "optimizer.safetensors"),
+            values["optimizer"],
+        )
+        method = read_folder(found.folder, "method.safetensors")
+        self.technique.restore(self.model, method, values["method"])
+        if self.accelerator.scaler is not None and values["scaler"]:
+            self.accelerator.scaler.load_state_dict(values["scaler"])
+        restore_rng(read_folder(found.folder, "rng.safetensors"))
+        return Progress(**values["progress"])
+
+    def _write(
+        self, name: str, files: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]
+    ) -> None:
+        if self.accelerator.is_main_process:
+            weights = {_WEIGHTS: trainable_tensors(self.model)}
+            write_folder(self.folder / name, weights | files, values)
+        self.accelerator.wait_for_everyone()
