@@ -1,8 +1,10 @@
-"""Small runs of `bench.metered` and `bench.fair_gateway`: the claims, without their timings."""
+"""The claims of `bench.metered`, `bench.fair_gateway` and `bench.real_engine`, without timings."""
 
 from __future__ import annotations
 
-from bench import fair_gateway, metered
+import pytest
+
+from bench import fair_gateway, metered, real_engine
 
 
 def test_metering_is_exact_across_kills() -> None:
@@ -16,3 +18,8 @@ def test_metering_is_exact_across_kills() -> None:
 def test_a_flood_moves_a_quiet_tenant_less_than_order_of_arrival_would() -> None:
     rows = {row.name: row.value for row in fair_gateway.run(runs=1, count=6)}
     assert rows["in order of arrival ÷ fair"] > 2
+
+
+@pytest.mark.slow
+def test_flips_a_kill_and_a_flood_on_one_real_engine() -> None:
+    assert real_engine.main() == 0
