@@ -20,7 +20,7 @@ from registry.registry import Registry
 from registry.release import Release
 from registry.types import Weighted
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 _CACHE_LIMIT = 10_000
 T = TypeVar("T")
 

@@ -2,7 +2,8 @@
 
 A checkout is made beside its place and renamed into it: the folder's existence means that it is
 complete. Its bytes are checked every time it is asked for; a damaged one is made again from the
-blobs. Files are copies, not hard links: whatever is done to them, the blobs stay what they are.
+blobs. So nothing is synced: a first request would wait for the disk, and what a power cut tears is
+found. Files are copies, not hard links: whatever is done to them, the blobs stay what they are.
 """
 
 from __future__ import annotations
