@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from bench.report import saved, show
+
 # In order of length; each says its own name and writes bench/results/<name>.json where it has rows.
 MEASUREMENTS = (
     "startup",
@@ -17,11 +19,16 @@ MEASUREMENTS = (
 
 
 def main() -> int:
-    """Run them all; the exit code counts those that did not finish."""
-    failed = 0
+    """Run them all, then print one table; the exit code counts those that did not finish."""
+    failed, finished = 0, []
     for name in MEASUREMENTS:
         print(f"\nbench: {name}", flush=True)
-        failed += subprocess.run([sys.executable, "-m", f"bench.{name}"]).returncode != 0
+        if subprocess.run([sys.executable, "-m", f"bench.{name}"]).returncode:
+            failed += 1
+        else:
+            finished.append(name)
+    print()
+    show("All measurements", [row for name in finished for row in saved(name)], save="all")
     return failed
 
 

@@ -126,3 +126,11 @@ def show(title: str, rows: Sequence[Row], *, save: str | None = None) -> None:
         (RESULTS / f"{save}.json").write_text(
             json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
         )
+
+
+def saved(name: str) -> list[Row]:
+    """The rows that `show` wrote to bench/results/<name>.json; none where it wrote none."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return []
+    return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
