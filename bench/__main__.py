@@ -28,7 +28,7 @@ def main() -> int:
         else:
             finished.append(name)
     print()
-    show("All measurements", [row for name in finished for row in saved(name)], save="all")
+    show("All measurements", [row for name in finished for row in saved(name)], name="all")
     return failed
 
 

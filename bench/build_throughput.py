@@ -160,4 +160,4 @@ if __name__ == "__main__":
     if options.side:
         print(json.dumps({"ours": ours, "plain": plain}[options.side](options.rows)))
     else:
-        show("Builder", run(options.rows, options.rounds), save="build_throughput")
+        show("Builder", run(options.rows, options.rounds), name="build_throughput")

@@ -175,7 +175,7 @@ def main() -> None:
     model = BaseStore(Path(".cache/bases")).ensure("smollm2-135m-instruct").served
     rows = measure(model, arguments.rounds, arguments.tokens, arguments.rank)
     title = f"LoRA on CPU, rank {arguments.rank}, {threads()} threads: ratios of speed"
-    show(title, rows, save="engine_lora")
+    show(title, rows, name="engine_lora")
 
 
 def threads() -> int:

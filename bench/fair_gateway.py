@@ -146,4 +146,4 @@ def _sides() -> Iterator[tuple[Side, Side]]:
 
 
 if __name__ == "__main__":
-    show("A quiet tenant beside a flood", run(runs=5, count=30), save="fair_gateway")
+    show("A quiet tenant beside a flood", run(runs=5, count=30), name="fair_gateway")

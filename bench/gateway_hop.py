@@ -249,4 +249,4 @@ if __name__ == "__main__":
     parser.add_argument("--without-litellm", action="store_true")
     options = parser.parse_args()
     rows = run(litellm=not options.without_litellm)
-    show("The gateway's hop", rows, save="gateway_hop")
+    show("The gateway's hop", rows, name="gateway_hop")

@@ -296,4 +296,4 @@ def _say(line: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--moves", type=int, default=12)
-    show("Hot load", run(parser.parse_args().moves), save="hot_load")
+    show("Hot load", run(parser.parse_args().moves), name="hot_load")

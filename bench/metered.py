@@ -265,7 +265,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=9)
     options = parser.parse_args()
     table = rows(run(options.requests, options.kills))
-    show("Metering across kills", table, save="metered")
+    show("Metering across kills", table, name="metered")
     return int(any(row.met is False for row in table))
 
 

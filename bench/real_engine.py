@@ -184,7 +184,7 @@ def main() -> int:
         say("kill -9")
         rows += asyncio.run(kill(scene, expected))
     minutes = (time.monotonic() - began) / 60
-    show(f"One real engine, {minutes:.1f} min", rows, save="real_engine")
+    show(f"One real engine, {minutes:.1f} min", rows, name="real_engine")
     return int(any(row.met is False for row in rows))
 
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.report import Row, figure, save
 from registry import index
 from registry.registry import Registry
 from registry.release import FileEntry, Release
@@ -141,6 +142,21 @@ def _is_flat(medians: list[dict[str, float]]) -> bool:
     return all(large[label] < 1 and large[label] < 2 * small[label] for label in labels)
 
 
+def rows(kind: str, found: dict[int, dict[str, float]]) -> list[Row]:
+    """Milliseconds at the largest size, and for `resolve` the growth from the smallest one."""
+    small, large = min(found), max(found)
+    result = []
+    for label, value in found[large].items():
+        goal = "≤1" if label.startswith("resolve") else ""
+        note = f"median of one run, {large:,} versions"
+        result.append(figure(f"{kind}: {label}", "ms", [value], goal=goal, note=note))
+        if goal:
+            growth = value / found[small][label]
+            note = f"{large:,} ÷ {small:,} versions"
+            result.append(figure(f"{kind}: {label}, growth", "×", [growth], goal="≤2", note=note))
+    return result
+
+
 def main() -> int:
     """Run on both databases and print; exit code 1 if `resolve` misses its goals."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -159,6 +175,7 @@ def main() -> int:
             with running_server() as server:
                 url = new_database(server)
                 results["PostgreSQL"] = run(url, Path(root, "postgresql"), arguments.sizes)
+    save([row for kind, found in results.items() for row in rows(kind, found)], "registry_scale")
     if arguments.json:
         json.dump(results, sys.stdout, indent=2)
         sys.stdout.write("\n")

@@ -102,8 +102,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def show(title: str, rows: Sequence[Row], *, save: str | None = None) -> None:
-    """Print a table; with `save`, write it as JSON to bench/results/<save>.json too."""
+def show(title: str, rows: Sequence[Row], *, name: str | None = None) -> None:
+    """Print a table; with `name`, save them under it too."""
     from rich.console import Console
     from rich.table import Table
 
@@ -120,16 +120,21 @@ def show(title: str, rows: Sequence[Row], *, save: str | None = None) -> None:
             row.note,
         )
     Console(width=140).print(table)
-    if save is not None:
-        RESULTS.mkdir(exist_ok=True)
-        document = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-        (RESULTS / f"{save}.json").write_text(
-            json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
-        )
+    if name is not None:
+        save(rows, name)
+
+
+def save(rows: Sequence[Row], name: str) -> None:
+    """Write bench/results/<name>.json: the machine and the rows."""
+    RESULTS.mkdir(exist_ok=True)
+    document = {"machine": machine(), "rows": [asdict(row) for row in rows]}
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
+    )
 
 
 def saved(name: str) -> list[Row]:
-    """The rows that `show` wrote to bench/results/<name>.json; none where it wrote none."""
+    """The rows that `save` wrote to bench/results/<name>.json; none where it wrote none."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return []

@@ -34,4 +34,4 @@ def run() -> list[Row]:
 
 
 if __name__ == "__main__":
-    show("Startup", run(), save="startup")
+    show("Startup", run(), name="startup")
