@@ -28,6 +28,7 @@ def command(as_json: bool) -> None:
                     "learning_rate": technique.learning_rate.value,
                     "learning_rate_source": technique.learning_rate.source,
                     "servable_form": technique.form,
+                    "exact": not technique.cut,
                 }
                 for technique in METHODS.values()
             ]
@@ -36,7 +37,13 @@ def command(as_json: bool) -> None:
     echo_table(
         ("METHOD", "NAME", "LEARNING RATE", "SERVED AS", "SOURCE"),
         (
-            (t.kind, t.title, f"{t.learning_rate.value:g}", t.form, t.source)
+            (
+                t.kind,
+                t.title,
+                f"{t.learning_rate.value:g}",
+                f"{t.form}, cut by SVD" if t.cut else t.form,
+                t.source,
+            )
             for t in METHODS.values()
         ),
     )

@@ -12,7 +12,7 @@ import click
 
 def echo_json(value: Any) -> None:
     """Print a value (dataclasses and pydantic models too) as indented JSON."""
-    click.echo(json.dumps(value, indent=2, default=_plain))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
 def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -21,13 +21,18 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console = Console(width=10_000)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().rstrip("\n").split("\n"):
+        click.echo(line.rstrip())
 
 
 def echo_more(command: str) -> None:

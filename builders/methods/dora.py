@@ -20,6 +20,7 @@ class Dora(Lora):
     source = "Liu et al. 2024, arXiv:2402.09353"
     learning_rate = Default(2e-4, "Liu et al. 2024, appendix: 1e-4 to 3e-4 for LLaMA models")
     use_dora = True
+    cut = True
 
     def trainable(self, shape: BaseShape, table: LoraMethod) -> int:
         magnitudes = sum(x.out_features for x in shape.targeted(table.target_modules))

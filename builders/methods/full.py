@@ -25,6 +25,7 @@ class Full(Technique[FullMethod]):
     title = "Full-parameter fine-tuning"
     source = "Howard & Ruder 2018, arXiv:1801.06146; Ouyang et al. 2022, arXiv:2203.02155"
     form = "lora"
+    cut = True
     learning_rate = Default(2e-5, "Taori et al. 2023 (Alpaca), Touvron et al. 2023 §3.1 (2e-5)")
 
     def trainable(self, shape: BaseShape, table: FullMethod) -> int:

@@ -73,6 +73,7 @@ class Technique(ABC, Generic[Table]):
         form: what the engine loads.
         learning_rate: used when the manifest gives none.
         soft_prompt: it adds virtual tokens in front of the sequence.
+        cut: what the engine loads is a LoRA cut from the weight delta, not all of it.
     """
 
     kind: str
@@ -81,6 +82,7 @@ class Technique(ABC, Generic[Table]):
     form: Form
     learning_rate: Default
     soft_prompt: bool = False
+    cut: bool = False
     gradient_checkpointing: bool = True
 
     @abstractmethod
