@@ -56,9 +56,12 @@ def diagnose(engine: Engine, release: Release, measured: Proof, answers: Answers
             f"serve base {release.base.digest[:19]}… with the values training saw; "
             "`adapters show` names it"
         )
-    elif from_base < max(SMALLEST_SEPARATION, RATIO * measured.separation):
+    elif from_base < SMALLEST_SEPARATION:
         message = f"{name} does nothing in the engine: its answers are the base's ({numbers})"
         hint = "its weights are zero, or the engine matched none of its module names"
+    elif from_base < RATIO * measured.separation:
+        message = f"{name} does next to nothing: {from_base:.4f} nats from its base ({numbers})"
+        hint = "its weights are in the wrong places, or nearly all of them are missing"
     else:
         message, hint = _acts(name, numbers, measured, effect(answers))
     return ProofFailed(message, hint=hint, measured=measured)
