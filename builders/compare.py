@@ -90,7 +90,9 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
     retention = values["evaluate"]["retention"]
     if not retention["on"]:
         values["evaluate"]["retention"] = {**retention, "on": True, "suites": []}
-    if kind in ("full", "dora"):
+    if kind not in ("full", "dora"):
+        values["serve"]["conversion_rank"] = None  # theirs only: the others are served exactly
+    else:
         # What a cut loses is a column of the table, not a reason to leave the method out.
         values["serve"]["max_conversion_error"] = 1.0
     # JSON has no tuples; the strict models take them from JSON mode only.

@@ -201,14 +201,22 @@ class Trainer:
         processes = self.accelerator.num_processes
         mine = indices[self.accelerator.process_index :: processes]
         summed = 0.0
-        for micro in _chunks(mine, self.plan.micro_batch):
+        micros = _chunks(mine, self.plan.micro_batch)
+        # Processes wait for one another in every backward pass, so all make as many: one that has
+        # no rows left takes another's, and counts nothing.
+        most = math.ceil(math.ceil(len(indices) / processes) / self.plan.micro_batch)
+        spare = [indices[:1]] * (most - len(micros))
+        for number, micro in enumerate([*micros, *spare]):
             loss, count = self._losses(rows, micro, packed=table.packing)
+            if number >= len(micros):
+                loss, count = loss * 0.0, 0
             summed += float(loss.detach())
             scaled = loss * processes / total
             regularizer = self.technique.extra_loss(self.bare)
             if regularizer is not None:
                 scaled = scaled + regularizer * (count * processes / total)
             self.accelerator.backward(scaled)
+        summed = self._over_processes(summed)
         parameters = list(self.checkpoints.names)
         norm = float(self.accelerator.clip_grad_norm_(parameters, table.max_grad_norm))
         if math.isfinite(norm) and math.isfinite(summed):
@@ -216,7 +224,14 @@ class Trainer:
             self.technique.before_zero_grad(self.bare, self.progress.step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         tokens = sum(len(rows.input_ids[index]) for index in indices)
-        return rate, summed * processes / total, norm, tokens
+        return rate, summed / total, norm, tokens
+
+    def _over_processes(self, value: float) -> float:
+        """A sum over all processes, so that they decide alike."""
+        if self.accelerator.num_processes == 1:
+            return value
+        tensor = torch.tensor(value, device=self.accelerator.device)
+        return float(self.accelerator.reduce(tensor, reduction="sum"))
 
     def _evaluate(self) -> None:
         """Validation loss; remembers the best weights, for every method in the same way."""

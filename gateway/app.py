@@ -17,7 +17,7 @@ from gateway.errors import MethodNotAllowed, error_body, error_headers, shape_of
 from gateway.routes import generate, health, inference, metrics, models, openapi
 from gateway.routes.common import receipt_of
 from gateway.service import Gateway
-from manifests.errors import AdapterworksError, InvalidInput, NotFound
+from manifests.errors import AdapterworksError, IntegrityError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,9 @@ def create_app(gateway: Gateway) -> Starlette:
 
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, AdapterworksError)
+    if isinstance(error, IntegrityError):
+        # The answer does not name the file; whoever has to mend it reads it here.
+        _log.error("request %s: %s", receipt_of(request).request_id, error)
     return _render(request, error)
 
 

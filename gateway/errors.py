@@ -1,7 +1,7 @@
 """The one map from exception to HTTP status, in OpenAI's and Anthropic's error shapes.
 
-Invariant: a missing and a forbidden adapter give the same bytes; nothing of the engine (its names,
-paths, other tenants' adapters) is in an answer.
+Invariant: a missing and a forbidden adapter give the same bytes; nothing of the engine or the
+registry (their names, paths, other tenants' adapters) is in an answer.
 """
 
 from __future__ import annotations
@@ -65,6 +65,12 @@ SHAPES: dict[type[AdapterworksError], Shape] = {
 }
 
 
+_DAMAGED = (
+    "the adapter's stored bytes are not those that were published, so it is not served\n\n"
+    "hint: whoever runs the gateway finds the file with `adapters verify`"
+)
+
+
 def shape_of(error: AdapterworksError) -> Shape:
     """The shape of the most specific class in the map."""
     return next(SHAPES[cls] for cls in type(error).__mro__ if cls in SHAPES)
@@ -75,6 +81,8 @@ def error_body(error: AdapterworksError, *, anthropic: bool = False) -> bytes:
     shape = shape_of(error)
     code = error.code if isinstance(error, RateLimited) else shape.code
     message = f"{error.message}\n\nhint: {error.hint}" if error.hint else error.message
+    if isinstance(error, IntegrityError):
+        message = _DAMAGED  # the error's own names the registry's files
     if anthropic:
         body: dict[str, object] = {
             "type": "error",
