@@ -94,11 +94,11 @@ def _soft_prompt(manifest: Manifest, written: dict[str, Any]) -> Iterator[Proble
             f"method `{method.kind}` has no reparameterization encoder",
             'remove it, or set `kind = "p-tuning-v2"`',
         )
-    if method.init_text is not None and method.kind != "prompt-tuning":
+    if method.init_text is not None and method.kind == "p-tuning-v2":
         yield Problem(
             ("method", "init_text"),
-            f"method `{method.kind}` cannot start from text: its prompts are not embeddings",
-            'remove it, or set `kind = "prompt-tuning"`',
+            f"method `{method.kind}` cannot start from text: its prompts come out of an encoder",
+            'remove it, or set `kind = "prompt-tuning"` or `"prefix-tuning"`',
         )
 
 

@@ -127,7 +127,8 @@ class PromptMethod(Frozen):
     """`p-tuning-v2` only: width of the reparameterization MLP; the base's hidden size if not
     given."""
     init_text: str | None = None
-    """`prompt-tuning` only: text whose embeddings the virtual tokens start from."""
+    """`prompt-tuning` and `prefix-tuning`: text whose tokens the virtual ones start from; frequent
+    tokens drawn at random if not given."""
 
 
 Method = Annotated[

@@ -29,7 +29,9 @@ class PTuningV2(PrefixTuning):
     kind = "p-tuning-v2"
     title = "P-tuning v2"
     source = "Liu et al. 2022, arXiv:2110.07602"
-    learning_rate = Default(5e-3, "Liu et al. 2022, released scripts: 5e-3 to 1e-2")
+    learning_rate = Default(
+        1e-3, "docs/log.md: a small decoder diverges at the 5e-3 of Liu et al. 2022, for encoders"
+    )
 
     def trainable(self, shape: BaseShape, table: PromptMethod) -> int:
         token, width = key_value_width(shape), encoder_width(shape, table)

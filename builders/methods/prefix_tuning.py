@@ -5,14 +5,19 @@ Invariant: the trained numbers are, exactly, the KV cache of N virtual tokens.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from builders.methods.soft_prompts import key_value_width, soft_prompt_lints
+from builders.methods.soft_prompts import (
+    initial_tokens,
+    key_value_width,
+    soft_prompt_lints,
+)
 from builders.methods.technique import Default, Lint, ServableForm, Technique
 from builders.shape import BaseShape
 from manifests.models import PromptMethod, ServeTable
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -46,4 +51,27 @@ class PrefixTuning(Technique[PromptMethod]):
             model,
             PrefixTuningConfig(num_virtual_tokens=table.virtual_tokens, task_type="CAUSAL_LM"),
         )
+        start_from_tokens(adapted, initial_tokens(model, table))
         return adapted
+
+
+def start_from_tokens(adapted: Any, ids: torch.Tensor) -> None:
+    """Let the trained keys and values begin as those the base computes for real tokens.
+
+    Random ones put a base of this size 7 nats above itself before the first step.
+
+    Args:
+        adapted: PEFT's prefix tuning model, without reparameterization.
+        ids: [virtual_tokens].
+    """
+    import torch
+
+    base = adapted.get_base_model()
+    weight = adapted.prompt_encoder["default"].embedding.weight
+    with torch.no_grad():
+        cache = base(input_ids=ids[None], use_cache=True).past_key_values
+        # PEFT's order: token, layer × (key, value), head, dimension.
+        flat = [
+            part[0].transpose(0, 1) for layer in cache.layers for part in (layer.keys, layer.values)
+        ]
+        weight.copy_(torch.stack(flat, dim=1).reshape(weight.shape))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builders.methods.soft_prompts import soft_prompt_lints
+from builders.methods.soft_prompts import initial_tokens, soft_prompt_lints
 from builders.methods.technique import Default, Lint, ServableForm, Technique
 from builders.shape import BaseShape
 from manifests.models import PromptMethod, ServeTable
@@ -51,16 +51,8 @@ class PromptTuning(Technique[PromptMethod]):
             ),
         )
         embeddings = model.get_input_embeddings().weight
-        if table.init_text:
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(model.config._name_or_path)
-            ids = tokenizer(table.init_text, add_special_tokens=False)["input_ids"]
-            repeated = (ids * (table.virtual_tokens // len(ids) + 1))[: table.virtual_tokens]
-            chosen = torch.tensor(repeated)
-        else:
-            chosen = torch.randint(0, min(5000, len(embeddings)), (table.virtual_tokens,))
+        chosen = initial_tokens(model, table)
         with torch.no_grad():
             soft = adapted.prompt_encoder["default"].embedding.weight
-            soft.copy_(embeddings[chosen.to(embeddings.device)])
+            soft.copy_(embeddings[chosen])
         return adapted

@@ -5,9 +5,18 @@ Invariant: the base's own weights are frozen; only what stands in front of the s
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from builders.methods.technique import Lint
 from builders.shape import BaseShape
 from manifests.models import PromptMethod
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# Frequent tokens come first in the vocabularies of the field's tokenizers.
+_FREQUENT = 5000
 
 
 def key_value_width(shape: BaseShape) -> int:
@@ -26,3 +35,24 @@ def soft_prompt_lints(table: PromptMethod) -> list[Lint]:
             )
         ]
     return []
+
+
+def initial_tokens(model: nn.Module, table: PromptMethod) -> torch.Tensor:
+    """Ids of the real tokens that a soft prompt starts from, [virtual_tokens].
+
+    `init_text`'s, repeated as often as needed, or frequent ones drawn at random (Lester et al.
+    2021, §3.2; Li & Liang 2021, §7.4: real words' activations beat random numbers).
+    """
+    import torch
+
+    count = table.virtual_tokens
+    vocabulary = model.get_input_embeddings().weight  # type: ignore[operator]
+    if table.init_text:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(model.config._name_or_path)  # type: ignore[union-attr]
+        ids = tokenizer(table.init_text, add_special_tokens=False)["input_ids"]
+        chosen = torch.tensor((ids * (count // len(ids) + 1))[:count])
+    else:
+        chosen = torch.randint(0, min(_FREQUENT, len(vocabulary)), (count,))
+    return chosen.to(vocabulary.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from builders.convert import CONVERTERS, Source
 from builders.data.render import Encoded, render_prompt
 from builders.generate import HfGenerator, load_generator
 from builders.methods import METHODS
+from builders.methods.soft_prompts import initial_tokens
 from builders.served_model import ServedModel
 from builders.shape import read_shape
+from manifests.models import PromptMethod
 from tests.builders.build_support import encoded_rows, manifest_for
 
 pytestmark = pytest.mark.train
@@ -89,3 +92,21 @@ def test_a_padded_batch_scores_as_each_row_is_served(
             if label != -100
         )
         np.testing.assert_allclose(nll, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["prompt-tuning", "prefix-tuning"])
+def test_a_training_starts_from_real_tokens(steep: Path, kind: str) -> None:
+    """Li & Liang 2021, §7.4: before the first step the virtual tokens do what real ones do."""
+    text = "Start from here"
+    manifest = manifest_for(kind, method={"virtual_tokens": 5, "init_text": text})
+    base = AutoModelForCausalLM.from_pretrained(steep).eval()
+    start = initial_tokens(base, cast(PromptMethod, manifest.method))[None]
+    ids = torch.tensor([encoded_rows(1)[0].input_ids])
+    with torch.no_grad():
+        expected = base(input_ids=torch.cat((start, ids), dim=1)).logits[:, start.shape[1] :]
+    model = METHODS[kind].attach(base, manifest.method, 1).eval()
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits[:, -ids.shape[1] :]
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-3)
+    tokenizer = AutoTokenizer.from_pretrained(steep)
+    assert start[0].tolist() == tokenizer(text, add_special_tokens=False)["input_ids"][:5]
