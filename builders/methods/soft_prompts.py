@@ -46,11 +46,11 @@ def initial_tokens(model: nn.Module, table: PromptMethod) -> torch.Tensor:
     import torch
 
     count = table.virtual_tokens
-    vocabulary = model.get_input_embeddings().weight  # type: ignore[operator]
+    vocabulary = model.get_input_embeddings().weight
     if table.init_text:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(model.config._name_or_path)  # type: ignore[union-attr]
+        tokenizer = AutoTokenizer.from_pretrained(model.config._name_or_path)
         ids = tokenizer(table.init_text, add_special_tokens=False)["input_ids"]
         chosen = torch.tensor((ids * (count // len(ids) + 1))[:count])
     else:
