@@ -30,7 +30,6 @@ from gateway.verdict import (
     divergence,
     limit,
 )
-from manifests.errors import IntegrityError
 from registry.release import Release
 
 FINGERPRINT = "fingerprint.json"
@@ -48,7 +47,6 @@ async def prove(engine: Engine, form: Form, release: Release, fingerprint: bytes
 
     Raises:
         ProofFailed: there is none, or it does not match; the message says in which way.
-        IntegrityError: the fingerprint is not in its format.
     """
     if fingerprint is None:
         raise ProofFailed(
@@ -117,8 +115,8 @@ def _thinned(probe: dict[str, Any]) -> dict[str, Any]:
     return {**probe, **kept}
 
 
-def _malformed(release: Release) -> IntegrityError:
-    return IntegrityError(
+def _malformed(release: Release) -> ProofFailed:
+    return ProofFailed(
         f"the fingerprint of `{release.name}` ({release.digest[:19]}…) is not in its format",
         hint="publish it again with this version of `adapters`",
     )

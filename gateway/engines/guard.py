@@ -26,10 +26,14 @@ def main(command: list[str]) -> int:
     """Run `command` until it ends or standard input closes; returns the exit status."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
+    guard = os.getpid()
+
     def with_parent() -> None:
         # If the guard itself is killed, the kernel ends the command at least.
         if libc is not None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != guard:  # it was killed before the kernel had been told
+                os._exit(1)
 
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=with_parent

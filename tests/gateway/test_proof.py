@@ -156,7 +156,11 @@ def test_swapped_files_are_refused(bench: Bench, victim: Made, made: dict[str, M
 
 def test_another_scaling_is_refused(bench: Bench, victim: Made) -> None:
     _edit_json(victim.folder / "servable" / "adapter_config.json", lora_alpha=8)
-    assert "times as strongly as it was built to" in bench.refusal(victim, "rescaled")
+    # How much more strongly it acts can not always be told: an engine's lists end at their top
+    # tokens. That it acts in the same direction can.
+    message = bench.refusal(victim, "rescaled")
+    assert "times as strongly as it was built to" in message or "is only in part" in message
+    assert float(message.partition("direction ")[2][:4]) > 0.8
 
 
 def test_another_base_in_the_fingerprint_is_refused(bench: Bench, victim: Made) -> None:

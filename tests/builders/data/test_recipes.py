@@ -156,5 +156,5 @@ def test_unknown_recipe_and_split_are_named() -> None:
         load_source("icd-11:train", "messages")
     with pytest.raises(InvalidInput, match="names no split"):
         load_source("icd-10-cm:dev", "messages")
-    with pytest.raises(InvalidInput, match="not a data source"):
+    with pytest.raises(InvalidInput, match="not a source of rows"):
         load_source("rows.xlsx", "messages")
