@@ -126,7 +126,7 @@ def faults(outcomes: dict[str, Outcome], first: Outcome, last: Outcome) -> list[
         if outcome.tokens or 200 in outcome.statuses:
             found.append(f"served: {sabotage.done}")
         if sabotage.damage is not None:
-            continue  # one fault, wherever the bytes changed: the message names the file
+            continue  # one fault, wherever the bytes changed; the gateway's log names the file
         other = words.setdefault(outcome.words, sabotage)
         if other is not sabotage:
             found.append(f"the same words: {other.done}, {sabotage.done}")
