@@ -94,16 +94,21 @@ class Side:
             answer.raise_for_status()
 
 
+def waits(fair: Side, fifo: Side, runs: int, count: int) -> list[list[float]]:
+    """The quiet tenant's p95 in seconds, by run: alone, flooded, flooded unfairly."""
+    return interleave(
+        runs,
+        lambda: fair.p95(count, flooded=False),
+        lambda: fair.p95(count, flooded=True),
+        lambda: fifo.p95(count, flooded=True),
+        warmup=0,
+    )
+
+
 def run(runs: int, count: int) -> list[Row]:
     """Measure and return the rows; `count` requests of the quiet tenant a side and run."""
     with _sides() as (fair, fifo):
-        alone, beside, queued = interleave(
-            runs,
-            lambda: fair.p95(count, flooded=False),
-            lambda: fair.p95(count, flooded=True),
-            lambda: fifo.p95(count, flooded=True),
-            warmup=0,
-        )
+        alone, beside, queued = waits(fair, fifo, runs, count)
     milliseconds = [[1e3 * value for value in side] for side in (alone, beside, queued)]
     note = f"{count} requests a run; the other tenant keeps {FLOOD} open, {SLOTS} slots"
     return [

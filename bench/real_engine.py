@@ -24,9 +24,9 @@ from dataclasses import replace
 import aiohttp
 import psutil
 
-from bench.fair_gateway import Side
+from bench.fair_gateway import Side, waits
 from bench.real_scene import SLOTS, Scene, Texts, alone, open_scene, say
-from bench.report import Row, figure, interleave, ratios, show
+from bench.report import Row, figure, ratios, show
 from gateway.status import describe
 
 CONNECTIONS, FLIP_SECONDS = 200, 20.0
@@ -151,13 +151,7 @@ def flood(scene: Scene) -> list[Row]:
     """The quiet tenant's waits, alone and beside a flood."""
     fair = Side(scene.fair.url, *scene.keys, crowd=CROWD, tokens=6, settle=3.0)
     fifo = replace(fair, url=scene.fifo.url)
-    alone, beside, queued = interleave(
-        ROUNDS,
-        lambda: fair.p95(QUIET_REQUESTS, flooded=False),
-        lambda: fair.p95(QUIET_REQUESTS, flooded=True),
-        lambda: fifo.p95(QUIET_REQUESTS, flooded=True),
-        warmup=0,
-    )
+    alone, beside, queued = waits(fair, fifo, ROUNDS, QUIET_REQUESTS)
     note = f"the other tenant keeps {CROWD} requests open, {SLOTS} slots"
     return [
         figure("flood: quiet p95, alone", "s", alone, note=note),

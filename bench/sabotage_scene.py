@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from bench.every_method import SIZE as SMALL
 from bench.sabotages import SABOTAGES, WEIGHTS, Scene
 from registry.release import Draft, Release
 
@@ -19,18 +20,11 @@ BASE = "smollm2-135m-instruct"
 GOOD, OTHER = "medical", "enterprise-kb"
 # A dozen steps at a rate that moves the answers.
 SIZE = (
+    *SMALL,
     'base={model="smollm2-135m-instruct",quantization="none"}',
     'method={kind="lora",rank=16}',
-    "data.limit=24",
-    "data.limit_validation=8",
     "data.limit_test=1",
     "train.learning_rate=1e-3",
-    "train.epochs=1",
-    "train.batch_size=2",
-    "train.evaluations=1",
-    "train.max_length=128",
-    'evaluate.metrics=["exact_match"]',
-    "evaluate.gates=[]",
     "evaluate.max_new_tokens=4",
 )
 

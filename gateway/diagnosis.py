@@ -83,7 +83,8 @@ def _acts(name: str, numbers: str, measured: Proof, found: Effect) -> tuple[str,
         return (
             f"{name} is only in part what was built: nearer to its fingerprint than its base is "
             f"({measures})",
-            f"some of its modules or layers are missing, or not its own; {again}",
+            "some of its modules or layers are missing or not its own, or its scale is another "
+            f"(`lora_alpha`, `r`, `use_rslora`); {again}",
         )
     return (
         f"{name} is not what was built: further from its fingerprint than its base is ({measures})",

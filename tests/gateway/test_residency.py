@@ -77,10 +77,10 @@ def test_slots_and_capacity_hold_and_nothing_in_use_is_unloaded(
 
 
 def test_slots_hold_when_everything_is_loaded(start: Start, standin: StandIn) -> None:
-    standin.token_seconds = 0.005
+    standin.token_seconds = 0.05  # so long that two adapters' answers overlap on a busy machine too
     answers = _ask_all(start(capacity=6), list(NAMES) * 20, max_tokens=4)
     assert not [a for a in answers if isinstance(a, Exception)]
-    assert 1 <= standin.most_active <= 2
+    assert standin.most_active == 2
     assert standin.unloads == []
 
 

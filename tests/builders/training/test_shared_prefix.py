@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from builders.data.common import IGNORED, common_prefix
+from builders.data.common import common_prefix
+from builders.data.render import IGNORED
 from builders.events import read_events
 from builders.train_data import collate, load_encoded
 from builders.train_shared import collate_shared, computes_alike

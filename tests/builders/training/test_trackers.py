@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import pytest
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adapterworks.cli.plan import command as plan
+from builders import train_trackers
 from manifests.errors import InvalidInput
 from tests.builders.workshop import Workshop
 
@@ -28,9 +27,10 @@ def test_tensorboard_has_every_step_after_the_build(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlflow", "trackio", "wandb"])
-def test_a_missing_tracker_is_said_before_anything_is_done(workshop: Workshop, name: str) -> None:
-    if find_spec(name) is not None:
-        pytest.skip(f"{name} is installed here")
+def test_a_missing_tracker_is_said_before_anything_is_done(
+    workshop: Workshop, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_trackers, "find_spec", lambda package: None)
     setting = f'train.trackers=["{name}"]'
     arguments = [workshop.manifest(), "--set", setting]
     for result in (
