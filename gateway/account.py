@@ -93,17 +93,22 @@ class Account:
                 endpoint=self._endpoint,
             )
             self._closed = asyncio.wrap_future(self._gateway.meter.record(event))
-            self._gateway.metrics.finished(
-                tenant=self._tenant.name,
-                adapter=self._adapter,
-                endpoint=self._endpoint,
-                status=status,
-                prompt_tokens=self.usage.prompt,
-                completion_tokens=self.usage.completion,
-                seconds=seconds,
-            )
-            self._log(status, seconds)
+            # Whoever waits for the future goes on first: the client does not wait for our log.
+            loop = self._closed.get_loop()
+            self._closed.add_done_callback(lambda _: loop.call_soon(self._report, status, seconds))
         return self._closed
+
+    def _report(self, status: int, seconds: float) -> None:
+        self._gateway.metrics.finished(
+            tenant=self._tenant.name,
+            adapter=self._adapter,
+            endpoint=self._endpoint,
+            status=status,
+            prompt_tokens=self.usage.prompt,
+            completion_tokens=self.usage.completion,
+            seconds=seconds,
+        )
+        self._log(status, seconds)
 
     @property
     def _adapter(self) -> str:

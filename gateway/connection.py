@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -25,6 +25,38 @@ from manifests.errors import AdapterworksError
 # `header_limit` counts names and values; with colons and line ends a head of many empty headers
 # takes this many times as many bytes. What passes here is counted exactly by `gateway/edge.py`.
 _HEAD_BYTES = 4
+
+
+class _Joined:
+    """A transport that sends what is written in one turn of the event loop in one piece.
+
+    An answer's head and body in two pieces are two packets, and wake the client twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send with whatever else is written in this turn."""
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        """Send what was written, now."""
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self._transport.is_closing():
+            self._transport.write(b"".join(pieces))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Connection(HttpToolsProtocol):
@@ -45,7 +77,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head is due."""
-        super().connection_made(transport)
+        self._joined = _Joined(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._joined))
         self._expect(self._limits.header_seconds, self._late_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,6 +114,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         if self._receiving is None:
             self._expect(self._limits.header_seconds, self._late_head)
+
+    def on_response_complete(self) -> None:
+        """The answer's last byte is written: it waits for nothing else that is to be done."""
+        self._joined.flush()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """The client does not read what it is sent."""

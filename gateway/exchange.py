@@ -209,7 +209,7 @@ class Exchange:
             raise NotFound(f"`{target.ref}` does not offer `{self._endpoint.path}`")
         # Durable before the client can have the last byte: what was answered was metered.
         await self._account.close(upstream.status)
-        await self._send_head(send, upstream.status, "application/json")
+        await self._send_head(send, upstream.status, "application/json", length=len(body))
         await send({"type": "http.response.body", "body": body})
 
     async def _relay_stream(
@@ -242,8 +242,12 @@ class Exchange:
         name = b"event: error\n" if not self._endpoint.usage_in_stream else b""
         return name + b"data: " + body + b"\n\n"
 
-    async def _send_head(self, send: Send, status: int, content_type: str) -> None:
+    async def _send_head(
+        self, send: Send, status: int, content_type: str, length: int | None = None
+    ) -> None:
         headers = [(b"content-type", content_type.encode())]
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
         if content_type.startswith("text/event-stream"):
             headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
         headers += [

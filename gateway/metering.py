@@ -20,8 +20,9 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -66,9 +67,13 @@ class UsageEvent:
     cold_load: bool = False
     endpoint: str = ""
 
+    def values(self) -> dict[str, Any]:
+        """By name; plain values, so nothing is copied as `dataclasses.asdict` would."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     def to_line(self) -> bytes:
         """The event as one line of JSON, without the line's end."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        return json.dumps(self.values(), separators=(",", ":")).encode()
 
     @classmethod
     def from_line(cls, line: bytes) -> UsageEvent:

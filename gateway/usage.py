@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,7 +57,7 @@ def insert_events(database: Database, events: Sequence[UsageEvent]) -> int:
     )
     unique = {event.request_id: event for event in events}
     with database.write() as connection:
-        rows = [asdict(event) for event in unique.values()]
+        rows = [event.values() for event in unique.values()]
         new = connection.execute(insert, rows).scalars().all() if rows else []
         sums: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(SUMS))
         for request_id in new:

@@ -72,7 +72,13 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
     ) -> None:
         """`y += x·A·B` by groups, in place; x [rows, in], y [rows, out]."""
         known = self._layers.get(id(lora_a_stacked))
-        if known is None or scale != 1.0 or kwargs or not known[0].a.dtype == x.dtype == y.dtype:
+        plain = x.is_contiguous() and y.is_contiguous()
+        if (
+            known is None
+            or scale != 1.0
+            or kwargs
+            or not (plain and known[0].a.dtype == x.dtype == y.dtype)
+        ):
             super().add_lora_linear(
                 y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, buffer=buffer, **kwargs
             )

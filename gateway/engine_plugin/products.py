@@ -25,38 +25,45 @@ class Product(Protocol):
 class _OneSlot:
     """One adapter over consecutive rows (in place) or over scattered ones (gathered, added)."""
 
-    __slots__ = ("_a", "_b", "_count", "_rank", "_rows", "_slices", "_start", "_stop")
+    __slots__ = ("_a", "_b", "_by_slice", "_h", "_rows", "_span", "_split")
 
-    def __init__(self, weights: LayerWeights, slot: int, rows: torch.Tensor | tuple[int, int]):
+    def __init__(
+        self,
+        weights: LayerWeights,
+        slot: int,
+        rows: torch.Tensor | tuple[int, int],
+        scratch: _Scratch,
+    ) -> None:
         rank, slices = weights.ranks[slot], len(weights.b)
         self._a = weights.a[slot, :rank].flatten(0, 1).t()
+        self._rows = rows if isinstance(rows, torch.Tensor) else None
+        self._span = slice(None) if isinstance(rows, torch.Tensor) else slice(*rows)
+        count = rows.shape[0] if isinstance(rows, torch.Tensor) else rows[1] - rows[0]
+        self._h = scratch.take(weights.a, count, rank * slices)
+        self._split = self._by_slice = self._h.unsqueeze(0)
+        if slices > 1:
+            self._split = self._h.view(count, rank, slices).permute(2, 0, 1)
+            self._by_slice = scratch.take(weights.a, slices, count, rank)
         self._b = [
-            (i, weights.offsets[i], weights.sizes[i], weights.b[i][slot, :rank])
+            (self._by_slice[i], weights.offsets[i], weights.sizes[i], weights.b[i][slot, :rank])
             for i in weights.used[slot]
         ]
-        self._rank, self._slices = rank, slices
-        self._rows: torch.Tensor | None = None
-        self._start = self._stop = 0
-        if isinstance(rows, torch.Tensor):
-            self._rows, self._count = rows, rows.shape[0]
-        else:
-            self._start, self._stop = rows
-            self._count = self._stop - self._start
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
         rows = self._rows
-        x = x[self._start : self._stop] if rows is None else x.index_select(0, rows)
-        h = torch.mm(x, self._a)
-        if self._slices > 1:
-            # [rows, rank, slices] → [slices, rows, rank], so that each slice is one plain matrix.
-            h = h.view(self._count, self._rank, self._slices).permute(2, 0, 1).contiguous()
-        else:
-            h = h.unsqueeze(0)
-        for i, offset, size, b in self._b:
+        torch.mm(x[self._span] if rows is None else x.index_select(0, rows), self._a, out=self._h)
+        if self._split is not self._by_slice:
+            self._by_slice.copy_(self._split)
+        for h, offset, size, b in self._b:
             if rows is None:
-                y[self._start : self._stop, offset : offset + size].addmm_(h[i], b)
+                y[self._span, offset : offset + size].addmm_(h, b)
             else:
-                y.narrow(1, offset, size).index_add_(0, rows, torch.mm(h[i], b))
+                _add(y.narrow(1, offset, size), rows, torch.mm(h, b))
+
+
+def _add(y: torch.Tensor, rows: torch.Tensor, delta: torch.Tensor) -> None:
+    """`y[rows] += delta`: for the few rows of a decode step two to three times `index_add_`."""
+    y.index_put_((rows,), delta, accumulate=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +73,24 @@ class _Layout:
     Attributes:
         gather: rows to take, `each` for every member (padded by repeating); None: just `lo:hi`.
         lo, hi: the span of rows.
-        pick: for each row of the span its place in the stack; None: in order, nothing to drop.
-        rows: the rows and `pick`'s counterpart for them, when the span has rows of others too.
+        keep: the places in the stack that are not padding; None: all.
+        rows: the rows that are kept, in the order of the stack; None: just `lo:hi`.
     """
 
     gather: torch.Tensor | None
     lo: int
     hi: int
-    pick: torch.Tensor | None
+    keep: torch.Tensor | None
     rows: torch.Tensor | None
+
+    def add(self, y: torch.Tensor, delta: torch.Tensor) -> None:
+        """Add a product over the stack, [count·each, n], to columns of the batch, [rows, n]."""
+        if self.keep is not None:
+            delta = delta.index_select(0, self.keep)
+        if self.rows is None:
+            y[self.lo : self.hi].add_(delta)
+        else:
+            _add(y, self.rows, delta)
 
 
 class _Stacked:
@@ -83,37 +99,75 @@ class _Stacked:
     Slots with fewer rows than the fullest are padded with a repeated row whose result is dropped.
     """
 
-    __slots__ = ("_a", "_b", "_each", "_layout", "_rank", "_slices", "_slots")
+    __slots__ = ("_a", "_b", "_by_slice", "_h", "_joint", "_layout", "_shape", "_split")
 
     def __init__(
-        self, weights: LayerWeights, members: tuple[Rows, ...], rank: int, indices: _Indices
+        self,
+        weights: LayerWeights,
+        members: tuple[Rows, ...],
+        rank: int,
+        indices: _Indices,
+        scratch: _Scratch,
     ) -> None:
         slots = tuple(m.slot for m in members)
-        self._each = max(len(m.rows) for m in members)
-        self._rank, self._slices, self._slots = rank, len(weights.b), len(slots)
-        self._a, b = weights.stacked(slots, rank)
-        self._b = [
-            (i, weights.offsets[i], weights.sizes[i], b[i])
-            for i in range(len(b))
-            if any(i in weights.used[slot] for slot in slots)
-        ]
-        self._layout = indices.layout(members, self._each)
+        each, count, slices = max(len(m.rows) for m in members), len(slots), len(weights.b)
+        self._shape = (count, each, weights.a.shape[-1])
+        self._layout = indices.layout(members, each)
+        stack = weights.stacked(slots, rank)
+        self._a = stack.a
+        self._h = scratch.take(weights.a, count, rank * slices, each)
+        h = self._h.view(count, rank, slices, each)
+        self._joint: tuple[torch.Tensor, torch.Tensor, tuple[int, int, int]] | None = None
+        self._b: list[tuple[torch.Tensor, int, int, torch.Tensor]] = []
+        if stack.joint is not None and 1 in (slices, each):
+            # The result's rows are whole: one product for all slices, straight into y if in order.
+            self._split = h.permute(0, 2, 3, 1)
+            self._by_slice = scratch.take(weights.a, count, slices, each, rank)
+            if slices == 1:  # one slice is what the product takes as it is, transposed
+                self._by_slice = self._split
+            shape = (count * slices, each, weights.sizes[0])
+            self._joint = (self._by_slice.flatten(0, 1), stack.joint, shape)
+        else:
+            self._split = h.permute(2, 0, 3, 1)
+            self._by_slice = scratch.take(weights.a, slices, count, each, rank)
+            self._b = [
+                (self._by_slice[i], weights.offsets[i], weights.sizes[i], stack.b[i])
+                for i in range(slices)
+                if any(i in weights.used[slot] for slot in slots)
+            ]
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
         to = self._layout
         x = x[to.lo : to.hi] if to.gather is None else x.index_select(0, to.gather)
         # A·xᵀ, not x·Aᵀ: with one row each it streams the weights twice as fast.
-        h = torch.bmm(self._a, x.view(self._slots, self._each, -1).transpose(1, 2))
-        h = h.view(self._slots, self._rank, self._slices, self._each)
-        h = h.permute(2, 0, 3, 1).contiguous()
-        for i, offset, size, b in self._b:
-            delta = torch.bmm(h[i], b).view(-1, size)
-            if to.pick is not None:
-                delta = delta.index_select(0, to.pick)
-            if to.rows is None:
-                y[to.lo : to.hi, offset : offset + size].add_(delta)
+        torch.bmm(self._a, x.view(self._shape).transpose(1, 2), out=self._h)
+        if self._split is not self._by_slice:
+            self._by_slice.copy_(self._split)
+        if self._joint is not None:
+            h, b, shape = self._joint
+            if to.gather is None:
+                y[to.lo : to.hi].view(shape).baddbmm_(h, b)
             else:
-                y.narrow(1, offset, size).index_add_(0, to.rows, delta)
+                to.add(y, torch.bmm(h, b).view(-1, y.shape[1]))
+        for h, offset, size, b in self._b:
+            to.add(y.narrow(1, offset, size), torch.bmm(h, b).view(-1, size))
+
+
+class _Scratch:
+    """Intermediate results by shape, shared by all layers of a batch: nothing is allocated a layer.
+
+    Invariant: a product has read what it wrote here before the next one runs.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[torch.dtype, tuple[int, ...]], torch.Tensor] = {}
+
+    def take(self, like: torch.Tensor, *shape: int) -> torch.Tensor:
+        """Room of this shape, with the type and on the device of `like`."""
+        key = (like.dtype, shape)
+        if key not in self._made:
+            self._made[key] = like.new_empty(shape)
+        return self._made[key]
 
 
 class _Indices:
@@ -141,18 +195,16 @@ class _Indices:
 
     def _make(self, members: tuple[Rows, ...], each: int) -> _Layout:
         gather = [r for m in members for r in (*m.rows, *m.rows[:1] * (each - len(m.rows)))]
-        place = {row: k * each + j for k, m in enumerate(members) for j, row in enumerate(m.rows)}
-        rows = sorted(place)
-        lo, hi = rows[0], rows[-1] + 1
-        alone = len(rows) == hi - lo
-        in_order = alone and gather == rows
-        pick = [place[row] for row in rows]
+        keep = [k * each + j for k, m in enumerate(members) for j in range(len(m.rows))]
+        rows = [row for m in members for row in m.rows]
+        lo, hi = min(rows), max(rows) + 1
+        span = list(range(lo, hi))
         return _Layout(
-            gather=None if in_order else self._tensor(gather),
+            gather=None if gather == span else self._tensor(gather),
             lo=lo,
             hi=hi,
-            pick=None if pick == list(range(len(gather))) else self._tensor(pick),
-            rows=None if alone else self._tensor(rows),
+            keep=None if len(keep) == len(gather) else self._tensor(keep),
+            rows=None if rows == span else self._tensor(rows),
         )
 
 
@@ -165,6 +217,7 @@ class Batch:
     def __init__(self, groups: Groups, device: torch.device | str) -> None:
         self.groups = groups
         self._indices = _Indices(device)
+        self._scratch = _Scratch()
         self._made: dict[LayerWeights, tuple[int, list[Product]]] = {}
 
     def products(self, weights: LayerWeights) -> list[Product]:
@@ -178,19 +231,20 @@ class Batch:
     def _make(self, weights: LayerWeights) -> Iterator[Product]:
         for run in self.groups.runs:
             if weights.ranks[run.slot]:
-                yield _OneSlot(weights, run.slot, (run.start, run.stop))
+                yield _OneSlot(weights, run.slot, (run.start, run.stop), self._scratch)
         for member in self.groups.scattered:
             if weights.ranks[member.slot]:
-                yield _OneSlot(weights, member.slot, self._indices.of(member))
+                yield _OneSlot(weights, member.slot, self._indices.of(member), self._scratch)
         by_rank: dict[int, list[Rows]] = {}
         for member in self.groups.few:
             if rank := weights.ranks[member.slot]:
                 by_rank.setdefault(rank, []).append(member)
         for rank, members in by_rank.items():
             if len(members) == 1:
-                yield _OneSlot(weights, members[0].slot, self._indices.of(members[0]))
+                rows = self._indices.of(members[0])
+                yield _OneSlot(weights, members[0].slot, rows, self._scratch)
                 continue
             if members[-1].slot - members[0].slot >= len(members):
                 # Their weights must be copied together anyway: then in the order of the rows.
                 members.sort(key=lambda m: m.rows)
-            yield _Stacked(weights, tuple(members), rank, self._indices)
+            yield _Stacked(weights, tuple(members), rank, self._indices, self._scratch)

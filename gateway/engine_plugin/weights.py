@@ -8,6 +8,7 @@ not touch the layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,21 @@ def _tensors(value: torch.Tensor | Sequence[torch.Tensor | None]) -> list[torch.
     return [value] if isinstance(value, torch.Tensor) else list(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Some slots' weights for batched products.
+
+    Attributes:
+        a: [slots, rank·slices, in].
+        b: for each slice [slots, rank, out_i].
+        joint: all slices at once, [slots·slices, rank, out]; None where their sizes differ.
+    """
+
+    a: torch.Tensor
+    b: tuple[torch.Tensor, ...]
+    joint: torch.Tensor | None
+
+
 class LayerWeights:
     """The adapters of one linear layer; q/k/v and gate/up are slices of one layer.
 
@@ -24,6 +40,7 @@ class LayerWeights:
         a: [slots, rank, slices, in]: one product gives the ranks of all slices, and the rows below
             a rank are consecutive, so that ranks above an adapter's own are not computed.
         b: for each slice [slots, rank, out_i], i.e. already transposed.
+        joint: where the slices are equally wide, what `b` are views of: [slots, slices, rank, out].
         offsets: first output column of each slice.
         ranks: per slot the rank in use, 0 where the adapter does not touch the layer.
         used: per slot which slices the adapter touches.
@@ -38,14 +55,19 @@ class LayerWeights:
     ) -> None:
         """Take over vLLM's tensors ([slots, 1, rank, in] and [slots, 1, out_i, rank])."""
         self.a = torch.stack([t[:, 0] for t in a_stacked], dim=2).contiguous()
-        self.b = tuple(t[:, 0].transpose(1, 2).contiguous() for t in b_stacked)
+        b = [t[:, 0].transpose(1, 2) for t in b_stacked]
+        self.joint = torch.stack(b, dim=1).contiguous() if len(set(output_slices)) == 1 else None
+        if self.joint is not None:
+            self.b = self.joint.unbind(1)
+        else:
+            self.b = tuple(t.contiguous() for t in b)
         self.sizes = output_slices
         self.offsets = tuple(sum(output_slices[:i]) for i in range(len(output_slices)))
         slots = self.a.shape[0]
         self.ranks = [0] * slots
         self.used: list[tuple[int, ...]] = [()] * slots
         self.version = 0
-        self._stacks: tuple[object, torch.Tensor, tuple[torch.Tensor, ...]] | None = None
+        self._copied: tuple[object, Stack] | None = None
 
     @property
     def a_views(self) -> tuple[torch.Tensor, ...]:
@@ -71,24 +93,26 @@ class LayerWeights:
         self.ranks[slot] = max((t.shape[0] for t in _tensors(lora_a) if t is not None), default=0)
         self.version += 1
 
-    def stacked(
-        self, slots: tuple[int, ...], rank: int
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """The slots' weights for batched products: [slots, rank·slices, in], [slots, rank, out_i].
+    def stacked(self, slots: tuple[int, ...], rank: int) -> Stack:
+        """The slots' weights for batched products.
 
         Neighbouring slots are views. Others are copied, and kept until others are asked for.
         """
         first, count = slots[0], len(slots)
         if slots == tuple(range(first, first + count)):
-            a = self.a[first : first + count, :rank].flatten(1, 2)
-            return a, tuple(b[first : first + count, :rank] for b in self.b)
+            return self._stack(lambda t: t[first : first + count], rank)
         key = (slots, rank, self.version)
-        if self._stacks is None or self._stacks[0] != key:
+        if self._copied is None or self._copied[0] != key:
             index = torch.tensor(slots, device=self.a.device)
-            a = self.a[:, :rank].index_select(0, index).flatten(1, 2)
-            b = tuple(t[:, :rank].index_select(0, index) for t in self.b)
-            self._stacks = (key, a, b)
-        return self._stacks[1], self._stacks[2]
+            self._copied = (key, self._stack(lambda t: t.index_select(0, index), rank))
+        return self._copied[1]
+
+    def _stack(self, pick: Callable[[torch.Tensor], torch.Tensor], rank: int) -> Stack:
+        a = pick(self.a[:, :rank]).flatten(1, 2)
+        if self.joint is None:
+            return Stack(a, tuple(pick(b[:, :rank]) for b in self.b), None)
+        joint = pick(self.joint[:, :, :rank])
+        return Stack(a, joint.unbind(1), joint.flatten(0, 1))
 
 
 def adopt(layer: Any) -> LayerWeights | None:

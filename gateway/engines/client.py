@@ -88,6 +88,8 @@ class HttpEngine:
             connector=connector,
             headers=headers,
             timeout=self._timeout,
+            # An engine that redirects or sets cookies is not one of ours: both are left alone.
+            cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=1 << 18,
             skip_auto_headers=("accept-encoding", "user-agent"),
@@ -183,6 +185,7 @@ class HttpEngine:
                     self._url + path,
                     data=body,
                     headers={"content-type": "application/json", **headers},
+                    allow_redirects=False,
                 )
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 raise self._unavailable(_brief(error)) from error
