@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adapterworks.doctor_check import Check, installed
+from gateway.engines.launch import tcmalloc
 
 GIB = 1024**3
 _SHM = "/dev/shm"  # noqa: S108 – looked at, not written to
-_TCMALLOC_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
 
 
 def examine(home: Path) -> Iterator[Check]:
@@ -112,19 +112,16 @@ def shared_memory() -> Check:
 
 
 def allocator() -> Check:
-    """Whether a fast allocator is preloaded, as vLLM advises on CPUs."""
-    preloaded = os.environ.get("LD_PRELOAD", "")
-    if "tcmalloc" in preloaded or "jemalloc" in preloaded:
-        return Check("allocator", "ok", f"LD_PRELOAD={preloaded}")
-    found = next(
-        (path for folder in _TCMALLOC_FOLDERS for path in Path(folder).glob("libtcmalloc*.so*")),
-        None,
-    )
-    hint = (
-        f"start the gateway with LD_PRELOAD={found}"
-        if found
-        else "install tcmalloc (Debian: `libtcmalloc-minimal4`) and put it into LD_PRELOAD"
-    )
+    """Whether engines on CPU get a fast allocator: the gateway preloads it where there is one."""
+    preloaded = os.environ.get("LD_PRELOAD")
+    if preloaded is not None:
+        if "tcmalloc" in preloaded or "jemalloc" in preloaded:
+            return Check("allocator", "ok", f"LD_PRELOAD={preloaded}")
+        hint = "LD_PRELOAD is set, so the gateway leaves it as it is: unset it, or add tcmalloc"
+        return Check("allocator", "slow", f"LD_PRELOAD={preloaded}", hint)
+    if (found := tcmalloc()) is not None:
+        return Check("allocator", "ok", f"engines are started with {found}")
+    hint = "install tcmalloc (Debian: `libtcmalloc-minimal4`); engines then start with it"
     return Check("allocator", "slow", "the C library's malloc is used", hint)
 
 

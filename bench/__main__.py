@@ -15,6 +15,7 @@ MEASUREMENTS = (
     "registry_scale",
     "build_throughput",
     "engine_lora",
+    "engine_settings",
 )
 
 

@@ -15,13 +15,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.random_lora import make_adapters
 from bench.report import Row, figure, ratios, show
+from gateway.engines.launch import cpu_libraries
 
 RESIDENT = 32
 SCATTERED = [1, 6, 9, 14, 18, 21, 27, 30]
@@ -56,18 +57,44 @@ PAIRS = [
 
 
 class Engine:
-    """A worker process; see `bench.engine_worker`."""
+    """A worker process; see `bench.engine_worker`.
 
-    def __init__(self, model: Path, adapters: list[Path], rank: int, *, plugin: bool) -> None:
+    Args:
+        options: engine arguments that differ.
+        environment: variables that differ.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        adapters: list[Path],
+        rank: int,
+        *,
+        plugin: bool,
+        options: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.engine_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "ADAPTERS_ENGINE_PLUGIN": str(int(plugin))},
+            env={
+                **cpu_libraries(),
+                **os.environ,
+                "ADAPTERS_ENGINE_PLUGIN": str(int(plugin)),
+                **(environment or {}),
+            },
         )
-        self._send({"model": str(model), "adapters": [str(a) for a in adapters], "rank": rank})
+        self._send(
+            {
+                "model": str(model),
+                "adapters": [str(a) for a in adapters],
+                "rank": rank,
+                "options": dict(options or {}),
+            }
+        )
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None

@@ -24,25 +24,28 @@ class Worker:
         model: checkpoint folder.
         adapters: adapter folders; adapter k gets slot k.
         rank: the engine's limit.
+        options: engine arguments that replace those below.
     """
 
-    def __init__(self, model: str, adapters: list[str], rank: int) -> None:
+    def __init__(
+        self, model: str, adapters: list[str], rank: int, options: dict[str, Any] | None = None
+    ) -> None:
         from vllm import LLM
         from vllm.lora.request import LoRARequest
 
-        self.llm = LLM(
-            model,
-            dtype="float32",
-            max_model_len=2048,
-            enable_lora=True,
-            max_lora_rank=rank,
-            max_loras=len(adapters),
-            max_cpu_loras=len(adapters),
-            max_num_seqs=16,
-            max_num_batched_tokens=2048,
-            enable_prefix_caching=False,
-            disable_log_stats=True,
-        )
+        arguments: dict[str, Any] = {
+            "dtype": "float32",
+            "max_model_len": 2048,
+            "enable_lora": True,
+            "max_lora_rank": rank,
+            "max_loras": len(adapters),
+            "max_cpu_loras": len(adapters),
+            "max_num_seqs": 16,
+            "max_num_batched_tokens": 2048,
+            "enable_prefix_caching": False,
+            "disable_log_stats": True,
+        }
+        self.llm = LLM(model, **arguments | (options or {}))
         self.loras = [LoRARequest(f"a{k}", k + 1, path) for k, path in enumerate(adapters)]
         for lora in self.loras:
             self.llm.llm_engine.add_lora(lora)

@@ -68,7 +68,9 @@ class Generated:
             body = message["body"]
             if start["status"] == 200:
                 body = _reduce(body)
-            await send(start)
+            length = (b"content-length", b"%d" % len(body))
+            others = [header for header in start["headers"] if header[0] != length[0]]
+            await send({**start, "headers": [*others, length]})
             await send({"type": "http.response.body", "body": body})
 
         await self._exchange(scope, receive, reshaped)

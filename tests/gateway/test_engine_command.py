@@ -1,0 +1,58 @@
+"""How an engine on CPU is started: with faster libraries, unless the user chose their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.engines import launch
+from gateway.engines.launch import EngineSpec, command
+from gateway.types import ServedBase
+
+SPEC = EngineSpec(
+    id="one",
+    base=ServedBase("base", "base", "sha256:" + "b" * 64),
+    folder=Path("/base"),
+    device="cpu",
+    dtype="float32",
+    max_model_len=512,
+    max_num_seqs=8,
+    max_lora_rank=16,
+    max_loras=2,
+    max_cpu_loras=4,
+    kv_cache_gib=1,
+    gpu_memory_utilization=0.9,
+)
+
+
+def _environment() -> dict[str, str]:
+    return command(SPEC, Path("/socket"), "key")[1]
+
+
+def test_it_gets_the_libraries_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(launch.sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(launch, "_LIBRARY_FOLDERS", (str(tmp_path),))
+    assert "LD_PRELOAD" not in _environment()
+    openmp, allocator = tmp_path / "lib" / "libiomp5.so", tmp_path / "libtcmalloc_minimal.so.4"
+    openmp.parent.mkdir()
+    openmp.touch()
+    assert _environment()["LD_PRELOAD"] == str(openmp)
+    allocator.touch()
+    assert _environment()["LD_PRELOAD"] == f"{openmp}:{allocator}"
+    # Threads that spin for 200 ms would take the gateway's core.
+    assert _environment()["KMP_BLOCKTIME"] == "1"
+
+
+def test_the_wheel_brings_openmp() -> None:
+    assert "libiomp5.so" in launch.cpu_libraries()["LD_PRELOAD"]
+
+
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "")
+    monkeypatch.setenv("KMP_BLOCKTIME", "7")
+    assert _environment()["LD_PRELOAD"] == ""
+    assert _environment()["KMP_BLOCKTIME"] == "7"

@@ -1,0 +1,46 @@
+"""An answer that is not streamed goes out in one piece: two wake the client twice."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+from registry.bases import Base
+from tests.gateway import raw
+from tests.gateway.running import Running
+
+
+def _first_piece(url: str, data: bytes) -> bytes:
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=30.0) as connection:
+        connection.sendall(data)
+        return connection.recv(1 << 16)
+
+
+def test_head_and_body_come_together(on_standin: Running, base: Base) -> None:
+    message = {"role": "user", "content": "hello"}
+    body = {"model": base.name, "messages": [message], "max_tokens": 4}
+    request = raw.request("POST", "/v1/chat/completions", body=body, close=False)
+    for _ in range(5):
+        head, _, content = _first_piece(on_standin.url, request).partition(b"\r\n\r\n")
+        lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        assert int(lines[b"content-length"]) == len(content) > 0
+
+
+def test_what_was_answered_is_counted_when_the_next_request_is_read(
+    on_standin: Running, base: Base
+) -> None:
+    def counted() -> float:
+        with on_standin.http() as http:
+            text = http.get("/metrics").text
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines()
+            if line.startswith("adapters_requests_total{") and f'adapter="{base.name}"' in line
+        )
+
+    before = counted()
+    with on_standin.client() as client:
+        for number in range(1, 6):
+            client.completions.create(model=base.name, prompt="hello", max_tokens=1)
+            assert counted() == before + number
