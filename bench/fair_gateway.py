@@ -32,9 +32,8 @@ from tests.gateway.serving import Serving
 SLOTS, FLOOD = 4, 32
 TOKENS, TOKEN_SECONDS = 16, 0.005
 PAUSE_SECONDS = 0.05
-# What we promise. Nobody is interrupted, so the wait for a slot can be one answer's time, which
-# alone makes 2; the rest is the work of relaying the flood.
-STATED = 2.5
+# What we promise. Nobody is interrupted, so the wait for a slot can be one answer's time at most.
+STATED = 2.0
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -26,10 +24,6 @@ from gateway.engines.local import LocalEngine
 from gateway.service import Gateway
 from gateway.sockets import bind, bind_unix
 from gateway.status import create_status_app
-
-# How long a request waits while a thread that meters or polls the index computes; Python's: 5 ms.
-SWITCH_SECONDS = 0.0002
-
 
 class Server(uvicorn.Server):
     """The public server: a signal makes the gateway say that it drains."""
@@ -77,7 +71,6 @@ async def run_gateway(
     Raises:
         Unavailable: the port is taken, or a local engine did not start.
     """
-    sys.setswitchinterval(SWITCH_SECONDS)
     config = gateway.config
     public = Server(
         uvicorn_config(create_app(gateway), host=config.host, port=config.port, gateway=gateway),
@@ -98,7 +91,6 @@ async def run_gateway(
         await asyncio.wait({tasks[0], coming_up}, return_when=asyncio.FIRST_COMPLETED)
         if coming_up.done():
             coming_up.result()
-            gc.freeze()  # what lives as long as the process need not be looked at again and again
             host = f"[{config.host}]" if ":" in config.host else config.host
             on_ready(f"http://{host}:{port}")
             await tasks[0]
