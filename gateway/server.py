@@ -25,6 +25,7 @@ from gateway.service import Gateway
 from gateway.sockets import bind, bind_unix
 from gateway.status import create_status_app
 
+
 class Server(uvicorn.Server):
     """The public server: a signal makes the gateway say that it drains."""
 
