@@ -135,13 +135,6 @@ def _cycle(values: list[str]) -> Iterator[str]:
         yield from values
 
 
-def _is_flat(medians: list[dict[str, float]]) -> bool:
-    """Whether every `resolve` stays under 1 ms and within twice its value at the smallest size."""
-    small, large = medians[0], medians[-1]
-    labels = [label for label in small if label.startswith("resolve")]
-    return all(large[label] < 1 and large[label] < 2 * small[label] for label in labels)
-
-
 def rows(kind: str, found: dict[int, dict[str, float]]) -> list[Row]:
     """Milliseconds at the largest size, and for `resolve` the growth from the smallest one."""
     small, large = min(found), max(found)
@@ -157,8 +150,8 @@ def rows(kind: str, found: dict[int, dict[str, float]]) -> list[Row]:
     return result
 
 
-def main() -> int:
-    """Run on both databases and print; exit code 1 if `resolve` misses its goals."""
+def main() -> None:
+    """Run on both databases and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
@@ -181,10 +174,7 @@ def main() -> int:
         sys.stdout.write("\n")
     else:
         sys.stdout.write("\n\n".join(table(kind, found) for kind, found in results.items()) + "\n")
-    good = all(_is_flat(list(found.values())) for found in results.values())
-    sys.stderr.write(f"resolve under 1 ms and within 2×: {'yes' if good else 'no'}\n")
-    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
