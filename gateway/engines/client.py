@@ -223,7 +223,9 @@ class HttpEngine:
             raise self._unavailable()
         async with (
             asyncio.timeout(seconds),
-            self._session.request(method, self._url + path, json=body) as response,
+            self._session.request(
+                method, self._url + path, json=body, allow_redirects=False
+            ) as response,
         ):
             yield response
 
