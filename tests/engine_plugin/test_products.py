@@ -102,6 +102,15 @@ def test_grouped_equals_stock(
     pair.check(second)
 
 
+@pytest.mark.parametrize("kind", list(SHAPES))
+def test_slots_in_another_order_than_their_rows(lora_layer: Any, kind: str) -> None:
+    pair = Pair(lora_layer, kind, seed=7)
+    for slot in range(3):
+        pair.load(slot, 4, (True,) * len(pair.sizes))
+    for slots in ([2, 0, 1], [1, 1, 0, 0], [2, 1, 1, 0], [1, -1, 0, 2]):
+        pair.check(slots)
+
+
 def test_a_slot_reloaded_during_a_batch_is_used_at_once(lora_layer: Any) -> None:
     """vLLM's `load_inplace` rewrites a slot without a new mapping; views and copies must follow."""
     pair = Pair(lora_layer, "qkv", seed=1)
