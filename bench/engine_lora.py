@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.random_lora import make_adapters
 from bench.report import Row, figure, ratios, show
-from gateway.engines.launch import cpu_libraries
+from gateway.engines.launch import cpu_environment
 
 RESIDENT = 32
 SCATTERED = [1, 6, 9, 14, 18, 21, 27, 30]
@@ -81,7 +81,7 @@ class Engine:
             stderr=subprocess.DEVNULL,
             text=True,
             env={
-                **cpu_libraries(),
+                **cpu_environment(),
                 **os.environ,
                 "ADAPTERS_ENGINE_PLUGIN": str(int(plugin)),
                 **(environment or {}),
@@ -153,7 +153,8 @@ def measure(model: Path, rounds: int, tokens: int, rank: int) -> list[Row]:
             agree[case.name] = agreement(first["stock"], first["plugin"])
         for number in range(1, rounds + 1):
             for case in CASES:
-                for name, engine in engines.items():
+                # Each is the first as often as the other.
+                for name, engine in sorted(engines.items(), reverse=number % 2 == 0):
                     answer = engine.ask(case, tokens, seed=number)
                     seconds.setdefault((name, case.name), []).append(answer["seconds"])
             print(f"round {number} of {rounds}", file=sys.stderr)

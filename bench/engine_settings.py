@@ -22,7 +22,7 @@ import torch
 from bench.engine_lora import Case, Engine
 from bench.random_lora import make_adapters
 from bench.report import Row, figure, ratios, show
-from gateway.engines.launch import cpu_libraries, tcmalloc
+from gateway.engines.launch import cpu_environment, tcmalloc
 
 RANK, ADAPTERS = 16, 8
 CASES = [
@@ -50,7 +50,7 @@ def variants() -> Iterator[Variant]:
     (gomp,) = Path(torch.__file__).with_name("lib").glob("libgomp*.so*")
     yield Variant("gnu-openmp", environment={"LD_PRELOAD": str(gomp)})
     if (library := tcmalloc()) is not None:
-        without = cpu_libraries()["LD_PRELOAD"].replace(str(library), "").strip(":")
+        without = cpu_environment()["LD_PRELOAD"].replace(str(library), "").strip(":")
         yield Variant("no-tcmalloc", environment={"LD_PRELOAD": without})
     yield Variant("bfloat16", {"dtype": "bfloat16"})
     for size in (32, 64):  # 128 is what vLLM takes

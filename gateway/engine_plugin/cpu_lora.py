@@ -8,19 +8,16 @@ as a product with zeros, vocabulary-wide for logits; experts and sharded ranks a
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
 from vllm.lora.layers.base import BaseLayerWithLoRA
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
-from vllm.platforms.cpu import CpuPlatform
 
+from gateway.engine_plugin import few_rows
 from gateway.engine_plugin.grouping import group_rows
-from gateway.engine_plugin.products import Batch
+from gateway.engine_plugin.products import Batch, Product
 from gateway.engine_plugin.weights import LayerWeights, adopt, follow
-
-logger = logging.getLogger("vllm.adapterworks")
 
 
 class GroupedPunicaWrapper(PunicaWrapperCPU):
@@ -41,11 +38,15 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         self._filled: dict[int, tuple[set[int], torch.Tensor]] = {}
         self._slots: frozenset[int] = frozenset()
         self._batch: Batch | None = None
+        # What each layer must do for the batch, made at its first use; by the same identity.
+        self._products: dict[int, list[Product]] = {}
 
     def adopt(self, layer: BaseLayerWithLoRA) -> None:
         """Take over a layer's weights; layers of other kinds keep the stock path."""
-        weights = adopt(layer)
+        weights = adopt(layer, self._products.clear)
         if weights is not None:
+            if weights.a.dtype in few_rows.LIKE:
+                few_rows.compile_for(weights.a.dtype)
             self._layers[id(layer.lora_a_stacked)] = (weights, layer.lora_a_stacked)
         elif isinstance(getattr(layer, "lora_b_stacked", None), torch.Tensor):
             self._filled[id(layer.lora_b_stacked)] = (follow(layer), layer.lora_b_stacked)
@@ -57,6 +58,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         self._slots = frozenset(slots) - {-1}
         groups = group_rows(slots)
         self._batch = None if groups.empty else Batch(groups, self.device)
+        self._products.clear()
 
     def add_lora_linear(
         self,
@@ -71,21 +73,22 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         **kwargs: Any,
     ) -> None:
         """`y += x·A·B` by groups, in place; x [rows, in], y [rows, out]."""
-        known = self._layers.get(id(lora_a_stacked))
-        plain = x.is_contiguous() and y.is_contiguous()
-        if (
-            known is None
-            or scale != 1.0
-            or kwargs
-            or not (plain and known[0].a.dtype == x.dtype == y.dtype)
-        ):
+        if self._batch is None:
+            return
+        products = self._products.get(id(lora_a_stacked))
+        if products is None:
+            known = self._layers.get(id(lora_a_stacked))
+            if known is not None and known[0].a.dtype == x.dtype == y.dtype:
+                products = list(self._batch.products(known[0]))
+                self._products[id(lora_a_stacked)] = products
+        plain = x.is_contiguous() and y.is_contiguous() and scale == 1.0 and not kwargs
+        if products is None or not plain:
             super().add_lora_linear(
                 y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, buffer=buffer, **kwargs
             )
             return
-        if self._batch is not None:
-            for product in self._batch.products(known[0]):
-                product(x, y)
+        for product in products:
+            product(x, y)
 
     def _touched(self, stacked: torch.Tensor) -> bool:
         known = self._filled.get(id(stacked))
@@ -121,29 +124,3 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
             kept = y[base]
             super().add_lora_logits(y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs)
             y[base] = kept
-
-
-def install() -> None:
-    """Make vLLM's CPU platform use the grouped path; harmless on other platforms and when repeated.
-
-    Two hooks: the name of the wrapper's class, which the platform gives, and `set_mapping`, which
-    vLLM calls once for each LoRA layer when the layer is complete.
-    """
-    if getattr(CpuPlatform.get_punica_wrapper, "adapterworks", False):
-        return
-    name = f"{GroupedPunicaWrapper.__module__}.{GroupedPunicaWrapper.__qualname__}"
-
-    def get_punica_wrapper(cls: type[CpuPlatform]) -> str:
-        return name
-
-    get_punica_wrapper.adapterworks = True  # type: ignore[attr-defined]
-    stock_set_mapping = BaseLayerWithLoRA.set_mapping
-
-    def set_mapping(layer: BaseLayerWithLoRA, punica_wrapper: Any) -> None:
-        stock_set_mapping(layer, punica_wrapper)
-        if isinstance(punica_wrapper, GroupedPunicaWrapper):
-            punica_wrapper.adopt(layer)
-
-    CpuPlatform.get_punica_wrapper = classmethod(get_punica_wrapper)
-    BaseLayerWithLoRA.set_mapping = set_mapping
-    logger.info("adapterworks: LoRA on CPU by groups of rows")

@@ -33,7 +33,7 @@ def register() -> None:
             __version__,
         )
         return
-    from gateway.engine_plugin import cpu_lora, front
+    from gateway.engine_plugin import front, lora_hooks
 
-    cpu_lora.install()
+    lora_hooks.install()
     front.install()

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-LONG = 16
-"""Rows from which a slot gets matrix products of its own instead of a place in a stacked one.
+LONG = 32
+"""Rows from which a slot gets matrix products of its own.
 
 A product over this many rows reads the slot's weights once and is bound by arithmetic; below it,
-the cost is reading the weights and starting the operation, which stacking shares.
+the cost is reading the weights and starting the operation, and `few_rows` does both faster.
 """
 
 
@@ -42,7 +42,7 @@ class Groups:
     Attributes:
         runs: consecutive rows, applied in place without copying.
         scattered: many rows of one slot that are not consecutive.
-        few: at most `LONG - 1` rows of a slot each, in slot order, to be stacked.
+        few: at most `LONG - 1` rows of a slot each, in slot order.
     """
 
     runs: tuple[Run, ...]
@@ -77,10 +77,6 @@ def group_rows(slots: Sequence[int]) -> Groups:
             runs.append(run)
         else:
             short.setdefault(run.slot, []).append(run)
-
-    if len(short) == 1 and sum(map(len, short.values())) == 1:
-        (pieces,) = short.values()
-        return Groups((*runs, *pieces), (), ())
 
     scattered: list[Rows] = []
     few: list[Rows] = []

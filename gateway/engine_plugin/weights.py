@@ -8,29 +8,15 @@ not touch the layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 
 
 def _tensors(value: torch.Tensor | Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
     return [value] if isinstance(value, torch.Tensor) else list(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """Some slots' weights for batched products.
-
-    Attributes:
-        a: [slots, rank·slices, in].
-        b: for each slice [slots, rank, out_i].
-        joint: all slices at once, [slots·slices, rank, out]; None where their sizes differ.
-    """
-
-    a: torch.Tensor
-    b: tuple[torch.Tensor, ...]
-    joint: torch.Tensor | None
 
 
 class LayerWeights:
@@ -39,12 +25,10 @@ class LayerWeights:
     Attributes:
         a: [slots, rank, slices, in]: one product gives the ranks of all slices, and the rows below
             a rank are consecutive, so that ranks above an adapter's own are not computed.
-        b: for each slice [slots, rank, out_i], i.e. already transposed.
-        joint: where the slices are equally wide, what `b` are views of: [slots, slices, rank, out].
-        offsets: first output column of each slice.
-        ranks: per slot the rank in use, 0 where the adapter does not touch the layer.
-        used: per slot which slices the adapter touches.
-        version: grows whenever any slot changes.
+        b: [slots, rank, out], i.e. already transposed, the slices' columns side by side.
+        offsets: first output column of each slice, then the end; int64 [slices + 1].
+        ranks: per slot the rank in use, 0 where the adapter does not touch the layer; int64.
+        used: per slot which slices the adapter touches; bool [slots, slices].
     """
 
     def __init__(
@@ -55,68 +39,45 @@ class LayerWeights:
     ) -> None:
         """Take over vLLM's tensors ([slots, 1, rank, in] and [slots, 1, out_i, rank])."""
         self.a = torch.stack([t[:, 0] for t in a_stacked], dim=2).contiguous()
-        b = [t[:, 0].transpose(1, 2) for t in b_stacked]
-        self.joint = torch.stack(b, dim=1).contiguous() if len(set(output_slices)) == 1 else None
-        if self.joint is not None:
-            self.b = self.joint.unbind(1)
-        else:
-            self.b = tuple(t.contiguous() for t in b)
-        self.sizes = output_slices
-        self.offsets = tuple(sum(output_slices[:i]) for i in range(len(output_slices)))
+        self.b = torch.cat([t[:, 0].transpose(1, 2) for t in b_stacked], dim=2).contiguous()
+        self.offsets = np.cumsum((0, *output_slices))
         slots = self.a.shape[0]
-        self.ranks = [0] * slots
-        self.used: list[tuple[int, ...]] = [()] * slots
-        self.version = 0
-        self._copied: tuple[object, Stack] | None = None
+        self.ranks = np.zeros(slots, np.int64)
+        self.used = np.zeros((slots, len(output_slices)), np.bool_)
+
+    @property
+    def slices(self) -> list[slice]:
+        """The output columns of each slice."""
+        return [slice(*pair) for pair in pairwise(self.offsets.tolist())]
 
     @property
     def a_views(self) -> tuple[torch.Tensor, ...]:
         """What vLLM calls `lora_a_stacked`."""
-        return tuple(self.a[:, :, i].unsqueeze(1) for i in range(len(self.b)))
+        return tuple(self.a[:, :, i].unsqueeze(1) for i in range(self.a.shape[2]))
 
     @property
     def b_views(self) -> tuple[torch.Tensor, ...]:
         """What vLLM calls `lora_b_stacked`."""
-        return tuple(b.transpose(1, 2).unsqueeze(1) for b in self.b)
+        return tuple(self.b[:, :, s].transpose(1, 2).unsqueeze(1) for s in self.slices)
 
     def forget(self, slot: int) -> None:
         """The slot holds no adapter any more (its weights are zero)."""
-        self.ranks[slot], self.used[slot] = 0, ()
-        self.version += 1
+        self.ranks[slot], self.used[slot] = 0, False
 
     def note(self, slot: int, lora_a: Any, lora_b: Any) -> None:
         """The slot was filled with these matrices ([rank, in] and [out, rank], or one a slice)."""
         present = [t is not None for t in _tensors(lora_b)]
         # One matrix for the whole layer, or as many as slices; anything else touches all of them.
-        whole = len(present) != len(self.b)
-        self.used[slot] = tuple(i for i in range(len(self.b)) if whole or present[i])
+        self.used[slot] = present if len(present) == self.used.shape[1] else True
         self.ranks[slot] = max((t.shape[0] for t in _tensors(lora_a) if t is not None), default=0)
-        self.version += 1
-
-    def stacked(self, slots: tuple[int, ...], rank: int) -> Stack:
-        """The slots' weights for batched products.
-
-        Neighbouring slots are views. Others are copied, and kept until others are asked for.
-        """
-        first, count = slots[0], len(slots)
-        if slots == tuple(range(first, first + count)):
-            return self._stack(lambda t: t[first : first + count], rank)
-        key = (slots, rank, self.version)
-        if self._copied is None or self._copied[0] != key:
-            index = torch.tensor(slots, device=self.a.device)
-            self._copied = (key, self._stack(lambda t: t.index_select(0, index), rank))
-        return self._copied[1]
-
-    def _stack(self, pick: Callable[[torch.Tensor], torch.Tensor], rank: int) -> Stack:
-        a = pick(self.a[:, :rank]).flatten(1, 2)
-        if self.joint is None:
-            return Stack(a, tuple(pick(b[:, :rank]) for b in self.b), None)
-        joint = pick(self.joint[:, :, :rank])
-        return Stack(a, joint.unbind(1), joint.flatten(0, 1))
 
 
-def adopt(layer: Any) -> LayerWeights | None:
+def adopt(layer: Any, changed: Callable[[], None]) -> LayerWeights | None:
     """Lay a vLLM LoRA layer's weights out anew, and follow what is loaded into them.
+
+    Args:
+        layer: any of vLLM's LoRA layers.
+        changed: called after a slot was filled or emptied.
 
     Returns:
         The weights, or None where the layer is not a plain linear one (embedding, logits, experts)
@@ -137,10 +98,12 @@ def adopt(layer: Any) -> LayerWeights | None:
     def reset_and_forget(index: int) -> None:
         reset_lora(index)
         weights.forget(index)
+        changed()
 
     def set_and_note(index: int, lora_a: Any, lora_b: Any) -> None:
         set_lora(index, lora_a, lora_b)
         weights.note(index, lora_a, lora_b)
+        changed()
 
     layer.reset_lora, layer.set_lora = reset_and_forget, set_and_note
     return weights

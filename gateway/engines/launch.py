@@ -58,6 +58,10 @@ class EngineSpec:
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
 
 
+FEW_CORES = 8
+"""Below it an engine computes on all cores: vLLM would keep one for its front end, half of two."""
+
+
 @cache
 def device() -> Literal["cpu", "cuda"]:
     """Where the installed engine runs: the wheels differ, not the machine."""
@@ -138,23 +142,30 @@ def command(spec: EngineSpec, socket: Path, key: str) -> tuple[list[str], dict[s
         environment["ADAPTERS_SERVABLES"] = str(spec.servables)
     if spec.device == "cpu":
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(spec.kv_cache_gib)
-        environment = {**cpu_libraries(), **environment}
+        environment = {**cpu_environment(), **environment}
     return arguments, environment
 
 
-def cpu_libraries() -> dict[str, str]:
-    """Environment of an engine on CPU: faster OpenMP and malloc, as vLLM's documentation advises.
+def cpu_environment() -> dict[str, str]:
+    """What an engine on CPU is faster with; what was measured is in docs/engine-plugin.md.
 
-    Intel's OpenMP comes with vLLM's wheel, tcmalloc with the system; what was measured is in
-    docs/engine-plugin.md. A variable that is set already is the user's and stays.
+    Intel's OpenMP comes with vLLM's wheel, tcmalloc with the system, and both are preloaded, as
+    vLLM's documentation advises. A variable that is set already is the user's and stays.
     """
+    environment = {
+        # OpenMP's threads wait for the next product by spinning: 200 ms, if nobody says otherwise,
+        # in which the gateway and the engine's own front end would have no core.
+        "KMP_BLOCKTIME": "1",
+        # glibc's malloc, where there is no tcmalloc: what a layer frees stays for the next layer,
+        # instead of going back to the kernel and being faulted in again, page by page.
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    }
+    if len(os.sched_getaffinity(0)) < FEW_CORES:
+        environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
     openmp = Path(sys.prefix, "lib", "libiomp5.so")
     libraries = [str(path) for path in (openmp, tcmalloc()) if path is not None and path.exists()]
-    if not libraries:
-        return {}
-    # Its threads wait for the next product by spinning: 200 ms, if nobody says otherwise, in which
-    # the gateway and the engine's own front end would have no core.
-    return {"LD_PRELOAD": ":".join(libraries), "KMP_BLOCKTIME": "1"}
+    return environment | ({"LD_PRELOAD": ":".join(libraries)} if libraries else {})
 
 
 def tcmalloc() -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.engine_plugin.grouping import LONG, group_rows
+from gateway.engine_plugin.grouping import LONG, Rows, group_rows
 
 
 @given(
@@ -30,6 +30,7 @@ def test_prefill_is_one_run_and_decode_is_one_stack() -> None:
     assert not decode.runs
 
 
-def test_one_adapter_with_few_consecutive_rows_needs_no_gathering() -> None:
-    assert group_rows([-1, 4, 4, -1]).runs[0].start == 1
-    assert not group_rows([-1, 4, 4, -1]).few
+def test_one_adapter_with_few_rows_is_no_product_of_its_own() -> None:
+    groups = group_rows([-1, 4, 4, -1])
+    assert groups.few == (Rows(4, (1, 2)),)
+    assert not groups.runs
