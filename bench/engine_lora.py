@@ -61,7 +61,7 @@ class Engine:
 
     Args:
         options: engine arguments that differ.
-        environment: variables that differ.
+        environment: variables that differ; None: not set.
     """
 
     def __init__(
@@ -72,20 +72,21 @@ class Engine:
         *,
         plugin: bool,
         options: Mapping[str, Any] | None = None,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str | None] | None = None,
     ) -> None:
+        variables: dict[str, str | None] = {
+            **cpu_environment(),
+            **os.environ,
+            "ADAPTERS_ENGINE_PLUGIN": str(int(plugin)),
+            **(environment or {}),
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.engine_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={
-                **cpu_environment(),
-                **os.environ,
-                "ADAPTERS_ENGINE_PLUGIN": str(int(plugin)),
-                **(environment or {}),
-            },
+            env={name: value for name, value in variables.items() if value is not None},
         )
         self._send(
             {

@@ -38,7 +38,7 @@ class Variant:
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str | None] = field(default_factory=dict)
 
 
 def variants() -> Iterator[Variant]:
@@ -52,6 +52,10 @@ def variants() -> Iterator[Variant]:
     if (library := tcmalloc()) is not None:
         without = cpu_environment()["LD_PRELOAD"].replace(str(library), "").strip(":")
         yield Variant("no-tcmalloc", environment={"LD_PRELOAD": without})
+    yield Variant(
+        "malloc-trims",
+        environment={"MALLOC_TRIM_THRESHOLD_": None, "MALLOC_MMAP_THRESHOLD_": None},
+    )
     yield Variant("bfloat16", {"dtype": "bfloat16"})
     for size in (32, 64):  # 128 is what vLLM takes
         yield Variant(f"block-{size}", {"block_size": size})

@@ -31,7 +31,7 @@ from bench.serving import ADAPTERS, end, free_port, wait_ready
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "smollm2-135m-instruct"
 LITELLM = ROOT / ".cache" / "litellm"
-ROUNDS, LATENCY_REQUESTS, LOAD_SECONDS, LOAD_CLIENTS, STREAMS = 5, 300, 3.0, 16, 16
+ROUNDS, LATENCY_REQUESTS, LOAD_SECONDS, LOAD_CLIENTS, STREAMS = 5, 1000, 3.0, 16, 16
 
 
 @dataclass(frozen=True)

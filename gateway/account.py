@@ -45,6 +45,7 @@ class Account:
         self._began = self._last = time.perf_counter()
         self._first = True
         self._closed: asyncio.Future[None] | None = None
+        gateway.meter.begin()
 
     def token(self) -> None:
         """Events of a stream have just been sent."""
@@ -92,9 +93,14 @@ class Account:
                 cold_load=self.cold,
                 endpoint=self._endpoint,
             )
-            self._closed = asyncio.wrap_future(self._gateway.meter.record(event))
+            loop = asyncio.get_running_loop()
+            recorded = self._gateway.meter.record(event)
+            if recorded.done() and recorded.exception() is None:
+                self._closed = loop.create_future()
+                self._closed.set_result(None)
+            else:
+                self._closed = asyncio.wrap_future(recorded, loop=loop)
             # Whoever waits for the future goes on first: the client does not wait for our log.
-            loop = self._closed.get_loop()
             self._closed.add_done_callback(lambda _: loop.call_soon(self._report, status, seconds))
         return self._closed
 

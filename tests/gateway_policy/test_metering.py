@@ -197,6 +197,44 @@ def test_an_event_counts_though_whoever_waited_has_gone(database: Database, tmp_
     assert totals(database)[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("open_requests", "fast", "at_once"), [(1, True, True), (2, True, False), (1, False, False)]
+)
+def test_only_a_sole_request_on_a_fast_disk_is_written_by_its_own_thread(
+    open_requests: int,
+    fast: bool,
+    at_once: bool,
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever writes holds up whatever else its thread does."""
+    monkeypatch.setattr(metering, "FAST_SECONDS", 60.0 if fast else 0.0)
+    meter = Meter(database, spool=tmp_path / "spool")
+    meter.start()
+    meter.record(make("first")).result(timeout=20)
+    writers, sync = [], os.fsync
+
+    def watched(descriptor: int) -> None:
+        writers.append(threading.current_thread())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    for _ in range(open_requests):
+        meter.begin()
+    futures = [meter.record(make("second"))]
+    assert not at_once or futures[0].done()
+    futures[0].result(timeout=20)
+    assert (writers[0] is threading.current_thread()) is at_once
+    # Whoever is left is the only one then.
+    futures += [meter.record(make(f"more-{n}")) for n in range(open_requests - 1)]
+    for future in futures:
+        future.result(timeout=20)
+    monkeypatch.setattr(os, "fsync", sync)
+    meter.close()
+    assert totals(database)[0] == 1 + open_requests
+
+
 def test_a_full_disk_is_told_to_whoever_waits(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
