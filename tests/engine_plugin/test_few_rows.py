@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numba
 import pytest
@@ -155,3 +156,20 @@ def test_the_threads_are_torchs_own(preloaded: bool) -> None:
         check=True,
     )
     assert ran.stdout.split() == ["2", "2", "0"]
+
+
+def test_without_a_folder_for_the_cache_it_is_compiled_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A read-only container: Numba refuses to cache there, and the engine must start."""
+    asked = []
+
+    def njit(**options: object) -> Any:
+        asked.append("cache" in options)
+        if "cache" in options:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(few_rows, "njit", njit)
+    assert few_rows._compiled(few_rows._add) is few_rows._add
+    assert asked == [True, False]
