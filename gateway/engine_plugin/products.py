@@ -68,7 +68,7 @@ class _OneSlot:
 class _Few:
     """Several adapters with a few rows each, at once: `few_rows`."""
 
-    __slots__ = ("_alive", "_job", "_like")
+    __slots__ = ("_alive", "_job", "_least", "_like")
 
     def __init__(self, weights: LayerWeights, members: _Members, scratch: _Scratch) -> None:
         (slots, rank, slices, width), out = weights.a.shape, weights.b.shape[2]
@@ -88,9 +88,12 @@ class _Few:
             *(slots, rank, slices, width, out),
         )
         self._job, self._like = job, few_rows.LIKE[weights.a.dtype]
+        self._least = int(job[few_rows.BATCH])
         self._alive = (weights, members, h, delta)  # what the job has the addresses of
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        if x.size(0) < self._least or y.size(0) < self._least:  # the kernel checks no bounds
+            raise IndexError(f"{x.size(0)} rows, where adapters have {self._least}")
         few_rows.add(self._job, x.data_ptr(), y.data_ptr(), self._like)
 
 

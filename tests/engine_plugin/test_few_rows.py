@@ -121,6 +121,16 @@ def test_a_slice_that_an_adapter_does_not_touch_is_not_read() -> None:
     assert (y[0, : SIZES[0]] != 0).any()
 
 
+def test_fewer_rows_than_the_batch_has_are_no_memory_fault() -> None:
+    weights = _weights(torch.float32, {0: 8, 1: 8})
+    (product,) = _products(weights, [0, 1, 0, 1])
+    x, y = torch.randn(4, WIDTH), torch.zeros(4, sum(SIZES))
+    for few in ((x[:3], y), (x, y[:3])):
+        with pytest.raises(IndexError, match="adapters have 4"):
+            product(*few)
+    assert not y.any()
+
+
 SHARED = """
 import os, torch
 from gateway.engine_plugin import few_rows
