@@ -45,7 +45,10 @@ class Account:
         self._began = self._last = time.perf_counter()
         self._first = True
         self._closed: asyncio.Future[None] | None = None
-        gateway.meter.begin()
+
+    def begin(self) -> None:
+        """From here on the request is closed, whatever happens to it."""
+        self._gateway.meter.begin()
 
     def token(self) -> None:
         """Events of a stream have just been sent."""

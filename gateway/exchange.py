@@ -89,6 +89,8 @@ class Exchange:
 
     async def _answer(self, send: Send) -> None:
         account = self._account
+        # Not when the exchange is made: who leaves before this runs is never closed.
+        account.begin()
         try:
             with self._gateway.tracing.span(
                 "request",

@@ -23,7 +23,7 @@ def test_rows_are_partitioned_by_slot(slots: list[int]) -> None:
     assert groups.empty == all(slot < 0 for slot in slots)
 
 
-def test_prefill_is_one_run_and_decode_is_one_stack() -> None:
+def test_prefill_is_one_run_and_decode_is_few_rows_each() -> None:
     assert [(r.start, r.stop) for r in group_rows([3] * 850).runs] == [(0, 850)]
     decode = group_rows([2, 0, -1, 1])
     assert [m.slot for m in decode.few] == [0, 1, 2]

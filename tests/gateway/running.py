@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +78,29 @@ async def serve(app: Any, config: uvicorn.Config | None = None) -> Served:
     while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.01)
     return Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server, task)
+
+
+@contextlib.asynccontextmanager
+async def remote_engine(app: Any) -> AsyncIterator[RemoteEngine]:
+    """A ready engine of base `base` that is an application on a loopback port."""
+    served = await serve(app)
+    engine = RemoteEngine(
+        "one",
+        ServedBase("base", "base", "sha256:" + "b" * 64),
+        url=served.url,
+        slots=1,
+        capacity=1,
+        parallel=1,
+        key=None,
+        interval=60.0,
+        request_seconds=5.0,
+    )
+    await engine.start()
+    while engine.health.state != "ready":  # noqa: ASYNC110 (it has no event for us)
+        await asyncio.sleep(0.01)
+    yield engine
+    await engine.stop()
+    await served.stop()
 
 
 @dataclass

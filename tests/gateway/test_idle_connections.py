@@ -11,8 +11,7 @@ from vllm import envs
 
 from gateway.engines import remote
 from gateway.engines.client import KEEP_SECONDS
-from gateway.types import ServedBase
-from tests.gateway.running import Loop, serve
+from tests.gateway.running import Loop, remote_engine
 
 
 def test_ours_end_before_vllms() -> None:
@@ -28,26 +27,10 @@ def test_an_idle_connection_is_not_used_again(loop: Loop, monkeypatch: pytest.Mo
         await JSONResponse({"data": [{"id": "base"}]})(scope, receive, send)
 
     async def scene() -> None:
-        served = await serve(app)
-        engine = remote.RemoteEngine(
-            "one",
-            ServedBase("base", "base", "sha256:" + "b" * 64),
-            url=served.url,
-            slots=1,
-            capacity=1,
-            parallel=1,
-            key=None,
-            interval=60.0,
-            request_seconds=5.0,
-        )
-        await engine.start()
-        while engine.health.state != "ready":  # noqa: ASYNC110 (it has no event for us)
-            await asyncio.sleep(0.01)
-        for pause in (0.0, 0.0, 0.7):
-            await asyncio.sleep(pause)
-            await engine.models()
-        await engine.stop()
-        await served.stop()
+        async with remote_engine(app) as engine:
+            for pause in (0.0, 0.0, 0.7):
+                await asyncio.sleep(pause)
+                await engine.models()
 
     loop.run(scene())
     assert len(set(ports[:-1])) == 1
