@@ -95,12 +95,14 @@ async def remote_engine(app: Any) -> AsyncIterator[RemoteEngine]:
         interval=60.0,
         request_seconds=5.0,
     )
-    await engine.start()
-    while engine.health.state != "ready":  # noqa: ASYNC110 (it has no event for us)
-        await asyncio.sleep(0.01)
-    yield engine
-    await engine.stop()
-    await served.stop()
+    try:
+        await engine.start()
+        while engine.health.state != "ready":  # noqa: ASYNC110 (it has no event for us)
+            await asyncio.sleep(0.01)
+        yield engine
+    finally:
+        await engine.stop()
+        await served.stop()
 
 
 @dataclass
