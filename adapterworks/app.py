@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
-    from registry.bases import BaseStore
-    from registry.registry import Registry
+    from adapterworks.registry.bases.store import BaseStore
+    from adapterworks.registry.registry import Registry
 
 
 @dataclass
@@ -25,7 +25,7 @@ class App:
     @cached_property
     def registry(self) -> Registry:
         """The registry of these settings, migrated and ready."""
-        from registry.registry import Registry
+        from adapterworks.registry.registry import Registry
 
         return Registry.open(
             database=self.settings.database, blobs=self.settings.blobs, home=self.settings.home
@@ -34,7 +34,7 @@ class App:
     @cached_property
     def bases(self) -> BaseStore:
         """The prepared base models."""
-        from registry.bases import BaseStore
+        from adapterworks.registry.bases.store import BaseStore
 
         return BaseStore(self.settings.bases)
 

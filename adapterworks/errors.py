@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from manifests.errors import (
+from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
     IntegrityError,

@@ -27,7 +27,7 @@ BATCH, RATE, RANK = 8, 2e-4, 16
 
 def manifest(rows: int) -> Any:
     """The medical manifest as LoRA, cut to `rows`, without validation passes in between."""
-    from manifests.load import load_manifest
+    from adapterworks.manifests.load import load_manifest
 
     overrides = [
         f'method={{kind="lora", rank={RANK}}}',
@@ -43,12 +43,12 @@ def manifest(rows: int) -> Any:
 
 
 def ours(rows: int) -> dict[str, Any]:
-    """Train with `builders.train`."""
-    from builders.events import EventLog, read_events
-    from builders.prepare import prepare
-    from builders.train import train
-    from builders.train_data import load_encoded, save_encoded
-    from registry.bases import BaseStore
+    """Train with `adapterworks.builders.training.loop`."""
+    from adapterworks.builders.building.prepare import prepare
+    from adapterworks.builders.training.batches import load_encoded, save_encoded
+    from adapterworks.builders.training.events import EventLog, read_events
+    from adapterworks.builders.training.loop import train
+    from adapterworks.registry.bases.store import BaseStore
 
     prepared = prepare(manifest(rows), BaseStore(ROOT / ".cache" / "bases"))
     with tempfile.TemporaryDirectory() as name:
@@ -70,8 +70,8 @@ def plain(rows: int) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from builders.prepare import prepare
-    from registry.bases import BaseStore
+    from adapterworks.builders.building.prepare import prepare
+    from adapterworks.registry.bases.store import BaseStore
 
     prepared = prepare(manifest(rows), BaseStore(ROOT / ".cache" / "bases"))
     tokens = sum(len(row.input_ids) for row in prepared.encoded["train"])

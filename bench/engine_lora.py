@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapterworks.gateway.engines.launch import cpu_environment
 from bench.random_lora import make_adapters
 from bench.report import Row, figure, ratios, show
-from gateway.engines.launch import cpu_environment
 
 RESIDENT = 32
 SCATTERED = [1, 6, 9, 14, 18, 21, 27, 30]
@@ -194,7 +194,7 @@ def _rows(
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    from registry.bases import BaseStore
+    from adapterworks.registry.bases.store import BaseStore
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)

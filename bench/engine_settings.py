@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
+from adapterworks.gateway.engines.launch import cpu_environment, tcmalloc
 from bench.engine_lora import Case, Engine
 from bench.random_lora import make_adapters
 from bench.report import Row, figure, ratios, show
-from gateway.engines.launch import cpu_environment, tcmalloc
 
 RANK, ADAPTERS = 16, 8
 CASES = [
@@ -106,7 +106,7 @@ def _compare(
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    from registry.bases import BaseStore
+    from adapterworks.registry.bases.store import BaseStore
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)

@@ -25,8 +25,8 @@ from bench.serving import ask_together, resident, serving
 
 if TYPE_CHECKING:
     from adapterworks.app import App
-    from builders.build import BuildResult
-    from registry.bases import Base
+    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.registry.bases.store import Base
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 0.01
@@ -87,9 +87,9 @@ class Measured:
 
 def build(app: App, kind: str) -> BuildResult:
     """The release of one method, trained unless its plan has one."""
+    from adapterworks.builders.building.run import run_build
+    from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
-    from builders.build import run_build
-    from manifests.load import load_manifest
 
     overrides = (f'adapter.name="{kind}"', *SIZE, *METHODS[kind])
     with BuildProgress(quiet=False) as progress:
@@ -111,8 +111,8 @@ def build(app: App, kind: str) -> BuildResult:
 def run(home: Path, kinds: Sequence[str]) -> list[Measured]:
     """Build, serve, ask, compare."""
     from adapterworks.app import App
-    from builders.data.load import load_rows
-    from builders.data.render import render_prompts
+    from adapterworks.builders.data.load import load_rows
+    from adapterworks.builders.data.render import render_prompts
 
     os.environ["ADAPTERS_HOME"] = str(home)
     os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
@@ -131,7 +131,7 @@ def run(home: Path, kinds: Sequence[str]) -> list[Measured]:
         states = resident()
     for name, state in states.items():
         _say(f"{name}: {state['state']}, {state['proof']}")
-    from builders.generate import load_generator
+    from adapterworks.builders.evaluation.huggingface import load_generator
 
     prompts = render_prompts(load_generator(base.served).tokenizer, conversations)
     lines = [

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import aiohttp
 
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.index.database import Database
 from bench.report import Row, figure, interleave, percentile, ratios, show
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from registry.database import Database
 from tests.conftest import MODEL
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Loop, serve

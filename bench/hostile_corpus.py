@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from registry.imports.adapter import check_adapter
-from registry.imports.errors import ImportRefused
-from registry.imports.modules import read_modules
+from adapterworks.registry.imports.adapter import check_adapter
+from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.imports.modules import read_modules
 from tests.registry.hostile.cases import load_cases
 from tests.registry.hostile.good import write_adapter, write_base
 

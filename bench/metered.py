@@ -34,13 +34,13 @@ from typing import Any
 import aiohttp
 import sqlalchemy as sa
 
+from adapterworks.gateway.metering.usage import usage
+from adapterworks.gateway.storage.schema import usage_events
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.registry import Registry
 from bench.report import Row, figure, show
-from gateway.migrations import usage_events
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from gateway.usage import usage
-from registry.bases import BaseStore
-from registry.registry import Registry
 from tests.conftest import BASES, MODEL
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Loop, serve

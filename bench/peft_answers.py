@@ -36,7 +36,7 @@ def peft_answers(
     import torch
     from transformers import GenerationConfig
 
-    from builders.generate import load_generator
+    from adapterworks.builders.evaluation.huggingface import load_generator
 
     generator = load_generator(checkpoint, adapter)
     model: Any = generator.model.eval()

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from registry.bases import Base
-    from registry.registry import Registry
-    from registry.release import Servable
-    from registry.types import Published
+    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.registry import Registry
+    from adapterworks.registry.releases.release import Servable
+    from adapterworks.registry.releases.types import Published
 
 
 def make_adapters(model: Path, folder: Path, count: int, rank: int) -> list[Path]:
@@ -62,11 +62,11 @@ def make_releases(base: Base, folder: Path, count: int, rank: int) -> list[Path]
     """
     from transformers import AutoTokenizer
 
-    from builders.data.load import load_rows
-    from builders.data.render import encode_rows
-    from builders.fingerprint import make_fingerprint
-    from builders.served_model import ServedModel
-    from manifests.load import load_manifest
+    from adapterworks.builders.data.load import load_rows
+    from adapterworks.builders.data.render import encode_rows
+    from adapterworks.builders.evaluation.fingerprint import make_fingerprint
+    from adapterworks.builders.evaluation.served_model import ServedModel
+    from adapterworks.manifests.load import load_manifest
 
     limits = ("data.limit=8", "data.limit_validation=8", "data.limit_test=8")
     rows = load_rows(load_manifest("medical", overrides=limits), cache=folder / "cache").validation
@@ -91,7 +91,7 @@ def make_releases(base: Base, folder: Path, count: int, rank: int) -> list[Path]
 
 def publish(registry: Registry, release: Path, base: Base, name: str, number: int) -> Published:
     """Publish such a folder; another `number` makes another release of the same files."""
-    from registry.release import Draft
+    from adapterworks.registry.releases.release import Draft
 
     rank = json.loads((release / "servable" / "adapter_config.json").read_text())["r"]
     draft = Draft(
@@ -107,6 +107,6 @@ def publish(registry: Registry, release: Path, base: Base, name: str, number: in
 
 
 def _servable(rank: int) -> Servable:
-    from registry.release import Servable
+    from adapterworks.registry.releases.release import Servable
 
     return Servable(form="lora", origin="native", rank=rank)

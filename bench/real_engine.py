@@ -24,10 +24,10 @@ from dataclasses import replace
 import aiohttp
 import psutil
 
+from adapterworks.gateway.http.status import describe
 from bench.fair_gateway import Side, waits
 from bench.real_scene import SLOTS, Scene, Texts, alone, open_scene, say
 from bench.report import Row, figure, ratios, show
-from gateway.status import describe
 
 CONNECTIONS, FLIP_SECONDS = 200, 20.0
 CROWD, QUIET_REQUESTS, ROUNDS = 32, 6, 1

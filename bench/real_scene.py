@@ -12,14 +12,14 @@ from typing import Any
 
 import aiohttp
 
+from adapterworks.gateway.config.tables import FairnessTable, GatewayConfig, LocalEngine
+from adapterworks.gateway.engines.local import LocalEngine as Local
+from adapterworks.gateway.engines.plan import engine_specs
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.registry import Registry
 from bench.random_lora import make_releases, publish
-from gateway.config import FairnessTable, GatewayConfig, LocalEngine
-from gateway.engines.local import LocalEngine as Local
-from gateway.engines.plan import engine_specs
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from registry.bases import BaseStore
-from registry.registry import Registry
 from tests.conftest import BASES, MODEL
 from tests.gateway.running import Launcher, Loop, Running
 

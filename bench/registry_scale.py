@@ -1,6 +1,6 @@
 """What the registry costs with 1,000, 10,000 and 100,000 versions of one name.
 
-Versions are inserted in bulk through the index's own function (`index.insert_versions`); then the
+Versions are inserted in bulk through the index's own `insert_versions`; then the
 same calls are timed at each size, on SQLite and on a real PostgreSQL.
 
     python -m bench.registry_scale [--sizes 1000 10000 100000] [--database both] [--json]
@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from adapterworks.registry.index import versions
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import FileEntry, Release
 from bench.report import Row, figure, save
-from registry import index
-from registry.registry import Registry
-from registry.release import FileEntry, Release
 from tests.postgres import new_database, running_server
 from tests.registry.releases import draft, folder
 
@@ -49,7 +49,7 @@ def fill(registry: Registry, size: int) -> float:
     for low in range(first, size + 1, BATCH):
         releases = [release(number) for number in range(low, min(low + BATCH, size + 1))]
         with registry.database.write() as connection:
-            index.insert_versions(connection, NAME, releases, who="bench")
+            versions.insert_versions(connection, NAME, releases, who="bench")
     with registry.database.write() as connection:
         connection.exec_driver_sql("ANALYZE")  # PostgreSQL's autovacuum does so within a minute
     return time.perf_counter() - start

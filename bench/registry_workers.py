@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from manifests.errors import Conflict, InvalidInput
-from registry.bases import Base
-from registry.imports.publish import Origin, import_adapter
-from registry.registry import Registry
+from adapterworks.manifests.errors import Conflict, InvalidInput
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.imports.publish import Origin, import_adapter
+from adapterworks.registry.registry import Registry
 from tests.registry.hostile.good import good_tensors, write_adapter
 from tests.registry.releases import draft, folder
 

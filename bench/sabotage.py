@@ -22,10 +22,10 @@ from typing import Any
 
 import httpx
 
+from adapterworks.manifests.digests import digest_file
 from bench.sabotage_scene import BASE, GOOD, ROOT, plant
 from bench.sabotages import SABOTAGES, WEIGHTS, Sabotage
 from bench.serving import resident, serving
-from manifests.digests import digest_file
 
 QUESTION = [{"role": "user", "content": "Give the ICD-10-CM category for: amebic balanitis"}]
 MAX_TOKENS = 12

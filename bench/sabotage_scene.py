@@ -11,9 +11,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from adapterworks.registry.releases.release import Draft, Release
 from bench.every_method import SIZE as SMALL
 from bench.sabotages import SABOTAGES, WEIGHTS, Scene
-from registry.release import Draft, Release
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = "smollm2-135m-instruct"
@@ -32,10 +32,10 @@ SIZE = (
 def build(name: str, home: Path) -> tuple[Release, Path]:
     """A good adapter and its files in a folder."""
     from adapterworks.app import App
+    from adapterworks.builders.building.run import run_build
+    from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
     from adapterworks.settings import Settings
-    from builders.build import run_build
-    from manifests.load import load_manifest
 
     app = App(Settings.from_environment({**os.environ, "ADAPTERS_HOME": str(home)}))
     with BuildProgress(quiet=False) as progress:
@@ -74,8 +74,8 @@ def fingerprint_on_nf4(folder: Path, release: Release) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
     from adapterworks.app import App
-    from builders.fingerprint import make_fingerprint
-    from builders.served_model import ServedModel
+    from adapterworks.builders.evaluation.fingerprint import make_fingerprint
+    from adapterworks.builders.evaluation.served_model import ServedModel
 
     base = App().bases.ensure(BASE, quantization="nf4")
     return make_fingerprint(

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.registry import Registry
-from registry.release import BaseIdentity, Draft, Release
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import BaseIdentity, Draft, Release
 
 if TYPE_CHECKING:
     import torch
 
-    from registry.local import LocalBlobs
+    from adapterworks.registry.blobs.local import LocalBlobs
 
 WEIGHTS = "servable/adapter_model.safetensors"
 CONFIG = "servable/adapter_config.json"

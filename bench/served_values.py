@@ -24,10 +24,10 @@ def largest_difference(ref: str, url: str, prompts: int = PROMPTS) -> float:
     from transformers import AutoTokenizer
 
     from adapterworks.app import App
-    from builders.data.load import load_rows
-    from manifests.models import Manifest
-    from registry.base_nf4 import load_nf4
-    from registry.quiet import quiet_libraries
+    from adapterworks.builders.data.load import load_rows
+    from adapterworks.manifests.models import Manifest
+    from adapterworks.registry.bases.nf4 import load_nf4
+    from adapterworks.registry.bases.quiet import quiet_libraries
 
     quiet_libraries()
     app = App()

@@ -14,27 +14,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.config import GatewayConfig
-from gateway.diagnosis import findings
-from gateway.engines.engine import Engine
-from gateway.engines.pool import EnginePool
-from gateway.fairness import FairQueue
-from gateway.forms import FORMS
-from gateway.limits import Limiter
-from gateway.metering import Meter
-from gateway.observability import Metrics
-from gateway.proof import FINGERPRINT, prove
-from gateway.residency import Residency
-from gateway.resolve import Resolver
-from gateway.shadow import Shadows
-from gateway.tenant import OPEN_TENANT, Tenant
-from gateway.tenants import TenantStore
-from gateway.tracing import Tracing
-from gateway.verdict import Proof, ProofFailed
-from manifests.errors import AdapterworksError, NotFound, Refused
-from manifests.refs import parse_ref
-from registry.registry import Registry
-from registry.release import SERVABLE, Release
+from adapterworks.gateway.admission.fairness import FairQueue
+from adapterworks.gateway.admission.limiter import Limiter
+from adapterworks.gateway.config.tables import GatewayConfig
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.gateway.engines.pool import EnginePool
+from adapterworks.gateway.metering.meter import Meter
+from adapterworks.gateway.observe.metrics import Metrics
+from adapterworks.gateway.observe.tracing import Tracing
+from adapterworks.gateway.residency.diagnosis import findings
+from adapterworks.gateway.residency.proof import FINGERPRINT, prove
+from adapterworks.gateway.residency.residency import Residency
+from adapterworks.gateway.residency.resolve import Resolver
+from adapterworks.gateway.residency.verdict import Proof, ProofFailed
+from adapterworks.gateway.tenants.store import TenantStore
+from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
+from adapterworks.manifests.errors import AdapterworksError, NotFound, Refused
+from adapterworks.manifests.refs import parse_ref
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import SERVABLE, Release
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +44,7 @@ class Gateway:
 
     Attributes:
         draining: no new requests; set when the process is asked to end.
+        background: work that no client waits for (shadows); dropped when the gateway stops.
     """
 
     config: GatewayConfig
@@ -58,14 +58,11 @@ class Gateway:
     tracing: Tracing
     draining: bool = False
     started: float = field(default_factory=time.time)
-    shadows: Shadows = field(init=False)
+    background: set[asyncio.Task[None]] = field(default_factory=set)
     _residencies: dict[str, Residency] = field(default_factory=dict)
     _queues: dict[str, FairQueue] = field(default_factory=dict)
     _watch: asyncio.Task[None] | None = None
     _pinning: asyncio.Task[None] | None = None
-
-    def __post_init__(self) -> None:
-        self.shadows = Shadows(self, self.config.shadow)
 
     @classmethod
     def compose(
@@ -133,7 +130,8 @@ class Gateway:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._watch = self._pinning = None
-        self.shadows.close()
+        for task in self.background:
+            task.cancel()
         for residency in self._residencies.values():
             residency.close()
         await self.limiter.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from manifests.models import Manifest
+from adapterworks.manifests.models import Manifest
 
 KeyPath = tuple[str | int, ...]
 

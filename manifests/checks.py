@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from manifests.checking import KeyPath, Problem, check, is_written
-from manifests.checks_data import DATA_CHECKS
-from manifests.errors import InvalidInput
-from manifests.models import AdaloraMethod, LoraMethod, Manifest, PromptMethod
-from manifests.sources import REPO_PATTERN, parse_base
+from adapterworks.manifests.checking import KeyPath, Problem, check, is_written
+from adapterworks.manifests.checks_data import DATA_CHECKS
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import AdaloraMethod, LoraMethod, Manifest, PromptMethod
+from adapterworks.manifests.sources import REPO_PATTERN, parse_base
 
 
 @check("method", "base.quantization")

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from manifests.checking import KeyPath, Problem, check, is_written
-from manifests.errors import InvalidInput
-from manifests.models import Manifest
-from manifests.sources import RecipeSource, parse_source
+from adapterworks.manifests.checking import KeyPath, Problem, check, is_written
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.sources import RecipeSource, parse_source
 
 
 @check("data.train", "data.validation", "data.test", "data.mix", "data.replay")

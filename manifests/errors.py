@@ -1,8 +1,8 @@
 """The project's error classes: a handful, each with a message that says what, where and what to do.
 
 Messages have no trailing period and quote names in backticks; `hint` says what to do next.
-`adapterworks.errors` maps them to exit codes, `gateway.errors` maps them to HTTP statuses: those
-are the only two maps.
+Two maps read them, and no other: `adapterworks.errors` to exit codes, and
+`adapterworks.gateway.request.errors` to HTTP statuses.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from manifests.checking import KeyPath, Problem
-from manifests.checks import find_problems
-from manifests.errors import InvalidInput, NotFound
-from manifests.faults import Fault, ManifestError, in_file_order
-from manifests.lines import key_lines
-from manifests.merge import Merged, merge
-from manifests.messages import describe, problems, suggest
-from manifests.models import Manifest
-from manifests.paths import resolve_paths
+from adapterworks.manifests.checking import KeyPath, Problem
+from adapterworks.manifests.checks import find_problems
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.faults import Fault, ManifestError, in_file_order
+from adapterworks.manifests.lines import key_lines
+from adapterworks.manifests.merge import Merged, merge
+from adapterworks.manifests.messages import describe, problems, suggest
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.paths import resolve_paths
 
 # What stands in for a faulty required key while the other tables are checked.
 _STAND_INS: dict[str, dict[str, Any]] = {
@@ -105,7 +105,7 @@ def check_manifest(
 
 def built_in_manifests() -> tuple[str, ...]:
     """The names of the manifests that come with the package."""
-    names = (Path(entry.name) for entry in files("manifests").iterdir())
+    names = (Path(entry.name) for entry in files("adapterworks.manifests").iterdir())
     return tuple(sorted(path.stem for path in names if path.suffix == ".toml"))
 
 
@@ -121,7 +121,7 @@ def find_manifest(source: str | Path) -> Path:
             return path
         raise NotFound(f"there is no manifest `{source}`", hint="check the path")
     local = Path("manifests") / f"{source}.toml"
-    built_in = files("manifests") / f"{source}.toml"
+    built_in = files("adapterworks.manifests") / f"{source}.toml"
     if local.is_file():
         return local
     if built_in.is_file():

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 KeyPath = tuple[str | int, ...]
 Table = dict[str, Any]

@@ -12,8 +12,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from manifests.checking import KeyPath, Problem
-from manifests.models import AdaloraMethod, FullMethod, LoraMethod, Manifest, PromptMethod
+from adapterworks.manifests.checking import KeyPath, Problem
+from adapterworks.manifests.models import (
+    AdaloraMethod,
+    FullMethod,
+    LoraMethod,
+    Manifest,
+    PromptMethod,
+)
 
 _EXPECTED = {
     "int_type": "an integer",

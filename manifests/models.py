@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from manifests.refs import NAME_PATTERN
+from adapterworks.manifests.refs import NAME_PATTERN
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(gt=0, le=2**31 - 1)]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.models import DataTable, Manifest
-from manifests.sources import FileSource, parse_base, parse_source
+from adapterworks.manifests.models import DataTable, Manifest
+from adapterworks.manifests.sources import FileSource, parse_base, parse_source
 
 
 def resolve_paths(manifest: Manifest, folder: Path) -> Manifest:

@@ -1,4 +1,4 @@
-"""The manifest's reference page: `python -m manifests.reference > docs/manifest.md`.
+"""The manifest's reference page: `python -m adapterworks.manifests.reference > docs/manifest.md`.
 
 Made from the models, so that it cannot say anything else; a test holds the page equal to this.
 """
@@ -9,13 +9,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from manifests.models import DataGates
-from manifests.schema import manifest_schema
+from adapterworks.manifests.models import DataGates
+from adapterworks.manifests.schema import manifest_schema
 
 _HEAD = """\
 # The manifest
 
-Made by `python -m manifests.reference > docs/manifest.md`.
+Made by `python -m adapterworks.manifests.reference > docs/manifest.md`.
 
 A manifest is a TOML file that declares one adapter. Unknown keys, wrong types and impossible
 combinations are refused, all of them at once: `adapters validate FILE`. `adapters schema` prints

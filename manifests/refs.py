@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from manifests.digests import DIGEST_PATTERN
-from manifests.errors import InvalidInput
+from adapterworks.manifests.digests import DIGEST_PATTERN
+from adapterworks.manifests.errors import InvalidInput
 
 DEFAULT_ALIAS = "prod"
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifests.models import Manifest
+from adapterworks.manifests.models import Manifest
 
 _REF = "#/$defs/"
 _PARTIAL = "Partial"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 FILE_SUFFIXES = (".jsonl", ".parquet", ".csv")
 _RECIPE = re.compile(r"([a-z0-9][a-z0-9._-]*):([a-z0-9][a-z0-9._-]*)")

@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from manifests.refs import Ref, check_alias, check_name, parse_ref
-from registry import aliases, gc, index, leases, log, lookup, names, reading, schema, signing
-from registry.blobs import BlobStore, open_blobs
-from registry.checkout import checkout
-from registry.database import Database
-from registry.diff import Diff, diff, read_lock
-from registry.lineage import Ancestor, Lineage, lineage, parents_of
-from registry.publish import publish
-from registry.release import Draft, Release
-from registry.search import search
-from registry.types import (
+from adapterworks.manifests.refs import Ref, check_alias, check_name, parse_ref
+from adapterworks.registry.blobs.open import open_blobs
+from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.index import log, lookup, names, schema, versions
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.index.search import search
+from adapterworks.registry.lifecycle import aliases, gc, leases, signing
+from adapterworks.registry.lifecycle.publish import publish
+from adapterworks.registry.lifecycle.verify import Verifier, VerifyReport, live_versions
+from adapterworks.registry.reading import files
+from adapterworks.registry.reading.checkout import checkout
+from adapterworks.registry.reading.diff import Diff, diff, read_lock
+from adapterworks.registry.reading.lineage import Ancestor, Lineage, lineage, parents_of
+from adapterworks.registry.releases.release import Draft, Release
+from adapterworks.registry.releases.types import (
     UNSET,
     AliasMove,
     Event,
@@ -31,7 +35,6 @@ from registry.types import (
     VersionRow,
     Weighted,
 )
-from registry.verify import Verifier, VerifyReport, live_versions
 
 
 class Registry:
@@ -127,7 +130,7 @@ class Registry:
             Conflict: an alias points to it.
         """
         with self.database.write() as connection:
-            index.delete_version(connection, name, version, who=who, why=why)
+            versions.delete_version(connection, name, version, who=who, why=why)
 
     def note(
         self, name: str, version: int | None, kind: str, *, who: str, why: str = "", **data: Any
@@ -197,7 +200,7 @@ class Registry:
         """
         with self.database.read() as connection:
             lookup.require_live(connection, digest)
-        return reading.read_release(self.blobs, digest)
+        return files.read_release(self.blobs, digest)
 
     def read(self, digest: str, path: str) -> bytes:
         """One file of a release, verified.
@@ -206,7 +209,7 @@ class Registry:
             NotFound: no such release or file.
             IntegrityError: its bytes are missing or damaged.
         """
-        return reading.read_file(self.blobs, digest, self.release(digest), path)
+        return files.read_file(self.blobs, digest, self.release(digest), path)
 
     def checkout(self, digest: str, role: str) -> Path:
         """A read-only folder with the verified files under `role/`, without that prefix.
@@ -299,7 +302,7 @@ class Registry:
     def revision(self) -> int:
         """A number that changes whenever a version, alias or deletion does; cheap to poll."""
         with self.database.read() as connection:
-            return index.read_revision(connection)
+            return versions.read_revision(connection)
 
     def search(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.bases import Base, BaseStore
+from adapterworks.registry.bases.store import Base, BaseStore
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

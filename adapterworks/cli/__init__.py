@@ -1,0 +1,1 @@
+"""The command `adapters`: one file for each command group."""

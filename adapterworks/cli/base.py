@@ -10,7 +10,7 @@ import click
 from adapterworks.app import App
 
 if TYPE_CHECKING:
-    from registry.bases import Base, BaseSource
+    from adapterworks.registry.bases.store import Base, BaseSource
 
 
 @click.group()

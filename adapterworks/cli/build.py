@@ -9,7 +9,7 @@ import click
 from adapterworks.app import App
 
 if TYPE_CHECKING:
-    from builders.build import BuildResult
+    from adapterworks.builders.building.run import BuildResult
 
 
 @click.command()
@@ -41,9 +41,9 @@ def command(
       adapters build medical --profile quick
       adapters build medical.toml --set train.epochs=1 --alias staging
     """
+    from adapterworks.builders.building.run import run_build
+    from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
-    from builders.build import run_build
-    from manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     with BuildProgress(quiet=as_json) as progress:

@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 import click
 
 from adapterworks.app import App
-from manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused, Unavailable
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 
 _SECONDS = 600
 

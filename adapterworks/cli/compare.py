@@ -10,9 +10,9 @@ import click
 from adapterworks.app import App
 
 if TYPE_CHECKING:
-    from builders.build import BuildResult
-    from builders.compare import Compared
-    from manifests.models import Manifest
+    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.comparing.compare import Compared
+    from adapterworks.manifests.models import Manifest
 
 
 @click.command()
@@ -56,12 +56,12 @@ def command(
     Example:
       adapters compare --methods lora,qlora,prompt-tuning --manifest medical --profile quick
     """
+    from adapterworks.builders.building.run import run_build
+    from adapterworks.builders.comparing.compare import compare_methods, draw_comparison
+    from adapterworks.builders.methods.shape import read_shape
     from adapterworks.cli.printing import echo_json
+    from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
-    from builders.build import run_build
-    from builders.compare import compare_methods, draw_comparison
-    from builders.shape import read_shape
-    from manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
 

@@ -14,14 +14,14 @@ import click
 from adapterworks.app import App
 from adapterworks.cli.printing import echo_json, echo_table
 from adapterworks.errors import EXIT_CODES
-from manifests.errors import Refused
+from adapterworks.manifests.errors import Refused
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from builders.data.gates.run import GateResults
-    from builders.data.rows import Row
-    from manifests.models import Manifest
+    from adapterworks.builders.data.gates.run import GateResults
+    from adapterworks.builders.data.rows import Row
+    from adapterworks.manifests.models import Manifest
 
 Command = Callable[..., None]
 _SHOWN_ROWS = 5
@@ -71,8 +71,8 @@ def inspect(
     Example:
       adapters data inspect medical --profile quick --rows 3 --gates
     """
-    from builders.data.assemble import gather
-    from manifests.load import load_manifest
+    from adapterworks.builders.data.assemble import gather
+    from adapterworks.manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     tokenizer = _tokenizer(app, loaded)
@@ -110,7 +110,7 @@ def gates(
       adapters data gates medical --profile quick
       adapters data gates medical --json | jq '.gates[] | select(.passed | not)'
     """
-    from manifests.load import load_manifest
+    from adapterworks.manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     results = _judge(app, loaded, _tokenizer(app, loaded))
@@ -123,8 +123,8 @@ def gates(
 
 
 def _judge(app: App, manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> GateResults:
-    from builders.data.assemble import gather
-    from builders.data.gates.run import judge
+    from adapterworks.builders.data.assemble import gather
+    from adapterworks.builders.data.gates.run import judge
 
     return judge(gather(manifest, cache=app.settings.home / "cache"), manifest, tokenizer)
 
@@ -141,8 +141,8 @@ def _rendered(
     tokenizer: PreTrainedTokenizerBase, row: Row, index: int, manifest: Manifest
 ) -> dict[str, Any]:
     """A row as text pieces, each in the loss or not; a row that cannot be encoded says why."""
-    from builders.data.render import IGNORED, encode
-    from manifests.errors import InvalidInput
+    from adapterworks.builders.data.render import IGNORED, encode
+    from adapterworks.manifests.errors import InvalidInput
 
     shown: dict[str, Any] = {"row": row.number or index + 1, "source": row.meta.get("source")}
     try:

@@ -22,8 +22,8 @@ def command(app: App, ref: str, why: str, as_json: bool) -> None:
     Example:
       adapters delete medical@2 --why "trained on the wrong split"
     """
-    from manifests.errors import InvalidInput
-    from manifests.refs import parse_ref
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.manifests.refs import parse_ref
 
     parsed = parse_ref(ref)
     if parsed.alias is not None:

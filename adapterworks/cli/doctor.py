@@ -31,7 +31,7 @@ def command(app: App, as_json: bool) -> None:
       adapters doctor
       adapters doctor --json
     """
-    from adapterworks.doctor import examine
+    from adapterworks.doctor.doctor import examine
 
     failed = False
     found = []

@@ -11,7 +11,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli.printing import echo_table
-from manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.errors import InvalidInput, Refused
 
 
 @click.command()
@@ -46,13 +46,13 @@ def command(
       adapters eval medical@2
       adapters eval medical:candidate --against medical:prod --limit 200 --json
     """
-    from builders.comparison import CANDIDATE
-    from builders.data.assemble import rows_to_evaluate
-    from builders.data.load import take
-    from builders.evaluate import BASE, evaluate_generators
-    from builders.subjects import find_subject
-    from manifests.load import load_manifest
-    from manifests.refs import parse_ref
+    from adapterworks.builders.data.assemble import rows_to_evaluate
+    from adapterworks.builders.data.load import take
+    from adapterworks.builders.evaluation.comparison import CANDIDATE
+    from adapterworks.builders.evaluation.evaluate import BASE, evaluate_generators
+    from adapterworks.builders.evaluation.subjects import find_subject
+    from adapterworks.manifests.load import load_manifest
+    from adapterworks.manifests.refs import parse_ref
 
     candidate = find_subject(app.registry, app.bases, ref)
     subjects = {BASE: candidate.open_base}

@@ -11,9 +11,9 @@ import click
 from adapterworks.app import App
 
 if TYPE_CHECKING:
-    from registry.bases import Base
-    from registry.imports.publish import Imported
-    from registry.release import Servable
+    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.imports.publish import Imported
+    from adapterworks.registry.releases.release import Servable
 
 
 @click.command("import")
@@ -90,9 +90,9 @@ def run_import(
     fingerprint: bool = False,
 ) -> Imported:
     """Import a folder or a Hub repository; what is fetched is gone afterwards."""
-    from manifests.refs import check_alias, check_name
-    from registry.imports.publish import Origin, import_adapter
-    from registry.scratch import scratch_folder
+    from adapterworks.manifests.refs import check_alias, check_name
+    from adapterworks.registry.imports.publish import Origin, import_adapter
+    from adapterworks.registry.releases.scratch import scratch_folder
 
     check_name(name)
     if alias is not None:
@@ -100,9 +100,9 @@ def run_import(
     scratch = app.settings.home / "tmp"
     with scratch_folder(scratch, "fetch") as fetched:
         if source.startswith("hub:"):
-            from registry.hub.client import Hub
-            from registry.hub.fetch import fetch_adapter
-            from registry.hub.names import parse_source
+            from adapterworks.registry.remotes.hub.client import Hub
+            from adapterworks.registry.remotes.hub.fetch import fetch_adapter
+            from adapterworks.registry.remotes.hub.names import parse_source
 
             hub, wanted = Hub(), parse_source(source)
             state = hub.state(wanted)
@@ -132,14 +132,14 @@ def run_import(
 
 def _fingerprint(base: Base, folder: Path, servable: Servable) -> bytes:
     """`fingerprint.json` of a servable form on the values its base is served with."""
-    from registry.quiet import quiet_libraries
+    from adapterworks.registry.bases.quiet import quiet_libraries
 
     quiet_libraries()
     from transformers import AutoTokenizer
 
-    from builders.fingerprint import make_fingerprint
-    from builders.served_model import ServedModel
-    from manifests.digests import canonical_json
+    from adapterworks.builders.evaluation.fingerprint import make_fingerprint
+    from adapterworks.builders.evaluation.served_model import ServedModel
+    from adapterworks.manifests.digests import canonical_json
 
     value = make_fingerprint(
         ServedModel(base.served, folder, servable),

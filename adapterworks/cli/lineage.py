@@ -20,7 +20,7 @@ def command(app: App, ref: str, as_json: bool) -> None:
       adapters lineage medical
       adapters lineage medical@3 --json
     """
-    from registry.diff import flatten
+    from adapterworks.registry.reading.diff import flatten
 
     found = app.registry.lineage(ref)
     if as_json:

@@ -10,7 +10,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 
 if TYPE_CHECKING:
-    from registry.types import NameRow, VersionRow, Weighted
+    from adapterworks.registry.releases.types import NameRow, VersionRow, Weighted
 
 
 @click.command()

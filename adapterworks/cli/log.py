@@ -10,7 +10,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 
 if TYPE_CHECKING:
-    from registry.types import Event
+    from adapterworks.registry.releases.types import Event
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(app: App, ref: str, limit: int, before: int | None, as_json: bool) -
       adapters log medical:prod --json
       adapters log medical@3
     """
-    from manifests.refs import check_name, parse_ref
+    from adapterworks.manifests.refs import check_name, parse_ref
 
     if ":" in ref or "@" in ref:
         parsed = parse_ref(ref)

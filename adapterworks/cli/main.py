@@ -14,7 +14,7 @@ import click
 from adapterworks import __version__
 from adapterworks.app import App
 from adapterworks.errors import exit_code, render
-from manifests.errors import AdapterworksError
+from adapterworks.manifests.errors import AdapterworksError
 
 # command → (module, one line); grouped as they are shown.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {

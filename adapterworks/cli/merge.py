@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
+from adapterworks.builders.merging.rules import DENSITY, RULES, SEED
 from adapterworks.cli import printing
-from builders.merge_rules import DENSITY, RULES, SEED
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from builders.merge import Merged
+    from adapterworks.builders.merging.merge import Merged
 
 
 @click.command()
@@ -60,8 +60,8 @@ def command(
       adapters merge medical@3 enterprise-kb --name clinic-kb
       adapters merge medical code --name both --weights 0.7,0.3 --method ties_svd --rank 32
     """
-    from builders.merge import run_merge
-    from builders.merge_rules import Recipe
+    from adapterworks.builders.merging.merge import run_merge
+    from adapterworks.builders.merging.rules import Recipe
 
     merged = run_merge(
         refs,

@@ -15,8 +15,8 @@ def command(as_json: bool) -> None:
       adapters methods
       adapters methods --json
     """
+    from adapterworks.builders.methods import METHODS
     from adapterworks.cli.printing import echo_json, echo_table
-    from builders.methods import METHODS
 
     if as_json:
         echo_json(

@@ -17,7 +17,7 @@ def command(as_json: bool) -> None:
       adapters metrics
       adapters metrics --json
     """
-    from builders.metrics import METRICS
+    from adapterworks.builders.evaluation.metrics import METRICS
 
     if as_json:
         entries = [

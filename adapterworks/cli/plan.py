@@ -10,7 +10,7 @@ import click
 from adapterworks.app import App
 
 if TYPE_CHECKING:
-    from builders.plan import Plan
+    from adapterworks.builders.plan.plan import Plan
 
 
 @click.command()
@@ -35,9 +35,9 @@ def command(
       adapters plan medical --profile quick
       adapters plan medical --profile quick --calibrate --json
     """
+    from adapterworks.builders.building.prepare import prepare
+    from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
-    from builders.prepare import prepare
-    from manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     with BuildProgress(quiet=as_json) as progress:
@@ -49,7 +49,7 @@ def command(
         )
         plan = prepared.plan
         if calibrate:
-            from builders.calibrate import calibrated
+            from adapterworks.builders.building.calibrate import calibrated
 
             plan = calibrated(prepared)
     existing = app.registry.find_plan(plan.digest)

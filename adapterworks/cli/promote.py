@@ -10,8 +10,8 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 
 if TYPE_CHECKING:
-    from registry.registry import Registry
-    from registry.types import AliasMove, Unset
+    from adapterworks.registry.registry import Registry
+    from adapterworks.registry.releases.types import AliasMove, Unset
 
 
 @click.command()
@@ -67,9 +67,9 @@ def describe(move: AliasMove) -> str:
 
 
 def _expected(registry: Registry, name: str, text: str | None) -> int | Unset | None:
-    from manifests.errors import InvalidInput
-    from manifests.refs import parse_ref
-    from registry.types import UNSET
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.manifests.refs import parse_ref
+    from adapterworks.registry.releases.types import UNSET
 
     if text is None:
         return UNSET

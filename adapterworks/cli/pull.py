@@ -35,11 +35,11 @@ def command(
       adapters pull org/medical-lora@v3
       adapters pull org/somebodys-lora@main --as support --base smollm2-135m-instruct
     """
-    from manifests.errors import InvalidInput
-    from registry.hub.client import Hub
-    from registry.hub.layout import RECORD
-    from registry.hub.names import HubSource, parse_source
-    from registry.hub.pull import pull
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.registry.remotes.hub.client import Hub
+    from adapterworks.registry.remotes.hub.layout import RECORD
+    from adapterworks.registry.remotes.hub.names import HubSource, parse_source
+    from adapterworks.registry.remotes.hub.pull import pull
 
     hub, wanted = Hub(), parse_source(source)
     state = hub.state(wanted)

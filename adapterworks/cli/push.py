@@ -30,10 +30,10 @@ def command(
     Example:
       adapters push medical@3 --to org/medical-lora --private
     """
-    from manifests.errors import InvalidInput
-    from registry.hub.client import Hub
-    from registry.hub.names import parse_source
-    from registry.hub.push import push
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.registry.remotes.hub.client import Hub
+    from adapterworks.registry.remotes.hub.names import parse_source
+    from adapterworks.registry.remotes.hub.push import push
 
     registry = app.registry
     resolved = registry.resolve(ref)

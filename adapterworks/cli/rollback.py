@@ -23,8 +23,8 @@ def command(app: App, ref: str, why: str, as_json: bool) -> None:
     Example:
       adapters rollback medical:prod --why "wrong codes for chapter J"
     """
-    from manifests.errors import InvalidInput
-    from manifests.refs import parse_ref
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.manifests.refs import parse_ref
 
     parsed = parse_ref(ref)
     if parsed.alias is None:

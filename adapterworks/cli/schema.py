@@ -17,6 +17,6 @@ def command() -> None:
       # first line of a manifest, for editors with Taplo:
       #:schema ./adapters.schema.json
     """
-    from manifests.schema import manifest_schema
+    from adapterworks.manifests.schema import manifest_schema
 
     click.echo(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))

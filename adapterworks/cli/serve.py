@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from gateway.config import GatewayConfig, LogTable
-    from gateway.engines.engine import Engine
+    from adapterworks.gateway.config.tables import GatewayConfig, LogTable
+    from adapterworks.gateway.engines.engine import Engine
 
 
 @click.command()
@@ -63,8 +63,8 @@ def command(
     """
     import uvloop
 
-    from gateway.config_load import load_gateway_config
-    from gateway.logs import configure_logging
+    from adapterworks.gateway.config.load import load_gateway_config
+    from adapterworks.gateway.observe.logs import configure_logging
 
     began = time.monotonic()
     config = load_gateway_config(path, os.environ)
@@ -83,8 +83,8 @@ def command(
 async def _serve(
     app: App, config: GatewayConfig, engines: list[Engine], on_ready: Callable[[str], None]
 ) -> None:
-    from gateway.server import run_gateway
-    from gateway.service import Gateway
+    from adapterworks.gateway.gateway import Gateway
+    from adapterworks.gateway.http.server import run_gateway
 
     home = app.settings.home
     spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
@@ -101,7 +101,7 @@ def _with_options(
     base: str | None,
 ) -> GatewayConfig:
     """The configuration with what the command line says instead."""
-    from gateway.config import GatewayConfig, RemoteEngine
+    from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
 
     changed: dict[str, Any] = {}
     if host is not None:
@@ -134,8 +134,8 @@ def _log_table(config: GatewayConfig) -> LogTable:
 
 def _opened(app: App, config: GatewayConfig, wanted: bool) -> GatewayConfig:
     """Whether anyone is let in without a key: only when asked for, and only on loopback."""
-    from gateway.config import is_loopback
-    from gateway.tenant_admin import TenantAdmin
+    from adapterworks.gateway.config.tables import is_loopback
+    from adapterworks.gateway.tenants.admin import TenantAdmin
 
     if wanted and not is_loopback(config.host):
         raise InvalidInput(
@@ -155,10 +155,10 @@ def _opened(app: App, config: GatewayConfig, wanted: bool) -> GatewayConfig:
 
 def _engines(app: App, config: GatewayConfig, base: str | None) -> list[Engine]:
     """The engines to start or to use; says which."""
-    from gateway.config import RemoteEngine
-    from gateway.engines.local import LocalEngine
-    from gateway.engines.plan import engine_specs, remote_base, served_releases
-    from gateway.engines.remote import RemoteEngine as Remote
+    from adapterworks.gateway.config.tables import RemoteEngine
+    from adapterworks.gateway.engines.local import LocalEngine
+    from adapterworks.gateway.engines.plan import engine_specs, remote_base, served_releases
+    from adapterworks.gateway.engines.remote import RemoteEngine as Remote
 
     releases = served_releases(app.registry, _say)
     seconds = config.http.request_seconds

@@ -18,9 +18,9 @@ from adapterworks.cli.amounts import Amount, Duration
 from adapterworks.cli.printing import echo_table
 
 if TYPE_CHECKING:
-    from gateway.keys import NewKey
-    from gateway.tenant import Tenant
-    from gateway.tenant_admin import KeyRow, TenantAdmin
+    from adapterworks.gateway.tenants.admin import KeyRow, TenantAdmin
+    from adapterworks.gateway.tenants.keys import NewKey
+    from adapterworks.gateway.tenants.tenant import Tenant
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 LIMITS = ("rpm", "tpm", "max_concurrency", "monthly_tokens")
@@ -74,7 +74,7 @@ def add(
       adapters tenant add acme --allow 'medical,enterprise-*' --rpm 600 --tpm 100k \\
         --max-concurrency 16 --monthly-tokens 50M
     """
-    from gateway.tenant import Limits, parse_allow
+    from adapterworks.gateway.tenants.tenant import Limits, parse_allow
 
     given = Limits(**{limit: value or None for limit, value in limits.items()})
     share = 1.0 if weight is None else weight
@@ -136,7 +136,7 @@ def set_(app: App, /, name: str, allow: str | None, as_json: bool, **values: flo
     Example:
       adapters tenant set acme --rpm 1200 --monthly-tokens none
     """
-    from gateway.tenant import parse_allow
+    from adapterworks.gateway.tenants.tenant import parse_allow
 
     changes: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
     changes |= {key: None for key in LIMITS if changes.get(key) == 0}
@@ -175,8 +175,8 @@ def log(app: App, name: str | None, limit: int, as_json: bool) -> None:
     Example:
       adapters tenant log acme --json
     """
-    from gateway import audit
-    from gateway.migrations import migrate
+    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.tenants import audit
 
     migrate(app.registry.database)
     rows = [
@@ -259,7 +259,7 @@ def key_revoke(app: App, key: str) -> None:
 
 
 def _admin(app: App) -> TenantAdmin:
-    from gateway.tenant_admin import TenantAdmin
+    from adapterworks.gateway.tenants.admin import TenantAdmin
 
     return TenantAdmin(app.registry.database, who=app.settings.who)
 

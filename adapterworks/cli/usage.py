@@ -45,7 +45,7 @@ def command(
       adapters usage --tenant acme --by day --since 2026-11-01 --json
       adapters usage --by tenant --by release --csv
     """
-    from gateway.usage import SUMS, usage
+    from adapterworks.gateway.metering.usage import SUMS, usage
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")

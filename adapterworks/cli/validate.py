@@ -8,7 +8,7 @@ import sys
 import click
 
 from adapterworks.errors import EXIT_CODES
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(
       adapters validate medical.toml
       adapters validate medical --profile quick --set train.epochs=1
     """
-    from manifests.load import check_manifest
+    from adapterworks.manifests.load import check_manifest
 
     reports = []
     for source in manifests:

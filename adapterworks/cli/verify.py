@@ -11,7 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 
 if TYPE_CHECKING:
-    from builders.rebuild import Rebuilt
+    from adapterworks.builders.rebuilding.rebuild import Rebuilt
 
 
 @click.command()
@@ -54,8 +54,9 @@ def command(
       adapters verify medical@3 --repair hub:org/medical-lora@v3
       adapters verify medical@3 --rebuild
     """
-    from manifests.errors import IntegrityError, InvalidInput
-    from registry.blobs import BlobStore, open_blobs
+    from adapterworks.manifests.errors import IntegrityError, InvalidInput
+    from adapterworks.registry.blobs.open import open_blobs
+    from adapterworks.registry.blobs.store import BlobStore
 
     if (ref is None) != everything:
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
@@ -63,7 +64,7 @@ def command(
         raise InvalidInput("`--rebuild` trains one release", hint="adapters verify REF --rebuild")
     source: BlobStore | None = None
     if repair is not None and repair.startswith("hub:"):
-        from registry.hub.blobs import HubBlobs
+        from adapterworks.registry.remotes.hub.blobs import HubBlobs
 
         source = HubBlobs(repair, app.settings.home / "tmp")
     elif repair is not None:
@@ -105,8 +106,8 @@ def command(
 
 
 def _rebuild(app: App, ref: str, *, quiet: bool) -> Rebuilt:
+    from adapterworks.builders.rebuilding.rebuild import rebuild
     from adapterworks.progress import BuildProgress
-    from builders.rebuild import rebuild
 
     with BuildProgress(quiet=quiet) as progress:
         return rebuild(

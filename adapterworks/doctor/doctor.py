@@ -1,4 +1,4 @@
-"""What `adapters doctor` checks: packages and stores here, the machine in `doctor_machine.py`.
+"""What `adapters doctor` checks: packages and stores here, the machine in `machine.py`.
 
 Invariant: a check never raises; what it cannot find out is its finding. Nothing is changed, except
 that an index that is not there is made, as by any command. Nothing heavy is imported: packages are
@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from adapterworks import doctor_machine
 from adapterworks.app import App
-from adapterworks.doctor_check import Check, installed
-from manifests.errors import AdapterworksError
+from adapterworks.doctor import machine
+from adapterworks.doctor.check import Check, installed
+from adapterworks.manifests.errors import AdapterworksError
 
 # Modules of other projects that we extend or call below their public surface: an upgrade that moves
 # one of them breaks us, so they are looked for by name.
@@ -46,7 +46,7 @@ def examine(app: App) -> Iterator[Check]:
     """All findings, in the order they are made."""
     yield from packages()
     yield from seams()
-    yield from doctor_machine.examine(app.settings.home)
+    yield from machine.examine(app.settings.home)
     yield _reached("index", lambda: _index(app))
     yield _reached("blobs", lambda: _blobs(app))
     yield hub()

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from adapterworks.doctor_check import Check, installed
-from gateway.engines.launch import tcmalloc
+from adapterworks.doctor.check import Check, installed
+from adapterworks.gateway.engines.launch import tcmalloc
 
 GIB = 1024**3
 _SHM = "/dev/shm"  # noqa: S108 – looked at, not written to

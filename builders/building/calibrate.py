@@ -10,18 +10,18 @@ import os
 import tempfile
 from pathlib import Path
 
-from builders.build_lock import build_lock
-from builders.events import Event
-from builders.plan import Plan, with_seconds
-from builders.prepare import Prepared
-from builders.train_job import Job, run_job
+from adapterworks.builders.building.lock import build_lock
+from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.plan.plan import Plan, with_seconds
+from adapterworks.builders.training.events import Event
+from adapterworks.builders.training.job import Job, run_job
 
 STEPS = 3
 
 
 def calibrated(prepared: Prepared) -> Plan:
     """The plan with its time."""
-    from builders.train_data import save_encoded
+    from adapterworks.builders.training.batches import save_encoded
 
     plan = prepared.plan
     # AdaLoRA's schedule needs the plan's number of steps: training is stopped, not shortened.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from manifests.errors import Conflict
+from adapterworks.manifests.errors import Conflict
 
 # A killed build's training process notices within a second; a resumed build waits for that.
 _PATIENCE = 5.0

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.data.assemble import assemble
-from builders.data.common import common_prefix
-from builders.data.gates.run import GateResults
-from builders.data.render import Encoded, encode_rows
-from builders.data.rows import Row, rows_digest
-from builders.lock import environment
-from builders.machine import Machine, detect_machine
-from builders.plan import Plan, make_plan
-from builders.plan_data import DataFacts
-from builders.shape import BaseShape, read_shape
-from manifests.errors import InvalidInput
-from manifests.models import Manifest
-from registry.bases import Base, BaseStore
-from registry.quiet import quiet_libraries
+from adapterworks.builders.data.assemble import assemble
+from adapterworks.builders.data.gates.run import GateResults
+from adapterworks.builders.data.prefix import common_prefix
+from adapterworks.builders.data.render import Encoded, encode_rows
+from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.machine import Machine, detect_machine
+from adapterworks.builders.plan.plan import Plan, make_plan
+from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Manifest
+from adapterworks.registry.bases.quiet import quiet_libraries
+from adapterworks.registry.bases.store import Base, BaseStore
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,8 +76,8 @@ def prepare(
     """
     from transformers import AutoTokenizer
 
-    from builders.train_job import check_launcher
-    from builders.train_trackers import check_trackers
+    from adapterworks.builders.training.job import check_launcher
+    from adapterworks.builders.training.trackers import check_trackers
 
     quiet_libraries()
     check_trackers(manifest.train.trackers)

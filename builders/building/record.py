@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from builders.events import EventLog
-from builders.plan import Plan
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.events import EventLog
 
 _RECORD = "build.json"
 

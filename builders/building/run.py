@@ -17,24 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builders.build_lock import build_lock
-from builders.build_stages import (
+from adapterworks.builders.building.lock import build_lock
+from adapterworks.builders.building.prepare import Prepared, prepare
+from adapterworks.builders.building.record import Stages, start_over, unfinished
+from adapterworks.builders.building.stages import (
     convert_stage,
     evaluate_stage,
     fingerprint_stage,
     train_stage,
 )
-from builders.events import EventLog, Listener
-from builders.lock import environment
-from builders.plan import Plan
-from builders.prepare import Prepared, prepare
-from builders.publish import assemble, make_draft
-from builders.stages import Stages, start_over, unfinished
-from manifests.errors import NotFound
-from manifests.models import Manifest
-from registry.bases import BaseStore
-from registry.registry import Registry
-from registry.release import Servable
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.builders.publishing.folder import assemble, make_draft
+from adapterworks.builders.training.events import EventLog, Listener
+from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.models import Manifest
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Servable
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The stages of a build, one function each: what `builders/build.py` runs once and records.
+"""The stages of a build, one function each: what `builders/building/run.py` runs once and records.
 
 Invariant: a stage reads the prepared plan and what earlier stages left in the folder, and writes
 only there; it knows neither the registry's index nor the record of the build.
@@ -14,17 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from builders.comparison import CANDIDATE
-from builders.convert import CONVERTERS, Source
-from builders.evaluate import BASE, Evaluation, evaluate_generators
-from builders.events import EventLog
-from builders.generator import Generator
-from builders.prepare import Prepared
-from builders.train_job import Job, run_job
-from manifests.errors import NotFound, Refused
-from registry.bases import BaseStore
-from registry.registry import Registry
-from registry.release import Servable
+from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.evaluation.comparison import CANDIDATE
+from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_generators
+from adapterworks.builders.evaluation.generator import Generator
+from adapterworks.builders.methods.conversion import CONVERTERS, Source
+from adapterworks.builders.training.events import EventLog
+from adapterworks.builders.training.job import Job, run_job
+from adapterworks.manifests.errors import NotFound, Refused
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Servable
 
 NATIVE = "native"
 PROD = "prod"
@@ -32,7 +32,7 @@ PROD = "prod"
 
 def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
     """Encode the rows and run the training process."""
-    from builders.train_data import save_encoded
+    from adapterworks.builders.training.batches import save_encoded
 
     plan, base = prepared.plan, prepared.base
     save_encoded(folder / "encoded.safetensors", prepared.encoded)
@@ -107,7 +107,7 @@ def candidates(
     prepared: Prepared, folder: Path, servable: Servable | None
 ) -> dict[str, Callable[[], Generator]]:
     """How to open what was trained; the candidate is what will be served."""
-    from builders.generate import load_generator
+    from adapterworks.builders.evaluation.huggingface import load_generator
 
     served, trained = prepared.base.served, folder / "train" / "adapter"
     native = (
@@ -128,8 +128,8 @@ def _subjects(
     bases: BaseStore,
 ) -> dict[str, Callable[[], Generator]]:
     """How to open each model under evaluation."""
-    from builders.generate import load_generator
-    from builders.subjects import find_subject
+    from adapterworks.builders.evaluation.huggingface import load_generator
+    from adapterworks.builders.evaluation.subjects import find_subject
 
     plan, served = prepared.plan, prepared.base.served
     subjects = candidates(prepared, folder, servable)
@@ -146,8 +146,8 @@ def _subjects(
 
 def fingerprint_stage(prepared: Prepared, folder: Path, servable: Servable) -> dict[str, Any]:
     """Probe the served values with the servable form."""
-    from builders.fingerprint import make_fingerprint
-    from builders.served_model import ServedModel
+    from adapterworks.builders.evaluation.fingerprint import make_fingerprint
+    from adapterworks.builders.evaluation.served_model import ServedModel
 
     fingerprint = make_fingerprint(
         ServedModel(prepared.base.served, folder / "servable", servable),

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.equal_parameters import at_parameters, parameters
-from builders.methods import METHODS
-from builders.shape import BaseShape
-from manifests.errors import InvalidInput
-from manifests.models import Manifest
+from adapterworks.builders.comparing.equal_parameters import at_parameters, parameters
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Manifest
 
 if TYPE_CHECKING:
-    from builders.build import BuildResult
+    from adapterworks.builders.building.run import BuildResult
 
 # The methods whose learning rate and rank a manifest of one of them also means for the others.
 _LORA = frozenset({"lora", "qlora", "dora"})

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from builders.methods import METHODS
-from builders.shape import BaseShape
-from manifests.models import AdaloraMethod, LoraMethod, Method, PromptMethod
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.manifests.models import AdaloraMethod, LoraMethod, Method, PromptMethod
 
 RANKS = range(1, 257)
 # AdaLoRA starts at 1.5 times the rank it ends with (Zhang et al. 2023, §4).

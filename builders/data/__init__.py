@@ -1,0 +1,1 @@
+"""From files, Hub and recipes to gated, rendered, encoded rows."""

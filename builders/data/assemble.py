@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.data.augment import augment
-from builders.data.gates.run import GateResults, judge, run_gates
-from builders.data.load import Splits, load_rows, load_source, with_system
-from builders.data.mix import replay, sample
-from builders.data.rows import Row
-from manifests.models import Manifest
+from adapterworks.builders.data.augment import augment
+from adapterworks.builders.data.gates.run import GateResults, judge, run_gates
+from adapterworks.builders.data.load import Splits, load_rows, load_source, with_system
+from adapterworks.builders.data.mix import replay, sample
+from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.models import Manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
-from builders.data.gates.text import words
-from builders.data.mix import by_hash
-from builders.data.rows import Row
-from manifests.errors import InvalidInput, NotFound
-from manifests.models import AugmentTable
+from adapterworks.builders.data.gates.text import words
+from adapterworks.builders.data.mix import by_hash
+from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.models import AugmentTable
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from builders.data.rows import ROLES, Message, Role, Row
-from builders.data.sources import Record
-from manifests.errors import InvalidInput
-from manifests.models import Format
+from adapterworks.builders.data.rows import ROLES, Message, Role, Row
+from adapterworks.builders.data.sources import Record
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Format
 
 SHOWN_FAULTS = 20
 _SHAREGPT_ROLES: dict[str, Role] = {

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builders.data.datasheet import Datasheet
-from builders.data.formats import to_rows
-from builders.data.recipes import load_recipe
-from builders.data.rows import Row, rows_digest
-from builders.data.sources import read_file, read_hub
-from manifests.errors import InvalidInput
-from manifests.models import Format, Manifest
-from manifests.sources import HubSource, RecipeSource, parse_source
+from adapterworks.builders.data.datasheet import Datasheet
+from adapterworks.builders.data.formats import to_rows
+from adapterworks.builders.data.recipes import load_recipe
+from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.data.sources import read_file, read_hub
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Format, Manifest
+from adapterworks.manifests.sources import HubSource, RecipeSource, parse_source
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from math import floor
 
-from builders.data.rows import Row
+from adapterworks.builders.data.rows import Row
 
 
 def sample(rows: Sequence[Row], weight: float, seed: int) -> tuple[Row, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from builders.data.render import IGNORED
+from adapterworks.builders.data.render import IGNORED
 
 
 def common_prefix(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> int:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from builders.data.rows import Message, Row
-from manifests.errors import InvalidInput
+from adapterworks.builders.data.rows import Message, Row
+from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.digests import digest_bytes, digest_file
-from manifests.errors import InvalidInput, NotFound, Unavailable
-from manifests.sources import HubSource
+from adapterworks.manifests.digests import digest_bytes, digest_file
+from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.sources import HubSource
 
 
 @dataclass(frozen=True)

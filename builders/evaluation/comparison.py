@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from builders.data.rows import Row
-from builders.metrics.metric import Floats, Metric, Prediction
-from builders.statistics import (
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction
+from adapterworks.builders.evaluation.statistics import (
     Interval,
     bootstrap,
     bootstrap_p,

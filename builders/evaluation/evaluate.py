@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from builders.comparison import CANDIDATE, Comparison, compare
-from builders.data.render import encode_rows
-from builders.data.rows import Row, rows_digest
-from builders.gates import GateOutcome, all_passed, quality_outcome
-from builders.generator import Generator, Progress
-from builders.metrics import metric as metric_named
-from builders.metrics.metric import Metric, Prediction
-from builders.retention import Retained, Scores, measure, retain
-from builders.statistics import holm
-from manifests.errors import InvalidInput
-from manifests.models import EvaluateTable, QualityGate
+from adapterworks.builders.data.render import encode_rows
+from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare
+from adapterworks.builders.evaluation.gates import GateOutcome, all_passed, quality_outcome
+from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.metrics import metric as metric_named
+from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction
+from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
+from adapterworks.builders.evaluation.statistics import holm
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import EvaluateTable, QualityGate
 
 BASE = "base"
 CONFIDENCE = 0.95  # of the report's own intervals; a gate has its own
@@ -159,7 +159,7 @@ def evaluate(
             (`base`, `prod`, or any other name).
         table: the manifest's `[evaluate]`.
         seed: of the bootstrap.
-        retention: of `builders.retention.retain`, with its outcomes.
+        retention: of `adapterworks.builders.evaluation.retention.retain`, with its outcomes.
 
     Raises:
         InvalidInput: no rows, no candidate, or an unknown metric.

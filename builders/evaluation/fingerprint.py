@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from builders.served_model import ServedModel
+from adapterworks.builders.evaluation.served_model import ServedModel
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from builders.data.render import Encoded
+    from adapterworks.builders.data.render import Encoded
 
 TOP = 20
 VALIDATION_PROBES = 6

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from builders.metrics import METRICS
-from builders.statistics import Interval
-from manifests.models import QualityGate, RetentionTable
+from adapterworks.builders.evaluation.metrics import METRICS
+from adapterworks.builders.evaluation.statistics import Interval
+from adapterworks.manifests.models import QualityGate, RetentionTable
 
 # A budget of 5 points allows a loss of 5 points: 0.40 − 0.35 is a little more than 0.05.
 _ROUNDING = 1e-9

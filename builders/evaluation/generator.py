@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.data.render import Encoded
-from builders.data.rows import Message
+from adapterworks.builders.data.render import Encoded
+from adapterworks.builders.data.rows import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

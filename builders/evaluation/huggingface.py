@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.data.render import IGNORED, Encoded, render_prompts
-from builders.data.rows import Message
-from builders.generator import Progress
-from builders.prompt_cache import has_soft_prompt, prompt_cache
-from registry.quiet import quiet_libraries
+from adapterworks.builders.data.render import IGNORED, Encoded, render_prompts
+from adapterworks.builders.data.rows import Message
+from adapterworks.builders.evaluation.generator import Progress
+from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
+from adapterworks.registry.bases.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch

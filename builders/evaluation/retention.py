@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from builders.data.recipes import load_recipe
-from builders.data.recipes.recipe import package_folder
-from builders.data.render import IGNORED, Encoded, encode_rows
-from builders.gates import GateOutcome, retention_outcomes
-from builders.generator import Generator, Progress
-from manifests.models import RetentionTable
+from adapterworks.builders.data.recipes import load_recipe
+from adapterworks.builders.data.recipes.recipe import package_folder
+from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows
+from adapterworks.builders.evaluation.gates import GateOutcome, retention_outcomes
+from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.manifests.models import RetentionTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

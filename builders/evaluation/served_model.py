@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.quiet import quiet_libraries
-from registry.release import Servable
+from adapterworks.registry.bases.quiet import quiet_libraries
+from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     import torch

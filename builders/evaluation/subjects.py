@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from builders.generate import HfGenerator, load_generator
-from manifests.errors import IntegrityError, InvalidInput
-from manifests.models import Manifest
+from adapterworks.builders.evaluation.huggingface import HfGenerator, load_generator
+from adapterworks.manifests.errors import IntegrityError, InvalidInput
+from adapterworks.manifests.models import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry.bases import Base, BaseStore
-    from registry.registry import Registry
-    from registry.release import Release
+    from adapterworks.registry.bases.store import Base, BaseStore
+    from adapterworks.registry.registry import Registry
+    from adapterworks.registry.releases.release import Release
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.convert.factors import Factors, cut, read_adapter
-from builders.merge_rules import Recipe
-from manifests.errors import Refused
+from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.methods.conversion.factors import Factors, cut, read_adapter
+from adapterworks.manifests.errors import Refused
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.merge_parents import Parent, complete, find_parents
-from builders.merge_record import (
+from adapterworks.builders.evaluation.subjects import base_of
+from adapterworks.builders.merging.parents import Parent, complete, find_parents
+from adapterworks.builders.merging.record import (
     METHOD,
     make_card,
     make_draft,
@@ -24,19 +25,18 @@ from builders.merge_record import (
     make_report,
     plan_digest,
 )
-from builders.merge_rules import Recipe
-from builders.subjects import base_of
-from manifests.digests import canonical_json
-from manifests.refs import check_alias, check_name
-from registry.imports.publish import base_name
-from registry.release import ADAPTER, SERVABLE, Servable
-from registry.scratch import scratch_folder
-from registry.types import Published
+from adapterworks.builders.merging.rules import Recipe
+from adapterworks.manifests.digests import canonical_json
+from adapterworks.manifests.refs import check_alias, check_name
+from adapterworks.registry.imports.publish import base_name
+from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Servable
+from adapterworks.registry.releases.scratch import scratch_folder
+from adapterworks.registry.releases.types import Published
 
 if TYPE_CHECKING:
-    from builders.data.render import Encoded
-    from registry.bases import Base, BaseStore
-    from registry.registry import Registry
+    from adapterworks.builders.data.render import Encoded
+    from adapterworks.registry.bases.store import Base, BaseStore
+    from adapterworks.registry.registry import Registry
 
 FINGERPRINT = "fingerprint.json"
 
@@ -123,9 +123,9 @@ def _combine(
     registry: Registry, base: Base, parents: Sequence[Parent], recipe: Recipe, folder: Path
 ) -> tuple[Servable, dict[str, Any]]:
     """Write `adapter/` and `servable/`, which are the same; returns the record and the report."""
-    from builders.combine import combine, read_lora
-    from builders.convert.factors import leaves, write_lora
-    from registry.quiet import quiet_libraries
+    from adapterworks.builders.merging.combine import combine, read_lora
+    from adapterworks.builders.methods.conversion.factors import leaves, write_lora
+    from adapterworks.registry.bases.quiet import quiet_libraries
 
     quiet_libraries()
     adapters = [read_lora(registry.checkout(p.release.digest, SERVABLE)) for p in parents]
@@ -149,8 +149,8 @@ def _fingerprint(
     """As a build takes it, on the probes of all parents in turn."""
     from transformers import AutoTokenizer
 
-    from builders.fingerprint import make_fingerprint
-    from builders.served_model import ServedModel
+    from adapterworks.builders.evaluation.fingerprint import make_fingerprint
+    from adapterworks.builders.evaluation.served_model import ServedModel
 
     return make_fingerprint(
         ServedModel(base.served, folder / SERVABLE, servable),
@@ -163,7 +163,7 @@ def _fingerprint(
 
 def _probes(registry: Registry, parents: Sequence[Parent]) -> list[Encoded]:
     """The parents' own probes, one of each in turn: the merge is proved where each was."""
-    from builders.data.render import IGNORED, Encoded
+    from adapterworks.builders.data.render import IGNORED, Encoded
 
     own = []
     for parent in parents:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builders.merge_rules import DENSITY, RULES, SEED, Recipe
-from builders.methods.technique import ENGINE_RANKS, engine_rank
-from manifests.errors import InvalidInput, Refused
-from registry.release import Release
+from adapterworks.builders.merging.rules import DENSITY, RULES, SEED, Recipe
+from adapterworks.builders.methods.technique import ENGINE_RANKS, engine_rank
+from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.registry.releases.release import Release
 
 if TYPE_CHECKING:
-    from registry.registry import Registry
+    from adapterworks.registry.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.lock import environment
-from builders.merge_parents import Parent
-from builders.merge_rules import Recipe
-from manifests.digests import digest_file, digest_json
-from registry.imports.publish import base_name
-from registry.release import Draft, Servable
-from registry.types import now
+from adapterworks.builders.merging.parents import Parent
+from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.manifests.digests import digest_file, digest_json
+from adapterworks.registry.imports.publish import base_name
+from adapterworks.registry.releases.release import Draft, Servable
+from adapterworks.registry.releases.types import now
 
 if TYPE_CHECKING:
-    from builders.combine import Combined
-    from registry.bases import Base
+    from adapterworks.builders.merging.combine import Combined
+    from adapterworks.registry.bases.store import Base
 
 METHOD = "merge"
-_SOURCES = ("combine.py", "merge_rules.py", "convert/factors.py")
+_SOURCES = ("merging/combine.py", "merging/rules.py", "methods/conversion/factors.py")
 
 
 def plan_digest(name: str, parents: Sequence[Parent], recipe: Recipe) -> str:
@@ -34,7 +34,7 @@ def plan_digest(name: str, parents: Sequence[Parent], recipe: Recipe) -> str:
 
 def _facts(parents: Sequence[Parent], recipe: Recipe) -> dict[str, Any]:
     """All that determines the merged weights."""
-    root = Path(__file__).parent
+    root = Path(__file__).parent.parent
     packages = environment().packages
     return {
         "kind": METHOD,

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from builders.methods.technique import Default, Lint, ServableForm, Technique, engine_rank
-from builders.shape import BaseShape
-from manifests.errors import InvalidInput
-from manifests.models import AdaloraMethod, ServeTable
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import (
+    Default,
+    Lint,
+    ServableForm,
+    Technique,
+    engine_rank,
+)
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import AdaloraMethod, ServeTable
 
 if TYPE_CHECKING:
     import torch

@@ -6,10 +6,10 @@ carries the merged delta as LoRA by truncated SVD.
 
 from __future__ import annotations
 
-from builders.methods.lora import Lora
-from builders.methods.technique import Default, ServableForm, engine_rank
-from builders.shape import BaseShape
-from manifests.models import LoraMethod, ServeTable
+from adapterworks.builders.methods.lora import Lora
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import Default, ServableForm, engine_rank
+from adapterworks.manifests.models import LoraMethod, ServeTable
 
 
 class Dora(Lora):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builders.methods.technique import ENGINE_RANKS, Default, ServableForm, Technique
-from builders.shape import BaseShape
-from manifests.models import FullMethod, ServeTable
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import ENGINE_RANKS, Default, ServableForm, Technique
+from adapterworks.manifests.models import FullMethod, ServeTable
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builders.methods.technique import Default, Lint, ServableForm, Technique, engine_rank
-from builders.shape import BaseShape
-from manifests.models import LoraMethod, ServeTable
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import (
+    Default,
+    Lint,
+    ServableForm,
+    Technique,
+    engine_rank,
+)
+from adapterworks.manifests.models import LoraMethod, ServeTable
 
 if TYPE_CHECKING:
     from torch import nn

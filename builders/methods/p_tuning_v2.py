@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builders.methods.prefix_tuning import PrefixTuning
-from builders.methods.soft_prompts import key_value_width
-from builders.methods.technique import Default, ServableForm
-from builders.shape import BaseShape
-from manifests.models import PromptMethod, ServeTable
+from adapterworks.builders.methods.prefix_tuning import PrefixTuning
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.soft_prompts import key_value_width
+from adapterworks.builders.methods.technique import Default, ServableForm
+from adapterworks.manifests.models import PromptMethod, ServeTable
 
 if TYPE_CHECKING:
     from torch import nn

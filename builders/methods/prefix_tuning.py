@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from builders.methods.soft_prompts import (
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.soft_prompts import (
     initial_tokens,
     key_value_width,
     soft_prompt_lints,
 )
-from builders.methods.technique import Default, Lint, ServableForm, Technique
-from builders.shape import BaseShape
-from manifests.models import PromptMethod, ServeTable
+from adapterworks.builders.methods.technique import Default, Lint, ServableForm, Technique
+from adapterworks.manifests.models import PromptMethod, ServeTable
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ the same values (`Base.served`), which the release's base digest pins.
 
 from __future__ import annotations
 
-from builders.methods.lora import Lora
-from builders.methods.technique import Default
+from adapterworks.builders.methods.lora import Lora
+from adapterworks.builders.methods.technique import Default
 
 
 class Qlora(Lora):

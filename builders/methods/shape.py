@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 # The output projection and embeddings are not adapted by "all-linear" (PEFT leaves them out too).
 _NOT_ADAPTED = ("lm_head", "embed_tokens", "wte", "wpe", "embed_in", "embed_out")

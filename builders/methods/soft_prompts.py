@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builders.methods.technique import Lint
-from builders.shape import BaseShape
-from manifests.models import PromptMethod
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import Lint
+from adapterworks.manifests.models import PromptMethod
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from builders.shape import BaseShape
-from manifests.models import AdaloraMethod, FullMethod, LoraMethod, PromptMethod, ServeTable
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.manifests.models import (
+    AdaloraMethod,
+    FullMethod,
+    LoraMethod,
+    PromptMethod,
+    ServeTable,
+)
 
 if TYPE_CHECKING:
     import torch

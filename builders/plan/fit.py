@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders.machine import Machine, Precision
-from builders.memory import Load, Memory, predict_memory
-from builders.methods import METHODS
-from builders.plan_data import DataFacts
-from builders.shape import BaseShape
-from manifests.errors import Refused
-from manifests.models import LoraMethod, Manifest
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.models import LoraMethod, Manifest
 
 _BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Larger micro batches gain nothing on a CPU and cost memory; a GPU wants them.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders.methods.technique import Lint, Technique
-from manifests.models import Manifest
+from adapterworks.builders.methods.technique import Lint, Technique
+from adapterworks.manifests.models import Manifest
 
 _LORA_KINDS = ("lora", "qlora", "dora", "adalora")
 

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from builders.shape import BaseShape
-from manifests.models import AdaloraMethod, FullMethod, LoraMethod, Manifest, PromptMethod
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.manifests.models import (
+    AdaloraMethod,
+    FullMethod,
+    LoraMethod,
+    Manifest,
+    PromptMethod,
+)
 
 # NF4 holds 4 bits a weight and one scale a block of 64: 8 bits (double quantization, plus a second
 # scale every 256 blocks) or 32 bits (Dettmers et al. 2023, §3).

@@ -13,22 +13,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from builders.machine import Machine, Precision
-from builders.methods import METHODS
-from builders.methods.technique import Lint, ServableForm, Technique
-from builders.plan_data import DataFacts
-from builders.plan_fit import fit
-from builders.plan_lints import training_lints
-from builders.shape import BaseShape
-from manifests.digests import digest_json
-from manifests.errors import InvalidInput
-from manifests.models import Manifest, PromptMethod
-from registry.release import BaseIdentity
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.fit import fit
+from adapterworks.builders.plan.lints import training_lints
+from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Manifest, PromptMethod
+from adapterworks.registry.releases.release import BaseIdentity
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The code and the packages a build runs with (see `builders/lock.py`)."""
+    """The code and the packages a build runs with (see `builders/publishing/adapter_lock.py`)."""
 
     code: Mapping[str, str]
     packages: Mapping[str, str]

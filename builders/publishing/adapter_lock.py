@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from builders.plan import Environment, Plan
-from manifests.digests import digest_file, digest_json
+from adapterworks.builders.plan.plan import Environment, Plan
+from adapterworks.manifests.digests import digest_file, digest_json
 
 # The packages whose version can change a trained weight or a rendered row.
 _PINS = (
@@ -33,6 +33,9 @@ _PINS = (
     "gguf",
 )
 
+# The folders whose code turns rows into weights.
+_STAGES = ("data", "methods", "training")
+
 
 @cache
 def environment() -> Environment:
@@ -47,13 +50,8 @@ def environment() -> Environment:
 @cache
 def code_digest() -> str:
     """Digest of the sources that determine a training: what turns rows into weights."""
-    root = Path(__file__).parent
-    files = [
-        *sorted((root / "data").rglob("*.py")),
-        *sorted((root / "methods").glob("*.py")),
-        *sorted((root / "convert").glob("*.py")),
-        *sorted(root.glob("train*.py")),
-    ]
+    root = Path(__file__).parent.parent
+    files = [path for stage in _STAGES for path in sorted((root / stage).rglob("*.py"))]
     return digest_json({str(path.relative_to(root)): digest_file(path) for path in files})
 
 

@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from builders.methods import METHODS
-from builders.plan import Plan
-from registry.release import Servable
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.registry.releases.release import Servable
 
 
 def make_card(

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from builders.card import make_card
-from builders.events import read_events
-from builders.lock import make_lock
-from builders.plan import Plan
-from builders.plots import draw_loss, draw_scores
-from manifests.digests import canonical_json
-from registry.release import Draft, Servable
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.publishing.adapter_lock import make_lock
+from adapterworks.builders.publishing.card import make_card
+from adapterworks.builders.publishing.plots import draw_loss, draw_scores
+from adapterworks.builders.training.events import read_events
+from adapterworks.manifests.digests import canonical_json
+from adapterworks.registry.releases.release import Draft, Servable
 
 RELEASE = "release"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builders.events import Event
+from adapterworks.builders.training.events import Event
 
 _BASE, _ADAPTER = "#9aa0a6", "#1a73e8"
 

@@ -15,21 +15,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from builders.build_lock import build_lock
-from builders.build_stages import candidates, convert_stage, train_stage
-from builders.comparison import CANDIDATE
-from builders.evaluate import Evaluation, evaluate_generators
-from builders.events import EventLog, Listener
-from builders.lock import environment, make_lock
-from builders.prepare import Prepared, prepare
-from builders.weights import Distance, distance
-from manifests.errors import IntegrityError, InvalidInput
-from manifests.models import Manifest, RetentionTable
-from registry.bases import BaseStore
-from registry.diff import LOCK, Change, changes, flatten
-from registry.registry import Registry
-from registry.release import Release, Servable
-from registry.types import Resolved
+from adapterworks.builders.building.lock import build_lock
+from adapterworks.builders.building.prepare import Prepared, prepare
+from adapterworks.builders.building.stages import candidates, convert_stage, train_stage
+from adapterworks.builders.evaluation.comparison import CANDIDATE
+from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_generators
+from adapterworks.builders.publishing.adapter_lock import environment, make_lock
+from adapterworks.builders.rebuilding.weights import Distance, distance
+from adapterworks.builders.training.events import EventLog, Listener
+from adapterworks.manifests.errors import IntegrityError, InvalidInput
+from adapterworks.manifests.models import Manifest, RetentionTable
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.reading.diff import LOCK, Change, changes, flatten
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release, Servable
+from adapterworks.registry.releases.types import Resolved
 
 # Entries of the lock that can differ between two builds of one manifest on one base and its rows.
 _SURROUNDINGS = ("code", "packages", "python", "device", "precision", "micro_batch")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import IntegrityError
+from adapterworks.manifests.errors import IntegrityError
 
 
 @dataclass(frozen=True, slots=True)

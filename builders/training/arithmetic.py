@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from builders.train_data import Batch
-
-IGNORED = -100
+from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.training.batches import Batch
 
 
 def token_losses(

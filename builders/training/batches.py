@@ -11,15 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from builders.train_math import IGNORED
-
-if TYPE_CHECKING:
-    from builders.data.render import Encoded
+from adapterworks.builders.data.render import IGNORED, Encoded
 
 # Rows are sorted by length within this many batches: enough to remove most padding, few enough to
 # keep batches mixed.
@@ -48,7 +44,7 @@ class Batch:
     Attributes:
         input_ids: [rows, length] int64, padded on the right.
         labels: the same shape.
-        attention_mask: the same shape; None when packed; see `builders.shared_prefix` for its own.
+        attention_mask: the same shape; None when packed; see `shared_prefix.py` for its own.
         position_ids: [1, length] when several rows are one sequence, counted in each; else None.
     """
 

@@ -1,7 +1,7 @@
 """Checkpoints of a training: all of its state after a step, and the best weights so far.
 
 Invariant: what `restore` brings back is what `save` saw, to the bit, for every method; a folder is
-complete or not there (see `builders/train_state.py`).
+complete or not there (see `builders/training/state.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from builders.methods.technique import Technique
-from builders.train_state import (
+from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.training.state import (
     keep_only,
     load_trainable,
     newest,

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builders.events import Event, Listener, parse_lines
-from builders.plan import Plan
-from manifests.errors import (
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.events import Event, Listener, parse_lines
+from adapterworks.manifests.errors import (
     AdapterworksError,
     InvalidInput,
     NotFound,
@@ -103,12 +103,14 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
     seen = events.stat().st_size if events.exists() else 0
     with (folder / _LOG).open("ab") as log:
         process = subprocess.Popen(
-            [*_launcher(job.plan), "-m", "builders.train", str(folder)],
+            [*_launcher(job.plan), "-m", "adapterworks.builders.training.loop", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             pass_fds=(lock,),
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
+            # Without the working directory on the path, also in what a launcher starts: a file of
+            # the user's called `registry.py` is never taken for a library's.
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONSAFEPATH": "1"},
         )
         try:
             while process.poll() is None:
@@ -158,9 +160,9 @@ def report_failure(folder: Path, error: AdapterworksError) -> None:
 def _launcher(plan: Plan) -> list[str]:
     configuration = plan.manifest.train.accelerate_config
     if configuration is None:
-        return [sys.executable]
+        return [sys.executable, "-P"]
     # The user's own FSDP or DeepSpeed set-up, in accelerate's format.
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    launch = [sys.executable, "-P", "-m", "accelerate.commands.launch"]
     return [*launch, "--config_file", configuration]
 
 

@@ -3,7 +3,9 @@
 Invariant: the state after step n is a function of plan and rows alone, and a checkpoint holds all
 of it: a training that was killed and resumed ends with the weights of one that was not.
 
-Run by `builders/build.py` as a process of its own: `python -m builders.train BUILD_DIRECTORY`.
+A process of its own, started by `builders/training/job.py`:
+
+    python -P -m adapterworks.builders.training.loop BUILD_DIRECTORY
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ from typing import Any
 
 import torch
 
-from builders.events import EventLog
-from builders.methods import METHODS
-from builders.plan import Plan
-from builders.train_checkpoint import Checkpoints, Progress
-from builders.train_data import EncodedSet, collate, epoch_batches, load_encoded
-from builders.train_math import Divergence, learning_rate_at, token_losses
-from builders.train_memory import PeakMemory
-from builders.train_model import build_model, make_optimizer, save_adapter
-from builders.train_shared import computes_alike, shared_losses
-from builders.train_trackers import make_trackers
-from manifests.errors import Refused
-from manifests.models import PromptMethod
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.arithmetic import Divergence, learning_rate_at, token_losses
+from adapterworks.builders.training.batches import EncodedSet, collate, epoch_batches, load_encoded
+from adapterworks.builders.training.checkpoint import Checkpoints, Progress
+from adapterworks.builders.training.events import EventLog
+from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
+from adapterworks.builders.training.peak import PeakMemory
+from adapterworks.builders.training.shared_prefix import computes_alike, shared_losses
+from adapterworks.builders.training.trackers import make_trackers
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.models import PromptMethod
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -320,8 +322,8 @@ def train(
 
 
 def main(folder: Path) -> int:
-    """Train the job that `builders/build.py` wrote; returns the exit code."""
-    from builders.train_job import Job, report_failure
+    """Train the job that `builders/building/run.py` wrote; returns the exit code."""
+    from adapterworks.builders.training.job import Job, report_failure
 
     job = Job.read(folder)
     try:

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from builders.methods import METHODS
-from builders.plan import Plan
-from registry.hub.names import public_name
-from registry.quiet import quiet_libraries
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.registry.bases.quiet import quiet_libraries
+from adapterworks.registry.releases.base_names import public_name
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,7 +28,7 @@ def load_base(checkpoint: Path, plan: Plan) -> nn.Module:
     """
     from transformers import AutoModelForCausalLM
 
-    from registry.base_nf4 import load_nf4
+    from adapterworks.registry.bases.nf4 import load_nf4
 
     quiet_libraries()
     if plan.manifest.method.kind == "qlora":

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from builders.data.common import common_prefix
-from builders.prompt_cache import has_soft_prompt, prompt_cache
-from builders.train_data import Batch, EncodedSet, collate
-from builders.train_math import IGNORED, token_losses
+from adapterworks.builders.data.prefix import common_prefix
+from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
+from adapterworks.builders.training.arithmetic import token_losses
+from adapterworks.builders.training.batches import Batch, EncodedSet, collate
 
 # Relative difference of a micro batch's loss between both ways of computing it, by precision.
 _TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 1e-2}

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from builders.plan import Plan
-from manifests.errors import InvalidInput
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.manifests.errors import InvalidInput
 
 _PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "mlflow": "mlflow"}
 _LOGGED = ("loss", "learning_rate", "gradient_norm", "tokens_per_second")

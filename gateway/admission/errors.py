@@ -1,18 +1,10 @@
-"""Who may not come in, and who must wait: the two errors of the gateway's policy.
-
-Invariant: `Unauthorized` says the same for every key that does not work (unknown, malformed,
-expired, revoked, of a removed tenant), so that nothing can be learnt from it.
-"""
+"""Who must wait: a limit of the tenant is reached."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from manifests.errors import AdapterworksError
-
-
-class Unauthorized(AdapterworksError):
-    """No key, or one that does not work (HTTP 401)."""
+from adapterworks.manifests.errors import AdapterworksError
 
 
 class RateLimited(AdapterworksError):
@@ -38,18 +30,3 @@ class RateLimited(AdapterworksError):
         self.headers = dict(headers)
         self.retry_after = retry_after
         self.code = code
-
-
-def no_key() -> Unauthorized:
-    """The error of a request without a key."""
-    return Unauthorized(
-        "no API key was given",
-        hint="send it as `Authorization: Bearer aw-…`; `adapters tenant key add NAME` makes one",
-    )
-
-
-def bad_key() -> Unauthorized:
-    """The error of a key that does not work, whatever the reason."""
-    return Unauthorized(
-        "the API key is not valid", hint="ask whoever runs this gateway for a new key"
-    )

@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from manifests.errors import Unavailable
+from adapterworks.manifests.errors import Unavailable
 
 
 @dataclass(eq=False, slots=True)

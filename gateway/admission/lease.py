@@ -14,8 +14,8 @@ import math
 import time
 from typing import Literal
 
-from gateway.limits_ledger import Draw, Grant, Hold
-from gateway.limits_shared import SharedLedger
+from adapterworks.gateway.admission.ledger import Draw, Grant, Hold
+from adapterworks.gateway.admission.shared import SharedLedger
 
 LEASE_SHARE = 1 / 20  # of the minute's limit: 20 to 40 transactions a minute, whatever the traffic
 SLOT_SHARE = 1 / 8

@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from gateway.migrations import buckets, slots, usage_days
-from registry.database import Database
+from adapterworks.gateway.storage.schema import buckets, slots, usage_days
+from adapterworks.registry.index.database import Database
 
 SLOT_SECONDS = 15.0  # a gateway that died keeps its slots no longer than this
 

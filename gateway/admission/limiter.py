@@ -26,15 +26,15 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.errors_auth import RateLimited
-from gateway.limits_lease import RateLease, SlotLease
-from gateway.limits_ledger import SLOT_SECONDS, Ledger
-from gateway.limits_month import Month
-from gateway.limits_shared import SharedLedger
-from gateway.migrations import migrate
-from gateway.tenant import Limits, Tenant
-from manifests.errors import Unavailable
-from registry.database import Database
+from adapterworks.gateway.admission.errors import RateLimited
+from adapterworks.gateway.admission.lease import RateLease, SlotLease
+from adapterworks.gateway.admission.ledger import SLOT_SECONDS, Ledger
+from adapterworks.gateway.admission.month import Month
+from adapterworks.gateway.admission.shared import SharedLedger
+from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.tenants.tenant import Limits, Tenant
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.index.database import Database
 
 __all__ = ["Limiter", "Permit", "RateLimited"]
 

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 
-from gateway.limits_shared import SharedLedger
+from adapterworks.gateway.admission.shared import SharedLedger
 
 FRESH_SECONDS = 1.0  # after this the total is read again, beside the requests
 STALE_SECONDS = 5.0  # after this a request waits for the reading

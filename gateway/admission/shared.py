@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.limits_ledger import Draw, Grant, Hold, Ledger
+from adapterworks.gateway.admission.ledger import Draw, Grant, Hold, Ledger
 
 
 class SharedLedger:

@@ -20,10 +20,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from gateway.config import GatewayConfig, LocalEngine, RemoteEngine, is_loopback
-from manifests.errors import NotFound
-from manifests.faults import Fault, ManifestError
-from manifests.lines import key_lines
+from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, RemoteEngine, is_loopback
+from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.faults import Fault, ManifestError
+from adapterworks.manifests.lines import key_lines
 
 PREFIX = "ADAPTERS_GATEWAY_"
 KeyPath = tuple[str | int, ...]

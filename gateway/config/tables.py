@@ -1,6 +1,6 @@
 """What `gateway.toml` can say: frozen tables, unknown keys refused, every value with a default.
 
-Loading, the environment and faults with lines are in `gateway/config_load.py`; the example with
+Loading, the environment and faults with lines are in `gateway/config/load.py`; the example with
 every key explained is `docs/gateway.example.toml`. Sizes are bytes, times are seconds, tokens are
 the engine's own tokens.
 """
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from gateway.tenant import Limits
-from manifests.errors import InvalidInput
-from manifests.refs import parse_ref
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.refs import parse_ref
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]

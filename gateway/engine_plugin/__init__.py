@@ -5,6 +5,6 @@ point, called once in every vLLM process) changes vLLM only where a version it w
 offers the hook, and leaves the stock engine otherwise.
 """
 
-from gateway.engine_plugin.entry import register
+from adapterworks.gateway.engine_plugin.entry import register
 
 __all__ = ["register"]

@@ -14,10 +14,10 @@ import torch
 from vllm.lora.layers.base import BaseLayerWithLoRA
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from gateway.engine_plugin import few_rows
-from gateway.engine_plugin.grouping import group_rows
-from gateway.engine_plugin.products import Batch, Product
-from gateway.engine_plugin.weights import LayerWeights, adopt, follow
+from adapterworks.gateway.engine_plugin import few_rows
+from adapterworks.gateway.engine_plugin.grouping import group_rows
+from adapterworks.gateway.engine_plugin.products import Batch, Product
+from adapterworks.gateway.engine_plugin.weights import LayerWeights, adopt, follow
 
 
 class GroupedPunicaWrapper(PunicaWrapperCPU):

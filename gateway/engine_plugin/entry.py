@@ -33,7 +33,7 @@ def register() -> None:
             __version__,
         )
         return
-    from gateway.engine_plugin import front, lora_hooks
+    from adapterworks.gateway.engine_plugin import front, lora_hooks
 
     lora_hooks.install()
     front.install()

@@ -13,7 +13,7 @@ from vllm.exceptions import VLLMValidationError
 from vllm.v1.engine import EngineCoreRequest
 from vllm.v1.engine.input_processor import InputProcessor
 
-from gateway.engine_plugin.servables import find
+from adapterworks.gateway.engine_plugin.servables import find
 
 PARAMETER = "kv_transfer_params"
 """Where vLLM's API carries what its KV connector needs: {"adapter_digest": "sha256:…"}."""

@@ -13,7 +13,7 @@ from typing import Any
 from vllm.lora.layers.base import BaseLayerWithLoRA
 from vllm.platforms.cpu import CpuPlatform
 
-WRAPPER = "gateway.engine_plugin.cpu_lora.GroupedPunicaWrapper"
+WRAPPER = "adapterworks.gateway.engine_plugin.cpu_lora.GroupedPunicaWrapper"
 """By name, as vLLM's platforms give it."""
 
 logger = logging.getLogger("vllm.adapterworks")

@@ -3,7 +3,7 @@
 Loaded by vLLM's own configuration:
 
     --kv-transfer-config '{"kv_connector": "PrefixConnector", "kv_role": "kv_consumer",
-      "kv_connector_module_path": "gateway.engine_plugin.prefix_connector"}'
+      "kv_connector_module_path": "adapterworks.gateway.engine_plugin.prefix_connector"}'
 
 Invariant: the first N tokens of a prefix request are never computed: their keys and values are
 those of its adapter, written before the forward pass that first reads them, also after preemption.
@@ -34,8 +34,8 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 from vllm.v1.request import Request
 
-from gateway.engine_plugin.servables import find
-from gateway.engine_plugin.virtual_requests import prepend, virtual_tokens
+from adapterworks.gateway.engine_plugin.servables import find
+from adapterworks.gateway.engine_plugin.virtual_requests import prepend, virtual_tokens
 
 KEPT = 64
 """Adapters whose keys and values stay in memory (20 tokens of a 135M model take 0.9 MB)."""

@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from gateway.engine_plugin import few_rows
-from gateway.engine_plugin.grouping import Groups, Rows
-from gateway.engine_plugin.weights import LayerWeights
+from adapterworks.gateway.engine_plugin import few_rows
+from adapterworks.gateway.engine_plugin.grouping import Groups, Rows
+from adapterworks.gateway.engine_plugin.weights import LayerWeights
 
 
 class Product(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 from vllm.v1.metrics.stats import PrefillStats
 from vllm.v1.request import Request
 
-from gateway.engine_plugin.servables import VirtualTokens, find
+from adapterworks.gateway.engine_plugin.servables import VirtualTokens, find
 
 
 class OwnPrefillStats(PrefillStats):

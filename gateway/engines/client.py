@@ -14,9 +14,9 @@ from typing import Any
 
 import aiohttp
 
-from gateway.engines.engine import Health, Scores, State
-from gateway.types import ServedBase
-from manifests.errors import Refused, Unavailable
+from adapterworks.gateway.engines.engine import Health, Scores, State
+from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.manifests.errors import Refused, Unavailable
 
 ADMIN_SECONDS = 120.0
 PROBE_SECONDS = 5.0

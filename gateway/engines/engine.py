@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from aiohttp import ClientResponse
 
-from gateway.types import ServedBase
+from adapterworks.gateway.engines.target import ServedBase
 
 State = Literal["starting", "ready", "down", "stopped"]
 # Log-probabilities of the next token after one prompt, by token id: the engine's most likely ones.

@@ -1,6 +1,6 @@
 """Runs one command and makes sure that it, and all it started, ends with us.
 
-    python -m gateway.engines.guard COMMAND…
+    python -m adapterworks.gateway.engines.guard COMMAND…
 
 Standard input is a pipe whose other end the gateway holds: when it closes, for whatever reason
 (`kill -9` of the gateway too), the command's process group is ended. When the command ends first,

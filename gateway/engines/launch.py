@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from gateway.forms import FORMS
-from gateway.types import ServedBase
-from manifests.errors import InvalidInput
+from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.manifests.errors import InvalidInput
 
 # What vLLM accepts for --max-lora-rank; a larger value than needed slows every batch.
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -122,7 +122,7 @@ def command(spec: EngineSpec, socket: Path, key: str) -> tuple[list[str], dict[s
     for form in spec.forms:
         flags |= FORMS[form].engine_flags()
     flags |= spec.options
-    arguments = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    arguments = [sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server"]
     for name, value in flags.items():
         if value is True:
             arguments.append(f"--{name}")
@@ -137,6 +137,8 @@ def command(spec: EngineSpec, socket: Path, key: str) -> tuple[list[str], dict[s
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        # Also for the processes that vLLM starts: a `registry.py` of the user's is not imported.
+        "PYTHONSAFEPATH": "1",
     }
     if spec.servables is not None:
         environment["ADAPTERS_SERVABLES"] = str(spec.servables)

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.config import SupervisorTable
-from gateway.engines.client import KEEP_SECONDS, HttpEngine
-from gateway.engines.launch import EngineSpec, command
-from gateway.engines.log import reason_from_log
-from manifests.errors import Unavailable
+from adapterworks.gateway.config.tables import SupervisorTable
+from adapterworks.gateway.engines.client import KEEP_SECONDS, HttpEngine
+from adapterworks.gateway.engines.launch import EngineSpec, command
+from adapterworks.gateway.engines.log import reason_from_log
+from adapterworks.manifests.errors import Unavailable
 
 MISSED_PROBES = 10
 STABLE_SECONDS = 60.0
@@ -130,8 +130,9 @@ class LocalEngine(HttpEngine):
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
-                "gateway.engines.guard",
+                "adapterworks.gateway.engines.guard",
                 *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,

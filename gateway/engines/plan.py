@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gateway.config import GatewayConfig, LocalEngine, RemoteEngine
-from gateway.engines.launch import EngineSpec, allowed_rank, context_length, device
-from gateway.types import ServedBase
-from manifests.errors import IntegrityError, NotFound
-from manifests.refs import Ref
-from registry.bases import Base, BaseStore
-from registry.registry import Registry
-from registry.release import Release
-from registry.types import NameRow
+from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, RemoteEngine
+from adapterworks.gateway.engines.launch import EngineSpec, allowed_rank, context_length, device
+from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.manifests.errors import IntegrityError, NotFound
+from adapterworks.manifests.refs import Ref
+from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.types import NameRow
 
 _PAGE = 200
 

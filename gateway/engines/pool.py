@@ -11,9 +11,9 @@ import hashlib
 import math
 from collections.abc import Sequence
 
-from gateway.engines.engine import Engine
-from gateway.types import ServedBase, Target
-from manifests.errors import NotFound, Unavailable
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.target import ServedBase, Target
+from adapterworks.manifests.errors import NotFound, Unavailable
 
 # An engine may carry this much more than its share before its adapters spill to the next one.
 LOAD_FACTOR = 1.5

@@ -12,10 +12,10 @@ import contextlib
 
 import aiohttp
 
-from gateway.engines.client import KEEP_SECONDS, HttpEngine
-from gateway.forms import FORMS
-from gateway.types import ServedBase
-from manifests.errors import AdapterworksError
+from adapterworks.gateway.engines.client import KEEP_SECONDS, HttpEngine
+from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.manifests.errors import AdapterworksError
 
 
 class RemoteEngine(HttpEngine):

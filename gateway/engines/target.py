@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry.release import Release
+from adapterworks.registry.releases.release import Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,3 @@ class Target:
         if self.release is None:
             return self.ref
         return f"{self.release.name}@{self.version}" if self.version else self.release.name
-
-
-@dataclass(slots=True)
-class Usage:
-    """Tokens of one answer, as the engine counted them so far."""
-
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
-
-    @property
-    def total(self) -> int:
-        """Prompt and completion tokens."""
-        return self.prompt + self.completion

@@ -12,12 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.edge import HeaderLimit
-from gateway.errors import MethodNotAllowed, error_body, error_headers, shape_of
-from gateway.routes import generate, health, inference, metrics, models, openapi
-from gateway.routes.common import receipt_of
-from gateway.service import Gateway
-from manifests.errors import AdapterworksError, IntegrityError, InvalidInput, NotFound
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http.header_limit import HeaderLimit
+from adapterworks.gateway.http.routes import generate, health, inference, metrics, models, openapi
+from adapterworks.gateway.http.routes.common import receipt_of
+from adapterworks.gateway.request.errors import (
+    MethodNotAllowed,
+    error_body,
+    error_headers,
+    shape_of,
+)
+from adapterworks.manifests.errors import AdapterworksError, IntegrityError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
 

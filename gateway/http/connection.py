@@ -17,13 +17,13 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.config import HttpTable
-from gateway.errors import HeadersTooLarge, TooSlow, error_body, shape_of
-from gateway.receipts import Receipt
-from manifests.errors import AdapterworksError
+from adapterworks.gateway.config.tables import HttpTable
+from adapterworks.gateway.request.errors import HeadersTooLarge, TooSlow, error_body, shape_of
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.manifests.errors import AdapterworksError
 
 # `header_limit` counts names and values; with colons and line ends a head of many empty headers
-# takes this many times as many bytes. What passes here is counted exactly by `gateway/edge.py`.
+# takes this many times as many bytes. What passes here is counted by `header_limit.py`.
 _HEAD_BYTES = 4
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import HeadersTooLarge, error_body, shape_of
-from gateway.receipts import Receipt
+from adapterworks.gateway.request.errors import HeadersTooLarge, error_body, shape_of
+from adapterworks.gateway.request.receipts import Receipt
 
 
 class HeaderLimit:

@@ -19,12 +19,12 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.app import create_app
-from gateway.connection import Connection
-from gateway.engines.local import LocalEngine
-from gateway.service import Gateway
-from gateway.sockets import bind, bind_unix
-from gateway.status import create_status_app
+from adapterworks.gateway.engines.local import LocalEngine
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http.app import create_app
+from adapterworks.gateway.http.connection import Connection
+from adapterworks.gateway.http.sockets import bind, bind_unix
+from adapterworks.gateway.http.status import create_status_app
 
 
 class Server(uvicorn.Server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from manifests.errors import Unavailable
+from adapterworks.manifests.errors import Unavailable
 
 
 def bind(host: str, port: int) -> socket.socket:

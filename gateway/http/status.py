@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.engines.engine import Engine
-from gateway.engines.local import LocalEngine
-from gateway.entry import Entry
-from gateway.service import Gateway
-from gateway.verdict import ProofFailed
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.local import LocalEngine
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.residency.entry import Entry
+from adapterworks.gateway.residency.verdict import ProofFailed
 
 
 def create_status_app(gateway: Gateway, port: int) -> Starlette:

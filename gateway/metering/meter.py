@@ -16,23 +16,21 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.metering_spool import Segment, adopt_orphans
-from gateway.migrations import migrate
-from gateway.usage import insert_events
-from manifests.errors import Unavailable
-from registry.database import Database
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.spool import Segment, adopt_orphans
+from adapterworks.gateway.metering.usage import insert_events
+from adapterworks.gateway.storage.schema import migrate
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.index.database import Database
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 DRAIN_SECONDS = 1.0
@@ -40,49 +38,6 @@ ORPHAN_SECONDS = 10.0
 FAST_SECONDS = 0.001  # a disk whose last fsync took less
 BATCH = 1000
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class UsageEvent:
-    """One finished request.
-
-    Attributes:
-        request_id: made by the gateway, never taken from a client (who could repeat it to be
-            counted once).
-        release: the digest that answered; the base's digest for a base model; empty when none did.
-        ref: what was asked for, as resolved (`medical@7`, `base:NAME`).
-        endpoint: the path, `/v1/chat/completions`.
-        status: HTTP status sent; 499 when the client left first. ≥ 400 counts as a failure.
-        cold_load: whether the request waited for its adapter to be loaded.
-        started: seconds since the epoch; decides the day (UTC).
-        seconds: from arrival to the last byte.
-    """
-
-    request_id: str
-    tenant: str
-    release: str
-    ref: str
-    prompt_tokens: int
-    completion_tokens: int
-    status: int
-    started: float
-    seconds: float = 0.0
-    cold_load: bool = False
-    endpoint: str = ""
-
-    def values(self) -> dict[str, Any]:
-        """By name; plain values, so nothing is copied as `dataclasses.asdict` would."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def to_line(self) -> bytes:
-        """The event as one line of JSON, without the line's end."""
-        return json.dumps(self.values(), separators=(",", ":")).encode()
-
-    @classmethod
-    def from_line(cls, line: bytes) -> UsageEvent:
-        """The event of a line, also of one that a newer program wrote with further fields."""
-        values = json.loads(line)
-        return cls(**{name: values[name] for name in cls.__slots__ if name in values})
 
 
 class Meter:

@@ -10,18 +10,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.migrations import migrate, tenants, usage_days, usage_events
-from gateway.tenant import OPEN_TENANT
-from manifests.errors import InvalidInput, NotFound
-from registry.database import Database
-
-if TYPE_CHECKING:
-    from gateway.metering import UsageEvent
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.storage.schema import migrate, tenants, usage_days, usage_events
+from adapterworks.gateway.tenants.tenant import OPEN_TENANT
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.registry.index.database import Database
 
 By = Literal["day", "month", "tenant", "release", "ref"]
 GROUPS: tuple[By, ...] = ("day", "month", "tenant", "release", "ref")

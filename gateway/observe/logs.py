@@ -15,7 +15,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from gateway.config import LogTable
+from adapterworks.gateway.config.tables import LogTable
 
 PRIVATE = frozenset({"prompt", "messages", "input", "answer", "output", "body"})
 _KEY = re.compile(r"(aw-[a-z2-7]{8})-[a-z2-7]+")

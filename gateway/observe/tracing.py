@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gateway.config import TracingTable
+from adapterworks.gateway.config.tables import TracingTable
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

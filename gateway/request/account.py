@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
 
-from gateway.errors_auth import RateLimited
-from gateway.metering import UsageEvent
-from gateway.receipts import Receipt
-from gateway.tenant import Tenant
-from gateway.types import Usage
-from manifests.errors import AdapterworksError, IntegrityError, NotFound, Refused, Unavailable
-
-if TYPE_CHECKING:
-    from gateway.service import Gateway
+from adapterworks.gateway.admission.errors import RateLimited
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.usage import Usage
+from adapterworks.gateway.tenants.tenant import Tenant
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    IntegrityError,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 
 _log = logging.getLogger("gateway.access")
 

@@ -10,8 +10,9 @@ import json
 import math
 from dataclasses import dataclass
 
-from gateway.errors_auth import RateLimited, Unauthorized
-from manifests.errors import (
+from adapterworks.gateway.admission.errors import RateLimited
+from adapterworks.gateway.tenants.errors import Unauthorized
+from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
     IntegrityError,

@@ -11,27 +11,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from gateway.account import Account
-from gateway.engines.engine import Engine
-from gateway.errors import TooLarge, TooSlow, error_body, shape_of
-from gateway.fields import Endpoint, estimate_tokens, reduce_fields
-from gateway.forms import FORMS
-from gateway.receipts import Receipt
-from gateway.resolve import missing
-from gateway.stream import Rewriter, read_usage, rewrite_whole
-from gateway.tenant import Tenant
-from gateway.types import Target
-from manifests.errors import AdapterworksError, InvalidInput, NotFound, Unavailable
-
-if TYPE_CHECKING:
-    from gateway.service import Gateway
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.gateway.engines.target import Target
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.request import shadow
+from adapterworks.gateway.request.account import Account
+from adapterworks.gateway.request.errors import TooLarge, TooSlow, error_body, shape_of
+from adapterworks.gateway.request.fields import Endpoint, estimate_tokens, reduce_fields
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.stream import Rewriter, read_usage, rewrite_whole
+from adapterworks.gateway.residency.resolve import missing
+from adapterworks.gateway.tenants.tenant import Tenant
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Unavailable
 
 # What nginx calls it: the client closed the connection before the answer was complete.
 _LEFT = 499
@@ -120,7 +119,7 @@ class Exchange:
         )
         try:
             self._receipt.limits = dict(permit.headers())
-            gateway.shadows.consider(self._endpoint, target, self._body)
+            shadow.consider(gateway, self._endpoint, target, self._body)
             residency = gateway.residency(engine)
             if target.release is not None:
                 self._account.phase = "cold"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 
 def _names(text: str) -> frozenset[str]:

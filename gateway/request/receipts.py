@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from gateway.types import Target
+from adapterworks.gateway.engines.target import Target
 
 
 @dataclass(slots=True)

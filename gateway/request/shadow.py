@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from pydantic_core import to_json
 
-from gateway.config import ShadowTable
-from gateway.fields import Endpoint
-from gateway.forms import FORMS
-from gateway.types import Target
-from manifests.errors import AdapterworksError
-
-if TYPE_CHECKING:
-    from gateway.service import Gateway
+from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.gateway.engines.target import Target
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.request.fields import Endpoint
+from adapterworks.manifests.errors import AdapterworksError
 
 MOST_UNDER_WAY = 8
 _TENANT = "shadow"
@@ -29,55 +26,42 @@ _WEIGHT = 0.1
 _log = logging.getLogger(__name__)
 
 
-class Shadows:
-    """The `[[shadow]]` tables of a gateway."""
+def consider(gateway: Gateway, endpoint: Endpoint, target: Target, body: dict[str, Any]) -> None:
+    """Start shadows of a request, where a `[[shadow]]` table says so and there is room.
 
-    def __init__(self, gateway: Gateway, tables: tuple[ShadowTable, ...]) -> None:
-        self._gateway = gateway
-        self._tables = tables
-        self._tasks: set[asyncio.Task[None]] = set()
+    Args:
+        body: the client's request, already reduced to allowed fields.
+    """
+    if target.release is None:
+        return
+    for table in gateway.config.shadow:
+        chosen = table.adapter == target.release.name and random.random() < table.share  # noqa: S311
+        if chosen and len(gateway.background) < MOST_UNDER_WAY:
+            plain = {k: v for k, v in body.items() if k not in ("stream", "stream_options")}
+            task = asyncio.create_task(_ask(gateway, endpoint, table.to, plain))
+            gateway.background.add(task)
+            task.add_done_callback(gateway.background.discard)
 
-    def consider(self, endpoint: Endpoint, target: Target, body: dict[str, Any]) -> None:
-        """Start shadows of a request, where a table says so and there is room.
 
-        Args:
-            body: the client's request, already reduced to allowed fields.
-        """
-        if target.release is None:
+async def _ask(gateway: Gateway, endpoint: Endpoint, ref: str, body: dict[str, Any]) -> None:
+    try:
+        target = await gateway.resolver.target(ref, _TENANT)
+        release = target.release
+        if release is None or release.servable is None:
             return
-        for table in self._tables:
-            chosen = table.adapter == target.release.name and random.random() < table.share  # noqa: S311
-            if chosen and len(self._tasks) < MOST_UNDER_WAY:
-                plain = {k: v for k, v in body.items() if k not in ("stream", "stream_options")}
-                task = asyncio.create_task(self._ask(endpoint, table.to, plain))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-
-    def close(self) -> None:
-        """Drop those under way."""
-        for task in self._tasks:
-            task.cancel()
-
-    async def _ask(self, endpoint: Endpoint, ref: str, body: dict[str, Any]) -> None:
-        gateway = self._gateway
-        try:
-            target = await gateway.resolver.target(ref, _TENANT)
-            release = target.release
-            if release is None or release.servable is None:
-                return
-            engine = gateway.pool.route(target)
-            residency = gateway.residency(engine)
-            await residency.warm(release)
-            payload = FORMS[release.servable.form].address(
-                engine, release.digest, release.servable, body, _TENANT
-            )
-            async with (
-                gateway.queue(engine).turn(_TENANT, expected_tokens=1, weight=_WEIGHT),
-                residency.lease(release),
-                engine.post(endpoint.path, to_json(payload), {}) as answer,
-            ):
-                await answer.read()
-            outcome = str(answer.status)
-        except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            outcome = type(error).__name__
-        _log.info("shadow", extra={"fields": {"adapter_ref": ref, "outcome": outcome}})
+        engine = gateway.pool.route(target)
+        residency = gateway.residency(engine)
+        await residency.warm(release)
+        payload = FORMS[release.servable.form].address(
+            engine, release.digest, release.servable, body, _TENANT
+        )
+        async with (
+            gateway.queue(engine).turn(_TENANT, expected_tokens=1, weight=_WEIGHT),
+            residency.lease(release),
+            engine.post(endpoint.path, to_json(payload), {}) as answer,
+        ):
+            await answer.read()
+        outcome = str(answer.status)
+    except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        outcome = type(error).__name__
+    _log.info("shadow", extra={"fields": {"adapter_ref": ref, "outcome": outcome}})

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from gateway.types import Usage
+from adapterworks.gateway.request.usage import Usage
 
 _USAGE = re.compile(rb',?"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.engines.engine import Engine
-from gateway.verdict import (
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.residency.verdict import (
     RATIO,
     SMALLEST_SEPARATION,
     Answers,
@@ -20,12 +20,12 @@ from gateway.verdict import (
     effect,
     limit,
 )
-from manifests.errors import AdapterworksError
-from registry.imports.folder import CONFIG, WEIGHTS
-from registry.imports.header import read_header
-from registry.imports.values import check_finite
-from registry.registry import Registry
-from registry.release import ADAPTER, SERVABLE, Release
+from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
+from adapterworks.registry.imports.header import read_header
+from adapterworks.registry.imports.values import check_finite
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Release
 
 # Cosine from which on two shifts count as the same direction, and by how much lengths must differ
 # to count as another strength.

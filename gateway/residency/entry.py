@@ -1,4 +1,4 @@
-"""What is known of one adapter on one engine; `gateway/residency.py` decides what happens to it."""
+"""What is known of one adapter on one engine; `residency.py` decides what happens to it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.verdict import Proof
-from manifests.errors import AdapterworksError
-from registry.release import Release
+from adapterworks.gateway.residency.verdict import Proof
+from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.registry.releases.release import Release
 
 # waiting for room → loading and proving → resident → unloading; refused is final for a while.
 Stage = Literal["waiting", "loading", "resident", "unloading", "refused"]

@@ -16,11 +16,11 @@ import json
 import time
 from typing import Any
 
-from gateway.diagnosis import diagnose
-from gateway.engines.engine import Engine
-from gateway.forms.form import Form
-from gateway.slices import in_slices
-from gateway.verdict import (
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.forms.form import Form
+from adapterworks.gateway.residency.diagnosis import diagnose
+from adapterworks.gateway.residency.slices import in_slices
+from adapterworks.gateway.residency.verdict import (
     RATIO,
     SMALLEST_SEPARATION,
     Answers,
@@ -30,7 +30,7 @@ from gateway.verdict import (
     divergence,
     limit,
 )
-from registry.release import Release
+from adapterworks.registry.releases.release import Release
 
 FINGERPRINT = "fingerprint.json"
 # Positions compared in each probe: each is a prompt of its own to the engine, and more probes say

@@ -5,7 +5,7 @@ Invariants:
 - loaded adapters never number more than the engine's capacity;
 - an adapter is unloaded only while nothing uses it.
 
-How many may be used at once, and who is next, is in `gateway/seats.py`.
+How many may be used at once, and who is next, is in `gateway/residency/seats.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from gateway.engines.engine import Engine
-from gateway.entry import Entry
-from gateway.seats import Seats
-from gateway.verdict import Proof
-from manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
-from registry.release import Release
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.residency.entry import Entry
+from adapterworks.gateway.residency.seats import Seats
+from adapterworks.gateway.residency.verdict import Proof
+from adapterworks.manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
+from adapterworks.registry.releases.release import Release
 
 RETRY_REFUSED_SECONDS = 60.0
 # Loads and proves; raises Refused or IntegrityError for good, Unavailable for now.

@@ -11,14 +11,14 @@ import hashlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from gateway.engines.pool import EnginePool
-from gateway.tenant import BASE_PREFIX
-from gateway.types import Target
-from manifests.errors import AdapterworksError, InvalidInput, NotFound
-from manifests.refs import parse_ref
-from registry.registry import Registry
-from registry.release import Release
-from registry.types import Weighted
+from adapterworks.gateway.engines.pool import EnginePool
+from adapterworks.gateway.engines.target import Target
+from adapterworks.gateway.tenants.tenant import BASE_PREFIX
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
+from adapterworks.manifests.refs import parse_ref
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.types import Weighted
 
 POLL_SECONDS = 0.05
 _CACHE_LIMIT = 10_000

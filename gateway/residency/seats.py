@@ -12,8 +12,8 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 
-from gateway.engines.engine import Engine
-from gateway.entry import Entry
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.residency.entry import Entry
 
 
 class Seats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from gateway.engines.engine import Scores
+from adapterworks.gateway.engines.engine import Scores
 
 # How long one slice should keep the engine: whatever else it generates stands still meanwhile.
 SLICE_SECONDS = 0.2

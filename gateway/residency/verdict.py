@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import exp, sqrt
 from typing import Literal
 
-from manifests.errors import Refused
+from adapterworks.manifests.errors import Refused
 
 # Share of the adapter-to-base distance that the engine may be off by.
 RATIO = 0.1

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry.database import Database, Migration
+from adapterworks.registry.index.database import Database, Migration
 
 NAMESPACE = "gateway"
 

@@ -15,14 +15,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway import audit
-from gateway.keys import NewKey, key_id_of, new_key
-from gateway.migrations import keys, migrate, revision, tenants
-from gateway.tenant import Limits, Tenant, parse_allow
-from gateway.tenants import tenant_of
-from manifests.errors import Conflict, InvalidInput, NotFound
-from manifests.refs import check_name
-from registry.database import Database
+from adapterworks.gateway.storage.schema import keys, migrate, revision, tenants
+from adapterworks.gateway.tenants import audit
+from adapterworks.gateway.tenants.keys import NewKey, key_id_of, new_key
+from adapterworks.gateway.tenants.store import tenant_of
+from adapterworks.gateway.tenants.tenant import Limits, Tenant, parse_allow
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.refs import check_name
+from adapterworks.registry.index.database import Database
 
 LIMIT_NAMES = ("rpm", "tpm", "max_concurrency", "monthly_tokens")
 

@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.migrations import audit
-from registry.database import Database
+from adapterworks.gateway.storage.schema import audit
+from adapterworks.registry.index.database import Database
 
 
 @dataclass(frozen=True, slots=True)

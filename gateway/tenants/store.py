@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.errors_auth import Unauthorized, bad_key, no_key
-from gateway.keys import key_id_of, matches
-from gateway.migrations import keys, migrate, revision, tenants
-from gateway.tenant import OPEN_TENANT, Limits, Tenant
-from manifests.errors import Unavailable
-from registry.database import Database
+from adapterworks.gateway.storage.schema import keys, migrate, revision, tenants
+from adapterworks.gateway.tenants.errors import Unauthorized, bad_key, no_key
+from adapterworks.gateway.tenants.keys import key_id_of, matches
+from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Limits, Tenant
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.index.database import Database
 
 __all__ = ["OPEN_TENANT", "Limits", "Tenant", "TenantStore", "Unauthorized"]
 

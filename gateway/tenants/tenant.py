@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 BASE_PREFIX = "base:"
 _PATTERN_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-*?[]!")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from manifests.digests import digest_bytes, digest_file, digest_json
-from manifests.errors import InvalidInput
+from adapterworks.manifests.digests import digest_bytes, digest_file, digest_json
+from adapterworks.manifests.errors import InvalidInput
 
 TOKENIZER_FILES = (
     "tokenizer.json",

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from registry.quiet import quiet_libraries
+from adapterworks.registry.bases.quiet import quiet_libraries
 
 
 def nf4_config(double_quantization: bool) -> Any:

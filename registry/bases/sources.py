@@ -12,8 +12,8 @@ import re
 import shutil
 from pathlib import Path
 
-from manifests.errors import InvalidInput, NotFound, Unavailable
-from registry.quiet import quiet_libraries
+from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.registry.bases.quiet import quiet_libraries
 
 # Models that come inside a package of the Python index: name → package:DISTRIBUTION@VERSION/FILE.
 EMBEDDED = {

@@ -22,17 +22,17 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from manifests.digests import digest_bytes, digest_json
-from manifests.errors import IntegrityError, InvalidInput, NotFound
-from registry.base_files import (
+from adapterworks.manifests.digests import digest_bytes, digest_json
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
+from adapterworks.registry.bases.files import (
     base_digest,
     chat_template,
     checkpoint_folder,
     content_revision,
     stamps,
 )
-from registry.base_sources import EMBEDDED, fetch_commit, parse_hub, prepare_embedded
-from registry.release import BaseIdentity
+from adapterworks.registry.bases.sources import EMBEDDED, fetch_commit, parse_hub, prepare_embedded
+from adapterworks.registry.releases.release import BaseIdentity
 
 RECORD = "base.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -243,7 +243,7 @@ class BaseStore:
             served=checkpoint,
         )
         if quantization == "nf4":
-            from registry.base_nf4 import write_dequantized
+            from adapterworks.registry.bases.nf4 import write_dequantized
 
             say(f"base {name}: quantizing to NF4 and storing the values training will see")
             write_dequantized(checkpoint, staging / "served", double_quantization=double)
@@ -258,7 +258,7 @@ class BaseStore:
             say(f"base: unpacking {source} (about 30 s, once)")
             return prepare_embedded(source, staging / "checkpoint")
         if source.startswith("hub:"):
-            from registry.base_sources import download
+            from adapterworks.registry.bases.sources import download
 
             say(f"base: downloading {source}")
             return download(source, staging / "checkpoint")

@@ -14,8 +14,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from manifests.errors import Unavailable
-from registry.blobs import (
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.blobs.store import (
     BlobInfo,
     MissingBlob,
     checked,

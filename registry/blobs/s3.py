@@ -21,9 +21,17 @@ import obstore as obs
 from obstore import exceptions
 from obstore.store import S3Store
 
-from manifests.errors import InvalidInput, Unavailable
-from registry.blobs import CHUNK, BlobInfo, MissingBlob, checked, chunks_of, digest_of_key, key_of
-from registry.local import source_name
+from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.registry.blobs.local import source_name
+from adapterworks.registry.blobs.store import (
+    CHUNK,
+    BlobInfo,
+    MissingBlob,
+    checked,
+    chunks_of,
+    digest_of_key,
+    key_of,
+)
 
 PART = 8 * CHUNK
 

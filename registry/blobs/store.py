@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from manifests.digests import DIGEST_PATTERN
-from manifests.errors import IntegrityError, InvalidInput
+from adapterworks.manifests.digests import DIGEST_PATTERN
+from adapterworks.manifests.errors import IntegrityError, InvalidInput
 
 CHUNK = 1 << 20
 
@@ -72,26 +72,6 @@ class BlobStore(Protocol):
     def list(self) -> Iterator[BlobInfo]:
         """Every blob, in no particular order."""
         ...
-
-
-def open_blobs(where: str) -> BlobStore:
-    """The store at a folder or an `s3://bucket/prefix`.
-
-    Raises:
-        InvalidInput: another kind of URL.
-    """
-    scheme, separator, _ = where.partition("://")
-    if separator and scheme == "s3":
-        from registry.s3 import S3Blobs
-
-        return S3Blobs(where)
-    if separator and scheme != "file":
-        raise InvalidInput(
-            f"`{where}` is not a blob store", hint="give a folder or `s3://bucket/prefix`"
-        )
-    from registry.local import LocalBlobs
-
-    return LocalBlobs(Path(where.removeprefix("file://")))
 
 
 def read_blob(store: BlobStore, digest: str) -> bytes:

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.imports.config import LoraConfig, parse_config
-from registry.imports.folder import CONFIG, WEIGHTS, take
-from registry.imports.header import Header, read_header
-from registry.imports.modules import BaseModules
-from registry.imports.tensors import Layout, check_dtypes, match, minimal_targets
-from registry.imports.values import check_values
+from adapterworks.registry.imports.config import LoraConfig, parse_config
+from adapterworks.registry.imports.folder import CONFIG, WEIGHTS, take
+from adapterworks.registry.imports.header import Header, read_header
+from adapterworks.registry.imports.modules import BaseModules
+from adapterworks.registry.imports.tensors import Layout, check_dtypes, match, minimal_targets
+from adapterworks.registry.imports.values import check_values
 
 _CHUNK = 4 << 20
 

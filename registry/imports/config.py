@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from registry.imports import strictjson
-from registry.imports.errors import ImportRefused, show
-from registry.imports.folder import CONFIG
+from adapterworks.registry.imports import strictjson
+from adapterworks.registry.imports.errors import ImportRefused, show
+from adapterworks.registry.imports.folder import CONFIG
 
 MAX_RANK = 512  # vLLM's largest max_lora_rank
 MAX_DEPTH = 6

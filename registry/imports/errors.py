@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manifests.errors import Refused
+from adapterworks.manifests.errors import Refused
 
 
 class ImportRefused(Refused):

@@ -13,10 +13,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from manifests.errors import InvalidInput, NotFound
-from registry.imports import strictjson
-from registry.imports.errors import ImportRefused, show
-from registry.imports.header import read_header_from
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.registry.imports import strictjson
+from adapterworks.registry.imports.errors import ImportRefused, show
+from adapterworks.registry.imports.header import read_header_from
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from registry.imports import strictjson
-from registry.imports.errors import ImportRefused, show
+from adapterworks.registry.imports import strictjson
+from adapterworks.registry.imports.errors import ImportRefused, show
 
 MAX_HEADER = 16 << 20  # bytes; a rank-512 LoRA on 100 layers needs less than 1 MiB
 MAX_TENSORS = 100_000

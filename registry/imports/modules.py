@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.errors import IntegrityError
-from registry.imports.header import read_header
+from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.imports.header import read_header
 
 _MAX_HEADER = 100 << 20  # the format's own limit
 _SINGLE = "model.safetensors"

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.digests import digest_file
-from manifests.refs import check_name
-from registry.bases import Base
-from registry.hub.names import hub_id
-from registry.imports.adapter import Checked, check_adapter
-from registry.imports.folder import CONFIG, WEIGHTS
-from registry.imports.modules import read_modules
-from registry.registry import Registry
-from registry.release import ADAPTER, SERVABLE, Draft, Servable
-from registry.scratch import scratch_folder
-from registry.types import Published, now
+from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.refs import check_name
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.imports.adapter import Checked, check_adapter
+from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
+from adapterworks.registry.imports.modules import read_modules
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.base_names import hub_id
+from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Draft, Servable
+from adapterworks.registry.releases.scratch import scratch_folder
+from adapterworks.registry.releases.types import Published, now
 
 FINGERPRINT = "fingerprint.json"
 Fingerprint = Callable[[Base, Path, Servable], bytes]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from registry.bases import Base
-from registry.imports import strictjson
-from registry.imports.config import MAX_DEPTH, is_plain_mapping, parse_config
-from registry.imports.errors import ImportRefused
-from registry.imports.folder import CONFIG, LIMITS, WEIGHTS, check_names
-from registry.imports.header import read_header
-from registry.imports.modules import read_modules
-from registry.imports.tensors import check_dtypes, match
-from registry.imports.values import check_finite
-from registry.release import Release
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.imports import strictjson
+from adapterworks.registry.imports.config import MAX_DEPTH, is_plain_mapping, parse_config
+from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.imports.folder import CONFIG, LIMITS, WEIGHTS, check_names
+from adapterworks.registry.imports.header import read_header
+from adapterworks.registry.imports.modules import read_modules
+from adapterworks.registry.imports.tensors import check_dtypes, match
+from adapterworks.registry.imports.values import check_finite
+from adapterworks.registry.releases.release import Release
 
 _SUFFIXES = {
     ".safetensors", ".json", ".jsonl", ".md", ".lock", ".png", ".svg", ".txt", ".jinja", ".model",

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from registry.imports.errors import ImportRefused, show
+from adapterworks.registry.imports.errors import ImportRefused, show
 
 MAX_INTEGER_DIGITS = 19  # every value of a 64-bit integer
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)

@@ -15,11 +15,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry.imports.config import LoraConfig
-from registry.imports.errors import ImportRefused
-from registry.imports.folder import WEIGHTS
-from registry.imports.header import Header, TensorInfo
-from registry.imports.modules import BaseModules
+from adapterworks.registry.imports.config import LoraConfig
+from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.imports.folder import WEIGHTS
+from adapterworks.registry.imports.header import Header, TensorInfo
+from adapterworks.registry.imports.modules import BaseModules
 
 PREFIX = "base_model.model."
 DTYPES = ("F32", "F16", "BF16")

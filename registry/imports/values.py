@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from registry.imports.errors import ImportRefused
-from registry.imports.folder import WEIGHTS
-from registry.imports.header import Header, TensorInfo
+from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.imports.folder import WEIGHTS
+from adapterworks.registry.imports.header import Header, TensorInfo
 
 _CHUNK = 4 << 20  # bytes, a multiple of every item size
 # dtype → unsigned view, mask of the exponent (all ones: NaN or infinity), mask without the sign

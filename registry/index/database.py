@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, Row, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from manifests.errors import InvalidInput, Unavailable
+from adapterworks.manifests.errors import InvalidInput, Unavailable
 
 Migration = Callable[[Connection], None]
 AnyRow = Row[*tuple[Any, ...]]

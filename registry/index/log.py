@@ -14,9 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import schema
-from registry.database import AnyRow
-from registry.types import AliasMove, Event, now
+from adapterworks.registry.index import schema
+from adapterworks.registry.index.database import AnyRow
+from adapterworks.registry.releases.types import AliasMove, Event, now
 
 MOVES = ("promote", "canary", "rollback")
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from manifests.errors import NotFound
-from manifests.refs import Ref
-from registry import log, schema
-from registry.database import AnyRow
-from registry.types import Resolved, VersionRow
+from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.refs import Ref
+from adapterworks.registry.index import log, schema
+from adapterworks.registry.index.database import AnyRow
+from adapterworks.registry.releases.types import Resolved, VersionRow
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
 _blobs = schema.release_blobs

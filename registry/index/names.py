@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import schema
-from registry.types import NameRow, Weighted
+from adapterworks.registry.index import schema
+from adapterworks.registry.releases.types import NameRow, Weighted
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
 

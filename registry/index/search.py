@@ -7,8 +7,8 @@ import json
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import lookup, schema
-from registry.types import VersionRow
+from adapterworks.registry.index import lookup, schema
+from adapterworks.registry.releases.types import VersionRow
 
 _versions = schema.versions
 

@@ -19,11 +19,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from manifests.digests import digest_bytes
-from manifests.errors import Conflict
-from registry import log, lookup, schema
-from registry.release import Release
-from registry.types import now
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import Conflict
+from adapterworks.registry.index import log, lookup, schema
+from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.types import now
 
 RECORD_PATH = ""
 

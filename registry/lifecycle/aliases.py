@@ -13,11 +13,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from manifests.errors import Conflict, InvalidInput, NotFound
-from manifests.refs import Ref, check_alias
-from registry import index, log, lookup, schema
-from registry.database import AnyRow
-from registry.types import UNSET, AliasMove, Unset, Weighted
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.refs import Ref, check_alias
+from adapterworks.registry.index import log, lookup, schema, versions
+from adapterworks.registry.index.database import AnyRow
+from adapterworks.registry.releases.types import UNSET, AliasMove, Unset, Weighted
 
 _aliases, _versions = schema.aliases, schema.versions
 
@@ -176,7 +176,7 @@ def _move(
             .where(_aliases.c.name == name, _aliases.c.alias == alias)
             .values(**values)
         )
-    index.bump(connection)
+    versions.bump(connection)
     event = log.append(
         connection,
         name,

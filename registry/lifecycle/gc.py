@@ -18,11 +18,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import leases, schema
-from registry.blobs import BlobInfo, BlobStore
-from registry.checkout import locked, remove_tree
-from registry.database import Database
-from registry.local import LocalBlobs
+from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.blobs.store import BlobInfo, BlobStore
+from adapterworks.registry.index import schema
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.lifecycle import leases
+from adapterworks.registry.reading.checkout import locked, remove_tree
 
 GRACE_S = 3600.0
 # A staged file has no lease; that nobody wrote to it for a day is what says that its writer died.

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from registry import lookup, schema
-from registry.database import Database
+from adapterworks.registry.index import lookup, schema
+from adapterworks.registry.index.database import Database
 
 LEASE_S = 3600.0
 

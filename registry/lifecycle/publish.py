@@ -15,13 +15,15 @@ import stat
 import time
 from pathlib import Path
 
-from manifests.digests import digest_file
-from manifests.errors import InvalidInput
-from registry import aliases, index, leases, lookup
-from registry.blobs import BlobStore
-from registry.database import Database
-from registry.release import Draft, FileEntry, Release
-from registry.types import Published
+from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.index import lookup, versions
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.lifecycle import aliases, leases
+from adapterworks.registry.releases.paths import check_path
+from adapterworks.registry.releases.release import Draft, FileEntry, Release
+from adapterworks.registry.releases.types import Published
 
 Sources = dict[str, Path | bytes]
 
@@ -81,18 +83,6 @@ def scan(folder: Path) -> dict[str, FileEntry]:
     return dict(sorted(files.items()))
 
 
-def check_path(path: str) -> str:
-    """Return a release path if it is safe to join to a folder on any system.
-
-    Raises:
-        InvalidInput: absolute, `..`, empty or `.` parts, a backslash or a control character.
-    """
-    plain = all(part not in ("", ".", "..") for part in path.split("/"))
-    if not plain or "\\" in path or not path.isprintable():
-        raise InvalidInput(f"{path!r} is not a path inside a release")
-    return path
-
-
 def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: str) -> bool:
     """Put what is not there yet; false when the lease was lost meanwhile (gc may have run)."""
     renewed = time.monotonic()
@@ -115,7 +105,7 @@ def _list(
             return None
         existing = lookup.find_live(connection, release.digest)
         if existing is None:
-            (version,) = index.insert_versions(
+            (version,) = versions.insert_versions(
                 connection, release.name, [release], who=who, why=why
             )
         else:

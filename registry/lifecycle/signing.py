@@ -18,10 +18,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from manifests.digests import digest_bytes
-from manifests.errors import InvalidInput, Refused
-from registry import schema
-from registry.types import now
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.registry.index import schema
+from adapterworks.registry.releases.types import now
 
 _signatures = schema.signatures
 

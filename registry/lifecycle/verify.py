@@ -17,11 +17,13 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from manifests.errors import IntegrityError, Refused
-from registry import index, log, lookup, reading, schema, signing
-from registry.blobs import BlobStore, CorruptBlob, MissingBlob, copy_blob
-from registry.database import Database
-from registry.types import Resolved
+from adapterworks.manifests.errors import IntegrityError, Refused
+from adapterworks.registry.blobs.store import BlobStore, CorruptBlob, MissingBlob, copy_blob
+from adapterworks.registry.index import log, lookup, schema, versions
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.lifecycle import signing
+from adapterworks.registry.reading import files
+from adapterworks.registry.releases.types import Resolved
 
 Kind = Literal["missing", "corrupt", "record", "index", "signature"]
 
@@ -85,14 +87,14 @@ class Verifier:
         for path, (blob, size) in listed.items():
             self._verify_blob(resolved, path, blob, size)
         try:
-            release = reading.read_release(self._store, resolved.digest)
+            release = files.read_release(self._store, resolved.digest)
         except (CorruptBlob, MissingBlob):
             return  # reported as a blob above
         except IntegrityError as error:
             self._add("record", resolved, None, error.message)
             return
         said = {path: (entry.digest, entry.size) for path, entry in release.files.items()}
-        said[index.RECORD_PATH] = (resolved.digest, len(release.to_bytes()))
+        said[versions.RECORD_PATH] = (resolved.digest, len(release.to_bytes()))
         if release.name != resolved.name or said != listed:
             self._add("record", resolved, None, "the record and the index do not say the same")
         if self._keys:

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from manifests.digests import digest_file
-from manifests.errors import NotFound
-from registry.blobs import BlobStore, copy_blob
-from registry.publish import check_path
-from registry.reading import explained
-from registry.release import Release
+from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.errors import NotFound
+from adapterworks.registry.blobs.store import BlobStore, copy_blob
+from adapterworks.registry.reading.files import explained
+from adapterworks.registry.releases.paths import check_path
+from adapterworks.registry.releases.release import Release
 
 
 def checkout(blobs: BlobStore, root: Path, release: Release, role: str) -> Path:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.blobs import BlobStore
-from registry.reading import read_file
-from registry.release import Release
-from registry.types import Resolved
+from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.reading.files import read_file
+from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.types import Resolved
 
 LOCK = "adapter.lock"
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 
-from manifests.errors import IntegrityError, NotFound
-from registry.blobs import BlobStore, CorruptBlob, MissingBlob, read_blob
-from registry.release import Release
+from adapterworks.manifests.errors import IntegrityError, NotFound
+from adapterworks.registry.blobs.store import BlobStore, CorruptBlob, MissingBlob, read_blob
+from adapterworks.registry.releases.release import Release
 
 
 def read_release(blobs: BlobStore, digest: str) -> Release:

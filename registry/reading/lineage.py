@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from registry.release import BaseIdentity, Release
-from registry.types import Resolved
+from adapterworks.registry.releases.release import BaseIdentity, Release
+from adapterworks.registry.releases.types import Resolved
 
 
 @dataclass(frozen=True, slots=True)

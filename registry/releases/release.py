@@ -9,7 +9,7 @@ A record lists every file with digest and size, by path inside the release:
     adapter.lock         base revision and digest, data byte hashes, packages, code version, seed
     report.json          evaluation: metrics, intervals, gates
     predictions.jsonl    per-example outputs of base and adapter
-    fingerprint.json     probe prompts and log-probabilities (see builders/fingerprint.py)
+    fingerprint.json     probe prompts and log-probabilities (builders/evaluation/fingerprint.py)
     training.jsonl       the build's event log
     README.md, plots/…   the model card
 """
@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from manifests.digests import canonical_json, digest_bytes
-from manifests.refs import NAME_PATTERN
+from adapterworks.manifests.digests import canonical_json, digest_bytes
+from adapterworks.manifests.refs import NAME_PATTERN
 
 SERVABLE = "servable"
 ADAPTER = "adapter"

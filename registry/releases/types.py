@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from manifests.refs import Ref
+from adapterworks.manifests.refs import Ref
 
 
 class Unset(enum.Enum):

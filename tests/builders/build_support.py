@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from builders.data.render import Encoded
-from builders.events import EventLog
-from builders.machine import Machine
-from builders.plan import Environment, Plan, make_plan
-from builders.plan_data import DataFacts
-from builders.shape import read_shape
-from builders.train import Trainer, TrainResult
-from builders.train_data import load_encoded, save_encoded
-from manifests.models import Manifest
-from registry.bases import BaseStore
-from registry.release import BaseIdentity
+from adapterworks.builders.data.render import Encoded
+from adapterworks.builders.methods.shape import read_shape
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.machine import Machine
+from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.builders.training.batches import load_encoded, save_encoded
+from adapterworks.builders.training.events import EventLog
+from adapterworks.builders.training.loop import Trainer, TrainResult
+from adapterworks.manifests.models import Manifest
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.releases.release import BaseIdentity
 
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m.role }} {{ m.content }}</s>{% endfor %}"

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from adapterworks.app import App
 from adapterworks.cli.build import command as build
+from adapterworks.registry.registry import Registry
 from adapterworks.settings import Settings
-from registry.registry import Registry
 
 MANIFEST = """
 [adapter]

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from adapterworks.app import App
 from adapterworks.cli.main import cli
-from manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
-from registry.registry import Registry
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import draft, folder
 
 ADAPTERS = Path(sys.executable).with_name("adapters")

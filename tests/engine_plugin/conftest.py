@@ -13,7 +13,7 @@ import torch
 with warnings.catch_warnings():
     # vLLM's and torch's own imports warn of their own deprecations.
     warnings.simplefilter("ignore")
-    from gateway.engine_plugin.cpu_lora import GroupedPunicaWrapper  # noqa: F401
+    from adapterworks.gateway.engine_plugin.cpu_lora import GroupedPunicaWrapper  # noqa: F401
 
 MAX_LORAS, MAX_RANK, HIDDEN = 6, 16, 64
 SHAPES = {"qkv": (64, 32, 32), "gate_up": (96, 96), "plain": (64,)}

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import torch
 
-from builders.convert.conversion import Source
-from builders.convert.prefix import convert_prefix
-from builders.convert.prompt import convert_prompt
-from builders.shape import read_shape
-from manifests.load import load_manifest
-from registry.bases import Base
+from adapterworks.builders.methods.conversion.conversion import Source
+from adapterworks.builders.methods.conversion.prefix import convert_prefix
+from adapterworks.builders.methods.conversion.prompt import convert_prompt
+from adapterworks.builders.methods.shape import read_shape
+from adapterworks.manifests.load import load_manifest
+from adapterworks.registry.bases.store import Base
 
 NEW_TOKENS = 12
 PROMPTS = (

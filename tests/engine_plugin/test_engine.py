@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from registry.bases import Base
+from adapterworks.registry.bases.store import Base
 from tests.engine_plugin.references import NEW_TOKENS, Maker, Reference
 
 pytestmark = [
@@ -32,7 +32,7 @@ ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pro
 CONNECTOR = {
     "kv_connector": "PrefixConnector",
     "kv_role": "kv_consumer",
-    "kv_connector_module_path": "gateway.engine_plugin.prefix_connector",
+    "kv_connector_module_path": "adapterworks.gateway.engine_plugin.prefix_connector",
 }
 # Blocks of 128 tokens, one of them vLLM's own: few enough that requests preempt one another.
 BLOCKS = 12

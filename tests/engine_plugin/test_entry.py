@@ -13,7 +13,7 @@ PROBE = """
 import json, os, sys
 import vllm.version
 from vllm.platforms.cpu import CpuPlatform
-from gateway.engine_plugin import register
+from adapterworks.gateway.engine_plugin import register
 
 found = {}
 os.environ["ADAPTERS_ENGINE_PLUGIN"] = "0"
@@ -47,7 +47,7 @@ def test_on_by_vllms_entry_point_off_by_environment_and_by_unknown_version() -> 
     found = json.loads(done.stdout.strip().splitlines()[-1])
     assert found["off"].startswith("vllm.")
     assert found["unknown"].startswith("vllm.")
-    assert found["on"] == "gateway.engine_plugin.cpu_lora.GroupedPunicaWrapper"
+    assert found["on"] == "adapterworks.gateway.engine_plugin.cpu_lora.GroupedPunicaWrapper"
     # vLLM 0.32 looks through all modules as its worker starts, and fails at an object of Numba's.
     assert not found["numba"]
     assert (done.stdout + done.stderr).count("tested with vLLM 0.32, this is 0.33.1") == 1
@@ -55,4 +55,4 @@ def test_on_by_vllms_entry_point_off_by_environment_and_by_unknown_version() -> 
 
 def test_the_entry_point_is_declared() -> None:
     (found,) = entry_points(group="vllm.general_plugins", name="adapterworks")
-    assert found.value == "gateway.engine_plugin:register"
+    assert found.value == "adapterworks.gateway.engine_plugin:register"

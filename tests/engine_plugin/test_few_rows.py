@@ -12,10 +12,10 @@ import numba
 import pytest
 import torch
 
-from gateway.engine_plugin import few_rows
-from gateway.engine_plugin.grouping import group_rows
-from gateway.engine_plugin.products import Batch, Product
-from gateway.engine_plugin.weights import LayerWeights
+from adapterworks.gateway.engine_plugin import few_rows
+from adapterworks.gateway.engine_plugin.grouping import group_rows
+from adapterworks.gateway.engine_plugin.products import Batch, Product
+from adapterworks.gateway.engine_plugin.weights import LayerWeights
 
 SLOTS, RANK, WIDTH, SIZES = 5, 11, 40, (24, 8)
 
@@ -133,8 +133,8 @@ def test_fewer_rows_than_the_batch_has_are_no_memory_fault() -> None:
 
 SHARED = """
 import os, torch
-from gateway.engine_plugin import few_rows
-from gateway.engine_plugin.few_rows import numba
+from adapterworks.gateway.engine_plugin import few_rows
+from adapterworks.gateway.engine_plugin.few_rows import numba
 
 def threads():
     return len(os.listdir("/proc/self/task"))
@@ -155,7 +155,7 @@ print(few_rows.use_threads(), torch.get_num_threads(), threads() - before)
 @pytest.mark.parametrize("preloaded", [True, False])
 def test_the_threads_are_torchs_own(preloaded: bool) -> None:
     """Two OpenMP libraries in one process would spin on each other's cores."""
-    from gateway.engines.launch import cpu_environment
+    from adapterworks.gateway.engines.launch import cpu_environment
 
     library = cpu_environment()["LD_PRELOAD"] if preloaded else ""
     ran = subprocess.run(

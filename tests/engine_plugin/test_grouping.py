@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.engine_plugin.grouping import LONG, Rows, group_rows
+from adapterworks.gateway.engine_plugin.grouping import LONG, Rows, group_rows
 
 
 @given(

@@ -17,10 +17,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from registry.bases import Base
-from registry.registry import Registry
-from registry.release import Servable
-from registry.types import Published
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Servable
+from adapterworks.registry.releases.types import Published
 
 PROBES = (
     "Give the ICD-10-CM category for: amebic balanitis",
@@ -118,7 +118,7 @@ def publish(
 
 def registry_draft(name: str, base: Base, rank: int, **changes: Any) -> Any:
     """The draft of a LoRA release."""
-    from registry.release import Draft
+    from adapterworks.registry.releases.release import Draft
 
     values: dict[str, Any] = {
         "name": name,

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from gateway.config import (
+from adapterworks.gateway.config.tables import (
     GatewayConfig,
     LocalEngine,
     ResidencyTable,
     SupervisorTable,
     TrustTable,
 )
-from gateway.engines.engine import Engine
-from gateway.engines.local import LocalEngine as Local
-from gateway.engines.plan import engine_specs
-from registry.bases import Base, BaseStore
-from registry.registry import Registry
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.local import LocalEngine as Local
+from adapterworks.gateway.engines.plan import engine_specs
+from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, make_lora, publish
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.neighbours import Neighbours, move_in

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.config import GatewayConfig, HttpTable, TrustTable
-from gateway.keys import NewKey
-from gateway.tenant import Limits, Tenant
-from gateway.tenant_admin import TenantAdmin
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.keys import NewKey
+from adapterworks.gateway.tenants.tenant import Limits, Tenant
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway import raw
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Running

@@ -15,16 +15,16 @@ import httpx
 import openai
 import uvicorn
 
-from gateway.app import create_app
-from gateway.config import GatewayConfig
-from gateway.engines.engine import Engine
-from gateway.engines.remote import RemoteEngine
-from gateway.server import uvicorn_config
-from gateway.service import Gateway
-from gateway.sockets import bind
-from gateway.types import ServedBase
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.config.tables import GatewayConfig
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.remote import RemoteEngine
+from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http.app import create_app
+from adapterworks.gateway.http.server import uvicorn_config
+from adapterworks.gateway.http.sockets import bind
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.keys import _base32, digest_key
+from adapterworks.gateway.tenants.keys import _base32, digest_key
 from tests.gateway import raw
 from tests.gateway.neighbours import CHAT, HELLO, Neighbours, code
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gateway.diagnosis import diagnose, findings
-from gateway.engines.engine import Engine
-from gateway.verdict import Answers, Proof, divergence, effect
-from registry.registry import Registry
-from registry.release import Release, Servable
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.residency.diagnosis import diagnose, findings
+from adapterworks.gateway.residency.verdict import Answers, Proof, divergence, effect
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release, Servable
 from tests.registry.releases import draft
 
 TOKENS = 12

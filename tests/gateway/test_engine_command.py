@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines import launch
-from gateway.engines.launch import EngineSpec, command
-from gateway.types import ServedBase
+from adapterworks.gateway.engines import launch
+from adapterworks.gateway.engines.launch import EngineSpec, command
+from adapterworks.gateway.engines.target import ServedBase
 
 SPEC = EngineSpec(
     id="one",

@@ -13,8 +13,8 @@ import openai
 import psutil
 import pytest
 
-from gateway.engines.local import LocalEngine
-from gateway.status import describe
+from adapterworks.gateway.engines.local import LocalEngine
+from adapterworks.gateway.http.status import describe
 from tests.gateway.running import Running
 
 HELLO = [{"role": "user", "content": "Tell a long story."}]
@@ -72,7 +72,7 @@ def test_clients_get_a_clean_error_and_everything_returns_by_itself(
 
 def _guarded(script: str) -> tuple[subprocess.Popen[bytes], psutil.Process]:
     guard = subprocess.Popen(
-        [sys.executable, "-m", "gateway.engines.guard", sys.executable, "-c", script],
+        [sys.executable, "-m", "adapterworks.gateway.engines.guard", sys.executable, "-c", script],
         stdin=subprocess.PIPE,
     )
     deadline = time.monotonic() + 20

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import GatewayConfig, TrustTable
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Running
 

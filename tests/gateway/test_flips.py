@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import openai
 
-from registry.registry import Registry
+from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Start
 

@@ -17,12 +17,18 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.config import FairnessTable, GatewayConfig, HttpTable, ResidencyTable, TrustTable
-from gateway.shadow import Shadows
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.config.tables import (
+    FairnessTable,
+    GatewayConfig,
+    HttpTable,
+    ResidencyTable,
+    TrustTable,
+)
+from adapterworks.gateway.request import shadow
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway import raw
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, Running
@@ -177,7 +183,7 @@ def test_nothing_is_kept_when_the_gateway_itself_fails(
     def fail(*arguments: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Shadows, "consider", fail)
+    monkeypatch.setattr(shadow, "consider", fail)
     assert one.post().status_code == 500
     monkeypatch.undo()
     _all_free(one)

@@ -9,8 +9,8 @@ import pytest
 from starlette.responses import JSONResponse
 from vllm import envs
 
-from gateway.engines import remote
-from gateway.engines.client import KEEP_SECONDS
+from adapterworks.gateway.engines import remote
+from adapterworks.gateway.engines.client import KEEP_SECONDS
 from tests.gateway.running import Loop, remote_engine
 
 

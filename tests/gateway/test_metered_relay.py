@@ -9,9 +9,9 @@ import httpx
 import openai
 import pytest
 
-from gateway.usage import usage
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.metering.usage import usage
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Running, Start

@@ -9,7 +9,7 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-from registry.bases import Base
+from adapterworks.registry.bases.store import Base
 from tests.gateway import raw
 from tests.gateway.running import Running
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from gateway.app import create_app
-from gateway.routes.openapi import document
+from adapterworks.gateway.http.app import create_app
+from adapterworks.gateway.http.routes.openapi import document
 from tests.gateway.running import Running
 
 # Every other request names a model that exists, so that it gets as far as the engine.

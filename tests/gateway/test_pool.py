@@ -11,13 +11,13 @@ from pathlib import Path
 import openai
 import pytest
 
-from gateway.config import GatewayConfig, ShadowTable, TrustTable
-from gateway.engines.engine import Health
-from gateway.engines.pool import EnginePool
-from gateway.types import ServedBase, Target
-from manifests.errors import NotFound, Unavailable
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.config.tables import GatewayConfig, ShadowTable, TrustTable
+from adapterworks.gateway.engines.engine import Health
+from adapterworks.gateway.engines.pool import EnginePool
+from adapterworks.gateway.engines.target import ServedBase, Target
+from adapterworks.manifests.errors import NotFound, Unavailable
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Start

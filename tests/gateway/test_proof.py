@@ -16,13 +16,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from builders.merge import run_merge
-from builders.merge_rules import Recipe
-from gateway.engines.engine import Engine
-from gateway.status import describe
-from registry.bases import Base, BaseStore
-from registry.local import LocalBlobs
-from registry.registry import Registry
+from adapterworks.builders.merging.merge import run_merge
+from adapterworks.builders.merging.rules import Recipe
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.http.status import describe
+from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, copy_of, make_lora, publish
 from tests.gateway.conftest import ENGINE_CONFIG, open_registry
 from tests.gateway.running import Launcher, Loop, Running

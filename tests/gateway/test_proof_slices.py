@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from gateway.engines.engine import Scores
-from gateway.proof import prove
-from gateway.slices import SLICE_SECONDS
-from gateway.types import ServedBase
-from registry.release import BaseIdentity, Release
+from adapterworks.gateway.engines.engine import Scores
+from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.residency.proof import prove
+from adapterworks.gateway.residency.slices import SLICE_SECONDS
+from adapterworks.registry.releases.release import BaseIdentity, Release
 from tests.registry.releases import BASE, draft
 
 PROMPTS = 24

@@ -7,10 +7,10 @@ import asyncio
 import openai
 import pytest
 
-from gateway.config import ResidencyTable
-from gateway.status import describe
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.config.tables import ResidencyTable
+from adapterworks.gateway.http.status import describe
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Running, Start

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry.bases import Base
+from adapterworks.registry.bases.store import Base
 from tests.conftest import BASES
 from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry

@@ -7,9 +7,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from gateway.config import GatewayConfig, TrustTable
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher
 from tests.registry.releases import publish

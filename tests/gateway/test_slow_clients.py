@@ -15,9 +15,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.config import GatewayConfig, HttpTable, TrustTable
-from gateway.connection import Connection
-from registry.bases import Base
+from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
+from adapterworks.gateway.http.connection import Connection
+from adapterworks.registry.bases.store import Base
 from tests.gateway import raw
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn

@@ -8,8 +8,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.stream import Rewriter, rewrite_whole
-from gateway.types import Usage
+from adapterworks.gateway.request.stream import Rewriter, rewrite_whole
+from adapterworks.gateway.request.usage import Usage
 
 DIGEST = "sha256:" + "a" * 64
 TRICKY = f'"model":"{DIGEST}" and "usage":{{"prompt_tokens":9}}\n\n data: [DONE]'

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from gateway.usage import usage
-from registry.bases import Base
-from registry.registry import Registry
+from adapterworks.gateway.metering.usage import usage
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Loop, Served, serve
 from tests.gateway.serving import Serving

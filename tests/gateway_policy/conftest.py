@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from registry.database import Database
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.index.database import Database
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adapterworks.cli.main import cli
-from gateway.metering import UsageEvent
-from gateway.tenants import TenantStore
-from gateway.usage import insert_events
-from manifests.errors import AdapterworksError, InvalidInput, NotFound
-from registry.database import Database
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.usage import insert_events
+from adapterworks.gateway.tenants.store import TenantStore
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
+from adapterworks.registry.index.database import Database
 
 
 @pytest.fixture(autouse=True)

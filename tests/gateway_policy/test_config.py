@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import GatewayConfig, LocalEngine, RemoteEngine, is_loopback
-from gateway.config_load import load_gateway_config
-from manifests.errors import NotFound
-from manifests.faults import ManifestError
+from adapterworks.gateway.config.load import load_gateway_config
+from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, RemoteEngine, is_loopback
+from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.faults import ManifestError
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "gateway.example.toml"

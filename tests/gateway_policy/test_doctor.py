@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapterworks import doctor, doctor_check, doctor_machine
-from adapterworks.doctor_check import Check
+from adapterworks.doctor import check, doctor, machine
+from adapterworks.doctor.check import Check
 
 
 def cpuinfo(flags: str) -> str:
@@ -15,14 +15,14 @@ def cpuinfo(flags: str) -> str:
 @pytest.mark.parametrize(
     ("check", "level", "words"),
     [
-        (doctor_machine.cpu(cpuinfo("avx2")), "slow", "float32"),
-        (doctor_machine.cpu(cpuinfo("avx2 avx512f")), "slow", "float32"),
-        (doctor_machine.cpu(cpuinfo("avx2 avx512f avx512_bf16")), "info", "AMX"),
-        (doctor_machine.cpu(cpuinfo("avx2 avx512f avx512_bf16 amx_bf16")), "ok", ""),
-        (doctor_machine.threads("8", usable=4, physical=2), "slow", "at most 2"),
-        (doctor_machine.threads("1", usable=4, physical=2), "slow", "set it to 2"),
-        (doctor_machine.threads("2", usable=4, physical=2), "ok", ""),
-        (doctor_machine.threads(None, usable=4, physical=2), "ok", ""),
+        (machine.cpu(cpuinfo("avx2")), "slow", "float32"),
+        (machine.cpu(cpuinfo("avx2 avx512f")), "slow", "float32"),
+        (machine.cpu(cpuinfo("avx2 avx512f avx512_bf16")), "info", "AMX"),
+        (machine.cpu(cpuinfo("avx2 avx512f avx512_bf16 amx_bf16")), "ok", ""),
+        (machine.threads("8", usable=4, physical=2), "slow", "at most 2"),
+        (machine.threads("1", usable=4, physical=2), "slow", "set it to 2"),
+        (machine.threads("2", usable=4, physical=2), "ok", ""),
+        (machine.threads(None, usable=4, physical=2), "ok", ""),
     ],
 )
 def test_advice_follows_from_what_is_found(check: Check, level: str, words: str) -> None:
@@ -31,7 +31,7 @@ def test_advice_follows_from_what_is_found(check: Check, level: str, words: str)
 
 
 def test_doctor_knows_a_wrong_version_and_a_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor_check.installed
+    real = check.installed
     monkeypatch.setattr(
         doctor, "installed", lambda name: {"peft": "0.1", "triton": "3.0"}.get(name, real(name))
     )

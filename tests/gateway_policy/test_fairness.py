@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.fairness import FairQueue
-from manifests.errors import Unavailable
+from adapterworks.gateway.admission.fairness import FairQueue
+from adapterworks.manifests.errors import Unavailable
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):

@@ -13,16 +13,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from gateway.errors_auth import RateLimited
-from gateway.limits import Limiter, Permit, format_seconds
-from gateway.limits_lease import SlotLease
-from gateway.limits_ledger import Draw, Grant, Hold, Ledger
-from gateway.limits_shared import SharedLedger
-from gateway.metering import UsageEvent
-from gateway.migrations import migrate, slots
-from gateway.tenant import Limits, Tenant
-from gateway.usage import insert_events
-from registry.database import Database
+from adapterworks.gateway.admission.errors import RateLimited
+from adapterworks.gateway.admission.lease import SlotLease
+from adapterworks.gateway.admission.ledger import Draw, Grant, Hold, Ledger
+from adapterworks.gateway.admission.limiter import Limiter, Permit, format_seconds
+from adapterworks.gateway.admission.shared import SharedLedger
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.usage import insert_events
+from adapterworks.gateway.storage.schema import migrate, slots
+from adapterworks.gateway.tenants.tenant import Limits, Tenant
+from adapterworks.registry.index.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -214,10 +214,10 @@ async def test_the_monthly_budget_counts_what_metering_counted(database: Databas
 
 HAMMER = """
 import asyncio, json, sys, time
-from gateway.errors_auth import RateLimited
-from gateway.limits import Limiter
-from gateway.tenant import Limits, Tenant
-from registry.database import Database
+from adapterworks.gateway.admission.errors import RateLimited
+from adapterworks.gateway.admission.limiter import Limiter
+from adapterworks.gateway.tenants.tenant import Limits, Tenant
+from adapterworks.registry.index.database import Database
 
 async def hammer(limiter, name, limits, end):
     who, permits = Tenant(name, name, ("*",), "s", Limits(**limits)), []
@@ -277,9 +277,9 @@ def test_limits_hold_across_processes(url: str, database: Database) -> None:
 def test_slots_of_a_killed_gateway_are_free_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway import limits_ledger
+    from adapterworks.gateway.admission import ledger
 
-    monkeypatch.setattr(limits_ledger, "SLOT_SECONDS", 1.0)
+    monkeypatch.setattr(ledger, "SLOT_SECONDS", 1.0)
     migrate(database)
     dead, alive = Ledger(database, "dead"), Ledger(database, "alive")
     assert dead.apply([Hold("t", 4, used=0, need=1, want=4)])[0].granted == 4

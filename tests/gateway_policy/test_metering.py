@@ -17,14 +17,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from gateway import metering
-from gateway.metering import Meter, UsageEvent
-from gateway.metering_spool import SUFFIX, Segment, adopt_orphans
-from gateway.tenant import Limits
-from gateway.tenant_admin import TenantAdmin
-from gateway.usage import insert_events, usage
-from manifests.errors import InvalidInput, NotFound
-from registry.database import Database
+from adapterworks.gateway.metering import meter as metering
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.meter import Meter
+from adapterworks.gateway.metering.spool import SUFFIX, Segment, adopt_orphans
+from adapterworks.gateway.metering.usage import insert_events, usage
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.registry.index.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 86400.0
@@ -84,8 +85,9 @@ def test_exact_under_concurrency(url: str, database: Database, tmp_path: Path) -
 RECORDER = """
 import random, sys
 from pathlib import Path
-from gateway.metering import Meter, UsageEvent
-from registry.database import Database
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.meter import Meter
+from adapterworks.registry.index.database import Database
 meter = Meter(Database(sys.argv[1]), spool=Path(sys.argv[2])); meter.start()
 run, rng, n = sys.argv[3], random.Random(sys.argv[3]), 0
 while True:

@@ -14,10 +14,10 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.config import LogTable, TracingTable
-from gateway.logs import configure_logging
-from gateway.observability import Metrics
-from gateway.tracing import Tracing
+from adapterworks.gateway.config.tables import LogTable, TracingTable
+from adapterworks.gateway.observe.logs import configure_logging
+from adapterworks.gateway.observe.metrics import Metrics
+from adapterworks.gateway.observe.tracing import Tracing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,7 +100,9 @@ def test_a_trace_continues_the_callers_and_is_passed_on() -> None:
 
 def test_tracing_that_is_off_loads_nothing() -> None:
     code = (
-        "import sys; from gateway.config import TracingTable; from gateway.tracing import Tracing\n"
+        "import sys\n"
+        "from adapterworks.gateway.config.tables import TracingTable\n"
+        "from adapterworks.gateway.observe.tracing import Tracing\n"
         "tracing = Tracing(TracingTable())\n"
         "with tracing.span('request', headers={}) as span: tracing.inject({})\n"
         "tracing.close(); print(span, [m for m in sys.modules if m.startswith('opentelemetry')])"

@@ -18,15 +18,16 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from gateway import audit, tenants
-from gateway.errors_auth import Unauthorized
-from gateway.keys import digest_key, key_id_of, new_key
-from gateway.logs import StructuredFormatter
-from gateway.tenant import OPEN_TENANT, Limits, Tenant, parse_allow
-from gateway.tenant_admin import TenantAdmin
-from gateway.tenants import TenantStore
-from manifests.errors import Conflict, InvalidInput, NotFound, Unavailable
-from registry.database import Database
+from adapterworks.gateway.observe.logs import StructuredFormatter
+from adapterworks.gateway.tenants import audit
+from adapterworks.gateway.tenants import store as tenants
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.errors import Unauthorized
+from adapterworks.gateway.tenants.keys import digest_key, key_id_of, new_key
+from adapterworks.gateway.tenants.store import TenantStore
+from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Limits, Tenant, parse_allow
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Unavailable
+from adapterworks.registry.index.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,9 +136,9 @@ def test_keys_are_stored_as_digests_only(database: Database, admin: TenantAdmin)
 
 WATCHER = """
 import json, sys, time
-from gateway.errors_auth import Unauthorized
-from gateway.tenants import TenantStore
-from registry.database import Database
+from adapterworks.gateway.tenants.errors import Unauthorized
+from adapterworks.gateway.tenants.store import TenantStore
+from adapterworks.registry.index.database import Database
 store = TenantStore(Database(sys.argv[1])); store.start()
 key = sys.stdin.readline().strip()
 store.authenticate(key); print("in", flush=True)
@@ -272,7 +273,7 @@ def test_every_admin_action_is_in_the_audit_log_for_good(
 
 
 def test_logs_have_no_prompts_and_no_keys_by_default() -> None:
-    from gateway.config import LogTable
+    from adapterworks.gateway.config.tables import LogTable
 
     key = new_key()
     record = logging.LogRecord("g", logging.INFO, "", 0, "caller sent %s", (key.text,), None)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.release import Draft
+from adapterworks.registry.releases.release import Draft
 from tests.hub.machine import (
     OWNER,
     READER,

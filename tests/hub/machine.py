@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry.registry import Registry
-from registry.types import Published
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.types import Published
 from tests.hub_standin import HubStandin
 
 REPOSITORY = "org/medical-lora"

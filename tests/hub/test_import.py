@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from manifests.digests import digest_file
-from registry.scratch import scratch_folder
+from adapterworks.manifests.digests import digest_file
+from adapterworks.registry.releases.scratch import scratch_folder
 from tests.hub.machine import Machine, Trained, release_files
 from tests.hub_standin import HubStandin
 from tests.registry.hostile.good import good_tensors, write_adapter, write_base

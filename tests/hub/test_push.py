@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from manifests.digests import canonical_json, digest_bytes
-from registry.types import Published
+from adapterworks.manifests.digests import canonical_json, digest_bytes
+from adapterworks.registry.releases.types import Published
 from tests.hub.machine import READER, REPOSITORY, STRANGER, Machine, Prepared, release_files
 from tests.hub_standin import Failure, HubStandin
 

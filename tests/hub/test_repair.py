@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from registry.blobs import key_of
+from adapterworks.registry.blobs.store import key_of
 from tests.hub.machine import REPOSITORY, Machine, Prepared, release_files
 
 

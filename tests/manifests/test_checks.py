@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from manifests.faults import ManifestError
-from manifests.load import check_manifest, load_manifest
+from adapterworks.manifests.faults import ManifestError
+from adapterworks.manifests.load import check_manifest, load_manifest
 
 CASES = [
     # (name, changes, extra, key, words of the message)

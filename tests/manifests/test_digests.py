@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.digests import (
+from adapterworks.manifests.digests import (
     DIGEST_PATTERN,
     canonical_json,
     digest_bytes,

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.lines import key_lines
-from manifests.load import Document, check_document
-from manifests.models import Manifest
+from adapterworks.manifests.lines import key_lines
+from adapterworks.manifests.load import Document, check_document
+from adapterworks.manifests.models import Manifest
 from tests.manifests.conftest import MANIFEST
 
 LINES = MANIFEST.splitlines()

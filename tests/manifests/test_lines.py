@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.lines import key_lines
+from adapterworks.manifests.lines import key_lines
 
 
 def paths(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -161,6 +161,6 @@ late = true
 
 @pytest.mark.parametrize("name", ["medical", "enterprise-kb", "code"])
 def test_built_in_manifests_have_a_line_for_every_key(name: str) -> None:
-    from manifests.load import find_manifest
+    from adapterworks.manifests.load import find_manifest
 
     assert check(find_manifest(name).read_text(encoding="utf-8")) > 30

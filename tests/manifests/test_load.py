@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from manifests.errors import NotFound
-from manifests.faults import Fault, ManifestError
-from manifests.load import built_in_manifests, check_manifest, load_manifest
-from manifests.models import FullMethod, LoraMethod, Manifest, PromptMethod
+from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.faults import Fault, ManifestError
+from adapterworks.manifests.load import built_in_manifests, check_manifest, load_manifest
+from adapterworks.manifests.models import FullMethod, LoraMethod, Manifest, PromptMethod
 
 
 def faults(source: Path, **options: Any) -> tuple[Fault, ...]:
@@ -281,7 +281,7 @@ def test_a_manifest_survives_json(write: Any) -> None:
 
 def test_validating_imports_no_torch_and_no_database() -> None:
     code = (
-        "import sys; from manifests.load import check_manifest; "
+        "import sys; from adapterworks.manifests.load import check_manifest; "
         "assert check_manifest('medical')[1] == (); "
         "import manifests.schema; "
         "print([m for m in ('torch', 'transformers', 'sqlalchemy', 'datasets', 'numpy') "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.reference import reference
+from adapterworks.manifests.reference import reference
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "manifest.md"
 

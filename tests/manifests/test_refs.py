@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.errors import InvalidInput
-from manifests.refs import Ref, check_alias, check_name, parse_ref
-from manifests.sources import (
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.refs import Ref, check_alias, check_name, parse_ref
+from adapterworks.manifests.sources import (
     FileSource,
     HubSource,
     NamedBase,

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from adapterworks.cli.main import cli
-from manifests.load import built_in_manifests, find_manifest
-from manifests.schema import manifest_schema
+from adapterworks.manifests.load import built_in_manifests, find_manifest
+from adapterworks.manifests.schema import manifest_schema
 
 SCHEMA = manifest_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

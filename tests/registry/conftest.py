@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.blobs import BlobStore, open_blobs
-from registry.registry import Registry
+from adapterworks.registry.blobs.open import open_blobs
+from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.registry import Registry
 from tests.postgres import new_database, postgres_server
 from tests.registry.s3_servers import S3Server, moto_server, nanio_server
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from registry.registry import Registry
-from registry.release import BaseIdentity, Draft, Servable
-from registry.types import Published
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import BaseIdentity, Draft, Servable
+from adapterworks.registry.releases.types import Published
 
 BASE = BaseIdentity(
     model="smollm2-135m-instruct", revision="main", quantization="none", digest=f"sha256:{'b' * 64}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from manifests.errors import Conflict, InvalidInput, NotFound
-from registry.registry import Registry
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
 
 

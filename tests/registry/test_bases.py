@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
-from registry.base_nf4 import load_nf4
-from registry.bases import Base, BaseStore
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
+from adapterworks.registry.bases.nf4 import load_nf4
+from adapterworks.registry.bases.store import Base, BaseStore
 
 
 @pytest.fixture

@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from manifests.digests import digest_bytes, digest_file
-from manifests.errors import InvalidInput, Unavailable
-from registry.blobs import BlobStore, CorruptBlob, MissingBlob, copy_blob, open_blobs, read_blob
-from registry.local import LocalBlobs
-from registry.s3 import PART, S3Blobs
+from adapterworks.manifests.digests import digest_bytes, digest_file
+from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.blobs.open import open_blobs
+from adapterworks.registry.blobs.s3 import PART, S3Blobs
+from adapterworks.registry.blobs.store import (
+    BlobStore,
+    CorruptBlob,
+    MissingBlob,
+    copy_blob,
+    read_blob,
+)
 from tests.registry.s3_servers import S3Server
 
 DATA = b"some bytes" * 1000

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from manifests.errors import InvalidInput, NotFound
-from registry.checkout import checkout
-from registry.registry import Registry
-from registry.release import FileEntry, Release
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.registry.reading.checkout import checkout
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import FileEntry, Release
 from tests.registry.releases import draft, publish
 
 WEIGHTS = "adapter_model.safetensors"

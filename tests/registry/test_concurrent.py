@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from manifests.errors import Conflict
-from registry.registry import Registry
+from adapterworks.manifests.errors import Conflict
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import draft, folder, publish
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from manifests.errors import InvalidInput, Unavailable
-from registry import schema
-from registry.database import Database
-from registry.registry import Registry
+from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.registry.index import schema
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
 
 

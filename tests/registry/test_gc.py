@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from manifests.digests import digest_bytes
-from manifests.errors import NotFound
-from registry import leases, schema
-from registry.local import LocalBlobs
-from registry.registry import Registry
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import NotFound
+from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.index import schema
+from adapterworks.registry.lifecycle import leases
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
 
 

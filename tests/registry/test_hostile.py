@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from registry.imports.adapter import Checked, check_adapter
-from registry.imports.errors import ImportRefused
-from registry.imports.modules import read_modules
+from adapterworks.registry.imports.adapter import Checked, check_adapter
+from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.imports.modules import read_modules
 from tests.registry.hostile.cases import Case, load_cases
 from tests.registry.hostile.good import good_tensors, write_adapter, write_base
 
@@ -151,8 +151,8 @@ def test_checks_never_import_torch(base: Path, tmp_path: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from registry.imports.adapter import check_adapter
-from registry.imports.modules import read_modules
+from adapterworks.registry.imports.adapter import check_adapter
+from adapterworks.registry.imports.modules import read_modules
 into = Path({str(tmp_path / "clean")!r}); into.mkdir()
 base = Path({str(base)!r})
 check_adapter(Path({str(folder)!r}), into, modules=lambda: read_modules(base), base_name="tiny")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from registry.diff import Change
-from registry.registry import Registry
+from adapterworks.registry.reading.diff import Change
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import draft, folder, publish
 
 

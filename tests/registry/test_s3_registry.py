@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from manifests.errors import IntegrityError
-from registry.blobs import open_blobs
-from registry.registry import Registry
+from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.blobs.open import open_blobs
+from adapterworks.registry.registry import Registry
 from tests.postgres import new_database
 from tests.registry.releases import publish
 from tests.registry.s3_servers import S3Server

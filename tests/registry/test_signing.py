@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from manifests.errors import InvalidInput, NotFound, Refused
-from registry.registry import Registry
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
 
 

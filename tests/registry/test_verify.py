@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from manifests.errors import IntegrityError
-from registry.local import LocalBlobs
-from registry.registry import Registry
-from registry.verify import Problem
+from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.lifecycle.verify import Problem
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
 
 WEIGHTS = "servable/adapter_model.safetensors"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from manifests.errors import Conflict, InvalidInput, NotFound
-from registry.registry import Registry
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.registry.registry import Registry
 from tests.registry.releases import draft, folder, publish
 
 

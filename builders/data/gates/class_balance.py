@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from math import floor
 
-from builders.data.gates.report import Context, Finding, Rows, offence
-from builders.data.gates.text import normalise
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.text import normalise
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from builders.data.gates.report import Context, Finding, Rows, number, offence
-from builders.data.gates.text import boilerplate, question_text, shingles
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
+from adapterworks.builders.data.gates.text import boilerplate, question_text, shingles
 
 _WIDTH = 5
 

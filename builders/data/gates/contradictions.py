@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from builders.data.gates.report import Context, Finding, Rows, number, offence
-from builders.data.gates.text import normalise
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
+from adapterworks.builders.data.gates.text import normalise
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:

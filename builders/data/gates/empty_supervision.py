@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 
 _MISSING = {"nan", "null", "none", "n/a", "#n/a", "<na>", "undefined"}
 

@@ -5,7 +5,7 @@ Dropping keeps the first. Test rows are left as they are: their number belongs t
 
 from __future__ import annotations
 
-from builders.data.gates.report import Context, Finding, Rows, number, offence
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:

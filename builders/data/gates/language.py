@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from builders.data.gates.report import Context, Finding, Rows, offence
-from builders.data.gates.text import full_text
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.text import full_text
 
 _CONFIDENT = 0.8
 _LONGEST = 2000  # characters; more does not change the verdict

@@ -10,8 +10,8 @@ from __future__ import annotations
 from math import log
 from statistics import fmean, median
 
-from builders.data.gates.report import Context, Finding, Rows, offence
-from builders.data.gates.text import full_text
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.text import full_text
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:

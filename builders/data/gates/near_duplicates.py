@@ -8,8 +8,8 @@ another gate's.
 
 from __future__ import annotations
 
-from builders.data.gates.report import Context, Finding, Rows, number, offence
-from builders.data.gates.text import Shingles, boilerplate, full_text, shingles
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
+from adapterworks.builders.data.gates.text import Shingles, boilerplate, full_text, shingles
 
 _WIDTH = 3
 _PERMUTATIONS = 128

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from builders.data.gates.report import Context, Finding, Rows, offence
-from builders.data.gates.text import full_text
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.text import full_text
 
 _EMAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}")
 _DIGITS = re.compile(r"\d(?:[^\d\n]{0,3}\d){6}")  # anything shorter is no phone, card or id number

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from builders.data.rows import Row
+from adapterworks.builders.data.rows import Row
 
 Rows = Mapping[str, Sequence[Row]]  # split → its rows
 Action = Literal["fail", "drop", "warn"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from builders.data.gates import (
+from adapterworks.builders.data.gates import (
     class_balance,
     contamination,
     contradictions,
@@ -24,12 +24,12 @@ from builders.data.gates import (
     secrets,
     truncated_supervision,
 )
-from builders.data.gates.report import SPLITS, Context, Gate, GateReport
-from builders.data.load import Splits
-from builders.data.render import encode_rows
-from builders.data.rows import Row
-from manifests.errors import InvalidInput, Refused
-from manifests.models import DataGates, Manifest
+from adapterworks.builders.data.gates.report import SPLITS, Context, Gate, GateReport
+from adapterworks.builders.data.load import Splits
+from adapterworks.builders.data.render import encode_rows
+from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.models import DataGates, Manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,8 +11,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from builders.data.gates.report import Context, Finding, Rows, offence
-from builders.data.gates.text import full_text
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.text import full_text
 
 # Detectors of a general shape: entropy of any string, public addresses.
 _LEFT_OUT = {

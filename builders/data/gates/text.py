@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from builders.data.rows import Row
+from adapterworks.builders.data.rows import Row
 
 # Thai to Myanmar, Khmer, kana, CJK ideographs (extension A, unified, compatibility, B and later).
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"

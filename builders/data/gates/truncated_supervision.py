@@ -5,7 +5,7 @@ Needs encoded rows; without them nothing is measured.
 
 from __future__ import annotations
 
-from builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:

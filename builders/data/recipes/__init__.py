@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from builders.data.datasheet import Datasheet
-from builders.data.recipes import botocore_kb, general, icd_10_cm, stdlib_ruff
-from builders.data.recipes.recipe import SPLITS, Derived, Recipe
-from builders.data.rows import Row, rows_digest
-from manifests.errors import InvalidInput, NotFound
+from adapterworks.builders.data.datasheet import Datasheet
+from adapterworks.builders.data.recipes import botocore_kb, general, icd_10_cm, stdlib_ruff
+from adapterworks.builders.data.recipes.recipe import SPLITS, Derived, Recipe
+from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.manifests.errors import InvalidInput, NotFound
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

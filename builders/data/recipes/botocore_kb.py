@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from builders.data.recipes.recipe import (
+from adapterworks.builders.data.recipes.recipe import (
     SPLITS,
     Derived,
     NearIndex,
@@ -26,8 +26,8 @@ from builders.data.recipes.recipe import (
     package_folder,
     tokens,
 )
-from builders.data.rows import Row, chat
-from manifests.digests import digest_bytes, digest_json
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.manifests.digests import digest_bytes, digest_json
 
 SERVICES = 40
 TEST, VALIDATION = 15, 10  # per cent of resources

@@ -15,9 +15,15 @@ import re
 import sysconfig
 from pathlib import Path
 
-from builders.data.recipes.recipe import SPLITS, Derived, Recipe, hash_split, package_folder
-from builders.data.rows import Row
-from manifests.digests import digest_file
+from adapterworks.builders.data.recipes.recipe import (
+    SPLITS,
+    Derived,
+    Recipe,
+    hash_split,
+    package_folder,
+)
+from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.digests import digest_file
 
 SHORTEST, LONGEST = 160, 1200  # characters of a paragraph
 TEST, VALIDATION = 10, 10  # per cent of topics

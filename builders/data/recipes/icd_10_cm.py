@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-from builders.data.recipes.recipe import (
+from adapterworks.builders.data.recipes.recipe import (
     SPLITS,
     Derived,
     NearIndex,
@@ -21,9 +21,9 @@ from builders.data.recipes.recipe import (
     hash_split,
     package_folder,
 )
-from builders.data.rows import Row, chat
-from manifests.digests import digest_file
-from manifests.errors import NotFound
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.errors import NotFound
 
 LEFT_OUT = frozenset("OSTVWXYZ")
 LEAST_TERMS = 8

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 
-from builders.data.rows import Row
-from manifests.errors import NotFound
+from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.errors import NotFound
 
 SPLITS = ("train", "validation", "test")
 NEAR = 0.8  # token Jaccard from which two texts count as the same

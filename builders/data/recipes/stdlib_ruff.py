@@ -21,11 +21,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from builders import linting
-from builders.data.recipes.recipe import SPLITS, Derived, Recipe, hash_split
-from builders.data.rows import Row, chat
-from builders.linting import read_source, run_ruff, write_sources
-from manifests.digests import digest_bytes, digest_json
+from adapterworks.builders.data import linting
+from adapterworks.builders.data.linting import read_source, run_ruff, write_sources
+from adapterworks.builders.data.recipes.recipe import SPLITS, Derived, Recipe, hash_split
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.manifests.digests import digest_bytes, digest_json
 
 RULES = (
     *("E713", "PIE790", "PLR1714", "RET501", "RET503", "RET504", "RET505", "RET506", "RSE102"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from builders.metrics.code import AST_MATCH, RUFF_CLEAN
-from builders.metrics.icd import ICD_CATEGORY, ICD_CHAPTER
-from builders.metrics.labels import ACCURACY, EXACT_MATCH, MACRO_F1
-from builders.metrics.likelihood import PERPLEXITY
-from builders.metrics.metric import Metric
-from builders.metrics.overlap import BLEU, CHRF, ROUGE_L
-from manifests.errors import InvalidInput
+from adapterworks.builders.evaluation.metrics.code import AST_MATCH, RUFF_CLEAN
+from adapterworks.builders.evaluation.metrics.icd import ICD_CATEGORY, ICD_CHAPTER
+from adapterworks.builders.evaluation.metrics.labels import ACCURACY, EXACT_MATCH, MACRO_F1
+from adapterworks.builders.evaluation.metrics.likelihood import PERPLEXITY
+from adapterworks.builders.evaluation.metrics.metric import Metric
+from adapterworks.builders.evaluation.metrics.overlap import BLEU, CHRF, ROUGE_L
+from adapterworks.manifests.errors import InvalidInput
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -14,10 +14,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from builders.data.recipes.stdlib_ruff import RULES
-from builders.data.rows import Row
-from builders.linting import run_ruff, write_sources
-from builders.metrics.metric import Prediction, mean_metric
+from adapterworks.builders.data.linting import run_ruff, write_sources
+from adapterworks.builders.data.recipes.stdlib_ruff import RULES
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
 
 _FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 

@@ -9,8 +9,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from builders.data.rows import Row
-from builders.metrics.metric import Prediction, mean_metric
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
 
 _CATEGORY = re.compile(r"\b([A-Z][0-9][0-9A-Z])(?:\.[0-9A-Z]{1,4})?\b")
 # The first category of each of the 22 chapters, in order (ICD-10-CM tabular list, FY 2026).

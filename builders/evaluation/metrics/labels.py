@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from builders.data.rows import Row
-from builders.metrics.metric import Floats, Metric, Prediction, mean_metric
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction, mean_metric
 
 
 def label(text: str) -> str:

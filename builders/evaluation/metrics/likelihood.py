@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from builders.data.rows import Row
-from builders.metrics.metric import Floats, Metric, Prediction
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction
 
 
 def _statistics(predictions: Sequence[Prediction], rows: Sequence[Row]) -> Floats:

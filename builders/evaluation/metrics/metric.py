@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.data.rows import Row
+from adapterworks.builders.data.rows import Row
 
 Floats = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from builders.data.rows import Row
-from builders.metrics.metric import Floats, Metric, Prediction, mean_metric
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction, mean_metric
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")

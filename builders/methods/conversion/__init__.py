@@ -6,13 +6,13 @@ is 0.0. What a form cannot carry is in `left_out`, by name.
 
 from __future__ import annotations
 
-from builders.convert.adalora import convert_adalora
-from builders.convert.conversion import Conversion, Converter, Source
-from builders.convert.dora import convert_dora
-from builders.convert.full import convert_full
-from builders.convert.lora import convert_lora
-from builders.convert.prefix import convert_prefix
-from builders.convert.prompt import convert_prompt
+from adapterworks.builders.methods.conversion.adalora import convert_adalora
+from adapterworks.builders.methods.conversion.conversion import Conversion, Converter, Source
+from adapterworks.builders.methods.conversion.dora import convert_dora
+from adapterworks.builders.methods.conversion.full import convert_full
+from adapterworks.builders.methods.conversion.lora import convert_lora
+from adapterworks.builders.methods.conversion.prefix import convert_prefix
+from adapterworks.builders.methods.conversion.prompt import convert_prompt
 
 CONVERTERS: dict[str, Converter] = {
     "full": convert_full,

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.convert.conversion import Conversion, Source
-from builders.convert.factors import Factors, leaves, read_adapter, write_lora
-from manifests.errors import Refused
-from registry.release import Servable
+from adapterworks.builders.methods.conversion.conversion import Conversion, Source
+from adapterworks.builders.methods.conversion.factors import (
+    Factors,
+    leaves,
+    read_adapter,
+    write_lora,
+)
+from adapterworks.manifests.errors import Refused
+from adapterworks.registry.releases.release import Servable
 
 
 def convert_adalora(source: Source, folder: Path) -> Conversion:

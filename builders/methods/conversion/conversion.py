@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builders.shape import BaseShape
-from manifests.models import Manifest
-from registry.release import Servable
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.manifests.models import Manifest
+from adapterworks.registry.releases.release import Servable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.convert.conversion import Conversion, Source
-from builders.convert.factors import (
+from adapterworks.builders.methods.conversion.conversion import Conversion, Source
+from adapterworks.builders.methods.conversion.factors import (
     Factors,
     cut,
     leaves,
@@ -19,9 +19,9 @@ from builders.convert.factors import (
     relative_error,
     write_lora,
 )
-from builders.methods.dora import dora_rank
-from manifests.models import LoraMethod
-from registry.release import Servable
+from adapterworks.builders.methods.dora import dora_rank
+from adapterworks.manifests.models import LoraMethod
+from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     import torch

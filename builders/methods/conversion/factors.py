@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.methods.technique import engine_rank
+from adapterworks.builders.methods.technique import engine_rank
 
 if TYPE_CHECKING:
     import torch

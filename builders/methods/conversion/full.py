@@ -10,12 +10,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.convert.conversion import Conversion, Source
-from builders.convert.factors import Factors, cut, energies, leaves, read_weights, write_lora
-from builders.methods.full import MAX_RANK
-from builders.methods.technique import ENGINE_RANKS
-from manifests.errors import Refused
-from registry.release import Servable
+from adapterworks.builders.methods.conversion.conversion import Conversion, Source
+from adapterworks.builders.methods.conversion.factors import (
+    Factors,
+    cut,
+    energies,
+    leaves,
+    read_weights,
+    write_lora,
+)
+from adapterworks.builders.methods.full import MAX_RANK
+from adapterworks.builders.methods.technique import ENGINE_RANKS
+from adapterworks.manifests.errors import Refused
+from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     import torch

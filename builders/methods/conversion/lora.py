@@ -9,11 +9,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from builders.convert.conversion import Conversion, Source
-from builders.convert.factors import Factors, leaves, read_adapter, write_lora
-from builders.methods.technique import ENGINE_RANKS
-from manifests.models import LoraMethod
-from registry.release import Servable
+from adapterworks.builders.methods.conversion.conversion import Conversion, Source
+from adapterworks.builders.methods.conversion.factors import (
+    Factors,
+    leaves,
+    read_adapter,
+    write_lora,
+)
+from adapterworks.builders.methods.technique import ENGINE_RANKS
+from adapterworks.manifests.models import LoraMethod
+from adapterworks.registry.releases.release import Servable
 
 
 def convert_lora(source: Source, folder: Path) -> Conversion:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.convert.conversion import Conversion, Source
-from builders.convert.factors import read_adapter
-from registry.release import Servable
+from adapterworks.builders.methods.conversion.conversion import Conversion, Source
+from adapterworks.builders.methods.conversion.factors import read_adapter
+from adapterworks.registry.releases.release import Servable
 
 FILE = "prefix.safetensors"
 

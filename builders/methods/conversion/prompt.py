@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.convert.conversion import Conversion, Source
-from builders.convert.factors import read_adapter
-from registry.release import Servable
+from adapterworks.builders.methods.conversion.conversion import Conversion, Source
+from adapterworks.builders.methods.conversion.factors import read_adapter
+from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     import torch

@@ -1,8 +1,8 @@
 """The closed table of servable forms."""
 
-from gateway.forms.form import Form
-from gateway.forms.lora import LoraForm
-from gateway.forms.virtual import VirtualForm
+from adapterworks.gateway.engines.forms.form import Form
+from adapterworks.gateway.engines.forms.lora import LoraForm
+from adapterworks.gateway.engines.forms.virtual import VirtualForm
 
 FORMS: dict[str, Form] = {
     "lora": LoraForm(),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.engines.engine import Engine, Scores
-from registry.release import Servable
+from adapterworks.gateway.engines.engine import Engine, Scores
+from adapterworks.registry.releases.release import Servable
 
 
 class LoraForm:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.engines.engine import Engine, Scores
-from registry.release import Servable
+from adapterworks.gateway.engines.engine import Engine, Scores
+from adapterworks.registry.releases.release import Servable
 
 _CONNECTOR = {
     "kv_connector": "PrefixConnector",
     "kv_role": "kv_consumer",
-    "kv_connector_module_path": "gateway.engine_plugin.prefix_connector",
+    "kv_connector_module_path": "adapterworks.gateway.engine_plugin.prefix_connector",
 }
 
 

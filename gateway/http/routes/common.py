@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from gateway.receipts import Receipt
-from gateway.service import Gateway
-from gateway.tenant import Tenant
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.tenants.tenant import Tenant
 
 
 def gateway_of(request: Request) -> Gateway:

@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.exchange import Exchange, read_json
-from gateway.fields import CHAT
-from gateway.routes.common import gateway_of, receipt_of, tenant_of
-from manifests.errors import InvalidInput
+from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.request.exchange import Exchange, read_json
+from adapterworks.gateway.request.fields import CHAT
+from adapterworks.manifests.errors import InvalidInput
 
 _FIELDS = {"adapter", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop"}
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.routes.common import gateway_of
+from adapterworks.gateway.http.routes.common import gateway_of
 
 
 def routes() -> list[Route]:

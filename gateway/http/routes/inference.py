@@ -5,11 +5,11 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.routing import Route
 
-from gateway.exchange import Exchange, read_json
-from gateway.fields import ENDPOINTS, Endpoint
-from gateway.receipts import Receipt
-from gateway.routes.common import gateway_of, receipt_of, tenant_of
-from gateway.tenant import Tenant
+from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.request.exchange import Exchange, read_json
+from adapterworks.gateway.request.fields import ENDPOINTS, Endpoint
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.tenants.tenant import Tenant
 
 
 def routes() -> list[Route]:

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.observability import CONTENT_TYPE
-from gateway.routes.common import gateway_of, tenant_of
-from gateway.service import Gateway
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http.routes.common import gateway_of, tenant_of
+from adapterworks.gateway.observe.metrics import CONTENT_TYPE
 
 
 def routes() -> list[Route]:

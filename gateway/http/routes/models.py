@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.resolve import missing
-from gateway.routes.common import gateway_of, receipt_of, tenant_of
-from gateway.service import Gateway
-from gateway.tenant import BASE_PREFIX, Tenant
-from manifests.refs import DEFAULT_ALIAS
-from registry.types import NameRow
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.residency.resolve import missing
+from adapterworks.gateway.tenants.tenant import BASE_PREFIX, Tenant
+from adapterworks.manifests.refs import DEFAULT_ALIAS
+from adapterworks.registry.releases.types import NameRow
 
 _PAGE = 200
 

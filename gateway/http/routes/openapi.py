@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.fields import ENDPOINTS, Endpoint
+from adapterworks.gateway.request.fields import ENDPOINTS, Endpoint
 
 _VERSION = "1"
 _ERRORS = {

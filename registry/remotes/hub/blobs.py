@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from manifests.errors import Refused
-from registry.blobs import BlobInfo, MissingBlob, checked, chunks_of
-from registry.hub.client import Hub
-from registry.hub.layout import RECORD, layout
-from registry.hub.names import HubSource, parse_source
-from registry.hub.record import fetch_record, parse_record
-from registry.scratch import scratch_folder
+from adapterworks.manifests.errors import Refused
+from adapterworks.registry.blobs.store import BlobInfo, MissingBlob, checked, chunks_of
+from adapterworks.registry.releases.scratch import scratch_folder
+from adapterworks.registry.remotes.hub.client import Hub
+from adapterworks.registry.remotes.hub.layout import RECORD, layout
+from adapterworks.registry.remotes.hub.names import HubSource, parse_source
+from adapterworks.registry.remotes.hub.record import fetch_record, parse_record
 
 
 class HubBlobs:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from registry.hub.names import hub_id, public_name
-from registry.release import Release
+from adapterworks.registry.releases.base_names import hub_id, public_name
+from adapterworks.registry.releases.release import Release
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from manifests.errors import IntegrityError, NotFound, Unavailable
-from registry.hub.errors import explained
-from registry.hub.names import HubSource
+from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
+from adapterworks.registry.remotes.hub.errors import explained
+from adapterworks.registry.remotes.hub.names import HubSource
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from manifests.errors import (
+from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
     InvalidInput,

@@ -1,4 +1,4 @@
-"""A commit of somebody's repository → a folder that `registry.imports` can check.
+"""A commit of somebody's repository → a folder that `adapterworks.registry.imports` can check.
 
 Invariant: only the config, the weights and the card are fetched; their sizes are bounded by the
 listing before they are, and a repository that holds pickles of weights or code is refused by name.
@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.hub.client import Hub, RepoState
-from registry.hub.layout import CARD
-from registry.hub.names import HubSource
-from registry.imports.errors import ImportRefused
-from registry.imports.folder import CONFIG, INDEX, LIMITS, WEIGHTS, check_names
-from registry.imports.publish import Origin
+from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.imports.folder import CONFIG, INDEX, LIMITS, WEIGHTS, check_names
+from adapterworks.registry.imports.publish import Origin
+from adapterworks.registry.remotes.hub.client import Hub, RepoState
+from adapterworks.registry.remotes.hub.layout import CARD
+from adapterworks.registry.remotes.hub.names import HubSource
 
 _MAX_CARD = 1 << 20
 

@@ -12,7 +12,7 @@ so a pull needs nothing but the record to put the release together again.
 
 from __future__ import annotations
 
-from registry.release import ADAPTER, SERVABLE, Release
+from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Release
 
 FOLDER = "adapterworks"
 RECORD = f"{FOLDER}/release.json"

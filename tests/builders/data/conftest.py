@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from registry.bases import Base
+from adapterworks.registry.bases.store import Base
 
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "data"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from builders.data.gates.personal_data import find_personal_data, mask
-from builders.data.gates.secrets import find_secrets
+from adapterworks.builders.data.gates.personal_data import find_personal_data, mask
+from adapterworks.builders.data.gates.secrets import find_secrets
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from builders.data.formats import to_rows
-from builders.data.rows import Row
-from builders.data.sources import Record
-from manifests.errors import InvalidInput
-from manifests.models import Format
+from adapterworks.builders.data.formats import to_rows
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.sources import Record
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Format
 
 CHAT = [("user", "甲型肝炎的编码?"), ("assistant", "B15 急性甲型肝炎")]
 

@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 from transformers import PreTrainedTokenizerBase
 
+from adapterworks.builders.data.assemble import assemble, gather
+from adapterworks.builders.data.gates.report import SPLITS, Context, Finding
+from adapterworks.builders.data.gates.run import GATES, GateResults, check_rows, judge
+from adapterworks.builders.data.gates.text import boilerplate, normalise, shingles, words
+from adapterworks.builders.data.load import Splits
+from adapterworks.builders.data.rows import Row, chat
 from adapterworks.cli.main import cli
-from builders.data.assemble import assemble, gather
-from builders.data.gates.report import SPLITS, Context, Finding
-from builders.data.gates.run import GATES, GateResults, check_rows, judge
-from builders.data.gates.text import boilerplate, normalise, shingles, words
-from builders.data.load import Splits
-from builders.data.rows import Row, chat
-from manifests.errors import Refused
-from manifests.load import load_manifest
-from manifests.models import DataGate, DataGates
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.load import load_manifest
+from adapterworks.manifests.models import DataGate, DataGates
 from tests.builders.data.planted import Pair, Planted, chinese, english, plant
 
 # In parts, so that this file is no finding of a secret scanner.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from builders.data.load import load_rows, split_off, take
-from builders.data.rows import chat
-from manifests.models import AdapterTable, BaseTable, DataTable, LoraMethod, Manifest
+from adapterworks.builders.data.load import load_rows, split_off, take
+from adapterworks.builders.data.rows import chat
+from adapterworks.manifests.models import AdapterTable, BaseTable, DataTable, LoraMethod, Manifest
 
 
 def manifest(**data: object) -> Manifest:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.data.assemble import assemble, rows_to_evaluate
-from builders.data.augment import Lexicon, augment, read_lexicon
-from builders.data.mix import choose, replay, sample
-from builders.data.rows import Row, chat
-from manifests.errors import InvalidInput, NotFound, Refused
-from manifests.load import load_manifest
-from manifests.models import AugmentTable
+from adapterworks.builders.data.assemble import assemble, rows_to_evaluate
+from adapterworks.builders.data.augment import Lexicon, augment, read_lexicon
+from adapterworks.builders.data.mix import choose, replay, sample
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.load import load_manifest
+from adapterworks.manifests.models import AugmentTable
 
 ROWS = [chat(f"Where does item {i} belong?", f"Shelf {i % 7}") for i in range(40)]
 

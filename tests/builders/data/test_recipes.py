@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from builders.data.load import load_source
-from builders.data.recipes import RECIPES, botocore_kb, icd_10_cm, load_recipe, stdlib_ruff
-from builders.data.recipes.recipe import SPLITS, NearIndex
-from builders.data.rows import Row
-from manifests.errors import InvalidInput, NotFound
+from adapterworks.builders.data.load import load_source
+from adapterworks.builders.data.recipes import (
+    RECIPES,
+    botocore_kb,
+    icd_10_cm,
+    load_recipe,
+    stdlib_ruff,
+)
+from adapterworks.builders.data.recipes.recipe import SPLITS, NearIndex
+from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.errors import InvalidInput, NotFound
 
 CHATS = ("icd-10-cm", "botocore-kb", "stdlib-ruff")
 

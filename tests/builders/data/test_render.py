@@ -7,10 +7,10 @@ import copy
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from builders.data.load import load_source
-from builders.data.render import IGNORED, Encoded, encode, encode_rows, render_prompt
-from builders.data.rows import Row, chat
-from manifests.errors import InvalidInput
+from adapterworks.builders.data.load import load_source
+from adapterworks.builders.data.render import IGNORED, Encoded, encode, encode_rows, render_prompt
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.manifests.errors import InvalidInput
 
 TALK = Row(
     (

@@ -8,10 +8,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from builders.data.load import load_source
-from builders.data.sources import Record, read_file
-from manifests.digests import digest_bytes
-from manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.builders.data.load import load_source
+from adapterworks.builders.data.sources import Record, read_file
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 
 COLUMNS = {"prompt": "发热三天", "completion": "R50 Fever\u2028of unknown origin"}
 

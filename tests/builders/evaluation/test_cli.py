@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
 
 from adapterworks.app import App
+from adapterworks.builders.evaluation.huggingface import load_generator
 from adapterworks.cli.main import cli
-from builders.generate import load_generator
-from manifests.errors import Refused
-from manifests.models import (
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.models import (
     AdapterTable,
     BaseTable,
     DataTable,
@@ -22,8 +22,8 @@ from manifests.models import (
     Manifest,
     QualityGate,
 )
-from registry.bases import Base
-from registry.release import Draft
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.releases.release import Draft
 
 MANIFEST = Manifest(
     adapter=AdapterTable(name="medical"),

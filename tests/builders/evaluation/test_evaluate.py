@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from builders.data.rows import Row, chat
-from builders.evaluate import Evaluation, evaluate
-from builders.metrics.metric import Prediction
-from builders.retention import Scores, retain
-from manifests.errors import InvalidInput
-from manifests.models import EvaluateTable, QualityGate, RetentionTable
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
+from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.evaluation.retention import Scores, retain
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import EvaluateTable, QualityGate, RetentionTable
 
 ROWS = [chat(f"q{i}", f"label {i % 7}").with_meta(named=i % 4 == 0) for i in range(200)]
 

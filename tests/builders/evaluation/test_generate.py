@@ -10,15 +10,15 @@ import torch
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from builders.data.load import load_source
-from builders.data.render import IGNORED, Encoded, encode_rows, render_prompt
-from builders.data.rows import Row
-from builders.evaluate import evaluate_generators, predict
-from builders.generate import HfGenerator, batches, load_generator
-from builders.retention import Choice, _continuations, load_cases, measure
-from manifests.errors import InvalidInput
-from manifests.models import EvaluateTable, RetentionTable
-from registry.bases import Base
+from adapterworks.builders.data.load import load_source
+from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows, render_prompt
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.evaluate import evaluate_generators, predict
+from adapterworks.builders.evaluation.huggingface import HfGenerator, batches, load_generator
+from adapterworks.builders.evaluation.retention import Choice, _continuations, load_cases, measure
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import EvaluateTable, RetentionTable
+from adapterworks.registry.bases.store import Base
 
 TABLE = EvaluateTable(metrics=("exact_match", "perplexity"), max_new_tokens=4, batch_size=4)
 

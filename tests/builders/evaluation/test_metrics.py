@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.builders.evaluation.metrics import METRICS, metric
+from adapterworks.builders.evaluation.metrics.icd import CHAPTERS, category, chapter
+from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.cli.main import cli
-from builders.data.rows import Row, chat
-from builders.metrics import METRICS, metric
-from builders.metrics.icd import CHAPTERS, category, chapter
-from builders.metrics.metric import Prediction
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 
 
 def score(name: str, pairs: Sequence[tuple[str, str]]) -> tuple[float, list[float]]:

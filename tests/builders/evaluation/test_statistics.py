@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from builders.metrics import METRICS
-from builders.statistics import bootstrap, bootstrap_p, holm, interval, mcnemar_p, resample_weights
+from adapterworks.builders.evaluation.metrics import METRICS
+from adapterworks.builders.evaluation.statistics import (
+    bootstrap,
+    bootstrap_p,
+    holm,
+    interval,
+    mcnemar_p,
+    resample_weights,
+)
 
 mean = METRICS["exact_match"].aggregate
 

@@ -12,15 +12,15 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders.data.render import Encoded
-from builders.fingerprint import make_fingerprint
-from builders.merge import Merged, run_merge
-from builders.merge_rules import Recipe
-from builders.served_model import ServedModel
-from registry.bases import Base, BaseStore
-from registry.registry import Registry
-from registry.release import Draft, Servable
-from registry.types import Published
+from adapterworks.builders.data.render import Encoded
+from adapterworks.builders.evaluation.fingerprint import make_fingerprint
+from adapterworks.builders.evaluation.served_model import ServedModel
+from adapterworks.builders.merging.merge import Merged, run_merge
+from adapterworks.builders.merging.rules import Recipe
+from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Draft, Servable
+from adapterworks.registry.releases.types import Published
 from tests.builders.build_support import make_tiny_base
 
 IDS = [0, 17, 42, 99, 130, 7, 201, 17]

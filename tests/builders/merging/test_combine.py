@@ -10,9 +10,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from builders.combine import combine, read_lora
-from builders.merge_rules import RULES, Recipe
-from builders.served_model import ServedModel
+from adapterworks.builders.evaluation.served_model import ServedModel
+from adapterworks.builders.merging.combine import combine, read_lora
+from adapterworks.builders.merging.rules import RULES, Recipe
 from tests.builders.merging.conftest import IDS, Shelf, make_lora, make_shelf
 
 WEIGHTS = [0.7, -0.4]

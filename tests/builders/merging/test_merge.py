@@ -10,12 +10,12 @@ import torch
 from click.testing import CliRunner
 
 from adapterworks.app import App
+from adapterworks.builders.merging.merge import FINGERPRINT
 from adapterworks.cli.main import cli
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused
+from adapterworks.registry.imports.release import check_release
+from adapterworks.registry.releases.release import Servable
 from adapterworks.settings import Settings
-from builders.merge import FINGERPRINT
-from manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused
-from registry.imports.release import check_release
-from registry.release import Servable
 from tests.builders.merging.conftest import Shelf, make_shelf
 
 WEIGHTS_FILE = "servable/adapter_model.safetensors"

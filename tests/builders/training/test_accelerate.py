@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from tests.builders.workshop import COMMAND, Workshop
 
 pytestmark = pytest.mark.train

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.build_lock import build_lock
-from manifests.errors import Conflict, NotFound
+from adapterworks.builders.building.lock import build_lock
+from adapterworks.manifests.errors import Conflict, NotFound
 from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import COMMAND, Workshop
 
@@ -97,7 +97,7 @@ def test_resume_without_anything_to_resume_says_so(workshop: Workshop) -> None:
 def test_two_builds_of_one_plan_do_not_collide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builders.build_lock._PATIENCE", 0.3)
+    monkeypatch.setattr("adapterworks.builders.building.lock._PATIENCE", 0.3)
     with (
         build_lock(tmp_path),
         pytest.raises(Conflict, match=f"process {os.getpid()} is building"),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from builders.compare import compare_methods, deciding_metric, variant
-from builders.equal_parameters import at_parameters, parameters
-from builders.methods import METHODS
-from builders.shape import read_shape
-from manifests.errors import InvalidInput
-from manifests.load import load_manifest
-from manifests.models import LoraMethod
+from adapterworks.builders.comparing.compare import compare_methods, deciding_metric, variant
+from adapterworks.builders.comparing.equal_parameters import at_parameters, parameters
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.shape import read_shape
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.load import load_manifest
+from adapterworks.manifests.models import LoraMethod
 from tests.builders.build_support import manifest_for
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from builders.convert import CONVERTERS, Conversion, Source
-from builders.convert.factors import cut, relative_error
-from builders.served_model import ServedModel
-from builders.shape import read_shape
+from adapterworks.builders.evaluation.served_model import ServedModel
+from adapterworks.builders.methods.conversion import CONVERTERS, Conversion, Source
+from adapterworks.builders.methods.conversion.factors import cut, relative_error
+from adapterworks.builders.methods.shape import read_shape
 from tests.builders.build_support import TinyJob
 
 pytestmark = pytest.mark.train

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from builders.lock import environment
-from builders.machine import Machine
-from builders.plan import Plan, make_plan
-from builders.plan_data import DataFacts
-from builders.shape import BaseShape, Linear, read_shape
-from builders.train_model import build_model
-from manifests.errors import InvalidInput, Refused
+from adapterworks.builders.methods.shape import BaseShape, Linear, read_shape
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.machine import Machine
+from adapterworks.builders.plan.plan import Plan, make_plan
+from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.builders.training.model import build_model
+from adapterworks.manifests.errors import InvalidInput, Refused
 from tests.builders.build_support import (
     ENVIRONMENT,
     KINDS,
@@ -145,7 +145,7 @@ def test_engine_ranks_are_vllms() -> None:
     import ast
     from importlib.util import find_spec
 
-    from builders.methods.technique import ENGINE_RANKS
+    from adapterworks.builders.methods.technique import ENGINE_RANKS
 
     found = find_spec("vllm")
     assert found is not None

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from adapterworks.builders.training.job import Job
 from bench.serving import free_port
-from builders.train_job import Job
 from tests.builders.build_support import TinyJob
 
 pytestmark = pytest.mark.train
@@ -31,7 +31,13 @@ def test_two_processes_give_the_weights_of_one(job: Callable[..., TinyJob]) -> N
         trained = job("lora", name, rows=25, epochs=2.0)
         Job(trained.plan, str(trained.base), 1, os.getpid()).write(trained.folder)
         subprocess.run(
-            [sys.executable, *launch, "-m", "builders.train", str(trained.folder)],
+            [
+                sys.executable,
+                *launch,
+                "-m",
+                "adapterworks.builders.training.loop",
+                str(trained.folder),
+            ],
             check=True,
             capture_output=True,
             timeout=600,

@@ -14,12 +14,12 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-import builders.rebuild as module
+import adapterworks.builders.rebuilding.rebuild as module
+from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.builders.rebuilding.weights import distance
 from adapterworks.cli.verify import command as verify
-from builders.lock import environment
-from builders.weights import distance
-from manifests.errors import IntegrityError, InvalidInput
-from manifests.models import Manifest
+from adapterworks.manifests.errors import IntegrityError, InvalidInput
+from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import Workshop
 
@@ -67,7 +67,7 @@ def test_what_differs_is_said_and_its_distance_measured(
 
     other = replace(environment(), packages={**environment().packages, "torch": "1.0"})
     monkeypatch.setattr(module, "_manifest", other_seed)
-    monkeypatch.setattr("builders.prepare.environment", lambda: other)
+    monkeypatch.setattr("adapterworks.builders.building.prepare.environment", lambda: other)
     result = rebuilt(workshop)
     assert result.exit_code == 0, result.output or result.exception
     said = result.stderr.splitlines()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from builders.data.common import common_prefix
-from builders.data.render import IGNORED
-from builders.events import read_events
-from builders.train_data import collate, load_encoded
-from builders.train_shared import collate_shared, computes_alike
+from adapterworks.builders.data.prefix import common_prefix
+from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.training.batches import collate, load_encoded
+from adapterworks.builders.training.events import read_events
+from adapterworks.builders.training.shared_prefix import collate_shared, computes_alike
 from tests.builders.build_support import KINDS, SHARED, TinyJob
 
 pytestmark = pytest.mark.train

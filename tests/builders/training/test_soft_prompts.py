@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders.convert import CONVERTERS, Source
-from builders.data.render import Encoded, render_prompt
-from builders.generate import HfGenerator, load_generator
-from builders.methods import METHODS
-from builders.methods.soft_prompts import initial_tokens
-from builders.served_model import ServedModel
-from builders.shape import read_shape
-from manifests.models import PromptMethod
+from adapterworks.builders.data.render import Encoded, render_prompt
+from adapterworks.builders.evaluation.huggingface import HfGenerator, load_generator
+from adapterworks.builders.evaluation.served_model import ServedModel
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.conversion import CONVERTERS, Source
+from adapterworks.builders.methods.shape import read_shape
+from adapterworks.builders.methods.soft_prompts import initial_tokens
+from adapterworks.manifests.models import PromptMethod
 from tests.builders.build_support import encoded_rows, manifest_for
 
 pytestmark = pytest.mark.train

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from adapterworks.builders.training import trackers
 from adapterworks.cli.plan import command as plan
-from builders import train_trackers
-from manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput
 from tests.builders.workshop import Workshop
 
 pytestmark = pytest.mark.train
@@ -30,7 +30,7 @@ def test_tensorboard_has_every_step_after_the_build(workshop: Workshop) -> None:
 def test_a_missing_tracker_is_said_before_anything_is_done(
     workshop: Workshop, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_trackers, "find_spec", lambda package: None)
+    monkeypatch.setattr(trackers, "find_spec", lambda package: None)
     setting = f'train.trackers=["{name}"]'
     arguments = [workshop.manifest(), "--set", setting]
     for result in (

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from builders.events import read_events
-from builders.train_memory import PeakMemory
-from manifests.errors import Refused
+from adapterworks.builders.training.events import read_events
+from adapterworks.builders.training.peak import PeakMemory
+from adapterworks.manifests.errors import Refused
 from tests.builders.build_support import KINDS, TinyJob
 
 pytestmark = pytest.mark.train

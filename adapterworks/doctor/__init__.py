@@ -1,0 +1,1 @@
+"""`adapters doctor`: what is checked on this machine, and what would make it faster."""

@@ -1,0 +1,1 @@
+"""A build, manifest to release: the stages in order, each done once, resumable after a kill."""

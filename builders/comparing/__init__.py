@@ -1,0 +1,1 @@
+"""One task trained with several methods on the same rows and seed, and their scores compared."""

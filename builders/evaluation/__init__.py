@@ -1,0 +1,1 @@
+"""Models asked on the same rows: answers, metrics, intervals, gates, retention, fingerprint."""

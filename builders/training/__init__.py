@@ -1,0 +1,1 @@
+"""Training: one optimizer loop for every method, in a process of its own."""

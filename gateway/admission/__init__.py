@@ -1,0 +1,1 @@
+"""Whether a tenant's request may go on now: limits, and whose turn is next."""

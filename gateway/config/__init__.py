@@ -1,0 +1,1 @@
+"""`gateway.toml` and `ADAPTERS_GATEWAY_*`: the tables, and how they are read."""

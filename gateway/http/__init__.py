@@ -1,0 +1,1 @@
+"""The listener: sockets, connections, the ASGI application and its routes."""

@@ -1,0 +1,1 @@
+"""What was used, counted exactly once: event, spool, sums in the index."""

@@ -1,0 +1,1 @@
+"""The gateway's tables in the index and their migrations."""

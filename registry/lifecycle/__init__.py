@@ -1,0 +1,1 @@
+"""What happens to releases: published, aliased, signed, verified, leased, collected."""
