@@ -1,7 +1,7 @@
 """Print what an import says to every adapter of the hostile corpus.
 
-Each case is a folder made by `tests/registry/hostile`; each must be refused with its own message,
-naming file and reason, with torch never imported.
+Each case is a folder made by `tests/registry/imports/hostile`; each must be refused with its own
+message, naming file and reason, with torch never imported.
 
     python -m bench.hostile_corpus [--json]
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from adapterworks.registry.imports.adapter import check_adapter
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.imports.modules import read_modules
-from tests.registry.hostile.cases import load_cases
-from tests.registry.hostile.good import write_adapter, write_base
+from tests.registry.imports.hostile.cases import load_cases
+from tests.registry.imports.hostile.good import write_adapter, write_base
 
 
 def refusals() -> list[tuple[str, str | None]]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.registry_workers import ACTS, NAME, Place, publish, work
-from tests.registry.hostile.good import write_base
+from tests.registry.imports.hostile.good import write_base
 from tests.registry.releases import draft, folder
 
 OPERATIONS = tuple(ACTS)

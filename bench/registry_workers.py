@@ -19,7 +19,7 @@ from adapterworks.manifests.errors import Conflict, InvalidInput
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.imports.publish import Origin, import_adapter
 from adapterworks.registry.registry import Registry
-from tests.registry.hostile.good import good_tensors, write_adapter
+from tests.registry.imports.hostile.good import good_tensors, write_adapter
 from tests.registry.releases import draft, folder
 
 NAME = "medical"

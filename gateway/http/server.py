@@ -109,7 +109,7 @@ async def run_gateway(
 def quieten_collector() -> None:
     """Let Python's cycle collector leave alone what lives as long as the gateway, and run rarely.
 
-    Requests leave no cycles behind (tests/gateway/test_one_piece.py), so most of its runs find
+    Requests leave no cycles behind (tests/gateway/request/test_one_piece.py): most of its runs find
     nothing; a full one took 40 ms, in which every stream stood still.
     """
     gc.collect()

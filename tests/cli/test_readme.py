@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BASES
-from tests.hub.machine import OWNER
 from tests.hub_standin import Account, HubStandin
+from tests.registry.remotes.hub.machine import OWNER
 
 ROOT = Path(__file__).resolve().parents[2]
 FEWER_ROWS = (

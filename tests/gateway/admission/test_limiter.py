@@ -24,7 +24,7 @@ from adapterworks.gateway.storage.schema import migrate, slots
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.registry.index.database import Database
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def tenant(name: str = "acme", **limits: int) -> Tenant:

@@ -13,7 +13,7 @@ from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, Remot
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import ManifestError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs" / "gateway.example.toml"
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from adapterworks.registry.bases.store import Base
-from tests.engine_plugin.references import NEW_TOKENS, Maker, Reference
+from tests.gateway.engine_plugin.references import NEW_TOKENS, Maker, Reference
 
 pytestmark = [
     pytest.mark.engine,

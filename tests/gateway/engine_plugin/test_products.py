@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapterworks.gateway.engine_plugin.cpu_lora import GroupedPunicaWrapper
-from tests.engine_plugin.conftest import HIDDEN, MAX_LORAS, MAX_RANK, SHAPES
+from tests.gateway.engine_plugin.conftest import HIDDEN, MAX_LORAS, MAX_RANK, SHAPES
 
 MAX_ROWS = 256
 

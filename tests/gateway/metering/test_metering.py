@@ -27,7 +27,7 @@ from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.registry.index.database import Database
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DAY = 86400.0
 NOON = 1_795_521_600.0  # 2026-11-24T12:00:00Z
 

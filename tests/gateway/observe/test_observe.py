@@ -19,7 +19,7 @@ from adapterworks.gateway.observe.logs import configure_logging
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.gateway.observe.tracing import Tracing
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:

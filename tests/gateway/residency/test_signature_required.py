@@ -12,8 +12,8 @@ from adapterworks.registry.bases.store import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher
+from tests.registry.lifecycle.test_signing import make_key
 from tests.registry.releases import publish
-from tests.registry.test_signing import make_key
 
 HELLO = [{"role": "user", "content": "hello"}]
 

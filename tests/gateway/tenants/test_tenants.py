@@ -29,7 +29,7 @@ from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Limits, Tenant, par
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.index.database import Database
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_key_opens_its_tenant_and_no_other(database: Database, admin: TenantAdmin) -> None:

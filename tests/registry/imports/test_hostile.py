@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 from adapterworks.registry.imports.adapter import Checked, check_adapter
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.imports.modules import read_modules
-from tests.registry.hostile.cases import Case, load_cases
-from tests.registry.hostile.good import good_tensors, write_adapter, write_base
+from tests.registry.imports.hostile.cases import Case, load_cases
+from tests.registry.imports.hostile.good import good_tensors, write_adapter, write_base
 
 CASES = load_cases()
 

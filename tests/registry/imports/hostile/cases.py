@@ -46,7 +46,7 @@ def case(
 
 def load_cases() -> list[Case]:
     """Every case; importing the four modules registers theirs."""
-    from tests.registry.hostile import config, folder, header, tensors
+    from tests.registry.imports.hostile import config, folder, header, tensors
 
     assert all((config, folder, header, tensors))
     return CASES

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.registry.hostile.cases import CASES, CONFIG, Case, case
-from tests.registry.hostile.good import CONFIG as GOOD
+from tests.registry.imports.hostile.cases import CASES, CONFIG, Case, case
+from tests.registry.imports.hostile.good import CONFIG as GOOD
 
 
 def text(folder: Path, content: str) -> None:

@@ -8,7 +8,7 @@ import pickle
 import socket
 from pathlib import Path
 
-from tests.registry.hostile.cases import CONFIG, WEIGHTS, case
+from tests.registry.imports.hostile.cases import CONFIG, WEIGHTS, case
 
 
 @case(WEIGHTS, "a symbolic link can point outside the folder")

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from tests.registry.hostile.cases import WEIGHTS, case
+from tests.registry.imports.hostile.cases import WEIGHTS, case
 
 F32 = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.registry.hostile import header
-from tests.registry.hostile.cases import WEIGHTS, case
-from tests.registry.hostile.good import HIDDEN, RANK, VOCAB, good_tensors, write_adapter
+from tests.registry.imports.hostile import header
+from tests.registry.imports.hostile.cases import WEIGHTS, case
+from tests.registry.imports.hostile.good import HIDDEN, RANK, VOCAB, good_tensors, write_adapter
 
 LAYER = "base_model.model.model.layers.0"
 Q = f"{LAYER}.self_attn.q_proj"

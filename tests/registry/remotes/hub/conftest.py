@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from adapterworks.registry.releases.release import Draft
-from tests.hub.machine import (
+from tests.hub_standin import Account, HubStandin
+from tests.registry.remotes.hub.machine import (
     OWNER,
     READER,
     REPOSITORY,
@@ -22,7 +23,6 @@ from tests.hub.machine import (
     Trained,
     release_files,
 )
-from tests.hub_standin import Account, HubStandin
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from adapterworks.manifests.digests import digest_file
 from adapterworks.registry.releases.scratch import scratch_folder
-from tests.hub.machine import Machine, Trained, release_files
 from tests.hub_standin import HubStandin
-from tests.registry.hostile.good import good_tensors, write_adapter, write_base
+from tests.registry.imports.hostile.good import good_tensors, write_adapter, write_base
+from tests.registry.remotes.hub.machine import Machine, Trained, release_files
 
 NewMachine = Callable[..., Machine]
 WEIGHTS = "adapter_model.safetensors"

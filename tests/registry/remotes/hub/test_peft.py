@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tests.hub.machine import Machine, Trained
+from tests.registry.remotes.hub.machine import Machine, Trained
 
 _PROGRAM = """
 import sys, torch

@@ -12,8 +12,15 @@ import yaml
 
 from adapterworks.manifests.digests import canonical_json, digest_bytes
 from adapterworks.registry.releases.types import Published
-from tests.hub.machine import READER, REPOSITORY, STRANGER, Machine, Prepared, release_files
 from tests.hub_standin import Failure, HubStandin
+from tests.registry.remotes.hub.machine import (
+    READER,
+    REPOSITORY,
+    STRANGER,
+    Machine,
+    Prepared,
+    release_files,
+)
 
 NewMachine = Callable[..., Machine]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapterworks.registry.blobs.store import key_of
-from tests.hub.machine import REPOSITORY, Machine, Prepared, release_files
+from tests.registry.remotes.hub.machine import REPOSITORY, Machine, Prepared, release_files
 
 
 def test_a_flipped_bit_and_a_lost_record_are_repaired_from_the_hub(
