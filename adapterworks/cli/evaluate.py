@@ -11,7 +11,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli.printing import echo_table
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.errors import Refused
 
 
 @click.command()
@@ -46,36 +46,17 @@ def command(
       adapters eval medical@2
       adapters eval medical:candidate --against medical:prod --limit 200 --json
     """
-    from adapterworks.builders.data.assemble import rows_to_evaluate
-    from adapterworks.builders.data.load import take
-    from adapterworks.builders.evaluation.comparison import CANDIDATE
-    from adapterworks.builders.evaluation.evaluate import BASE, evaluate_generators
-    from adapterworks.builders.evaluation.subjects import find_subject
+    from adapterworks.builders.evaluation.releases import evaluate_release
     from adapterworks.manifests.load import load_manifest
-    from adapterworks.manifests.refs import parse_ref
 
-    candidate = find_subject(app.registry, app.bases, ref)
-    subjects = {BASE: candidate.open_base}
-    if against != BASE:
-        other = find_subject(app.registry, app.bases, against)
-        # Gates say `prod`; any other ref is compared under its own name.
-        subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.open
-    subjects[CANDIDATE] = candidate.open
-    manifest = (
-        load_manifest(manifest_name, profile=profile) if manifest_name else candidate.manifest
-    )
-    rows = take(rows_to_evaluate(manifest, cache=app.settings.home / "cache"), limit)
-    if not rows:
-        raise InvalidInput(
-            f"the manifest of `{candidate.name}` names no test rows",
-            hint="set `data.test`, or name another manifest with `--manifest`",
-        )
-    evaluation = evaluate_generators(
-        subjects,
-        rows,
-        manifest.evaluate,
-        seed=manifest.train.seed,
-        max_length=manifest.train.max_length,
+    evaluation = evaluate_release(
+        ref,
+        against=against,
+        manifest=load_manifest(manifest_name, profile=profile) if manifest_name else None,
+        limit=limit,
+        registry=app.registry,
+        bases=app.bases,
+        cache=app.settings.home / "cache",
         progress=_show_progress,
     )
     if predictions is not None:

@@ -14,6 +14,7 @@ import click
 from adapterworks import __version__
 from adapterworks.app import App
 from adapterworks.errors import exit_code, render
+from adapterworks.extras import extra_of, missing, require
 from adapterworks.manifests.errors import AdapterworksError
 
 # command → (module, one line); grouped as they are shown.
@@ -59,6 +60,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "doctor": ("doctor", "Check this machine and say what would make it faster."),
     },
 }
+# command → the extra without which it can do nothing; others say so when they come to it.
+EXTRAS = {
+    **dict.fromkeys(("plan", "data", "build", "eval", "merge", "compare"), "build"),
+    "serve": "serve",
+}
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
@@ -74,6 +80,14 @@ class CommandTree(click.Group):
         module = importlib.import_module(f"adapterworks.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Ask for the command's extra first; its help is there without it."""
+        name = ctx._protected_args[0] if ctx._protected_args else ""
+        arguments = {*ctx._protected_args, *ctx.args}
+        if name in EXTRAS and not arguments & set(ctx.help_option_names):
+            require(EXTRAS[name], f"`adapters {name}`")
+        return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, commands in SECTIONS.items():
@@ -112,5 +126,12 @@ def main() -> None:
     except AdapterworksError as error:
         render(error)
         sys.exit(exit_code(error))
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        if extra is None:
+            raise
+        absent = missing(extra, "this", [error.name or ""])
+        render(absent)
+        sys.exit(exit_code(absent))
     if isinstance(code, int):
         sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.serving import compose_engines, compose_gateway, opened
 
 if TYPE_CHECKING:
     from adapterworks.gateway.config.tables import GatewayConfig, LogTable
@@ -69,9 +69,10 @@ def command(
     began = time.monotonic()
     config = load_gateway_config(path, os.environ)
     config = _with_options(config, host, port, max_loras, urls, base)
-    config = _opened(app, config, open_)
+    config = opened(config, open_)
+    _say_who_gets_in(app, config)
     configure_logging(_log_table(config))
-    engines = _engines(app, config, base)
+    engines = compose_engines(app, config, only=base, say=_say)
 
     def on_ready(url: str) -> None:
         _say(f"ready after {time.monotonic() - began:.0f} s")
@@ -83,13 +84,10 @@ def command(
 async def _serve(
     app: App, config: GatewayConfig, engines: list[Engine], on_ready: Callable[[str], None]
 ) -> None:
-    from adapterworks.gateway.gateway import Gateway
     from adapterworks.gateway.http.server import run_gateway
 
-    home = app.settings.home
-    spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
-    gateway = Gateway.compose(config, app.registry, engines, spool=spool)
-    await run_gateway(gateway, run=home / "run", say=_say, on_ready=on_ready)
+    gateway = compose_gateway(app, config, engines)
+    await run_gateway(gateway, run=app.settings.home / "run", say=_say, on_ready=on_ready)
 
 
 def _with_options(
@@ -132,77 +130,17 @@ def _log_table(config: GatewayConfig) -> LogTable:
     return config.log.model_copy(update={"format": "text"})
 
 
-def _opened(app: App, config: GatewayConfig, wanted: bool) -> GatewayConfig:
-    """Whether anyone is let in without a key: only when asked for, and only on loopback."""
-    from adapterworks.gateway.config.tables import is_loopback
+def _say_who_gets_in(app: App, config: GatewayConfig) -> None:
     from adapterworks.gateway.tenants.admin import TenantAdmin
 
-    if wanted and not is_loopback(config.host):
-        raise InvalidInput(
-            f"an open gateway on `{config.host}` would let anyone in",
-            hint="leave out `--open` and add a tenant: `adapters tenant add NAME --allow '*'`",
-        )
-    if wanted or config.open:
+    if config.open:
         _say("open: anyone on this machine may use every adapter")
-        return config.model_copy(update={"open": True})
-    if not TenantAdmin(app.registry.database, who=app.settings.who).list():
+    elif not TenantAdmin(app.registry.database, who=app.settings.who).list():
         _say(
             "there are no tenants yet: every request is refused until one is added with "
             "`adapters tenant add NAME --allow '*'` (or serve with `--open` on loopback)"
         )
-    return config
-
-
-def _engines(app: App, config: GatewayConfig, base: str | None) -> list[Engine]:
-    """The engines to start or to use; says which."""
-    from adapterworks.gateway.config.tables import RemoteEngine
-    from adapterworks.gateway.engines.local import LocalEngine
-    from adapterworks.gateway.engines.plan import engine_specs, remote_base, served_releases
-    from adapterworks.gateway.engines.remote import RemoteEngine as Remote
-
-    releases = served_releases(app.registry, _say)
-    seconds = config.http.request_seconds
-    engines: list[Engine] = []
-    tables = [table for table in config.engines if isinstance(table, RemoteEngine)]
-    for number, table in enumerate(tables):
-        engines.append(
-            Remote(
-                f"remote-{number}",
-                remote_base(table, app.bases),
-                url=table.url,
-                slots=config.residency.max_loras,
-                capacity=config.residency.max_cpu_loras,
-                parallel=table.max_num_seqs,
-                key=os.environ.get(table.api_key_env) if table.api_key_env else None,
-                interval=config.supervisor.health_interval,
-                request_seconds=seconds,
-            )
-        )
-        _say(f"engine remote-{number}: {table.url}, base {table.base}")
-    if tables and len(tables) == len(config.engines):
-        return engines
-    for spec in engine_specs(
-        config, app.bases, releases, only=base, servables=app.registry.checkouts, say=_say
-    ):
-        _say(
-            f"engine {spec.id}: base {spec.base.name} ({spec.base.quantization}), {spec.dtype}, "
-            f"rank ≤ {spec.max_lora_rank}, {spec.max_loras} adapters a batch"
-        )
-        engines.append(
-            LocalEngine(
-                spec,
-                run=app.settings.home / "run",
-                supervisor=config.supervisor,
-                request_seconds=seconds,
-                say=functools.partial(_say_engine, spec.id),
-            )
-        )
-    return engines
 
 
 def _say(line: str) -> None:
     click.echo(f"serve: {line}", err=True)
-
-
-def _say_engine(engine: str, line: str) -> None:
-    _say(f"engine {engine}: {line}")

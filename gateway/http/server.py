@@ -30,9 +30,12 @@ from adapterworks.gateway.http.status import create_status_app
 class Server(uvicorn.Server):
     """The public server: a signal makes the gateway say that it drains."""
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_exit: Callable[[], None], *, signals: bool
+    ) -> None:
         super().__init__(config)
         self._on_exit = on_exit
+        self._signals = signals
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop accepting; requests in flight are finished (a second Ctrl-C drops them)."""
@@ -42,7 +45,7 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle signals, and end normally after one instead of raising it again."""
-        handled = (signal.SIGINT, signal.SIGTERM)
+        handled = (signal.SIGINT, signal.SIGTERM) if self._signals else ()
         before = {number: signal.signal(number, self.handle_exit) for number in handled}
         try:
             yield
@@ -61,14 +64,21 @@ class _Quiet(uvicorn.Server):
 
 
 async def run_gateway(
-    gateway: Gateway, *, run: Path, say: Callable[[str], None], on_ready: Callable[[str], None]
+    gateway: Gateway,
+    *,
+    run: Path,
+    say: Callable[[str], None],
+    on_ready: Callable[[str], None],
+    own_process: bool = True,
 ) -> None:
-    """Serve until a signal; returns when everything has stopped.
+    """Serve until a signal, or until the task is cancelled; everything has stopped then.
 
     Args:
         run: folder of the status socket.
         say: progress lines for a person.
         on_ready: called once with the URL when every local engine answers.
+        own_process: whether signals and Python's collector are the gateway's to handle; false in
+            a thread of a process that does other things too.
 
     Raises:
         Unavailable: the port is taken, or a local engine did not start.
@@ -77,6 +87,7 @@ async def run_gateway(
     public = Server(
         uvicorn_config(create_app(gateway), host=config.host, port=config.port, gateway=gateway),
         on_exit=lambda: setattr(gateway, "draining", True),
+        signals=own_process,
     )
     sockets = [bind(config.host, config.port)]
     port = sockets[0].getsockname()[1]
@@ -84,7 +95,8 @@ async def run_gateway(
     status_socket = bind_unix(path)
     status = _Quiet(uvicorn_config(create_status_app(gateway, port), gateway=gateway))
     await gateway.start()
-    quieten_collector()
+    if own_process:
+        quieten_collector()
     tasks = [
         asyncio.create_task(public.serve(sockets=sockets), name="public"),
         asyncio.create_task(status.serve(sockets=[status_socket]), name="status"),

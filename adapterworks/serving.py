@@ -1,0 +1,112 @@
+"""From settings and a gateway configuration to a gateway with its engines, ready to be run.
+
+The one place where engines are chosen: `adapters serve` and `adapterworks.serve` both come here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterworks.app import App
+from adapterworks.extras import require
+from adapterworks.manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from adapterworks.gateway.config.tables import GatewayConfig
+    from adapterworks.gateway.engines.engine import Engine
+    from adapterworks.gateway.gateway import Gateway
+
+Say = Callable[[str], None]
+
+
+def opened(config: GatewayConfig, wanted: bool) -> GatewayConfig:
+    """The configuration with anyone let in without a key, if that is wanted.
+
+    Raises:
+        InvalidInput: others than this machine could reach it.
+    """
+    from adapterworks.gateway.config.tables import is_loopback
+
+    if not wanted:
+        return config
+    if not is_loopback(config.host):
+        raise InvalidInput(
+            f"an open gateway on `{config.host}` would let anyone in",
+            hint="leave out `--open` and add a tenant: `adapters tenant add NAME --allow '*'`",
+        )
+    return config.model_copy(update={"open": True})
+
+
+def compose_gateway(app: App, config: GatewayConfig, engines: list[Engine]) -> Gateway:
+    """A gateway on these engines; starts nothing."""
+    from adapterworks.gateway.gateway import Gateway
+
+    home = app.settings.home
+    spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
+    return Gateway.compose(config, app.registry, engines, spool=spool)
+
+
+def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> list[Engine]:
+    """The engines to start or to use; starts none.
+
+    Args:
+        only: serve this base alone, by its name.
+        say: told which engines these are.
+
+    Raises:
+        MissingExtra: an engine is to be started, and vLLM is not installed.
+    """
+    from adapterworks.gateway.config.tables import RemoteEngine
+    from adapterworks.gateway.engines.local import LocalEngine
+    from adapterworks.gateway.engines.plan import engine_specs, remote_base, served_releases
+    from adapterworks.gateway.engines.remote import RemoteEngine as Remote
+
+    tables = [table for table in config.engines if isinstance(table, RemoteEngine)]
+    all_remote = bool(tables) and len(tables) == len(config.engines)
+    if not all_remote:
+        require("cpu", "an engine of its own")
+    releases = served_releases(app.registry, say)
+    seconds = config.http.request_seconds
+    engines: list[Engine] = []
+    for number, table in enumerate(tables):
+        engines.append(
+            Remote(
+                f"remote-{number}",
+                remote_base(table, app.bases),
+                url=table.url,
+                slots=config.residency.max_loras,
+                capacity=config.residency.max_cpu_loras,
+                parallel=table.max_num_seqs,
+                key=os.environ.get(table.api_key_env) if table.api_key_env else None,
+                interval=config.supervisor.health_interval,
+                request_seconds=seconds,
+            )
+        )
+        say(f"engine remote-{number}: {table.url}, base {table.base}")
+    if all_remote:
+        return engines
+    for spec in engine_specs(
+        config, app.bases, releases, only=only, servables=app.registry.checkouts, say=say
+    ):
+        say(
+            f"engine {spec.id}: base {spec.base.name} ({spec.base.quantization}), {spec.dtype}, "
+            f"rank ≤ {spec.max_lora_rank}, {spec.max_loras} adapters a batch"
+        )
+        engines.append(
+            LocalEngine(
+                spec,
+                run=app.settings.home / "run",
+                supervisor=config.supervisor,
+                request_seconds=seconds,
+                say=functools.partial(_say_engine, say, spec.id),
+            )
+        )
+    return engines
+
+
+def _say_engine(say: Say, engine: str, line: str) -> None:
+    say(f"engine {engine}: {line}")

@@ -1,0 +1,69 @@
+"""A published release against its base, and against another release, on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterworks.builders.data.assemble import rows_to_evaluate
+from adapterworks.builders.data.load import take
+from adapterworks.builders.evaluation.comparison import CANDIDATE
+from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_generators
+from adapterworks.builders.evaluation.subjects import find_subject
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.refs import parse_ref
+
+if TYPE_CHECKING:
+    from adapterworks.registry.bases.store import BaseStore
+    from adapterworks.registry.registry import Registry
+
+
+def evaluate_release(
+    ref: str,
+    *,
+    against: str = BASE,
+    manifest: Manifest | None = None,
+    limit: int | None = None,
+    registry: Registry,
+    bases: BaseStore,
+    cache: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Ask a release, its base and maybe another release the same test rows.
+
+    Args:
+        ref: the candidate.
+        against: a second release, or `base`, which is always among the compared.
+        manifest: whose rows, metrics and gates are taken instead of the candidate's own.
+        limit: at most this many test rows.
+        cache: folder of what recipes derive.
+        progress: called with subject, rows done and rows in all.
+
+    Raises:
+        InvalidInput: there are no test rows.
+        NotFound: no such release, or its base or data is not here.
+    """
+    candidate = find_subject(registry, bases, ref)
+    subjects = {BASE: candidate.open_base}
+    if against != BASE:
+        other = find_subject(registry, bases, against)
+        # Gates say `prod`; any other ref is compared under its own name.
+        subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.open
+    subjects[CANDIDATE] = candidate.open
+    manifest = manifest or candidate.manifest
+    rows = take(rows_to_evaluate(manifest, cache=cache), limit)
+    if not rows:
+        raise InvalidInput(
+            f"the manifest of `{candidate.name}` names no test rows",
+            hint="set `data.test`, or name another manifest with `--manifest`",
+        )
+    return evaluate_generators(
+        subjects,
+        rows,
+        manifest.evaluate,
+        seed=manifest.train.seed,
+        max_length=manifest.train.max_length,
+        progress=progress,
+    )
