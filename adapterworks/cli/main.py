@@ -81,13 +81,15 @@ class CommandTree(click.Group):
         command: click.Command = module.command
         return command
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Ask for the command's extra first; its help is there without it."""
-        name = ctx._protected_args[0] if ctx._protected_args else ""
-        arguments = {*ctx._protected_args, *ctx.args}
-        if name in EXTRAS and not arguments & set(ctx.help_option_names):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Ask for the command's extra before anything is done; its help is there without it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        asks_for_help = not {*rest}.isdisjoint(ctx.help_option_names)
+        if name in EXTRAS and not asks_for_help and not ctx.resilient_parsing:
             require(EXTRAS[name], f"`adapters {name}`")
-        return super().invoke(ctx)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, commands in SECTIONS.items():
