@@ -22,7 +22,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "api": "Served build evaluate open_registry plan resolve serve",
     "extras": "MissingExtra",
-    "manifests.errors": "AdapterworksError Conflict IntegrityError InvalidInput NotFound Refused Unavailable",
+    "manifests.errors": "AdapterworksError Conflict IntegrityError InvalidInput NotFound Refused "
+    "Unavailable",
     "manifests.faults": "Fault ManifestError",
     "manifests.load": "check_manifest load_manifest",
     "manifests.models": "Manifest",
