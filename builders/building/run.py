@@ -19,7 +19,7 @@ from typing import Any
 
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
-from adapterworks.builders.building.record import Stages, start_over, unfinished
+from adapterworks.builders.building.record import Stages, of_other_code, start_over, unfinished
 from adapterworks.builders.building.stages import (
     convert_stage,
     evaluate_stage,
@@ -112,13 +112,18 @@ def run_build(
             report,
             folder,
         )
+    left = _cannot_go_on(folder.parent, plan)
     with build_lock(folder) as lock:
         if resume and not unfinished(folder):
             raise NotFound(
                 f"there is no unfinished build of this plan (`{plan.digest[:19]}…`)",
-                hint="a build is resumed under the same manifest, profile and `--set`; "
+                hint="; ".join(left)
+                or "a build is resumed under the same manifest, profile and `--set`; "
                 "run it without `--resume`",
             )
+        if progress:
+            for line in left:
+                progress(line)
         if force or not unfinished(folder):
             start_over(folder)
         events = EventLog(folder / "events.jsonl", *listeners)
@@ -126,6 +131,15 @@ def run_build(
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = Prepared(**{**vars(prepared), "plan": stages.plan})
         return _run(prepared, stages, events, lock, registry, bases, who, alias)
+
+
+def _cannot_go_on(builds: Path, plan: Plan) -> list[str]:
+    """What to say of builds of this adapter that other code began: a line for each."""
+    return [
+        f"the unfinished build in `{folder}` was begun by other code (adapterworks {version}) and "
+        "cannot go on; remove the folder when you do not need it"
+        for folder, version in of_other_code(builds, plan.manifest.adapter.name, plan.code)
+    ]
 
 
 def _run(

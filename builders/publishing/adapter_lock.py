@@ -35,6 +35,7 @@ _PINS = (
 
 # The folders whose code turns rows into weights.
 _STAGES = ("data", "methods", "training")
+_BUILDERS = Path(__file__).parent.parent
 
 
 @cache
@@ -49,10 +50,14 @@ def environment() -> Environment:
 
 @cache
 def code_digest() -> str:
-    """Digest of the sources that determine a training: what turns rows into weights."""
-    root = Path(__file__).parent.parent
-    files = [path for stage in _STAGES for path in sorted((root / stage).rglob("*.py"))]
-    return digest_json({str(path.relative_to(root)): digest_file(path) for path in files})
+    """Digest of the sources that determine a training."""
+    return digest_json({path: digest_file(_BUILDERS / path) for path in training_sources()})
+
+
+def training_sources() -> list[str]:
+    """The sources that turn rows into weights, by their paths under `builders/`."""
+    paths = [path for stage in _STAGES for path in (_BUILDERS / stage).rglob("*.py")]
+    return sorted(path.relative_to(_BUILDERS).as_posix() for path in paths)
 
 
 def _version(name: str) -> str | None:
