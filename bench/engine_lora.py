@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapterworks.gateway.engines.launch import cpu_environment
+from adapterworks.gateway.engines.cpu import cpu_environment
 from bench.random_lora import make_adapters
 from bench.report import Row, figure, ratios, show
 

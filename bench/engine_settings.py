@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from adapterworks.gateway.engines.launch import cpu_environment, tcmalloc
+from adapterworks.gateway.engines.cpu import cpu_environment, tcmalloc
 from bench.engine_lora import Case, Engine
 from bench.random_lora import make_adapters
 from bench.report import Row, figure, ratios, show

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adapterworks.doctor.check import Check, installed
-from adapterworks.gateway.engines.launch import tcmalloc
+from adapterworks.gateway.engines.cpu import tcmalloc, usable_cpus
 
 GIB = 1024**3
 _SHM = "/dev/shm"  # noqa: S108 – looked at, not written to
@@ -26,7 +26,7 @@ _SHM = "/dev/shm"  # noqa: S108 – looked at, not written to
 def examine(home: Path) -> Iterator[Check]:
     """All findings about this machine; `home` is where stores and the metering spool are."""
     yield cpu(Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else "")
-    yield threads(os.environ.get("OMP_NUM_THREADS"), usable_cores(), physical_cores())
+    yield threads(os.environ.get("OMP_NUM_THREADS"), len(usable_cpus()), physical_cores())
     yield memory()
     yield shared_memory()
     yield allocator()
@@ -84,7 +84,11 @@ def threads(omp: str | None, usable: int, physical: int) -> Check:
 
 def memory() -> Check:
     """Memory that an engine can have: the machine's, or this container's limit if lower."""
-    values = dict(re.findall(r"(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text()))
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return Check("memory", "info", "this system does not say how much there is")
+    values = dict(re.findall(r"(\w+):\s+(\d+) kB", text))
     total, available = int(values["MemTotal"]) * 1024, int(values["MemAvailable"]) * 1024
     limit = _container_limit()
     finding = f"{available / GIB:.1f} GiB available of {total / GIB:.1f} GiB"
@@ -174,15 +178,10 @@ def disk(home: Path) -> Check:
     return Check("disk", "ok", finding)
 
 
-def usable_cores() -> int:
-    """CPUs this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 def physical_cores() -> int:
     """Physical cores among the usable CPUs; hyper-threads of one core count once."""
     siblings = set()
-    for number in os.sched_getaffinity(0):
+    for number in usable_cpus():
         path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
         siblings.add(path.read_text().strip() if path.exists() else str(number))
     return len(siblings)

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from adapterworks.gateway.engines.cpu import cpu_environment
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import InvalidInput
@@ -23,8 +24,6 @@ from adapterworks.manifests.errors import InvalidInput
 # What vLLM accepts for --max-lora-rank; a larger value than needed slows every batch.
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _FLOAT32_BYTES = 4
-_LIBRARY_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
-_TCMALLOC = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,6 @@ class EngineSpec:
     forms: tuple[str, ...] = ("lora",)
     servables: Path | None = None
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
-
-
-FEW_CORES = 8
-"""Below it an engine computes on all cores: vLLM would keep one for its front end, half of two."""
 
 
 @cache
@@ -146,31 +141,3 @@ def command(spec: EngineSpec, socket: Path, key: str) -> tuple[list[str], dict[s
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(spec.kv_cache_gib)
         environment = {**cpu_environment(), **environment}
     return arguments, environment
-
-
-def cpu_environment() -> dict[str, str]:
-    """What an engine on CPU is faster with; what was measured is in docs/engine-plugin.md.
-
-    Intel's OpenMP comes with vLLM's wheel, tcmalloc with the system, and both are preloaded, as
-    vLLM's documentation advises. A variable that is set already is the user's and stays.
-    """
-    environment = {
-        # OpenMP's threads wait for the next product by spinning: 200 ms, if nobody says otherwise,
-        # in which the gateway and the engine's own front end would have no core.
-        "KMP_BLOCKTIME": "1",
-        # glibc's malloc, where there is no tcmalloc: what a layer frees stays for the next layer,
-        # instead of going back to the kernel and being faulted in again, page by page.
-        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    }
-    if len(os.sched_getaffinity(0)) < FEW_CORES:
-        environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
-    openmp = Path(sys.prefix, "lib", "libiomp5.so")
-    libraries = [str(path) for path in (openmp, tcmalloc()) if path is not None and path.exists()]
-    return environment | ({"LD_PRELOAD": ":".join(libraries)} if libraries else {})
-
-
-def tcmalloc() -> Path | None:
-    """The system's tcmalloc, if it is installed."""
-    paths = (Path(folder, name) for folder in _LIBRARY_FOLDERS for name in _TCMALLOC)
-    return next((path for path in paths if path.exists()), None)

@@ -155,7 +155,7 @@ print(few_rows.use_threads(), torch.get_num_threads(), threads() - before)
 @pytest.mark.parametrize("preloaded", [True, False])
 def test_the_threads_are_torchs_own(preloaded: bool) -> None:
     """Two OpenMP libraries in one process would spin on each other's cores."""
-    from adapterworks.gateway.engines.launch import cpu_environment
+    from adapterworks.gateway.engines.cpu import cpu_environment
 
     library = cpu_environment()["LD_PRELOAD"] if preloaded else ""
     ran = subprocess.run(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.gateway.engines import launch
+from adapterworks.gateway.engines import cpu
 from adapterworks.gateway.engines.launch import EngineSpec, command
 from adapterworks.gateway.engines.target import ServedBase
 
@@ -34,8 +34,8 @@ def test_it_gets_the_libraries_that_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    monkeypatch.setattr(launch.sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(launch, "_LIBRARY_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(cpu.sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(cpu, "_LIBRARY_FOLDERS", (str(tmp_path),))
     assert "LD_PRELOAD" not in _environment()
     openmp, allocator = tmp_path / "lib" / "libiomp5.so", tmp_path / "libtcmalloc_minimal.so.4"
     openmp.parent.mkdir()
@@ -48,7 +48,7 @@ def test_it_gets_the_libraries_that_are_there(
 
 
 def test_the_wheel_brings_openmp() -> None:
-    assert "libiomp5.so" in launch.cpu_environment()["LD_PRELOAD"]
+    assert "libiomp5.so" in cpu.cpu_environment()["LD_PRELOAD"]
 
 
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_small_machine_computes_on_all_its_cores(
     cores: int, reserved: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch.os, "sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(cores)))
     assert _environment().get("VLLM_CPU_NUM_OF_RESERVED_CPU") == reserved
 
 
