@@ -1,11 +1,17 @@
 # Two commands on a bare machine: `make demo` and `make test`. Both set up .venv if it is missing.
+#
+#   make setup                     .venv from requirements/cpu.lock; uv does the work
+#   make setup DEVICE=gpu          … from requirements/gpu.lock, with the ordinary vLLM
+#   make setup TORCH_INDEX=URL     torch from an index with CPU builds
+#   make wheelhouse && make setup WHEELHOUSE=wheelhouse     the second where there is no network
 PYTHON ?= python3
-# On a machine whose index serves only CUDA builds of torch, name an index with CPU builds:
-#   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+DEVICE ?= cpu
 TORCH_INDEX ?=
+WHEELHOUSE ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+export PYTHON DEVICE TORCH_INDEX WHEELHOUSE
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
@@ -14,12 +20,17 @@ export TOKENIZERS_PARALLELISM := false
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP)  ## create .venv from requirements/cpu.lock
+setup: $(STAMP)  ## create .venv from requirements/cpu.lock (about 1 minute and a download of 1 GB)
 
-$(STAMP): requirements/cpu.lock pyproject.toml
-	@echo "setup: creating $(VENV) with $(PYTHON) and installing requirements/cpu.lock (about 3 minutes)"
-	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh requirements/install.sh $(VENV)
+$(STAMP): requirements/$(DEVICE).lock requirements/install.sh pyproject.toml
+	@sh requirements/install.sh $(VENV)
 	@touch $(STAMP)
+
+wheelhouse:  ## download all that `make setup WHEELHOUSE=wheelhouse` needs without a network
+	@sh requirements/wheelhouse.sh $(or $(WHEELHOUSE),wheelhouse)
+
+lock:  ## resolve the lock files anew; what is locked stays, but for UPGRADE='package …'
+	@sh requirements/lock.sh
 
 demo: $(STAMP)  ## build two adapters, serve both from one vLLM, ask them
 	@$(BIN)/python demo.py
@@ -42,4 +53,4 @@ bench: $(STAMP)  ## speed, as ratios side by side in one run
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist
 
-.PHONY: help setup demo test test-all lint bench clean
+.PHONY: help setup wheelhouse lock demo test test-all lint bench clean

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Downloads all that `make setup WHEELHOUSE=$1` needs on a machine without a network.
+#
+#   sh requirements/wheelhouse.sh wheelhouse
+#
+# The files are for this machine's Python and processor, each checked by the lock's hashes. Beside
+# them lie a copy of the lock and what packages without a wheel are built with. With TORCH_INDEX the
+# torch is taken from that index (a CPU build, say), and its hash is added to the copy of the lock.
+#
+# Variables: PYTHON, DEVICE, TORCH_INDEX, LOCK as in requirements/install.sh.
+set -eu
+
+folder=$1
+root=$(cd "$(dirname "$0")/.." && pwd)
+lock=${LOCK:-$root/requirements/${DEVICE:-cpu}.lock}
+torch=$(sed -n 's/^\(torch==[^ ;\\]*\).*/\1/p' "$lock")
+
+pip() { "${PYTHON:-python3}" -m pip --disable-pip-version-check --no-input --quiet "$@"; }
+
+mkdir -p "$folder"
+copy=$folder/$(basename "$lock")
+cp "$lock" "$copy"
+if [ -n "${TORCH_INDEX:-}" ] && [ -n "$torch" ]; then
+  echo "wheelhouse: $torch from $TORCH_INDEX"
+  rm -f "$folder"/torch-*.whl
+  pip download --no-deps --dest "$folder" --index-url "$TORCH_INDEX" "$torch"
+  hash=$(sha256sum "$folder"/torch-*.whl | cut -d ' ' -f 1)
+  awk -v hash="$hash" '{ print } /^torch==/ { print "    --hash=sha256:" hash " \\" }' "$lock" >"$copy"
+fi
+echo "wheelhouse: $(grep -c '^[A-Za-z0-9].*==' "$lock") packages of $(basename "$lock") into $folder"
+pip download --no-deps --require-hashes --dest "$folder" --find-links "$folder" -r "$copy"
+pip download --no-deps --require-hashes --dest "$folder" -r "$root/requirements/uv.lock"
+# What packages without a wheel are built with.
+pip download --no-deps --dest "$folder" 'setuptools>=77' 'wheel>=0.45'
+echo "wheelhouse: done, $(du -sh "$folder" | cut -f 1); there: make setup WHEELHOUSE=$folder"
