@@ -115,34 +115,56 @@ install() {
   fi
 }
 
+torch_of_lock() { sed -n 's/^\(torch==[^ ;\\]*\).*/\1/p' "$lock"; }
+
+torch_imports() { "$venv/bin/python" -P -c 'import torch' >/dev/null 2>&1; }
+
+# From one index alone: by a hash that is known, or else by the version.
+torch_from() { # index
+  say "$(torch_of_lock) from $1"
+  only="--index-url $1"
+  anew=--force-reinstall
+  [ $installer = pip ] || only="--default-index $1 --index $1" anew="--reinstall-package torch"
+  # shellcheck disable=SC2086
+  install --require-hashes $anew $only -r "$root/requirements/torch-cpu.lock" || {
+    say "that is no build whose hash is known: taken by its version"
+    # shellcheck disable=SC2086
+    install $anew $only "$(torch_of_lock)"
+  }
+}
+
+# Before the lock's own torch, which may be a CUDA build of many times the size.
+install_cpu_torch() {
+  [ -n "$(torch_of_lock)" ] && [ "$device" = cpu ] && [ -z "$wheelhouse" ] || return 0
+  torch_imports && return 0
+  if [ -n "$torch_index" ]; then
+    torch_from "$torch_index" && return 0
+    show_log
+    fail "torch could not be had from $torch_index" "name another: make setup TORCH_INDEX=URL"
+  fi
+  install --require-hashes -r "$root/requirements/torch-cpu.lock" 2>/dev/null || return 0
+}
+
 install_lock() {
+  wanted=$venv/wanted.lock
+  if torch_imports; then
+    awk '/^torch==/ { inside = 1; next } inside && /^ / { next } { inside = 0; print }' "$lock"
+  else
+    cat "$lock"
+  fi >"$wanted"
   say "installing $(grep -c '^[A-Za-z0-9].*==' "$lock") packages of $(basename "$lock") with $installer"
   # shellcheck disable=SC2086
-  install --require-hashes $offline -r "$lock" && return 0
+  install --require-hashes $offline -r "$wanted" && return 0
   if [ $installer = uv ]; then
     show_log
     say "uv failed, pip tries"
     installer=pip
     # shellcheck disable=SC2086
-    install --require-hashes $offline -r "$lock" && return 0
+    install --require-hashes $offline -r "$wanted" && return 0
   fi
   show_log
   fail "the packages of \`$lock\` could not be installed" \
     "what is above says why; without a network: make setup WHEELHOUSE=DIR"
-}
-
-torch_of_lock() { sed -n 's/^\(torch==[^ ;\\]*\).*/\1/p' "$lock"; }
-
-torch_imports() { "$venv/bin/python" -P -c 'import torch' >/dev/null 2>&1; }
-
-# The index's files have hashes that no lock knows: this one wheel is chosen by its version alone.
-torch_from() { # index
-  say "$(torch_of_lock) from $1, by its version, not by a hash"
-  if [ $installer = uv ]; then
-    install --reinstall-package torch --default-index "$1" --index '' "$(torch_of_lock)"
-  else
-    install --force-reinstall --index-url "$1" "$(torch_of_lock)"
-  fi
 }
 
 check_torch() {
@@ -172,12 +194,7 @@ install_project() {
 make_environment
 choose_source
 choose_installer
-if [ -n "$torch_index" ] && [ -z "$wheelhouse" ] && ! torch_imports; then
-  torch_from "$torch_index" || {
-    show_log
-    fail "torch could not be had from $torch_index" "make setup TORCH_INDEX=URL, or without it"
-  }
-fi
+install_cpu_torch
 install_lock
 install_project
 check_torch

