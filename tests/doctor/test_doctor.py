@@ -35,9 +35,22 @@ def test_doctor_knows_a_wrong_version_and_a_missing_module(monkeypatch: pytest.M
     monkeypatch.setattr(
         doctor, "installed", lambda name: {"peft": "0.1", "triton": "3.0"}.get(name, real(name))
     )
-    monkeypatch.setattr(doctor, "SEAMS", ("json.decoder", "json.gone", "nowhere.at_all"))
+    seams = {"peft": ("json.decoder", "json.gone"), "triton": ("nowhere.at_all",), "vllm": ("x",)}
+    monkeypatch.setattr(doctor, "SEAMS", seams)
     found = [*doctor.packages(), *doctor.seams()]
     failed = {check.name: check.finding for check in found if check.level == "fail"}
-    assert "peft 0.1 is not ==0.21.2" in failed["packages"]
+    assert "peft 0.1 is not ==0.21.2" in failed["build"]
     assert failed["torch"].startswith("triton beside the CPU build")
     assert failed["seams"] == "not found: json.gone, nowhere.at_all"
+
+
+def test_doctor_says_which_extras_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = {"click", "pydantic", "rich"}
+    monkeypatch.setattr(
+        doctor, "installed", lambda name: check.installed(name) if name in core else None
+    )
+    found = {check.name: check for check in doctor.packages()}
+    assert found["packages"].level == "fail"  # the rest of the core
+    assert found["build"].level == found["serve"].level == found["engine"].level == "info"
+    assert found["build"].hint == "pip install 'adapterworks[build]'"
+    assert next(iter(doctor.seams())).finding.startswith("0 modules")
