@@ -17,16 +17,18 @@
 #   TORCH_INDEX  an index with CPU builds of torch; asked first when it is given, and otherwise,
 #                as PyTorch's own, only to replace a torch that does not import
 #   WHEELHOUSE   a folder made by `make wheelhouse`: no index is asked for anything
-#   LOCK         another lock;  PROJECT  another project folder, or `none`
+#   UV           a uv to use instead of the pinned one
+#   PROJECT      another project's folder, or `none`
 set -eu
 
 venv=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 device=${DEVICE:-cpu}
-lock=${LOCK:-$root/requirements/$device.lock}
+lock=$root/requirements/$device.lock
 project=${PROJECT:-$root}
 wheelhouse=${WHEELHOUSE:-}
+uv=${UV:-$venv/bin/uv}
 torch_index=${TORCH_INDEX:-}
 cpu_builds=https://download.pytorch.org/whl/cpu
 began=$(date +%s)
@@ -89,8 +91,10 @@ hand_over() {
 choose_installer() {
   installer=pip
   # shellcheck disable=SC2086
-  if run pip install --quiet --no-deps --require-hashes $offline -r "$root/requirements/uv.lock" \
-    && [ -x "$venv/bin/uv" ]; then
+  [ -n "${UV:-}" ] \
+    || run pip install --quiet --no-deps --require-hashes $offline -r "$root/requirements/uv.lock" \
+    || true
+  if [ -x "$uv" ]; then
     installer=uv
     [ -n "$wheelhouse" ] && return 0
     hand_over global.index-url UV_DEFAULT_INDEX ' '
@@ -108,7 +112,7 @@ choose_installer() {
 install() {
   if [ $installer = uv ]; then
     # The best version of all indexes, as pip does: every file is checked by its hash anyway.
-    run "$venv/bin/uv" pip install --python "$venv/bin/python" --no-config \
+    run "$uv" pip install --python "$venv/bin/python" --no-config \
       --index-strategy unsafe-best-match --no-deps "$@"
   else
     run pip install --no-deps "$@"

@@ -7,12 +7,12 @@
 # them lie a copy of the lock and what packages without a wheel are built with. With TORCH_INDEX the
 # torch is taken from that index (a CPU build, say), and the copy of the lock names it by its hash.
 #
-# Variables: PYTHON, DEVICE, TORCH_INDEX, LOCK as in requirements/install.sh.
+# Variables: PYTHON, DEVICE, TORCH_INDEX as in requirements/install.sh.
 set -eu
 
 folder=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
-lock=${LOCK:-$root/requirements/${DEVICE:-cpu}.lock}
+lock=$root/requirements/${DEVICE:-cpu}.lock
 torch=$(sed -n 's/^\(torch==[^ ;\\]*\).*/\1/p' "$lock")
 
 pip() { "${PYTHON:-python3}" -m pip --disable-pip-version-check --no-input --quiet "$@"; }

