@@ -1,7 +1,8 @@
 """Every command of the README is run, in its order, in one home.
 
 As it is written, with three changes that only save time or reach: builds get fewer rows, the
-gateway gets a free port, and the Hub is the loopback stand-in.
+our names and libraries' (`registry.py`, `torch.py`): nothing that is started may run one.
+our names and libraries' (`registry.py`, `torch.py`): nothing that is started may execute one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pytest
 from tests.conftest import BASES
 from tests.hub_standin import Account, HubStandin
 from tests.registry.remotes.hub.machine import OWNER
+from tests.users_files import executed, plant
 
 ROOT = Path(__file__).resolve().parents[2]
 FEWER_ROWS = (
@@ -85,6 +87,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, hub: str) -> None:
     for language, text in readme_blocks():
         if language == "toml":
             (tmp_path / "medical.toml").write_text(text, encoding="utf-8")
+    plant(tmp_path)
     server: subprocess.Popen[bytes] | None = None
     try:
         for line in commands():
@@ -117,6 +120,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, hub: str) -> None:
         if server is not None:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=60)
+    assert executed(tmp_path) == []
 
 
 def _wait(url: str, server: subprocess.Popen[bytes], seconds: float = 300.0) -> None:
