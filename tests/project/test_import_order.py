@@ -1,0 +1,113 @@
+"""`make lint` refuses an import that runs up, a circle, and the packages' bare names."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("adapterworks", "builders", "gateway", "manifests", "registry")
+BIN = Path(sys.executable).parent
+
+# file, the import planted in it, the contract that it breaks
+UPWARD = [
+    (
+        "manifests/refs.py",
+        "from adapterworks.registry.releases.release import Release",
+        "packages: imports point one way",
+    ),
+    (
+        "builders/methods/shape.py",
+        "from adapterworks.gateway.engines.forms import FORMS",
+        "packages: imports point one way",
+    ),
+    (
+        "builders/data/rows.py",
+        "from adapterworks.builders.plan.plan import Plan",
+        "builders: the stages of a build, last to first",
+    ),
+    (
+        "gateway/admission/fairness.py",
+        "from adapterworks.gateway.request.account import Account",
+        "gateway: a request's way in, outside to inside",
+    ),
+    (
+        "registry/blobs/store.py",
+        "from adapterworks.registry.lifecycle import leases",
+        "registry: from other registries down to values",
+    ),
+    (
+        "builders/training/events.py",
+        "from adapterworks.builders.training import job",
+        "no circles, at any depth",
+    ),
+]
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run it on a copy of the tree."""
+    return subprocess.run(
+        [BIN / "lint-imports", "--no-cache", "--config", "pyproject.toml"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages with their links."""
+    folder = tmp_path_factory.mktemp("tree")
+    for package in PACKAGES:
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, symlinks=True, ignore=skip)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def test_the_tree_as_it_is_keeps_the_order(tree: Path) -> None:
+    done = lint_imports(tree)
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(("file", "planted", "contract"), UPWARD, ids=[u[0] for u in UPWARD])
+def test_an_import_that_runs_up_is_refused(
+    tree: Path, file: str, planted: str, contract: str
+) -> None:
+    path = tree / file
+    before = path.read_text()
+    # Inside a function, where it does no harm today: it counts all the same.
+    path.write_text(f"{before}\n\ndef _later() -> None:\n    {planted}\n")
+    try:
+        done = lint_imports(tree)
+    finally:
+        path.write_text(before)
+    assert done.returncode == 1
+    assert f"{contract} BROKEN" in done.stdout
+
+
+def test_a_folder_without_a_place_in_the_order_is_refused(tree: Path) -> None:
+    folder = tree / "builders" / "somewhere"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    try:
+        done = lint_imports(tree)
+    finally:
+        shutil.rmtree(folder)
+    assert done.returncode == 1
+    assert "somewhere" in done.stdout
+
+
+@pytest.mark.parametrize("package", ["builders", "gateway", "manifests", "registry"])
+def test_the_bare_name_of_a_package_is_refused(package: str) -> None:
+    command = [BIN / "ruff", "check", "--config", ROOT / "pyproject.toml", "-"]
+    code = f"from {package}.errors import NotFound\n\nprint(NotFound)\n"
+    done = subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT)
+    assert "TID251" in done.stdout
+    assert f"import adapterworks.{package}" in done.stdout
