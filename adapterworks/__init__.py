@@ -20,7 +20,10 @@ __version__ = "0.1.0"
 
 # module → what is public of it.
 _PUBLIC = {
-    "api": "Served build evaluate open_registry plan resolve serve",
+    "api": "build evaluate open_registry plan resolve serve",
+    "builders.building.run": "BuildResult",
+    "builders.evaluation.evaluate": "Evaluation",
+    "builders.plan.plan": "Plan",
     "extras": "MissingExtra",
     "manifests.errors": "AdapterworksError Conflict IntegrityError InvalidInput NotFound Refused "
     "Unavailable",
@@ -31,6 +34,7 @@ _PUBLIC = {
     "registry.registry": "Registry",
     "registry.releases.release": "Draft Release",
     "registry.releases.types": "Published Resolved",
+    "serving": "Served",
     "settings": "Settings",
 }
 _FROM = {name: module for module, names in _PUBLIC.items() for name in names.split()}
@@ -38,13 +42,15 @@ _FROM = {name: module for module, names in _PUBLIC.items() for name in names.spl
 __all__ = ["__version__", *_FROM]
 
 if TYPE_CHECKING:  # the same names again, for type checkers and editors; a test compares them
-    from adapterworks.api import Served as Served
     from adapterworks.api import build as build
     from adapterworks.api import evaluate as evaluate
     from adapterworks.api import open_registry as open_registry
     from adapterworks.api import plan as plan
     from adapterworks.api import resolve as resolve
     from adapterworks.api import serve as serve
+    from adapterworks.builders.building.run import BuildResult as BuildResult
+    from adapterworks.builders.evaluation.evaluate import Evaluation as Evaluation
+    from adapterworks.builders.plan.plan import Plan as Plan
     from adapterworks.extras import MissingExtra as MissingExtra
     from adapterworks.manifests.errors import AdapterworksError as AdapterworksError
     from adapterworks.manifests.errors import Conflict as Conflict
@@ -65,6 +71,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors; a test
     from adapterworks.registry.releases.release import Release as Release
     from adapterworks.registry.releases.types import Published as Published
     from adapterworks.registry.releases.types import Resolved as Resolved
+    from adapterworks.serving import Served as Served
     from adapterworks.settings import Settings as Settings
 
 

@@ -1,25 +1,28 @@
 """What notebooks and programs use: `import adapterworks` gives these names (docs/python-api.md).
 
-Every function takes `settings` and opens what it needs; without it the environment's are used, as
-by the command. Where a function needs an extra that is not installed it says which.
+Every function takes `settings` and opens what it needs, and closes it again; without `settings` the
+environment's are used, as by the command. What takes long is told line by line to `say`, which
+prints unless it is given something else (None for silence). Where a function needs an extra that is
+not installed, it says which.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from adapterworks.app import App
 from adapterworks.extras import require
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
+from adapterworks.progress import Lines
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
+from adapterworks.serving import Served, opened
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ Say = Callable[[str], None]
 
 
 def open_registry(settings: Settings | None = None) -> Registry:
-    """The registry, created where there is none. Close it, or use `contextlib.closing`.
+    """The registry, created where there is none; use it in a `with` block, or close it.
 
     Raises:
         InvalidInput: a URL of a kind that is not known.
@@ -46,7 +49,9 @@ def resolve(ref: str, *, settings: Settings | None = None) -> Resolved:
     """What a ref (`medical`, `medical@7`, `medical:prod`) stands for now.
 
     Raises:
+        InvalidInput: it is no ref.
         NotFound: no such name, version, digest or alias, or it was deleted.
+        Unavailable: the database cannot be reached.
     """
     with closing(_app(settings)) as app:
         return app.registry.resolve(ref)
@@ -58,19 +63,24 @@ def plan(
     profile: str | None = None,
     overrides: Sequence[str] = (),
     settings: Settings | None = None,
-    say: Say | None = None,
+    say: Say | None = print,
 ) -> Plan:
     """What a build would do: steps, parameters, memory, time, servability. Trains nothing.
 
     Args:
-        manifest: one that was loaded, a path, or a name in ./manifests or of a built-in one.
+        manifest: a path, a name in `./manifests` or of a built-in one, or one that was loaded.
         profile: one of its profiles, laid over it.
-        overrides: `train.epochs=1` and the like.
-        say: told what takes long.
+        overrides: `train.epochs=1` and the like, laid over both.
+        settings: where things live; from the environment, if not given.
+        say: told what takes long, such as a base that is prepared for the first time.
 
     Raises:
-        InvalidInput, NotFound, Refused, Unavailable: what a build would be refused for.
+        InvalidInput: the manifest or its data are faulty (`ManifestError` has every fault), or a
+            profile or overrides are given for a manifest that was loaded without them.
         MissingExtra: `adapterworks[build]` is not installed.
+        NotFound: no such manifest, base or data.
+        Refused: this machine or the data do not allow it.
+        Unavailable: something it needs cannot be reached, the Hub for instance.
     """
     require("build", "`plan`")
     from adapterworks.builders.building.prepare import prepare
@@ -89,28 +99,38 @@ def build(
     resume: bool = False,
     force: bool = False,
     settings: Settings | None = None,
-    say: Say | None = None,
+    say: Say | None = print,
     listeners: Sequence[Listener] = (),
 ) -> BuildResult:
     """Train, evaluate, convert and publish, as `adapters build` does.
 
+    An unchanged plan is not built again: its release is named. A build that was interrupted goes
+    on where it was.
+
     Args:
-        manifest, profile, overrides: as for `plan`.
+        manifest: as for `plan`.
+        profile: one of its profiles, laid over it.
+        overrides: `train.epochs=1` and the like, laid over both.
         alias: moved instead of `publish.alias`, if every gate passes.
-        resume: refuse to begin anew; an unfinished build is resumed anyway when there is one.
-        force: begin anew, even if this plan has a release.
-        say: told what takes long before the training begins.
-        listeners: called with every event of the build (steps, losses, evaluation).
+        resume: only go on with an unfinished build, begin none.
+        force: begin anew, even if this plan has a release or an unfinished build.
+        settings: where things live; from the environment, if not given.
+        say: told its stages, and a step or two of each ten seconds.
+        listeners: called with every event of the build, a dict (`step`, `validation`, …).
 
     Raises:
         Conflict: another process builds this plan.
-        InvalidInput, NotFound, Refused, Unavailable: as `plan`, or the training diverged.
+        InvalidInput: as `plan` says.
         MissingExtra: `adapterworks[build]` is not installed.
+        NotFound: as `plan` says, or there is nothing to resume.
+        Refused: as `plan` says, or the training diverged.
+        Unavailable: as `plan` says, or the training process was killed.
     """
     require("build", "`build`")
     from adapterworks.builders.building.run import run_build
 
     loaded = _loaded(manifest, profile, overrides)
+    told = () if say is None else (Lines(say),)
     with closing(_app(settings)) as app:
         return run_build(
             loaded,
@@ -121,7 +141,7 @@ def build(
             alias=alias,
             resume=resume,
             force=force,
-            listeners=listeners,
+            listeners=(*told, *listeners),
             progress=say,
         )
 
@@ -133,20 +153,22 @@ def evaluate(
     manifest: Manifest | str | Path | None = None,
     limit: int | None = None,
     settings: Settings | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    say: Say | None = print,
 ) -> Evaluation:
     """A release, its base and maybe another release on the same test rows.
 
     Args:
+        ref: the release.
         against: another release, or `base`, which is always among the compared.
         manifest: whose rows, metrics and gates are taken instead of the release's own.
         limit: at most this many rows.
-        progress: called with subject, rows done and rows in all.
+        settings: where things live; from the environment, if not given.
+        say: told how many rows each of them has answered.
 
     Raises:
-        InvalidInput: there are no test rows.
-        NotFound: no such release, or its base or data is not here.
+        InvalidInput: there are no test rows, or the manifest is faulty.
         MissingExtra: `adapterworks[build]` is not installed.
+        NotFound: no such release, or its base or data are not here.
     """
     require("build", "`evaluate`")
     from adapterworks.builders.evaluation.releases import evaluate_release
@@ -160,124 +182,44 @@ def evaluate(
             registry=app.registry,
             bases=app.bases,
             cache=app.settings.home / "cache",
-            progress=progress,
+            progress=None if say is None else Lines(say).evaluating,
         )
 
 
-class Served:
-    """A gateway in a thread of this process; ends with its `with` block.
-
-    Attributes:
-        url: where it listens, without `/v1`.
-    """
-
-    url: str
-
-    def __init__(
-        self, app: App, config: GatewayConfig, *, base: str | None, say: Say | None
-    ) -> None:
-        self._app = app
-        self._config = config
-        self._base = base
-        self._say = say or (lambda _: None)
-        self._up = threading.Event()
-        self._error: BaseException | None = None
-        self._loop = asyncio.new_event_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._thread = threading.Thread(target=self._run, name="adapterworks gateway", daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start it; returns when every engine answers.
-
-        Raises:
-            Unavailable: the port is taken, or an engine did not start.
-        """
-        self._thread.start()
-        try:
-            self._up.wait()
-        except BaseException:
-            self.close()
-            raise
-        if self._error is not None:
-            self._thread.join()
-            raise self._error
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop it and its engines."""
-        self.close()
-
-    def close(self) -> None:
-        """Stop the gateway and its engines; idempotent."""
-        if self._thread.is_alive():
-            if self._task is not None:
-                self._loop.call_soon_threadsafe(self._task.cancel)
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._task = self._loop.create_task(self._serve())
-            self._loop.run_until_complete(self._task)
-        except asyncio.CancelledError:
-            pass
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._up.set()
-            self._app.close()
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        from adapterworks.gateway.http.server import run_gateway
-        from adapterworks.serving import compose_engines, compose_gateway
-
-        def on_ready(url: str) -> None:
-            self.url = url
-            self._up.set()
-
-        engines = compose_engines(self._app, self._config, only=self._base, say=self._say)
-        gateway = compose_gateway(self._app, self._config, engines)
-        run = self._app.settings.home / "run"
-        await run_gateway(gateway, run=run, say=self._say, on_ready=on_ready, own_process=False)
-
-
 def serve(
-    config: GatewayConfig | Path | None = None,
+    config: GatewayConfig | str | Path | None = None,
     *,
     open: bool = False,
-    port: int = 0,
+    port: int | None = None,
     base: str | None = None,
     settings: Settings | None = None,
-    say: Say | None = None,
+    say: Say | None = print,
 ) -> Served:
-    """A gateway and its engines in this process, for the length of a `with` block.
+    """A gateway and its engines in this process; a `with` block, or `start`, starts them.
 
     Args:
         config: a `gateway.toml`, or one that was loaded; the defaults without it.
         open: let anyone on this machine in without a key.
-        port: 0 takes a free one.
+        port: to listen on; otherwise the configuration's if it names one, else a free one.
         base: serve this base alone, by its name.
-        say: told what takes long.
+        settings: where things live; from the environment, if not given.
+        say: told which engines are started and how far they are; called from another thread.
 
     Raises:
-        InvalidInput: the configuration is faulty.
-        MissingExtra: `adapterworks[serve]` is not installed, or no engine.
+        InvalidInput: the configuration is faulty (`ManifestError` has every fault), or `open` where
+            others than this machine can reach it.
+        MissingExtra: `adapterworks[serve]` is not installed.
+        NotFound: there is no such file.
     """
     require("serve", "`serve`")
-    import os
-
     from adapterworks.gateway.config.load import load_gateway_config
-    from adapterworks.serving import opened
 
-    if config is None or isinstance(config, Path):
-        config = load_gateway_config(config, os.environ)
+    if config is None or isinstance(config, str | Path):
+        config = load_gateway_config(None if config is None else Path(config), os.environ)
+    if port is None:
+        port = config.port if "port" in config.model_fields_set else 0
     config = opened(config.model_copy(update={"port": port}), open)
-    return Served(_app(settings), config, base=base, say=say)
+    return Served(_app(settings), config, base=base, say=say or (lambda _: None))
 
 
 def _app(settings: Settings | None) -> App:
@@ -287,6 +229,11 @@ def _app(settings: Settings | None) -> App:
 def _loaded(
     manifest: Manifest | str | Path, profile: str | None, overrides: Sequence[str]
 ) -> Manifest:
-    if isinstance(manifest, Manifest):
-        return manifest
-    return load_manifest(manifest, profile=profile, overrides=overrides)
+    if not isinstance(manifest, Manifest):
+        return load_manifest(manifest, profile=profile, overrides=overrides)
+    if profile is not None or overrides:
+        raise InvalidInput(
+            "a profile and overrides are laid over a manifest when it is loaded",
+            hint="give them to `load_manifest`, or give its path or name instead of the manifest",
+        )
+    return manifest

@@ -50,9 +50,14 @@ def missing(extra: str, what: str, absent: list[str]) -> MissingExtra:
 
 
 def extra_of(module: str) -> str | None:
-    """The extra that brings a top-level module; None for one that no extra is known to bring."""
+    """The extra that brings a module that is missing.
+
+    None for one that no extra is known to bring, and for one whose package is installed: its part
+    is missing for another reason, which the traceback shows.
+    """
     top = module.partition(".")[0]
-    return next((extra for extra, names in _BROUGHT.items() if top in names), None)
+    extra = next((extra for extra, names in _BROUGHT.items() if top in names), None)
+    return extra if extra is not None and importlib.util.find_spec(top) is None else None
 
 
 # Also what an extra's own requirements bring, for an import that fails in the middle of something.
@@ -65,4 +70,5 @@ _BROUGHT: dict[str, tuple[str, ...]] = {
         *("phonenumbers", "ruff", "gguf"),
     ),
     "serve": (*MODULES["serve"], "opentelemetry"),
+    "cpu": (*MODULES["cpu"], "numba"),
 }

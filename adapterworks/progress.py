@@ -1,4 +1,4 @@
-"""How a build is shown while it runs: a live line on a terminal, plain lines elsewhere; on stderr.
+"""How a build is shown while it runs: a live line on a terminal, plain lines elsewhere.
 
 Invariant: everything shown comes from the build's events, so a build's log replays its display.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import click
 
-# Without a terminal a step is printed at most this often, in seconds.
+# In lines, a step is told at most this often, in seconds.
 _INTERVAL = 10.0
 
 
@@ -35,8 +36,49 @@ def step_line(event: dict[str, Any]) -> str:
     )
 
 
-class BuildProgress:
-    """A listener of build events; use as a context manager.
+class Lines:
+    """A listener of build events that tells them in lines, steps not too often.
+
+    Args:
+        say: told each line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said = -_INTERVAL
+
+    def say(self, line: str) -> None:
+        """Tell one line that stays."""
+        self._say(line)
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Tell of an event."""
+        kind = event["event"]
+        if kind == "step":
+            self.advance(step_line(event), event["step"], event["steps"])
+        elif kind == "evaluate":
+            self.evaluating(event["subject"], event["done"], event["total"])
+        elif kind == "validation" and event["loss"] is not None:
+            best = "  best so far" if event["best"] else ""
+            self.say(f"step {event['step']}: validation loss {event['loss']:.4f}{best}")
+        elif kind == "resumed":
+            self.say(f"resumed at step {event['step']}")
+        elif kind == "stage" and event["state"] == "begin":
+            self.say(f"stage {event['name']}")
+
+    def evaluating(self, subject: str, done: int, total: int) -> None:
+        """Tell how many rows a subject has answered."""
+        self.advance(f"evaluating {subject} {done}/{total}", done, total)
+
+    def advance(self, line: str, done: int, total: int) -> None:
+        """Tell a line that the next one of its kind makes old."""
+        if done == total or time.monotonic() - self._said > _INTERVAL:
+            self._said = time.monotonic()
+            self.say(line)
+
+
+class BuildProgress(Lines):
+    """The same on stderr, for a command; use as a context manager.
 
     Args:
         quiet: show nothing (the command prints JSON).
@@ -44,12 +86,12 @@ class BuildProgress:
     """
 
     def __init__(self, *, quiet: bool = False, label: str = "") -> None:
+        super().__init__(lambda line: click.echo(line, err=True))
         self._quiet = quiet
         self._label = f"{label}: " if label else ""
         self._live = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._progress: Any = None
         self._task: Any = None
-        self._printed = 0.0
 
     def __enter__(self) -> BuildProgress:
         if self._live:
@@ -78,31 +120,15 @@ class BuildProgress:
         if self._progress is not None:
             self._progress.console.print(self._label + line, highlight=False, markup=False)
         else:
-            click.echo(self._label + line, err=True)
+            super().say(self._label + line)
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        """Show an event."""
-        kind = event["event"]
-        if kind == "step":
-            self._advance(step_line(event), event["step"], event["steps"])
-        elif kind == "evaluate":
-            line = f"evaluating {event['subject']} {event['done']}/{event['total']}"
-            self._advance(line, event["done"], event["total"])
-        elif kind == "validation" and event["loss"] is not None:
-            best = "  best so far" if event["best"] else ""
-            self.say(f"step {event['step']}: validation loss {event['loss']:.4f}{best}")
-        elif kind == "resumed":
-            self.say(f"resumed at step {event['step']}")
-        elif kind == "stage" and event["state"] == "begin":
-            self.say(f"stage {event['name']}")
-
-    def _advance(self, line: str, done: int, total: int) -> None:
-        if self._progress is not None:
-            if self._task is None:
-                self._task = self._progress.add_task("", total=total)
-            self._progress.update(
-                self._task, description=self._label + line, completed=done, total=total
-            )
-        elif done == total or time.monotonic() - self._printed > _INTERVAL:
-            self._printed = time.monotonic()
-            self.say(line)
+    def advance(self, line: str, done: int, total: int) -> None:
+        """Move the bar, or show a line."""
+        if self._progress is None:
+            super().advance(line, done, total)
+            return
+        if self._task is None:
+            self._task = self._progress.add_task("", total=total)
+        self._progress.update(
+            self._task, description=self._label + line, completed=done, total=total
+        )

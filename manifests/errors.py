@@ -20,6 +20,8 @@ class AdapterworksError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:
+            self.add_note(f"hint: {hint}")  # a traceback, in a notebook for one, shows it
 
 
 class InvalidInput(AdapterworksError):

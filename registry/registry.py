@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from adapterworks.manifests.refs import Ref, check_alias, check_name, parse_ref
 from adapterworks.registry.blobs.open import open_blobs
@@ -38,7 +38,7 @@ from adapterworks.registry.releases.types import (
 
 
 class Registry:
-    """An open registry."""
+    """An open registry; as a context manager it is closed at the end."""
 
     def __init__(self, database: Database, blobs: BlobStore, home: Path) -> None:
         """Use stores that are open; `Registry.open` is the usual way."""
@@ -71,8 +71,14 @@ class Registry:
         return cls(opened, store, home)
 
     def close(self) -> None:
-        """Close the database's connections."""
+        """Close the database's connections; idempotent."""
         self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     # Writing
 

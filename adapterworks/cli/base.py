@@ -74,8 +74,11 @@ def show(app: App, model: str, quantization: str, as_json: bool) -> None:
     Example:
       adapters base show smollm2-135m-instruct --quantization nf4 --json
     """
-    base = app.bases.ensure(
-        model, quantization=quantization, progress=lambda line: click.echo(line, err=True)
+    base = app.base(
+        model,
+        quantization=quantization,
+        what="`adapters base show` of a base that is not prepared",
+        say=lambda line: click.echo(line, err=True),
     )
     values = _base_json(base)
     if as_json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
+from adapterworks.extras import require
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import Base
@@ -58,6 +59,8 @@ def command(
       adapters import ./my-lora --as support --base smollm2-135m-instruct
       adapters import hub:org/support-lora@main --as support --base smollm2-135m-instruct
     """
+    if fingerprint:
+        require("build", "`adapters import --fingerprint`")
     imported = run_import(
         app,
         source,
@@ -113,8 +116,11 @@ def run_import(
         else:
             folder = Path(source).expanduser()
             origin = Origin(source=f"folder {folder.absolute().name}")
-        prepared = app.bases.ensure(
-            base, quantization=quantization, progress=lambda line: click.echo(line, err=True)
+        prepared = app.base(
+            base,
+            quantization=quantization,
+            what="importing for a base that is not prepared",
+            say=lambda line: click.echo(line, err=True),
         )
         return import_adapter(
             app.registry,

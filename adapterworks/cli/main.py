@@ -132,7 +132,7 @@ def main() -> None:
         extra = extra_of(error.name or "")
         if extra is None:
             raise
-        absent = missing(extra, "this", [error.name or ""])
+        absent = missing(extra, "this command", [error.name or ""])
         render(absent)
         sys.exit(exit_code(absent))
     if isinstance(code, int):

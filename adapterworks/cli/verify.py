@@ -9,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.extras import require
 
 if TYPE_CHECKING:
     from adapterworks.builders.rebuilding.rebuild import Rebuilt
@@ -62,6 +63,8 @@ def command(
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
     if rebuild and ref is None:
         raise InvalidInput("`--rebuild` trains one release", hint="adapters verify REF --rebuild")
+    if rebuild:
+        require("build", "`adapters verify --rebuild`")
     source: BlobStore | None = None
     if repair is not None and repair.startswith("hub:"):
         from adapterworks.registry.remotes.hub.blobs import HubBlobs

@@ -13,6 +13,7 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import socket
 from types import FrameType
 from typing import Any, cast
 
@@ -84,38 +85,58 @@ async def run_gateway(
         Unavailable: the port is taken, or a local engine did not start.
     """
     config = gateway.config
-    public = Server(
-        uvicorn_config(create_app(gateway), host=config.host, port=config.port, gateway=gateway),
-        on_exit=lambda: setattr(gateway, "draining", True),
-        signals=own_process,
-    )
-    sockets = [bind(config.host, config.port)]
-    port = sockets[0].getsockname()[1]
-    path = run / f"gateway-{port}.sock"
-    status_socket = bind_unix(path)
-    status = _Quiet(uvicorn_config(create_status_app(gateway, port), gateway=gateway))
-    await gateway.start()
-    if own_process:
-        quieten_collector()
+    path: Path | None = None
+    try:
+        with bind(config.host, config.port) as public_socket:
+            port = public_socket.getsockname()[1]
+            path = run / f"gateway-{port}.sock"
+            with bind_unix(path) as status_socket:
+                await gateway.start()
+                if own_process:
+                    quieten_collector()
+                host = f"[{config.host}]" if ":" in config.host else config.host
+                application = create_app(gateway)
+                public = Server(
+                    uvicorn_config(
+                        application, host=config.host, port=config.port, gateway=gateway
+                    ),
+                    on_exit=lambda: setattr(gateway, "draining", True),
+                    signals=own_process,
+                )
+                status = _Quiet(uvicorn_config(create_status_app(gateway, port), gateway=gateway))
+                await _serve(
+                    gateway,
+                    {public: public_socket, status: status_socket},
+                    on_ready=lambda: on_ready(f"http://{host}:{port}"),
+                )
+        say("stopping")
+    finally:
+        await gateway.stop()
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+async def _serve(
+    gateway: Gateway, servers: dict[uvicorn.Server, socket], on_ready: Callable[[], None]
+) -> None:
+    """Serve until the first server ends; requests in flight are finished, also if cancelled."""
     tasks = [
-        asyncio.create_task(public.serve(sockets=sockets), name="public"),
-        asyncio.create_task(status.serve(sockets=[status_socket]), name="status"),
+        asyncio.create_task(server.serve(sockets=[listener]), name=f"server {number}")
+        for number, (server, listener) in enumerate(servers.items())
     ]
     coming_up = asyncio.create_task(_all_ready(gateway), name="engines")
     try:
         await asyncio.wait({tasks[0], coming_up}, return_when=asyncio.FIRST_COMPLETED)
         if coming_up.done():
             coming_up.result()
-            host = f"[{config.host}]" if ":" in config.host else config.host
-            on_ready(f"http://{host}:{port}")
-            await tasks[0]
-        say("stopping")
+            on_ready()
+            await asyncio.wait({tasks[0]})
+        await tasks[0]
     finally:
-        public.should_exit = status.should_exit = True
+        for server in servers:
+            server.should_exit = True
         coming_up.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await gateway.stop()
-        path.unlink(missing_ok=True)
+        await asyncio.gather(*tasks, coming_up, return_exceptions=True)
 
 
 def quieten_collector() -> None:

@@ -89,6 +89,8 @@ class Meter:
 
     def close(self) -> None:
         """Write what is queued and drain it; what the index does not take stays in the spool."""
+        if self._drainer.ident is None:  # it never started
+            return
         self._queue.put(None)
         self._writer.join()
         self._closing.set()
