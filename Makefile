@@ -5,12 +5,13 @@
 #   make setup TORCH_INDEX=URL     torch from an index with CPU builds
 #   make wheelhouse && make setup WHEELHOUSE=wheelhouse     the second where there is no network
 PYTHON ?= python3
-DEVICE ?= cpu
 TORCH_INDEX ?=
 WHEELHOUSE ?=
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# What it was set up for last, so that `make test` after `make setup DEVICE=gpu` means the same one.
+DEVICE ?= $(or $(shell cat $(VENV)/.device 2>/dev/null),cpu)
+STAMP := $(VENV)/.installed-$(DEVICE)
 export PYTHON DEVICE TORCH_INDEX WHEELHOUSE
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
@@ -22,7 +23,7 @@ help:  ## show this list
 
 setup: $(STAMP)  ## create .venv from requirements/cpu.lock (about 1 minute and a download of 1 GB)
 
-$(STAMP): requirements/$(DEVICE).lock requirements/install.sh pyproject.toml
+$(STAMP): $(wildcard requirements/*.lock requirements/*.sh) pyproject.toml
 	@sh requirements/install.sh $(VENV)
 	@touch $(STAMP)
 

@@ -5,8 +5,9 @@
 #
 # What is installed is exactly the lock, checked by its hashes and without dependency resolution: a
 # CPU build of torch breaks beside torchvision, torchaudio, torchcodec and triton, which other
-# packages would bring in. It can be run again at any time: what is there already is kept, what an
-# interrupted run left half-done is mended.
+# packages would bring in. It can be run again at any time: what is there already is kept; an
+# environment that an interrupted run left half-done, or that was made for another device, is made
+# anew.
 #
 # uv does the work; where it cannot be had, pip does. A torch that does not import (on x86-64 Linux
 # the index's own is a CUDA build, which needs libraries of its own) is replaced by the CPU build.
@@ -30,15 +31,10 @@ project=${PROJECT:-$root}
 wheelhouse=${WHEELHOUSE:-}
 uv=${UV:-$venv/bin/uv}
 torch_index=${TORCH_INDEX:-}
-cpu_builds=https://download.pytorch.org/whl/cpu
 began=$(date +%s)
+. "$root/requirements/shared.sh"
 
 say() { echo "setup: $*"; }
-
-fail() { # message, hint
-  printf 'error: %s\n\nhint: %s\n' "$1" "$2" >&2
-  exit 1
-}
 
 # Runs a command; what it prints goes to a person's terminal, or to the log, which is shown when the
 # command fails.
@@ -54,17 +50,35 @@ run() {
 
 show_log() { [ -t 2 ] || tail -n 30 "$venv/install.log" >&2; }
 
-make_environment() {
-  "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
-    || fail "\`$python\` is not a Python from 3.11 to 3.13" \
-      "name one: make setup PYTHON=python3.12"
-  if [ -d "$venv" ] && ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    say "$venv is half-done or of a Python that is gone: making it anew"
-    rm -rf "$venv"
+# Why an environment that is there cannot be used; nothing if it can.
+unusable() {
+  if ! "$venv/bin/python" -c 'import pip' >/dev/null 2>&1; then
+    echo "is half-done or of a Python that is gone"
+  elif ! is_supported "$venv/bin/python"; then
+    echo "is of a Python that is not supported"
+  elif [ -e "$venv/.installing" ]; then
+    echo "was left in the middle of an installation"
+  elif [ "$(cat "$venv/.device" 2>/dev/null || echo cpu)" != "$device" ]; then
+    # Both engines are one package under two names: the second would be written over the first.
+    echo "was made for another device than $device"
   fi
-  [ -d "$venv" ] || "$python" -m venv "$venv" \
-    || fail "no virtual environment could be made in \`$venv\`" \
-      "on Debian: apt-get install python3-venv"
+}
+
+make_environment() {
+  [ -f "$lock" ] || fail "there is no lock for the device \`$device\`" "DEVICE is cpu or gpu"
+  if [ -d "$venv" ] && [ -n "$(ls -A "$venv")" ]; then
+    [ -f "$venv/pyvenv.cfg" ] || [ -h "$venv/bin/python" ] \
+      || fail "\`$venv\` is no virtual environment" "it is left as it is; name another folder"
+    why=$(unusable)
+    [ -n "$why" ] || return 0
+    say "$venv $why: making it anew"
+  fi
+  # The old one goes only when there is a Python to make a new one with.
+  check_python "$python"
+  rm -rf "$venv"
+  "$python" -m venv "$venv" || fail "no virtual environment could be made in \`$venv\`" \
+    "on Debian: apt-get install python3-venv"
+  echo "$device" >"$venv/.device"
 }
 
 # $offline: the options that keep pip and uv away from every index.
@@ -76,35 +90,63 @@ choose_source() {
   wheelhouse=$(cd "$wheelhouse" && pwd)
   offline="--no-index --find-links $wheelhouse"
   # Its own copy of the lock knows the torch that was put there.
-  [ ! -f "$wheelhouse/$(basename "$lock")" ] || lock=$wheelhouse/$(basename "$lock")
+  copy=$wheelhouse/$(basename "$lock")
+  [ -f "$copy" ] || fail "\`$wheelhouse\` has no $(basename "$lock"): it is half-done, or not for $device" \
+    "make it anew where there is a network: make wheelhouse DEVICE=$device"
+  here=$(machine "$venv/bin/python")
+  made=$(sed -n '1s/^# for //p' "$copy")
+  [ "$made" = "$here" ] || fail "\`$wheelhouse\` is for $made, and this is $here" \
+    "make it with the same Python on a machine of the same kind, or name it here: make setup PYTHON=…"
+  [ "$(without_torch "$copy")" = "$(without_torch "$lock")" ] \
+    || fail "\`$wheelhouse\` was made for another $(basename "$lock") than this one" \
+      "make it anew where there is a network: make wheelhouse"
+  lock=$copy
   say "everything from $wheelhouse, no network"
 }
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
 
-# uv does not read pip's configuration: an index, extra indexes and folders of wheels are handed over.
+# uv does not read pip's configuration: what it says of indexes, folders of wheels and the way to
+# them is handed over. What was set for uv itself stays.
 hand_over() {
-  [ -n "$(pip config get "$1" 2>/dev/null)" ] || return 0
-  export "$2=$(pip config get "$1" | tr '\n' ' ' | sed "s/  */$3/g; s/$3\$//")"
+  eval "$(pip config list 2>/dev/null | "$venv/bin/python" -c '
+import ast, os, shlex, sys
+NAMES = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "no-index": ("UV_NO_INDEX", " "),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "cert": ("SSL_CERT_FILE", " "),
+    "proxy": ("ALL_PROXY", " "),
+}
+found = {}
+for line in sys.stdin:
+    key, _, value = line.strip().partition("=")
+    section, _, option = key.rpartition(".")
+    if option in NAMES and section in ("global", "install", ":env:"):
+        found.setdefault(option, {})[section] = ast.literal_eval(value).split()
+for option, values in found.items():
+    name, separator = NAMES[option]
+    value = values.get(":env:") or values.get("install") or values["global"]
+    if name not in os.environ:
+        print("export", name + "=" + shlex.quote(separator.join(value)))
+')"
 }
 
 choose_installer() {
   installer=pip
-  # shellcheck disable=SC2086
-  [ -n "${UV:-}" ] \
-    || run pip install --quiet --no-deps --require-hashes $offline -r "$root/requirements/uv.lock" \
-    || true
+  if [ -z "${UV:-}" ]; then
+    # shellcheck disable=SC2086
+    pip install --quiet --no-deps --require-hashes $offline -r "$root/requirements/uv.lock" \
+      >"$venv/install.log" 2>&1 || true
+  fi
+  [ -n "$wheelhouse" ] || hand_over
   if [ -x "$uv" ]; then
     installer=uv
-    [ -n "$wheelhouse" ] && return 0
-    hand_over global.index-url UV_DEFAULT_INDEX ' '
-    hand_over global.extra-index-url UV_INDEX ' '
-    hand_over global.find-links UV_FIND_LINKS ,
-    hand_over global.cert SSL_CERT_FILE ' '
-    [ -z "${PIP_INDEX_URL:-}" ] || export "UV_DEFAULT_INDEX=$PIP_INDEX_URL"
-    [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || export "UV_INDEX=$PIP_EXTRA_INDEX_URL"
   else
-    say "uv cannot be had here, pip does the work (it takes about twice as long)"
+    why=$(grep '^ERROR' "$venv/install.log" 2>/dev/null | tail -n 1)
+    say "uv cannot be had here${why:+ ($why)}: pip does the work, it takes about twice as long"
   fi
 }
 
@@ -119,28 +161,37 @@ install() {
   fi
 }
 
-torch_of_lock() { sed -n 's/^\(torch==[^ ;\\]*\).*/\1/p' "$lock"; }
-
 torch_imports() { "$venv/bin/python" -P -c 'import torch' >/dev/null 2>&1; }
+
+# Whether the torch that is there is the lock's, or a build of it, and imports.
+torch_fits() {
+  "$venv/bin/python" -P -c '
+import importlib.metadata, sys
+found, wanted = importlib.metadata.version("torch"), sys.argv[1].removeprefix("torch==")
+import torch
+sys.exit(found.partition("+")[0] != wanted.partition("+")[0])' "$(torch_of "$lock")" >/dev/null 2>&1
+}
 
 # From one index alone: by a hash that is known, or else by the version.
 torch_from() { # index
-  say "$(torch_of_lock) from $1"
+  say "$(torch_of "$lock") from $1"
   only="--index-url $1"
   anew=--force-reinstall
-  [ $installer = pip ] || only="--default-index $1 --index $1" anew="--reinstall-package torch"
+  [ $installer = pip ] || only="--default-index $1" anew="--reinstall-package torch"
   # shellcheck disable=SC2086
-  install --require-hashes $anew $only -r "$root/requirements/torch-cpu.lock" || {
-    say "that is no build whose hash is known: taken by its version"
-    # shellcheck disable=SC2086
-    install $anew $only "$(torch_of_lock)"
-  }
+  if from_one_index install --require-hashes $anew $only -r "$root/requirements/torch-cpu.lock" \
+    && torch_fits; then
+    return 0
+  fi
+  # shellcheck disable=SC2086
+  from_one_index install $anew $only "$(torch_of "$lock")" || return 1
+  say "torch was taken by its version: no hash of this build is known"
 }
 
 # Before the lock's own torch, which may be a CUDA build of many times the size.
 install_cpu_torch() {
-  [ -n "$(torch_of_lock)" ] && [ "$device" = cpu ] && [ -z "$wheelhouse" ] || return 0
-  torch_imports && return 0
+  [ -n "$(torch_of "$lock")" ] && [ "$device" = cpu ] && [ -z "$wheelhouse" ] || return 0
+  torch_fits && return 0
   if [ -n "$torch_index" ]; then
     torch_from "$torch_index" && return 0
     show_log
@@ -151,37 +202,36 @@ install_cpu_torch() {
 
 install_lock() {
   wanted=$venv/wanted.lock
-  if torch_imports; then
-    awk '/^torch==/ { inside = 1; next } inside && /^ / { next } { inside = 0; print }' "$lock"
-  else
-    cat "$lock"
-  fi >"$wanted"
-  say "installing $(grep -c '^[A-Za-z0-9].*==' "$lock") packages of $(basename "$lock") with $installer"
+  if [ "$device" = cpu ] && torch_fits; then without_torch "$lock"; else cat "$lock"; fi >"$wanted"
+  say "installing $(packages_of "$lock") packages of $(basename "$lock") with $installer"
   # shellcheck disable=SC2086
-  install --require-hashes $offline -r "$wanted" && return 0
-  if [ $installer = uv ]; then
+  if ! install --require-hashes $offline -r "$wanted"; then
     show_log
+    [ $installer = uv ] || lock_failed
     say "uv failed, pip tries"
     installer=pip
     # shellcheck disable=SC2086
-    install --require-hashes $offline -r "$wanted" && return 0
+    install --require-hashes $offline -r "$wanted" || { show_log; lock_failed; }
   fi
-  show_log
+}
+
+lock_failed() {
   fail "the packages of \`$lock\` could not be installed" \
     "what is above says why; without a network: make setup WHEELHOUSE=DIR"
 }
 
 check_torch() {
-  [ -n "$(torch_of_lock)" ] || return 0
+  [ -n "$(torch_of "$lock")" ] || return 0
   torch_imports && return 0
   [ "$device" = cpu ] || fail "torch does not import here" \
-    "\`$venv/bin/python -c 'import torch'\` says why; on a machine without a GPU: make setup"
+    "\`$venv/bin/python -c 'import torch'\` says why; on a machine without a GPU: make setup DEVICE=cpu"
   [ -z "$wheelhouse" ] || fail "the torch of \`$wheelhouse\` does not import here" \
-    "make it with a CPU build: make wheelhouse TORCH_INDEX=$cpu_builds"
+    "make it with a CPU build: make wheelhouse TORCH_INDEX=$CPU_BUILDS"
   say "this torch does not import here, as CUDA builds do without their libraries: replacing it"
-  if ! torch_from "${torch_index:-$cpu_builds}" || ! torch_imports; then
+  if ! torch_from "${torch_index:-$CPU_BUILDS}" || ! torch_imports; then
     show_log
-    fail "torch does not import, and no other could be had from ${torch_index:-$cpu_builds}" \
+    "$venv/bin/python" -P -c 'import torch' 2>&1 | tail -n 1 >&2
+    fail "torch does not import, and no other could be had from ${torch_index:-$CPU_BUILDS}" \
       "name an index with CPU builds of torch: make setup TORCH_INDEX=URL"
   fi
 }
@@ -198,8 +248,11 @@ install_project() {
 make_environment
 choose_source
 choose_installer
+# Whoever finds this file finds packages of which half the files may be there.
+touch "$venv/.installing"
 install_cpu_torch
 install_lock
+rm "$venv/.installing"
 install_project
 check_torch
 say "done in $(($(date +%s) - began)) s: $("$venv/bin/python" -P -c 'import sys
