@@ -271,6 +271,8 @@ def _close_at_exit(served: Served) -> None:
     has no such hook the process ends like a killed one, which loses nothing: engines end with it,
     and usage is on disk.
     """
+    import concurrent.futures.thread  # noqa: F401  (it has a hook too; the last to come is first)
+
     if not _started and (register := getattr(threading, "_register_atexit", None)) is not None:
         register(_close_started)
     _started.add(served)
