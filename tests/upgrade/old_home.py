@@ -1,0 +1,210 @@
+"""Copies of the home that the code of 0c1a7fc left, and today's `adapters` command run on them.
+
+Invariant: the fixture is only read; a test changes copies, and asks them as a user would, by the
+command and by HTTP, so that nothing here knows how today's code is laid out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from tests.conftest import BASES
+from tests.hub_standin import HubStandin
+
+FIXTURE = Path(__file__).resolve().parent / "0c1a7fc"
+FACTS: Mapping[str, Any] = json.loads((FIXTURE / "facts.json").read_text(encoding="utf-8"))
+PUBLIC_KEY = FIXTURE / "release.pub"
+BASE = "smollm2-135m-instruct"
+_ADAPTERS = str(Path(sys.executable).with_name("adapters"))
+_SCHEMA = "adapterworks_0c1a7fc"
+
+
+@dataclass
+class Home:
+    """An ADAPTERS_HOME and the settings to use it with."""
+
+    folder: Path
+    side: str = "sqlite"
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ADAPTERS_"))}
+        return {
+            **inherited,
+            "ADAPTERS_HOME": str(self.folder),
+            "ADAPTERS_BASES": str(BASES),
+            "ADAPTERS_USER": "tester",
+            "HF_HOME": str(self.folder.parent / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            **self.extra,
+        }
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the old code said of the index of this kind."""
+        facts: Mapping[str, Any] = FACTS["sides"][self.side]
+        return facts
+
+    def use(self, hub: HubStandin) -> None:
+        """Let the command find a Hub."""
+        self.extra |= {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
+        return subprocess.run(
+            [_ADAPTERS, *map(str, arguments)],
+            env=self.environment,
+            cwd=self.folder.parent,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    def ok(self, *arguments: str | Path) -> str:
+        """Run a command that must succeed; returns what it printed."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, f"adapters {' '.join(map(str, arguments))}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *arguments: str | Path) -> Any:
+        """Run a command that must succeed with `--json`."""
+        return json.loads(self.ok(*arguments, "--json"))
+
+    def holder(self, name: str, alias: str) -> list[tuple[int, int]]:
+        """The versions that an alias points to, with their percentages."""
+        (row,) = (row for row in self.json("list") if row["name"] == name)
+        return [(held["version"], held["weight"]) for held in row["aliases"][alias]]
+
+    def answered(self, **group: str) -> int:
+        """The metered requests of a tenant, a release, or both that did not fail."""
+        return sum(
+            row["requests"] - row["failures"]
+            for row in self.json("usage", "--by", "tenant", "--by", "release")
+            if all(row[key] == value for key, value in group.items())
+        )
+
+    @contextmanager
+    def gateway(self, *options: str | Path, seconds: float = 600.0) -> Iterator[httpx.Client]:
+        """A gateway that is ready; ended with SIGTERM."""
+        with tempfile.TemporaryFile("w+") as told:
+            process = subprocess.Popen(
+                [_ADAPTERS, "serve", "--port", "0", *map(str, options)],
+                env=self.environment,
+                cwd=self.folder.parent,
+                stdout=subprocess.PIPE,
+                stderr=told,
+                text=True,
+            )
+            assert process.stdout is not None
+            with process.stdout:
+                try:
+                    url = process.stdout.readline().strip()  # once it can answer, or at its end
+                    if not url.startswith("http://"):
+                        told.seek(0)
+                        raise AssertionError(told.read())
+                    with httpx.Client(base_url=url, timeout=300.0) as client:
+                        wait_until(lambda: client.get("/ready").status_code == 200, seconds)
+                        yield client
+                finally:
+                    process.terminate()
+                    try:
+                        process.wait(timeout=60)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait()
+
+
+def old_home(folder: Path) -> Home:
+    """A copy of the home on SQLite, with what git does not keep: blobs are read-only."""
+    shutil.copytree(FIXTURE / "home", folder / "home")
+    for blob in (folder / "home" / "blobs").glob("sha256/*/*"):
+        blob.chmod(0o444)
+    return Home(folder / "home")
+
+
+def old_postgresql(folder: Path, server: str) -> Home:
+    """The same releases with their index in a schema of its own on a PostgreSQL server."""
+    home = old_home(folder)
+    (home.folder / "index.db").unlink()
+    shutil.rmtree(home.folder / "metering")  # the other index's events
+    schema = f"upgrade_{os.urandom(8).hex()}"
+    dump = (FIXTURE / "postgresql" / "index.sql").read_text(encoding="utf-8")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(dump.replace(_SCHEMA, schema).encode())
+    home.side = "postgresql"
+    home.extra["ADAPTERS_DATABASE"] = f"{server}&options=-csearch_path%3D{schema}"
+    return home
+
+
+def fill(hub: HubStandin) -> None:
+    """Put the repositories on the Hub as they were pushed, with their tags."""
+    for id, facts in FACTS["hub"].items():
+        folder = FIXTURE / "hub" / id
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        repository = hub.create(id, files)
+        repository.tags[facts["tag"]] = repository.main
+
+
+def differences(then: Any, now: Any, where: str = "") -> list[str]:
+    """Where today's answer is not what was said then; it may say more in tables, not in lists."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        found = [f"{where}.{key} is missing" for key in then if key not in now]
+        for key in then.keys() & now.keys():
+            found += differences(then[key], now[key], f"{where}.{key}")
+        return found
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        return [
+            line
+            for number, (one, other) in enumerate(zip(then, now, strict=True))
+            for line in differences(one, other, f"{where}[{number}]")
+        ]
+    return [] if then == now else [f"{where} was {then!r}, is {now!r}"]
+
+
+def ask(
+    client: httpx.Client, key: str | None, model: str, prompt: str, tokens: int = 4
+) -> httpx.Response:
+    """A gateway's greedy answer; a cold adapter on a busy machine may be refused with 503 first,
+    and is loaded meanwhile."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": tokens,
+        "temperature": 0,
+    }
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    for _ in range(10):
+        answer = client.post("/v1/chat/completions", json=body, headers=headers)
+        if answer.status_code != 503:
+            break
+    return answer
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+        time.sleep(0.1)
