@@ -81,8 +81,8 @@ def unfinished(folder: Path) -> bool:
     return "publish" not in json.loads(path.read_text(encoding="utf-8"))["done"]
 
 
-def of_other_code(builds: Path, name: str, code: dict[str, str]) -> list[tuple[Path, str]]:
-    """Unfinished builds of an adapter that another version of this program began, with its version.
+def of_other_code(builds: Path, name: str, code: dict[str, str]) -> list[Path]:
+    """Unfinished builds of an adapter that other code of this program began.
 
     Their plans have other digests than any plan made now, so nothing finds them again: a training
     cannot go on with code that turns rows into weights in another way.
@@ -90,9 +90,9 @@ def of_other_code(builds: Path, name: str, code: dict[str, str]) -> list[tuple[P
     found = []
     for folder in sorted(builds.glob(f"{name}-*")):
         if unfinished(folder):
-            began: dict[str, str] = json.loads((folder / _RECORD).read_text())["plan"]["code"]
+            began = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["plan"]["code"]
             if began != code and folder.name.rpartition("-")[0] == name:
-                found.append((folder, began.get("version", "of another version")))
+                found.append(folder)
     return found
 
 

@@ -123,7 +123,7 @@ def run_build(
             )
         if progress:
             for line in left:
-                progress(line)
+                progress(f"note: {line}; this build starts anew")
         if force or not unfinished(folder):
             start_over(folder)
         events = EventLog(folder / "events.jsonl", *listeners)
@@ -136,9 +136,9 @@ def run_build(
 def _cannot_go_on(builds: Path, plan: Plan) -> list[str]:
     """What to say of builds of this adapter that other code began: a line for each."""
     return [
-        f"the unfinished build in `{folder}` was begun by other code (adapterworks {version}) and "
-        "cannot go on; remove the folder when you do not need it"
-        for folder, version in of_other_code(builds, plan.manifest.adapter.name, plan.code)
+        f"the half-done build in `{folder}` was begun by another version of adapterworks and cannot "
+        "go on"
+        for folder in of_other_code(builds, plan.manifest.adapter.name, plan.code)
     ]
 
 
