@@ -9,9 +9,9 @@ import pytest
 
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Loop, serve
-from tests.hub_standin import HubStandin
+from tests.hub_standin import Account, HubStandin
 from tests.postgres import postgres_server
-from tests.upgrade.old_home import BASE, Home, fill, old_home, old_postgresql
+from tests.upgrade.old_home import BASE, TOKEN, Home, fill, old_home, old_postgresql
 
 __all__ = ["postgres_server"]
 
@@ -33,7 +33,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
 @pytest.fixture
 def hub() -> Iterator[HubStandin]:
     """The Hub with the repositories as the old code pushed them."""
-    with HubStandin({}) as standin:
+    with HubStandin({TOKEN: Account("org")}) as standin:
         fill(standin)
         yield standin
 

@@ -23,12 +23,14 @@ import httpx
 import psycopg
 
 from tests.conftest import BASES
-from tests.hub_standin import HubStandin
+from tests.hub_git import Blob, Repository
+from tests.hub_standin import GITATTRIBUTES, LFS_SUFFIXES, HubStandin
 
 FIXTURE = Path(__file__).resolve().parent / "0c1a7fc"
 FACTS: Mapping[str, Any] = json.loads((FIXTURE / "facts.json").read_text(encoding="utf-8"))
 PUBLIC_KEY = FIXTURE / "release.pub"
 BASE = "smollm2-135m-instruct"
+TOKEN = "hf_owner"
 _ADAPTERS = str(Path(sys.executable).with_name("adapters"))
 _SCHEMA = "adapterworks_0c1a7fc"
 
@@ -65,7 +67,7 @@ class Home:
 
     def use(self, hub: HubStandin) -> None:
         """Let the command find a Hub."""
-        self.extra |= {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+        self.extra |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command."""
@@ -155,7 +157,7 @@ def old_postgresql(folder: Path, server: str) -> Home:
 
 
 def fill(hub: HubStandin) -> None:
-    """Put the repositories on the Hub as they were pushed, with their tags."""
+    """Put the repositories on the Hub as they were pushed, by the same commits, with their tags."""
     for id, facts in FACTS["hub"].items():
         folder = FIXTURE / "hub" / id
         files = {
@@ -163,8 +165,19 @@ def fill(hub: HubStandin) -> None:
             for path in folder.rglob("*")
             if path.is_file()
         }
-        repository = hub.create(id, files)
-        repository.tags[facts["tag"]] = repository.main
+        repository = hub.repositories[id] = Repository(id, private=True)
+        tree = {".gitattributes": Blob(GITATTRIBUTES, False)}
+        repository.commit("initial commit", tree)
+        tree |= {path: Blob(data, path.endswith(LFS_SUFFIXES)) for path, data in files.items()}
+        repository.tags[facts["tag"]] = repository.commit(f"{facts['name']}@1", tree)
+        assert repository.main == pushed_commit(facts["name"]), "not what was pushed"
+
+
+def pushed_commit(name: str) -> str:
+    """The commit that the old log says a name's first version was pushed as."""
+    log = FACTS["sides"]["sqlite"]["said"][f"log {name}"]
+    (push,) = (event for event in log if event["kind"] == "push")
+    return str(push["data"]["commit"])
 
 
 def differences(then: Any, now: Any, where: str = "") -> list[str]:

@@ -16,6 +16,7 @@ from tests.upgrade.old_home import (
     Home,
     ask,
     differences,
+    pushed_commit,
     wait_until,
 )
 
@@ -100,6 +101,15 @@ def test_the_hub_folder_is_pulled_as_the_same_release(tmp_path: Path, hub: HubSt
     assert empty.json("verify", "--all")["clean"]
 
 
+def test_pushing_again_commits_nothing(sqlite: Home, hub: HubStandin) -> None:
+    sqlite.use(hub)
+    for id, facts in FACTS["hub"].items():
+        pushed = sqlite.json("push", f"{facts['name']}@1")
+        assert pushed["repository"] == id
+        assert (pushed["created"], pushed["commit"]) == (False, pushed_commit(facts["name"]))
+        assert hub.repositories[id].main == pushed["commit"]
+
+
 @pytest.mark.usefixtures("nf4_base")
 def test_tenants_come_in_with_their_keys_and_others_do_not(old: Home, standin_engine: Path) -> None:
     keys = old.facts["keys"]
@@ -169,6 +179,6 @@ def test_a_half_done_build_that_cannot_go_on_says_so(sqlite: Home) -> None:
     assert built.returncode == 0, built.stderr
     assert f"note: {note}; this build starts anew" in built.stderr
     assert "resumed" not in built.stderr
-    assert sqlite.json("show", "drafts")["version"] == 1
+    assert sqlite.json("show", "drafts:candidate")["version"] == 1
     # It is not ours to throw away.
     assert (folder / "build.json").exists()
