@@ -81,18 +81,23 @@ def unfinished(folder: Path) -> bool:
     return "publish" not in json.loads(path.read_text(encoding="utf-8"))["done"]
 
 
-def of_other_code(builds: Path, name: str, code: dict[str, str]) -> list[Path]:
-    """Unfinished builds of an adapter that other code of this program began.
+def left_behind(builds: Path, plan: Plan) -> list[tuple[Path, str]]:
+    """Unfinished builds of a plan's adapter that other code or packages began, and which of both.
 
-    Their plans have other digests than any plan made now, so nothing finds them again: a training
-    cannot go on with code that turns rows into weights in another way.
+    Their plans have other digests than any that is made now, so nothing finds them again: a
+    training cannot go on with what turns rows into weights in another way.
     """
     found = []
-    for folder in sorted(builds.glob(f"{name}-*")):
-        if unfinished(folder):
-            began = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["plan"]["code"]
-            if began != code and folder.name.rpartition("-")[0] == name:
-                found.append(folder)
+    for folder in sorted(builds.glob(f"{plan.manifest.adapter.name}-*")):
+        if not unfinished(folder):
+            continue
+        begun = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["plan"]
+        if begun["manifest"]["adapter"]["name"] != plan.manifest.adapter.name:
+            continue  # `tickets-eu` begins with `tickets-` too
+        if begun["code"] != plan.code:
+            found.append((folder, "another version of adapterworks"))
+        elif begun["packages"] != plan.packages:
+            found.append((folder, "other versions of the packages it needs"))
     return found
 
 

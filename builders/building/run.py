@@ -19,7 +19,7 @@ from typing import Any
 
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
-from adapterworks.builders.building.record import Stages, of_other_code, start_over, unfinished
+from adapterworks.builders.building.record import Stages, left_behind, start_over, unfinished
 from adapterworks.builders.building.stages import (
     convert_stage,
     evaluate_stage,
@@ -112,17 +112,22 @@ def run_build(
             report,
             folder,
         )
-    left = _cannot_go_on(folder.parent, plan)
     with build_lock(folder) as lock:
+        left = [
+            f"the half-done build in `{other}` was begun by {what} and cannot go on"
+            for other, what in ([] if unfinished(folder) else left_behind(folder.parent, plan))
+        ]
         if resume and not unfinished(folder):
             raise NotFound(
-                f"there is no unfinished build of this plan (`{plan.digest[:19]}…`)",
-                hint="; ".join(left)
-                or "a build is resumed under the same manifest, profile and `--set`; "
+                "; ".join(left)
+                or f"there is no unfinished build of this plan (`{plan.digest[:19]}…`)",
+                hint="run it without `--resume`: it starts anew"
+                if left
+                else "a build is resumed under the same manifest, profile and `--set`; "
                 "run it without `--resume`",
             )
-        if progress:
-            for line in left:
+        for line in left:
+            if progress is not None:
                 progress(f"note: {line}; this build starts anew")
         if force or not unfinished(folder):
             start_over(folder)
@@ -131,15 +136,6 @@ def run_build(
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = Prepared(**{**vars(prepared), "plan": stages.plan})
         return _run(prepared, stages, events, lock, registry, bases, who, alias)
-
-
-def _cannot_go_on(builds: Path, plan: Plan) -> list[str]:
-    """What to say of builds of this adapter that other code began: a line for each."""
-    return [
-        f"the half-done build in `{folder}` was begun by another version of adapterworks and cannot "
-        "go on"
-        for folder in of_other_code(builds, plan.manifest.adapter.name, plan.code)
-    ]
 
 
 def _run(
