@@ -85,6 +85,11 @@ def check_manifest(
 ) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
     """The profiles of a manifest and its faults: alone and with each profile, or with one profile.
 
+    Args:
+        source: as for `load_manifest`.
+        profile: check with this profile only.
+        overrides: as for `load_manifest`.
+
     Raises:
         NotFound: there is no such manifest.
     """

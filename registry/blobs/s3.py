@@ -138,7 +138,14 @@ def _shared_credentials() -> Callable[[], Any] | None:
     shared = Path(environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
     if "AWS_ACCESS_KEY_ID" in environ or not ("AWS_PROFILE" in environ or shared.exists()):
         return None
-    from botocore.session import Session
+    try:
+        from botocore.session import Session
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            "AWS credentials of a profile or a shared file are read with `botocore`, which this "
+            "installation does not have",
+            hint="pip install botocore, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ) from error
 
     credentials = Session().get_credentials()
     if credentials is None:

@@ -13,6 +13,7 @@ import pytest
 from adapterworks.app import App
 from adapterworks.cli.main import COMMANDS, EXTRAS
 from adapterworks.extras import MODULES, MissingExtra, extra_of, require
+from adapterworks.registry.bases.store import Base
 from tests.api.client import ROOT, installed, normal, owners_of_modules, run_client
 from tests.registry.releases import publish
 
@@ -90,7 +91,10 @@ def test_a_clients_commands_work(shelf: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("line", "extra"), LACKING)
-def test_what_needs_more_names_the_extra(home: Path, line: str, extra: str) -> None:
+def test_what_needs_more_names_the_extra(
+    home: Path, monkeypatch: pytest.MonkeyPatch, line: str, extra: str
+) -> None:
+    monkeypatch.setenv("ADAPTERS_BASES", str(home / "bases"))  # where none is prepared
     arguments = [*line.split(), *OPERANDS.get(line, "").split()]
     (outcome,) = run_client(home, [arguments])
     assert outcome.code == 7
@@ -110,6 +114,21 @@ def test_an_import_for_a_base_in_a_folder_needs_nothing_more(home: Path, tmp_pat
     (outcome,) = run_client(home, [["import", ".", "--as", "ours", "--base", str(base)]])
     assert outcome.code not in (0, 7)
     assert "Traceback" not in outcome.errors
+
+
+def test_a_base_that_is_prepared_needs_nothing_more(home: Path, base: Base) -> None:
+    (outcome,) = run_client(home, [["base", "show", base.name]])
+    assert outcome.code == 0
+    assert base.digest in outcome.output
+
+
+def test_what_a_profile_of_aws_needs_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTERS_BLOBS", "s3://bucket/adapters")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    (outcome,) = run_client(home, [["list"]])
+    assert outcome.code == 7
+    assert "hint: pip install botocore, or set AWS_ACCESS_KEY_ID" in outcome.errors
 
 
 def test_a_gateway_needs_no_torch(home: Path) -> None:
