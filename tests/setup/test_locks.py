@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-LOCKS = ("cpu", "gpu", "uv")
+LOCKS = [*sorted(ROOT.glob("requirements/*.lock")), ROOT / "bench" / "litellm.lock"]
 
 
 def locked(name: str) -> dict[str, Requirement]:
@@ -23,26 +24,52 @@ def locked(name: str) -> dict[str, Requirement]:
     return {requirement.name: requirement for requirement in map(Requirement, lines)}
 
 
-@pytest.mark.parametrize("name", [*LOCKS, "torch-cpu"])
-def test_every_line_is_pinned_and_hashed_and_names_no_index(name: str) -> None:
-    text = (ROOT / "requirements" / f"{name}.lock").read_text()
+@pytest.mark.parametrize("lock", LOCKS, ids=[lock.stem for lock in LOCKS])
+def test_every_line_is_pinned_and_hashed_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text()
     entries = re.split(r"\n(?! )", text.strip())
     assert entries
     for entry in entries:
         first, *hashes = entry.replace(" \\", "").split("\n")
-        assert re.match(r"[a-z0-9._-]+==\S+", first), first
+        (pin,) = Requirement(first).specifier  # a marker that is none does not parse
+        assert pin.operator == "==", first
         assert hashes
         assert all(re.fullmatch(r" {4}--hash=sha256:[0-9a-f]{64}", line) for line in hashes)
     assert "://" not in text
     assert "--index" not in text
 
 
+@pytest.mark.parametrize("python", ["3.11.7", "3.12.1", "3.13.0"])
+@pytest.mark.parametrize("processor", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_lock_has_one_version_of_everything_for_each_machine(
+    device: str, processor: str, python: str
+) -> None:
+    machine = {
+        "platform_machine": processor,
+        "platform_system": "Linux",
+        "sys_platform": "linux",
+        "python_version": python.rpartition(".")[0],
+        "python_full_version": python,
+    }
+    text = (ROOT / "requirements" / f"{device}.lock").read_text()
+    here = [
+        requirement.name
+        for requirement in map(
+            Requirement, re.findall(r"^([A-Za-z0-9].*?) \\$", text, re.MULTILINE)
+        )
+        if requirement.marker is None or requirement.marker.evaluate(machine)
+    ]
+    assert len(here) == len(set(here))
+    wanted = {*_names(device), *_names("demo"), *_names("dev"), *_core()}
+    assert wanted <= {*map(canonicalize_name, here)}
+
+
 def test_pins_agree_with_the_extras() -> None:
-    for extra, lock in (("build", "cpu"), ("demo", "cpu"), ("cpu", "cpu"), ("gpu", "gpu")):
-        for line in EXTRAS[extra]:
-            pin = Requirement(line)
-            if "==" in str(pin.specifier):
-                assert str(locked(lock)[pin.name].specifier) == str(pin.specifier), line
+    for extra, lock in (("cpu", "cpu"), ("gpu", "gpu"), ("demo", "cpu"), ("demo", "gpu")):
+        for needed in _named(extra):
+            version = str(next(iter(locked(lock)[needed.name].specifier)).version)
+            assert needed.specifier.contains(version, prereleases=True), (lock, needed)
     for name in ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate"):
         assert locked("cpu")[name].specifier == locked("gpu")[name].specifier
     (known,) = locked("torch-cpu").values()
@@ -92,3 +119,11 @@ def _named(extra: str) -> list[Requirement]:
         else:
             found.append(line)
     return found
+
+
+def _names(extra: str) -> set[str]:
+    return {canonicalize_name(needed.name) for needed in _named(extra)}
+
+
+def _core() -> set[str]:
+    return {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
