@@ -74,12 +74,12 @@ def prepare(
     Raises:
         InvalidInput, NotFound, Refused, Unavailable: as the stages before training say.
     """
+    quiet_libraries()
     from transformers import AutoTokenizer
 
     from adapterworks.builders.training.job import check_launcher
     from adapterworks.builders.training.trackers import check_trackers
 
-    quiet_libraries()
     check_trackers(manifest.train.trackers)
     check_launcher(manifest.train.accelerate_config)
     base = bases.ensure(

@@ -214,10 +214,10 @@ def load_generator(checkpoint: Path, adapter: Path | None = None) -> HfGenerator
         checkpoint: `Base.served`: the dense values that training saw; or a full fine-tuning's own.
         adapter: a PEFT folder (safetensors).
     """
+    quiet_libraries()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    quiet_libraries()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, use_safetensors=True)

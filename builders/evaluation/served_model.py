@@ -29,10 +29,10 @@ class ServedModel:
     def __init__(
         self, served: Path, folder: Path | None = None, servable: Servable | None = None
     ) -> None:
+        quiet_libraries()
         import torch
         from transformers import AutoModelForCausalLM
 
-        quiet_libraries()
         self._model: Any = AutoModelForCausalLM.from_pretrained(served, dtype=torch.float32)
         self._form: str | None = None
         self._tensors: dict[str, torch.Tensor] = {}
