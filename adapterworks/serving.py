@@ -188,7 +188,8 @@ class Served:
         try:
             self._settled.wait()
         except BaseException:  # Ctrl-C, a notebook's interrupt
-            self.close()
+            with contextlib.suppress(Exception):
+                self.close()
             raise
         self._raise_error()
         return self
