@@ -41,10 +41,8 @@ say() { echo "setup: $*"; }
 run() {
   if [ -t 2 ]; then
     "$@"
-  elif "$@" >"$venv/install.log" 2>&1; then
-    :
   else
-    return 1
+    "$@" >"$venv/install.log" 2>&1
   fi
 }
 
@@ -204,10 +202,14 @@ install_lock() {
   wanted=$venv/wanted.lock
   if [ "$device" = cpu ] && torch_fits; then without_torch "$lock"; else cat "$lock"; fi >"$wanted"
   say "installing $(packages_of "$lock") packages of $(basename "$lock") with $installer"
+  status=0
   # shellcheck disable=SC2086
-  if ! install --require-hashes $offline -r "$wanted"; then
+  install --require-hashes $offline -r "$wanted" || status=$?
+  if [ $status != 0 ]; then
     show_log
     [ $installer = uv ] || lock_failed
+    # pip would take what uv has half written for installed.
+    [ $status -lt 128 ] || fail "uv was killed" "run it again: it begins anew"
     say "uv failed, pip tries"
     installer=pip
     # shellcheck disable=SC2086

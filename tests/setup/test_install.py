@@ -251,6 +251,27 @@ def test_packages_of_which_half_may_be_there_are_installed_anew(
     assert not (setup.venv / ".installing").exists()
 
 
+def test_pip_does_not_go_on_where_uv_was_killed(setup: Setup, tmp_path: Path) -> None:
+    """As by the kernel, for want of memory: it would take half a package for a whole one."""
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\nkill -9 $$\n")
+    uv.chmod(0o755)
+    done = setup.try_("install.sh", ".venv", UV=str(uv))
+    assert done.returncode == 1
+    assert "error: uv was killed\n\nhint: run it again" in done.stderr
+    assert "making it anew" in setup.try_("install.sh", ".venv").stdout
+
+
+def test_where_uv_fails_pip_goes_on(setup: Setup, index: tuple[Path, str], tmp_path: Path) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\necho a bug of uv\nexit 2\n")
+    uv.chmod(0o755)
+    done = setup.try_("install.sh", ".venv", UV=str(uv))
+    assert "uv failed, pip tries" in done.stdout
+    assert "a bug of uv" in done.stderr
+    assert "small" in setup.installed()
+
+
 def test_a_torch_of_another_version_than_the_locks_goes(
     setup: Setup, index: tuple[Path, str]
 ) -> None:
