@@ -21,6 +21,11 @@ UPWARD = [
         "packages: imports point one way",
     ),
     (
+        "manifests/models.py",
+        "from adapterworks.manifests.load import load_manifest",
+        "manifests: from a file down to values",
+    ),
+    (
         "builders/methods/shape.py",
         "from adapterworks.gateway.engines.forms import FORMS",
         "packages: imports point one way",
