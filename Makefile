@@ -21,14 +21,14 @@ export TOKENIZERS_PARALLELISM := false
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP)  ## create .venv from requirements/cpu.lock (about 1 minute and a download of 1 GB)
+setup: $(STAMP)  ## create .venv from requirements/cpu.lock (half a minute and a download of 1 GB)
 
 $(STAMP): $(wildcard requirements/*.lock requirements/*.sh) pyproject.toml
 	@sh requirements/install.sh $(VENV)
 	@touch $(STAMP)
 
 wheelhouse:  ## download all that `make setup WHEELHOUSE=wheelhouse` needs without a network
-	@sh requirements/wheelhouse.sh $(or $(WHEELHOUSE),wheelhouse)
+	@sh requirements/wheelhouse.sh "$(or $(WHEELHOUSE),wheelhouse)"
 
 lock:  ## resolve the lock files anew; what is locked stays, but for UPGRADE='package …'
 	@sh requirements/lock.sh

@@ -70,7 +70,7 @@ def plan(
     Args:
         manifest: a path, a name in `./manifests` or of a built-in one, or one that was loaded.
         profile: one of its profiles, laid over it.
-        overrides: `train.epochs=1` and the like, laid over both.
+        overrides: `train.epochs=1` and the like, one or several, laid over both.
         settings: where things live; from the environment, if not given.
         say: told what takes long, such as a base that is prepared for the first time.
 
@@ -216,6 +216,10 @@ def serve(
 
     if config is None or isinstance(config, str | Path):
         config = load_gateway_config(None if config is None else Path(config), os.environ)
+    if port is not None and not 0 <= port <= 65535:
+        raise InvalidInput(
+            f"{port} is no port", hint="give one from 1 to 65535, or 0 for a free one"
+        )
     if port is None:
         port = config.port if "port" in config.model_fields_set else 0
     config = opened(config.model_copy(update={"port": port}), open)
@@ -229,6 +233,8 @@ def _app(settings: Settings | None) -> App:
 def _loaded(
     manifest: Manifest | str | Path, profile: str | None, overrides: Sequence[str]
 ) -> Manifest:
+    if isinstance(overrides, str):  # of one character each, to Python
+        overrides = (overrides,)
     if not isinstance(manifest, Manifest):
         return load_manifest(manifest, profile=profile, overrides=overrides)
     if profile is not None or overrides:

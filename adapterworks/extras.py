@@ -43,8 +43,8 @@ def require(extra: str, what: str) -> None:
 def missing(extra: str, what: str, absent: list[str]) -> MissingExtra:
     """The error of an extra that is not installed."""
     hint = f"pip install 'adapterworks[{extra}]'"
-    if extra == "cpu":
-        hint += ", or 'adapterworks[gpu]' on a machine with an NVIDIA GPU"
+    if extra == "cpu":  # its torch is a build that only PyTorch's own index has
+        hint = "`make setup` in a checkout; with an NVIDIA GPU: pip install 'adapterworks[gpu]'"
     names = ", ".join(f"`{name}`" for name in absent)
     return MissingExtra(f"{what} needs {names}, which this installation does not have", hint=hint)
 

@@ -20,9 +20,10 @@ from adapterworks.extras import require
 from adapterworks.manifests.errors import Conflict, InvalidInput, Unavailable
 
 if TYPE_CHECKING:
-    from adapterworks.gateway.config.tables import GatewayConfig
+    from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
     from adapterworks.gateway.engines.engine import Engine
     from adapterworks.gateway.gateway import Gateway
+    from adapterworks.registry.bases.store import Base
 
 Say = Callable[[str], None]
 
@@ -40,9 +41,22 @@ def opened(config: GatewayConfig, wanted: bool) -> GatewayConfig:
     if not is_loopback(config.host):
         raise InvalidInput(
             f"an open gateway on `{config.host}` would let anyone in",
-            hint="leave out `--open` and add a tenant: `adapters tenant add NAME --allow '*'`",
+            hint="leave that out and add a tenant: `adapters tenant add NAME --allow '*'`",
         )
     return config.model_copy(update={"open": True})
+
+
+def say_who_gets_in(app: App, config: GatewayConfig, say: Say) -> None:
+    """Say that everyone does, or that nobody does yet."""
+    from adapterworks.gateway.tenants.admin import TenantAdmin
+
+    if config.open:
+        say("open: anyone on this machine may use every adapter")
+    elif not TenantAdmin(app.registry.database, who=app.settings.who).list():
+        say(
+            "there are no tenants yet: every request is refused until one is added with "
+            "`adapters tenant add NAME --allow '*'` (or the gateway is open, on loopback)"
+        )
 
 
 def compose_gateway(app: App, config: GatewayConfig, engines: list[Engine]) -> Gateway:
@@ -80,7 +94,7 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
         engines.append(
             Remote(
                 f"remote-{number}",
-                remote_base(table, app.bases),
+                remote_base(_base_of(app, table, say)),
                 url=table.url,
                 slots=config.residency.max_loras,
                 capacity=config.residency.max_cpu_loras,
@@ -110,6 +124,12 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
             )
         )
     return engines
+
+
+def _base_of(app: App, table: RemoteEngine, say: Say) -> Base:
+    """The base of an engine elsewhere; prepared here, since its digest is that of its values."""
+    what = f"serving the base `{table.base}`, which is not prepared here,"
+    return app.base(table.base, quantization=table.quantization, what=what, say=say)
 
 
 def _say_engine(say: Say, engine: str, line: str) -> None:
@@ -178,9 +198,9 @@ class Served:
             NotFound: the base that was asked for is none, or a release's base is not here.
             Unavailable: the port is taken, or an engine did not start.
         """
-        if self._thread.ident is not None:
+        if self._thread.ident is not None or self._closing:
             raise Conflict(
-                "this gateway was started before",
+                "this gateway was started before, or closed",
                 hint="call `adapterworks.serve` again for another one",
             )
         _close_at_exit(self)
@@ -244,6 +264,7 @@ class Served:
                 return
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         try:
+            say_who_gets_in(self._app, self._config, self._say)
             engines = compose_engines(self._app, self._config, only=self._base, say=self._say)
             await run_gateway(
                 compose_gateway(self._app, self._config, engines),

@@ -29,7 +29,7 @@ device=${DEVICE:-cpu}
 lock=$root/requirements/$device.lock
 project=${PROJECT:-$root}
 wheelhouse=${WHEELHOUSE:-}
-uv=${UV:-$venv/bin/uv}
+uv=$(command -v "${UV:-$venv/bin/uv}" || true)
 torch_index=${TORCH_INDEX:-}
 began=$(date +%s)
 . "$root/requirements/shared.sh"
@@ -79,14 +79,11 @@ make_environment() {
   echo "$device" >"$venv/.device"
 }
 
-# $offline: the options that keep pip and uv away from every index.
 choose_source() {
-  offline=
   [ -n "$wheelhouse" ] || return 0
   [ -d "$wheelhouse" ] || fail "there is no folder \`$wheelhouse\`" \
     "make it where there is a network: make wheelhouse WHEELHOUSE=DIR"
   wheelhouse=$(cd "$wheelhouse" && pwd)
-  offline="--no-index --find-links $wheelhouse"
   # Its own copy of the lock knows the torch that was put there.
   copy=$wheelhouse/$(basename "$lock")
   [ -f "$copy" ] || fail "\`$wheelhouse\` has no $(basename "$lock"): it is half-done, or not for $device" \
@@ -103,6 +100,11 @@ choose_source() {
 }
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
+
+# Runs a command with the options that keep pip and uv away from every index, if there is a wheelhouse.
+offline() { # command, options…
+  if [ -n "$wheelhouse" ]; then "$@" --no-index --find-links "$wheelhouse"; else "$@"; fi
+}
 
 # uv does not read pip's configuration: what it says of indexes, folders of wheels and the way to
 # them is handed over. What was set for uv itself stays.
@@ -135,11 +137,11 @@ for option, values in found.items():
 choose_installer() {
   installer=pip
   if [ -z "${UV:-}" ]; then
-    # shellcheck disable=SC2086
-    pip install --quiet --no-deps --require-hashes $offline -r "$root/requirements/uv.lock" \
+    offline pip install --quiet --no-deps --require-hashes -r "$root/requirements/uv.lock" \
       >"$venv/install.log" 2>&1 || true
   fi
   [ -n "$wheelhouse" ] || hand_over
+  [ -n "${UV:-}" ] || uv=$venv/bin/uv
   if [ -x "$uv" ]; then
     installer=uv
   else
@@ -172,7 +174,7 @@ sys.exit(found.partition("+")[0] != wanted.partition("+")[0])' "$(torch_of "$loc
 
 # From one index alone: by a hash that is known, or else by the version.
 torch_from() { # index
-  say "$(torch_of "$lock") from $1"
+  say "$(torch_of "$lock") from $(plain "$1")"
   only="--index-url $1"
   anew=--force-reinstall
   [ $installer = pip ] || only="--default-index $1" anew="--reinstall-package torch"
@@ -193,7 +195,9 @@ install_cpu_torch() {
   if [ -n "$torch_index" ]; then
     torch_from "$torch_index" && return 0
     show_log
-    fail "torch could not be had from $torch_index" "name another: make setup TORCH_INDEX=URL"
+    rm -f "$venv/.installing"
+    fail "torch could not be had from $(plain "$torch_index")" \
+      "name another: make setup TORCH_INDEX=URL"
   fi
   install --require-hashes -r "$root/requirements/torch-cpu.lock" 2>/dev/null || return 0
 }
@@ -203,8 +207,7 @@ install_lock() {
   if [ "$device" = cpu ] && torch_fits; then without_torch "$lock"; else cat "$lock"; fi >"$wanted"
   say "installing $(packages_of "$lock") packages of $(basename "$lock") with $installer"
   status=0
-  # shellcheck disable=SC2086
-  install --require-hashes $offline -r "$wanted" || status=$?
+  offline install --require-hashes -r "$wanted" || status=$?
   if [ $status != 0 ]; then
     show_log
     [ $installer = uv ] || lock_failed
@@ -212,12 +215,15 @@ install_lock() {
     [ $status -lt 128 ] || fail "uv was killed" "run it again: it begins anew"
     say "uv failed, pip tries"
     installer=pip
-    # shellcheck disable=SC2086
-    install --require-hashes $offline -r "$wanted" || { show_log; lock_failed; }
+    status=0
+    offline install --require-hashes -r "$wanted" || status=$?
+    [ $status = 0 ] || { show_log; lock_failed; }
   fi
 }
 
 lock_failed() {
+  # It ended by itself: what is installed is whole, and the next run goes on from there.
+  [ $status -ge 128 ] || rm -f "$venv/.installing"
   fail "the packages of \`$lock\` could not be installed" \
     "what is above says why; without a network: make setup WHEELHOUSE=DIR"
 }
@@ -233,15 +239,14 @@ check_torch() {
   if ! torch_from "${torch_index:-$CPU_BUILDS}" || ! torch_imports; then
     show_log
     "$venv/bin/python" -P -c 'import torch' 2>&1 | tail -n 1 >&2
-    fail "torch does not import, and no other could be had from ${torch_index:-$CPU_BUILDS}" \
+    fail "torch does not import, and no other could be had from $(plain "${torch_index:-$CPU_BUILDS}")" \
       "name an index with CPU builds of torch: make setup TORCH_INDEX=URL"
   fi
 }
 
 install_project() {
   [ "$project" = none ] && return 0
-  # shellcheck disable=SC2086
-  install --no-build-isolation $offline --editable "$project" || {
+  offline install --no-build-isolation --editable "$project" || {
     show_log
     fail "\`$project\` could not be installed" "what is above says why"
   }

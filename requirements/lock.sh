@@ -24,7 +24,7 @@ compile() { # lock, then further options
   target=$1
   shift
   # shellcheck disable=SC2086
-  $uv pip compile --quiet --no-header --no-annotate $upgrade "$@" --output-file "$target"
+  "$uv" pip compile --quiet --no-header --no-annotate $upgrade "$@" --output-file "$target"
 }
 
 compile requirements/cpu.lock pyproject.toml --extra cpu --extra demo --extra dev \

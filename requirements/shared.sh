@@ -24,6 +24,7 @@ machine() { # interpreter
 print("Python %d.%d" % sys.version_info[:2], "on", sysconfig.get_platform())'
 }
 
+plain() { echo "$1" | sed "s|://[^/@]*@|://|"; } # URL, without a name and password
 packages_of() { grep -c '^[A-Za-z0-9].*==' "$1"; } # lock
 torch_of() { sed -n 's/^\(torch==[^ ;\\]*\).*/\1/p' "$1"; } # lock
 

@@ -4,8 +4,8 @@
 #   sh requirements/wheelhouse.sh wheelhouse
 #
 # The files are for this machine's Python and processor, each checked by the lock's hashes. Beside
-# them lie a copy of the lock, which names the torch that was taken by its hash, and what packages
-# without a wheel are built with.
+# them lie a copy of the lock, which names the torch that was taken by its hash, and, by their versions
+# alone, the tools that packages without a wheel are built with.
 #
 # On a machine without a GPU that torch has to be a CPU build, and whether it is one is found out here
 # and not where there is no network. It comes from TORCH_INDEX where that is given; else from pip's
@@ -45,7 +45,7 @@ download() {
 has_torch() { ls "$folder"/torch-*.whl >/dev/null 2>&1; }
 
 torch_from() { # index
-  say "$torch from $1"
+  say "$torch from $(plain "$1")"
   from_one_index download --index-url "$1" "$torch"
 }
 
@@ -55,7 +55,7 @@ copy=$folder/$(basename "$lock")
 rm -f "$copy" "$folder"/torch-*.whl
 if [ -n "$torch" ] && [ "$device" = cpu ]; then
   if [ -n "${TORCH_INDEX:-}" ]; then
-    torch_from "$TORCH_INDEX" || fail "torch could not be had from $TORCH_INDEX" \
+    torch_from "$TORCH_INDEX" || fail "torch could not be had from $(plain "$TORCH_INDEX")" \
       "name another: make wheelhouse TORCH_INDEX=URL"
   else
     download --require-hashes -r "$root/requirements/torch-cpu.lock" 2>/dev/null || true

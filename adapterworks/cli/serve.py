@@ -13,7 +13,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.serving import compose_engines, compose_gateway, opened
+from adapterworks.serving import compose_engines, compose_gateway, opened, say_who_gets_in
 
 if TYPE_CHECKING:
     from adapterworks.gateway.config.tables import GatewayConfig, LogTable
@@ -70,7 +70,7 @@ def command(
     config = load_gateway_config(path, os.environ)
     config = _with_options(config, host, port, max_loras, urls, base)
     config = opened(config, open_)
-    _say_who_gets_in(app, config)
+    say_who_gets_in(app, config, _say)
     configure_logging(_log_table(config))
     engines = compose_engines(app, config, only=base, say=_say)
 
@@ -128,18 +128,6 @@ def _log_table(config: GatewayConfig) -> LogTable:
     if "log" in config.model_fields_set or not sys.stderr.isatty():
         return config.log
     return config.log.model_copy(update={"format": "text"})
-
-
-def _say_who_gets_in(app: App, config: GatewayConfig) -> None:
-    from adapterworks.gateway.tenants.admin import TenantAdmin
-
-    if config.open:
-        _say("open: anyone on this machine may use every adapter")
-    elif not TenantAdmin(app.registry.database, who=app.settings.who).list():
-        _say(
-            "there are no tenants yet: every request is refused until one is added with "
-            "`adapters tenant add NAME --allow '*'` (or serve with `--open` on loopback)"
-        )
 
 
 def _say(line: str) -> None:

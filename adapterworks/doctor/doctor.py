@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from adapterworks.app import App
 from adapterworks.doctor import machine
 from adapterworks.doctor.check import Check, installed
+from adapterworks.extras import MODULES
 from adapterworks.manifests.errors import AdapterworksError
 
 # Modules of other projects that we extend or call below their public surface: an upgrade that moves
@@ -62,7 +63,7 @@ def packages() -> Iterator[Check]:
     yield _matching("packages", core)
     for extra, what in OPTIONAL.items():
         own = [needed for needed in requirements if _of(needed, extra) and needed not in core]
-        if any(installed(needed.name) for needed in own):
+        if all(importlib.util.find_spec(module) for module in MODULES[extra]):
             yield _matching(extra, own)
         else:
             hint = f"pip install 'adapterworks[{extra}]'"
@@ -131,7 +132,7 @@ def _engine_package(requirements: list[Requirement]) -> Check:
     for name, version in found.items():
         if version in pins[name].specifier:
             return Check("engine", "ok", f"{name} {version}")
-    hint = "pip install 'adapterworks[cpu]', or 'adapterworks[gpu]' with an NVIDIA GPU"
+    hint = "`make setup` in a checkout; with an NVIDIA GPU: pip install 'adapterworks[gpu]'"
     if found:
         name, version = next(iter(found.items()))
         return Check("engine", "fail", f"{name} {version} is not {pins[name].specifier}", hint)

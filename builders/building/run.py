@@ -118,17 +118,11 @@ def run_build(
             for other, what in ([] if unfinished(folder) else left_behind(folder.parent, plan))
         ]
         if resume and not unfinished(folder):
-            raise NotFound(
-                "; ".join(left)
-                or f"there is no unfinished build of this plan (`{plan.digest[:19]}…`)",
-                hint="run it without `--resume`: it starts anew"
-                if left
-                else "a build is resumed under the same manifest, profile and `--set`; "
-                "run it without `--resume`",
-            )
-        for line in left:
-            if progress is not None:
-                progress(f"note: {line}; this build starts anew")
+            raise _nothing_to_resume(plan, left)
+        if progress is not None:
+            for line in left:
+                end = "this build starts anew; without the folder nothing more is said of it"
+                progress(f"note: {line}; {end}")
         if force or not unfinished(folder):
             start_over(folder)
         events = EventLog(folder / "events.jsonl", *listeners)
@@ -136,6 +130,18 @@ def run_build(
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = Prepared(**{**vars(prepared), "plan": stages.plan})
         return _run(prepared, stages, events, lock, registry, bases, who, alias)
+
+
+def _nothing_to_resume(plan: Plan, left: Sequence[str]) -> NotFound:
+    missing = f"there is no unfinished build of this plan (`{plan.digest[:19]}…`)"
+    if left:
+        hint = "run it without `--resume`: it starts anew"
+    else:
+        hint = (
+            "a build is resumed under the same manifest, profile and `--set`; "
+            "run it without `--resume`"
+        )
+    return NotFound("; ".join([missing, *left]), hint=hint)
 
 
 def _run(

@@ -3,7 +3,7 @@
 Requests and tokens are token buckets that hold one minute's limit and refill continuously, so any
 interval of t seconds sees at most limit · (1 + t/60). A request is admitted with its estimated
 tokens and corrected by `Permit.settle`; it needs SQL only when the lease of its tenant is used up
-(see `limits_lease.py`), 20 to 40 times a minute.
+(see `lease.py`), 20 to 40 times a minute.
 
 Overshoot, with any number of gateways:
 - requests, concurrency: none, except slots of a gateway that could not reach the index for 15 s;

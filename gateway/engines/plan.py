@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, RemoteEngine
+from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine
 from adapterworks.gateway.engines.launch import EngineSpec, allowed_rank, context_length, device
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import IntegrityError, NotFound
@@ -78,9 +78,8 @@ def engine_specs(
     ]
 
 
-def remote_base(table: RemoteEngine, bases: BaseStore) -> ServedBase:
+def remote_base(base: Base) -> ServedBase:
     """The base a remote engine is said to serve, by the digest it has here."""
-    base = bases.ensure(table.base, quantization=table.quantization)
     return ServedBase(
         name=base.name,
         model=base.name,

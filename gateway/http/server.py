@@ -133,6 +133,7 @@ async def _serve(
             await asyncio.wait({tasks[0]})
         await tasks[0]
     finally:
+        gateway.draining = True
         for server in servers:
             server.should_exit = True
         coming_up.cancel()

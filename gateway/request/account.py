@@ -24,7 +24,7 @@ from adapterworks.manifests.errors import (
     Unavailable,
 )
 
-_log = logging.getLogger("gateway.access")
+_log = logging.getLogger("adapterworks.gateway.access")
 
 
 class Account:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.test_readme import FEWER_ROWS
 from tests.conftest import BASES
+from tests.users_files import executed, plant
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "python-api.md"
@@ -46,6 +47,7 @@ def test_the_links_lead_somewhere() -> None:
 @pytest.mark.engine
 @pytest.mark.train
 def test_the_page_is_a_program_that_runs(home: Path, tmp_path: Path) -> None:
+    plant(tmp_path)
     fewer = (*FEWER_ROWS.replace("--set ", "").split(), "evaluate.retention.limit=4")
     text = program().replace(LOAD, f"{LOAD}, overrides={fewer!r}")
     done = subprocess.run(
@@ -56,6 +58,7 @@ def test_the_page_is_a_program_that_runs(home: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert executed(tmp_path) == []
     lines = done.stdout.splitlines()
     assert "medical@1" in lines  # what `medical:prod` stands for
     answers = [line for line in lines if re.match(r"\S+ → ", line)]

@@ -1,8 +1,8 @@
 """Every command of the README is run, in its order, in one home.
 
 As it is written, with three changes that only save time or reach: builds get fewer rows, the
-our names and libraries' (`registry.py`, `torch.py`): nothing that is started may run one.
-our names and libraries' (`registry.py`, `torch.py`): nothing that is started may execute one.
+gateway gets a free port, and the Hub is the loopback stand-in. The folder has files of the user's
+with our names and libraries' (`registry.py`, `torch.py`): nothing that is started may run one.
 """
 
 from __future__ import annotations

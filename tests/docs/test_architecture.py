@@ -1,9 +1,12 @@
-"""docs/architecture.md draws the tree as it is: each path it names is there, each folder named."""
+"""Paths and names in the docs are those of the code."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+
+from adapterworks.gateway.engines.forms import FORMS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -22,3 +25,10 @@ def test_every_folder_of_a_package_is_drawn() -> None:
         drawing = drawing.partition("\n\n")[0]
         folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
         assert [folder for folder in folders if f"{folder}/" not in drawing] == []
+
+
+def test_the_engines_flag_is_the_one_that_the_gateway_gives() -> None:
+    page = (ROOT / "docs" / "engine-plugin.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"--kv-transfer-config '(\{.*?\})'", page)
+    (given,) = FORMS["prefix"].engine_flags().values()
+    assert json.loads(shown) == json.loads(str(given))

@@ -97,8 +97,9 @@ def test_an_import_that_runs_up_is_refused(
     assert f"{contract} BROKEN" in done.stdout
 
 
-def test_a_folder_without_a_place_in_the_order_is_refused(tree: Path) -> None:
-    folder = tree / "builders" / "somewhere"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_folder_without_a_place_in_the_order_is_refused(tree: Path, package: str) -> None:
+    folder = tree / package / "somewhere"
     folder.mkdir()
     (folder / "__init__.py").touch()
     try:

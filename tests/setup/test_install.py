@@ -146,10 +146,10 @@ class Setup:
 @pytest.fixture
 def setup(tmp_path: Path, index: tuple[Path, str], bare_environment: Path) -> Setup:
     """Scripts whose index is the local one; torch of the lock does not import."""
-    (tmp_path / "project" / "requirements").mkdir(parents=True)
-    shutil.copytree(bare_environment, tmp_path / "project" / ".venv", symlinks=True)
+    (tmp_path / "my project" / "requirements").mkdir(parents=True)
+    shutil.copytree(bare_environment, tmp_path / "my project" / ".venv", symlinks=True)
     for script in ("install.sh", "wheelhouse.sh", "shared.sh"):
-        shutil.copy(REQUIREMENTS / script, tmp_path / "project" / "requirements")
+        shutil.copy(REQUIREMENTS / script, tmp_path / "my project" / "requirements")
     folder, url = index
     lines = [
         wheel(folder / "simple" / "torch", "torch", "9.9.9", BROKEN),
@@ -163,7 +163,7 @@ def setup(tmp_path: Path, index: tuple[Path, str], bare_environment: Path) -> Se
         if not key.startswith(("PIP_", "UV_")) and key not in TOLD
     }
     made = Setup(
-        tmp_path / "project",
+        tmp_path / "my project",
         own
         | {
             "PYTHON": sys.executable,

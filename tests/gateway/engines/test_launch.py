@@ -51,6 +51,12 @@ def test_the_wheel_brings_openmp() -> None:
     assert "libiomp5.so" in cpu.cpu_environment()["LD_PRELOAD"]
 
 
+def test_no_file_of_the_users_is_imported_by_vllm_or_what_it_starts() -> None:
+    arguments, environment = command(SPEC, Path("/socket"), "key")
+    assert arguments[1:3] == ["-P", "-m"]
+    assert environment["PYTHONSAFEPATH"] == "1"
+
+
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", "")
     monkeypatch.setenv("KMP_BLOCKTIME", "7")
