@@ -446,3 +446,22 @@ def test_the_whole_lock_from_a_wheelhouse(tmp_path: Path) -> None:
     help_ = [*away(), clone / ".venv" / "bin" / "adapters", "doctor", "--json"]
     done = subprocess.run(help_, cwd=clone, env=environment, capture_output=True, text=True)
     assert '"name": "build", "level": "ok"' in " ".join(done.stdout.split()), done.stdout
+
+
+@pytest.mark.parametrize("uv", [str(UV), ""], ids=["uv", "pip"])
+def test_an_update_that_fails_leaves_what_works(
+    setup: Setup, index: tuple[Path, str], uv: str
+) -> None:
+    """A lock that changed, and no index that has the new package: twice, and nothing is lost."""
+    own = cpu_index(index)
+    setup.run("install.sh", ".venv", UV=uv, **own)
+    lock = setup.folder / "requirements" / "cpu.lock"
+    before = lock.read_text()
+    lock.write_text(f"{before}gone==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
+    for _ in range(2):
+        done = setup.try_("install.sh", ".venv", UV=uv, **own)
+        assert done.returncode == 1
+        assert "making it anew" not in done.stdout
+        assert setup.torch() == "9.9.9+cpu"
+    lock.write_text(before)
+    assert "making it anew" not in setup.run("install.sh", ".venv", UV=uv, **own)
