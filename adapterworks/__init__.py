@@ -34,7 +34,7 @@ _PUBLIC = {
     "registry.registry": "Registry",
     "registry.releases.release": "Draft Release",
     "registry.releases.types": "Published Resolved",
-    "serving": "Served",
+    "served": "Served",
     "settings": "Settings",
 }
 _FROM = {name: module for module, names in _PUBLIC.items() for name in names.split()}
@@ -71,7 +71,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors; a test
     from adapterworks.registry.releases.release import Release as Release
     from adapterworks.registry.releases.types import Published as Published
     from adapterworks.registry.releases.types import Resolved as Resolved
-    from adapterworks.serving import Served as Served
+    from adapterworks.served import Served as Served
     from adapterworks.settings import Settings as Settings
 
 

@@ -22,7 +22,8 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.progress import Lines
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
-from adapterworks.serving import Served, opened
+from adapterworks.served import Served
+from adapterworks.serving import opened
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
