@@ -1,0 +1,249 @@
+"""What can be named in a manifest, ours and that of installed distributions, found by name.
+
+A distribution adds to a table by an entry point in the group `adapterworks.KIND`:
+
+    [project.entry-points."adapterworks.metrics"]
+    f1_of_codes = "acme.metrics:F1_OF_CODES"
+
+Invariant: names are read from metadata; code is imported when its name is asked for, so that a
+broken distribution breaks only what names it. A name means one thing: two that claim it are a
+fault that names both, and nobody can take the name of something built in. Nothing is ever loaded
+from what was pulled or imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from adapterworks.manifests.builtin import BUILTIN, Kind
+from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.errors import InvalidInput
+
+T = TypeVar("T")
+# As TOML writes a key without quotes.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an entry comes from: a distribution, or adapterworks itself (`distribution` None).
+
+    Attributes:
+        target: `module:attribute`.
+    """
+
+    target: str
+    distribution: str | None = None
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return "built in" if self.distribution is None else f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """One line of a listing; `value` is None where `fault` says why it cannot be had."""
+
+    name: str
+    origin: Origin
+    value: T | None
+    fault: str | None = None
+
+
+def group(kind: Kind) -> str:
+    """The entry points' group of a kind."""
+    return f"adapterworks.{kind}"
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """All names of a kind: built-in ones first, then those of installed distributions."""
+    return tuple(BUILTIN[kind]) + tuple(sorted(_installed(kind).keys() - BUILTIN[kind].keys()))
+
+
+def origin(kind: Kind, name: str) -> Origin:
+    """Where `name` comes from.
+
+    Raises:
+        InvalidInput: there is no such name, or more than one claims it.
+    """
+    claims = _installed(kind).get(name, ())
+    ours = BUILTIN[kind].get(name)
+    if len(claims) + (ours is not None) > 1:
+        who = ["adapterworks"] * (ours is not None) + [f"`{claim}`" for claim in claims]
+        raise InvalidInput(
+            f"the {singular(kind)} `{name}` is defined more than once: by {' and '.join(who)}",
+            hint=f"uninstall one, or rename its entry point in the group `{group(kind)}`",
+        )
+    if ours is not None:
+        return Origin(ours)
+    if claims:
+        return claims[0]
+    raise InvalidInput(
+        f"there is no {singular(kind)} `{name}`",
+        hint=f"known: {', '.join(names(kind))} (`adapters {kind.replace('_', '-')}`)",
+    )
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The object behind a name.
+
+    Raises:
+        InvalidInput: there is no such name, or its distribution's code cannot be imported.
+    """
+    found = origin(kind, name)
+    module, _, attribute = found.target.partition(":")
+    if found.distribution is None:
+        return _attribute(importlib.import_module(module), attribute)
+    try:
+        return _attribute(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever a stranger's module raises
+        raise InvalidInput(
+            f"the {singular(kind)} `{name}` of `{found}` cannot be loaded: "
+            f"{type(error).__name__}: {error}",
+            hint=f"mend or uninstall `{found.distribution}`",
+        ) from error
+
+
+def source_file(kind: Kind, name: str) -> Path | None:
+    """The file of the module that defines `name`; None for one without (built into Python)."""
+    spec = importlib.util.find_spec(origin(kind, name).target.partition(":")[0])
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def source_digest(kind: Kind, name: str) -> str:
+    """`sha256:…` of the module file that defines `name`: what an evaluation by it depends on.
+
+    Raises:
+        InvalidInput: there is no such name, or no file behind it.
+    """
+    path = source_file(kind, name)
+    if path is None:
+        raise InvalidInput(f"the {singular(kind)} `{name}` has no source file")
+    return digest_file(path)
+
+
+def singular(kind: Kind) -> str:
+    """The kind as a word for messages."""
+    return kind.removesuffix("s").replace("_", " ")
+
+
+def _attribute(module: Any, path: str) -> Any:
+    value = module
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@cache
+def _installed(kind: Kind) -> Mapping[str, tuple[Origin, ...]]:
+    """Name → claims of installed distributions; the same distribution found twice claims once."""
+    claims: dict[str, dict[str, Origin]] = {}
+    for point in metadata.entry_points(group=group(kind)):
+        if point.dist is None or not _NAME.fullmatch(point.name):
+            continue
+        claim = Origin(point.value, point.dist.name, point.dist.version)
+        claims.setdefault(point.name, {}).setdefault(point.dist.name, claim)
+    return {name: tuple(found.values()) for name, found in claims.items()}
+
+
+class Table(Mapping[str, T]):
+    """All entries of a kind as a mapping from name to object, each loaded when it is asked for.
+
+    Args:
+        kind: of what.
+        type_: what every entry must be.
+    """
+
+    def __init__(self, kind: Kind, type_: type[T]) -> None:
+        self.kind, self._type = kind, type_
+
+    def __getitem__(self, name: str) -> T:
+        """The entry of this name.
+
+        Raises:
+            KeyError: there is none (`get` asks without raising).
+            InvalidInput: it cannot be loaded, or is not what the table holds.
+        """
+        if name not in self:
+            raise KeyError(name)
+        return self.named(name)
+
+    def named(self, name: str) -> T:
+        """The entry of this name.
+
+        Raises:
+            InvalidInput: there is none, it cannot be loaded, or it is not what the table holds.
+        """
+        value = load(self.kind, name)
+        if not isinstance(value, self._type):
+            raise InvalidInput(
+                f"the {singular(self.kind)} `{name}` of `{origin(self.kind, name)}` is a "
+                f"{type(value).__name__}, not a `{self._type.__name__}`",
+                hint=f"`{origin(self.kind, name).target}` must be an instance of "
+                f"`{self._type.__module__}.{self._type.__name__}`",
+            )
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in names(self.kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names(self.kind))
+
+    def __len__(self) -> int:
+        return len(names(self.kind))
+
+    def listing(self) -> list[Listed[T]]:
+        """Every entry with its origin; one that cannot be loaded says why."""
+        lines: list[Listed[T]] = []
+        for name in self:
+            try:
+                lines.append(Listed(name, origin(self.kind, name), self.named(name)))
+            except InvalidInput as error:
+                ours = BUILTIN[self.kind].get(name)
+                claimed = Origin(ours) if ours else _installed(self.kind)[name][0]
+                lines.append(Listed(name, claimed, None, error.message))
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Annotation of a manifest's key that names an entry: `Annotated[str, Named("formats")]`.
+
+    Refused like a value of a `Literal` that is none of its own; the JSON Schema has the names.
+    """
+
+    kind: Kind
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: str) -> str:
+        known = names(self.kind)
+        if value not in known:
+            raise PydanticKnownError("literal_error", {"expected": _alternatives(known)})
+        return value
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(names(self.kind))}
+
+
+def _alternatives(values: tuple[str, ...]) -> str:
+    """As pydantic writes the values of a `Literal`: `'a', 'b' or 'c'`."""
+    quoted = [f"'{value}'" for value in values]
+    return " or ".join(part for part in (", ".join(quoted[:-1]), *quoted[-1:]) if part)
