@@ -24,11 +24,21 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+_METHODS = "adapterworks.builders.methods"
 _METRICS = "adapterworks.builders.evaluation.metrics"
 _RECIPES = "adapterworks.builders.data.recipes"
 
 BUILTIN: dict[Kind, dict[str, str]] = {
-    "methods": {},
+    "methods": {
+        "full": f"{_METHODS}.full:FULL",
+        "lora": f"{_METHODS}.lora:LORA",
+        "qlora": f"{_METHODS}.qlora:QLORA",
+        "adalora": f"{_METHODS}.adalora:ADALORA",
+        "dora": f"{_METHODS}.dora:DORA",
+        "prefix-tuning": f"{_METHODS}.prefix_tuning:PREFIX_TUNING",
+        "prompt-tuning": f"{_METHODS}.prompt_tuning:PROMPT_TUNING",
+        "p-tuning-v2": f"{_METHODS}.p_tuning_v2:P_TUNING_V2",
+    },
     "objectives": {},
     "metrics": {
         "exact_match": f"{_METRICS}.labels:EXACT_MATCH",

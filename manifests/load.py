@@ -23,6 +23,7 @@ from adapterworks.manifests.faults import Fault, ManifestError, in_file_order
 from adapterworks.manifests.lines import key_lines
 from adapterworks.manifests.merge import Merged, merge
 from adapterworks.manifests.messages import describe, problems, suggest
+from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import resolve_paths
 
@@ -30,7 +31,6 @@ from adapterworks.manifests.paths import resolve_paths
 _STAND_INS: dict[str, dict[str, Any]] = {
     "adapter": {"name": "unnamed"},
     "base": {"model": "unnamed"},
-    "method": {"kind": "full"},
     "data": {"train": "unnamed:train"},
 }
 
@@ -225,7 +225,7 @@ def _problems_beside(found: Iterable[Problem], table: dict[str, Any]) -> list[Pr
             key: value for key, value in keys.items() if (name, key) not in faulty
         }
     if any(key[0] == "method" for key in faulty):
-        sound["method"] = _STAND_INS["method"]
+        sound["method"] = MethodTable(kind="unnamed")
         faulty.add(("method",))
     return list(find_problems(Manifest.model_validate(sound), sound, faulty))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
     from adapterworks.builders.plan.plan import Plan
@@ -79,7 +80,7 @@ def _show(plan: Plan, release: str | None) -> None:
         f"{term} {size(count)}" for term, count in plan.memory.items() if term != "total"
     )
     form = plan.servable
-    rank = f"max_lora_rank {form.rank or form.max_rank}" if form.form == "lora" else ""
+    rank = f"max_lora_rank {form.rank or form.max_rank}" if form.form == LORA else ""
     tokens = f"{form.virtual_tokens} virtual tokens" if form.virtual_tokens else ""
     rows = [
         ("adapter", f"{plan.manifest.adapter.name} · {plan.manifest.method.kind}"),

@@ -18,7 +18,8 @@ from adapterworks.builders.building.prepare import Prepared
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_generators
 from adapterworks.builders.evaluation.generator import Generator
-from adapterworks.builders.methods.conversion import CONVERTERS, Source
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.job import Job, run_job
 from adapterworks.manifests.errors import NotFound, Refused
@@ -36,10 +37,12 @@ def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -
 
     plan, base = prepared.plan, prepared.base
     save_encoded(folder / "encoded.safetensors", prepared.encoded)
-    checkpoint = base.checkpoint if plan.manifest.method.kind == "qlora" else base.served
-    job = Job(plan=plan, checkpoint=str(checkpoint), pad=prepared.pad, parent=os.getpid())
+    technique = METHODS[plan.manifest.method.kind]
+    job = Job(
+        plan=plan, checkpoint=str(technique.checkpoint(base)), pad=prepared.pad, parent=os.getpid()
+    )
     run_job(job, folder, lock, events.pass_on)
-    if plan.manifest.method.kind == "full":
+    if technique.whole_model:
         # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
         prepared.tokenizer.save_pretrained(folder / "train" / "adapter")
     result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
@@ -53,7 +56,7 @@ def convert_stage(prepared: Prepared, folder: Path) -> dict[str, Any]:
     source = Source(folder / "train" / "adapter", prepared.base.served, prepared.shape, manifest)
     shutil.rmtree(folder / "servable", ignore_errors=True)
     try:
-        conversion = CONVERTERS[manifest.method.kind](source, folder / "servable")
+        conversion = METHODS[manifest.method.kind].convert(source, folder / "servable")
     except Refused as error:
         return {"servable": None, "refused": error.message, "modules": {}, "left_out": {}}
     servable, limit = conversion.servable, manifest.serve.max_conversion_error
@@ -112,7 +115,7 @@ def candidates(
     served, trained = prepared.base.served, folder / "train" / "adapter"
     native = (
         partial(load_generator, trained)
-        if prepared.plan.manifest.method.kind == "full"
+        if METHODS[prepared.plan.manifest.method.kind].whole_model
         else partial(load_generator, served, trained)
     )
     if servable is not None and servable.origin == "approximate":

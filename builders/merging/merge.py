@@ -29,6 +29,7 @@ from adapterworks.builders.merging.rules import Recipe
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.imports.publish import base_name
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Servable
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published
@@ -134,7 +135,7 @@ def _combine(
     shutil.copytree(folder / ADAPTER, folder / SERVABLE)
     exact = recipe.rule.space == "rows" or combined.error is None
     servable = Servable(
-        form="lora",
+        form=LORA,
         origin="exact" if exact else "approximate",
         rank=rank,
         target_modules=tuple(leaves(combined.factors)),

@@ -13,7 +13,7 @@ from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.memory import Load, Memory, predict_memory
 from adapterworks.manifests.errors import Refused
-from adapterworks.manifests.models import LoraMethod, Manifest
+from adapterworks.manifests.models import Manifest
 
 _BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Larger micro batches gain nothing on a CPU and cost memory; a GPU wants them.
@@ -73,9 +73,9 @@ def fit(
 
 def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) -> str:
     """The first change of the manifest whose prediction fits."""
-    train = manifest.train
+    train, technique = manifest.train, METHODS[manifest.method.kind]
     options: list[tuple[str, Manifest]] = []
-    if not train.gradient_checkpointing and METHODS[manifest.method.kind].gradient_checkpointing:
+    if not train.gradient_checkpointing and technique.gradient_checkpointing:
         changed = train.model_copy(update={"gradient_checkpointing": True})
         options.append(
             (
@@ -83,18 +83,14 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
                 manifest.model_copy(update={"train": changed}),
             )
         )
-    if isinstance(manifest.method, LoraMethod) and manifest.method.kind == "lora":
-        quantized = manifest.method.model_copy(update={"kind": "qlora"})
-        options.append(
-            ('`method.kind = "qlora"`', manifest.model_copy(update={"method": quantized}))
-        )
+    for kind in technique.lighter:
+        table = METHODS[kind].adopt(manifest.method)
+        options.append((f'`method.kind = "{kind}"`', manifest.model_copy(update={"method": table})))
     for text, candidate in options:
         needed = at(1, candidate).total
         if needed <= room:
             return f"{text} would fit with {_gib(needed)}; "
-    if manifest.method.kind == "full":
-        return "`method.kind` `lora` or `qlora` trains a few per cent of the parameters; "
-    return "a smaller `train.max_length` or base would need less; "
+    return f"{technique.relief}; "
 
 
 def _terms(memory: Memory) -> str:

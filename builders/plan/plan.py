@@ -22,7 +22,7 @@ from adapterworks.builders.plan.lints import training_lints
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import Manifest, PromptMethod
+from adapterworks.manifests.models import Manifest
 from adapterworks.registry.releases.release import BaseIdentity
 
 
@@ -151,7 +151,7 @@ def make_plan(
         trainable=trainable,
         parameters=shape.parameters,
         memory=memory.to_json(),
-        disk=_disk(manifest, trainable, shape),
+        disk=_disk(technique, trainable, shape),
         servable=technique.servable(shape, manifest.method, manifest.serve),
         lints=tuple(lints),
     )
@@ -188,7 +188,7 @@ def _check(
             "the prefix enters as a cache, which recomputation would fill twice",
             hint="lower `train.micro_batch_size` instead",
         )
-    virtual = method.virtual_tokens if isinstance(method, PromptMethod) else 0
+    virtual = technique.virtual_tokens(method)
     if longest + virtual > shape.max_positions:
         raise InvalidInput(
             f"rows of {longest} tokens and {virtual} virtual tokens exceed the base's "
@@ -206,12 +206,10 @@ def _shares_prefix(manifest: Manifest, technique: Technique[Any]) -> bool:
     return train.share_prefix and not (train.packing or recomputed or dropout)
 
 
-def _disk(manifest: Manifest, trainable: int, shape: BaseShape) -> int:
+def _disk(technique: Technique[Any], trainable: int, shape: BaseShape) -> int:
     """Bytes a build writes: two checkpoints with optimizer while one replaces the other, the best
-    weights, and the release (a full fine-tuning keeps its weights and a LoRA of them)."""
-    checkpoints = 2 * 12 * trainable + 2 * 4 * trainable
-    release = 8 * trainable if manifest.method.kind != "full" else 5 * shape.parameters
-    return checkpoints + release
+    weights, and the release."""
+    return 2 * 12 * trainable + 2 * 4 * trainable + technique.release_bytes(shape, trainable)
 
 
 def with_seconds(plan: Plan, tokens_per_second: float) -> Plan:

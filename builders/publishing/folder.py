@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
 from adapterworks.builders.training.events import read_events
 from adapterworks.manifests.digests import canonical_json
-from adapterworks.registry.releases.release import Draft, Servable
+from adapterworks.registry.releases.release import ADAPTER, FULL, Draft, Servable
 
 RELEASE = "release"
 
@@ -47,8 +48,7 @@ def assemble(
     release = folder / RELEASE
     shutil.rmtree(release, ignore_errors=True)
     release.mkdir()
-    full = plan.manifest.method.kind == "full"
-    trained = release / ("full" if full else "adapter")
+    trained = release / (FULL if METHODS[plan.manifest.method.kind].whole_model else ADAPTER)
     shutil.copytree(folder / "train" / "adapter", trained)
     if servable is not None:
         shutil.copytree(folder / "servable", release / "servable")

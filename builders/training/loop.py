@@ -30,7 +30,6 @@ from adapterworks.builders.training.peak import PeakMemory
 from adapterworks.builders.training.shared_prefix import computes_alike, shared_losses
 from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.manifests.errors import Refused
-from adapterworks.manifests.models import PromptMethod
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -98,9 +97,7 @@ class Trainer:
     @property
     def _virtual(self) -> int:
         """Embeddings in front of the logits: prompt tuning's; a prefix is in the cache instead."""
-        method = self.plan.manifest.method
-        prompt = isinstance(method, PromptMethod) and method.kind == "prompt-tuning"
-        return method.virtual_tokens if prompt and isinstance(method, PromptMethod) else 0
+        return self.technique.embedded_tokens(self.plan.manifest.method)
 
     def run(self, until: int | None = None) -> TrainResult:
         """Train to the end (or to step `until`), keep the best weights, write `adapter/`.

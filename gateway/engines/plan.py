@@ -16,6 +16,7 @@ from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import NameRow
 
@@ -125,7 +126,7 @@ def _spec(
         kv_cache_gib=table.kv_cache_gib,
         gpu_memory_utilization=table.gpu_memory_utilization,
         # The plugin's connector is switched on only where a release needs it.
-        forms=("lora", *sorted({s.form for s in own if s.form != "lora"})),
+        forms=(LORA, *sorted({s.form for s in own} - {LORA})),
         servables=servables,
         options=dict(table.options),
     )

@@ -20,6 +20,7 @@ from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
 from adapterworks.registry.imports.modules import read_modules
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import hub_id
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Draft, Servable
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published, now
@@ -131,7 +132,7 @@ def _servable(checked: Checked) -> Servable | None:
     if checked.config.use_dora:
         return None
     leaves = sorted({module.rpartition(".")[2] for module in checked.layout.modules})
-    return Servable(form="lora", origin="native", rank=checked.rank, target_modules=tuple(leaves))
+    return Servable(form=LORA, origin="native", rank=checked.rank, target_modules=tuple(leaves))
 
 
 def _draft(
@@ -140,7 +141,7 @@ def _draft(
     config = checked.config
     return Draft(
         name=name,
-        method="dora" if config.use_dora else "qlora" if base.quantization == "nf4" else "lora",
+        method="dora" if config.use_dora else "qlora" if base.quantization == "nf4" else LORA,
         description=origin.description or f"imported from {origin.source}",
         license=origin.license,
         tags=("imported",),

@@ -17,6 +17,7 @@ from adapterworks.registry.imports.header import read_header
 from adapterworks.registry.imports.modules import read_modules
 from adapterworks.registry.imports.tensors import check_dtypes, match
 from adapterworks.registry.imports.values import check_finite
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
 
 _SUFFIXES = {
@@ -45,7 +46,7 @@ def check_release(folder: Path, release: Release, base: Base | None) -> None:
                 raise ImportRefused(path, f"more than {LIMITS[CONFIG]} bytes")
             _check_config(folder / path, path)
     servable = release.servable
-    if servable is not None and servable.form == "lora":
+    if servable is not None and servable.form == LORA:
         _check_lora(folder / "servable", base)
 
 

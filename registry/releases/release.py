@@ -4,7 +4,7 @@ A record lists every file with digest and size, by path inside the release:
 
     adapter/…            the method's own adapter, as PEFT saved it (safetensors)
     servable/…           the form the engine loads (LoRA, prompt or prefix), if there is one
-    full/…               full weights, for `full` fine-tuning only
+    full/…               in place of adapter/: a model of its own, as full fine-tuning writes it
     manifest.json        the resolved manifest
     adapter.lock         base revision and digest, data byte hashes, packages, code version, seed
     report.json          evaluation: metrics, intervals, gates
@@ -22,9 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from adapterworks.manifests.digests import canonical_json, digest_bytes
 from adapterworks.manifests.refs import NAME_PATTERN
+from adapterworks.registry.releases.forms import Form
 
 SERVABLE = "servable"
 ADAPTER = "adapter"
+FULL = "full"
 
 
 class Frozen(BaseModel):
@@ -53,7 +55,7 @@ class Servable(Frozen):
     `error` is the relative Frobenius error of the converted weight delta (0.0 when exact).
     """
 
-    form: Literal["lora", "prompt", "prefix"]
+    form: Form
     origin: Literal["native", "exact", "approximate"]
     rank: int | None = None
     target_modules: tuple[str, ...] = ()
@@ -108,3 +110,13 @@ class Release(Draft):
     def size(self) -> int:
         """Bytes of all files."""
         return sum(entry.size for entry in self.files.values())
+
+    @property
+    def whole_model(self) -> bool:
+        """Whether it holds a model of its own, in place of an adapter of its base."""
+        return any(path.startswith(f"{FULL}/") for path in self.files)
+
+    @property
+    def trained(self) -> str:
+        """The role of what was trained."""
+        return FULL if self.whole_model else ADAPTER

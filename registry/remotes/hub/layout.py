@@ -12,7 +12,7 @@ so a pull needs nothing but the record to put the release together again.
 
 from __future__ import annotations
 
-from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Release
+from adapterworks.registry.releases.release import ADAPTER, FULL, SERVABLE, Release
 
 FOLDER = "adapterworks"
 RECORD = f"{FOLDER}/release.json"
@@ -40,7 +40,7 @@ def layout(release: Release) -> dict[str, str]:
 
 def root_role(release: Release) -> str:
     """The role whose files are at the repository's root."""
-    for role in (ADAPTER, "full", SERVABLE):
+    for role in (ADAPTER, FULL, SERVABLE):
         if any(path.startswith(f"{role}/") for path in release.files):
             return role
     return ADAPTER

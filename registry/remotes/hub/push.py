@@ -16,7 +16,7 @@ from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, Refused
 from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.release import ADAPTER, FULL, SERVABLE, Release
 from adapterworks.registry.releases.types import Event, Resolved
 from adapterworks.registry.remotes.hub.card import build_card
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
@@ -137,7 +137,7 @@ def _commit(
     folders: dict[str, Path] = {}
     for target, path in layout(release).items():
         role, _, inside = path.partition("/")
-        if inside and role in ("adapter", "servable", "full"):
+        if inside and role in (ADAPTER, SERVABLE, FULL):
             if role not in folders:
                 folders[role] = registry.checkout(release.digest, role)
             add[target] = folders[role] / inside
