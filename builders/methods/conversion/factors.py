@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.methods.technique import engine_rank
+from adapterworks.registry.releases.base_names import public_name
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +96,7 @@ def write_lora(folder: Path, factors: dict[str, Factors], base: str) -> int:
     configuration = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
+        "base_model_name_or_path": public_name(base),
         "r": rank,
         "lora_alpha": rank,
         "lora_dropout": 0.0,
