@@ -25,14 +25,20 @@ def base_model(manifest: Manifest) -> str:
     return str(place(model, manifest.folder)) if _is_folder(model) else model
 
 
+def told(path: str) -> str:
+    """A path as others may read it: of one that begins at the root or at someone's home, the last
+    part alone, since the rest is of one machine."""
+    return Path(path).name if path.startswith("~") or Path(path).is_absolute() else path
+
+
 def source_label(source: str) -> str:
     """A source of rows as others may read it: a path of this machine by its file name alone."""
-    return _told(source) if isinstance(parse_source(source), FileSource) else source
+    return told(source) if isinstance(parse_source(source), FileSource) else source
 
 
 def portable(manifest: Manifest) -> Manifest:
     """The manifest as a release records it: no path in it begins at this machine's root or home."""
-    return with_paths(manifest, _told)
+    return with_paths(manifest, told)
 
 
 def by_file_name(manifest: Manifest) -> Manifest:
@@ -40,21 +46,26 @@ def by_file_name(manifest: Manifest) -> Manifest:
     return with_paths(manifest, lambda path: Path(path).name)
 
 
-def with_paths(manifest: Manifest, change: Callable[[str], str]) -> Manifest:
+def with_paths(manifest: Manifest, change: Callable[[str], str], *, base: bool = True) -> Manifest:
     """The manifest with every path in it changed; recipes, names and Hub ids stay as they are.
 
     The one list of the keys that can hold a path.
+
+    Args:
+        manifest: resolved.
+        change: path → what stands in its place.
+        base: whether a base's folder is changed too.
     """
 
     def source(text: str) -> str:
         return change(text) if isinstance(parse_source(text), FileSource) else text
 
-    data, base, train = manifest.data, manifest.base, manifest.train
-    augment = data.augment
+    data, train, augment = manifest.data, manifest.train, manifest.data.augment
+    model = manifest.base.model
     return manifest.model_copy(
         update={
-            "base": base.model_copy(
-                update={"model": change(base.model) if _is_folder(base.model) else base.model}
+            "base": manifest.base.model_copy(
+                update={"model": change(model) if base and _is_folder(model) else model}
             ),
             "data": data.model_copy(
                 update={
@@ -82,8 +93,3 @@ def with_paths(manifest: Manifest, change: Callable[[str], str]) -> Manifest:
 
 def _is_folder(model: str) -> bool:
     return isinstance(parse_base(model), FileSource)
-
-
-def _told(path: str) -> str:
-    """A path that begins at the root or at someone's home is of one machine: its name is not."""
-    return Path(path).name if path.startswith("~") or Path(path).is_absolute() else path

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.identity import asked_digest, encoded_digest
+from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded, encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
@@ -125,6 +126,8 @@ def prepare(
         files=_files(manifest),
     )
     shape = read_shape(base.checkpoint)
+    if cache is not None:
+        remember(manifest, sources, facts.files, cache)
     here = replace(environment(), metrics=_metric_code(manifest))
     plan = make_plan(manifest, base.identity, shape, machine or detect_machine(), facts, here)
     return Prepared(
