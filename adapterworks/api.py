@@ -105,8 +105,8 @@ def build(
 ) -> BuildResult:
     """Train, evaluate, convert and publish, as `adapters build` does.
 
-    An unchanged plan is not built again: its release is named. A build that was interrupted goes
-    on where it was.
+    An unchanged plan is not built again: its release is named. Where a part has changed, only the
+    stages that depend on it are done again. A build that was interrupted goes on where it was.
 
     Args:
         manifest: as for `plan`.
@@ -139,6 +139,7 @@ def build(
             bases=app.bases,
             home=app.settings.home,
             who=app.settings.who,
+            author=app.settings.author,
             alias=alias,
             resume=resume,
             force=force,
@@ -153,6 +154,7 @@ def evaluate(
     against: str = "base",
     manifest: Manifest | str | Path | None = None,
     limit: int | None = None,
+    data_dir: str | Path | None = None,
     settings: Settings | None = None,
     say: Say | None = print,
 ) -> Evaluation:
@@ -163,6 +165,7 @@ def evaluate(
         against: another release, or `base`, which is always among the compared.
         manifest: whose rows, metrics and gates are taken instead of the release's own.
         limit: at most this many rows.
+        data_dir: where the files that the release was built from are, if that is not known here.
         settings: where things live; from the environment, if not given.
         say: told how many rows each of them has answered.
 
@@ -180,6 +183,7 @@ def evaluate(
             against=against,
             manifest=None if manifest is None else _loaded(manifest, None, ()),
             limit=limit,
+            data_dir=None if data_dir is None else Path(data_dir),
             registry=app.registry,
             bases=app.bases,
             cache=app.settings.home / "cache",

@@ -1,8 +1,8 @@
 """Loading a manifest: TOML → profile → overrides → frozen `Manifest`, or all its faults at once.
 
 Invariant: what is returned is exactly what was written: no key was dropped, no type converted (an
-integer may stand for a number, an array becomes a tuple), and relative paths are resolved against
-the manifest's own folder.
+integer may stand for a number, an array becomes a tuple), and it knows the folder that its relative
+paths begin at.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from adapterworks.manifests.merge import Merged, merge
 from adapterworks.manifests.messages import describe, problems, suggest
 from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.paths import resolve_paths
 
 # What stands in for a faulty required key while the other tables are checked.
 _STAND_INS: dict[str, dict[str, Any]] = {
@@ -181,7 +180,7 @@ def check_document(
         found += _problems_beside(found, written)
     if manifest is None or found:
         return None, tuple(_locate(found, merged, document))
-    return resolve_paths(manifest, document.folder), ()
+    return manifest.placed_in(document.folder), ()
 
 
 def _profile_faults(document: Document, profile: str | None) -> Iterator[Fault]:

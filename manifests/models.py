@@ -9,9 +9,10 @@ Schema.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from adapterworks.manifests.method import Method
 from adapterworks.manifests.refs import NAME_PATTERN
@@ -282,7 +283,12 @@ class ServeTable(Frozen):
 
 
 class Manifest(Frozen):
-    """One adapter's declaration, resolved: profile and overrides are already applied."""
+    """One adapter's declaration, resolved: profile and overrides are already applied.
+
+    Its values are what was declared: a relative path stays relative. The folder that such paths
+    are taken from goes with the manifest but is no part of it: it is not written, not digested, and
+    two manifests that differ in it alone are equal (see `manifests/paths.py`).
+    """
 
     adapter: AdapterTable
     base: BaseTable
@@ -292,3 +298,22 @@ class Manifest(Frozen):
     evaluate: EvaluateTable = EvaluateTable()
     publish: PublishTable = PublishTable()
     serve: ServeTable = ServeTable()
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path:
+        """Where its relative paths begin; the working directory if it came from no file."""
+        return self._folder or Path()
+
+    def placed_in(self, folder: Path) -> Manifest:
+        """The same manifest with the folder that its relative paths are taken from."""
+        placed = self.model_copy()
+        placed._folder = folder
+        return placed
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal, wherever their files are."""
+        if not isinstance(other, Manifest):
+            return NotImplemented
+        return self.__dict__ == other.__dict__

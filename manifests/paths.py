@@ -1,55 +1,95 @@
-"""Relative paths of a manifest, resolved against the manifest's folder.
+"""The paths in a manifest: where they lead on this machine, and how they are told to others.
 
-Invariant: a resolved manifest means the same from every working directory.
+Invariant: a manifest keeps every path as it was declared, relative to its own folder; only who
+opens a file asks where it is (`place`). What is recorded, printed in a card or digested has paths
+that say nothing of this machine (`portable`): relative ones as they are, others by their last part.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from adapterworks.manifests.models import DataTable, Manifest
+from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import FileSource, parse_base, parse_source
 
 
-def resolve_paths(manifest: Manifest, folder: Path) -> Manifest:
-    """The manifest with every path made absolute; recipes, names and Hub ids stay as they are."""
+def place(path: str, folder: Path) -> Path:
+    """Where a declared path leads: `~` is the home, a relative path begins at `folder`."""
+    return (folder / Path(path).expanduser()).resolve()
+
+
+def base_model(manifest: Manifest) -> str:
+    """`base.model` as a base store takes it: a path is absolute, a name or Hub id as declared."""
     model = manifest.base.model
-    if isinstance(parse_base(model), FileSource):
-        model = _absolute(model, folder)
-    accelerate = manifest.train.accelerate_config
+    return str(place(model, manifest.folder)) if _is_folder(model) else model
+
+
+def told(path: str) -> str:
+    """A path as others may read it: of one that begins at the root or at someone's home, the last
+    part alone, since the rest is of one machine."""
+    return Path(path).name if path.startswith("~") or Path(path).is_absolute() else path
+
+
+def source_label(source: str) -> str:
+    """A source of rows as others may read it: a path of this machine by its file name alone."""
+    return told(source) if isinstance(parse_source(source), FileSource) else source
+
+
+def portable(manifest: Manifest) -> Manifest:
+    """The manifest as a release records it: no path in it begins at this machine's root or home."""
+    return with_paths(manifest, told)
+
+
+def by_file_name(manifest: Manifest) -> Manifest:
+    """The manifest with each path's last part only: what is digested, beside the bytes' digests."""
+    return with_paths(manifest, lambda path: Path(path).name)
+
+
+def with_paths(manifest: Manifest, change: Callable[[str], str], *, base: bool = True) -> Manifest:
+    """The manifest with every path in it changed; recipes, names and Hub ids stay as they are.
+
+    The one list of the keys that can hold a path.
+
+    Args:
+        manifest: resolved.
+        change: path → what stands in its place.
+        base: whether a base's folder is changed too.
+    """
+
+    def source(text: str) -> str:
+        return change(text) if isinstance(parse_source(text), FileSource) else text
+
+    data, train, augment = manifest.data, manifest.train, manifest.data.augment
+    model = manifest.base.model
     return manifest.model_copy(
         update={
-            "base": manifest.base.model_copy(update={"model": model}),
-            "data": _resolve_data(manifest.data, folder),
-            "train": manifest.train.model_copy(
-                update={"accelerate_config": accelerate and _absolute(accelerate, folder)}
+            "base": manifest.base.model_copy(
+                update={"model": change(model) if base and _is_folder(model) else model}
+            ),
+            "data": data.model_copy(
+                update={
+                    "train": source(data.train),
+                    "validation": data.validation and source(data.validation),
+                    "test": data.test and source(data.test),
+                    "mix": tuple(
+                        part.model_copy(update={"source": source(part.source)}) for part in data.mix
+                    ),
+                    "replay": data.replay
+                    and data.replay.model_copy(update={"source": source(data.replay.source)}),
+                    "augment": augment.model_copy(
+                        update={"lexicon": augment.lexicon and change(augment.lexicon)}
+                    ),
+                }
+            ),
+            "train": train.model_copy(
+                update={
+                    "accelerate_config": train.accelerate_config and change(train.accelerate_config)
+                }
             ),
         }
     )
 
 
-def _resolve_data(data: DataTable, folder: Path) -> DataTable:
-    def source(text: str | None) -> str | None:
-        is_file = text is not None and isinstance(parse_source(text), FileSource)
-        return _absolute(text, folder) if text is not None and is_file else text
-
-    lexicon = data.augment.lexicon
-    return data.model_copy(
-        update={
-            "train": source(data.train),
-            "validation": source(data.validation),
-            "test": source(data.test),
-            "mix": tuple(
-                mixed.model_copy(update={"source": source(mixed.source)}) for mixed in data.mix
-            ),
-            "replay": data.replay
-            and data.replay.model_copy(update={"source": source(data.replay.source)}),
-            "augment": data.augment.model_copy(
-                update={"lexicon": lexicon and _absolute(lexicon, folder)}
-            ),
-        }
-    )
-
-
-def _absolute(path: str, folder: Path) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
+def _is_folder(model: str) -> bool:
+    return isinstance(parse_base(model), FileSource)

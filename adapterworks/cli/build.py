@@ -11,6 +11,14 @@ from adapterworks.app import App
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
 
+# Stages in words.
+_REUSED = {
+    "train": "training",
+    "convert": "conversion",
+    "ask": "answers",
+    "evaluate": "evaluation",
+}
+
 
 @click.command()
 @click.argument("manifest", metavar="MANIFEST")
@@ -33,8 +41,10 @@ def command(
 ) -> None:
     """Train, evaluate, convert and publish an adapter.
 
-    An unchanged plan is not built again: its release is named. A build that was interrupted, even
-    by kill -9, goes on where it was. The alias moves only if every gate passes.
+    An unchanged plan is not built again: its release is named. Where a part has changed, only the
+    stages that depend on it are done again (`adapters plan` shows their digests): a corrected tag
+    or a looser gate trains nothing. A build that was interrupted, even by kill -9, goes on where it
+    was. The alias moves only if every gate passes.
 
     \b
     Example:
@@ -53,6 +63,7 @@ def command(
             bases=app.bases,
             home=app.settings.home,
             who=app.settings.who,
+            author=app.settings.author,
             alias=alias,
             resume=resume,
             force=force,
@@ -76,6 +87,8 @@ def result_json(result: BuildResult) -> dict[str, Any]:
         "alias": result.alias,
         "reasons": list(result.reasons),
         "plan": result.plan.digest,
+        "digests": result.plan.digests.to_json(),
+        "reused": dict(result.reused),
         "servable": result.servable.model_dump(mode="json") if result.servable else None,
         "report": result.report,
         "folder": str(result.folder),
@@ -91,13 +104,20 @@ def _show(result: BuildResult) -> None:
     for line in score_lines(result.report):
         click.echo(line)
     if not result.created:
+        _show_alias(result)
         return
+    for stage, source in result.reused.items():
+        click.echo(f"{_REUSED[stage]}: reused from {source}")
     memory = result.report["training"]["memory"]
     click.echo(
         f"peak memory {memory['measured'] / 2**20:.0f} MiB, "
         f"predicted {memory['predicted'] / 2**20:.0f} MiB"
     )
     click.echo(f"published {result.ref} ({short(result.digest)})")
+    _show_alias(result)
+
+
+def _show_alias(result: BuildResult) -> None:
     if result.alias is not None:
         click.echo(f"alias {result.ref.partition('@')[0]}:{result.alias} → {result.ref}")
     for reason in result.reasons:

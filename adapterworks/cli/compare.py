@@ -61,6 +61,7 @@ def command(
     from adapterworks.builders.methods.shape import read_shape
     from adapterworks.cli.printing import echo_json
     from adapterworks.manifests.load import load_manifest
+    from adapterworks.manifests.paths import base_model
     from adapterworks.progress import BuildProgress
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
@@ -73,6 +74,7 @@ def command(
                 bases=app.bases,
                 home=app.settings.home,
                 who=app.settings.who,
+                author=app.settings.author,
                 listeners=(progress,),
                 progress=progress.say,
             )
@@ -84,7 +86,7 @@ def command(
         build,
         metric=metric,
         one_base=one_base,
-        equal_on=read_shape(app.bases.ensure(loaded.base.model).checkpoint)
+        equal_on=read_shape(app.bases.ensure(base_model(loaded)).checkpoint)
         if equal_parameters
         else None,
     )

@@ -133,7 +133,9 @@ def _tokenizer(app: App, manifest: Manifest) -> PreTrainedTokenizerBase:
     """The base's tokenizer; the dense base will do, its tokenizer is the same."""
     from transformers import AutoTokenizer
 
-    base = app.bases.ensure(manifest.base.model, progress=lambda line: click.echo(line, err=True))
+    from adapterworks.manifests.paths import base_model
+
+    base = app.bases.ensure(base_model(manifest), progress=lambda line: click.echo(line, err=True))
     return AutoTokenizer.from_pretrained(base.checkpoint)
 
 

@@ -19,6 +19,11 @@ from adapterworks.manifests.errors import Refused
 @click.option("--against", default="base", show_default=True, help="A second release, or `base`.")
 @click.option("--manifest", "manifest_name", help="Take `[data]` and `[evaluate]` from here.")
 @click.option("--profile", help="A profile of `--manifest`.")
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the files that REF was built from are, if that is not known here.",
+)
 @click.option("--limit", type=click.IntRange(1), help="At most this many test rows.")
 @click.option("--predictions", type=click.Path(dir_okay=False, path_type=Path), help="JSONL file.")
 @click.option("--check", is_flag=True, help="Exit with 6 if a gate fails.")
@@ -30,6 +35,7 @@ def command(
     against: str,
     manifest_name: str | None,
     profile: str | None,
+    data_dir: Path | None,
     limit: int | None,
     predictions: Path | None,
     check: bool,
@@ -53,6 +59,7 @@ def command(
         ref,
         against=against,
         manifest=load_manifest(manifest_name, profile=profile) if manifest_name else None,
+        data_dir=data_dir,
         limit=limit,
         registry=app.registry,
         bases=app.bases,

@@ -28,7 +28,7 @@ def command(app: App, ref: str, as_json: bool) -> None:
         return
     click.echo(f"{found.release}  {found.release.digest}")
     rows = [
-        ("created", f"{found.created} by {found.created_by}"),
+        ("created", found.created + (f" by {found.created_by}" if found.created_by else "")),
         ("source", found.source or "a build"),
         ("plan", found.plan or "none"),
         ("base", f"{found.base.model}@{found.base.revision} ({found.base.quantization})"),

@@ -37,6 +37,7 @@ def command(
       adapters plan medical --profile quick --calibrate --json
     """
     from adapterworks.builders.building.prepare import prepare
+    from adapterworks.builders.building.reuse import find_known, sentences
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
 
@@ -55,16 +56,22 @@ def command(
             plan = calibrated(prepared)
     existing = app.registry.find_plan(plan.digest)
     ref = f"{existing.name}@{existing.version}" if existing else None
+    known = None if existing else find_known(app.registry, plan)
+    reused = sentences(known, plan) if known else []
     if as_json:
         from adapterworks.cli.printing import echo_json
 
-        echo_json(_plan_json(plan) | {"release": ref})
+        echo_json(_plan_json(plan) | {"release": ref, "reused": known.ref if known else None})
     else:
-        _show(plan, ref)
+        _show(plan, ref, reused)
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:
-    return {"digest": plan.digest, **plan.model_dump(mode="json")}
+    return {
+        "digest": plan.digest,
+        "digests": plan.digests.to_json(),
+        **plan.model_dump(mode="json"),
+    }
 
 
 def _shared(plan: Plan) -> str:
@@ -72,7 +79,7 @@ def _shared(plan: Plan) -> str:
     return f"; the first {count} of every row computed once a micro batch" if count else ""
 
 
-def _show(plan: Plan, release: str | None) -> None:
+def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     from adapterworks.cli.printing import echo_table, short, size
     from adapterworks.progress import seconds
 
@@ -105,10 +112,16 @@ def _show(plan: Plan, release: str | None) -> None:
         ("disk", size(plan.disk)),
         ("time", seconds(plan.seconds) if plan.seconds else "unknown (`--calibrate` measures)"),
         ("served as", " · ".join(p for p in (form.form, form.origin, form.via, rank, tokens) if p)),
-        ("plan", plan.digest),
+        (
+            "digests",
+            " · ".join(f"{stage} {short(d)}" for stage, d in plan.digests.to_json().items()),
+        ),
     ]
     if release is not None:
         rows.append(("release", f"{release}: unchanged, a build would be a no-op"))
+    for line in reused:
+        stage, _, what = line.partition(": ")
+        rows.append((stage, what))
     echo_table(("", ""), rows)
     for lint in plan.lints:
         fields = dataclasses.asdict(lint)

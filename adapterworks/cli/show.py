@@ -58,7 +58,7 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
         "servable": form,
         "license": release.license,
         "tags": " ".join(release.tags),
-        "created": f"{release.created} by {release.created_by}",
+        "created": release.created + (f" by {release.created_by}" if release.created_by else ""),
         "published": row.published,
         "source": release.source,
         "parent": release.parent,

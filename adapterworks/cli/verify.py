@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     help="Public key; each release must be signed by one of these.",
 )
 @click.option("--rebuild", is_flag=True, help="Train REF again and print the distance.")
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="For `--rebuild`: where the files that REF was built from are.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -40,6 +45,7 @@ def command(
     repair: str | None,
     keys: tuple[Path, ...],
     rebuild: bool,
+    data_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Check bytes, records and signatures.
@@ -74,7 +80,7 @@ def command(
         source = open_blobs(repair)
     report = app.registry.verify(ref, repair_from=source, public_keys=keys)
     left = [problem for problem in report.problems if not problem.repaired]
-    result = _rebuild(app, ref, quiet=as_json) if rebuild and ref and not left else None
+    result = _rebuild(app, ref, data_dir, quiet=as_json) if rebuild and ref and not left else None
     if as_json:
         rebuilt = {"rebuild": result.to_json()} if result else {}
         printing.echo_json({"clean": report.clean, "report": report, **rebuilt})
@@ -108,7 +114,7 @@ def command(
         )
 
 
-def _rebuild(app: App, ref: str, *, quiet: bool) -> Rebuilt:
+def _rebuild(app: App, ref: str, data_dir: Path | None, *, quiet: bool) -> Rebuilt:
     from adapterworks.builders.rebuilding.rebuild import rebuild
     from adapterworks.progress import BuildProgress
 
@@ -118,6 +124,7 @@ def _rebuild(app: App, ref: str, *, quiet: bool) -> Rebuilt:
             registry=app.registry,
             bases=app.bases,
             home=app.settings.home,
+            data_dir=data_dir,
             listeners=(progress,),
             progress=progress.say,
         )

@@ -32,7 +32,14 @@ def calibrated(prepared: Prepared) -> Plan:
     with tempfile.TemporaryDirectory(prefix="adapters-calibrate-") as name:
         folder = Path(name)
         save_encoded(folder / "encoded.safetensors", {"train": prepared.encoded["train"]})
-        job = Job(short, str(checkpoint), prepared.pad, os.getpid(), until=min(STEPS, plan.steps))
+        job = Job(
+            short,
+            str(checkpoint),
+            prepared.pad,
+            os.getpid(),
+            until=min(STEPS, plan.steps),
+            accelerate=prepared.accelerate,
+        )
         with build_lock(folder) as lock:
             run_job(job, folder, lock, events.append)
     steps = [event for event in events if event["event"] == "step"]

@@ -7,12 +7,14 @@ machine prepares the same plan.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.run import GateResults
+from adapterworks.builders.data.identity import asked_digest, encoded_digest
+from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded, encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
@@ -21,8 +23,11 @@ from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.extensions import source_digest
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.paths import base_model, place
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.bases.store import Base, BaseStore
 
@@ -34,7 +39,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan with what it was made from."""
+    """A plan with what it was made from; `accelerate` is where its configuration is here."""
 
     plan: Plan
     base: Base
@@ -44,6 +49,7 @@ class Prepared:
     encoded: dict[str, list[Encoded]]
     sources: list[dict[str, Any]]
     gates: GateResults
+    accelerate: str | None = None
 
     @property
     def pad(self) -> int:
@@ -81,9 +87,9 @@ def prepare(
     from adapterworks.builders.training.trackers import check_trackers
 
     check_trackers(manifest.train.trackers)
-    check_launcher(manifest.train.accelerate_config)
+    accelerate = check_launcher(manifest)
     base = bases.ensure(
-        manifest.base.model,
+        base_model(manifest),
         quantization=manifest.base.quantization,
         double_quantization=manifest.base.double_quantization,
         progress=progress,
@@ -115,9 +121,31 @@ def prepare(
             [sequence.labels for sequence in encoded["train"]],
         ),
         sources=tuple(sources),
+        encoded={name: encoded_digest(sequences) for name, sequences in encoded.items()},
+        asked=asked_digest(rows["test"]),
+        files=_files(manifest),
     )
     shape = read_shape(base.checkpoint)
-    plan = make_plan(
-        manifest, base.identity, shape, machine or detect_machine(), facts, environment()
+    if cache is not None:
+        remember(manifest, sources, facts.files, cache)
+    here = replace(environment(), metrics=_metric_code(manifest))
+    plan = make_plan(manifest, base.identity, shape, machine or detect_machine(), facts, here)
+    return Prepared(
+        plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate
     )
-    return Prepared(plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates)
+
+
+def _files(manifest: Manifest) -> dict[str, str]:
+    """The bytes of the files that a manifest names beside its rows."""
+    named = {
+        "train.accelerate_config": manifest.train.accelerate_config,
+        "data.augment.lexicon": manifest.data.augment.lexicon,
+    }
+    return {key: digest_file(place(path, manifest.folder)) for key, path in named.items() if path}
+
+
+def _metric_code(manifest: Manifest) -> dict[str, str]:
+    """The digest of each used metric's file; a metric that only a gate names is used too."""
+    table = manifest.evaluate
+    names = {*table.metrics, *(gate.metric for gate in table.gates)}
+    return {name: source_digest("metrics", name) for name in sorted(names)}

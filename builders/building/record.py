@@ -1,7 +1,8 @@
 """Which stages of a build are done, and what each left: the memory of a resumable build.
 
-Invariant: a stage is recorded, by an atomic rename, after all its files are written; a build that
-dies repeats at most the stage it was in.
+Invariant: a stage is recorded, with the digest of what it depends on and by an atomic rename, after
+all its files are written; a build that dies repeats at most the stage it was in, and a stage whose
+digest has changed since is done again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.plan.digests import TRAINING_SEMANTICS, training_packages
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.events import EventLog
 
 _RECORD = "build.json"
+# What a later plan with the same training takes over from the one that began it: the memory that
+# was free then decided the micro batch.
+_OF_TRAINING = ("micro_batch", "accumulation", "memory", "seconds")
 
 
 class Stages:
@@ -25,44 +30,93 @@ class Stages:
 
     Args:
         folder: the build directory.
-        plan: written there when the build begins; a resumed build goes on with the first one.
+        plan: written there when the build begins. A resumed build goes on with it; where a training
+            began under an earlier plan, its micro batch holds.
         events: told when a stage begins and ends.
     """
 
     def __init__(self, folder: Path, plan: Plan, events: EventLog) -> None:
         self.folder = folder
         self._events = events
-        path = folder / _RECORD
-        if path.exists():
-            self._record = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            self._record = {
-                "plan": plan.model_dump(mode="json"),
-                "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-                "done": {},
-            }
-            self._write()
+        begun = _read(folder)
+        self._record: dict[str, Any] = begun or {"done": {}}
+        if begun and begun["digests"]["train"] == plan.digests.train and _is_training(folder):
+            plan = plan.model_copy(update={key: begun["plan"][key] for key in _OF_TRAINING})
+        if not begun or begun["digests"]["publish"] != plan.digest:
+            now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            self._record["created"] = now
+        self._record |= {
+            "plan": plan.model_dump(mode="json"),
+            "digests": plan.digests.to_json(),
+            "semantics": TRAINING_SEMANTICS,
+        }
+        self.plan = plan
+        self._write()
 
     @property
     def created(self) -> str:
         """When the build began, RFC 3339."""
         return str(self._record["created"])
 
-    @property
-    def plan(self) -> Plan:
-        """The plan the build began with."""
-        return Plan.model_validate_json(json.dumps(self._record["plan"]))
+    def once(self, name: str, digest: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The stage's result: of this call's work, or of the one that did the same before.
 
-    def once(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The stage's result: of this call's work, or of the one that finished it before."""
-        done: dict[str, Any] = self._record["done"]
-        if name not in done:
+        Args:
+            name: of the stage.
+            digest: of what it depends on.
+            work: does it, writes its files and returns its result.
+        """
+        if not self.has(name, digest):
             self._events.emit("stage", name=name, state="begin")
-            done[name] = work()
-            self._write()
+            self.put(name, digest, work())
             self._events.emit("stage", name=name, state="end")
-        result: dict[str, Any] = done[name]
+        result: dict[str, Any] = self._record["done"][name]["result"]
         return result
+
+    def result(self, name: str, digest: str) -> dict[str, Any] | None:
+        """What the stage left, if it is done and nothing that it depends on has changed since."""
+        found: dict[str, Any] = self._record["done"].get(name, {})
+        return found["result"] if self.has(name, digest) else None
+
+    def has(self, name: str, digest: str) -> bool:
+        """Whether the stage is done and depends on nothing that has changed since."""
+        done = self._record["done"].get(name)
+        return done is not None and done["digest"] == digest
+
+    def put(
+        self,
+        name: str,
+        digest: str,
+        result: dict[str, Any],
+        *,
+        reused: dict[str, str] | None = None,
+    ) -> None:
+        """Record a stage whose files are written; `reused` names the release they are from."""
+        self._record["done"][name] = {"digest": digest, "result": result, "reused": reused}
+        self._write()
+
+    def tell(self, events: EventLog) -> None:
+        """Tell these events from now on."""
+        self._events = events
+
+    def use(self, plan: Plan) -> None:
+        """Go on with what a reused training was done with: micro batch, packages, code."""
+        self.plan = plan
+        self._record["plan"] = plan.model_dump(mode="json")
+        self._write()
+
+    def reused(self, name: str) -> dict[str, str] | None:
+        """The release (`ref`, `digest`) that a finished stage was taken from, if from any."""
+        found: dict[str, str] | None = self._record["done"].get(name, {}).get("reused")
+        return found
+
+    def close(self) -> None:
+        """Remove what the registry has now: a later build takes it from the release."""
+        published = self._record["done"]["publish"]
+        self._record["done"] = {"publish": published}
+        self._write()
+        for leftover in ("train", "servable", "release"):
+            shutil.rmtree(self.folder / leftover, ignore_errors=True)
 
     def _write(self) -> None:
         temporary = self.folder / f".{_RECORD}"
@@ -74,29 +128,35 @@ class Stages:
 
 
 def unfinished(folder: Path) -> bool:
-    """Whether a build began in a folder and is not published."""
-    path = folder / _RECORD
-    if not path.exists():
+    """Whether a build began in a folder and what it began is not published."""
+    record = _read(folder)
+    if record is None:
         return False
-    return "publish" not in json.loads(path.read_text(encoding="utf-8"))["done"]
+    published = record["done"].get("publish")
+    if published is None:
+        return True
+    return "digests" in record and published["digest"] != record["digests"]["publish"]
 
 
 def left_behind(builds: Path, plan: Plan) -> list[tuple[Path, str]]:
     """Unfinished builds of a plan's adapter that other code or packages began, and which of both.
 
-    Their plans have other digests than any that is made now, so nothing finds them again: a
+    Their trainings have other digests than any that is planned now, so nothing finds them again: a
     training cannot go on with what turns rows into weights in another way.
     """
     found = []
     for folder in sorted(builds.glob(f"{plan.manifest.adapter.name}-*")):
-        if not unfinished(folder):
+        record = _read(folder)
+        if record is None or not unfinished(folder):
             continue
-        begun = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["plan"]
+        begun = record["plan"]
         if begun["manifest"]["adapter"]["name"] != plan.manifest.adapter.name:
             continue  # `tickets-eu` begins with `tickets-` too
-        if begun["code"] != plan.code:
+        if record.get("semantics") != TRAINING_SEMANTICS:
             found.append((folder, "another version of adapterworks"))
-        elif begun["packages"] != plan.packages:
+        elif training_packages(plan.manifest, begun["packages"]) != training_packages(
+            plan.manifest, plan.packages
+        ):
             found.append((folder, "other versions of the packages it needs"))
     return found
 
@@ -106,3 +166,15 @@ def start_over(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name != ".lock":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    path = folder / _RECORD
+    if not path.exists():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def _is_training(folder: Path) -> bool:
+    return (folder / "train").exists()

@@ -5,29 +5,32 @@
 Conversion comes before evaluation: the gates judge what will be served, and an approximate form is
 scored beside the method's own.
 
-Invariant: nothing is published before all of it exists; an unchanged plan names its release.
+Invariant: nothing is published before all of it exists; an unchanged plan names its release; a
+stage that a release has with the digest of this plan's is taken from there (`reuse.py`).
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.building import reuse
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
 from adapterworks.builders.building.record import Stages, left_behind, start_over, unfinished
 from adapterworks.builders.building.stages import (
     convert_stage,
+    evaluate_again_stage,
     evaluate_stage,
     fingerprint_stage,
+    prod_digest,
     train_stage,
 )
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import NotFound
@@ -35,6 +38,9 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Servable
+from adapterworks.registry.releases.types import Resolved
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class BuildResult:
         reasons: why it did not, one line each.
         report: the release's `report.json`.
         folder: the build directory.
+        reused: stage → the release that it was taken from (`train`, `convert`, `evaluate`, …).
     """
 
     ref: str
@@ -60,6 +67,7 @@ class BuildResult:
     servable: Servable | None
     report: dict[str, Any]
     folder: Path
+    reused: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_build(
@@ -69,6 +77,7 @@ def run_build(
     bases: BaseStore,
     home: Path,
     who: str,
+    author: str = "",
     alias: str | None = None,
     resume: bool = False,
     force: bool = False,
@@ -82,7 +91,8 @@ def run_build(
         registry: where it is published.
         bases: where base models are.
         home: `builds/` and `cache/` are made under it.
-        who: recorded as the publisher.
+        who: publishes, for the registry's log.
+        author: named in the record, which others read; nobody unless someone is.
         alias: moved instead of `publish.alias`.
         resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
         force: build even if the plan has a release, and begin anew.
@@ -96,22 +106,10 @@ def run_build(
         InvalidInput: the data or a combination is faulty.
     """
     prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
-    plan = prepared.plan
-    folder = home / "builds" / f"{manifest.adapter.name}-{plan.digest[7:19]}"
+    plan, say = prepared.plan, progress or _silent
+    folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
     if not force and (existing := registry.find_plan(plan.digest)) is not None:
-        report = json.loads(registry.read(existing.digest, "report.json"))
-        release = registry.release(existing.digest)
-        return BuildResult(
-            f"{existing.name}@{existing.version}",
-            existing.digest,
-            False,
-            None,
-            (),
-            plan,
-            release.servable,
-            report,
-            folder,
-        )
+        return _named(registry, existing, plan, folder, alias, who)
     with build_lock(folder) as lock:
         left = [
             f"the half-done build in `{other}` was begun by {what} and cannot go on"
@@ -119,17 +117,54 @@ def run_build(
         ]
         if resume and not unfinished(folder):
             raise _nothing_to_resume(plan, left)
-        if progress is not None:
-            for line in left:
-                end = "this build starts anew; without the folder nothing more is said of it"
-                progress(f"note: {line}; {end}")
+        for line in left:
+            end = "this build starts anew; without the folder nothing more is said of it"
+            say(f"note: {line}; {end}")
+        known = None if force or unfinished(folder) else reuse.find_known(registry, plan)
         if force or not unfinished(folder):
             start_over(folder)
+        stages = Stages(folder, plan, EventLog(folder / "events.jsonl"))
+        if known is not None:
+            reuse.take(known, stages, registry, prod_digest(manifest, registry))
+            for line in reuse.sentences(known, plan):
+                say(line)
+        elif not left and (old := reuse.published_before_digests(registry, plan)):
+            say(
+                f"note: {old} was published by a version of adapterworks that kept one digest for "
+                "all stages; its weights cannot be told from others, so it is trained once more"
+            )
+        # The log is opened anew: a reused training brought its own events.
         events = EventLog(folder / "events.jsonl", *listeners)
-        stages = Stages(folder, plan, events)
+        stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
-        prepared = Prepared(**{**vars(prepared), "plan": stages.plan})
-        return _run(prepared, stages, events, lock, registry, bases, who, alias)
+        prepared = replace(prepared, plan=stages.plan)
+        return _run(prepared, stages, events, lock, known, registry, bases, who, author, alias)
+
+
+def _silent(line: str) -> None:
+    """Nobody listens."""
+
+
+def _named(
+    registry: Registry, existing: Resolved, plan: Plan, folder: Path, alias: str | None, who: str
+) -> BuildResult:
+    """The release that an unchanged plan has; an alias that is asked for moves to it, if it may."""
+    report = json.loads(registry.read(existing.digest, "report.json"))
+    release = registry.release(existing.digest)
+    reasons = _reasons(report, report["conversion"])
+    if alias is not None and not reasons:
+        registry.promote(existing.name, existing.version, alias, who=who, why="built before")
+    return BuildResult(
+        f"{existing.name}@{existing.version}",
+        existing.digest,
+        False,
+        None if reasons else alias,
+        reasons if alias is not None else (),
+        plan,
+        release.servable,
+        report,
+        folder,
+    )
 
 
 def _nothing_to_resume(plan: Plan, left: Sequence[str]) -> NotFound:
@@ -149,34 +184,44 @@ def _run(
     stages: Stages,
     events: EventLog,
     lock: int,
+    known: reuse.Known | None,
     registry: Registry,
     bases: BaseStore,
     who: str,
+    author: str,
     alias: str | None,
 ) -> BuildResult:
     """The stages."""
-    plan, folder = prepared.plan, stages.folder
+    plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
     events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
-    training = stages.once("train", lambda: train_stage(prepared, folder, lock, events))
-    conversion = stages.once("convert", lambda: convert_stage(prepared, folder))
+    training = stages.once("train", digests.train, lambda: _trained(prepared, folder, lock, events))
+    conversion = stages.once("convert", digests.convert, lambda: convert_stage(prepared, folder))
     servable = Servable(**conversion["servable"]) if conversion["servable"] else None
-    evaluation = stages.once(
-        "evaluate",
-        lambda: evaluate_stage(prepared, folder, servable, registry, bases, events),
-    )
+
+    def evaluate() -> dict[str, Any]:
+        asked = stages.result("ask", digests.ask)
+        again = asked and evaluate_again_stage(prepared, folder, asked, registry)
+        return again or evaluate_stage(prepared, folder, servable, registry, bases, events)
+
+    evaluation = stages.once("evaluate", digests.evaluate, evaluate)
     if servable is not None:
-        stages.once("fingerprint", lambda: fingerprint_stage(prepared, folder, servable))
+        stages.once(
+            "fingerprint", digests.convert, lambda: fingerprint_stage(prepared, folder, servable)
+        )
     report = {
         **evaluation["report"],
-        "training": {
-            **training,
-            "memory": {"predicted": plan.memory["total"], "measured": training["peak_memory"]},
-        },
+        "training": training,
         "conversion": conversion,
         "data_gates": prepared.gates.summary(),
     }
-    reasons = _reasons(evaluation, conversion)
+    reasons = _reasons(report, conversion)
     target = alias or plan.manifest.publish.alias
+    reused = {
+        name: source
+        for name in ("train", "convert", "ask", "evaluate")
+        if (source := stages.reused(name)) is not None
+    }
+    weights = reused.get("train")
 
     def publish() -> dict[str, Any]:
         release = assemble(
@@ -185,10 +230,24 @@ def _run(
             report,
             servable,
             sources=prepared.sources,
-            python=environment().python,
+            lock=make_lock(
+                plan,
+                prepared.sources,
+                str(known.lock["python"]) if known else environment().python,
+                reused=reused,
+                prod=evaluation["prod"],
+            ),
             reasons=reasons,
+            weights_from=weights["ref"] if weights else None,
         )
-        draft = make_draft(plan, servable, evaluation["values"], created=stages.created, who=who)
+        draft = make_draft(
+            plan,
+            servable,
+            evaluation["values"],
+            created=stages.created,
+            author=author,
+            parent=weights["digest"] if weights else None,
+        )
         published = registry.publish(
             release,
             draft,
@@ -196,11 +255,14 @@ def _run(
             who=who,
             why=f"built from plan {plan.digest[:19]}",
         )
-        return {"name": plan.manifest.adapter.name, **_published(published)}
+        return {
+            "name": plan.manifest.adapter.name,
+            "version": published.version,
+            "digest": published.digest,
+        }
 
-    published = stages.once("publish", publish)
-    for leftover in ("train", "servable", "release"):
-        shutil.rmtree(folder / leftover, ignore_errors=True)
+    published = stages.once("publish", digests.publish, publish)
+    stages.close()
     return BuildResult(
         ref=f"{published['name']}@{published['version']}",
         digest=published["digest"],
@@ -211,14 +273,18 @@ def _run(
         servable=servable,
         report=report,
         folder=folder,
+        reused={name: source["ref"] for name, source in reused.items()},
     )
 
 
-def _published(published: Any) -> dict[str, Any]:
-    return {"version": published.version, "digest": published.digest}
+def _trained(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
+    """The report's `training`: the stage's result beside what the plan predicted."""
+    training = train_stage(prepared, folder, lock, events)
+    predicted = prepared.plan.memory["total"]
+    return {**training, "memory": {"predicted": predicted, "measured": training["peak_memory"]}}
 
 
-def _reasons(evaluation: dict[str, Any], conversion: dict[str, Any]) -> tuple[str, ...]:
+def _reasons(report: Mapping[str, Any], conversion: Mapping[str, Any]) -> tuple[str, ...]:
     """Why the alias must not move."""
-    failed = [gate["why"] for gate in evaluation["report"].get("gates", []) if not gate["passed"]]
+    failed = [gate["why"] for gate in report.get("gates", []) if not gate["passed"]]
     return (*failed, *([conversion["refused"]] if conversion["refused"] else []))

@@ -23,12 +23,14 @@ from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.job import Job, run_job
 from adapterworks.manifests.errors import NotFound, Refused
+from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Servable
 
 NATIVE = "native"
 PROD = "prod"
+PREDICTIONS = "predictions.jsonl"
 
 
 def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
@@ -39,7 +41,11 @@ def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -
     save_encoded(folder / "encoded.safetensors", prepared.encoded)
     technique = METHODS[plan.manifest.method.kind]
     job = Job(
-        plan=plan, checkpoint=str(technique.checkpoint(base)), pad=prepared.pad, parent=os.getpid()
+        plan=plan,
+        checkpoint=str(technique.checkpoint(base)),
+        pad=prepared.pad,
+        parent=os.getpid(),
+        accelerate=prepared.accelerate,
     )
     run_job(job, folder, lock, events.pass_on)
     if technique.whole_model:
@@ -87,8 +93,9 @@ def evaluate_stage(
     """Base, `prod` and candidate on the test rows; the candidate is what will be served."""
     manifest = prepared.plan.manifest
     rows = prepared.rows["test"]
+    (folder / PREDICTIONS).unlink(missing_ok=True)
     if not rows:
-        return {"report": {"schema_version": 1, "rows": 0}, "values": {}}
+        return {"report": {"schema_version": 1, "rows": 0}, "values": {}, "prod": None}
 
     def progress(subject: str, done: int, total: int) -> None:
         events.emit("evaluate", subject=subject, done=done, total=total)
@@ -102,8 +109,43 @@ def evaluate_stage(
         max_length=manifest.train.max_length,
         progress=progress,
     )
-    (folder / "predictions.jsonl").write_text(evaluation.predictions_jsonl(), encoding="utf-8")
-    return {"report": evaluation.report, "values": evaluation.values()}
+    return _evaluated(evaluation, folder, prod_digest(manifest, registry))
+
+
+def evaluate_again_stage(
+    prepared: Prepared, folder: Path, asked: dict[str, Any], registry: Registry
+) -> dict[str, Any] | None:
+    """Judge the answers that an earlier evaluation left in the folder, of which `asked` is the
+    result; None if they do not suffice: another `prod`, or a metric that needs other answers."""
+    from adapterworks.builders.evaluation.recorded import evaluate_again
+
+    manifest = prepared.plan.manifest
+    prod = prod_digest(manifest, registry)
+    if prod is not None and asked["prod"] != prod:
+        return None
+    evaluation = evaluate_again(
+        prepared.rows["test"],
+        asked["report"],
+        (folder / PREDICTIONS).read_text(encoding="utf-8"),
+        manifest.evaluate,
+        seed=manifest.train.seed,
+    )
+    return None if evaluation is None else _evaluated(evaluation, folder, asked["prod"])
+
+
+def prod_digest(manifest: Manifest, registry: Registry) -> str | None:
+    """The release that gates compare with; None if none does, or nothing was promoted yet."""
+    if not any(gate.against == PROD for gate in manifest.evaluate.gates):
+        return None
+    try:
+        return registry.resolve(f"{manifest.adapter.name}:{PROD}").digest
+    except NotFound:
+        return None
+
+
+def _evaluated(evaluation: Evaluation, folder: Path, prod: str | None) -> dict[str, Any]:
+    (folder / PREDICTIONS).write_text(evaluation.predictions_jsonl(), encoding="utf-8")
+    return {"report": evaluation.report, "values": evaluation.values(), "prod": prod}
 
 
 def candidates(

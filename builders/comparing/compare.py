@@ -91,7 +91,7 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
         # What a cut loses is a column of the table, not a reason to leave the method out.
         values["serve"]["max_conversion_error"] = 1.0
     # JSON has no tuples; the strict models take them from JSON mode only.
-    return Manifest.model_validate_json(json.dumps(values))
+    return Manifest.model_validate_json(json.dumps(values)).placed_in(manifest.folder)
 
 
 def deciding_metric(manifest: Manifest) -> str:

@@ -41,7 +41,12 @@ def gather(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     splits = load_rows(manifest, cache=cache)
     train, datasheets = [*splits.train], [*splits.datasheets]
     for position, part in enumerate(manifest.data.mix):
-        loaded = load_source(part.source, part.format or manifest.data.format, cache=cache)
+        loaded = load_source(
+            part.source,
+            part.format or manifest.data.format,
+            cache=cache,
+            folder=manifest.folder,
+        )
         rows = with_system(loaded.rows, manifest.data.system)
         train += [row.with_meta(**{_PART: position}) for row in rows]
         datasheets.append(loaded.datasheet)
@@ -93,10 +98,15 @@ def assemble(
     for position, part in enumerate(data.mix):
         members = [row for row in kept if row.meta.get(_PART) == position]
         train += sample(members, part.weight, seed)
-    train += augment(train, data.augment, seed)
+    train += augment(train, data.augment, seed, folder=manifest.folder)
     datasheets = results.splits.datasheets
     if data.replay is not None:
-        general = load_source(data.replay.source, data.replay.format or data.format, cache=cache)
+        general = load_source(
+            data.replay.source,
+            data.replay.format or data.format,
+            cache=cache,
+            folder=manifest.folder,
+        )
         train += replay(train, general.rows, data.replay.share, seed)
         datasheets = (*datasheets, general.datasheet)
     splits = replace(results.splits, train=tuple(train), datasheets=datasheets)

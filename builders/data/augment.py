@@ -20,6 +20,7 @@ from adapterworks.builders.data.mix import by_hash
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.models import AugmentTable
+from adapterworks.manifests.paths import place
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,15 @@ def read_lexicon(path: Path) -> Lexicon:
     return Lexicon(tuple(tuple(dict.fromkeys(group)) for group in groups))
 
 
-def augment(rows: Sequence[Row], table: AugmentTable, seed: int) -> list[Row]:
-    """The augmented copies, at most `table.share` of the rows.
+def augment(
+    rows: Sequence[Row], table: AugmentTable, seed: int, *, folder: Path = Path()
+) -> list[Row]:
+    """The augmented copies, at most `table.share` of the rows; a relative lexicon is in `folder`.
 
     Raises:
         NotFound, InvalidInput: as `read_lexicon`.
     """
-    lexicon = read_lexicon(Path(table.lexicon)) if table.lexicon else None
+    lexicon = read_lexicon(place(table.lexicon, folder)) if table.lexicon else None
     templates = cycle(table.paraphrase_templates or ("{prompt}",))
     wanted = round(table.share * len(rows))
     copies: list[Row] = []

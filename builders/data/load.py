@@ -18,6 +18,7 @@ from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.data.sources import read_file, read_hub
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Format, Manifest
+from adapterworks.manifests.paths import place, source_label
 from adapterworks.manifests.sources import HubSource, RecipeSource, parse_source
 
 
@@ -50,7 +51,7 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     `data.mix`, `data.replay`, `data.augment` and the gates act on the result of this.
 
     Args:
-        manifest: the resolved manifest; its file sources are absolute already.
+        manifest: the resolved manifest; its relative paths begin at its folder.
         cache: folder for results that are expensive to derive, keyed by content digest.
 
     Raises:
@@ -64,7 +65,9 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     def rows_of(source: str | None, limit: int | None) -> tuple[Row, ...]:
         if source is None:
             return ()
-        loaded = load_source(source, data.format, columns=data.columns, cache=cache)
+        loaded = load_source(
+            source, data.format, columns=data.columns, cache=cache, folder=manifest.folder
+        )
         datasheets.append(loaded.datasheet)
         return take(with_system(loaded.rows, data.system), limit)
 
@@ -83,24 +86,37 @@ def load_source(
     *,
     columns: Mapping[str, str] | None = None,
     cache: Path | None = None,
+    folder: Path = Path(),
 ) -> Loaded:
     """The rows of one source: a recipe, a file, or a Hub data set.
+
+    Rows and datasheet tell of a file as `source_label` does: nothing of where it is here.
+
+    Args:
+        source: as the manifest has it.
+        format: of its rows.
+        columns: see `data.columns`.
+        cache: folder for results that are expensive to derive.
+        folder: where a relative path begins.
 
     Raises: as `load_rows`.
     """
     parsed = parse_source(source)
     if isinstance(parsed, RecipeSource):
         return Loaded(*load_recipe(source, cache=cache))
-    read = read_hub(parsed) if isinstance(parsed, HubSource) else read_file(Path(parsed.path))
+    read = (
+        read_hub(parsed) if isinstance(parsed, HubSource) else read_file(place(parsed.path, folder))
+    )
+    label = source_label(source)
     rows = tuple(
-        row.with_meta(source=source)
+        row.with_meta(source=label)
         for row in to_rows(read.records, format, source=source, columns=columns)
     )
     if not rows:
         raise InvalidInput(f"`{source}` has no rows", hint="check the file")
     return Loaded(
         rows,
-        Datasheet(source, read.origin, read.license, read.files, rows_digest(rows), len(rows)),
+        Datasheet(label, read.origin, read.license, read.files, rows_digest(rows), len(rows)),
     )
 
 

@@ -78,7 +78,7 @@ def predict(
     Raises:
         InvalidInput: an unknown metric, or a text row under a metric that needs answers.
     """
-    needs = {metric.needs for metric in _metrics(table)}
+    needs = needs_of(table)
     texts = [""] * len(rows)
     if "text" in needs:
         for index, row in enumerate(rows, 1):
@@ -189,6 +189,11 @@ def evaluate(
     return Evaluation(report, tuple(_lines(rows, predictions, comparisons)), tuple(gates))
 
 
+def needs_of(table: EvaluateTable) -> set[str]:
+    """What the table's metrics need of a model: `text`, `likelihood`."""
+    return {metric.needs for metric in _metrics(table)}
+
+
 def _metrics(table: EvaluateTable) -> list[Metric]:
     """The metrics the table names, those of its gates included, each once."""
     names = dict.fromkeys((*table.metrics, *(gate.metric for gate in table.gates)))
@@ -265,7 +270,12 @@ def _lines(
         for name, comparison in comparisons.items()
         for subject in comparison.subjects
     }
+    scored = any(prediction.tokens for given in predictions.values() for prediction in given)
     for index, row in enumerate(rows):
+        likelihoods = {
+            subject: [given[index].nll, given[index].tokens]
+            for subject, given in predictions.items()
+        }
         yield {
             "row": index + 1,
             "prompt": [*row.prompt] if row.text is None else row.text,
@@ -275,4 +285,6 @@ def _lines(
                 subject: {name: scores[name, subject][index] for name in comparisons}
                 for subject in predictions
             },
+            # Nats and tokens of the reference, so that it can be judged again without being asked.
+            **({"likelihoods": likelihoods} if scored else {}),
         }

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.load import take
+from adapterworks.builders.data.places import located
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_generators
 from adapterworks.builders.evaluation.subjects import find_subject
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.refs import parse_ref
+from adapterworks.registry.reading.diff import LOCK
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore
@@ -26,6 +29,7 @@ def evaluate_release(
     against: str = BASE,
     manifest: Manifest | None = None,
     limit: int | None = None,
+    data_dir: Path | None = None,
     registry: Registry,
     bases: BaseStore,
     cache: Path,
@@ -38,12 +42,14 @@ def evaluate_release(
         against: a second release, or `base`, which is always among the compared.
         manifest: whose rows, metrics and gates are taken instead of the candidate's own.
         limit: at most this many test rows.
+        data_dir: where the relative paths of the candidate's own manifest begin.
         cache: folder of what recipes derive.
         progress: called with subject, rows done and rows in all.
 
     Raises:
         InvalidInput: there are no test rows.
         NotFound: no such release, or its base or data is not here.
+        IntegrityError: a data file is not the one that the candidate was built from.
     """
     candidate = find_subject(registry, bases, ref)
     subjects = {BASE: candidate.open_base}
@@ -52,7 +58,12 @@ def evaluate_release(
         # Gates say `prod`; any other ref is compared under its own name.
         subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.open
     subjects[CANDIDATE] = candidate.open
-    manifest = manifest or candidate.manifest
+    if manifest is None:
+        release = candidate.release
+        lock = json.loads(registry.read(release.digest, LOCK)) if LOCK in release.files else {}
+        manifest = located(
+            candidate.manifest, lock, what=candidate.name, cache=cache, folder=data_dir
+        )
     rows = take(rows_to_evaluate(manifest, cache=cache), limit)
     if not rows:
         raise InvalidInput(

@@ -73,7 +73,7 @@ def make_draft(
     parents: Sequence[Parent],
     recipe: Recipe,
     servable: Servable,
-    who: str,
+    author: str,
 ) -> Draft:
     """The record's own part; the licence is the parents' if they agree."""
     licenses = {parent.release.license for parent in parents}
@@ -84,7 +84,7 @@ def make_draft(
         license=licenses.pop() if len(licenses) == 1 else "other",
         tags=("merged",),
         created=now(),
-        created_by=who,
+        created_by=author,
         base=base.identity,
         servable=servable,
         plan=plan,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from adapterworks.builders.methods.conversion import Conversion
 from adapterworks.builders.methods.technique import engine_rank
+from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Servable
 
@@ -130,7 +131,7 @@ def write_lora(folder: Path, factors: dict[str, Factors], base: str) -> int:
     configuration = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
+        "base_model_name_or_path": public_name(base),
         "r": rank,
         "lora_alpha": rank,
         "lora_dropout": 0.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -18,6 +18,9 @@ class DataFacts:
         supervised: tokens with a label, of every training sequence.
         shared: tokens that all training sequences begin with, ahead of any label.
         sources: datasheets as JSON.
+        encoded: by split, of the training sequences' token ids and labels.
+        asked: digest of the test rows with what metrics read of them.
+        files: manifest key → digest of a further file that it names.
     """
 
     rows: Mapping[str, int]
@@ -26,3 +29,6 @@ class DataFacts:
     supervised: tuple[int, ...]
     shared: int = 0
     sources: tuple[Mapping[str, Any], ...] = ()
+    encoded: Mapping[str, str] = field(default_factory=dict)
+    asked: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)

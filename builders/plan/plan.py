@@ -1,14 +1,14 @@
 """The plan: what a build will do, computed before it does anything.
 
-Invariant: `make_plan` is pure; equal inputs give equal plans. `Plan.digest` covers what determines
-the result (manifest, base, rows, code, packages, device, precision), not what it is estimated to
-cost, so an unchanged plan names an existing release.
+Invariant: `make_plan` is pure; equal inputs give equal plans. `Plan.digests` covers, stage by
+stage, what determines the result, not what it is estimated to cost, so an unchanged plan names an
+existing release and a stage whose digest is known is not done again (`builders/plan/digests.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
+from adapterworks.builders.plan.digests import Inputs, StageDigests, stage_digests
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit
 from adapterworks.builders.plan.lints import training_lints
@@ -28,15 +29,20 @@ from adapterworks.registry.releases.release import BaseIdentity
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The code and the packages a build runs with (see `builders/publishing/adapter_lock.py`)."""
+    """The code and the packages a build runs with (see `builders/publishing/adapter_lock.py`);
+    `metrics` has the digest of each used metric's file."""
 
     code: Mapping[str, str]
     packages: Mapping[str, str]
     python: str
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
 
 class Plan(BaseModel):
-    """The result of a manifest, a base, its rows and a machine."""
+    """The result of a manifest, a base, its rows and a machine.
+
+    `encoded`, `asked`, `files`, `sources`, `metrics` and `engine` are as `Inputs` says.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +51,12 @@ class Plan(BaseModel):
     base: BaseIdentity
     rows: dict[str, int]
     data_digests: dict[str, str]
+    encoded: dict[str, str] = {}
+    asked: str = ""
+    files: dict[str, str] = {}
+    sources: str = ""
+    metrics: dict[str, str] = {}
+    engine: str = "huggingface"
     code: dict[str, str]
     packages: dict[str, str]
     device: Literal["cpu", "cuda"]
@@ -71,20 +83,29 @@ class Plan(BaseModel):
     lints: tuple[Lint, ...] = ()
 
     @property
-    def digest(self) -> str:
-        """`sha256:…` of what determines the result."""
-        return digest_json(
-            {
-                "schema_version": self.schema_version,
-                "manifest": self.manifest.model_dump(mode="json"),
-                "base": self.base.digest,
-                "data": self.data_digests,
-                "code": self.code,
-                "packages": self.packages,
-                "device": self.device,
-                "precision": self.precision,
-            }
+    def digests(self) -> StageDigests:
+        """What each stage depends on."""
+        resolved = ("steps", "steps_per_epoch", "warmup_steps", "evaluate_every", "learning_rate")
+        return stage_digests(
+            self.manifest,
+            Inputs(
+                base=self.base,
+                resolved={name: getattr(self, name) for name in (*resolved, "precision")},
+                device=self.device,
+                packages=self.packages,
+                encoded=self.encoded,
+                asked=self.asked,
+                files=self.files,
+                sources=self.sources,
+                metrics=self.metrics,
+                engine=self.engine,
+            ),
         )
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` that names the plan's release: of its last stage."""
+        return self.digests.publish
 
     @property
     def trainable_share(self) -> float:
@@ -129,6 +150,11 @@ def make_plan(
         base=base,
         rows=dict(data.rows),
         data_digests=dict(data.digests),
+        encoded=dict(data.encoded),
+        asked=data.asked,
+        files=dict(data.files),
+        sources=_sources_digest(data),
+        metrics=dict(environment.metrics),
         code=dict(environment.code),
         packages=dict(environment.packages),
         device=machine.device,
@@ -195,6 +221,13 @@ def _check(
             f"{shape.max_positions} positions",
             hint=f"set `train.max_length` to {shape.max_positions - virtual} or less",
         )
+
+
+def _sources_digest(data: DataFacts) -> str:
+    """Of what the datasheets tell, but for where the manifest finds the files."""
+    return digest_json(
+        [{key: value for key, value in sheet.items() if key != "source"} for sheet in data.sources]
+    )
 
 
 def _shares_prefix(manifest: Manifest, technique: Technique[Any]) -> bool:

@@ -6,11 +6,13 @@ Invariant: two builds with equal locks read the same bytes with the same code an
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.plan import digests
 from adapterworks.builders.plan.plan import Environment, Plan
 from adapterworks.manifests.digests import digest_file, digest_json
 
@@ -50,7 +52,8 @@ def environment() -> Environment:
 
 @cache
 def code_digest() -> str:
-    """Digest of the sources that determine a training."""
+    """Digest of the sources that turn rows into weights, for people who compare two locks. Whether
+    a training is done again is decided by the number `TRAINING_SEMANTICS`."""
     return digest_json({path: digest_file(_BUILDERS / path) for path in training_sources()})
 
 
@@ -60,6 +63,16 @@ def training_sources() -> list[str]:
     return sorted(path.relative_to(_BUILDERS).as_posix() for path in paths)
 
 
+def semantics() -> dict[str, int]:
+    """The numbers of what each stage's code computes."""
+    return {
+        "train": digests.TRAINING_SEMANTICS,
+        "convert": digests.CONVERSION_SEMANTICS,
+        "ask": digests.ASKING_SEMANTICS,
+        "evaluate": digests.EVALUATION_SEMANTICS,
+    }
+
+
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
@@ -67,19 +80,36 @@ def _version(name: str) -> str | None:
         return None
 
 
-def make_lock(plan: Plan, sources: list[dict[str, Any]], python: str) -> dict[str, Any]:
-    """The lock's JSON.
+def make_lock(
+    plan: Plan,
+    sources: list[dict[str, Any]],
+    python: str,
+    *,
+    reused: Mapping[str, Mapping[str, str]] | None = None,
+    prod: str | None = None,
+) -> dict[str, Any]:
+    """The lock's JSON; `code`, `packages`, `python` and `micro_batch` are those of the training.
 
     Args:
         plan: of the build.
         sources: the datasheets, with the digests of the files that were read.
         python: version of the interpreter.
+        reused: stage → the release (`ref`, `digest`) that it was taken from.
+        prod: digest of the release that gates compared with, if any did.
     """
     return {
         "schema_version": 1,
         "plan": plan.digest,
+        "digests": plan.digests.to_json(),
+        "semantics": semantics(),
+        "reused": dict(reused or {}),
         "base": plan.base.model_dump(mode="json"),
-        "data": {"splits": plan.data_digests, "sources": sources},
+        "data": {"splits": plan.data_digests, "sources": sources, "files": plan.files},
+        "encoded": plan.encoded,
+        "asked": plan.asked,
+        "metrics": plan.metrics,
+        "engine": plan.engine,
+        "prod": prod,
         "code": plan.code,
         "python": python,
         "packages": plan.packages,

@@ -20,6 +20,7 @@ def make_card(
     servable: Servable | None,
     sources: list[dict[str, Any]],
     reasons: tuple[str, ...],
+    weights_from: str | None = None,
 ) -> str:
     """The card's text.
 
@@ -29,6 +30,7 @@ def make_card(
         servable: what the engine loads, if anything.
         sources: the datasheets.
         reasons: why the alias did not move; empty when it did.
+        weights_from: the release that the training was taken from, if it was.
     """
     adapter = plan.manifest.adapter
     technique = METHODS[plan.manifest.method.kind]
@@ -39,7 +41,7 @@ def make_card(
         f"`{plan.base.revision}`, quantization `{plan.base.quantization}`.\n",
         "## Scores\n\n" + _scores(report),
         "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
-        "## Training\n\n" + _training(plan, report),
+        "## Training\n\n" + _training(plan, report, weights_from),
         "## Data\n\n" + _data(sources, plan),
         "## Serving\n\n" + _serving(servable, report),
     ]
@@ -81,7 +83,7 @@ def _scores(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _training(plan: Plan, report: Mapping[str, Any]) -> str:
+def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -> str:
     training = report["training"]
     memory = training["memory"]
     return (
@@ -94,6 +96,7 @@ def _training(plan: Plan, report: Mapping[str, Any]) -> str:
         f"- {training['tokens_per_second']:.0f} tokens/s; peak memory "
         f"{memory['measured'] / 2**30:.2f} GiB, predicted {memory['predicted'] / 2**30:.2f} GiB\n"
         f"- plan `{plan.digest}`, code {plan.code['version']}\n"
+        + (f"- trained as {weights_from}, whose weights these are\n" if weights_from else "")
     )
 
 

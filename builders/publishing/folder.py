@@ -14,11 +14,11 @@ from typing import Any
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
 from adapterworks.builders.training.events import read_events
 from adapterworks.manifests.digests import canonical_json
+from adapterworks.manifests.paths import portable
 from adapterworks.registry.releases.release import ADAPTER, FULL, Draft, Servable
 
 RELEASE = "release"
@@ -31,8 +31,9 @@ def assemble(
     servable: Servable | None,
     *,
     sources: list[dict[str, Any]],
-    python: str,
+    lock: Mapping[str, Any],
     reasons: tuple[str, ...],
+    weights_from: str | None = None,
 ) -> Path:
     """Build `release/` in a build directory from what its stages left there.
 
@@ -42,8 +43,9 @@ def assemble(
         report: evaluation, training, memory and conversion: `report.json`.
         servable: what the engine loads, if anything.
         sources: datasheets.
-        python: the interpreter's version, for the lock.
+        lock: `adapter.lock`.
         reasons: why the alias does not move.
+        weights_from: the release that the training was taken from, if it was.
     """
     release = folder / RELEASE
     shutil.rmtree(release, ignore_errors=True)
@@ -58,12 +60,12 @@ def assemble(
     events = [event for event in read_events(folder / "events.jsonl") if event["event"] != "stage"]
     lines = (json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     (release / "training.jsonl").write_text("".join(lines), encoding="utf-8")
-    _write_json(release / "manifest.json", plan.manifest.model_dump(mode="json"))
-    _write_json(release / "adapter.lock", make_lock(plan, sources, python))
+    _write_json(release / "manifest.json", portable(plan.manifest).model_dump(mode="json"))
+    _write_json(release / "adapter.lock", lock)
     _write_json(release / "report.json", report)
     draw_loss(events, release / "plots" / "loss.png")
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
-    card = make_card(plan, report, servable, sources, reasons)
+    card = make_card(plan, report, servable, sources, reasons, weights_from)
     (release / "README.md").write_text(card, encoding="utf-8")
     return release
 
@@ -74,9 +76,10 @@ def make_draft(
     metrics: Mapping[str, float],
     *,
     created: str,
-    who: str,
+    author: str,
+    parent: str | None = None,
 ) -> Draft:
-    """The record's own part."""
+    """The record's own part; `parent` is the release that the weights are from, if from one."""
     adapter = plan.manifest.adapter
     return Draft(
         name=adapter.name,
@@ -85,11 +88,12 @@ def make_draft(
         license=adapter.license,
         tags=adapter.tags,
         created=created,
-        created_by=who,
+        created_by=author,
         base=plan.base,
         servable=servable,
-        manifest=plan.manifest.model_dump(mode="json"),
+        manifest=portable(plan.manifest).model_dump(mode="json"),
         plan=plan.digest,
+        parent=parent,
         metrics=dict(metrics),
     )
 

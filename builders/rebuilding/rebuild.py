@@ -18,6 +18,7 @@ from typing import Any
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
 from adapterworks.builders.building.stages import candidates, convert_stage, train_stage
+from adapterworks.builders.data.places import located
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_generators
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
@@ -25,6 +26,8 @@ from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.manifests.models import Manifest, RetentionTable
+from adapterworks.manifests.paths import place
+from adapterworks.manifests.sources import FileSource, parse_base
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.reading.diff import LOCK, Change, changes, flatten
 from adapterworks.registry.registry import Registry
@@ -85,6 +88,7 @@ def rebuild(
     registry: Registry,
     bases: BaseStore,
     home: Path,
+    data_dir: Path | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Rebuilt:
@@ -95,12 +99,13 @@ def rebuild(
         registry: where it is; nothing is written there.
         bases: where base models are.
         home: `tmp/` and `cache/` are made under it.
+        data_dir: where the manifest's relative paths begin, if its files are not known here.
         listeners: receive the build's events.
         progress: told what differs from the lock before the training begins.
 
     Raises:
         InvalidInput: it was not built from a manifest.
-        IntegrityError: base or rows are not those of the lock.
+        IntegrityError: base, a data file or rows are not those of the lock.
         NotFound: a data file or the base is not here.
         Refused, Unavailable: as `run_build`; the folder is kept then, for its log.
     """
@@ -112,7 +117,13 @@ def rebuild(
             hint="only what `adapters build` published can be built again",
         )
     lock = json.loads(registry.read(resolved.digest, LOCK))
-    manifest = _manifest(release, lock)
+    manifest = located(
+        _with_base(_manifest(release, lock), release, bases, data_dir),
+        lock,
+        what=_title(resolved),
+        cache=home / "cache",
+        folder=data_dir,
+    )
     prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
     here = make_lock(prepared.plan, prepared.sources, environment().python)
     _require_same_base(resolved, lock, here)
@@ -162,6 +173,21 @@ def _manifest(release: Release, lock: Mapping[str, Any]) -> Manifest:
     if train["micro_batch_size"] is None:
         train["micro_batch_size"] = manifest.train.micro_batch_size
     return manifest.model_copy(update={"train": manifest.train.model_copy(update=train)})
+
+
+def _with_base(
+    manifest: Manifest, release: Release, bases: BaseStore, data_dir: Path | None
+) -> Manifest:
+    """The manifest with the place of a base that was a folder: known by its digest, or said."""
+    model = manifest.base.model
+    if not isinstance(parse_base(model), FileSource) and model != release.base.model:
+        return manifest
+    known = bases.find(release.base.digest)
+    if known is not None and Path(known.model).is_dir():
+        model = known.model
+    elif data_dir is not None and place(model, data_dir).is_dir():
+        model = str(place(model, data_dir))
+    return manifest.model_copy(update={"base": manifest.base.model_copy(update={"model": model})})
 
 
 def _surroundings(lock: Mapping[str, Any]) -> dict[str, Any]:

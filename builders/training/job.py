@@ -26,6 +26,8 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.paths import place
 
 _POLL = 0.2
 _FAILURE = "failure.json"
@@ -42,6 +44,7 @@ class Job:
         pad: the token id of padding.
         parent: the process that the training must not outlive.
         until: stop at this step, for calibration.
+        accelerate: where `train.accelerate_config` is on this machine.
     """
 
     plan: Plan
@@ -49,6 +52,7 @@ class Job:
     pad: int
     parent: int
     until: int | None = None
+    accelerate: str | None = None
 
     def write(self, folder: Path) -> None:
         """Write the job into a build directory."""
@@ -58,6 +62,7 @@ class Job:
             "pad": self.pad,
             "parent": self.parent,
             "until": self.until,
+            "accelerate": self.accelerate,
         }
         (folder / "job.json").write_text(json.dumps(values), encoding="utf-8")
 
@@ -103,7 +108,7 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
     seen = events.stat().st_size if events.exists() else 0
     with (folder / _LOG).open("ab") as log:
         process = subprocess.Popen(
-            [*_launcher(job.plan), "-m", "adapterworks.builders.training.loop", str(folder)],
+            [*_launcher(job.accelerate), "-m", "adapterworks.builders.training.loop", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -125,15 +130,16 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
         raise _failure(folder, process.returncode)
 
 
-def check_launcher(configuration: str | None) -> None:
-    """Refuse an `accelerate` configuration that `accelerate launch` would refuse.
+def check_launcher(manifest: Manifest) -> str | None:
+    """Where the manifest's `accelerate` configuration is; one that would be refused is.
 
     Raises:
         NotFound: there is no such file.
         InvalidInput: it is no configuration of `accelerate`'s.
     """
-    if configuration is None:
-        return
+    if manifest.train.accelerate_config is None:
+        return None
+    configuration = str(place(manifest.train.accelerate_config, manifest.folder))
     if not Path(configuration).is_file():
         raise NotFound(
             f"`train.accelerate_config` names `{configuration}`, which is no file",
@@ -149,6 +155,7 @@ def check_launcher(configuration: str | None) -> None:
             f"`{configuration}` is not a configuration of `accelerate`: {reason}",
             hint="write one with `accelerate config --config_file FILE`",
         ) from error
+    return configuration
 
 
 def report_failure(folder: Path, error: AdapterworksError) -> None:
@@ -157,8 +164,7 @@ def report_failure(folder: Path, error: AdapterworksError) -> None:
     (folder / _FAILURE).write_text(json.dumps(values), encoding="utf-8")
 
 
-def _launcher(plan: Plan) -> list[str]:
-    configuration = plan.manifest.train.accelerate_config
+def _launcher(configuration: str | None) -> list[str]:
     if configuration is None:
         return [sys.executable, "-P"]
     # The user's own FSDP or DeepSpeed set-up, in accelerate's format.

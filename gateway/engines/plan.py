@@ -16,6 +16,7 @@ from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import NameRow
@@ -155,7 +156,8 @@ def _prepare(bases: BaseStore, release: Release, say: Callable[[str], None]) -> 
     base = bases.find(wanted.digest)
     if base is not None:
         return base
-    names = [s.name for s in bases.sources() if s.model == wanted.model]
+    # A folder is recorded by its name alone; which bytes it holds, the digest says.
+    names = [s.name for s in bases.sources() if wanted.model in (s.model, public_name(s.model))]
     if wanted.model.startswith("hub:"):
         names.append(wanted.model)
     for name in names:

@@ -32,6 +32,7 @@ from adapterworks.registry.bases.files import (
     stamps,
 )
 from adapterworks.registry.bases.sources import EMBEDDED, fetch_commit, parse_hub, prepare_embedded
+from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.release import BaseIdentity
 
 RECORD = "base.json"
@@ -59,10 +60,11 @@ class Base:
 
     @property
     def identity(self) -> BaseIdentity:
-        """What a release records of its base."""
+        """What a release records of its base; a folder of this machine by its name alone."""
+        portable = self.model.startswith(("hub:", "package:"))
         return BaseIdentity.model_validate(
             {
-                "model": self.model,
+                "model": self.model if portable else public_name(self.model),
                 "revision": self.revision,
                 "quantization": self.quantization,
                 "digest": self.digest,

@@ -63,6 +63,7 @@ def import_adapter(
     origin: Origin,
     scratch: Path,
     who: str,
+    author: str = "",
     alias: str | None = None,
     rename: bool = False,
     fingerprint: Fingerprint | None = None,
@@ -72,6 +73,7 @@ def import_adapter(
     Args:
         base: the base it is to be served with; its checkpoint says which modules there are.
         scratch: a folder on the disk of the blobs, for the private copy.
+        author: named in the record, which others read.
         fingerprint: computes `fingerprint.json` of the servable form, once all checks have passed.
 
     Raises:
@@ -102,7 +104,7 @@ def import_adapter(
         lock = _lock(base, origin, adapter, checked)
         (release / "adapter.lock").write_text(json.dumps(lock, indent=2, sort_keys=True) + "\n")
         (release / "README.md").write_text(_card(name, base, origin, checked))
-        draft = _draft(name, base, origin, checked, servable, who)
+        draft = _draft(name, base, origin, checked, servable, author)
         published = registry.publish(
             release, draft, alias=alias, who=who, why=f"imported from {origin.source}"
         )
@@ -136,7 +138,7 @@ def _servable(checked: Checked) -> Servable | None:
 
 
 def _draft(
-    name: str, base: Base, origin: Origin, checked: Checked, servable: Servable | None, who: str
+    name: str, base: Base, origin: Origin, checked: Checked, servable: Servable | None, author: str
 ) -> Draft:
     config = checked.config
     return Draft(
@@ -146,7 +148,7 @@ def _draft(
         license=origin.license,
         tags=("imported",),
         created=now(),
-        created_by=who,
+        created_by=author,
         base=base.identity,
         servable=servable,
         source=origin.source,

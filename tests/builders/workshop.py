@@ -43,7 +43,7 @@ COMMAND = "from adapterworks.cli.main import main; main()"
 class Workshop:
     """A folder with a manifest, its rows, a base and a home of its own."""
 
-    def __init__(self, folder: Path, base: Path) -> None:
+    def __init__(self, folder: Path, base: Path | str) -> None:
         self.folder, self.base, self.home = folder, base, folder / "home"
         for split, count, start in (("train", 24, 0), ("validation", 6, 100), ("test", 6, 200)):
             rows = [

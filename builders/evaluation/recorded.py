@@ -1,0 +1,75 @@
+"""An evaluation from the answers of an earlier one: nobody is asked again.
+
+Invariant: the result is that of `evaluate` on the same rows and predictions, so changed gates, a
+changed metric or other resamples judge exactly what was answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate, needs_of
+from adapterworks.builders.evaluation.metrics import metric as metric_named
+from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.evaluation.retention import Retained, Scores, retain
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import EvaluateTable, RetentionTable
+
+
+def evaluate_again(
+    rows: Sequence[Row],
+    report: Mapping[str, Any],
+    predictions: str,
+    table: EvaluateTable,
+    *,
+    seed: int,
+) -> Evaluation | None:
+    """Judge recorded answers by a table; None if it needs what was not asked then.
+
+    Args:
+        rows: the test rows that were asked.
+        report: the earlier evaluation's `report.json`.
+        predictions: its `predictions.jsonl`.
+        table: the manifest's `[evaluate]` now; what is asked by it must be unchanged.
+        seed: of the bootstrap.
+    """
+    lines = [json.loads(line) for line in predictions.split("\n") if line]
+    if len(lines) != len(rows) or not needs_of(table) <= _asked(report):
+        return None
+    retention = None
+    if table.retention.on:
+        if not report.get("retention"):
+            return None
+        retention = _retained(report["retention"], table.retention)
+    subjects = {subject: _predictions(lines, subject) for subject in report["subjects"]}
+    return evaluate(rows, subjects, table, seed=seed, retention=retention)
+
+
+def _asked(report: Mapping[str, Any]) -> set[str]:
+    """What the metrics of a report needed: `text`, `likelihood`."""
+    try:
+        return {metric_named(name).needs for name in report["metrics"]}
+    except InvalidInput:  # a metric that is not installed any more
+        return set()
+
+
+def _predictions(lines: Sequence[Mapping[str, Any]], subject: str) -> list[Prediction]:
+    return [
+        Prediction(line["answers"][subject], *line.get("likelihoods", {}).get(subject, (0.0, 0)))
+        for line in lines
+    ]
+
+
+def _retained(report: Mapping[str, Any], table: RetentionTable) -> Retained:
+    base, candidate = (
+        Scores(
+            report["perplexity"][subject],
+            {name: pair[subject] for name, pair in report["suites"].items()},
+            dict(report["rows"]),
+        )
+        for subject in ("base", "candidate")
+    )
+    return retain(base, candidate, table)

@@ -1,0 +1,240 @@
+"""What each stage of a build depends on, as one digest a stage: what is equal is not done again.
+
+    train ← convert ← ask ← evaluate ← publish          (each covers the one before it)
+
+Invariant: a digest covers what determines a stage's result and nothing else: no path, user or host,
+not how much memory the machine has. Another clone, a moved folder or another machine with the same
+kind of device gives equal digests; a key that a stage does not read does not move its digest.
+
+Every key of the manifest has a decision in `DECISIONS`; a test walks the manifest and fails for a
+key without one (until it has one, it counts as read by the training, which is safe and slow).
+
+Equal digests do not promise equal bits. Two machines with one kind of device add in another order
+(kernels, thread counts), and so do two micro batches, which are chosen by the memory that is free,
+unless `train.micro_batch_size` says one. What they compute is the same sum, so neither moves a
+digest, and neither do the keys that only trade memory for time (`gradient_checkpointing`,
+`share_prefix`). Dropout draws its masks a micro batch at a time and so draws others. The lock
+records the micro batch, and a rebuild takes it from there: there, bits are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.paths import by_file_name
+from adapterworks.registry.releases.release import BaseIdentity
+
+# What the code of a stage computes, as a number instead of a digest over its text. The rule: who
+# changes what a stage computes from equal inputs raises its number by one, in the same commit; what
+# only moves, renames, speeds up or documents code leaves it. `test_semantics.py` trains under
+# several settings and fails when what came of it has changed and the number has not.
+TRAINING_SEMANTICS = 1
+CONVERSION_SEMANTICS = 1
+ASKING_SEMANTICS = 1  # how subjects are asked: prompts, decoding, likelihoods, retention suites
+EVALUATION_SEMANTICS = 1  # statistics, intervals, gates; each metric's own file is digested
+
+# Whose version can move a trained weight. Those that make rows are not among them: rows are
+# digested as they are encoded. bitsandbytes counts where it is used.
+TRAINING_PACKAGES = ("torch", "transformers", "peft", "accelerate")
+
+Part = Literal["train", "resolved", "convert", "ask", "evaluate", "publish", "nothing"]
+
+# The first stage that reads a key. `resolved`: the training reads what the plan makes of it (steps,
+# learning rate, precision, …), so that a default that is written out changes nothing. Keys of
+# `[data]` are `publish`: the training reads encoded rows and the evaluation test rows, which are
+# digested themselves. `nothing`: it changes neither weights nor scores nor names.
+DECISIONS: dict[str, Part] = {
+    "adapter.name": "publish",
+    "adapter.description": "publish",
+    "adapter.license": "publish",
+    "adapter.tags": "publish",
+    "adapter.language": "publish",  # a data gate reads it; what it drops is missing in the rows
+    "base.model": "publish",  # its name; its bytes are the base's digest
+    "base.quantization": "train",
+    "base.double_quantization": "train",
+    "method": "train",
+    "data.train": "publish",
+    "data.validation": "publish",
+    "data.test": "publish",
+    "data.format": "publish",
+    "data.system": "publish",
+    "data.columns": "publish",
+    "data.limit": "publish",
+    "data.limit_validation": "publish",
+    "data.limit_test": "publish",
+    "data.validation_share": "publish",
+    "data.mix": "publish",
+    "data.replay": "publish",
+    "data.augment": "publish",
+    "data.gates": "publish",
+    "train.epochs": "resolved",
+    "train.max_steps": "resolved",
+    "train.learning_rate": "resolved",
+    "train.batch_size": "train",
+    "train.micro_batch_size": "nothing",  # the order of a sum: see above
+    "train.max_length": "ask",  # cuts encoded rows, which are digested, and likelihoods
+    "train.loss_on": "publish",  # the labels, which are digested
+    "train.warmup_ratio": "resolved",
+    "train.schedule": "train",
+    "train.weight_decay": "train",
+    "train.max_grad_norm": "train",
+    "train.optimizer": "train",
+    "train.precision": "resolved",
+    "train.gradient_checkpointing": "nothing",
+    "train.packing": "train",
+    "train.group_by_length": "train",
+    "train.share_prefix": "nothing",
+    "train.evaluations": "resolved",
+    "train.early_stopping": "train",
+    "train.seed": "train",
+    "train.trackers": "nothing",
+    "train.accelerate_config": "publish",  # its name; its bytes are digested for the training
+    "evaluate.metrics": "evaluate",
+    "evaluate.gates": "evaluate",
+    "evaluate.retention.on": "ask",
+    "evaluate.retention.suites": "ask",
+    "evaluate.retention.limit": "ask",
+    "evaluate.retention.max_perplexity_increase": "evaluate",
+    "evaluate.retention.max_suite_loss": "evaluate",
+    "evaluate.max_new_tokens": "ask",
+    "evaluate.batch_size": "nothing",  # as a micro batch
+    "evaluate.bootstrap_samples": "evaluate",
+    "publish.alias": "publish",
+    "publish.hub": "publish",
+    "publish.private": "publish",
+    "serve.pinned": "publish",
+    "serve.conversion_rank": "convert",
+    "serve.max_conversion_error": "convert",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StageDigests:
+    """`sha256:…` of what each stage depends on, the stages before it included."""
+
+    train: str
+    convert: str
+    ask: str
+    evaluate: str
+    publish: str
+
+    def to_json(self) -> dict[str, str]:
+        """By the stages' names."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What digests are made of, beside the manifest.
+
+    Attributes:
+        base: its digest covers weights, tokenizer, template and quantization.
+        resolved: what the plan makes of the keys that are `resolved`.
+        device: `cpu` or `cuda`; which of them is not asked.
+        packages: name → installed version.
+        encoded: split → digest of its token ids and labels.
+        asked: digest of the test rows with what metrics read of them.
+        files: manifest key → digest of a further file that it names.
+        sources: digest of what is told of the sources.
+        metrics: metric → digest of the file that defines it.
+        engine: what answers in the evaluation.
+    """
+
+    base: BaseIdentity
+    resolved: Mapping[str, Any]
+    device: str
+    packages: Mapping[str, str]
+    encoded: Mapping[str, str]
+    asked: str
+    files: Mapping[str, str]
+    sources: str
+    metrics: Mapping[str, str]
+    engine: str
+
+
+def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
+    """The digests of all stages. Pure."""
+    values = dict(leaves(by_file_name(manifest).model_dump(mode="json")))
+    own: dict[Part, dict[str, Any]] = {}
+    for key, value in values.items():
+        own.setdefault(decision(key) or "train", {})[key] = value
+    train = digest_json(
+        {
+            "semantics": TRAINING_SEMANTICS,
+            "manifest": own.get("train", {}),
+            "resolved": dict(inputs.resolved),
+            "base": inputs.base.digest,
+            "rows": dict(inputs.encoded),
+            "files": {
+                key: digest for key, digest in inputs.files.items() if key.startswith("train.")
+            },
+            "device": inputs.device,
+            "packages": training_packages(manifest, inputs.packages),
+        }
+    )
+    convert = digest_json(
+        {
+            "train": train,
+            "semantics": CONVERSION_SEMANTICS,
+            "manifest": own.get("convert", {}),
+        }
+    )
+    ask = digest_json(
+        {
+            "convert": convert,
+            "semantics": ASKING_SEMANTICS,
+            "manifest": own.get("ask", {}),
+            "rows": inputs.asked,
+            "engine": inputs.engine,
+        }
+    )
+    evaluate = digest_json(
+        {
+            "ask": ask,
+            "semantics": EVALUATION_SEMANTICS,
+            "manifest": own.get("evaluate", {}),
+            "metrics": dict(inputs.metrics),
+        }
+    )
+    publish = digest_json(
+        {
+            "evaluate": evaluate,
+            # All of it, since all of it is recorded; but what has no effect republishes nothing.
+            "manifest": {k: v for k, v in values.items() if decision(k) != "nothing"},
+            "base": inputs.base.model_dump(mode="json"),
+            "files": dict(inputs.files),
+            "sources": inputs.sources,
+        }
+    )
+    return StageDigests(train, convert, ask, evaluate, publish)
+
+
+def decision(key: str) -> Part | None:
+    """Which part reads a key of the manifest (`train.epochs`); None if nobody decided."""
+    while key:
+        if key in DECISIONS:
+            return DECISIONS[key]
+        key = key.rpartition(".")[0]
+    return None
+
+
+def leaves(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys and values of nested tables; a table that has a decision of its own is one value."""
+    for name, value in values.items():
+        key = f"{before}{name}"
+        if isinstance(value, Mapping) and key not in DECISIONS:
+            yield from leaves(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def training_packages(manifest: Manifest, packages: Mapping[str, str]) -> dict[str, str]:
+    """The packages that a training's numbers come from, without their local version (`+cu128`):
+    that is the device's, which is covered by its kind."""
+    quantized = manifest.base.quantization != "none" or manifest.train.optimizer != "adamw"
+    names = (*TRAINING_PACKAGES, *(["bitsandbytes"] if quantized else []))
+    return {name: packages[name].partition("+")[0] for name in names if name in packages}

@@ -1,0 +1,239 @@
+"""Which stage's digest each key of the manifest moves; a key that nobody decided about fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.plan.digests import DECISIONS, decision
+from adapterworks.builders.plan.machine import Machine
+from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.manifests.models import Manifest
+from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
+
+STAGES = ("train", "convert", "ask", "evaluate", "publish")
+# Which digests move when a key with this decision changes.
+MOVED = {
+    "train": STAGES,
+    "resolved": STAGES,
+    "convert": STAGES[1:],
+    "ask": STAGES[2:],
+    "evaluate": STAGES[3:],
+    "publish": STAGES[4:],
+    "nothing": (),
+}
+MANIFEST: dict[str, Any] = {
+    "adapter": {"name": "tiny"},
+    "base": {"model": "smollm2"},
+    "method": {"kind": "lora"},
+    "data": {"train": "rows.jsonl"},
+    "train": {"epochs": 3.0, "max_length": 64},
+}
+# Another value for each key than the one that `MANIFEST` gives it, or its default.
+OTHER: dict[str, Any] = {
+    "adapter.name": "other",
+    "adapter.description": "what it is for",
+    "adapter.license": "apache-2.0",
+    "adapter.tags": ["icd"],
+    "adapter.language": ["de"],
+    "base.model": "smollm3",
+    "base.quantization": "nf4",
+    "base.double_quantization": False,
+    "method": {"kind": "lora", "rank": 4},
+    "data.train": "others.jsonl",
+    "data.validation": "validation.jsonl",
+    "data.test": "test.jsonl",
+    "data.format": "instruction",
+    "data.system": "Be brief",
+    "data.columns": {"prompt": "question"},
+    "data.limit": 9,
+    "data.limit_validation": 9,
+    "data.limit_test": 9,
+    "data.validation_share": 0.2,
+    "data.mix": [{"source": "more.jsonl"}],
+    "data.replay": {"source": "general:train"},
+    "data.augment": {"share": 0.5, "paraphrase_templates": ["Say: {prompt}"]},
+    "data.gates": {"secrets": {"action": "drop"}},
+    "train.epochs": 4.0,
+    "train.max_steps": 2,
+    "train.learning_rate": 0.5,
+    "train.batch_size": 4,
+    "train.micro_batch_size": 2,
+    "train.max_length": 80,
+    "train.loss_on": "all",
+    "train.warmup_ratio": 0.5,
+    "train.schedule": "linear",
+    "train.weight_decay": 0.1,
+    "train.max_grad_norm": 0.5,
+    "train.optimizer": "paged-adamw-8bit",
+    "train.precision": "bf16",
+    "train.gradient_checkpointing": True,
+    "train.packing": True,
+    "train.group_by_length": False,
+    "train.share_prefix": False,
+    "train.evaluations": 2,
+    "train.early_stopping": 2,
+    "train.seed": 7,
+    "train.trackers": ["tensorboard"],
+    "train.accelerate_config": "accelerate.yaml",
+    "evaluate.metrics": ["accuracy"],
+    "evaluate.gates": [{"metric": "exact_match", "min_gain": 0.1}],
+    "evaluate.retention.on": True,
+    "evaluate.retention.suites": ["gsm8k"],
+    "evaluate.retention.limit": 3,
+    "evaluate.retention.max_perplexity_increase": 0.1,
+    "evaluate.retention.max_suite_loss": 0.1,
+    "evaluate.max_new_tokens": 5,
+    "evaluate.batch_size": 2,
+    "evaluate.bootstrap_samples": 100,
+    "publish.alias": "staging",
+    "publish.hub": "org/name",
+    "publish.private": False,
+    "serve.pinned": True,
+    "serve.conversion_rank": 8,
+    "serve.max_conversion_error": 0.5,
+}
+FACTS = facts_of(encoded_rows(32), encoded_rows(8))
+FACTS = replace(FACTS, encoded={"train": "sha256:1"}, asked="sha256:2", sources=({"source": "a"},))
+PACKAGES = {"torch": "2.8.0+cpu", "transformers": "5", "peft": "1", "accelerate": "1"}
+HERE = Environment({"version": "0"}, PACKAGES, "3.11", {"exact_match": "sha256:3"})
+
+
+@pytest.fixture
+def shape(tiny: Path) -> BaseShape:
+    return read_shape(tiny)
+
+
+def manifest(values: dict[str, Any] = MANIFEST) -> Manifest:
+    return Manifest.model_validate_json(json.dumps(values))
+
+
+def plan(
+    shape: BaseShape, declared: Manifest, *, machine: Machine = MACHINE, **changes: Any
+) -> Plan:
+    arguments: dict[str, Any] = {"facts": FACTS, "here": HERE, "base": identity("lora")} | changes
+    return make_plan(
+        declared, arguments["base"], shape, machine, arguments["facts"], arguments["here"]
+    )
+
+
+def moved(before: Plan, after: Plan) -> tuple[str, ...]:
+    one, other = before.digests.to_json(), after.digests.to_json()
+    return tuple(stage for stage in STAGES if one[stage] != other[stage])
+
+
+def keys(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[str]:
+    """Every key of the manifest, down to what has a decision or holds no table."""
+    for name, field in model.model_fields.items():
+        key, kind = f"{prefix}{name}", field.annotation
+        table = isinstance(kind, type) and issubclass(kind, BaseModel)
+        if table and key not in DECISIONS:
+            yield from keys(kind, f"{key}.")  # type: ignore[arg-type]
+        else:
+            yield key
+
+
+def with_value(key: str, value: Any) -> Manifest:
+    values = json.loads(json.dumps(MANIFEST))
+    table = values
+    *tables, name = key.split(".")
+    for part in tables:
+        table = table.setdefault(part, {})
+    table[name] = value
+    return manifest(values)
+
+
+def test_every_key_has_a_decision_and_nothing_else_has() -> None:
+    declared = list(keys())
+    assert [key for key in declared if decision(key) is None] == []
+    assert sorted(DECISIONS) == sorted(declared)
+    assert sorted(OTHER) == sorted(declared), "give the new key another value in `OTHER`"
+
+
+def test_a_key_without_a_decision_is_found() -> None:
+    class Table(BaseModel):
+        brand_new: int = 0
+
+    class Other(Manifest):
+        table: Table = Table()
+
+    assert [key for key in keys(Other) if decision(key) is None] == ["table.brand_new"]
+
+
+@pytest.mark.parametrize("key", sorted(OTHER))
+def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape: BaseShape) -> None:
+    where = replace(MACHINE, device="cuda", precision="fp32")  # which everything can be planned for
+    before = plan(shape, manifest(), machine=where)
+    after = plan(shape, with_value(key, OTHER[key]), machine=where)
+    assert before.manifest != after.manifest
+    assert moved(before, after) == MOVED[decision(key) or "train"]
+
+
+def test_a_default_that_is_written_out_trains_nothing(shape: BaseShape) -> None:
+    before = plan(shape, manifest())
+    after = with_value("train.learning_rate", before.learning_rate)
+    assert moved(before, plan(shape, after)) == ("publish",)
+
+
+def changed_facts(**changes: Any) -> Callable[[], dict[str, Any]]:
+    return lambda: {"facts": replace(FACTS, **changes)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        (changed_facts(encoded={"train": "sha256:9"}), "train"),
+        (changed_facts(files={"train.accelerate_config": "sha256:9"}), "train"),
+        (changed_facts(asked="sha256:9"), "ask"),
+        (changed_facts(files={"data.augment.lexicon": "sha256:9"}), "publish"),
+        (changed_facts(sources=({"source": "a", "license": "mit"},)), "publish"),
+        (changed_facts(sources=({"source": "elsewhere/a"},)), None),
+        (changed_facts(digests={"train": "sha256:9"}), None),  # the encoded rows are digested
+        (lambda: {"here": replace(HERE, metrics={"exact_match": "sha256:9"})}, "evaluate"),
+        (lambda: {"here": replace(HERE, packages={**PACKAGES, "torch": "2.9.0"})}, "train"),
+        (lambda: {"here": replace(HERE, packages={**PACKAGES, "torch": "2.8.0+cu128"})}, None),
+        (lambda: {"here": replace(HERE, packages={**PACKAGES, "ruff": "1"})}, None),
+        (lambda: {"here": replace(HERE, code={"version": "1"}, python="3.12")}, None),
+        (lambda: {"machine": replace(MACHINE, memory=MACHINE.memory // 2, name="other")}, None),
+        (lambda: {"machine": replace(MACHINE, device="cuda", precision="fp32")}, "train"),
+        (
+            lambda: {"base": identity("lora").model_copy(update={"digest": "sha256:9"})},
+            "train",
+        ),
+        (lambda: {"base": identity("lora").model_copy(update={"model": "renamed"})}, "publish"),
+    ],
+)
+def test_what_else_a_stage_depends_on(
+    changes: Callable[[], dict[str, Any]], first: str | None, shape: BaseShape
+) -> None:
+    stages = STAGES[STAGES.index(first) :] if first else ()
+    assert moved(plan(shape, manifest()), plan(shape, manifest(), **changes())) == stages
+
+
+@pytest.mark.parametrize("number", ["TRAINING", "CONVERSION", "ASKING", "EVALUATION"])
+def test_a_raised_number_does_its_stage_again(
+    number: str, shape: BaseShape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plan(shape, manifest()).digests.to_json()
+    monkeypatch.setattr(f"adapterworks.builders.plan.digests.{number}_SEMANTICS", 99)
+    after = plan(shape, manifest()).digests.to_json()
+    start = {"TRAINING": 0, "CONVERSION": 1, "ASKING": 2, "EVALUATION": 3}[number]
+    assert [stage for stage in STAGES if before[stage] != after[stage]] == [*STAGES[start:]]
+
+
+def test_a_folder_is_no_part_of_a_manifest(shape: BaseShape) -> None:
+    one, other = manifest().placed_in(Path("/a")), manifest().placed_in(Path("/b"))
+    assert one == other
+    assert one != with_value("train.seed", 7).placed_in(Path("/a"))
+    assert moved(plan(shape, one), plan(shape, other)) == ()
+    assert "/a" not in plan(shape, one).model_dump_json()
+    moved_file = with_value("data.train", "../elsewhere/rows.jsonl")
+    assert moved(plan(shape, one), plan(shape, moved_file)) == ()
+    assert moved(plan(shape, one), plan(shape, with_value("data.train", "/x/rows.jsonl"))) == ()
