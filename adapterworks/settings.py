@@ -4,7 +4,8 @@ ADAPTERS_HOME       folder of the registry, bases and builds (default ~/.adapter
 ADAPTERS_DATABASE   SQLAlchemy URL of the index (default SQLite in ADAPTERS_HOME)
 ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_HOME/blobs)
 ADAPTERS_BASES      folder of prepared base models (default ADAPTERS_HOME/bases)
-ADAPTERS_USER       who acts, for histories and logs (default the login name)
+ADAPTERS_USER       who acts: for histories and logs (default the login name), and the author in the
+                    records of releases, which travel (default "unnamed": a login is not told)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Settings:
     blobs: str
     bases: Path
     who: str
+    author: str = "unnamed"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -37,6 +39,7 @@ class Settings:
             blobs=env.get("ADAPTERS_BLOBS") or str(home / "blobs"),
             bases=Path(env.get("ADAPTERS_BASES") or home / "bases").expanduser().absolute(),
             who=env.get("ADAPTERS_USER") or _login_name(),
+            author=env.get("ADAPTERS_USER") or "unnamed",
         )
 
 

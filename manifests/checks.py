@@ -8,6 +8,7 @@ tables belong to the builders.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from adapterworks.manifests.checking import KeyPath, Problem, check, is_written
@@ -171,6 +172,18 @@ def _publication(manifest: Manifest, written: dict[str, Any]) -> Iterator[Proble
         )
 
 
+@check("publish.withhold")
+def _withheld(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for index, pattern in enumerate(manifest.publish.withhold or ()):
+        needed = (f"{role}/adapter_model.safetensors" for role in ("adapter", "servable", "full"))
+        if any(fnmatchcase(path, pattern) for path in needed):
+            yield Problem(
+                ("publish", "withhold", str(index)),
+                f"`{pattern}` means the weights, which no release is without",
+                'name what holds texts of rows, such as "predictions.jsonl"',
+            )
+
+
 @check("method", "serve.conversion_rank")
 def _conversion(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     kind = manifest.method.kind
@@ -194,6 +207,7 @@ _CHECKS = (
     _quality_gates,
     _retention,
     _publication,
+    _withheld,
     _conversion,
     *DATA_CHECKS,
 )

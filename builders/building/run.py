@@ -188,7 +188,7 @@ def _run(
             python=environment().python,
             reasons=reasons,
         )
-        draft = make_draft(plan, servable, evaluation["values"], created=stages.created, who=who)
+        draft = make_draft(plan, servable, evaluation["values"], created=stages.created)
         published = registry.publish(
             release,
             draft,

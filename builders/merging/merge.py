@@ -113,7 +113,7 @@ def run_merge(
         _write_json(folder / "report.json", report)
         _write_json(folder / "adapter.lock", make_lock(base, plan, parents, recipe))
         (folder / "README.md").write_text(make_card(name, base, parents, recipe, servable, report))
-        draft = make_draft(name, base, plan, parents, recipe, servable, who)
+        draft = make_draft(name, base, plan, parents, recipe, servable)
         why = f"merged by `{recipe.method}`"
         published = registry.publish(folder, draft, alias=alias, who=who, why=why)
     return Merged(published, parents, recipe, servable, report)

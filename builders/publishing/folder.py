@@ -7,6 +7,7 @@ start, so that a build which dies here and resumes publishes the same release.
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,8 @@ from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
 from adapterworks.builders.training.events import read_events
-from adapterworks.manifests.digests import canonical_json
-from adapterworks.registry.releases.release import Draft, Servable
+from adapterworks.manifests.digests import canonical_json, digest_json
+from adapterworks.registry.releases.release import Draft, Provenance, Servable
 
 RELEASE = "release"
 
@@ -74,9 +75,8 @@ def make_draft(
     metrics: Mapping[str, float],
     *,
     created: str,
-    who: str,
 ) -> Draft:
-    """The record's own part."""
+    """The record's own part; who made it is the registry's to say."""
     adapter = plan.manifest.adapter
     return Draft(
         name=adapter.name,
@@ -85,12 +85,27 @@ def make_draft(
         license=adapter.license,
         tags=adapter.tags,
         created=created,
-        created_by=who,
         base=plan.base,
         servable=servable,
         manifest=plan.manifest.model_dump(mode="json"),
         plan=plan.digest,
+        provenance=_provenance(plan),
         metrics=dict(metrics),
+        withhold=plan.manifest.publish.withhold,
+    )
+
+
+def _provenance(plan: Plan) -> Provenance:
+    return Provenance(
+        version=plan.code["version"],
+        code=plan.code["digest"],
+        packages=digest_json(plan.packages),
+        python=platform.python_version(),
+        device=plan.device,
+        precision=plan.precision,
+        objective=plan.objective,
+        seed=plan.manifest.train.seed,
+        data=plan.data_digests,
     )
 
 

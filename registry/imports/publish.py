@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
 from adapterworks.registry.imports.modules import read_modules
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import hub_id
-from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Draft, Servable
+from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Draft, Provenance, Servable
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published, now
 
@@ -51,6 +52,11 @@ class Origin:
     source: str
     description: str = ""
     license: str = "other"
+
+    @property
+    def revision(self) -> str | None:
+        """What the source was at, if it says."""
+        return self.source.rpartition("@")[2] if self.source.startswith("hub:") else None
 
 
 def import_adapter(
@@ -101,7 +107,7 @@ def import_adapter(
         lock = _lock(base, origin, adapter, checked)
         (release / "adapter.lock").write_text(json.dumps(lock, indent=2, sort_keys=True) + "\n")
         (release / "README.md").write_text(_card(name, base, origin, checked))
-        draft = _draft(name, base, origin, checked, servable, who)
+        draft = _draft(name, base, origin, checked, servable)
         published = registry.publish(
             release, draft, alias=alias, who=who, why=f"imported from {origin.source}"
         )
@@ -135,7 +141,7 @@ def _servable(checked: Checked) -> Servable | None:
 
 
 def _draft(
-    name: str, base: Base, origin: Origin, checked: Checked, servable: Servable | None, who: str
+    name: str, base: Base, origin: Origin, checked: Checked, servable: Servable | None
 ) -> Draft:
     config = checked.config
     return Draft(
@@ -145,10 +151,14 @@ def _draft(
         license=origin.license,
         tags=("imported",),
         created=now(),
-        created_by=who,
         base=base.identity,
         servable=servable,
-        source=origin.source,
+        provenance=Provenance(
+            made="imported",
+            version=metadata.version("adapterworks"),
+            source=origin.source,
+            revision=origin.revision,
+        ),
     )
 
 
