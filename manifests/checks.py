@@ -8,6 +8,7 @@ base or metric of that name exists is not checked here: those tables belong to t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from adapterworks.manifests.checking import Check, KeyPath, Problem, check, is_written
@@ -106,6 +107,18 @@ def _publication(manifest: Manifest, written: dict[str, Any]) -> Iterator[Proble
         )
 
 
+@check("publish.withhold")
+def _withheld(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for index, pattern in enumerate(manifest.publish.withhold or ()):
+        needed = (f"{role}/adapter_model.safetensors" for role in ("adapter", "servable", "full"))
+        if any(fnmatchcase(path, pattern) for path in needed):
+            yield Problem(
+                ("publish", "withhold", str(index)),
+                f"`{pattern}` means the weights, which no release is without",
+                'name what holds texts of rows, such as "predictions.jsonl"',
+            )
+
+
 @check("method", "serve.conversion_rank")
 def _conversion(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     method = manifest.method
@@ -128,6 +141,7 @@ _CHECKS = (
     _quality_gates,
     _retention,
     _publication,
+    _withheld,
     _conversion,
     *DATA_CHECKS,
 )

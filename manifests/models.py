@@ -269,6 +269,10 @@ class PublishTable(Frozen):
     """The Hub repository that `adapters push` pushes it to, `org/name`."""
     private: bool = True
     """Create that repository as a private one."""
+    withhold: tuple[str, ...] | None = None
+    """Files of the release whose bytes never leave this registry, as patterns
+    (`["predictions.jsonl", "plots/*"]`). Without it a push keeps what holds texts of rows, unless
+    it is told otherwise; `[]` pushes everything."""
 
 
 class ServeTable(Frozen):

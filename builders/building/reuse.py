@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,14 @@ from typing import Any
 from adapterworks.builders.building.record import Stages
 from adapterworks.builders.plan.digests import decision, leaves
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import by_file_name
 from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
-from adapterworks.registry.releases.types import Resolved, VersionRow
 
-_PAGE = 100
-_SEEN = 500  # versions that are looked at, newest first
+REPORT, LOG, ANSWERS = "report.json", "training.jsonl", "predictions.jsonl"
 # What `report.json` says of other stages than the evaluation.
 OTHER_STAGES = ("training", "conversion", "data_gates")
 
@@ -51,40 +50,40 @@ class Known:
 
 
 def find_known(registry: Registry, plan: Plan) -> Known | None:
-    """The release that has most of this plan's stages, the newest of several; None without its
-    training."""
-    best: tuple[int, Known] | None = None
-    wanted = plan.digests.to_json()
-    for resolved, release in trained_like(registry, plan):
-        lock = json.loads(registry.read(resolved.digest, LOCK))
-        known = Known(f"{resolved.name}@{resolved.version}", release, lock, lock["digests"])
-        shared = sum(wanted[stage] == known.digests.get(stage) for stage in wanted)
-        if best is None or shared > best[0]:
-            best = shared, known
-    return None if best is None else best[1]
+    """The release that was built here with most of this plan's stages, the newest of several; None
+    without its training."""
+    # A stage's digest covers the stages before it, so the last that is found has them all.
+    for stage, digest in reversed(plan.digests.to_json().items()):
+        found = registry.find_stage(stage, digest)
+        if found is not None and usable(registry, found.digest):
+            release = registry.release(found.digest)
+            lock = json.loads(registry.read(found.digest, LOCK))
+            return Known(f"{found.name}@{found.version}", release, lock, release.digests)
+    return None
 
 
-def trained_like(registry: Registry, plan: Plan) -> Iterator[tuple[Resolved, Release]]:
-    """Live releases with this plan's train digest, those of its own name first, newest first.
-
-    The one place that knows where a train digest is written: in the lock. Once the index has a
-    column for it, this is one lookup.
-    """
-    for row in _candidates(registry, plan):
-        release = registry.release(row.digest)
-        if LOCK in release.files and _digests(registry, row.digest).get("train") == (
-            plan.digests.train
-        ):
-            yield registry.resolve(f"{row.name}@{row.version}"), release
+def usable(registry: Registry, digest: str) -> bool:
+    """Whether the bytes are here that a release was trained to and tells of its training."""
+    release = registry.release(digest)
+    absent = registry.absences(digest)
+    needed = {LOCK, REPORT, LOG}
+    return needed <= release.files.keys() - absent.keys() and not any(
+        path.startswith(f"{release.trained}/") for path in absent
+    )
 
 
 def published_before_digests(registry: Registry, plan: Plan) -> str | None:
     """The plan's newest release, if it was published when a plan had one digest for everything: its
     weights cannot be told from others, so it is trained once more."""
-    rows = [row for row in _candidates(registry, plan) if row.name == plan.manifest.adapter.name]
-    if not rows or not (newest := registry.release(rows[0].digest)).plan:
+    try:
+        rows = registry.versions(plan.manifest.adapter.name, limit=1)
+    except NotFound:
         return None
-    old = LOCK in newest.files and not _digests(registry, rows[0].digest)
+    if not rows:
+        return None
+    newest = registry.release(rows[0].digest)
+    here = (newest.base.digest, newest.method) == (plan.base.digest, plan.manifest.method.kind)
+    old = here and newest.plan is not None and not newest.digests
     return f"{rows[0].name}@{rows[0].version}" if old else None
 
 
@@ -97,10 +96,9 @@ def take(known: Known, stages: Stages, registry: Registry, prod: str | None) -> 
     """
     folder, digests = stages.folder, stages.plan.digests
     digest, source = known.release.digest, known.source
-    report = json.loads(registry.read(digest, "report.json"))
-    role = "full" if any(path.startswith("full/") for path in known.release.files) else "adapter"
-    _copy(registry.checkout(digest, role), folder / "train" / "adapter")
-    (folder / "events.jsonl").write_bytes(registry.read(digest, "training.jsonl"))
+    report = json.loads(registry.read(digest, REPORT))
+    _copy(registry.checkout(digest, known.release.trained), folder / "train" / "adapter")
+    (folder / "events.jsonl").write_bytes(registry.read(digest, LOG))
     trained = ("code", "packages", "micro_batch")
     stages.use(stages.plan.model_copy(update={key: known.lock[key] for key in trained}))
     stages.put("train", digests.train, report["training"], reused=source)
@@ -112,9 +110,10 @@ def take(known: Known, stages: Stages, registry: Registry, prod: str | None) -> 
             probes = {"probes": len(json.loads(fingerprint)["probes"])}
             stages.put("fingerprint", digests.convert, probes, reused=source)
         stages.put("convert", digests.convert, report["conversion"], reused=source)
-    if known.digests.get("ask") == digests.ask and "predictions.jsonl" in known.release.files:
-        predictions = registry.read(digest, "predictions.jsonl")
-        (folder / "predictions.jsonl").write_bytes(predictions)
+    here = known.release.files.keys() - registry.absences(digest).keys()
+    if known.digests.get("ask") == digests.ask and ANSWERS in here:
+        predictions = registry.read(digest, ANSWERS)
+        (folder / ANSWERS).write_bytes(predictions)
         asked = {
             "report": {key: value for key, value in report.items() if key not in OTHER_STAGES},
             "values": dict(known.release.metrics),
@@ -163,28 +162,6 @@ def changed(known: Known, plan: Plan, stage: str) -> list[str]:
 
 def _leaves(manifest: Manifest) -> dict[str, Any]:
     return dict(leaves(by_file_name(manifest).model_dump(mode="json")))
-
-
-def _candidates(registry: Registry, plan: Plan) -> Iterator[VersionRow]:
-    """Versions on the plan's base by its method: its own name's first, newest first."""
-    own = plan.manifest.adapter.name
-    names = [row.name for row in registry.names(limit=_PAGE)]
-    seen = 0
-    for name in [own] * (own in names) + [name for name in names if name != own]:
-        before: int | None = None
-        while page := registry.versions(name, limit=_PAGE, before=before):
-            for row in page:
-                seen += 1
-                if seen > _SEEN:
-                    return
-                if (row.base_digest, row.method) == (plan.base.digest, plan.manifest.method.kind):
-                    yield row
-            before = page[-1].version
-
-
-def _digests(registry: Registry, digest: str) -> Mapping[str, str]:
-    found: Mapping[str, str] = json.loads(registry.read(digest, LOCK)).get("digests", {})
-    return found
 
 
 def _copy(source: Path, target: Path) -> None:

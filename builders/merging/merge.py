@@ -65,7 +65,6 @@ def run_merge(
     bases: BaseStore,
     scratch: Path,
     who: str,
-    author: str = "",
     recipe: Recipe,
     weights: Sequence[float] | None = None,
     alias: str | None = None,
@@ -76,7 +75,6 @@ def run_merge(
     Args:
         name: of the adapter that the result becomes a version of.
         scratch: a folder on the disk of the blobs.
-        author: named in the record, which others read.
         recipe: what it leaves open gets the rule's default.
         weights: one for each ref, as they are; equal shares that sum to 1 without them.
         alias: moved to the result.
@@ -116,7 +114,7 @@ def run_merge(
         _write_json(folder / "report.json", report)
         _write_json(folder / "adapter.lock", make_lock(base, plan, parents, recipe))
         (folder / "README.md").write_text(make_card(name, base, parents, recipe, servable, report))
-        draft = make_draft(name, base, plan, parents, recipe, servable, author)
+        draft = make_draft(name, base, plan, parents, recipe, servable)
         why = f"merged by `{recipe.method}`"
         published = registry.publish(folder, draft, alias=alias, who=who, why=why)
     return Merged(published, parents, recipe, servable, report)

@@ -7,6 +7,7 @@ start, so that a build which dies here and resumes publishes the same release.
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,16 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
 from adapterworks.builders.training.events import read_events
-from adapterworks.manifests.digests import canonical_json
+from adapterworks.manifests.digests import canonical_json, digest_json
 from adapterworks.manifests.paths import portable
-from adapterworks.registry.releases.release import ADAPTER, FULL, Draft, Servable
+from adapterworks.registry.releases.release import (
+    ADAPTER,
+    FULL,
+    Draft,
+    Parent,
+    Provenance,
+    Servable,
+)
 
 RELEASE = "release"
 
@@ -76,10 +84,17 @@ def make_draft(
     metrics: Mapping[str, float],
     *,
     created: str,
-    author: str,
-    parent: str | None = None,
+    weights: Parent | None = None,
 ) -> Draft:
-    """The record's own part; `parent` is the release that the weights are from, if from one."""
+    """The record's own part; who made it is the registry's to say.
+
+    Args:
+        plan: of the build.
+        servable: what the engine loads, if anything.
+        metrics: values of the candidate.
+        created: when the build began, RFC 3339.
+        weights: the release that the weights were taken from, if they were.
+    """
     adapter = plan.manifest.adapter
     return Draft(
         name=adapter.name,
@@ -88,13 +103,29 @@ def make_draft(
         license=adapter.license,
         tags=adapter.tags,
         created=created,
-        created_by=author,
         base=plan.base,
         servable=servable,
         manifest=portable(plan.manifest).model_dump(mode="json"),
         plan=plan.digest,
-        parent=parent,
+        digests=plan.digests.to_json(),
+        parents=(weights,) if weights else (),
+        provenance=_provenance(plan),
         metrics=dict(metrics),
+        withhold=plan.manifest.publish.withhold,
+    )
+
+
+def _provenance(plan: Plan) -> Provenance:
+    return Provenance(
+        version=plan.code["version"],
+        code=plan.code["digest"],
+        packages=digest_json(plan.packages),
+        python=platform.python_version(),
+        device=plan.device,
+        precision=plan.precision,
+        objective=plan.objective,
+        seed=plan.manifest.train.seed,
+        data=plan.data_digests,
     )
 
 

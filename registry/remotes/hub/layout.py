@@ -4,6 +4,8 @@
     README.md             → adapterworks/README.md; the root's README.md is the card with metadata
     everything else       → the same path
     the release's record  → adapterworks/release.json
+    what is left out      → adapterworks/absent.json, if anything is
+    signatures            → adapterworks/signatures/
 
 A file whose bytes are in the repository already (the servable form of a LoRA is the adapter
 itself) is not stored twice: a pull finds files by digest. The map is a pure function of the record,
@@ -16,6 +18,7 @@ from adapterworks.registry.releases.release import ADAPTER, FULL, SERVABLE, Rele
 
 FOLDER = "adapterworks"
 RECORD = f"{FOLDER}/release.json"
+ABSENT = f"{FOLDER}/absent.json"
 CARD = "README.md"
 ATTRIBUTES = ".gitattributes"
 
