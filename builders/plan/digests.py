@@ -106,6 +106,7 @@ DECISIONS: dict[str, Part] = {
     "publish.alias": "publish",
     "publish.hub": "publish",
     "publish.private": "publish",
+    "publish.withhold": "publish",
     "serve.pinned": "publish",
     "serve.conversion_rank": "convert",
     "serve.max_conversion_error": "convert",
