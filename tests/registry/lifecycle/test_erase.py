@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -90,7 +89,9 @@ def test_reading_says_who_erased_it_when_and_why(registry: Registry, tmp_path: P
     assert registry.checkout(published.digest, "servable").is_dir()
 
 
-@pytest.mark.parametrize("path", [WEIGHTS, "adapter/adapter_config.json", "fingerprint.json"])
+@pytest.mark.parametrize(
+    "path", ["adapter/adapter_model.safetensors", "adapter/adapter_config.json", "fingerprint.json"]
+)
 def test_what_serving_needs_goes_with_the_release_only(
     registry: Registry, tmp_path: Path, path: str
 ) -> None:
@@ -101,7 +102,8 @@ def test_what_serving_needs_goes_with_the_release_only(
     with pytest.raises(Refused, match=f"`{path}` of `medical@1` is needed"):
         registry.erase(digest, who="dpo", why="no more")
     assert registry.blobs.exists(digest)
-    assert registry.verify().problems == [] and registry.verify().absent == []
+    assert registry.verify().problems == []
+    assert registry.verify().absent == []
     registry.delete("medical", 1, who="dpo")
     registry.erase(digest, who="dpo", why="no more")
     assert not registry.blobs.exists(digest)
@@ -204,7 +206,7 @@ def test_a_lost_file_is_still_a_fault(registry: Registry, tmp_path: Path) -> Non
     """Only what was erased may be absent; a file that merely vanished is missing."""
     published = release(registry, tmp_path)
     assert isinstance(registry.blobs, LocalBlobs)
-    os.unlink(registry.blobs.path(blob(registry, published)))
+    registry.blobs.path(blob(registry, published)).unlink()
     assert {problem.kind for problem in registry.verify().problems} == {"missing"}
     with pytest.raises(IntegrityError, match="is missing"):
         registry.read(published.digest, PREDICTIONS)
