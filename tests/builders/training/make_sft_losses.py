@@ -1,6 +1,6 @@
-"""Makes `sft_losses.json`: loss and gradient norm of SFT's first steps, before there were objectives.
+"""Makes `sft_losses.json`: SFT's first steps as they were before there were objectives.
 
-Run once, with the code of commit e6b91c0 (where `Encoded` was the training's only kind of row):
+Run once, with the code of commit e6b91c0, whose names it uses (a row was a sequence then):
 
     python -m tests.builders.training.make_sft_losses
 """

@@ -40,7 +40,10 @@ COMMON: dict[str, Any] = {
     "learning_rate": 5e-3,
     "weight_decay": 0.01,
 }
-_WORDS = "fever cough rash ankle wrist sprain influenza of the left right acute chronic".split()
+_WORDS = (
+    *("fever", "cough", "rash", "ankle", "wrist", "sprain", "influenza"),
+    *("of", "the", "left", "right", "acute", "chronic"),
+)
 
 
 def rows(kind: str, count: int, start: int = 0) -> list[Row]:
