@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapterworks.manifests import extensions
 from adapterworks.manifests.checking import KeyPath, Problem
 from adapterworks.manifests.checks import find_problems
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -208,9 +209,16 @@ def _profile_faults(document: Document, profile: str | None) -> Iterator[Fault]:
 def _with_derived_defaults(table: dict[str, Any]) -> dict[str, Any]:
     """Rows of plain text are learnt whole unless `train.loss_on` says otherwise."""
     data, train = table.get("data", {}), table.get("train", {})
-    if isinstance(data, dict) and isinstance(train, dict) and data.get("format") == "text":
+    if isinstance(data, dict) and isinstance(train, dict) and _learnt_whole(data.get("format")):
         return {**table, "train": {"loss_on": "all", **train}}
     return table
+
+
+def _learnt_whole(format: Any) -> bool:
+    try:
+        return isinstance(format, str) and bool(extensions.load("formats", format).learnt_whole)
+    except InvalidInput:  # reported as a fault of `data.format`
+        return False
 
 
 def _problems_beside(found: Iterable[Problem], table: dict[str, Any]) -> list[Problem]:

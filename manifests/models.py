@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from adapterworks.manifests.extensions import Named
 from adapterworks.manifests.method import Method
 from adapterworks.manifests.refs import NAME_PATTERN
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Rank, Share
@@ -45,7 +46,7 @@ class BaseTable(Frozen):
     """With `nf4`: quantize the quantization constants too (Dettmers et al. 2023)."""
 
 
-Format = Literal["messages", "instruction", "prompt-completion", "preference", "text", "sharegpt"]
+Format = Annotated[str, Named("formats")]
 
 
 class MixTable(Frozen):
@@ -168,6 +169,8 @@ class DataTable(Frozen):
 class TrainTable(Frozen):
     """`[train]`: how it is trained."""
 
+    objective: Annotated[str, Named("objectives")] = "sft"
+    """What is learnt from the rows (see `adapters objectives`)."""
     epochs: PositiveFloat = 3.0
     """Passes over the training rows."""
     max_steps: PositiveInt | None = None

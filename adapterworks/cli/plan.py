@@ -91,7 +91,7 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     tokens = f"{form.virtual_tokens} virtual tokens" if form.virtual_tokens else ""
     rows = [
         ("adapter", f"{plan.manifest.adapter.name} · {plan.manifest.method.kind}"),
-        ("objective", plan.objective),
+        ("objective", f"{plan.stage} ({plan.objective})"),
         ("base", f"{plan.base.model} · {plan.base.quantization} · {short(plan.base.digest)}"),
         ("rows", ", ".join(f"{count} {split}" for split, count in plan.rows.items())),
         (

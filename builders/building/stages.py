@@ -197,7 +197,7 @@ def fingerprint_stage(prepared: Prepared, folder: Path, servable: Servable) -> d
     fingerprint = make_fingerprint(
         ServedModel(prepared.base.served, folder / "servable", servable),
         prepared.tokenizer,
-        prepared.encoded["validation"] or prepared.encoded["train"],
+        prepared.sequences("validation") or prepared.sequences("train"),
         base_digest=prepared.base.digest,
         template_digest=prepared.base.template_digest,
     )

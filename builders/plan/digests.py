@@ -71,6 +71,7 @@ DECISIONS: dict[str, Part] = {
     "data.replay": "publish",
     "data.augment": "publish",
     "data.gates": "publish",
+    "train.objective": "train",
     "train.epochs": "resolved",
     "train.max_steps": "resolved",
     "train.learning_rate": "resolved",

@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from adapterworks.builders.data.formats import FORMATS
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
+from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.plan.digests import Inputs, StageDigests, stage_digests
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit
@@ -61,7 +63,8 @@ class Plan(BaseModel):
     packages: dict[str, str]
     device: Literal["cpu", "cuda"]
     precision: Precision
-    objective: Literal["instruction tuning", "continued pre-training"]
+    objective: str
+    stage: str
     steps: int
     steps_per_epoch: int
     warmup_steps: int
@@ -130,7 +133,7 @@ def make_plan(
     technique = METHODS[manifest.method.kind]
     train = manifest.train
     precision = machine.precision if train.precision == "auto" else train.precision
-    longest = max(data.lengths)
+    longest = data.longest_sequence
     _check(manifest, shape, machine, technique, precision, longest)
     per_epoch = -(-len(data.lengths) // train.batch_size)
     steps = max(1, round(per_epoch * train.epochs))
@@ -159,9 +162,8 @@ def make_plan(
         packages=dict(environment.packages),
         device=machine.device,
         precision=precision,
-        objective=(
-            "continued pre-training" if manifest.data.format == "text" else "instruction tuning"
-        ),
+        objective=train.objective,
+        stage=OBJECTIVES.named(train.objective).describe(FORMATS.named(manifest.data.format).gives),
         steps=steps,
         steps_per_epoch=per_epoch,
         warmup_steps=round(train.warmup_ratio * steps),

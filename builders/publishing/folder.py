@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
@@ -71,7 +72,8 @@ def assemble(
     _write_json(release / "manifest.json", portable(plan.manifest).model_dump(mode="json"))
     _write_json(release / "adapter.lock", lock)
     _write_json(release / "report.json", report)
-    draw_loss(events, release / "plots" / "loss.png")
+    objective = OBJECTIVES.named(plan.objective)
+    draw_loss(events, release / "plots" / "loss.png", objective.reports, objective.unit)
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
     card = make_card(plan, report, servable, sources, reasons, weights_from)
     (release / "README.md").write_text(card, encoding="utf-8")
