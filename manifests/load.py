@@ -173,7 +173,7 @@ def check_document(
     table = _frozen_arrays(merged.table)
     written = _with_derived_defaults(table)
     try:
-        manifest = Manifest.model_validate(written)
+        manifest = Manifest.model_validate(written, context={"folder": document.folder})
         found = list(find_problems(manifest, table))
     except ValidationError as error:
         manifest = None

@@ -13,8 +13,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from adapterworks.manifests.checking import KeyPath, Problem
+from adapterworks.manifests.extensions import names
 from adapterworks.manifests.models import (
     AdaloraMethod,
+    DataGate,
+    DataGates,
     FullMethod,
     LoraMethod,
     Manifest,
@@ -76,7 +79,7 @@ def _problem(path: KeyPath, details: list[dict[str, Any]], table: dict[str, Any]
         dict.fromkeys(_expected(detail) for detail in details if detail["type"] in _EXPECTED)
     )
     if not expected:
-        return Problem(path, details[0]["msg"], "")
+        return Problem(path, details[0]["msg"], details[0].get("ctx", {}).get("hint", ""))
     hint = ""
     if isinstance(value, str):
         choices = expected.replace(" or ", ", ").replace("'", "").replace('"', "").split(", ")
@@ -124,9 +127,9 @@ def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
     for part in path:
         if isinstance(part, str):
             annotations = [
-                model.model_fields[part].annotation
+                DataGate if model is DataGates else model.model_fields[part].annotation
                 for model in models
-                if part in model.model_fields
+                if part in _keys(model)
             ]
             models = [model for annotation in annotations for model in _models_in(annotation)]
     value = _value(path, table)
@@ -136,10 +139,14 @@ def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
         for model in models
         if "kind" in model.model_fields and kind in get_args(model.model_fields["kind"].annotation)
     ]
-    names = [name for model in of_kind or models for name in model.model_fields]
+    known = [name for model in of_kind or models for name in _keys(model)]
     if not path:
-        names.append("profiles")
-    return list(dict.fromkeys(names))
+        known.append("profiles")
+    return list(dict.fromkeys(known))
+
+
+def _keys(model: type[BaseModel]) -> tuple[str, ...]:
+    return names("data_gates") if model is DataGates else tuple(model.model_fields)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
