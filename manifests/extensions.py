@@ -309,19 +309,28 @@ def loaded(kind: Kind, name: str, info: core_schema.ValidationInfo) -> str:
     """The name, with its code if it is one of the user's files; what is not ours is tried here.
 
     Nothing is read or imported unless the validation's context says from which folder a manifest
-    was read (`{"folder": Path}`): the manifest of a release has none.
+    was read (`{"folder": Path, "imported": set | None}`), or brings the code (`{"code": {name: UserCode}}`): the manifest
+    of a release has neither.
     """
-    folder = (info.context or {}).get("folder")
+    context = info.context or {}
+    if name in (brought := context.get("code", {})):
+        code: UserCode = brought[name]
+        return code
+    folder = context.get("folder")
     if folder is None or name in BUILTIN[kind]:
         return name
     try:
-        code = read_user_code(name, folder) if names_a_file(name) else name
-        load(kind, code)
+        known = name
+        if names_a_file(name):
+            known = read_user_code(name, folder)
+            if (imported := context.get("imported")) is not None:
+                imported.add(name.rpartition(":")[0])
+        load(kind, known)
     except AdapterworksError as error:
         raise PydanticCustomError(
             "not_loadable", "{message}", {"message": error.message, "hint": error.hint or ""}
         ) from None
-    return code
+    return known
 
 
 def _alternatives(values: tuple[str, ...]) -> str:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     help="Public key; each release must be signed by one of these.",
 )
 @click.option("--rebuild", is_flag=True, help="Train REF again and print the distance.")
+@click.option(
+    "--manifest", "manifest_name", help="With --rebuild: whose code in files beside it may be run."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -40,6 +43,7 @@ def command(
     repair: str | None,
     keys: tuple[Path, ...],
     rebuild: bool,
+    manifest_name: str | None,
     as_json: bool,
 ) -> None:
     """Check bytes, records and signatures.
@@ -47,6 +51,8 @@ def command(
     Exits with 5 when something is wrong and was not repaired. `--rebuild` also trains a sound
     release again from its own manifest and lock, without publishing, and prints how far weights
     and scores are from it; a base or rows that are not those of the lock are refused, also with 5.
+    Code in a file that a release names is never run on its word: `--manifest` names the file of
+    yours that it stands beside, and it must be the code that the release was built with.
 
     \b
     Example:
@@ -74,7 +80,8 @@ def command(
         source = open_blobs(repair)
     report = app.registry.verify(ref, repair_from=source, public_keys=keys)
     left = [problem for problem in report.problems if not problem.repaired]
-    result = _rebuild(app, ref, quiet=as_json) if rebuild and ref and not left else None
+    again = rebuild and ref is not None and not left
+    result = _rebuild(app, str(ref), manifest_name, quiet=as_json) if again else None
     if as_json:
         rebuilt = {"rebuild": result.to_json()} if result else {}
         printing.echo_json({"clean": report.clean, "report": report, **rebuilt})
@@ -108,8 +115,9 @@ def command(
         )
 
 
-def _rebuild(app: App, ref: str, *, quiet: bool) -> Rebuilt:
+def _rebuild(app: App, ref: str, manifest: str | None, *, quiet: bool) -> Rebuilt:
     from adapterworks.builders.rebuilding.rebuild import rebuild
+    from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
 
     with BuildProgress(quiet=quiet) as progress:
@@ -118,6 +126,7 @@ def _rebuild(app: App, ref: str, *, quiet: bool) -> Rebuilt:
             registry=app.registry,
             bases=app.bases,
             home=app.settings.home,
+            own=load_manifest(manifest) if manifest is not None else None,
             listeners=(progress,),
             progress=progress.say,
         )

@@ -19,6 +19,7 @@ from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
+from adapterworks.builders.plan.pins import pins
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.errors import InvalidInput
@@ -80,6 +81,7 @@ def prepare(
     from adapterworks.builders.training.job import check_launcher
     from adapterworks.builders.training.trackers import check_trackers
 
+    extensions = pins(manifest)
     check_trackers(manifest.train.trackers)
     check_launcher(manifest.train.accelerate_config)
     base = bases.ensure(
@@ -118,6 +120,12 @@ def prepare(
     )
     shape = read_shape(base.checkpoint)
     plan = make_plan(
-        manifest, base.identity, shape, machine or detect_machine(), facts, environment()
+        manifest,
+        base.identity,
+        shape,
+        machine or detect_machine(),
+        facts,
+        environment(),
+        extensions,
     )
     return Prepared(plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates)

@@ -20,6 +20,7 @@ from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit
 from adapterworks.builders.plan.lints import training_lints
 from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.builders.plan.pins import Pin
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest, PromptMethod
@@ -69,6 +70,7 @@ class Plan(BaseModel):
     seconds: float | None = None
     servable: ServableForm
     lints: tuple[Lint, ...] = ()
+    extensions: tuple[Pin, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -83,6 +85,7 @@ class Plan(BaseModel):
                 "packages": self.packages,
                 "device": self.device,
                 "precision": self.precision,
+                "extensions": [pin.to_json() for pin in self.extensions],
             }
         )
 
@@ -99,8 +102,12 @@ def make_plan(
     machine: Machine,
     data: DataFacts,
     environment: Environment,
+    extensions: tuple[Pin, ...] = (),
 ) -> Plan:
     """Compute the plan.
+
+    Args:
+        extensions: what the manifest names and adapterworks does not bring (`pins`).
 
     Raises:
         InvalidInput: a combination this base, machine or engine cannot do.
@@ -154,6 +161,7 @@ def make_plan(
         disk=_disk(manifest, trainable, shape),
         servable=technique.servable(shape, manifest.method, manifest.serve),
         lints=tuple(lints),
+        extensions=extensions,
     )
 
 

@@ -83,6 +83,7 @@ def make_lock(plan: Plan, sources: list[dict[str, Any]], python: str) -> dict[st
         "code": plan.code,
         "python": python,
         "packages": plan.packages,
+        "extensions": [pin.to_json() for pin in plan.extensions],
         "device": plan.device,
         "precision": plan.precision,
         "micro_batch": plan.micro_batch,
