@@ -23,8 +23,8 @@ from pydantic_core import CoreSchema, PydanticKnownError
 from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.errors import AdapterworksError
 from adapterworks.manifests.extensions import load, loaded, names
-from adapterworks.manifests.frozen import Frozen
 from adapterworks.manifests.user_code import PATTERN, names_a_file, read_user_code
+from adapterworks.manifests.values import Frozen
 
 
 class DataGate(Frozen):

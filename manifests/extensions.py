@@ -309,8 +309,8 @@ def loaded(kind: Kind, name: str, info: core_schema.ValidationInfo) -> str:
     """The name, with its code if it is one of the user's files; what is not ours is tried here.
 
     Nothing is read or imported unless the validation's context says from which folder a manifest
-    was read (`{"folder": Path, "imported": set | None}`), or brings the code (`{"code": {name: UserCode}}`): the manifest
-    of a release has neither.
+    was read (`{"folder": Path}`, and in `imported` a set for the files that were run), or brings
+    the code (`{"code": {name: UserCode}}`): the manifest of a release has neither.
     """
     context = info.context or {}
     if name in (brought := context.get("code", {})):

@@ -16,14 +16,8 @@ from adapterworks.manifests.data_gates import DataGate as DataGate
 from adapterworks.manifests.data_gates import DataGates as DataGates
 from adapterworks.manifests.data_gates import standard_gates
 from adapterworks.manifests.extensions import Named
-from adapterworks.manifests.frozen import Frozen as Frozen
 from adapterworks.manifests.refs import NAME_PATTERN
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(gt=0, le=2**31 - 1)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-Rank = Annotated[int, Field(gt=0, le=512)]
-Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+from adapterworks.manifests.values import Dropout, Frozen, PositiveFloat, PositiveInt, Rank, Share
 
 
 class AdapterTable(Frozen):
@@ -181,7 +175,7 @@ class DataTable(Frozen):
     """How a row of the source is to be read."""
     system: str | None = None
     """A system message put before every conversation that has none."""
-    columns: dict[str, str] = Field(default={})
+    columns: dict[str, str] = {}  # noqa: RUF012 – pydantic copies it
     """Other column names: the format's name → the source's name."""
     limit: PositiveInt | None = None
     """Use at most this many training rows."""

@@ -36,7 +36,7 @@ def as_metric(name: str, value: Any) -> Metric:
         return value if value.name == name else replace(value, name=name)
     if not callable(value):
         raise InvalidInput(
-            f"the metric `{name}` is of type {type(value).__name__}, neither a `Metric` nor a function",
+            f"the metric `{name}` is neither a `Metric` nor a function, but {_shown(value)}",
             hint=f"write {_SIGNATURE}",
         )
     _check(name, value)
