@@ -62,14 +62,8 @@ def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
-    gates = manifest.data.gates
-    named = {name: getattr(gates, name) for name in type(gates).model_fields}
-    off = {
-        name: gate.model_copy(update={"on": False})
-        for name, gate in named.items()
-        if gate.action != "drop"
-    }
-    data = manifest.data.model_copy(update={"gates": gates.model_copy(update=off)})
+    dropping = manifest.data.gates.only(lambda gate: gate.action == "drop")
+    data = manifest.data.model_copy(update={"gates": dropping})
     judged = judge(gather(manifest, cache=cache), manifest.model_copy(update={"data": data}))
     return judged.splits.test
 

@@ -6,7 +6,6 @@ base cannot be had, it is not evaluated.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from adapterworks.builders.evaluation.huggingface import HfGenerator, load_generator
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.naming import manifest_of_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +37,15 @@ class Subject:
         """The manifest it was built from.
 
         Raises:
-            InvalidInput: it was imported or merged and has none.
+            InvalidInput: it was imported or merged and has none, or names what is not installed.
+            Refused: it names code in a file, which no release can bring to be run.
         """
         if self.release.manifest is None:
             raise InvalidInput(
                 f"`{self.name}` was not built from a manifest and carries none",
                 hint="name one with `--manifest`: its `[data]` and `[evaluate]` are used",
             )
-        return Manifest.model_validate_json(json.dumps(self.release.manifest))
+        return manifest_of_release(self.release.manifest, self.name)
 
 
 def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Subject:

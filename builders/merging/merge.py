@@ -25,7 +25,7 @@ from adapterworks.builders.merging.record import (
     make_report,
     plan_digest,
 )
-from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.imports.publish import base_name

@@ -26,6 +26,7 @@ from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.manifests.models import Manifest, RetentionTable
+from adapterworks.manifests.naming import manifest_of_release
 from adapterworks.manifests.paths import place
 from adapterworks.manifests.sources import FileSource, parse_base
 from adapterworks.registry.bases.store import BaseStore
@@ -35,7 +36,7 @@ from adapterworks.registry.releases.release import Release, Servable
 from adapterworks.registry.releases.types import Resolved
 
 # Entries of the lock that can differ between two builds of one manifest on one base and its rows.
-_SURROUNDINGS = ("code", "packages", "python", "device", "precision", "micro_batch")
+_SURROUNDINGS = ("code", "packages", "extensions", "python", "device", "precision", "micro_batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def rebuild(
     bases: BaseStore,
     home: Path,
     data_dir: Path | None = None,
+    own: Manifest | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Rebuilt:
@@ -100,11 +102,13 @@ def rebuild(
         bases: where base models are.
         home: `tmp/` and `cache/` are made under it.
         data_dir: where the manifest's relative paths begin, if its files are not known here.
+        own: the manifest file of the user's that the release was built from: needed where it names
+            code in a file beside it, and read for nothing else.
         listeners: receive the build's events.
         progress: told what differs from the lock before the training begins.
 
     Raises:
-        InvalidInput: it was not built from a manifest.
+        InvalidInput: it was not built from a manifest, or with what is not installed here.
         IntegrityError: base, a data file or rows are not those of the lock.
         NotFound: a data file or the base is not here.
         Refused, Unavailable: as `run_build`; the folder is kept then, for its log.
@@ -118,7 +122,7 @@ def rebuild(
         )
     lock = json.loads(registry.read(resolved.digest, LOCK))
     manifest = located(
-        _with_base(_manifest(release, lock), release, bases, data_dir),
+        _with_base(_manifest(release, lock, _title(resolved), own), release, bases, data_dir),
         lock,
         what=_title(resolved),
         cache=home / "cache",
@@ -166,9 +170,12 @@ def _title(resolved: Resolved) -> str:
     return f"{resolved.name}@{resolved.version}"
 
 
-def _manifest(release: Release, lock: Mapping[str, Any]) -> Manifest:
+def _manifest(
+    release: Release, lock: Mapping[str, Any], title: str, own: Manifest | None
+) -> Manifest:
     """The release's manifest with the micro batch it was trained with: it orders the sums."""
-    manifest = Manifest.model_validate_json(json.dumps(release.manifest))
+    digests = {pin["name"]: pin["digest"] for pin in lock.get("extensions", ())}
+    manifest = manifest_of_release(release.manifest or {}, title, own=own, digests=digests)
     train = {"trackers": (), "micro_batch_size": lock.get("micro_batch")}
     if train["micro_batch_size"] is None:
         train["micro_batch_size"] = manifest.train.micro_batch_size

@@ -15,7 +15,9 @@ from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows, ren
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.evaluate import evaluate_generators, predict
 from adapterworks.builders.evaluation.huggingface import HfGenerator, batches, load_generator
-from adapterworks.builders.evaluation.retention import Choice, _continuations, load_cases, measure
+from adapterworks.builders.evaluation.retention import measure
+from adapterworks.builders.evaluation.suites import SUITES
+from adapterworks.builders.evaluation.suites.suite import Choice, _continuations
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, RetentionTable
 from adapterworks.registry.bases.store import Base
@@ -162,4 +164,4 @@ def test_the_base_knows_some_common_sense(generator: HfGenerator) -> None:
     scores = measure(generator, RetentionTable(suites=("hellaswag",), limit=8))
     assert scores.suites["hellaswag"] > 0.25
     assert 5.0 < scores.perplexity < 60.0
-    assert len(load_cases("truthfulqa")) == len(load_cases("gsm8k")) == 100
+    assert {len(suite.cases()) for suite in SUITES.values()} == {100}
