@@ -179,6 +179,13 @@ class Registry:
         with self.database.write() as connection:
             return aliases.rollback(connection, name, alias, who=who, why=why)
 
+    def retire(
+        self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
+    ) -> Event:
+        """Remove an alias; versions, bytes and history stay. See `aliases.retire`."""
+        with self.database.write() as connection:
+            return aliases.retire(connection, name, alias, who=who, why=why, expect=expect)
+
     def delete(self, name: str, version: int, *, who: str, why: str = "") -> None:
         """Turn a version into a tombstone; its bytes go at the next gc.
 

@@ -62,6 +62,38 @@ def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
+    return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits.test
+
+
+def rows_of_build(
+    manifest: Manifest,
+    *,
+    cache: Path | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Splits:
+    """The rows that a build trains and evaluates on, without asking whether it would be refused.
+
+    Equal to the splits of `assemble`, in a fraction of its time: gates that drop nothing are left
+    out.
+
+    Args:
+        tokenizer: the base's; asked for by `needs_tokenizer` only.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: as `load_rows`.
+    """
+    results = judge(gather(manifest, cache=cache), _only_dropping(manifest), tokenizer)
+    return _complete(results, manifest, cache)
+
+
+def needs_tokenizer(manifest: Manifest) -> bool:
+    """Whether the base's tokenizer decides which rows there are."""
+    gate = manifest.data.gates.truncated_supervision
+    return gate.on and gate.action == "drop"
+
+
+def _only_dropping(manifest: Manifest) -> Manifest:
+    """The manifest with the gates that drop no rows turned off."""
     gates = manifest.data.gates
     named = {name: getattr(gates, name) for name in type(gates).model_fields}
     off = {
@@ -70,8 +102,7 @@ def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[
         if gate.action != "drop"
     }
     data = manifest.data.model_copy(update={"gates": gates.model_copy(update=off)})
-    judged = judge(gather(manifest, cache=cache), manifest.model_copy(update={"data": data}))
-    return judged.splits.test
+    return manifest.model_copy(update={"data": data})
 
 
 def assemble(
@@ -91,8 +122,13 @@ def assemble(
         InvalidInput, NotFound, Unavailable: as `load_rows`.
         Refused: a data gate whose action is `fail` found rows.
     """
-    data, seed = manifest.data, manifest.train.seed
     results = run_gates(gather(manifest, cache=cache), manifest, tokenizer)
+    return Assembled(_complete(results, manifest, cache), results)
+
+
+def _complete(results: GateResults, manifest: Manifest, cache: Path | None) -> Splits:
+    """The kept rows, sampled, augmented and with replay."""
+    data, seed = manifest.data, manifest.train.seed
     kept = results.splits.train
     train = [row for row in kept if _PART not in row.meta]
     for position, part in enumerate(data.mix):
@@ -109,5 +145,4 @@ def assemble(
         )
         train += replay(train, general.rows, data.replay.share, seed)
         datasheets = (*datasheets, general.datasheet)
-    splits = replace(results.splits, train=tuple(train), datasheets=datasheets)
-    return Assembled(splits, results)
+    return replace(results.splits, train=tuple(train), datasheets=datasheets)

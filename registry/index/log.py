@@ -3,7 +3,9 @@
 Rows are only ever inserted; the database refuses anything else. A release's record says what was
 known when it was published; every later fact about it is here:
 
-    publish promote canary rollback delete sign     by the registry itself
+    publish promote canary rollback retire          by the registry itself
+    delete sign
+    apply        folder                             `adapters apply`: whose manifest declares it
     tag          added, removed                     `adapters tag`
     deprecate    deprecated (false takes it back)   `adapters deprecate`
     erase        blob, paths                        `adapters erase`
@@ -28,7 +30,7 @@ from adapterworks.registry.releases.types import AliasMove, Event, now
 
 MOVES = ("promote", "canary", "rollback")
 # What happens to the name rather than to the release.
-_OF_NAMES = ("publish", "delete", *MOVES)
+_OF_NAMES = ("publish", "delete", "retire", "apply", *MOVES)
 
 _log = schema.log
 
