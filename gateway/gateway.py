@@ -198,7 +198,7 @@ class Gateway:
 
     def _held(self, name: str) -> set[str]:
         """The digests that a name's aliases hold, canaries too, and those that are configured."""
-        held = set()
+        held: set[str] = set()
         for alias in {move.alias for move in self.registry.history(name)}:
             with contextlib.suppress(NotFound):
                 held.update(w.digest for w in self.registry.weights(name, alias))

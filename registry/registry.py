@@ -466,6 +466,11 @@ class Registry:
             newest = log.events(connection, name, version=version, kinds=("deprecate",), limit=1)
         return next((event for event in newest if event.data["deprecated"]), None)
 
+    def last_events(self, kind: str) -> dict[str, Event]:
+        """Name → its last event of a kind (`apply`, `push`, …), for those that have one."""
+        with self.database.read() as connection:
+            return log.newest(connection, kind)
+
     def revision(self) -> int:
         """A number that changes whenever a version, alias or deletion does; cheap to poll."""
         with self.database.read() as connection:

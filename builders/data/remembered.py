@@ -1,4 +1,4 @@
-"""Which rows a source had: digests of rows, kept in the cache, so that a change can be shown by row.
+"""Which rows a source had: digests of rows, kept in the cache, so that a change shows by row.
 
 A release keeps one digest for all rows of a source, which says that something changed, not what.
 Here eight bytes of each row's digest are kept, in order, under the digest of them all: 8 kB for a

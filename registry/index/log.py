@@ -80,6 +80,13 @@ def append_many(
     )
 
 
+def newest(connection: Connection, kind: str) -> dict[str, Event]:
+    """The last event of a kind of every name that has one."""
+    last = sa.select(sa.func.max(_log.c.sequence)).where(_log.c.kind == kind).group_by(_log.c.name)
+    rows = connection.execute(sa.select(_log).where(_log.c.sequence.in_(last)))
+    return {row.name: _event(row) for row in rows}
+
+
 def events(
     connection: Connection,
     name: str,
