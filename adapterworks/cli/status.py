@@ -49,7 +49,7 @@ def command(app: App, folder: Path, profile: str | None, as_json: bool) -> None:
         echo_json(plan_json(found))
         return
     show(found, found.entries, world)
-    if found.differing:
+    if any(entry.actions for entry in found.entries):
         profiled = f" --profile {profile}" if profile else ""
         click.echo(f"`adapters apply {folder}{profiled}` brings it about", err=True)
 

@@ -8,6 +8,7 @@ that holds a release already says so at once.
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from adapterworks.errors import EXIT_CODES, exit_code
 from adapterworks.gateways import make_resident
-from adapterworks.manifests.errors import AdapterworksError, NotFound
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.reconciling.differences import Action, Build, Entry, Load, Promote, Retire
-from adapterworks.reconciling.folder import Folder
+from adapterworks.reconciling.folder import Folder, Read
 from adapterworks.reconciling.world import APPLIED, Reader, failed_gates, one_line
 
 if TYPE_CHECKING:
@@ -166,6 +167,30 @@ class Hands:
             newest = registry.versions(name, limit=1)
             if newest and (last is None or last.data.get("folder") != folder.name):
                 registry.note(name, newest[0].version, APPLIED, who=self.who, folder=folder.name)
+
+
+def build_all(folder: Folder, build: BuildOne) -> Iterator[Outcome]:
+    """Build every manifest of a folder, whether it differs or not (`adapters build --all`)."""
+    names = Counter(item.name for item in folder.read)
+    for item in folder.read:
+        name = item.name or item.file
+        if item.name is not None and names[item.name] > 1:
+            why = f"`{item.file}`: another file declares `{name}` too"
+            yield Outcome(name, "failed", why, code=EXIT_CODES[InvalidInput])
+        else:
+            yield attempt(name, partial(_built, name, item, build))
+
+
+def _built(name: str, item: Read, build: BuildOne) -> Outcome:
+    if item.error is not None:
+        raise item.error
+    assert item.manifest is not None
+    result = build(name, item.manifest)
+    failed = failed_gates(result.report)
+    if failed:
+        return Outcome(name, "gate failed", "; ".join(failed), result.ref, code=1)
+    moved = f"`{result.alias}` is {result.ref}" if result.alias else ""
+    return Outcome(name, "built" if result.created else "unchanged", moved, result.ref)
 
 
 def attempt(name: str, work: Callable[[], Outcome]) -> Outcome:

@@ -388,13 +388,20 @@ def _keys(here: Made, there: Made, prefix: str) -> list[Change]:
 
 
 def _listed(found: list[Change], shown: int = 4) -> str:
-    lines = [f"`{c.key}` {_value(c.before)} → {_value(c.after)}" for c in found[:shown]]
-    more = [f"{len(found) - shown} more keys"] if len(found) > shown else []
-    return ", ".join([*lines, *more])
+    lines: dict[str, None] = {}
+    for change in found:
+        lists = [part.isdigit() for part in change.key.split(".")]
+        if any(lists):  # one entry of a list: the list is what was changed
+            key = ".".join(change.key.split(".")[: lists.index(True)])
+            lines[f"`{key}` differs"] = None
+        elif not any(other.key.startswith(f"{change.key}.") for other in found):
+            lines[f"`{change.key}` {_value(change.before)} → {_value(change.after)}"] = None
+    more = [f"{len(lines) - shown} more keys"] if len(lines) > shown else []
+    return ", ".join([*list(lines)[:shown], *more])
 
 
 def _value(value: object) -> str:
     if value is None:
         return "unset"
-    text = str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 60 else text[:59] + "…"
