@@ -94,9 +94,9 @@ class Hands:
                 self._promote(entry.name, version, alias, expect)
                 ref = f"{entry.name}@{version}"
                 outcome = Outcome(entry.name, "promoted", f"`{alias}` is {ref}", ref)
-                return self._served(outcome, manifest)
+                return self.served(outcome, manifest)
             case Load():
-                return self._served(Outcome(entry.name, "loaded", "", entry.ref), manifest)
+                return self.served(Outcome(entry.name, "loaded", "", entry.ref), manifest)
             case Retire(alias, expect):
                 self.reader.registry.retire(
                     entry.name, alias, who=self.who, why="its manifest is gone", expect=expect
@@ -118,7 +118,7 @@ class Hands:
         held = self._holder(name, alias)
         if held != version:  # the release was there already: nothing was published
             self._promote(name, version, alias, held)
-        return self._served(Outcome(name, did, f"`{alias}` is {result.ref}", result.ref), manifest)
+        return self.served(Outcome(name, did, f"`{alias}` is {result.ref}", result.ref), manifest)
 
     def _holder(self, name: str, alias: str) -> int | None:
         try:
@@ -131,7 +131,7 @@ class Hands:
             name, version, alias, who=self.who, why="as its manifest declares", expect=expect
         )
 
-    def _served(self, outcome: Outcome, manifest: Manifest | None) -> Outcome:
+    def served(self, outcome: Outcome, manifest: Manifest | None) -> Outcome:
         """Have running gateways hold it: a pinned one for good, others where there is room."""
         assert outcome.ref is not None
         registry = self.reader.registry

@@ -156,9 +156,10 @@ def differences(
 
 
 def _faulty(item: Declared, twice: list[str]) -> Entry:
-    why = item.fault or ""
+    why = f"`{item.file}`: {item.fault}"
     if twice:
-        why = f"`{item.name}` is declared by {' and '.join(f'`{file}`' for file in twice)} too"
+        others = " and ".join(f"`{file}`" for file in twice)
+        why = f"`{item.file}`: {others} declares `{item.name}` too"
     return Entry(item.name or item.file, "!", item.file, None, (Finding("faulty", why),))
 
 

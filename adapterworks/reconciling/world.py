@@ -57,7 +57,7 @@ class Reader:
 
     def read(self, folder: Folder) -> World:
         """Everything that is compared."""
-        rows = {row.name: row for row in self._names()}
+        rows = {row.name: row for row in self.names()}
         applied = self.registry.last_events(APPLIED)
         items, existing = [], {}
         for item in folder.read:
@@ -158,7 +158,8 @@ class Reader:
         value: dict[str, Any] = json.loads(self.registry.read(digest, path))
         return value
 
-    def _names(self) -> Iterator[NameRow]:
+    def names(self) -> Iterator[NameRow]:
+        """Every name of the registry, in alphabetical order."""
         after: str | None = None
         while page := self.registry.names(limit=500, after=after):
             yield from page

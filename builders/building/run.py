@@ -78,6 +78,7 @@ def run_build(
     home: Path,
     who: str,
     alias: str | None = None,
+    hold_alias: bool = False,
     resume: bool = False,
     force: bool = False,
     listeners: Sequence[Listener] = (),
@@ -92,6 +93,7 @@ def run_build(
         home: `builds/` and `cache/` are made under it.
         who: publishes, for the registry's log.
         alias: moved instead of `publish.alias`.
+        hold_alias: publish and move none: whoever asks has yet to judge the release.
         resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
         force: build even if the plan has a release, and begin anew.
         listeners: receive the build's events.
@@ -136,7 +138,7 @@ def run_build(
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
-        return _run(prepared, stages, events, lock, known, registry, bases, who, alias)
+        return _run(prepared, stages, events, lock, known, registry, bases, who, alias, hold_alias)
 
 
 def _silent(line: str) -> None:
@@ -187,6 +189,7 @@ def _run(
     bases: BaseStore,
     who: str,
     alias: str | None,
+    hold_alias: bool,
 ) -> BuildResult:
     """The stages."""
     plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
@@ -212,7 +215,7 @@ def _run(
         "data_gates": prepared.gates.summary(),
     }
     reasons = _reasons(report, conversion)
-    target = alias or plan.manifest.publish.alias
+    target = None if hold_alias else alias or plan.manifest.publish.alias
     reused = {
         name: source
         for name in ("train", "convert", "ask", "evaluate")
