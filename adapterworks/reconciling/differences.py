@@ -9,7 +9,7 @@ adapter that this folder declared before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -322,32 +322,45 @@ def _gone(existing: Existing, unreadable: list[str], prune: bool) -> Entry:
     )
 
 
+# What a stale stage is called.
+_STALE: dict[Stage, str] = {
+    "train": "training changed",
+    "convert": "conversion stale",
+    "ask": "answers stale",
+    "evaluate": "evaluation stale",
+    "publish": "card stale",
+}
+
+
 def _stale(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[Finding]:
     """What differs between a manifest and a release, first what costs most."""
-    if here.base is not None and here.base != there.base:
-        yield Finding("base changed", _base_change(here, there))
-    elif here.base is None and (moved := _keys(here, there, "base.")):
-        yield Finding("base changed", _listed(moved))
-    data = list(_data(here, there, rows_changed))
+    here, there = here.comparable(there)
+    found = list(changes(there.settings, here.settings))
+    base = [change for change in found if change.key.startswith("base.")]
+    if here.base != there.base:
+        yield Finding("base changed", _listed(base) or "the same name has other values now")
+        found = [change for change in found if change not in base]
+    read = {source.key for source in here.sources}
+    data = [c for c in found if c.key.startswith("data.") and c.key not in read]
+    sources = "; ".join(_data(here, there, rows_changed))
+    if sources:
+        yield Finding("data changed", sources)
     if data:
-        yield Finding("data changed", "; ".join(data))
-    for stage, what in zip(
-        STAGES, ("training changed", "evaluation stale", "card stale"), strict=True
-    ):
-        found = _settings(here, there, stage)
-        method = [change for change in found if change.key.startswith("method.")]
-        rest = [change for change in found if not change.key.startswith(("method.", "data."))]
+        yield Finding("data settings changed", _listed(data))
+    if not sources and not data and here.splits != there.splits:
+        old, new = there.splits or {}, here.splits or {}
+        names = " and ".join(name for name in new if new[name] != old.get(name))
+        why = f"the {names} rows come out otherwise: the code that makes rows has changed"
+        yield Finding("data changed", why)
+    for stage in STAGES:
+        own = [c for c in found if stage_of(c.key) == stage and not c.key.startswith("data.")]
+        method = [change for change in own if change.key.startswith("method.")]
         if method:
             yield Finding("method changed", _listed(method))
-        if rest:
-            yield Finding(what, _listed(rest))
-    settings = _keys(here, there, "data.")
-    if settings:
-        yield Finding("data changed" if data else "data settings changed", _listed(settings))
-    elif not data and here.splits is not None and here.splits != there.splits:
-        splits = [name for name, digest in here.splits.items() if digest != _split(there, name)]
-        why = f"{' and '.join(splits)} rows come out otherwise, from the same sources"
-        yield Finding("data changed", f"{why}: the code that makes rows of them has changed")
+        rest = [change for change in own if change not in method]
+        code = changes(there.code.get(stage, {}), here.code.get(stage, {}))
+        if rest or code:
+            yield Finding(_STALE[stage], _listed([*rest, *code]))
 
 
 def _data(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[str]:
@@ -369,36 +382,20 @@ def _data(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[str]:
             yield f"`{key}` {name}: {count}, {detail}"
 
 
-def _split(made: Made, name: str) -> str | None:
-    return (made.splits or {}).get(name)
+def _listed(found: Sequence[Change], shown: int = 4) -> str:
+    lines = []
+    for change in found[:shown]:
+        values = (change.before, change.after)
+        if any(isinstance(value, list | dict) or _is_digest(value) for value in values):
+            lines.append(f"`{change.key}` differs")
+        else:
+            lines.append(f"`{change.key}` {_value(values[0])} → {_value(values[1])}")
+    more = [f"{len(found) - shown} more"] if len(found) > shown else []
+    return ", ".join([*lines, *more])
 
 
-def _base_change(here: Made, there: Made) -> str:
-    moved = _keys(here, there, "base.")
-    return _listed(moved) if moved else "the same name has other values now"
-
-
-def _settings(here: Made, there: Made, stage: Stage) -> list[Change]:
-    return [c for c in changes(there.settings, here.settings) if stage_of(c.key) == stage]
-
-
-def _keys(here: Made, there: Made, prefix: str) -> list[Change]:
-    shown: Mapping[str, str] = {source.key: source.digest for source in here.sources}
-    found = changes(there.settings, here.settings)
-    return [c for c in found if c.key.startswith(prefix) and c.key not in shown]
-
-
-def _listed(found: list[Change], shown: int = 4) -> str:
-    lines: dict[str, None] = {}
-    for change in found:
-        lists = [part.isdigit() for part in change.key.split(".")]
-        if any(lists):  # one entry of a list: the list is what was changed
-            key = ".".join(change.key.split(".")[: lists.index(True)])
-            lines[f"`{key}` differs"] = None
-        elif not any(other.key.startswith(f"{change.key}.") for other in found):
-            lines[f"`{change.key}` {_value(change.before)} → {_value(change.after)}"] = None
-    more = [f"{len(lines) - shown} more keys"] if len(lines) > shown else []
-    return ", ".join([*list(lines)[:shown], *more])
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("sha256:")
 
 
 def _value(value: object) -> str:

@@ -1,15 +1,15 @@
 """What a release is made of, digested by stage: equal for a manifest and for the release it gave.
 
-    train     what is learnt from: base, training and validation rows, method, training settings
-    evaluate  that, the test rows, what is asked and judged, how it is converted
-    publish   that and everything else that the release says of itself
+Both sides come to a `Made`: `declared` from a manifest, the rows that its sources hold now and what
+is installed; `built` from a release's record and lock. They are compared by the stages of a build,
+under the decisions of `builders/plan/digests.py`: which stage reads which key is said there.
 
-Both sides come to a `Made`: `declared` from a manifest and the rows its sources hold now, `built`
-from a release's record and lock. Everything that is compared goes through the three digests.
+These digests are made for comparing, without tokenizer, model or torch: where those of a build have
+encoded rows and what the plan resolves, these have the rows' digests and the keys themselves. A
+build has the last word: what it finds unchanged after all, it does not do again.
 
-Invariant: no digest depends on where the manifest lies (of a path only the file's name counts, its
-bytes are in the rows' digests), on the machine, or on installed packages; what is only about now
-(`publish.alias`, trackers) is in none.
+Invariant: no digest depends on where the manifest lies, on the machine or its kind of device; what
+one side does not know (a base that is not prepared, an older lock) is taken to be equal.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
+from adapterworks.builders.plan.digests import decision, leaves
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.sources import FileSource, parse_base, parse_source
-from adapterworks.registry.reading.diff import flatten
+from adapterworks.manifests.paths import by_file_name
+from adapterworks.manifests.sources import FileSource, parse_source
 
-Stage = Literal["train", "evaluate", "publish"]
-STAGES: tuple[Stage, ...] = ("train", "evaluate", "publish")
-
-# The alias is compared where it is, in the index; trackers are told and change nothing.
-_IGNORED = ("publish.alias", "train.trackers")
-_CONVERSION = ("serve.conversion_rank", "serve.max_conversion_error")
+Stage = Literal["train", "convert", "ask", "evaluate", "publish"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+# The rows that a stage reads, by split.
+_ROWS: dict[Stage, tuple[str, ...]] = {"train": ("train", "validation"), "ask": ("test",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,70 +56,64 @@ class Made:
     """What a release is or would be made of.
 
     Attributes:
-        settings: the manifest's keys and values, flat (`method.rank` → 16).
+        settings: the manifest's keys and values (`method.rank` → 16).
         base: the digest of the base; None if it is not prepared here.
         splits: `train`, `validation` and `test` → digest of the rows; None if they were not read.
         sources: what the splits were made from.
+        code: stage → what computes it (`torch` → 2.13.0, `metric exact_match` → digest of its
+            file, `semantics` → number).
     """
 
     settings: Mapping[str, Any]
     base: str | None
     splits: Mapping[str, str] | None
     sources: tuple[SourceRows, ...]
+    code: Mapping[str, Mapping[str, Any]]
 
-    @property
-    def train_digest(self) -> str:
-        """Of what is learnt from."""
+    def digest(self, stage: Stage) -> str:
+        """Of what the stage reads, the stages before it included."""
+        before = STAGES.index(stage)
         splits = self.splits or {}
-        rows = {name: splits.get(name) for name in ("train", "validation")}
-        return digest_json({"base": self.base, "rows": rows, "settings": self.of("train")})
-
-    @property
-    def evaluate_digest(self) -> str:
-        """Of that and what is asked and judged."""
-        test = (self.splits or {}).get("test")
         return digest_json(
-            {"train": self.train_digest, "rows": test, "settings": self.of("evaluate")}
+            {
+                "before": self.digest(STAGES[before - 1]) if before else self.base,
+                "settings": self.of(stage),
+                "rows": {split: splits.get(split) for split in _ROWS.get(stage, ())},
+                "code": dict(self.code.get(stage, {})),
+            }
         )
 
-    @property
-    def publish_digest(self) -> str:
-        """Of that and all that the release says of itself."""
-        return digest_json({"evaluate": self.evaluate_digest, "settings": self.of("publish")})
-
     def of(self, stage: Stage) -> dict[str, Any]:
-        """The settings that act in a stage."""
+        """The settings that a stage reads."""
         return {key: value for key, value in self.settings.items() if stage_of(key) == stage}
 
     def stale(self, built: Made) -> Stage | None:
-        """The earliest stage in which a release that was built is not what this would give.
+        """The earliest stage in which a release that was built is not what this would give."""
+        here, there = self.comparable(built)
+        return next((s for s in STAGES if here.digest(s) != there.digest(s)), None)
 
-        What is not known here (a base that is not prepared, rows that were not read) is taken to
-        be as it was, unless the manifest names something else.
-        """
-        here = self._filled(built)
-        for stage in STAGES:
-            if getattr(here, f"{stage}_digest") != getattr(built, f"{stage}_digest"):
-                return stage
-        return None
-
-    def _filled(self, built: Made) -> Made:
-        base = self.base
-        if base is None and _base_keys(self) == _base_keys(built):
-            base = built.base
-        return replace(self, base=base, splits=built.splits if self.splits is None else self.splits)
+    def comparable(self, built: Made) -> tuple[Made, Made]:
+        """Both sides, with what one of them does not know as the other has it."""
+        same_name = _base_keys(self) == _base_keys(built)
+        base = built.base if self.base is None and same_name else self.base
+        splits = built.splits if self.splits is None else self.splits
+        code = {
+            stage: {key: value for key, value in built.code.get(stage, {}).items() if key in known}
+            for stage, known in self.code.items()
+        }
+        own = {
+            stage: {key: value for key, value in known.items() if key in code[stage]}
+            for stage, known in self.code.items()
+        }
+        return replace(self, base=base, splits=splits, code=own), replace(built, code=code)
 
 
 def stage_of(key: str) -> Stage | None:
-    """The stage that a key of the manifest acts in; None if a digest stands for it, or nothing."""
-    table = key.partition(".")[0]
-    if table == "base" or key.startswith(_IGNORED):
-        return None
-    if table in ("method", "train"):
+    """The first stage that reads a key of the manifest; None if none does."""
+    part = decision(key)
+    if part is None or part == "resolved":
         return "train"
-    if table == "evaluate" or key in _CONVERSION:
-        return "evaluate"
-    return "publish"  # `data` too: what it does to the rows is in their digests
+    return None if part == "nothing" else part
 
 
 def declared(
@@ -129,6 +122,7 @@ def declared(
     base: str | None,
     splits: Mapping[str, str] | None,
     datasheets: Sequence[Mapping[str, Any]],
+    code: Mapping[str, Mapping[str, Any]],
 ) -> Made:
     """What a manifest comes to.
 
@@ -136,8 +130,9 @@ def declared(
         base: digest of its base, if that is prepared.
         splits: digests of the rows it gives now, if they were read.
         datasheets: of its sources, in the order in which they were read.
+        code: as `Made` has it.
     """
-    return Made(_settings(manifest), base, splits, tuple(_sources(manifest, datasheets)))
+    return Made(_settings(manifest), base, splits, tuple(_sources(manifest, datasheets)), code)
 
 
 def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> Made:
@@ -149,32 +144,23 @@ def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> Ma
         lock: its `adapter.lock`.
     """
     data = lock.get("data", {})
+    code: dict[str, dict[str, Any]] = {
+        stage: {"semantics": number} for stage, number in lock.get("semantics", {}).items()
+    }
+    packages = {name: text.partition("+")[0] for name, text in lock.get("packages", {}).items()}
+    code["train"] = code.get("train", {}) | packages | data.get("files", {})
+    code["evaluate"] = code.get("evaluate", {}) | lock.get("metrics", {})
     try:
         # So that keys which it could not know yet have the values they had: the defaults.
         known = Manifest.model_validate_json(json.dumps(manifest))
     except ValidationError:  # of another version: every key that differs is said to
-        return Made(_kept(flatten(manifest)), base, data.get("splits"), ())
+        return Made(dict(leaves(manifest)), base, data.get("splits"), (), code)
     sources = tuple(_sources(known, data.get("sources", ())))
-    return Made(_settings(known), base, data.get("splits"), sources)
+    return Made(_settings(known), base, data.get("splits"), sources, code)
 
 
 def _settings(manifest: Manifest) -> dict[str, Any]:
-    values = manifest.model_dump(mode="json")
-    values["base"]["model"] = _base_name(values["base"]["model"])
-    data = values["data"]
-    for table, key in [
-        *((data, split) for split in ("train", "validation", "test")),
-        *((part, "source") for part in data["mix"]),
-        *([(data["replay"], "source")] if data["replay"] else []),
-    ]:
-        table[key] = table[key] and source_name(table[key])
-    for table, key in ((data["augment"], "lexicon"), (values["train"], "accelerate_config")):
-        table[key] = table[key] and PurePath(table[key]).name
-    return _kept(flatten(values))
-
-
-def _kept(flat: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flat.items() if not key.startswith(_IGNORED)}
+    return dict(leaves(by_file_name(manifest).model_dump(mode="json")))
 
 
 def _sources(manifest: Manifest, datasheets: Sequence[Mapping[str, Any]]) -> Iterator[SourceRows]:
@@ -189,20 +175,15 @@ def _sources(manifest: Manifest, datasheets: Sequence[Mapping[str, Any]]) -> Ite
     ]
     left = list(datasheets)
     for key, source in named:
-        name = None if source is None else source_name(source)
-        sheet = next((sheet for sheet in left if source_name(sheet["source"]) == name), None)
+        name = None if source is None else _name(source)
+        sheet = next((sheet for sheet in left if _name(sheet["source"]) == name), None)
         if name is not None and sheet is not None:
             left.remove(sheet)
             yield SourceRows(key, name, str(sheet["digest"]), int(sheet["rows"]))
 
 
-def source_name(source: str) -> str:
-    """A source as it is shown and compared: of a file, only its name."""
+def _name(source: str) -> str:
     return PurePath(source).name if isinstance(parse_source(source), FileSource) else source
-
-
-def _base_name(model: str) -> str:
-    return PurePath(model).name if isinstance(parse_base(model), FileSource) else model
 
 
 def _base_keys(made: Made) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from adapterworks.manifests.models import EvaluateTable, Manifest, QualityGate, RetentionTable
 from adapterworks.reconciling.carry_out import Hands, Outcome, attempt
-from adapterworks.reconciling.world import Reader, failed_gates
+from adapterworks.reconciling.world import Reader, failed_gates, one_line
+from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Resolved
 
@@ -77,14 +78,23 @@ def plan_rebase(
         NotFound: there is no such adapter, or no such base.
     """
     reader.bases.prepared(base)  # that there is one
-    return [_planned(reader, name, base, manifests.get(name)) for name in names]
+    return [_move(reader, name, base, manifests.get(name)) for name in names]
+
+
+def _move(reader: Reader, name: str, base: str, own: Manifest | None) -> Move | Stays:
+    try:
+        return _planned(reader, name, base, own)
+    except (NotFound, IntegrityError) as error:  # its data is not here, or has changed
+        if not reader.registry.versions(name, limit=1):
+            raise
+        return Stays(name, name, one_line(error))
 
 
 def _planned(reader: Reader, name: str, base: str, own: Manifest | None) -> Move | Stays:
     today = _today(reader, name, own)
     release = reader.registry.release(today.digest)
     ref = f"{name}@{today.version}"
-    manifest = own or _manifest(release)
+    manifest = own or _manifest(reader, ref, release)
     if manifest is None:
         return Stays(name, ref, "it was not built from a manifest that this version can read")
     table = manifest.base.model_copy(update={"model": base})
@@ -122,13 +132,18 @@ def _holder(reader: Reader, name: str, alias: str) -> int | None:
         return None
 
 
-def _manifest(release: Release) -> Manifest | None:
+def _manifest(reader: Reader, ref: str, release: Release) -> Manifest | None:
+    """A release's own manifest, with its files where they are on this machine."""
+    from adapterworks.builders.data.places import located
+
     if release.manifest is None:
         return None
     try:
-        return Manifest.model_validate_json(json.dumps(release.manifest))
+        manifest = Manifest.model_validate_json(json.dumps(release.manifest))
     except ValidationError:
         return None
+    lock = json.loads(reader.registry.read(release.digest, LOCK)) if LOCK in release.files else {}
+    return located(manifest, lock, what=ref, cache=reader.cache)
 
 
 def rebase(

@@ -15,6 +15,7 @@ from typing import Any
 from adapterworks.gateways import running_gateways
 from adapterworks.manifests.errors import AdapterworksError, NotFound
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.paths import base_model, portable
 from adapterworks.reconciling.folder import Folder, Read
 from adapterworks.reconciling.made import Made, built, declared
 from adapterworks.reconciling.state import (
@@ -109,10 +110,10 @@ class Reader:
         from adapterworks.builders.data.assemble import needs_tokenizer, rows_of_build
         from adapterworks.builders.data.rows import rows_digest
 
-        table = manifest.base
+        table, code = manifest.base, _code(manifest)
         try:
             base = self.bases.prepared(
-                table.model,
+                base_model(manifest),
                 quantization=table.quantization,
                 double_quantization=table.double_quantization,
             )
@@ -121,7 +122,7 @@ class Reader:
         tokenizer = None
         if needs_tokenizer(manifest):
             if base is None:
-                return declared(manifest, base=None, splits=None, datasheets=())
+                return declared(manifest, base=None, splits=None, datasheets=(), code=code)
             from transformers import AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
@@ -133,6 +134,7 @@ class Reader:
                 name: rows_digest(getattr(splits, name)) for name in ("train", "validation", "test")
             },
             datasheets=[sheet.to_json() for sheet in splits.datasheets],
+            code=code,
         )
 
     def _versions(self, name: str, made: Made | None) -> Iterator[Version]:
@@ -175,6 +177,21 @@ class Reader:
             )
 
 
+def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """What would compute each stage here."""
+    from adapterworks.builders.building.prepare import metric_code, named_files
+    from adapterworks.builders.plan.digests import training_packages
+    from adapterworks.builders.publishing.adapter_lock import environment, semantics
+
+    code: dict[str, dict[str, Any]] = {
+        stage: {"semantics": number} for stage, number in semantics().items()
+    }
+    files = {k: v for k, v in named_files(manifest).items() if k.startswith("train.")}
+    code["train"] |= training_packages(manifest, environment().packages) | files
+    code["evaluate"] |= metric_code(manifest)
+    return code
+
+
 def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:
     """Why an alias did not move to a release, from its `report.json`."""
     failed = [gate["why"] for gate in report.get("gates") or () if not gate["passed"]]
@@ -184,11 +201,11 @@ def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:
 
 def unfinished(builds: Path, manifest: Manifest) -> tuple[str, ...] | None:
     """The stages that an unfinished build of this very manifest has done; None if there is none."""
-    wanted = manifest.model_dump(mode="json")
+    wanted = [one.model_dump(mode="json") for one in (manifest, portable(manifest))]
     for path in sorted(builds.glob(f"{manifest.adapter.name}-*/build.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if record["plan"]["manifest"] == wanted and "publish" not in record["done"]:
+            if record["plan"]["manifest"] in wanted and "publish" not in record["done"]:
                 return tuple(record["done"])
         except (OSError, ValueError, KeyError):
             continue

@@ -123,19 +123,19 @@ def prepare(
         sources=tuple(sources),
         encoded={name: encoded_digest(sequences) for name, sequences in encoded.items()},
         asked=asked_digest(rows["test"]),
-        files=_files(manifest),
+        files=named_files(manifest),
     )
     shape = read_shape(base.checkpoint)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
-    here = replace(environment(), metrics=_metric_code(manifest))
+    here = replace(environment(), metrics=metric_code(manifest))
     plan = make_plan(manifest, base.identity, shape, machine or detect_machine(), facts, here)
     return Prepared(
         plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate
     )
 
 
-def _files(manifest: Manifest) -> dict[str, str]:
+def named_files(manifest: Manifest) -> dict[str, str]:
     """The bytes of the files that a manifest names beside its rows."""
     named = {
         "train.accelerate_config": manifest.train.accelerate_config,
@@ -144,7 +144,7 @@ def _files(manifest: Manifest) -> dict[str, str]:
     return {key: digest_file(place(path, manifest.folder)) for key, path in named.items() if path}
 
 
-def _metric_code(manifest: Manifest) -> dict[str, str]:
+def metric_code(manifest: Manifest) -> dict[str, str]:
     """The digest of each used metric's file; a metric that only a gate names is used too."""
     table = manifest.evaluate
     names = {*table.metrics, *(gate.metric for gate in table.gates)}

@@ -102,14 +102,18 @@ def load_source(
 
     Raises: as `load_rows`.
     """
-    loaded = _read_source(source, format, columns, cache)
+    loaded = _read_source(source, format, columns, cache, folder)
     if cache is not None:
         remember(cache, loaded.datasheet.digest, loaded.rows)
     return loaded
 
 
 def _read_source(
-    source: str, format: Format, columns: Mapping[str, str] | None, cache: Path | None
+    source: str,
+    format: Format,
+    columns: Mapping[str, str] | None,
+    cache: Path | None,
+    folder: Path,
 ) -> Loaded:
     parsed = parse_source(source)
     if isinstance(parsed, RecipeSource):
