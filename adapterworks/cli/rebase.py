@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @click.option("--base", required=True, help="The new base: a name, `hub:org/name@commit`, a path.")
-@click.option("--all", "all_", is_flag=True, help="Every adapter that was built from a manifest.")
+@click.option("--all", "all_", is_flag=True, help="Every adapter that has an alias.")
 @click.option(
     "--manifests",
     "folder",
@@ -74,7 +74,7 @@ def command(
         )
     reader = reader_of(app)
     declared = _declared(folder)
-    chosen = list(names) or [row.name for row in reader.names() if row.versions]
+    chosen = list(names) or [row.name for row in reader.names() if row.aliases]
     planned = plan_rebase(reader, chosen, base, manifests=declared)
     if check:
         _check(planned, base, as_json)
@@ -88,6 +88,11 @@ def command(
         echo_json(outcomes)
     else:
         show_outcomes(outcomes)
+    if moved := [outcome.name for outcome in outcomes if outcome.result == "rebased"]:
+        say(
+            f'set `base.model = "{base}"` in the manifests of {", ".join(moved)}: `adapters apply` '
+            "goes by them, and would move `publish.alias` back"
+        )
     sys.exit(worst_code(outcomes))
 
 

@@ -96,7 +96,8 @@ class Made:
         """Both sides, with what one of them does not know as the other has it."""
         same_name = _base_keys(self) == _base_keys(built)
         base = built.base if self.base is None and same_name else self.base
-        splits = built.splits if self.splits is None else self.splits
+        known = self.splits is not None and built.splits is not None
+        splits = (self.splits, built.splits) if known else (None, None)
         code = {
             stage: {key: value for key, value in built.code.get(stage, {}).items() if key in known}
             for stage, known in self.code.items()
@@ -105,7 +106,8 @@ class Made:
             stage: {key: value for key, value in known.items() if key in code[stage]}
             for stage, known in self.code.items()
         }
-        return replace(self, base=base, splits=splits, code=own), replace(built, code=code)
+        here = replace(self, base=base, splits=splits[0], code=own)
+        return here, replace(built, splits=splits[1], code=code)
 
 
 def stage_of(key: str) -> Stage | None:

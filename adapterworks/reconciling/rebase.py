@@ -87,7 +87,8 @@ def _move(reader: Reader, name: str, base: str, own: Manifest | None) -> Move | 
     except (NotFound, IntegrityError) as error:  # its data is not here, or has changed
         if not reader.registry.versions(name, limit=1):
             raise
-        return Stays(name, name, one_line(error))
+        why = f"{one_line(error)}; `--manifests DIR` takes the manifest from a folder"
+        return Stays(name, name, why)
 
 
 def _planned(reader: Reader, name: str, base: str, own: Manifest | None) -> Move | Stays:
@@ -116,13 +117,15 @@ def _planned(reader: Reader, name: str, base: str, own: Manifest | None) -> Move
 
 
 def _today(reader: Reader, name: str, own: Manifest | None) -> Resolved:
-    aliases = [PROD, own.publish.alias if own else "candidate"]
-    for alias in filter(None, aliases):
-        try:
-            return reader.registry.resolve(f"{name}:{alias}")
-        except NotFound:
-            continue
-    return reader.registry.resolve(name)
+    alias = own.publish.alias if own else "candidate"
+    held = (alias and _holder(reader, name, alias) for alias in (PROD, alias))
+    version = next((version for version in held if version), None)
+    if version is None:
+        newest = reader.registry.versions(name, limit=1)
+        if not newest:
+            raise NotFound(f"`{name}` has no live version", hint=f"adapters list {name}")
+        version = newest[0].version
+    return reader.registry.resolve(f"{name}@{version}")
 
 
 def _holder(reader: Reader, name: str, alias: str) -> int | None:
