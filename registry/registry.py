@@ -179,6 +179,13 @@ class Registry:
         with self.database.write() as connection:
             return aliases.rollback(connection, name, alias, who=who, why=why)
 
+    def retire(
+        self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
+    ) -> Event:
+        """Remove an alias; versions, bytes and history stay. See `aliases.retire`."""
+        with self.database.write() as connection:
+            return aliases.retire(connection, name, alias, who=who, why=why, expect=expect)
+
     def delete(self, name: str, version: int, *, who: str, why: str = "") -> None:
         """Turn a version into a tombstone; its bytes go at the next gc.
 
@@ -458,6 +465,11 @@ class Registry:
         with self.database.read() as connection:
             newest = log.events(connection, name, version=version, kinds=("deprecate",), limit=1)
         return next((event for event in newest if event.data["deprecated"]), None)
+
+    def last_events(self, kind: str) -> dict[str, Event]:
+        """Name → its last event of a kind (`apply`, `push`, …), for those that have one."""
+        with self.database.read() as connection:
+            return log.newest(connection, kind)
 
     def revision(self) -> int:
         """A number that changes whenever a version, alias or deletion does; cheap to poll."""

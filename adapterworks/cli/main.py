@@ -28,6 +28,12 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Build": {
         "build": ("build", "Train, evaluate, convert and publish an adapter."),
+        "apply": ("apply", "Bring about what a folder of manifests declares."),
+        "status": (
+            "status",
+            "Show what of a folder of manifests is built, stale, behind or not served, and why.",
+        ),
+        "rebase": ("rebase", "Build adapters on a new base and promote what survives."),
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
         "merge": ("merge", "Merge adapters of one base into one."),
         "compare": ("compare", "Train one task with several methods and compare them."),
@@ -83,7 +89,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 }
 # command → the extra without which it can do nothing; others say so when they come to it.
 EXTRAS = {
-    **dict.fromkeys(("plan", "data", "build", "eval", "merge", "compare"), "build"),
+    **dict.fromkeys(
+        ("plan", "data", "build", "apply", "status", "rebase", "eval", "merge", "compare"), "build"
+    ),
     "serve": "serve",
 }
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}

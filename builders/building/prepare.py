@@ -133,14 +133,14 @@ def prepare(
             for name, examples in encoded.items()
         },
         asked=asked_digest(rows["test"]),
-        files=_files(manifest),
+        files=named_files(manifest),
         sequences=objective.sequences,
         longest=max(len(sequence.input_ids) for sequence in sequences),
     )
     shape = read_shape(base.checkpoint)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
-    here = replace(environment(), metrics=_metric_code(manifest))
+    here = replace(environment(), metrics=metric_code(manifest))
     machine = machine or detect_machine()
     plan = make_plan(manifest, base.identity, shape, machine, facts, here, extensions)
     return Prepared(
@@ -148,7 +148,7 @@ def prepare(
     )
 
 
-def _files(manifest: Manifest) -> dict[str, str]:
+def named_files(manifest: Manifest) -> dict[str, str]:
     """The bytes of the files that a manifest names beside its rows."""
     named = {
         "train.accelerate_config": manifest.train.accelerate_config,
@@ -157,7 +157,7 @@ def _files(manifest: Manifest) -> dict[str, str]:
     return {key: digest_file(place(path, manifest.folder)) for key, path in named.items() if path}
 
 
-def _metric_code(manifest: Manifest) -> dict[str, str]:
+def metric_code(manifest: Manifest) -> dict[str, str]:
     """The digest of each used metric's file; a metric that only a gate names is used too."""
     table = manifest.evaluate
     names = {*table.metrics, *(gate.metric for gate in table.gates)}

@@ -78,6 +78,7 @@ def run_build(
     home: Path,
     who: str,
     alias: str | None = None,
+    hold_alias: bool = False,
     resume: bool = False,
     force: bool = False,
     listeners: Sequence[Listener] = (),
@@ -92,6 +93,7 @@ def run_build(
         home: `builds/` and `cache/` are made under it.
         who: publishes, for the registry's log.
         alias: moved instead of `publish.alias`.
+        hold_alias: publish and move none: whoever asks has yet to judge the release.
         resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
         force: build even if the plan has a release, and begin anew.
         listeners: receive the build's events.
@@ -138,7 +140,7 @@ def run_build(
         # Its manifest is this one: the file in which it is kept holds no code of the user's.
         first = stages.plan.model_copy(update={"manifest": plan.manifest})
         prepared = replace(prepared, plan=first)
-        return _run(prepared, stages, events, lock, known, registry, bases, who, alias)
+        return _run(prepared, stages, events, lock, known, registry, bases, who, alias, hold_alias)
 
 
 def _silent(line: str) -> None:
@@ -189,6 +191,7 @@ def _run(
     bases: BaseStore,
     who: str,
     alias: str | None,
+    hold_alias: bool,
 ) -> BuildResult:
     """The stages."""
     plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
@@ -214,7 +217,7 @@ def _run(
         "data_gates": prepared.gates.summary(),
     }
     reasons = _reasons(report, conversion)
-    target = alias or plan.manifest.publish.alias
+    target = None if hold_alias else alias or plan.manifest.publish.alias
     reused = {
         name: source
         for name in ("train", "convert", "ask", "evaluate")
