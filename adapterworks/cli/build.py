@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.manifests.models import ENGINES
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
@@ -25,6 +26,7 @@ _REUSED = {
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--alias", help="Move this alias instead of `publish.alias`.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Sets `evaluate.engine`.")
 @click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
 @click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -35,6 +37,7 @@ def command(
     profile: str | None,
     overrides: tuple[str, ...],
     alias: str | None,
+    engine: str | None,
     resume: bool,
     force: bool,
     as_json: bool,
@@ -52,9 +55,12 @@ def command(
       adapters build medical.toml --set train.epochs=1 --alias staging
     """
     from adapterworks.builders.building.run import run_build
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
 
+    if engine is not None:
+        overrides = (*overrides, f'evaluate.engine="{engine}"')
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     with BuildProgress(quiet=as_json) as progress:
         result = run_build(
@@ -66,6 +72,7 @@ def command(
             alias=alias,
             resume=resume,
             force=force,
+            engines=compose_builders_engines(app, say=progress.say),
             listeners=(progress,),
             progress=progress.say,
         )

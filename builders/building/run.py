@@ -29,6 +29,7 @@ from adapterworks.builders.building.stages import (
     prod_digest,
     train_stage,
 )
+from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft
@@ -80,6 +81,7 @@ def run_build(
     alias: str | None = None,
     resume: bool = False,
     force: bool = False,
+    engines: Engines | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
@@ -94,8 +96,9 @@ def run_build(
         alias: moved instead of `publish.alias`.
         resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
         force: build even if the plan has a release, and begin anew.
+        engines: who answers the test rows; the reference implementation alone, if not given.
         listeners: receive the build's events.
-        progress: told what takes long before the build begins.
+        progress: told what takes long before the build begins, and which engine is asked.
 
     Raises:
         Conflict: the plan is being built by another process.
@@ -136,7 +139,8 @@ def run_build(
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
-        return _run(prepared, stages, events, lock, known, registry, bases, who, alias)
+        asked = engines or Engines()
+        return _run(prepared, stages, events, lock, known, registry, bases, asked, who, alias, say)
 
 
 def _silent(line: str) -> None:
@@ -185,8 +189,10 @@ def _run(
     known: reuse.Known | None,
     registry: Registry,
     bases: BaseStore,
+    engines: Engines,
     who: str,
     alias: str | None,
+    say: Callable[[str], None] | None,
 ) -> BuildResult:
     """The stages."""
     plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
@@ -198,7 +204,9 @@ def _run(
     def evaluate() -> dict[str, Any]:
         asked = stages.result("ask", digests.ask)
         again = asked and evaluate_again_stage(prepared, folder, asked, registry)
-        return again or evaluate_stage(prepared, folder, servable, registry, bases, events)
+        return again or evaluate_stage(
+            prepared, folder, servable, registry, bases, engines, events, say
+        )
 
     evaluation = stages.once("evaluate", digests.evaluate, evaluate)
     if servable is not None:

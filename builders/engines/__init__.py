@@ -1,0 +1,1 @@
+"""One protocol between what is built and what answers: tokens in; tokens and log-probabilities out."""
