@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from adapterworks.builders.engines.engine import (
     Sampling,
 )
 from adapterworks.builders.engines.sources import code_digest
-from adapterworks.engines.asking import ask_completions, ask_scores, bearable
+from adapterworks.engines.asking import Post, ask_completions, ask_scores, bearable
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ _CODE = ("engines", "builders/engines/engine.py")
 _PARALLEL = 32
 _SECONDS = 3600.0
 _CONNECT_SECONDS = 5.0
+# A tenant's limits, or an adapter that is not loaded yet: asked again, when it says so.
+_TRIES = 20
+_MOST_WAIT = 60.0
+T = TypeVar("T")
 
 
 class GatewayOpener:
@@ -161,22 +165,26 @@ class GatewayEngine:
             raise NotFound(f"this engine knows no adapter `{str(adapter)[:19]}…`")
         return {"model": self._names[adapter]}
 
-    def _with_client(self, ask: Callable[[Any], Awaitable[Any]], adapter: str | None) -> Any:
+    def _with_client(self, ask: Callable[[Post], Awaitable[T]], adapter: str | None) -> T:
         """Run one question in a loop and with connections of its own."""
         import httpx2
 
-        async def run() -> Any:
+        async def run() -> T:
             async with httpx2.AsyncClient(headers=self._headers, timeout=self._times) as client:
 
                 async def post(body: bytes) -> tuple[int, bytes]:
-                    try:
-                        response = await client.post(
-                            f"{self._url}/v1/completions",
-                            content=body,
-                            headers={"content-type": "application/json"},
-                        )
-                    except (httpx2.HTTPError, OSError) as error:
-                        raise self._unavailable(error) from error
+                    for _ in range(_TRIES):
+                        try:
+                            response = await client.post(
+                                f"{self._url}/v1/completions",
+                                content=body,
+                                headers={"content-type": "application/json"},
+                            )
+                        except (httpx2.HTTPError, OSError) as error:
+                            raise self._unavailable(error) from error
+                        if response.status_code not in (429, 503):
+                            break
+                        await asyncio.sleep(_wait(response.headers.get("retry-after")))
                     if response.status_code == 200:
                         self._check(response, self._names[adapter], adapter)
                     return response.status_code, response.content
@@ -225,3 +233,11 @@ class GatewayEngine:
             f"the gateway at `{self._url}` does not answer: {error or type(error).__name__}",
             hint="ADAPTERS_GATEWAY names it; `adapters serve` starts one",
         )
+
+
+def _wait(retry_after: str | None) -> float:
+    """Seconds until it is asked again."""
+    try:
+        return min(_MOST_WAIT, max(0.1, float(retry_after or 1.0)))
+    except ValueError:
+        return 1.0

@@ -33,6 +33,7 @@ from adapterworks.extras import require
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
 
 if TYPE_CHECKING:
+    from adapterworks.gateway.engines.launch import EngineSpec
     from adapterworks.gateway.engines.local import LocalEngine
 
 MEMBER = "vllm"
@@ -241,7 +242,7 @@ def _dtype(device: str) -> str:
     return "float32" if device == "cpu" else "bfloat16"
 
 
-def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) -> Any:
+def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) -> EngineSpec:
     """How the process is started.
 
     Raises:

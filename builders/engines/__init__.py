@@ -1,1 +1,1 @@
-"""One protocol between what is built and what answers: tokens in; tokens and log-probabilities out."""
+"""One protocol between builder and engine: tokens in; tokens and log-probabilities out."""
