@@ -103,9 +103,12 @@ def run_build(
     Raises:
         Conflict: the plan is being built by another process.
         NotFound: nothing to resume.
-        Refused: the plan cannot run here, or the training diverged.
+        Refused: the plan cannot run here, the training diverged, or a gateway is to evaluate what
+            is not published yet.
         InvalidInput: the data or a combination is faulty.
     """
+    engines = engines or Engines()
+    engines.check_build(manifest.evaluate.engine)
     prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
     plan, say = prepared.plan, progress or _silent
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
@@ -139,8 +142,9 @@ def run_build(
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
-        asked = engines or Engines()
-        return _run(prepared, stages, events, lock, known, registry, bases, asked, who, alias, say)
+        return _run(
+            prepared, stages, events, lock, known, registry, bases, engines, who, alias, say
+        )
 
 
 def _silent(line: str) -> None:

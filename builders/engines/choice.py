@@ -36,6 +36,23 @@ class Engines:
     answers: Answers | None = None
     wanted: str | None = None
 
+    def check_build(self, manifests: str) -> None:
+        """Whether what is being built could be asked of that engine, before it is trained.
+
+        Args:
+            manifests: `evaluate.engine`.
+
+        Raises:
+            Refused: a gateway, which serves what is published.
+        """
+        if (self.wanted or manifests) == GATEWAY:
+            raise Refused(
+                "a gateway cannot evaluate a build: it serves what is published, and nothing is "
+                "published before it is evaluated",
+                hint='build with `evaluate.engine = "vllm"`, or leave it out; '
+                "`adapters eval REF --engine gateway` asks a gateway for a release",
+            )
+
     def session(
         self,
         manifests: str,
