@@ -125,6 +125,7 @@ def command(
 
 def _rebuild(app: App, ref: str, data_dir: Path | None, *, quiet: bool) -> Rebuilt:
     from adapterworks.builders.rebuilding.rebuild import rebuild
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.progress import BuildProgress
 
     with BuildProgress(quiet=quiet) as progress:
@@ -134,6 +135,7 @@ def _rebuild(app: App, ref: str, data_dir: Path | None, *, quiet: bool) -> Rebui
             bases=app.bases,
             home=app.settings.home,
             data_dir=data_dir,
+            engines=compose_builders_engines(app, say=progress.say),
             listeners=(progress,),
             progress=progress.say,
         )
