@@ -202,6 +202,9 @@ class RetentionTable(Frozen):
     """Largest accepted loss on a suite, in accuracy points (0–1)."""
 
 
+ENGINES = ("auto", "huggingface", "vllm", "gateway")
+
+
 class EvaluateTable(Frozen):
     """`[evaluate]`: metrics, gates, retention."""
 
@@ -214,6 +217,9 @@ class EvaluateTable(Frozen):
     """Longest generated answer in tokens."""
     batch_size: PositiveInt = 32
     """Rows generated together."""
+    engine: Literal["auto", "huggingface", "vllm", "gateway"] = "auto"
+    """Who answers: the model in Hugging Face's `generate`, a vLLM started for the build, or a
+    running gateway (`ADAPTERS_GATEWAY`); `auto` takes the one that is likely to be done first."""
     bootstrap_samples: PositiveInt = 2000
     """Resamples behind each confidence interval."""
 

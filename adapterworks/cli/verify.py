@@ -134,6 +134,7 @@ def _rebuild(
     app: App, ref: str, data_dir: Path | None, manifest: str | None, *, quiet: bool
 ) -> Rebuilt:
     from adapterworks.builders.rebuilding.rebuild import rebuild
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
 
@@ -145,6 +146,7 @@ def _rebuild(
             home=app.settings.home,
             data_dir=data_dir,
             own=load_manifest(manifest) if manifest is not None else None,
+            engines=compose_builders_engines(app, say=progress.say),
             listeners=(progress,),
             progress=progress.say,
         )

@@ -110,7 +110,7 @@ def load_source(
 
 def _read_source(
     source: str,
-    format: Format,
+    format: str,
     columns: Mapping[str, str] | None,
     cache: Path | None,
     folder: Path,

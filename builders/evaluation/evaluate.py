@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,10 @@ import numpy as np
 
 from adapterworks.builders.data.render import encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
-from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare
+from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.engines.session import Subject
+from adapterworks.builders.evaluation.asking import asked
+from adapterworks.builders.evaluation.comparison import CANDIDATE, NATIVE, Comparison, compare
 from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.generator import Generator, Progress
@@ -100,6 +103,41 @@ def predict(
         Prediction(text, float(nll), int(count))
         for text, (nll, count) in zip(texts, likelihoods, strict=True)
     ]
+
+
+def evaluate_subjects(
+    subjects: Mapping[str, Subject],
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    *,
+    engines: Engines,
+    seed: int = 42,
+    max_length: int = 1024,
+    progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Ask every subject of one engine, and evaluate; the report says which engine that was.
+
+    Args:
+        subjects: as `evaluate_generators`; `native` may be asked elsewhere, the others may not.
+        engines: who may be asked; `table.engine` says which one is.
+        say: told what is not asked of the engine that was wanted, and why.
+
+    Raises:
+        InvalidInput, Refused, Unavailable: as `evaluate_generators`, `Engines.session`, `Engine`.
+    """
+    compared = [subject for name, subject in subjects.items() if name != NATIVE]
+    tokens = len(rows) * table.max_new_tokens
+    with engines.session(table.engine, compared, tokens=tokens, say=say) as session:
+        evaluation = evaluate_generators(
+            {name: asked(session, subject) for name, subject in subjects.items()},
+            rows,
+            table,
+            seed=seed,
+            max_length=max_length,
+            progress=progress,
+        )
+        return replace(evaluation, report={**evaluation.report, "engine": session.used()})
 
 
 def evaluate_generators(

@@ -104,6 +104,7 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.max_suite_loss": "evaluate",
     "evaluate.max_new_tokens": "ask",
     "evaluate.batch_size": "nothing",  # as a micro batch
+    "evaluate.engine": "ask",
     "evaluate.bootstrap_samples": "evaluate",
     "publish.alias": "publish",
     "publish.hub": "publish",

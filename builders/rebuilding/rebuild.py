@@ -19,8 +19,9 @@ from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
 from adapterworks.builders.building.stages import candidates, convert_stage, train_stage
 from adapterworks.builders.data.places import located
+from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
-from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_generators
+from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subjects
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
@@ -91,6 +92,7 @@ def rebuild(
     home: Path,
     data_dir: Path | None = None,
     own: Manifest | None = None,
+    engines: Engines | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Rebuilt:
@@ -104,6 +106,7 @@ def rebuild(
         data_dir: where the manifest's relative paths begin, if its files are not known here.
         own: the manifest file of the user's that the release was built from: needed where it names
             code in a file beside it, and read for nothing else.
+        engines: who answers the test rows; the reference implementation alone, if not given.
         listeners: receive the build's events.
         progress: told what differs from the lock before the training begins.
 
@@ -142,7 +145,7 @@ def rebuild(
     with build_lock(folder) as held:
         events = EventLog(folder / "events.jsonl", *listeners)
         training = train_stage(prepared, folder, held, events)
-        evaluation = _evaluate(prepared, folder, events)
+        evaluation = _evaluate(prepared, folder, engines or Engines(), events)
     result = Rebuilt(
         ref=_title(resolved),
         digest=resolved.digest,
@@ -231,7 +234,9 @@ def _files(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {name: digest for source in sources for name, digest in source["files"].items()}
 
 
-def _evaluate(prepared: Prepared, folder: Path, events: EventLog) -> Evaluation | None:
+def _evaluate(
+    prepared: Prepared, folder: Path, engines: Engines, events: EventLog
+) -> Evaluation | None:
     """The rebuilt candidate alone on the test rows; the base has not changed."""
     conversion = convert_stage(prepared, folder)
     servable = Servable(**conversion["servable"]) if conversion["servable"] else None
@@ -239,10 +244,11 @@ def _evaluate(prepared: Prepared, folder: Path, events: EventLog) -> Evaluation 
     if not rows:
         return None
     alone = {"gates": (), "retention": RetentionTable()}
-    return evaluate_generators(
+    return evaluate_subjects(
         {CANDIDATE: candidates(prepared, folder, servable)[CANDIDATE]},
         rows,
         manifest.evaluate.model_copy(update=alone),
+        engines=engines,
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
         progress=partial(_say, events),
