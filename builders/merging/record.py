@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.bases.store import Base
 
 METHOD = "merge"
-_SOURCES = ("merging/combine.py", "merging/rules/rule.py", "methods/conversion/factors.py")
+_SOURCES = ("merging/combine.py", "merging/rules/rule.py", "methods/factors.py")
 
 
 def plan_digest(name: str, parents: Sequence[Parent], recipe: Recipe) -> str:
