@@ -173,5 +173,7 @@ def _show(result: Rebuilt) -> None:
             f"{name}: released {score.released:.4f}, rebuilt {score.rebuilt:.4f}, "
             f"difference {score.difference:+.4f}"
         )
-    if result.rows:
+    if result.rows and result.changed is None:
+        click.echo(f"answers of {result.rows} rows: not compared, the released ones are not here")
+    elif result.rows:
         click.echo(f"answers changed: {result.changed} of {result.rows}")

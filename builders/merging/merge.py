@@ -168,9 +168,10 @@ def _probes(registry: Registry, parents: Sequence[Parent]) -> list[Encoded]:
 
     own = []
     for parent in parents:
-        if FINGERPRINT not in parent.release.files:
-            continue  # imported without one
-        document = json.loads(registry.read(parent.release.digest, FINGERPRINT))
+        fingerprint = registry.read_if_here(parent.release.digest, FINGERPRINT)
+        if fingerprint is None:
+            continue  # imported or pulled without one
+        document = json.loads(fingerprint)
         own.append([probe for probe in document["probes"] if probe["kind"] == "validation"])
     turns = range(max(map(len, own), default=0))
     probes = [probes[turn] for turn in turns for probes in own if turn < len(probes)]

@@ -63,7 +63,7 @@ class Rebuilt:
         weights: of the method's own adapter, or of a full fine-tuning's checkpoint.
         scores: by metric.
         rows: test rows that were answered again.
-        changed: of them, those with another answer.
+        changed: of them, those with another answer; None if the released answers are not here.
         seconds: that the training took.
     """
 
@@ -73,7 +73,7 @@ class Rebuilt:
     weights: Distance
     scores: dict[str, Score]
     rows: int
-    changed: int
+    changed: int | None
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -266,11 +266,13 @@ def _scores(released: Mapping[str, float], evaluation: Evaluation | None) -> dic
 
 def _changed(
     registry: Registry, resolved: Resolved, release: Release, evaluation: Evaluation | None
-) -> int:
-    if evaluation is None or "predictions.jsonl" not in release.files:
+) -> int | None:
+    data = registry.read_if_here(resolved.digest, "predictions.jsonl")
+    if data is None:
+        return 0 if "predictions.jsonl" not in release.files else None
+    if evaluation is None:
         return 0
-    text = registry.read(resolved.digest, "predictions.jsonl").decode("utf-8")
-    released = [json.loads(line) for line in text.split("\n") if line]
+    released = [json.loads(line) for line in data.decode("utf-8").split("\n") if line]
     return sum(
         old["answers"][CANDIDATE] != new["answers"][CANDIDATE]
         for old, new in zip(released, evaluation.predictions, strict=True)
