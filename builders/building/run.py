@@ -125,8 +125,9 @@ def run_build(
             start_over(folder)
         stages = Stages(folder, plan, EventLog(folder / "events.jsonl"))
         if known is not None:
-            reuse.take(known, stages, registry, prod_digest(manifest, registry))
-            for line in reuse.sentences(known, plan):
+            prod = prod_digest(manifest, registry)
+            reuse.take(known, stages, registry, prod)
+            for line in reuse.sentences(known, plan, prod):
                 say(line)
         elif not left and (old := reuse.published_before_digests(registry, plan)):
             say(

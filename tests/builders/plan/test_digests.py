@@ -115,7 +115,9 @@ def manifest(values: dict[str, Any] = MANIFEST) -> Manifest:
     return Manifest.model_validate_json(json.dumps(values))
 
 
-def plan(shape: BaseShape, declared: Manifest, *, machine: Machine = MACHINE, **changes: Any) -> Plan:
+def plan(
+    shape: BaseShape, declared: Manifest, *, machine: Machine = MACHINE, **changes: Any
+) -> Plan:
     arguments: dict[str, Any] = {"facts": FACTS, "here": HERE, "base": identity("lora")} | changes
     return make_plan(
         declared, arguments["base"], shape, machine, arguments["facts"], arguments["here"]
