@@ -122,7 +122,8 @@ def take(known: Known, stages: Stages, registry: Registry, prod: str | None) -> 
     _copy(registry.checkout(digest, role), folder / "train" / "adapter")
     (folder / "events.jsonl").write_bytes(registry.read(digest, "training.jsonl"))
     trained = ("code", "packages", "micro_batch")
-    stages.use(stages.plan.model_copy(update={key: known.lock[key] for key in trained}))
+    plan = stages.plan.model_copy(update={key: known.lock[key] for key in trained})
+    stages.use(plan, known.lock["python"])
     stages.put("train", digests.train, known.report["training"], reused=source)
     if "convert" in have:
         if known.report["conversion"]["servable"]:

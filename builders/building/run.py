@@ -30,7 +30,7 @@ from adapterworks.builders.building.stages import (
     train_stage,
 )
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.publishing.adapter_lock import environment, make_lock
+from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import NotFound
@@ -120,16 +120,20 @@ def run_build(
         for line in left:
             end = "this build starts anew; without the folder nothing more is said of it"
             say(f"note: {line}; {end}")
-        known = None if force or unfinished(folder) else reuse.find_known(registry, plan)
         if force or not unfinished(folder):
             start_over(folder)
         stages = Stages(folder, plan, EventLog(folder / "events.jsonl"))
+        known = None if force or stages.has_training else reuse.find_known(registry, plan)
         if known is not None:
             prod = prod_digest(manifest, registry)
             reuse.take(known, stages, registry, prod)
             for line in reuse.sentences(known, plan, prod):
                 say(line)
-        elif not left and (old := reuse.published_before_digests(registry, plan)):
+        elif (
+            not left
+            and not stages.has_training
+            and (old := reuse.published_before_digests(registry, plan))
+        ):
             say(
                 f"note: {old} was published by a version of adapterworks that kept one digest for "
                 "all stages; its weights cannot be told from others, so it is trained once more"
@@ -139,7 +143,7 @@ def run_build(
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
-        return _run(prepared, stages, events, lock, known, registry, bases, who, author, alias)
+        return _run(prepared, stages, events, lock, registry, bases, who, author, alias)
 
 
 def _silent(line: str) -> None:
@@ -185,7 +189,6 @@ def _run(
     stages: Stages,
     events: EventLog,
     lock: int,
-    known: reuse.Known | None,
     registry: Registry,
     bases: BaseStore,
     who: str,
@@ -234,7 +237,7 @@ def _run(
             lock=make_lock(
                 plan,
                 prepared.sources,
-                str(known.lock["python"]) if known else environment().python,
+                stages.python,
                 reused=reused,
                 prod=evaluation["prod"],
             ),

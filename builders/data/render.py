@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.data.rows import Message, Row
@@ -23,6 +24,9 @@ IGNORED = -100
 LossOn = Literal["completion", "all"]
 # A prompt that must be shortened for its answer keeps at least this share of `max_length`.
 PROMPT_SHARE = 0.25
+# The day that a template which writes the date (Llama 3.2, SmolLM3) is told: with the real one,
+# equal rows would be other rows tomorrow, and a build resumed after midnight another build.
+RENDERED_ON = date(2026, 1, 1)
 _BATCH = 512
 
 
@@ -110,7 +114,10 @@ def template(
         )
     try:
         text: str = tokenizer.apply_chat_template(
-            [*turns], tokenize=False, add_generation_prompt=generation_prompt
+            [*turns],
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            strftime_now=RENDERED_ON.strftime,
         )
     except TemplateError as error:
         raise InvalidInput(
