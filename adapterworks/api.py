@@ -139,7 +139,6 @@ def build(
             bases=app.bases,
             home=app.settings.home,
             who=app.settings.who,
-            author=app.settings.author,
             alias=alias,
             resume=resume,
             force=force,

@@ -30,7 +30,10 @@ class App:
         from adapterworks.registry.registry import Registry
 
         return Registry.open(
-            database=self.settings.database, blobs=self.settings.blobs, home=self.settings.home
+            database=self.settings.database,
+            blobs=self.settings.blobs,
+            home=self.settings.home,
+            author=self.settings.author,
         )
 
     @cached_property

@@ -4,8 +4,8 @@ ADAPTERS_HOME       folder of the registry, bases and builds (default ~/.adapter
 ADAPTERS_DATABASE   SQLAlchemy URL of the index (default SQLite in ADAPTERS_HOME)
 ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_HOME/blobs)
 ADAPTERS_BASES      folder of prepared base models (default ADAPTERS_HOME/bases)
-ADAPTERS_USER       who acts, for histories and logs (default the login name); a record, which
-                    others read, names its author only if this is set
+ADAPTERS_USER       who acts: for histories and logs (default the login name), and the author in the
+                    records of releases, which travel (default "unnamed": a login is not told)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Settings:
     blobs: str
     bases: Path
     who: str
-    author: str = ""
+    author: str = "unnamed"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -39,7 +39,7 @@ class Settings:
             blobs=env.get("ADAPTERS_BLOBS") or str(home / "blobs"),
             bases=Path(env.get("ADAPTERS_BASES") or home / "bases").expanduser().absolute(),
             who=env.get("ADAPTERS_USER") or _login_name(),
-            author=env.get("ADAPTERS_USER") or "",
+            author=env.get("ADAPTERS_USER") or "unnamed",
         )
 
 

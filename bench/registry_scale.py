@@ -34,7 +34,9 @@ FILES = 8
 def release(number: int) -> Release:
     """A record as large as a real one; its blobs are not there, and nothing here reads them."""
     files = {
-        f"servable/file-{position}": FileEntry(digest=f"sha256:{number:060d}{position:04d}", size=9)
+        (path := f"servable/file-{position}"): FileEntry.at(
+            path, digest=f"sha256:{number:060d}{position:04d}", size=9
+        )
         for position in range(FILES)
     }
     plan = f"sha256:{number:064d}"

@@ -24,12 +24,24 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+_METHODS = "adapterworks.builders.methods"
 _METRICS = "adapterworks.builders.evaluation.metrics"
 _RECIPES = "adapterworks.builders.data.recipes"
+_FORMATS = "adapterworks.builders.data.formats"
+_OBJECTIVES = "adapterworks.builders.objectives"
 
 BUILTIN: dict[Kind, dict[str, str]] = {
-    "methods": {},
-    "objectives": {},
+    "methods": {
+        "full": f"{_METHODS}.full:FULL",
+        "lora": f"{_METHODS}.lora:LORA",
+        "qlora": f"{_METHODS}.qlora:QLORA",
+        "adalora": f"{_METHODS}.adalora:ADALORA",
+        "dora": f"{_METHODS}.dora:DORA",
+        "prefix-tuning": f"{_METHODS}.prefix_tuning:PREFIX_TUNING",
+        "prompt-tuning": f"{_METHODS}.prompt_tuning:PROMPT_TUNING",
+        "p-tuning-v2": f"{_METHODS}.p_tuning_v2:P_TUNING_V2",
+    },
+    "objectives": {"sft": f"{_OBJECTIVES}.sft:OBJECTIVE"},
     "metrics": {
         "exact_match": f"{_METRICS}.labels:EXACT_MATCH",
         "accuracy": f"{_METRICS}.labels:ACCURACY",
@@ -45,7 +57,14 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     },
     "data_gates": {},
     "quality_gates": {},
-    "formats": {},
+    "formats": {
+        "messages": f"{_FORMATS}.messages:FORMAT",
+        "instruction": f"{_FORMATS}.instruction:FORMAT",
+        "prompt-completion": f"{_FORMATS}.prompt_completion:FORMAT",
+        "preference": f"{_FORMATS}.preference:FORMAT",
+        "text": f"{_FORMATS}.text:FORMAT",
+        "sharegpt": f"{_FORMATS}.sharegpt:FORMAT",
+    },
     "recipes": {
         "icd-10-cm": f"{_RECIPES}.icd_10_cm:RECIPE",
         "botocore-kb": f"{_RECIPES}.botocore_kb:RECIPE",

@@ -1,31 +1,23 @@
 """Combinations that are impossible although each value is valid by itself.
 
 Each check names the keys it reads and is left out when one of them is faulty already, so that one
-mistake is reported once. Whether a base or metric of that name exists is not checked here: those
-tables belong to the builders.
+mistake is reported once. What only one method asks is among that method's own checks. Whether a
+base or metric of that name exists is not checked here: those tables belong to the builders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
-from adapterworks.manifests.checking import KeyPath, Problem, check, is_written
+from adapterworks.manifests.checking import Check, KeyPath, Problem, check, is_written
 from adapterworks.manifests.checks_data import DATA_CHECKS
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import AdaloraMethod, LoraMethod, Manifest, PromptMethod
+from adapterworks.manifests.extensions import load
+from adapterworks.manifests.method import method_tables
+from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import REPO_PATTERN, parse_base
-
-
-@check("method", "base.quantization")
-def _quantization(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
-    kind, quantization = manifest.method.kind, manifest.base.quantization
-    if kind == "qlora" and quantization != "nf4":
-        yield Problem(
-            ("base", "quantization"),
-            f'method `qlora` trains on an NF4 base, but quantization is "{quantization}"',
-            'set `base.quantization = "nf4"`, or `method.kind = "lora"`',
-        )
 
 
 @check("base.quantization", "base.double_quantization")
@@ -44,62 +36,6 @@ def _base_grammar(manifest: Manifest, written: dict[str, Any]) -> Iterator[Probl
         parse_base(manifest.base.model)
     except InvalidInput as error:
         yield Problem(("base", "model"), error.message, error.hint or "")
-
-
-@check("method")
-def _ranks(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
-    method = manifest.method
-    if isinstance(method, AdaloraMethod):
-        if method.rank > method.initial_rank:
-            yield Problem(
-                ("method", "rank"),
-                f"AdaLoRA prunes from `initial_rank` {method.initial_rank} down to `rank` "
-                f"{method.rank}, which is larger",
-                f"set `initial_rank` to {method.rank} or more",
-            )
-        if method.warmup_share + method.final_share >= 1.0:
-            yield Problem(
-                ("method", "final_share"),
-                "`warmup_share` and `final_share` leave no steps for pruning",
-                "let their sum stay below 1",
-            )
-    if (
-        isinstance(method, LoraMethod | AdaloraMethod)
-        and method.target_modules != "all-linear"
-        and not method.target_modules
-    ):
-        yield Problem(
-            ("method", "target_modules"),
-            "no module would get an adapter",
-            'name modules such as `["q_proj", "v_proj"]`, or write `"all-linear"`',
-        )
-
-
-@check("method", "train.max_length")
-def _soft_prompt(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
-    method = manifest.method
-    if not isinstance(method, PromptMethod):
-        return
-    if method.virtual_tokens + 16 > manifest.train.max_length:
-        yield Problem(
-            ("method", "virtual_tokens"),
-            f"{method.virtual_tokens} virtual tokens leave no room for a row within "
-            f"`train.max_length` {manifest.train.max_length}",
-            f"use at most {max(manifest.train.max_length - 16, 1)} virtual tokens, "
-            "or a larger `train.max_length`",
-        )
-    if method.encoder_hidden_size is not None and method.kind != "p-tuning-v2":
-        yield Problem(
-            ("method", "encoder_hidden_size"),
-            f"method `{method.kind}` has no reparameterization encoder",
-            'remove it, or set `kind = "p-tuning-v2"`',
-        )
-    if method.init_text is not None and method.kind == "p-tuning-v2":
-        yield Problem(
-            ("method", "init_text"),
-            f"method `{method.kind}` cannot start from text: its prompts come out of an encoder",
-            'remove it, or set `kind = "prompt-tuning"` or `"prefix-tuning"`',
-        )
 
 
 @check("train.batch_size", "train.micro_batch_size")
@@ -171,29 +107,41 @@ def _publication(manifest: Manifest, written: dict[str, Any]) -> Iterator[Proble
         )
 
 
+@check("publish.withhold")
+def _withheld(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for index, pattern in enumerate(manifest.publish.withhold or ()):
+        needed = (f"{role}/adapter_model.safetensors" for role in ("adapter", "servable", "full"))
+        if any(fnmatchcase(path, pattern) for path in needed):
+            yield Problem(
+                ("publish", "withhold", str(index)),
+                f"`{pattern}` means the weights, which no release is without",
+                'name what holds texts of rows, such as "predictions.jsonl"',
+            )
+
+
 @check("method", "serve.conversion_rank")
 def _conversion(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
-    kind = manifest.method.kind
-    if manifest.serve.conversion_rank is not None and kind not in ("full", "dora"):
+    method = manifest.method
+    if manifest.serve.conversion_rank is not None and not load("methods", method.kind).cut:
+        cut = [f"`{kind}`" for kind in method_tables() if load("methods", kind).cut]
+        others = " and ".join(part for part in (", ".join(cut[:-1]), *cut[-1:]) if part)
         yield Problem(
             ("serve", "conversion_rank"),
-            f"method `{kind}` is served exactly: nothing is cut to a rank",
-            "remove it; it is for `full` and `dora`"
-            + (", and `method.rank` sets what is served" if "lora" in kind else ""),
+            f"method `{method.kind}` is served exactly: nothing is cut to a rank",
+            f"remove it; it is for {others}"
+            + (", and `method.rank` sets what is served" if hasattr(method, "rank") else ""),
         )
 
 
 _CHECKS = (
-    _quantization,
     _double_quantization,
     _base_grammar,
-    _ranks,
-    _soft_prompt,
     _micro_batch,
     _packing,
     _quality_gates,
     _retention,
     _publication,
+    _withheld,
     _conversion,
     *DATA_CHECKS,
 )
@@ -209,9 +157,17 @@ def find_problems(
         written: the merged tables as written, to tell a given value from a default.
         faulty: key paths that have a fault already.
     """
-    for entry in _CHECKS:
+    for entry in (*_of_method(manifest, faulty), *_CHECKS):
         if not any(_overlap(fault, key) for fault in faulty for key in entry.reads):
             yield from entry.find(manifest, written)
+
+
+def _of_method(manifest: Manifest, faulty: Collection[KeyPath]) -> tuple[Check, ...]:
+    """The method's own checks, which all read its table."""
+    if any(fault[0] == "method" for fault in faulty):
+        return ()
+    checks: tuple[Check, ...] = load("methods", manifest.method.kind).checks
+    return checks
 
 
 def _overlap(one: KeyPath, other: KeyPath) -> bool:

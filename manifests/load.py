@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapterworks.manifests import extensions
 from adapterworks.manifests.checking import KeyPath, Problem
 from adapterworks.manifests.checks import find_problems
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -23,13 +24,13 @@ from adapterworks.manifests.faults import Fault, ManifestError, in_file_order
 from adapterworks.manifests.lines import key_lines
 from adapterworks.manifests.merge import Merged, merge
 from adapterworks.manifests.messages import describe, problems, suggest
+from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import Manifest
 
 # What stands in for a faulty required key while the other tables are checked.
 _STAND_INS: dict[str, dict[str, Any]] = {
     "adapter": {"name": "unnamed"},
     "base": {"model": "unnamed"},
-    "method": {"kind": "full"},
     "data": {"train": "unnamed:train"},
 }
 
@@ -208,9 +209,16 @@ def _profile_faults(document: Document, profile: str | None) -> Iterator[Fault]:
 def _with_derived_defaults(table: dict[str, Any]) -> dict[str, Any]:
     """Rows of plain text are learnt whole unless `train.loss_on` says otherwise."""
     data, train = table.get("data", {}), table.get("train", {})
-    if isinstance(data, dict) and isinstance(train, dict) and data.get("format") == "text":
+    if isinstance(data, dict) and isinstance(train, dict) and _learnt_whole(data.get("format")):
         return {**table, "train": {"loss_on": "all", **train}}
     return table
+
+
+def _learnt_whole(format: Any) -> bool:
+    try:
+        return isinstance(format, str) and bool(extensions.load("formats", format).learnt_whole)
+    except InvalidInput:  # reported as a fault of `data.format`
+        return False
 
 
 def _problems_beside(found: Iterable[Problem], table: dict[str, Any]) -> list[Problem]:
@@ -224,7 +232,7 @@ def _problems_beside(found: Iterable[Problem], table: dict[str, Any]) -> list[Pr
             key: value for key, value in keys.items() if (name, key) not in faulty
         }
     if any(key[0] == "method" for key in faulty):
-        sound["method"] = _STAND_INS["method"]
+        sound["method"] = MethodTable(kind="unnamed")
         faulty.add(("method",))
     return list(find_problems(Manifest.model_validate(sound), sound, faulty))
 

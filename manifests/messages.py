@@ -13,13 +13,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from adapterworks.manifests.checking import KeyPath, Problem
-from adapterworks.manifests.models import (
-    AdaloraMethod,
-    FullMethod,
-    LoraMethod,
-    Manifest,
-    PromptMethod,
-)
+from adapterworks.manifests.method import MethodTable, method_tables
+from adapterworks.manifests.models import Manifest
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -39,8 +34,6 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "union_tag_invalid": "{expected_tags}",
 }
-_METHODS = (LoraMethod, AdaloraMethod, FullMethod, PromptMethod)
-_METHOD_KEYS = {name for method in _METHODS for name in method.model_fields}
 
 
 def problems(error: ValidationError, table: dict[str, Any]) -> list[Problem]:
@@ -61,7 +54,9 @@ def _problem(path: KeyPath, details: list[dict[str, Any]], table: dict[str, Any]
     key = path[-1]
     if kind == "extra_forbidden":
         known = known_keys(path[:-1], table)
-        if path[0] == "method" and key in _METHOD_KEYS:
+        if path[0] == "method" and any(
+            key in method.model_fields for method in method_tables().values()
+        ):
             kind = table["method"].get("kind")
             names = ", ".join(f"`{name}`" for name in known)
             return Problem(
@@ -76,7 +71,7 @@ def _problem(path: KeyPath, details: list[dict[str, Any]], table: dict[str, Any]
         dict.fromkeys(_expected(detail) for detail in details if detail["type"] in _EXPECTED)
     )
     if not expected:
-        return Problem(path, details[0]["msg"], "")
+        return Problem(path, details[0]["msg"], details[0].get("ctx", {}).get("hint", ""))
     hint = ""
     if isinstance(value, str):
         choices = expected.replace(" or ", ", ").replace("'", "").replace('"', "").split(", ")
@@ -129,14 +124,11 @@ def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
                 if part in model.model_fields
             ]
             models = [model for annotation in annotations for model in _models_in(annotation)]
-    value = _value(path, table)
-    kind = value.get("kind") if isinstance(value, dict) else None
-    of_kind = [
-        model
-        for model in models
-        if "kind" in model.model_fields and kind in get_args(model.model_fields["kind"].annotation)
-    ]
-    names = [name for model in of_kind or models for name in model.model_fields]
+        if MethodTable in models:
+            value, tables = _value(path[:1], table), method_tables()
+            kind = value.get("kind") if isinstance(value, dict) else None
+            models = [of for name, of in tables.items() if name == kind] or [*tables.values()]
+    names = [name for model in models for name in model.model_fields]
     if not path:
         names.append("profiles")
     return list(dict.fromkeys(names))

@@ -2,8 +2,9 @@
 
 Every model refuses unknown keys and wrong types (strict); values are immutable and finite. Loading
 from TOML, profiles and line numbers live in `manifests/load.py`; combinations that are individually
-valid but jointly impossible are refused by `manifests/checks.py`. The docstring under a field is
-its description in the JSON Schema.
+valid but jointly impossible are refused by `manifests/checks.py`. `[method]` is the table of the
+method it names (`manifests/method.py`). The docstring under a field is its description in the JSON
+Schema.
 """
 
 from __future__ import annotations
@@ -11,27 +12,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
+from adapterworks.manifests.extensions import Named
+from adapterworks.manifests.method import Method
 from adapterworks.manifests.refs import NAME_PATTERN
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(gt=0, le=2**31 - 1)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-Rank = Annotated[int, Field(gt=0, le=512)]
-Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-class Frozen(BaseModel):
-    """Base of all manifest tables: immutable, strict, unknown keys refused."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
+from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Rank, Share
 
 
 class AdapterTable(Frozen):
@@ -60,83 +46,7 @@ class BaseTable(Frozen):
     """With `nf4`: quantize the quantization constants too (Dettmers et al. 2023)."""
 
 
-Targets = Literal["all-linear"] | tuple[str, ...]
-
-
-class LoraMethod(Frozen):
-    """Low-rank adaptation (Hu et al. 2021) and its quantized and weight-decomposed forms.
-
-    `qlora` is LoRA on an NF4 base (Dettmers et al. 2023); `dora` is Liu et al. 2024; `rslora`
-    scales by α/√r (Kalajdzievski 2023).
-    """
-
-    kind: Literal["lora", "qlora", "dora"]
-    """The method."""
-    rank: Rank = 16
-    """Rank r of the weight delta."""
-    alpha: PositiveInt | None = None
-    """Scale α; 2·rank if not given."""
-    dropout: Dropout = 0.0
-    """Dropout on the adapter's input while training."""
-    target_modules: Targets = "all-linear"
-    """`all-linear`, or names of the modules that get an adapter."""
-    rslora: bool = False
-    """Scale by α/√r in place of α/r."""
-
-
-class AdaloraMethod(Frozen):
-    """AdaLoRA (Zhang et al. 2023): starts at `initial_rank`, prunes to `rank` on average."""
-
-    kind: Literal["adalora"]
-    """The method."""
-    rank: Rank = 8
-    """Average rank at the end."""
-    initial_rank: Rank = 12
-    """Rank at the start, at least `rank`."""
-    alpha: PositiveInt | None = None
-    """Scale α; 2·rank if not given."""
-    dropout: Dropout = 0.0
-    """Dropout on the adapter's input while training."""
-    target_modules: Targets = "all-linear"
-    """`all-linear`, or names of the modules that get an adapter."""
-    warmup_share: Share = 0.2
-    """Share of the steps before pruning starts."""
-    final_share: Share = 0.3
-    """Share of the steps after pruning has ended."""
-    interval: PositiveInt = 5
-    """Steps between two prunings."""
-    orthogonality: Annotated[float, Field(ge=0.0)] = 0.5
-    """Weight of the orthogonality penalty."""
-
-
-class FullMethod(Frozen):
-    """Full-parameter fine-tuning; served as LoRA extracted from the weight delta, or as a base."""
-
-    kind: Literal["full"]
-    """The method."""
-
-
-class PromptMethod(Frozen):
-    """Soft prompts: `prompt-tuning` (Lester et al. 2021), `prefix-tuning` (Li & Liang 2021) and
-    `p-tuning-v2` (Liu et al. 2022: deep prompts with a reparameterization MLP)."""
-
-    kind: Literal["prompt-tuning", "prefix-tuning", "p-tuning-v2"]
-    """The method."""
-    virtual_tokens: Annotated[int, Field(gt=0, le=1024)] = 20
-    """Number of virtual tokens."""
-    encoder_hidden_size: PositiveInt | None = None
-    """`p-tuning-v2` only: width of the reparameterization MLP; the base's hidden size if not
-    given."""
-    init_text: str | None = None
-    """`prompt-tuning` and `prefix-tuning`: text whose tokens the virtual ones start from; frequent
-    tokens drawn at random if not given."""
-
-
-Method = Annotated[
-    LoraMethod | AdaloraMethod | FullMethod | PromptMethod, Field(discriminator="kind")
-]
-
-Format = Literal["messages", "instruction", "prompt-completion", "preference", "text", "sharegpt"]
+Format = Annotated[str, Named("formats")]
 
 
 class MixTable(Frozen):
@@ -240,7 +150,7 @@ class DataTable(Frozen):
     """How a row of the source is to be read."""
     system: str | None = None
     """A system message put before every conversation that has none."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = {}  # noqa: RUF012 – pydantic copies it
     """Other column names: the format's name → the source's name."""
     limit: PositiveInt | None = None
     """Use at most this many training rows."""
@@ -259,6 +169,8 @@ class DataTable(Frozen):
 class TrainTable(Frozen):
     """`[train]`: how it is trained."""
 
+    objective: Annotated[str, Named("objectives")] = "sft"
+    """What is learnt from the rows (see `adapters objectives`)."""
     epochs: PositiveFloat = 3.0
     """Passes over the training rows."""
     max_steps: PositiveInt | None = None
@@ -360,6 +272,10 @@ class PublishTable(Frozen):
     """The Hub repository that `adapters push` pushes it to, `org/name`."""
     private: bool = True
     """Create that repository as a private one."""
+    withhold: tuple[str, ...] | None = None
+    """Files of the release whose bytes never leave this registry, as patterns
+    (`["predictions.jsonl", "plots/*"]`). Without it a push keeps what holds texts of rows, unless
+    it is told otherwise; `[]` pushes everything."""
 
 
 class ServeTable(Frozen):

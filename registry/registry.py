@@ -6,24 +6,38 @@ Each method is one transaction; threads and processes may share a registry's sto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, Literal, Self
 
+from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref, check_alias, check_name, parse_ref
 from adapterworks.registry.blobs.open import open_blobs
 from adapterworks.registry.blobs.store import BlobStore
-from adapterworks.registry.index import log, lookup, names, schema, versions
-from adapterworks.registry.index.database import Database
+from adapterworks.registry.index import (
+    absences,
+    links,
+    log,
+    lookup,
+    names,
+    schema,
+    tags,
+    versions,
+)
+from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.index.search import search
 from adapterworks.registry.lifecycle import aliases, gc, leases, signing
-from adapterworks.registry.lifecycle.publish import publish
+from adapterworks.registry.lifecycle import erase as erasing
+from adapterworks.registry.lifecycle import publish as publishing
+from adapterworks.registry.lifecycle.erase import Erasure
 from adapterworks.registry.lifecycle.verify import Verifier, VerifyReport, live_versions
 from adapterworks.registry.reading import files
 from adapterworks.registry.reading.checkout import checkout
 from adapterworks.registry.reading.diff import Diff, diff, read_lock
-from adapterworks.registry.reading.lineage import Ancestor, Lineage, lineage, parents_of
-from adapterworks.registry.releases.release import Draft, Release
+from adapterworks.registry.reading.lineage import Lineage, ancestors, lineage, parents_of
+from adapterworks.registry.releases.absence import Absence
+from adapterworks.registry.releases.release import UNNAMED, Draft, Parent, Release, parent_of
 from adapterworks.registry.releases.types import (
     UNSET,
     AliasMove,
@@ -40,21 +54,25 @@ from adapterworks.registry.releases.types import (
 class Registry:
     """An open registry; as a context manager it is closed at the end."""
 
-    def __init__(self, database: Database, blobs: BlobStore, home: Path) -> None:
+    def __init__(
+        self, database: Database, blobs: BlobStore, home: Path, author: str = UNNAMED
+    ) -> None:
         """Use stores that are open; `Registry.open` is the usual way."""
         self.database = database
         self.blobs = blobs
         self.home = home
+        self.author = author
         self.checkouts = home / "checkouts"
 
     @classmethod
-    def open(cls, *, database: str, blobs: str, home: Path) -> Registry:
+    def open(cls, *, database: str, blobs: str, home: Path, author: str = UNNAMED) -> Registry:
         """Open, creating and migrating what is not there.
 
         Args:
             database: SQLAlchemy URL, `sqlite:///path` or `postgresql://…`.
             blobs: a folder or `s3://bucket/prefix`.
             home: folder of this machine's checkouts.
+            author: `created_by` of what is published here; a name that was given, no login.
 
         Raises:
             InvalidInput: a URL of another kind.
@@ -68,7 +86,7 @@ class Registry:
         except BaseException:
             opened.close()
             raise
-        return cls(opened, store, home)
+        return cls(opened, store, home, author)
 
     def close(self) -> None:
         """Close the database's connections; idempotent."""
@@ -87,6 +105,8 @@ class Registry:
     ) -> Published:
         """Publish a folder's files as the next version of `draft.name`.
 
+        A draft that does not say who it is by gets the registry's author.
+
         The same draft with the same bytes is the same release: it is published once, and
         publishing it again returns its version with `created` false. `alias` moves in the same
         transaction that lists the version.
@@ -97,7 +117,38 @@ class Registry:
         check_name(draft.name)
         if alias is not None:
             check_alias(alias)
-        return publish(self.database, self.blobs, folder, draft, alias=alias, who=who, why=why)
+        act = publishing.Act(who, why, alias)
+        return publishing.publish(
+            self.database, self.blobs, folder, draft, author=self.author, act=act
+        )
+
+    def adopt(
+        self,
+        folder: Path,
+        release: Release,
+        *,
+        withheld: Mapping[str, str] = MappingProxyType({}),
+        alias: str | None = None,
+        who: str,
+        why: str = "",
+    ) -> Published:
+        """Publish a release that was made elsewhere, under its own record.
+
+        Args:
+            folder: its files, but for those that were withheld.
+            withheld: why the bytes of a path did not come with it. They may be absent here from
+                now on; those that are here already stay.
+
+        Raises:
+            IntegrityError: a file is not what the record says, or lacks without being withheld.
+            InvalidInput: weights are withheld.
+            Refused: bytes that it cannot be without were erased here.
+        """
+        check_name(release.name)
+        if alias is not None:
+            check_alias(alias)
+        act = publishing.Act(who, why, alias, built=False)
+        return publishing.adopt(self.database, self.blobs, folder, release, withheld, act)
 
     def promote(
         self,
@@ -137,6 +188,64 @@ class Registry:
         """
         with self.database.write() as connection:
             versions.delete_version(connection, name, version, who=who, why=why)
+
+    def erase(self, blob: str, *, who: str, why: str) -> Erasure:
+        """Remove a file's bytes for good; records keep their digest. Doing it again goes on.
+
+        Raises:
+            NotFound: no release has them.
+            Refused: a live release cannot be served or proved without them.
+        """
+        return erasing.erase(self.database, self.blobs, self.home, blob, who=who, why=why)
+
+    def look_at_erasure(self, blob: str) -> Erasure:
+        """What erasing a file's bytes would concern.
+
+        Raises:
+            NotFound: no release has them.
+        """
+        with self.database.read() as connection:
+            return erasing.look(connection, blob)
+
+    def tag(
+        self,
+        name: str,
+        version: int,
+        *,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        who: str,
+        why: str = "",
+    ) -> tuple[str, ...]:
+        """Give and take tags; returns those the version has then. The record keeps its own.
+
+        Raises:
+            NotFound: there is no such live version.
+            InvalidInput: not a tag, or one that is both given and taken.
+        """
+        with self.database.write() as connection:
+            lookup.resolve(connection, lookup.exact(name, version))
+            return tags.change(connection, name, version, add=add, remove=remove, who=who, why=why)
+
+    def deprecate(
+        self, name: str, version: int, *, who: str, why: str, deprecated: bool = True
+    ) -> Event:
+        """Say that a version should no longer be used and why, or take that back.
+
+        Raises:
+            NotFound: there is no such live version.
+        """
+        with self.database.write() as connection:
+            lookup.resolve(connection, lookup.exact(name, version))
+            return log.append(
+                connection,
+                name,
+                "deprecate",
+                who=who,
+                why=why,
+                version=version,
+                deprecated=deprecated,
+            )
 
     def note(
         self, name: str, version: int | None, kind: str, *, who: str, why: str = "", **data: Any
@@ -213,9 +322,20 @@ class Registry:
 
         Raises:
             NotFound: no such release or file.
+            AbsentFile: its bytes were erased, or the release came here without them.
             IntegrityError: its bytes are missing or damaged.
         """
-        return files.read_file(self.blobs, digest, self.release(digest), path)
+        return files.read_file(
+            self.blobs, digest, self.release(digest), path, self.absences(digest)
+        )
+
+    def absences(self, digest: str) -> dict[str, Absence]:
+        """What is known of a release's files that may not be here, by path.
+
+        A file that was withheld may have come since; one that was erased is not read any more.
+        """
+        with self.database.read() as connection:
+            return absences.of_release(connection, digest)
 
     def checkout(self, digest: str, role: str) -> Path:
         """A read-only folder with the verified files under `role/`, without that prefix.
@@ -225,9 +345,13 @@ class Registry:
 
         Raises:
             NotFound: no such release, or it has no files of that role.
+            AbsentFile: all of them were erased or withheld; some are left out, which weights
+                never are.
             IntegrityError: bytes are missing or damaged in the blob store.
         """
-        return checkout(self.blobs, self.checkouts, self.release(digest), role)
+        return checkout(
+            self.blobs, self.checkouts, self.release(digest), role, self.absences(digest)
+        )
 
     def versions(
         self, name: str, *, limit: int = 50, before: int | None = None, deleted: bool = False
@@ -266,6 +390,20 @@ class Registry:
         with self.database.read() as connection:
             return lookup.find_plan(connection, plan)
 
+    def find_stage(self, stage: str, digest: str) -> Resolved | None:
+        """The newest live version built here whose `digests.STAGE` is this one.
+
+        Args:
+            stage: `train`, `evaluate` or `publish`.
+        """
+        with self.database.read() as connection:
+            return lookup.find_stage(connection, stage, digest)
+
+    def releases_from(self, kind: Literal["parent", "data"], digest: str) -> list[Resolved]:
+        """The live versions made from a release (`parent`) or from rows (`data`), by digest."""
+        with self.database.read() as connection:
+            return lookup.releases_from(connection, kind, digest)
+
     def releases_with(self, blob: str) -> list[Resolved]:
         """The live versions that have a blob among their files, oldest first."""
         with self.database.read() as connection:
@@ -291,10 +429,14 @@ class Registry:
         *,
         alias: str | None = None,
         version: int | None = None,
+        facts: bool = False,
         limit: int = 50,
         before: int | None = None,
     ) -> list[Event]:
         """A page of a name's log (or of an alias, or a version), newest first, older than `before`.
+
+        Args:
+            facts: only what was learnt of releases after they were published.
 
         Raises:
             NotFound: there is no such name.
@@ -302,8 +444,20 @@ class Registry:
         with self.database.read() as connection:
             lookup.require_name(connection, name)
             return log.events(
-                connection, name, alias=alias, version=version, limit=limit, before=before
+                connection,
+                name,
+                alias=alias,
+                version=version,
+                facts=facts,
+                limit=limit,
+                before=before,
             )
+
+    def deprecation(self, name: str, version: int) -> Event | None:
+        """Who said when and why that a version should no longer be used, if that stands."""
+        with self.database.read() as connection:
+            newest = log.events(connection, name, version=version, kinds=("deprecate",), limit=1)
+        return next((event for event in newest if event.data["deprecated"]), None)
 
     def revision(self) -> int:
         """A number that changes whenever a version, alias or deletion does; cheap to poll."""
@@ -330,20 +484,33 @@ class Registry:
         """The differences of two releases."""
         sides = [self.resolve(ref) for ref in (before, after)]
         one, other = ((side, self.release(side.digest)) for side in sides)
-        return diff(self.blobs, one, other)
+        return diff(self.read, one, other)
 
     def lineage(self, ref: Ref | str) -> Lineage:
         """What a release was made from: base, data, code, packages, parents."""
         resolved = self.resolve(ref)
         release = self.release(resolved.digest)
-        lock = read_lock(self.blobs, resolved, release)
+        lock = read_lock(self.read, resolved, release)
+        found = ancestors(resolved, self._parents, self._find_release)
+        return lineage(resolved, release, lock, found)
+
+    def _parents(self, digest: str) -> tuple[Parent, ...]:
+        """What a release was made from, by its record, or by the index if it was deleted."""
+        try:
+            release = self.release(digest)
+            lock = read_lock(self.read, self.resolve(f"{release.name}@{digest}"), release)
+            return parents_of(release, lock)
+        except (NotFound, IntegrityError):
+            with self.database.read() as connection:
+                row = lookup.find_release(connection, digest)
+                kept = links.parents(connection, digest)
+            if not kept and row is not None and row.parent is not None:
+                kept = [("parent", row.parent)]
+            return tuple(parent_of(relation, target) for relation, target in kept)
+
+    def _find_release(self, text: str) -> AnyRow | None:
         with self.database.read() as connection:
-            rows = lookup.ancestors(connection, parents_of(release, lock))
-        parents = tuple(
-            Ancestor(f"{row.name}@{row.version}", row.digest, row.deleted is not None)
-            for row in rows
-        )
-        return lineage(resolved, release, lock, parents)
+            return lookup.find_release(connection, text)
 
     def verify(
         self,
@@ -370,9 +537,19 @@ class Registry:
         return verifier.report
 
     def signatures(self, digest: str) -> dict[str, str]:
-        """A release's signatures: key id → bundle (JSON)."""
+        """A release's signatures that were made here: key id → bundle (JSON)."""
         with self.database.read() as connection:
             return signing.stored(connection, digest)
+
+    def all_signatures(self, digest: str) -> dict[str, list[str]]:
+        """A release's bundles by the key that is said to have made them: ours, then pulled ones."""
+        with self.database.read() as connection:
+            return signing.known(connection, digest)
+
+    def receive_signatures(self, digest: str, bundles: Mapping[str, str], *, who: str) -> None:
+        """Keep signatures that came with a release from elsewhere; they are checked when used."""
+        with self.database.write() as connection:
+            signing.receive(connection, digest, bundles, who=who)
 
     def require_signature(self, digest: str, public_keys: Sequence[Path]) -> str:
         """Check that one of the keys signed the release; returns that key's id.
@@ -383,5 +560,5 @@ class Registry:
         """
         release = self.release(digest)
         return signing.require(
-            release.to_bytes(), self.signatures(digest), public_keys, f"{release.name}@{digest}"
+            release.to_bytes(), self.all_signatures(digest), public_keys, f"{release.name}@{digest}"
         )

@@ -63,7 +63,6 @@ def command(
             bases=app.bases,
             home=app.settings.home,
             who=app.settings.who,
-            author=app.settings.author,
             alias=alias,
             resume=resume,
             force=force,

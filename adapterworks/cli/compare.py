@@ -74,7 +74,6 @@ def command(
                 bases=app.bases,
                 home=app.settings.home,
                 who=app.settings.who,
-                author=app.settings.author,
                 listeners=(progress,),
                 progress=progress.say,
             )

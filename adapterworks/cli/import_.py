@@ -130,7 +130,6 @@ def run_import(
             origin=origin,
             scratch=scratch,
             who=app.settings.who,
-            author=app.settings.author,
             alias=alias,
             rename=rename,
             fingerprint=_fingerprint if fingerprint else None,

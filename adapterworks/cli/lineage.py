@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+
+if TYPE_CHECKING:
+    from adapterworks.registry.reading.lineage import Ancestor, Lineage
 
 
 @click.command()
@@ -30,6 +36,7 @@ def command(app: App, ref: str, as_json: bool) -> None:
     rows = [
         ("created", found.created + (f" by {found.created_by}" if found.created_by else "")),
         ("source", found.source or "a build"),
+        ("made", found.provenance.made),
         ("plan", found.plan or "none"),
         ("base", f"{found.base.model}@{found.base.revision} ({found.base.quantization})"),
         ("base digest", found.base.digest),
@@ -38,8 +45,23 @@ def command(app: App, ref: str, as_json: bool) -> None:
     rows += [(f"data {key}", str(value)) for key, value in flatten(found.data).items()]
     rows += [(f"code {key}", str(value)) for key, value in flatten(found.code).items()]
     rows += [(f"package {key}", version) for key, version in sorted(found.packages.items())]
-    rows += [
-        ("parent", f"{parent.ref} {parent.digest}" + (" (deleted)" if parent.deleted else ""))
-        for parent in found.parents
-    ]
+    rows += [(key, value) for key, value in _made(found) if value]
+    rows += [(parent.relation, _parent(parent)) for parent in found.parents]
     printing.echo_table(("what", "value"), rows)
+
+
+def _made(found: Lineage) -> Iterator[tuple[str, str | None]]:
+    """What the record says of the making, beside what the lock says."""
+    if found.stage is not None:
+        stage = found.stage
+        yield "stage", f"{stage.name} ({stage.index + 1} of {stage.count})"
+    yield "objective", found.provenance.objective
+    yield "device", found.provenance.device
+    for stage_name, digest in found.digests.items():
+        yield f"{stage_name} digest", digest
+
+
+def _parent(parent: Ancestor) -> str:
+    share = "" if parent.weight is None else f" × {parent.weight:g}"
+    state = " (deleted)" if parent.deleted else "" if parent.here else " (not here)"
+    return f"{parent.ref}{share} {parent.digest}{state} of {parent.child}"

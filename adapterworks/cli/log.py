@@ -46,7 +46,7 @@ def command(app: App, ref: str, limit: int, before: int | None, as_json: bool) -
         printing.echo_table(
             ("#", "when", "who", "what", "why"),
             (
-                (event.sequence, printing.when(event.at), event.who, _what(event), event.why)
+                (event.sequence, printing.when(event.at), event.who, describe(event), event.why)
                 for event in events
             ),
         )
@@ -54,7 +54,8 @@ def command(app: App, ref: str, limit: int, before: int | None, as_json: bool) -
         printing.echo_more(f"adapters log {ref} --before {events[-1].sequence}")
 
 
-def _what(event: Event) -> str:
+def describe(event: Event) -> str:
+    """What happened, in one line."""
     subject = event.name if event.version is None else f"{event.name}@{event.version}"
     if event.alias is None:
         detail = " ".join(f"{key}={value}" for key, value in event.data.items() if value)

@@ -70,7 +70,6 @@ def command(
         bases=app.bases,
         scratch=app.settings.home / "tmp",
         who=app.settings.who,
-        author=app.settings.author,
         recipe=Recipe(method, density, seed, rank),
         weights=None if weights is None else _numbers(weights),
         alias=alias,

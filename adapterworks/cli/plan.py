@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
     from adapterworks.builders.plan.plan import Plan
@@ -87,11 +88,11 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
         f"{term} {size(count)}" for term, count in plan.memory.items() if term != "total"
     )
     form = plan.servable
-    rank = f"max_lora_rank {form.rank or form.max_rank}" if form.form == "lora" else ""
+    rank = f"max_lora_rank {form.rank or form.max_rank}" if form.form == LORA else ""
     tokens = f"{form.virtual_tokens} virtual tokens" if form.virtual_tokens else ""
     rows = [
         ("adapter", f"{plan.manifest.adapter.name} · {plan.manifest.method.kind}"),
-        ("objective", plan.objective),
+        ("objective", f"{plan.stage} ({plan.objective})"),
         ("base", f"{plan.base.model} · {plan.base.quantization} · {short(plan.base.digest)}"),
         ("rows", ", ".join(f"{count} {split}" for split, count in plan.rows.items())),
         (

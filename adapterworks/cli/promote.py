@@ -50,6 +50,9 @@ def command(
         expect=_expected(registry, resolved.name, expect),
         weight=weight,
     )
+    deprecated = registry.deprecation(resolved.name, resolved.version)
+    if deprecated is not None:
+        click.echo(f"note: {resolved} is deprecated: {deprecated.why}", err=True)
     if as_json:
         printing.echo_json(move)
     else:

@@ -42,6 +42,7 @@ def command(
     from adapterworks.registry.remotes.hub.pull import pull
 
     hub, wanted = Hub(), parse_source(source)
+    withheld: tuple[str, ...] = ()
     state = hub.state(wanted)
     if not wanted.is_commit:
         click.echo(f"{wanted} is commit {state.commit}", err=True)
@@ -56,7 +57,7 @@ def command(
             name=name,
             alias=alias,
         )
-        published = pulled.published
+        published, withheld = pulled.published, pulled.withheld
     elif name is None or base is None:
         raise InvalidInput(
             f"`{state.repository}` was not pushed by adapterworks, so it is an import",
@@ -76,8 +77,11 @@ def command(
             "created": published.created,
             "repository": state.repository,
             "commit": state.commit,
+            "withheld": withheld,
         }
         click.echo(json.dumps(values, indent=2))
         return
     done = "pulled" if published.created else "already here:"
     click.echo(f"{done} {published} ({published.digest}) from {state.repository}@{state.commit}")
+    if withheld:
+        click.echo(f"without the bytes of: {' '.join(withheld)} (withheld there)", err=True)

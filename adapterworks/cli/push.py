@@ -13,12 +13,33 @@ from adapterworks.app import App
 @click.command()
 @click.argument("ref")
 @click.option("--to", "repository", help="The repository, org/name (default: `[publish] hub`).")
-@click.option("--private", is_flag=True, help="Create it private; refuse a public one.")
+@click.option(
+    "--private/--public",
+    default=None,
+    help="Whether anybody may see it (default: `[publish] private`, which is private); a public "
+    "repository is refused unless --public.",
+)
+@click.option(
+    "--withhold", multiple=True, metavar="PATTERN", help="Leave these files of the release out too."
+)
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Push these although they hold texts of rows.",
+)
 @click.option("--expect", metavar="COMMIT", help="Push over this commit of somebody else.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
-    app: App, ref: str, repository: str | None, private: bool, expect: str | None, as_json: bool
+    app: App,
+    ref: str,
+    repository: str | None,
+    private: bool | None,
+    withhold: tuple[str, ...],
+    include: tuple[str, ...],
+    expect: str | None,
+    as_json: bool,
 ) -> None:
     """Push a release to the Hugging Face Hub.
 
@@ -26,9 +47,14 @@ def command(
     report, lock and record. Pushing again commits nothing. The token is the one of `hf auth login`
     or HF_TOKEN; HF_ENDPOINT names another Hub.
 
+    Private unless it is asked for: the repository is created private, and files that hold texts of
+    rows (predictions.jsonl) stay here, unless `[publish] withhold` or --include says otherwise. The
+    record keeps their digests, so the release verifies there too; the output says what stayed.
+
     \b
     Example:
-      adapters push medical@3 --to org/medical-lora --private
+      adapters push medical@3 --to org/medical-lora
+      adapters push medical@3 --to org/medical-lora --public --withhold "plots/*"
     """
     from adapterworks.manifests.errors import InvalidInput
     from adapterworks.registry.remotes.hub.client import Hub
@@ -37,10 +63,10 @@ def command(
 
     registry = app.registry
     resolved = registry.resolve(ref)
-    if repository is None:
-        publish = (registry.release(resolved.digest).manifest or {}).get("publish", {})
-        repository = publish.get("hub")
-        private = private or bool(repository and publish.get("private", True))
+    publish = (registry.release(resolved.digest).manifest or {}).get("publish", {})
+    if private is None:
+        private = bool(publish.get("private", True))
+    repository = repository or publish.get("hub")
     if repository is None:
         raise InvalidInput(
             f"`{ref}` does not say where to: its manifest has no `[publish] hub`",
@@ -55,6 +81,8 @@ def command(
         scratch=app.settings.home / "tmp",
         private=private,
         expect=expect,
+        withhold=withhold,
+        include=include,
     )
     if as_json:
         click.echo(json.dumps(asdict(pushed), indent=2))
@@ -64,3 +92,13 @@ def command(
         f"{done} {pushed.name}@{pushed.version} at {pushed.repository} {pushed.tag} "
         f"(commit {pushed.commit})"
     )
+    if pushed.withheld:
+        click.echo(f"stayed here: {' '.join(pushed.withheld)}", err=True)
+    if pushed.tells:
+        click.echo(f"went there and tells of rows: {', '.join(pushed.tells)}", err=True)
+    if pushed.exposed:
+        click.echo(
+            f"warning: already there since an earlier push: {' '.join(pushed.exposed)}; delete the "
+            "commit there if it should not be",
+            err=True,
+        )

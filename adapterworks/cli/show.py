@@ -6,6 +6,9 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.log import describe
+
+LATER = 100
 
 
 @click.command()
@@ -15,6 +18,9 @@ from adapterworks.cli import printing
 @click.pass_obj
 def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
     """Show one release.
+
+    What was known when it was published, from its record; then what was learnt later (tags, pushes,
+    exports, proofs, feedback, erasures), from the log.
 
     \b
     Example:
@@ -29,7 +35,10 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
         return
     release = registry.release(resolved.digest)
     row = registry.version(resolved.name, resolved.version)
-    signed_by = sorted(registry.signatures(resolved.digest))
+    signed_by = sorted(registry.all_signatures(resolved.digest))
+    absences = registry.absences(resolved.digest)
+    deprecated = registry.deprecation(resolved.name, resolved.version)
+    later = registry.events(resolved.name, version=resolved.version, facts=True, limit=LATER)
     if as_json:
         printing.echo_json(
             {
@@ -40,7 +49,11 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
                 "published": row.published,
                 "size": row.size,
                 "signed_by": signed_by,
-                "release": release,
+                "tags": row.tags,
+                "deprecated": deprecated,
+                "absent": absences,
+                "later": later,
+                "release": release.to_json(),
             }
         )
         return
@@ -51,17 +64,20 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
     lines = {
         "release": str(resolved),
         "digest": row.digest,
+        "deprecated": deprecated and f"by {deprecated.who} at {deprecated.at}: {deprecated.why}",
         "aliases": " ".join(row.aliases) or "none",
         "description": release.description,
         "method": release.method,
         "base": f"{release.base.model} ({release.base.quantization}) {release.base.digest}",
         "servable": form,
         "license": release.license,
-        "tags": " ".join(release.tags),
-        "created": release.created + (f" by {release.created_by}" if release.created_by else ""),
+        "tags": " ".join(row.tags),
+        "created": f"{release.created} by {release.created_by}",
         "published": row.published,
-        "source": release.source,
-        "parent": release.parent,
+        "made": release.provenance.made,
+        "source": release.provenance.source,
+        "parents": " ".join(f"{p.relation}:{p.ref or p.digest}" for p in release.parents),
+        "stage": release.stage and f"{release.stage.name} (of {release.stage.count})",
         "plan": release.plan,
         "signed by": " ".join(signed_by) or "nobody",
         "size": f"{printing.size(row.size)} in {len(release.files)} files",
@@ -75,9 +91,15 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
         printing.echo_table(("metric", "value"), ((key, f"{value:.6g}") for key, value in metrics))
     click.echo()
     printing.echo_table(
-        ("file", "size", "digest"),
+        ("file", "size", "digest", "bytes"),
         (
-            (path, printing.size(entry.size), printing.short(entry.digest))
+            (path, printing.size(entry.size), printing.short(entry.digest), absences.get(path, ""))
             for path, entry in sorted(release.files.items())
         ),
     )
+    if later:
+        click.echo()
+        printing.echo_table(
+            ("later", "who", "what", "why"),
+            ((printing.when(e.at), e.who, describe(e), e.why) for e in reversed(later)),
+        )

@@ -50,7 +50,8 @@ def command(
 ) -> None:
     """Check bytes, records and signatures.
 
-    Exits with 5 when something is wrong and was not repaired. `--rebuild` also trains a sound
+    Exits with 5 when something is wrong and was not repaired. Bytes that were withheld from this
+    registry or erased in it are named and are not wrong. `--rebuild` also trains a sound
     release again from its own manifest and lock, without publishing, and prints how far weights
     and scores are from it; a base or rows that are not those of the lock are refused, also with 5.
 
@@ -96,6 +97,14 @@ def command(
                         problem.message,
                     )
                     for problem in report.problems
+                ),
+            )
+        if report.absent:
+            printing.echo_table(
+                ("no bytes", "release", "file", "since", "who", "why"),
+                (
+                    (item.state, item.ref, item.path, printing.when(item.at), item.who, item.why)
+                    for item in report.absent
                 ),
             )
         click.echo(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.plan import Plan, with_seconds
 from adapterworks.builders.training.events import Event
 from adapterworks.builders.training.job import Job, run_job
@@ -25,10 +26,8 @@ def calibrated(prepared: Prepared) -> Plan:
 
     plan = prepared.plan
     # AdaLoRA's schedule needs the plan's number of steps: training is stopped, not shortened.
-    manifest = plan.manifest
     short = plan.model_copy(update={"evaluate_every": plan.steps + 1})
-    base = prepared.base
-    checkpoint = base.checkpoint if manifest.method.kind == "qlora" else base.served
+    checkpoint = METHODS[plan.manifest.method.kind].checkpoint(prepared.base)
     events: list[Event] = []
     with tempfile.TemporaryDirectory(prefix="adapters-calibrate-") as name:
         folder = Path(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from adapterworks.builders.evaluation.evaluate import needs_of
 from adapterworks.builders.evaluation.recorded import needs_of_report
 from adapterworks.builders.plan.digests import decision, leaves
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
-from adapterworks.registry.releases.types import Resolved, VersionRow
 
-_PAGE = 100
-_SEEN = 500  # versions that are looked at, newest first
+REPORT, LOG, ANSWERS = "report.json", "training.jsonl", "predictions.jsonl"
+PROOF = "fingerprint.json"
 # What `report.json` says of other stages than the evaluation.
 OTHER_STAGES = ("training", "conversion", "data_gates")
 
@@ -37,18 +37,23 @@ class Known:
     Attributes:
         lock: its `adapter.lock`.
         report: its `report.json`.
+        absent: its files whose bytes are not here, withheld or erased.
     """
 
     ref: str
     release: Release
     lock: Mapping[str, Any]
     report: Mapping[str, Any]
+    absent: frozenset[str] = frozenset()
 
     @property
     def digests(self) -> Mapping[str, str]:
         """Of its stages, by name."""
-        found: Mapping[str, str] = self.lock["digests"]
-        return found
+        return self.release.digests
+
+    def has(self, path: str) -> bool:
+        """Whether a file's bytes are here."""
+        return path in self.release.files and path not in self.absent
 
     @property
     def source(self) -> dict[str, str]:
@@ -57,41 +62,47 @@ class Known:
 
 
 def find_known(registry: Registry, plan: Plan) -> Known | None:
-    """The release that has most of this plan's stages, the newest of several; None without its
-    training."""
-    best: tuple[int, Known] | None = None
-    wanted = plan.digests.to_json()
-    for resolved, release in trained_like(registry, plan):
-        lock = json.loads(registry.read(resolved.digest, LOCK))
-        report = json.loads(registry.read(resolved.digest, "report.json"))
-        known = Known(f"{resolved.name}@{resolved.version}", release, lock, report)
-        shared = sum(wanted[stage] == known.digests.get(stage) for stage in wanted)
-        if best is None or shared > best[0]:
-            best = shared, known
-    return None if best is None else best[1]
+    """The release that was built here with most of this plan's stages, the newest of several; None
+    without its training."""
+    # A stage's digest covers the stages before it, so the last that is found has them all.
+    for stage, digest in reversed(plan.digests.to_json().items()):
+        found = registry.find_stage(stage, digest)
+        if found is not None and complete(registry, found.digest):
+            release = registry.release(found.digest)
+            lock = json.loads(registry.read(found.digest, LOCK))
+            report = json.loads(registry.read(found.digest, REPORT))
+            return Known(
+                f"{found.name}@{found.version}",
+                release,
+                lock,
+                report,
+                frozenset(registry.absences(found.digest)),
+            )
+    return None
 
 
-def trained_like(registry: Registry, plan: Plan) -> Iterator[tuple[Resolved, Release]]:
-    """Live releases with this plan's train digest, those of its own name first, newest first.
-
-    The one place that knows where a train digest is written: in the lock. Once the index has a
-    column for it, this is one lookup.
-    """
-    for row in _candidates(registry, plan):
-        release = registry.release(row.digest)
-        if LOCK in release.files and _digests(registry, row.digest).get("train") == (
-            plan.digests.train
-        ):
-            yield registry.resolve(f"{row.name}@{row.version}"), release
+def complete(registry: Registry, digest: str) -> bool:
+    """Whether the bytes are here that a release was trained to and tells of its training."""
+    release = registry.release(digest)
+    absent = registry.absences(digest)
+    needed = {LOCK, REPORT, LOG}
+    return needed <= release.files.keys() - absent.keys() and not any(
+        path.startswith(f"{release.trained}/") for path in absent
+    )
 
 
 def published_before_digests(registry: Registry, plan: Plan) -> str | None:
     """The plan's newest release, if it was published when a plan had one digest for everything: its
     weights cannot be told from others, so it is trained once more."""
-    rows = [row for row in _candidates(registry, plan) if row.name == plan.manifest.adapter.name]
-    if not rows or not (newest := registry.release(rows[0].digest)).plan:
+    try:
+        rows = registry.versions(plan.manifest.adapter.name, limit=1)
+    except NotFound:
         return None
-    old = LOCK in newest.files and not _digests(registry, rows[0].digest)
+    if not rows:
+        return None
+    newest = registry.release(rows[0].digest)
+    here = (newest.base.digest, newest.method) == (plan.base.digest, plan.manifest.method.kind)
+    old = here and newest.plan is not None and not newest.digests
     return f"{rows[0].name}@{rows[0].version}" if old else None
 
 
@@ -107,6 +118,8 @@ def usable(known: Known, plan: Plan, prod: str | None) -> tuple[str, ...]:
     for stage in ("train", "convert", "ask", "evaluate"):
         if known.digests.get(stage) != digests[stage]:
             break
+        if stage == "convert" and any(p.startswith(("servable/", PROOF)) for p in known.absent):
+            break
         if stage == "ask" and _missing_answers(known, plan, prod):
             break
         found.append(stage)
@@ -118,9 +131,8 @@ def take(known: Known, stages: Stages, registry: Registry, prod: str | None) -> 
     for `prod`."""
     folder, digests = stages.folder, stages.plan.digests
     digest, source, have = known.release.digest, known.source, usable(known, stages.plan, prod)
-    role = "full" if any(path.startswith("full/") for path in known.release.files) else "adapter"
-    _copy(registry.checkout(digest, role), folder / "train" / "adapter")
-    (folder / "events.jsonl").write_bytes(registry.read(digest, "training.jsonl"))
+    _copy(registry.checkout(digest, known.release.trained), folder / "train" / "adapter")
+    (folder / "events.jsonl").write_bytes(registry.read(digest, LOG))
     trained = ("code", "packages", "micro_batch")
     plan = stages.plan.model_copy(update={key: known.lock[key] for key in trained})
     stages.use(plan, known.lock["python"])
@@ -128,14 +140,13 @@ def take(known: Known, stages: Stages, registry: Registry, prod: str | None) -> 
     if "convert" in have:
         if known.report["conversion"]["servable"]:
             _copy(registry.checkout(digest, "servable"), folder / "servable")
-            fingerprint = registry.read(digest, "fingerprint.json")
-            (folder / "fingerprint.json").write_bytes(fingerprint)
+            fingerprint = registry.read(digest, PROOF)
+            (folder / PROOF).write_bytes(fingerprint)
             probes = {"probes": len(json.loads(fingerprint)["probes"])}
             stages.put("fingerprint", digests.convert, probes, reused=source)
         stages.put("convert", digests.convert, known.report["conversion"], reused=source)
     if "ask" in have:
-        predictions = registry.read(digest, "predictions.jsonl")
-        (folder / "predictions.jsonl").write_bytes(predictions)
+        (folder / ANSWERS).write_bytes(registry.read(digest, ANSWERS))
         asked = {
             "report": {key: v for key, v in known.report.items() if key not in OTHER_STAGES},
             "values": dict(known.release.metrics),
@@ -181,35 +192,13 @@ def changed(known: Known, plan: Plan, stage: str, prod: str | None) -> list[str]
 def _missing_answers(known: Known, plan: Plan, prod: str | None) -> list[str]:
     """What the plan's metrics and gates need that the release's evaluation did not ask."""
     missing = []
-    if "predictions.jsonl" not in known.release.files:
+    if not known.has(ANSWERS):
         missing.append("there were no answers")
     elif not needs_of(plan.manifest.evaluate) <= needs_of_report(known.report):
         missing.append("what the metrics need (`evaluate.metrics`)")
     if prod is not None and known.lock["prod"] != prod:
         missing.append("which release is `prod`")
     return missing
-
-
-def _candidates(registry: Registry, plan: Plan) -> Iterator[VersionRow]:
-    """Versions on the plan's base by its method: its own name's first, newest first."""
-    own = plan.manifest.adapter.name
-    names = [row.name for row in registry.names(limit=_PAGE)]
-    seen = 0
-    for name in [own] * (own in names) + [name for name in names if name != own]:
-        before: int | None = None
-        while page := registry.versions(name, limit=_PAGE, before=before):
-            for row in page:
-                seen += 1
-                if seen > _SEEN:
-                    return
-                if (row.base_digest, row.method) == (plan.base.digest, plan.manifest.method.kind):
-                    yield row
-            before = page[-1].version
-
-
-def _digests(registry: Registry, digest: str) -> Mapping[str, str]:
-    found: Mapping[str, str] = json.loads(registry.read(digest, LOCK)).get("digests", {})
-    return found
 
 
 def _copy(source: Path, target: Path) -> None:

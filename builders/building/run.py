@@ -37,7 +37,7 @@ from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.release import Servable
+from adapterworks.registry.releases.release import Parent, Servable
 from adapterworks.registry.releases.types import Resolved
 
 Say = Callable[[str], None]
@@ -77,7 +77,6 @@ def run_build(
     bases: BaseStore,
     home: Path,
     who: str,
-    author: str = "",
     alias: str | None = None,
     resume: bool = False,
     force: bool = False,
@@ -92,7 +91,6 @@ def run_build(
         bases: where base models are.
         home: `builds/` and `cache/` are made under it.
         who: publishes, for the registry's log.
-        author: named in the record, which others read; nobody unless someone is.
         alias: moved instead of `publish.alias`.
         resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
         force: build even if the plan has a release, and begin anew.
@@ -143,7 +141,7 @@ def run_build(
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
-        return _run(prepared, stages, events, lock, registry, bases, who, author, alias)
+        return _run(prepared, stages, events, lock, registry, bases, who, alias)
 
 
 def _silent(line: str) -> None:
@@ -192,7 +190,6 @@ def _run(
     registry: Registry,
     bases: BaseStore,
     who: str,
-    author: str,
     alias: str | None,
 ) -> BuildResult:
     """The stages."""
@@ -249,8 +246,8 @@ def _run(
             servable,
             evaluation["values"],
             created=stages.created,
-            author=author,
-            parent=weights["digest"] if weights else None,
+            python=stages.python,
+            weights=Parent(relation="weights", **weights) if weights else None,
         )
         published = registry.publish(
             release,

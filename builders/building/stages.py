@@ -18,7 +18,8 @@ from adapterworks.builders.building.prepare import Prepared
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_generators
 from adapterworks.builders.evaluation.generator import Generator
-from adapterworks.builders.methods.conversion import CONVERTERS, Source
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.job import Job, run_job
 from adapterworks.manifests.errors import NotFound, Refused
@@ -38,16 +39,16 @@ def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -
 
     plan, base = prepared.plan, prepared.base
     save_encoded(folder / "encoded.safetensors", prepared.encoded)
-    checkpoint = base.checkpoint if plan.manifest.method.kind == "qlora" else base.served
+    technique = METHODS[plan.manifest.method.kind]
     job = Job(
         plan=plan,
-        checkpoint=str(checkpoint),
+        checkpoint=str(technique.checkpoint(base)),
         pad=prepared.pad,
         parent=os.getpid(),
         accelerate=prepared.accelerate,
     )
     run_job(job, folder, lock, events.pass_on)
-    if plan.manifest.method.kind == "full":
+    if technique.whole_model:
         # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
         prepared.tokenizer.save_pretrained(folder / "train" / "adapter")
     result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
@@ -61,7 +62,7 @@ def convert_stage(prepared: Prepared, folder: Path) -> dict[str, Any]:
     source = Source(folder / "train" / "adapter", prepared.base.served, prepared.shape, manifest)
     shutil.rmtree(folder / "servable", ignore_errors=True)
     try:
-        conversion = CONVERTERS[manifest.method.kind](source, folder / "servable")
+        conversion = METHODS[manifest.method.kind].convert(source, folder / "servable")
     except Refused as error:
         return {"servable": None, "refused": error.message, "modules": {}, "left_out": {}}
     servable, limit = conversion.servable, manifest.serve.max_conversion_error
@@ -156,7 +157,7 @@ def candidates(
     served, trained = prepared.base.served, folder / "train" / "adapter"
     native = (
         partial(load_generator, trained)
-        if prepared.plan.manifest.method.kind == "full"
+        if METHODS[prepared.plan.manifest.method.kind].whole_model
         else partial(load_generator, served, trained)
     )
     if servable is not None and servable.origin == "approximate":
@@ -196,7 +197,7 @@ def fingerprint_stage(prepared: Prepared, folder: Path, servable: Servable) -> d
     fingerprint = make_fingerprint(
         ServedModel(prepared.base.served, folder / "servable", servable),
         prepared.tokenizer,
-        prepared.encoded["validation"] or prepared.encoded["train"],
+        prepared.sequences("validation") or prepared.sequences("train"),
         base_digest=prepared.base.digest,
         template_digest=prepared.base.template_digest,
     )

@@ -21,8 +21,6 @@ from adapterworks.manifests.models import Manifest
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
 
-# The methods whose learning rate and rank a manifest of one of them also means for the others.
-_LORA = frozenset({"lora", "qlora", "dora"})
 ALIAS = "compare"
 
 
@@ -63,7 +61,7 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
         manifest: resolved.
         kind: the method.
         one_base: keep the manifest's base quantization for every method, so that one engine can
-            serve all; otherwise only `qlora` trains on NF4 values.
+            serve all; otherwise only a method that is meant for them trains on NF4 values.
 
     Raises:
         InvalidInput: no such method.
@@ -72,26 +70,23 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
         raise InvalidInput(
             f"there is no method `{kind}`", hint=f"the methods are {', '.join(METHODS)}"
         )
+    technique = METHODS[kind]
     values = manifest.model_dump(mode="json")
-    own = manifest.method.kind
-    family = kind in _LORA and own in _LORA
-    values["method"] = {**values["method"], "kind": kind} if family else {"kind": kind}
-    if own == kind:
-        values["method"] = manifest.method.model_dump(mode="json")
-    elif not family:
+    adopted = technique.adopt(manifest.method)
+    if adopted is not None:
+        values["method"] = adopted.model_dump(mode="json")
+    else:
+        values["method"] = {"kind": kind}
         values["train"]["learning_rate"] = None
-    values["base"]["quantization"] = (
-        "nf4"
-        if kind == "qlora" or (one_base and values["base"]["quantization"] == "nf4")
-        else "none"
-    )
+    if not (one_base and manifest.base.quantization == "nf4"):
+        values["base"]["quantization"] = technique.quantization
     values["adapter"]["name"] = f"{manifest.adapter.name}-{kind}"
     values["publish"] = {**values["publish"], "alias": ALIAS, "hub": None}
     retention = values["evaluate"]["retention"]
     if not retention["on"]:
         values["evaluate"]["retention"] = {**retention, "on": True, "suites": []}
-    if kind not in ("full", "dora"):
-        values["serve"]["conversion_rank"] = None  # theirs only: the others are served exactly
+    if not technique.cut:
+        values["serve"]["conversion_rank"] = None  # served exactly: nothing is cut
     else:
         # What a cut loses is a column of the table, not a reason to leave the method out.
         values["serve"]["max_conversion_error"] = 1.0

@@ -19,11 +19,15 @@ PROVENANCE = frozenset({"source", "row"})
 
 
 def encoded_digest(sequences: Iterable[Encoded]) -> str:
-    """`sha256:…` of sequences in order: token ids and labels."""
+    """`sha256:…` of sequences in order: token ids, labels, and further columns and values."""
     hasher = hashlib.sha256()
     for sequence in sequences:
         ids, labels = array("q", sequence.input_ids), array("q", sequence.labels)
         hasher.update(len(ids).to_bytes(8, "little") + ids.tobytes() + labels.tobytes())
+        for name, column in sorted(sequence.columns.items()):
+            hasher.update(f"column {name} {[*column]}".encode())
+        for name, value in sorted(sequence.values.items()):
+            hasher.update(f"value {name} {value}".encode())
     return "sha256:" + hasher.hexdigest()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.registry.bases.quiet import quiet_libraries
+from adapterworks.registry.releases.forms import LORA, PREFIX, PROMPT
 from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class ServedModel:
         self._tensors: dict[str, torch.Tensor] = {}
         if folder is None or servable is None:
             pass
-        elif servable.form == "lora":
+        elif servable.form == LORA:
             from peft import PeftModel
 
-            self._form = "lora"
+            self._form = LORA
             self._model = PeftModel.from_pretrained(self._model, str(folder), is_trainable=False)
         else:
             from safetensors.torch import load_file
@@ -61,12 +62,12 @@ class ServedModel:
 
         ids = torch.tensor([list(token_ids)])
         with torch.inference_mode():
-            if not adapter and self._form == "lora":
+            if not adapter and self._form == LORA:
                 with self._model.disable_adapter():
                     logits = self._model(input_ids=ids, use_cache=False).logits
-            elif adapter and self._form == "prompt":
+            elif adapter and self._form == PROMPT:
                 logits = self._with_prompt(ids)
-            elif adapter and self._form == "prefix":
+            elif adapter and self._form == PREFIX:
                 cache = self._prefix_cache()
                 logits = self._model(input_ids=ids, past_key_values=cache).logits
             else:

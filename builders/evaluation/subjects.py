@@ -57,12 +57,11 @@ def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Subject:
     resolved = registry.resolve(ref)
     release = registry.release(resolved.digest)
     base = base_of(bases, release)
-    roles = {path.split("/", 1)[0] for path in release.files}
-    if "adapter" in roles:
-        adapter = registry.checkout(resolved.digest, "adapter")
-        opened = partial(load_generator, base.served, adapter)
-    else:  # a full fine-tuning is its own model
-        opened = partial(load_generator, registry.checkout(resolved.digest, "full"))
+    trained = registry.checkout(resolved.digest, release.trained)
+    if release.whole_model:
+        opened = partial(load_generator, trained)
+    else:
+        opened = partial(load_generator, base.served, trained)
     return Subject(str(resolved), release, opened, partial(load_generator, base.served))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.merging.rules import Recipe
-from adapterworks.builders.methods.conversion.factors import Factors, cut, read_adapter
+from adapterworks.builders.methods.factors import Factors, cut, read_adapter
 from adapterworks.manifests.errors import Refused
 
 if TYPE_CHECKING:

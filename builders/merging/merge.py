@@ -29,6 +29,7 @@ from adapterworks.builders.merging.rules import Recipe
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.imports.publish import base_name
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Servable
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published
@@ -64,7 +65,6 @@ def run_merge(
     bases: BaseStore,
     scratch: Path,
     who: str,
-    author: str = "",
     recipe: Recipe,
     weights: Sequence[float] | None = None,
     alias: str | None = None,
@@ -75,7 +75,6 @@ def run_merge(
     Args:
         name: of the adapter that the result becomes a version of.
         scratch: a folder on the disk of the blobs.
-        author: named in the record, which others read.
         recipe: what it leaves open gets the rule's default.
         weights: one for each ref, as they are; equal shares that sum to 1 without them.
         alias: moved to the result.
@@ -115,7 +114,7 @@ def run_merge(
         _write_json(folder / "report.json", report)
         _write_json(folder / "adapter.lock", make_lock(base, plan, parents, recipe))
         (folder / "README.md").write_text(make_card(name, base, parents, recipe, servable, report))
-        draft = make_draft(name, base, plan, parents, recipe, servable, author)
+        draft = make_draft(name, base, plan, parents, recipe, servable)
         why = f"merged by `{recipe.method}`"
         published = registry.publish(folder, draft, alias=alias, who=who, why=why)
     return Merged(published, parents, recipe, servable, report)
@@ -126,7 +125,7 @@ def _combine(
 ) -> tuple[Servable, dict[str, Any]]:
     """Write `adapter/` and `servable/`, which are the same; returns the record and the report."""
     from adapterworks.builders.merging.combine import combine, read_lora
-    from adapterworks.builders.methods.conversion.factors import leaves, write_lora
+    from adapterworks.builders.methods.factors import leaves, write_lora
     from adapterworks.registry.bases.quiet import quiet_libraries
 
     quiet_libraries()
@@ -136,7 +135,7 @@ def _combine(
     shutil.copytree(folder / ADAPTER, folder / SERVABLE)
     exact = recipe.rule.space == "rows" or combined.error is None
     servable = Servable(
-        form="lora",
+        form=LORA,
         origin="exact" if exact else "approximate",
         rank=rank,
         target_modules=tuple(leaves(combined.factors)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from adapterworks.builders.merging.rules import DENSITY, RULES, SEED, Recipe
 from adapterworks.builders.methods.technique import ENGINE_RANKS, engine_rank
 from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _check_mergeable(ref: str, release: Release) -> None:
     servable = release.servable
     if servable is None:
         raise Refused(f"`{ref}` has no servable form, so there is nothing to merge")
-    if servable.form != "lora":
+    if servable.form != LORA:
         raise Refused(
             f"`{ref}` is served as {servable.form}: virtual tokens have no weight delta to add up",
             hint="merge adapters whose servable form is LoRA",

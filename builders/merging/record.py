@@ -16,7 +16,8 @@ from adapterworks.builders.merging.rules import Recipe
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.digests import digest_file, digest_json
 from adapterworks.registry.imports.publish import base_name
-from adapterworks.registry.releases.release import Draft, Servable
+from adapterworks.registry.releases.release import Draft, Provenance, Servable
+from adapterworks.registry.releases.release import Parent as From
 from adapterworks.registry.releases.types import now
 
 if TYPE_CHECKING:
@@ -73,10 +74,10 @@ def make_draft(
     parents: Sequence[Parent],
     recipe: Recipe,
     servable: Servable,
-    author: str,
 ) -> Draft:
     """The record's own part; the licence is the parents' if they agree."""
     licenses = {parent.release.license for parent in parents}
+    facts = _facts(parents, recipe)
     return Draft(
         name=name,
         method=METHOD,
@@ -84,11 +85,23 @@ def make_draft(
         license=licenses.pop() if len(licenses) == 1 else "other",
         tags=("merged",),
         created=now(),
-        created_by=author,
         base=base.identity,
         servable=servable,
         plan=plan,
-        source=_description(parents, recipe),
+        parents=tuple(
+            From(relation=METHOD, digest=p.release.digest, ref=p.ref, weight=p.weight)
+            for p in parents
+        ),
+        provenance=Provenance(
+            made="merged",
+            version=facts["code"]["version"],
+            code=facts["code"]["digest"],
+            packages=digest_json(facts["packages"]),
+            python=platform.python_version(),
+            seed=recipe.seed,
+            source=_description(parents, recipe),
+        ),
+        details={METHOD: facts["recipe"]},
     )
 
 

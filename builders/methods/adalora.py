@@ -3,31 +3,102 @@
 Invariant: a checkpoint counts as "best" only once the rank budget is final, so what is published
 has the declared average rank; the importance averages are saved and restored, so a resumed training
 prunes what an uninterrupted one would.
+
+It is served as LoRA, exactly: s·B·diag(E)·A with B′ = s·B and A′ = diag(E)·A. PEFT's own scale is
+kept: α/(initial_rank + 1e-5), whatever ranks were pruned. Triplets whose singular value is zero are
+dropped: they add nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
+
+from adapterworks.builders.methods.conversion import Conversion, Source
+from adapterworks.builders.methods.factors import Factors, leaves, read_adapter, write_lora
+from adapterworks.builders.methods.low_rank import (
+    RANKS,
+    Targets,
+    adapts_something,
+    low_rank_kept,
+    low_rank_train_lints,
+    peft_targets,
+)
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
     Default,
+    Kept,
     Lint,
     ServableForm,
     Technique,
     engine_rank,
 )
-from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import AdaloraMethod, ServeTable
+from adapterworks.manifests.checking import Problem, check
+from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.method import MethodTable
+from adapterworks.manifests.models import Manifest, ServeTable, TrainTable
+from adapterworks.manifests.values import Dropout, PositiveInt, Rank, Share
+from adapterworks.registry.releases.forms import LORA
+from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 _AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+# It starts at 1.5 times the rank it ends with (Zhang et al. 2023, §4).
+_INITIAL = 1.5
 
 
-def schedule(table: AdaloraMethod, steps: int) -> tuple[int, int, int]:
+class AdaloraTable(MethodTable):
+    """AdaLoRA (Zhang et al. 2023): starts at `initial_rank`, prunes to `rank` on average."""
+
+    kind: Literal["adalora"]
+    """The method."""
+    rank: Rank = 8
+    """Average rank at the end."""
+    initial_rank: Rank = 12
+    """Rank at the start, at least `rank`."""
+    alpha: PositiveInt | None = None
+    """Scale α; 2·rank if not given."""
+    dropout: Dropout = 0.0
+    """Dropout on the adapter's input while training."""
+    target_modules: Targets = "all-linear"
+    """`all-linear`, or names of the modules that get an adapter."""
+    warmup_share: Share = 0.2
+    """Share of the steps before pruning starts."""
+    final_share: Share = 0.3
+    """Share of the steps after pruning has ended."""
+    interval: PositiveInt = 5
+    """Steps between two prunings."""
+    orthogonality: Annotated[float, Field(ge=0.0)] = 0.5
+    """Weight of the orthogonality penalty."""
+
+
+@check("method")
+def can_prune(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """There must be ranks to prune, and steps to do it in."""
+    table = manifest.method
+    assert isinstance(table, AdaloraTable)
+    if table.rank > table.initial_rank:
+        yield Problem(
+            ("method", "rank"),
+            f"AdaLoRA prunes from `initial_rank` {table.initial_rank} down to `rank` "
+            f"{table.rank}, which is larger",
+            f"set `initial_rank` to {table.rank} or more",
+        )
+    if table.warmup_share + table.final_share >= 1.0:
+        yield Problem(
+            ("method", "final_share"),
+            "`warmup_share` and `final_share` leave no steps for pruning",
+            "let their sum stay below 1",
+        )
+
+
+def schedule(table: AdaloraTable, steps: int) -> tuple[int, int, int]:
     """(tinit, tfinal, deltaT) for a training of `steps` optimizer steps.
 
     Raises:
@@ -43,31 +114,32 @@ def schedule(table: AdaloraMethod, steps: int) -> tuple[int, int, int]:
     return tinit, tfinal, min(table.interval, steps - tinit - tfinal)
 
 
-class Adalora(Technique[AdaloraMethod]):
+class Adalora(Technique[AdaloraTable]):
     """Adaptive budget allocation over singular triplets."""
 
-    kind = "adalora"
+    table = AdaloraTable
     title = "Adaptive low-rank adaptation"
     source = "Zhang et al. 2023, arXiv:2303.10512"
-    form = "lora"
+    form = LORA
     learning_rate = Default(1e-3, "Zhang et al. 2023, appendix: 5e-4 to 2e-3")
+    checks = (can_prune, adapts_something)
 
-    def trainable(self, shape: BaseShape, table: AdaloraMethod) -> int:
+    def trainable(self, shape: BaseShape, table: AdaloraTable) -> int:
         rank = table.initial_rank
         return sum(
             rank * (linear.in_features + linear.out_features + 1)
             for linear in shape.targeted(table.target_modules)
         )
 
-    def servable(self, shape: BaseShape, table: AdaloraMethod, serve: ServeTable) -> ServableForm:
+    def servable(self, shape: BaseShape, table: AdaloraTable, serve: ServeTable) -> ServableForm:
         return ServableForm(
-            "lora",
+            LORA,
             "exact",
             "diagonal folded into B, pruned ranks dropped",
             engine_rank(table.initial_rank),
         )
 
-    def lints(self, shape: BaseShape, table: AdaloraMethod) -> list[Lint]:
+    def lints(self, shape: BaseShape, table: AdaloraTable) -> list[Lint]:
         if table.initial_rank <= table.rank:
             return [
                 Lint(
@@ -78,14 +150,26 @@ class Adalora(Technique[AdaloraMethod]):
             ]
         return []
 
-    def best_from(self, table: AdaloraMethod, steps: int) -> int:
+    def train_lints(self, train: TrainTable) -> list[Lint]:
+        return low_rank_train_lints(train)
+
+    def kept(self, shape: BaseShape, table: AdaloraTable, width: int) -> Kept:
+        return low_rank_kept(shape, table.target_modules, table.initial_rank, table.dropout)
+
+    def sizes(self, table: AdaloraTable) -> Iterable[AdaloraTable]:
+        """Every rank to start from."""
+        return [
+            table.model_copy(update={"rank": max(1, round(rank / _INITIAL)), "initial_rank": rank})
+            for rank in RANKS
+        ]
+
+    def best_from(self, table: AdaloraTable, steps: int) -> int:
         return steps - schedule(table, steps)[1]
 
-    def attach(self, model: nn.Module, table: AdaloraMethod, steps: int) -> nn.Module:
+    def attach(self, model: nn.Module, table: AdaloraTable, steps: int) -> nn.Module:
         from peft import AdaLoraConfig, get_peft_model
 
         tinit, tfinal, interval = schedule(table, steps)
-        targets = table.target_modules
         adapted: nn.Module = get_peft_model(
             model,
             AdaLoraConfig(
@@ -98,7 +182,7 @@ class Adalora(Technique[AdaloraMethod]):
                 lora_alpha=table.alpha if table.alpha is not None else 2 * table.rank,
                 lora_dropout=table.dropout,
                 orth_reg_weight=table.orthogonality,
-                target_modules=targets if isinstance(targets, str) else list(targets),
+                target_modules=peft_targets(table.target_modules),
                 task_type="CAUSAL_LM",
             ),
         )
@@ -142,7 +226,36 @@ class Adalora(Technique[AdaloraMethod]):
             getattr(allocator, kind)[parameter] = tensor
         _peft(model).peft_config["default"].rank_pattern = values["rank_pattern"]
 
+    def convert(self, source: Source, folder: Path) -> Conversion:
+        """Fold the diagonal and drop pruned ranks.
+
+        Raises:
+            Refused: every rank was pruned.
+        """
+        tensors, configuration = read_adapter(source.adapter)
+        initial = float(str(configuration["init_r"]))
+        scale = float(str(configuration["lora_alpha"])) / (initial + 1e-5)
+        factors = {}
+        for module in sorted({name.rpartition(".lora_")[0] for name in tensors}):
+            diagonal = tensors[f"{module}.lora_E"].float()
+            kept = (diagonal != 0).squeeze(-1)
+            a = tensors[f"{module}.lora_A"].float()[kept] * diagonal[kept]
+            b = tensors[f"{module}.lora_B"].float()[:, kept] * scale
+            factors[module] = Factors(a, b)  # of rank 0 where all was pruned: written as zeros
+        if not any(entry.rank for entry in factors.values()):
+            raise Refused(
+                "AdaLoRA pruned every rank: the adapter changes nothing",
+                hint="train longer, or raise `train.learning_rate` or `method.rank`",
+            )
+        rank = write_lora(folder, factors, source.manifest.base.model)
+        return Conversion(
+            Servable(form=LORA, origin="exact", rank=rank, target_modules=tuple(leaves(factors)))
+        )
+
 
 def _peft(model: nn.Module) -> Any:
     """The PEFT model inside what `accelerate` may have wrapped."""
     return getattr(model, "module", model)
+
+
+ADALORA = Adalora()

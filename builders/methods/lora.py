@@ -1,21 +1,44 @@
 """LoRA (Hu et al. 2021, arXiv:2106.09685): W + s·B·A of rank r; s = α/r, or α/√r (rsLoRA).
 
-Invariant: B starts at zero, so an untrained adapter is the base.
+Invariant: B starts at zero, so an untrained adapter is the base. It is served as trained, and the
+engine honours rsLoRA's α/√r (vllm/lora/peft_helper.py): at a rank the engine allows, the files are
+PEFT's own, byte for byte; at another, zeros are added to the factors and the scale is folded in,
+which changes no product.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from adapterworks.builders.methods.conversion import Conversion, Source
+from adapterworks.builders.methods.factors import Factors, leaves, read_adapter, write_lora
+from adapterworks.builders.methods.low_rank import (
+    RANKS,
+    Targets,
+    adapts_something,
+    low_rank_kept,
+    low_rank_train_lints,
+    peft_targets,
+)
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
+    ENGINE_RANKS,
     Default,
+    Kept,
     Lint,
     ServableForm,
     Technique,
     engine_rank,
 )
-from adapterworks.manifests.models import LoraMethod, ServeTable
+from adapterworks.manifests.checking import Check
+from adapterworks.manifests.method import MethodTable
+from adapterworks.manifests.models import ServeTable, TrainTable
+from adapterworks.manifests.values import Dropout, PositiveInt, Rank
+from adapterworks.registry.releases.forms import LORA as FORM
+from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,12 +46,37 @@ if TYPE_CHECKING:
 WITHOUT_REGRET = "LoRA Without Regret (Thinking Machines, 2025)"
 
 
-def lora_alpha(table: LoraMethod) -> int:
+class LoraKeys(MethodTable):
+    """The keys of LoRA and of what is LoRA in another way: quantized, or weight-decomposed.
+
+    `rslora` scales by α/√r (Kalajdzievski 2023).
+    """
+
+    rank: Rank = 16
+    """Rank r of the weight delta."""
+    alpha: PositiveInt | None = None
+    """Scale α; 2·rank if not given."""
+    dropout: Dropout = 0.0
+    """Dropout on the adapter's input while training."""
+    target_modules: Targets = "all-linear"
+    """`all-linear`, or names of the modules that get an adapter."""
+    rslora: bool = False
+    """Scale by α/√r in place of α/r."""
+
+
+class LoraTable(LoraKeys):
+    """Low-rank adaptation (Hu et al. 2021); `rslora` is Kalajdzievski 2023."""
+
+    kind: Literal["lora"]
+    """The method."""
+
+
+def lora_alpha(table: LoraKeys) -> int:
     """α, by default 2·r."""
     return table.alpha if table.alpha is not None else 2 * table.rank
 
 
-def lora_lints(shape: BaseShape, table: LoraMethod) -> list[Lint]:
+def lora_lints(shape: BaseShape, table: LoraKeys) -> list[Lint]:
     """Unusual ranks, scales and targets."""
     lints = []
     alpha = lora_alpha(table)
@@ -73,39 +121,59 @@ def lora_lints(shape: BaseShape, table: LoraMethod) -> list[Lint]:
     return lints
 
 
-class Lora(Technique[LoraMethod]):
+class Lora(Technique[LoraKeys]):
     """Low-rank adaptation on an unquantized base."""
 
-    kind = "lora"
+    table: type[LoraKeys] = LoraTable
     title = "Low-rank adaptation"
     source = "Hu et al. 2021, arXiv:2106.09685"
-    form = "lora"
+    form = FORM
     learning_rate = Default(2e-4, f"≈10× full fine-tuning's: {WITHOUT_REGRET}")
+    checks: tuple[Check, ...] = (adapts_something,)
     use_dora = False
 
-    def trainable(self, shape: BaseShape, table: LoraMethod) -> int:
+    def trainable(self, shape: BaseShape, table: LoraKeys) -> int:
         return sum(
             table.rank * (linear.in_features + linear.out_features)
             for linear in shape.targeted(table.target_modules)
         )
 
-    def servable(self, shape: BaseShape, table: LoraMethod, serve: ServeTable) -> ServableForm:
-        return ServableForm("lora", "native", "as trained", rank=engine_rank(table.rank))
+    def servable(self, shape: BaseShape, table: LoraKeys, serve: ServeTable) -> ServableForm:
+        return ServableForm(FORM, "native", "as trained", rank=engine_rank(table.rank))
 
-    def lints(self, shape: BaseShape, table: LoraMethod) -> list[Lint]:
+    def lints(self, shape: BaseShape, table: LoraKeys) -> list[Lint]:
         return lora_lints(shape, table)
 
-    def attach(self, model: nn.Module, table: LoraMethod, steps: int) -> nn.Module:
+    def train_lints(self, train: TrainTable) -> list[Lint]:
+        return low_rank_train_lints(train)
+
+    def kept(self, shape: BaseShape, table: LoraKeys, width: int) -> Kept:
+        return low_rank_kept(shape, table.target_modules, table.rank, table.dropout)
+
+    def sizes(self, table: LoraKeys) -> Iterable[LoraKeys]:
+        """Every rank; α keeps its ratio to it."""
+        ratio = 2.0 if table.alpha is None else table.alpha / table.rank
+        return [
+            table.model_copy(update={"rank": rank, "alpha": max(1, round(ratio * rank))})
+            for rank in RANKS
+        ]
+
+    def adopt(self, table: MethodTable) -> LoraKeys | None:
+        """LoRA, QLoRA and DoRA mean the same by rank, α and learning rate."""
+        if not isinstance(table, LoraKeys):
+            return None
+        return self.table.model_validate({**table.model_dump(), "kind": self.kind})
+
+    def attach(self, model: nn.Module, table: LoraKeys, steps: int) -> nn.Module:
         from peft import LoraConfig, get_peft_model
 
-        targets = table.target_modules
         adapted: nn.Module = get_peft_model(
             model,
             LoraConfig(
                 r=table.rank,
                 lora_alpha=lora_alpha(table),
                 lora_dropout=table.dropout,
-                target_modules=targets if isinstance(targets, str) else list(targets),
+                target_modules=peft_targets(table.target_modules),
                 use_rslora=table.rslora,
                 use_dora=self.use_dora,
                 bias="none",
@@ -113,3 +181,37 @@ class Lora(Technique[LoraMethod]):
             ),
         )
         return adapted
+
+    def convert(self, source: Source, folder: Path) -> Conversion:
+        """Copy, or pad to a rank that the engine allows."""
+        tensors, configuration = read_adapter(source.adapter)
+        modules = {name.rpartition(".lora_")[0] for name in tensors}
+        rank, scale = lora_scale(source, configuration)
+        targets = tuple(leaves(modules))
+        if rank in ENGINE_RANKS:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("adapter_model.safetensors", "adapter_config.json"):
+                shutil.copyfile(source.adapter / name, folder / name)
+            return Conversion(
+                Servable(form=FORM, origin="native", rank=rank, target_modules=targets)
+            )
+        factors = {
+            module: Factors(
+                tensors[f"{module}.lora_A.weight"].float(),
+                tensors[f"{module}.lora_B.weight"].float() * scale,
+            )
+            for module in modules
+        }
+        padded = write_lora(folder, factors, source.manifest.base.model)
+        return Conversion(Servable(form=FORM, origin="exact", rank=padded, target_modules=targets))
+
+
+def lora_scale(source: Source, configuration: dict[str, object]) -> tuple[int, float]:
+    """Rank, and what B·A is multiplied by, of a trained adapter."""
+    table = source.manifest.method
+    assert isinstance(table, LoraKeys)
+    alpha = float(str(configuration["lora_alpha"]))
+    return table.rank, alpha / table.rank**0.5 if table.rslora else alpha / table.rank
+
+
+LORA = Lora()

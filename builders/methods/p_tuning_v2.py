@@ -6,19 +6,32 @@ which are then those of prefix tuning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.methods.prefix_tuning import PrefixTuning
 from adapterworks.builders.methods.shape import BaseShape
-from adapterworks.builders.methods.soft_prompts import key_value_width
+from adapterworks.builders.methods.soft_prompts import (
+    SoftPromptKeys,
+    key_value_width,
+    leaves_room,
+    starts_from_no_text,
+)
 from adapterworks.builders.methods.technique import Default, ServableForm
-from adapterworks.manifests.models import PromptMethod, ServeTable
+from adapterworks.manifests.models import ServeTable
+from adapterworks.registry.releases.forms import PREFIX
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def encoder_width(shape: BaseShape, table: PromptMethod) -> int:
+class PTuningV2Table(SoftPromptKeys):
+    """Deep prompts with a reparameterization MLP (Liu et al. 2022)."""
+
+    kind: Literal["p-tuning-v2"]
+    """The method."""
+
+
+def encoder_width(shape: BaseShape, table: SoftPromptKeys) -> int:
     """The MLP's hidden width: as declared, else the base's hidden size."""
     return table.encoder_hidden_size or shape.hidden
 
@@ -26,24 +39,25 @@ def encoder_width(shape: BaseShape, table: PromptMethod) -> int:
 class PTuningV2(PrefixTuning):
     """Prefix tuning with a two-layer MLP in front."""
 
-    kind = "p-tuning-v2"
+    table = PTuningV2Table
     title = "P-tuning v2"
     source = "Liu et al. 2022, arXiv:2110.07602"
     learning_rate = Default(
         1e-3, "docs/log.md: a small decoder diverges at the 5e-3 of Liu et al. 2022, for encoders"
     )
+    checks = (leaves_room, starts_from_no_text)
 
-    def trainable(self, shape: BaseShape, table: PromptMethod) -> int:
+    def trainable(self, shape: BaseShape, table: SoftPromptKeys) -> int:
         token, width = key_value_width(shape), encoder_width(shape, table)
         output = shape.layers * 2 * token
         return table.virtual_tokens * token + (token + 1) * width + (width + 1) * output
 
-    def servable(self, shape: BaseShape, table: PromptMethod, serve: ServeTable) -> ServableForm:
+    def servable(self, shape: BaseShape, table: SoftPromptKeys, serve: ServeTable) -> ServableForm:
         return ServableForm(
-            "prefix", "exact", "reparameterization folded", virtual_tokens=table.virtual_tokens
+            PREFIX, "exact", "reparameterization folded", virtual_tokens=table.virtual_tokens
         )
 
-    def attach(self, model: nn.Module, table: PromptMethod, steps: int) -> nn.Module:
+    def attach(self, model: nn.Module, table: SoftPromptKeys, steps: int) -> nn.Module:
         from peft import PrefixTuningConfig, get_peft_model
 
         adapted: nn.Module = get_peft_model(
@@ -56,3 +70,6 @@ class PTuningV2(PrefixTuning):
             ),
         )
         return adapted
+
+
+P_TUNING_V2 = PTuningV2()

@@ -1,31 +1,36 @@
 """What a fine-tuning method is to the rest of the build: one object, one file, one table entry.
 
-Invariant: everything but `attach` and the training hooks is pure arithmetic on the base's shape, so
-that a plan never loads a model. PEFT and torch are imported inside the functions that need them.
+Nothing outside a method's file asks for its name: what differs between methods is an attribute or a
+function here. A method is added by an instance of `Technique` under a name in
+`manifests/builtin.py`, or in the entry-point group `adapterworks.methods` of any distribution.
+
+Invariant: everything but `load`, `attach`, `convert` and the training hooks is pure arithmetic on
+the base's shape, so that a plan never loads a model. PEFT and torch are imported inside the
+functions that need them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
+from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.shape import BaseShape
-from adapterworks.manifests.models import (
-    AdaloraMethod,
-    FullMethod,
-    LoraMethod,
-    PromptMethod,
-    ServeTable,
-)
+from adapterworks.manifests.checking import Check
+from adapterworks.manifests.method import MethodTable
+from adapterworks.manifests.models import BaseTable, ServeTable, TrainTable
+from adapterworks.registry.releases.forms import Form
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Table = TypeVar("Table", LoraMethod, AdaloraMethod, FullMethod, PromptMethod)
+    from adapterworks.registry.bases.store import Base
 
-Form = Literal["lora", "prompt", "prefix"]
+Table = TypeVar("Table", bound=MethodTable)
 
 # The ranks vLLM allocates for (`MaxLoRARanks` in vllm/config/lora.py, 0.32).
 ENGINE_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -64,6 +69,21 @@ class Lint:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a method keeps for the backward pass, beside what a frozen base keeps anyway.
+
+    Attributes:
+        layer: numbers for each position in each layer.
+        prompt: bytes for each soft prompt in front of a row.
+        once: bytes, however large the batch.
+    """
+
+    layer: int = 0
+    prompt: int = 0
+    once: int = 0
+
+
 def engine_rank(rank: int) -> int:
     """The smallest rank the engine allocates that holds `rank` (≤512)."""
     return next(allowed for allowed in ENGINE_RANKS if allowed >= rank)
@@ -73,23 +93,41 @@ class Technique(ABC, Generic[Table]):
     """One fine-tuning method.
 
     Attributes:
-        kind: what `method.kind` says.
+        table: of the manifest; its `kind: Literal[…]` is the method's name.
         title: its name in the literature.
         source: the paper.
         form: what the engine loads.
         learning_rate: used when the manifest gives none.
+        checks: of a manifest, each refusing a combination with this method's keys.
         soft_prompt: it adds virtual tokens in front of the sequence.
         cut: what the engine loads is a LoRA cut from the weight delta, not all of it.
+        whole_model: what it writes is a checkpoint of its own, kept under `full/`, no adapter.
+        gradient_checkpointing: whether activations can be recomputed.
+        quantization: of the base it is meant for, where `compare` may choose.
+        lightens: the table of a method that it does the same as in less memory, and adopts.
+        relief: what else would need less memory than it does.
     """
 
-    kind: str
+    table: type[Table]
     title: str
     source: str
     form: Form
     learning_rate: Default
+    checks: tuple[Check, ...] = ()
     soft_prompt: bool = False
     cut: bool = False
+    whole_model: bool = False
     gradient_checkpointing: bool = True
+    quantization: Literal["none", "nf4"] = "none"
+    lightens: type[MethodTable] | None = None
+    relief: str = "a smaller `train.max_length` or base would need less"
+
+    @property
+    def kind(self) -> str:
+        """What `method.kind` says."""
+        return str(get_args(self.table.model_fields["kind"].annotation)[0])
+
+    # What a plan asks.
 
     @abstractmethod
     def trainable(self, shape: BaseShape, table: Table) -> int:
@@ -98,6 +136,78 @@ class Technique(ABC, Generic[Table]):
     @abstractmethod
     def servable(self, shape: BaseShape, table: Table, serve: ServeTable) -> ServableForm:
         """The form the engine will load."""
+
+    def lints(self, shape: BaseShape, table: Table) -> list[Lint]:
+        """Unusual choices in the method's own table."""
+        return []
+
+    def train_lints(self, train: TrainTable) -> list[Lint]:
+        """Choices in `[train]` that are unusual with this method."""
+        return []
+
+    def virtual_tokens(self, table: Table) -> int:
+        """Positions of the base that the method takes in front of every row."""
+        return 0
+
+    def embedded_tokens(self, table: Table) -> int:
+        """Those of them that pass through the layers as embeddings, and so have logits too."""
+        return 0
+
+    def weight_bytes(self, shape: BaseShape, base: BaseTable, *, width: int, trainable: int) -> int:
+        """Bytes of all weights while training: the frozen base, and what is trained in float32.
+
+        Args:
+            width: bytes of a weight in the training's precision (4 or 2).
+            trainable: number of trained parameters.
+        """
+        return shape.parameters * width + 4 * trainable
+
+    def kept(self, shape: BaseShape, table: Table, width: int) -> Kept:
+        """Its activations: by default those of trained weights in the linears.
+
+        Args:
+            width: bytes of an activation (4 or 2).
+        """
+        return Kept(layer=linear_inputs(shape))
+
+    def release_bytes(self, shape: BaseShape, trainable: int) -> int:
+        """Bytes of what it trained in the release, servable form included."""
+        return 8 * trainable
+
+    def sizes(self, table: Table) -> Iterable[Table]:
+        """The table in other sizes, from which an equal number of trained parameters is chosen."""
+        return [table]
+
+    def adopt(self, table: MethodTable) -> Table | None:
+        """The table of another method as this one's, if it means the same here, learning rate and
+        all; else None."""
+        return table if isinstance(table, self.table) else None
+
+    def best_from(self, table: Table, steps: int) -> int:
+        """The first step whose evaluation may become the best checkpoint."""
+        return 0
+
+    # What a training does.
+
+    def checkpoint(self, base: Base) -> Path:
+        """The folder of the base's files that `load` reads."""
+        return base.served
+
+    def load(self, checkpoint: Path, base: BaseTable, dtype: torch.dtype, device: str) -> nn.Module:
+        """The base, on its device: by default the dense values it is served with.
+
+        Args:
+            checkpoint: what `self.checkpoint` named.
+            base: the manifest's `[base]`.
+            dtype: of the training's precision.
+            device: `cpu` or `cuda`.
+        """
+        from transformers import AutoModelForCausalLM
+
+        model: nn.Module = AutoModelForCausalLM.from_pretrained(
+            checkpoint, dtype=dtype, device_map={"": 0} if device == "cuda" else None
+        )
+        return model
 
     @abstractmethod
     def attach(self, model: nn.Module, table: Table, steps: int) -> nn.Module:
@@ -108,14 +218,6 @@ class Technique(ABC, Generic[Table]):
             table: the manifest's `[method]`.
             steps: optimizer steps of the whole training (AdaLoRA's schedule needs them).
         """
-
-    def lints(self, shape: BaseShape, table: Table) -> list[Lint]:
-        """Unusual choices in the method's own table."""
-        return []
-
-    def best_from(self, table: Table, steps: int) -> int:
-        """The first step whose evaluation may become the best checkpoint."""
-        return 0
 
     def extra_loss(self, model: nn.Module) -> torch.Tensor | None:
         """A regularizer added to the loss, if the method has one."""
@@ -138,3 +240,25 @@ class Technique(ABC, Generic[Table]):
     ) -> None:
         """Put back what `state` gave."""
         return None
+
+    # What the engine gets.
+
+    @abstractmethod
+    def convert(self, source: Source, folder: Path) -> Conversion:
+        """Write the form the engine loads into `folder`.
+
+        Raises:
+            Refused: it cannot be served; the release is kept without a served form.
+        """
+
+
+def linear_inputs(shape: BaseShape) -> int:
+    """Numbers a position keeps in a layer where linears have trained weights: their inputs, and
+    what their outputs are made from."""
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    return 4 * shape.hidden + 2 * queries + 3 * keys + shape.intermediate
+
+
+def largest_linear(shape: BaseShape) -> int:
+    """Numbers of the largest weight matrix."""
+    return max(linear.in_features * linear.out_features for linear in shape.linears)

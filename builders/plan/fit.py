@@ -13,7 +13,7 @@ from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.memory import Load, Memory, predict_memory
 from adapterworks.manifests.errors import Refused
-from adapterworks.manifests.models import LoraMethod, Manifest
+from adapterworks.manifests.models import Manifest
 
 _BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Larger micro batches gain nothing on a CPU and cost memory; a GPU wants them.
@@ -23,14 +23,17 @@ _USABLE = 0.9
 
 
 def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
-    """The micro batch of the longest rows."""
+    """The micro batch of the longest examples."""
     lengths = sorted(data.lengths, reverse=True)[:rows]
     supervised = sorted(data.supervised, reverse=True)[:rows]
+    sequences = rows * data.sequences
     if shared or packed:
-        return Load(rows, sum(lengths) - (len(lengths) - 1) * shared, sum(supervised), 1)
-    # Padded rows have labels in different columns; logits cover their union.
-    columns = min(lengths[0], supervised[0] * (2 if rows > 1 else 1))
-    return Load(rows, rows * lengths[0], rows * columns, rows)
+        once = (len(lengths) * data.sequences - 1) * shared
+        return Load(sequences, sum(lengths) - once, sum(supervised), 1)
+    # Padded sequences have labels in different columns; logits cover their union.
+    longest = data.longest_sequence
+    columns = min(longest, supervised[0] * (2 if sequences > 1 else 1))
+    return Load(sequences, sequences * longest, sequences * columns, sequences)
 
 
 def fit(
@@ -73,9 +76,9 @@ def fit(
 
 def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) -> str:
     """The first change of the manifest whose prediction fits."""
-    train = manifest.train
+    train, technique = manifest.train, METHODS[manifest.method.kind]
     options: list[tuple[str, Manifest]] = []
-    if not train.gradient_checkpointing and METHODS[manifest.method.kind].gradient_checkpointing:
+    if not train.gradient_checkpointing and technique.gradient_checkpointing:
         changed = train.model_copy(update={"gradient_checkpointing": True})
         options.append(
             (
@@ -83,18 +86,16 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
                 manifest.model_copy(update={"train": changed}),
             )
         )
-    if isinstance(manifest.method, LoraMethod) and manifest.method.kind == "lora":
-        quantized = manifest.method.model_copy(update={"kind": "qlora"})
-        options.append(
-            ('`method.kind = "qlora"`', manifest.model_copy(update={"method": quantized}))
-        )
+    for other in METHODS.listing():
+        if other.value is not None and other.value.lightens is type(manifest.method):
+            table = other.value.adopt(manifest.method)
+            changed_method = manifest.model_copy(update={"method": table})
+            options.append((f'`method.kind = "{other.name}"`', changed_method))
     for text, candidate in options:
         needed = at(1, candidate).total
         if needed <= room:
             return f"{text} would fit with {_gib(needed)}; "
-    if manifest.method.kind == "full":
-        return "`method.kind` `lora` or `qlora` trains a few per cent of the parameters; "
-    return "a smaller `train.max_length` or base would need less; "
+    return f"{technique.relief}; "
 
 
 def _terms(memory: Memory) -> str:

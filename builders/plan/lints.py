@@ -10,8 +10,6 @@ from typing import Any
 from adapterworks.builders.methods.technique import Lint, Technique
 from adapterworks.manifests.models import Manifest
 
-_LORA_KINDS = ("lora", "qlora", "dora", "adalora")
-
 
 def training_lints(
     manifest: Manifest, technique: Technique[Any], *, rows: int, steps: int, device: str
@@ -37,14 +35,7 @@ def training_lints(
                     default.source,
                 )
             )
-    if technique.kind in _LORA_KINDS and train.batch_size > 128:
-        lints.append(
-            Lint(
-                "train.batch_size",
-                f"LoRA falls behind full fine-tuning at large batches ({train.batch_size})",
-                "LoRA Without Regret (Thinking Machines, 2025)",
-            )
-        )
+    lints += technique.train_lints(train)
     if train.epochs > 5:
         lints.append(
             Lint(

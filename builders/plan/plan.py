@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from adapterworks.builders.data.formats import FORMATS
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
+from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.plan.digests import Inputs, StageDigests, stage_digests
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit
@@ -23,7 +25,7 @@ from adapterworks.builders.plan.lints import training_lints
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import Manifest, PromptMethod
+from adapterworks.manifests.models import Manifest
 from adapterworks.registry.releases.release import BaseIdentity
 
 
@@ -61,7 +63,8 @@ class Plan(BaseModel):
     packages: dict[str, str]
     device: Literal["cpu", "cuda"]
     precision: Precision
-    objective: Literal["instruction tuning", "continued pre-training"]
+    objective: str
+    stage: str
     steps: int
     steps_per_epoch: int
     warmup_steps: int
@@ -130,7 +133,7 @@ def make_plan(
     technique = METHODS[manifest.method.kind]
     train = manifest.train
     precision = machine.precision if train.precision == "auto" else train.precision
-    longest = max(data.lengths)
+    longest = data.longest_sequence
     _check(manifest, shape, machine, technique, precision, longest)
     per_epoch = -(-len(data.lengths) // train.batch_size)
     steps = max(1, round(per_epoch * train.epochs))
@@ -159,9 +162,8 @@ def make_plan(
         packages=dict(environment.packages),
         device=machine.device,
         precision=precision,
-        objective=(
-            "continued pre-training" if manifest.data.format == "text" else "instruction tuning"
-        ),
+        objective=train.objective,
+        stage=OBJECTIVES.named(train.objective).describe(FORMATS.named(manifest.data.format).gives),
         steps=steps,
         steps_per_epoch=per_epoch,
         warmup_steps=round(train.warmup_ratio * steps),
@@ -177,7 +179,7 @@ def make_plan(
         trainable=trainable,
         parameters=shape.parameters,
         memory=memory.to_json(),
-        disk=_disk(manifest, trainable, shape),
+        disk=_disk(technique, trainable, shape),
         servable=technique.servable(shape, manifest.method, manifest.serve),
         lints=tuple(lints),
     )
@@ -214,7 +216,7 @@ def _check(
             "the prefix enters as a cache, which recomputation would fill twice",
             hint="lower `train.micro_batch_size` instead",
         )
-    virtual = method.virtual_tokens if isinstance(method, PromptMethod) else 0
+    virtual = technique.virtual_tokens(method)
     if longest + virtual > shape.max_positions:
         raise InvalidInput(
             f"rows of {longest} tokens and {virtual} virtual tokens exceed the base's "
@@ -239,12 +241,10 @@ def _shares_prefix(manifest: Manifest, technique: Technique[Any]) -> bool:
     return train.share_prefix and not (train.packing or recomputed or dropout)
 
 
-def _disk(manifest: Manifest, trainable: int, shape: BaseShape) -> int:
+def _disk(technique: Technique[Any], trainable: int, shape: BaseShape) -> int:
     """Bytes a build writes: two checkpoints with optimizer while one replaces the other, the best
-    weights, and the release (a full fine-tuning keeps its weights and a LoRA of them)."""
-    checkpoints = 2 * 12 * trainable + 2 * 4 * trainable
-    release = 8 * trainable if manifest.method.kind != "full" else 5 * shape.parameters
-    return checkpoints + release
+    weights, and the release."""
+    return 2 * 12 * trainable + 2 * 4 * trainable + technique.release_bytes(shape, trainable)
 
 
 def with_seconds(plan: Plan, tokens_per_second: float) -> Plan:

@@ -87,7 +87,7 @@ def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -
     training = report["training"]
     memory = training["memory"]
     return (
-        f"- {plan.objective}, {training['steps']} steps of {plan.manifest.train.batch_size} rows, "
+        f"- {plan.stage}, {training['steps']} steps of {plan.manifest.train.batch_size} rows, "
         f"best at step {training['best_step']}\n"
         f"- {plan.trainable:,} trained parameters ({plan.trainable_share:.2%} of the base)\n"
         f"- learning rate {plan.learning_rate:g} ({plan.learning_rate_source}), "

@@ -12,13 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
 from adapterworks.builders.training.events import read_events
-from adapterworks.manifests.digests import canonical_json
+from adapterworks.manifests.digests import canonical_json, digest_json
 from adapterworks.manifests.paths import portable
-from adapterworks.registry.releases.release import Draft, Servable
+from adapterworks.registry.releases.release import (
+    ADAPTER,
+    FULL,
+    Draft,
+    Parent,
+    Provenance,
+    Servable,
+)
 
 RELEASE = "release"
 
@@ -49,8 +58,7 @@ def assemble(
     release = folder / RELEASE
     shutil.rmtree(release, ignore_errors=True)
     release.mkdir()
-    full = plan.manifest.method.kind == "full"
-    trained = release / ("full" if full else "adapter")
+    trained = release / (FULL if METHODS[plan.manifest.method.kind].whole_model else ADAPTER)
     shutil.copytree(folder / "train" / "adapter", trained)
     if servable is not None:
         shutil.copytree(folder / "servable", release / "servable")
@@ -63,7 +71,8 @@ def assemble(
     _write_json(release / "manifest.json", portable(plan.manifest).model_dump(mode="json"))
     _write_json(release / "adapter.lock", lock)
     _write_json(release / "report.json", report)
-    draw_loss(events, release / "plots" / "loss.png")
+    objective = OBJECTIVES.named(plan.objective)
+    draw_loss(events, release / "plots" / "loss.png", objective.reports, objective.unit)
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
     card = make_card(plan, report, servable, sources, reasons, weights_from)
     (release / "README.md").write_text(card, encoding="utf-8")
@@ -76,10 +85,19 @@ def make_draft(
     metrics: Mapping[str, float],
     *,
     created: str,
-    author: str,
-    parent: str | None = None,
+    python: str,
+    weights: Parent | None = None,
 ) -> Draft:
-    """The record's own part; `parent` is the release that the weights are from, if from one."""
+    """The record's own part; who made it is the registry's to say.
+
+    Args:
+        plan: of the build.
+        servable: what the engine loads, if anything.
+        metrics: values of the candidate.
+        created: when the build began, RFC 3339.
+        python: the interpreter's version in the training.
+        weights: the release that the weights were taken from, if they were.
+    """
     adapter = plan.manifest.adapter
     return Draft(
         name=adapter.name,
@@ -88,13 +106,29 @@ def make_draft(
         license=adapter.license,
         tags=adapter.tags,
         created=created,
-        created_by=author,
         base=plan.base,
         servable=servable,
         manifest=portable(plan.manifest).model_dump(mode="json"),
         plan=plan.digest,
-        parent=parent,
+        digests=plan.digests.to_json(),
+        parents=(weights,) if weights else (),
+        provenance=_provenance(plan, python),
         metrics=dict(metrics),
+        withhold=plan.manifest.publish.withhold,
+    )
+
+
+def _provenance(plan: Plan, python: str) -> Provenance:
+    return Provenance(
+        version=plan.code["version"],
+        code=plan.code["digest"],
+        packages=digest_json(plan.packages),
+        python=python,
+        device=plan.device,
+        precision=plan.precision,
+        objective=plan.objective,
+        seed=plan.manifest.train.seed,
+        data=plan.data_digests,
     )
 
 

@@ -148,12 +148,13 @@ def rebuild(
         events = EventLog(folder / "events.jsonl", *listeners)
         training = train_stage(prepared, folder, held, events)
         evaluation = _evaluate(prepared, folder, events)
-    role = "full" if release.method == "full" else "adapter"
     result = Rebuilt(
         ref=_title(resolved),
         digest=resolved.digest,
         differences=differences,
-        weights=distance(registry.checkout(resolved.digest, role), folder / "train" / "adapter"),
+        weights=distance(
+            registry.checkout(resolved.digest, release.trained), folder / "train" / "adapter"
+        ),
         scores=_scores(release.metrics, evaluation),
         rows=len(prepared.rows["test"]),
         changed=_changed(registry, resolved, release, evaluation),

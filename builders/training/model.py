@@ -21,27 +21,15 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_base(checkpoint: Path, plan: Plan) -> nn.Module:
-    """The base, frozen: 4-bit weights for `qlora`, else the dense values it is served with.
+    """The base, frozen, as the method loads it.
 
     Args:
-        checkpoint: `Base.checkpoint` for `qlora`, `Base.served` for every other method.
+        checkpoint: what the method's `checkpoint` names of the base.
     """
-    from transformers import AutoModelForCausalLM
-
-    from adapterworks.registry.bases.nf4 import load_nf4
-
     quiet_libraries()
-    if plan.manifest.method.kind == "qlora":
-        model: nn.Module = load_nf4(
-            checkpoint, double_quantization=plan.manifest.base.double_quantization
-        )
-    else:
-        dtype = _DTYPES[plan.precision]
-        if plan.manifest.method.kind == "full":
-            dtype = torch.float32  # master weights; the forward pass runs under autocast
-        model = AutoModelForCausalLM.from_pretrained(
-            checkpoint, dtype=dtype, device_map={"": 0} if plan.device == "cuda" else None
-        )
+    manifest = plan.manifest
+    technique = METHODS[manifest.method.kind]
+    model = technique.load(checkpoint, manifest.base, _DTYPES[plan.precision], plan.device)
     model.requires_grad_(False)
     return model
 
@@ -77,7 +65,7 @@ def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
 
 
 def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
-    """Write what was trained: PEFT's adapter, or for full fine-tuning the whole checkpoint."""
+    """Write what was trained: PEFT's adapter, or the whole checkpoint."""
     METHODS[plan.manifest.method.kind].before_save(model)
     model.save_pretrained(folder, safe_serialization=True)
     config = folder / "adapter_config.json"

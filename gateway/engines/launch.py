@@ -20,6 +20,7 @@ from adapterworks.gateway.engines.cpu import cpu_environment
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.registry.releases.forms import LORA
 
 # What vLLM accepts for --max-lora-rank; a larger value than needed slows every batch.
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -52,7 +53,7 @@ class EngineSpec:
     max_cpu_loras: int
     kv_cache_gib: int
     gpu_memory_utilization: float
-    forms: tuple[str, ...] = ("lora",)
+    forms: tuple[str, ...] = (LORA,)
     servables: Path | None = None
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
 

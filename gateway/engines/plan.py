@@ -17,6 +17,7 @@ from adapterworks.manifests.refs import Ref
 from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import public_name
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import NameRow
 
@@ -126,7 +127,7 @@ def _spec(
         kv_cache_gib=table.kv_cache_gib,
         gpu_memory_utilization=table.gpu_memory_utilization,
         # The plugin's connector is switched on only where a release needs it.
-        forms=("lora", *sorted({s.form for s in own if s.form != "lora"})),
+        forms=(LORA, *sorted({s.form for s in own} - {LORA})),
         servables=servables,
         options=dict(table.options),
     )

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
 from adapterworks.registry.imports.modules import read_modules
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import hub_id
-from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Draft, Servable
+from adapterworks.registry.releases.forms import LORA
+from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Draft, Provenance, Servable
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published, now
 
@@ -52,6 +54,11 @@ class Origin:
     description: str = ""
     license: str = "other"
 
+    @property
+    def revision(self) -> str | None:
+        """What the source was at, if it says."""
+        return self.source.rpartition("@")[2] if self.source.startswith("hub:") else None
+
 
 def import_adapter(
     registry: Registry,
@@ -62,7 +69,6 @@ def import_adapter(
     origin: Origin,
     scratch: Path,
     who: str,
-    author: str = "",
     alias: str | None = None,
     rename: bool = False,
     fingerprint: Fingerprint | None = None,
@@ -72,7 +78,6 @@ def import_adapter(
     Args:
         base: the base it is to be served with; its checkpoint says which modules there are.
         scratch: a folder on the disk of the blobs, for the private copy.
-        author: named in the record, which others read.
         fingerprint: computes `fingerprint.json` of the servable form, once all checks have passed.
 
     Raises:
@@ -103,7 +108,7 @@ def import_adapter(
         lock = _lock(base, origin, adapter, checked)
         (release / "adapter.lock").write_text(json.dumps(lock, indent=2, sort_keys=True) + "\n")
         (release / "README.md").write_text(_card(name, base, origin, checked))
-        draft = _draft(name, base, origin, checked, servable, author)
+        draft = _draft(name, base, origin, checked, servable)
         published = registry.publish(
             release, draft, alias=alias, who=who, why=f"imported from {origin.source}"
         )
@@ -133,24 +138,28 @@ def _servable(checked: Checked) -> Servable | None:
     if checked.config.use_dora:
         return None
     leaves = sorted({module.rpartition(".")[2] for module in checked.layout.modules})
-    return Servable(form="lora", origin="native", rank=checked.rank, target_modules=tuple(leaves))
+    return Servable(form=LORA, origin="native", rank=checked.rank, target_modules=tuple(leaves))
 
 
 def _draft(
-    name: str, base: Base, origin: Origin, checked: Checked, servable: Servable | None, author: str
+    name: str, base: Base, origin: Origin, checked: Checked, servable: Servable | None
 ) -> Draft:
     config = checked.config
     return Draft(
         name=name,
-        method="dora" if config.use_dora else "qlora" if base.quantization == "nf4" else "lora",
+        method="dora" if config.use_dora else "qlora" if base.quantization == "nf4" else LORA,
         description=origin.description or f"imported from {origin.source}",
         license=origin.license,
         tags=("imported",),
         created=now(),
-        created_by=author,
         base=base.identity,
         servable=servable,
-        source=origin.source,
+        provenance=Provenance(
+            made="imported",
+            version=metadata.version("adapterworks"),
+            source=origin.source,
+            revision=origin.revision,
+        ),
     )
 
 

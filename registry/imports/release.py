@@ -6,6 +6,7 @@ fits it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from adapterworks.registry.bases.store import Base
@@ -17,6 +18,7 @@ from adapterworks.registry.imports.header import read_header
 from adapterworks.registry.imports.modules import read_modules
 from adapterworks.registry.imports.tensors import check_dtypes, match
 from adapterworks.registry.imports.values import check_finite
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
 
 _SUFFIXES = {
@@ -25,11 +27,14 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-def check_release(folder: Path, release: Release, base: Base | None) -> None:
+def check_release(
+    folder: Path, release: Release, base: Base | None, absent: Collection[str] = ()
+) -> None:
     """Check every file of a release that was put together in `folder`.
 
     Args:
         base: its base, if it is prepared here.
+        absent: the files that did not come; of those only the names are checked.
 
     Raises:
         ImportRefused: naming the file and the reason.
@@ -38,6 +43,8 @@ def check_release(folder: Path, release: Release, base: Base | None) -> None:
         check_names(list(PurePosixPath(path).parts))
         if PurePosixPath(path).suffix.lower() not in _SUFFIXES:
             raise ImportRefused(path, "a release has no such kind of file")
+        if path in absent:
+            continue
         if path.endswith(".safetensors"):
             check_finite(folder / path, read_header(folder / path), file=path)
         if PurePosixPath(path).name == CONFIG:
@@ -45,7 +52,7 @@ def check_release(folder: Path, release: Release, base: Base | None) -> None:
                 raise ImportRefused(path, f"more than {LIMITS[CONFIG]} bytes")
             _check_config(folder / path, path)
     servable = release.servable
-    if servable is not None and servable.form == "lora":
+    if servable is not None and servable.form == LORA:
         _check_lora(folder / "servable", base)
 
 

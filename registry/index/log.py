@@ -1,8 +1,16 @@
 """The append-only log: everything that happened to a name, with who, when and why.
 
-Kinds written by the registry: `publish`, `promote`, `canary`, `rollback`, `delete`, `sign`; others
-(`push`, `import`, …) are written by those who do them. Rows are only ever inserted; the database
-refuses anything else.
+Rows are only ever inserted; the database refuses anything else. A release's record says what was
+known when it was published; every later fact about it is here:
+
+    publish promote canary rollback delete sign     by the registry itself
+    tag          added, removed                     `adapters tag`
+    deprecate    deprecated (false takes it back)   `adapters deprecate`
+    erase        blob, paths                        `adapters erase`
+    push, pull   repository, endpoint, commit, …    withheld: the paths whose bytes stayed behind
+    export       form, digest, size, proof          by those who do them, as are
+    proof        engine, result                     all that follow
+    feedback     receipt, score, …
 """
 
 from __future__ import annotations
@@ -19,6 +27,8 @@ from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.releases.types import AliasMove, Event, now
 
 MOVES = ("promote", "canary", "rollback")
+# What happens to the name rather than to the release.
+_OF_NAMES = ("publish", "delete", *MOVES)
 
 _log = schema.log
 
@@ -75,10 +85,15 @@ def events(
     alias: str | None = None,
     version: int | None = None,
     kinds: tuple[str, ...] | None = None,
+    facts: bool = False,
     limit: int = 50,
     before: int | None = None,
 ) -> list[Event]:
-    """The newest `limit` events of a name (older than sequence `before`), newest first."""
+    """The newest `limit` events of a name (older than sequence `before`), newest first.
+
+    Args:
+        facts: only what was learnt of a release after it was published.
+    """
     query = sa.select(_log).where(_log.c.name == name)
     if alias is not None:
         query = query.where(_log.c.alias == alias)
@@ -86,6 +101,8 @@ def events(
         query = query.where(_log.c.version == version)
     if kinds is not None:
         query = query.where(_log.c.kind.in_(kinds))
+    if facts:
+        query = query.where(_log.c.kind.not_in(_OF_NAMES))
     if before is not None:
         query = query.where(_log.c.sequence < before)
     query = query.order_by(_log.c.sequence.desc()).limit(limit)

@@ -7,7 +7,6 @@ take the connection of a transaction.
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -15,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.refs import Ref
-from adapterworks.registry.index import log, schema
+from adapterworks.registry.index import links, log, schema, tags
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.releases.types import Resolved, VersionRow
 
@@ -76,6 +75,23 @@ def find_plan(connection: Connection, plan: str) -> Resolved | None:
     return _live(connection, _versions.c.plan == plan)
 
 
+def find_stage(connection: Connection, stage: str, digest: str) -> Resolved | None:
+    """The newest live version built here whose stage (`train`, `evaluate`, …) has a digest."""
+    return _live(connection, _versions.c.digest.in_(links.releases_of("digest", digest, stage)))
+
+
+def releases_from(connection: Connection, kind: links.Kind, target: str) -> list[Resolved]:
+    """The live versions whose record names a digest as a parent or as the digest of its rows."""
+    rows = connection.execute(
+        sa.select(*_FOUND)
+        .where(
+            _versions.c.digest.in_(links.releases_of(kind, target)), _versions.c.deleted.is_(None)
+        )
+        .order_by(_versions.c.published, _versions.c.name, _versions.c.version)
+    ).all()
+    return [Resolved(r.name, r.version, r.digest, exact(r.name, r.version)) for r in rows]
+
+
 def releases_with(connection: Connection, blob: str) -> list[Resolved]:
     """The live versions that have a blob among their files, oldest first."""
     rows = connection.execute(
@@ -115,27 +131,15 @@ def require_name(connection: Connection, name: str) -> None:
         )
 
 
-def ancestors(connection: Connection, parents: Sequence[str]) -> list[AnyRow]:
-    """The rows of parents, then of theirs, and so on; a parent is a release digest or `name@n`."""
-    found: list[AnyRow] = []
-    seen: set[str] = set()
-    waiting = deque(parents)
-    while waiting:
-        parent = waiting.popleft()
-        name, _, number = parent.partition("@")
-        where = _versions.c.digest == parent
-        if number.isdigit():
-            where = (_versions.c.name == name) & (_versions.c.version == int(number))
-        row = connection.execute(
-            sa.select(_versions).where(where).order_by(_versions.c.version.desc())
-        ).first()
-        if row is None or row.digest in seen:
-            continue
-        seen.add(row.digest)
-        found.append(row)
-        if row.parent is not None:
-            waiting.append(row.parent)
-    return found
+def find_release(connection: Connection, text: str) -> AnyRow | None:
+    """The newest version, tombstones too, that a release digest or `name@n` means here."""
+    name, _, number = text.partition("@")
+    where = _versions.c.digest == text
+    if number.isdigit():
+        where = (_versions.c.name == name) & (_versions.c.version == int(number))
+    return connection.execute(
+        sa.select(_versions).where(where).order_by(_versions.c.version.desc())
+    ).first()
 
 
 def list_versions(
@@ -169,13 +173,16 @@ def with_aliases(connection: Connection, rows: Sequence[AnyRow]) -> list[Version
     """Rows of `versions` as values, each with the aliases that it holds."""
     held: dict[tuple[str, int], list[str]] = {}
     names = {row.name for row in rows}
+    changed = tags.changes_of(connection, [(row.name, row.version) for row in rows])
     for holder in connection.execute(sa.select(_aliases).where(_aliases.c.name.in_(names))):
         held.setdefault((holder.name, holder.version), []).append(holder.alias)
     return [
         VersionRow(
             **{
                 **row._asdict(),
-                "tags": tuple(json.loads(row.tags)),
+                "tags": tags.effective(
+                    json.loads(row.tags), changed.get((row.name, row.version), {})
+                ),
                 "metrics": json.loads(row.metrics),
                 "aliases": tuple(sorted(held.get((row.name, row.version), []))),
             }

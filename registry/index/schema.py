@@ -2,7 +2,7 @@
 
 Invariants, held by the database itself (triggers), not by convention:
 - a version's row never changes but for its tombstone, which is written once, and is never removed;
-- the log and the signatures are append-only.
+- the log, the signatures and the absences (what was erased or withheld) are append-only.
 
 `MIGRATIONS` is append-only: a released function is never edited, so it spells its tables out
 instead of using the table objects below, which describe the newest schema.
@@ -101,6 +101,49 @@ signatures = sa.Table(
     sa.Column("bundle", sa.Text),
     sa.Column("at", sa.Text),
     sa.Column("who", sa.Text),
+)
+# Signatures that came with a pulled release: nobody here has checked whose they are, so a bad one
+# must not stand in the way of a good one by the same key.
+received_signatures = sa.Table(
+    "received_signatures",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text),
+    sa.Column("bundle", sa.Text),
+    sa.Column("at", sa.Text),
+    sa.Column("who", sa.Text),
+)
+# Why bytes are not here. `release` is "" for erased ones: they are gone for every release.
+absences = sa.Table(
+    "absences",
+    metadata,
+    sa.Column("blob", sa.Text, primary_key=True),
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text),
+    sa.Column("at", sa.Text),
+    sa.Column("who", sa.Text),
+    sa.Column("why", sa.Text),
+)
+# What a release's record names by digest, for looking it up from the other end: `parent` (key: the
+# relation), `digest` (key: the stage, only where it was built here), `data` (key: the split).
+release_links = sa.Table(
+    "release_links",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text),
+    sa.Column("target", sa.Text),
+)
+# Tags given (present 1) or taken (0) after publishing; the log has who, when and why.
+version_tags = sa.Table(
+    "version_tags",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("tag", sa.Text, primary_key=True),
+    sa.Column("present", sa.Integer),
 )
 
 
@@ -213,8 +256,43 @@ def _m003_signatures(connection: Connection) -> None:
     _refuse(connection, "signatures", "DELETE", "signatures are append-only", "true")
 
 
+def _m004_records_that_last(connection: Connection) -> None:
+    _run(
+        connection,
+        """
+        CREATE TABLE received_signatures (
+            release TEXT NOT NULL, digest TEXT NOT NULL, key TEXT NOT NULL, bundle TEXT NOT NULL,
+            at TEXT NOT NULL, who TEXT NOT NULL, PRIMARY KEY (release, digest));
+        CREATE TABLE absences (
+            blob TEXT NOT NULL, release TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('withheld', 'erased')),
+            at TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL,
+            PRIMARY KEY (blob, release),
+            CHECK ((state = 'erased') = (release = '')));
+        CREATE TABLE release_links (
+            release TEXT NOT NULL, kind TEXT NOT NULL, position INTEGER NOT NULL,
+            key TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (release, kind, position));
+        CREATE INDEX release_links_target ON release_links (target, kind);
+        CREATE TABLE version_tags (
+            name TEXT NOT NULL, version INTEGER NOT NULL, tag TEXT NOT NULL,
+            present INTEGER NOT NULL CHECK (present IN (0, 1)),
+            PRIMARY KEY (name, version, tag),
+            FOREIGN KEY (name, version) REFERENCES versions);
+        CREATE INDEX version_tags_tag ON version_tags (tag) WHERE present = 1;
+        """,
+    )
+    for table, what in (
+        ("received_signatures", "signatures are append-only"),
+        ("absences", "absences are append-only"),
+        ("release_links", "releases are immutable"),
+    ):
+        _refuse(connection, table, "UPDATE", what, "true")
+        _refuse(connection, table, "DELETE", what, "true")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_versions_aliases_log,
     _m002_leases,
     _m003_signatures,
+    _m004_records_that_last,
 )

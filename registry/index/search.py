@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.registry.index import lookup, schema
+from adapterworks.registry.index import lookup, schema, tags
 from adapterworks.registry.releases.types import VersionRow
 
 _versions = schema.versions
@@ -23,7 +21,10 @@ def search(
     limit: int,
     offset: int,
 ) -> list[VersionRow]:
-    """Every word of `text` must occur in name, description, tags, base or method."""
+    """Every word of `text` must occur in name, description, tags, base or method.
+
+    A tag that was taken later still has its word in the record, and is found by text, not by `tag`.
+    """
     query = sa.select(_versions).where(_versions.c.deleted.is_(None))
     for word in text.lower().split():
         columns = (
@@ -34,10 +35,13 @@ def search(
             _versions.c.method,
         )
         query = query.where(
-            sa.or_(*(sa.func.lower(column).contains(word, autoescape=True) for column in columns))
+            sa.or_(
+                *(sa.func.lower(column).contains(word, autoescape=True) for column in columns),
+                tags.has_word(word),
+            )
         )
     if tag is not None:
-        query = query.where(_versions.c.tags.contains(json.dumps(tag), autoescape=True))
+        query = query.where(tags.has(tag))
     if base is not None:
         query = query.where((_versions.c.base_model == base) | (_versions.c.base_digest == base))
     if method is not None:

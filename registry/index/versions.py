@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict
-from adapterworks.registry.index import log, lookup, schema
+from adapterworks.registry.index import links, log, lookup, schema
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import now
 
@@ -32,11 +32,21 @@ _blobs, _revision = schema.release_blobs, schema.revision
 
 
 def insert_versions(
-    connection: Connection, name: str, releases: Sequence[Release], *, who: str, why: str = ""
+    connection: Connection,
+    name: str,
+    releases: Sequence[Release],
+    *,
+    who: str,
+    why: str = "",
+    built: bool = True,
 ) -> list[int]:
     """Append releases to a name as its next versions, in order; returns their numbers.
 
     The caller has put every blob and record first. No release may be live already.
+
+    Args:
+        built: whether they were made here. A record that came from elsewhere may claim any plan, so
+            its plan is not one that a build is spared for.
     """
     if not releases:
         return []
@@ -51,11 +61,12 @@ def insert_versions(
     connection.execute(
         sa.insert(_versions),
         [
-            _columns(release, number, digest, at)
+            _columns(release, number, digest, at, built)
             for release, number, digest in zip(releases, numbers, digests, strict=True)
         ],
     )
     _insert_blobs(connection, releases, digests, [len(record) for record in records])
+    links.insert_links(connection, releases, digests, built=built)
     connection.execute(
         sa.update(_names)
         .where(_names.c.name == name)
@@ -119,7 +130,7 @@ def bump(connection: Connection) -> None:
     connection.execute(sa.update(_revision).values(value=_revision.c.value + 1))
 
 
-def _columns(release: Release, number: int, digest: str, at: str) -> dict[str, Any]:
+def _columns(release: Release, number: int, digest: str, at: str, built: bool) -> dict[str, Any]:
     return {
         "name": release.name,
         "version": number,
@@ -128,11 +139,11 @@ def _columns(release: Release, number: int, digest: str, at: str) -> dict[str, A
         "base_model": release.base.model,
         "base_digest": release.base.digest,
         "description": release.description,
-        "tags": json.dumps(release.tags),
+        "tags": json.dumps(release.tags, ensure_ascii=False),
         "metrics": json.dumps(release.metrics, sort_keys=True),
         "size": release.size,
-        "plan": release.plan,
-        "parent": release.parent,
+        "plan": release.plan if built else None,
+        "parent": release.parents[0].name if release.parents else None,
         "created": release.created,
         "created_by": release.created_by,
         "published": at,

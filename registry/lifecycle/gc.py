@@ -2,7 +2,8 @@
 
 Safe beside anything else that runs: a blob is judged and deleted while the database's write lock is
 held, and whoever needs a blob takes a lease under that lock before looking whether it is there. A
-grace period keeps young blobs whatever the index says.
+grace period keeps young blobs whatever the index says. Erased bytes are needed by nobody: what an
+erasure could not reach (a killed one, another machine's checkouts) goes at once.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.store import BlobInfo, BlobStore
-from adapterworks.registry.index import schema
+from adapterworks.registry.index import absences, schema
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.reading.checkout import locked, remove_tree
+from adapterworks.registry.releases.absence import ERASED
 
 GRACE_S = 3600.0
 # A staged file has no lease; that nobody wrote to it for a day is what says that its writer died.
@@ -32,6 +34,8 @@ STAGED_S = 86400.0
 BATCH = 100
 
 _versions, _blobs, _lease_blobs = schema.versions, schema.release_blobs, schema.lease_blobs
+_absences = schema.absences
+_ERASED = _absences.c.state == ERASED
 
 
 @dataclass
@@ -67,9 +71,11 @@ def collect(
     """
     report = GcReport(dry_run)
     limit = time.time() - grace
+    with database.read() as connection:
+        erased = set(connection.scalars(sa.select(_absences.c.blob).where(_ERASED)))
     old: list[BlobInfo] = []
     for blob in blobs.list():
-        if blob.modified > limit:
+        if blob.modified > limit and blob.digest not in erased:
             report.young += 1
         else:
             old.append(blob)
@@ -104,17 +110,24 @@ def _needed(connection: Connection, digests: list[str]) -> set[str]:
         .join(schema.leases, schema.leases.c.id == _lease_blobs.c.lease)
         .where(_lease_blobs.c.blob.in_(digests), schema.leases.c.expires >= time.time())
     )
-    return set(connection.scalars(sa.union(live, leased)))
+    gone = sa.select(_absences.c.blob).where(_ERASED, _absences.c.blob.in_(digests))
+    return set(connection.scalars(sa.union(live, leased))) - set(connection.scalars(gone))
 
 
 def _collect_checkouts(database: Database, checkouts: Path, limit: float, report: GcReport) -> None:
     for folder in checkouts.glob("*"):
-        if len(folder.name) != 64 or folder.stat().st_mtime > limit:
+        if len(folder.name) != 64:
             continue
         digest = f"sha256:{folder.name}"
         with locked(checkouts, digest):
             with database.read() as connection:
-                if _needed(connection, [digest]):
+                absent = absences.of_release(connection, digest)
+                erased = any(
+                    absence.state == ERASED and (folder / path).exists()
+                    for path, absence in absent.items()
+                )
+                young = folder.stat().st_mtime > limit
+                if not erased and (young or _needed(connection, [digest])):
                     continue
             report.checkouts.append(digest)
             if not report.dry_run:

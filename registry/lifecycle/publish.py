@@ -5,7 +5,9 @@ Order, so that a kill at any point leaves nothing half-listed:
     hash files → lease their blobs → put what is missing → put the record → index row and alias
 
 Publishing the same release again gives the same version. What a killed publish put is unreferenced
-and is collected when its lease has expired.
+and is collected when its lease has expired. A release that was made elsewhere is adopted: it keeps
+its record, and may come without the bytes that were withheld from us. Bytes that were erased here
+are not put again, whoever brings them.
 """
 
 from __future__ import annotations
@@ -13,49 +15,73 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_file
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused
 from adapterworks.registry.blobs.store import BlobStore
-from adapterworks.registry.index import lookup, versions
+from adapterworks.registry.index import absences, lookup, versions
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import aliases, leases
+from adapterworks.registry.releases.absence import Absence
 from adapterworks.registry.releases.paths import check_path
-from adapterworks.registry.releases.release import Draft, FileEntry, Release
+from adapterworks.registry.releases.release import UNNAMED, Draft, FileEntry, Release
+from adapterworks.registry.releases.roles import check_withheld, may_be_erased
 from adapterworks.registry.releases.types import Published
 
 Sources = dict[str, Path | bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Who publishes and why, and what is to happen with it.
+
+    Attributes:
+        alias: moved in the transaction that lists the version.
+        built: whether the release was made here.
+    """
+
+    who: str
+    why: str
+    alias: str | None = None
+    built: bool = True
+
+
 def publish(
-    database: Database,
-    blobs: BlobStore,
-    folder: Path,
-    draft: Draft,
-    *,
-    alias: str | None,
-    who: str,
-    why: str,
+    database: Database, blobs: BlobStore, folder: Path, draft: Draft, *, author: str, act: Act
 ) -> Published:
     """See `Registry.publish`."""
     files = scan(folder)
+    if not draft.created_by:
+        draft = draft.model_copy(update={"created_by": author or UNNAMED})
     release = Release.from_draft(draft, files)
+    check_withheld(release.withheld, "`withhold`")
     sources: Sources = {entry.digest: folder / path for path, entry in files.items()}
-    sources[release.digest] = release.to_bytes()  # last: a stored record names stored blobs
-    while True:
-        with database.write() as connection:
-            lease = leases.take(connection, "publish", sources)
-        try:
-            published = None
-            if _put_missing(database, blobs, sources, lease):
-                published = _list(database, release, lease, alias=alias, who=who, why=why)
-        except BaseException:
-            with database.write() as connection:
-                leases.end(connection, lease)
-            raise
-        if published is not None:
-            return published
+    return _publish(database, blobs, release, sources, {}, act)
+
+
+def adopt(
+    database: Database,
+    blobs: BlobStore,
+    folder: Path,
+    release: Release,
+    withheld: Mapping[str, str],
+    act: Act,
+) -> Published:
+    """See `Registry.adopt`."""
+    check_withheld(withheld, "what was withheld")
+    found = scan(folder)
+    expected = {path: entry for path, entry in release.files.items() if path not in withheld}
+    for path in sorted(expected.keys() | found.keys()):
+        if path not in found:
+            raise IntegrityError(f"`{path}` of `{release.name}` is not there")
+        entry = expected.get(path)
+        if entry is None or (entry.digest, entry.size) != (found[path].digest, found[path].size):
+            raise IntegrityError(f"`{path}` is not what the record of `{release.name}` says")
+    sources: Sources = {entry.digest: folder / path for path, entry in expected.items()}
+    return _publish(database, blobs, release, sources, withheld, act)
 
 
 def scan(folder: Path) -> dict[str, FileEntry]:
@@ -77,10 +103,58 @@ def scan(folder: Path) -> dict[str, FileEntry]:
                     f"`{relative}` is not a regular file", hint="publish plain files only"
                 )
             check_path(relative)
-            files[relative] = FileEntry(digest=digest_file(path), size=path.stat().st_size)
+            files[relative] = FileEntry.at(
+                relative, digest=digest_file(path), size=path.stat().st_size
+            )
     if not files:
         raise InvalidInput(f"`{folder}` has no files to publish")
     return dict(sorted(files.items()))
+
+
+def _publish(
+    database: Database,
+    blobs: BlobStore,
+    release: Release,
+    sources: Sources,
+    withheld: Mapping[str, str],
+    act: Act,
+) -> Published:
+    """Put `sources` and list the release; `withheld` says why a path's bytes are not among them."""
+    sources = {**sources, release.digest: release.to_bytes()}  # last: it names stored blobs
+    while True:
+        with database.write() as connection:
+            gone = absences.erased(connection, sources)
+            _refuse_erased(release, gone)
+            lease = leases.take(connection, "publish", sources)
+        try:
+            published = None
+            wanted = {digest: source for digest, source in sources.items() if digest not in gone}
+            if _put_missing(database, blobs, wanted, lease):
+                absent = {
+                    release.files[path].digest: why
+                    for path, why in withheld.items()
+                    if not blobs.exists(release.files[path].digest)
+                }
+                published = _list(database, release, lease, absent, act)
+        except BaseException:
+            with database.write() as connection:
+                leases.end(connection, lease)
+            raise
+        if published is not None:
+            with database.read() as connection:
+                # An erasure that came while we were putting has the last word.
+                for digest in absences.erased(connection, wanted):
+                    blobs.delete(digest)
+            return published
+
+
+def _refuse_erased(release: Release, gone: Mapping[str, Absence]) -> None:
+    for path, entry in release.files.items():
+        if entry.digest in gone and not may_be_erased(path):
+            raise Refused(
+                f"the bytes of `{path}` were {gone[entry.digest]}",
+                hint="a release cannot be without them; what was erased does not come back",
+            )
 
 
 def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: str) -> bool:
@@ -97,19 +171,23 @@ def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: 
 
 
 def _list(
-    database: Database, release: Release, lease: str, *, alias: str | None, who: str, why: str
+    database: Database, release: Release, lease: str, absent: Mapping[str, str], act: Act
 ) -> Published | None:
     """The last step, one transaction: row, alias, end of lease; `None` if the lease was lost."""
+    who, why = act.who, act.why
     with database.write() as connection:
         if not leases.end(connection, lease):
             return None
         existing = lookup.find_live(connection, release.digest)
         if existing is None:
             (version,) = versions.insert_versions(
-                connection, release.name, [release], who=who, why=why
+                connection, release.name, [release], who=who, why=why, built=act.built
             )
+            for blob, reason in absent.items():
+                absences.withhold(connection, release.digest, blob, who=who, why=reason)
         else:
             version = existing.version
+        alias = act.alias
         if alias is not None and not aliases.is_held(connection, release.name, alias, version):
             aliases.promote(connection, release.name, version, alias, who=who, why=why)
         return Published(release.name, version, release.digest, created=existing is None)

@@ -11,7 +11,7 @@ Keys are PEM files of elliptic-curve keys (P-256, P-384, P-521).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.registry.index import schema
 from adapterworks.registry.releases.types import now
 
-_signatures = schema.signatures
+_signatures, _received = schema.signatures, schema.received_signatures
 
 
 def sign(record: bytes, private_key: Path, password: str | None = None) -> tuple[str, str]:
@@ -75,11 +75,13 @@ def key_id(public_key: Path) -> str:
     )
 
 
-def require(record: bytes, bundles: dict[str, str], public_keys: Sequence[Path], what: str) -> str:
+def require(
+    record: bytes, bundles: Mapping[str, Sequence[str]], public_keys: Sequence[Path], what: str
+) -> str:
     """Check that one of `public_keys` signed the record; returns that key's id.
 
     Args:
-        bundles: stored signatures, by key id.
+        bundles: signatures by the id of the key that is said to have made them.
         what: how to call the release in a message.
 
     Raises:
@@ -90,20 +92,18 @@ def require(record: bytes, bundles: dict[str, str], public_keys: Sequence[Path],
     reasons = []
     for public_key in public_keys:
         identity = key_id(public_key)
-        bundle = bundles.get(identity)
-        if bundle is None:
-            continue
-        with _as_folder(record) as folder:
-            stored_bundle = folder.parent / "bundle.json"
-            stored_bundle.write_text(bundle)
-            try:
-                verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
-                verifier.verify(folder, stored_bundle)
-            except Exception:
-                # A stored bundle is untrusted input: whatever goes wrong, it is not good.
-                reasons.append(f"the signature by `{public_key}` does not fit the record")
-                continue
-        return identity
+        for bundle in bundles.get(identity, ()):
+            with _as_folder(record) as folder:
+                stored_bundle = folder.parent / "bundle.json"
+                stored_bundle.write_text(bundle)
+                try:
+                    verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
+                    verifier.verify(folder, stored_bundle)
+                except Exception:
+                    # A stored bundle is untrusted input: whatever goes wrong, it is not good.
+                    reasons.append(f"the signature by `{public_key}` does not fit the record")
+                    continue
+            return identity
     reason = "; ".join(reasons) or "none of the trusted keys signed it"
     raise Refused(f"`{what}` has no good signature: {reason}", hint="adapters sign REF --key KEY")
 
@@ -124,6 +124,25 @@ def stored(connection: Connection, digest: str) -> dict[str, str]:
         sa.select(_signatures.c.key, _signatures.c.bundle).where(_signatures.c.release == digest)
     )
     return {row.key: row.bundle for row in rows}
+
+
+def receive(connection: Connection, digest: str, bundles: Mapping[str, str], *, who: str) -> None:
+    """Keep signatures that came with a release from elsewhere; nobody has checked them yet."""
+    for key, bundle in bundles.items():
+        row = {"release": digest, "digest": digest_bytes(bundle.encode())}
+        here = (getattr(_received.c, column) == value for column, value in row.items())
+        if connection.scalar(sa.select(_received.c.release).where(*here)) is None:
+            values = {**row, "key": key, "bundle": bundle, "at": now(), "who": who}
+            connection.execute(sa.insert(_received).values(**values))
+
+
+def known(connection: Connection, digest: str) -> dict[str, list[str]]:
+    """All signatures of a release by key id: ours, then those that came with it."""
+    found = {key: [bundle] for key, bundle in stored(connection, digest).items()}
+    query = sa.select(_received).where(_received.c.release == digest).order_by(_received.c.digest)
+    for row in connection.execute(query):
+        found.setdefault(row.key, []).append(row.bundle)
+    return found
 
 
 @contextmanager

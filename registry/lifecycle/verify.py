@@ -1,9 +1,10 @@
 """Verification: every byte, every record and the index itself, and repair from another store.
 
 Checked for a release: its record hashes to its digest and says what the index says; each file's
-bytes hash to what the record says; given keys, one of its signatures is good. Checked for the whole
-registry besides: numbers are 1…n without a gap, aliases point to live versions and agree with the
-log.
+bytes hash to what the record says; given keys, one of its signatures is good. Bytes may be absent:
+those that were withheld from this registry or erased in it are named and are no fault, unless the
+release needs them (`releases/absence.py`). Checked for the whole registry besides: numbers are 1…n
+without a gap, aliases point to live versions and agree with the log.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.registry.blobs.store import BlobStore, CorruptBlob, MissingBlob, copy_blob
-from adapterworks.registry.index import log, lookup, schema, versions
+from adapterworks.registry.index import absences, log, lookup, schema, versions
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import signing
 from adapterworks.registry.reading import files
+from adapterworks.registry.releases.absence import Absence, Presence, judge
 from adapterworks.registry.releases.types import Resolved
 
-Kind = Literal["missing", "corrupt", "record", "index", "signature"]
+Kind = Literal["missing", "corrupt", "unerased", "record", "index", "signature"]
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
 _blobs = schema.release_blobs
@@ -42,14 +44,27 @@ class Problem:
     repaired: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A file whose bytes are rightly not here."""
+
+    ref: str
+    path: str
+    state: str
+    at: str
+    who: str
+    why: str
+
+
 @dataclass
 class VerifyReport:
-    """What was looked at and what was wrong; `bytes` were hashed."""
+    """What was looked at and what was wrong; `bytes` were hashed, `absent` is no fault."""
 
     releases: int = 0
     blobs: int = 0
     bytes: int = 0
     problems: list[Problem] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
@@ -82,10 +97,11 @@ class Verifier:
             rows = connection.execute(
                 sa.select(_blobs).where(_blobs.c.release == resolved.digest).order_by(_blobs.c.path)
             ).all()
-            bundles = signing.stored(connection, resolved.digest)
+            bundles = signing.known(connection, resolved.digest)
+            known = absences.of_release(connection, resolved.digest)
         listed = {row.path: (row.blob, row.size) for row in rows}
-        for path, (blob, size) in listed.items():
-            self._verify_blob(resolved, path, blob, size)
+        for path, (blob, _) in listed.items():
+            self._verify_blob(resolved, path, blob, known.get(path))
         try:
             release = files.read_release(self._store, resolved.digest)
         except (CorruptBlob, MissingBlob):
@@ -109,20 +125,26 @@ class Verifier:
             for name, message in _index_problems(connection):
                 self.report.problems.append(Problem("index", name, None, message))
 
-    def _verify_blob(self, resolved: Resolved, path: str, blob: str, size: int) -> None:
+    def _verify_blob(
+        self, resolved: Resolved, path: str, blob: str, absence: Absence | None
+    ) -> None:
         if blob in self._good:
             return
+        presence, message = self._presence(blob)
+        state = judge(path, presence, absence)
+        if absence is not None and state in ("withheld", "erased"):
+            self.report.absent.append(
+                Absent(str(resolved), path, state, absence.at, absence.who, absence.why)
+            )
+            return
         self.report.blobs += 1
-        kind: Kind
-        try:
-            self._hash(blob)
-        except MissingBlob as error:
-            kind, message = "missing", error.message
-        except CorruptBlob as error:
-            kind, message = "corrupt", error.message
-        else:
+        if state == "here":
             self._good.add(blob)
             return
+        if state == "unerased":
+            self._add(state, resolved, path, f"it was {absence}; its bytes are still here")
+            return
+        assert state in ("missing", "corrupt")
         repaired = False
         if self._repair_from is not None:
             try:
@@ -131,7 +153,17 @@ class Verifier:
                 self._good.add(blob)
             except IntegrityError as error:
                 message += f"; `{self._repair_from.url}` cannot repair it: {error.message}"
-        self._add(kind, resolved, path or "(record)", message, repaired)
+        self._add(state, resolved, path or "(record)", message, repaired)
+
+    def _presence(self, blob: str) -> tuple[Presence, str]:
+        """Whether the bytes are there and right, and what was found if they are not."""
+        try:
+            self._hash(blob)
+        except MissingBlob as error:
+            return "absent", error.message
+        except CorruptBlob as error:
+            return "wrong", error.message
+        return "right", ""
 
     def _hash(self, blob: str) -> None:
         for chunk in self._store.get(blob):

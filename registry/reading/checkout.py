@@ -11,20 +11,33 @@ from __future__ import annotations
 import fcntl
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.blobs.store import BlobStore, copy_blob
 from adapterworks.registry.reading.files import explained
+from adapterworks.registry.releases.absence import ERASED, Absence, AbsentFile
 from adapterworks.registry.releases.paths import check_path
 from adapterworks.registry.releases.release import Release
 
 
-def checkout(blobs: BlobStore, root: Path, release: Release, role: str) -> Path:
-    """The folder of the release's files under `role/`; see `Registry.checkout`."""
+def checkout(
+    blobs: BlobStore,
+    root: Path,
+    release: Release,
+    role: str,
+    absences: Mapping[str, Absence] = MappingProxyType({}),
+) -> Path:
+    """The folder of the release's files under `role/`; see `Registry.checkout`.
+
+    Args:
+        absences: what is known of the release's files that may not be here, by path; such a file is
+            left out.
+    """
     digest = release.digest
     files = {
         check_path(path): entry.digest
@@ -36,6 +49,11 @@ def checkout(blobs: BlobStore, root: Path, release: Release, role: str) -> Path:
             f"release {digest} of `{release.name}` has no `{role}` files",
             hint=f"see its files: adapters show {release.name}@{digest}",
         )
+    left_out = {path for path in files if _is_absent(blobs, files[path], absences.get(path))}
+    if left_out == files.keys():
+        path = min(left_out)
+        raise AbsentFile(f"{release.name}@{digest}", path, absences[path])
+    files = {path: blob for path, blob in files.items() if path not in left_out}
     target = root / digest.removeprefix("sha256:") / role
     if _is_intact(target, role, files):
         return target
@@ -65,6 +83,10 @@ def remove_tree(folder: Path, root: Path) -> None:
     doomed.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def _is_absent(blobs: BlobStore, blob: str, absence: Absence | None) -> bool:
+    return absence is not None and (absence.state == ERASED or not blobs.exists(blob))
 
 
 def _is_intact(target: Path, role: str, files: dict[str, str]) -> bool:

@@ -7,16 +7,17 @@ lock entry it comes from.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapterworks.registry.blobs.store import BlobStore
-from adapterworks.registry.reading.files import read_file
+from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.releases.absence import AbsentFile
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Resolved
 
 LOCK = "adapter.lock"
+Read = Callable[[str, str], bytes]  # (release digest, path) → verified bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,9 @@ class Diff:
         return self.before.digest == self.after.digest
 
 
-def diff(
-    blobs: BlobStore, before: tuple[Resolved, Release], after: tuple[Resolved, Release]
-) -> Diff:
-    """The differences between two releases."""
-    locks = [read_lock(blobs, *side) for side in (before, after)]
+def diff(read: Read, before: tuple[Resolved, Release], after: tuple[Resolved, Release]) -> Diff:
+    """The differences between two releases; `read` is `Registry.read`."""
+    locks = [read_lock(read, *side) for side in (before, after)]
     data = [flatten(lock.pop("data", {})) for lock in locks]
     a, b = before[1], after[1]
     return Diff(
@@ -68,11 +67,22 @@ def diff(
     )
 
 
-def read_lock(blobs: BlobStore, resolved: Resolved, release: Release) -> dict[str, Any]:
-    """The release's `adapter.lock`, or nothing when it has none."""
+def read_lock(read: Read, resolved: Resolved, release: Release) -> dict[str, Any]:
+    """The release's `adapter.lock`, or nothing when it has none or its bytes are not here.
+
+    Raises:
+        IntegrityError: it is damaged, or no lock at all (a stranger's).
+    """
     if LOCK not in release.files:
         return {}
-    lock: dict[str, Any] = json.loads(read_file(blobs, resolved.digest, release, LOCK))
+    try:
+        lock = json.loads(read(resolved.digest, LOCK))
+    except AbsentFile:
+        return {}
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"`{LOCK}` of `{resolved}` is not JSON") from error
+    if not isinstance(lock, dict):
+        raise IntegrityError(f"`{LOCK}` of `{resolved}` is not a table")
     return lock
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-
-from pydantic import ValidationError
+from types import MappingProxyType
 
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.registry.blobs.store import BlobStore, CorruptBlob, MissingBlob, read_blob
+from adapterworks.registry.releases.absence import ERASED, Absence, AbsentFile
+from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.release import Release
 
 
@@ -25,19 +26,29 @@ def read_release(blobs: BlobStore, digest: str) -> Release:
             f"the record of release {digest} is damaged: {error.message}", hint=error.hint
         ) from error
     try:
-        return Release.model_validate_json(data)
-    except ValidationError as error:
+        return read_record(data)
+    except NotARecord as error:
         raise IntegrityError(
-            f"blob {digest} is not a release record of this version",
+            f"blob {digest} is not a release record of this version: {error.message}",
             hint="upgrade adapterworks, or check the digest",
         ) from error
 
 
-def read_file(blobs: BlobStore, digest: str, release: Release, path: str) -> bytes:
+def read_file(
+    blobs: BlobStore,
+    digest: str,
+    release: Release,
+    path: str,
+    absences: Mapping[str, Absence] = MappingProxyType({}),
+) -> bytes:
     """One file of a release, verified.
+
+    Args:
+        absences: what is known of the release's files that may not be here, by path.
 
     Raises:
         NotFound: the release has no such file.
+        AbsentFile: its bytes were erased, or the release came here without them.
         IntegrityError: its bytes are missing or damaged.
     """
     entry = release.files.get(path)
@@ -46,8 +57,17 @@ def read_file(blobs: BlobStore, digest: str, release: Release, path: str) -> byt
             f"release {digest} of `{release.name}` has no file `{path}`",
             hint=f"see its files: adapters show {release.name}@{digest}",
         )
-    with explained(release, path):
-        return read_blob(blobs, entry.digest)
+    absence = absences.get(path)
+    ref = f"{release.name}@{digest}"
+    if absence is not None and absence.state == ERASED:
+        raise AbsentFile(ref, path, absence)
+    try:
+        with explained(release, path):
+            return read_blob(blobs, entry.digest)
+    except MissingBlob as error:
+        if absence is not None:
+            raise AbsentFile(ref, path, absence) from error
+        raise
 
 
 @contextmanager

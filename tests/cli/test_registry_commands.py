@@ -16,6 +16,7 @@ from adapterworks.app import App
 from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import parent_of
 from tests.registry.releases import draft, folder
 
 ADAPTERS = Path(sys.executable).with_name("adapters")
@@ -27,8 +28,8 @@ def shelf(home: Path, tmp_path: Path) -> Path:
     app = App()
     for number in (1, 2, 3):
         files = folder(tmp_path / f"{number}", number, lock={"packages": {"torch": f"2.{number}"}})
-        parent = None if number == 1 else f"medical@{number - 1}"
-        item = draft(number, manifest={"train": {"epochs": number}}, parent=parent)
+        parents = () if number == 1 else (parent_of("start", f"medical@{number - 1}"),)
+        item = draft(number, manifest={"train": {"epochs": number}}, parents=parents)
         app.registry.publish(files, item, who="ann", why="nightly", alias=None)
     app.registry.publish(folder(tmp_path / "c"), draft(9, name="code", tags=("ruff",)), who="ann")
     app.registry.promote("medical", 1, "prod", who="ann")

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from adapterworks.builders.methods.full import FullTable
+from adapterworks.builders.methods.lora import LoraTable
+from adapterworks.builders.methods.prompt_tuning import PromptTuningTable
+from adapterworks.builders.methods.qlora import QloraTable
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import Fault, ManifestError
 from adapterworks.manifests.load import built_in_manifests, check_manifest, load_manifest
-from adapterworks.manifests.models import FullMethod, LoraMethod, Manifest, PromptMethod
+from adapterworks.manifests.models import Manifest
 
 
 def faults(source: Path, **options: Any) -> tuple[Fault, ...]:
@@ -23,7 +27,7 @@ def faults(source: Path, **options: Any) -> tuple[Fault, ...]:
 
 def test_a_good_manifest_is_what_was_written(write: Any, tmp_path: Path) -> None:
     manifest = load_manifest(write())
-    assert isinstance(manifest.method, LoraMethod)
+    assert isinstance(manifest.method, QloraTable)
     assert (manifest.method.rank, manifest.train.learning_rate) == (16, 2e-4)
     assert manifest.train.epochs == 3.0
     assert isinstance(manifest.train.epochs, float)
@@ -122,7 +126,7 @@ def test_overrides_are_toml_values_or_else_text(write: Any) -> None:
 
 def test_a_table_as_override_replaces_the_table(write: Any) -> None:
     manifest = load_manifest(write(), overrides=['method={kind="prompt-tuning", virtual_tokens=8}'])
-    assert manifest.method == PromptMethod(kind="prompt-tuning", virtual_tokens=8)
+    assert manifest.method == PromptTuningTable(kind="prompt-tuning", virtual_tokens=8)
 
 
 @pytest.mark.parametrize(
@@ -262,15 +266,15 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
         assert "quick" in profiles
         assert load_manifest(name).base.model == "smollm2-135m-instruct"
     medical, kb = load_manifest("medical"), load_manifest("enterprise-kb")
-    assert isinstance(medical.method, LoraMethod)
-    assert isinstance(kb.method, LoraMethod)
+    assert isinstance(medical.method, QloraTable)
+    assert isinstance(kb.method, LoraTable)
     assert (medical.method.kind, medical.base.quantization) == ("qlora", "nf4")
     assert (medical.method.rank, medical.method.alpha) == (16, 32)
     assert (medical.train.learning_rate, medical.train.batch_size) == (2e-4, 8)
     assert (kb.method.kind, kb.method.rank, kb.method.alpha) == ("lora", 32, 64)
     assert (kb.train.learning_rate, kb.train.batch_size) == (3e-4, 16)
     code = load_manifest("code", profile="codellama-34b")
-    assert isinstance(code.method, FullMethod)
+    assert isinstance(code.method, FullTable)
     assert (code.train.learning_rate, code.train.batch_size) == (5e-6, 64)
 
 

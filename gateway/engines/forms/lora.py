@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.gateway.engines.engine import Engine, Scores
+from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Servable
 
 
 class LoraForm:
     """Loads through the engine's LoRA endpoint; a request names the digest as its model."""
 
-    kind = "lora"
+    kind: str = LORA
 
     def engine_flags(self) -> dict[str, str | int | float | bool]:
         """None: LoRA is always on."""

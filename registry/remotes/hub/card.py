@@ -34,7 +34,7 @@ def _metadata(release: Release) -> dict[str, Any]:
     adapter = manifest.get("adapter", {})
     base = hub_id(release.base.model)
     values: dict[str, Any] = {
-        "library_name": "transformers" if release.method == "full" else "peft",
+        "library_name": "transformers" if release.whole_model else "peft",
         "pipeline_tag": "text-generation",
         "license": release.license.lower(),
         "language": list(adapter.get("language", ())) or None,
@@ -43,7 +43,7 @@ def _metadata(release: Release) -> dict[str, Any]:
         "tags": ["adapterworks", release.method, *release.tags],
     }
     if base is not None:
-        values["base_model_relation"] = "finetune" if release.method == "full" else "adapter"
+        values["base_model_relation"] = "finetune" if release.whole_model else "adapter"
     results = _results(release, manifest)
     if results:
         values |= {"model_name": release.name, "eval_results": results}
@@ -83,7 +83,7 @@ def _results(release: Release, manifest: dict[str, Any]) -> list[Any]:
 
 
 def _usage(release: Release, repository: str) -> str:
-    if release.method == "full":
+    if release.whole_model:
         return f"Published by adapterworks as release `{release.digest}`.\n"
     base = public_name(release.base.model)
     return (

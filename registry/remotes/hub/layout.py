@@ -4,6 +4,8 @@
     README.md             → adapterworks/README.md; the root's README.md is the card with metadata
     everything else       → the same path
     the release's record  → adapterworks/release.json
+    what is left out      → adapterworks/absent.json, if anything is
+    signatures            → adapterworks/signatures/
 
 A file whose bytes are in the repository already (the servable form of a LoRA is the adapter
 itself) is not stored twice: a pull finds files by digest. The map is a pure function of the record,
@@ -12,10 +14,11 @@ so a pull needs nothing but the record to put the release together again.
 
 from __future__ import annotations
 
-from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Release
+from adapterworks.registry.releases.release import ADAPTER, FULL, SERVABLE, Release
 
 FOLDER = "adapterworks"
 RECORD = f"{FOLDER}/release.json"
+ABSENT = f"{FOLDER}/absent.json"
 CARD = "README.md"
 ATTRIBUTES = ".gitattributes"
 
@@ -40,7 +43,7 @@ def layout(release: Release) -> dict[str, str]:
 
 def root_role(release: Release) -> str:
     """The role whose files are at the repository's root."""
-    for role in (ADAPTER, "full", SERVABLE):
+    for role in (ADAPTER, FULL, SERVABLE):
         if any(path.startswith(f"{role}/") for path in release.files):
             return role
     return ADAPTER

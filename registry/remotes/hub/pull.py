@@ -3,8 +3,8 @@
     resolve → record → files by digest → safety checks → publish
 
 Invariant: the release's digest is the record's, so what was pulled is what was pushed, byte for
-byte; and what was pulled was checked as a stranger's adapter is, because a record proves only that
-bytes are consistent, not that they are harmless.
+byte, but for files that the repository says it lacks; and what was pulled was checked as a
+stranger's adapter is, because a record proves only that bytes are consistent, not harmless.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ from adapterworks.manifests.refs import check_name
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.imports.release import check_release
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.release import Draft, Release
+from adapterworks.registry.releases.release import Parent, Release
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published
+from adapterworks.registry.remotes.hub.absent import fetch_absent
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
 from adapterworks.registry.remotes.hub.layout import layout
 from adapterworks.registry.remotes.hub.names import HubSource
 from adapterworks.registry.remotes.hub.record import fetch_record, parse_record
+from adapterworks.registry.remotes.hub.signatures import fetch_signatures
 
 KIND = "pull"
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """The version here, and the commit it came from."""
+    """The version here, the commit it came from, and the files whose bytes did not come."""
 
     published: Published
     repository: str
     commit: str
+    withheld: tuple[str, ...] = ()
 
 
 def pull(
@@ -63,21 +66,19 @@ def pull(
     """
     release = parse_record(fetch_record(hub, state, scratch), state.repository)
     source = str(HubSource(state.repository, state.commit))
-    draft = Draft(**{field: getattr(release, field) for field in Draft.model_fields})
-    if name is not None and name != release.name:
-        draft = draft.model_copy(update={"name": check_name(name), "source": source})
+    renamed = name is not None and name != release.name
+    taken = _renamed(release, check_name(name), state, source) if name and renamed else release
+    stated = fetch_absent(hub, state, release, scratch)
     with scratch_folder(scratch, "pull") as temporary:
         folder = temporary / "release"
-        _assemble(hub, state, release, temporary / "download", folder)
-        check_release(folder, release, find_base(release.base.digest))
-        published = registry.publish(
-            folder, draft, alias=alias, who=who, why=f"pulled from {source}"
+        withheld = _assemble(hub, state, release, stated, temporary / "download", folder)
+        check_release(folder, release, find_base(release.base.digest), absent=withheld)
+        published = registry.adopt(
+            folder, taken, withheld=withheld, alias=alias, who=who, why=f"pulled from {source}"
         )
-    if draft.name == release.name and published.digest != release.digest:
-        raise IntegrityError(
-            f"`{state.repository}` was put together as {published.digest}, its record is "
-            f"{release.digest}"
-        )
+    if not renamed:  # they are of the record that was pushed
+        bundles = fetch_signatures(hub, state, scratch)
+        registry.receive_signatures(published.digest, bundles, who=who)
     registry.note(
         published.name,
         published.version,
@@ -87,17 +88,45 @@ def pull(
         repository=state.repository,
         endpoint=hub.endpoint,
         commit=state.commit,
+        withheld=sorted(withheld),
     )
-    return Pulled(published, state.repository, state.commit)
+    return Pulled(published, state.repository, state.commit, tuple(sorted(withheld)))
 
 
-def _assemble(hub: Hub, state: RepoState, release: Release, downloads: Path, folder: Path) -> None:
-    """Download each digest once and copy it to every path of the release that has it."""
+def _renamed(release: Release, name: str, state: RepoState, source: str) -> Release:
+    """The same files under another name, which is another record: a child of the one pulled."""
+    provenance = release.provenance.model_copy(
+        update={"made": "copied", "source": source, "revision": state.commit}
+    )
+    original = Parent(relation="copy", digest=release.digest, ref=f"{release.name} at {source}")
+    draft = release.to_draft(
+        name=name, provenance=provenance, parents=(original,), created_by=release.created_by
+    )
+    return Release.from_draft(draft, release.files)
+
+
+def _assemble(
+    hub: Hub,
+    state: RepoState,
+    release: Release,
+    stated: dict[str, str],
+    downloads: Path,
+    folder: Path,
+) -> dict[str, str]:
+    """Download each digest once and copy it to every path of the release that has it.
+
+    Returns the paths that the repository says it lacks, and does, with what it says.
+    """
+    withheld: dict[str, str] = {}
+    said = {release.files[path].digest: why for path, why in stated.items()}
     places: dict[str, list[str]] = {}
     for path, entry in release.files.items():
         places.setdefault(entry.digest, []).append(path)
     for target, path in layout(release).items():
         entry = release.files[path]
+        if target not in state.files and entry.digest in said:
+            withheld |= dict.fromkeys(places[entry.digest], said[entry.digest])
+            continue
         if target not in state.files:
             raise IntegrityError(
                 f"`{state.repository}` at {state.commit[:12]} has no `{target}`, its record "
@@ -113,3 +142,4 @@ def _assemble(hub: Hub, state: RepoState, release: Release, downloads: Path, fol
         for place in places[entry.digest]:
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(downloaded, folder / place)
+    return withheld

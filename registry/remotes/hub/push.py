@@ -2,6 +2,10 @@
 
     look → (create) → commit with parent → tag → log
 
+What a push leaves out: files that the record withholds; those whose bytes are not here; those that
+the caller names; and, unless the record or the caller says otherwise, those that hold texts of rows
+(`releases/roles.py`). The repository says so in `adapterworks/absent.json`.
+
 Invariants: a release that is on the Hub is not committed again; a branch that somebody else moved
 is never written over. A push that was killed is finished by the next one: each step is looked up
 before it is done.
@@ -9,20 +13,31 @@ before it is done.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_bytes
-from adapterworks.manifests.errors import Conflict, Refused
+from adapterworks.manifests.errors import Conflict, InvalidInput, Refused
 from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.absence import Absence
+from adapterworks.registry.releases.release import ADAPTER, FULL, SERVABLE, Release
+from adapterworks.registry.releases.roles import (
+    PROOF,
+    check_withheld,
+    is_private,
+    matching,
+    role_of,
+)
 from adapterworks.registry.releases.types import Event, Resolved
+from adapterworks.registry.remotes.hub.absent import write_absent
 from adapterworks.registry.remotes.hub.card import build_card
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
-from adapterworks.registry.remotes.hub.layout import ATTRIBUTES, CARD, RECORD, layout
+from adapterworks.registry.remotes.hub.layout import ABSENT, ATTRIBUTES, CARD, RECORD, layout
 from adapterworks.registry.remotes.hub.names import HubSource
 from adapterworks.registry.remotes.hub.record import fetch_record
+from adapterworks.registry.remotes.hub.signatures import signature_files
 
 KIND = "push"
 _ALL = 1_000_000
@@ -30,7 +45,13 @@ _ALL = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """Where the release is now; `created` says whether this call committed it."""
+    """Where the release is now; `created` says whether this call committed it.
+
+    Attributes:
+        withheld: the files whose bytes are not there.
+        exposed: those that this push would have left out, but that an earlier one took there.
+        tells: what is there and tells of rows, in words.
+    """
 
     name: str
     version: int
@@ -40,6 +61,9 @@ class Pushed:
     tag: str
     url: str
     created: bool
+    withheld: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    tells: tuple[str, ...] = ()
 
 
 def push(
@@ -50,8 +74,10 @@ def push(
     *,
     who: str,
     scratch: Path,
-    private: bool = False,
+    private: bool = True,
     expect: str | None = None,
+    withhold: Sequence[str] = (),
+    include: Sequence[str] = (),
 ) -> Pushed:
     """Push a version to `org/name`.
 
@@ -59,12 +85,16 @@ def push(
         scratch: a folder for temporary files.
         private: create the repository private; an existing public one is refused.
         expect: the commit `main` is known to be at, if somebody else put it there.
+        withhold: patterns of files to leave out too.
+        include: patterns of files to push although they hold texts of rows.
 
     Raises:
+        InvalidInput: a pattern means weights, or something that the record withholds.
         Conflict: `main` is not where our last push (or `expect`) left it, or the tag is taken.
         Refused: the token may not write there, or the repository is public.
     """
     release = registry.release(resolved.digest)
+    left_out = leave_out(release, registry.absences(resolved.digest), withhold, include)
     tag = f"v{resolved.version}"
     head = hub.find(repository)
     if head is None:
@@ -73,16 +103,19 @@ def push(
     if private and not head.private:
         raise Refused(
             f"`{repository}` is public, a private push was asked for",
-            hint="make it private in its settings, or push elsewhere",
+            hint="make it private in its settings, push elsewhere, or say so: `--public`",
         )
     there = _find(hub, head, release, tag, scratch)
     created = there is None
     if there is None:
         _check_head(head, _last_push(registry, hub, resolved.name, repository), expect)
-        there = _commit(registry, hub, head, release, resolved)
+        there = _commit(registry, hub, head, release, resolved, left_out)
     if hub.tag(repository, tag) is None:
         hub.create_tag(repository, tag, there)
-    _note(registry, hub, resolved, repository, commit=there, tag=tag, who=who)
+    held = hub.state(HubSource(repository, there)).files
+    absent = {path for target, path in layout(release).items() if target not in held}
+    absent |= _same_bytes(release, absent)
+    _note(registry, hub, resolved, repository, commit=there, tag=tag, who=who, absent=absent)
     return Pushed(
         name=resolved.name,
         version=resolved.version,
@@ -92,7 +125,52 @@ def push(
         tag=tag,
         url=f"{hub.endpoint}/{repository}/tree/{there}",
         created=created,
+        withheld=tuple(sorted(absent)),
+        exposed=tuple(sorted(left_out.keys() - absent)),
+        tells=_tells(release.files.keys() - absent),
     )
+
+
+def leave_out(
+    release: Release,
+    absences: Mapping[str, Absence],
+    withhold: Sequence[str],
+    include: Sequence[str],
+) -> dict[str, Absence | None]:
+    """The files a push leaves out, with why they are not here if they are not.
+
+    Raises:
+        InvalidInput: a pattern means weights, or something that the record withholds.
+    """
+    asked, named = matching(withhold, release.files), matching(include, release.files)
+    check_withheld(asked, "`--withhold`")
+    refused = sorted(named & release.withheld)
+    if refused:
+        raise InvalidInput(
+            f"`{refused[0]}` is withheld by the release's own record",
+            hint="build it with another `[publish] withhold`; what was published does not change",
+        )
+    private: set[str] = set()
+    if release.withhold is None:
+        private = {path for path in release.files if is_private(path)} - named
+    paths = asked | private | release.withheld
+    # Equal bytes are one blob: a twin under another path would carry them there.
+    twins = _same_bytes(release, paths)
+    check_withheld(twins, "what is withheld")
+    gone = {path: absence for path, absence in absences.items() if path in release.files}
+    return {**dict.fromkeys(paths | twins), **gone}
+
+
+def _same_bytes(release: Release, paths: Collection[str]) -> set[str]:
+    digests = {release.files[path].digest for path in paths}
+    return {path for path, entry in release.files.items() if entry.digest in digests}
+
+
+def _tells(pushed: Collection[str]) -> tuple[str, ...]:
+    """What of the pushed files tells of rows."""
+    told = [path for path in sorted(pushed) if is_private(path)]
+    proof = "fingerprint.json (token ids of probes, some from validation rows)"
+    return (*told, *(proof for path in pushed if role_of(path) == PROOF))
 
 
 def _find(hub: Hub, head: RepoState, release: Release, tag: str, scratch: Path) -> str | None:
@@ -131,21 +209,32 @@ def _check_head(head: RepoState, last: str | None, expect: str | None) -> None:
 
 
 def _commit(
-    registry: Registry, hub: Hub, head: RepoState, release: Release, resolved: Resolved
+    registry: Registry,
+    hub: Hub,
+    head: RepoState,
+    release: Release,
+    resolved: Resolved,
+    left_out: Mapping[str, Absence | None],
 ) -> str:
     add: dict[str, Path | bytes] = {}
     folders: dict[str, Path] = {}
     for target, path in layout(release).items():
+        if path in left_out:
+            continue
         role, _, inside = path.partition("/")
-        if inside and role in ("adapter", "servable", "full"):
+        if inside and role in (ADAPTER, SERVABLE, FULL):
             if role not in folders:
                 folders[role] = registry.checkout(release.digest, role)
             add[target] = folders[role] / inside
         else:
             add[target] = registry.read(release.digest, path)
-    body = registry.read(release.digest, CARD).decode() if CARD in release.files else ""
+    carded = CARD in release.files and CARD not in left_out
+    body = registry.read(release.digest, CARD).decode() if carded else ""
     add[CARD] = build_card(release, body, repository=head.repository).encode()
     add[RECORD] = release.to_bytes()
+    add |= signature_files(registry.all_signatures(release.digest))
+    if left_out:
+        add[ABSENT] = write_absent(left_out)
     return hub.commit(
         head.repository,
         add=add,
@@ -177,10 +266,19 @@ def _note(
     commit: str,
     tag: str,
     who: str,
+    absent: Collection[str],
 ) -> None:
     """Record the commit, once."""
     data = {"repository": repository, "endpoint": hub.endpoint, "commit": commit, "tag": tag}
     for event in pushes(registry, resolved.name):
         if event.version == resolved.version and data.items() <= event.data.items():
             return
-    registry.note(resolved.name, resolved.version, KIND, who=who, digest=resolved.digest, **data)
+    registry.note(
+        resolved.name,
+        resolved.version,
+        KIND,
+        who=who,
+        digest=resolved.digest,
+        withheld=sorted(absent),
+        **data,
+    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.imports import strictjson
 from adapterworks.registry.releases.paths import check_path
+from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
@@ -30,16 +30,15 @@ def parse_record(data: bytes, repository: str) -> Release:
     Raises:
         IntegrityError: not a record, or not in the one spelling whose digest is the release's name.
     """
-    strictjson.parse(data, file=RECORD, max_depth=_MAX_DEPTH)
+    table = strictjson.parse(data, file=RECORD, max_depth=_MAX_DEPTH)
     try:
-        release = Release.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        release = read_record(data)
+    except NotARecord as error:
         raise IntegrityError(
-            f"`{RECORD}` of `{repository}` is not a release record: `{where}`: {first['msg']}"
+            f"`{RECORD}` of `{repository}` is not a release record: {error.message}",
+            hint=error.hint,
         ) from error
-    if release.to_bytes() != data:
+    if canonical_json(table) != data:
         raise IntegrityError(
             f"`{RECORD}` of `{repository}` is not in canonical form: its digest is nobody's name"
         )

@@ -9,14 +9,15 @@ import pytest
 
 from adapterworks.builders.data.load import load_rows, split_off, take
 from adapterworks.builders.data.rows import chat
-from adapterworks.manifests.models import AdapterTable, BaseTable, DataTable, LoraMethod, Manifest
+from adapterworks.builders.methods.lora import LoraTable
+from adapterworks.manifests.models import AdapterTable, BaseTable, DataTable, Manifest
 
 
 def manifest(**data: object) -> Manifest:
     return Manifest(
         adapter=AdapterTable(name="x"),
         base=BaseTable(model="smollm2-135m-instruct"),
-        method=LoraMethod(kind="lora"),
+        method=LoraTable(kind="lora"),
         data=DataTable.model_validate(data),
     )
 

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from adapterworks.app import App
 from adapterworks.builders.evaluation.huggingface import load_generator
+from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import (
@@ -18,7 +19,6 @@ from adapterworks.manifests.models import (
     BaseTable,
     DataTable,
     EvaluateTable,
-    LoraMethod,
     Manifest,
     QualityGate,
 )
@@ -28,7 +28,7 @@ from adapterworks.registry.releases.release import Draft
 MANIFEST = Manifest(
     adapter=AdapterTable(name="medical"),
     base=BaseTable(model="smollm2-135m-instruct"),
-    method=LoraMethod(kind="lora", rank=2),
+    method=LoraTable(kind="lora", rank=2),
     data=DataTable(train="icd-10-cm:train", test="icd-10-cm:test"),
     evaluate=EvaluateTable(
         metrics=("icd_category", "perplexity"),

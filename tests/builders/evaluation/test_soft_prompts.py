@@ -14,10 +14,9 @@ from adapterworks.builders.data.render import Encoded, render_prompt
 from adapterworks.builders.evaluation.huggingface import HfGenerator, load_generator
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.methods.conversion import CONVERTERS, Source
+from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.methods.shape import read_shape
-from adapterworks.builders.methods.soft_prompts import initial_tokens
-from adapterworks.manifests.models import PromptMethod
+from adapterworks.builders.methods.soft_prompts import SoftPromptKeys, initial_tokens
 from tests.builders.build_support import encoded_rows, manifest_for
 
 pytestmark = pytest.mark.train
@@ -55,7 +54,7 @@ def both(
             torch.nn.init.normal_(parameter)
     model.save_pretrained(tmp_path / "adapter")
     source = Source(tmp_path / "adapter", steep, read_shape(steep), manifest)
-    conversion = CONVERTERS[request.param](source, tmp_path / "servable")
+    conversion = METHODS[request.param].convert(source, tmp_path / "servable")
     served = ServedModel(steep, tmp_path / "servable", conversion.servable)
     return load_generator(steep, tmp_path / "adapter"), served
 
@@ -100,7 +99,7 @@ def test_a_training_starts_from_real_tokens(steep: Path, kind: str) -> None:
     text = "Start from here"
     manifest = manifest_for(kind, method={"virtual_tokens": 5, "init_text": text})
     base = AutoModelForCausalLM.from_pretrained(steep).eval()
-    start = initial_tokens(base, cast(PromptMethod, manifest.method))[None]
+    start = initial_tokens(base, cast(SoftPromptKeys, manifest.method))[None]
     ids = torch.tensor([encoded_rows(1)[0].input_ids])
     with torch.no_grad():
         expected = base(input_ids=torch.cat((start, ids), dim=1)).logits[:, start.shape[1] :]

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from adapterworks.builders.evaluation.served_model import ServedModel
-from adapterworks.builders.methods.conversion import CONVERTERS, Conversion, Source
-from adapterworks.builders.methods.conversion.factors import cut, relative_error
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.conversion import Conversion, Source
+from adapterworks.builders.methods.factors import cut, relative_error
 from adapterworks.builders.methods.shape import read_shape
 from tests.builders.build_support import TinyJob
 
@@ -26,7 +27,7 @@ def converted(job: TinyJob, folder: Path, **serve: Any) -> Conversion:
     if serve:
         manifest = manifest.model_copy(update={"serve": manifest.serve.model_copy(update=serve)})
     source = Source(job.folder / "adapter", job.base, read_shape(job.base), manifest)
-    return CONVERTERS[manifest.method.kind](source, folder)
+    return METHODS[manifest.method.kind].convert(source, folder)
 
 
 def own_log_probabilities(job: TinyJob, base: Path) -> torch.Tensor:

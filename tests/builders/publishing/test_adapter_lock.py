@@ -12,7 +12,7 @@ def test_the_digest_covers_what_turns_rows_into_weights() -> None:
         "data/gates/near_duplicates.py",
         "methods/lora.py",
         "methods/prompt_cache.py",
-        "methods/conversion/factors.py",
+        "methods/factors.py",
         "training/loop.py",
         "training/shared_prefix.py",
     } <= covered

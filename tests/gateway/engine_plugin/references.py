@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import torch
 
-from adapterworks.builders.methods.conversion.conversion import Source
-from adapterworks.builders.methods.conversion.prefix import convert_prefix
-from adapterworks.builders.methods.conversion.prompt import convert_prompt
+from adapterworks.builders.methods.conversion import Source
+from adapterworks.builders.methods.prefix_tuning import PREFIX_TUNING
+from adapterworks.builders.methods.prompt_tuning import PROMPT_TUNING
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.manifests.load import load_manifest
 from adapterworks.registry.bases.store import Base
@@ -140,7 +140,7 @@ class Maker:
             read_shape(self.base.served),
             load_manifest("medical"),
         )
-        convert = convert_prefix if form == "prefix" else convert_prompt
+        convert = (PREFIX_TUNING if form == "prefix" else PROMPT_TUNING).convert
         convert(source, self.servables / digest / "servable")
         address = {"kv_transfer_params": {"adapter_digest": f"sha256:{digest}"}}
         return Reference(name, address, None, [_answer(model, ids) for ids in self.prompts])

@@ -92,7 +92,7 @@ def test_a_record_with_a_hostile_path_is_not_checked_out(
 ) -> None:
     """Only a record made elsewhere can have such a path; it must not lead out of the folder."""
     files: dict[str, Any] = {
-        f"servable/{path}": FileEntry(digest=f"sha256:{'0' * 64}", size=1)
+        f"servable/{path}": FileEntry.at(path, digest=f"sha256:{'0' * 64}", size=1)
         for path in ("../../escaped", "a//b", "./c")
     }
     for path, entry in files.items():

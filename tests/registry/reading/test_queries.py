@@ -9,6 +9,7 @@ import pytest
 
 from adapterworks.registry.reading.diff import Change
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Provenance, parent_of
 from tests.registry.releases import draft, folder, publish
 
 
@@ -65,8 +66,10 @@ def test_lineage_names_base_data_code_packages_and_all_parents(
     registry: Registry, tmp_path: Path
 ) -> None:
     first = publish_locked(registry, tmp_path, 1)
-    second = publish_locked(registry, tmp_path, 2, parent=first)
-    publish_locked(registry, tmp_path, 3, parent="medical@2", plan=f"sha256:{'9' * 64}")
+    second = publish_locked(registry, tmp_path, 2, parents=(parent_of("start", first),))
+    publish_locked(
+        registry, tmp_path, 3, parents=(parent_of("start", "medical@2"),), plan=f"sha256:{'9' * 64}"
+    )
     registry.delete("medical", 1, who="ann")
     found = registry.lineage("medical@3")
     assert [(item.ref, item.digest, item.deleted) for item in found.parents] == [
@@ -84,7 +87,9 @@ def test_lineage_of_an_import_without_a_lock(local_registry: Registry, tmp_path:
     files = tmp_path / "files"
     files.mkdir()
     (files / "README.md").write_text("x")
-    local_registry.publish(files, draft(1, source="hub:org/name@abc"), who="ann")
+    local_registry.publish(
+        files, draft(1, provenance=Provenance(source="hub:org/name@abc")), who="ann"
+    )
     found = local_registry.lineage("medical@1")
     assert (found.source, found.data, found.parents) == ("hub:org/name@abc", {}, ())
 

@@ -1,8 +1,11 @@
-"""What every conversion is given and gives back."""
+"""What every method's conversion to its served form is given and gives back.
+
+Invariant: the error in `Conversion.servable` is measured on the numbers written, never assumed, and
+an exact form's is 0.0. What a form cannot carry is in `left_out`, by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +44,3 @@ class Conversion:
     servable: Servable
     modules: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, float] = field(default_factory=dict)
-
-
-# (source, folder to write into) → what was written
-Converter = Callable[[Source, Path], Conversion]

@@ -7,12 +7,16 @@ configuration field can change what they mean.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapterworks.builders.methods.conversion import Conversion
 from adapterworks.builders.methods.technique import engine_rank
 from adapterworks.registry.releases.base_names import public_name
+from adapterworks.registry.releases.forms import LORA
+from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +75,37 @@ def relative_error(deltas: dict[str, torch.Tensor], factors: dict[str, Factors])
     )
     whole = sum(float(delta.double().square().sum()) for delta in deltas.values())
     return (lost / whole) ** 0.5 if whole else 0.0
+
+
+def write_cut(
+    folder: Path, deltas: Iterable[tuple[str, torch.Tensor]], rank: int, base: str
+) -> Conversion:
+    """Cut every module's weight delta to one rank, and write the LoRA.
+
+    Args:
+        deltas: (module name in the base, ΔW [out, in] float32), made one after the other.
+        rank: at most this; a module smaller than it is exact.
+        base: the base's name, for the record only.
+    """
+    factors: dict[str, Factors] = {}
+    errors: dict[str, float] = {}
+    lost = whole = 0.0
+    for module, delta in deltas:
+        factors[module] = cut(delta, min(rank, *delta.shape))
+        errors[module] = relative_error({module: delta}, factors)
+        energy = float(delta.double().square().sum())
+        whole += energy
+        lost += errors[module] ** 2 * energy
+    return Conversion(
+        Servable(
+            form=LORA,
+            origin="approximate",
+            rank=write_lora(folder, factors, base),
+            target_modules=tuple(leaves(factors)),
+            error=(lost / whole) ** 0.5 if whole else 0.0,
+        ),
+        modules=errors,
+    )
 
 
 def write_lora(folder: Path, factors: dict[str, Factors], base: str) -> int:

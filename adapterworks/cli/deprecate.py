@@ -1,0 +1,40 @@
+"""`adapters deprecate`: a version that should no longer be used, and why."""
+
+from __future__ import annotations
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--reason", default="", help="Why, and what to use instead.")
+@click.option("--undo", is_flag=True, help="Take it back.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(app: App, ref: str, reason: str, undo: bool, as_json: bool) -> None:
+    """Say that a release should no longer be used.
+
+    Nothing is removed and no alias moves; `adapters show` and `adapters promote` say so.
+
+    \b
+    Example:
+      adapters deprecate medical@2 --reason "trained on the wrong split; use medical@3"
+      adapters deprecate medical@2 --undo
+    """
+    from adapterworks.manifests.errors import InvalidInput
+
+    if not undo and not reason.strip():
+        raise InvalidInput("`--reason` is missing", hint='write why: --reason "use medical@3"')
+    resolved = app.registry.resolve(ref)
+    event = app.registry.deprecate(
+        resolved.name, resolved.version, who=app.settings.who, why=reason, deprecated=not undo
+    )
+    if as_json:
+        printing.echo_json({"ref": str(resolved), "deprecated": not undo, "why": event.why})
+    elif undo:
+        click.echo(f"{resolved} is no longer deprecated")
+    else:
+        click.echo(f"{resolved} is deprecated: {reason}")

@@ -1,0 +1,96 @@
+"""`adapters erase`: the bytes of one file go for good; the release's record keeps their digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+
+if TYPE_CHECKING:
+    from adapterworks.registry.lifecycle.erase import Erasure
+
+
+@click.command()
+@click.argument("what")
+@click.argument("path", required=False)
+@click.option("--reason", required=True, help="Why, for the log and for whoever asks for the file.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
+@click.pass_obj
+def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_json: bool) -> None:
+    """Erase a file's bytes, keeping its digest.
+
+    WHAT is a release with the PATH of one of its files, or the digest of the bytes (sha256:…).
+    Every release that has these bytes loses them; record, digest and signatures stay good. Copies
+    under ADAPTERS_HOME go too. What serving needs is refused. Doing it again finishes what was
+    interrupted.
+
+    \b
+    Example:
+      adapters erase medical@3 predictions.jsonl --reason "a patient withdrew consent"
+      adapters erase sha256:9f86d081884c… --reason "a patient withdrew consent" --yes
+    """
+    from adapterworks.manifests.errors import InvalidInput, NotFound
+
+    if not reason.strip():
+        raise InvalidInput("`--reason` is empty", hint='write why: --reason "consent withdrawn"')
+    if as_json and not yes:
+        raise InvalidInput("`--json` does not ask", hint="add --yes")
+    if what.startswith("sha256:"):
+        blob = what
+    else:
+        resolved = app.registry.resolve(what)
+        release = app.registry.release(resolved.digest)
+        if path is None or path not in release.files:
+            raise NotFound(
+                f"`{resolved}` has no file `{path}`" if path else "which file is to be erased?",
+                hint=f"see its files: adapters show {resolved}",
+            )
+        blob = release.files[path].digest
+    found = app.registry.look_at_erasure(blob)
+    if not as_json:
+        _show(found)
+    if not yes:
+        click.confirm("Erase these bytes for good?", abort=True, err=True)
+    done = app.registry.erase(blob, who=app.settings.who, why=reason)
+    if as_json:
+        printing.echo_json({**_table(done), "copies": [str(copy) for copy in done.copies]})
+        return
+    again = "" if done.created else " (they had been before)"
+    click.echo(
+        f"erased {printing.size(done.size)} from the blob store and "
+        f"{len(done.copies)} copies under {app.settings.home}{again}"
+    )
+    for place in done.pushed:
+        click.echo(f"still at {place}: delete them there", err=True)
+    click.echo(
+        "not reached from here: checkouts of other machines (their next gc removes them), backups, "
+        "old versions in a versioned bucket",
+        err=True,
+    )
+
+
+def _show(found: Erasure) -> None:
+    click.echo(f"{found.blob}  {printing.size(found.size)}")
+    printing.echo_table(
+        ("release", "file", "state"),
+        (
+            (holder, holder.path, "deleted" if holder.deleted else "live")
+            for holder in found.holders
+        ),
+    )
+    for place in found.pushed:
+        click.echo(f"pushed to {place}")
+
+
+def _table(done: Erasure) -> dict[str, object]:
+    return {
+        "blob": done.blob,
+        "size": done.size,
+        "created": done.created,
+        "holders": [{"ref": str(holder), "path": holder.path} for holder in done.holders],
+        "pushed": list(done.pushed),
+    }
