@@ -31,7 +31,7 @@ from adapterworks.builders.building.stages import (
 )
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.publishing.adapter_lock import environment, make_lock
+from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import NotFound
@@ -126,15 +126,20 @@ def run_build(
         for line in left:
             end = "this build starts anew; without the folder nothing more is said of it"
             say(f"note: {line}; {end}")
-        known = None if force or unfinished(folder) else reuse.find_known(registry, plan)
         if force or not unfinished(folder):
             start_over(folder)
         stages = Stages(folder, plan, EventLog(folder / "events.jsonl"))
+        known = None if force or stages.has_training else reuse.find_known(registry, plan)
         if known is not None:
-            reuse.take(known, stages, registry, prod_digest(manifest, registry))
-            for line in reuse.sentences(known, plan):
+            prod = prod_digest(manifest, registry)
+            reuse.take(known, stages, registry, prod)
+            for line in reuse.sentences(known, plan, prod):
                 say(line)
-        elif not left and (old := reuse.published_before_digests(registry, plan)):
+        elif (
+            not left
+            and not stages.has_training
+            and (old := reuse.published_before_digests(registry, plan))
+        ):
             say(
                 f"note: {old} was published by a version of adapterworks that kept one digest for "
                 "all stages; its weights cannot be told from others, so it is trained once more"
@@ -147,7 +152,7 @@ def run_build(
         first = stages.plan.model_copy(update={"manifest": plan.manifest})
         prepared = replace(prepared, plan=first)
         given = _Given(registry, bases, engines, who, alias, hold_alias, say)
-        return _run(prepared, stages, events, lock, known, given)
+        return _run(prepared, stages, events, lock, given)
 
 
 @dataclass(frozen=True)
@@ -206,7 +211,6 @@ def _run(
     stages: Stages,
     events: EventLog,
     lock: int,
-    known: reuse.Known | None,
     given: _Given,
 ) -> BuildResult:
     """The stages."""
@@ -254,7 +258,7 @@ def _run(
             lock=make_lock(
                 plan,
                 prepared.sources,
-                str(known.lock["python"]) if known else environment().python,
+                stages.python,
                 reused=reused,
                 prod=evaluation["prod"],
             ),
@@ -266,6 +270,7 @@ def _run(
             servable,
             evaluation["values"],
             created=stages.created,
+            python=stages.python,
             weights=Parent(relation="weights", **weights) if weights else None,
         )
         published = registry.publish(

@@ -38,7 +38,7 @@ def evaluate_again(
         seed: of the bootstrap.
     """
     lines = [json.loads(line) for line in predictions.split("\n") if line]
-    if len(lines) != len(rows) or not needs_of(table) <= _asked(report):
+    if len(lines) != len(rows) or not needs_of(table) <= needs_of_report(report):
         return None
     retention = None
     if table.retention.on:
@@ -51,8 +51,8 @@ def evaluate_again(
     return replace(evaluation, report={**evaluation.report, **kept})
 
 
-def _asked(report: Mapping[str, Any]) -> set[str]:
-    """What the metrics of a report needed: `text`, `likelihood`."""
+def needs_of_report(report: Mapping[str, Any]) -> set[str]:
+    """What the metrics of a report needed of a model: `text`, `likelihood`."""
     try:
         return {metric_named(name).needs for name in report["metrics"]}
     except InvalidInput:  # a metric that is not installed any more

@@ -37,7 +37,17 @@ from adapterworks.registry.releases.release import Release, Servable
 from adapterworks.registry.releases.types import Resolved
 
 # Entries of the lock that can differ between two builds of one manifest on one base and its rows.
-_SURROUNDINGS = ("code", "packages", "extensions", "python", "device", "precision", "micro_batch")
+_SURROUNDINGS = (
+    "code",
+    "packages",
+    "extensions",
+    "python",
+    "device",
+    "precision",
+    "micro_batch",
+    "encoded",
+    "semantics",
+)
 
 
 @dataclass(frozen=True, slots=True)

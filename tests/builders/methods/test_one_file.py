@@ -41,7 +41,8 @@ def conditions(source: str, kinds: set[str], types: set[str]) -> Iterator[str]:
     """Every place in a source where what happens depends on a method's name or on its classes.
 
     A comparison, a `match`, a key of a table or of a lookup by a name; a comparison of whatever
-    a method's name is kept in with a constant; `isinstance`, `issubclass` or `type(…) is` with a class of a method.
+    a method's name is kept in with a constant; `isinstance`, `issubclass` or `type(…) is` with a
+    class of a method.
     What only names a method (a value, a message, a declaration) is no condition.
     """
     tree = ast.parse(source)
