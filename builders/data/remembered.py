@@ -69,14 +69,14 @@ def changes_since(cache: Path, before: str, after: str) -> RowChanges | None:
     sides = [_read(cache, digest) for digest in (before, after)]
     if sides[0] is None or sides[1] is None:
         return None
-    old, new = Counter(sides[0]), Counter(sides[1])
-    added = new - old
+    left = Counter(sides[0])
     numbers = []
     for number, prefix in enumerate(sides[1], 1):
-        if added[prefix]:
-            added[prefix] -= 1
+        if left[prefix]:
+            left[prefix] -= 1
+        else:
             numbers.append(number)
-    return RowChanges(tuple(numbers), sum((old - new).values()))
+    return RowChanges(tuple(numbers), left.total())
 
 
 def _numbers(numbers: Sequence[int], shown: int = 5) -> str:
