@@ -104,8 +104,8 @@ def test_an_interval_leaves_half_of_the_rest_on_each_side() -> None:
 
 def test_mcnemar_counts_what_became_right_and_what_became_wrong() -> None:
     """1 gained, 5 lost of 6 that changed: 2 · (1 + 6) / 64; a half is neither right nor wrong."""
-    before = np.array([0.0, 1.0, 1.0, 0.9, 0.6, 1.0] + [1.0, 0.0, 0.5, 0.5, 1.0, 0.0])
-    after = np.array([1.0, 0.0, 0.0, 0.1, 0.4, 0.0] + [1.0, 0.0, 1.0, 0.0, 0.5, 0.5])
+    before = np.array([0.0, 1.0, 1.0, 0.9, 0.6, 1.0, 1.0, 0.0, 0.5, 0.5, 1.0, 0.0])
+    after = np.array([1.0, 0.0, 0.0, 0.1, 0.4, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5, 0.5])
     assert mcnemar_p(before, after) == pytest.approx(14 / 64)
     assert mcnemar_p(after, before) == pytest.approx(14 / 64)
     gained, lost = np.array([0.0, 1.0]), np.array([1.0, 0.0])
