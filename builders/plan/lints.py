@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adapterworks.builders.data.formats import FORMATS
 from adapterworks.builders.methods.technique import Lint, Technique
 from adapterworks.manifests.models import Manifest
 
@@ -36,6 +37,7 @@ def training_lints(
                 )
             )
     lints += technique.train_lints(train)
+    learnt_whole = FORMATS.named(manifest.data.format).learnt_whole
     if train.epochs > 5:
         lints.append(
             Lint(
@@ -44,7 +46,7 @@ def training_lints(
                 "Ouyang et al. 2022, appendix C.1; Taori et al. 2023",
             )
         )
-    if rows < 200 and manifest.data.format != "text":
+    if rows < 200 and not learnt_whole:
         lints.append(
             Lint(
                 "data.train",
@@ -60,7 +62,7 @@ def training_lints(
                 "Mosbach et al. 2021 (arXiv:2006.04884): too few steps are a main cause of failure",
             )
         )
-    if train.loss_on == "all" and manifest.data.format != "text":
+    if train.loss_on == "all" and not learnt_whole:
         lints.append(
             Lint(
                 "train.loss_on",
