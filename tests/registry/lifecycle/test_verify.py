@@ -101,6 +101,8 @@ def test_repair_takes_good_bytes_from_another_store_only(
         ("UPDATE names SET last_version = 5", "index", "without a gap"),
         ("UPDATE names SET live = 7", "index", "without a gap"),
         ("UPDATE aliases SET version = 2", "index", "not where its last logged move put it"),
+        ("UPDATE version_tags SET present = 1", "index", "its tags are not those that the log"),
+        ("UPDATE version_tags SET tag = 'x'", "index", "its tags are not those that the log"),
         ("UPDATE release_blobs SET size = 1 WHERE path = 'README.md'", "record", "do not say"),
         ("DELETE FROM release_blobs WHERE path = 'README.md'", "record", "do not say the same"),
     ],
@@ -110,6 +112,7 @@ def test_an_index_that_was_tampered_with_is_found(
 ) -> None:
     publish(registry, tmp_path, 1, alias="prod")
     publish(registry, tmp_path, 2)
+    registry.tag("medical", 1, remove=["icd"], who="ann")
     assert registry.verify().clean
     with registry.database.write() as connection:
         connection.exec_driver_sql(statement)
