@@ -96,9 +96,9 @@ def test_a_corrected_tag_is_published_again_and_nothing_is_done_again(
     )
     assert release.files["fingerprint.json"] == first.files["fingerprint.json"]
     # Lineage: whose weights these are.
-    assert release.parent == first.digest
-    (parent,) = registry.lineage(ref).parents
-    assert (parent.ref, parent.digest) == ("tiny@1", first.digest)
+    (parent,) = release.parents
+    assert (parent.relation, parent.ref, parent.digest) == ("weights", "tiny@1", first.digest)
+    assert [ancestor.ref for ancestor in registry.lineage(ref).parents] == ["tiny@1"]
     lock = json.loads(registry.read(release.digest, "adapter.lock"))
     assert lock["reused"]["train"] == {"ref": "tiny@1", "digest": first.digest}
     card = registry.read(release.digest, "README.md").decode()
@@ -127,7 +127,7 @@ def test_a_looser_gate_is_judged_again_and_the_alias_moves(
         'publish.alias="staging"',
     )
     assert said.exit_code == 0, said.output or said.exception
-    assert "training: reused from tiny@" in said.stdout
+    assert re.search("training: reused from (tiny|renamed)@", said.stdout)
     assert "evaluation: done again, since this changed: `evaluate.gates`" in said.stderr
     ref, _ = latest(clone)
     assert str(clone.registry().resolve("tiny:staging").version) == ref.partition("@")[2]
@@ -164,7 +164,7 @@ def test_what_is_asked_otherwise_is_asked_again_without_training(
     said = clone.build(manifest(clone), "--set", "evaluate.max_new_tokens=3")
     assert said.exit_code == 0, said.output or said.exception
     assert "answers: done again, since this changed: `evaluate.max_new_tokens`" in said.stderr
-    assert "conversion: reused from tiny@" in said.stdout
+    assert "conversion: reused from " in said.stdout
     metric = ["--set", 'evaluate.metrics=["perplexity"]', "--set", "evaluate.gates=[]"]
     scored = clone.json(manifest(clone), *metric)
     assert set(scored["reused"]) == {"train", "convert"}  # no likelihood was asked for before
@@ -223,7 +223,7 @@ def test_nothing_of_a_release_tells_where_or_by_whom_it_was_built(clone: Worksho
 
 def test_an_author_is_named_only_if_someone_said_so(clone: Workshop, tmp_path: Path) -> None:
     settings = Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)})
-    assert (settings.who, settings.author) == (getpass.getuser(), "")
+    assert (settings.who, settings.author) == (getpass.getuser(), "unnamed")
 
 
 def test_a_release_is_rebuilt_from_files_that_are_found_or_named(
