@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from adapterworks.builders.data.rows import Row
@@ -45,7 +46,9 @@ def evaluate_again(
             return None
         retention = _retained(report["retention"], table.retention)
     subjects = {subject: _predictions(lines, subject) for subject in report["subjects"]}
-    return evaluate(rows, subjects, table, seed=seed, retention=retention)
+    evaluation = evaluate(rows, subjects, table, seed=seed, retention=retention)
+    kept = {"engine": report["engine"]} if "engine" in report else {}
+    return replace(evaluation, report={**evaluation.report, **kept})
 
 
 def needs_of_report(report: Mapping[str, Any]) -> set[str]:

@@ -298,5 +298,5 @@ def test_validating_imports_no_torch_and_no_database() -> None:
 def test_a_data_gate_keeps_the_defaults_that_are_not_given(write: Any) -> None:
     extra = '[data.gates]\nsecrets.on = true\nnear_duplicates.action = "drop"\n'
     gates = load_manifest(write(extra=extra)).data.gates
-    assert gates.secrets.action == "fail"
-    assert (gates.near_duplicates.threshold, gates.near_duplicates.action) == (0.9, "drop")
+    assert gates["secrets"].action == "fail"
+    assert (gates["near_duplicates"].threshold, gates["near_duplicates"].action) == (0.9, "drop")

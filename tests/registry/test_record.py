@@ -15,7 +15,6 @@ from adapterworks.manifests.digests import canonical_json, digest_bytes
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.release import (
-    Digests,
     Draft,
     FileEntry,
     Parent,
@@ -81,7 +80,7 @@ def test_what_an_old_record_becomes_is_another_release() -> None:
 
 def test_a_record_is_read_as_it_was_written() -> None:
     full = record(
-        digests=Digests(train=f"sha256:{'a' * 64}", publish=f"sha256:{'c' * 64}"),
+        digests={"train": f"sha256:{'a' * 64}", "publish": f"sha256:{'c' * 64}"},
         stage=Stage(name="dpo", index=1, count=2),
         parents=(
             Parent(relation="stage", digest=f"sha256:{'d' * 64}", ref="code@4"),
@@ -116,6 +115,7 @@ def test_a_fact_that_a_later_program_adds_is_passed_over_and_keeps_the_digest() 
     [
         ({"schema_version": 3}, "`schema_version` is 3"),
         ({"schema_version": True}, "`schema_version` is True"),
+        ({"artifact": "dataset"}, "`artifact`"),
         ({"name": "../x"}, "`name`"),
         ({"files": {"a": {"digest": "sha256:0"}}}, "`files.a.size`"),
         ({"parents": [{"relation": "merge"}]}, "a parent needs a digest"),

@@ -16,8 +16,10 @@ from adapterworks.manifests.method import MethodTable
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("adapterworks", "builders", "gateway", "registry", "manifests")
-# Where a method's name is kept, under any of these a comparison asks which method it is.
+# Where a method's name is kept: compared with a constant, it is asked which method it is. Whether
+# two names are equal, or a name is in the table, is no such question.
 _NAMED = re.compile(r"(method|technique|table)\.kind|(release|draft)\.method")
+_CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 
 
 def own_file(kind: str) -> Path:
@@ -39,7 +41,8 @@ def conditions(source: str, kinds: set[str], types: set[str]) -> Iterator[str]:
     """Every place in a source where what happens depends on a method's name or on its classes.
 
     A comparison, a `match`, a key of a table or of a lookup by a name; a comparison of whatever
-    a method's name is kept in; `isinstance`, `issubclass` or `type(…) is` with a class of a method.
+    a method's name is kept in with a constant; `isinstance`, `issubclass` or `type(…) is` with a
+    class of a method.
     What only names a method (a value, a message, a declaration) is no condition.
     """
     tree = ast.parse(source)
@@ -49,7 +52,10 @@ def conditions(source: str, kinds: set[str], types: set[str]) -> Iterator[str]:
         asked: list[ast.expr] = []
         if isinstance(node, ast.Compare):
             asked = [node.left, *node.comparators]
-            if any(_NAMED.search(ast.unparse(part)) for part in asked):
+            if _NAMED.search(ast.unparse(node)) and any(
+                isinstance(n, ast.Name) and _CONSTANT.fullmatch(n.id) and n.id != "METHODS"
+                for n in ast.walk(node)
+            ):
                 yield f"{node.lineno}: {ast.unparse(node)}"
                 continue
         elif isinstance(node, ast.MatchValue):
@@ -120,6 +126,8 @@ def test_the_scan_sees_every_way_to_ask(source: str) -> None:
     "source",
     [
         "if servable.form == LORA: pass",
+        "same = (newest.base, release.method) == (plan.base, plan.manifest.method.kind)",
+        "known = manifest.method.kind in METHODS",
         'Form = Literal["lora", "prompt", "prefix"]',
         'FULL = "full"',
         'method = "dora" if config.use_dora else "qlora" if nf4 else LORA',

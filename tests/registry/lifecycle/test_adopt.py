@@ -12,7 +12,7 @@ from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import AbsentFile
 from adapterworks.registry.releases.record import read_record
-from adapterworks.registry.releases.release import Digests, Release
+from adapterworks.registry.releases.release import Release
 from tests.registry.lifecycle.test_signing import make_key
 from tests.registry.releases import draft, folder
 
@@ -36,7 +36,7 @@ def sent(home: Registry, tmp_path: Path) -> tuple[Release, Path]:
     """A release made at home, and its folder without the predictions."""
     files = folder(tmp_path / "files")
     (files / PREDICTIONS).write_text("Jane Roe\n")
-    digests = Digests(train=TRAIN)
+    digests = {"train": TRAIN}
     made = home.publish(files, draft(plan=PLAN, digests=digests), who="ann")
     (files / PREDICTIONS).unlink()
     return read_record(home.release(made.digest).to_bytes()), files

@@ -378,6 +378,7 @@ def test_a_consistent_but_hostile_release_is_not_pulled(
     record["files"]["adapter/modeling.py"] = {
         "digest": digest_bytes(payload),
         "size": len(payload),
+        "role": "adapter",
     }
     files = {"modeling.py": payload, "adapterworks/release.json": canonical_json(record)}
     hub.push_by_hand(REPOSITORY, files)
@@ -393,6 +394,7 @@ def test_a_consistent_but_hostile_release_is_not_pulled(
         record["files"][f"{role}/adapter_config.json"] = {
             "digest": digest_bytes(named),
             "size": len(named),
+            "role": role,
         }
     files = {"adapter_config.json": named, "adapterworks/release.json": canonical_json(record)}
     hub.push_by_hand(REPOSITORY, files)
@@ -400,7 +402,11 @@ def test_a_consistent_but_hostile_release_is_not_pulled(
     assert result.code == 6, result.err
     assert "`auto_mapping` must not be set" in result.err
 
-    record["files"]["../../escaped"] = {"digest": digest_bytes(payload), "size": len(payload)}
+    record["files"]["../../escaped"] = {
+        "digest": digest_bytes(payload),
+        "size": len(payload),
+        "role": "other",
+    }
     hub.push_by_hand(REPOSITORY, {"adapterworks/release.json": canonical_json(record)})
     result = new_machine("third").run("pull", f"{REPOSITORY}@main")
     assert result.code == 2, result.err
