@@ -167,6 +167,46 @@ class Gateway:
         """Who is next on the engine."""
         return self._queues[engine.id]
 
+    async def have_resident(self, digest: str, *, pin: bool) -> list[str]:
+        """Load and prove a release now, on every engine of its base; returns their ids.
+
+        Args:
+            pin: keep it loaded from now on; versions of the same name that were pinned and that no
+                alias holds any more may be unloaded.
+
+        Raises:
+            NotFound: no such release.
+            Refused, IntegrityError: it may not be served, or no engine serves its base.
+            Unavailable: not within the cold wait, or an engine does not answer.
+        """
+        release = await self.resolver.release(digest)
+        engines = [e for e in self.pool.engines if e.base.digest == release.base.digest]
+        if not engines:
+            raise Refused(
+                f"no engine of this gateway serves the base of `{release.name}` "
+                f"({release.base.model}, {release.base.quantization})",
+                hint="restart `adapters serve`: it starts an engine for every base that is needed",
+            )
+        held = await asyncio.to_thread(self._held, release.name) if pin else set()
+        for engine in engines:
+            residency = self.residency(engine)
+            if pin:
+                residency.pin(release)
+                residency.unpin(release.name, keep=held | {digest})
+            await residency.warm(release)
+        return [engine.id for engine in engines]
+
+    def _held(self, name: str) -> set[str]:
+        """The digests that a name's aliases hold, canaries too, and those that are configured."""
+        held: set[str] = set()
+        for alias in {move.alias for move in self.registry.history(name)}:
+            with contextlib.suppress(NotFound):
+                held.update(w.digest for w in self.registry.weights(name, alias))
+        for ref in map(parse_ref, self.config.residency.pins):
+            with contextlib.suppress(NotFound):
+                held.add(self.registry.resolve(ref).digest)
+        return held
+
     async def _load(self, engine: Engine, release: Release) -> Proof:
         """Load and prove one release on one engine.
 
@@ -224,9 +264,8 @@ class Gateway:
             await FORMS[release.servable.form].unload(engine, release.digest)
 
     async def _fingerprint(self, release: Release) -> bytes | None:
-        if FINGERPRINT not in release.files:
-            return None
-        return await asyncio.to_thread(self.registry.read, release.digest, FINGERPRINT)
+        # One that was withheld when the release was pulled proves as little as none.
+        return await asyncio.to_thread(self.registry.read_if_here, release.digest, FINGERPRINT)
 
     async def _pin(self) -> None:
         """Pin what the configuration and the manifests ask for; a missing one is only reported."""

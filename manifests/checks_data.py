@@ -16,6 +16,7 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load, names
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import RecipeSource, parse_source
+from adapterworks.manifests.user_code import UserCode, names_a_file
 
 
 @check("data.train", "data.validation", "data.test", "data.mix", "data.replay")
@@ -208,18 +209,17 @@ def _loss_on(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
 
 @check("data.gates")
 def _gate_thresholds(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
-    shares = ("near_duplicates", "contamination", "class_balance", "language")
-    for name in type(manifest.data.gates).model_fields:
-        gate = getattr(manifest.data.gates, name)
-        key: KeyPath = ("data", "gates", name, "threshold")
-        if gate.threshold is None:
+    for name, gate in manifest.data.gates.items():
+        if gate.threshold is None or (names_a_file(name) and not isinstance(name, UserCode)):
             continue
-        if name in shares and not 0.0 <= gate.threshold <= 1.0:
-            yield Problem(key, f"{gate.threshold} is not a share", "use a number from 0 to 1")
-        elif name == "length_outliers" and gate.threshold <= 0.0:
-            yield Problem(key, f"{gate.threshold} is not positive", "use a number such as 6")
-        elif name not in (*shares, "length_outliers"):
-            yield Problem(key, f"gate `{name}` has no threshold", "remove it")
+        key: KeyPath = ("data", "gates", name, "threshold")
+        match load("data_gates", name).unit:
+            case None:
+                yield Problem(key, f"gate `{name}` has no threshold", "remove it")
+            case "share" if not 0.0 <= gate.threshold <= 1.0:
+                yield Problem(key, f"{gate.threshold} is not a share", "use a number from 0 to 1")
+            case "positive" if gate.threshold <= 0.0:
+                yield Problem(key, f"{gate.threshold} is not positive", "use a number such as 6")
 
 
 DATA_CHECKS = (

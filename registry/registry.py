@@ -36,7 +36,7 @@ from adapterworks.registry.reading import files
 from adapterworks.registry.reading.checkout import checkout
 from adapterworks.registry.reading.diff import Diff, diff, read_lock
 from adapterworks.registry.reading.lineage import Lineage, ancestors, lineage, parents_of
-from adapterworks.registry.releases.absence import Absence
+from adapterworks.registry.releases.absence import Absence, AbsentFile
 from adapterworks.registry.releases.release import UNNAMED, Draft, Parent, Release, parent_of
 from adapterworks.registry.releases.types import (
     UNSET,
@@ -178,6 +178,13 @@ class Registry:
         """Undo the last standing step of an alias; see `aliases.rollback`."""
         with self.database.write() as connection:
             return aliases.rollback(connection, name, alias, who=who, why=why)
+
+    def retire(
+        self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
+    ) -> Event:
+        """Remove an alias; versions, bytes and history stay. See `aliases.retire`."""
+        with self.database.write() as connection:
+            return aliases.retire(connection, name, alias, who=who, why=why, expect=expect)
 
     def delete(self, name: str, version: int, *, who: str, why: str = "") -> None:
         """Turn a version into a tombstone; its bytes go at the next gc.
@@ -329,6 +336,21 @@ class Registry:
             self.blobs, digest, self.release(digest), path, self.absences(digest)
         )
 
+    def read_if_here(self, digest: str, path: str) -> bytes | None:
+        """One file of a release, verified; None if it has no such file, or rightly not its bytes.
+
+        Raises:
+            NotFound: no such release.
+            IntegrityError: its bytes are missing or damaged.
+        """
+        release = self.release(digest)
+        if path not in release.files:
+            return None
+        try:
+            return files.read_file(self.blobs, digest, release, path, self.absences(digest))
+        except AbsentFile:
+            return None
+
     def absences(self, digest: str) -> dict[str, Absence]:
         """What is known of a release's files that may not be here, by path.
 
@@ -458,6 +480,11 @@ class Registry:
         with self.database.read() as connection:
             newest = log.events(connection, name, version=version, kinds=("deprecate",), limit=1)
         return next((event for event in newest if event.data["deprecated"]), None)
+
+    def last_events(self, kind: str) -> dict[str, Event]:
+        """Name → its last event of a kind (`apply`, `push`, …), for those that have one."""
+        with self.database.read() as connection:
+            return log.newest(connection, kind)
 
     def revision(self) -> int:
         """A number that changes whenever a version, alias or deletion does; cheap to poll."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from adapterworks.app import App
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import ENGINES
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
+    from adapterworks.reconciling.carry_out import BuildOne
+    from adapterworks.reconciling.folder import Folder
 
 # Stages in words.
 _REUSED = {
@@ -21,20 +27,30 @@ _REUSED = {
 
 
 @click.command()
-@click.argument("manifest", metavar="MANIFEST")
+@click.argument("manifest", metavar="[MANIFEST]", required=False)
+@click.option(
+    "--all",
+    "folder",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Build every manifest of a folder, in the order of their names.",
+)
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--alias", help="Move this alias instead of `publish.alias`.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Sets `evaluate.engine`.")
 @click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
 @click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
     app: App,
-    manifest: str,
+    manifest: str | None,
+    folder: Path | None,
     profile: str | None,
     overrides: tuple[str, ...],
     alias: str | None,
+    engine: str | None,
     resume: bool,
     force: bool,
     as_json: bool,
@@ -46,15 +62,33 @@ def command(
     or a looser gate trains nothing. A build that was interrupted, even by kill -9, goes on where it
     was. The alias moves only if every gate passes.
 
+    With `--all` one that fails keeps no other from its turn: the table at the end and the exit code
+    say which did. `adapters apply` builds only what differs from what is published.
+
     \b
     Example:
       adapters build medical --profile quick
       adapters build medical.toml --set train.epochs=1 --alias staging
+      adapters build --all adapters/
     """
     from adapterworks.builders.building.run import run_build
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
+    from adapterworks.reconciling.folder import read_folder
 
+    if engine is not None:
+        overrides = (*overrides, f'evaluate.engine="{engine}"')
+    if folder is not None and manifest is None:
+        from adapterworks.cli.apply import builder
+
+        read = read_folder(folder, profile=profile, overrides=overrides)
+        build = builder(app, quiet=as_json, alias=alias, resume=resume, force=force)
+        _build_all(read, build, as_json)
+    if manifest is None or folder is not None:
+        raise InvalidInput(
+            "name one manifest, or a folder of them with `--all`", hint="adapters build medical"
+        )
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     with BuildProgress(quiet=as_json) as progress:
         result = run_build(
@@ -66,6 +100,7 @@ def command(
             alias=alias,
             resume=resume,
             force=force,
+            engines=compose_builders_engines(app, say=progress.say),
             listeners=(progress,),
             progress=progress.say,
         )
@@ -75,6 +110,25 @@ def command(
         echo_json(result_json(result))
     else:
         _show(result)
+
+
+def _build_all(folder: Folder, build: BuildOne, as_json: bool) -> NoReturn:
+    """Build every manifest, show what became of each, and end with an exit code of them all."""
+    from adapterworks.cli.apply import show_outcomes
+    from adapterworks.reconciling.carry_out import build_all, worst_code
+
+    outcomes = []
+    for outcome in build_all(folder, build):
+        outcomes.append(outcome)
+        if not as_json:
+            click.echo(f"{outcome.name}: {outcome.result}", err=True)
+    if as_json:
+        from adapterworks.cli.printing import echo_json
+
+        echo_json(outcomes)
+    else:
+        show_outcomes(outcomes)
+    sys.exit(worst_code(outcomes))
 
 
 def result_json(result: BuildResult) -> dict[str, Any]:

@@ -60,6 +60,8 @@ def describe(event: Event) -> str:
     if event.alias is None:
         detail = " ".join(f"{key}={value}" for key, value in event.data.items() if value)
         return f"{event.kind} {subject} {detail}".rstrip()
+    if event.kind == "retire":
+        return f"retire {event.alias} (was {subject})"
     previous, canary = event.data.get("previous"), event.data.get("canary")
     if event.kind == "canary":
         return f"canary {event.alias}: {event.name}@{canary} at {event.data['weight']} %"

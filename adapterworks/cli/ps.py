@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Any
 
 import click
 
 from adapterworks.app import App
 
-_SECONDS = 5.0
 _PIPE_COLUMNS = 240
 
 
@@ -29,7 +25,9 @@ def command(app: App, as_json: bool) -> None:
       adapters ps
       adapters ps --json | jq '.[].engines[].adapters[] | {name, state, proof}'
     """
-    gateways = [found for path in _sockets(app.settings.home / "run") if (found := _read(path))]
+    from adapterworks.gateways import running_gateways
+
+    gateways = list(running_gateways(app.settings.home).values())
     if as_json:
         click.echo(json.dumps(gateways, indent=2))
         return
@@ -101,34 +99,3 @@ def _age(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds:.0f}s"
-
-
-def _sockets(run: Path) -> list[Path]:
-    return sorted(run.glob("gateway-*.sock"))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """One gateway's status; None if nobody listens any more."""
-    connection = _UnixConnection(path)
-    try:
-        connection.request("GET", "/status")
-        status: dict[str, Any] = json.loads(connection.getresponse().read())
-    except (OSError, HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
-    return status
-
-
-class _UnixConnection(HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("gateway", timeout=_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        """Open the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_SECONDS)
-        self.sock.connect(str(self._path))

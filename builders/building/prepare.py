@@ -23,11 +23,12 @@ from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
+from adapterworks.builders.plan.pins import pins
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.extensions import origin, source_digest
+from adapterworks.manifests.extensions import source_digest
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, place
 from adapterworks.registry.bases.quiet import quiet_libraries
@@ -92,6 +93,7 @@ def prepare(
     from adapterworks.builders.training.job import check_launcher
     from adapterworks.builders.training.trackers import check_trackers
 
+    extensions = pins(manifest)
     check_trackers(manifest.train.trackers)
     accelerate = check_launcher(manifest)
     base = bases.ensure(
@@ -131,34 +133,31 @@ def prepare(
             for name, examples in encoded.items()
         },
         asked=asked_digest(rows["test"]),
-        files=_files(manifest),
+        files=named_files(manifest),
         sequences=objective.sequences,
         longest=max(len(sequence.input_ids) for sequence in sequences),
     )
     shape = read_shape(base.checkpoint)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
-    here = replace(environment(), metrics=_metric_code(manifest))
-    plan = make_plan(manifest, base.identity, shape, machine or detect_machine(), facts, here)
+    here = replace(environment(), metrics=metric_code(manifest))
+    machine = machine or detect_machine()
+    plan = make_plan(manifest, base.identity, shape, machine, facts, here, extensions)
     return Prepared(
         plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate
     )
 
 
-def _files(manifest: Manifest) -> dict[str, str]:
-    """The bytes of the files that a manifest names beside its rows, and of an objective's code."""
+def named_files(manifest: Manifest) -> dict[str, str]:
+    """The bytes of the files that a manifest names beside its rows."""
     named = {
         "train.accelerate_config": manifest.train.accelerate_config,
         "data.augment.lexicon": manifest.data.augment.lexicon,
     }
-    files = {key: digest_file(place(path, manifest.folder)) for key, path in named.items() if path}
-    if origin("objectives", manifest.train.objective).distribution is not None:
-        # Ours is covered by the number of the training's semantics, a stranger's by its bytes.
-        files["train.objective"] = source_digest("objectives", manifest.train.objective)
-    return files
+    return {key: digest_file(place(path, manifest.folder)) for key, path in named.items() if path}
 
 
-def _metric_code(manifest: Manifest) -> dict[str, str]:
+def metric_code(manifest: Manifest) -> dict[str, str]:
     """The digest of each used metric's file; a metric that only a gate names is used too."""
     table = manifest.evaluate
     names = {*table.metrics, *(gate.metric for gate in table.gates)}

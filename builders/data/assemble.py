@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.augment import augment
-from adapterworks.builders.data.gates.run import GateResults, judge, run_gates
+from adapterworks.builders.data.gates.run import GATES, GateResults, judge, run_gates
 from adapterworks.builders.data.load import Splits, load_rows, load_source, with_system
 from adapterworks.builders.data.mix import replay, sample
 from adapterworks.builders.data.rows import Row
@@ -62,16 +62,42 @@ def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
-    gates = manifest.data.gates
-    named = {name: getattr(gates, name) for name in type(gates).model_fields}
-    off = {
-        name: gate.model_copy(update={"on": False})
-        for name, gate in named.items()
-        if gate.action != "drop"
-    }
-    data = manifest.data.model_copy(update={"gates": gates.model_copy(update=off)})
-    judged = judge(gather(manifest, cache=cache), manifest.model_copy(update={"data": data}))
-    return judged.splits.test
+    return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits.test
+
+
+def rows_of_build(
+    manifest: Manifest,
+    *,
+    cache: Path | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Splits:
+    """The rows that a build trains and evaluates on, without asking whether it would be refused.
+
+    Equal to the splits of `assemble`, in a fraction of its time: gates that drop nothing are left
+    out.
+
+    Args:
+        tokenizer: the base's; asked for by `needs_tokenizer` only.
+
+    Raises:
+        InvalidInput, NotFound, Unavailable: as `load_rows`.
+    """
+    results = judge(gather(manifest, cache=cache), _only_dropping(manifest), tokenizer)
+    return _complete(results, manifest, cache)
+
+
+def needs_tokenizer(manifest: Manifest) -> bool:
+    """Whether the base's tokenizer decides which rows there are."""
+    gates = manifest.data.gates.items()
+    dropping = (name for name, gate in gates if gate.on and gate.action == "drop")
+    return any(GATES.named(name).reads_tokens for name in dropping)
+
+
+def _only_dropping(manifest: Manifest) -> Manifest:
+    """The manifest with the gates that drop no rows turned off."""
+    dropping = manifest.data.gates.only(lambda gate: gate.action == "drop")
+    data = manifest.data.model_copy(update={"gates": dropping})
+    return manifest.model_copy(update={"data": data})
 
 
 def assemble(
@@ -91,8 +117,13 @@ def assemble(
         InvalidInput, NotFound, Unavailable: as `load_rows`.
         Refused: a data gate whose action is `fail` found rows.
     """
-    data, seed = manifest.data, manifest.train.seed
     results = run_gates(gather(manifest, cache=cache), manifest, tokenizer)
+    return Assembled(_complete(results, manifest, cache), results)
+
+
+def _complete(results: GateResults, manifest: Manifest, cache: Path | None) -> Splits:
+    """The kept rows, sampled, augmented and with replay."""
+    data, seed = manifest.data, manifest.train.seed
     kept = results.splits.train
     train = [row for row in kept if _PART not in row.meta]
     for position, part in enumerate(data.mix):
@@ -109,5 +140,4 @@ def assemble(
         )
         train += replay(train, general.rows, data.replay.share, seed)
         datasheets = (*datasheets, general.datasheet)
-    splits = replace(results.splits, train=tuple(train), datasheets=datasheets)
-    return Assembled(splits, results)
+    return replace(results.splits, train=tuple(train), datasheets=datasheets)

@@ -1,8 +1,7 @@
 """What rows are for those who depend on them: token ids that are learnt, rows that are asked.
 
 Invariant: a digest covers what is read and nothing of where it was read: two clones of a project
-in two folders have equal ones. Encoded rows cover templates too, and so the day's date, where a
-template writes it.
+in two folders have equal ones. Encoded rows cover the template and the tokenizer too.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from pathlib import Path
 from adapterworks.builders.data.datasheet import Datasheet
 from adapterworks.builders.data.formats import to_rows
 from adapterworks.builders.data.recipes import load_recipe
+from adapterworks.builders.data.remembered import remember
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.data.sources import read_file, read_hub
 from adapterworks.manifests.errors import InvalidInput
@@ -101,6 +102,19 @@ def load_source(
 
     Raises: as `load_rows`.
     """
+    loaded = _read_source(source, format, columns, cache, folder)
+    if cache is not None:
+        remember(cache, loaded.datasheet.digest, loaded.rows)
+    return loaded
+
+
+def _read_source(
+    source: str,
+    format: str,
+    columns: Mapping[str, str] | None,
+    cache: Path | None,
+    folder: Path,
+) -> Loaded:
     parsed = parse_source(source)
     if isinstance(parsed, RecipeSource):
         return Loaded(*load_recipe(source, cache=cache))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from adapterworks.builders.data.rows import Message, Row, unweighted
@@ -25,6 +26,9 @@ IGNORED = -100
 LossOn = Literal["completion", "all"]
 # A prompt that must be shortened for its answer keeps at least this share of `max_length`.
 PROMPT_SHARE = 0.25
+# The day that a template which writes the date (Llama 3.2, SmolLM3) is told: with the real one,
+# equal rows would be other rows tomorrow, and a build resumed after midnight another build.
+RENDERED_ON = date(2026, 1, 1)
 _BATCH = 512
 
 
@@ -132,6 +136,7 @@ def template(
             tools=[*tools] or None,
             tokenize=False,
             add_generation_prompt=generation_prompt,
+            strftime_now=RENDERED_ON.strftime,
         )
     except TemplateError as error:
         raise InvalidInput(

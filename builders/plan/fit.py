@@ -86,9 +86,11 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
                 manifest.model_copy(update={"train": changed}),
             )
         )
-    for kind in technique.lighter:
-        table = METHODS[kind].adopt(manifest.method)
-        options.append((f'`method.kind = "{kind}"`', manifest.model_copy(update={"method": table})))
+    for other in METHODS.listing():
+        if other.value is not None and other.value.lightens is type(manifest.method):
+            table = other.value.adopt(manifest.method)
+            changed_method = manifest.model_copy(update={"method": table})
+            options.append((f'`method.kind = "{other.name}"`', changed_method))
     for text, candidate in options:
         needed = at(1, candidate).total
         if needed <= room:

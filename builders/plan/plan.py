@@ -23,6 +23,7 @@ from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit
 from adapterworks.builders.plan.lints import training_lints
 from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.builders.plan.pins import Pin
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -84,6 +85,7 @@ class Plan(BaseModel):
     seconds: float | None = None
     servable: ServableForm
     lints: tuple[Lint, ...] = ()
+    extensions: tuple[Pin, ...] = ()
 
     @property
     def digests(self) -> StageDigests:
@@ -101,6 +103,7 @@ class Plan(BaseModel):
                 files=self.files,
                 sources=self.sources,
                 metrics=self.metrics,
+                added={(pin.table, pin.name): pin.digest for pin in self.extensions},
                 engine=self.engine,
             ),
         )
@@ -123,8 +126,12 @@ def make_plan(
     machine: Machine,
     data: DataFacts,
     environment: Environment,
+    extensions: tuple[Pin, ...] = (),
 ) -> Plan:
     """Compute the plan.
+
+    Args:
+        extensions: what the manifest names and adapterworks does not bring (`pins`).
 
     Raises:
         InvalidInput: a combination this base, machine or engine cannot do.
@@ -182,6 +189,7 @@ def make_plan(
         disk=_disk(technique, trainable, shape),
         servable=technique.servable(shape, manifest.method, manifest.serve),
         lints=tuple(lints),
+        extensions=extensions,
     )
 
 

@@ -1,4 +1,8 @@
-"""What a running gateway says of itself on its private socket; `adapters ps` prints it."""
+"""The private socket of a running gateway: what it says of itself, and what it is asked to hold.
+
+`adapters ps` prints the former, `adapters apply` asks for the latter; both are for the user whose
+gateway it is, who alone can open the socket.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,28 @@ from adapterworks.gateway.engines.local import LocalEngine
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.gateway.residency.verdict import ProofFailed
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 
 def create_status_app(gateway: Gateway, port: int) -> Starlette:
-    """One path, `/status`."""
+    """Two paths: `GET /status`, and `POST /resident` with `{"digest": …, "pin": …}`."""
 
     async def status(request: Request) -> JSONResponse:
         return JSONResponse(describe(gateway, port))
 
-    return Starlette(routes=[Route("/status", status)])
+    async def resident(request: Request) -> JSONResponse:
+        wanted = await request.json()
+        try:
+            engines = await gateway.have_resident(wanted["digest"], pin=bool(wanted["pin"]))
+        except AdapterworksError as error:
+            kind = "unavailable" if isinstance(error, Unavailable) else "refused"
+            answer = {"error": error.message, "hint": error.hint, "kind": kind}
+            return JSONResponse(answer, status_code=503 if kind == "unavailable" else 409)
+        return JSONResponse({"engines": engines})
+
+    return Starlette(
+        routes=[Route("/status", status), Route("/resident", resident, methods=["POST"])]
+    )
 
 
 def describe(gateway: Gateway, port: int) -> dict[str, Any]:

@@ -81,6 +81,15 @@ class Residency:
         if self._engine.health.state == "ready":
             self._reload([release])
 
+    def unpin(self, name: str, *, keep: set[str]) -> None:
+        """Let releases of a name be unloaded again, but those with a digest in `keep`."""
+        for digest in [d for d, r in self._pins.items() if r.name == name and d not in keep]:
+            del self._pins[digest]
+            entry = self._entries.get(digest)
+            if entry is not None:
+                entry.pinned = False
+        self._seats.wake()
+
     async def warm(self, release: Release) -> bool:
         """Have it loaded and proved, without a slot; returns whether it had to be loaded.
 

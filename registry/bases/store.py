@@ -113,13 +113,9 @@ class BaseStore:
             IntegrityError: a local folder changed since it was prepared.
         """
         say = progress or (lambda _: None)
-        name, source = self._source(model)
         # Without nf4 the flag means nothing: one base, not two.
         double_quantization = double_quantization and quantization == "nf4"
-        key = digest_json(
-            {"source": source, "quantization": quantization, "double": double_quantization}
-        )[7:23]
-        folder = self.root / f"{_slug(name)}-{quantization}-{key}"
+        name, source, folder = self._place(model, quantization, double_quantization)
         with self._lock(folder.name):
             if (folder / RECORD).exists():
                 return self._read(folder)
@@ -135,6 +131,23 @@ class BaseStore:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
             return base
+
+    def prepared(
+        self, model: str, *, quantization: str = "none", double_quantization: bool = True
+    ) -> Base | None:
+        """The base that `ensure` would return, if that would prepare nothing.
+
+        Raises: as `ensure`.
+        """
+        double_quantization = double_quantization and quantization == "nf4"
+        _, _, folder = self._place(model, quantization, double_quantization)
+        return self._read(folder) if (folder / RECORD).exists() else None
+
+    def _place(self, model: str, quantization: str, double: bool) -> tuple[str, str, Path]:
+        """(display name, pinned source, folder) of a base, prepared or not."""
+        name, source = self._source(model)
+        key = digest_json({"source": source, "quantization": quantization, "double": double})[7:23]
+        return name, source, self.root / f"{_slug(name)}-{quantization}-{key}"
 
     def add(self, name: str, source: str) -> BaseSource:
         """Give a Hub model or a local folder a name; a branch or tag is pinned to its commit.

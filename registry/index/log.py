@@ -3,7 +3,9 @@
 Rows are only ever inserted; the database refuses anything else. A release's record says what was
 known when it was published; every later fact about it is here:
 
-    publish promote canary rollback delete sign     by the registry itself
+    publish promote canary rollback retire          by the registry itself
+    delete sign
+    apply        folder                             `adapters apply`: whose manifest declares it
     tag          added, removed                     `adapters tag`
     deprecate    deprecated (false takes it back)   `adapters deprecate`
     erase        blob, paths                        `adapters erase`
@@ -28,7 +30,7 @@ from adapterworks.registry.releases.types import AliasMove, Event, now
 
 MOVES = ("promote", "canary", "rollback")
 # What happens to the name rather than to the release.
-_OF_NAMES = ("publish", "delete", *MOVES)
+_OF_NAMES = ("publish", "delete", "retire", "apply", *MOVES)
 
 _log = schema.log
 
@@ -76,6 +78,13 @@ def append_many(
             for row in rows
         ],
     )
+
+
+def newest(connection: Connection, kind: str) -> dict[str, Event]:
+    """The last event of a kind of every name that has one."""
+    last = sa.select(sa.func.max(_log.c.sequence)).where(_log.c.kind == kind).group_by(_log.c.name)
+    rows = connection.execute(sa.select(_log).where(_log.c.sequence.in_(last)))
+    return {row.name: _event(row) for row in rows}
 
 
 def events(

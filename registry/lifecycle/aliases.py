@@ -5,7 +5,8 @@ requests. `resolve` answers the holder; the gateway asks `weights` and draws.
 
 Promoting with weight 100 makes the version the holder and ends a canary. `rollback` undoes the last
 step that still stands: it ends a running canary, else it goes back to the holder before; rolling
-back again goes further back, it does not return. Deleted versions are stepped over.
+back again goes further back, it does not return. Deleted versions are stepped over. `retire` takes
+the alias away; a promotion brings it back, with all of its history before it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.manifests.refs import Ref, check_alias
 from adapterworks.registry.index import log, lookup, schema, versions
 from adapterworks.registry.index.database import AnyRow
-from adapterworks.registry.releases.types import UNSET, AliasMove, Unset, Weighted
+from adapterworks.registry.releases.types import UNSET, AliasMove, Event, Unset, Weighted
 
 _aliases, _versions = schema.aliases, schema.versions
 
@@ -103,6 +104,43 @@ def rollback(
             hint=f"see its history: adapters log {name}:{alias}",
         )
     return _move(connection, row, name, alias, "rollback", earlier[-1], None, None, who, why)
+
+
+def retire(
+    connection: Connection,
+    name: str,
+    alias: str,
+    *,
+    who: str,
+    why: str = "",
+    expect: int | Unset = UNSET,
+) -> Event:
+    """Remove an alias, so that nothing answers under it; versions and history stay.
+
+    Args:
+        expect: the version that must hold the alias now.
+
+    Raises:
+        NotFound: there is no such alias.
+        Conflict: `expect` is given and another version holds it.
+    """
+    row = _row(connection, name, alias)
+    if row is None:
+        lookup.resolve(connection, Ref(name, alias=alias))
+        raise NotFound(f"`{name}` has no alias `{alias}`")
+    if expect is not UNSET and row.version != expect:
+        raise Conflict(
+            f"`{name}:{alias}` is {_shown(name, row.version)}, not {_shown(name, expect)}: "
+            "somebody moved it",
+            hint=f"see who: adapters log {name}:{alias}",
+        )
+    connection.execute(
+        sa.delete(_aliases).where(_aliases.c.name == name, _aliases.c.alias == alias)
+    )
+    versions.bump(connection)
+    return log.append(
+        connection, name, "retire", who=who, why=why, version=row.version, alias=alias
+    )
 
 
 def weights(connection: Connection, name: str, alias: str) -> tuple[Weighted, ...]:

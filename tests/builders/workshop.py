@@ -88,10 +88,15 @@ class Workshop:
 
     def wait_for_checkpoint(self, process: subprocess.Popen[bytes]) -> Path:
         """The build directory, once a checkpoint is in it."""
+        return self.wait_for_checkpoint_of("", process)
+
+    def wait_for_checkpoint_of(self, name: str, process: subprocess.Popen[bytes]) -> Path:
+        """The build directory of an adapter (of any, if its name is empty), as above."""
         deadline = time.monotonic() + 240
+        pattern = f"{name}*/train/checkpoints/step-*/state.json"
         while time.monotonic() < deadline:
             assert process.poll() is None, "the build ended before it could be killed"
-            for state in (self.home / "builds").glob("*/train/checkpoints/step-*/state.json"):
+            for state in (self.home / "builds").glob(pattern):
                 return state.parents[3]
             time.sleep(0.01)
         raise AssertionError("no checkpoint was written")

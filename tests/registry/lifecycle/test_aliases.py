@@ -116,3 +116,22 @@ def test_what_does_not_exist_cannot_be_promoted_or_rolled_back(three: Registry) 
             call("medical", "qa", **({"who": "ann"} if call == three.rollback else {}))
     with pytest.raises(InvalidInput, match="not an alias"):
         three.promote("medical", 1, "12", who="ann")
+
+
+def test_a_retired_alias_is_gone_and_what_it_held_stays(three: Registry) -> None:
+    three.promote("medical", 2, "prod", who="ann")
+    before = three.revision()
+    with pytest.raises(Conflict, match="somebody moved it"):
+        three.retire("medical", "prod", who="bob", expect=1)
+    event = three.retire("medical", "prod", who="bob", why="no manifest", expect=2)
+    assert (event.kind, event.version, event.alias) == ("retire", 2, "prod")
+    assert three.revision() != before  # gateways look again
+    with pytest.raises(NotFound):
+        three.resolve("medical:prod")
+    assert three.resolve("medical@2").version == 2
+    with pytest.raises(NotFound):
+        three.retire("medical", "prod", who="bob")
+    assert three.verify().clean
+    three.promote("medical", 3, "prod", who="ann", expect=None)
+    assert [move.version for move in three.history("medical", "prod")] == [2, 3]
+    assert [event.kind for event in three.events("medical", alias="prod")][1] == "retire"

@@ -1,0 +1,405 @@
+"""The decision: what should exist, what does, and what is to be done about what differs.
+
+Pure: it reads nothing and does nothing. `world.py` reads, `carry_out.py` does.
+
+Invariants: every action comes with the reason for it; a version that a person rolled back is not
+brought back, one whose gates failed is not promoted, and an alias is only taken away from an
+adapter that this folder declared before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from adapterworks.reconciling.made import STAGES, Made, Stage, stage_of
+from adapterworks.reconciling.state import Declared, Existing, Held, Version, World
+from adapterworks.registry.reading.diff import Change, changes
+
+# `+` is built, `~` changed, `-` taken away; `!` differs and needs a person; `=` is as declared.
+Sign = Literal["+", "~", "-", "!", "="]
+# Digests of a source's rows before and after → what changed, if it is known.
+RowsChanged = Callable[[str, str], str | None]
+PROD = "prod"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Build a manifest; `stale` is the earliest stage that has to be done again."""
+
+    file: str
+    stale: Stage
+
+    def __str__(self) -> str:
+        return "build"
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Move an alias to a version that is there; `expect` holds it now."""
+
+    version: int
+    alias: str
+    expect: int | None
+
+    def __str__(self) -> str:
+        return f"move `{self.alias}` to @{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Have the running gateways keep a release loaded."""
+
+    digest: str
+
+    def __str__(self) -> str:
+        return "load"
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Remove an alias of an adapter that nothing declares any more."""
+
+    alias: str
+    expect: int
+
+    def __str__(self) -> str:
+        return f"remove `{self.alias}`"
+
+
+Action = Build | Promote | Load | Retire
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that differs, and why we say so."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One adapter.
+
+    Attributes:
+        ref: the version that is as declared, or the one compared with.
+        file: its manifest.
+        findings: what differs; empty for `=`.
+        actions: what `apply` does about it, in order.
+        notes: what is worth knowing and is no difference.
+    """
+
+    name: str
+    sign: Sign
+    file: str | None = None
+    ref: str | None = None
+    findings: tuple[Finding, ...] = ()
+    actions: tuple[Action, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is not as declared; without `--prune`, what is not declared is let be."""
+        return self.sign in "+~!" or bool(self.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """The plan: an entry for every manifest and for what the folder declared once.
+
+    Attributes:
+        others: names in the registry that this folder has never declared; they are let be.
+    """
+
+    entries: tuple[Entry, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def differing(self) -> tuple[Entry, ...]:
+        """The entries that are not as declared."""
+        return tuple(entry for entry in self.entries if entry.differs)
+
+
+def differences(
+    world: World, *, prune: bool = False, rows_changed: RowsChanged = lambda before, after: None
+) -> Differences:
+    """Compare.
+
+    Args:
+        world: what should exist and what does.
+        prune: take the aliases of adapters away whose manifests are gone.
+        rows_changed: what changed between two digests of a source's rows, in words.
+    """
+    files: dict[str, list[str]] = {}
+    for item in world.declared:
+        if item.name is not None:
+            files.setdefault(item.name, []).append(item.file)
+    entries = []
+    for item in world.declared:
+        twice = [file for file in files.get(item.name or "", ()) if file != item.file]
+        if item.name is None or item.fault is not None or twice:
+            entries.append(_faulty(item, twice))
+        else:
+            existing = world.existing.get(item.name, Existing(item.name))
+            entries.append(_entry(item, existing, world, rows_changed))
+    unreadable = [item.file for item in world.declared if item.name is None]
+    gone = [
+        existing
+        for name, existing in sorted(world.existing.items())
+        if name not in files and existing.folder == world.folder and existing.aliases
+    ]
+    entries += [_gone(existing, unreadable, prune) for existing in gone]
+    known = files.keys() | {existing.name for existing in gone}
+    return Differences(tuple(entries), tuple(sorted(world.existing.keys() - known)))
+
+
+def _faulty(item: Declared, twice: list[str]) -> Entry:
+    why = f"`{item.file}`: {item.fault}"
+    if twice:
+        others = " and ".join(f"`{file}`" for file in twice)
+        why = f"`{item.file}`: {others} declares `{item.name}` too"
+    return Entry(item.name or item.file, "!", item.file, None, (Finding("faulty", why),))
+
+
+def _entry(item: Declared, existing: Existing, world: World, rows_changed: RowsChanged) -> Entry:
+    assert item.name is not None
+    made = [version for version in existing.versions if version.made is not None]
+    if not made:
+        why = "no version of it is published"
+        if existing.versions:
+            why = "its versions were imported or merged, none was built"
+        finding = Finding("not built", why + _going_on(item))
+        return Entry(item.name, "+", item.file, None, (finding,), (Build(item.file, "train"),))
+    compared, stale = _closest(item, made)
+    ref = f"{item.name}@{compared.version}"
+    if stale is not None:
+        assert item.made is not None
+        assert compared.made is not None
+        found = tuple(_stale(item.made, compared.made, rows_changed))
+        assert found, "a stale stage has a reason"
+        if item.unfinished is not None:
+            found = (*found[:-1], Finding(found[-1].what, found[-1].why + _going_on(item)))
+        actions = (Build(item.file, stale),)
+        return Entry(item.name, "~", item.file, ref, found, actions)
+    return _published(item, existing, compared, ref, world)
+
+
+def _closest(item: Declared, made: list[Version]) -> tuple[Version, Stage | None]:
+    """The newest version that is as declared, else the newest of all, and what is stale of it."""
+    for version in made:
+        stale = item.made.stale(version.made) if item.made and version.made else None
+        if stale is None:
+            return version, None
+    assert item.made is not None
+    assert made[0].made is not None
+    return made[0], item.made.stale(made[0].made)
+
+
+def _going_on(item: Declared) -> str:
+    if item.unfinished is None:
+        return ""
+    done = f", after {', '.join(item.unfinished)}" if item.unfinished else ""
+    return f"; an unfinished build goes on where it was{done}"
+
+
+def _published(
+    item: Declared, existing: Existing, version: Version, ref: str, world: World
+) -> Entry:
+    """A version is as declared: does its alias say so, and is it where it should be?"""
+    findings: list[Finding] = []
+    actions: list[Action] = []
+    notes: list[str] = []
+    sign: Sign = "="
+    held = existing.aliases.get(item.alias) if item.alias is not None else None
+    if item.alias is not None and (held is None or held.version != version.version):
+        finding, move = _behind(item.alias, held, existing, version)
+        findings.append(finding)
+        sign = "!" if move is None else "~"
+        if move is not None:
+            actions.append(move)
+    elif version.failed:
+        notes.append(f"`{item.alias}` was moved to it although: {'; '.join(version.failed)}")
+    prod = existing.aliases.get(PROD)
+    if prod is not None and item.alias != PROD and prod.version != version.version:
+        notes.append(f"`{PROD}` is {item.name}@{prod.version}; `adapters promote {ref} {PROD}`")
+    if sign != "!":
+        resident, load = _residency(item, version, world)
+        findings += resident
+        if load:
+            actions.append(Load(version.digest))
+        if resident:
+            sign = "~" if actions else "!"
+        notes += _where(item, version, world, bool(resident))
+    return Entry(existing.name, sign, item.file, ref, tuple(findings), tuple(actions), tuple(notes))
+
+
+def _behind(
+    alias: str, held: Held | None, existing: Existing, version: Version
+) -> tuple[Finding, Promote | None]:
+    """Why an alias is elsewhere, and whether it may be moved."""
+    ref = f"{existing.name}@{version.version}"
+    where = "nobody holds it" if held is None else f"it is {existing.name}@{held.version}"
+    if version.failed:
+        why = f"{ref} is built, `{alias}` stays: {'; '.join(version.failed)}"
+        return Finding("gate failed", why), None
+    if held is not None and held.canary == version.version:
+        why = (
+            f"`{alias}` tries {ref} at {held.weight} %; "
+            f"`adapters promote {ref} {alias}` ends the trial"
+        )
+        return Finding("on trial", why), None
+    moved = None if held is None else held.moved
+    if moved is not None and moved.kind == "rollback" and moved.at > version.published:
+        reason = f" ({moved.why})" if moved.why else ""
+        why = (
+            f"{moved.who} rolled `{alias}` back to {existing.name}@{moved.version}{reason}; "
+            f"`adapters promote {ref} {alias}` brings {ref} back"
+        )
+        return Finding("rolled back", why), None
+    move = Promote(version.version, alias, None if held is None else held.version)
+    return Finding("alias behind", f"{ref} is as declared, `{alias}` is not: {where}"), move
+
+
+def _residency(item: Declared, version: Version, world: World) -> tuple[list[Finding], bool]:
+    """What running gateways lack of a pinned adapter, and whether asking them helps."""
+    findings, load = [], False
+    if not item.pinned:
+        return [], False
+    for gateway in world.gateways:
+        engines = [engine for engine in gateway.engines if engine.base == version.base]
+        if not engines:
+            why = f"no engine of {gateway.url} serves its base; restart `adapters serve`"
+            findings.append(Finding("not resident", why))
+        for engine in engines:
+            loaded = engine.loaded.get(version.digest)
+            if loaded is None or (loaded.stage == "resident" and not loaded.pinned):
+                state = "not loaded" if loaded is None else "loaded, but not kept,"
+                why = f"`serve.pinned`, and {state} in {gateway.url}"
+                findings.append(Finding("not resident", why))
+                load = True
+            elif loaded.stage == "refused":
+                findings.append(Finding("refused", f"by {gateway.url}: {loaded.error}"))
+    return findings, load
+
+
+def _where(item: Declared, version: Version, world: World, told: bool) -> Iterator[str]:
+    if told:
+        return
+    holding = [
+        gateway.url
+        for gateway in world.gateways
+        if any(
+            engine.loaded[version.digest].stage == "resident"
+            for engine in gateway.engines
+            if version.digest in engine.loaded
+        )
+    ]
+    if holding:
+        yield f"resident in {', '.join(holding)}"
+    elif world.gateways:
+        yield "loaded when it is asked for"
+    elif item.pinned:
+        yield "no gateway runs here; `adapters serve` loads it"
+
+
+def _gone(existing: Existing, unreadable: list[str], prune: bool) -> Entry:
+    held = ", ".join(f"`{alias}`" for alias in sorted(existing.aliases))
+    why = f"its manifest is gone, {held} answers still"
+    if unreadable:
+        why += f"; `{unreadable[0]}` cannot be read and may be its manifest"
+    elif not prune:
+        why += "; `--prune` removes it, the versions stay"
+    actions = tuple(
+        Retire(alias, holder.version) for alias, holder in sorted(existing.aliases.items())
+    )
+    return Entry(
+        existing.name,
+        "-",
+        findings=(Finding("not declared", why),),
+        actions=actions if prune and not unreadable else (),
+    )
+
+
+# What a stale stage is called.
+_STALE: dict[Stage, str] = {
+    "train": "training changed",
+    "convert": "conversion stale",
+    "ask": "answers stale",
+    "evaluate": "evaluation stale",
+    "publish": "card stale",
+}
+
+
+def _stale(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[Finding]:
+    """What differs between a manifest and a release, first what costs most."""
+    here, there = here.comparable(there)
+    found = list(changes(there.settings, here.settings))
+    base = [change for change in found if change.key.startswith("base.")]
+    if here.base != there.base:
+        yield Finding("base changed", _listed(base) or "the same name has other values now")
+        found = [change for change in found if change not in base]
+    read = {source.key for source in here.sources}
+    data = [c for c in found if c.key.startswith("data.") and c.key not in read]
+    sources = "; ".join(_data(here, there, rows_changed))
+    if sources:
+        yield Finding("data changed", sources)
+    if data:
+        yield Finding("data settings changed", _listed(data))
+    if not sources and not data and here.splits != there.splits:
+        old, new = there.splits or {}, here.splits or {}
+        names = " and ".join(name for name in new if new[name] != old.get(name))
+        why = f"the {names} rows come out otherwise: the code that makes rows has changed"
+        yield Finding("data changed", why)
+    for stage in STAGES:
+        own = [c for c in found if stage_of(c.key) == stage and not c.key.startswith("data.")]
+        method = [change for change in own if change.key.startswith("method.")]
+        if method:
+            yield Finding("method changed", _listed(method))
+        rest = [change for change in own if change not in method]
+        code = changes(there.code.get(stage, {}), here.code.get(stage, {}))
+        if rest or code:
+            yield Finding(_STALE[stage], _listed([*rest, *code]))
+
+
+def _data(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[str]:
+    """Every source that differs."""
+    before = {source.key: source for source in there.sources}
+    after = {source.key: source for source in here.sources}
+    if here.splits is None or not before:
+        return
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if old is None and new is not None:
+            yield f"`{key}` is new: {new.source}, {new.rows} rows"
+        elif new is None and old is not None:
+            yield f"`{key}` is gone: {old.source}, {old.rows} rows"
+        elif old is not None and new is not None and old.digest != new.digest:
+            name = new.source if old.source == new.source else f"{old.source} → {new.source}"
+            count = f"{new.rows} rows" if old.rows == new.rows else f"{old.rows} → {new.rows} rows"
+            detail = rows_changed(old.digest, new.digest) or "they were read elsewhere before"
+            yield f"`{key}` {name}: {count}, {detail}"
+
+
+def _listed(found: Sequence[Change], shown: int = 4) -> str:
+    lines = []
+    for change in found[:shown]:
+        values = (change.before, change.after)
+        if any(isinstance(value, list | dict) or _is_digest(value) for value in values):
+            lines.append(f"`{change.key}` differs")
+        else:
+            lines.append(f"`{change.key}` {_value(values[0])} → {_value(values[1])}")
+    more = [f"{len(found) - shown} more"] if len(found) > shown else []
+    return ", ".join([*lines, *more])
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("sha256:")
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "unset"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 60 else text[:59] + "…"

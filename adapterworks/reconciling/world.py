@@ -1,0 +1,253 @@
+"""Reads the world: a folder's manifests, their rows as they are now, the registry, the gateways.
+
+Invariant: nothing is built, downloaded, loaded or moved, and no model is opened. What is written is
+the cache of derived rows alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from adapterworks.gateways import running_gateways
+from adapterworks.manifests.errors import AdapterworksError, NotFound
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.paths import base_model, portable
+from adapterworks.reconciling.folder import Folder, Read
+from adapterworks.reconciling.made import Made, built, declared
+from adapterworks.reconciling.state import (
+    Declared,
+    EngineState,
+    Existing,
+    GatewayState,
+    Held,
+    Loaded,
+    Version,
+    World,
+)
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.reading.diff import LOCK
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.types import Event, NameRow, VersionRow
+
+# The log's kind that says which folder an adapter was applied from.
+APPLIED = "apply"
+# Versions looked through for one that is as declared, newest first.
+_VERSIONS = 20
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Where the world is.
+
+    Attributes:
+        home: holds `builds/`, `cache/` and the gateways' sockets.
+    """
+
+    registry: Registry
+    bases: BaseStore
+    home: Path
+
+    @property
+    def cache(self) -> Path:
+        """Folder of derived rows."""
+        return self.home / "cache"
+
+    def read(self, folder: Folder) -> World:
+        """Everything that is compared."""
+        rows = {row.name: row for row in self.names()}
+        applied = self.registry.last_events(APPLIED)
+        items, existing = [], {}
+        for item in folder.read:
+            stated, held = self._item(item, rows, applied)
+            items.append(stated)
+            if held is not None:
+                existing[held.name] = held
+        for name, row in rows.items():
+            if name not in existing:
+                existing[name] = Existing(name, (), _held(row), _folder(applied.get(name)))
+        return World(folder.name, tuple(items), existing, tuple(self.gateways()), folder.skipped)
+
+    def rows_changed(self, before: str, after: str) -> str | None:
+        """What changed between two digests of a source's rows, if both were read here."""
+        from adapterworks.builders.data.remembered import changes_since
+
+        found = changes_since(self.cache, before, after)
+        return None if found is None else str(found)
+
+    def _item(
+        self, item: Read, rows: Mapping[str, NameRow], applied: Mapping[str, Event]
+    ) -> tuple[Declared, Existing | None]:
+        """A manifest, and what the registry holds under its name."""
+        manifest = item.manifest
+        if manifest is None:
+            assert item.error is not None
+            return Declared(item.file, item.name, fault=one_line(item.error)), None
+        stated = Declared(
+            file=item.file,
+            name=manifest.adapter.name,
+            alias=manifest.publish.alias,
+            pinned=manifest.serve.pinned,
+            unfinished=unfinished(self.home / "builds", manifest),
+        )
+        row = rows.get(manifest.adapter.name)
+        if row is None or not row.versions:
+            return stated, None
+        try:
+            stated = replace(stated, made=self._made(manifest))
+            versions = tuple(self._versions(row.name, stated.made))
+            moves = {alias: self.registry.history(row.name, alias)[-1] for alias in row.aliases}
+        except AdapterworksError as error:
+            return replace(stated, fault=one_line(error)), None
+        held = {alias: replace(holder, moved=moves[alias]) for alias, holder in _held(row).items()}
+        return stated, Existing(row.name, versions, held, _folder(applied.get(row.name)))
+
+    def _made(self, manifest: Manifest) -> Made:
+        """What the manifest comes to now."""
+        from adapterworks.builders.data.assemble import needs_tokenizer, rows_of_build
+        from adapterworks.builders.data.rows import rows_digest
+
+        table, code = manifest.base, _code(manifest)
+        try:
+            base = self.bases.prepared(
+                base_model(manifest),
+                quantization=table.quantization,
+                double_quantization=table.double_quantization,
+            )
+        except NotFound:
+            base = None
+        tokenizer = None
+        if needs_tokenizer(manifest):
+            if base is None:
+                return declared(manifest, base=None, splits=None, datasheets=(), code=code)
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+        splits = rows_of_build(manifest, cache=self.cache, tokenizer=tokenizer)
+        return declared(
+            manifest,
+            base=None if base is None else base.digest,
+            splits={
+                name: rows_digest(getattr(splits, name)) for name in ("train", "validation", "test")
+            },
+            datasheets=[sheet.to_json() for sheet in splits.datasheets],
+            code=code,
+        )
+
+    def _versions(self, name: str, made: Made | None) -> Iterator[Version]:
+        """The live versions, newest first, down to the first that is as declared."""
+        for row in self.registry.versions(name, limit=_VERSIONS):
+            version = self._version(row)
+            yield version
+            if made is not None and version.made is not None and made.stale(version.made) is None:
+                return
+
+    def _version(self, row: VersionRow) -> Version:
+        release = self.registry.release(row.digest)
+        made: Made | None = None
+        failed: tuple[str, ...] = ()
+        if release.manifest is not None and release.plan is not None:
+            lock = self._json(row.digest, LOCK) if LOCK in release.files else {}
+            made = built(release.manifest, release.base.digest, lock)
+            if "report.json" in release.files:
+                failed = failed_gates(self._json(row.digest, "report.json"))
+        return Version(row.version, row.digest, release.base.digest, made, failed, row.published)
+
+    def _json(self, digest: str, path: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.registry.read(digest, path))
+        return value
+
+    def names(self) -> Iterator[NameRow]:
+        """Every name of the registry, in alphabetical order."""
+        after: str | None = None
+        while page := self.registry.names(limit=500, after=after):
+            yield from page
+            after = page[-1].name
+
+    def gateways(self) -> Iterator[GatewayState]:
+        """The gateways that run with this home, as they are now."""
+        for socket, status in running_gateways(self.home).items():
+            yield GatewayState(
+                socket,
+                f"http://{status['host']}:{status['port']}",
+                tuple(_engine(engine) for engine in status["engines"]),
+            )
+
+
+def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """What would compute each stage here."""
+    from adapterworks.builders.building.prepare import metric_code, named_files
+    from adapterworks.builders.plan.digests import training_packages
+    from adapterworks.builders.publishing.adapter_lock import environment, semantics
+
+    code: dict[str, dict[str, Any]] = {
+        stage: {"semantics": number} for stage, number in semantics().items()
+    }
+    files = {k: v for k, v in named_files(manifest).items() if k.startswith("train.")}
+    code["train"] |= training_packages(manifest, environment().packages) | files
+    code["evaluate"] |= metric_code(manifest)
+    return code
+
+
+def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why an alias did not move to a release, from its `report.json`."""
+    failed = [gate["why"] for gate in report.get("gates") or () if not gate["passed"]]
+    refused = (report.get("conversion") or {}).get("refused")
+    return (*failed, *([refused] if refused else []))
+
+
+def unfinished(builds: Path, manifest: Manifest) -> tuple[str, ...] | None:
+    """The stages that an unfinished build of this very manifest has done; None if there is none."""
+    wanted = [one.model_dump(mode="json") for one in (manifest, portable(manifest))]
+    for path in sorted(builds.glob(f"{manifest.adapter.name}-*/build.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["plan"]["manifest"] in wanted and "publish" not in record["done"]:
+                return tuple(record["done"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
+
+
+def one_line(error: AdapterworksError) -> str:
+    """An error for a table's cell."""
+    faults = getattr(error, "faults", ())
+    if faults:
+        first = faults[0]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        line = f"line {first.line}: " if first.line is not None else ""
+        key = f"`{first.key}`: " if first.key else ""
+        return f"{line}{key}{first.message}{more}"
+    return error.message.partition("\n")[0]
+
+
+def _held(row: NameRow) -> dict[str, Held]:
+    held = {}
+    for alias, holders in row.aliases.items():
+        canary = holders[1] if len(holders) > 1 else None
+        held[alias] = Held(
+            holders[0].version,
+            None if canary is None else canary.version,
+            0 if canary is None else canary.weight,
+        )
+    return held
+
+
+def _folder(event: Event | None) -> str | None:
+    return None if event is None else str(event.data.get("folder"))
+
+
+def _engine(engine: Mapping[str, Any]) -> EngineState:
+    adapters = engine["adapters"]
+    held = [adapter for adapter in adapters if adapter["state"] not in ("waiting", "refused")]
+    return EngineState(
+        engine["base_digest"],
+        {
+            adapter["digest"]: Loaded(adapter["state"], adapter["pinned"], adapter["error"])
+            for adapter in adapters
+        },
+        engine["capacity"] - len(held),
+    )
