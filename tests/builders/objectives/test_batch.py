@@ -63,6 +63,17 @@ def test_scores_do_not_depend_on_the_layout(model: torch.nn.Module) -> None:
             assert scores.by_sequence(scores.logprobs).tolist() == pytest.approx(sums, rel=1e-4)
 
 
+def test_the_first_token_of_a_packed_text_is_not_predicted_from_another(
+    model: torch.nn.Module,
+) -> None:
+    """Every token of a text is learnt, but nothing stands before its first."""
+    rows = [TokenSequence(row.input_ids, row.input_ids.clone()) for row in sequences()]
+    with torch.no_grad():
+        alone = torch.cat([score(model, padded([row], 1)).logprobs for row in rows])
+        together = score(model, packed(rows)).logprobs
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
 def test_a_sequence_does_not_move_when_another_does(model: torch.nn.Module) -> None:
     """A leak between sequences would be seen here, however small it is in a sum."""
     rows = sequences()
