@@ -95,8 +95,8 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.max_suite_loss": 0.1,
     "evaluate.max_new_tokens": 5,
     "evaluate.batch_size": 2,
+    "evaluate.engine": "huggingface",
     "evaluate.bootstrap_samples": 100,
-    "evaluate.engine": "vllm",
     "publish.alias": "staging",
     "publish.hub": "org/name",
     "publish.private": False,
@@ -109,6 +109,12 @@ FACTS = facts_of(encoded_rows(32), encoded_rows(8))
 FACTS = replace(FACTS, encoded={"train": "sha256:1"}, asked="sha256:2", sources=({"source": "a"},))
 PACKAGES = {"torch": "2.8.0+cpu", "transformers": "5", "peft": "1", "accelerate": "1"}
 HERE = Environment({"version": "0"}, PACKAGES, "3.11", {"exact_match": "sha256:3"})
+
+
+@pytest.fixture(autouse=True)
+def another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another objective than the one there is."""
+    monkeypatch.setitem(BUILTIN["objectives"], "another", BUILTIN["objectives"]["sft"])
 
 
 @pytest.fixture
