@@ -129,6 +129,7 @@ def build(
     """
     require("build", "`build`")
     from adapterworks.builders.building.run import run_build
+    from adapterworks.engines.compose import compose_builders_engines
 
     loaded = _loaded(manifest, profile, overrides)
     told = () if say is None else (Lines(say),)
@@ -142,6 +143,7 @@ def build(
             alias=alias,
             resume=resume,
             force=force,
+            engines=compose_builders_engines(app, say=say),
             listeners=(*told, *listeners),
             progress=say,
         )
@@ -153,6 +155,7 @@ def evaluate(
     against: str = "base",
     manifest: Manifest | str | Path | None = None,
     limit: int | None = None,
+    engine: str | None = None,
     data_dir: str | Path | None = None,
     settings: Settings | None = None,
     say: Say | None = print,
@@ -164,6 +167,8 @@ def evaluate(
         against: another release, or `base`, which is always among the compared.
         manifest: whose rows, metrics and gates are taken instead of the release's own.
         limit: at most this many rows.
+        engine: who answers (`huggingface`, `vllm`, `gateway`), if not what the manifest says. What
+            an engine answered before is not asked again.
         data_dir: where the files that the release was built from are, if that is not known here.
         settings: where things live; from the environment, if not given.
         say: told how many rows each of them has answered.
@@ -175,6 +180,7 @@ def evaluate(
     """
     require("build", "`evaluate`")
     from adapterworks.builders.evaluation.releases import evaluate_release
+    from adapterworks.engines.compose import compose_builders_engines
 
     with closing(_app(settings)) as app:
         return evaluate_release(
@@ -186,7 +192,9 @@ def evaluate(
             registry=app.registry,
             bases=app.bases,
             cache=app.settings.home / "cache",
+            engines=compose_builders_engines(app, wanted=engine, say=say),
             progress=None if say is None else Lines(say).evaluating,
+            say=say,
         )
 
 

@@ -6,6 +6,8 @@ ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_
 ADAPTERS_BASES      folder of prepared base models (default ADAPTERS_HOME/bases)
 ADAPTERS_USER       who acts: for histories and logs (default the login name), and the author in the
                     records of releases, which travel (default "unnamed": a login is not told)
+ADAPTERS_GATEWAY    URL of a running gateway, for `evaluate.engine = "gateway"`
+ADAPTERS_GATEWAY_KEY   the key it is asked with, if it wants one
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -27,6 +29,8 @@ class Settings:
     bases: Path
     who: str
     author: str = "unnamed"
+    gateway: str | None = None
+    gateway_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -40,6 +44,8 @@ class Settings:
             bases=Path(env.get("ADAPTERS_BASES") or home / "bases").expanduser().absolute(),
             who=env.get("ADAPTERS_USER") or _login_name(),
             author=env.get("ADAPTERS_USER") or "unnamed",
+            gateway=env.get("ADAPTERS_GATEWAY") or None,
+            gateway_key=env.get("ADAPTERS_GATEWAY_KEY") or None,
         )
 
 

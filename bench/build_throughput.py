@@ -47,7 +47,7 @@ def ours(rows: int) -> dict[str, Any]:
     from adapterworks.builders.building.prepare import prepare
     from adapterworks.builders.training.batches import load_encoded, save_encoded
     from adapterworks.builders.training.events import EventLog, read_events
-    from adapterworks.builders.training.loop import train
+    from adapterworks.builders.training.loop import Trainer
     from adapterworks.registry.bases.store import BaseStore
 
     prepared = prepare(manifest(rows), BaseStore(ROOT / ".cache" / "bases"))
@@ -57,7 +57,8 @@ def ours(rows: int) -> dict[str, Any]:
         log = folder / "events.jsonl"
         sets = load_encoded(folder / "encoded.safetensors")
         events = EventLog(log)
-        result = train(prepared.plan, prepared.base.served, folder, sets, events, pad=prepared.pad)
+        base, pad = prepared.base.served, prepared.pad
+        result = Trainer(prepared.plan, base, folder, sets, events, pad=pad).run()
         losses = [event["loss"] for event in read_events(log) if event["event"] == "step"]
     return {"tokens_per_second": result.tokens_per_second, "losses": losses}
 
@@ -74,7 +75,7 @@ def plain(rows: int) -> dict[str, Any]:
     from adapterworks.registry.bases.store import BaseStore
 
     prepared = prepare(manifest(rows), BaseStore(ROOT / ".cache" / "bases"))
-    tokens = sum(len(row.input_ids) for row in prepared.encoded["train"])
+    tokens = sum(example.tokens for example in prepared.encoded["train"])
     dataset = Dataset.from_list(
         [
             {"prompt": list(row.messages[:-1]), "completion": [row.messages[-1]]}

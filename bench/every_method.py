@@ -131,9 +131,9 @@ def run(home: Path, kinds: Sequence[str]) -> list[Measured]:
         states = resident()
     for name, state in states.items():
         _say(f"{name}: {state['state']}, {state['proof']}")
-    from adapterworks.builders.evaluation.huggingface import load_generator
+    from transformers import AutoTokenizer
 
-    prompts = render_prompts(load_generator(base.served).tokenizer, conversations)
+    prompts = render_prompts(AutoTokenizer.from_pretrained(base.served), conversations)
     lines = [
         _compare(app, base, kind, result, got[result.ref], prompts, states[kind])
         for kind, result in built.items()

@@ -34,13 +34,12 @@ def peft_answers(
         prompts: token ids.
     """
     import torch
-    from transformers import GenerationConfig
+    from transformers import AutoTokenizer, GenerationConfig
 
-    from adapterworks.builders.evaluation.huggingface import load_generator
+    from adapterworks.builders.engines.huggingface import load_model
 
-    generator = load_generator(checkpoint, adapter)
-    model: Any = generator.model.eval()
-    end = generator.tokenizer.eos_token_id
+    model: Any = load_model(checkpoint, adapter).eval()
+    end = AutoTokenizer.from_pretrained(checkpoint).eos_token_id
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_tokens,

@@ -26,7 +26,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _METHODS = "adapterworks.builders.methods"
 _METRICS = "adapterworks.builders.evaluation.metrics"
+_GATES = "adapterworks.builders.data.gates"
 _RECIPES = "adapterworks.builders.data.recipes"
+_FORMATS = "adapterworks.builders.data.formats"
+_OBJECTIVES = "adapterworks.builders.objectives"
+_RULES = "adapterworks.builders.merging.rules"
+_SUITES = "adapterworks.builders.evaluation.suites"
+_TRACKERS = "adapterworks.builders.training.trackers"
 
 BUILTIN: dict[Kind, dict[str, str]] = {
     "methods": {
@@ -39,7 +45,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "prompt-tuning": f"{_METHODS}.prompt_tuning:PROMPT_TUNING",
         "p-tuning-v2": f"{_METHODS}.p_tuning_v2:P_TUNING_V2",
     },
-    "objectives": {},
+    "objectives": {"sft": f"{_OBJECTIVES}.sft:OBJECTIVE"},
     "metrics": {
         "exact_match": f"{_METRICS}.labels:EXACT_MATCH",
         "accuracy": f"{_METRICS}.labels:ACCURACY",
@@ -53,16 +59,63 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "ruff_clean": f"{_METRICS}.code:RUFF_CLEAN",
         "perplexity": f"{_METRICS}.likelihood:PERPLEXITY",
     },
-    "data_gates": {},
-    "quality_gates": {},
-    "formats": {},
+    "formats": {
+        "messages": f"{_FORMATS}.messages:FORMAT",
+        "instruction": f"{_FORMATS}.instruction:FORMAT",
+        "prompt-completion": f"{_FORMATS}.prompt_completion:FORMAT",
+        "preference": f"{_FORMATS}.preference:FORMAT",
+        "text": f"{_FORMATS}.text:FORMAT",
+        "sharegpt": f"{_FORMATS}.sharegpt:FORMAT",
+    },
+    "data_gates": {
+        "exact_duplicates": f"{_GATES}.exact_duplicates:GATE",
+        "near_duplicates": f"{_GATES}.near_duplicates:GATE",
+        "contradictions": f"{_GATES}.contradictions:GATE",
+        "contamination": f"{_GATES}.contamination:GATE",
+        "empty_supervision": f"{_GATES}.empty_supervision:GATE",
+        "truncated_supervision": f"{_GATES}.truncated_supervision:GATE",
+        "length_outliers": f"{_GATES}.length_outliers:GATE",
+        "class_balance": f"{_GATES}.class_balance:GATE",
+        "language": f"{_GATES}.language:GATE",
+        "personal_data": f"{_GATES}.personal_data:GATE",
+        "secrets": f"{_GATES}.secrets:GATE",
+    },
+    "quality_gates": {"gain": "adapterworks.builders.evaluation.gates.gain:GATE"},
     "recipes": {
         "icd-10-cm": f"{_RECIPES}.icd_10_cm:RECIPE",
         "botocore-kb": f"{_RECIPES}.botocore_kb:RECIPE",
         "stdlib-ruff": f"{_RECIPES}.stdlib_ruff:RECIPE",
         "general": f"{_RECIPES}.general:RECIPE",
     },
-    "merge_rules": {},
-    "retention_suites": {},
-    "trackers": {},
+    "merge_rules": {
+        "cat": f"{_RULES}.cat:RULE",
+        "svd": f"{_RULES}.svd:RULE",
+        "linear": f"{_RULES}.linear:RULE",
+        "ties": f"{_RULES}.ties:ON_FACTORS",
+        "dare_linear": f"{_RULES}.dare_linear:ON_FACTORS",
+        "dare_ties": f"{_RULES}.dare_ties:ON_FACTORS",
+        "magnitude_prune": f"{_RULES}.magnitude_prune:ON_FACTORS",
+        "ties_svd": f"{_RULES}.ties:ON_DELTAS",
+        "dare_linear_svd": f"{_RULES}.dare_linear:ON_DELTAS",
+        "dare_ties_svd": f"{_RULES}.dare_ties:ON_DELTAS",
+        "magnitude_prune_svd": f"{_RULES}.magnitude_prune:ON_DELTAS",
+    },
+    "retention_suites": {
+        "hellaswag": f"{_SUITES}.hellaswag:SUITE",
+        "truthfulqa": f"{_SUITES}.truthfulqa:SUITE",
+        "gsm8k": f"{_SUITES}.gsm8k:SUITE",
+    },
+    "trackers": {
+        "tensorboard": f"{_TRACKERS}.tensorboard:TRACKER",
+        "trackio": f"{_TRACKERS}.trackio:TRACKER",
+        "mlflow": f"{_TRACKERS}.mlflow:TRACKER",
+        "wandb": f"{_TRACKERS}.wandb:TRACKER",
+    },
+}
+
+# Kinds of which a plain function is enough: what makes an entry of it, `(name, object) -> entry`.
+# It refuses (InvalidInput) what is neither an entry nor such a function.
+MADE_BY: dict[Kind, str] = {
+    "metrics": f"{_METRICS}.function:as_metric",
+    "data_gates": f"{_GATES}.function:as_gate",
 }

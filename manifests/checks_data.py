@@ -1,6 +1,8 @@
 """Combinations in `[data]` that are impossible although each value is valid by itself.
 
-Whether a recipe of that name exists is not checked here: that table belongs to the builders.
+Formats and objectives say themselves what they read and take: their modules are imported for it
+(they import nothing heavy), and one that cannot be is a fault. Whether a recipe of that name exists
+is not checked here.
 """
 
 from __future__ import annotations
@@ -8,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.checking import KeyPath, Problem, check, is_written
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.extensions import load, names
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import RecipeSource, parse_source
+from adapterworks.manifests.user_code import UserCode, names_a_file
 
 
 @check("data.train", "data.validation", "data.test", "data.mix", "data.replay")
@@ -32,15 +37,77 @@ def _source_grammar(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pro
                 yield Problem(key, error.message, error.hint or "")
 
 
-# What each format reads (`builders/data/formats.py`).
-_COLUMNS = {
-    "messages": ("messages",),
-    "instruction": ("instruction", "input", "output"),
-    "prompt-completion": ("prompt", "completion"),
-    "preference": ("prompt", "chosen", "rejected"),
-    "text": ("text",),
-    "sharegpt": ("conversations",),
-}
+def _loaded(kind: Kind, name: str) -> Any:
+    """The entry, or None where it cannot be loaded, which `_entries_load` reports."""
+    try:
+        return load(kind, name)
+    except InvalidInput:
+        return None
+
+
+@check("data.format", "data.mix", "data.replay", "train.objective")
+def _entries_load(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    named: list[tuple[KeyPath, Kind, str]] = [
+        *((key, "formats", name) for key, name, _ in _formats(manifest)),
+        (("train", "objective"), "objectives", manifest.train.objective),
+    ]
+    for key, kind, name in named:
+        try:
+            load(kind, name)
+        except InvalidInput as error:
+            yield Problem(key, error.message, error.hint or "")
+
+
+def _formats(manifest: Manifest) -> list[tuple[KeyPath, str, tuple[str, ...]]]:
+    """Every format that is named, with the sources of what is learnt that it reads."""
+    data = manifest.data
+    own = [text for text in (data.train, data.validation) if text is not None]
+    found: list[tuple[KeyPath, str, tuple[str, ...]]] = []
+    others = [(("data", "mix", i), part) for i, part in enumerate(data.mix)]
+    if data.replay is not None:
+        others.append((("data", "replay"), data.replay))  # type: ignore[arg-type]
+    for key, part in others:
+        if part.format is None:
+            own.append(part.source)
+        else:
+            found.append(((*key, "format"), part.format, (part.source,)))
+    return [(("data", "format"), data.format, tuple(own)), *found]
+
+
+@check("data.train", "data.format", "data.mix", "data.replay", "train.objective")
+def _objective_takes(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """What is not learnt is said before anything is read: an objective of one answer would pass
+    over all others."""
+    name = manifest.train.objective
+    objective = _loaded("objectives", name)
+    for key, format_name, sources in _formats(manifest):
+        format = _loaded("formats", format_name)
+        if objective is None or format is None or all(_is_recipe(text) for text in sources):
+            continue
+        if format.gives in objective.takes:
+            continue
+        taking = [n for n in names("objectives") if _takes(n, format.gives)]
+        hints = []
+        if format.beside:
+            ignored = ", ".join(f"`{column}`" for column in format.beside)
+            message = f"objective `{name}` would ignore {ignored} of format `{format_name}`"
+        else:
+            message = f"objective `{name}` does not take the rows of format `{format_name}`"
+            fitting = [n for n in names("formats") if _gives(n) in objective.takes]
+            hints.append(f"it takes {', '.join(f'`{n}`' for n in fitting) or 'none that is known'}")
+        if taking:
+            hints.append(f"set `train.objective` to {' or '.join(f'`{n}`' for n in taking)}")
+        if format.instead:
+            hints.append(f"to learn one answer a row, set {format.instead}")
+        yield Problem(key, message, "; ".join(hints))
+
+
+def _takes(objective: str, kind: str) -> bool:
+    return kind in getattr(_loaded("objectives", objective), "takes", ())
+
+
+def _gives(format: str) -> str:
+    return str(getattr(_loaded("formats", format), "gives", ""))
 
 
 @check("data.train", "data.validation", "data.test", "data.format", "data.columns")
@@ -53,7 +120,8 @@ def _columns(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             "a recipe's rows are conversations already: no column would be renamed",
             "remove it; it is for files and Hub data sets",
         )
-    known = _COLUMNS[data.format]
+    format = _loaded("formats", data.format)
+    known = format.columns if format is not None else tuple(data.columns)
     for name in data.columns:
         if name not in known:
             yield Problem(
@@ -119,37 +187,48 @@ def _augmentation(manifest: Manifest, written: dict[str, Any]) -> Iterator[Probl
         )
 
 
-@check("data.format", "train.loss_on")
-def _loss_on_text(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
-    if manifest.data.format == "text" and manifest.train.loss_on == "completion":
+@check("data.format", "train.loss_on", "train.objective")
+def _loss_on(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    train = manifest.train
+    format = _loaded("formats", manifest.data.format)
+    objective = _loaded("objectives", train.objective)
+    if format is not None and format.learnt_whole:
+        if train.loss_on == "completion":
+            yield Problem(
+                ("train", "loss_on"),
+                "rows of plain text have no completion",
+                'remove it, or set `loss_on = "all"`',
+            )
+    elif objective is not None and train.loss_on == "all" and not objective.loss_on_all:
         yield Problem(
             ("train", "loss_on"),
-            "rows of plain text have no completion",
-            'remove it, or set `loss_on = "all"`',
+            f"objective `{train.objective}` compares answers only",
+            "remove it",
         )
 
 
 @check("data.gates")
 def _gate_thresholds(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
-    shares = ("near_duplicates", "contamination", "class_balance", "language")
-    for name in type(manifest.data.gates).model_fields:
-        gate = getattr(manifest.data.gates, name)
-        key: KeyPath = ("data", "gates", name, "threshold")
-        if gate.threshold is None:
+    for name, gate in manifest.data.gates.items():
+        if gate.threshold is None or (names_a_file(name) and not isinstance(name, UserCode)):
             continue
-        if name in shares and not 0.0 <= gate.threshold <= 1.0:
-            yield Problem(key, f"{gate.threshold} is not a share", "use a number from 0 to 1")
-        elif name == "length_outliers" and gate.threshold <= 0.0:
-            yield Problem(key, f"{gate.threshold} is not positive", "use a number such as 6")
-        elif name not in (*shares, "length_outliers"):
-            yield Problem(key, f"gate `{name}` has no threshold", "remove it")
+        key: KeyPath = ("data", "gates", name, "threshold")
+        match load("data_gates", name).unit:
+            case None:
+                yield Problem(key, f"gate `{name}` has no threshold", "remove it")
+            case "share" if not 0.0 <= gate.threshold <= 1.0:
+                yield Problem(key, f"{gate.threshold} is not a share", "use a number from 0 to 1")
+            case "positive" if gate.threshold <= 0.0:
+                yield Problem(key, f"{gate.threshold} is not positive", "use a number such as 6")
 
 
 DATA_CHECKS = (
     _source_grammar,
+    _entries_load,
+    _objective_takes,
     _columns,
     _splits,
     _augmentation,
-    _loss_on_text,
+    _loss_on,
     _gate_thresholds,
 )

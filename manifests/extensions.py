@@ -5,6 +5,8 @@ A distribution adds to a table by an entry point in the group `adapterworks.KIND
     [project.entry-points."adapterworks.metrics"]
     f1_of_codes = "acme.metrics:F1_OF_CODES"
 
+A manifest's author names code of their own by its file, where the key allows it (`user_code.py`).
+
 Invariant: names are read from metadata; code is imported when its name is asked for, so that a
 broken distribution breaks only what names it. A name means one thing: two that claim it are a
 fault that names both, and nobody can take the name of something built in. Nothing is ever loaded
@@ -24,11 +26,19 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
-from adapterworks.manifests.builtin import BUILTIN, Kind
+from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, Kind
 from adapterworks.manifests.digests import digest_file
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput
+from adapterworks.manifests.user_code import (
+    PATTERN,
+    UserCode,
+    load_user_code,
+    names_a_file,
+    read_user_code,
+    refusal,
+)
 
 T = TypeVar("T")
 # As TOML writes a key without quotes.
@@ -37,17 +47,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an entry comes from: a distribution, or adapterworks itself (`distribution` None).
+    """Where an entry comes from: a distribution, a file of the user's, or adapterworks itself.
 
     Attributes:
-        target: `module:attribute`.
+        target: `module:attribute`, or `file:attribute` as the manifest has it.
+        file: the name of the user's file.
     """
 
     target: str
     distribution: str | None = None
     version: str | None = None
+    file: str | None = None
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with adapterworks."""
+        return self.distribution is None and self.file is None
 
     def __str__(self) -> str:
+        if self.file is not None:
+            return self.file
         return "built in" if self.distribution is None else f"{self.distribution} {self.version}"
 
 
@@ -77,6 +96,8 @@ def origin(kind: Kind, name: str) -> Origin:
     Raises:
         InvalidInput: there is no such name, or more than one claims it.
     """
+    if names_a_file(name):
+        return Origin(str(name), file=Path(name.rpartition(":")[0]).name)
     claims = _installed(kind).get(name, ())
     ours = BUILTIN[kind].get(name)
     if len(claims) + (ours is not None) > 1:
@@ -99,24 +120,38 @@ def load(kind: Kind, name: str) -> Any:
     """The object behind a name.
 
     Raises:
-        InvalidInput: there is no such name, or its distribution's code cannot be imported.
+        InvalidInput: there is no such name, its code cannot be imported, or is no such thing.
+        Refused: it is code in a file, and the manifest that names it is a release's.
     """
     found = origin(kind, name)
+    if found.file is not None:
+        return _made(kind, name, load_user_code(name))
     module, _, attribute = found.target.partition(":")
     if found.distribution is None:
-        return _attribute(importlib.import_module(module), attribute)
+        return _made(kind, name, _attribute(importlib.import_module(module), attribute))
     try:
-        return _attribute(importlib.import_module(module), attribute)
+        value = _attribute(importlib.import_module(module), attribute)
     except Exception as error:  # whatever a stranger's module raises
         raise InvalidInput(
             f"the {singular(kind)} `{name}` of `{found}` cannot be loaded: "
             f"{type(error).__name__}: {error}",
             hint=f"mend or uninstall `{found.distribution}`",
         ) from error
+    return _made(kind, name, value)
+
+
+def _made(kind: Kind, name: str, value: Any) -> Any:
+    """The entry that a plain object stands for (a function, say), where its kind has such."""
+    if kind not in MADE_BY:
+        return value
+    module, _, attribute = MADE_BY[kind].partition(":")
+    return getattr(importlib.import_module(module), attribute)(name, value)
 
 
 def source_file(kind: Kind, name: str) -> Path | None:
     """The file of the module that defines `name`; None for one without (built into Python)."""
+    if isinstance(name, UserCode):
+        return name.path
     spec = importlib.util.find_spec(origin(kind, name).target.partition(":")[0])
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
@@ -126,7 +161,12 @@ def source_digest(kind: Kind, name: str) -> str:
 
     Raises:
         InvalidInput: there is no such name, or no file behind it.
+        Refused: it is code in a file, and the manifest that names it is a release's.
     """
+    if names_a_file(name):
+        if not isinstance(name, UserCode):
+            raise refusal(name)
+        return name.digest
     path = source_file(kind, name)
     if path is None:
         raise InvalidInput(f"the {singular(kind)} `{name}` has no source file")
@@ -149,12 +189,27 @@ def _attribute(module: Any, path: str) -> Any:
 def _installed(kind: Kind) -> Mapping[str, tuple[Origin, ...]]:
     """Name → claims of installed distributions; the same distribution found twice claims once."""
     claims: dict[str, dict[str, Origin]] = {}
-    for point in metadata.entry_points(group=group(kind)):
+    for point in _entry_points():
+        if point.group != group(kind):
+            continue
         if point.dist is None or not _NAME.fullmatch(point.name):
             continue
         claim = Origin(point.value, point.dist.name, point.dist.version)
         claims.setdefault(point.name, {}).setdefault(point.dist.name, claim)
     return {name: tuple(found.values()) for name, found in claims.items()}
+
+
+@cache
+def _entry_points() -> tuple[metadata.EntryPoint, ...]:
+    """Ours: reading every distribution's metadata takes a while and is done once."""
+    found = metadata.entry_points()
+    return tuple(point for kind in KINDS for point in found.select(group=group(kind)))
+
+
+def forget() -> None:
+    """Look for installed distributions anew the next time."""
+    _entry_points.cache_clear()
+    _installed.cache_clear()
 
 
 class Table(Mapping[str, T]):
@@ -175,7 +230,7 @@ class Table(Mapping[str, T]):
             KeyError: there is none (`get` asks without raising).
             InvalidInput: it cannot be loaded, or is not what the table holds.
         """
-        if name not in self:
+        if name not in self and not names_a_file(name):
             raise KeyError(name)
         return self.named(name)
 
@@ -222,25 +277,60 @@ class Named:
     """Annotation of a manifest's key that names an entry: `Annotated[str, Named("formats")]`.
 
     Refused like a value of a `Literal` that is none of its own; the JSON Schema has the names.
+
+    Attributes:
+        files: code of the user's own can be named too (`user_code.py`).
     """
 
     kind: Kind
+    files: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
 
-    def _check(self, value: str) -> str:
-        known = names(self.kind)
-        if value not in known:
-            raise PydanticKnownError("literal_error", {"expected": _alternatives(known)})
-        return value
+    def _check(self, value: str, info: core_schema.ValidationInfo) -> str:
+        if self.files and names_a_file(value):
+            return loaded(self.kind, value, info)
+        if value not in BUILTIN[self.kind] and value not in names(self.kind):
+            expected = _alternatives(names(self.kind))
+            raise PydanticKnownError("literal_error", {"expected": expected})
+        return loaded(self.kind, value, info)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {**handler(schema), "enum": list(names(self.kind))}
+        named = {**handler(schema), "enum": list(names(self.kind))}
+        return {"anyOf": [named, {"type": "string", "pattern": PATTERN}]} if self.files else named
+
+
+def loaded(kind: Kind, name: str, info: core_schema.ValidationInfo) -> str:
+    """The name, with its code if it is one of the user's files; what is not ours is tried here.
+
+    Nothing is read or imported unless the validation's context says from which folder a manifest
+    was read (`{"folder": Path}`, and in `imported` a set for the files that were run), or brings
+    the code (`{"code": {name: UserCode}}`): the manifest of a release has neither.
+    """
+    context = info.context or {}
+    if name in (brought := context.get("code", {})):
+        code: UserCode = brought[name]
+        return code
+    folder = context.get("folder")
+    if folder is None or name in BUILTIN[kind]:
+        return name
+    try:
+        known = name
+        if names_a_file(name):
+            known = read_user_code(name, folder)
+            if (imported := context.get("imported")) is not None:
+                imported.add(name.rpartition(":")[0])
+        load(kind, known)
+    except AdapterworksError as error:
+        raise PydanticCustomError(
+            "not_loadable", "{message}", {"message": error.message, "hint": error.hint or ""}
+        ) from None
+    return known
 
 
 def _alternatives(values: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from adapterworks.manifests import extensions
 from adapterworks.manifests.checking import KeyPath, Problem
 from adapterworks.manifests.checks import find_problems
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -58,6 +59,19 @@ class Document:
         return 1
 
 
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a manifest's check came to.
+
+    Attributes:
+        imports: the files beside the manifest that were run, by their names in it.
+    """
+
+    profiles: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    imports: tuple[str, ...]
+
+
 def load_manifest(
     source: str | Path, *, profile: str | None = None, overrides: Sequence[str] = ()
 ) -> Manifest:
@@ -92,19 +106,32 @@ def check_manifest(
     Raises:
         NotFound: there is no such manifest.
     """
+    inspection = inspect_manifest(source, profile=profile, overrides=overrides)
+    return inspection.profiles, inspection.faults
+
+
+def inspect_manifest(
+    source: str | Path, *, profile: str | None = None, overrides: Sequence[str] = ()
+) -> Inspection:
+    """What `check_manifest` says, and which of the user's files were run for it.
+
+    Raises:
+        NotFound: there is no such manifest.
+    """
     try:
         document = read_document(source)
     except ManifestError as error:
-        return (), error.faults
+        return Inspection((), error.faults, ())
+    imported: set[str] = set()
     chosen: list[str | None] = [None, *document.profiles] if profile is None else [profile]
     faults: dict[Fault, None] = {}
     for name in chosen:
-        _, found = check_document(document, profile=name, overrides=overrides)
+        _, found = check_document(document, profile=name, overrides=overrides, imported=imported)
         for fault in found:
             if name is not None and profile is None and fault not in faults:
                 fault = replace(fault, message=f"{fault.message} (with profile `{name}`)")
             faults[fault] = None
-    return tuple(document.profiles), in_file_order(faults)
+    return Inspection(tuple(document.profiles), in_file_order(faults), tuple(sorted(imported)))
 
 
 def built_in_manifests() -> tuple[str, ...]:
@@ -159,9 +186,13 @@ def read_document(source: str | Path) -> Document:
 
 
 def check_document(
-    document: Document, *, profile: str | None = None, overrides: Sequence[str] = ()
+    document: Document,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    imported: set[str] | None = None,
 ) -> tuple[Manifest | None, tuple[Fault, ...]]:
-    """The validated manifest, or None and its faults."""
+    """The validated manifest, or None and its faults; the user's files run are in `imported`."""
     faults = list(_profile_faults(document, profile))
     if faults:
         return None, tuple(faults)
@@ -171,8 +202,9 @@ def check_document(
         return None, (Fault("--set", None, "", error.message, error.hint),)
     table = _frozen_arrays(merged.table)
     written = _with_derived_defaults(table)
+    context = {"folder": document.folder, "imported": imported}
     try:
-        manifest = Manifest.model_validate(written)
+        manifest = Manifest.model_validate(written, context=context)
         found = list(find_problems(manifest, table))
     except ValidationError as error:
         manifest = None
@@ -208,9 +240,16 @@ def _profile_faults(document: Document, profile: str | None) -> Iterator[Fault]:
 def _with_derived_defaults(table: dict[str, Any]) -> dict[str, Any]:
     """Rows of plain text are learnt whole unless `train.loss_on` says otherwise."""
     data, train = table.get("data", {}), table.get("train", {})
-    if isinstance(data, dict) and isinstance(train, dict) and data.get("format") == "text":
+    if isinstance(data, dict) and isinstance(train, dict) and _learnt_whole(data.get("format")):
         return {**table, "train": {"loss_on": "all", **train}}
     return table
+
+
+def _learnt_whole(format: Any) -> bool:
+    try:
+        return isinstance(format, str) and bool(extensions.load("formats", format).learnt_whole)
+    except InvalidInput:  # reported as a fault of `data.format`
+        return False
 
 
 def _problems_beside(found: Iterable[Problem], table: dict[str, Any]) -> list[Problem]:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from adapterworks.manifests.checking import KeyPath, Problem
+from adapterworks.manifests.data_gates import DataGate, DataGates
+from adapterworks.manifests.extensions import names
 from adapterworks.manifests.method import MethodTable, method_tables
 from adapterworks.manifests.models import Manifest
 
@@ -119,19 +121,23 @@ def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
     for part in path:
         if isinstance(part, str):
             annotations = [
-                model.model_fields[part].annotation
+                DataGate if model is DataGates else model.model_fields[part].annotation
                 for model in models
-                if part in model.model_fields
+                if part in _keys(model)
             ]
             models = [model for annotation in annotations for model in _models_in(annotation)]
         if MethodTable in models:
             value, tables = _value(path[:1], table), method_tables()
             kind = value.get("kind") if isinstance(value, dict) else None
             models = [of for name, of in tables.items() if name == kind] or [*tables.values()]
-    names = [name for model in models for name in model.model_fields]
+    known = [name for model in models for name in _keys(model)]
     if not path:
-        names.append("profiles")
-    return list(dict.fromkeys(names))
+        known.append("profiles")
+    return list(dict.fromkeys(known))
+
+
+def _keys(model: type[BaseModel]) -> tuple[str, ...]:
+    return names("data_gates") if model is DataGates else tuple(model.model_fields)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -10,10 +10,14 @@ Schema.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr
 
+from adapterworks.manifests.data_gates import DataGate as DataGate
+from adapterworks.manifests.data_gates import DataGates as DataGates
+from adapterworks.manifests.data_gates import standard_gates
+from adapterworks.manifests.extensions import Named
 from adapterworks.manifests.method import Method
 from adapterworks.manifests.refs import NAME_PATTERN
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Rank, Share
@@ -45,7 +49,7 @@ class BaseTable(Frozen):
     """With `nf4`: quantize the quantization constants too (Dettmers et al. 2023)."""
 
 
-Format = Literal["messages", "instruction", "prompt-completion", "preference", "text", "sharegpt"]
+Format = Annotated[str, Named("formats")]
 
 
 class MixTable(Frozen):
@@ -81,57 +85,6 @@ class AugmentTable(Frozen):
     """Augmented copies as a share of the training rows."""
 
 
-class DataGate(Frozen):
-    """One data gate."""
-
-    on: bool = True
-    """`false` turns the gate off."""
-    threshold: float | None = None
-    """The gate's threshold, in its own unit."""
-    action: Literal["fail", "drop", "warn"] = "warn"
-    """What happens to offending rows: stop the build, leave them out, or only report them."""
-
-
-class DataGates(Frozen):
-    """`[data.gates]`: the checks run on rows before training; each reports its offending rows."""
-
-    exact_duplicates: DataGate = DataGate(action="drop")
-    """Training rows that repeat an earlier row."""
-    near_duplicates: DataGate = DataGate(threshold=0.9)
-    """Training rows like an earlier one; threshold: Jaccard similarity of their shingles (0–1)."""
-    contradictions: DataGate = DataGate()
-    """One question with several answers."""
-    contamination: DataGate = DataGate(threshold=0.8)
-    """Validation and test rows found in training rows; threshold: share of n-grams found (0–1)."""
-    empty_supervision: DataGate = DataGate(action="fail")
-    """Rows without an answer to learn from."""
-    truncated_supervision: DataGate = DataGate()
-    """Rows whose answer is cut by `train.max_length`."""
-    length_outliers: DataGate = DataGate(threshold=6.0)
-    """Rows of unusual length; threshold: robust standard deviations from the median."""
-    class_balance: DataGate = DataGate(threshold=0.5)
-    """One answer dominates; threshold: its share of the training rows (0–1)."""
-    language: DataGate = DataGate(threshold=0.02)
-    """Rows in other languages than `adapter.language`; threshold: accepted share of rows (0–1)."""
-    personal_data: DataGate = DataGate()
-    """E-mail addresses, phone, card, account and national id numbers."""
-    secrets: DataGate = DataGate(action="fail")
-    """Keys, tokens and passwords."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keep_what_is_not_given(cls, values: Any) -> Any:
-        """`secrets.on = true` must not turn its `fail` into the general `warn`."""
-        if not isinstance(values, dict):
-            return values
-        return {
-            name: {**cls.model_fields[name].default.model_dump(), **given}
-            if name in cls.model_fields and isinstance(given, dict)
-            else given
-            for name, given in values.items()
-        }
-
-
 class DataTable(Frozen):
     """`[data]`: where the rows come from and how a row becomes a conversation.
 
@@ -162,12 +115,14 @@ class DataTable(Frozen):
     mix: tuple[MixTable, ...] = ()
     replay: ReplayTable | None = None
     augment: AugmentTable = AugmentTable()
-    gates: DataGates = DataGates()
+    gates: DataGates = Field(default_factory=standard_gates)
 
 
 class TrainTable(Frozen):
     """`[train]`: how it is trained."""
 
+    objective: Annotated[str, Named("objectives")] = "sft"
+    """What is learnt from the rows (see `adapters objectives`)."""
     epochs: PositiveFloat = 3.0
     """Passes over the training rows."""
     max_steps: PositiveInt | None = None
@@ -209,9 +164,9 @@ class TrainTable(Frozen):
     """Stop after this many evaluations without improvement."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     """Seed of everything random."""
-    trackers: tuple[Literal["tensorboard", "trackio", "mlflow", "wandb"], ...] = ()
-    """Experiment trackers that are told the metrics too; each is a package of its name, to be
-    installed. TensorBoard's files are in the build's folder, under `trackers/`."""
+    trackers: tuple[Annotated[str, Named("trackers")], ...] = ()
+    """Experiment trackers that are told the metrics too (see `adapters trackers`); the package of
+    each is to be installed. TensorBoard's files are in the build's folder, under `trackers/`."""
     accelerate_config: str | None = None
     """An `accelerate` configuration for FSDP or DeepSpeed (relative to the manifest)."""
 
@@ -219,7 +174,9 @@ class TrainTable(Frozen):
 class QualityGate(Frozen):
     """`[[evaluate.gates]]`: the alias moves only if the gain's lower bound reaches `min_gain`."""
 
-    metric: str
+    kind: Annotated[str, Named("quality_gates")] = "gain"
+    """How it judges (see `adapters gates`)."""
+    metric: Annotated[str, Named("metrics", files=True)]
     """One of `evaluate.metrics`."""
     against: Literal["base", "prod"] = "base"
     """What the candidate is compared with on the same rows."""
@@ -234,8 +191,8 @@ class RetentionTable(Frozen):
 
     on: bool = False
     """Measure retention."""
-    suites: tuple[Literal["hellaswag", "truthfulqa", "gsm8k"], ...] = ("hellaswag", "truthfulqa")
-    """General suites scored before and after."""
+    suites: tuple[Annotated[str, Named("retention_suites")], ...] = ("hellaswag", "truthfulqa")
+    """General suites scored before and after (see `adapters suites`)."""
     limit: PositiveInt | None = None
     """Use at most this many paragraphs of general prose, and rows of each suite (`adapters compare`
     measures retention even where it is off, with this limit)."""
@@ -245,17 +202,24 @@ class RetentionTable(Frozen):
     """Largest accepted loss on a suite, in accuracy points (0–1)."""
 
 
+ENGINES = ("auto", "huggingface", "vllm", "gateway")
+
+
 class EvaluateTable(Frozen):
     """`[evaluate]`: metrics, gates, retention."""
 
-    metrics: tuple[str, ...] = ("exact_match",)
-    """Metrics by name (see `adapters metrics`)."""
+    metrics: tuple[Annotated[str, Named("metrics", files=True)], ...] = ("exact_match",)
+    """Metrics by name (see `adapters metrics`), or `./FILE.py:FUNCTION` for one of your own, whose
+    function takes an answer and a reference and gives a number (docs/extensions.md)."""
     gates: tuple[QualityGate, ...] = ()
     retention: RetentionTable = RetentionTable()
     max_new_tokens: PositiveInt = 64
     """Longest generated answer in tokens."""
     batch_size: PositiveInt = 32
     """Rows generated together."""
+    engine: Literal["auto", "huggingface", "vllm", "gateway"] = "auto"
+    """Who answers: the model in Hugging Face's `generate`, a vLLM started for the build, or a
+    running gateway (`ADAPTERS_GATEWAY`); `auto` takes the one that is likely to be done first."""
     bootstrap_samples: PositiveInt = 2000
     """Resamples behind each confidence interval."""
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from adapterworks.manifests.models import DataGates
+from adapterworks.manifests.data_gates import standard_gate
 from adapterworks.manifests.schema import manifest_schema
 
 _HEAD = """\
@@ -58,7 +58,7 @@ def _table(
     for key, value in model["properties"].items():
         target = _name(value)
         if target == "DataGate":
-            default = json.dumps(DataGates.model_fields[key].default.model_dump(exclude_none=True))
+            default = json.dumps(standard_gate(key).model_dump(exclude_none=True))
             yield f"| `{key}` | table | `{default}` | {_text(value)} |"
         elif target is not None:
             path = f"{title[1:-1]}.{key}"
@@ -89,6 +89,8 @@ def _choices(value: dict[str, Any]) -> list[str]:
 def _type(value: dict[str, Any]) -> str:
     if choices := _choices(value):
         return ", ".join(f'`"{choice}"`' for choice in choices)
+    if any("pattern" in part for part in value.get("anyOf", ())):
+        return "string"  # a name or a file's: the description says more than a list of both
     if "anyOf" in value:
         return " or ".join(_type(part) for part in value["anyOf"] if part.get("type") != "null")
     kind = str(value["type"])

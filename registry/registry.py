@@ -36,7 +36,7 @@ from adapterworks.registry.reading import files
 from adapterworks.registry.reading.checkout import checkout
 from adapterworks.registry.reading.diff import Diff, diff, read_lock
 from adapterworks.registry.reading.lineage import Lineage, ancestors, lineage, parents_of
-from adapterworks.registry.releases.absence import Absence
+from adapterworks.registry.releases.absence import Absence, AbsentFile
 from adapterworks.registry.releases.release import UNNAMED, Draft, Parent, Release, parent_of
 from adapterworks.registry.releases.types import (
     UNSET,
@@ -335,6 +335,21 @@ class Registry:
         return files.read_file(
             self.blobs, digest, self.release(digest), path, self.absences(digest)
         )
+
+    def read_if_here(self, digest: str, path: str) -> bytes | None:
+        """One file of a release, verified; None if it has no such file, or rightly not its bytes.
+
+        Raises:
+            NotFound: no such release.
+            IntegrityError: its bytes are missing or damaged.
+        """
+        release = self.release(digest)
+        if path not in release.files:
+            return None
+        try:
+            return files.read_file(self.blobs, digest, release, path, self.absences(digest))
+        except AbsentFile:
+            return None
 
     def absences(self, digest: str) -> dict[str, Absence]:
         """What is known of a release's files that may not be here, by path.

@@ -56,6 +56,7 @@ def command(
       adapters apply adapters/ --prune --yes
     """
     from adapterworks.cli.printing import echo_json
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.reconciling.carry_out import Hands, worst_code
     from adapterworks.reconciling.differences import differences
     from adapterworks.reconciling.folder import read_folder
@@ -73,7 +74,8 @@ def command(
     if prune and not yes:
         _confirm(found)
     say = (lambda line: None) if as_json else _say
-    hands = Hands(reader, app.settings.who, builder(app, quiet=as_json), say)
+    engines = compose_builders_engines(app, say=say)
+    hands = Hands(reader, app.settings.who, builder(app, quiet=as_json), engines, say)
     outcomes = []
     for outcome in hands.carry_out(found.differing, read):
         outcomes.append(outcome)
@@ -96,6 +98,7 @@ def builder(app: App, *, quiet: bool, **options: Any) -> Callable[[str, Manifest
         options: as `run_build` takes them (`force`, `alias`, …).
     """
     from adapterworks.builders.building.run import run_build
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.progress import BuildProgress
 
     def build(name: str, manifest: Manifest) -> BuildResult:
@@ -106,6 +109,7 @@ def builder(app: App, *, quiet: bool, **options: Any) -> Callable[[str, Manifest
                 bases=app.bases,
                 home=app.settings.home,
                 who=app.settings.who,
+                engines=compose_builders_engines(app, say=progress.say),
                 listeners=(progress,),
                 progress=progress.say,
                 **options,

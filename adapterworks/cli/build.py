@@ -10,6 +10,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import ENGINES
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
@@ -37,6 +38,7 @@ _REUSED = {
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--alias", help="Move this alias instead of `publish.alias`.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Sets `evaluate.engine`.")
 @click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
 @click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -48,6 +50,7 @@ def command(
     profile: str | None,
     overrides: tuple[str, ...],
     alias: str | None,
+    engine: str | None,
     resume: bool,
     force: bool,
     as_json: bool,
@@ -69,10 +72,13 @@ def command(
       adapters build --all adapters/
     """
     from adapterworks.builders.building.run import run_build
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
     from adapterworks.reconciling.folder import read_folder
 
+    if engine is not None:
+        overrides = (*overrides, f'evaluate.engine="{engine}"')
     if folder is not None and manifest is None:
         from adapterworks.cli.apply import builder
 
@@ -94,6 +100,7 @@ def command(
             alias=alias,
             resume=resume,
             force=force,
+            engines=compose_builders_engines(app, say=progress.say),
             listeners=(progress,),
             progress=progress.say,
         )

@@ -60,6 +60,7 @@ def command(
     from adapterworks.builders.comparing.compare import compare_methods, draw_comparison
     from adapterworks.builders.methods.shape import read_shape
     from adapterworks.cli.printing import echo_json
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
     from adapterworks.manifests.paths import base_model
     from adapterworks.progress import BuildProgress
@@ -74,6 +75,7 @@ def command(
                 bases=app.bases,
                 home=app.settings.home,
                 who=app.settings.who,
+                engines=compose_builders_engines(app, say=progress.say),
                 listeners=(progress,),
                 progress=progress.say,
             )

@@ -12,6 +12,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli.printing import echo_table
 from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.models import ENGINES
 
 
 @click.command()
@@ -25,6 +26,7 @@ from adapterworks.manifests.errors import Refused
     help="Where the files that REF was built from are, if that is not known here.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most this many test rows.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Who answers, if not `evaluate.engine`.")
 @click.option("--predictions", type=click.Path(dir_okay=False, path_type=Path), help="JSONL file.")
 @click.option("--check", is_flag=True, help="Exit with 6 if a gate fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -37,6 +39,7 @@ def command(
     profile: str | None,
     data_dir: Path | None,
     limit: int | None,
+    engine: str | None,
     predictions: Path | None,
     check: bool,
     as_json: bool,
@@ -45,14 +48,16 @@ def command(
 
     The base is always among the compared. Rows, metrics and gates are those of the manifest that
     the release was built from; test rows that one of its data gates drops are left out, as in the
-    build, and no data gate refuses.
+    build, and no data gate refuses. What an engine answered before is not asked again.
 
     \b
     Example:
       adapters eval medical@2
       adapters eval medical:candidate --against medical:prod --limit 200 --json
+      adapters eval medical:prod --engine gateway
     """
     from adapterworks.builders.evaluation.releases import evaluate_release
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
 
     evaluation = evaluate_release(
@@ -64,7 +69,9 @@ def command(
         registry=app.registry,
         bases=app.bases,
         cache=app.settings.home / "cache",
+        engines=compose_builders_engines(app, wanted=engine, say=_say),
         progress=_show_progress,
+        say=_say,
     )
     if predictions is not None:
         predictions.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
@@ -82,6 +89,10 @@ def _show_progress(subject: str, done: int, total: int) -> None:
         click.echo(f"\r\x1b[K{subject}: {done}/{total}", nl=done == total, err=True)
     elif done == total:
         click.echo(f"{subject}: {done}/{total}", err=True)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -22,16 +22,20 @@ from adapterworks.cli import printing
 def command(app: App, grace: float, dry_run: bool, as_json: bool) -> None:
     """Remove bytes that nothing needs.
 
-    Safe while others publish, build and serve.
+    Safe while others publish, build and serve. Answers of engines that no evaluation asked for in
+    30 days go too.
 
     \b
     Example:
       adapters gc --dry-run
       adapters gc --grace 86400
     """
+    from adapterworks.builders.engines.answers import answers_folder, forget_unused
+
     report = app.registry.gc(grace=grace, dry_run=dry_run)
+    answers = forget_unused(answers_folder(app.settings.home), dry_run=dry_run)
     if as_json:
-        printing.echo_json({"report": report, "bytes": report.bytes})
+        printing.echo_json({"report": report, "bytes": report.bytes, "answers": answers})
         return
     if dry_run:
         printing.echo_table(
@@ -41,5 +45,6 @@ def command(app: App, grace: float, dry_run: bool, as_json: bool) -> None:
     click.echo(
         f"{verb} {len(report.blobs)} blobs ({printing.size(report.bytes)}), "
         f"{len(report.checkouts)} checkouts, {report.staged} staged leftovers, "
+        f"{printing.size(answers)} of old answers, "
         f"{report.leases} expired leases; kept {report.kept} needed and {report.young} young blobs"
     )

@@ -17,7 +17,7 @@ from adapterworks.errors import exit_code, render
 from adapterworks.extras import extra_of, missing, require
 from adapterworks.manifests.errors import AdapterworksError
 
-# command → (module, one line); grouped as they are shown.
+# command → (module[:attribute], one line); grouped as they are shown.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Declare": {
         "validate": ("validate", "Check manifests and report every fault at once."),
@@ -37,8 +37,26 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
         "merge": ("merge", "Merge adapters of one base into one."),
         "compare": ("compare", "Train one task with several methods and compare them."),
-        "methods": ("methods", "List the fine-tuning methods and their defaults."),
-        "metrics": ("metrics", "List the metrics a manifest can name."),
+    },
+    "What can be named": {
+        "methods": ("tables:methods", "List the fine-tuning methods and their defaults."),
+        "objectives": (
+            "tables:objectives",
+            "List the objectives: what a training minimizes or maximizes.",
+        ),
+        "metrics": ("tables:metrics", "List the metrics a manifest can name."),
+        "gates": ("tables:gates", "List the data gates and the kinds of quality gates."),
+        "formats": ("tables:formats", "List the formats that rows of a source can have."),
+        "recipes": (
+            "tables:recipes",
+            "List the recipes: sources of rows that a manifest names as NAME:train.",
+        ),
+        "suites": ("tables:suites", "List the suites that retention is measured on."),
+        "trackers": ("tables:trackers", "List the experiment trackers and the package of each."),
+        "merge-rules": (
+            "tables:merge_rules",
+            "List the rules by which adapters can be merged.",
+        ),
     },
     "Registry": {
         "list": ("listing", "List adapters, versions and aliases."),
@@ -88,8 +106,9 @@ class CommandTree(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"adapterworks.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        imported = importlib.import_module(f"adapterworks.cli.{module}")
+        command: click.Command = getattr(imported, attribute or "command")
         return command
 
     def resolve_command(

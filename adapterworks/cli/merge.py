@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
-from adapterworks.builders.merging.rules import DENSITY, RULES, SEED
+from adapterworks.builders.merging.rules import RULES
+from adapterworks.builders.merging.rules.recipe import DENSITY, SEED
 from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
 
@@ -61,7 +62,7 @@ def command(
       adapters merge medical code --name both --weights 0.7,0.3 --method ties_svd --rank 32
     """
     from adapterworks.builders.merging.merge import run_merge
-    from adapterworks.builders.merging.rules import Recipe
+    from adapterworks.builders.merging.rules.recipe import Recipe
 
     merged = run_merge(
         refs,

@@ -38,6 +38,7 @@ def command(
     """
     from adapterworks.builders.building.prepare import prepare
     from adapterworks.builders.building.reuse import find_known, sentences
+    from adapterworks.builders.building.stages import prod_digest
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
 
@@ -57,7 +58,7 @@ def command(
     existing = app.registry.find_plan(plan.digest)
     ref = f"{existing.name}@{existing.version}" if existing else None
     known = None if existing else find_known(app.registry, plan)
-    reused = sentences(known, plan) if known else []
+    reused = sentences(known, plan, prod_digest(loaded, app.registry)) if known else []
     if as_json:
         from adapterworks.cli.printing import echo_json
 
@@ -91,7 +92,7 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     tokens = f"{form.virtual_tokens} virtual tokens" if form.virtual_tokens else ""
     rows = [
         ("adapter", f"{plan.manifest.adapter.name} · {plan.manifest.method.kind}"),
-        ("objective", plan.objective),
+        ("objective", f"{plan.stage} ({plan.objective})"),
         ("base", f"{plan.base.model} · {plan.base.quantization} · {short(plan.base.digest)}"),
         ("rows", ", ".join(f"{count} {split}" for split, count in plan.rows.items())),
         (

@@ -85,3 +85,9 @@ def command(
     click.echo(f"{done} {published} ({published.digest}) from {state.repository}@{state.commit}")
     if withheld:
         click.echo(f"without the bytes of: {' '.join(withheld)} (withheld there)", err=True)
+    if "fingerprint.json" in withheld:
+        click.echo(
+            "without its fingerprint it cannot be proved: a gateway serves it only under "
+            '`trust.proof = "warn"` or "off"',
+            err=True,
+        )

@@ -95,7 +95,9 @@ def command(
     if pushed.withheld:
         click.echo(f"stayed here: {' '.join(pushed.withheld)}", err=True)
     if pushed.tells:
-        click.echo(f"went there and tells of rows: {', '.join(pushed.tells)}", err=True)
+        click.echo(
+            f"went there, and tells of rows or this machine: {', '.join(pushed.tells)}", err=True
+        )
     if pushed.exposed:
         click.echo(
             f"warning: already there since an earlier push: {' '.join(pushed.exposed)}; delete the "

@@ -64,6 +64,7 @@ def command(
     from adapterworks.cli.apply import builder, show_outcomes
     from adapterworks.cli.printing import echo_json
     from adapterworks.cli.status import reader_of
+    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.reconciling.carry_out import Hands, worst_code
     from adapterworks.reconciling.rebase import plan_rebase, rebase
 
@@ -79,7 +80,9 @@ def command(
     if check:
         _check(planned, base, as_json)
     say = _quiet if as_json else _say
-    hands = Hands(reader, app.settings.who, builder(app, quiet=as_json, hold_alias=True), say)
+    engines = compose_builders_engines(app, say=say)
+    build = builder(app, quiet=as_json, hold_alias=True)
+    hands = Hands(reader, app.settings.who, build, engines, say)
     outcomes = []
     for outcome in rebase(hands, planned, base=base, margin=margin):
         outcomes.append(outcome)

@@ -22,44 +22,48 @@ def command(
     """Check manifests and report every fault at once.
 
     A manifest is a path, or a name in ./manifests or of a built-in one. It is checked alone and
-    with each of its profiles.
+    with each of its profiles. Files of code that it names (`./my_metrics.py:f1_of_codes`) are
+    imported for that.
 
     \b
     Example:
       adapters validate medical.toml
       adapters validate medical --profile quick --set train.epochs=1
     """
-    from adapterworks.manifests.load import check_manifest
+    from adapterworks.manifests.load import inspect_manifest
 
     reports = []
     for source in manifests:
-        profiles, faults = check_manifest(source, profile=profile, overrides=overrides)
-        checked = [profile] if profile is not None else list(profiles)
-        reports.append((source, checked, faults))
+        found = inspect_manifest(source, profile=profile, overrides=overrides)
+        checked = [profile] if profile is not None else list(found.profiles)
+        reports.append((source, checked, found))
     if as_json:
         click.echo(
             json.dumps(
                 [
                     {
                         "manifest": source,
-                        "ok": not faults,
+                        "ok": not found.faults,
                         "profiles": checked,
-                        "faults": [fault.to_json() for fault in faults],
+                        "imports": list(found.imports),
+                        "faults": [fault.to_json() for fault in found.faults],
                     }
-                    for source, checked, faults in reports
+                    for source, checked, found in reports
                 ],
                 indent=2,
                 ensure_ascii=False,
             )
         )
     else:
-        for source, checked, faults in reports:
-            for fault in faults:
+        for source, checked, found in reports:
+            for file in found.imports:
+                click.echo(f"{source}: imports {file}")
+            for fault in found.faults:
                 click.echo(str(fault))
                 if fault.hint:
                     click.echo(f"  {click.style('hint:', fg='cyan')} {fault.hint}")
-            if not faults:
+            if not found.faults:
                 with_profiles = f" (with {', '.join(checked)})" if checked else ""
                 click.echo(f"{source}: ok{with_profiles}")
-    if any(faults for _, _, faults in reports):
+    if any(found.faults for _, _, found in reports):
         sys.exit(EXIT_CODES[InvalidInput])

@@ -24,6 +24,7 @@ from adapterworks.reconciling.world import APPLIED, Reader, failed_gates, one_li
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.engines.choice import Engines
 
 # Builds one manifest; the name labels its progress.
 BuildOne = Callable[[str, Manifest], "BuildResult"]
@@ -58,12 +59,14 @@ class Hands:
         reader: of the world that is acted on.
         who: recorded with every move.
         build: builds a manifest and publishes it.
+        engines: who answers test rows when releases are compared.
         say: told what has no progress of its own.
     """
 
     reader: Reader
     who: str
     build: BuildOne
+    engines: Engines
     say: Say
 
     def carry_out(self, entries: tuple[Entry, ...], folder: Folder) -> Iterator[Outcome]:

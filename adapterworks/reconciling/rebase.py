@@ -29,6 +29,7 @@ from adapterworks.registry.releases.types import Resolved
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
+    from adapterworks.builders.engines.choice import Engines
     from adapterworks.builders.evaluation.evaluate import Evaluation
     from adapterworks.builders.evaluation.metrics.metric import Prediction
 
@@ -174,7 +175,7 @@ def _rebase(hands: Hands, move: Move, base: str, margin: float) -> Outcome:
     failed = failed_gates(result.report)
     if failed:
         return _kept(move, result.ref, failed)
-    judged = judge(hands.reader, registry.resolve(result.ref), move, margin)
+    judged = judge(hands.reader, hands.engines, registry.resolve(result.ref), move, margin)
     lines = tuple(gate.why.replace("gain over prod", f"gain over {today}") for gate in judged.gates)
     if not judged.passed:
         return _kept(
@@ -203,7 +204,7 @@ def _kept(move: Move, ref: str, why: Sequence[str]) -> Outcome:
     return Outcome(move.name, "did not survive", kept + "; ".join(why), ref, code=1)
 
 
-def judge(reader: Reader, new: Resolved, move: Move, margin: float) -> Evaluation:
+def judge(reader: Reader, engines: Engines, new: Resolved, move: Move, margin: float) -> Evaluation:
     """The new release against today's on the same test rows.
 
     Raises:
@@ -211,7 +212,7 @@ def judge(reader: Reader, new: Resolved, move: Move, margin: float) -> Evaluatio
     """
     from adapterworks.builders.data.assemble import rows_to_evaluate
     from adapterworks.builders.evaluation.comparison import CANDIDATE
-    from adapterworks.builders.evaluation.evaluate import evaluate, evaluate_generators
+    from adapterworks.builders.evaluation.evaluate import evaluate, evaluate_subjects
     from adapterworks.builders.evaluation.subjects import find_subject
 
     manifest = move.manifest
@@ -230,13 +231,14 @@ def judge(reader: Reader, new: Resolved, move: Move, margin: float) -> Evaluatio
     if len(recorded) == len(answered):
         return evaluate(rows, recorded, table, seed=manifest.train.seed)
     subjects = {
-        PROD: find_subject(reader.registry, reader.bases, str(move.today)).open,
-        CANDIDATE: find_subject(reader.registry, reader.bases, str(new)).open,
+        PROD: find_subject(reader.registry, reader.bases, str(move.today)).subject,
+        CANDIDATE: find_subject(reader.registry, reader.bases, str(new)).subject,
     }
-    return evaluate_generators(
+    return evaluate_subjects(
         subjects,
         rows,
         table,
+        engines=engines,
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
     )

@@ -16,11 +16,14 @@ from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.identity import asked_digest, encoded_digest
 from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.prefix import common_prefix
-from adapterworks.builders.data.render import Encoded, encode_rows
+from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.objectives import OBJECTIVES
+from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
+from adapterworks.builders.plan.pins import pins
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.digests import digest_file
@@ -46,10 +49,14 @@ class Prepared:
     shape: BaseShape
     tokenizer: PreTrainedTokenizerBase
     rows: dict[str, tuple[Row, ...]]
-    encoded: dict[str, list[Encoded]]
+    encoded: dict[str, list[Example]]
     sources: list[dict[str, Any]]
     gates: GateResults
     accelerate: str | None = None
+
+    def sequences(self, split: str) -> list[Encoded]:
+        """The sequences of a split's examples, in order."""
+        return [sequence for example in self.encoded[split] for sequence in example.sequences]
 
     @property
     def pad(self) -> int:
@@ -86,6 +93,7 @@ def prepare(
     from adapterworks.builders.training.job import check_launcher
     from adapterworks.builders.training.trackers import check_trackers
 
+    extensions = pins(manifest)
     check_trackers(manifest.train.trackers)
     accelerate = check_launcher(manifest)
     base = bases.ensure(
@@ -103,33 +111,38 @@ def prepare(
     rows: dict[str, tuple[Row, ...]] = {name: getattr(splits, name) for name in SPLITS}
     if not rows["train"]:
         raise InvalidInput("there are no training rows", hint="check `data.train` and the gates")
-    train = manifest.train
-    encoded = {
-        name: encode_rows(tokenizer, rows[name], train.max_length, train.loss_on)
-        for name in ("train", "validation")
-    }
+    train, objective = manifest.train, OBJECTIVES.named(manifest.train.objective)
+    encoded: dict[str, list[Example]] = {}
+    for name in ("train", "validation"):
+        objective.require(rows[name])
+        encoded[name] = objective.encode(tokenizer, rows[name], train.max_length, train.loss_on)
     sources = [sheet.to_json() for sheet in splits.datasheets]
+    sequences = [sequence for example in encoded["train"] for sequence in example.sequences]
     facts = DataFacts(
         rows={name: len(rows[name]) for name in SPLITS},
         digests={name: rows_digest(rows[name]) for name in SPLITS},
-        lengths=tuple(len(sequence.input_ids) for sequence in encoded["train"]),
-        supervised=tuple(
-            sum(label != -100 for label in sequence.labels) for sequence in encoded["train"]
-        ),
+        lengths=tuple(example.tokens for example in encoded["train"]),
+        supervised=tuple(example.supervised for example in encoded["train"]),
         shared=common_prefix(
-            [sequence.input_ids for sequence in encoded["train"]],
-            [sequence.labels for sequence in encoded["train"]],
+            [sequence.input_ids for sequence in sequences],
+            [sequence.labels for sequence in sequences],
         ),
         sources=tuple(sources),
-        encoded={name: encoded_digest(sequences) for name, sequences in encoded.items()},
+        encoded={
+            name: encoded_digest(s for example in examples for s in example.sequences)
+            for name, examples in encoded.items()
+        },
         asked=asked_digest(rows["test"]),
         files=named_files(manifest),
+        sequences=objective.sequences,
+        longest=max(len(sequence.input_ids) for sequence in sequences),
     )
     shape = read_shape(base.checkpoint)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
     here = replace(environment(), metrics=metric_code(manifest))
-    plan = make_plan(manifest, base.identity, shape, machine or detect_machine(), facts, here)
+    machine = machine or detect_machine()
+    plan = make_plan(manifest, base.identity, shape, machine, facts, here, extensions)
     return Prepared(
         plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 from adapterworks.builders.plan.digests import TRAINING_SEMANTICS, training_packages
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.builders.training.events import EventLog
 
 _RECORD = "build.json"
@@ -39,7 +40,7 @@ class Stages:
         self.folder = folder
         self._events = events
         begun = _read(folder)
-        self._record: dict[str, Any] = begun or {"done": {}}
+        self._record: dict[str, Any] = begun or {"done": {}, "python": environment().python}
         if begun and begun["digests"]["train"] == plan.digests.train and _is_training(folder):
             plan = plan.model_copy(update={key: begun["plan"][key] for key in _OF_TRAINING})
         if not begun or begun["digests"]["publish"] != plan.digest:
@@ -57,6 +58,17 @@ class Stages:
     def created(self) -> str:
         """When the build began, RFC 3339."""
         return str(self._record["created"])
+
+    @property
+    def python(self) -> str:
+        """The interpreter's version in the training."""
+        return str(self._record["python"])
+
+    @property
+    def has_training(self) -> bool:
+        """Whether the training is done, or has come so far that it can go on."""
+        begun = (self.folder / "train" / "checkpoints").exists()
+        return begun or self.has("train", self.plan.digests.train)
 
     def once(self, name: str, digest: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The stage's result: of this call's work, or of the one that did the same before.
@@ -99,9 +111,10 @@ class Stages:
         """Tell these events from now on."""
         self._events = events
 
-    def use(self, plan: Plan) -> None:
-        """Go on with what a reused training was done with: micro batch, packages, code."""
+    def use(self, plan: Plan, python: str) -> None:
+        """Go on with what a reused training was done with: micro batch, packages, code, Python."""
         self.plan = plan
+        self._record["python"] = python
         self._record["plan"] = plan.model_dump(mode="json")
         self._write()
 

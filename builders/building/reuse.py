@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.building.record import Stages
+from adapterworks.builders.evaluation.evaluate import needs_of
+from adapterworks.builders.evaluation.recorded import needs_of_report
 from adapterworks.builders.plan.digests import decision, leaves
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.errors import NotFound
-from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.paths import by_file_name
 from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 
 REPORT, LOG, ANSWERS = "report.json", "training.jsonl", "predictions.jsonl"
+PROOF = "fingerprint.json"
 # What `report.json` says of other stages than the evaluation.
 OTHER_STAGES = ("training", "conversion", "data_gates")
 
@@ -34,14 +35,25 @@ class Known:
     """A release with this plan's training, and what else of it can be used.
 
     Attributes:
-        digests: of its stages, by name.
         lock: its `adapter.lock`.
+        report: its `report.json`.
+        absent: its files whose bytes are not here, withheld or erased.
     """
 
     ref: str
     release: Release
     lock: Mapping[str, Any]
-    digests: Mapping[str, str]
+    report: Mapping[str, Any]
+    absent: frozenset[str] = frozenset()
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Of its stages, by name."""
+        return self.release.digests
+
+    def has(self, path: str) -> bool:
+        """Whether a file's bytes are here."""
+        return path in self.release.files and path not in self.absent
 
     @property
     def source(self) -> dict[str, str]:
@@ -55,14 +67,21 @@ def find_known(registry: Registry, plan: Plan) -> Known | None:
     # A stage's digest covers the stages before it, so the last that is found has them all.
     for stage, digest in reversed(plan.digests.to_json().items()):
         found = registry.find_stage(stage, digest)
-        if found is not None and usable(registry, found.digest):
+        if found is not None and complete(registry, found.digest):
             release = registry.release(found.digest)
             lock = json.loads(registry.read(found.digest, LOCK))
-            return Known(f"{found.name}@{found.version}", release, lock, release.digests)
+            report = json.loads(registry.read(found.digest, REPORT))
+            return Known(
+                f"{found.name}@{found.version}",
+                release,
+                lock,
+                report,
+                frozenset(registry.absences(found.digest)),
+            )
     return None
 
 
-def usable(registry: Registry, digest: str) -> bool:
+def complete(registry: Registry, digest: str) -> bool:
     """Whether the bytes are here that a release was trained to and tells of its training."""
     release = registry.release(digest)
     absent = registry.absences(digest)
@@ -87,81 +106,99 @@ def published_before_digests(registry: Registry, plan: Plan) -> str | None:
     return f"{rows[0].name}@{rows[0].version}" if old else None
 
 
-def take(known: Known, stages: Stages, registry: Registry, prod: str | None) -> None:
-    """Put what the release has of this plan into the build directory and its record.
+def usable(known: Known, plan: Plan, prod: str | None) -> tuple[str, ...]:
+    """The stages that the release has for this plan, in order: each needs the one before it.
 
     Args:
-        prod: the release that the plan's gates compare with now, if any does: an evaluation against
-            another one is not taken.
+        prod: the release that the plan's gates compare with now, if any does: answers of another
+            one are of no use.
     """
+    digests = plan.digests.to_json()
+    found: list[str] = []
+    for stage in ("train", "convert", "ask", "evaluate"):
+        if known.digests.get(stage) != digests[stage]:
+            break
+        if stage == "convert" and any(p.startswith(("servable/", PROOF)) for p in known.absent):
+            break
+        if stage == "ask" and _missing_answers(known, plan, prod):
+            break
+        found.append(stage)
+    return tuple(found)
+
+
+def take(known: Known, stages: Stages, registry: Registry, prod: str | None) -> None:
+    """Put what the release has of this plan into the build directory and its record; see `usable`
+    for `prod`."""
     folder, digests = stages.folder, stages.plan.digests
-    digest, source = known.release.digest, known.source
-    report = json.loads(registry.read(digest, REPORT))
+    digest, source, have = known.release.digest, known.source, usable(known, stages.plan, prod)
     _copy(registry.checkout(digest, known.release.trained), folder / "train" / "adapter")
     (folder / "events.jsonl").write_bytes(registry.read(digest, LOG))
     trained = ("code", "packages", "micro_batch")
-    stages.use(stages.plan.model_copy(update={key: known.lock[key] for key in trained}))
-    stages.put("train", digests.train, report["training"], reused=source)
-    if known.digests.get("convert") == digests.convert:
-        if report["conversion"]["servable"]:
+    plan = stages.plan.model_copy(update={key: known.lock[key] for key in trained})
+    stages.use(plan, known.lock["python"])
+    stages.put("train", digests.train, known.report["training"], reused=source)
+    if "convert" in have:
+        if known.report["conversion"]["servable"]:
             _copy(registry.checkout(digest, "servable"), folder / "servable")
-            fingerprint = registry.read(digest, "fingerprint.json")
-            (folder / "fingerprint.json").write_bytes(fingerprint)
+            fingerprint = registry.read(digest, PROOF)
+            (folder / PROOF).write_bytes(fingerprint)
             probes = {"probes": len(json.loads(fingerprint)["probes"])}
             stages.put("fingerprint", digests.convert, probes, reused=source)
-        stages.put("convert", digests.convert, report["conversion"], reused=source)
-    here = known.release.files.keys() - registry.absences(digest).keys()
-    if known.digests.get("ask") == digests.ask and ANSWERS in here:
-        predictions = registry.read(digest, ANSWERS)
-        (folder / ANSWERS).write_bytes(predictions)
+        stages.put("convert", digests.convert, known.report["conversion"], reused=source)
+    if "ask" in have:
+        (folder / ANSWERS).write_bytes(registry.read(digest, ANSWERS))
         asked = {
-            "report": {key: value for key, value in report.items() if key not in OTHER_STAGES},
+            "report": {key: v for key, v in known.report.items() if key not in OTHER_STAGES},
             "values": dict(known.release.metrics),
-            "prod": known.lock.get("prod"),
+            "prod": known.lock["prod"],
         }
         stages.put("ask", digests.ask, asked, reused=source)
-        if known.digests.get("evaluate") == digests.evaluate and prod in (None, asked["prod"]):
+        if "evaluate" in have:
             stages.put("evaluate", digests.evaluate, asked, reused=source)
 
 
-def sentences(known: Known, plan: Plan) -> list[str]:
+def sentences(known: Known, plan: Plan, prod: str | None) -> list[str]:
     """What is reused and what is done again, a line each, with why."""
-    shared = {
-        stage
-        for stage, digest in plan.digests.to_json().items()
-        if known.digests.get(stage) == digest
-    }
+    have = usable(known, plan, prod)
     lines = [f"training: reused from {known.ref} (train digest {plan.digests.train[:19]}…)"]
     for stage, title in (("convert", "conversion"), ("ask", "answers"), ("evaluate", "evaluation")):
-        if stage in shared:
-            lines.append(f"{title}: reused from {known.ref}")
-        else:
-            why = ", ".join(changed(known, plan, stage)) or "its code"
-            lines.append(f"{title}: done again, since this changed: {why}")
-            break
+        if stage not in have:
+            why = ", ".join(changed(known, plan, stage, prod)) or "its code"
+            return [*lines, f"{title}: done again, since this changed: {why}"]
+        lines.append(f"{title}: reused from {known.ref}")
     return lines
 
 
-def changed(known: Known, plan: Plan, stage: str) -> list[str]:
-    """The manifest's keys and the metrics' files that make a stage differ from the release's."""
-    before = Manifest.model_validate_json(json.dumps(known.release.manifest))
-    old, new = _leaves(before), _leaves(plan.manifest)
-    keys = [k for k in {**old, **new} if decision(k) == stage and old.get(k) != new.get(k)]
-    found = [f"`{key}`" for key in keys]
+def changed(known: Known, plan: Plan, stage: str, prod: str | None) -> list[str]:
+    """The manifest's keys and whatever else makes a stage differ from the release's."""
+    old = dict(leaves(known.release.manifest or {}))
+    new = dict(leaves(plan.manifest.model_dump(mode="json")))
+    found = [
+        f"`{key}`" for key in old if key in new and decision(key) == stage and old[key] != new[key]
+    ]
     if stage == "evaluate":
-        code = known.lock.get("metrics", {})
+        code = known.lock["metrics"]
         found += [
             f"the code of metric `{name}`"
             for name, digest in plan.metrics.items()
             if code.get(name, digest) != digest
         ]
-    if stage == "ask" and known.lock.get("asked") != plan.asked:
-        found.append("the test rows")
+    if stage == "ask":
+        found += ["the test rows"] * (known.lock["asked"] != plan.asked)
+        found += [] if found else _missing_answers(known, plan, prod)
     return found
 
 
-def _leaves(manifest: Manifest) -> dict[str, Any]:
-    return dict(leaves(by_file_name(manifest).model_dump(mode="json")))
+def _missing_answers(known: Known, plan: Plan, prod: str | None) -> list[str]:
+    """What the plan's metrics and gates need that the release's evaluation did not ask."""
+    missing = []
+    if not known.has(ANSWERS):
+        missing.append("there were no answers")
+    elif not needs_of(plan.manifest.evaluate) <= needs_of_report(known.report):
+        missing.append("what the metrics need (`evaluate.metrics`)")
+    if prod is not None and known.lock["prod"] != prod:
+        missing.append("which release is `prod`")
+    return missing
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -29,8 +29,9 @@ from adapterworks.builders.building.stages import (
     prod_digest,
     train_stage,
 )
+from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.publishing.adapter_lock import environment, make_lock
+from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import NotFound
@@ -81,6 +82,7 @@ def run_build(
     hold_alias: bool = False,
     resume: bool = False,
     force: bool = False,
+    engines: Engines | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
@@ -96,15 +98,19 @@ def run_build(
         hold_alias: publish and move none: whoever asks has yet to judge the release.
         resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
         force: build even if the plan has a release, and begin anew.
+        engines: who answers the test rows; the reference implementation alone, if not given.
         listeners: receive the build's events.
-        progress: told what takes long before the build begins.
+        progress: told what takes long before the build begins, and which engine is asked.
 
     Raises:
         Conflict: the plan is being built by another process.
         NotFound: nothing to resume.
-        Refused: the plan cannot run here, or the training diverged.
+        Refused: the plan cannot run here, the training diverged, or a gateway is to evaluate what
+            is not published yet.
         InvalidInput: the data or a combination is faulty.
     """
+    engines = engines or Engines()
+    engines.check_build(manifest.evaluate.engine)
     prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
     plan, say = prepared.plan, progress or _silent
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
@@ -120,15 +126,20 @@ def run_build(
         for line in left:
             end = "this build starts anew; without the folder nothing more is said of it"
             say(f"note: {line}; {end}")
-        known = None if force or unfinished(folder) else reuse.find_known(registry, plan)
         if force or not unfinished(folder):
             start_over(folder)
         stages = Stages(folder, plan, EventLog(folder / "events.jsonl"))
+        known = None if force or stages.has_training else reuse.find_known(registry, plan)
         if known is not None:
-            reuse.take(known, stages, registry, prod_digest(manifest, registry))
-            for line in reuse.sentences(known, plan):
+            prod = prod_digest(manifest, registry)
+            reuse.take(known, stages, registry, prod)
+            for line in reuse.sentences(known, plan, prod):
                 say(line)
-        elif not left and (old := reuse.published_before_digests(registry, plan)):
+        elif (
+            not left
+            and not stages.has_training
+            and (old := reuse.published_before_digests(registry, plan))
+        ):
             say(
                 f"note: {old} was published by a version of adapterworks that kept one digest for "
                 "all stages; its weights cannot be told from others, so it is trained once more"
@@ -137,8 +148,24 @@ def run_build(
         events = EventLog(folder / "events.jsonl", *listeners)
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
-        prepared = replace(prepared, plan=stages.plan)
-        return _run(prepared, stages, events, lock, known, registry, bases, who, alias, hold_alias)
+        # Its manifest is this one: the file in which it is kept holds no code of the user's.
+        first = stages.plan.model_copy(update={"manifest": plan.manifest})
+        prepared = replace(prepared, plan=first)
+        given = _Given(registry, bases, engines, who, alias, hold_alias, say)
+        return _run(prepared, stages, events, lock, given)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What `run_build` was given that its stages use."""
+
+    registry: Registry
+    bases: BaseStore
+    engines: Engines
+    who: str
+    alias: str | None
+    hold_alias: bool
+    say: Say
 
 
 def _silent(line: str) -> None:
@@ -184,14 +211,10 @@ def _run(
     stages: Stages,
     events: EventLog,
     lock: int,
-    known: reuse.Known | None,
-    registry: Registry,
-    bases: BaseStore,
-    who: str,
-    alias: str | None,
-    hold_alias: bool,
+    given: _Given,
 ) -> BuildResult:
     """The stages."""
+    registry = given.registry
     plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
     events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
     training = stages.once("train", digests.train, lambda: _trained(prepared, folder, lock, events))
@@ -201,7 +224,9 @@ def _run(
     def evaluate() -> dict[str, Any]:
         asked = stages.result("ask", digests.ask)
         again = asked and evaluate_again_stage(prepared, folder, asked, registry)
-        return again or evaluate_stage(prepared, folder, servable, registry, bases, events)
+        return again or evaluate_stage(
+            prepared, folder, servable, registry, given.bases, given.engines, events, given.say
+        )
 
     evaluation = stages.once("evaluate", digests.evaluate, evaluate)
     if servable is not None:
@@ -215,7 +240,7 @@ def _run(
         "data_gates": prepared.gates.summary(),
     }
     reasons = _reasons(report, conversion)
-    target = None if hold_alias else alias or plan.manifest.publish.alias
+    target = None if given.hold_alias else given.alias or plan.manifest.publish.alias
     reused = {
         name: source
         for name in ("train", "convert", "ask", "evaluate")
@@ -233,7 +258,7 @@ def _run(
             lock=make_lock(
                 plan,
                 prepared.sources,
-                str(known.lock["python"]) if known else environment().python,
+                stages.python,
                 reused=reused,
                 prod=evaluation["prod"],
             ),
@@ -245,13 +270,14 @@ def _run(
             servable,
             evaluation["values"],
             created=stages.created,
+            python=stages.python,
             weights=Parent(relation="weights", **weights) if weights else None,
         )
         published = registry.publish(
             release,
             draft,
             alias=None if reasons else target,
-            who=who,
+            who=given.who,
             why=f"built from plan {plan.digest[:19]}",
         )
         return {

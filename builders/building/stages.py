@@ -10,14 +10,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.building.prepare import Prepared
-from adapterworks.builders.evaluation.comparison import CANDIDATE
-from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_generators
-from adapterworks.builders.evaluation.generator import Generator
+from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.engines.engine import Adapter, Model
+from adapterworks.builders.engines.session import Subject
+from adapterworks.builders.evaluation.comparison import CANDIDATE, NATIVE
+from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_subjects
+from adapterworks.builders.evaluation.subjects import (
+    approximate,
+    base_model,
+    find_subject,
+    folder_digest,
+)
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.training.events import EventLog
@@ -28,7 +35,6 @@ from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Servable
 
-NATIVE = "native"
 PROD = "prod"
 PREDICTIONS = "predictions.jsonl"
 
@@ -88,7 +94,9 @@ def evaluate_stage(
     servable: Servable | None,
     registry: Registry,
     bases: BaseStore,
+    engines: Engines,
     events: EventLog,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Base, `prod` and candidate on the test rows; the candidate is what will be served."""
     manifest = prepared.plan.manifest
@@ -101,10 +109,12 @@ def evaluate_stage(
         events.emit("evaluate", subject=subject, done=done, total=total)
 
     subjects = _subjects(prepared, folder, servable, registry, bases)
-    evaluation: Evaluation = evaluate_generators(
+    evaluation: Evaluation = evaluate_subjects(
         subjects,
         rows,
         manifest.evaluate,
+        engines=engines,
+        say=say,
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
         progress=progress,
@@ -148,21 +158,28 @@ def _evaluated(evaluation: Evaluation, folder: Path, prod: str | None) -> dict[s
     return {"report": evaluation.report, "values": evaluation.values(), "prod": prod}
 
 
-def candidates(
-    prepared: Prepared, folder: Path, servable: Servable | None
-) -> dict[str, Callable[[], Generator]]:
-    """How to open what was trained; the candidate is what will be served."""
-    from adapterworks.builders.evaluation.huggingface import load_generator
+def candidates(prepared: Prepared, folder: Path, servable: Servable | None) -> dict[str, Subject]:
+    """What was trained, as it is asked; the candidate is what will be served."""
+    base, trained = base_model(prepared.base), folder / "train" / "adapter"
+    served = folder / "servable" if servable is not None else None
+    if approximate(servable) and served is not None:
+        candidate = Subject(base, Adapter(folder_digest(served), served, servable, served))
+        return {CANDIDATE: candidate, NATIVE: _native(prepared, base, trained, None, None)}
+    return {CANDIDATE: _native(prepared, base, trained, servable, served)}
 
-    served, trained = prepared.base.served, folder / "train" / "adapter"
-    native = (
-        partial(load_generator, trained)
-        if METHODS[prepared.plan.manifest.method.kind].whole_model
-        else partial(load_generator, served, trained)
-    )
-    if servable is not None and servable.origin == "approximate":
-        return {CANDIDATE: partial(load_generator, served, folder / "servable"), NATIVE: native}
-    return {CANDIDATE: native}
+
+def _native(
+    prepared: Prepared,
+    base: Model,
+    trained: Path,
+    servable: Servable | None,
+    served: Path | None,
+) -> Subject:
+    """The method's own; `servable` where what is served does exactly the same."""
+    digest = folder_digest(trained)
+    if METHODS[prepared.plan.manifest.method.kind].whole_model:
+        return Subject(Model(digest, prepared.plan.manifest.adapter.name, trained, trained=True))
+    return Subject(base, Adapter(digest, trained, servable, served))
 
 
 def _subjects(
@@ -171,21 +188,18 @@ def _subjects(
     servable: Servable | None,
     registry: Registry,
     bases: BaseStore,
-) -> dict[str, Callable[[], Generator]]:
-    """How to open each model under evaluation."""
-    from adapterworks.builders.evaluation.huggingface import load_generator
-    from adapterworks.builders.evaluation.subjects import find_subject
-
-    plan, served = prepared.plan, prepared.base.served
+) -> dict[str, Subject]:
+    """Whom the test rows are asked."""
+    plan = prepared.plan
     subjects = candidates(prepared, folder, servable)
-    subjects[BASE] = partial(load_generator, served)
+    subjects[BASE] = Subject(base_model(prepared.base))
     if any(gate.against == PROD for gate in plan.manifest.evaluate.gates):
         try:
             current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
         except NotFound:
             pass  # before the first promotion there is no `prod`; the gate says so
         else:
-            subjects[PROD] = find_subject(registry, bases, str(current)).open
+            subjects[PROD] = find_subject(registry, bases, str(current)).subject
     return subjects
 
 
@@ -197,7 +211,7 @@ def fingerprint_stage(prepared: Prepared, folder: Path, servable: Servable) -> d
     fingerprint = make_fingerprint(
         ServedModel(prepared.base.served, folder / "servable", servable),
         prepared.tokenizer,
-        prepared.encoded["validation"] or prepared.encoded["train"],
+        prepared.sequences("validation") or prepared.sequences("train"),
         base_digest=prepared.base.digest,
         template_digest=prepared.base.template_digest,
     )

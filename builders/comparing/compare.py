@@ -6,7 +6,6 @@ since no single rate is fair to all (see `adapters methods`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.naming import again
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
@@ -90,8 +90,7 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
     else:
         # What a cut loses is a column of the table, not a reason to leave the method out.
         values["serve"]["max_conversion_error"] = 1.0
-    # JSON has no tuples; the strict models take them from JSON mode only.
-    return Manifest.model_validate_json(json.dumps(values)).placed_in(manifest.folder)
+    return again(manifest, values)
 
 
 def deciding_metric(manifest: Manifest) -> str:

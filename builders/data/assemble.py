@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.augment import augment
-from adapterworks.builders.data.gates.run import GateResults, judge, run_gates
+from adapterworks.builders.data.gates.run import GATES, GateResults, judge, run_gates
 from adapterworks.builders.data.load import Splits, load_rows, load_source, with_system
 from adapterworks.builders.data.mix import replay, sample
 from adapterworks.builders.data.rows import Row
@@ -88,20 +88,15 @@ def rows_of_build(
 
 def needs_tokenizer(manifest: Manifest) -> bool:
     """Whether the base's tokenizer decides which rows there are."""
-    gate = manifest.data.gates.truncated_supervision
-    return gate.on and gate.action == "drop"
+    gates = manifest.data.gates.items()
+    dropping = (name for name, gate in gates if gate.on and gate.action == "drop")
+    return any(GATES.named(name).reads_tokens for name in dropping)
 
 
 def _only_dropping(manifest: Manifest) -> Manifest:
     """The manifest with the gates that drop no rows turned off."""
-    gates = manifest.data.gates
-    named = {name: getattr(gates, name) for name in type(gates).model_fields}
-    off = {
-        name: gate.model_copy(update={"on": False})
-        for name, gate in named.items()
-        if gate.action != "drop"
-    }
-    data = manifest.data.model_copy(update={"gates": gates.model_copy(update=off)})
+    dropping = manifest.data.gates.only(lambda gate: gate.action == "drop")
+    data = manifest.data.model_copy(update={"gates": dropping})
     return manifest.model_copy(update={"data": data})
 
 

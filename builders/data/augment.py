@@ -100,9 +100,10 @@ def augment(
 
 
 def _with_question(row: Row, question: str) -> Row:
-    last = max(i for i, turn in enumerate(row.prompt) if turn["role"] == "user")
+    last = max(i for i, turn in enumerate(row.context) if turn["role"] == "user")
     turns = [*row.messages]
-    turns[last] = {"role": "user", "content": question}
+    turns[last] = turns[last].copy()
+    turns[last]["content"] = question
     return replace(row, messages=tuple(turns))
 
 

@@ -1,8 +1,7 @@
 """What rows are for those who depend on them: token ids that are learnt, rows that are asked.
 
 Invariant: a digest covers what is read and nothing of where it was read: two clones of a project
-in two folders have equal ones. Encoded rows cover templates too, and so the day's date, where a
-template writes it.
+in two folders have equal ones. Encoded rows cover the template and the tokenizer too.
 """
 
 from __future__ import annotations
@@ -20,11 +19,15 @@ PROVENANCE = frozenset({"source", "row"})
 
 
 def encoded_digest(sequences: Iterable[Encoded]) -> str:
-    """`sha256:…` of sequences in order: token ids and labels."""
+    """`sha256:…` of sequences in order: token ids, labels, and further columns and values."""
     hasher = hashlib.sha256()
     for sequence in sequences:
         ids, labels = array("q", sequence.input_ids), array("q", sequence.labels)
         hasher.update(len(ids).to_bytes(8, "little") + ids.tobytes() + labels.tobytes())
+        for name, column in sorted(sequence.columns.items()):
+            hasher.update(f"column {name} {[*column]}".encode())
+        for name, value in sorted(sequence.values.items()):
+            hasher.update(f"value {name} {value}".encode())
     return "sha256:" + hasher.hexdigest()
 
 

@@ -18,7 +18,7 @@ from adapterworks.builders.data.remembered import remember
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.data.sources import read_file, read_hub
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import Format, Manifest
+from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import place, source_label
 from adapterworks.manifests.sources import HubSource, RecipeSource, parse_source
 
@@ -83,7 +83,7 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
 
 def load_source(
     source: str,
-    format: Format,
+    format: str,
     *,
     columns: Mapping[str, str] | None = None,
     cache: Path | None = None,
@@ -110,7 +110,7 @@ def load_source(
 
 def _read_source(
     source: str,
-    format: Format,
+    format: str,
     columns: Mapping[str, str] | None,
     cache: Path | None,
     folder: Path,

@@ -4,16 +4,19 @@ Invariant: the ids before an answer are exactly the ids that inference sends for
 (template with generation prompt, no further special tokens): the template at inference is the
 template in training. A turn is supervised only where this holds: its prompt's ids must be a prefix
 of the whole conversation's. Labels are −100 outside the loss; the loss covers the answer and its
-end-of-turn token, not what the template writes after it.
+end-of-turn token, not what the template writes after it. What a row has and the template would not
+show (tools, tool calls) is refused. A turn of weight 0 is not supervised; other weights than 1 are
+a column of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from adapterworks.builders.data.rows import Message, Row
+from adapterworks.builders.data.rows import Message, Row, unweighted
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ IGNORED = -100
 LossOn = Literal["completion", "all"]
 # A prompt that must be shortened for its answer keeps at least this share of `max_length`.
 PROMPT_SHARE = 0.25
+# The day that a template which writes the date (Llama 3.2, SmolLM3) is told: with the real one,
+# equal rows would be other rows tomorrow, and a build resumed after midnight another build.
+RENDERED_ON = date(2026, 1, 1)
 _BATCH = 512
 
 
@@ -35,12 +41,17 @@ class Encoded:
         labels: same length; −100 where there is no loss.
         row: index of the row in the rows that were encoded.
         cut: supervised tokens lost to `max_length`.
+        columns: further values of each token by name, as long as `input_ids`; `weights` where a
+            turn's weight is neither 0 nor 1.
+        values: further values of the sequence by name.
     """
 
     input_ids: list[int]
     labels: list[int]
     row: int = 0
     cut: int = 0
+    columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 def encode(
@@ -68,6 +79,7 @@ def encode_rows(
     sequences: list[Encoded] = []
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
+        _require_shown(tokenizer, batch)
         chats = iter(_chat_spans(tokenizer, [row for row in batch if row.text is None]))
         texts = iter(_tokenize(tokenizer, [r.text for r in batch if r.text is not None], True))
         for index, row in enumerate(batch, start):
@@ -87,16 +99,26 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
 
 
 def render_prompts(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Sequence[Message]],
+    tools: Sequence[Sequence[Mapping[str, Any]]] = (),
 ) -> list[list[int]]:
-    """The ids that inference sends for each of several conversations."""
-    return _tokenize(tokenizer, [template(tokenizer, turns, True) for turns in conversations])
+    """The ids that inference sends for each of several conversations, with each one's tools."""
+    given = tools or [()] * len(conversations)
+    texts = [
+        template(tokenizer, turns, True, its)
+        for turns, its in zip(conversations, given, strict=True)
+    ]
+    return _tokenize(tokenizer, texts)
 
 
 def template(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], generation_prompt: bool
+    tokenizer: PreTrainedTokenizerBase,
+    turns: Sequence[Message],
+    generation_prompt: bool,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The template's text for some turns.
+    """The template's text for some turns and the tools that they may call.
 
     Raises:
         InvalidInput: the tokenizer has no chat template, or the template refuses the turns.
@@ -110,7 +132,11 @@ def template(
         )
     try:
         text: str = tokenizer.apply_chat_template(
-            [*turns], tokenize=False, add_generation_prompt=generation_prompt
+            [unweighted(turn) for turn in turns],
+            tools=[*tools] or None,
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            strftime_now=RENDERED_ON.strftime,
         )
     except TemplateError as error:
         raise InvalidInput(
@@ -121,7 +147,39 @@ def template(
     return text
 
 
-Span = tuple[int, int]
+def _require_shown(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> None:
+    """Refuse tools and tool calls that the template leaves out: nothing of them would be learnt."""
+    with_tools = next((row for row in rows if row.tools), None)
+    calling = next((row for row in rows if any("tool_calls" in m for m in row.messages)), None)
+    if with_tools is not None:
+        turns = with_tools.prompt
+        if template(tokenizer, turns, True, with_tools.tools) == template(tokenizer, turns, True):
+            raise _not_shown(with_tools, "`tools`")
+    if calling is not None:
+        without = [{**turn, "tool_calls": []} for turn in calling.messages]
+        if template(tokenizer, calling.messages, False, calling.tools) == template(
+            tokenizer,
+            without,  # type: ignore[arg-type]
+            False,
+            calling.tools,
+        ):
+            raise _not_shown(calling, "`tool_calls`")
+
+
+def _not_shown(row: Row, what: str) -> InvalidInput:
+    where = f"row {row.number}" if row.number is not None else "a row"
+    return InvalidInput(
+        f"{where} has {what}, which the base's chat template does not show: {row.excerpt(80)}",
+        hint="use a base whose template knows tools, or write them into the turns' text",
+    )
+
+
+class Span(NamedTuple):
+    """A supervised turn's tokens, half-open, and how much each counts."""
+
+    start: int
+    stop: int
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +192,19 @@ class _Turn:
     row: int
     before: str
     text: str | None
+    weight: float
 
 
-def _turns(
-    tokenizer: PreTrainedTokenizerBase, row: int, messages: Sequence[Message]
-) -> list[_Turn]:
-    turns = []
+def _turns(tokenizer: PreTrainedTokenizerBase, index: int, row: Row) -> list[_Turn]:
+    turns, messages = [], row.messages
     for turn, message in enumerate(messages):
-        if message["role"] == "assistant" and turn > 0:
-            final = turn + 1 == len(messages)
-            text = None if final else template(tokenizer, messages[: turn + 1], False)
-            turns.append(_Turn(row, template(tokenizer, messages[:turn], True), text))
+        final = turn + 1 == len(messages)
+        weight = message.get("weight", 1.0)
+        # The final turn is looked at even if it is not learnt: the conversation ends with it.
+        if message["role"] == "assistant" and turn > 0 and (weight or final):
+            text = None if final else template(tokenizer, messages[: turn + 1], False, row.tools)
+            before = template(tokenizer, messages[:turn], True, row.tools)
+            turns.append(_Turn(index, before, text, weight))
     return turns
 
 
@@ -155,8 +215,8 @@ def _chat_spans(
 
     Three batched tokenizations for all rows. A conversation ends with its last end-of-turn token.
     """
-    texts = [template(tokenizer, row.messages, False) for row in rows]
-    turns = [turn for i, row in enumerate(rows) for turn in _turns(tokenizer, i, row.messages)]
+    texts = [template(tokenizer, row.messages, False, row.tools) for row in rows]
+    turns = [turn for i, row in enumerate(rows) for turn in _turns(tokenizer, i, row)]
     ids = _tokenize(tokenizer, texts)
     prompts = _tokenize(tokenizer, [turn.before for turn in turns])
     with_turns = _tokenize(tokenizer, [turn.text or "" for turn in turns])
@@ -175,13 +235,17 @@ def _chat_spans(
         if stop is None and final:  # a template that ends no turn: without this it never stops
             whole.append(tokenizer.eos_token_id)
             stop = len(whole)
-        spans[turn.row].append((len(prompt), stop or len(turn_ids)))
+        spans[turn.row].append(Span(len(prompt), stop or len(turn_ids), turn.weight))
     for index, row in enumerate(rows):
         if spans[index]:
-            del ids[index][spans[index][-1][1] :]
-        if not any(m["content"].strip() for m in row.messages if m["role"] == "assistant"):
+            del ids[index][spans[index][-1].stop :]
+        if not any(_says_something(turn) for turn in row.messages):
             spans[index] = []  # an end-of-turn token alone teaches silence
     return list(zip(ids, spans, strict=True))
+
+
+def _says_something(turn: Message) -> bool:
+    return turn["role"] == "assistant" and bool(turn["content"].strip() or turn.get("tool_calls"))
 
 
 def _end_of_turn(
@@ -209,24 +273,41 @@ def _fit(
     """Shorten to `max_length`: the prompt first, from its left; then the answer, from its right."""
     if not spans:
         raise _unsupervised(row, index)
-    supervised = sum(stop - start for start, stop in spans)
+    supervised = sum(span.stop - span.start for span in spans if span.weight)
     first = 0  # ids[first:last] is what stays
     last = len(ids)
     if len(ids) > max_length:
-        answer = spans[-1][0]
+        answer = spans[-1].start
         first = min(len(ids) - max_length, answer - min(answer, int(max_length * PROMPT_SHARE)))
         last = min(len(ids), first + max_length)
     labels = [IGNORED] * len(ids)
-    for start, stop in spans if loss_on == "completion" else [(0, len(ids))]:
-        if start >= first or loss_on == "all":  # half an answer without its beginning is noise
+    if loss_on == "all":
+        labels[:] = ids
+    for start, stop, weight in spans:
+        if not weight:
+            labels[start:stop] = [IGNORED] * (stop - start)
+        elif start >= first:  # half an answer without its beginning is noise
             labels[start:stop] = ids[start:stop]
     kept, kept_labels = ids[first:last], labels[first:last]
     if first and ids[0] == tokenizer.bos_token_id:
         kept[0], kept_labels[0] = ids[0], IGNORED
     kept_supervised = sum(
-        max(0, min(stop, last) - start) for start, stop in spans if start >= first
+        max(0, min(span.stop, last) - span.start)
+        for span in spans
+        if span.start >= first and span.weight
     )
-    return Encoded(kept, kept_labels, index, supervised - kept_supervised)
+    columns = _weights(spans, len(ids), first, last)
+    return Encoded(kept, kept_labels, index, supervised - kept_supervised, columns)
+
+
+def _weights(spans: Sequence[Span], length: int, first: int, last: int) -> dict[str, list[float]]:
+    """Each token's weight, where labels alone do not say it."""
+    if all(span.weight in (0.0, 1.0) for span in spans):
+        return {}
+    weights = [1.0] * length
+    for start, stop, weight in spans:
+        weights[start:stop] = [weight] * (stop - start)
+    return {"weights": weights[first:last]}
 
 
 def _text_sequences(

@@ -20,6 +20,7 @@ from adapterworks.builders.evaluation.statistics import (
 )
 
 CANDIDATE = "candidate"
+NATIVE = "native"  # a candidate before the conversion that it is served after
 
 
 @dataclass(frozen=True)

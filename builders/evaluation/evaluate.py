@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,22 +17,22 @@ import numpy as np
 
 from adapterworks.builders.data.render import encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
-from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare
-from adapterworks.builders.evaluation.gates import GateOutcome, all_passed, quality_outcome
+from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.engines.session import Subject
+from adapterworks.builders.evaluation.asking import asked
+from adapterworks.builders.evaluation.comparison import CANDIDATE, NATIVE, Comparison, compare
+from adapterworks.builders.evaluation.gates import QUALITY_GATES
+from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
 from adapterworks.builders.evaluation.statistics import holm
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable, QualityGate
+from adapterworks.manifests.models import EvaluateTable
 
 BASE = "base"
 CONFIDENCE = 0.95  # of the report's own intervals; a gate has its own
-# Parts of the test rows that are reported apart, where a row's meta says so.
-SLICES: dict[str, Callable[[Row], bool]] = {
-    "service_not_named": lambda row: row.meta.get("named") is False,
-}
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,41 @@ def predict(
     ]
 
 
+def evaluate_subjects(
+    subjects: Mapping[str, Subject],
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    *,
+    engines: Engines,
+    seed: int = 42,
+    max_length: int = 1024,
+    progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Ask every subject of one engine, and evaluate; the report says which engine that was.
+
+    Args:
+        subjects: as `evaluate_generators`; `native` may be asked elsewhere, the others may not.
+        engines: who may be asked; `table.engine` says which one is.
+        say: told what is not asked of the engine that was wanted, and why.
+
+    Raises:
+        InvalidInput, Refused, Unavailable: as `evaluate_generators`, `Engines.session`, `Engine`.
+    """
+    compared = [subject for name, subject in subjects.items() if name != NATIVE]
+    tokens = len(rows) * table.max_new_tokens
+    with engines.session(table.engine, compared, tokens=tokens, say=say) as session:
+        evaluation = evaluate_generators(
+            {name: asked(session, subject) for name, subject in subjects.items()},
+            rows,
+            table,
+            seed=seed,
+            max_length=max_length,
+            progress=progress,
+        )
+        return replace(evaluation, report={**evaluation.report, "engine": session.used()})
+
+
 def evaluate_generators(
     subjects: Mapping[str, Callable[[], Generator]],
     rows: Sequence[Row],
@@ -170,7 +205,9 @@ def evaluate(
         raise InvalidInput("there is no candidate to evaluate")
     metrics = _metrics(table)
     comparisons = compare(metrics, rows, predictions, table.bootstrap_samples, seed)
-    gates = [_quality(gate, comparisons[gate.metric]) for gate in table.gates]
+    gates = [
+        QUALITY_GATES.named(gate.kind).judge(gate, comparisons[gate.metric]) for gate in table.gates
+    ]
     gates += retention.outcomes if retention else ()
     report = {
         "schema_version": 1,
@@ -198,13 +235,6 @@ def _metrics(table: EvaluateTable) -> list[Metric]:
     """The metrics the table names, those of its gates included, each once."""
     names = dict.fromkeys((*table.metrics, *(gate.metric for gate in table.gates)))
     return [metric_named(name) for name in names]
-
-
-def _quality(gate: QualityGate, comparison: Comparison) -> GateOutcome:
-    if gate.against not in comparison.subjects:
-        return quality_outcome(gate, None, None)
-    bounds = comparison.gain_interval(gate.against, gate.confidence)
-    return quality_outcome(gate, comparison.gain(gate.against), bounds)
 
 
 def _entries(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
@@ -247,16 +277,29 @@ def _slices(
     samples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The report's `slices`: the same entries on parts of the rows, where there are such rows."""
+    """The report's `slices`: the same entries on the parts of the rows that the rows belong to.
+
+    A row says so itself, in `meta["slices"]`: names, by its recipe or as a column of a file.
+    """
     slices = {}
-    for name, belongs in SLICES.items():
-        chosen = [index for index, row in enumerate(rows) if belongs(row)]
-        if chosen:
-            part = [rows[index] for index in chosen]
-            given = {s: [all_[index] for index in chosen] for s, all_ in predictions.items()}
-            entries = _entries(compare(metrics, part, given, samples, seed))
-            slices[name] = {"rows": len(part), "metrics": entries}
+    belongs = [_slices_of(row) for row in rows]
+    for name in dict.fromkeys(name for names in belongs for name in names):
+        chosen = [index for index, names in enumerate(belongs) if name in names]
+        part = [rows[index] for index in chosen]
+        given = {s: [all_[index] for index in chosen] for s, all_ in predictions.items()}
+        entries = _entries(compare(metrics, part, given, samples, seed))
+        slices[name] = {"rows": len(part), "metrics": entries}
     return slices
+
+
+def _slices_of(row: Row) -> tuple[str, ...]:
+    given = row.meta.get("slices") or ()
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise InvalidInput(
+            f"`slices` of test row {row.number} is not a list of names: {given!r}",
+            hint='write `"slices": ["urgent"]`',
+        )
+    return tuple(given)
 
 
 def _lines(

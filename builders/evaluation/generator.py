@@ -5,7 +5,7 @@ The protocol is small so that base, `prod` and candidate go through the same cod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Message
+from adapterworks.builders.engines.engine import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Called with (done, total) after every batch.
-Progress = Callable[[int, int], None]
+__all__ = ["Generator", "Progress"]
 
 
 class Generator(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from adapterworks.builders.data.rows import Row
@@ -37,7 +38,7 @@ def evaluate_again(
         seed: of the bootstrap.
     """
     lines = [json.loads(line) for line in predictions.split("\n") if line]
-    if len(lines) != len(rows) or not needs_of(table) <= _asked(report):
+    if len(lines) != len(rows) or not needs_of(table) <= needs_of_report(report):
         return None
     retention = None
     if table.retention.on:
@@ -45,11 +46,13 @@ def evaluate_again(
             return None
         retention = _retained(report["retention"], table.retention)
     subjects = {subject: _predictions(lines, subject) for subject in report["subjects"]}
-    return evaluate(rows, subjects, table, seed=seed, retention=retention)
+    evaluation = evaluate(rows, subjects, table, seed=seed, retention=retention)
+    kept = {"engine": report["engine"]} if "engine" in report else {}
+    return replace(evaluation, report={**evaluation.report, **kept})
 
 
-def _asked(report: Mapping[str, Any]) -> set[str]:
-    """What the metrics of a report needed: `text`, `likelihood`."""
+def needs_of_report(report: Mapping[str, Any]) -> set[str]:
+    """What the metrics of a report needed of a model: `text`, `likelihood`."""
     try:
         return {metric_named(name).needs for name in report["metrics"]}
     except InvalidInput:  # a metric that is not installed any more

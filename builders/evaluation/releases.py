@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.load import take
 from adapterworks.builders.data.places import located
+from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
-from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_generators
+from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_subjects
 from adapterworks.builders.evaluation.subjects import find_subject
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -33,7 +34,9 @@ def evaluate_release(
     registry: Registry,
     bases: BaseStore,
     cache: Path,
+    engines: Engines | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Ask a release, its base and maybe another release the same test rows.
 
@@ -44,7 +47,9 @@ def evaluate_release(
         limit: at most this many test rows.
         data_dir: where the relative paths of the candidate's own manifest begin.
         cache: folder of what recipes derive.
+        engines: who answers; the reference implementation alone, if not given.
         progress: called with subject, rows done and rows in all.
+        say: told which engine is asked where that is not the one that was wanted.
 
     Raises:
         InvalidInput: there are no test rows.
@@ -52,12 +57,12 @@ def evaluate_release(
         IntegrityError: a data file is not the one that the candidate was built from.
     """
     candidate = find_subject(registry, bases, ref)
-    subjects = {BASE: candidate.open_base}
+    subjects = {BASE: candidate.base}
     if against != BASE:
         other = find_subject(registry, bases, against)
         # Gates say `prod`; any other ref is compared under its own name.
-        subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.open
-    subjects[CANDIDATE] = candidate.open
+        subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.subject
+    subjects[CANDIDATE] = candidate.subject
     if manifest is None:
         release = candidate.release
         lock = json.loads(registry.read(release.digest, LOCK)) if LOCK in release.files else {}
@@ -70,10 +75,12 @@ def evaluate_release(
             f"the manifest of `{candidate.name}` names no test rows",
             hint="set `data.test`, or name another manifest with `--manifest`",
         )
-    return evaluate_generators(
+    return evaluate_subjects(
         subjects,
         rows,
         manifest.evaluate,
+        engines=engines or Engines(),
+        say=say,
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
         progress=progress,

@@ -1,4 +1,4 @@
-"""Releases and their base as subjects of an evaluation: from a ref to something that answers.
+"""Releases and their base as subjects of an evaluation: from a ref to what is asked.
 
 Invariant: a release is evaluated on its own base with exactly the values it was trained on; if that
 base cannot be had, it is not evaluated.
@@ -6,49 +6,51 @@ base cannot be had, it is not evaluated.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.evaluation.huggingface import HfGenerator, load_generator
+from adapterworks.builders.engines.engine import Adapter, Model
+from adapterworks.builders.engines.session import Subject
+from adapterworks.manifests.digests import digest_file, digest_json
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.naming import manifest_of_release
+from adapterworks.registry.releases.release import SERVABLE, Servable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from adapterworks.registry.bases.store import Base, BaseStore
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.release import Release
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A release that can be opened: `open` loads it, `open_base` loads its base alone."""
+class Released:
+    """A release and its base: what is asked of each."""
 
     name: str
     release: Release
-    open: Callable[[], HfGenerator]
-    open_base: Callable[[], HfGenerator]
+    subject: Subject
+    base: Subject
 
     @property
     def manifest(self) -> Manifest:
         """The manifest it was built from.
 
         Raises:
-            InvalidInput: it was imported or merged and has none.
+            InvalidInput: it was imported or merged and has none, or names what is not installed.
+            Refused: it names code in a file, which no release can bring to be run.
         """
         if self.release.manifest is None:
             raise InvalidInput(
                 f"`{self.name}` was not built from a manifest and carries none",
                 hint="name one with `--manifest`: its `[data]` and `[evaluate]` are used",
             )
-        return Manifest.model_validate_json(json.dumps(self.release.manifest))
+        return manifest_of_release(self.release.manifest, self.name)
 
 
-def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Subject:
-    """The release behind a ref, ready to be opened.
+def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Released:
+    """The release behind a ref, as what is served: an approximate form stands for its method.
 
     Raises:
         NotFound: no such release, or its base is not known here.
@@ -56,13 +58,35 @@ def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Subject:
     """
     resolved = registry.resolve(ref)
     release = registry.release(resolved.digest)
-    base = base_of(bases, release)
-    trained = registry.checkout(resolved.digest, release.trained)
-    if release.whole_model:
-        opened = partial(load_generator, trained)
+    base = Subject(base_model(base_of(bases, release)))
+    servable = release.servable
+    served = registry.checkout(resolved.digest, SERVABLE) if servable is not None else None
+    if served is None and release.whole_model:
+        folder = registry.checkout(resolved.digest, release.trained)
+        subject = Subject(Model(resolved.digest, str(resolved), folder, trained=True))
+        return Released(str(resolved), release, subject, base)
+    if served is not None and approximate(servable):
+        folder = served
     else:
-        opened = partial(load_generator, base.served, trained)
-    return Subject(str(resolved), release, opened, partial(load_generator, base.served))
+        folder = registry.checkout(resolved.digest, release.trained)
+    adapter = Adapter(resolved.digest, folder, servable, served, resolved.digest, release.name)
+    return Released(str(resolved), release, Subject(base.model, adapter), base)
+
+
+def base_model(base: Base) -> Model:
+    """A base as engines are told of it: its dense values."""
+    return Model(base.digest, base.name, base.served)
+
+
+def approximate(servable: Servable | None) -> bool:
+    """Whether what is served differs from what the method trained."""
+    return servable is not None and servable.origin == "approximate"
+
+
+def folder_digest(folder: Path) -> str:
+    """Names what was trained before it is published: the digest of its files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
 
 
 def base_of(bases: BaseStore, release: Release) -> Base:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.builders.methods.factors import Factors, cut, read_adapter
 from adapterworks.manifests.errors import Refused
 
@@ -88,7 +89,7 @@ def combine(
     """
     import torch
 
-    merge = _function(recipe)
+    merge = partial(_merged, recipe)
     factors: dict[str, Factors] = {}
     missed, sums = _Distance(), _Distance()
     given = left = 0.0
@@ -124,19 +125,13 @@ def combine(
     return Combined(factors, error, sums.relative, missed.modules if error is not None else {})
 
 
+def _merged(recipe: Recipe, tensors: list[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+    return recipe.rule.merge(tensors, weights, recipe.density)
+
+
 def _has_target(recipe: Recipe) -> bool:
     """Whether there is a delta that the rule's result stands for."""
     return recipe.rule.space != "factors" or not recipe.rule.prunes
-
-
-def _function(recipe: Recipe) -> _Merge:
-    """PEFT's function, its options bound."""
-    from functools import partial
-
-    from peft.utils import merge_utils
-
-    function: Callable[..., torch.Tensor] = getattr(merge_utils, recipe.rule.function)
-    return partial(function, density=recipe.density) if recipe.rule.prunes else function
 
 
 def _side_by_side(parts: Sequence[tuple[Scaled, float]]) -> Factors:

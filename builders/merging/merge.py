@@ -25,7 +25,7 @@ from adapterworks.builders.merging.record import (
     make_report,
     plan_digest,
 )
-from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.imports.publish import base_name
@@ -168,9 +168,10 @@ def _probes(registry: Registry, parents: Sequence[Parent]) -> list[Encoded]:
 
     own = []
     for parent in parents:
-        if FINGERPRINT not in parent.release.files:
-            continue  # imported without one
-        document = json.loads(registry.read(parent.release.digest, FINGERPRINT))
+        fingerprint = registry.read_if_here(parent.release.digest, FINGERPRINT)
+        if fingerprint is None:
+            continue  # imported or pulled without one
+        document = json.loads(fingerprint)
         own.append([probe for probe in document["probes"] if probe["kind"] == "validation"])
     turns = range(max(map(len, own), default=0))
     probes = [probes[turn] for turn in turns for probes in own if turn < len(probes)]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.merging.rules import DENSITY, RULES, SEED, Recipe
+from adapterworks.builders.merging.rules import RULES
+from adapterworks.builders.merging.rules.recipe import DENSITY, SEED, Recipe
 from adapterworks.builders.methods.technique import ENGINE_RANKS, engine_rank
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.registry.releases.forms import LORA

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.merging.parents import Parent
-from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.digests import digest_file, digest_json
+from adapterworks.manifests.extensions import source_digest
 from adapterworks.registry.imports.publish import base_name
 from adapterworks.registry.releases.release import Draft, Provenance, Servable
 from adapterworks.registry.releases.release import Parent as From
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.bases.store import Base
 
 METHOD = "merge"
-_SOURCES = ("merging/combine.py", "merging/rules.py", "methods/conversion/factors.py")
+_SOURCES = ("merging/combine.py", "merging/rules/rule.py", "methods/factors.py")
 
 
 def plan_digest(name: str, parents: Sequence[Parent], recipe: Recipe) -> str:
@@ -47,6 +48,7 @@ def _facts(parents: Sequence[Parent], recipe: Recipe) -> dict[str, Any]:
         "code": {
             "version": environment().code["version"],
             "digest": digest_json({path: digest_file(root / path) for path in _SOURCES}),
+            "rule": source_digest("merge_rules", recipe.method),
         },
         "packages": {name: packages[name] for name in ("peft", "torch") if name in packages},
     }

@@ -46,7 +46,6 @@ class Dora(Lora):
     learning_rate = Default(2e-4, "Liu et al. 2024, appendix: 1e-4 to 3e-4 for LLaMA models")
     use_dora = True
     cut = True
-    lighter = ()
 
     def trainable(self, shape: BaseShape, table: LoraKeys) -> int:
         magnitudes = sum(x.out_features for x in shape.targeted(table.target_modules))

@@ -130,7 +130,6 @@ class Lora(Technique[LoraKeys]):
     form = FORM
     learning_rate = Default(2e-4, f"≈10× full fine-tuning's: {WITHOUT_REGRET}")
     checks: tuple[Check, ...] = (adapts_something,)
-    lighter: tuple[str, ...] = ("qlora",)
     use_dora = False
 
     def trainable(self, shape: BaseShape, table: LoraKeys) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adapterworks.builders.methods.lora import Lora, LoraKeys
+from adapterworks.builders.methods.lora import Lora, LoraKeys, LoraTable
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Default, Kept, largest_linear
 from adapterworks.manifests.checking import Problem, check
@@ -56,7 +56,7 @@ class Qlora(Lora):
     learning_rate = Default(2e-4, "Dettmers et al. 2023, table 9 (7B and 13B)")
     checks = (needs_nf4, *Lora.checks)
     quantization = "nf4"
-    lighter = ()
+    lightens = LoraTable
 
     def weight_bytes(self, shape: BaseShape, base: BaseTable, *, width: int, trainable: int) -> int:
         """Linears in 4 bits, everything else as in any training."""

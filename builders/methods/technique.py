@@ -104,7 +104,7 @@ class Technique(ABC, Generic[Table]):
         whole_model: what it writes is a checkpoint of its own, kept under `full/`, no adapter.
         gradient_checkpointing: whether activations can be recomputed.
         quantization: of the base it is meant for, where `compare` may choose.
-        lighter: methods that `adopt` its table and train in less memory.
+        lightens: the table of a method that it does the same as in less memory, and adopts.
         relief: what else would need less memory than it does.
     """
 
@@ -119,7 +119,7 @@ class Technique(ABC, Generic[Table]):
     whole_model: bool = False
     gradient_checkpointing: bool = True
     quantization: Literal["none", "nf4"] = "none"
-    lighter: tuple[str, ...] = ()
+    lightens: type[MethodTable] | None = None
     relief: str = "a smaller `train.max_length` or base would need less"
 
     @property

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import by_file_name
@@ -71,6 +72,7 @@ DECISIONS: dict[str, Part] = {
     "data.replay": "publish",
     "data.augment": "publish",
     "data.gates": "publish",
+    "train.objective": "train",
     "train.epochs": "resolved",
     "train.max_steps": "resolved",
     "train.learning_rate": "resolved",
@@ -102,13 +104,26 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.max_suite_loss": "evaluate",
     "evaluate.max_new_tokens": "ask",
     "evaluate.batch_size": "nothing",  # as a micro batch
+    "evaluate.engine": "ask",
     "evaluate.bootstrap_samples": "evaluate",
     "publish.alias": "publish",
     "publish.hub": "publish",
     "publish.private": "publish",
+    "publish.withhold": "publish",
     "serve.pinned": "publish",
     "serve.conversion_rank": "convert",
     "serve.max_conversion_error": "convert",
+}
+
+
+# The first stage that runs what a distribution or a user's file adds to a table: it is covered by
+# the bytes of its source. What is built in is covered by the numbers above. What only makes rows or
+# tells of a build is as the keys of `[data]`; metrics have their digests built in or not.
+ADDED: dict[Kind, Part] = {
+    "methods": "train",
+    "objectives": "train",
+    "retention_suites": "ask",
+    "quality_gates": "evaluate",
 }
 
 
@@ -141,6 +156,7 @@ class Inputs:
         files: manifest key → digest of a further file that it names.
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
+        added: what others added to the tables → digest of its source.
         engine: what answers in the evaluation.
     """
 
@@ -153,15 +169,22 @@ class Inputs:
     files: Mapping[str, str]
     sources: str
     metrics: Mapping[str, str]
+    added: Mapping[tuple[Kind, str], str]
     engine: str
 
 
 def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
     """The digests of all stages. Pure."""
-    values = dict(leaves(by_file_name(manifest).model_dump(mode="json")))
+    # A key that has its default counts as one that is not there: a key that a later version adds
+    # moves no digest of before. (A default that changes is a change of semantics; a test says so.)
+    declared = by_file_name(manifest).model_dump(mode="json", exclude_defaults=True)
+    values = dict(leaves(declared))
     own: dict[Part, dict[str, Any]] = {}
     for key, value in values.items():
         own.setdefault(decision(key) or "train", {})[key] = value
+    added: dict[Part, dict[str, str]] = {}
+    for (kind, name), digest in inputs.added.items():
+        added.setdefault(ADDED.get(kind, "publish"), {})[f"{kind}:{name}"] = digest
     train = digest_json(
         {
             "semantics": TRAINING_SEMANTICS,
@@ -174,6 +197,7 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             },
             "device": inputs.device,
             "packages": training_packages(manifest, inputs.packages),
+            "added": added.get("train", {}),
         }
     )
     convert = digest_json(
@@ -190,6 +214,7 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "manifest": own.get("ask", {}),
             "rows": inputs.asked,
             "engine": inputs.engine,
+            "added": added.get("ask", {}),
         }
     )
     evaluate = digest_json(
@@ -198,6 +223,7 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "semantics": EVALUATION_SEMANTICS,
             "manifest": own.get("evaluate", {}),
             "metrics": dict(inputs.metrics),
+            "added": added.get("evaluate", {}),
         }
     )
     publish = digest_json(
@@ -208,6 +234,7 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "base": inputs.base.model_dump(mode="json"),
             "files": dict(inputs.files),
             "sources": inputs.sources,
+            "added": added.get("publish", {}),
         }
     )
     return StageDigests(train, convert, ask, evaluate, publish)

@@ -14,13 +14,15 @@ class DataFacts:
     Attributes:
         rows: by split.
         digests: by split, of the rows in order.
-        lengths: of every training sequence.
-        supervised: tokens with a label, of every training sequence.
+        lengths: tokens of every training example, all its sequences together.
+        supervised: tokens with a label, of every training example.
         shared: tokens that all training sequences begin with, ahead of any label.
         sources: datasheets as JSON.
         encoded: by split, of the training sequences' token ids and labels.
         asked: digest of the test rows with what metrics read of them.
         files: manifest key → digest of a further file that it names.
+        sequences: how many sequences an example has.
+        longest: tokens of the longest sequence.
     """
 
     rows: Mapping[str, int]
@@ -32,3 +34,10 @@ class DataFacts:
     encoded: Mapping[str, str] = field(default_factory=dict)
     asked: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    sequences: int = 1
+    longest: int = 0
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens of the longest sequence; where that was not counted, examples are sequences."""
+        return self.longest or max(self.lengths)

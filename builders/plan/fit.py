@@ -23,14 +23,17 @@ _USABLE = 0.9
 
 
 def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
-    """The micro batch of the longest rows."""
+    """The micro batch of the longest examples."""
     lengths = sorted(data.lengths, reverse=True)[:rows]
     supervised = sorted(data.supervised, reverse=True)[:rows]
+    sequences = rows * data.sequences
     if shared or packed:
-        return Load(rows, sum(lengths) - (len(lengths) - 1) * shared, sum(supervised), 1)
-    # Padded rows have labels in different columns; logits cover their union.
-    columns = min(lengths[0], supervised[0] * (2 if rows > 1 else 1))
-    return Load(rows, rows * lengths[0], rows * columns, rows)
+        once = (len(lengths) * data.sequences - 1) * shared
+        return Load(sequences, sum(lengths) - once, sum(supervised), 1)
+    # Padded sequences have labels in different columns; logits cover their union.
+    longest = data.longest_sequence
+    columns = min(longest, supervised[0] * (2 if sequences > 1 else 1))
+    return Load(sequences, sequences * longest, sequences * columns, sequences)
 
 
 def fit(
@@ -83,9 +86,11 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
                 manifest.model_copy(update={"train": changed}),
             )
         )
-    for kind in technique.lighter:
-        table = METHODS[kind].adopt(manifest.method)
-        options.append((f'`method.kind = "{kind}"`', manifest.model_copy(update={"method": table})))
+    for other in METHODS.listing():
+        if other.value is not None and other.value.lightens is type(manifest.method):
+            table = other.value.adopt(manifest.method)
+            changed_method = manifest.model_copy(update={"method": table})
+            options.append((f'`method.kind = "{other.name}"`', changed_method))
     for text, candidate in options:
         needed = at(1, candidate).total
         if needed <= room:

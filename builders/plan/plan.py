@@ -13,14 +13,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from adapterworks.builders.data.formats import FORMATS
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
+from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.plan.digests import Inputs, StageDigests, stage_digests
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit
 from adapterworks.builders.plan.lints import training_lints
 from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.builders.plan.pins import Pin
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -61,7 +64,8 @@ class Plan(BaseModel):
     packages: dict[str, str]
     device: Literal["cpu", "cuda"]
     precision: Precision
-    objective: Literal["instruction tuning", "continued pre-training"]
+    objective: str
+    stage: str
     steps: int
     steps_per_epoch: int
     warmup_steps: int
@@ -81,6 +85,7 @@ class Plan(BaseModel):
     seconds: float | None = None
     servable: ServableForm
     lints: tuple[Lint, ...] = ()
+    extensions: tuple[Pin, ...] = ()
 
     @property
     def digests(self) -> StageDigests:
@@ -98,6 +103,7 @@ class Plan(BaseModel):
                 files=self.files,
                 sources=self.sources,
                 metrics=self.metrics,
+                added={(pin.table, pin.name): pin.digest for pin in self.extensions},
                 engine=self.engine,
             ),
         )
@@ -120,8 +126,12 @@ def make_plan(
     machine: Machine,
     data: DataFacts,
     environment: Environment,
+    extensions: tuple[Pin, ...] = (),
 ) -> Plan:
     """Compute the plan.
+
+    Args:
+        extensions: what the manifest names and adapterworks does not bring (`pins`).
 
     Raises:
         InvalidInput: a combination this base, machine or engine cannot do.
@@ -130,7 +140,7 @@ def make_plan(
     technique = METHODS[manifest.method.kind]
     train = manifest.train
     precision = machine.precision if train.precision == "auto" else train.precision
-    longest = max(data.lengths)
+    longest = data.longest_sequence
     _check(manifest, shape, machine, technique, precision, longest)
     per_epoch = -(-len(data.lengths) // train.batch_size)
     steps = max(1, round(per_epoch * train.epochs))
@@ -159,9 +169,8 @@ def make_plan(
         packages=dict(environment.packages),
         device=machine.device,
         precision=precision,
-        objective=(
-            "continued pre-training" if manifest.data.format == "text" else "instruction tuning"
-        ),
+        objective=train.objective,
+        stage=OBJECTIVES.named(train.objective).describe(FORMATS.named(manifest.data.format).gives),
         steps=steps,
         steps_per_epoch=per_epoch,
         warmup_steps=round(train.warmup_ratio * steps),
@@ -180,6 +189,7 @@ def make_plan(
         disk=_disk(technique, trainable, shape),
         servable=technique.servable(shape, manifest.method, manifest.serve),
         lints=tuple(lints),
+        extensions=extensions,
     )
 
 

@@ -113,6 +113,7 @@ def make_lock(
         "code": plan.code,
         "python": python,
         "packages": plan.packages,
+        "extensions": [pin.to_json() for pin in plan.extensions],
         "device": plan.device,
         "precision": plan.precision,
         "micro_batch": plan.micro_batch,

@@ -11,6 +11,7 @@ from typing import Any
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.manifests.extensions import singular
 from adapterworks.registry.releases.release import Servable
 
 
@@ -42,8 +43,9 @@ def make_card(
         "## Scores\n\n" + _scores(report),
         "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
         "## Training\n\n" + _training(plan, report, weights_from),
-        "## Data\n\n" + _data(sources, plan),
+        "## Data\n\n" + _data(sources, plan, report),
         "## Serving\n\n" + _serving(servable, report),
+        *(["## Code beside adapterworks\n\n" + _extensions(plan)] if plan.extensions else []),
     ]
     if reasons:
         parts.insert(3, "## Gates\n\n" + "".join(f"- {reason}\n" for reason in reasons))
@@ -87,7 +89,7 @@ def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -
     training = report["training"]
     memory = training["memory"]
     return (
-        f"- {plan.objective}, {training['steps']} steps of {plan.manifest.train.batch_size} rows, "
+        f"- {plan.stage}, {training['steps']} steps of {plan.manifest.train.batch_size} rows, "
         f"best at step {training['best_step']}\n"
         f"- {plan.trainable:,} trained parameters ({plan.trainable_share:.2%} of the base)\n"
         f"- learning rate {plan.learning_rate:g} ({plan.learning_rate_source}), "
@@ -100,14 +102,26 @@ def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -
     )
 
 
-def _data(sources: list[dict[str, Any]], plan: Plan) -> str:
+def _data(sources: list[dict[str, Any]], plan: Plan, report: Mapping[str, Any]) -> str:
     lines = [
         f"- `{s['source']}`: {s['rows']} rows from {s['origin']}, licence {s['license']}. "
         f"{s.get('description', '')}".rstrip()
         for s in sources
     ]
     rows = ", ".join(f"{count} {split}" for split, count in plan.rows.items())
-    return "\n".join(lines) + f"\n- used: {rows}\n"
+    lines.append(f"- used: {rows}")
+    found = [gate for gate in report.get("data_gates") or () if gate["rows"]]
+    shown = ", ".join(f"`{gate['name']}` {gate['rows']} ({gate['action']})" for gate in found)
+    lines += [f"- rows that data gates found: {shown}"] if found else []
+    return "\n".join(lines) + "\n"
+
+
+def _extensions(plan: Plan) -> str:
+    lines = ["| what | name | from | source |", "|---|---|---|---|"]
+    for pin in plan.extensions:
+        source = pin.file if pin.distribution is None else f"{pin.distribution} {pin.version}"
+        lines.append(f"| {singular(pin.table)} | {pin.name} | {source} | `{pin.digest}` |")
+    return "\n".join(lines) + "\n"
 
 
 def _serving(servable: Servable | None, report: Mapping[str, Any]) -> str:

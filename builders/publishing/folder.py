@@ -7,13 +7,13 @@ start, so that a build which dies here and resumes publishes the same release.
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
@@ -71,7 +71,8 @@ def assemble(
     _write_json(release / "manifest.json", portable(plan.manifest).model_dump(mode="json"))
     _write_json(release / "adapter.lock", lock)
     _write_json(release / "report.json", report)
-    draw_loss(events, release / "plots" / "loss.png")
+    objective = OBJECTIVES.named(plan.objective)
+    draw_loss(events, release / "plots" / "loss.png", objective.reports, objective.unit)
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
     card = make_card(plan, report, servable, sources, reasons, weights_from)
     (release / "README.md").write_text(card, encoding="utf-8")
@@ -84,6 +85,7 @@ def make_draft(
     metrics: Mapping[str, float],
     *,
     created: str,
+    python: str,
     weights: Parent | None = None,
 ) -> Draft:
     """The record's own part; who made it is the registry's to say.
@@ -93,6 +95,7 @@ def make_draft(
         servable: what the engine loads, if anything.
         metrics: values of the candidate.
         created: when the build began, RFC 3339.
+        python: the interpreter's version in the training.
         weights: the release that the weights were taken from, if they were.
     """
     adapter = plan.manifest.adapter
@@ -109,18 +112,18 @@ def make_draft(
         plan=plan.digest,
         digests=plan.digests.to_json(),
         parents=(weights,) if weights else (),
-        provenance=_provenance(plan),
+        provenance=_provenance(plan, python),
         metrics=dict(metrics),
         withhold=plan.manifest.publish.withhold,
     )
 
 
-def _provenance(plan: Plan) -> Provenance:
+def _provenance(plan: Plan, python: str) -> Provenance:
     return Provenance(
         version=plan.code["version"],
         code=plan.code["digest"],
         packages=digest_json(plan.packages),
-        python=platform.python_version(),
+        python=python,
         device=plan.device,
         precision=plan.precision,
         objective=plan.objective,

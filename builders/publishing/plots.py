@@ -14,23 +14,31 @@ from adapterworks.builders.training.events import Event
 _BASE, _ADAPTER = "#9aa0a6", "#1a73e8"
 
 
-def draw_loss(events: Sequence[Event], path: Path) -> None:
-    """Training loss by step and validation loss where it was measured, in nats per token."""
+def draw_loss(events: Sequence[Event], path: Path, reports: str, unit: str) -> None:
+    """Training loss by step, and what is reported of the validation rows where it was measured.
+
+    Args:
+        reports: the event's key that decides which step is best: `loss`, or a metric, which gets an
+            axis of its own.
+        unit: of that.
+    """
     figure, axes = _axes(7.0)
     steps = [event for event in events if event["event"] == "step"]
     axes.plot([e["step"] for e in steps], [e["loss"] for e in steps], color=_BASE, label="training")
-    points = [e for e in events if e["event"] == "validation" and e["loss"] is not None]
+    points = [e for e in events if e["event"] == "validation" and e.get(reports) is not None]
+    beside = axes if reports == "loss" else axes.twinx()
     if points:
-        axes.plot(
+        beside.plot(
             [e["step"] for e in points],
-            [e["loss"] for e in points],
+            [e[reports] for e in points],
             color=_ADAPTER,
             marker="o",
             label="validation",
         )
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss (nats per token)")
-    axes.legend(frameon=False)
+    axes.set_ylabel("loss")
+    beside.set_ylabel(f"{reports.replace('_', ' ')} ({unit})")
+    figure.legend(frameon=False) if beside is not axes else axes.legend(frameon=False)
     _save(figure, path)
 
 

@@ -19,13 +19,15 @@ from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
 from adapterworks.builders.building.stages import candidates, convert_stage, train_stage
 from adapterworks.builders.data.places import located
+from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
-from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_generators
+from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subjects
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.manifests.models import Manifest, RetentionTable
+from adapterworks.manifests.naming import manifest_of_release
 from adapterworks.manifests.paths import place
 from adapterworks.manifests.sources import FileSource, parse_base
 from adapterworks.registry.bases.store import BaseStore
@@ -35,7 +37,17 @@ from adapterworks.registry.releases.release import Release, Servable
 from adapterworks.registry.releases.types import Resolved
 
 # Entries of the lock that can differ between two builds of one manifest on one base and its rows.
-_SURROUNDINGS = ("code", "packages", "python", "device", "precision", "micro_batch")
+_SURROUNDINGS = (
+    "code",
+    "packages",
+    "extensions",
+    "python",
+    "device",
+    "precision",
+    "micro_batch",
+    "encoded",
+    "semantics",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ class Rebuilt:
         weights: of the method's own adapter, or of a full fine-tuning's checkpoint.
         scores: by metric.
         rows: test rows that were answered again.
-        changed: of them, those with another answer.
+        changed: of them, those with another answer; None if the released answers are not here.
         seconds: that the training took.
     """
 
@@ -71,7 +83,7 @@ class Rebuilt:
     weights: Distance
     scores: dict[str, Score]
     rows: int
-    changed: int
+    changed: int | None
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -89,6 +101,8 @@ def rebuild(
     bases: BaseStore,
     home: Path,
     data_dir: Path | None = None,
+    own: Manifest | None = None,
+    engines: Engines | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Rebuilt:
@@ -100,11 +114,14 @@ def rebuild(
         bases: where base models are.
         home: `tmp/` and `cache/` are made under it.
         data_dir: where the manifest's relative paths begin, if its files are not known here.
+        own: the manifest file of the user's that the release was built from: needed where it names
+            code in a file beside it, and read for nothing else.
+        engines: who answers the test rows; the reference implementation alone, if not given.
         listeners: receive the build's events.
         progress: told what differs from the lock before the training begins.
 
     Raises:
-        InvalidInput: it was not built from a manifest.
+        InvalidInput: it was not built from a manifest, or with what is not installed here.
         IntegrityError: base, a data file or rows are not those of the lock.
         NotFound: a data file or the base is not here.
         Refused, Unavailable: as `run_build`; the folder is kept then, for its log.
@@ -118,7 +135,7 @@ def rebuild(
         )
     lock = json.loads(registry.read(resolved.digest, LOCK))
     manifest = located(
-        _with_base(_manifest(release, lock), release, bases, data_dir),
+        _with_base(_manifest(release, lock, _title(resolved), own), release, bases, data_dir),
         lock,
         what=_title(resolved),
         cache=home / "cache",
@@ -138,7 +155,7 @@ def rebuild(
     with build_lock(folder) as held:
         events = EventLog(folder / "events.jsonl", *listeners)
         training = train_stage(prepared, folder, held, events)
-        evaluation = _evaluate(prepared, folder, events)
+        evaluation = _evaluate(prepared, folder, engines or Engines(), events)
     result = Rebuilt(
         ref=_title(resolved),
         digest=resolved.digest,
@@ -166,9 +183,12 @@ def _title(resolved: Resolved) -> str:
     return f"{resolved.name}@{resolved.version}"
 
 
-def _manifest(release: Release, lock: Mapping[str, Any]) -> Manifest:
+def _manifest(
+    release: Release, lock: Mapping[str, Any], title: str, own: Manifest | None
+) -> Manifest:
     """The release's manifest with the micro batch it was trained with: it orders the sums."""
-    manifest = Manifest.model_validate_json(json.dumps(release.manifest))
+    digests = {pin["name"]: pin["digest"] for pin in lock.get("extensions", ())}
+    manifest = manifest_of_release(release.manifest or {}, title, own=own, digests=digests)
     train = {"trackers": (), "micro_batch_size": lock.get("micro_batch")}
     if train["micro_batch_size"] is None:
         train["micro_batch_size"] = manifest.train.micro_batch_size
@@ -224,7 +244,9 @@ def _files(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {name: digest for source in sources for name, digest in source["files"].items()}
 
 
-def _evaluate(prepared: Prepared, folder: Path, events: EventLog) -> Evaluation | None:
+def _evaluate(
+    prepared: Prepared, folder: Path, engines: Engines, events: EventLog
+) -> Evaluation | None:
     """The rebuilt candidate alone on the test rows; the base has not changed."""
     conversion = convert_stage(prepared, folder)
     servable = Servable(**conversion["servable"]) if conversion["servable"] else None
@@ -232,10 +254,11 @@ def _evaluate(prepared: Prepared, folder: Path, events: EventLog) -> Evaluation 
     if not rows:
         return None
     alone = {"gates": (), "retention": RetentionTable()}
-    return evaluate_generators(
+    return evaluate_subjects(
         {CANDIDATE: candidates(prepared, folder, servable)[CANDIDATE]},
         rows,
         manifest.evaluate.model_copy(update=alone),
+        engines=engines,
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
         progress=partial(_say, events),
@@ -253,11 +276,13 @@ def _scores(released: Mapping[str, float], evaluation: Evaluation | None) -> dic
 
 def _changed(
     registry: Registry, resolved: Resolved, release: Release, evaluation: Evaluation | None
-) -> int:
-    if evaluation is None or "predictions.jsonl" not in release.files:
+) -> int | None:
+    data = registry.read_if_here(resolved.digest, "predictions.jsonl")
+    if data is None:
+        return 0 if "predictions.jsonl" not in release.files else None
+    if evaluation is None:
         return 0
-    text = registry.read(resolved.digest, "predictions.jsonl").decode("utf-8")
-    released = [json.loads(line) for line in text.split("\n") if line]
+    released = [json.loads(line) for line in data.decode("utf-8").split("\n") if line]
     return sum(
         old["answers"][CANDIDATE] != new["answers"][CANDIDATE]
         for old, new in zip(released, evaluation.predictions, strict=True)

@@ -38,7 +38,7 @@ class Progress:
 
     step: int = 0
     best_step: int = 0
-    best_loss: float | None = None
+    best_value: float | None = None
     worse: int = 0
     tokens: int = 0
     seconds: float = 0.0

@@ -290,9 +290,36 @@ def _m004_records_that_last(connection: Connection) -> None:
         _refuse(connection, table, "DELETE", what, "true")
 
 
+def _m005_no_way_around_the_triggers(connection: Connection) -> None:
+    """SQLite's INSERT OR REPLACE fires no DELETE trigger, PostgreSQL's TRUNCATE none for rows."""
+    for table, key in (
+        ("log", "sequence"),
+        ("versions", "name version"),
+        ("signatures", "release key"),
+        ("received_signatures", "release digest"),
+        ("absences", "blob release"),
+        ("release_links", "release kind position"),
+    ):
+        message = f"{table} is append-only"
+        if connection.dialect.name == "sqlite":
+            same = " AND ".join(f"{column} = NEW.{column}" for column in key.split())
+            when = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608  (names of ours)
+            _refuse(connection, table, "INSERT", message, when)
+            continue
+        connection.exec_driver_sql(
+            f"CREATE FUNCTION {table}_no_truncate() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
+        )
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_no_truncate()"
+        )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_versions_aliases_log,
     _m002_leases,
     _m003_signatures,
     _m004_records_that_last,
+    _m005_no_way_around_the_triggers,
 )

@@ -130,11 +130,10 @@ def bump(connection: Connection) -> None:
     connection.execute(sa.update(_revision).values(value=_revision.c.value + 1))
 
 
-def _columns(release: Release, number: int, digest: str, at: str, built: bool) -> dict[str, Any]:
+def columns_of(release: Release) -> dict[str, Any]:
+    """What a version's row says of its release's record."""
     return {
         "name": release.name,
-        "version": number,
-        "digest": digest,
         "method": release.method,
         "base_model": release.base.model,
         "base_digest": release.base.digest,
@@ -142,12 +141,17 @@ def _columns(release: Release, number: int, digest: str, at: str, built: bool) -
         "tags": json.dumps(release.tags, ensure_ascii=False),
         "metrics": json.dumps(release.metrics, sort_keys=True),
         "size": release.size,
-        "plan": release.plan if built else None,
+        "plan": release.plan,
         "parent": release.parents[0].name if release.parents else None,
         "created": release.created,
         "created_by": release.created_by,
-        "published": at,
     }
+
+
+def _columns(release: Release, number: int, digest: str, at: str, built: bool) -> dict[str, Any]:
+    plan = release.plan if built else None
+    own = {"version": number, "digest": digest, "published": at}
+    return {**columns_of(release), "plan": plan, **own}
 
 
 def _insert_blobs(

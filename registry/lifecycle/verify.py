@@ -9,6 +9,7 @@ without a gap, aliases point to live versions and agree with the log.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +22,11 @@ from sqlalchemy.engine import Connection
 from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.registry.blobs.store import BlobStore, CorruptBlob, MissingBlob, copy_blob
 from adapterworks.registry.index import absences, log, lookup, schema, versions
-from adapterworks.registry.index.database import Database
+from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.lifecycle import signing
 from adapterworks.registry.reading import files
 from adapterworks.registry.releases.absence import Absence, Presence, judge
+from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Resolved
 
 Kind = Literal["missing", "corrupt", "unerased", "record", "index", "signature"]
@@ -99,6 +101,7 @@ class Verifier:
             ).all()
             bundles = signing.known(connection, resolved.digest)
             known = absences.of_release(connection, resolved.digest)
+            row = lookup.find_release(connection, resolved.digest)
         listed = {row.path: (row.blob, row.size) for row in rows}
         for path, (blob, _) in listed.items():
             self._verify_blob(resolved, path, blob, known.get(path))
@@ -113,6 +116,9 @@ class Verifier:
         said[versions.RECORD_PATH] = (resolved.digest, len(release.to_bytes()))
         if release.name != resolved.name or said != listed:
             self._add("record", resolved, None, "the record and the index do not say the same")
+        if row is not None and (differing := _differing(row, release)):
+            message = f"the index says another {', '.join(differing)} than the record"
+            self._add("record", resolved, None, message)
         if self._keys:
             try:
                 signing.require(release.to_bytes(), bundles, self._keys, str(resolved))
@@ -181,6 +187,17 @@ class Verifier:
         self, kind: Kind, resolved: Resolved, path: str | None, message: str, repaired: bool = False
     ) -> None:
         self.report.problems.append(Problem(kind, str(resolved), path, message, repaired))
+
+
+def _differing(row: AnyRow, release: Release) -> list[str]:
+    """The columns of a version's row that are not what the record says."""
+    said = versions.columns_of(release)
+    listed = {column: getattr(row, column) for column in said}
+    for column in ("tags", "metrics"):  # JSON, whose spelling has changed
+        said[column], listed[column] = json.loads(said[column]), json.loads(listed[column])
+    if listed["plan"] is None:  # as of everything that was not built here
+        said["plan"] = None
+    return [column for column in said if said[column] != listed[column]]
 
 
 def live_versions(database: Database, page: int = 500) -> Iterator[Resolved]:

@@ -33,7 +33,7 @@ def read_record(data: bytes) -> Release:
     except (ValueError, RecursionError) as error:
         raise NotARecord("not JSON") from error
     version = table.get("schema_version") if isinstance(table, dict) else None
-    if version not in (1, SCHEMA_VERSION):
+    if type(version) is not int or version not in (1, SCHEMA_VERSION):
         raise NotARecord(f"`schema_version` is {version!r}", hint="upgrade adapterworks")
     try:
         if version == 1:

@@ -167,6 +167,7 @@ class Draft(Frozen):
     when it resumes, so that publishing twice gives one release.
 
     Attributes:
+        artifact: what kind of thing it is a record of; others get a reader of their own.
         created_by: a name that was given; if it is empty, publishing puts in the registry's author.
         plan: digest of the whole plan.
         digests: stage of the build (`train`, `evaluate`, `publish`, …) → digest of what determined
@@ -177,6 +178,7 @@ class Draft(Frozen):
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
+    artifact: Literal["adapter"] = "adapter"
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     method: str
     description: str = ""

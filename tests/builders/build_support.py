@@ -11,6 +11,7 @@ import torch
 
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.methods.shape import read_shape
+from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
@@ -101,6 +102,11 @@ def encoded_rows(count: int, seed: int = 0) -> list[Encoded]:
     return rows
 
 
+def examples_of(rows: list[Encoded]) -> list[Example]:
+    """The rows as examples of supervised fine-tuning: a sequence each, counting its labels."""
+    return [Example((row,), float(sum(label != -100 for label in row.labels[1:]))) for row in rows]
+
+
 def facts_of(train: list[Encoded], validation: list[Encoded]) -> DataFacts:
     """What a plan sees of the rows."""
     return DataFacts(
@@ -155,7 +161,9 @@ def tiny_job(
     """Plan a training of `kind` on the tiny base and write its rows."""
     folder.mkdir(parents=True)
     splits = {"train": encoded_rows(rows), "validation": encoded_rows(validation, seed=1)}
-    save_encoded(folder / "encoded.safetensors", splits)
+    save_encoded(
+        folder / "encoded.safetensors", {name: examples_of(rows) for name, rows in splits.items()}
+    )
     plan = make_plan(
         manifest_for(kind, **train),
         identity(kind),

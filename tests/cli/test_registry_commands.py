@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from adapterworks.app import App
 from adapterworks.cli.main import cli
-from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound, Refused
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import parent_of
 from tests.registry.releases import draft, folder
@@ -210,3 +210,57 @@ def test_an_unreachable_index_is_one_line(home: Path) -> None:
     assert result.returncode == 7
     assert "the index on `127.0.0.1` cannot be used" in result.stderr
     assert "secret" not in result.stderr
+
+
+def test_tags_deprecation_and_later_facts_are_shown(shelf: Path) -> None:
+    assert run("tag", "medical@2", "+reviewed", "-icd", "--why", "-checked-") == (
+        "medical@2: coding reviewed\n"
+    )
+    assert "medical@2" in run("search", "--tag", "reviewed")
+    assert run("deprecate", "medical@2", "--reason", "use medical@3") == (
+        "medical@2 is deprecated: use medical@3\n"
+    )
+    shown = run("show", "medical@2")
+    assert "deprecated   by tester at" in shown
+    assert "tags         coding reviewed" in shown
+    assert "tag medical@2 added=['reviewed'] removed=['icd']  -checked-" in shown
+    values = json.loads(run("show", "medical@2", "--json"))
+    assert values["tags"] == ["coding", "reviewed"]
+    assert values["release"]["tags"] == ["icd", "coding"]
+    assert values["deprecated"]["why"] == "use medical@3"
+    assert [event["kind"] for event in values["later"]] == ["deprecate", "tag"]
+    run("deprecate", "medical@2", "--undo")
+    assert json.loads(run("show", "medical@2", "--json"))["deprecated"] is None
+    with pytest.raises(InvalidInput, match="`reviewed` says not whether"):
+        run("tag", "medical@2", "reviewed")
+    with pytest.raises(InvalidInput, match="`--reason` is missing"):
+        run("deprecate", "medical@2")
+
+
+def test_erasing_asks_and_says_what_it_did(shelf: Path) -> None:
+    refused = CliRunner().invoke(
+        cli, ["erase", "medical@1", "README.md", "--reason", "x"], input="n\n", obj=App()
+    )
+    assert refused.exit_code == 1
+    shown = run("show", "medical@1", "--file", "README.md")
+    assert shown == "# medical\n"
+    # The four releases of the shelf have the same card.
+    done = json.loads(run("erase", "medical@1", "README.md", "--reason", "x", "--yes", "--json"))
+    assert [holder["ref"] for holder in done["holders"]] == [
+        "code@1",
+        "medical@1",
+        "medical@2",
+        "medical@3",
+    ]
+    with pytest.raises(NotFound, match=r"`README\.md` of `medical@sha256:.* was erased on 2"):
+        run("show", "medical@2", "--file", "README.md")
+    verified = run("verify", "--all")
+    assert "erased    medical@3  README.md" in verified
+    assert verified.endswith(": clean\n")
+    assert "erased on 2" in run("show", "medical@3")
+    with pytest.raises(Refused, match="is needed to serve"):
+        run("erase", "medical@1", "adapter/adapter_config.json", "--reason", "x", "--yes")
+    with pytest.raises(NotFound, match="has no file `nothing`"):
+        run("erase", "medical@1", "nothing", "--reason", "x", "--yes")
+    with pytest.raises(InvalidInput, match="`--reason` is empty"):
+        run("erase", "medical@1", "README.md", "--reason", " ", "--yes")

@@ -70,6 +70,7 @@ def test_json_has_the_faults_and_the_profiles(tmp_path: Path) -> None:
         "manifest": "code",
         "ok": True,
         "profiles": ["quick", "codellama-34b"],
+        "imports": [],
         "faults": [],
     }
 

@@ -40,10 +40,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (tmp_path / f"{module}.py").write_text(source)
 
     monkeypatch.syspath_prepend(tmp_path)
-    extensions._installed.cache_clear()
+    extensions.forget()
     before = set(sys.modules)
     yield install
-    extensions._installed.cache_clear()
+    extensions.forget()
     for name in set(sys.modules) - before:
         del sys.modules[name]
 

@@ -32,7 +32,7 @@ def test_a_good_manifest_is_what_was_written(write: Any, tmp_path: Path) -> None
     assert manifest.train.epochs == 3.0
     assert isinstance(manifest.train.epochs, float)
     assert manifest.evaluate.metrics == ("exact_match", "rouge_l")
-    assert manifest.data.train == str(tmp_path / "rows/train.jsonl")
+    assert (manifest.data.train, manifest.folder) == ("rows/train.jsonl", tmp_path)
     assert manifest.data.test == "icd-10-cm:test"
 
 
@@ -247,7 +247,7 @@ def test_a_name_is_looked_up_in_the_working_directory_before_the_built_in_ones(
     write().rename(tmp_path / "manifests" / "medical.toml")
     manifest = load_manifest("medical")
     assert manifest.adapter.name == "demo"
-    assert manifest.data.train == str(tmp_path / "manifests" / "rows" / "train.jsonl")
+    assert manifest.folder == tmp_path / "manifests"
 
 
 def test_a_missing_manifest_is_not_found(tmp_path: Path) -> None:
@@ -298,5 +298,5 @@ def test_validating_imports_no_torch_and_no_database() -> None:
 def test_a_data_gate_keeps_the_defaults_that_are_not_given(write: Any) -> None:
     extra = '[data.gates]\nsecrets.on = true\nnear_duplicates.action = "drop"\n'
     gates = load_manifest(write(extra=extra)).data.gates
-    assert gates.secrets.action == "fail"
-    assert (gates.near_duplicates.threshold, gates.near_duplicates.action) == (0.9, "drop")
+    assert gates["secrets"].action == "fail"
+    assert (gates["near_duplicates"].threshold, gates["near_duplicates"].action) == (0.9, "drop")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from math import floor
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 from adapterworks.builders.data.gates.text import normalise
 
@@ -33,3 +34,12 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     return Finding(
         tuple(offence("train", index, train[index], reason) for index in sorted(surplus)), share
     )
+
+
+GATE = Gate(
+    name="class_balance",
+    description="One answer dominates; threshold: its share of the training rows (0–1).",
+    check=check,
+    threshold=0.5,
+    unit="share",
+)

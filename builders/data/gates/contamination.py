@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 from adapterworks.builders.data.gates.text import boilerplate, question_text, shingles
 
@@ -47,3 +48,13 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
                 reason += str(number(rows["train"][source], source))
                 offences.append(offence(split, index, row, reason))
     return Finding(tuple(offences), len(offences) / total if total else 0.0)
+
+
+GATE = Gate(
+    name="contamination",
+    description="Validation and test rows found in training rows; "
+    "threshold: share of n-grams found (0–1).",
+    check=check,
+    threshold=0.8,
+    unit="share",
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 from adapterworks.builders.data.gates.text import normalise
 
@@ -38,3 +39,10 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
                 offences.append(offence("train", index, train[index], reason))
     offences.sort(key=lambda found: found.index)
     return Finding(tuple(offences), float(questions))
+
+
+GATE = Gate(
+    name="contradictions",
+    description="One question with several answers.",
+    check=check,
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 
 _MISSING = {"nan", "null", "none", "n/a", "#n/a", "<na>", "undefined"}
@@ -33,3 +34,11 @@ def _is_common(answer: str, members: object) -> bool:
     assert isinstance(members, list | tuple)
     same = sum(row.answer.strip() == answer for row in members)
     return same > max(5, 0.05 * len(members))
+
+
+GATE = Gate(
+    name="empty_supervision",
+    description="Rows without an answer to learn from.",
+    check=check,
+    action="fail",
+)

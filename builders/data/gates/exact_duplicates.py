@@ -5,6 +5,7 @@ Dropping keeps the first. Test rows are left as they are: their number belongs t
 
 from __future__ import annotations
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 
 
@@ -19,3 +20,11 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
             reason = f"same as row {number(train[known], known)}"
             offences.append(offence("train", index, row, reason))
     return Finding(tuple(offences), len(offences) / len(train) if train else 0.0)
+
+
+GATE = Gate(
+    name="exact_duplicates",
+    description="Training rows that repeat an earlier row.",
+    check=check,
+    action="drop",
+)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 from adapterworks.builders.data.gates.text import full_text
 
@@ -36,3 +37,13 @@ def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+GATE = Gate(
+    name="language",
+    description="Rows in other languages than `adapter.language`; "
+    "threshold: accepted share of rows (0–1).",
+    check=check,
+    threshold=0.02,
+    unit="share",
+)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import log
 from statistics import fmean, median
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 from adapterworks.builders.data.gates.text import full_text
 
@@ -37,3 +38,12 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
         if score > threshold
     ]
     return Finding(tuple(offences), max(scores))
+
+
+GATE = Gate(
+    name="length_outliers",
+    description="Rows of unusual length; threshold: robust standard deviations from the median.",
+    check=check,
+    threshold=6.0,
+    unit="positive",
+)

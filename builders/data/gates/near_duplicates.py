@@ -8,6 +8,7 @@ another gate's.
 
 from __future__ import annotations
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 from adapterworks.builders.data.gates.text import Shingles, boilerplate, full_text, shingles
 
@@ -51,3 +52,13 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
 def _similarity(one: Shingles, other: Shingles, common: Shingles) -> float:
     alike = len((one & other) - common)
     return alike / (alike + len(one ^ other)) if alike else 0.0
+
+
+GATE = Gate(
+    name="near_duplicates",
+    description="Training rows like an earlier one; "
+    "threshold: Jaccard similarity of their shingles (0–1).",
+    check=check,
+    threshold=0.9,
+    unit="share",
+)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 from adapterworks.builders.data.gates.text import full_text
 
@@ -131,3 +132,10 @@ def _phones(text: str, regions: tuple[str, ...]) -> Iterator[Found]:
         matcher = PhoneNumberMatcher(text, region, leniency=Leniency.STRICT_GROUPING)
         for match in matcher:
             yield Found("phone number", match.start, match.end)
+
+
+GATE = Gate(
+    name="personal_data",
+    description="E-mail addresses, phone, card, account and national id numbers.",
+    check=check,
+)

@@ -6,7 +6,7 @@ knows it by; reports of personal data and secrets never repeat what was found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -82,9 +82,6 @@ class Context:
 
     languages: tuple[str, ...] = ("en",)
     lost: Mapping[str, Sequence[int]] | None = None
-
-
-Gate = Callable[[Rows, float, Context], Finding]
 
 
 def offence(split: str, index: int, row: Row, reason: str, excerpt: str | None = None) -> Offence:

@@ -1,4 +1,4 @@
-"""The closed table of gates, and what is done about what they find.
+"""The gates of a manifest run on its rows, and what is done about what they find.
 
 Every gate sees the rows as they came, so its report does not depend on other gates. Then: a row
 that a `drop` gate names is left out; if a `fail` gate names a row, the build is refused, with the
@@ -11,43 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from adapterworks.builders.data.gates import (
-    class_balance,
-    contamination,
-    contradictions,
-    empty_supervision,
-    exact_duplicates,
-    language,
-    length_outliers,
-    near_duplicates,
-    personal_data,
-    secrets,
-    truncated_supervision,
-)
-from adapterworks.builders.data.gates.report import SPLITS, Context, Gate, GateReport
+from adapterworks.builders.data.gates.gate import Gate
+from adapterworks.builders.data.gates.report import SPLITS, Context, GateReport
 from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.render import encode_rows
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.extensions import Table
 from adapterworks.manifests.models import DataGates, Manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# In the order of the manifest's table, whose keys these are.
-GATES: dict[str, Gate] = {
-    "exact_duplicates": exact_duplicates.check,
-    "near_duplicates": near_duplicates.check,
-    "contradictions": contradictions.check,
-    "contamination": contamination.check,
-    "empty_supervision": empty_supervision.check,
-    "truncated_supervision": truncated_supervision.check,
-    "length_outliers": length_outliers.check,
-    "class_balance": class_balance.check,
-    "language": language.check,
-    "personal_data": personal_data.check,
-    "secrets": secrets.check,
-}
+GATES: Table[Gate] = Table("data_gates", Gate)
 _LISTED = 5  # rows in a refusal
 _KEPT = 100  # row numbers in a release
 
@@ -113,13 +89,13 @@ def check_rows(splits: Splits, gates: DataGates, context: Context) -> GateResult
     """Run the gates that are on; drop what is to be dropped. Deterministic."""
     rows = {split: getattr(splits, split) for split in SPLITS}
     reports = []
-    for name, check in GATES.items():
-        gate = getattr(gates, name)
-        if gate.on:
-            threshold = gate.threshold if gate.threshold is not None else _default(name)
-            finding = check(rows, threshold or 0.0, context)
+    for name, setting in gates.items():
+        if setting.on:
+            gate = GATES.named(name)
+            threshold = gate.threshold if setting.threshold is None else setting.threshold
+            finding = gate.check(rows, threshold or 0.0, context)
             reports.append(
-                GateReport(name, finding.offences, finding.measured, threshold, gate.action)
+                GateReport(name, finding.offences, finding.measured, threshold, setting.action)
             )
     dropped = {
         (found.split, found.index)
@@ -156,14 +132,15 @@ def judge(
         tokenizer: the base's; without it, truncation is not measured.
     """
     lost = None
-    if tokenizer is not None and manifest.data.gates.truncated_supervision.on:
+    gates = manifest.data.gates
+    reads_tokens = any(GATES.named(name).reads_tokens for name, gate in gates.items() if gate.on)
+    if tokenizer is not None and reads_tokens:
         length = manifest.train.max_length
         lost = {
             split: lost_tokens(tokenizer, getattr(splits, split), length)
             for split in ("train", "validation")
         }
-    context = Context(manifest.adapter.language, lost)
-    return check_rows(splits, manifest.data.gates, context)
+    return check_rows(splits, gates, Context(manifest.adapter.language, lost))
 
 
 def lost_tokens(
@@ -184,8 +161,3 @@ def lost_tokens(
     for sequence in encoded:
         lost[sequence.row] += sequence.cut
     return lost
-
-
-def _default(name: str) -> float | None:
-    default: float | None = DataGates.model_fields[name].default.threshold
-    return default

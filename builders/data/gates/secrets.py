@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 from adapterworks.builders.data.gates.text import full_text
 
@@ -75,3 +76,11 @@ def _plugins() -> tuple[Any, ...]:
 
     classes = {cls.__name__: cls for cls in get_mapping_from_secret_type_to_class().values()}
     return tuple(classes[name]() for name in sorted(classes.keys() - _LEFT_OUT))
+
+
+GATE = Gate(
+    name="secrets",
+    description="Keys, tokens and passwords.",
+    check=check,
+    action="fail",
+)

@@ -45,10 +45,11 @@ def question_text(row: Row) -> str:
 
 
 def full_text(row: Row) -> str:
-    """Everything of a row but its system turn."""
+    """Everything of a row but its system turn, its further answers included."""
     if row.text is not None:
         return row.text
-    return "\n".join(turn["content"] for turn in row.messages if turn["role"] != "system")
+    turns = [*row.messages, *(turn for answer in row.others for turn in answer)]
+    return "\n".join(turn["content"] for turn in turns if turn["role"] != "system")
 
 
 def shingles(text: str, width: int) -> Shingles:

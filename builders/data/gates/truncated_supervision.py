@@ -5,6 +5,7 @@ Needs encoded rows; without them nothing is measured.
 
 from __future__ import annotations
 
+from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
 
 
@@ -19,3 +20,11 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
         if lost
     ]
     return Finding(tuple(offences), float(len(offences)))
+
+
+GATE = Gate(
+    name="truncated_supervision",
+    description="Rows whose answer is cut by `train.max_length`.",
+    check=check,
+    reads_tokens=True,
+)

@@ -1,6 +1,6 @@
-"""Built-in recipes: installed packages → rows, deterministically; nothing fetched, nothing stored.
+"""Recipes: installed packages → rows, deterministically; nothing fetched, nothing stored.
 
-A closed table from name to recipe, one file each. A source is `NAME:train|validation|test`.
+One file each, and a line in `manifests/builtin.py`. A source is `NAME:train|validation|test`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from adapterworks.builders.data.datasheet import Datasheet
-from adapterworks.builders.data.recipes import botocore_kb, general, icd_10_cm, stdlib_ruff
 from adapterworks.builders.data.recipes.recipe import SPLITS, Derived, Recipe
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.extensions import Table
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (icd_10_cm.RECIPE, botocore_kb.RECIPE, stdlib_ruff.RECIPE, general.RECIPE)
-}
+RECIPES: Table[Recipe] = Table("recipes", Recipe)
 
 
 def load_recipe(source: str, *, cache: Path | None = None) -> tuple[tuple[Row, ...], Datasheet]:
@@ -37,7 +34,7 @@ def load_recipe(source: str, *, cache: Path | None = None) -> tuple[tuple[Row, .
             f"`{source}` names no split",
             hint=f"write `{name}:train`, or one of {', '.join(SPLITS)}",
         )
-    recipe = RECIPES[name]
+    recipe = RECIPES.named(name)
     derived = _derive(recipe, cache)
     rows = derived.splits[split]
     return rows, Datasheet(

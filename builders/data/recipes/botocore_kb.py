@@ -3,8 +3,8 @@
 Support routing on the API documentation that botocore carries: the first sentence of each
 operation's documentation, for the 40 services with the most. Invariant: all operations on one
 resource of a service (Create/Delete/List…) share a split, and no validation or test sentence has a
-near-equal one in train. `meta["named"]` tells whether the sentence names its service, so that rows
-that do not can be reported apart.
+near-equal one in train. `meta["named"]` tells whether the sentence names its service; rows that do
+not are a slice of their own in the evaluation.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ SERVICES = 40
 TEST, VALIDATION = 15, 10  # per cent of resources
 SHORTEST, LONGEST = 40, 240  # characters
 QUESTION = "Which service owns this? {term}"
+NOT_NAMED = "service_not_named"  # the slice
 _TELLING = 6  # from this length a name inside run-together words is no accident
 # Words of a service's name that any sentence may use.
 _COMMON = frozenset(["amazon", "aws", "service", "services", "manager", "management", "for", "and"])
@@ -124,6 +125,7 @@ def names_service(sentence: str, service: str, display: str) -> bool:
 
 
 def _row(sentence: str, service: str, display: str, operation: str) -> Row:
+    named = names_service(sentence, service, display)
     return chat(
         QUESTION.format(term=sentence),
         display,
@@ -132,7 +134,8 @@ def _row(sentence: str, service: str, display: str, operation: str) -> Row:
         service=service,
         operation=operation,
         resource=resource(operation),
-        named=names_service(sentence, service, display),
+        named=named,
+        slices=[] if named else [NOT_NAMED],
     )
 
 

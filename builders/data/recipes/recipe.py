@@ -32,7 +32,15 @@ class Derived:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A closed-table entry. `derive` takes the folder for expensive results, or None."""
+    """One recipe.
+
+    Attributes:
+        name: as a source says it, `NAME:train`.
+        description: one sentence: what is asked, and what the answer is.
+        license: of the derived rows.
+        derive: takes the folder for expensive results, or None. A row's `meta["slices"]` names the
+            parts of the evaluation that it belongs to.
+    """
 
     name: str
     description: str

@@ -36,9 +36,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Metric:
-    """A closed-table entry.
+    """One metric.
 
     Attributes:
+        name: as the manifest says it.
+        description: one sentence for `adapters metrics`.
         statistics: predictions and rows → [n, k] additive statistics.
         aggregate: [..., k] summed statistics, their number of examples → [...] values.
         per_example: [n, k] statistics → [n] scores for people to read, one per example.

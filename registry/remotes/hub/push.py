@@ -13,9 +13,10 @@ before it is done.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, InvalidInput, Refused
@@ -127,7 +128,7 @@ def push(
         created=created,
         withheld=tuple(sorted(absent)),
         exposed=tuple(sorted(left_out.keys() - absent)),
-        tells=_tells(release.files.keys() - absent),
+        tells=_tells(release, release.files.keys() - absent),
     )
 
 
@@ -166,11 +167,25 @@ def _same_bytes(release: Release, paths: Collection[str]) -> set[str]:
     return {path for path, entry in release.files.items() if entry.digest in digests}
 
 
-def _tells(pushed: Collection[str]) -> tuple[str, ...]:
-    """What of the pushed files tells of rows."""
+def _tells(release: Release, pushed: Collection[str]) -> tuple[str, ...]:
+    """What of the pushed files tells of rows, or of the machine it was built on."""
     told = [path for path in sorted(pushed) if is_private(path)]
-    proof = "fingerprint.json (token ids of probes, some from validation rows)"
-    return (*told, *(proof for path in pushed if role_of(path) == PROOF))
+    if any(role_of(path) == PROOF for path in pushed):
+        told.append("fingerprint.json (token ids of probes, some from validation rows)")
+    # Records name files by their names only since 2026-11; older ones cannot be changed.
+    local = [text for text in _texts(release.manifest) if text.startswith(("/", "~/"))]
+    if local:
+        told.append(f"{RECORD} (paths of the machine it was built on, as {local[0][:80]!r})")
+    return tuple(told)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The single-line texts in nested JSON."""
+    if isinstance(value, str) and value.isprintable():
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def _find(hub: Hub, head: RepoState, release: Release, tag: str, scratch: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Half-done builds that no plan made now can go on with."""
+"""Half-done builds that no plan made now can go on with, and what holds of a training that did."""
 
 from __future__ import annotations
 
@@ -9,39 +9,102 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.building.record import left_behind
-
-CODE, PACKAGES = {"version": "1", "digest": "sha256:a"}, {"torch": "2"}
-PLAN: Any = SimpleNamespace(
-    manifest=SimpleNamespace(adapter=SimpleNamespace(name="tickets")), code=CODE, packages=PACKAGES
+from adapterworks.builders.building.record import Stages, left_behind, unfinished
+from adapterworks.builders.methods.shape import read_shape
+from adapterworks.builders.plan.digests import TRAINING_SEMANTICS
+from adapterworks.builders.plan.plan import Plan, make_plan
+from adapterworks.builders.training.events import EventLog
+from tests.builders.build_support import (
+    ENVIRONMENT,
+    MACHINE,
+    encoded_rows,
+    facts_of,
+    identity,
+    manifest_for,
 )
-OTHER_CODE = CODE | {"digest": "sha256:b"}
+
+PACKAGES = {"torch": "2", "ruff": "1"}
+PLAN: Any = SimpleNamespace(
+    manifest=SimpleNamespace(
+        adapter=SimpleNamespace(name="tickets"),
+        base=SimpleNamespace(quantization="none"),
+        train=SimpleNamespace(optimizer="adamw"),
+    ),
+    packages=PACKAGES,
+)
 OTHER_PACKAGES = PACKAGES | {"torch": "3"}
+DATA_PACKAGES = PACKAGES | {"ruff": "2"}  # rows are digested: these are no reason
 
 
 @pytest.mark.parametrize(
-    ("name", "done", "code", "packages", "what"),
+    ("name", "done", "semantics", "packages", "what"),
     [
-        ("tickets", (), CODE, PACKAGES, None),
-        ("tickets", (), OTHER_CODE, PACKAGES, "another version of adapterworks"),
-        ("tickets", (), CODE, OTHER_PACKAGES, "other versions of the packages it needs"),
-        ("tickets", ("train", "publish"), OTHER_CODE, PACKAGES, None),
-        ("tickets-eu", (), OTHER_CODE, PACKAGES, None),
+        ("tickets", (), TRAINING_SEMANTICS, PACKAGES, None),
+        ("tickets", (), None, PACKAGES, "another version of adapterworks"),
+        ("tickets", (), 99, PACKAGES, "another version of adapterworks"),
+        (
+            "tickets",
+            (),
+            TRAINING_SEMANTICS,
+            OTHER_PACKAGES,
+            "other versions of the packages it needs",
+        ),
+        ("tickets", (), TRAINING_SEMANTICS, DATA_PACKAGES, None),
+        ("tickets", ("train", "publish"), None, PACKAGES, None),
+        ("tickets-eu", (), None, PACKAGES, None),
     ],
-    ids=["ours", "other code", "other packages", "published", "of another adapter"],
+    ids=["ours", "old", "other code", "other packages", "data", "published", "of another adapter"],
 )
 def test_it_is_found_where_it_cannot_go_on(
     tmp_path: Path,
     name: str,
     done: tuple[str, ...],
-    code: dict[str, str],
+    semantics: int | None,
     packages: dict[str, str],
     what: str | None,
 ) -> None:
     folder = tmp_path / f"{name}-0123456789ab"
     folder.mkdir()
-    plan = {"manifest": {"adapter": {"name": name}}, "code": code, "packages": packages}
+    plan = {"manifest": {"adapter": {"name": name}}, "packages": packages}
     record = {"plan": plan, "created": "", "done": {stage: {} for stage in done}}
+    if semantics is not None:
+        record["semantics"] = semantics
     (folder / "build.json").write_text(json.dumps(record))
     (tmp_path / "tickets-empty").mkdir()
     assert left_behind(tmp_path, PLAN) == ([] if what is None else [(folder, what)])
+
+
+@pytest.fixture
+def plan(tiny: Path) -> Plan:
+    facts = facts_of(encoded_rows(32), encoded_rows(8))
+    return make_plan(
+        manifest_for("lora"), identity("lora"), read_shape(tiny), MACHINE, facts, ENVIRONMENT
+    )
+
+
+def test_a_stage_is_done_again_when_what_it_depends_on_has_changed(
+    tmp_path: Path, plan: Plan
+) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    stages = Stages(tmp_path, plan, log)
+    assert stages.once("train", "sha256:1", lambda: {"n": 1}) == {"n": 1}
+    assert Stages(tmp_path, plan, log).once("train", "sha256:1", lambda: {"n": 2}) == {"n": 1}
+    assert Stages(tmp_path, plan, log).once("train", "sha256:2", lambda: {"n": 3}) == {"n": 3}
+
+
+def test_another_publication_of_one_training_begins_anew_and_keeps_its_micro_batch(
+    tmp_path: Path, plan: Plan
+) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    first = Stages(tmp_path, plan.model_copy(update={"micro_batch": 2}), log)
+    first.put("publish", first.plan.digest, {})
+    assert not unfinished(tmp_path)
+    tagged = plan.manifest.adapter.model_copy(update={"tags": ("icd",)})
+    other = plan.model_copy(
+        update={"manifest": plan.manifest.model_copy(update={"adapter": tagged})}
+    )
+    assert Stages(tmp_path, other, log).plan.micro_batch == plan.micro_batch
+    assert unfinished(tmp_path)
+    first = Stages(tmp_path, plan.model_copy(update={"micro_batch": 2}), log)
+    (tmp_path / "train").mkdir()
+    assert Stages(tmp_path, other, log).plan.micro_batch == 2

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from adapterworks.builders.data.formats import to_rows
+from adapterworks.builders.data.formats import FORMATS, to_rows
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.data.sources import Record
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import Format
 
+OLD_CHAT = "sha256:ec2b7f727adb5ff7c2f9e51a7ad58eb7348573707814c1a977838d6a7f9e240e"
+OLD_TEXT = "sha256:832cb5683bf7f26fbeadca3081eb173f2e74c38aece8341bbfb566c39d1fcc3f"
 CHAT = [("user", "甲型肝炎的编码?"), ("assistant", "B15 急性甲型肝炎")]
 
 
 def read(
-    format: Format, *columns: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+    format: str, *columns: Mapping[str, Any], renamed: Mapping[str, str] | None = None
 ) -> tuple[Row, ...]:
     records = [Record(number, dict(values)) for number, values in enumerate(columns, 1)]
     return to_rows(records, format, source="rows.jsonl", columns=renamed)
@@ -45,7 +47,7 @@ def turns(row: Row) -> list[tuple[str, str]]:
         ),
     ],
 )
-def test_every_chat_format_gives_the_same_row(format: Format, columns: dict[str, Any]) -> None:
+def test_every_chat_format_gives_the_same_row(format: str, columns: dict[str, Any]) -> None:
     (row,) = read(format, columns)
     assert turns(row) == CHAT
     assert row.question == CHAT[0][1]
@@ -58,15 +60,198 @@ def test_alpaca_input_follows_the_instruction() -> None:
     assert row.question == "Translate\n\nHund"
 
 
-def test_preference_keeps_the_chosen_answer_and_remembers_the_rejected() -> None:
-    plain = {"prompt": "q", "chosen": "good", "rejected": "bad"}
-    chat = {
-        key: [{"role": "user", "content": "q"}, {"role": "assistant", "content": text}]
-        for key, text in (("chosen", "good"), ("rejected", "bad"))
-    }
-    for (row,) in (read("preference", plain), read("preference", chat)):
-        assert turns(row) == [("user", "q"), ("assistant", "good")]
-        assert row.meta["rejected"] == "bad"
+SYSTEM = {"role": "system", "content": "Be brief."}
+ASKED = [
+    SYSTEM,
+    {"role": "user", "content": "Q1"},
+    {"role": "assistant", "content": "A1"},
+    {"role": "user", "content": "Q2"},
+]
+GOOD, BAD = ({"role": "assistant", "content": text} for text in ("good", "bad"))
+
+
+@pytest.mark.parametrize(
+    ("format", "columns"),
+    [
+        ("messages", {"messages": [*ASKED, GOOD]}),
+        ("prompt-completion", {"prompt": ASKED, "completion": [GOOD]}),
+        ("prompt-completion", {"prompt": ASKED, "completion": "good"}),
+        ("prompt-completion", {"prompt": ASKED[1:], "completion": "good", "system": "Be brief."}),
+        ("preference", {"prompt": ASKED, "chosen": [GOOD], "rejected": [BAD]}),
+        ("preference", {"prompt": ASKED, "chosen": "good", "rejected": "bad"}),
+        ("preference", {"chosen": [*ASKED, GOOD], "rejected": [*ASKED, BAD]}),
+        ("preference", {"prompt": ASKED, "chosen": [*ASKED, GOOD], "rejected": [*ASKED, BAD]}),
+        (
+            "instruction",
+            {
+                "instruction": "Q2",
+                "output": "good",
+                "system": "Be brief.",
+                "history": [["Q1", "A1"]],
+            },
+        ),
+        (
+            "sharegpt",
+            {
+                "system": "Be brief.",
+                "conversations": [
+                    {"from": "human", "value": "Q1"},
+                    {"from": "gpt", "value": "A1"},
+                    {"from": "human", "value": "Q2"},
+                    {"from": "gpt", "value": "good"},
+                ],
+            },
+        ),
+    ],
+)
+def test_a_prompt_of_several_turns_keeps_its_question(format: str, columns: dict[str, Any]) -> None:
+    """Once a prompt lost its last turn, being taken for a conversation that was never answered."""
+    (row,) = read(format, columns)
+    given = [(turn["role"], turn["content"]) for turn in (*ASKED, GOOD)]
+    assert turns(row) == given
+    assert row.question == "Q2"
+    assert [turn["content"] for turn in row.prompt] == ["Be brief.", "Q1", "A1", "Q2"]
+
+
+def test_a_prompts_own_answers_are_given_not_learnt() -> None:
+    (row,) = read("prompt-completion", {"prompt": ASKED, "completion": "good"})
+    assert [turn.get("weight", 1.0) for turn in row.messages] == [1.0, 1.0, 0.0, 1.0, 1.0]
+    assert all("weight" not in turn for turn in row.prompt), "the engine is not told"
+
+
+def test_preference_has_both_answers_after_what_they_share() -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"name": "code", "arguments": "{}"}]}
+    result = {"role": "tool", "content": "R50"}
+    for columns in (
+        {"prompt": "q", "chosen": "good", "rejected": "bad"},
+        {
+            "chosen": [{"role": "user", "content": "q"}, GOOD],
+            "rejected": [{"role": "user", "content": "q"}, BAD],
+        },
+    ):
+        (row,) = read("preference", columns)
+        assert (row.kind, row.answer, row.answer_turns) == ("comparison", "good", 1)
+        assert row.answers == ((GOOD,), (BAD,))
+        assert [turn["content"] for turn in row.context] == ["q"]
+        assert turns(row.answered(1)) == [("user", "q"), ("assistant", "bad")]
+    (row,) = read("preference", {"prompt": "q", "chosen": [call, result, GOOD], "rejected": "bad"})
+    assert row.answer_turns == 3
+    assert [turn["content"] for turn in row.context] == ["q"]
+    assert [turn["role"] for turn in row.answered(0).messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+
+
+def test_a_preference_whose_answers_are_of_other_prompts_is_a_fault() -> None:
+    other = [{"role": "user", "content": "other"}, GOOD]
+    with pytest.raises(InvalidInput, match="does not begin with `prompt`"):
+        read("preference", {"prompt": "q", "chosen": other, "rejected": "bad"})
+    with pytest.raises(InvalidInput, match="no common turn"):
+        read("preference", {"chosen": other, "rejected": [{"role": "user", "content": "q"}, BAD]})
+
+
+def test_other_columns_are_the_rows_meta() -> None:
+    (row,) = read(
+        "prompt-completion",
+        {"prompt": "q", "answer": "a", "rule": "E501", "tags": ["x"], "at": object(), "row": 7},
+        renamed={"completion": "answer"},
+    )
+    assert row.meta == {"rule": "E501", "tags": ["x"], "row": 1}
+
+
+def test_weights_and_flags_of_turns() -> None:
+    """OpenAI's `weight`, Axolotl's `train`, ms-swift's `loss`."""
+    for key, off, on in (("weight", 0, 1), ("train", False, True), ("loss", False, True)):
+        asked = {"role": "user", "content": "q"}
+        (row,) = read(
+            "messages",
+            {"messages": [asked, GOOD | {key: off}, asked | {key: off}, BAD | {key: on}]},
+        )
+        assert [turn.get("weight") for turn in row.messages] == [None, 0.0, None, None]
+    plain = [{"role": "user", "content": "q"}, GOOD]
+    half = [{"role": "user", "content": "q"}, GOOD | {"weight": 0.5}]
+    (one,), (same,), (other,) = (
+        read("messages", {"messages": turns})
+        for turns in (plain, [plain[0], GOOD | {"weight": 1}], half)
+    )
+    assert one.digest == same.digest != other.digest
+
+
+def test_tools_and_calls() -> None:
+    schema = {"type": "function", "function": {"name": "code", "parameters": {}}}
+    call = {"id": "1", "type": "function", "function": {"name": "code", "arguments": '{"q": 1}'}}
+    conversation = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None},
+        {"role": "tool", "content": "R50", "tool_call_id": "1"},
+        GOOD,
+    ]
+    (row,) = read("messages", {"messages": conversation, "tools": [schema]})
+    assert row.tools == (schema,)
+    made = row.messages[1]["tool_calls"][0]
+    assert made["function"] == {"name": "code", "arguments": {"q": 1}}
+    assert row.messages[2]["tool_call_id"] == "1"
+    shared = [
+        {"from": "human", "value": "q"},
+        {"from": "function_call", "value": '{"name": "code", "arguments": {"q": 1}}'},
+        {"from": "observation", "value": "R50"},
+        {"from": "gpt", "value": "good"},
+    ]
+    (same,) = read("sharegpt", {"conversations": shared, "tools": json.dumps([schema])})
+    assert turns(same) == turns(row)
+    assert same.messages[1]["tool_calls"][0]["function"] == made["function"]
+    (bare,) = read("messages", {"messages": conversation})
+    assert bare.digest != row.digest
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        (GOOD | {"reasoning_content": "hm"}, "turn 2 has `reasoning_content`, which would be"),
+        (GOOD | {"weight": -1}, "turn 2's `weight` is not a number"),
+        (GOOD | {"weight": 0, "train": True}, "`weight` and `train` contradict"),
+        (GOOD | {"content": [{"type": "image_url"}]}, "a part of type `image_url`"),
+        (GOOD | {"tool_calls": [{"id": "1"}]}, "a tool call without a function's name"),
+    ],
+)
+def test_what_would_change_the_meaning_is_a_fault(turn: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read("messages", {"messages": [{"role": "user", "content": "q"}, turn]})
+    assert message in caught.value.message
+
+
+def test_a_user_turn_that_is_to_be_learnt_is_a_fault() -> None:
+    with pytest.raises(InvalidInput, match="only assistant turns are learnt"):
+        read("messages", {"messages": [{"role": "user", "content": "q", "train": True}, GOOD]})
+
+
+def test_what_says_nothing_is_no_fault() -> None:
+    (row,) = read(
+        "messages",
+        {"messages": [{"role": "user", "content": "q", "id": "7"}, GOOD | {"images": []}]},
+    )
+    assert turns(row) == [("user", "q"), ("assistant", "good")]
+
+
+def test_digests_of_rows_that_use_nothing_new_are_what_they_were() -> None:
+    """Written down from e6b91c0: plans and adapter.lock files name rows by them."""
+    (row,) = read("prompt-completion", {"prompt": "q", "completion": "a", "other": 1})
+    assert row.digest == OLD_CHAT
+    assert Row(text="text").digest == OLD_TEXT
+
+
+@pytest.mark.parametrize("name", [*FORMATS])
+def test_a_formats_example_is_of_the_format(name: str) -> None:
+    format = FORMATS[name]
+    (row,) = read(name, format.example)
+    assert format.name == name
+    assert row.kind == format.gives
+    assert set(format.example) <= set(format.columns)
+    for column in format.beside:
+        assert column in format.example
 
 
 def test_text_rows_and_renamed_columns() -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
 
 from adapterworks.app import App
-from adapterworks.builders.evaluation.huggingface import load_generator
+from adapterworks.builders.engines.huggingface import load_model
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import Refused
@@ -42,7 +42,7 @@ MANIFEST = Manifest(
 def publish(app: App, base: Base, folder: Path) -> None:
     """A LoRA that was never trained: it answers as its base, so it gains nothing."""
     config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
-    get_peft_model(load_generator(base.served)._model, config).save_pretrained(folder / "adapter")
+    get_peft_model(load_model(base.served), config).save_pretrained(folder / "adapter")
     draft = Draft(
         name="medical",
         method="lora",

@@ -13,7 +13,10 @@ from adapterworks.builders.evaluation.retention import Scores, retain
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, QualityGate, RetentionTable
 
-ROWS = [chat(f"q{i}", f"label {i % 7}").with_meta(named=i % 4 == 0) for i in range(200)]
+ROWS = [
+    chat(f"q{i}", f"label {i % 7}").with_meta(slices=["service_not_named"] * (i % 4 != 0))
+    for i in range(200)
+]
 
 
 def answers(right: int, rows: list[Row] | None = None) -> list[Prediction]:

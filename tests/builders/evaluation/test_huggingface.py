@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,24 +14,30 @@ from transformers import PreTrainedModel
 from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows, render_prompt
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.engines.huggingface import batches, load_model
+from adapterworks.builders.engines.session import Subject
+from adapterworks.builders.evaluation.asking import Asked, asked
 from adapterworks.builders.evaluation.evaluate import evaluate_generators, predict
-from adapterworks.builders.evaluation.huggingface import HfGenerator, batches, load_generator
-from adapterworks.builders.evaluation.retention import Choice, _continuations, load_cases, measure
+from adapterworks.builders.evaluation.retention import measure
+from adapterworks.builders.evaluation.suites import SUITES
+from adapterworks.builders.evaluation.suites.suite import Choice, _continuations
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, RetentionTable
 from adapterworks.registry.bases.store import Base
+from tests.builders.evaluation.asked import ask_reference, subject_of
 
 TABLE = EvaluateTable(metrics=("exact_match", "perplexity"), max_new_tokens=4, batch_size=4)
 
 
 @pytest.fixture(scope="module")
-def generator(base: Base) -> HfGenerator:
-    return load_generator(base.served)
+def generator(base: Base) -> Asked:
+    return ask_reference(base.served)
 
 
 @pytest.fixture(scope="module")
-def model(generator: HfGenerator) -> PreTrainedModel:
-    return generator._model
+def model(base: Base) -> PreTrainedModel:
+    return load_model(base.served).eval()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def test_batches_are_by_length_and_complete() -> None:
 
 
 def test_answers_are_greedy_and_in_order(
-    generator: HfGenerator, model: PreTrainedModel, rows: tuple[Row, ...]
+    generator: Asked, model: PreTrainedModel, rows: tuple[Row, ...]
 ) -> None:
     """Every token of a batched, padded answer is the likeliest after its prompt alone."""
     prompts = [row.prompt for row in rows[:3]]
@@ -57,7 +64,7 @@ def test_answers_are_greedy_and_in_order(
         assert ids[len(before) :] == likeliest[len(before) - 1 : -1]
 
 
-def test_an_answer_ends_at_the_end_of_its_turn(generator: HfGenerator) -> None:
+def test_an_answer_ends_at_the_end_of_its_turn(generator: Asked) -> None:
     question = {"role": "user", "content": "What is 1 + 1? Answer with one number."}
     (answer,) = generator.generate([(question,)], max_new_tokens=30, batch_size=1)
     assert answer
@@ -66,7 +73,7 @@ def test_an_answer_ends_at_the_end_of_its_turn(generator: HfGenerator) -> None:
 
 
 def test_likelihood_equals_the_models_own_loss(
-    generator: HfGenerator, model: PreTrainedModel, rows: tuple[Row, ...]
+    generator: Asked, model: PreTrainedModel, rows: tuple[Row, ...]
 ) -> None:
     encoded = encode_rows(generator.tokenizer, rows, 256)
     scored = generator.likelihood(encoded, batch_size=4)
@@ -78,45 +85,44 @@ def test_likelihood_equals_the_models_own_loss(
         assert nll / tokens == pytest.approx(float(loss), rel=1e-4)
 
 
-def test_a_sequence_of_one_token_scores_nothing(generator: HfGenerator) -> None:
+def test_a_sequence_of_one_token_scores_nothing(generator: Asked) -> None:
     assert generator.likelihood([Encoded([5], [5])], batch_size=1).tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize("kind", ["lora", "prefix"])
-def test_base_and_adapter_through_one_model(
-    base: Base, rows: tuple[Row, ...], generator: HfGenerator, kind: str
+def test_base_and_adapter_through_one_engine(
+    base: Base, rows: tuple[Row, ...], generator: Asked, kind: str, tmp_path: Path
 ) -> None:
-    """Switched off, the adapter changes nothing; switched on, it does; and the mode is restored."""
+    """One engine answers as the base alone, with the adapter, and as the base alone again."""
     config = (
         LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
         if kind == "lora"
         else PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
     )
-    adapted = get_peft_model(load_generator(base.served)._model, config)
+    adapted = get_peft_model(load_model(base.served), config)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in adapted.parameters():
             if parameter.requires_grad:
                 parameter.normal_(std=0.2 if kind == "lora" else 2.0)
-    adapted.train()
-    on = HfGenerator(adapted, generator.tokenizer)
-    off = HfGenerator(adapted, generator.tokenizer, adapter=False)
+    adapted.save_pretrained(tmp_path)
     encoded = encode_rows(generator.tokenizer, rows, 256)
     alone = generator.likelihood(encoded, batch_size=6)
-    np.testing.assert_allclose(off.likelihood(encoded, batch_size=6), alone, rtol=1e-4)
-    assert abs(on.likelihood(encoded, batch_size=6) - alone).max() > 0.5
     prompts = [row.prompt for row in rows[:2]]
-    assert off.generate(prompts, max_new_tokens=4, batch_size=2) == generator.generate(
-        prompts, max_new_tokens=4, batch_size=2
-    )
-    assert on.generate(prompts, max_new_tokens=4, batch_size=2) != generator.generate(
-        prompts, max_new_tokens=4, batch_size=2
-    )
-    assert adapted.training
+    answers = generator.generate(prompts, max_new_tokens=4, batch_size=2)
+
+    subject = subject_of(base.served, tmp_path)
+    session = Engines().session("huggingface", [subject], tokens=0)
+    off, on = asked(session, Subject(subject.model))(), asked(session, subject)()
+    for _ in range(2):
+        np.testing.assert_array_equal(off.likelihood(encoded, batch_size=6), alone)
+        assert off.generate(prompts, max_new_tokens=4, batch_size=2) == answers
+        assert abs(on.likelihood(encoded, batch_size=6) - alone).max() > 0.5
+        assert on.generate(prompts, max_new_tokens=4, batch_size=2) != answers
 
 
 def test_the_same_model_against_itself_gains_nothing(
-    generator: HfGenerator, rows: tuple[Row, ...]
+    generator: Asked, rows: tuple[Row, ...]
 ) -> None:
     seen: list[tuple[str, int, int]] = []
     table = TABLE.model_copy(
@@ -136,7 +142,7 @@ def test_the_same_model_against_itself_gains_nothing(
     assert {subject for subject, _, _ in seen} == {"base", "candidate"}
 
 
-def test_text_rows_have_a_perplexity_and_nothing_else(generator: HfGenerator) -> None:
+def test_text_rows_have_a_perplexity_and_nothing_else(generator: Asked) -> None:
     rows = load_source("general:test", "text").rows[:2]
     only = EvaluateTable(metrics=("perplexity",))
     (first, _) = predict(generator, rows, only, max_length=128)
@@ -146,7 +152,7 @@ def test_text_rows_have_a_perplexity_and_nothing_else(generator: HfGenerator) ->
         predict(generator, rows, EvaluateTable(metrics=("exact_match",)))
 
 
-def test_retention_scores_the_continuation_only(generator: HfGenerator) -> None:
+def test_retention_scores_the_continuation_only(generator: Asked) -> None:
     choice = Choice("The sky is", (" blue.", " a kind of cheese."), 0)
     for sequence, text in zip(
         _continuations(generator.tokenizer, choice, 0), choice.continuations, strict=True
@@ -157,9 +163,9 @@ def test_retention_scores_the_continuation_only(generator: HfGenerator) -> None:
     assert scores[0, 0] < scores[1, 0]
 
 
-def test_the_base_knows_some_common_sense(generator: HfGenerator) -> None:
+def test_the_base_knows_some_common_sense(generator: Asked) -> None:
     """HellaSwag above chance says that contexts, choices and normalisation fit together."""
     scores = measure(generator, RetentionTable(suites=("hellaswag",), limit=8))
     assert scores.suites["hellaswag"] > 0.25
     assert 5.0 < scores.perplexity < 60.0
-    assert len(load_cases("truthfulqa")) == len(load_cases("gsm8k")) == 100
+    assert {len(suite.cases()) for suite in SUITES.values()} == {100}

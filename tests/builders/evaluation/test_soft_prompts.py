@@ -11,13 +11,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adapterworks.builders.data.render import Encoded, render_prompt
-from adapterworks.builders.evaluation.huggingface import HfGenerator, load_generator
+from adapterworks.builders.evaluation.asking import Asked
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.methods.soft_prompts import SoftPromptKeys, initial_tokens
 from tests.builders.build_support import encoded_rows, manifest_for
+from tests.builders.evaluation.asked import ask_reference
 
 pytestmark = pytest.mark.train
 KINDS = ("prompt-tuning", "prefix-tuning", "p-tuning-v2")
@@ -40,9 +41,7 @@ def steep(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=KINDS)
-def both(
-    request: pytest.FixtureRequest, steep: Path, tmp_path: Path
-) -> tuple[HfGenerator, ServedModel]:
+def both(request: pytest.FixtureRequest, steep: Path, tmp_path: Path) -> tuple[Asked, ServedModel]:
     """A soft prompt of random numbers: as PEFT loads it, and as it is served."""
     manifest = manifest_for(request.param, method={"virtual_tokens": 5})
     model = METHODS[request.param].attach(
@@ -56,11 +55,11 @@ def both(
     source = Source(tmp_path / "adapter", steep, read_shape(steep), manifest)
     conversion = METHODS[request.param].convert(source, tmp_path / "servable")
     served = ServedModel(steep, tmp_path / "servable", conversion.servable)
-    return load_generator(steep, tmp_path / "adapter"), served
+    return ask_reference(steep, tmp_path / "adapter"), served
 
 
 def test_a_padded_batch_answers_as_each_row_is_served(
-    both: tuple[HfGenerator, ServedModel],
+    both: tuple[Asked, ServedModel],
 ) -> None:
     generator, served = both
     prompts = [({"role": "user", "content": question},) for question in QUESTIONS]
@@ -77,7 +76,7 @@ def test_a_padded_batch_answers_as_each_row_is_served(
 
 
 def test_a_padded_batch_scores_as_each_row_is_served(
-    both: tuple[HfGenerator, ServedModel],
+    both: tuple[Asked, ServedModel],
 ) -> None:
     generator, served = both
     rows: list[Encoded] = encoded_rows(6)

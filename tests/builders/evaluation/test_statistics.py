@@ -65,6 +65,55 @@ def test_no_difference_is_rarely_called_one() -> None:
     assert bootstrap_p(np.ones(999)) == pytest.approx(0.002)
 
 
+def test_every_row_is_drawn_as_often_as_any_other() -> None:
+    """4,000 draws of 5 rows each: a row's mean is 1, give or take √(0.8 / 4000) = 0.014."""
+    drawn = resample_weights(5, 4000, seed=2).mean(axis=0)
+    assert drawn == pytest.approx([1.0] * 5, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("worse", "same", "better", "p"),
+    [
+        (1, 0, 18, 0.2),  # 2 · (1 + 1) / (19 + 1)
+        (18, 0, 1, 0.2),
+        (0, 2, 17, 0.3),  # a resample without any gain counts against it: 2 · (2 + 1) / 20
+        (17, 2, 0, 0.3),
+        (0, 0, 19, 0.1),  # never 0: 2 · (0 + 1) / 20
+        (19, 0, 0, 0.1),
+        (9, 0, 10, 1.0),  # 2 · (9 + 1) / 20
+        (8, 4, 7, 1.0),
+    ],
+)
+def test_a_bootstrap_p_is_twice_the_smaller_tail(
+    worse: int, same: int, better: int, p: float
+) -> None:
+    """The sizes of gains do not matter, nor their order."""
+    gains = np.array([-0.01] * worse + [0.0] * same + [0.3] * better)
+    assert bootstrap_p(gains) == pytest.approx(p)
+    assert bootstrap_p(gains[::-1]) == pytest.approx(p)
+
+
+def test_an_interval_leaves_half_of_the_rest_on_each_side() -> None:
+    """Of 0, 1, …, 100 the 5th and 95th percentiles are 5 and 95."""
+    values = np.arange(101.0)
+    bounds = interval(values, 0.9)
+    assert (bounds.low, bounds.high) == pytest.approx((5.0, 95.0))
+    bounds = interval(values[::-1], 0.5)
+    assert (bounds.low, bounds.high) == pytest.approx((25.0, 75.0))
+
+
+def test_mcnemar_counts_what_became_right_and_what_became_wrong() -> None:
+    """1 gained, 5 lost of 6 that changed: 2 · (1 + 6) / 64; a half is neither right nor wrong."""
+    before = np.array([0.0, 1.0, 1.0, 0.9, 0.6, 1.0, 1.0, 0.0, 0.5, 0.5, 1.0, 0.0])
+    after = np.array([1.0, 0.0, 0.0, 0.1, 0.4, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5, 0.5])
+    assert mcnemar_p(before, after) == pytest.approx(14 / 64)
+    assert mcnemar_p(after, before) == pytest.approx(14 / 64)
+    gained, lost = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    assert mcnemar_p(gained, lost) == 1.0  # one of each
+    assert mcnemar_p(np.zeros(1), np.ones(1)) == 1.0  # 2 · 1 / 2
+    assert mcnemar_p(np.zeros(4), np.ones(4)) == pytest.approx(2 / 16)
+
+
 def test_mcnemar_is_the_exact_binomial_on_what_changed() -> None:
     before = np.array([0.0] * 12 + [1.0] * 3 + [1.0] * 50)
     after = np.array([1.0] * 12 + [0.0] * 3 + [1.0] * 50)

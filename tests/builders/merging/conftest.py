@@ -16,7 +16,7 @@ from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.evaluation.fingerprint import make_fingerprint
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.merging.merge import Merged, run_merge
-from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Draft, Servable

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.merging.combine import combine, read_lora
-from adapterworks.builders.merging.rules import RULES, Recipe
+from adapterworks.builders.merging.rules import RULES
+from adapterworks.builders.merging.rules.recipe import Recipe
 from tests.builders.merging.conftest import IDS, Shelf, make_lora, make_shelf
 
 WEIGHTS = [0.7, -0.4]

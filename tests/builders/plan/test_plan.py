@@ -82,7 +82,7 @@ def test_equal_inputs_give_equal_plans_and_estimates_do_not_count(shape: BaseSha
     busy = replace(MACHINE, memory=MACHINE.memory // 2)
     assert plan.digest == plan_for("lora", shape, machine=busy).digest
     assert plan.digest != plan_for("lora", shape, seed=43).digest
-    other = replace(FACTS, digests={**FACTS.digests, "train": "sha256:other"})
+    other = replace(FACTS, encoded={"train": "sha256:other"})
     assert plan.digest != plan_for("lora", shape, facts=other).digest
 
 

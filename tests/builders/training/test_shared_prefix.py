@@ -10,9 +10,10 @@ import torch
 
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import IGNORED
-from adapterworks.builders.training.batches import collate, load_encoded
+from adapterworks.builders.objectives.batch import behind_shared, padded
+from adapterworks.builders.training.batches import load_encoded
 from adapterworks.builders.training.events import read_events
-from adapterworks.builders.training.shared_prefix import collate_shared, computes_alike
+from adapterworks.builders.training.shared_prefix import computes_alike
 from tests.builders.build_support import KINDS, SHARED, TinyJob
 
 pytestmark = pytest.mark.train
@@ -50,12 +51,13 @@ def test_losses_and_gradients_are_those_of_padded_rows(
 def test_shared_tokens_are_there_once_and_nothing_is_padded(job: Make) -> None:
     rows = load_encoded(job("lora").folder / "encoded.safetensors")["train"]
     chosen = [0, 1, 2, 3]
-    batch = collate_shared(rows, chosen)
+    sequences = [sequence for (sequence,) in rows.chosen(chosen)]
+    batch = behind_shared(sequences)
     shared = 1 + len(SHARED)
     lengths = [rows.lengths[index] for index in chosen]
     assert batch.input_ids.shape == (1, shared + sum(length - shared for length in lengths))
-    padded = collate(rows, chosen, pad=1, packed=False)
-    assert int((batch.labels != IGNORED).sum()) == int((padded.labels != IGNORED).sum())
+    apart = padded(sequences, 1)
+    assert int((batch.labels != IGNORED).sum()) == int((apart.labels != IGNORED).sum())
 
 
 def test_a_model_that_ignores_the_mask_is_found_out(job: Make) -> None:
@@ -72,9 +74,9 @@ def test_a_model_that_ignores_the_mask_is_found_out(job: Make) -> None:
                 inputs["attention_mask"] = None
             return self.inner(**inputs)
 
-    rows = trainer.rows["train"]
-    assert computes_alike(trainer.bare, rows, [0, 1, 2], pad=1, precision="fp32")
-    assert not computes_alike(Blind(), rows, [0, 1, 2], pad=1, precision="fp32")
+    rows = [sequence for (sequence,) in trainer.rows["train"].chosen([0, 1, 2])]
+    assert computes_alike(trainer.bare, rows, pad=1, precision="fp32")
+    assert not computes_alike(Blind(), rows, pad=1, precision="fp32")
 
 
 @pytest.mark.parametrize(

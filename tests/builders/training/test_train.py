@@ -77,16 +77,16 @@ def test_peft_2256_best_checkpoint_is_written_for_every_method(job: Make, kind: 
     kept: dict[int, dict[str, torch.Tensor]] = {}
     scores = iter([3.0, 1.0, 2.0, 2.5, 2.6, 2.7, 2.8])
 
-    def scripted() -> float:
+    def scripted() -> dict[str, float]:
         step = trainer.progress.step
         if step >= best_from:
             kept[step] = {n: p.detach().clone() for p, n in trainer.checkpoints.names.items()}
-            return next(scores)
-        return 9.0
+            return {"loss": next(scores)}
+        return {"loss": 9.0}
 
-    trainer._validation_loss = scripted  # type: ignore[method-assign]
+    trainer._validate = scripted  # type: ignore[method-assign]
     result = trainer.run()
-    assert result.best_loss == min([3.0, 1.0][: len(kept)])
+    assert result.best_value == min([3.0, 1.0][: len(kept)])
     final = {n: p.detach() for p, n in trainer.checkpoints.names.items()}
     for name, tensor in kept[result.best_step].items():
         assert torch.equal(final[name], tensor), name
@@ -97,7 +97,7 @@ def test_early_stopping_ends_after_its_patience(job: Make) -> None:
     trained = job("lora", epochs=8.0, early_stopping=1, evaluations=8)
     trainer = trained.trainer()
     scores = iter([1.0, 2.0, 3.0])
-    trainer._validation_loss = lambda: next(scores)  # type: ignore[method-assign]
+    trainer._validate = lambda: {"loss": next(scores)}  # type: ignore[method-assign]
     result = trainer.run()
     assert result.stopped_early
     assert result.steps == 2 * trained.plan.evaluate_every

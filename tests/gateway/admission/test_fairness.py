@@ -206,6 +206,109 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> No
     assert (queue.running, queue.waiting) == (0, 0)
 
 
+async def order_of(queue: FairQueue, asks: list[tuple[str, int, float]]) -> list[str]:
+    """Who is served in which order when all ask while another's request runs."""
+    order: list[str] = []
+
+    async def ask(tenant: str, tokens: int, weight: float) -> None:
+        async with queue.turn(tenant, tokens, weight=weight):
+            order.append(tenant)
+
+    async with queue.turn("first", 0):
+        jobs = [asyncio.create_task(ask(*one)) for one in asks]
+        await asyncio.sleep(0)
+        assert queue.waiting == len(asks)
+    await asyncio.gather(*jobs)
+    return order
+
+
+async def test_the_smallest_counter_is_next_tokens_by_weight() -> None:
+    """One slot. `a` costs 10 a request: 10, 20, 30. `b` costs 45 at weight 3: 15, 30.
+
+    Counters when a slot comes free: a 0, b 0 → b (fewer wait); 0, 15 → a; 10, 15 → a; 20, 15 → b;
+    20, 30 → a. In which order they came does not matter.
+    """
+    a, b = ("a", 10, 1.0), ("b", 45, 3.0)
+    assert await order_of(FairQueue(1), [a, b, a, b, a]) == ["b", "a", "a", "b", "a"]
+    assert await order_of(FairQueue(1), [b, b, a, a, a]) == ["b", "a", "a", "b", "a"]
+
+
+async def test_of_equals_the_one_with_less_at_work_and_then_less_to_come_is_next() -> None:
+    a, b = ("a", 0, 1.0), ("b", 0, 1.0)
+    assert await order_of(FairQueue(1), [a, a, b]) == ["b", "a", "a"]
+    queue = FairQueue(2)
+    async with queue.turn("a", 0):
+        assert await order_of(queue, [a, b, b]) == ["b", "b", "a"]
+
+
+async def test_a_charge_moves_the_counter_and_is_settled_once() -> None:
+    """Expected 10 each; `a` turns out to cost 100, so `b` is served until it is past that."""
+    queue = FairQueue(1)
+    async with queue.turn("a", 10) as turn:
+        turn.settle(100)
+        turn.settle(0)  # only the first counts
+    b = ("b", 40, 1.0)
+    # `first` has no tokens, so that `a` at 100 stays ahead: b 0, 40, 80, and then a.
+    queue._last_counter = 0.0
+    assert await order_of(queue, [("a", 10, 1.0), b, b, b, b]) == ["b", "b", "b", "a", "b"]
+
+
+async def test_whoever_comes_to_an_idle_queue_starts_where_it_was_left() -> None:
+    """`b` is new after `a` was served 100: both wait at 101 then, and neither is owed anything."""
+    queue = FairQueue(1)
+    async with queue.turn("a", 100):
+        pass
+    a, b = ("a", 10, 1.0), ("b", 10, 1.0)
+    order: list[str] = []
+
+    async def ask(tenant: str, tokens: int, weight: float) -> None:
+        async with queue.turn(tenant, tokens, weight=weight):
+            order.append(tenant)
+
+    async with queue.turn("b", 1):  # at 101 now
+        jobs = [asyncio.create_task(ask(*one)) for one in (b, a, b, a)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*jobs)
+    assert order == ["a", "b", "a", "b"]
+
+
+async def test_a_lighter_tenant_must_not_fill_the_queue() -> None:
+    """Three wait at most: two of weight 1, one of weight 4. The former's queue is longest."""
+    queue = FairQueue(1, max_waiting=3)
+
+    async def ask(tenant: str, weight: float) -> str:
+        async with queue.turn(tenant, 1, weight=weight):
+            return tenant
+
+    async with queue.turn("x", 1):
+        light = [asyncio.create_task(ask("light", 1.0)) for _ in range(2)]
+        heavy = [asyncio.create_task(ask("heavy", 4.0))]
+        await asyncio.sleep(0)
+        heavy += [asyncio.create_task(ask("heavy", 4.0)) for _ in range(2)]
+        await asyncio.sleep(0)
+        # The second heavy one took the place of the newest light one, the third of the other:
+        # (1 + 1) / 4 is less than 2 / 1, and (2 + 1) / 4 less than 1 / 1.
+        assert (queue.depth("light"), queue.depth("heavy"), queue.depth("nobody")) == (0, 3, 0)
+        # (3 + 1) / 4 is not more than 3 / 4 of its own: the newcomer is the one to go.
+        with pytest.raises(Unavailable, match="3 requests are waiting for the engine") as caught:
+            await ask("heavy", 4.0)
+        assert caught.value.retry_after == 1
+    results = await asyncio.gather(*light, *heavy, return_exceptions=True)
+    assert [isinstance(result, Unavailable) for result in results] == [True, True, *[False] * 3]
+
+
+async def test_whoever_gives_up_is_told_when_to_come_back_and_costs_nothing() -> None:
+    queue = FairQueue(1, max_wait=0.01)
+    async with queue.turn("a", 10):
+        with pytest.raises(Unavailable) as caught:
+            async with queue.turn("b", 1000):
+                raise AssertionError("served beyond the slots")
+        assert caught.value.retry_after == 1
+        assert caught.value.hint == "the engine is busy; try again in 1 s"
+        assert (queue.waiting, queue.depth("b")) == (0, 0)
+    assert queue._tenants["b"].counter == queue._tenants["a"].counter == 10.0
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), slots=st.integers(1, 4))
 def test_whatever_is_cancelled_no_slot_is_lost(seed: int, slots: int) -> None:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adapterworks.builders.merging.merge import run_merge
-from adapterworks.builders.merging.rules import Recipe
+from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.http.status import describe
 from adapterworks.registry.bases.store import Base, BaseStore

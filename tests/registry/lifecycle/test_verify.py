@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.blobs.local import LocalBlobs
@@ -115,6 +116,49 @@ def test_an_index_that_was_tampered_with_is_found(
     found = registry.verify().problems
     assert {item.kind for item in found} == {kind}
     assert all(message in item.message for item in found)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("metrics", '{"exact_match": 0.999}'),
+        ("tags", '["approved"]'),
+        ("method", "full"),
+        ("base_digest", "sha256:0"),
+        ("created_by", "somebody else"),
+        ("plan", "sha256:0"),
+    ],
+)
+def test_every_column_of_a_version_is_what_its_record_says(
+    local_registry: Registry, tmp_path: Path, column: str, value: str
+) -> None:
+    publish(local_registry, tmp_path, 1)
+    assert local_registry.verify().clean
+    with local_registry.database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER versions_no_update")
+        connection.exec_driver_sql(f"UPDATE versions SET {column} = '{value}'")
+    (problem,) = local_registry.verify().problems
+    assert problem.kind == "record"
+    assert f"the index says another {column} than the record" in problem.message
+
+
+def test_history_cannot_be_replaced_or_emptied(registry: Registry, tmp_path: Path) -> None:
+    """INSERT OR REPLACE fires no DELETE trigger on SQLite, TRUNCATE no row trigger elsewhere."""
+    publish(registry, tmp_path, 1)
+    if registry.database.is_sqlite:
+        statements = [
+            "INSERT OR REPLACE INTO log SELECT sequence, name, kind, version, alias, at, "
+            "'somebody-else', why, data FROM log",
+            "INSERT OR REPLACE INTO versions SELECT * FROM versions",
+        ]
+    else:
+        statements = ["TRUNCATE log", "TRUNCATE versions CASCADE", "TRUNCATE absences"]
+    for statement in statements:
+        refused = pytest.raises(sa.exc.DBAPIError, match="append-only")
+        with refused, registry.database.write() as connection:
+            connection.exec_driver_sql(statement)
+    assert len(registry.events("medical")) == 1
+    assert registry.verify().clean
 
 
 def test_what_was_verified_is_counted(registry: Registry, tmp_path: Path) -> None:

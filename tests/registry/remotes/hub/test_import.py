@@ -30,7 +30,7 @@ def test_a_peft_folder_becomes_a_servable_version(
     release = registry.release(resolved.digest)
     assert release.servable is not None
     assert (release.servable.form, release.servable.rank) == ("lora", 4)
-    assert release.source == "folder adapter"
+    assert release.provenance.source == "folder adapter"
     servable = registry.checkout(resolved.digest, "servable")
     assert digest_file(servable / WEIGHTS) == digest_file(trained.adapter / WEIGHTS)
     config = json.loads((servable / "adapter_config.json").read_text())
@@ -57,7 +57,7 @@ def test_a_hub_adapter_is_pinned_to_the_commit_it_was_read_at(
     assert done.json["source"] == f"hub:elsewhere/lora@{commit}"
     assert f"hub:elsewhere/lora@main is commit {commit}" in done.err
     release = machine.registry.release(done.json["digest"])
-    assert (release.source, release.license) == (f"hub:elsewhere/lora@{commit}", "mit")
+    assert (release.provenance.source, release.license) == (f"hub:elsewhere/lora@{commit}", "mit")
 
     hub.push_by_hand("elsewhere/lora", {"adapter_model.bin": b"\x80\x04N."})
     result = machine.run("import", "hub:elsewhere/lora@main", *arguments)

@@ -13,6 +13,7 @@ import yaml
 from adapterworks.manifests.digests import canonical_json, digest_bytes
 from adapterworks.registry.releases.types import Published
 from tests.hub_standin import Failure, HubStandin
+from tests.registry.lifecycle.test_signing import make_key
 from tests.registry.remotes.hub.machine import (
     READER,
     REPOSITORY,
@@ -42,12 +43,13 @@ def published(prepared: Prepared) -> Published:
 def test_a_release_is_one_commit_and_a_tag_and_comes_back_byte_for_byte(
     machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
 ) -> None:
-    pushed = machine.ok("push", "medical@2", "--json").json  # `[publish] hub` says where
+    pushed = machine.ok("push", "medical@2", "--include", "predictions.jsonl", "--json").json
     repository = hub.repositories[REPOSITORY]
     assert repository.private
     assert repository.history() == [pushed["commit"], repository.head.parent]
     assert repository.tags == {"v2": pushed["commit"]}
     assert pushed["created"] is True
+    assert (pushed["withheld"], pushed["tells"]) == ([], ["predictions.jsonl"])
 
     tree = repository.head.tree
     ours = release_files(machine.registry, published.digest)
@@ -67,6 +69,111 @@ def test_a_release_is_one_commit_and_a_tag_and_comes_back_byte_for_byte(
     assert release_files(other.registry, published.digest) == ours
     assert other.registry.resolve("medical:prod").version == 1
     assert other.ok("pull", f"{REPOSITORY}@v2", "--json").json["created"] is False
+
+
+def test_texts_of_rows_stay_here_and_the_release_verifies_there_with_its_signature(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine, tmp_path: Path
+) -> None:
+    private, public = make_key(tmp_path, "ours")
+    machine.ok("sign", "medical@2", "--key", private)
+    pushed = machine.ok("push", "medical@2", "--withhold", "plots/*")
+    assert "stayed here: plots/loss.png predictions.jsonl" in pushed.err
+    tree = hub.repositories[REPOSITORY].head.tree
+    assert "predictions.jsonl" not in tree
+    assert "plots/loss.png" not in tree
+    secret = machine.registry.read(published.digest, "predictions.jsonl")
+    assert not any(secret in blob.data for blob in tree.values())
+    assert json.loads(tree["adapterworks/absent.json"].data)["files"] == {
+        "plots/loss.png": {"state": "withheld", "at": None},
+        "predictions.jsonl": {"state": "withheld", "at": None},
+    }
+
+    other = new_machine("theirs")
+    pulled = other.ok("pull", f"{REPOSITORY}@v2", "--json").json
+    assert pulled["digest"] == published.digest
+    assert pulled["withheld"] == ["plots/loss.png", "predictions.jsonl"]
+    verified = other.ok("verify", "--all", "--key", public, "--json").json
+    assert verified["clean"] is True
+    assert [(a["path"], a["state"]) for a in verified["report"]["absent"]] == [
+        ("plots/loss.png", "withheld"),
+        ("predictions.jsonl", "withheld"),
+    ]
+    refused = other.run("show", "medical@1", "--file", "predictions.jsonl")
+    assert refused.code == 3
+    assert f"is withheld: not sent by hub:{REPOSITORY}@" in refused.err
+    # Here nothing is withheld: the same loss is a fault.
+    assert machine.ok("verify", "--all", "--json").json["report"]["absent"] == []
+    # And what was taken there before is said, not taken back in silence.
+    again = machine.ok("push", "medical@2", "--withhold", "report.json", "--json")
+    assert again.json["exposed"] == ["report.json"]
+    assert again.json["created"] is False
+
+
+def test_weights_and_what_the_record_withholds_cannot_be_asked_for_otherwise(
+    machine: Machine, published: Published, hub: HubStandin
+) -> None:
+    refused = machine.run("push", "medical@2", "--withhold", "adapter/*")
+    assert refused.code == 2
+    assert "`--withhold` means `adapter/" in refused.err
+    registry = machine.registry
+    files = machine.home / "again"
+    for path, data in release_files(registry, published.digest).items():
+        (files / path).parent.mkdir(parents=True, exist_ok=True)
+        (files / path).write_bytes(data)
+    stated = registry.release(published.digest).to_draft(withhold=("report.json",))
+    registry.publish(files, stated, who="tester")
+    refused = machine.run("push", "medical@3", "--include", "report.json")
+    assert refused.code == 2
+    assert "`report.json` is withheld by the release's own record" in refused.err
+    assert hub.repositories == {}
+    pushed = machine.ok("push", "medical@3", "--json").json
+    # What is stated is all that is withheld: these predictions were stated to be sharable.
+    assert (pushed["withheld"], pushed["tells"]) == (["report.json"], ["predictions.jsonl"])
+
+
+def test_erased_files_are_not_pushed_and_where_they_were_pushed_is_said(
+    machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine
+) -> None:
+    commit = machine.ok("push", "medical@2", "--include", "*.jsonl", "--json").json["commit"]
+    erased = machine.ok(
+        "erase", "medical@2", "predictions.jsonl", "--reason", "Jane Roe withdrew", "--yes"
+    )
+    assert f"still at {REPOSITORY}@{commit}" in erased.err
+    machine.ok("verify", "--all")
+    machine.ok("push", "medical@2", "--to", "org/second", "--include", "*.jsonl")
+    tree = hub.repositories["org/second"].head.tree
+    statement = tree["adapterworks/absent.json"].data
+    assert json.loads(statement)["files"]["predictions.jsonl"]["state"] == "erased"
+    assert b"Jane" not in statement  # the reason may tell of a person
+    # What was said to be erased there is only withheld here: a stranger erases nothing of ours.
+    other = new_machine("theirs")
+    digest = other.ok("pull", "org/second@v2", "--json").json["digest"]
+    absence = other.registry.absences(digest)["predictions.jsonl"]
+    assert absence.state == "withheld"
+    assert absence.why.startswith("said to be erased on 2")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (b"{}", "has no table `files`"),
+        (b'{"files": {"adapter/adapter_model.safetensors": {}}}', "which cannot be"),
+        (b'{"files": {"no-such-file": {}}}', "which cannot be"),
+    ],
+)
+def test_a_repository_that_claims_to_lack_what_it_may_not_is_refused(
+    machine: Machine,
+    published: Published,
+    hub: HubStandin,
+    new_machine: NewMachine,
+    statement: bytes,
+    words: str,
+) -> None:
+    machine.ok("push", "medical@2")
+    hub.push_by_hand(REPOSITORY, {"adapterworks/absent.json": statement})
+    result = new_machine("theirs").run("pull", f"{REPOSITORY}@main")
+    assert result.code == 5, result.err
+    assert words in result.err
 
 
 def test_the_card_has_the_hubs_metadata(
@@ -121,7 +228,8 @@ def test_a_killed_push_is_finished_without_a_second_commit(
 def test_a_moved_branch_is_a_conflict_until_it_is_named(
     machine: Machine, published: Published, hub: HubStandin
 ) -> None:
-    machine.ok("push", "medical@1", "--to", REPOSITORY, "--private")
+    machine.ok("push", "medical@1", "--to", REPOSITORY)  # private, unless it is asked for
+    assert hub.repositories[REPOSITORY].private
     moved = hub.push_by_hand(REPOSITORY, {"README.md": b"edited on the web\n"})
     refused = machine.run("push", "medical@2")
     assert refused.code == 4
@@ -153,9 +261,11 @@ def test_an_unknown_repository_is_never_written_over(
     assert refused.code == 4
     assert "was not filled from here" in refused.err
     hub.create("org/public", {"README.md": b"hello"})
-    refused = machine.run("push", "medical@2", "--to", "org/public", "--private")
+    refused = machine.run("push", "medical@2", "--to", "org/public")
     assert refused.code == 6
     assert "is public" in refused.err
+    machine.ok("push", "medical@2", "--to", "org/open", "--public")
+    assert not hub.repositories["org/open"].private
 
 
 def test_a_tag_for_something_else_is_a_conflict(
@@ -268,6 +378,7 @@ def test_a_consistent_but_hostile_release_is_not_pulled(
     record["files"]["adapter/modeling.py"] = {
         "digest": digest_bytes(payload),
         "size": len(payload),
+        "role": "adapter",
     }
     files = {"modeling.py": payload, "adapterworks/release.json": canonical_json(record)}
     hub.push_by_hand(REPOSITORY, files)
@@ -283,6 +394,7 @@ def test_a_consistent_but_hostile_release_is_not_pulled(
         record["files"][f"{role}/adapter_config.json"] = {
             "digest": digest_bytes(named),
             "size": len(named),
+            "role": role,
         }
     files = {"adapter_config.json": named, "adapterworks/release.json": canonical_json(record)}
     hub.push_by_hand(REPOSITORY, files)
@@ -290,7 +402,11 @@ def test_a_consistent_but_hostile_release_is_not_pulled(
     assert result.code == 6, result.err
     assert "`auto_mapping` must not be set" in result.err
 
-    record["files"]["../../escaped"] = {"digest": digest_bytes(payload), "size": len(payload)}
+    record["files"]["../../escaped"] = {
+        "digest": digest_bytes(payload),
+        "size": len(payload),
+        "role": "other",
+    }
     hub.push_by_hand(REPOSITORY, {"adapterworks/release.json": canonical_json(record)})
     result = new_machine("third").run("pull", f"{REPOSITORY}@main")
     assert result.code == 2, result.err

@@ -1,4 +1,4 @@
-"""Optional experiment trackers, by name, through `accelerate`'s own integrations.
+"""Optional experiment trackers, by name: one file each.
 
 Invariant: a tracker that is named but not installed stops the build before it trains.
 """
@@ -6,35 +6,40 @@ Invariant: a tracker that is named but not installed stops the build before it t
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.trackers.tracker import Run, Tracker
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.extensions import Table
 
-_PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "mlflow": "mlflow"}
+TRACKERS: Table[Tracker] = Table("trackers", Tracker)
 _LOGGED = ("loss", "learning_rate", "gradient_norm", "tokens_per_second")
 
 
-def check_trackers(names: tuple[str, ...]) -> None:
+def check_trackers(names: Sequence[str]) -> None:
     """Refuse trackers whose package is missing.
 
     Raises:
         InvalidInput: naming the package to install.
     """
     for name in names:
-        if find_spec(_PACKAGES.get(name, name)) is None:
+        package = TRACKERS.named(name).package
+        if find_spec(package) is None:
             raise InvalidInput(
                 f"`train.trackers` names `{name}`, which is not installed",
-                hint=f"`pip install {name}`, or remove it; training.jsonl has every number anyway",
+                hint=f"`pip install {package}`, or remove it; training.jsonl has every number "
+                "anyway",
             )
 
 
 class Trackers:
     """Passes numbers on to the started trackers."""
 
-    def __init__(self, started: list[Any]) -> None:
+    def __init__(self, started: Sequence[Run]) -> None:
         self._started = started
 
     def log(self, event: str, fields: dict[str, Any]) -> None:
@@ -61,17 +66,5 @@ def make_trackers(plan: Plan, folder: Path) -> Trackers:
     """
     names = plan.manifest.train.trackers if os.environ.get("RANK", "0") == "0" else ()
     check_trackers(names)
-    started = []
-    if names:
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-        for name in names:
-            tracker_class = LOGGER_TYPE_TO_CLASS[name]
-            arguments = [plan.manifest.adapter.name]
-            if tracker_class.requires_logging_directory:
-                arguments.append(str(folder.parent / "trackers"))
-            tracker = tracker_class(*arguments)
-            if hasattr(tracker, "start"):
-                tracker.start()
-            started.append(tracker)
-    return Trackers(started)
+    run, target = plan.manifest.adapter.name, folder.parent / "trackers"
+    return Trackers([TRACKERS.named(name).start(run, target) for name in names])

@@ -1,0 +1,220 @@
+"""`adapters metrics` and its like: what a manifest can name, and where each entry comes from.
+
+One command for each table; all are made by `_listing`. An entry whose distribution cannot be loaded
+is listed with its error, and nothing else suffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from adapterworks.manifests.builtin import Kind
+    from adapterworks.manifests.extensions import Listed
+
+# Column → what it shows of an entry; JSON has the values under the columns' lower-case names.
+Facts = Mapping[str, Callable[[Any], Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A table as a command shows it.
+
+    Attributes:
+        kind: of the entries.
+        place: where a manifest or a command names them.
+        facts: its own columns, beside name, origin and description.
+        more: values that only JSON has.
+    """
+
+    kind: Kind
+    place: str
+    facts: Facts
+    more: Facts
+
+
+def _listing(name: str, title: str, *shown: Shown) -> click.Command:
+    """The command `adapters NAME`, with its help."""
+
+    @click.command(
+        name,
+        help=f"{title}\n\n"
+        "Each line says where an entry comes from: built in, an installed distribution and its "
+        "version, or, with --manifest, a file beside that manifest. docs/extensions.md says how to "
+        f"add one.\n\n\b\nExample:\n  adapters {name}\n  adapters {name} --json",
+    )
+    @click.option("--manifest", "source", help="List the files' entries that this one names too.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    def command(source: str | None, as_json: bool) -> None:
+        from adapterworks.cli.printing import echo_json, echo_table
+
+        tables = [(table, _entries(table.kind, source)) for table in shown]
+        if as_json:
+            echo_json([_json(table, entry) for table, entries in tables for entry in entries])
+            return
+        for number, (table, entries) in enumerate(tables):
+            if len(tables) > 1:
+                click.echo(("\n" if number else "") + table.place)
+            echo_table(
+                ("NAME", "FROM", *table.facts, "DESCRIPTION"),
+                (_line(table, entry) for entry in entries),
+            )
+
+    return command
+
+
+def _entries(kind: Kind, source: str | None) -> list[Listed[Any]]:
+    """The table's entries, and those of files that a manifest names."""
+    from adapterworks.manifests.extensions import Listed, Table, load, origin
+    from adapterworks.manifests.load import load_manifest
+    from adapterworks.manifests.naming import named_entries
+    from adapterworks.manifests.user_code import UserCode
+
+    entries = Table(kind, object).listing()
+    if source is not None:
+        for of, name in named_entries(load_manifest(source)):
+            if of == kind and isinstance(name, UserCode):
+                entries.append(Listed(str(name), origin(kind, name), load(kind, name)))
+    return entries
+
+
+def _json(table: Shown, entry: Listed[Any]) -> dict[str, Any]:
+    origin = entry.origin
+    values: dict[str, Any] = {
+        "name": entry.name,
+        "table": table.kind,
+        "from": str(origin),
+        "distribution": origin.distribution,
+        "version": origin.version,
+        "file": origin.file,
+    }
+    if entry.fault is not None:
+        return {**values, "error": entry.fault}
+    try:
+        facts = {key.lower(): fact(entry.value) for key, fact in table.facts.items()}
+        facts |= {key: fact(entry.value) for key, fact in table.more.items()}
+    except AttributeError as error:
+        return {**values, "error": _wrong(entry, error)}
+    return {**values, **facts, "description": _description(entry.value)}
+
+
+def _line(table: Shown, entry: Listed[Any]) -> Sequence[Any]:
+    fault = entry.fault
+    if fault is None:
+        try:
+            facts = [_text(fact(entry.value)) for fact in table.facts.values()]
+            return (entry.name, entry.origin, *facts, _description(entry.value))
+        except AttributeError as error:
+            fault = _wrong(entry, error)
+    return (entry.name, entry.origin, *["-"] * len(table.facts), f"error: {fault}")
+
+
+def _wrong(entry: Listed[Any], error: AttributeError) -> str:
+    return f"`{entry.origin.target}` is not what this table holds: {error}"
+
+
+def _description(value: Any) -> str:
+    given = getattr(value, "description", None) or getattr(value, "title", None)
+    return str(given or (value.__doc__ or "").partition("\n\n")[0]).strip()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _of(attribute: str) -> Callable[[Any], Any]:
+    return lambda entry: getattr(entry, attribute)
+
+
+_NOTHING: Facts = {}
+
+methods = _listing(
+    "methods",
+    "List the fine-tuning methods and their defaults.",
+    Shown(
+        "methods",
+        "method.kind",
+        {
+            "LEARNING RATE": lambda entry: entry.learning_rate.value,
+            "SERVED AS": lambda entry: f"{entry.form}, cut by SVD" if entry.cut else entry.form,
+            "SOURCE": _of("source"),
+        },
+        {
+            "kind": _of("kind"),
+            "title": _of("title"),
+            "learning_rate": lambda entry: entry.learning_rate.value,
+            "learning_rate_source": lambda entry: entry.learning_rate.source,
+            "servable_form": _of("form"),
+            "exact": lambda entry: not entry.cut,
+        },
+    ),
+)
+objectives = _listing(
+    "objectives",
+    "List the objectives: what a training minimizes or maximizes.",
+    Shown("objectives", "train.objective", _NOTHING, _NOTHING),
+)
+metrics = _listing(
+    "metrics",
+    "List the metrics a manifest can name.",
+    Shown(
+        "metrics",
+        "evaluate.metrics",
+        {
+            "UNIT": _of("unit"),
+            "BETTER": lambda entry: "higher" if entry.higher_is_better else "lower",
+        },
+        {
+            "higher_is_better": _of("higher_is_better"),
+            "binary": _of("binary"),
+            "needs": _of("needs"),
+        },
+    ),
+)
+gates = _listing(
+    "gates",
+    "List the data gates and the kinds of quality gates.",
+    Shown(
+        "data_gates",
+        "[data.gates.NAME]",
+        {"THRESHOLD": _of("threshold"), "ACTION": _of("action")},
+        {"unit": _of("unit")},
+    ),
+    Shown("quality_gates", "[[evaluate.gates]] kind", _NOTHING, _NOTHING),
+)
+formats = _listing(
+    "formats",
+    "List the formats that rows of a source can have.",
+    Shown("formats", "data.format", _NOTHING, _NOTHING),
+)
+recipes = _listing(
+    "recipes",
+    "List the recipes: sources of rows that a manifest names as NAME:train.",
+    Shown("recipes", "data.train", {"LICENSE": _of("license")}, _NOTHING),
+)
+suites = _listing(
+    "suites",
+    "List the suites that retention is measured on.",
+    Shown("retention_suites", "evaluate.retention.suites", _NOTHING, _NOTHING),
+)
+trackers = _listing(
+    "trackers",
+    "List the experiment trackers and the package of each.",
+    Shown("trackers", "train.trackers", {"PACKAGE": _of("package")}, _NOTHING),
+)
+merge_rules = _listing(
+    "merge-rules",
+    "List the rules by which adapters can be merged.",
+    Shown(
+        "merge_rules",
+        "adapters merge --method",
+        {"SPACE": _of("space")},
+        {"prunes": _of("prunes"), "random": _of("random")},
+    ),
+)

@@ -1,0 +1,1 @@
+"""The engines that builders are given: a vLLM started for them, and a running gateway."""

@@ -1,0 +1,84 @@
+"""What is held by mutants: for each area the files that decide, and the quick tests of them.
+
+A new area is a row here and a file in `named/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.mutants.mutant import ROOT
+
+# Both kinds of database, all kinds of store: one of each says the same and takes a fraction.
+QUICK = ("-m", "not slow and not engine and not train", "-k", "not (postgresql or moto or nanio)")
+# Imported once before anything is forked; names that are missing are passed over.
+PRELOAD = (
+    "numpy", "scipy.stats", "pydantic", "sqlalchemy", "sqlalchemy.dialects.postgresql", "psycopg",
+    "obstore", "huggingface_hub", "hypothesis", "schemathesis", "pytest_asyncio", "openai",
+    "aiohttp", "starlette", "uvicorn", "prometheus_client", "opentelemetry.sdk.trace", "torch",
+    "safetensors.torch", "transformers", "peft", "model_signing",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One part of the code.
+
+    Attributes:
+        sources: files, or patterns of files, of which generated mutants are made.
+        tests: files and folders whose tests cover them, without those that take long.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def files(self, root: Path = ROOT) -> list[str]:
+        """The sources by path, in order."""
+        found = [path for pattern in self.sources for path in root.glob(pattern)]
+        names = {path.relative_to(root).as_posix() for path in found if path.name != "__init__.py"}
+        return sorted(names)
+
+
+def _files(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/test_{name}.py" for name in names)
+
+
+AREAS = {
+    area.name: area
+    for area in (
+        Area(
+            "limits",
+            ("gateway/admission/*.py", "gateway/metering/*.py", "gateway/request/usage.py"),
+            ("tests/gateway/admission", "tests/gateway/metering"),
+        ),
+        Area(
+            "residency",
+            ("gateway/residency/*.py",),
+            _files(
+                "tests/gateway/residency",
+                "diagnosis", "holding", "proving", "resolve", "seats", "slices", "verdict",
+            ),
+        ),
+        Area(
+            "statistics",
+            ("builders/evaluation/[scg]*s.py", "builders/evaluation/comparison.py"),
+            _files("tests/builders/evaluation", "statistics", "comparison", "gates", "evaluate"),
+        ),
+        Area(
+            "registry",
+            (
+                "registry/lifecycle/*.py", "registry/index/[!s]*.py", "registry/index/search.py",
+                "registry/blobs/local.py", "registry/blobs/store.py", "registry/reading/*.py",
+            ),
+            ("tests/registry/lifecycle", "tests/registry/index", "tests/registry/blobs",
+             "tests/registry/reading"),
+        ),
+        Area(
+            "refs",
+            ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
+            ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
+        ),
+    )
+}  # fmt: skip

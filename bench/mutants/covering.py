@@ -1,0 +1,106 @@
+"""Which quick tests of an area run which line, and how long they take; kept until a file changes.
+
+Invariant: what is kept was gathered from these very sources and tests, which all passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.mutants.areas import QUICK, Area
+from bench.mutants.mutant import ROOT, TableFault
+from bench.mutants.tree import Tree
+
+_CACHE = ROOT / ".cache" / "mutants"
+_PACKAGES = ("adapterworks", "builders", "gateway", "manifests", "registry", "tests")
+_SLOW = 8.0  # seconds from which on a test is not worth it for one mutant
+
+
+@dataclass(frozen=True)
+class Covering:
+    """The map of one area.
+
+    Attributes:
+        seconds: by test, set-up included.
+        lines: tests by file and line.
+        modules: what the tests import that is not ours.
+    """
+
+    seconds: dict[str, float]
+    lines: dict[str, dict[int, frozenset[str]]]
+    modules: tuple[str, ...]
+
+    def of(self, file: str, first: int, last: int, *, at_import: bool) -> list[str]:
+        """The tests that run any of these lines, the quickest first.
+
+        What runs at import is covered by whatever runs a line of the file.
+        """
+        lines = self.lines.get(file, {})
+        found: set[str] = set()
+        for line, tests in lines.items():
+            if at_import or first <= line <= last:
+                found |= tests
+        return sorted(found, key=lambda test: (self.seconds[test], test))
+
+    def budget(self, tests: Iterable[str]) -> float:
+        """Seconds after which these tests hang, on a machine that is busier by far."""
+        return 30.0 + 10.0 * sum(self.seconds.get(test, 5.0) for test in tests)
+
+
+def gather(area: Area, tree: Tree) -> Covering:
+    """The area's map, gathered in the tree unless it is there already.
+
+    Raises:
+        TableFault: a test fails on the code as it is.
+    """
+    path = _CACHE / f"{area.name}-{_digest(area, tree.root)}.json"
+    if path.exists():
+        return _read(json.loads(path.read_text()))
+    options: dict[str, Any] = {"arguments": [*QUICK], "all": True, "timeout": 1800.0}
+    clean = tree.run(area.tests, learn=True, **options)
+    if not clean.passed:
+        raise TableFault(f"`{area.name}`: its tests fail on the code as it is: {clean.tail}")
+    tree.preload(clean.answer["modules"])
+    # Tests that are in a hurry may fail while they are traced; which lines they run is what counts.
+    traced = tree.run(area.tests, trace=area.files(tree.root), **options)
+    passed = {name for name, what in clean.answer["outcomes"].items() if what == "passed"}
+    document = {
+        "seconds": {
+            name: seconds
+            for name, seconds in clean.answer["tests"].items()
+            if name in passed and seconds < _SLOW
+        },
+        "touched": traced.answer["touched"],
+        "modules": clean.answer["modules"],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in path.parent.glob(f"{area.name}-*.json"):
+        old.unlink()
+    path.write_text(json.dumps(document))
+    return _read(document)
+
+
+def _read(document: dict[str, Any]) -> Covering:
+    lines: dict[str, dict[int, set[str]]] = {}
+    for test, touched in document["touched"].items():
+        if test in document["seconds"]:
+            for file, line in touched:
+                lines.setdefault(file, {}).setdefault(line, set()).add(test)
+    frozen = {
+        file: {line: frozenset(tests) for line, tests in found.items()}
+        for file, found in lines.items()
+    }
+    return Covering(document["seconds"], frozen, tuple(document["modules"]))
+
+
+def _digest(area: Area, root: Path) -> str:
+    hasher = hashlib.sha256(repr(area).encode())
+    folders = [root / name for name in _PACKAGES]
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+        hasher.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return hasher.hexdigest()[:16]

@@ -1,0 +1,424 @@
+"""Limits, fairness and metering: who must wait, whose turn it is, and what it cost."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_FAIRNESS = "gateway/admission/fairness.py"
+_LEASE = "gateway/admission/lease.py"
+_LEDGER = "gateway/admission/ledger.py"
+_LIMITER = "gateway/admission/limiter.py"
+_MONTH = "gateway/admission/month.py"
+_SHARED = "gateway/admission/shared.py"
+_METER = "gateway/metering/meter.py"
+_SPOOL = "gateway/metering/spool.py"
+_USAGE = "gateway/metering/usage.py"
+_EVENT = "gateway/metering/event.py"
+_TESTS = "tests/gateway/admission"
+_OF_FAIRNESS = f"{_TESTS}/test_fairness.py"
+_OF_LEASE = f"{_TESTS}/test_lease.py"
+_OF_LEDGER = f"{_TESTS}/test_ledger.py"
+_OF_LIMITER = f"{_TESTS}/test_limiter.py"
+_OF_METERING = "tests/gateway/metering/test_metering.py"
+_OF_SUMS = "tests/gateway/metering/test_sums.py"
+
+_FAIRNESS_NAMED = (
+    Named(
+        "a-turn-costs-nothing",
+        _FAIRNESS,
+        "        tenant.counter += tokens / tenant.weight\n        self._last_counter",
+        "        self._last_counter",
+        (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
+        "the tenant with the largest requests would get most of the engine",
+    ),
+    Named(
+        "weights-do-not-count",
+        _FAIRNESS,
+        "        tenant.counter += tokens / tenant.weight\n        self._last_counter",
+        "        tenant.counter += tokens\n        self._last_counter",
+        (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
+        "whoever pays for three shares would get one",
+    ),
+    Named(
+        "idling-earns-credit",
+        _FAIRNESS,
+        "tenant.counter = max(tenant.counter, min(at_work, default=self._last_counter))",
+        "pass",
+        (f"{_OF_FAIRNESS}::test_idling_earns_no_credit",),
+        "a tenant that was away for a week could take the engine for a day",
+    ),
+    Named(
+        "a-newcomer-is-behind-everybody",
+        _FAIRNESS,
+        "min(at_work, default=self._last_counter)",
+        "max(at_work, default=self._last_counter)",
+        (_OF_FAIRNESS,),
+        "a quiet tenant would wait behind whoever floods most",
+    ),
+    Named(
+        "an-idle-queue-forgets-who-was-served",
+        _FAIRNESS,
+        "default=self._last_counter)",
+        "default=0.0)",
+        (f"{_OF_FAIRNESS}::test_whoever_comes_to_an_idle_queue_starts_where_it_was_left",),
+        "whoever comes first to an idle queue would be owed all that others had",
+    ),
+    Named(
+        "an-estimate-is-never-corrected",
+        _FAIRNESS,
+        "self._queue.charge(self._tenant_id, tokens - self._charged)",
+        "self._queue.charge(self._tenant_id, 0)",
+        (f"{_OF_FAIRNESS}::test_a_charge_moves_the_counter_and_is_settled_once",),
+        "who asks for few tokens and takes many would be ahead for ever",
+    ),
+    Named(
+        "a-turn-is-settled-twice",
+        _FAIRNESS,
+        "            self._charged = None\n",
+        "            self._charged = 0\n",
+        (f"{_OF_FAIRNESS}::test_a_charge_moves_the_counter_and_is_settled_once",),
+        "the second settlement would take back the first",
+    ),
+    Named(
+        "a-place-is-lost-when-a-request-fails",
+        _FAIRNESS,
+        "        finally:\n            self.running -= 1\n            tenant.running -= 1\n"
+        "            self._dispatch()",
+        "        except BaseException:\n            raise\n        else:\n"
+        "            self.running -= 1\n            tenant.running -= 1\n"
+        "            self._dispatch()",
+        (f"{_OF_FAIRNESS}::test_whatever_is_cancelled_no_slot_is_lost",),
+        "as many failures as there are slots, and every tenant gets 503 until a restart",
+        source="gateway.md C1",
+    ),
+    Named(
+        "a-turn-given-in-the-moment-of-leaving-is-lost",
+        _FAIRNESS,
+        "                self._unserve(tenant, tokens)",
+        "                pass",
+        (
+            f"{_OF_FAIRNESS}::test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on",
+            f"{_OF_FAIRNESS}::test_whatever_is_cancelled_no_slot_is_lost",
+        ),
+        "clients that leave at the wrong moment would use up the engine's slots",
+    ),
+    Named(
+        "a-flood-fills-the-queue",
+        _FAIRNESS,
+        "        if (len(newcomer.waiting) + 1) / newcomer.weight > "
+        "len(longest.waiting) / longest.weight:",
+        "        if True:",
+        (f"{_OF_FAIRNESS}::test_a_flood_cannot_fill_the_queue_for_others",),
+        "one tenant's backlog would refuse every other tenant",
+    ),
+    Named(
+        "the-oldest-waiter-makes-room",
+        _FAIRNESS,
+        "        waiter = longest.waiting.pop()",
+        "        waiter = longest.waiting.popleft()",
+        (f"{_OF_FAIRNESS}::test_a_flood_cannot_fill_the_queue_for_others",),
+        "who has waited longest would be refused",
+    ),
+    Named(
+        "a-free-slot-is-kept-back",
+        _FAIRNESS,
+        "while self.running < self.slots and self.waiting:",
+        "while self.running < self.slots - 1 and self.waiting:",
+        (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
+        "somebody would wait while a slot is free, here for ever",
+    ),
+)
+
+_LIMITS_NAMED = (
+    Named(
+        "a-bucket-never-refills",
+        _LEDGER,
+        "full_at = max(full_at, now) + draw.debt * seconds",
+        "full_at = max(full_at, now + 60.0 * (full_at > 0)) + draw.debt * seconds",
+        (f"{_OF_LEDGER}::test_a_bucket_refills_by_its_rate",),
+        "a tenant that reached its limit once would be out for good",
+    ),
+    Named(
+        "a-bucket-saves-up",
+        _LEDGER,
+        "full_at = max(full_at, now) + draw.debt * seconds",
+        "full_at = full_at + draw.debt * seconds",
+        (_OF_LEDGER,),
+        "an idle night would allow a flood in the morning",
+    ),
+    Named(
+        "debt-is-forgiven",
+        _LEDGER,
+        "+ draw.debt * seconds",
+        "+ min(draw.debt, 0) * seconds",
+        (f"{_OF_LEDGER}::test_debt_is_paid_before_anything_is_given",),
+        "who asks for ten tokens and takes ten thousand would pay for ten",
+    ),
+    Named(
+        "more-is-given-than-there-is",
+        _LEDGER,
+        "granted = min(draw.want, int(left + 1e-6))",
+        "granted = draw.want",
+        (f"{_OF_LEDGER}::test_less_than_wanted_is_given_but_not_less_than_needed",),
+        "several gateways together would exceed every limit",
+    ),
+    Named(
+        "less-is-given-than-is-needed",
+        _LEDGER,
+        "        if granted < draw.need:\n            granted = 0\n        full_at",
+        "        full_at",
+        (f"{_OF_LEDGER}::test_a_bucket_refills_by_its_rate",),
+        "a refused request would use up what smaller ones could have had",
+    ),
+    Named(
+        "others-slots-are-not-counted",
+        _LEDGER,
+        "free = max(0, hold.limit - int(others or 0) - hold.used)",
+        "free = max(0, hold.limit - hold.used)",
+        (f"{_OF_LEDGER}::test_slots_are_held_renewed_and_free_when_their_gateway_is_dead",),
+        "two gateways would let in twice the concurrency",
+    ),
+    Named(
+        "the-dead-keep-their-slots",
+        _LEDGER,
+        "sa.delete(slots).where(theirs, slots.c.expires <= now)",
+        "sa.delete(slots).where(theirs, slots.c.expires <= 0)",
+        (f"{_OF_LEDGER}::test_slots_are_held_renewed_and_free_when_their_gateway_is_dead",),
+        "a gateway that crashed would lower its tenants' concurrency for ever",
+    ),
+    Named(
+        "slots-are-not-renewed",
+        _LEDGER,
+        "held=hold.used + granted, expires=expires",
+        "held=hold.used + granted, expires=now",
+        (f"{_OF_LEDGER}::test_slots_are_held_renewed_and_free_when_their_gateway_is_dead",),
+        "the slots of a living gateway would be given away",
+    ),
+    Named(
+        "a-lost-draw-forgives-the-debt",
+        _LEASE,
+        "            self.give(-debt)\n            raise",
+        "            raise",
+        (f"{_OF_LEASE}::test_debt_is_told_with_the_next_draw_and_not_lost_when_that_fails",),
+        "an index that is away for a moment would make tokens free",
+    ),
+    Named(
+        "what-is-leased-is-never-given-back",
+        _LEASE,
+        "await self._apply(debt, need=0, want=0)",
+        "pass",
+        (f"{_OF_LEASE}::test_what_is_not_used_is_given_back",),
+        "every gateway would keep a twentieth of each limit to itself",
+    ),
+    Named(
+        "every-request-asks-the-index",
+        _LEASE,
+        "math.ceil(self.per_minute * LEASE_SHARE)",
+        "0",
+        (f"{_OF_LEASE}::test_a_twentieth_of_the_minute_is_taken_at_once",),
+        "the index's one write lock would be taken for every request",
+    ),
+    Named(
+        "a-refused-tenant-may-hammer-the-index",
+        _LEASE,
+        "            if now < self._refused_until and need >= self._refused_need:",
+        "            if False:",
+        (f"{_OF_LEASE}::test_a_refusal_is_remembered_for_as_long_as_it_lasts",),
+        "one tenant in a loop would take the write lock from all",
+    ),
+    Named(
+        "a-slot-is-used-beyond-the-limit",
+        _LEASE,
+        "if self.used >= min(self.held, self.limit):",
+        "if self.used >= self.held:",
+        (f"{_OF_LEASE}::test_a_limit_that_is_lowered_counts_at_once",),
+        "a limit that is lowered in an emergency would not count",
+    ),
+    Named(
+        "an-estimate-is-not-given-back",
+        _LIMITER,
+        "            self.state.tokens.give(self.estimated - tokens)",
+        "            self.state.tokens.give(0)",
+        (f"{_OF_LIMITER}::test_tokens_are_corrected_to_what_the_engine_counted[sqlite]",),
+        "max_tokens would be charged, not what was answered",
+    ),
+    Named(
+        "a-permit-is-released-twice",
+        _LIMITER,
+        "        self._released = True\n        if not self._settled:",
+        "        if not self._settled:",
+        (f"{_OF_LIMITER}::test_concurrency_is_exact_and_a_released_slot_is_used_again[sqlite]",),
+        "each request would free two places",
+    ),
+    Named(
+        "a-refused-request-keeps-its-slot",
+        _LIMITER,
+        "        except BaseException:\n            permit.release()\n            raise",
+        "        except BaseException:\n            raise",
+        (f"{_OF_LIMITER}::test_a_refused_request_takes_nothing[sqlite]",),
+        "refusals would use up the tenant's concurrency",
+    ),
+    Named(
+        "a-refusal-counts-as-a-request",
+        _LIMITER,
+        "        if self.took_request and not self.admitted:\n"
+        "            self.state.requests.give(1)",
+        "        pass",
+        (f"{_OF_LIMITER}::test_a_refused_request_takes_nothing[sqlite]",),
+        "a client that asks for too many tokens would be out of requests as well",
+    ),
+    Named(
+        "a-month-has-no-requests-in-flight",
+        _MONTH,
+        "        self._in_flight += estimated\n",
+        "",
+        (f"{_OF_LEASE}::test_a_budget_is_spent_reserved_and_settled",),
+        "as many requests as fit at once could each take the whole budget",
+    ),
+    Named(
+        "a-settled-request-is-forgotten",
+        _MONTH,
+        "            self._settled_sum += tokens\n",
+        "",
+        (f"{_OF_LEASE}::test_a_budget_is_spent_reserved_and_settled",),
+        "what was used in the last seconds would be free",
+    ),
+    Named(
+        "last-months-total-counts-on",
+        _MONTH,
+        "            if age > STALE_SECONDS or self._month != _this_month():",
+        "            if age > STALE_SECONDS:",
+        (f"{_OF_LEASE}::test_a_new_month_begins_at_once",),
+        "on the first of the month the budget would still be used up",
+    ),
+    Named(
+        "a-failed-batch-stops-the-ledger",
+        _SHARED,
+        "                continue\n",
+        "                return\n",
+        (f"{_TESTS}/test_shared.py",),
+        "operations that queued up meanwhile would wait for ever",
+    ),
+    Named(
+        "grants-are-handed-out-in-reverse",
+        _SHARED,
+        "zip(batch, grants, strict=True)",
+        "zip(batch, reversed(grants), strict=True)",
+        (f"{_TESTS}/test_shared.py",),
+        "one tenant would get what another one was granted",
+    ),
+)
+
+_METERING_NAMED = (
+    Named(
+        "an-event-is-counted-each-time-it-comes",
+        _USAGE,
+        "        for request_id in new:",
+        "        for request_id in unique:",
+        (f"{_OF_METERING}::test_an_event_is_counted_once_however_often_it_comes[sqlite]",),
+        "a spool that is drained twice would bill twice",
+    ),
+    Named(
+        "failures-are-requests-that-went-well",
+        _USAGE,
+        "event.status >= 400",
+        "event.status > 500",
+        (f"{_OF_SUMS}::test_each_sum_is_the_sum_of_its_events",),
+        "an outage would not show in any report",
+    ),
+    Named(
+        "sums-are-replaced-not-raised",
+        _USAGE,
+        "usage_days.c[name] + add.excluded[name]",
+        "add.excluded[name]",
+        (f"{_OF_SUMS}::test_each_sum_is_the_sum_of_its_events",),
+        "only the last batch of a day would be billed",
+    ),
+    Named(
+        "days-are-those-of-the-host",
+        _USAGE,
+        "datetime.fromtimestamp(started, UTC)",
+        "datetime.fromtimestamp(started)",
+        (f"{_OF_SUMS}::test_a_day_is_a_day_in_utc",),
+        "gateways in two regions would count one request on two days",
+    ),
+    Named(
+        "until-leaves-its-day-out",
+        _USAGE,
+        "usage_days.c.day <= _checked_day(until)",
+        "usage_days.c.day < _checked_day(until)",
+        (f"{_OF_SUMS}::test_since_and_until_include_their_days",),
+        "a monthly bill would lack the last day",
+    ),
+    Named(
+        "acknowledged-before-it-is-on-disk",
+        _SPOOL,
+        "            os.fsync(self._descriptor)\n        except OSError:",
+        "        except OSError:",
+        (f"{_OF_METERING}::test_a_full_disk_is_told_to_whoever_waits[sqlite]",),
+        "a power cut would lose requests that clients saw answered",
+    ),
+    Named(
+        "damaged-lines-are-believed",
+        _SPOOL,
+        'return text if checksum == b"%08x" % zlib.crc32(text) else None',
+        "return text",
+        (f"{_OF_METERING}::test_a_torn_line_is_dropped_and_a_damaged_one_is_reported",),
+        "a flipped bit would be billed",
+    ),
+    Named(
+        "a-failed-append-stays-in-the-file",
+        _SPOOL,
+        "            os.ftruncate(self._descriptor, self.size)\n",
+        "",
+        (f"{_OF_SUMS}::test_what_could_not_be_synced_is_cut_off_again",),
+        "a request that the client was told is not counted would be counted",
+    ),
+    Named(
+        "a-living-meters-spool-is-taken",
+        _SPOOL,
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        (f"{_OF_METERING}::test_a_running_meter_takes_over_what_a_killed_neighbour_left[sqlite]",),
+        "two processes would drain, and remove, one file",
+    ),
+    Named(
+        "a-segment-is-removed-before-it-is-drained",
+        _METER,
+        "                if segment.backlog or (segment.open and not final):\n"
+        "                    continue\n",
+        "                if segment.open and not final:\n                    continue\n",
+        (f"{_OF_SUMS}::test_a_segment_that_still_has_events_is_kept",),
+        "events that were appended during the last insert would be lost",
+    ),
+    Named(
+        "orphans-are-left-alone",
+        _METER,
+        "        orphans = adopt_orphans(self._spool)\n",
+        "        orphans: list[Segment] = []\n",
+        (f"{_OF_METERING}::test_a_running_meter_takes_over_what_a_killed_neighbour_left[sqlite]",),
+        "what a killed process left would never be billed",
+    ),
+    Named(
+        "a-client-that-left-is-not-counted",
+        _METER,
+        "        for _, future in batch:\n            # Whoever waited may have gone",
+        "        for _, future in []:\n            # Whoever waited may have gone",
+        (
+            f"{_OF_METERING}::test_an_event_counts_though_whoever_waited_has_gone[sqlite]",
+            f"{_OF_METERING}::test_a_full_disk_is_told_to_whoever_waits[sqlite]",
+        ),
+        "nobody would be told that the event is durable, and every answer would wait",
+        quick=False,
+    ),
+    Named(
+        "a-newer-programs-events-are-lost",
+        _EVENT,
+        "for name in cls.__slots__ if name in values",
+        "for name in values",
+        (f"{_OF_METERING}::test_an_event_of_a_newer_program_is_read",),
+        "after a rollback the drainer would die at the first new line",
+    ),
+)
+
+NAMED = (*_FAIRNESS_NAMED, *_LIMITS_NAMED, *_METERING_NAMED)

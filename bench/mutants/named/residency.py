@@ -1,0 +1,3 @@
+from bench.mutants.mutant import Named
+
+NAMED: tuple[Named, ...] = ()

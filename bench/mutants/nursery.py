@@ -1,0 +1,158 @@
+"""A process that runs pytest over and over in forked children, so that imports are paid for once.
+
+It imports what the tests need from elsewhere, never the project's own modules: a child that imports
+those gets them from the tree as it is then. Commands and answers are lines of JSON:
+
+    {"tests": […], "timeout": 60, "mutated": true}   run them, stop at the first failure
+    {"preload": ["numpy", …]}                        import these before the next fork
+
+    python -m bench.mutants.nursery                  in the tree, by `tree.py`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.mutants.lines import Lines
+
+_OWN = ("adapterworks", "tests", "bench", "conftest", "__main__")
+_MEMORY = 8 << 30  # a mutant that allocates for ever
+
+
+class Watch:
+    """What happened: the first failure, whether nothing could be imported, seconds by test."""
+
+    def __init__(self) -> None:
+        self.failed: str | None = None
+        self.imported = True
+        self.seconds: dict[str, float] = {}
+        self.outcomes: dict[str, str] = {}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be imported says nothing about its tests."""
+        if report.failed:
+            self.imported = False
+            self.failed = self.failed or report.nodeid
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Setup, call and teardown of one test."""
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+            self.outcomes[report.nodeid] = "failed"
+        else:
+            self.outcomes.setdefault(report.nodeid, report.outcome)
+            if report.skipped:
+                self.outcomes[report.nodeid] = "skipped"
+
+
+def child(command: dict[str, Any], answer: Path) -> int:
+    """One run of pytest, in a process of its own."""
+    with contextlib.suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    sys.dont_write_bytecode = command["mutated"]
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1" if command["mutated"] else ""
+    watch = Watch()
+    lines = Lines(Path.cwd(), set(command["trace"])) if command.get("trace") else None
+    arguments = [
+        *command["tests"], *command.get("arguments", []), "-q", "-p", "no:cacheprovider",
+        # They are imported before pytest could rewrite their assertions, and that is all right.
+        "-W", "ignore::pytest.PytestAssertRewriteWarning",
+        "--basetemp", str(answer.parent / "tests"),
+    ]  # fmt: skip
+    if not command.get("all"):
+        arguments.append("-x")
+    plugins: list[object] = [watch] if lines is None else [watch, lines]
+    code = int(pytest.main(arguments, plugins=plugins))
+    touched: dict[str, list[tuple[str, int]]] = {}
+    if lines is not None:
+        lines.stop()
+        touched = {test: sorted(found) for test, found in lines.touched.items()}
+    modules = [name for name in sys.modules if name.partition(".")[0] not in _OWN]
+    answer.write_text(
+        json.dumps(
+            {
+                "code": code, "failed": watch.failed, "imported": watch.imported,
+                "tests": watch.seconds, "outcomes": watch.outcomes, "touched": touched,
+                "modules": modules if command.get("learn") else [],
+            }
+        )
+    )  # fmt: skip
+    return code
+
+
+def run(command: dict[str, Any]) -> dict[str, Any]:
+    """Fork, wait, and say what came of it."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True) as folder:
+        answer, said = Path(folder, "answer"), Path(folder, "said")
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                os.setsid()
+                with said.open("wb") as out:
+                    os.dup2(out.fileno(), 1)
+                    os.dup2(out.fileno(), 2)
+                code = child(command, answer)
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        timed_out = not _wait(pid, began + command["timeout"])
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # what it left behind, or itself
+        if timed_out:
+            os.waitpid(pid, 0)
+        found: dict[str, Any] = {"code": None, "failed": None, "imported": True}
+        if answer.exists() and not timed_out:
+            found = json.loads(answer.read_text())
+        tail = said.read_text(errors="replace")[-3000:] if said.exists() else ""
+        if "ImportError while loading conftest" in tail:
+            found |= {"imported": False, "failed": "conftest.py"}
+    return {**found, "timeout": timed_out, "seconds": time.monotonic() - began, "tail": tail}
+
+
+def _wait(pid: int, deadline: float) -> bool:
+    """Whether the child ends in time."""
+    pause = 0.002
+    while time.monotonic() < deadline:
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            return True
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+    return False
+
+
+def main() -> None:
+    """Serve commands until the input ends."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        command = json.loads(line)
+        answer: dict[str, Any] = {}
+        if "preload" in command:
+            for name in command["preload"]:
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
+            gc.freeze()  # pytest collects garbage several times: not in all of these
+        else:
+            answer = run(command)
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()

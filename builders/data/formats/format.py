@@ -1,0 +1,120 @@
+"""What a format is to the rest of the build, and records → rows.
+
+A format is one file with one `RowFormat`, named in `manifests/builtin.py` or by an entry point in
+the group `adapterworks.formats`. `data.columns` renames: `{"prompt": "question"}` reads `prompt`
+from the column `question`.
+
+Invariant: every bad record is reported, by its number, in one error; none is skipped, and nothing
+of a record is dropped: a column that the format does not read is in the row's `meta`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapterworks.builders.data.formats.columns import Columns, FormatFault
+from adapterworks.builders.data.rows import Row, RowKind
+from adapterworks.builders.data.sources import Record
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.extensions import Table
+
+SHOWN_FAULTS = 20
+# Keys of `meta` that say what we know of a row; columns of these names are not taken over.
+RESERVED = ("row", "source", "mix", "augmented", "replay")
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """One format.
+
+    Attributes:
+        name: what `data.format` says.
+        description: one line for people.
+        columns: the columns it reads, the optional ones included.
+        gives: the kind of its rows, which an objective takes or not.
+        example: a record of it.
+        read: a record's columns → the row; raises `FormatFault`.
+        beside: columns with further answers, which an objective of one answer would not see.
+        instead: `data.format` → `data.columns` that read such records for one answer only.
+    """
+
+    name: str
+    description: str
+    columns: tuple[str, ...]
+    gives: RowKind
+    example: Mapping[str, Any]
+    read: Callable[[Columns], Row]
+    beside: tuple[str, ...] = ()
+    instead: str = ""
+
+    @property
+    def learnt_whole(self) -> bool:
+        """Whether its rows have no answer of their own: every token is learnt."""
+        return self.gives == "document"
+
+
+FORMATS = Table("formats", RowFormat)
+
+
+def to_rows(
+    records: Sequence[Record],
+    format: str,
+    *,
+    source: str,
+    columns: Mapping[str, str] | None = None,
+) -> tuple[Row, ...]:
+    """All records as rows of one format; other columns of JSON types go to `meta`.
+
+    Raises:
+        InvalidInput: at least one record is not of the format; up to 20 are shown by number.
+    """
+    renamed, known = columns or {}, FORMATS.named(format)
+    read = {renamed.get(name, name) for name in known.columns}
+    rows: list[Row] = []
+    faults: list[str] = []
+    for record in records:
+        try:
+            row = known.read(Columns(record.columns, renamed))
+            _check(row)
+        except FormatFault as fault:
+            faults.append(f"row {record.number}: {fault}")
+        else:
+            others = {
+                name: value
+                for name, value in record.columns.items()
+                if name not in read and name not in RESERVED and _is_json(value)
+            }
+            rows.append(row.with_meta(**others | {"row": record.number}))
+    if faults:
+        shown = "\n  ".join(faults[:SHOWN_FAULTS])
+        more = f"\n  and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        raise InvalidInput(
+            f"`{source}`: {len(faults)} of {len(records)} rows are not in format `{format}`:"
+            f"\n  {shown}{more}",
+            hint="set `data.format`, or map column names with `data.columns`",
+        )
+    return tuple(rows)
+
+
+def _check(row: Row) -> None:
+    if row.text is not None:
+        return
+    for answer in row.answers:
+        if not answer or answer[-1]["role"] != "assistant":
+            raise FormatFault("the conversation does not end with an assistant turn")
+
+
+def _is_json(value: Any) -> bool:
+    if value is None or isinstance(value, str | int):
+        return True
+    if isinstance(value, float):
+        return math.isfinite(value)
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""One protocol between builder and engine: tokens in; tokens and log-probabilities out."""

@@ -1,0 +1,124 @@
+"""A subject of an evaluation as a `Generator`: turns into token ids, answers into text.
+
+Invariant: an engine is asked the ids that training saw for the same turns, and nothing but token
+ids passes between us and it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapterworks.builders.data.render import IGNORED, Encoded, render_prompts
+from adapterworks.builders.data.rows import Message
+from adapterworks.builders.engines.engine import Given, Progress, Sampling
+from adapterworks.builders.engines.session import Session, Subject
+from adapterworks.registry.bases.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Asked:
+    """One subject, asked through a session.
+
+    Args:
+        tokenizer: the base's, with the template that training used.
+        ends: ids that end an answer.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        subject: Subject,
+        tokenizer: PreTrainedTokenizerBase,
+        ends: tuple[int, ...],
+    ) -> None:
+        self._session = session
+        self._subject = subject
+        self._tokenizer = tokenizer
+        self._ends = ends
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base's."""
+        return self._tokenizer
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Greedy answers, in the order of the prompts, ending at the end of the turn."""
+        answers = self._session.complete(
+            self._subject,
+            render_prompts(self._tokenizer, prompts),
+            Sampling(max_tokens=max_new_tokens, stop=self._ends),
+            batch_size=batch_size,
+            progress=progress,
+        )
+        return [self._decode(answer.answer) for (answer,) in answers]
+
+    def likelihood(
+        self, sequences: Sequence[Encoded], *, batch_size: int, progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """[n, 2]: summed −log-likelihood (nats) of the labelled tokens, and their number."""
+        given = [Given(tuple(s.input_ids), _first_label(s)) for s in sequences]
+        scored = self._session.score(self._subject, given, batch_size=batch_size, progress=progress)
+        result = np.zeros((len(sequences), 2))
+        for line, (sequence, one, logprobs) in enumerate(
+            zip(sequences, given, scored, strict=True)
+        ):
+            learnt = np.asarray(sequence.labels[one.start :]) != IGNORED
+            result[line] = 0.0 - logprobs[learnt].sum(), learnt.sum()
+        return result
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def asked(session: Session, subject: Subject) -> Callable[[], Asked]:
+    """How to begin to ask a subject; the session knows of it from now on."""
+    session.know(subject)
+    return partial(_begin, session, subject)
+
+
+def _begin(session: Session, subject: Subject) -> Asked:
+    quiet_libraries()
+    from transformers import AutoTokenizer
+
+    folder = subject.model.folder
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return Asked(session, subject, tokenizer, ends(folder, tokenizer.eos_token_id))
+
+
+def ends(folder: Path, eos: int | None) -> tuple[int, ...]:
+    """The ids that end an answer: the tokenizer's end of text and those the model names.
+
+    Args:
+        folder: the checkpoint, whose `generation_config.json` names them, else its `config.json`.
+    """
+    found: list[Any] = [eos]
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).is_file():
+            config = json.loads((folder / name).read_text(encoding="utf-8"))
+            own = config.get("eos_token_id", config.get("text_config", {}).get("eos_token_id"))
+            found += own if isinstance(own, list) else [own]
+            break
+    return tuple(dict.fromkeys(int(token) for token in found if token is not None))
+
+
+def _first_label(sequence: Encoded) -> int:
+    """The first index from 1 on that has a label, or the length; a first token is not predicted."""
+    labels = sequence.labels
+    found = (at for at in range(1, len(labels)) if labels[at] != IGNORED)
+    return next(found, max(1, len(labels)))

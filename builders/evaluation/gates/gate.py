@@ -1,0 +1,55 @@
+"""What a quality gate is: a verdict on the candidate under one metric, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from adapterworks.builders.evaluation.comparison import Comparison
+from adapterworks.manifests.models import QualityGate
+
+# A budget of 5 points allows a loss of 5 points: 0.40 − 0.35 is a little more than 0.05.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """One gate's verdict; `kind` is `quality` or `retention`."""
+
+    kind: str
+    name: str
+    passed: bool
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GateKind:
+    """One kind of `[[evaluate.gates]]`.
+
+    Attributes:
+        name: as `kind` says it.
+        description: one sentence: when it passes.
+        judge: the manifest's gate, and candidate and references under its metric → the verdict.
+            `gate.against` need not be among the references: there may be no `prod` yet.
+    """
+
+    name: str
+    description: str
+    judge: Callable[[QualityGate, Comparison], GateOutcome]
+
+
+def all_passed(outcomes: Sequence[GateOutcome]) -> bool:
+    """Whether every gate passed; without gates, yes."""
+    return all(outcome.passed for outcome in outcomes)
+
+
+def shown(value: float, unit: str) -> str:
+    """A difference in the metric's unit, with its sign."""
+    # + 0.0 turns a rounded −0.0 into 0.0.
+    if unit == "share":
+        return f"{round(value * 100, 1) + 0.0:+.1f} points"
+    return f"{round(value, 2) + 0.0:+.2f} {unit}"

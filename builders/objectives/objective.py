@@ -1,0 +1,157 @@
+"""What an objective is to the rest of the build: one object, one file, one table entry.
+
+An objective says what it makes of rows (`encode`), which sequences of a micro batch the model is
+run on (`batch`), and what their scores come to (`losses`); it never runs a model. The trainer
+multiplies: it adds up the losses of a step, divides by the step's whole count, and knows no
+objective's name. So a further objective is one file, named in `manifests/builtin.py` or by an
+entry point in the group `adapterworks.objectives`.
+
+Invariant: `losses` is pure and never divides. Its sum and count are sums over the micro batch's
+examples, so that the gradient does not depend on how a step is cut into micro batches, and its
+count is what the examples said when they were encoded.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from adapterworks.builders.data.render import LossOn
+from adapterworks.builders.data.rows import Row, RowKind
+from adapterworks.builders.objectives.batch import Batch, TokenSequence
+from adapterworks.builders.objectives.examples import Example
+from adapterworks.builders.objectives.scores import Scores
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.extensions import Table
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+# What "the loss" is called among the things that can be reported.
+LOSS = "loss"
+Layout = Callable[[Sequence[TokenSequence]], Batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a micro batch comes to.
+
+    Attributes:
+        sum: what is to be lowered, summed over the examples, with its gradient.
+        count: what it is divided by, summed over the examples.
+        metrics: further values by name (not `loss`), each summed in the same way and divided by
+            the same count.
+    """
+
+    sum: torch.Tensor
+    count: float
+    metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Objective(ABC):
+    """One objective.
+
+    Attributes:
+        name: what `train.objective` says.
+        title: its name in the literature.
+        source: the paper.
+        takes: the kinds of rows that it learns from; with a format's `gives` this decides which
+            formats may be used.
+        unit: of what is reported.
+        reports: what decides which checkpoint is best and when to stop: `loss`, or one of its
+            metrics.
+        higher_is_better: of what is reported; the loss itself is always lowered.
+        sequences: how many sequences an example has.
+        reference: its columns need `reference`: the log-probability of every supervised token under
+            the model as it was before training, which the trainer adds.
+        loss_on_all: `train.loss_on = "all"` means something to it.
+    """
+
+    name: str
+    title: str
+    source: str
+    takes: frozenset[RowKind]
+    unit: str
+    reports: str = LOSS
+    higher_is_better: bool = False
+    sequences: int = 1
+    reference: bool = False
+    loss_on_all: bool = False
+
+    @abstractmethod
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        max_length: int,
+        loss_on: LossOn,
+    ) -> list[Example]:
+        """The rows as examples, in order; the same rows give the same examples.
+
+        Raises:
+            InvalidInput: a row from which nothing would be learnt.
+        """
+
+    @abstractmethod
+    def losses(self, scores: Scores) -> Loss:
+        """What a micro batch's scores come to. Pure; differentiable in `scores.logprobs`."""
+
+    def batch(self, examples: Sequence[tuple[TokenSequence, ...]], layout: Layout) -> Batch:
+        """The micro batch of some examples: their sequences one after the other.
+
+        Args:
+            examples: each one's sequences.
+            layout: makes a batch of sequences: padded, packed or behind what they share.
+        """
+        return layout([sequence for example in examples for sequence in example])
+
+    def describe(self, kind: RowKind) -> str:
+        """What a training on such rows is called."""
+        return self.title
+
+    def diverged_above(self, start: float) -> float:
+        """The smoothed loss from which a training that began at `start` has diverged.
+
+        Twice where it began plus one: no schedule comes back from there within a fine-tuning's few
+        steps. For losses that are not bounded by 0, say something else.
+        """
+        return 2 * start + 1
+
+    def better(self, value: float, best: float) -> bool:
+        """Whether a reported value is better than the best so far."""
+        return value > best if self.higher_is_better else value < best
+
+    def require(self, rows: Sequence[Row]) -> None:
+        """Refuse rows that this objective does not take.
+
+        Raises:
+            InvalidInput: the message names the first and says what would be ignored.
+        """
+        for index, row in enumerate(rows, 1):
+            if row.kind not in self.takes:
+                taken = " and ".join(_KINDS[kind] for kind in sorted(self.takes))
+                raise InvalidInput(
+                    f"objective `{self.name}` learns from {taken}; row {row.number or index} is "
+                    f"{_ONE[row.kind]}: {row.excerpt(80)}",
+                    hint="set `data.format` (and that of `data.mix` and `data.replay`) or "
+                    "`train.objective`, so that they fit each other",
+                )
+
+
+_KINDS: Mapping[RowKind, str] = {
+    "comparison": "comparisons of answers",
+    "conversation": "conversations",
+    "document": "plain text",
+    "judged": "judged answers",
+}
+_ONE: Mapping[RowKind, str] = {
+    "comparison": "a comparison of answers, all but the first of which would be ignored",
+    "conversation": "a conversation of one answer",
+    "document": "plain text",
+    "judged": "a judged answer, whose judgement would be ignored",
+}
+
+OBJECTIVES = Table("objectives", Objective)  # type: ignore[type-abstract]

@@ -1,0 +1,84 @@
+"""The one place that runs a model for an objective: a micro batch → its scores.
+
+Invariant: logits are computed only where a label is: the output projection over a large vocabulary
+is a fifth of a small model's work, and most positions of a prompt have no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
+from adapterworks.builders.objectives.batch import Batch
+from adapterworks.builders.objectives.scores import Scores
+
+if TYPE_CHECKING:
+    import torch
+
+
+def score(model: Callable[..., Any], batch: Batch, virtual_tokens: int = 0) -> Scores:
+    """The scores of a micro batch, differentiable.
+
+    Args:
+        model: base or PEFT model, or what is called like one.
+        batch: on the model's device.
+        virtual_tokens: embeddings the model puts in front of the sequence (prompt tuning), else 0.
+    """
+    from torch import nn
+
+    targets = batch.labels[:, 1:]
+    columns = (targets != IGNORED).any(dim=0).nonzero().squeeze(-1)
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.attention_mask is not None:
+        inputs["attention_mask"] = batch.attention_mask
+    if batch.position_ids is not None:
+        inputs["position_ids"] = batch.position_ids
+    logits = model(**inputs, logits_to_keep=columns + virtual_tokens).logits
+    chosen = targets[:, columns]
+    kept = chosen != IGNORED
+    losses = nn.functional.cross_entropy(logits[kept].float(), chosen[kept], reduction="none")
+    return Scores(
+        -losses,
+        batch.owners[:, 1:][:, columns][kept],
+        batch.sequences,
+        {name: column[:, 1:][:, columns][kept] for name, column in batch.columns.items()},
+        batch.values,
+    )
+
+
+def score_behind_shared(model: Any, batch: Batch) -> Scores:
+    """The scores of a batch that was laid out behind what its sequences share.
+
+    A soft prompt is the first thing that sequences share: its keys and values are there once, too.
+    """
+    return score(partial(_behind_prompt, model) if has_soft_prompt(model) else model, batch)
+
+
+def _behind_prompt(
+    model: Any, attention_mask: torch.Tensor, position_ids: torch.Tensor, **inputs: Any
+) -> Any:
+    """The base behind a soft prompt's cache; PEFT's own forward takes masks of two dimensions."""
+    import torch
+
+    cache, virtual = prompt_cache(model, 1)
+    everywhere = attention_mask.new_ones(1, 1, attention_mask.shape[2], virtual)
+    return model.get_base_model()(
+        attention_mask=torch.cat((everywhere, attention_mask), dim=-1),
+        position_ids=position_ids + virtual,
+        past_key_values=cache,
+        **inputs,
+    )
+
+
+def without_method(model: Any) -> AbstractContextManager[Any]:
+    """The model as its base is: without the adapter.
+
+    A model that is trained whole is its base as long as nothing has been learnt: it has to be asked
+    before the first step.
+    """
+    disable = getattr(model, "disable_adapter", None)
+    return nullcontext() if disable is None else disable()

@@ -1,0 +1,114 @@
+"""From examples to their loss: the layout of a micro batch, the model, the objective.
+
+Invariant: the loss does not depend on the layout, nor on how a step is cut into micro batches; what
+an objective counts is what its examples said when they were encoded, which is checked here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from adapterworks.builders.objectives.batch import (
+    TokenSequence,
+    behind_shared,
+    packed,
+    padded,
+)
+from adapterworks.builders.objectives.objective import LOSS, Loss, Objective
+from adapterworks.builders.objectives.scores import Scores
+from adapterworks.builders.objectives.scoring import (
+    score,
+    score_behind_shared,
+    without_method,
+)
+from adapterworks.builders.training.batches import EncodedSet
+from adapterworks.manifests.errors import Refused
+
+
+@dataclass
+class Forward:
+    """How a micro batch is computed.
+
+    Attributes:
+        objective: what its scores come to.
+        model: as `accelerate` prepared it.
+        bare: the same, not wrapped: a soft prompt's cache goes past what wraps the model.
+        soft_prompt: the method adds virtual tokens in front of the sequence.
+        virtual_tokens: embeddings in front of the logits, else 0.
+        pad: the token id that padding is filled with.
+        shares_prefix: what sequences begin with is computed once a micro batch.
+    """
+
+    objective: Objective
+    model: nn.Module
+    bare: nn.Module
+    soft_prompt: bool
+    virtual_tokens: int
+    pad: int
+    shares_prefix: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.bare.parameters()).device
+
+    def scores(self, rows: EncodedSet, indices: Sequence[int], *, packing: bool) -> Scores:
+        """What the model says of some examples."""
+        examples = rows.chosen(indices)
+        if self.shares_prefix:
+            batch = self.objective.batch(examples, behind_shared).to(self.device)
+            return score_behind_shared(self.bare if self.soft_prompt else self.model, batch)
+        layout = packed if packing else partial(padded, pad=self.pad)
+        batch = self.objective.batch(examples, layout).to(self.device)
+        return score(self.model, batch, self.virtual_tokens)
+
+    def base_scores(self, sequences: Sequence[TokenSequence]) -> Scores:
+        """What the model says without the method; of a model that is trained whole, as it is."""
+        with torch.no_grad(), without_method(self.bare):
+            return score(self.model, padded(sequences, self.pad).to(self.device))
+
+    def measured(self, rows: EncodedSet, micro_batch: int) -> dict[str, float]:
+        """Loss and metrics over all examples, without a gradient and without dropout."""
+        self.model.eval()
+        summed: dict[str, float] = {}
+        order = sorted(range(len(rows)), key=lambda index: rows.lengths[index])
+        with torch.no_grad():
+            for micro in chunks(order, micro_batch):
+                add(summed, self.loss(rows, micro, packing=False))
+        self.model.train()
+        return {name: value / sum(rows.counts) for name, value in summed.items()}
+
+    def loss(self, rows: EncodedSet, indices: Sequence[int], *, packing: bool) -> Loss:
+        """The loss of a micro batch, with its gradient.
+
+        Raises:
+            Refused: the objective counts something else than its examples said.
+        """
+        scores = self.scores(rows, indices, packing=packing)
+        loss = self.objective.losses(scores)
+        expected = sum(rows.counts[index] for index in indices)
+        if not math.isclose(loss.count, expected, rel_tol=1e-4):
+            raise Refused(
+                f"objective `{self.objective.name}` counts {loss.count:g} in a micro batch whose "
+                f"examples were encoded to count {expected:g}",
+                hint="`losses` must give the sum of its examples' `count`, or the gradient would "
+                "depend on the micro batch",
+            )
+        return loss
+
+
+def add(summed: dict[str, float], loss: Loss) -> None:
+    """Add a micro batch's loss and metrics to the sums, by name."""
+    for name, value in {**loss.metrics, LOSS: loss.sum}.items():
+        summed[name] = summed.get(name, 0.0) + float(value.detach())
+
+
+def chunks(indices: list[int], size: int) -> list[list[int]]:
+    """The indices in pieces of at most `size`."""
+    return [indices[start : start + size] for start in range(0, len(indices), size)]

@@ -1,0 +1,111 @@
+"""One optimizer step: micro batches, their gradients, clipping, the update.
+
+Invariant: the gradient is that of the step's whole loss, Σ sum / Σ count over all its examples,
+whichever micro batch or process they are in (not a mean of means).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.objectives.objective import LOSS, Loss
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.arithmetic import learning_rate_at
+from adapterworks.builders.training.batches import EncodedSet
+from adapterworks.builders.training.forward import Forward, add, chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step came to: the objective's loss and metrics, each divided by the step's count."""
+
+    rate: float
+    loss: float
+    norm: float
+    tokens: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Stepper:
+    """Takes the steps of one training.
+
+    Args:
+        plan: what to do.
+        forward: how a micro batch is computed.
+        technique: the method, for its regularizer and its hook.
+        accelerator: processes, precision and clipping.
+        optimizer: as `accelerate` prepared it.
+        rows: the training examples.
+        parameters: what is trained.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        forward: Forward,
+        technique: Technique[Any],
+        accelerator: Any,
+        optimizer: Any,
+        rows: EncodedSet,
+        parameters: Sequence[nn.Parameter],
+    ) -> None:
+        self.plan, self.forward, self.technique = plan, forward, technique
+        self.accelerator, self.optimizer = accelerator, optimizer
+        self.rows, self.parameters = rows, [*parameters]
+
+    def take(self, indices: list[int], number: int) -> Step:
+        """Take step `number` (from 0) on the examples of these indices."""
+        table = self.plan.manifest.train
+        rate = learning_rate_at(
+            number, self.plan.steps, self.plan.learning_rate, self.plan.warmup_steps, table.schedule
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total = sum(self.rows.counts[index] for index in indices)
+        summed = self._backward(indices, total)
+        means = {name: self._over_processes(summed[name]) / total for name in sorted(summed)}
+        loss = means.pop(LOSS)
+        norm = float(self.accelerator.clip_grad_norm_(self.parameters, table.max_grad_norm))
+        if math.isfinite(norm) and math.isfinite(loss):
+            self.optimizer.step()
+            self.technique.before_zero_grad(self.forward.bare, number + 1)
+        self.optimizer.zero_grad(set_to_none=True)
+        tokens = sum(self.rows.lengths[index] for index in indices)
+        return Step(rate, loss, norm, tokens, means)
+
+    def _backward(self, indices: list[int], total: float) -> dict[str, float]:
+        """Add up the gradients of this process's micro batches; returns the sums."""
+        packing = self.plan.manifest.train.packing
+        processes = self.accelerator.num_processes
+        mine = indices[self.accelerator.process_index :: processes]
+        micros = chunks(mine, self.plan.micro_batch)
+        # Processes wait for one another in every backward pass, so all make as many: one that has
+        # no examples left takes another's, and counts nothing.
+        most = math.ceil(math.ceil(len(indices) / processes) / self.plan.micro_batch)
+        spare = [indices[:1]] * (most - len(micros))
+        summed: dict[str, float] = {}
+        for number, micro in enumerate([*micros, *spare]):
+            loss = self.forward.loss(self.rows, micro, packing=packing)
+            if number >= len(micros):
+                loss = Loss(loss.sum * 0.0, 0.0, {n: v * 0.0 for n, v in loss.metrics.items()})
+            add(summed, loss)
+            scaled = loss.sum * processes / total
+            regularizer = self.technique.extra_loss(self.forward.bare)
+            if regularizer is not None:
+                scaled = scaled + regularizer * (loss.count * processes / total)
+            self.accelerator.backward(scaled)
+        return summed
+
+    def _over_processes(self, value: float) -> float:
+        """A sum over all processes, so that they decide alike."""
+        if self.accelerator.num_processes == 1:
+            return value
+        tensor = torch.tensor(value, device=self.accelerator.device)
+        return float(self.accelerator.reduce(tensor, reduction="sum"))

@@ -1,0 +1,250 @@
+"""Stages are done again only when something that they read has changed; nothing of a release tells
+where, or by whom, it was built."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from adapterworks.app import App
+from adapterworks.builders.building import prepare, run
+from adapterworks.builders.evaluation import evaluate
+from adapterworks.builders.evaluation.metrics import metric as metric_named
+from adapterworks.cli.build import command as build
+from adapterworks.cli.plan import command as plan
+from adapterworks.cli.verify import command as verify
+from adapterworks.manifests.errors import IntegrityError, NotFound
+from adapterworks.registry.releases.release import Release
+from adapterworks.settings import Settings
+from tests.builders.build_support import make_tiny_base
+from tests.builders.workshop import Workshop
+
+pytestmark = pytest.mark.train
+GATE = '\n[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.99\n'
+WEIGHTS = "adapter/adapter_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """A project with its base in a folder beside it, and one release whose gate failed."""
+    folder = tmp_path_factory.mktemp("project")
+    make_tiny_base(folder / "base")
+    workshop = Workshop(folder, "./base")
+    built = workshop.json(workshop.manifest(epochs=1, more=GATE))
+    assert (built["ref"], built["alias"], built["reused"]) == ("tiny@1", None, {})
+    return workshop
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Whoever trains, fails."""
+
+    def train(*_: Any) -> Any:
+        raise AssertionError("it was trained again")
+
+    monkeypatch.setattr(run, "train_stage", train)
+    return monkeypatch
+
+
+@pytest.fixture
+def unasked(untrained: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Whoever trains, converts or asks a model, fails."""
+
+    def ask(*_: Any) -> Any:
+        raise AssertionError("it was done again")
+
+    for stage in ("convert_stage", "fingerprint_stage", "evaluate_stage"):
+        untrained.setattr(run, stage, ask)
+    return untrained
+
+
+def manifest(clone: Workshop) -> str:
+    return str(clone.folder / "lora.toml")
+
+
+def latest(clone: Workshop) -> tuple[str, Release]:
+    registry = clone.registry()
+    (row,) = registry.versions("tiny", limit=1)
+    return f"tiny@{row.version}", registry.release(row.digest)
+
+
+def test_a_corrected_tag_is_published_again_and_nothing_is_done_again(
+    clone: Workshop, unasked: pytest.MonkeyPatch
+) -> None:
+    registry = clone.registry()
+    first = registry.release(registry.resolve("tiny@1").digest)
+    said = clone.build(manifest(clone), "--set", 'adapter.tags=["icd"]')
+    assert said.exit_code == 0, said.output or said.exception
+    ref, release = latest(clone)
+    assert f"published {ref}" in said.stdout
+    for title in ("training", "conversion", "answers", "evaluation"):
+        assert f"{title}: reused from tiny@1" in said.stdout
+    assert release.tags == ("icd",)
+    assert release.files[WEIGHTS] == first.files[WEIGHTS]
+    assert (
+        release.files["servable/adapter_model.safetensors"]
+        == first.files["servable/adapter_model.safetensors"]
+    )
+    assert release.files["fingerprint.json"] == first.files["fingerprint.json"]
+    # Lineage: whose weights these are.
+    assert release.parent == first.digest
+    (parent,) = registry.lineage(ref).parents
+    assert (parent.ref, parent.digest) == ("tiny@1", first.digest)
+    lock = json.loads(registry.read(release.digest, "adapter.lock"))
+    assert lock["reused"]["train"] == {"ref": "tiny@1", "digest": first.digest}
+    card = registry.read(release.digest, "README.md").decode()
+    assert "trained as tiny@1, whose weights these are" in card
+    # The same plan again is its release.
+    again = clone.json(manifest(clone), "--set", 'adapter.tags=["icd"]')
+    assert (again["ref"], again["created"]) == (ref, False)
+
+
+def test_another_name_reuses_the_training_too(clone: Workshop, unasked: pytest.MonkeyPatch) -> None:
+    built = clone.json(manifest(clone), "--set", 'adapter.name="renamed"')
+    assert built["ref"] == "renamed@1"
+    assert built["reused"]["train"].startswith("tiny@")
+
+
+def test_a_looser_gate_is_judged_again_and_the_alias_moves(
+    clone: Workshop, unasked: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotFound):
+        clone.registry().resolve("tiny:staging")
+    said = clone.build(
+        manifest(clone),
+        "--set",
+        'evaluate.gates=[{metric="exact_match", min_gain=-1.0}]',
+        "--set",
+        'publish.alias="staging"',
+    )
+    assert said.exit_code == 0, said.output or said.exception
+    assert "training: reused from tiny@" in said.stdout
+    assert "evaluation: done again, since this changed: `evaluate.gates`" in said.stderr
+    ref, _ = latest(clone)
+    assert str(clone.registry().resolve("tiny:staging").version) == ref.partition("@")[2]
+
+
+def test_changed_metric_code_is_evaluated_again_without_training(
+    clone: Workshop, unasked: pytest.MonkeyPatch
+) -> None:
+    """As if the metric's file had been mended: it counts every answer as right now."""
+    original = metric_named("exact_match")
+
+    def mended(name: str) -> Any:
+        return replace(
+            original, statistics=lambda given, rows: 0 * original.statistics(given, rows) + 1
+        )
+
+    registry = clone.registry()
+    before = json.loads(registry.read(registry.resolve("tiny@1").digest, "report.json"))
+    unasked.setattr(prepare, "source_digest", lambda kind, name: "sha256:" + "9" * 64)
+    unasked.setattr(evaluate, "metric_named", mended)
+    said = clone.build(manifest(clone))
+    assert said.exit_code == 0, said.output or said.exception
+    (line,) = [line for line in said.stderr.splitlines() if line.startswith("evaluation: ")]
+    assert line.startswith("evaluation: done again, since this changed: ")
+    assert line.endswith("the code of metric `exact_match`")
+    _, release = latest(clone)
+    assert release.metrics == {"exact_match": 1.0}
+    assert before["metrics"]["exact_match"]["values"]["candidate"] < 1.0
+
+
+def test_what_is_asked_otherwise_is_asked_again_without_training(
+    clone: Workshop, untrained: pytest.MonkeyPatch
+) -> None:
+    said = clone.build(manifest(clone), "--set", "evaluate.max_new_tokens=3")
+    assert said.exit_code == 0, said.output or said.exception
+    assert "answers: done again, since this changed: `evaluate.max_new_tokens`" in said.stderr
+    assert "conversion: reused from tiny@" in said.stdout
+    metric = ["--set", 'evaluate.metrics=["perplexity"]', "--set", "evaluate.gates=[]"]
+    scored = clone.json(manifest(clone), *metric)
+    assert set(scored["reused"]) == {"train", "convert"}  # no likelihood was asked for before
+    found = scored["report"]["metrics"]["perplexity"]["values"]
+    assert found["candidate"] > 1.0
+    resampled = clone.json(manifest(clone), *metric, "--set", "evaluate.bootstrap_samples=50")
+    assert set(resampled["reused"]) == {"train", "convert", "ask"}
+    assert resampled["report"]["metrics"]["perplexity"]["values"] == found
+
+
+def test_other_rows_are_trained_on(clone: Workshop, untrained: pytest.MonkeyPatch) -> None:
+    """What the fixture forbids does happen where it must."""
+    result = clone.build(manifest(clone), "--set", "data.limit=20")
+    assert "it was trained again" in str(result.exception)
+
+
+def test_a_clone_in_another_folder_has_equal_digests(
+    clone: Workshop, tmp_path: Path, unasked: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "elsewhere" / "deep"
+    shutil.copytree(clone.folder, other, ignore=shutil.ignore_patterns("home"))
+    homes = [clone.home, tmp_path / "home"]
+    plans = []
+    for folder, home in zip([clone.folder, other], homes, strict=True):
+        app = App(Settings.from_environment({"ADAPTERS_HOME": str(home), "ADAPTERS_USER": "x"}))
+        result = CliRunner().invoke(plan, [str(folder / "lora.toml"), "--json"], obj=app)
+        assert result.exit_code == 0, result.output or result.exception
+        plans.append(json.loads(result.stdout))
+        assert str(folder) not in result.stdout
+    assert plans[0]["digests"] == plans[1]["digests"]
+    assert plans[0]["release"] is not None
+    # A build from the other clone in the same home is a no-op.
+    built = CliRunner().invoke(build, [str(other / "lora.toml"), "--json"], obj=clone.app)
+    assert json.loads(built.stdout)["created"] is False
+
+
+def test_nothing_of_a_release_tells_where_or_by_whom_it_was_built(clone: Workshop) -> None:
+    registry = clone.registry()
+    places = {str(path) for path in (clone.folder, clone.home, Path.home(), Path.home().resolve())}
+    names = {getpass.getuser(), socket.gethostname()}
+    secret = re.compile(
+        "|".join(
+            [*map(re.escape, places), *(rf"(?<![\w./-]){re.escape(n)}(?![\w./-])" for n in names)]
+        )
+    )
+    for row in registry.versions("tiny"):
+        release = registry.release(row.digest)
+        files = {path: registry.read(row.digest, path) for path in release.files}
+        for path, data in {**files, "record": release.to_bytes()}.items():
+            if not path.endswith((".safetensors", ".png")):
+                found = secret.search(data.decode())
+                assert found is None, f"{path} of tiny@{row.version} has `{found and found[0]}`"
+            assert not [place for place in places if place.encode() in data], path
+        assert release.base.model == "base"
+
+
+def test_an_author_is_named_only_if_someone_said_so(clone: Workshop, tmp_path: Path) -> None:
+    settings = Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)})
+    assert (settings.who, settings.author) == (getpass.getuser(), "")
+
+
+def test_a_release_is_rebuilt_from_files_that_are_found_or_named(
+    clone: Workshop, tmp_path: Path
+) -> None:
+    def rebuilt(*arguments: str) -> Any:
+        return CliRunner().invoke(verify, ["tiny@1", "--rebuild", *arguments], obj=clone.app)
+
+    assert "equal to the bit" in rebuilt().stdout  # where the build saw them
+    places = clone.home / "cache" / "places.json"
+    kept = places.read_text()
+    places.unlink()
+    unknown = rebuilt()
+    assert isinstance(unknown.exception, NotFound)
+    assert "`tiny@1` was built from `train.jsonl`" in unknown.exception.message
+    assert "--data-dir" in str(unknown.exception.hint)
+    assert "equal to the bit" in rebuilt("--data-dir", str(clone.folder)).stdout
+    places.write_text(kept)
+    for name in ("train", "validation", "test"):
+        shutil.copy(clone.folder / f"{name}.jsonl", tmp_path)
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    other = rebuilt("--data-dir", str(tmp_path))
+    assert isinstance(other.exception, IntegrityError)
+    assert "`train.jsonl` is not the file that `tiny@1` was built from" in other.exception.message

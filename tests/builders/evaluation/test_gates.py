@@ -1,0 +1,75 @@
+"""Gates at their very edge: what a bound, a budget and a missing reference decide."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapterworks.builders.evaluation.gates import (
+    GateOutcome,
+    all_passed,
+    quality_outcome,
+    retention_outcomes,
+)
+from adapterworks.builders.evaluation.statistics import Interval
+from adapterworks.manifests.models import QualityGate, RetentionTable
+
+GATE = QualityGate(metric="exact_match", min_gain=0.02, confidence=0.9)
+
+
+@pytest.mark.parametrize(
+    ("low", "passed"), [(0.02, True), (0.0199, False), (0.0201, True), (-0.3, False), (0.5, True)]
+)
+def test_the_lower_bound_must_reach_the_gain_that_is_asked_for(low: float, passed: bool) -> None:
+    outcome = quality_outcome(GATE, 0.9, Interval(low, 0.95))
+    assert outcome.passed is passed
+    assert (outcome.kind, outcome.name) == ("quality", "exact_match")
+
+
+def test_a_quality_gate_says_gain_bound_confidence_and_what_was_asked() -> None:
+    assert quality_outcome(GATE, 0.1, Interval(0.031, 0.2)).why == (
+        "exact_match: gain over base +10.0 points, at 90% at least +3.1 points, "
+        "which reaches +2.0 points"
+    )
+    lower = QualityGate(metric="perplexity", min_gain=0.5)
+    assert quality_outcome(lower, 0.4, Interval(-0.001, 0.8)).why.endswith(
+        "at 95% at least +0.00 ppl, which is below +0.50 ppl"
+    )
+
+
+def test_a_gate_without_a_reference_passes_and_says_so() -> None:
+    gate = QualityGate(metric="exact_match", against="prod")
+    for gain, bounds in ((None, None), (None, Interval(0.1, 0.2)), (0.1, None)):
+        outcome = quality_outcome(gate, gain, bounds)
+        assert outcome.passed
+        assert outcome.why == "exact_match: there is no `prod` to compare with yet"
+
+
+@pytest.mark.parametrize(
+    ("after", "passed"), [(11.0, True), (11.01, False), (10.0, True), (9.0, True), (20.0, False)]
+)
+def test_perplexity_may_rise_by_the_budget(after: float, passed: bool) -> None:
+    """10 → 11 is a rise of 10 %, which a budget of 10 % allows."""
+    table = RetentionTable(on=True, max_perplexity_increase=0.1)
+    (outcome,) = retention_outcomes(table, (10.0, after), {"hellaswag": (0.9, 0.1)})
+    assert (outcome.kind, outcome.name, outcome.passed) == ("retention", "perplexity", passed)
+    assert f"({after / 10 - 1:+.1%})" in outcome.why
+    assert ("within the budget of +10.0%" in outcome.why) is passed
+
+
+@pytest.mark.parametrize(("after", "passed"), [(0.35, True), (0.349, False), (0.5, True)])
+def test_a_suite_may_lose_the_budget(after: float, passed: bool) -> None:
+    """0.40 − 0.35 is a little more than 0.05 in floating point, and is allowed all the same."""
+    table = RetentionTable(on=True, max_suite_loss=0.05)
+    outcomes = retention_outcomes(table, (10.0, 99.0), {"a": (0.40, after), "b": (0.2, 0.2)})
+    assert [(o.name, o.passed) for o in outcomes] == [("a", passed), ("b", True)]
+    assert ("within the budget of −5.0 points" in outcomes[0].why) is passed
+    assert f"accuracy 40.0% → {after:.1%}" in outcomes[0].why
+
+
+def test_all_gates_must_pass_and_none_is_passed() -> None:
+    good, bad = (GateOutcome("quality", "m", passed, "") for passed in (True, False))
+    assert all_passed([good, good])
+    assert not all_passed([good, bad])
+    assert not all_passed([bad, good])
+    assert all_passed([])
+    assert bad.to_json() == {"kind": "quality", "name": "m", "passed": False, "why": ""}

@@ -1,0 +1,118 @@
+"""IA3 (Liu et al. 2022, arXiv:2205.05638): three learned vectors a layer rescale keys, values and
+the feed-forward's inner activations.
+
+A whole method in one file, as a distribution outside adapterworks would bring it: `test_ia3.py`
+installs this file with the entry point `adapterworks.methods: ia3`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from adapterworks.builders.methods.conversion import Conversion, Source
+from adapterworks.builders.methods.factors import read_adapter, read_weights, write_cut
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import (
+    Default,
+    Kept,
+    Lint,
+    ServableForm,
+    Technique,
+    engine_rank,
+)
+from adapterworks.manifests.checking import Problem, check
+from adapterworks.manifests.method import MethodTable
+from adapterworks.manifests.models import Manifest, ServeTable
+from adapterworks.registry.releases.forms import LORA
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# Rescaling rows or columns changes a matrix at full rank.
+RANK = 64
+
+
+class Ia3Table(MethodTable):
+    """Learned rescaling of keys, values and feed-forward activations (Liu et al. 2022)."""
+
+    kind: Literal["ia3"]
+    """The method."""
+    outputs: tuple[str, ...] = ("k_proj", "v_proj")
+    """Modules whose outputs are rescaled."""
+    inputs: tuple[str, ...] = ("down_proj",)
+    """Modules whose inputs are rescaled."""
+
+
+@check("method")
+def rescales_once(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """A module is rescaled on one side, and there is one."""
+    table = manifest.method
+    assert isinstance(table, Ia3Table)
+    if both := sorted({*table.outputs} & {*table.inputs}):
+        yield Problem(
+            ("method", "inputs"), f"`{both[0]}` is in `outputs` too", "name it in one of them"
+        )
+    if not (table.outputs or table.inputs):
+        yield Problem(("method", "outputs"), "nothing would be rescaled", "name a module")
+
+
+class Ia3(Technique[Ia3Table]):
+    """A vector beside each chosen linear."""
+
+    table = Ia3Table
+    title = "Infused adapter by inhibiting and amplifying inner activations"
+    source = "Liu et al. 2022, arXiv:2205.05638"
+    form = LORA
+    learning_rate = Default(3e-3, "Liu et al. 2022, §3.3 (T-Few)")
+    checks = (rescales_once,)
+    cut = True
+
+    def trainable(self, shape: BaseShape, table: Ia3Table) -> int:
+        outputs = shape.targeted(table.outputs) if table.outputs else ()
+        inputs = shape.targeted(table.inputs) if table.inputs else ()
+        return sum(x.out_features for x in outputs) + sum(x.in_features for x in inputs)
+
+    def servable(self, shape: BaseShape, table: Ia3Table, serve: ServeTable) -> ServableForm:
+        rank = serve.conversion_rank or RANK
+        return ServableForm(LORA, "approximate", f"SVD of the delta at {rank}", engine_rank(rank))
+
+    def lints(self, shape: BaseShape, table: Ia3Table) -> list[Lint]:
+        if table.inputs:
+            return []
+        return [Lint("method.inputs", "no feed-forward is rescaled", "Liu et al. 2022, §3.3")]
+
+    def kept(self, shape: BaseShape, table: Ia3Table, width: int) -> Kept:
+        """What is multiplied: keys, values, and the feed-forward's inner activations."""
+        return Kept(layer=2 * shape.kv_heads * shape.head_dim + shape.intermediate)
+
+    def attach(self, model: nn.Module, table: Ia3Table, steps: int) -> nn.Module:
+        from peft import IA3Config, get_peft_model
+
+        adapted: nn.Module = get_peft_model(
+            model,
+            IA3Config(
+                target_modules=[*table.outputs, *table.inputs],
+                feedforward_modules=[*table.inputs],
+                task_type="CAUSAL_LM",
+            ),
+        )
+        return adapted
+
+    def convert(self, source: Source, folder: Path) -> Conversion:
+        """(diag(l) − I)·W for outputs, W·(diag(l) − I) for inputs, cut."""
+        scales, weights = read_adapter(source.adapter)[0], read_weights(source.served)
+
+        def deltas() -> Iterator[tuple[str, torch.Tensor]]:
+            for name, scale in sorted(scales.items()):
+                module = name.removesuffix(".ia3_l")
+                # [out, 1] for outputs, [1, in] for inputs: both broadcast over W [out, in].
+                yield module, (scale.float() - 1) * weights[f"{module}.weight"].float()
+
+        rank = source.manifest.serve.conversion_rank or RANK
+        return write_cut(folder, deltas(), rank, source.manifest.base.model)
+
+
+IA3 = Ia3()

@@ -1,0 +1,79 @@
+"""SFT computes what it computed before there were objectives: `sft_losses.json` against now."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from adapterworks.builders.data.prefix import common_prefix
+from adapterworks.builders.methods.shape import read_shape
+from adapterworks.builders.objectives import OBJECTIVES
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.plan import make_plan
+from adapterworks.builders.training.arithmetic import Divergence
+from adapterworks.builders.training.batches import load_encoded, save_encoded
+from adapterworks.builders.training.events import EventLog
+from adapterworks.builders.training.loop import Trainer
+from tests.builders.build_support import ENVIRONMENT, MACHINE, identity, manifest_for
+from tests.builders.training.sft_settings import (
+    COMMON,
+    ROWS,
+    SETTINGS,
+    STEPS,
+    VALIDATION,
+    rows,
+)
+
+pytestmark = pytest.mark.train
+KEPT: dict[str, Any] = json.loads(
+    Path(__file__).with_name("sft_losses.json").read_text(encoding="utf-8")
+)["settings"]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_losses_and_gradients_of_the_first_steps_are_what_they_were(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    kind, of, changes = SETTINGS[setting]
+    manifest = manifest_for(kind, **{**COMMON, **changes})
+    objective = OBJECTIVES.named(manifest.train.objective)
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    train = manifest.train
+    splits = {
+        name: objective.encode(tokenizer, given, train.max_length, train.loss_on)
+        for name, given in (("train", rows(of, ROWS)), ("validation", rows(of, VALIDATION, 500)))
+    }
+    save_encoded(tmp_path / "encoded.safetensors", splits)
+    sequences = [sequence for example in splits["train"] for sequence in example.sequences]
+    facts = DataFacts(
+        rows={"train": ROWS, "validation": VALIDATION, "test": 0},
+        digests={"train": "sha256:1", "validation": "sha256:2", "test": "sha256:3"},
+        lengths=tuple(example.tokens for example in splits["train"]),
+        supervised=tuple(example.supervised for example in splits["train"]),
+        shared=common_prefix([s.input_ids for s in sequences], [s.labels for s in sequences]),
+    )
+    plan = make_plan(manifest, identity(kind), read_shape(tiny), MACHINE, facts, ENVIRONMENT)
+    seen: dict[str, list[float]] = {"loss": [], "gradient_norm": [], "validation": []}
+    message, validate = Divergence.message, Trainer._validate
+
+    def watched(self: Divergence, loss: float, norm: float) -> str | None:
+        seen["loss"].append(loss)
+        seen["gradient_norm"].append(norm)
+        return message(self, loss, norm)
+
+    def validated(self: Trainer) -> dict[str, float] | None:
+        values = validate(self)
+        seen["validation"].append((values or {"loss": 0.0})["loss"])
+        return values
+
+    monkeypatch.setattr(Divergence, "message", watched)
+    monkeypatch.setattr(Trainer, "_validate", validated)
+    sets = load_encoded(tmp_path / "encoded.safetensors")
+    Trainer(plan, tiny, tmp_path, sets, EventLog(tmp_path / "events.jsonl"), pad=1).run()
+    assert len(seen["loss"]) == STEPS
+    for name, values in KEPT[setting].items():
+        assert seen[name] == pytest.approx(values, rel=1e-6), name

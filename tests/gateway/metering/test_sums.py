@@ -1,0 +1,172 @@
+"""What is billed, added up by hand; and the spool's edges, each at its byte."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.meter import Meter
+from adapterworks.gateway.metering.spool import Segment, adopt_orphans
+from adapterworks.gateway.metering.usage import UsageRow, day_of, insert_events, usage
+from adapterworks.gateway.storage.schema import migrate
+from adapterworks.registry.index.database import Database
+
+NOON = 1_795_521_600.0  # 2026-11-24T12:00:00Z
+DAY = 86400.0
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Database]:
+    """An empty index with the gateway's tables."""
+    database = Database(f"sqlite:///{tmp_path / 'index.db'}")
+    migrate(database)
+    yield database
+    database.close()
+
+
+def event(name: str, prompt: int, completion: int, **values: object) -> UsageEvent:
+    given = {"status": 200, "started": NOON, "tenant": "t", "release": "sha256:aa", **values}
+    return UsageEvent(
+        request_id=name, ref="m@1", prompt_tokens=prompt, completion_tokens=completion,
+        **given,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_each_sum_is_the_sum_of_its_events(index: Database) -> None:
+    """In three batches: 10 + 1 + 100 prompt and 5 + 2 + 0 completion tokens of release aa."""
+    assert insert_events(index, [event("a", 10, 5), event("b", 1, 2, status=400)]) == 2
+    assert insert_events(index, [event("c", 100, 0, status=500, cold_load=True)]) == 1
+    assert insert_events(index, [event("d", 7, 9, release="sha256:bb", status=399)]) == 1
+    assert usage(index, by=("release",)) == [
+        UsageRow({"release": "sha256:aa"}, 3, 2, 1, 111, 7),
+        UsageRow({"release": "sha256:bb"}, 1, 0, 0, 7, 9),
+    ]
+    assert usage(index, by=())[0].to_json() == {
+        "requests": 4, "failures": 2, "cold_loads": 1, "prompt_tokens": 118,
+        "completion_tokens": 16, "total_tokens": 134,
+    }  # fmt: skip
+
+
+def test_since_and_until_include_their_days(index: Database) -> None:
+    insert_events(index, [event(f"r{n}", 1, 0, started=NOON + n * DAY) for n in range(4)])
+
+    def days(**limits: str) -> list[str]:
+        return [row.group["day"][-2:] for row in usage(index, by=("day",), **limits)]  # type: ignore[arg-type]
+
+    assert days() == ["24", "25", "26", "27"]
+    assert days(since="2026-11-25") == ["25", "26", "27"]
+    assert days(until="2026-11-25") == ["24", "25"]
+    assert days(since="2026-11-25", until="2026-11-26") == ["25", "26"]
+
+
+def test_a_day_is_a_day_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half past twelve at night in UTC is the day before in New York."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert day_of(NOON - 11.5 * 3600) == "2026-11-24"
+        assert day_of(NOON + 11.9 * 3600) == "2026-11-24"
+        assert day_of(NOON + 12 * 3600) == "2026-11-25"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_what_could_not_be_synced_is_cut_off_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = Segment.create(tmp_path)
+    segment.append([b"one"])
+    size = segment.path.stat().st_size
+    assert size == segment.size == len(b"00000000 one\n")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            segment.append([b"two"])
+    assert segment.path.stat().st_size == segment.size == size
+    assert not segment.open
+    assert segment.read(10) == [b"one"]
+    segment.close()
+
+
+def test_a_write_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may take fewer bytes than it is given."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
+    segment = Segment.create(tmp_path)
+    segment.append([b"first", b"second"])
+    assert segment.read(10) == [b"first", b"second"]
+    segment.close()
+
+
+def test_lines_are_read_once_in_order_and_drained_when_they_are_in_the_index(
+    tmp_path: Path,
+) -> None:
+    segment = Segment.create(tmp_path)
+    segment.append([b"a", b"b", b"c"])
+    assert segment.backlog == segment.size == 3 * len(b"00000000 a\n")
+    assert segment.read(2) == [b"a", b"b"]
+    assert segment.read(2) == [b"a", b"b"]  # they are not in the index yet
+    segment.advance()
+    assert segment.backlog == len(b"00000000 c\n")
+    assert segment.read(2) == [b"c"]
+    segment.append([b"d"])
+    segment.advance()
+    assert segment.read(2) == [b"d"]
+    segment.advance()
+    assert (segment.read(2), segment.backlog) == ([], 0)
+    segment.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_dead_are_inherited_oldest_first(tmp_path: Path) -> None:
+    made = [Segment.create(tmp_path) for _ in range(3)]
+    for age, segment in zip((20, 30, 10), made, strict=True):
+        segment.append([b"%d" % age])
+        os.utime(segment.path, (NOON - age, NOON - age))
+    living = made.pop()
+    for segment in made:
+        segment.close()
+    orphans = adopt_orphans(tmp_path)
+    assert [orphan.read(9) for orphan in orphans] == [[b"30"], [b"20"]]
+    assert [orphan.open for orphan in orphans] == [False, False]
+    assert adopt_orphans(tmp_path) == []
+    for segment in (living, *orphans):
+        segment.close()
+
+
+def test_a_segment_that_still_has_events_is_kept(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event that comes while the last ones are being inserted, before the file is removed."""
+    meter = Meter(index, spool=tmp_path / "spool")
+    segment = meter._current_segment()
+    segment.append([event("before", 1, 1).to_line()])
+    advance = segment.advance
+
+    def late() -> None:
+        advance()
+        if segment.size < 400:
+            segment.append([event("meanwhile", 2, 2).to_line()])
+
+    # `read` has been told that there is nothing more when the writer comes.
+    read = segment.read
+    reads = iter([read, lambda count: [], read, lambda count: []])
+    monkeypatch.setattr(segment, "advance", late)
+    monkeypatch.setattr(segment, "read", lambda count: next(reads)(count))
+    meter._drain_segments(final=True)
+    assert segment.path.exists()
+    assert meter.backlog > 0
+    meter._drain_segments(final=True)
+    assert not segment.path.exists()
+    assert usage(index, by=())[0].prompt_tokens == 3
+    assert meter.backlog == 0

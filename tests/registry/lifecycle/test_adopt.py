@@ -1,0 +1,161 @@
+"""A release from elsewhere keeps its record; bytes that did not come are withheld, not missing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Refused
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.absence import AbsentFile
+from adapterworks.registry.releases.record import read_record
+from adapterworks.registry.releases.release import Release
+from tests.registry.lifecycle.test_signing import make_key
+from tests.registry.releases import draft, folder
+
+PREDICTIONS = "predictions.jsonl"
+WEIGHTS = "servable/adapter_model.safetensors"
+PLAN, TRAIN = f"sha256:{'7' * 64}", f"sha256:{'8' * 64}"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Registry]:
+    """Where the release was made."""
+    where = tmp_path / "origin"
+    with Registry.open(
+        database=f"sqlite:///{where}/i.db", blobs=str(where / "blobs"), home=where
+    ) as registry:
+        yield registry
+
+
+@pytest.fixture
+def sent(home: Registry, tmp_path: Path) -> tuple[Release, Path]:
+    """A release made at home, and its folder without the predictions."""
+    files = folder(tmp_path / "files")
+    (files / PREDICTIONS).write_text("Jane Roe\n")
+    digests = {"train": TRAIN}
+    made = home.publish(files, draft(plan=PLAN, digests=digests), who="ann")
+    (files / PREDICTIONS).unlink()
+    return read_record(home.release(made.digest).to_bytes()), files
+
+
+def test_a_withheld_file_is_named_and_the_release_verifies_with_its_signature(
+    home: Registry, registry: Registry, sent: tuple[Release, Path], tmp_path: Path
+) -> None:
+    release, files = sent
+    private, public = make_key(tmp_path, "ours")
+    home.sign(release.digest, private, who="ann")
+    published = registry.adopt(
+        files, release, withheld={PREDICTIONS: "not sent by ann"}, who="bob", why="pulled"
+    )
+    registry.receive_signatures(release.digest, home.signatures(release.digest), who="bob")
+    assert published.digest == release.digest
+    report = registry.verify(public_keys=[public])
+    assert report.problems == []
+    assert [(a.ref, a.path, a.state, a.why) for a in report.absent] == [
+        ("medical@1", PREDICTIONS, "withheld", "not sent by ann")
+    ]
+    with pytest.raises(AbsentFile, match="is withheld: not sent by ann"):
+        registry.read(release.digest, PREDICTIONS)
+    assert registry.checkout(release.digest, "servable").is_dir()
+    assert not any(info.digest != "" for info in registry.gc(grace=0).blobs)
+    assert registry.diff("medical@1", "medical@1").same
+
+
+def test_bytes_that_vanish_without_being_withheld_are_missing(
+    registry: Registry, sent: tuple[Release, Path]
+) -> None:
+    release, files = sent
+    registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
+    registry.blobs.delete(release.files["README.md"].digest)
+    assert [(p.kind, p.path) for p in registry.verify().problems] == [("missing", "README.md")]
+
+
+def test_a_withheld_file_that_comes_later_is_read(
+    registry: Registry, sent: tuple[Release, Path]
+) -> None:
+    release, files = sent
+    registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
+    registry.blobs.put(release.files[PREDICTIONS].digest, b"Jane Roe\n")
+    assert registry.read(release.digest, PREDICTIONS) == b"Jane Roe\n"
+    assert registry.verify().absent == []
+
+
+def test_what_one_release_lacks_another_does_not_get_away_with(
+    registry: Registry, sent: tuple[Release, Path], tmp_path: Path
+) -> None:
+    """Withheld is said of one release: our own with the same file still has to have it."""
+    release, files = sent
+    registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
+    shutil.copytree(files, tmp_path / "own")
+    (tmp_path / "own" / PREDICTIONS).write_text("Jane Roe\n")
+    registry.publish(tmp_path / "own", draft(2, name="own"), who="bob")
+    registry.blobs.delete(release.files[PREDICTIONS].digest)
+    report = registry.verify()
+    assert [(p.kind, p.ref) for p in report.problems] == [("missing", "own@1")]
+    assert [a.ref for a in report.absent] == ["medical@1"]
+
+
+def test_what_is_neither_sent_nor_withheld_is_refused(
+    registry: Registry, sent: tuple[Release, Path]
+) -> None:
+    release, files = sent
+    with pytest.raises(IntegrityError, match=r"`predictions\.jsonl` of `medical` is not there"):
+        registry.adopt(files, release, who="bob")
+    (files / PREDICTIONS).write_text("something else\n")
+    with pytest.raises(IntegrityError, match=r"`predictions\.jsonl` is not what the record"):
+        registry.adopt(files, release, who="bob")
+    (files / PREDICTIONS).unlink()
+    (files / "more.txt").write_text("x")
+    with pytest.raises(IntegrityError, match=r"`more\.txt` is not what the record"):
+        registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
+    assert registry.names() == []
+
+
+@pytest.mark.parametrize("path", [WEIGHTS, "adapter/adapter_config.json"])
+def test_weights_are_never_withheld(
+    registry: Registry, sent: tuple[Release, Path], path: str
+) -> None:
+    release, files = sent
+    (files / path).unlink()
+    with pytest.raises(InvalidInput, match="no release is without"):
+        registry.adopt(files, release, withheld={PREDICTIONS: "x", path: "x"}, who="bob")
+
+
+def test_a_claimed_plan_spares_no_build_here(
+    home: Registry, registry: Registry, sent: tuple[Release, Path]
+) -> None:
+    """Anybody may write our plan's digest into a record of his."""
+    release, files = sent
+    assert str(home.find_plan(PLAN)) == str(home.find_stage("train", TRAIN)) == "medical@1"
+    assert home.find_stage("publish", TRAIN) is None
+    registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
+    assert registry.find_plan(PLAN) is None
+    assert registry.find_stage("train", TRAIN) is None
+    assert registry.release(release.digest).plan == PLAN  # it is still what the record says
+
+
+def test_bytes_erased_here_are_not_taken_from_elsewhere(
+    registry: Registry, sent: tuple[Release, Path], tmp_path: Path
+) -> None:
+    release, files = sent
+    own = folder(tmp_path / "own", 9)
+    (own / PREDICTIONS).write_text("Jane Roe\n")
+    registry.publish(own, draft(9, name="own"), who="bob")
+    registry.erase(release.files[PREDICTIONS].digest, who="dpo", why="x")
+    (files / PREDICTIONS).write_text("Jane Roe\n")
+    registry.adopt(files, release, who="bob")
+    assert not registry.blobs.exists(release.files[PREDICTIONS].digest)
+    assert registry.verify().problems == []
+    with pytest.raises(Refused):
+        registry.erase(release.files[WEIGHTS].digest, who="dpo", why="x")
+
+
+def test_publishing_refuses_a_policy_that_means_weights(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="`withhold` means `adapter/"):
+        registry.publish(folder(tmp_path / "f"), draft(withhold=("*",)), who="ann")
+    with pytest.raises(NotFound):
+        registry.resolve("medical")

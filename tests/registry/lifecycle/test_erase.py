@@ -1,0 +1,229 @@
+"""Erased bytes are gone, are said to be, and do not come back; what needs them is not broken."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from adapterworks.manifests.errors import IntegrityError, NotFound, Refused
+from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.absence import AbsentFile
+from adapterworks.registry.releases.types import Published
+from tests.registry.lifecycle.test_signing import make_key
+from tests.registry.releases import draft, folder
+
+PREDICTIONS = "predictions.jsonl"
+TEXT = b'{"prompt": "Jane Roe, born 1970", "answer": "I10"}\n'
+WEIGHTS = "servable/adapter_model.safetensors"
+
+
+def release(
+    registry: Registry, path: Path, number: int = 1, *, text: bytes = TEXT, name: str = "medical"
+) -> Published:
+    files = folder(path / f"{name}-{number}", number)
+    (files / PREDICTIONS).write_bytes(text)
+    (files / "plots").mkdir(exist_ok=True)
+    (files / "plots" / "rows.csv").write_bytes(text)
+    (files / "plots" / "loss.png").write_bytes(b"png")
+    published = registry.publish(files, draft(number, name=name), who="ann")
+    shutil.rmtree(files)
+    return published
+
+
+def blob(registry: Registry, published: Published, path: str = PREDICTIONS) -> str:
+    return registry.release(published.digest).files[path].digest
+
+
+def holding(root: Path, data: bytes) -> list[Path]:
+    """The files under a folder that hold some bytes anywhere."""
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return [path for path in files if data in path.read_bytes()]
+
+
+def test_no_byte_is_left_and_everything_still_verifies(registry: Registry, tmp_path: Path) -> None:
+    published = release(registry, tmp_path)
+    private, public = make_key(tmp_path, "ours")
+    registry.sign(published.digest, private, who="ann")
+    registry.checkout(published.digest, "plots")
+    build = registry.home / "builds" / "medical-1"
+    build.mkdir(parents=True)
+    (build / PREDICTIONS).write_bytes(TEXT)
+    assert len(holding(tmp_path, b"Jane Roe")) == 3  # blob, checkout, build
+    record = registry.release(published.digest).to_bytes()
+
+    done = registry.erase(blob(registry, published), who="dpo", why="consent withdrawn")
+    assert done.created
+    assert {(holder.path, str(holder)) for holder in done.holders} == {
+        (PREDICTIONS, "medical@1"),
+        ("plots/rows.csv", "medical@1"),
+    }
+    assert len(done.copies) == 2
+    assert holding(tmp_path, b"Jane Roe") == []
+    assert registry.release(published.digest).to_bytes() == record
+    report = registry.verify(public_keys=[public])
+    assert report.problems == []
+    assert {(a.path, a.state, a.who, a.why) for a in report.absent} == {
+        ("plots/rows.csv", "erased", "dpo", "consent withdrawn"),
+        (PREDICTIONS, "erased", "dpo", "consent withdrawn"),
+    }
+    (event,) = [event for event in registry.events("medical") if event.kind == "erase"]
+    assert (event.version, event.who, event.why) == (1, "dpo", "consent withdrawn")
+    assert event.data["paths"] == sorted([PREDICTIONS, "plots/rows.csv"])
+
+
+def test_reading_says_who_erased_it_when_and_why(registry: Registry, tmp_path: Path) -> None:
+    published = release(registry, tmp_path)
+    registry.erase(blob(registry, published), who="dpo", why="consent withdrawn")
+    with pytest.raises(AbsentFile) as error:
+        registry.read(published.digest, PREDICTIONS)
+    day = registry.absences(published.digest)[PREDICTIONS].at[:10]
+    assert f"was erased on {day} by dpo: consent withdrawn" in error.value.message
+    # Its checkout goes on without it; the others' are whole.
+    assert sorted(path.name for path in registry.checkout(published.digest, "plots").iterdir()) == [
+        "loss.png"
+    ]
+    assert registry.checkout(published.digest, "servable").is_dir()
+
+
+@pytest.mark.parametrize(
+    "path", ["adapter/adapter_model.safetensors", "adapter/adapter_config.json", "fingerprint.json"]
+)
+def test_what_serving_needs_goes_with_the_release_only(
+    registry: Registry, tmp_path: Path, path: str
+) -> None:
+    files = folder(tmp_path / "files")
+    (files / "fingerprint.json").write_text("{}\n")
+    published = registry.publish(files, draft(), who="ann")
+    digest = blob(registry, published, path)
+    with pytest.raises(Refused, match=f"`{path}` of `medical@1` is needed"):
+        registry.erase(digest, who="dpo", why="no more")
+    assert registry.blobs.exists(digest)
+    assert registry.verify().problems == []
+    assert registry.verify().absent == []
+    registry.delete("medical", 1, who="dpo")
+    registry.erase(digest, who="dpo", why="no more")
+    assert not registry.blobs.exists(digest)
+
+
+def test_a_file_that_is_needed_under_another_path_is_not_erased(
+    registry: Registry, tmp_path: Path
+) -> None:
+    files = folder(tmp_path / "files")
+    shutil.copy(files / WEIGHTS, files / "copy.bin")
+    published = registry.publish(files, draft(), who="ann")
+    with pytest.raises(Refused, match="is needed"):
+        registry.erase(blob(registry, published, "copy.bin"), who="dpo", why="x")
+
+
+def test_every_release_that_shares_the_bytes_loses_them(registry: Registry, tmp_path: Path) -> None:
+    one, two = release(registry, tmp_path, 1), release(registry, tmp_path, 2, name="other")
+    three = release(registry, tmp_path, 3, text=b"somebody else\n")
+    registry.delete("other", 1, who="ann")
+    found = registry.look_at_erasure(blob(registry, one))
+    assert {(str(h), h.deleted) for h in found.holders} == {("medical@1", False), ("other@1", True)}
+    registry.erase(blob(registry, one), who="dpo", why="x")
+    assert registry.read(three.digest, PREDICTIONS) == b"somebody else\n"
+    assert [e.kind for e in registry.events("other", limit=1)] == ["erase"]
+    assert two.digest
+
+
+def test_erased_bytes_do_not_come_back(registry: Registry, tmp_path: Path) -> None:
+    published = release(registry, tmp_path)
+    digest = blob(registry, published)
+    shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
+    registry.erase(digest, who="dpo", why="x")
+    again = release(registry, tmp_path)  # the same release, bytes and all
+    assert (again.digest, again.created) == (published.digest, False)
+    later = release(registry, tmp_path, 2)  # another that has the same file
+    assert not registry.blobs.exists(digest)
+    assert registry.verify(repair_from=LocalBlobs(tmp_path / "backup")).problems == []
+    assert not registry.blobs.exists(digest)
+    with pytest.raises(AbsentFile):
+        registry.read(later.digest, PREDICTIONS)
+
+
+def test_a_release_that_cannot_be_without_erased_bytes_is_refused(
+    registry: Registry, tmp_path: Path
+) -> None:
+    published = release(registry, tmp_path)
+    registry.erase(blob(registry, published), who="dpo", why="x")
+    files = folder(tmp_path / "next", 2)
+    (files / WEIGHTS).write_bytes(TEXT)
+    with pytest.raises(Refused, match=f"the bytes of `{WEIGHTS}` were erased"):
+        registry.publish(files, draft(2), who="ann")
+    assert len(registry.versions("medical")) == 1
+
+
+def test_an_interrupted_erasure_is_a_fault_that_gc_mends(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = release(registry, tmp_path)
+    registry.checkout(published.digest, "plots")
+    digest = blob(registry, published)
+
+    def killed(self: LocalBlobs, digest: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalBlobs, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.erase(digest, who="dpo", why="x")
+    assert registry.blobs.exists(digest)
+    with pytest.raises(AbsentFile):  # not even now
+        registry.read(published.digest, PREDICTIONS)
+    assert {problem.kind for problem in registry.verify().problems} == {"unerased"}
+    report = registry.gc()  # within the grace period of everything else
+    assert [info.digest for info in report.blobs] == [digest]
+    assert holding(tmp_path, b"Jane Roe") == []
+    assert registry.verify().problems == []
+
+
+def test_erasing_again_goes_on_and_logs_nothing_more(registry: Registry, tmp_path: Path) -> None:
+    published = release(registry, tmp_path)
+    digest = blob(registry, published)
+    registry.erase(digest, who="dpo", why="x")
+    left = registry.home / "builds" / "left.jsonl"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(TEXT)
+    done = registry.erase(digest, who="dpo", why="y")
+    assert (done.created, done.copies) == (False, (left,))
+    assert len([e for e in registry.events("medical") if e.kind == "erase"]) == 1
+    assert registry.absences(published.digest)[PREDICTIONS].why == "x"
+
+
+def test_what_is_nobodys_cannot_be_erased(registry: Registry, tmp_path: Path) -> None:
+    published = release(registry, tmp_path)
+    for digest in (f"sha256:{'0' * 64}", published.digest):  # no record either
+        with pytest.raises(NotFound, match="no release has a file"):
+            registry.erase(digest, who="dpo", why="x")
+
+
+def test_a_lost_file_is_still_a_fault(registry: Registry, tmp_path: Path) -> None:
+    """Only what was erased may be absent; a file that merely vanished is missing."""
+    published = release(registry, tmp_path)
+    assert isinstance(registry.blobs, LocalBlobs)
+    registry.blobs.path(blob(registry, published)).unlink()
+    assert {problem.kind for problem in registry.verify().problems} == {"missing"}
+    with pytest.raises(IntegrityError, match="is missing"):
+        registry.read(published.digest, PREDICTIONS)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM absences", "UPDATE absences SET why = 'nothing'", "DELETE FROM release_links"],
+)
+def test_the_database_refuses_to_forget(registry: Registry, tmp_path: Path, statement: str) -> None:
+    published = release(registry, tmp_path)
+    registry.publish(
+        folder(tmp_path / "child", 5),
+        draft(5, parents=({"relation": "start", "digest": published.digest},)),
+        who="ann",
+    )
+    registry.erase(blob(registry, published), who="dpo", why="x")
+    refused = pytest.raises(sa.exc.DBAPIError, match=r"append-only|immutable")
+    with refused, registry.database.write() as connection:
+        connection.exec_driver_sql(statement)
