@@ -17,7 +17,7 @@ from adapterworks.manifests.errors import AdapterworksError, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, portable
 from adapterworks.reconciling.folder import Folder, Read
-from adapterworks.reconciling.made import Made, built, declared
+from adapterworks.reconciling.made import TEST_ROWS, Made, added_in, built, declared, pinned
 from adapterworks.reconciling.state import (
     Declared,
     EngineState,
@@ -108,6 +108,7 @@ class Reader:
     def _made(self, manifest: Manifest) -> Made:
         """What the manifest comes to now."""
         from adapterworks.builders.data.assemble import needs_tokenizer, rows_of_build
+        from adapterworks.builders.data.identity import asked_digest
         from adapterworks.builders.data.rows import rows_digest
 
         table, code = manifest.base, _code(manifest)
@@ -127,6 +128,7 @@ class Reader:
 
             tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
         splits = rows_of_build(manifest, cache=self.cache, tokenizer=tokenizer)
+        code["ask"][TEST_ROWS] = asked_digest(splits.test)
         return declared(
             manifest,
             base=None if base is None else base.digest,
@@ -181,6 +183,7 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """What would compute each stage here."""
     from adapterworks.builders.building.prepare import metric_code, named_files
     from adapterworks.builders.plan.digests import training_packages
+    from adapterworks.builders.plan.pins import pins
     from adapterworks.builders.publishing.adapter_lock import environment, semantics
 
     code: dict[str, dict[str, Any]] = {
@@ -189,6 +192,9 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
     files = {k: v for k, v in named_files(manifest).items() if k.startswith("train.")}
     code["train"] |= training_packages(manifest, environment().packages) | files
     code["evaluate"] |= metric_code(manifest)
+    for pin in pins(manifest):
+        key, digest = pinned(pin.to_json())
+        code[added_in(pin.table)][key] = digest
     return code
 
 
