@@ -31,6 +31,7 @@ from adapterworks.reconciling.state import (
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Event, NameRow, VersionRow
 
 # The log's kind that says which folder an adapter was applied from.
@@ -152,11 +153,16 @@ class Reader:
         made: Made | None = None
         failed: tuple[str, ...] = ()
         if release.manifest is not None and release.plan is not None:
-            lock = self._json(row.digest, LOCK) if LOCK in release.files else {}
+            here = self.files(release)
+            lock = self._json(row.digest, LOCK) if LOCK in here else {}
             made = built(release.manifest, release.base.digest, lock)
-            if "report.json" in release.files:
+            if "report.json" in here:
                 failed = failed_gates(self._json(row.digest, "report.json"))
         return Version(row.version, row.digest, release.base.digest, made, failed, row.published)
+
+    def files(self, release: Release) -> set[str]:
+        """The files of a release whose bytes are here: some may be withheld or erased."""
+        return release.files.keys() - self.registry.absences(release.digest).keys()
 
     def _json(self, digest: str, path: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.registry.read(digest, path))
