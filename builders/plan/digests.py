@@ -157,7 +157,6 @@ class Inputs:
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
         added: what others added to the tables → digest of its source.
-        engine: what answers in the evaluation.
     """
 
     base: BaseIdentity
@@ -170,7 +169,6 @@ class Inputs:
     sources: str
     metrics: Mapping[str, str]
     added: Mapping[tuple[Kind, str], str]
-    engine: str
 
 
 def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
@@ -213,7 +211,6 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "semantics": ASKING_SEMANTICS,
             "manifest": own.get("ask", {}),
             "rows": inputs.asked,
-            "engine": inputs.engine,
             "added": added.get("ask", {}),
         }
     )

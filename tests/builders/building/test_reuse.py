@@ -223,7 +223,7 @@ def test_nothing_of_a_release_tells_where_or_by_whom_it_was_built(clone: Worksho
 
 def test_an_author_is_named_only_if_someone_said_so(clone: Workshop, tmp_path: Path) -> None:
     settings = Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)})
-    assert (settings.who, settings.author) == (getpass.getuser(), "")
+    assert (settings.who, settings.author) == (getpass.getuser(), "unnamed")
 
 
 def test_a_release_is_rebuilt_from_files_that_are_found_or_named(

@@ -31,7 +31,7 @@ def acme(
     monkeypatch.syspath_prepend(site)
     path = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *([path] if path else [])]))
-    extensions._installed.cache_clear()
+    extensions.forget()
     yield site
-    extensions._installed.cache_clear()
+    extensions.forget()
     sys.modules.pop("acme_preferences", None)

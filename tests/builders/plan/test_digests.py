@@ -15,6 +15,7 @@ from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.plan.digests import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
 
@@ -83,6 +84,7 @@ OTHER: dict[str, Any] = {
     "train.seed": 7,
     "train.trackers": ["tensorboard"],
     "train.accelerate_config": "accelerate.yaml",
+    "train.objective": "other",
     "evaluate.metrics": ["accuracy"],
     "evaluate.gates": [{"metric": "exact_match", "min_gain": 0.1}],
     "evaluate.retention.on": True,
@@ -93,9 +95,11 @@ OTHER: dict[str, Any] = {
     "evaluate.max_new_tokens": 5,
     "evaluate.batch_size": 2,
     "evaluate.bootstrap_samples": 100,
+    "evaluate.engine": "vllm",
     "publish.alias": "staging",
     "publish.hub": "org/name",
     "publish.private": False,
+    "publish.withhold": ["predictions.jsonl"],
     "serve.pinned": True,
     "serve.conversion_rank": 8,
     "serve.max_conversion_error": 0.5,
@@ -167,6 +171,13 @@ def test_a_key_without_a_decision_is_found() -> None:
     assert [key for key in keys(Other) if decision(key) is None] == ["table.brand_new"]
 
 
+@pytest.fixture
+def another_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second name, so that the key has another value to be set to."""
+    monkeypatch.setitem(BUILTIN["objectives"], "other", BUILTIN["objectives"]["sft"])
+
+
+@pytest.mark.usefixtures("another_objective")
 @pytest.mark.parametrize("key", sorted(OTHER))
 def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape: BaseShape) -> None:
     where = replace(MACHINE, device="cuda", precision="fp32")  # which everything can be planned for
