@@ -198,8 +198,8 @@ _SEATS_NAMED = (
     Named(
         "everybody-yields",
         _SEATS,
-        "not any(e.yielding for e in busy) and busy",
-        "busy",
+        "            min(busy, key=lambda e: e.busy_since).yielding = True",
+        "            for e in busy:\n                e.yielding = True",
         (f"{_OF_SEATS}::test_the_one_that_has_run_longest_yields_and_only_that_one",),
         "one waiter would close every running adapter to new requests",
     ),

@@ -234,9 +234,12 @@ async def test_a_new_engine_gets_what_the_old_one_held_pins_first() -> None:
     engine = Scripted(capacity=3)
     residency = engine.residency()
     for one in (A, B, C):
-        async with residency.lease(one):
-            await asyncio.sleep(0.001)
+        async with residency.lease(one) as entry:
+            pass
+        entry.used = float(ord(one.name[0]))
     engine.faults["d"] = ProofFailed("no", hint="")
+    with pytest.raises(ProofFailed):
+        await residency.warm(D)
     residency.pin(A)
     engine.capacity = 2
     engine.log.clear()

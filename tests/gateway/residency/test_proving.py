@@ -13,6 +13,7 @@ import pytest
 from adapterworks.gateway.engines.engine import Engine, Scores
 from adapterworks.gateway.engines.forms.form import Form
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.residency import proof as module
 from adapterworks.gateway.residency.proof import _thinned, prove
 from adapterworks.gateway.residency.verdict import Proof, ProofFailed
 from adapterworks.registry.releases.release import Release
@@ -81,14 +82,16 @@ async def proved(form: Answering, separation: float = 1.0, **fields: Any) -> Pro
     return await prove(form.engine(separation), cast(Form, form), RELEASE, fingerprint)
 
 
-async def test_a_proof_says_what_it_measured_and_cost() -> None:
+async def test_a_proof_says_what_it_measured_and_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 10.25])
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     form = Answering(0.01)
     proof = await proved(form)
     assert proof.state == "proved"
     assert proof.divergence == pytest.approx(0.01)
     assert proof.separation == pytest.approx(1.0)
     assert proof.tokens == 8
-    assert proof.milliseconds > 0
+    assert proof.milliseconds == 250.0
     assert form.asked == [[5], [5, 6, 7], [5, 6], [5, 6, 7]]
     assert form.base_fields == []  # the base is asked only to say what is wrong
     assert form.salts == {"fingerprint"}  # no tenant's cache is looked into
