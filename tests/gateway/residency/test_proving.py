@@ -128,6 +128,13 @@ async def test_each_limit_decides(off: float, separation: float, exact: bool, pa
     assert {fields["cache_salt"] for fields in form.base_fields} == {"fingerprint"}
 
 
+async def test_an_adapter_that_is_its_base_is_not_blamed_for_anything_else() -> None:
+    """A thousandth of a nat: no engine could show whether it is applied."""
+    for off in (0.0, 0.001, 0.3):
+        with pytest.raises(ProofFailed, match="cannot be told from its base"):
+            await proved(Answering(off, off_base=0.3), 0.001)
+
+
 async def test_a_wrong_base_is_told_from_a_wrong_adapter() -> None:
     with pytest.raises(ProofFailed, match="the engine's base is not the one it was built on"):
         await proved(Answering(0.3, off_base=0.3))
