@@ -49,6 +49,11 @@ def test_a_move_with_a_stale_expectation_loses_and_changes_nothing(three: Regist
     assert held(three) == [(1, 100)]
     three.promote("medical", 3, "prod", who="bob", expect=1)
     assert held(three) == [(3, 100)]
+    # Nobody holds it: then no version is the one that was expected.
+    with pytest.raises(Conflict, match="`medical:qa` is unset, not `medical@1`"):
+        three.promote("medical", 3, "qa", who="bob", expect=1)
+    with pytest.raises(NotFound):
+        three.weights("medical", "qa")
 
 
 def test_rollback_goes_further_back_each_time(three: Registry) -> None:
