@@ -15,6 +15,7 @@ from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.plan.digests import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
 
