@@ -146,7 +146,8 @@ def _manifest(reader: Reader, ref: str, release: Release) -> Manifest | None:
         manifest = Manifest.model_validate_json(json.dumps(release.manifest))
     except ValidationError:
         return None
-    lock = json.loads(reader.registry.read(release.digest, LOCK)) if LOCK in release.files else {}
+    here = reader.files(release)
+    lock = json.loads(reader.registry.read(release.digest, LOCK)) if LOCK in here else {}
     return located(manifest, lock, what=ref, cache=reader.cache)
 
 
@@ -272,7 +273,7 @@ def _answers(
     from adapterworks.builders.evaluation.metrics.metric import ANSWERS, Prediction
 
     release = reader.registry.release(resolved.digest)
-    if not {_PREDICTIONS, _REPORT} <= release.files.keys():
+    if not {_PREDICTIONS, _REPORT} <= reader.files(release):
         return None
     asked = (release.manifest or {}).get("evaluate", {})
     now = table.model_dump(mode="json")

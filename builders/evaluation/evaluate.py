@@ -90,6 +90,7 @@ def predict(
                 )
         texts = generator.generate(
             [row.prompt for row in rows],
+            tools=[row.tools for row in rows],
             max_new_tokens=table.max_new_tokens,
             batch_size=table.batch_size,
             progress=progress,

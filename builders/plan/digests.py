@@ -104,7 +104,7 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.max_suite_loss": "evaluate",
     "evaluate.max_new_tokens": "ask",
     "evaluate.batch_size": "nothing",  # as a micro batch
-    "evaluate.engine": "ask",
+    "evaluate.engine": "ask",  # as declared: members answer alike; the report says which did
     "evaluate.bootstrap_samples": "evaluate",
     "publish.alias": "publish",
     "publish.hub": "publish",
@@ -157,7 +157,6 @@ class Inputs:
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
         added: what others added to the tables → digest of its source.
-        engine: what answers in the evaluation.
     """
 
     base: BaseIdentity
@@ -170,7 +169,6 @@ class Inputs:
     sources: str
     metrics: Mapping[str, str]
     added: Mapping[tuple[Kind, str], str]
-    engine: str
 
 
 def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
@@ -213,7 +211,6 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "semantics": ASKING_SEMANTICS,
             "manifest": own.get("ask", {}),
             "rows": inputs.asked,
-            "engine": inputs.engine,
             "added": added.get("ask", {}),
         }
     )

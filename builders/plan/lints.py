@@ -37,7 +37,6 @@ def training_lints(
                 )
             )
     lints += technique.train_lints(train)
-    learnt_whole = FORMATS.named(manifest.data.format).learnt_whole
     if train.epochs > 5:
         lints.append(
             Lint(
@@ -46,7 +45,8 @@ def training_lints(
                 "Ouyang et al. 2022, appendix C.1; Taori et al. 2023",
             )
         )
-    if rows < 200 and not learnt_whole:
+    answers = not FORMATS.named(manifest.data.format).learnt_whole
+    if rows < 200 and answers:
         lints.append(
             Lint(
                 "data.train",
@@ -62,7 +62,7 @@ def training_lints(
                 "Mosbach et al. 2021 (arXiv:2006.04884): too few steps are a main cause of failure",
             )
         )
-    if train.loss_on == "all" and not learnt_whole:
+    if train.loss_on == "all" and answers:
         lints.append(
             Lint(
                 "train.loss_on",

@@ -44,7 +44,7 @@ class Environment:
 class Plan(BaseModel):
     """The result of a manifest, a base, its rows and a machine.
 
-    `encoded`, `asked`, `files`, `sources`, `metrics` and `engine` are as `Inputs` says.
+    `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +59,6 @@ class Plan(BaseModel):
     files: dict[str, str] = {}
     sources: str = ""
     metrics: dict[str, str] = {}
-    engine: str = "huggingface"
     code: dict[str, str]
     packages: dict[str, str]
     device: Literal["cpu", "cuda"]
@@ -104,7 +103,6 @@ class Plan(BaseModel):
                 sources=self.sources,
                 metrics=self.metrics,
                 added={(pin.table, pin.name): pin.digest for pin in self.extensions},
-                engine=self.engine,
             ),
         )
 

@@ -108,7 +108,6 @@ def make_lock(
         "encoded": plan.encoded,
         "asked": plan.asked,
         "metrics": plan.metrics,
-        "engine": plan.engine,
         "prod": prod,
         "code": plan.code,
         "python": python,

@@ -15,6 +15,7 @@ from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.plan.digests import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
 
@@ -61,6 +62,7 @@ OTHER: dict[str, Any] = {
     "data.replay": {"source": "general:train"},
     "data.augment": {"share": 0.5, "paraphrase_templates": ["Say: {prompt}"]},
     "data.gates": {"secrets": {"action": "drop"}},
+    "train.objective": "another",
     "train.epochs": 4.0,
     "train.max_steps": 2,
     "train.learning_rate": 0.5,
@@ -92,10 +94,12 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.max_suite_loss": 0.1,
     "evaluate.max_new_tokens": 5,
     "evaluate.batch_size": 2,
+    "evaluate.engine": "huggingface",
     "evaluate.bootstrap_samples": 100,
     "publish.alias": "staging",
     "publish.hub": "org/name",
     "publish.private": False,
+    "publish.withhold": ["predictions.jsonl"],
     "serve.pinned": True,
     "serve.conversion_rank": 8,
     "serve.max_conversion_error": 0.5,
@@ -104,6 +108,12 @@ FACTS = facts_of(encoded_rows(32), encoded_rows(8))
 FACTS = replace(FACTS, encoded={"train": "sha256:1"}, asked="sha256:2", sources=({"source": "a"},))
 PACKAGES = {"torch": "2.8.0+cpu", "transformers": "5", "peft": "1", "accelerate": "1"}
 HERE = Environment({"version": "0"}, PACKAGES, "3.11", {"exact_match": "sha256:3"})
+
+
+@pytest.fixture(autouse=True)
+def another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another objective than the one there is."""
+    monkeypatch.setitem(BUILTIN["objectives"], "another", BUILTIN["objectives"]["sft"])
 
 
 @pytest.fixture
@@ -171,7 +181,12 @@ def test_a_key_without_a_decision_is_found() -> None:
 def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape: BaseShape) -> None:
     where = replace(MACHINE, device="cuda", precision="fp32")  # which everything can be planned for
     before = plan(shape, manifest(), machine=where)
-    after = plan(shape, with_value(key, OTHER[key]), machine=where)
+    if key == "train.objective":  # there is one so far; another's name makes another training
+        train = before.manifest.train.model_copy(update={"objective": OTHER[key]})
+        other = before.manifest.model_copy(update={"train": train})
+        after = before.model_copy(update={"manifest": other})
+    else:
+        after = plan(shape, with_value(key, OTHER[key]), machine=where)
     assert before.manifest != after.manifest
     assert moved(before, after) == MOVED[decision(key) or "train"]
 
