@@ -159,3 +159,13 @@ def test_publishing_refuses_a_policy_that_means_weights(registry: Registry, tmp_
         registry.publish(folder(tmp_path / "f"), draft(withhold=("*",)), who="ann")
     with pytest.raises(NotFound):
         registry.resolve("medical")
+
+
+def test_erasure_says_more_than_having_been_withheld(
+    registry: Registry, sent: tuple[Release, Path]
+) -> None:
+    release, files = sent
+    registry.adopt(files, release, withheld={PREDICTIONS: "not sent"}, who="bob")
+    registry.erase(release.files[PREDICTIONS].digest, who="dpo", why="withdrawn")
+    assert registry.absences(release.digest)[PREDICTIONS].state == "erased"
+    assert [(a.state, a.why) for a in registry.verify().absent] == [("erased", "withdrawn")]

@@ -227,3 +227,23 @@ def test_the_database_refuses_to_forget(registry: Registry, tmp_path: Path, stat
     refused = pytest.raises(sa.exc.DBAPIError, match=r"append-only|immutable")
     with refused, registry.database.write() as connection:
         connection.exec_driver_sql(statement)
+
+
+def test_an_erasure_during_a_publish_has_the_last_word(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = release(registry, tmp_path)
+    digest = blob(registry, published)
+    put = LocalBlobs.put
+
+    def erase_before(self: LocalBlobs, wanted: str, source: Path | bytes) -> None:
+        if wanted == digest:
+            monkeypatch.undo()
+            registry.erase(digest, who="dpo", why="x")
+        put(self, wanted, source)
+
+    monkeypatch.setattr(LocalBlobs, "put", erase_before)
+    again = release(registry, tmp_path, 2)
+    assert again.created
+    assert not registry.blobs.exists(digest)
+    assert registry.verify().problems == []
