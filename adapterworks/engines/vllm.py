@@ -31,6 +31,7 @@ from adapterworks.builders.engines.sources import code_digest, versions
 from adapterworks.engines.asking import BLOCKS, ask_completions, ask_scores, bearable
 from adapterworks.extras import require
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
+from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
     from adapterworks.gateway.engines.launch import EngineSpec
@@ -285,6 +286,6 @@ def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) 
         max_cpu_loras=loras,
         kv_cache_gib=1,
         gpu_memory_utilization=_GPU_SHARE,
-        forms=("lora", *sorted({one.form for one in servables if one.form != "lora"})),
+        forms=(LORA, *sorted({one.form for one in servables} - {LORA})),
         servables=forms,
     )

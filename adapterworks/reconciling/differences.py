@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adapterworks.reconciling.made import STAGES, Made, Stage, stage_of
+from adapterworks.reconciling.made import STAGES, TEST_ROWS, Made, Stage, stage_of
 from adapterworks.reconciling.state import Declared, Existing, Held, Version, World
 from adapterworks.registry.reading.diff import Change, changes
 
@@ -358,7 +358,11 @@ def _stale(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[Findi
         if method:
             yield Finding("method changed", _listed(method))
         rest = [change for change in own if change not in method]
-        code = changes(there.code.get(stage, {}), here.code.get(stage, {}))
+        code = [
+            change
+            for change in changes(there.code.get(stage, {}), here.code.get(stage, {}))
+            if change.key != TEST_ROWS or here.splits == there.splits  # else it is said by source
+        ]
         if rest or code:
             yield Finding(_STALE[stage], _listed([*rest, *code]))
 

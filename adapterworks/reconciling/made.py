@@ -18,11 +18,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
-from adapterworks.builders.plan.digests import decision, leaves
+from adapterworks.builders.plan.digests import ADDED, decision, leaves
+from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import by_file_name
@@ -30,6 +31,8 @@ from adapterworks.manifests.sources import FileSource, parse_source
 
 Stage = Literal["train", "convert", "ask", "evaluate", "publish"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+# Test rows with what only metrics read of them, which is not among what a model sees.
+TEST_ROWS = "what metrics read of the test rows"
 # The rows that a stage reads, by split.
 _ROWS: dict[Stage, tuple[str, ...]] = {"train": ("train", "validation"), "ask": ("test",)}
 
@@ -118,6 +121,17 @@ def stage_of(key: str) -> Stage | None:
     return None if part == "nothing" else part
 
 
+def pinned(pin: Mapping[str, str]) -> tuple[str, str]:
+    """What somebody else added to a table, as it is compared: its name and its source's digest."""
+    return f"{pin['table']}:{pin['name']}", pin["digest"]
+
+
+def added_in(table: str) -> Stage:
+    """The stage that runs what others add to a table."""
+    part = ADDED.get(cast(Kind, table), "publish")
+    return part if part in STAGES else "publish"
+
+
 def declared(
     manifest: Manifest,
     *,
@@ -152,6 +166,11 @@ def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> Ma
     packages = {name: text.partition("+")[0] for name, text in lock.get("packages", {}).items()}
     code["train"] = code.get("train", {}) | packages | data.get("files", {})
     code["evaluate"] = code.get("evaluate", {}) | lock.get("metrics", {})
+    if "asked" in lock:
+        code["ask"] = code.get("ask", {}) | {TEST_ROWS: lock["asked"]}
+    for pin in lock.get("extensions", ()):
+        key, digest = pinned(pin)
+        code.setdefault(added_in(pin["table"]), {})[key] = digest
     try:
         # So that keys which it could not know yet have the values they had: the defaults.
         known = Manifest.model_validate_json(json.dumps(manifest))

@@ -146,7 +146,8 @@ def _manifest(reader: Reader, ref: str, release: Release) -> Manifest | None:
         manifest = Manifest.model_validate_json(json.dumps(release.manifest))
     except ValidationError:
         return None
-    lock = json.loads(reader.registry.read(release.digest, LOCK)) if LOCK in release.files else {}
+    here = reader.files(release)
+    lock = json.loads(reader.registry.read(release.digest, LOCK)) if LOCK in here else {}
     return located(manifest, lock, what=ref, cache=reader.cache)
 
 
@@ -269,16 +270,16 @@ def _answers(
     from adapterworks.builders.data.rows import rows_digest
     from adapterworks.builders.evaluation.comparison import CANDIDATE
     from adapterworks.builders.evaluation.metrics import metric
-    from adapterworks.builders.evaluation.metrics.metric import Prediction
+    from adapterworks.builders.evaluation.metrics.metric import ANSWERS, Prediction
 
     release = reader.registry.release(resolved.digest)
-    if not {_PREDICTIONS, _REPORT} <= release.files.keys():
+    if not {_PREDICTIONS, _REPORT} <= reader.files(release):
         return None
     asked = (release.manifest or {}).get("evaluate", {})
     now = table.model_dump(mode="json")
     if any(asked.get(key) != now[key] for key in _ASKING):
         return None
-    if any(metric(name).needs != "text" for name in table.metrics):
+    if any(metric(name).needs != ANSWERS for name in table.metrics):
         return None
     report = json.loads(reader.registry.read(resolved.digest, _REPORT))
     if report.get("rows_digest") != rows_digest(rows):

@@ -17,7 +17,7 @@ from adapterworks.manifests.errors import AdapterworksError, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, portable
 from adapterworks.reconciling.folder import Folder, Read
-from adapterworks.reconciling.made import Made, built, declared
+from adapterworks.reconciling.made import TEST_ROWS, Made, added_in, built, declared, pinned
 from adapterworks.reconciling.state import (
     Declared,
     EngineState,
@@ -31,6 +31,7 @@ from adapterworks.reconciling.state import (
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Event, NameRow, VersionRow
 
 # The log's kind that says which folder an adapter was applied from.
@@ -108,6 +109,7 @@ class Reader:
     def _made(self, manifest: Manifest) -> Made:
         """What the manifest comes to now."""
         from adapterworks.builders.data.assemble import needs_tokenizer, rows_of_build
+        from adapterworks.builders.data.identity import asked_digest
         from adapterworks.builders.data.rows import rows_digest
 
         table, code = manifest.base, _code(manifest)
@@ -127,6 +129,7 @@ class Reader:
 
             tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
         splits = rows_of_build(manifest, cache=self.cache, tokenizer=tokenizer)
+        code["ask"][TEST_ROWS] = asked_digest(splits.test)
         return declared(
             manifest,
             base=None if base is None else base.digest,
@@ -150,11 +153,16 @@ class Reader:
         made: Made | None = None
         failed: tuple[str, ...] = ()
         if release.manifest is not None and release.plan is not None:
-            lock = self._json(row.digest, LOCK) if LOCK in release.files else {}
+            here = self.files(release)
+            lock = self._json(row.digest, LOCK) if LOCK in here else {}
             made = built(release.manifest, release.base.digest, lock)
-            if "report.json" in release.files:
+            if "report.json" in here:
                 failed = failed_gates(self._json(row.digest, "report.json"))
         return Version(row.version, row.digest, release.base.digest, made, failed, row.published)
+
+    def files(self, release: Release) -> set[str]:
+        """The files of a release whose bytes are here: some may be withheld or erased."""
+        return release.files.keys() - self.registry.absences(release.digest).keys()
 
     def _json(self, digest: str, path: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.registry.read(digest, path))
@@ -181,6 +189,7 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
     """What would compute each stage here."""
     from adapterworks.builders.building.prepare import metric_code, named_files
     from adapterworks.builders.plan.digests import training_packages
+    from adapterworks.builders.plan.pins import pins
     from adapterworks.builders.publishing.adapter_lock import environment, semantics
 
     code: dict[str, dict[str, Any]] = {
@@ -189,6 +198,9 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
     files = {k: v for k, v in named_files(manifest).items() if k.startswith("train.")}
     code["train"] |= training_packages(manifest, environment().packages) | files
     code["evaluate"] |= metric_code(manifest)
+    for pin in pins(manifest):
+        key, digest = pinned(pin.to_json())
+        code[added_in(pin.table)][key] = digest
     return code
 
 

@@ -15,6 +15,7 @@ from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.plan.digests import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
 
@@ -94,6 +95,7 @@ OTHER: dict[str, Any] = {
     "evaluate.max_new_tokens": 5,
     "evaluate.engine": "vllm",
     "evaluate.batch_size": 2,
+    "evaluate.engine": "huggingface",
     "evaluate.bootstrap_samples": 100,
     "publish.alias": "staging",
     "publish.hub": "org/name",
@@ -107,6 +109,12 @@ FACTS = facts_of(encoded_rows(32), encoded_rows(8))
 FACTS = replace(FACTS, encoded={"train": "sha256:1"}, asked="sha256:2", sources=({"source": "a"},))
 PACKAGES = {"torch": "2.8.0+cpu", "transformers": "5", "peft": "1", "accelerate": "1"}
 HERE = Environment({"version": "0"}, PACKAGES, "3.11", {"exact_match": "sha256:3"})
+
+
+@pytest.fixture(autouse=True)
+def another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another objective than the one there is."""
+    monkeypatch.setitem(BUILTIN["objectives"], "another", BUILTIN["objectives"]["sft"])
 
 
 @pytest.fixture
