@@ -25,7 +25,7 @@ from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subje
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
-from adapterworks.manifests.errors import IntegrityError, InvalidInput
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest, RetentionTable
 from adapterworks.manifests.naming import manifest_of_release
 from adapterworks.manifests.paths import place
@@ -200,13 +200,21 @@ def _with_base(
 ) -> Manifest:
     """The manifest with the place of a base that was a folder: known by its digest, or said."""
     model = manifest.base.model
-    if not isinstance(parse_base(model), FileSource) and model != release.base.model:
+    folder = isinstance(parse_base(model), FileSource) or model == release.base.model
+    if not folder or model.startswith("hub:"):
         return manifest
     known = bases.find(release.base.digest)
     if known is not None and Path(known.model).is_dir():
         model = known.model
     elif data_dir is not None and place(model, data_dir).is_dir():
         model = str(place(model, data_dir))
+    elif known is None and model not in {source.name for source in bases.sources()}:
+        raise NotFound(
+            f"`{release.name}` was built on a base in the folder `{model}`, and where that is on "
+            "this machine is not known",
+            hint=f"name the folder it is in with `--data-dir`, or the base: adapters base add "
+            f"{release.base.model} FOLDER",
+        )
     return manifest.model_copy(update={"base": manifest.base.model_copy(update={"model": model})})
 
 

@@ -18,7 +18,7 @@ import adapterworks.builders.rebuilding.rebuild as module
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.builders.rebuilding.weights import distance
 from adapterworks.cli.verify import command as verify
-from adapterworks.manifests.errors import IntegrityError, InvalidInput
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import Workshop
@@ -86,9 +86,8 @@ def test_changed_rows_are_refused_before_anything_is_trained(workshop: Workshop)
     result = rebuilt(workshop)
     path.write_text(before)
     assert isinstance(result.exception, IntegrityError)
-    assert "the train rows are not those that `tiny@1` was built from" in result.exception.message
-    assert "`train.jsonl` was sha256:" in str(result.exception.hint)
-    assert "validation.jsonl" not in str(result.exception.hint)
+    assert "`train.jsonl` is not the file that `tiny@1` was built from" in result.exception.message
+    assert "--data-dir" in str(result.exception.hint)
     assert list((workshop.home / "tmp").iterdir()) == []
 
 
@@ -98,7 +97,10 @@ def test_another_base_under_the_same_name_is_refused(workshop: Workshop) -> None
     weights["model.norm.weight"][0] += 1
     save_file(weights, path, metadata={"format": "pt"})
     shutil.rmtree(workshop.home / "bases")
-    result = rebuilt(workshop)
+    unknown = rebuilt(workshop)
+    assert isinstance(unknown.exception, NotFound)
+    assert "a base in the folder `base`" in unknown.exception.message
+    result = rebuilt(workshop, "--data-dir", str(workshop.folder))
     assert isinstance(result.exception, IntegrityError)
     assert "`tiny@1` was built on base sha256:" in result.exception.message
 
