@@ -108,8 +108,8 @@ def _validate(value: Any, info: core_schema.ValidationInfo) -> MethodTable:
     except InvalidInput as error:
         raise _at_kind(value, error) from error
     if info.mode == "json":  # where an array may stand for a tuple
-        return table.model_validate_json(json.dumps(value))
-    return table.model_validate(value)
+        return table.model_validate_json(json.dumps(value), context=info.context)
+    return table.model_validate(value, context=info.context)
 
 
 def _at_kind(value: dict[str, Any], error: InvalidInput) -> ValidationError:

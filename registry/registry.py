@@ -186,14 +186,22 @@ class Registry:
         with self.database.write() as connection:
             return aliases.retire(connection, name, alias, who=who, why=why, expect=expect)
 
-    def delete(self, name: str, version: int, *, who: str, why: str = "") -> None:
+    def delete(
+        self, name: str, version: int, *, with_aliases: bool = False, who: str, why: str = ""
+    ) -> None:
         """Turn a version into a tombstone; its bytes go at the next gc.
+
+        Args:
+            with_aliases: remove the aliases that it holds, and end its canaries.
 
         Raises:
             NotFound: there is no such live version.
             Conflict: an alias points to it.
         """
         with self.database.write() as connection:
+            if with_aliases:
+                lookup.resolve(connection, lookup.exact(name, version))
+                aliases.let_go(connection, name, version, who=who, why=why)
             versions.delete_version(connection, name, version, who=who, why=why)
 
     def erase(self, blob: str, *, who: str, why: str) -> Erasure:

@@ -25,7 +25,8 @@ def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_js
 
     WHAT is a release with the PATH of one of its files, or the digest of the bytes (sha256:…).
     Every release that has these bytes loses them; record, digest and signatures stay good. Copies
-    under ADAPTERS_HOME go too. What serving needs is refused. Doing it again finishes what was
+    under ADAPTERS_HOME go too. What serving needs is refused
+    while the release is live (`adapters delete` it first). Doing it again finishes what was
     interrupted. It is these bytes that go: another file with the same person's text is another
     erasure.
 

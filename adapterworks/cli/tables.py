@@ -158,7 +158,23 @@ methods = _listing(
 objectives = _listing(
     "objectives",
     "List the objectives: what a training minimizes or maximizes.",
-    Shown("objectives", "train.objective", _NOTHING, _NOTHING),
+    Shown(
+        "objectives",
+        "train.objective",
+        {
+            "LEARNS FROM": lambda entry: ", ".join(sorted(entry.takes)),
+            "BEST BY": lambda entry: f"{entry.reports} in {entry.unit}",
+            "SOURCE": _of("source"),
+        },
+        {
+            "takes": lambda entry: sorted(entry.takes),
+            "reports": _of("reports"),
+            "unit": _of("unit"),
+            "higher_is_better": _of("higher_is_better"),
+            "sequences": _of("sequences"),
+            "reference": _of("reference"),
+        },
+    ),
 )
 metrics = _listing(
     "metrics",
@@ -191,7 +207,12 @@ gates = _listing(
 formats = _listing(
     "formats",
     "List the formats that rows of a source can have.",
-    Shown("formats", "data.format", _NOTHING, _NOTHING),
+    Shown(
+        "formats",
+        "data.format",
+        {"COLUMNS": lambda entry: ", ".join(entry.columns), "GIVES": _of("gives")},
+        {"columns": lambda entry: [*entry.columns], "example": _of("example")},
+    ),
 )
 recipes = _listing(
     "recipes",

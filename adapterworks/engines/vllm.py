@@ -286,6 +286,6 @@ def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) 
         max_cpu_loras=loras,
         kv_cache_gib=1,
         gpu_memory_utilization=_GPU_SHARE,
-        forms=(LORA, *sorted({one.form for one in servables if one.form != LORA})),
+        forms=(LORA, *sorted({one.form for one in servables} - {LORA})),
         servables=forms,
     )

@@ -270,7 +270,7 @@ def _answers(
     from adapterworks.builders.data.rows import rows_digest
     from adapterworks.builders.evaluation.comparison import CANDIDATE
     from adapterworks.builders.evaluation.metrics import metric
-    from adapterworks.builders.evaluation.metrics.metric import Prediction
+    from adapterworks.builders.evaluation.metrics.metric import ANSWERS, Prediction
 
     release = reader.registry.release(resolved.digest)
     if not {_PREDICTIONS, _REPORT} <= reader.files(release):
@@ -279,7 +279,7 @@ def _answers(
     now = table.model_dump(mode="json")
     if any(asked.get(key) != now[key] for key in _ASKING):
         return None
-    if any(metric(name).needs != "text" for name in table.metrics):
+    if any(metric(name).needs != ANSWERS for name in table.metrics):
         return None
     report = json.loads(reader.registry.read(resolved.digest, _REPORT))
     if report.get("rows_digest") != rows_digest(rows):

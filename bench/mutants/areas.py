@@ -63,7 +63,10 @@ AREAS = {
         ),
         Area(
             "statistics",
-            ("builders/evaluation/[scg]*s.py", "builders/evaluation/comparison.py"),
+            (
+                "builders/evaluation/statistics.py", "builders/evaluation/comparison.py",
+                "builders/evaluation/gates/*.py",
+            ),
             _files("tests/builders/evaluation", "statistics", "comparison", "gates", "evaluate"),
         ),
         Area(

@@ -47,9 +47,10 @@ class Covering:
                 found |= tests
         return sorted(found, key=lambda test: (self.seconds[test], test))
 
-    def budget(self, tests: Iterable[str]) -> float:
-        """Seconds after which these tests hang, on a machine that is busier by far."""
-        return 30.0 + 10.0 * sum(self.seconds.get(test, 5.0) for test in tests)
+    def patience(self, tests: Iterable[str]) -> dict[str, float]:
+        """Seconds after which one of these tests, and all together, hang on a busy machine."""
+        seconds = [self.seconds.get(test, 5.0) for test in tests]
+        return {"each": 10.0 + 10.0 * max(seconds), "timeout": 60.0 + 10.0 * sum(seconds)}
 
 
 def gather(area: Area, tree: Tree) -> Covering:

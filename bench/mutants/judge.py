@@ -112,7 +112,7 @@ def judge_named(named: Named, area: Area, tree: Tree, covering: Covering) -> Ver
     source = (tree.root / edit.file).read_bytes()
     first, last = edit.lines(source)
     with tree.mutated(edit):
-        run = tree.run(named.notices, mutated=True, timeout=covering.budget(named.notices))
+        run = tree.run(named.notices, mutated=True, **covering.patience(named.notices))
         elsewhere = run.passed
         tests: Sequence[str] = named.notices
         if run.passed:
@@ -120,7 +120,7 @@ def judge_named(named: Named, area: Area, tree: Tree, covering: Covering) -> Ver
             others = others or covering.of(edit.file, first, last, at_import=True)
             tests = [test for test in others if test not in named.notices]
             if tests:
-                run = tree.run(tests, mutated=True, timeout=covering.budget(tests))
+                run = tree.run(tests, mutated=True, **covering.patience(tests))
     before, after = edit.shown(source)
     outcome, note = _outcome(run)
     if not run.imported:
@@ -135,7 +135,7 @@ def judge_drawn(drawn: Drawn, area: Area, tree: Tree, covering: Covering) -> Ver
     """The tests that run what it changes, the quickest first."""
     source = (tree.root / drawn.edit.file).read_bytes()
     with tree.mutated(drawn.edit):
-        run = tree.run(drawn.tests, mutated=True, timeout=covering.budget(drawn.tests))
+        run = tree.run(drawn.tests, mutated=True, **covering.patience(drawn.tests))
     before, after = drawn.edit.shown(source)
     outcome, note = _outcome(run)
     return Verdict(

@@ -3,10 +3,10 @@
 It imports what the tests need from elsewhere, never the project's own modules: a child that imports
 those gets them from the tree as it is then. Commands and answers are lines of JSON:
 
-    {"tests": […], "timeout": 60, "mutated": true}   run them, stop at the first failure
-    {"preload": ["numpy", …]}                        import these before the next fork
+    {"tests": […], "timeout": 60, "each": 20, "mutated": true}   run them, up to the first failure
+    {"preload": ["numpy", …]}                                    import these before the next fork
 
-    python -m bench.mutants.nursery                  in the tree, by `tree.py`
+    python -m bench.mutants.nursery     in the tree, by `tree.py`
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def child(command: dict[str, Any], answer: Path) -> int:
     ]  # fmt: skip
     if not command.get("all"):
         arguments.append("-x")
+    if "each" in command:
+        arguments += ["-o", f"timeout={command['each']:.0f}"]
     plugins: list[object] = [watch] if lines is None else [watch, lines]
     code = int(pytest.main(arguments, plugins=plugins))
     touched: dict[str, list[tuple[str, int]]] = {}
@@ -120,6 +122,7 @@ def run(command: dict[str, Any]) -> dict[str, Any]:
         if answer.exists() and not timed_out:
             found = json.loads(answer.read_text())
         tail = said.read_text(errors="replace")[-3000:] if said.exists() else ""
+        timed_out = timed_out or "from pytest-timeout" in tail
         if "ImportError while loading conftest" in tail:
             found |= {"imported": False, "failed": "conftest.py"}
     return {**found, "timeout": timed_out, "seconds": time.monotonic() - began, "tail": tail}

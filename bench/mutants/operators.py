@@ -102,7 +102,8 @@ def branch(node: ast.AST) -> Iterator[ast.AST]:
 def returned(node: ast.AST) -> Iterator[ast.AST]:
     """A function returns nothing."""
     if isinstance(node, ast.Return) and node.value is not None:
-        nothing = isinstance(node.value, ast.Constant) and node.value.value is None
+        # `False` is as good as nothing to nearly everybody, and `constant` turns it over.
+        nothing = isinstance(node.value, ast.Constant) and node.value.value in (None, False)
         if not nothing:
             yield ast.Return(ast.Constant(None))
 

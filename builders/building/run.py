@@ -179,7 +179,7 @@ def _named(
     report = json.loads(registry.read(existing.digest, "report.json"))
     release = registry.release(existing.digest)
     reasons = _reasons(report, report["conversion"])
-    if alias is not None and not reasons:
+    if alias is not None and not reasons and not _holds(registry, existing, alias):
         registry.promote(existing.name, existing.version, alias, who=who, why="built before")
     return BuildResult(
         f"{existing.name}@{existing.version}",
@@ -192,6 +192,13 @@ def _named(
         report,
         folder,
     )
+
+
+def _holds(registry: Registry, existing: Resolved, alias: str) -> bool:
+    try:
+        return registry.resolve(f"{existing.name}:{alias}").version == existing.version
+    except NotFound:
+        return False
 
 
 def _nothing_to_resume(plan: Plan, left: Sequence[str]) -> NotFound:

@@ -175,7 +175,7 @@ def _not_shown(row: Row, what: str) -> InvalidInput:
 
 
 class Span(NamedTuple):
-    """A supervised turn's tokens, half-open, and how much each counts."""
+    """An assistant turn's tokens, half-open, and how much each counts; 0: it is not learnt."""
 
     start: int
     stop: int
@@ -198,13 +198,11 @@ class _Turn:
 def _turns(tokenizer: PreTrainedTokenizerBase, index: int, row: Row) -> list[_Turn]:
     turns, messages = [], row.messages
     for turn, message in enumerate(messages):
-        final = turn + 1 == len(messages)
-        weight = message.get("weight", 1.0)
-        # The final turn is looked at even if it is not learnt: the conversation ends with it.
-        if message["role"] == "assistant" and turn > 0 and (weight or final):
+        if message["role"] == "assistant" and turn > 0:
+            final = turn + 1 == len(messages)
             text = None if final else template(tokenizer, messages[: turn + 1], False, row.tools)
             before = template(tokenizer, messages[:turn], True, row.tools)
-            turns.append(_Turn(index, before, text, weight))
+            turns.append(_Turn(index, before, text, message.get("weight", 1.0)))
     return turns
 
 

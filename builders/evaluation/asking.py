@@ -7,7 +7,7 @@ ids passes between us and it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,7 @@ class Asked:
         self,
         prompts: Sequence[Sequence[Message]],
         *,
+        tools: Sequence[Sequence[Mapping[str, Any]]] = (),
         max_new_tokens: int,
         batch_size: int,
         progress: Progress | None = None,
@@ -61,7 +62,7 @@ class Asked:
         """Greedy answers, in the order of the prompts, ending at the end of the turn."""
         answers = self._session.complete(
             self._subject,
-            render_prompts(self._tokenizer, prompts),
+            render_prompts(self._tokenizer, prompts, tools),
             Sampling(max_tokens=max_new_tokens, stop=self._ends),
             batch_size=batch_size,
             progress=progress,

@@ -25,7 +25,7 @@ from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.metrics import metric as metric_named
-from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction
+from adapterworks.builders.evaluation.metrics.metric import ANSWERS, LIKELIHOOD, Metric, Prediction
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
 from adapterworks.builders.evaluation.statistics import holm
 from adapterworks.manifests.errors import InvalidInput
@@ -80,7 +80,7 @@ def predict(
     """
     needs = needs_of(table)
     texts = [""] * len(rows)
-    if "text" in needs:
+    if ANSWERS in needs:
         for index, row in enumerate(rows, 1):
             if row.text is not None:
                 raise InvalidInput(
@@ -90,12 +90,13 @@ def predict(
                 )
         texts = generator.generate(
             [row.prompt for row in rows],
+            tools=[row.tools for row in rows],
             max_new_tokens=table.max_new_tokens,
             batch_size=table.batch_size,
             progress=progress,
         )
     likelihoods = np.zeros((len(rows), 2))
-    if "likelihood" in needs:
+    if LIKELIHOOD in needs:
         encoded = encode_rows(generator.tokenizer, rows, max_length)
         scored = generator.likelihood(encoded, batch_size=table.batch_size, progress=progress)
         np.add.at(likelihoods, [sequence.row for sequence in encoded], scored)

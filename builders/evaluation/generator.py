@@ -5,8 +5,8 @@ The protocol is small so that base, `prod` and candidate go through the same cod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,16 @@ class Generator(Protocol):
         self,
         prompts: Sequence[Sequence[Message]],
         *,
+        tools: Sequence[Sequence[Mapping[str, Any]]] = (),
         max_new_tokens: int,
         batch_size: int,
         progress: Progress | None = None,
     ) -> list[str]:
-        """Greedy answers, in the order of the prompts, ending at the end of the turn."""
+        """Greedy answers, in the order of the prompts, ending at the end of the turn.
+
+        Args:
+            tools: those of each prompt; empty where no prompt has any.
+        """
         ...
 
     def likelihood(

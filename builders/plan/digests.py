@@ -104,7 +104,7 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.max_suite_loss": "evaluate",
     "evaluate.max_new_tokens": "ask",
     "evaluate.batch_size": "nothing",  # as a micro batch
-    "evaluate.engine": "ask",
+    "evaluate.engine": "ask",  # as declared: members answer alike; the report says which did
     "evaluate.bootstrap_samples": "evaluate",
     "publish.alias": "publish",
     "publish.hub": "publish",

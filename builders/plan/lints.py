@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adapterworks.builders.data.formats import FORMATS
 from adapterworks.builders.methods.technique import Lint, Technique
 from adapterworks.manifests.models import Manifest
 
@@ -44,7 +45,8 @@ def training_lints(
                 "Ouyang et al. 2022, appendix C.1; Taori et al. 2023",
             )
         )
-    if rows < 200 and manifest.data.format != "text":
+    answers = not FORMATS.named(manifest.data.format).learnt_whole
+    if rows < 200 and answers:
         lints.append(
             Lint(
                 "data.train",
@@ -60,7 +62,7 @@ def training_lints(
                 "Mosbach et al. 2021 (arXiv:2006.04884): too few steps are a main cause of failure",
             )
         )
-    if train.loss_on == "all" and manifest.data.format != "text":
+    if train.loss_on == "all" and answers:
         lints.append(
             Lint(
                 "train.loss_on",

@@ -155,6 +155,9 @@ class Residency:
             self._wanted[digest] -= 1
             if not self._wanted[digest]:
                 del self._wanted[digest]
+                entry = self._entries.get(digest)
+                if entry is not None and not entry.requests:
+                    self._seats.wake()  # whoever had it loaded has gone: it may be unloaded
 
     async def _ensure(self, release: Release) -> None:
         """Loaded and proved; one load at a time for one digest, however many ask."""
@@ -235,9 +238,19 @@ class Residency:
                     await self._seats.changed()
 
     def _victim(self, held: list[Entry]) -> Entry | None:
-        """Whom to unload: the least recently used that nobody wants, else the longest busy."""
-        free = [e for e in held if e.stage == "resident" and not e.pinned]
+        """Whom to unload: the least recently used that nobody wants, else the longest busy.
+
+        One that somebody waits for is used once before it goes: two who ask for the same place
+        would unload each other's for ever.
+        """
         busy = self._seats.busy
+        free = [
+            e
+            for e in held
+            if e.stage == "resident"
+            and not e.pinned
+            and (e.requests or e.release.digest not in self._wanted)
+        ]
         idle = [e for e in free if e.release.digest not in busy | self._wanted.keys()]
         if idle:
             return min(idle, key=lambda e: e.used)

@@ -103,7 +103,8 @@ def delete_version(connection: Connection, name: str, version: int, *, who: str,
         shown = ", ".join(f"`{name}:{alias}`" for alias in held)
         raise Conflict(
             f"`{name}@{version}` cannot be deleted: {shown} points to it",
-            hint=f"promote another version first: adapters promote {name}@N {held[0]}",
+            hint=f"promote another version first: adapters promote {name}@N {held[0]}; or let its "
+            f"aliases go with it: adapters delete {name}@{version} --with-aliases",
         )
     at = now()
     connection.execute(

@@ -143,6 +143,21 @@ def retire(
     )
 
 
+def let_go(connection: Connection, name: str, version: int, *, who: str, why: str = "") -> None:
+    """Take every alias from a version that is to go: canaries end, what it holds is retired."""
+    held = connection.execute(
+        sa.select(_aliases).where(
+            _aliases.c.name == name,
+            (_aliases.c.version == version) | (_aliases.c.canary == version),
+        )
+    ).all()
+    for row in held:
+        if row.canary is not None:
+            rollback(connection, name, row.alias, who=who, why=why)
+        if row.version == version:
+            retire(connection, name, row.alias, who=who, why=why)
+
+
 def weights(connection: Connection, name: str, alias: str) -> tuple[Weighted, ...]:
     """The holder and the canary with their percentages, which sum to 100.
 

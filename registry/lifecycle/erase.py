@@ -109,7 +109,7 @@ def erase(
             if not holder.deleted and not may_be_erased(holder.path):
                 raise Refused(
                     f"`{holder.path}` of `{holder}` is needed to serve and prove it",
-                    hint=f"delete the whole release: adapters delete {holder}",
+                    hint=f"delete the whole release: adapters delete {holder} --with-aliases",
                 )
         created = absences.erase(connection, blob, who=who, why=why)
         if created:

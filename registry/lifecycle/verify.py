@@ -4,7 +4,7 @@ Checked for a release: its record hashes to its digest and says what the index s
 bytes hash to what the record says; given keys, one of its signatures is good. Bytes may be absent:
 those that were withheld from this registry or erased in it are named and are no fault, unless the
 release needs them (`releases/absence.py`). Checked for the whole registry besides: numbers are 1…n
-without a gap, aliases point to live versions and agree with the log.
+without a gap, aliases point to live versions and agree with the log, as do tags.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from adapterworks.registry.releases.types import Resolved
 Kind = Literal["missing", "corrupt", "unerased", "record", "index", "signature"]
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
-_blobs = schema.release_blobs
+_blobs, _tags = schema.release_blobs, schema.version_tags
+_ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,8 @@ class Verifier:
     def verify_index(self) -> None:
         """Verify what no single release shows: numbers, aliases, log."""
         with self._database.read() as connection:
-            for name, message in _index_problems(connection):
+            problems = [*_index_problems(connection), *_tag_problems(connection)]
+            for name, message in problems:
                 self.report.problems.append(Problem("index", name, None, message))
 
     def _verify_blob(
@@ -218,6 +220,22 @@ def live_versions(database: Database, page: int = 500) -> Iterator[Resolved]:
         if len(rows) < page:
             return
         last = (rows[-1].name, rows[-1].version)
+
+
+def _tag_problems(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Versions whose tags are not those that the log gives and takes."""
+    kept: dict[tuple[str, int], dict[str, bool]] = {}
+    for row in connection.execute(sa.select(_tags)).all():
+        kept.setdefault((row.name, row.version), {})[row.tag] = bool(row.present)
+    for name in {name for name, _ in kept}:
+        logged: dict[int, dict[str, bool]] = {}
+        for event in reversed(log.events(connection, name, kinds=("tag",), limit=_ALL)):
+            of_version = logged.setdefault(event.version or 0, {})
+            of_version.update(dict.fromkeys(event.data["added"], True))
+            of_version.update(dict.fromkeys(event.data["removed"], False))
+        for (other, version), tags in kept.items():
+            if other == name and tags != logged.get(version, {}):
+                yield f"{name}@{version}", "its tags are not those that the log gave it"
 
 
 def _index_problems(connection: Connection) -> Iterator[tuple[str, str]]:

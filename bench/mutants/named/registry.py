@@ -1,3 +1,382 @@
+"""Registry: what is listed is complete, what is needed stays, what is checked is checked."""
+
+from __future__ import annotations
+
 from bench.mutants.mutant import Named
 
-NAMED: tuple[Named, ...] = ()
+_PUBLISH = "registry/lifecycle/publish.py"
+_GC = "registry/lifecycle/gc.py"
+_LEASES = "registry/lifecycle/leases.py"
+_VERIFY = "registry/lifecycle/verify.py"
+_ALIASES = "registry/lifecycle/aliases.py"
+_SIGNING = "registry/lifecycle/signing.py"
+_DATABASE = "registry/index/database.py"
+_LOOKUP = "registry/index/lookup.py"
+_VERSIONS = "registry/index/versions.py"
+_LOCAL = "registry/blobs/local.py"
+_STORE = "registry/blobs/store.py"
+_CHECKOUT = "registry/reading/checkout.py"
+_BASES = "registry/bases/store.py"
+_SCRATCH = "registry/releases/scratch.py"
+_IMPORTED = "registry/imports/release.py"
+_PUSH = "registry/remotes/hub/push.py"
+_CLIENT = "registry/remotes/hub/client.py"
+_LIFECYCLE = "tests/registry/lifecycle"
+_OF_PUBLISH = f"{_LIFECYCLE}/test_publish.py"
+_OF_GC = f"{_LIFECYCLE}/test_gc.py"
+_OF_VERIFY = f"{_LIFECYCLE}/test_verify.py"
+_OF_ALIASES = f"{_LIFECYCLE}/test_aliases.py"
+_OF_SIGNING = f"{_LIFECYCLE}/test_signing.py"
+_OF_VERSIONS = "tests/registry/index/test_versions.py"
+_OF_DATABASE = "tests/registry/index/test_database.py"
+_OF_BLOBS = "tests/registry/blobs/test_blobs.py"
+_OF_CHECKOUT = "tests/registry/reading/test_checkout.py"
+_OF_IMPORTED = "tests/registry/imports/test_release.py"
+_REVIEW = "registry.md §7"
+
+# The sixteen that the review planted; twelve passed the whole suite then.
+_REVIEW_NAMED = (
+    Named(
+        "pull-does-not-match-a-lora-with-its-base",
+        _IMPORTED,
+        "    if base is not None:\n        match(",
+        "    if False:\n        match(",
+        (f"{_OF_IMPORTED}::test_a_lora_of_another_base_is_refused_where_its_base_is_here",),
+        "the engine would refuse it, or apply it to other modules",
+        source=_REVIEW,
+    ),
+    Named(
+        "pull-does-not-look-for-nan",
+        _IMPORTED,
+        "            check_finite(folder / path, read_header(folder / path), file=path)",
+        "            read_header(folder / path)",
+        (f"{_OF_IMPORTED}::test_a_weight_that_is_no_number_is_refused",),
+        "one request to a stranger's adapter would poison a batch",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-download-may-have-any-size",
+        _CLIENT,
+        "if file.stat().st_size != size:",
+        "if False:",
+        ("tests/registry/remotes/hub/test_download.py",),
+        "a torn download would be blamed on whoever pushed",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-failed-preparation-stays",
+        _BASES,
+        "            except BaseException:\n"
+        "                shutil.rmtree(staging, ignore_errors=True)\n                raise",
+        "            except BaseException:\n                raise",
+        ("tests/registry/bases/test_bases.py::test_an_interrupted_preparation_leaves_nothing",),
+        "every interrupted preparation would leave gigabytes",
+        source=_REVIEW,
+        quick=False,
+    ),
+    Named(
+        "gc-takes-checkouts-that-are-leased",
+        _GC,
+        "if not erased and (young or _needed(connection, [digest])):",
+        "if not erased and (young or connection.scalar(sa.select(_versions.c.name).where("
+        "_versions.c.digest == digest, _versions.c.deleted.is_(None)))):",
+        (f"{_OF_GC}::test_a_checkout_that_is_served_stays_until_its_lease_ends",),
+        "a gateway's files would vanish while it serves them",
+        source=_REVIEW,
+    ),
+    Named(
+        "gc-removes-checkouts-without-their-lock",
+        _GC,
+        "        with locked(checkouts, digest):\n",
+        "        with contextlib.nullcontext():\n",
+        (f"{_OF_GC}::test_a_checkout_is_removed_by_whoever_holds_its_lock",),
+        "a maker could rename a whole folder to where half of the old one is",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-publishers-lease-is-never-renewed",
+        _PUBLISH,
+        "if time.monotonic() - renewed > leases.LEASE_S / 4:",
+        "if False:",
+        (f"{_OF_PUBLISH}::test_a_lease_is_renewed_while_the_bytes_are_put",),
+        "an upload of more than an hour would begin again and again",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-failed-publish-keeps-its-lease",
+        _PUBLISH,
+        "            with database.write() as connection:\n"
+        "                leases.end(connection, lease)\n            raise",
+        "            raise",
+        (f"{_OF_PUBLISH}::test_a_put_that_fails_gives_its_lease_back",),
+        "on a full disk gc could not remove what just failed to be put",
+        source=_REVIEW,
+    ),
+    Named(
+        "verify-does-not-compare-names",
+        _VERIFY,
+        "if release.name != resolved.name or said != listed:",
+        "if said != listed:",
+        (f"{_OF_VERIFY}::test_a_version_that_has_another_names_record_is_found",),
+        "one name's release could be listed under another",
+        source=_REVIEW,
+    ),
+    Named(
+        "an-expected-holder-need-not-exist",
+        _ALIASES,
+        "    holder = None if row is None else row.version\n"
+        "    if expect is not UNSET and holder != expect:",
+        "    holder = None if row is None else row.version\n"
+        "    if expect is not UNSET and holder is not None and holder != expect:",
+        (f"{_OF_ALIASES}::test_a_move_with_a_stale_expectation_loses_and_changes_nothing[sqlite]",),
+        "a pipeline that expects version 1 would promote after somebody removed the alias",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-commit-is-not-synced",
+        _DATABASE,
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = OFF",
+        (f"{_OF_DATABASE}::test_sqlite_syncs_what_is_committed_and_waits_for_its_turn",),
+        "a power cut would lose versions whose numbers were told to people",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-push-elsewhere-counts-as-the-last-one-here",
+        _PUSH,
+        ' and event.data["endpoint"] == hub.endpoint',
+        "",
+        (
+            "tests/registry/remotes/hub/test_last_push.py::test_a_push_elsewhere_is_not_the_last_one_here",
+        ),
+        "a push to a company's own Hub would be refused, or overwrite, for another's commit",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-digest-means-any-of-its-versions",
+        _LOOKUP,
+        '    .where(_versions.c.digest == sa.bindparam("digest"), '
+        '_versions.c.name == sa.bindparam("name"))\n    .order_by(_versions.c.version.desc())',
+        '    .where(_versions.c.digest == sa.bindparam("digest"), '
+        '_versions.c.name == sa.bindparam("name"))',
+        (f"{_OF_VERSIONS}::test_a_deleted_release_published_again_gets_a_new_number[sqlite]",),
+        "a release that was deleted and published again would stay deleted",
+        source=_REVIEW,
+    ),
+    Named(
+        "any-key-of-the-store-will-do",
+        _SIGNING,
+        "for bundle in bundles.get(identity, ()):",
+        "for bundle in [b for some in bundles.values() for b in some]:",
+        (f"{_OF_SIGNING}::test_a_signed_release_passes_and_others_are_refused[sqlite]",),
+        "messages would say that a good signature is broken",
+        source=_REVIEW,
+    ),
+    Named(
+        "a-blob-is-not-synced",
+        _LOCAL,
+        "                os.fsync(file.fileno())\n",
+        "",
+        (
+            f"{_OF_BLOBS}::test_a_local_blob_is_on_disk_before_it_is_named_and_its_name_before_put_returns",
+        ),
+        "a power cut would leave empty files under right names",
+        source=_REVIEW,
+    ),
+    Named(
+        "scratch-folders-of-the-dead-stay",
+        _SCRATCH,
+        "        if stale:",
+        "        if False:",
+        ("tests/registry/test_scratch.py::test_what_is_a_day_old_is_swept_and_nothing_younger",),
+        "every killed import would leave its gigabytes",
+        source=_REVIEW,
+    ),
+)
+
+_OTHER_NAMED = (
+    Named(
+        "the-record-is-put-first",
+        _PUBLISH,
+        "sources = {**sources, release.digest: release.to_bytes()}",
+        "sources = {release.digest: release.to_bytes(), **sources}",
+        (f"{_OF_PUBLISH}::test_the_record_is_put_last",),
+        "a record that is there would not mean that its files are",
+    ),
+    Named(
+        "a-publish-lists-what-gc-took",
+        _PUBLISH,
+        "        if not leases.end(connection, lease):\n            return None\n",
+        "        leases.end(connection, lease)\n",
+        (f"{_OF_GC}::test_a_publish_whose_lease_was_swept_looks_again",),
+        "a version would be listed whose bytes are gone",
+    ),
+    Named(
+        "the-same-release-gets-another-number",
+        _PUBLISH,
+        "        if existing is None:\n            (version,)",
+        "        if True:\n            (version,)",
+        (f"{_OF_VERSIONS}::test_publishing_the_same_release_again_gives_the_same_version[sqlite]",),
+        "a resumed build would publish twice",
+    ),
+    Named(
+        "gc-forgets-leases",
+        _GC,
+        "schema.leases.c.expires >= time.time())",
+        "schema.leases.c.expires < 0)",
+        (f"{_OF_GC}::test_a_lease_keeps_a_deleted_release_until_it_ends[serving-sqlite]",),
+        "what a build or a gateway needs would be removed under it",
+    ),
+    Named(
+        "gc-takes-what-is-live",
+        _GC,
+        "_versions.c.deleted.is_(None)",
+        "_versions.c.deleted.is_not(None)",
+        (f"{_OF_GC}::test_what_is_kept_is_counted",),
+        "it would erase production",
+    ),
+    Named(
+        "gc-forgets-the-grace-period",
+        _GC,
+        "if blob.modified > limit and blob.digest not in erased:",
+        "if False:",
+        (f"{_OF_GC}::test_the_grace_period_keeps_young_blobs[sqlite]",),
+        "a publisher that has put its bytes and not listed them would lose them",
+    ),
+    Named(
+        "a-dry-run-is-not-dry",
+        _GC,
+        "                report.blobs.append(blob)\n                if not dry_run:",
+        "                report.blobs.append(blob)\n                if True:",
+        (f"{_OF_GC}::test_a_dry_run_says_what_and_how_much_and_removes_nothing[sqlite]",),
+        "who asks what would be removed would have removed it",
+    ),
+    Named(
+        "staged-files-of-the-living-are-swept",
+        _GC,
+        "time.time() - max(grace, STAGED_S)",
+        "time.time() - grace",
+        (f"{_OF_GC}::test_staged_leftovers_go_after_a_day_and_never_sooner",),
+        "a large upload would lose its file in the middle",
+    ),
+    Named(
+        "the-dead-hold-their-leases",
+        _LEASES,
+        "    expired = sa.select(_leases.c.id).where(_leases.c.expires < time.time())",
+        "    return 0\n"
+        "    expired = sa.select(_leases.c.id).where(_leases.c.expires < time.time())",
+        (f"{_OF_GC}::test_the_lease_of_a_dead_holder_expires[sqlite]",),
+        "a crashed build would keep its bytes for ever",
+    ),
+    Named(
+        "a-rollback-returns-to-where-it-came-from",
+        _ALIASES,
+        "            while stack and stack[-1] != move.version:\n                stack.pop()",
+        "            pass",
+        (f"{_OF_ALIASES}::test_rollback_goes_further_back_each_time[sqlite]",),
+        "a second rollback would bring the bad version back",
+    ),
+    Named(
+        "a-rollback-may-land-on-a-tombstone",
+        _ALIASES,
+        "if version in live and version != row.version]",
+        "if version != row.version]",
+        (f"{_OF_ALIASES}::test_rollback_steps_over_deleted_versions[sqlite]",),
+        "production would answer 404 after a rollback",
+    ),
+    Named(
+        "a-canary-takes-the-holders-share",
+        _ALIASES,
+        "share = canary if row.version == row.canary else 100 - canary",
+        "share = canary if row.version != row.canary else 100 - canary",
+        (
+            f"{_OF_ALIASES}::test_a_canary_takes_its_share_and_resolve_stays_with_the_holder[sqlite]",
+        ),
+        "ten percent would mean ninety",
+    ),
+    Named(
+        "an-alias-move-does-not-move-the-revision",
+        _ALIASES,
+        "    versions.bump(connection)\n    event = log.append(",
+        "    event = log.append(",
+        (f"{_OF_VERSIONS}::test_the_revision_changes_with_every_change_and_only_then[sqlite]",),
+        "no gateway would see a promotion or a rollback",
+    ),
+    Named(
+        "what-an-alias-holds-may-be-deleted",
+        _VERSIONS,
+        "    if held:\n        shown",
+        "    if False:\n        shown",
+        (f"{_OF_VERSIONS}::test_deleting_what_an_alias_holds_is_refused[sqlite]",),
+        "production would be gone by a typing error",
+    ),
+    Named(
+        "a-number-is-used-again",
+        _VERSIONS,
+        "numbers = list(range(last + 1, last + 1 + len(releases)))",
+        "numbers = list(range(last, last + len(releases)))",
+        (f"{_OF_VERSIONS}::test_versions_are_numbered_from_one_without_a_gap[sqlite]",),
+        "`medical@3` would mean two things",
+    ),
+    Named(
+        "a-tombstone-resolves",
+        _LOOKUP,
+        "    if row.deleted is not None:\n        raise _tombstone(connection, row)\n    return",
+        "    return",
+        (f"{_OF_VERSIONS}::test_a_deleted_number_is_never_used_again[sqlite]",),
+        "what was deleted as backdoored would be served on",
+    ),
+    Named(
+        "a-plan-is-found-in-what-was-deleted",
+        _LOOKUP,
+        "        .where(where, _versions.c.deleted.is_(None))",
+        "        .where(where)",
+        (f"{_OF_VERSIONS}::test_find_plan_finds_the_newest_live_version[sqlite]",),
+        "a build would be spared for a release that is not there",
+    ),
+    Named(
+        "a-read-is-not-checked",
+        _STORE,
+        "    if found != digest:",
+        "    if False:",
+        (
+            f"{_OF_BLOBS}::test_a_flipped_bit_in_a_folder_is_an_error_that_names_the_file",
+            f"{_OF_BLOBS}::test_local_blobs_are_read_only_and_leave_no_staging",
+        ),
+        "damaged weights would be served",
+    ),
+    Named(
+        "any-text-becomes-a-path",
+        _STORE,
+        "    if not DIGEST_PATTERN.fullmatch(digest):",
+        "    if not digest:",
+        (f"{_OF_BLOBS}::test_only_digests_become_paths",),
+        "a hostile record could read and write outside the store",
+    ),
+    Named(
+        "a-damaged-checkout-is-taken",
+        _CHECKOUT,
+        "            digest_file(path) == files[name] for name, path in found.items()",
+        "            True for name, path in found.items()",
+        (f"{_OF_CHECKOUT}::test_a_damaged_checkout_is_made_again_and_the_blob_is_unharmed",),
+        "whoever can write to the cache would decide what is served",
+    ),
+    Named(
+        "verify-believes-a-repair",
+        _VERIFY,
+        "            self._store.put(blob, good)\n        self._hash(blob)",
+        "            self._store.put(blob, good)",
+        (f"{_OF_VERIFY}::test_a_repair_is_looked_at_itself",),
+        "a store that does not keep what it is given would be called clean",
+    ),
+    Named(
+        "a-gap-in-the-numbers-is-not-found",
+        _VERIFY,
+        "if not row.last_version == row.given == row.highest or row.live != row.alive:",
+        "if row.live != row.alive:",
+        (f"{_OF_VERIFY}::test_an_index_that_was_tampered_with_is_found",),
+        "a version that somebody removed from the index would not be missed",
+    ),
+)
+
+NAMED = (*_REVIEW_NAMED, *_OTHER_NAMED)

@@ -1,3 +1,411 @@
+"""Residency and proof: only what was loaded and proved answers, and nothing in use is unloaded."""
+
+from __future__ import annotations
+
 from bench.mutants.mutant import Named
 
-NAMED: tuple[Named, ...] = ()
+_RESIDENCY = "gateway/residency/residency.py"
+_SEATS = "gateway/residency/seats.py"
+_PROOF = "gateway/residency/proof.py"
+_VERDICT = "gateway/residency/verdict.py"
+_DIAGNOSIS = "gateway/residency/diagnosis.py"
+_RESOLVE = "gateway/residency/resolve.py"
+_SLICES = "gateway/residency/slices.py"
+_TESTS = "tests/gateway/residency"
+_OF_HOLDING = f"{_TESTS}/test_holding.py"
+_OF_SEATS = f"{_TESTS}/test_seats.py"
+_OF_PROVING = f"{_TESTS}/test_proving.py"
+_OF_VERDICT = f"{_TESTS}/test_verdict.py"
+_OF_DIAGNOSIS = f"{_TESTS}/test_diagnosis.py"
+_OF_RESOLVE = f"{_TESTS}/test_resolve.py"
+_OF_SLICES = f"{_TESTS}/test_slices.py"
+
+_HOLDING_NAMED = (
+    Named(
+        "a-failed-load-is-reported-as-success",
+        _RESIDENCY,
+        "            await asyncio.shield(entry.task)\n            if entry.error is not None:\n"
+        "                raise entry.error\n",
+        "            await asyncio.shield(entry.task)\n            return\n",
+        (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
+        "a request would be answered by the base, or by whoever has the name",
+        source="gateway.md §7",
+    ),
+    Named(
+        "a-refused-adapter-stays-in-the-engine",
+        _RESIDENCY,
+        "            with contextlib.suppress(AdapterworksError):\n"
+        "                await self._unload(self._engine, entry.release)",
+        "            pass",
+        (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
+        "what failed its proof would still be answerable, and hold a place",
+    ),
+    Named(
+        "a-refused-adapter-is-loaded-for-every-request",
+        _RESIDENCY,
+        "if time.time() - entry.since < RETRY_REFUSED_SECONDS:",
+        "if False:",
+        (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
+        "one broken adapter would keep the engine busy with its proof",
+    ),
+    Named(
+        "a-refusal-is-for-ever",
+        _RESIDENCY,
+        "if time.time() - entry.since < RETRY_REFUSED_SECONDS:",
+        "if True:",
+        (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
+        "a repaired base would need a restart of the gateway",
+    ),
+    Named(
+        "a-load-of-a-dead-engine-counts",
+        _RESIDENCY,
+        "            if generation != self._engine.health.generation:",
+        "            if False:",
+        (f"{_OF_HOLDING}::test_a_load_of_an_engine_that_was_restarted_does_not_count",),
+        "requests would go to an engine that does not have the adapter",
+    ),
+    Named(
+        "everybody-loads-for-itself",
+        _RESIDENCY,
+        "            if entry is None:\n                entry = self._begin(release)",
+        "            if entry is None or entry.stage == 'loading':\n"
+        "                entry = self._begin(release)",
+        (f"{_OF_HOLDING}::test_many_who_ask_at_once_make_one_load",),
+        "a hundred first requests would make a hundred loads",
+    ),
+    Named(
+        "whoever-leaves-ends-the-load",
+        _RESIDENCY,
+        "            await asyncio.shield(entry.task)\n            if entry.error",
+        "            await entry.task\n            if entry.error",
+        (f"{_OF_HOLDING}::test_whoever_started_a_load_may_leave",),
+        "a client that closes its connection would fail everybody else's request",
+    ),
+    Named(
+        "capacity-is-one-more-than-the-engine-has",
+        _RESIDENCY,
+        "if len(held) < self._engine.capacity:",
+        "if len(held) <= self._engine.capacity:",
+        (f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",),
+        "the engine would evict by itself, and answer 404 for what the gateway thinks is there",
+    ),
+    Named(
+        "an-adapter-in-use-is-unloaded",
+        _RESIDENCY,
+        "                    while victim.users or victim.release.digest in self._seats:\n"
+        "                        await self._seats.changed()\n",
+        "",
+        (f"{_OF_HOLDING}::test_nothing_is_unloaded_while_it_is_used_and_then_takes_no_more",),
+        "a stream would go on with the base's weights, or end in the middle",
+    ),
+    Named(
+        "the-most-recently-used-goes",
+        _RESIDENCY,
+        "return min(idle, key=lambda e: e.used)",
+        "return max(idle, key=lambda e: e.used)",
+        (f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",),
+        "the adapter that everybody asks for would be loaded again each time",
+    ),
+    Named(
+        "pins-are-unloaded-like-any-other",
+        _RESIDENCY,
+        "            and not e.pinned\n",
+        "",
+        (
+            f"{_OF_HOLDING}::test_a_pinned_adapter_is_not_unloaded_and_a_wanted_one_is_not_the_first",
+        ),
+        "what an operator pinned would be cold when it is needed",
+    ),
+    Named(
+        "two-unload-each-others-for-ever",
+        _RESIDENCY,
+        "            and (e.requests or e.release.digest not in self._wanted)\n",
+        "",
+        (f"{_OF_HOLDING}::test_two_who_ask_for_one_place_do_not_unload_each_others_for_ever",),
+        "both would wait until they are told to come back, while the engine only loads",
+    ),
+    Named(
+        "a-load-overtakes-the-unload",
+        _RESIDENCY,
+        "        finally:\n            self._forget(entry)\n            self._seats.wake()",
+        "        finally:\n            self._seats.wake()",
+        (
+            f"{_OF_HOLDING}::test_an_unload_is_waited_for_by_whoever_wants_it_back",
+            f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",
+        ),
+        "what was unloaded would be taken for loaded",
+    ),
+    Named(
+        "a-new-engine-stays-empty",
+        _RESIDENCY,
+        "        self._reload(list(again.values())[: self._engine.capacity])",
+        "        self._reload([])",
+        (f"{_OF_HOLDING}::test_a_new_engine_gets_what_the_old_one_held_pins_first",),
+        "after a restart every tenant would wait for a cold load, pins too",
+    ),
+    Named(
+        "a-new-engine-is-taken-to-hold-what-the-old-one-held",
+        _RESIDENCY,
+        "        self._entries.clear()\n",
+        "",
+        (f"{_OF_HOLDING}::test_a_new_engine_gets_what_the_old_one_held_pins_first",),
+        "adapters would answer that were not proved in this engine",
+    ),
+    Named(
+        "yielding-is-never-taken-back",
+        _RESIDENCY,
+        "            entry.yielding = entry.yielding and entry.users > 0\n",
+        "",
+        (f"{_OF_HOLDING}::test_a_slot_that_does_not_come_free_is_told_and_given_up",),
+        "an adapter that yielded once would take no request any more",
+        source="gateway.md C4",
+    ),
+    Named(
+        "a-user-is-never-gone",
+        _RESIDENCY,
+        "        finally:\n            entry.users -= 1\n",
+        "        finally:\n            pass\n",
+        (f"{_OF_HOLDING}::test_a_lease_counts_its_user_and_keeps_the_time",),
+        "slots would be held by requests that ended long ago",
+    ),
+)
+
+_SEATS_NAMED = (
+    Named(
+        "a-slot-too-many",
+        _SEATS,
+        "return digest in busy or len(busy) < self._engine.slots",
+        "return digest in busy or len(busy) <= self._engine.slots",
+        (f"{_OF_SEATS}::test_as_many_adapters_as_there_are_slots",),
+        "vLLM would queue the request behind others for as long as those run",
+    ),
+    Named(
+        "newcomers-pass-those-who-wait",
+        _SEATS,
+        "if running or (not self._waiting and self._admits(digest)):",
+        "if running or self._admits(digest):",
+        (f"{_OF_SEATS}::test_newcomers_do_not_pass_those_who_wait",),
+        "a busy gateway would serve whoever comes last",
+    ),
+    Named(
+        "nobody-yields",
+        _SEATS,
+        "            min(busy, key=lambda e: e.busy_since).yielding = True",
+        "            pass",
+        (f"{_OF_SEATS}::test_the_one_that_has_run_longest_yields_and_only_that_one",),
+        "two adapters that are never idle would keep a third one out for ever",
+    ),
+    Named(
+        "everybody-yields",
+        _SEATS,
+        "            min(busy, key=lambda e: e.busy_since).yielding = True",
+        "            for e in busy:\n                e.yielding = True",
+        (f"{_OF_SEATS}::test_the_one_that_has_run_longest_yields_and_only_that_one",),
+        "one waiter would close every running adapter to new requests",
+    ),
+    Named(
+        "an-adapter-that-yields-takes-more",
+        _SEATS,
+        "return not entry.yielding and not entry.leaving",
+        "return not entry.leaving",
+        (f"{_OF_SEATS}::test_the_one_that_has_run_longest_yields_and_only_that_one",),
+        "it would never come to its end, and the waiter never to its turn",
+    ),
+    Named(
+        "a-seat-given-to-somebody-who-left-is-lost",
+        _SEATS,
+        "            if ticket.done() and not ticket.cancelled():\n"
+        "                self.leave(digest)\n",
+        "",
+        (f"{_OF_SEATS}::test_a_seat_given_in_the_moment_of_leaving_is_given_back",),
+        "clients that leave at the wrong moment would use up the slots",
+    ),
+)
+
+_PROOF_NAMED = (
+    Named(
+        "everything-passes-its-proof",
+        _PROOF,
+        "    if not _passes(engine, measured):",
+        "    if False:",
+        (f"{_OF_PROVING}::test_each_limit_decides",),
+        "another adapter's weights would be served",
+    ),
+    Named(
+        "far-from-the-base-is-enough",
+        _PROOF,
+        "        and proof.divergence <= RATIO * proof.separation\n",
+        "",
+        (f"{_OF_PROVING}::test_each_limit_decides",),
+        "a weak adapter that is only half applied would pass",
+    ),
+    Named(
+        "rounding-explains-everything",
+        _PROOF,
+        "        and proof.divergence <= limit(engine.base.exact)\n",
+        "",
+        (f"{_OF_PROVING}::test_each_limit_decides",),
+        "a strong adapter that is a tenth off would pass in float32",
+    ),
+    Named(
+        "an-adapter-that-does-nothing-is-proved",
+        _PROOF,
+        "        proof.separation >= SMALLEST_SEPARATION\n        and ",
+        "        ",
+        (f"{_OF_PROVING}::test_each_limit_decides",),
+        "nothing would tell such an adapter from a zeroed one",
+    ),
+    Named(
+        "no-fingerprint-is-proof-enough",
+        _PROOF,
+        "    if fingerprint is None:\n        raise ProofFailed(",
+        "    if fingerprint is None:\n        return Proof('proved')\n        raise ProofFailed(",
+        (f"{_OF_PROVING}::test_without_a_fingerprint_nothing_is_proved",),
+        "whoever leaves the file out would be served unseen",
+    ),
+    Named(
+        "a-fingerprint-of-another-base-is-taken",
+        _PROOF,
+        '    if not document["base_digest"] == release.base.digest == engine.base.digest:',
+        "    if False:",
+        (
+            f"{_OF_PROVING}::test_a_fingerprint_of_something_else_is_refused_before_anything_is_asked",
+        ),
+        "the message would blame the adapter for the base",
+    ),
+    Named(
+        "positions-without-answers-are-skipped",
+        _PROOF,
+        '            and all(probe["adapter"])\n',
+        "",
+        (f"{_OF_PROVING}::test_a_malformed_probe_never_passes",),
+        "a fingerprint that says nothing would be matched by anything",
+    ),
+    Named(
+        "a-divergence-is-not-weighted",
+        _VERDICT,
+        "            share * abs(logprob - value)\n",
+        "            abs(logprob - value)\n",
+        (f"{_OF_VERDICT}::test_a_divergence_is_the_mean_shift_under_the_fingerprints_own_shares",),
+        "tokens that nobody would be answered with would decide",
+    ),
+    Named(
+        "shifts-cancel-out",
+        _VERDICT,
+        "            share * abs(logprob - value)\n",
+        "            share * (logprob - value)\n",
+        (f"{_OF_VERDICT}::test_a_divergence_is_the_mean_shift_under_the_fingerprints_own_shares",),
+        "an adapter that is wrong in both directions would pass",
+    ),
+    Named(
+        "a-divergence-grows-with-the-probes",
+        _VERDICT,
+        "    return total / len(expected)",
+        "    return total",
+        (f"{_OF_VERDICT}::test_a_divergence_is_the_mean_shift_under_the_fingerprints_own_shares",),
+        "the more probes a release has, the sooner it would be refused",
+    ),
+    Named(
+        "a-token-that-is-not-listed-is-right",
+        _VERDICT,
+        "    return [scores.get(token, floor) for token, _ in position]",
+        "    return [scores.get(token, value) for token, value in position]",
+        (f"{_OF_VERDICT}::test_a_token_that_the_engine_does_not_list_counts_as_its_least_likely",),
+        "an engine that answers with other tokens altogether would pass",
+    ),
+    Named(
+        "float32-is-judged-as-16-bits",
+        _VERDICT,
+        "    return EXACT_LIMIT if exact else ROUNDED_LIMIT",
+        "    return ROUNDED_LIMIT",
+        (f"{_OF_VERDICT}::test_rounding_explains_more_in_16_bits",),
+        "seven times the fault would pass where nothing explains it",
+    ),
+    Named(
+        "a-wrong-base-is-blamed-on-the-adapter",
+        _DIAGNOSIS,
+        "    elif off_base > limit(engine.base.exact):",
+        "    elif False:",
+        (f"{_OF_PROVING}::test_a_wrong_base_is_told_from_a_wrong_adapter",),
+        "somebody would build again what is not at fault",
+    ),
+    Named(
+        "the-owner-of-the-weights-is-not-named",
+        _DIAGNOSIS,
+        "others[:1]",
+        "others[:0]",
+        (f"{_OF_DIAGNOSIS}::test_findings_name_copies_that_are_none_and_the_owner",),
+        "swapped files could not be traced",
+    ),
+    Named(
+        "a-prompt-is-asked-twice",
+        _SLICES,
+        "prompts[len(scores) : len(scores) + size]",
+        "prompts[max(0, len(scores) - 1) : len(scores) + size]",
+        (f"{_OF_SLICES}::test_a_fast_engine_is_asked_a_few_times_only",),
+        "scores would be compared with another position's",
+    ),
+    Named(
+        "a-slow-engine-is-asked-everything-at-once",
+        _SLICES,
+        "            size = max(1, size // 2)",
+        "            size *= 2",
+        (f"{_OF_SLICES}::test_a_slow_engine_is_kept_by_one_prompt_at_a_time",),
+        "a proof would stop everybody's stream for seconds",
+        quick=False,
+    ),
+)
+
+_RESOLVE_NAMED = (
+    Named(
+        "an-alias-move-is-never-seen",
+        _RESOLVE,
+        "                self._holders.clear()\n",
+        "",
+        (f"{_OF_RESOLVE}::test_a_moved_alias_is_seen_and_what_was_read_before_is_not_kept",),
+        "a rollback would not reach the gateways",
+    ),
+    Named(
+        "what-was-read-before-the-move-is-kept",
+        _RESOLVE,
+        "            if epoch == self._epoch:\n",
+        "            if True:\n",
+        (f"{_OF_RESOLVE}::test_what_was_read_under_an_old_revision_is_not_kept",),
+        "one gateway would answer with the old version until the next move",
+    ),
+    Named(
+        "the-watcher-dies-with-the-index",
+        _RESOLVE,
+        "                await asyncio.sleep(1.0)\n                continue\n",
+        "                await asyncio.sleep(1.0)\n                return\n",
+        (f"{_OF_RESOLVE}::test_an_index_that_is_away_is_reported_and_asked_again",),
+        "aliases would never move again, and /ready would stay green",
+        source="gateway.md C6",
+    ),
+    Named(
+        "a-canary-gets-everything",
+        _RESOLVE,
+        "        if point < holder.weight:",
+        "        if point >= holder.weight:",
+        (f"{_OF_RESOLVE}::test_the_first_ninety_percentiles_are_the_holders",),
+        "a trial of ten percent would be one of ninety",
+    ),
+    Named(
+        "a-caller-changes-sides",
+        _RESOLVE,
+        'chosen = _choose(holders, f"{sticky}\\n{model}")',
+        'chosen = _choose(holders, f"{id(holders)}{len(self._releases)}{model}")',
+        (f"{_OF_RESOLVE}::test_a_canary_gets_its_share_and_each_caller_one_side",),
+        "one conversation would be answered by two versions in turn",
+    ),
+    Named(
+        "a-name-that-cannot-exist-looks-different",
+        _RESOLVE,
+        "        except (InvalidInput, NotFound):",
+        "        except NotFound:",
+        (f"{_OF_RESOLVE}::test_what_is_not_there_and_what_cannot_be_look_the_same",),
+        "a tenant could tell what others have from what nobody has",
+    ),
+)
+
+NAMED = (*_HOLDING_NAMED, *_SEATS_NAMED, *_PROOF_NAMED, *_RESOLVE_NAMED)

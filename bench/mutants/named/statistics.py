@@ -6,7 +6,9 @@ from bench.mutants.mutant import Named
 
 _STATISTICS = "builders/evaluation/statistics.py"
 _COMPARISON = "builders/evaluation/comparison.py"
-_GATES = "builders/evaluation/gates.py"
+_GAIN = "builders/evaluation/gates/gain.py"
+_GATE = "builders/evaluation/gates/gate.py"
+_RETENTION = "builders/evaluation/gates/retention.py"
 _TESTS = "tests/builders/evaluation"
 _OF_STATISTICS = f"{_TESTS}/test_statistics.py"
 _OF_COMPARISON = f"{_TESTS}/test_comparison.py"
@@ -161,23 +163,31 @@ NAMED = (
     ),
     Named(
         "the-gate-looks-at-the-gain",
-        _GATES,
-        "passed = bounds.low >= gate.min_gain - _ROUNDING",
-        "passed = gain >= gate.min_gain - _ROUNDING",
+        _GAIN,
+        "passed = low >= gate.min_gain - ROUNDING",
+        "passed = gain >= gate.min_gain - ROUNDING",
         (f"{_OF_GATES}::test_the_lower_bound_must_reach_the_gain_that_is_asked_for",),
         "half of all releases without any gain would pass",
     ),
     Named(
+        "a-gate-has-a-confidence-of-its-own-and-another-is-taken",
+        _GAIN,
+        "comparison.gain_interval(gate.against, gate.confidence)",
+        "comparison.gain_interval(gate.against, 0.95)",
+        (f"{_OF_GATES}::test_the_bound_is_that_of_the_gates_own_confidence",),
+        "who asks for 99.9 % would get 95",
+    ),
+    Named(
         "the-gate-looks-at-the-upper-bound",
-        _GATES,
-        "bounds.low >= gate.min_gain",
-        "bounds.high >= gate.min_gain",
+        _GAIN,
+        "gate.confidence).low",
+        "gate.confidence).high",
         (f"{_OF_GATES}::test_the_lower_bound_must_reach_the_gain_that_is_asked_for",),
         "nearly everything would pass",
     ),
     Named(
         "perplexity-may-rise-by-points",
-        _GATES,
+        _RETENTION,
         "increase = after / before - 1",
         "increase = (after - before) / 100",
         (f"{_OF_GATES}::test_perplexity_may_rise_by_the_budget",),
@@ -185,15 +195,15 @@ NAMED = (
     ),
     Named(
         "a-budget-forgives-nothing-or-everything",
-        _GATES,
-        "passed = before - after <= table.max_suite_loss + _ROUNDING",
-        "passed = after - before <= table.max_suite_loss + _ROUNDING",
+        _RETENTION,
+        "passed = before - after <= table.max_suite_loss + ROUNDING",
+        "passed = after - before <= table.max_suite_loss + ROUNDING",
         (f"{_OF_GATES}::test_a_suite_may_lose_the_budget",),
         "a suite that collapses would be within its budget",
     ),
     Named(
         "one-gate-is-enough",
-        _GATES,
+        _GATE,
         "return all(outcome.passed for outcome in outcomes)",
         "return any(outcome.passed for outcome in outcomes)",
         (f"{_OF_GATES}::test_all_gates_must_pass_and_none_is_passed",),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction
+from adapterworks.builders.evaluation.metrics.metric import LIKELIHOOD, Floats, Metric, Prediction
 
 
 def _statistics(predictions: Sequence[Prediction], rows: Sequence[Row]) -> Floats:
@@ -26,5 +26,5 @@ PERPLEXITY = Metric(
     per_example=_perplexity,
     unit="ppl",
     higher_is_better=False,
-    needs="likelihood",
+    needs=LIKELIHOOD,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from adapterworks.builders.data.rows import Row
 
 Floats = NDArray[np.float64]
+# What a metric asks of a model: that it answers, or how likely it finds the reference.
+Need = Literal["text", "likelihood"]
+ANSWERS: Final[Literal["text"]] = "text"
+LIKELIHOOD: Final[Literal["likelihood"]] = "likelihood"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Metric:
     unit: Literal["share", "ppl"] = "share"
     higher_is_better: bool = True
     binary: bool = False
-    needs: Literal["text", "likelihood"] = "text"
+    needs: Need = ANSWERS
 
     def value(self, statistics: Floats) -> float:
         """The metric's value on all examples of [n, k] statistics."""

@@ -134,6 +134,9 @@ def test_preference_has_both_answers_after_what_they_share() -> None:
         assert row.answers == ((GOOD,), (BAD,))
         assert [turn["content"] for turn in row.context] == ["q"]
         assert turns(row.answered(1)) == [("user", "q"), ("assistant", "bad")]
+    (row,) = read("preference", {"prompt": ASKED, "chosen": "good", "rejected": "bad"})
+    learnt = [turn.get("weight", 1.0) for turn in row.answered(1).messages]
+    assert learnt == [1.0, 1.0, 0.0, 1.0, 1.0], "what both go on from is not learnt"
     (row,) = read("preference", {"prompt": "q", "chosen": [call, result, GOOD], "rejected": "bad"})
     assert row.answer_turns == 3
     assert [turn["content"] for turn in row.context] == ["q"]

@@ -8,7 +8,14 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from adapterworks.builders.data.load import load_source
-from adapterworks.builders.data.render import IGNORED, Encoded, encode, encode_rows, render_prompt
+from adapterworks.builders.data.render import (
+    IGNORED,
+    Encoded,
+    encode,
+    encode_rows,
+    render_prompt,
+    render_prompts,
+)
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.manifests.errors import InvalidInput
 
@@ -197,3 +204,65 @@ def test_order_and_batches_do_not_matter(tokenizer: PreTrainedTokenizerBase) -> 
             together[index].input_ids,
             together[index].labels,
         )
+
+
+TOOLS = (
+    "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
+    "{% for c in m.get('tool_calls') or [] %}<call>{{ c['function'] | tojson }}{% endfor %}"
+    "<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CALLING = Row(
+    (
+        {"role": "user", "content": "Fever?"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"type": "function", "function": {"name": "code", "arguments": {}}}],
+        },
+        {"role": "tool", "content": "R50", "tool_call_id": "1"},
+        {"role": "assistant", "content": "R50"},
+    ),
+    tools=({"type": "function", "function": {"name": "code"}},),
+)
+
+
+def test_tools_and_calls_are_what_the_template_writes(tokenizer: PreTrainedTokenizerBase) -> None:
+    knowing = with_template(tokenizer, TOOLS)
+    encoded = encode(knowing, CALLING, 512)
+    text = knowing.decode(encoded.input_ids)
+    assert text.startswith("<|im_start|>system\n[{")
+    assert learnt(knowing, encoded) == (
+        '<call>{"name": "code", "arguments": {}}<|im_end|>R50<|im_end|>'
+    )
+    (prompt,) = render_prompts(knowing, [CALLING.prompt], [CALLING.tools])
+    assert encoded.input_ids[: len(prompt)] == prompt
+
+
+def test_what_a_template_does_not_show_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    """SmolLM2's own template knows no tools: they would be left out without a word."""
+    with pytest.raises(InvalidInput, match="`tools`, which the base's chat template does not show"):
+        encode(tokenizer, CALLING, 512)
+    bare = Row(CALLING.messages)
+    with pytest.raises(InvalidInput, match="`tool_calls`, which the base's chat template does not"):
+        encode(tokenizer, bare, 512)
+
+
+def test_a_turns_weight_is_not_shown_to_the_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    nosy = with_template(
+        tokenizer,
+        "{% for m in messages %}{{ m.keys() | join(',') }}|{{ m['content'] }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}role,content|{% endif %}",
+    )
+    row = Row(
+        (
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "one", "weight": 0.0},
+            {"role": "user", "content": "again"},
+            {"role": "assistant", "content": "two"},
+        )
+    )
+    encoded = encode(nosy, row, 256)
+    assert "weight" not in nosy.decode(encoded.input_ids)
+    assert learnt(nosy, encoded) == "two<|im_end|>"

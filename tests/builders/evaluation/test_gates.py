@@ -2,46 +2,74 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
-from adapterworks.builders.evaluation.gates import (
-    GateOutcome,
-    all_passed,
-    quality_outcome,
-    retention_outcomes,
-)
+from adapterworks.builders.evaluation.comparison import Comparison
+from adapterworks.builders.evaluation.gates.gain import judge
+from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
+from adapterworks.builders.evaluation.gates.retention import retention_outcomes
+from adapterworks.builders.evaluation.metrics import METRICS
 from adapterworks.builders.evaluation.statistics import Interval
 from adapterworks.manifests.models import QualityGate, RetentionTable
 
 GATE = QualityGate(metric="exact_match", min_gain=0.02, confidence=0.9)
 
 
+class Measured:
+    """A comparison of candidate and base whose gain and bounds the test sets."""
+
+    subjects = ("base", "candidate")
+
+    def __init__(self, metric: str, gain: float, bounds: dict[float, Interval]) -> None:
+        self.metric = METRICS[metric]
+        self._gain, self._bounds = gain, bounds
+
+    def gain(self, reference: str) -> float:
+        return self._gain
+
+    def gain_interval(self, reference: str, confidence: float) -> Interval:
+        return self._bounds[confidence]
+
+
+def judged(gate: QualityGate, gain: float, low: float, high: float = 0.95) -> GateOutcome:
+    """The verdict on a gain with these bounds at the gate's confidence."""
+    measured = Measured(gate.metric, gain, {gate.confidence: Interval(low, high)})
+    return judge(gate, cast(Comparison, measured))
+
+
 @pytest.mark.parametrize(
     ("low", "passed"), [(0.02, True), (0.0199, False), (0.0201, True), (-0.3, False), (0.5, True)]
 )
 def test_the_lower_bound_must_reach_the_gain_that_is_asked_for(low: float, passed: bool) -> None:
-    outcome = quality_outcome(GATE, 0.9, Interval(low, 0.95))
+    outcome = judged(GATE, 0.9, low)
     assert outcome.passed is passed
     assert (outcome.kind, outcome.name) == ("quality", "exact_match")
 
 
+def test_the_bound_is_that_of_the_gates_own_confidence() -> None:
+    bounds = {0.9: Interval(0.03, 1.0), 0.95: Interval(0.01, 1.0)}
+    measured = cast(Comparison, Measured("exact_match", 0.5, bounds))
+    assert judge(GATE, measured).passed
+    assert not judge(GATE.model_copy(update={"confidence": 0.95}), measured).passed
+
+
 def test_a_quality_gate_says_gain_bound_confidence_and_what_was_asked() -> None:
-    assert quality_outcome(GATE, 0.1, Interval(0.031, 0.2)).why == (
+    assert judged(GATE, 0.1, 0.031).why == (
         "exact_match: gain over base +10.0 points, at 90% at least +3.1 points, "
         "which reaches +2.0 points"
     )
     lower = QualityGate(metric="perplexity", min_gain=0.5)
-    assert quality_outcome(lower, 0.4, Interval(-0.001, 0.8)).why.endswith(
+    assert judged(lower, 0.4, -0.001).why.endswith(
         "at 95% at least +0.00 ppl, which is below +0.50 ppl"
     )
 
 
 def test_a_gate_without_a_reference_passes_and_says_so() -> None:
-    gate = QualityGate(metric="exact_match", against="prod")
-    for gain, bounds in ((None, None), (None, Interval(0.1, 0.2)), (0.1, None)):
-        outcome = quality_outcome(gate, gain, bounds)
-        assert outcome.passed
-        assert outcome.why == "exact_match: there is no `prod` to compare with yet"
+    outcome = judged(QualityGate(metric="exact_match", against="prod"), -0.5, -0.9)
+    assert outcome.passed
+    assert outcome.why == "exact_match: there is no `prod` to compare with yet"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from adapterworks.manifests.digests import digest_file
 from tests.builders.workshop import COMMAND, Workshop
+from tests.distribution import write_distribution
 
 pytestmark = pytest.mark.train
 ROOT = Path(__file__).parents[3]
@@ -22,13 +23,17 @@ class Outside:
     """A workshop whose commands run where a distribution with IA3 is installed."""
 
     def __init__(self, workshop: Workshop, site: Path) -> None:
-        self.workshop, self.site = workshop, site
-        info = site / "acme_ia3-0.3.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-ia3\nVersion: 0.3\n")
-        self.points = info / "entry_points.txt"
-        self.points.write_text("[adapterworks.methods]\nia3 = acme_ia3:IA3\n")
-        shutil.copyfile(Path(__file__).parent / "ia3.py", site / "acme_ia3.py")
+        self.workshop = workshop
+        self.site = write_distribution(
+            site,
+            "acme-ia3",
+            "0.3",
+            {"methods": {"ia3": "acme_ia3:IA3", "broken": "acme_broken:IA3"}},
+            {
+                "acme_ia3.py": (Path(__file__).parent / "ia3.py").read_text(),
+                "acme_broken.py": "raise RuntimeError('no such accelerator')\n",
+            },
+        )
         self.manifest = workshop.manifest("ia3", epochs=8, rate=3e-2)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -79,13 +84,13 @@ def test_it_is_validated_listed_and_described_as_ours_are(outside: Outside) -> N
     assert tables[-1] == "#/$defs/Ia3Table"
     assert schema["$defs"]["Ia3Table"]["properties"]["inputs"]["default"] == ["down_proj"]
 
-    listed = outside.run("methods")
-    assert "arXiv:2205.05638" in listed.stdout
+    listed = {line["name"]: line for line in outside.json("methods", "--json")}
+    assert "arXiv:2205.05638" in json.dumps(listed["ia3"])
+    assert "acme-ia3 0.3" in json.dumps(listed["ia3"])
+    assert "no such accelerator" in json.dumps(listed["broken"])
 
 
 def test_one_that_cannot_be_loaded_breaks_only_what_names_it(outside: Outside) -> None:
-    outside.points.write_text(outside.points.read_text() + "broken = acme_broken:IA3\n")
-    (outside.site / "acme_broken.py").write_text("raise RuntimeError('no such accelerator')\n")
     manifest = outside.manifest
     text = Path(manifest).read_text()
     Path(manifest).write_text(text.replace('kind = "ia3"', 'kind = "broken"'))
@@ -120,6 +125,9 @@ def test_from_a_manifest_to_a_release_and_its_card(outside: Outside) -> None:
     card = registry.read(built["digest"], "README.md").decode()
     assert "Infused adapter by inhibiting and amplifying" in card
     assert "Served as lora (approximate" in card
+    assert "| method | ia3 | acme-ia3 0.3 |" in card
+    (pin,) = json.loads(registry.read(built["digest"], "adapter.lock"))["extensions"]
+    assert pin["digest"] == digest_file(outside.site / "acme_ia3.py")
     check_served(outside.workshop, built["digest"])
 
     cut = ("--set", "serve.conversion_rank=1", "--set", "serve.max_conversion_error=0.05")

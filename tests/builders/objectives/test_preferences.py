@@ -16,8 +16,11 @@ from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.objectives import OBJECTIVES
+from adapterworks.builders.objectives.batch import padded
 from adapterworks.builders.objectives.scores import Scores
+from adapterworks.builders.objectives.scoring import score
 from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.fit import largest
 from adapterworks.builders.plan.plan import make_plan
 from adapterworks.builders.training.batches import load_encoded, save_encoded
 from adapterworks.builders.training.events import read_events
@@ -157,6 +160,42 @@ def test_the_loss_and_its_gradient_are_the_papers() -> None:
         after = formulas.dpo(moved[::2], moved[1::2], given[1][::2], given[1][1::2], BETA)
         assert policy.grad is not None
         assert float(policy.grad[token]) == pytest.approx((after - expected) / step, abs=1e-5)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", ["lora", "prompt-tuning", "p-tuning-v2"])
+def test_the_reference_is_the_base_without_the_method(job: Make, tiny: Path, kind: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    examples = job(kind).trainer().rows["train"].examples
+    for sequence in (s for example in examples[:4] for s in example):
+        learnt = sequence.labels != -100
+        with torch.no_grad():
+            expected = score(base, padded([sequence], 1)).logprobs
+        reference = sequence.columns["reference"]
+        torch.testing.assert_close(reference[learnt], expected, rtol=1e-4, atol=1e-5)
+        assert not reference[~learnt].any()
+
+
+@pytest.mark.train
+def test_the_best_step_is_the_one_that_reports_the_most(job: Make) -> None:
+    trainer = job(evaluations=4, early_stopping=2).trainer()
+    shares = iter([0.4, 0.9, 0.9, 0.2])
+    trainer._validate = lambda: {"loss": 9.0, "chosen_first": next(shares)}  # type: ignore[method-assign]
+    result = trainer.run()
+    assert result.best_value == 0.9
+    assert result.best_step == 2 * trainer.plan.evaluate_every
+    assert result.stopped_early
+
+
+def test_a_micro_batch_of_pairs_is_planned_with_both_sequences() -> None:
+    facts = DataFacts({}, {}, lengths=(30, 20), supervised=(6, 4), sequences=2, longest=18)
+    padded_load = largest(facts, 2, shared=0, packed=False)
+    assert (padded_load.rows, padded_load.tokens) == (4, 4 * 18)
+    shared_load = largest(facts, 2, shared=5, packed=False)
+    assert shared_load.tokens == 50 - 3 * 5
+    assert facts.longest_sequence == 18
 
 
 @pytest.mark.train

@@ -62,6 +62,7 @@ OTHER: dict[str, Any] = {
     "data.replay": {"source": "general:train"},
     "data.augment": {"share": 0.5, "paraphrase_templates": ["Say: {prompt}"]},
     "data.gates": {"secrets": {"action": "drop"}},
+    "train.objective": "another",
     "train.epochs": 4.0,
     "train.max_steps": 2,
     "train.learning_rate": 0.5,
@@ -84,7 +85,6 @@ OTHER: dict[str, Any] = {
     "train.seed": 7,
     "train.trackers": ["tensorboard"],
     "train.accelerate_config": "accelerate.yaml",
-    "train.objective": "other",
     "evaluate.metrics": ["accuracy"],
     "evaluate.gates": [{"metric": "exact_match", "min_gain": 0.1}],
     "evaluate.retention.on": True,
@@ -94,8 +94,8 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.max_suite_loss": 0.1,
     "evaluate.max_new_tokens": 5,
     "evaluate.batch_size": 2,
+    "evaluate.engine": "huggingface",
     "evaluate.bootstrap_samples": 100,
-    "evaluate.engine": "vllm",
     "publish.alias": "staging",
     "publish.hub": "org/name",
     "publish.private": False,
@@ -108,6 +108,12 @@ FACTS = facts_of(encoded_rows(32), encoded_rows(8))
 FACTS = replace(FACTS, encoded={"train": "sha256:1"}, asked="sha256:2", sources=({"source": "a"},))
 PACKAGES = {"torch": "2.8.0+cpu", "transformers": "5", "peft": "1", "accelerate": "1"}
 HERE = Environment({"version": "0"}, PACKAGES, "3.11", {"exact_match": "sha256:3"})
+
+
+@pytest.fixture(autouse=True)
+def another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another objective than the one there is."""
+    monkeypatch.setitem(BUILTIN["objectives"], "another", BUILTIN["objectives"]["sft"])
 
 
 @pytest.fixture
@@ -171,18 +177,16 @@ def test_a_key_without_a_decision_is_found() -> None:
     assert [key for key in keys(Other) if decision(key) is None] == ["table.brand_new"]
 
 
-@pytest.fixture
-def another_objective(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second name, so that the key has another value to be set to."""
-    monkeypatch.setitem(BUILTIN["objectives"], "other", BUILTIN["objectives"]["sft"])
-
-
-@pytest.mark.usefixtures("another_objective")
 @pytest.mark.parametrize("key", sorted(OTHER))
 def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape: BaseShape) -> None:
     where = replace(MACHINE, device="cuda", precision="fp32")  # which everything can be planned for
     before = plan(shape, manifest(), machine=where)
-    after = plan(shape, with_value(key, OTHER[key]), machine=where)
+    if key == "train.objective":  # there is one so far; another's name makes another training
+        train = before.manifest.train.model_copy(update={"objective": OTHER[key]})
+        other = before.manifest.model_copy(update={"train": train})
+        after = before.model_copy(update={"manifest": other})
+    else:
+        after = plan(shape, with_value(key, OTHER[key]), machine=where)
     assert before.manifest != after.manifest
     assert moved(before, after) == MOVED[decision(key) or "train"]
 

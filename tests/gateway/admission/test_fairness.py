@@ -246,7 +246,7 @@ async def test_a_charge_moves_the_counter_and_is_settled_once() -> None:
     queue = FairQueue(1)
     async with queue.turn("a", 10) as turn:
         turn.settle(100)
-        turn.settle(0)  # only the first counts
+        turn.settle(500)  # only the first counts
     b = ("b", 40, 1.0)
     # `first` has no tokens, so that `a` at 100 stays ahead: b 0, 40, 80, and then a.
     queue._last_counter = 0.0

@@ -110,6 +110,31 @@ def test_local_blobs_are_read_only_and_leave_no_staging(tmp_path: Path) -> None:
     assert list(store.staging.iterdir()) == []
 
 
+def test_a_local_blob_is_on_disk_before_it_is_named_and_its_name_before_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalBlobs(tmp_path / "store")
+    target = store.path(DIGEST)
+    synced: list[tuple[str, bool]] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        what = "file" if path.parent == store.staging else path.relative_to(tmp_path).as_posix()
+        synced.append((what, target.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    store.put(DIGEST, DATA)
+    folder = target.parent.relative_to(tmp_path).as_posix()
+    assert ("file", False) in synced
+    assert synced[-1] == (folder, True)
+    assert (folder.rpartition("/")[0], False) in synced  # the new folder's own entry
+    synced.clear()
+    store.put(DIGEST, DATA)  # whoever put it may have been killed before
+    assert synced == [(folder, True)]
+
+
 def test_a_full_or_forbidden_disk_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "tmp").write_text("a file where a folder must be")

@@ -105,6 +105,38 @@ def test_databases_of_other_kinds_and_unreachable_ones_are_said(tmp_path: Path) 
         Database(f"sqlite:///{tmp_path}/no/such/folder/i.db").migrate("registry", [])
 
 
+def test_sqlite_syncs_what_is_committed_and_waits_for_its_turn(tmp_path: Path) -> None:
+    """No test can cut the power: the settings that make a commit last are looked at instead."""
+    database = Database(f"sqlite:///{tmp_path / 'index.db'}")
+    expected = {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 60_000}
+    for access in (database.read, database.write):
+        with access() as connection:
+            found = {
+                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in expected
+            }
+        assert found == expected
+    database.close()
+
+
+def test_a_write_holds_the_lock_from_its_start_and_a_read_does_not(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'index.db'}"
+    database, impatient = Database(url), Database(url + "?timeout=0")
+    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    with impatient.engine.connect() as other:
+        other.exec_driver_sql("PRAGMA busy_timeout = 0")
+        other.rollback()
+        with database.write():
+            assert other.exec_driver_sql("SELECT count(*) FROM names").scalar() == 0
+            with pytest.raises(sa.exc.OperationalError, match="locked"):
+                other.exec_driver_sql("INSERT INTO names VALUES ('a', 0, 0, 'now')")
+            other.rollback()
+        with database.read():
+            other.exec_driver_sql("INSERT INTO names VALUES ('a', 0, 0, 'now')")
+            other.rollback()
+    database.close()
+    impatient.close()
+
+
 def _open(url: str, folder: str, barrier: object) -> None:
     barrier.wait(60)  # type: ignore[attr-defined]
     Registry.open(database=url, blobs=folder + "/b", home=Path(folder, "h")).close()

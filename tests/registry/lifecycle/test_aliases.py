@@ -49,6 +49,11 @@ def test_a_move_with_a_stale_expectation_loses_and_changes_nothing(three: Regist
     assert held(three) == [(1, 100)]
     three.promote("medical", 3, "prod", who="bob", expect=1)
     assert held(three) == [(3, 100)]
+    # Nobody holds it: then no version is the one that was expected.
+    with pytest.raises(Conflict, match="`medical:qa` is unset, not `medical@1`"):
+        three.promote("medical", 3, "qa", who="bob", expect=1)
+    with pytest.raises(NotFound):
+        three.weights("medical", "qa")
 
 
 def test_rollback_goes_further_back_each_time(three: Registry) -> None:
@@ -135,3 +140,35 @@ def test_a_retired_alias_is_gone_and_what_it_held_stays(three: Registry) -> None
     three.promote("medical", 3, "prod", who="ann", expect=None)
     assert [move.version for move in three.history("medical", "prod")] == [2, 3]
     assert [event.kind for event in three.events("medical", alias="prod")][1] == "retire"
+
+
+def test_an_aliased_only_version_can_go_with_its_aliases(
+    registry: Registry, tmp_path: Path
+) -> None:
+    publish(registry, tmp_path, 1, alias="prod")
+    publish(registry, tmp_path, 2)
+    registry.promote("medical", 1, "staging", who="ann")
+    registry.promote("medical", 2, "staging", who="ann", weight=20)
+    registry.promote("medical", 2, "other", who="ann")
+    registry.promote("medical", 1, "other", who="ann", weight=20)
+    with pytest.raises(Conflict, match="cannot be deleted") as refused:
+        registry.delete("medical", 1, who="ann")
+    assert "adapters delete medical@1 --with-aliases" in (refused.value.hint or "")
+    before = registry.revision()
+    registry.delete("medical", 1, with_aliases=True, who="dpo", why="consent withdrawn")
+    assert registry.revision() > before
+    for alias in ("prod", "staging"):
+        with pytest.raises(NotFound, match=f"`medical` has no alias `{alias}`"):
+            registry.resolve(f"medical:{alias}")
+    assert [(held.version, held.weight) for held in registry.weights("medical", "other")] == [
+        (2, 100)
+    ]
+    assert {(e.alias, e.who) for e in registry.events("medical") if e.kind == "retire"} == {
+        ("prod", "dpo"),
+        ("staging", "dpo"),
+    }
+    assert registry.verify().clean
+    registry.promote("medical", 2, "prod", who="ann", expect=None)
+    with pytest.raises(Conflict, match="no earlier version"):
+        registry.rollback("medical", "prod", who="ann")
+    assert registry.verify().clean

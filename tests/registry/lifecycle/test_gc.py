@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.index import schema
+from adapterworks.registry.lifecycle import gc as collecting
 from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
@@ -148,3 +150,76 @@ def test_a_lease_is_only_given_on_what_is_there(registry: Registry) -> None:
     with registry.database.write() as connection:
         assert leases.renew(connection, "no such lease") is False
         assert leases.end(connection, "no such lease") is False
+
+
+def test_a_checkout_that_is_served_stays_until_its_lease_ends(
+    local_registry: Registry, tmp_path: Path
+) -> None:
+    served = publish(local_registry, tmp_path, 1)
+    folder = local_registry.checkout(served.digest, "servable")
+    with local_registry.hold(served.digest, kind="serving"):
+        local_registry.delete("medical", 1, who="ann")
+        assert local_registry.gc(grace=0).checkouts == []
+        assert folder.exists()
+    assert local_registry.gc(grace=0).checkouts == [served.digest]
+    assert not folder.exists()
+
+
+def test_a_young_checkout_and_a_dry_run_keep_it(local_registry: Registry, tmp_path: Path) -> None:
+    gone = publish(local_registry, tmp_path, 1)
+    folder = local_registry.checkout(gone.digest, "servable")
+    local_registry.delete("medical", 1, who="ann")
+    assert local_registry.gc(grace=60).checkouts == []
+    assert local_registry.gc(grace=0, dry_run=True).checkouts == [gone.digest]
+    assert folder.exists()
+
+
+def test_a_checkout_is_removed_by_whoever_holds_its_lock(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a maker could rename a whole folder to where half of the old one is."""
+    gone = publish(local_registry, tmp_path, 1)
+    local_registry.checkout(gone.digest, "servable")
+    local_registry.delete("medical", 1, who="ann")
+    remove, tried = collecting.remove_tree, []
+
+    def watched(folder: Path, root: Path) -> None:
+        lock = root / "locks" / folder.name[:2]
+        with lock.open("w") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        tried.append(folder.name)
+        remove(folder, root)
+
+    monkeypatch.setattr(collecting, "remove_tree", watched)
+    local_registry.gc(grace=0)
+    assert tried == [gone.digest.removeprefix("sha256:")]
+
+
+def test_what_is_kept_is_counted(local_registry: Registry, tmp_path: Path) -> None:
+    publish(local_registry, tmp_path, 1)
+    report = local_registry.gc(grace=0)
+    # Weights, config, README, lock and the record.
+    assert (report.kept, report.young, report.blobs, report.staged) == (5, 0, [], 0)
+    assert local_registry.gc(grace=60).young == 5
+
+
+def test_all_batches_are_judged(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "BATCH", 2)
+    publish(local_registry, tmp_path, 1)
+    local_registry.delete("medical", 1, who="ann")
+    assert len(local_registry.gc(grace=0).blobs) == 5
+    assert stored(local_registry) == set()
+
+
+def test_a_lease_that_ends_in_a_moment_still_holds(
+    local_registry: Registry, tmp_path: Path
+) -> None:
+    published = publish(local_registry, tmp_path)
+    lease = local_registry.hold(published.digest, kind="serving", seconds=60)
+    local_registry.delete("medical", 1, who="ann")
+    report = local_registry.gc(grace=0)
+    assert (report.leases, report.blobs) == (0, [])
+    lease.end()
+    assert len(local_registry.gc(grace=0).blobs) == 5

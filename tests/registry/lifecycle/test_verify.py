@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.index import schema
 from adapterworks.registry.lifecycle.verify import Problem
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
@@ -95,12 +96,27 @@ def test_repair_takes_good_bytes_from_another_store_only(
     assert registry.verify().problems == []
 
 
+def test_a_repair_is_looked_at_itself(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that does not keep what it is given is not repaired by being given it."""
+    published = publish(local_registry, tmp_path)
+    shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
+    blob_path(local_registry, published.digest, "adapter.lock").unlink()
+    monkeypatch.setattr(LocalBlobs, "put", lambda *_: None)
+    report = local_registry.verify("medical@1", repair_from=LocalBlobs(tmp_path / "backup"))
+    assert [(item.path, item.repaired) for item in report.problems] == [("adapter.lock", False)]
+    assert not report.clean
+
+
 @pytest.mark.parametrize(
     ("statement", "kind", "message"),
     [
         ("UPDATE names SET last_version = 5", "index", "without a gap"),
         ("UPDATE names SET live = 7", "index", "without a gap"),
         ("UPDATE aliases SET version = 2", "index", "not where its last logged move put it"),
+        ("UPDATE version_tags SET present = 1", "index", "its tags are not those that the log"),
+        ("UPDATE version_tags SET tag = 'x'", "index", "its tags are not those that the log"),
         ("UPDATE release_blobs SET size = 1 WHERE path = 'README.md'", "record", "do not say"),
         ("DELETE FROM release_blobs WHERE path = 'README.md'", "record", "do not say the same"),
     ],
@@ -110,12 +126,34 @@ def test_an_index_that_was_tampered_with_is_found(
 ) -> None:
     publish(registry, tmp_path, 1, alias="prod")
     publish(registry, tmp_path, 2)
+    registry.tag("medical", 1, remove=["icd"], who="ann")
     assert registry.verify().clean
     with registry.database.write() as connection:
         connection.exec_driver_sql(statement)
     found = registry.verify().problems
     assert {item.kind for item in found} == {kind}
     assert all(message in item.message for item in found)
+
+
+def test_a_version_that_has_another_names_record_is_found(
+    local_registry: Registry, tmp_path: Path
+) -> None:
+    """`stolen@1` claims the bytes of `medical@2`, which was deleted: every other row is right."""
+    for number in (1, 2):
+        publish(local_registry, tmp_path, number)
+    local_registry.delete("medical", 2, who="ann")
+    with local_registry.database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO names VALUES ('stolen', 1, 1, 'now')")
+        columns = [column.name for column in schema.versions.columns]
+        changed = {"name": "'stolen'", "version": "1", "deleted": "NULL"}
+        said = [changed.get(column, column) for column in columns]
+        connection.exec_driver_sql(
+            f"INSERT INTO versions ({', '.join(columns)}) "
+            f"SELECT {', '.join(said)} FROM versions WHERE version = 2"
+        )
+    (problem,) = local_registry.verify().problems
+    assert (problem.kind, problem.ref) == ("record", "stolen@1")
+    assert problem.message == "the record and the index do not say the same"
 
 
 @pytest.mark.parametrize(

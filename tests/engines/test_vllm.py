@@ -1,0 +1,117 @@
+"""Our own vLLM does what every engine must, and answers what Hugging Face answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from transformers import AutoTokenizer
+
+from adapterworks.builders.data.load import load_source
+from adapterworks.builders.data.render import render_prompts
+from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
+from adapterworks.builders.engines.huggingface import HuggingFace
+from adapterworks.engines.vllm import Vllm, VllmEngine
+from adapterworks.manifests.errors import Refused
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.releases.release import Servable
+from tests.builders.engines.conformance import TOLERANCE, exercise
+from tests.gateway.adapters import make_lora
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture(scope="module")
+def model(base: Base) -> Model:
+    return Model(base.digest, base.name, base.served)
+
+
+@pytest.fixture(scope="module")
+def adapter(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    made = make_lora(tmp_path_factory.mktemp("made") / "lora", base, seed=1)
+    servable = Servable(form="lora", origin="native", rank=made.rank)
+    return Adapter(DIGEST, made.folder / "servable", servable, made.folder / "servable")
+
+
+@pytest.fixture(scope="module")
+def prompts(base: Base) -> list[list[int]]:
+    rows = load_source("icd-10-cm:test", "messages").rows[:6]
+    return render_prompts(AutoTokenizer.from_pretrained(base.served), [row.prompt for row in rows])
+
+
+@pytest.fixture(scope="module")
+def engine(
+    model: Model, adapter: Adapter, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VllmEngine]:
+    engine = Vllm(tmp_path_factory.mktemp("run")).open(model, [adapter], longest=256)
+    yield engine
+    family = psutil.Process().children(recursive=True)
+    engine.close()
+    engine.close()
+    _, alive = psutil.wait_procs([one for one in family if "vllm" in _command(one)], timeout=20)
+    assert not alive, "it left processes behind"
+
+
+@pytest.mark.engine
+def test_it_does_what_every_engine_must(
+    engine: VllmEngine, adapter: Adapter, prompts: list[list[int]]
+) -> None:
+    exercise(engine, adapter.digest, prompts)
+
+
+@pytest.mark.engine
+def test_it_answers_what_hugging_face_answers(
+    engine: VllmEngine, model: Model, adapter: Adapter, prompts: list[list[int]]
+) -> None:
+    """Token by token, base and adapter; and what is given has the same numbers."""
+    reference = HuggingFace().open(model, [adapter], longest=256)
+    for subject in (None, adapter.digest):
+        asked = Sampling(12, stop=(2,))
+        expected = reference.complete(prompts, asked, adapter=subject)
+        got = engine.complete(prompts, asked, adapter=subject)
+        for (one,), (other,) in zip(expected, got, strict=True):
+            assert other.token_ids == one.token_ids
+            assert other.stop == one.stop
+            np.testing.assert_allclose(other.logprobs, one.logprobs, atol=TOLERANCE)
+        given = [Given(tuple(prompt), len(prompt) - 9) for prompt in prompts]
+        for mine, theirs in zip(
+            engine.score(given, adapter=subject),
+            reference.score(given, adapter=subject),
+            strict=True,
+        ):
+            np.testing.assert_allclose(mine, theirs, atol=TOLERANCE)
+
+
+@pytest.mark.engine
+def test_a_prompt_beyond_its_room_is_refused_and_it_goes_on(
+    engine: VllmEngine, prompts: list[list[int]]
+) -> None:
+    with pytest.raises(Refused, match="400"):
+        engine.complete([[5] * (engine.longest + 1)], Sampling(1))
+    assert engine.complete(prompts[:1], Sampling(1))
+
+
+def test_a_question_longer_than_the_model_starts_nothing(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="was made for"):
+        Vllm(tmp_path).open(model, [], longest=1 << 20)
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_given_text_is_left_to_the_reference_on_a_cpu(model: Model, tmp_path: Path) -> None:
+    """256 prefixes of a paragraph would be computed anew, of an answer's few tokens it is few."""
+    vllm = Vllm(tmp_path)
+    assert vllm.can_score([Given((5,) * 60, 54)])
+    assert not vllm.can_score([Given((5,) * 120, 1)])
+    assert vllm.refuses(model, Adapter(DIGEST, tmp_path)) is not None
+    assert vllm.refuses(Model(DIGEST, "full", tmp_path, trained=True), None) is not None
+    assert vllm.refuses(model, None) is None
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()).lower()
+    except psutil.Error:
+        return ""

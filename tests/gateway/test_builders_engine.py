@@ -1,0 +1,77 @@
+"""A running gateway as the engine of an evaluation: the protocol, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from transformers import AutoTokenizer
+
+from adapterworks.builders.data.load import load_source
+from adapterworks.builders.data.render import render_prompts
+from adapterworks.builders.engines.engine import Adapter, Model
+from adapterworks.engines.gateway import GatewayOpener
+from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
+from tests.builders.engines.conformance import exercise
+from tests.gateway.running import Running
+
+
+def adapter_of(registry: Registry, ref: str) -> Adapter:
+    """A published release as evaluation tells of it."""
+    resolved = registry.resolve(ref)
+    release = registry.release(resolved.digest)
+    folder = registry.checkout(resolved.digest, "servable")
+    return Adapter(resolved.digest, folder, release.servable, folder, resolved.digest, release.name)
+
+
+@pytest.fixture
+def model(base: Base) -> Model:
+    return Model(base.digest, base.name, base.served)
+
+
+@pytest.mark.engine
+def test_it_does_what_every_engine_must(
+    gateway: Running, shared_registry: Registry, base: Base, model: Model
+) -> None:
+    rows = load_source("icd-10-cm:test", "messages").rows[:4]
+    tokenizer = AutoTokenizer.from_pretrained(base.served)
+    prompts = render_prompts(tokenizer, [row.prompt for row in rows])
+    adapter = adapter_of(shared_registry, "medical")
+    engine = GatewayOpener(gateway.url + "/v1", None).open(model, [adapter], longest=256)
+    exercise(engine, adapter.digest, prompts)
+    engine.close()
+
+
+def test_another_base_under_the_same_name_is_refused(on_standin: Running, model: Model) -> None:
+    other = Model("sha256:" + "0" * 64, model.name, model.folder)
+    with pytest.raises(Refused, match="serves something else"):
+        GatewayOpener(on_standin.url, None).open(other, [], longest=64)
+
+
+def test_a_base_or_release_that_it_does_not_serve_is_refused(
+    on_standin: Running, model: Model
+) -> None:
+    with pytest.raises(Refused, match=r"does not serve `nobody` to us \(404\)"):
+        GatewayOpener(on_standin.url, None).open(
+            Model(model.digest, "nobody", model.folder), [], longest=64
+        )
+    unknown = "sha256:" + "1" * 64
+    with pytest.raises(Refused, match="does not serve `medical@sha256:1111"):
+        GatewayOpener(on_standin.url, None).open(
+            model,
+            [Adapter(unknown, model.folder, release=unknown, name="medical")],
+            longest=64,
+        )
+
+
+def test_what_is_not_published_is_refused_without_asking(model: Model) -> None:
+    opener = GatewayOpener(None, None)
+    assert opener.refuses(model, Adapter("sha256:" + "1" * 64, model.folder)) is not None
+    assert opener.refuses(model, None) is None
+    with pytest.raises(InvalidInput, match="no gateway is named"):
+        opener.open(model, [], longest=64)
+
+
+def test_a_gateway_that_is_not_there_is_unavailable(model: Model) -> None:
+    with pytest.raises(Unavailable, match="does not answer"):
+        GatewayOpener("http://127.0.0.1:9", None).open(model, [], longest=64)

@@ -1,0 +1,92 @@
+"""The suite notices when the code is wrong: twenty known defects, planted one at a time.
+
+A guard against tests that were weakened. Which twenty is drawn by the digest of the tables and of
+the tests that should notice, so that it is the same until one of them changes; `python -m
+bench.mutants` plants all of them, and generated ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.mutants.areas import PRELOAD
+from bench.mutants.mutant import ROOT, Named
+from bench.mutants.named import NAMED
+from bench.mutants.tree import Tree
+
+DRAWN = 20
+
+
+def drawn() -> list[Named]:
+    """Twenty of those whose tests are quick, in an order that keeps an area's together."""
+    quick = [named for table in NAMED.values() for named in table if named.quick]
+    seed = os.environ.get("MUTANTS_SEED")
+    if seed is None:
+        files = {test.partition("::")[0] for named in quick for test in named.notices}
+        hasher = hashlib.sha256(repr(quick).encode())
+        for file in sorted(files):
+            hasher.update((ROOT / file).read_bytes())
+        seed = hasher.hexdigest()
+    chosen = random.Random(seed).sample(quick, DRAWN)
+    return sorted(chosen, key=quick.index)
+
+
+CHOSEN = drawn()
+
+
+@pytest.fixture(scope="module")
+def tree() -> Iterator[Tree]:
+    """A copy of the tree, in which all tests that should notice pass as they are."""
+    with Tree() as copied:
+        copied.preload(PRELOAD)
+        tests = sorted({test for named in CHOSEN for test in named.notices})
+        clean = copied.run(tests, timeout=600, learn=True)
+        assert clean.passed, clean.tail
+        copied.preload(clean.answer["modules"])
+        yield copied
+
+
+@pytest.mark.parametrize("named", CHOSEN, ids=lambda named: named.name)
+def test_a_known_defect_is_noticed(named: Named, tree: Tree) -> None:
+    with tree.mutated(named.edit(tree.root)):
+        run = tree.run(named.notices, mutated=True, timeout=120, each=30)
+    assert not run.passed, f"nothing noticed in {named.notices}: {named.why}"
+    assert run.imported, run.tail
+    assert run.timeout or run.code == 1, run.tail
+
+
+def test_an_unchanged_tree_passes_again_and_a_broken_one_fails(tree: Tree) -> None:
+    """Neither a mutant that stays nor a copy that nobody imports would look like a kill."""
+    named = CHOSEN[0]
+    assert tree.run(named.notices, mutated=True, timeout=120).passed
+    with tree.replaced(named.file, b"raise RuntimeError('forced')\n"):
+        forced = tree.run(named.notices, mutated=True, timeout=120)
+    assert not forced.passed
+    assert "forced" in forced.tail
+
+
+def test_the_working_tree_is_not_touched(tree: Tree) -> None:
+    named = CHOSEN[0]
+    before = (ROOT / named.file).read_bytes()
+    with tree.mutated(named.edit(tree.root)):
+        assert (tree.root / named.file).read_bytes() != before
+        assert (ROOT / named.file).read_bytes() == before
+    assert (tree.root / named.file).read_bytes() == before
+
+
+def test_a_mutant_that_hangs_is_ended(tree: Tree, tmp_path: Path) -> None:
+    slow = tree.root / "tests" / "mutants" / "test_that_hangs.py"
+    slow.write_text("import time\n\ndef test_it():\n    time.sleep(60)\n")
+    try:
+        for limits in ({"each": 1}, {"timeout": 1.0}):
+            run = tree.run([str(slow.relative_to(tree.root))], mutated=True, **limits)
+            assert run.timeout
+            assert run.seconds < 30
+    finally:
+        slow.unlink()

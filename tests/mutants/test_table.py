@@ -1,0 +1,72 @@
+"""The tables of mutants say something about the code as it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bench.mutants.areas import AREAS
+from bench.mutants.kept import KEPT, candidates, read_kept, stale
+from bench.mutants.mutant import ROOT, Named, TableFault
+from bench.mutants.named import NAMED
+
+ALL = [named for table in NAMED.values() for named in table]
+
+
+@pytest.mark.parametrize("named", ALL, ids=lambda named: named.name)
+def test_a_named_mutant_changes_the_code_and_names_tests_that_are_there(named: Named) -> None:
+    named.edit()
+    assert named.notices
+    assert named.why
+    for test in named.notices:
+        file, _, function = test.partition("::")
+        if function:
+            source = (ROOT / file).read_text(encoding="utf-8")
+            assert f"def {function.partition('[')[0]}(" in source, test
+
+
+def test_names_differ_and_every_area_has_its_table() -> None:
+    assert [name for name, count in Counter(named.name for named in ALL).items() if count > 1] == []
+    assert NAMED.keys() <= AREAS.keys()
+    assert len(ALL) >= 80
+    for area in ("limits", "residency", "statistics", "registry"):
+        assert len(NAMED[area]) >= 15
+
+
+def test_every_area_has_files_and_tests() -> None:
+    for area in AREAS.values():
+        assert area.files()
+        assert [test for test in area.tests if not (ROOT / test).exists()] == []
+
+
+def test_what_is_kept_is_a_mutant_of_the_code_and_has_a_reason() -> None:
+    kept = read_kept()
+    assert (ROOT / KEPT).exists()
+    assert stale(kept) == []
+    assert [entry.mutant for entry in kept if len(entry.reason) < 15] == []
+    for entry in kept:
+        shown = {
+            mutant.edit.shown((ROOT / entry.file).read_bytes())
+            for mutant in candidates(entry.file, kept)
+        }
+        assert (entry.line, entry.mutant) not in shown
+
+
+def named(before: str, after: str, file: str = "manifests/refs.py") -> Named:
+    return Named("n", file, before, after, ("tests/manifests/test_refs.py",), "why")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (named("no such text", "x"), "has its text 0 times"),
+        (named("name", "x"), "times, not once"),
+        (named('DEFAULT_ALIAS = "prod"', "DEFAULT_ALIAS ="), "does not parse"),
+        (named('DEFAULT_ALIAS = "prod"', "DEFAULT_ALIAS = 'prod'  # same"), "changes nothing"),
+        (named("x", "y", "manifests/gone.py"), "there is no `manifests/gone.py`"),
+    ],
+)
+def test_an_entry_that_says_nothing_is_a_fault_not_a_kill(entry: Named, words: str) -> None:
+    with pytest.raises(TableFault, match=words):
+        entry.edit()

@@ -1,0 +1,197 @@
+"""What can be named costs one file and one line: nobody else knows its name.
+
+A module *holds* a name where the name stands in it as a string. At most three may: the file of the
+thing itself, the line in `manifests/builtin.py`, and one more, a default of the manifest for one.
+
+Some names are words that the code uses for other things too: `text` is a format and a JSON key,
+`full` a method and a folder of a release. Which ones is not a list but a fact: a word that is also
+an identifier somewhere (a variable, an attribute, a parameter, a keyword). Of such a word only the
+strings count that decide by it, which is what must not be: an operand of a comparison or of `in`, a
+`case`, and a collection or a table of several names of one kind.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, Kind
+from adapterworks.manifests.extensions import load, source_file
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("adapterworks", "builders", "gateway", "registry", "manifests")
+MOST = 3
+Module = tuple[str, ast.Module]
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    """Path and syntax tree of every module of adapterworks; links are not followed twice."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return tuple((str(p.relative_to(ROOT)), ast.parse(p.read_text("utf-8"))) for p in paths)
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    """Every string of a module that is no docstring and no attribute's description."""
+    said = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.value
+
+
+def identifiers(tree: ast.AST) -> Iterator[str]:
+    """Every identifier of a module; what is imported is another module's."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                yield name
+            case ast.keyword(arg=str(name)) | ast.FunctionDef(name=name):
+                yield name
+
+
+@cache
+def words() -> frozenset[str]:
+    """All identifiers of adapterworks."""
+    return frozenset(name for _, tree in modules() for name in identifiers(tree))
+
+
+def deciding(tree: ast.AST, kind: Kind) -> Iterator[str]:
+    """The strings of a module by which it decides: compared, matched, or a table of their kind."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare(left=left, comparators=others):
+                for operand in (left, *others):
+                    yield from _texts([operand, *_elements(operand)])
+            case ast.MatchValue(value=value):
+                yield from _texts([value])
+            case ast.Dict() | ast.Set() | ast.List() | ast.Tuple():
+                found = set(_texts(_elements(node))) & BUILTIN[kind].keys()
+                yield from found if len(found) > 1 else ()
+
+
+def _elements(node: ast.AST) -> list[ast.AST]:
+    match node:
+        case ast.Dict(keys=keys):
+            return [key for key in keys if key is not None]
+        case ast.Set(elts=elements) | ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return list(elements)
+    return []
+
+
+def _texts(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def holders(kind: Kind, name: str, trees: tuple[Module, ...] | None = None) -> list[str]:
+    """The modules that hold a name."""
+    found: Callable[[ast.Module], Iterator[str]] = strings
+    if name in words():
+        found = lambda tree: deciding(tree, kind)  # noqa: E731
+    return [path for path, tree in trees or modules() if name in set(found(tree))]
+
+
+NAMES = [(kind, name) for kind in KINDS for name in BUILTIN[kind]]
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_name_is_held_by_three_modules_at_most(kind: Kind, name: str) -> None:
+    held = holders(kind, name)
+    assert len(held) <= MOST, held
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"),
+    [
+        ("methods", "p-tuning-v2", 'f("p-tuning-v2")'),
+        ("methods", "lora", 'kind == "lora"'),
+        ("methods", "full", 'kind not in ("full", other)'),
+        ("formats", "text", 'match row:\n  case "text":\n    pass'),
+        ("formats", "messages", 'READ = {"messages": 1, "text": 2}'),
+        ("methods", "qlora", 'kinds: Literal["lora", "qlora"]'),
+    ],
+)
+def test_a_condition_on_a_name_is_found(kind: Kind, name: str, text: str) -> None:
+    assert holders(kind, name, (("new.py", ast.parse(text)),)) == ["new.py"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"),
+    [
+        ("formats", "text", 'row["text"]; {"text": 1}; row.get("text")'),
+        ("metrics", "exact_match", 'def f():\n  """exact_match"""'),
+    ],
+)
+def test_another_use_of_the_word_is_none(kind: Kind, name: str, text: str) -> None:
+    assert holders(kind, name, (("new.py", ast.parse(text)),)) == []
+
+
+TYPES = {
+    "methods": "adapterworks.builders.methods.technique:Technique",
+    "objectives": "adapterworks.builders.objectives.objective:Objective",
+    "metrics": "adapterworks.builders.evaluation.metrics.metric:Metric",
+    "data_gates": "adapterworks.builders.data.gates.gate:Gate",
+    "quality_gates": "adapterworks.builders.evaluation.gates.gate:GateKind",
+    "formats": "adapterworks.builders.data.formats.format:RowFormat",
+    "recipes": "adapterworks.builders.data.recipes.recipe:Recipe",
+    "merge_rules": "adapterworks.builders.merging.rules.rule:Rule",
+    "retention_suites": "adapterworks.builders.evaluation.suites.suite:Suite",
+    "trackers": "adapterworks.builders.training.trackers.tracker:Tracker",
+}
+
+
+def at(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    __import__(module)
+    return getattr(sys.modules[module], attribute)
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_built_in_is_of_its_type_has_its_name_and_says_what_it_is(kind: Kind, name: str) -> None:
+    entry = load(kind, name)
+    assert isinstance(entry, at(TYPES[kind]))
+    assert getattr(entry, "name", None) == name or getattr(entry, "kind", None) == name
+    described = getattr(entry, "description", None) or getattr(entry, "title", None)
+    assert described
+    assert "\n" not in described
+    file = source_file(kind, name)
+    assert file is not None
+    assert inspect.cleandoc(ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "")
+
+
+def test_every_kind_has_entries_and_a_type() -> None:
+    assert set(TYPES) == set(KINDS)
+    assert all(BUILTIN[kind] for kind in KINDS)
+    assert all(callable(at(target)) for target in MADE_BY.values())
+
+
+def test_no_file_of_an_entry_imports_what_trains() -> None:
+    """`adapters metrics` works where no extra is installed: heavy imports are inside functions."""
+    heavy = {"torch", "transformers", "peft", "accelerate", "datasets", "vllm"}
+    for kind, name in NAMES:
+        file = source_file(kind, name)
+        assert file is not None
+        top = ast.parse(file.read_text("utf-8")).body
+        imported = {
+            alias.name.partition(".")[0]
+            for node in top
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        } | {
+            (node.module or "").partition(".")[0]
+            for node in top
+            if isinstance(node, ast.ImportFrom)
+        }
+        assert not imported & heavy, (kind, name)
