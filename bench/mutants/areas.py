@@ -16,8 +16,8 @@ QUICK = ("-m", "not slow and not engine and not train", "-k", "not (postgresql o
 PRELOAD = (
     "numpy", "scipy.stats", "pydantic", "sqlalchemy", "sqlalchemy.dialects.postgresql", "psycopg",
     "obstore", "huggingface_hub", "hypothesis", "schemathesis", "pytest_asyncio", "openai",
-    "aiohttp", "starlette", "uvicorn", "prometheus_client", "opentelemetry.sdk.trace", "torch",
-    "safetensors.torch", "transformers", "peft", "model_signing",
+    "aiohttp", "starlette", "uvicorn", "prometheus_client", "opentelemetry.sdk.trace",
+    "safetensors.numpy", "model_signing.signing", "sklearn.metrics",
 )  # fmt: skip
 
 
