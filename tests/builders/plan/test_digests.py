@@ -95,7 +95,6 @@ OTHER: dict[str, Any] = {
     "evaluate.max_new_tokens": 5,
     "evaluate.engine": "vllm",
     "evaluate.batch_size": 2,
-    "evaluate.engine": "huggingface",
     "evaluate.bootstrap_samples": 100,
     "publish.alias": "staging",
     "publish.hub": "org/name",
