@@ -28,7 +28,8 @@ Ids = Sequence[int]
 
 MAX_TOKENS = 1 << 20
 MAX_SAMPLES = 1024
-MAX_TEMPERATURE = 100.0
+# What vLLM draws with: it refuses more, and takes 0.01 for less.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
 MAX_SEED = (1 << 63) - 1
 
 
@@ -39,7 +40,8 @@ class Sampling:
     Attributes:
         max_tokens: longest answer, the token that ends it included.
         stop: ids that end an answer; no other token does.
-        temperature: 0 is greedy: the likeliest token each time, whatever the model's own settings.
+        temperature: 0 is greedy: the likeliest token each time, whatever the model's own settings;
+            otherwise from 0.01 to 2.
         top_p: tokens are drawn from the likeliest ones that together reach this share.
         n: answers to each prompt; more than one only where they are drawn.
         seed: of the draws; equal seeds on one engine give equal answers.
@@ -57,7 +59,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _bounded("max_tokens", self.max_tokens, 1, MAX_TOKENS)
-        _bounded("temperature", self.temperature, 0.0, MAX_TEMPERATURE)
+        if self.temperature != 0.0:
+            _bounded("temperature", self.temperature, MIN_TEMPERATURE, MAX_TEMPERATURE)
         _bounded("n", self.n, 1, MAX_SAMPLES)
         _bounded("seed", self.seed, 0, MAX_SEED)
         if not 0.0 < self.top_p <= 1.0:

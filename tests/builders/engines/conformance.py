@@ -27,8 +27,9 @@ def exercise(engine: Engine, adapter: str, prompts: Sequence[Ids]) -> None:
     assert len({len(prompt) for prompt in prompts}) >= 3
     alone = answers_do_not_depend_on_each_other(engine, None, prompts)
     adapted = answers_do_not_depend_on_each_other(engine, adapter, prompts)
-    assert ids(adapted) != ids(alone)
-    assert ids(engine.complete(prompts, Sampling(6))) == ids(alone), "the adapter was left on"
+    assert furthest(adapted, alone) > 10 * TOLERANCE, "the adapter changes nothing"
+    again = engine.complete(prompts, Sampling(6))
+    assert furthest(again, alone) <= TOLERANCE, "the adapter was left on"
     for subject, answers in ((None, alone), (adapter, adapted)):
         chosen_tokens_are_scored_as_they_were_chosen(engine, subject, prompts, answers)
     given_tokens_are_scored_one_by_one(engine, adapter, prompts[0])
@@ -106,13 +107,13 @@ def a_stop_token_ends_an_answer(
 
 def draws_follow_their_seed(engine: Engine, adapter: str, prompts: Sequence[Ids]) -> None:
     """Equal seeds draw the same in other batches; samples and seeds differ among themselves."""
-    drawn = Sampling(6, temperature=1.0, top_p=0.95, n=3, seed=7)
+    drawn = Sampling(6, temperature=2.0, top_p=0.99, n=3, seed=7)
     once = engine.complete(prompts[:3], drawn, adapter=adapter)
     again = engine.complete(prompts[:3][::-1], drawn, adapter=adapter, batch_size=2)
     assert ids(again[::-1]) == ids(once)
     assert all(len(samples) == 3 for samples in once)
     assert all(len(set(samples)) > 1 for samples in ids(once))
-    other = Sampling(6, temperature=1.0, top_p=0.95, n=3, seed=8)
+    other = Sampling(6, temperature=2.0, top_p=0.99, n=3, seed=8)
     assert ids(engine.complete(prompts[:3], other, adapter=adapter)) != ids(once)
     # Log-probabilities are the model's own, whatever it was drawn with.
     chosen_tokens_are_scored_as_they_were_chosen(
@@ -123,3 +124,16 @@ def draws_follow_their_seed(engine: Engine, adapter: str, prompts: Sequence[Ids]
 def ids(answers: Sequence[tuple[Completion, ...]]) -> list[tuple[tuple[int, ...], ...]]:
     """The token ids of all answers."""
     return [tuple(answer.token_ids for answer in samples) for samples in answers]
+
+
+def furthest(
+    some: Sequence[tuple[Completion, ...]], others: Sequence[tuple[Completion, ...]]
+) -> float:
+    """The largest difference of a log-probability; without bound where other tokens were chosen."""
+    if ids(some) != ids(others):
+        return float("inf")
+    return max(
+        float(np.abs(np.subtract(a.logprobs, b.logprobs)).max())
+        for mine, theirs in zip(some, others, strict=True)
+        for a, b in zip(mine, theirs, strict=True)
+    )

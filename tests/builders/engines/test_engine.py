@@ -88,6 +88,8 @@ def test_draws_have_the_models_shares(steep: Path) -> None:
         {"max_tokens": 0},
         {"max_tokens": 1, "temperature": -0.1},
         {"max_tokens": 1, "temperature": float("nan")},
+        {"max_tokens": 1, "temperature": 0.005},
+        {"max_tokens": 1, "temperature": 2.5},
         {"max_tokens": 1, "top_p": 0.0},
         {"max_tokens": 1, "top_p": 1.5},
         {"max_tokens": 1, "n": 0, "temperature": 1.0},
