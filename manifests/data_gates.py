@@ -91,8 +91,7 @@ class DataGates(RootModel[dict[Annotated[str, AfterValidator(_known)], DataGate]
         gate = described.pop("additionalProperties")
         described.pop("propertyNames", None)
         described["properties"] = {
-            name: {**gate, "default": standard_gate(name).model_dump()} | _description(name)
-            for name in names("data_gates")
+            name: {**gate, **_described(name)} for name in names("data_gates")
         }
         described["patternProperties"] = {PATTERN: gate}
         described["additionalProperties"] = False
@@ -127,5 +126,10 @@ def _standard(name: Any, folder: Any) -> dict[str, Any]:
         return {}  # reported for the key
 
 
-def _description(name: str) -> dict[str, str]:
-    return {"description": load("data_gates", name).description}
+def _described(name: str) -> dict[str, Any]:
+    """A gate's default and description for the schema; why there are none, if it is broken."""
+    try:
+        description = load("data_gates", name).description
+        return {"default": standard_gate(name).model_dump(), "description": description}
+    except AdapterworksError as error:
+        return {"description": error.message}

@@ -18,7 +18,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -288,7 +288,14 @@ class Named:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.with_info_after_validator_function(self._check, handler(source))
+        return core_schema.with_info_wrap_validator_function(self._validate, handler(source))
+
+    def _validate(
+        self, value: Any, handler: Callable[[Any], str], info: core_schema.ValidationInfo
+    ) -> str:
+        """A name that brings its code keeps it: pydantic makes a plain string of every other."""
+        checked = self._check(handler(value), info)
+        return value if isinstance(value, UserCode) else checked
 
     def _check(self, value: str, info: core_schema.ValidationInfo) -> str:
         if self.files and names_a_file(value):

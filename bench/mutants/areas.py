@@ -11,13 +11,18 @@ from pathlib import Path
 from bench.mutants.mutant import ROOT
 
 # Both kinds of database, all kinds of store: one of each says the same and takes a fraction.
-QUICK = ("-m", "not slow and not engine and not train", "-k", "not (postgresql or moto or nanio)")
+QUICK = (
+    "-m",
+    "not slow and not engine and not train",
+    "-k",
+    "not (postgresql or moto or nanio or processes)",
+)
 # Imported once before anything is forked; names that are missing are passed over.
 PRELOAD = (
     "numpy", "scipy.stats", "pydantic", "sqlalchemy", "sqlalchemy.dialects.postgresql", "psycopg",
     "obstore", "huggingface_hub", "hypothesis", "schemathesis", "pytest_asyncio", "openai",
-    "aiohttp", "starlette", "uvicorn", "prometheus_client", "opentelemetry.sdk.trace", "torch",
-    "safetensors.torch", "transformers", "peft", "model_signing",
+    "aiohttp", "starlette", "uvicorn", "prometheus_client", "opentelemetry.sdk.trace",
+    "safetensors.numpy", "model_signing.signing",
 )  # fmt: skip
 
 
@@ -75,7 +80,10 @@ AREAS = {
                 "registry/lifecycle/*.py", "registry/index/[!s]*.py", "registry/index/search.py",
                 "registry/blobs/local.py", "registry/blobs/store.py", "registry/reading/*.py",
             ),
-            ("tests/registry/lifecycle", "tests/registry/index", "tests/registry/blobs",
+            (*_files(
+                    "tests/registry/lifecycle",
+                    "adopt", "aliases", "erase", "gc", "publish", "signing", "verify",
+                ), "tests/registry/index", "tests/registry/blobs",
              "tests/registry/reading"),
         ),
         Area(

@@ -148,9 +148,7 @@ def run_build(
         events = EventLog(folder / "events.jsonl", *listeners)
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
-        # Its manifest is this one: the file in which it is kept holds no code of the user's.
-        first = stages.plan.model_copy(update={"manifest": plan.manifest})
-        prepared = replace(prepared, plan=first)
+        prepared = replace(prepared, plan=stages.plan)
         given = _Given(registry, bases, engines, who, alias, hold_alias, say)
         return _run(prepared, stages, events, lock, given)
 

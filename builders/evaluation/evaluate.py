@@ -264,6 +264,7 @@ def _entry(comparison: Comparison) -> dict[str, Any]:
     intervals = {name: comparison.interval(name, CONFIDENCE) for name in comparison.subjects}
     return {
         "unit": comparison.metric.unit,
+        "needs": comparison.metric.needs,
         "higher_is_better": comparison.metric.higher_is_better,
         "values": {name: comparison.value(name) for name in comparison.subjects},
         "intervals": {name: [bounds.low, bounds.high] for name, bounds in intervals.items()},

@@ -16,7 +16,7 @@ from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate, need
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.retention import Retained, Scores, retain
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.models import EvaluateTable, RetentionTable
 
 
@@ -52,10 +52,14 @@ def evaluate_again(
 
 
 def needs_of_report(report: Mapping[str, Any]) -> set[str]:
-    """What the metrics of a report needed of a model: `text`, `likelihood`."""
+    """What the metrics of a report needed of a model: `text`, `likelihood`.
+
+    It says so itself; a report of an earlier version is asked by its metrics' names.
+    """
+    metrics = report["metrics"].items()
     try:
-        return {metric_named(name).needs for name in report["metrics"]}
-    except InvalidInput:  # a metric that is not installed any more
+        return {entry.get("needs") or metric_named(name).needs for name, entry in metrics}
+    except (InvalidInput, Refused):  # not installed any more, or code beside a manifest
         return set()
 
 

@@ -2,6 +2,9 @@
 
 The weights are random rather than trained: what the gateway must keep apart and prove is that each
 adapter does what it did when its fingerprint was taken, which random directions test as well.
+
+torch, PEFT and transformers are imported when the first adapter is made: tests of policy need none,
+and start in a second.
 """
 
 from __future__ import annotations
@@ -12,10 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.registry import Registry
@@ -44,6 +43,9 @@ class Made:
 
 @lru_cache(maxsize=1)
 def _model(checkpoint: Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     torch.set_num_threads(1)  # the engine of the session runs beside us
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(checkpoint)
@@ -51,6 +53,9 @@ def _model(checkpoint: Path) -> tuple[Any, Any]:
 
 def make_lora(folder: Path, base: Base, *, seed: int, rank: int = 8, scale: float = 0.02) -> Made:
     """A LoRA over all linear layers with seeded, non-zero weights, and its fingerprint."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
     model, tokenizer = _model(base.served)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     peft_model = get_peft_model(model, config)
@@ -94,6 +99,8 @@ def _probe(model: Any, tokenizer: Any, text: str) -> dict[str, Any]:
 
 
 def _top(model: Any, ids: list[int], positions: list[int]) -> list[list[list[float]]]:
+    import torch
+
     with torch.no_grad():
         logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
     tops = [logprobs[position - 1].topk(20) for position in positions]

@@ -336,6 +336,7 @@ _PROOF_NAMED = (
         "others[:0]",
         (f"{_OF_DIAGNOSIS}::test_findings_name_copies_that_are_none_and_the_owner",),
         "swapped files could not be traced",
+        quick=False,  # its tests import torch
     ),
     Named(
         "a-prompt-is-asked-twice",

@@ -94,7 +94,6 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.max_suite_loss": 0.1,
     "evaluate.max_new_tokens": 5,
     "evaluate.batch_size": 2,
-    "evaluate.engine": "huggingface",
     "evaluate.bootstrap_samples": 100,
     "publish.alias": "staging",
     "publish.hub": "org/name",

@@ -186,6 +186,37 @@ async def test_the_hot_path_runs_no_sql(database: Database) -> None:
     await limiter.close()
 
 
+async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_path: Path) -> None:
+    """An eighth of 16 slots is held for one request; 2 s idle, 5 s to a renewal, 15 to its end."""
+    database = Database(f"sqlite:///{tmp_path / 'index.db'}")
+    limiter = Limiter(database)
+    permit = await admit(limiter, tenant(max_concurrency=16, rpm=100))
+    state = permit.state
+    now = time.monotonic()
+
+    def row() -> tuple[int, float]:
+        with database.read() as connection:
+            found = connection.execute(sa.select(slots.c.held, slots.c.expires)).one()
+        return found.held, found.expires
+
+    await limiter._sweep(now)
+    assert (state.slots.held, state.requests.units) == (2, 4)  # in use a moment ago
+    before = row()[1]
+    await limiter._sweep(now + 3.0)
+    assert (state.slots.held, state.requests.units) == (1, 0)
+    assert row()[0] == 1
+    with database.write() as connection:
+        connection.execute(slots.update().values(expires=before - 100))
+    await limiter._sweep(now + 4.9)
+    assert row()[1] == before - 100
+    await limiter._sweep(now + 5.1)  # a third of 15 s
+    assert row()[1] >= before
+    permit.release()
+    await limiter.close()
+    with database.read() as connection:
+        assert connection.execute(sa.select(slots)).all() == []
+
+
 async def test_defaults_apply_where_a_tenant_sets_nothing(database: Database) -> None:
     limiter = Limiter(database, defaults=Limits(max_concurrency=2))
     assert len(await admitted(limiter, tenant("plain"), 5)) == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adapterworks.gateway.metering import meter as metering
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.meter import Meter
 from adapterworks.gateway.metering.spool import Segment, adopt_orphans
@@ -142,6 +143,37 @@ def test_the_dead_are_inherited_oldest_first(tmp_path: Path) -> None:
     assert adopt_orphans(tmp_path) == []
     for segment in (living, *orphans):
         segment.close()
+
+
+def test_a_segment_is_full_at_four_mebibytes(index: Database, tmp_path: Path) -> None:
+    meter = Meter(index, spool=tmp_path / "spool")
+    first = meter._current_segment()
+    first.size = 4 * 1024 * 1024 - 1
+    assert meter._current_segment() is first
+    first.size += 1
+    second = meter._current_segment()
+    assert second is not first
+    assert (first.open, second.open) == (False, True)
+    second.open = False  # a failed append: nothing more goes there
+    assert meter._current_segment() is not second
+    for segment in meter._segments:
+        segment.close()
+
+
+def test_orphans_are_looked_for_at_the_start_and_after_a_while(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dead do not appear every second, and looking costs a lock on every file."""
+    looked: list[float] = []
+    monkeypatch.setattr(Meter, "_adopt", lambda meter: looked.append(time.monotonic()))
+    monkeypatch.setattr(metering, "DRAIN_SECONDS", 0.01)
+    meter = Meter(index, spool=tmp_path / "spool")
+    meter.start()
+    for n in range(3):
+        meter.record(event(f"r{n}", 1, 1)).result(timeout=20)
+        time.sleep(0.03)  # the drainer goes round
+    meter.close()
+    assert len(looked) == 1
 
 
 def test_a_segment_that_still_has_events_is_kept(

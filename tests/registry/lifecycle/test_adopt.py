@@ -159,3 +159,28 @@ def test_publishing_refuses_a_policy_that_means_weights(registry: Registry, tmp_
         registry.publish(folder(tmp_path / "f"), draft(withhold=("*",)), who="ann")
     with pytest.raises(NotFound):
         registry.resolve("medical")
+
+
+def test_erasure_says_more_than_having_been_withheld(
+    registry: Registry, sent: tuple[Release, Path]
+) -> None:
+    release, files = sent
+    registry.adopt(files, release, withheld={PREDICTIONS: "not sent"}, who="bob")
+    registry.erase(release.files[PREDICTIONS].digest, who="dpo", why="withdrawn")
+    assert registry.absences(release.digest)[PREDICTIONS].state == "erased"
+    assert [(a.state, a.why) for a in registry.verify().absent] == [("erased", "withdrawn")]
+
+
+def test_bytes_that_are_here_already_are_not_excused(
+    registry: Registry, sent: tuple[Release, Path], tmp_path: Path
+) -> None:
+    """They did not come with it and need not: we have them, and losing them is a fault."""
+    release, files = sent
+    own = folder(tmp_path / "own", 9)
+    (own / PREDICTIONS).write_text("Jane Roe\n")
+    registry.publish(own, draft(9, name="own"), who="bob")
+    registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
+    assert registry.absences(release.digest) == {}
+    assert registry.read(release.digest, PREDICTIONS) == b"Jane Roe\n"
+    registry.blobs.delete(release.files[PREDICTIONS].digest)
+    assert {problem.ref for problem in registry.verify().problems} == {"own@1", "medical@1"}

@@ -131,14 +131,25 @@ def test_every_release_that_shares_the_bytes_loses_them(registry: Registry, tmp_
     assert two.digest
 
 
-def test_erased_bytes_do_not_come_back(registry: Registry, tmp_path: Path) -> None:
+def test_erased_bytes_do_not_come_back(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published = release(registry, tmp_path)
     digest = blob(registry, published)
     shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
     registry.erase(digest, who="dpo", why="x")
+    put, stored = LocalBlobs.put, set()
+
+    def remember(self: LocalBlobs, wanted: str, source: Path | bytes) -> None:
+        stored.add(wanted)
+        put(self, wanted, source)
+
+    monkeypatch.setattr(LocalBlobs, "put", remember)
     again = release(registry, tmp_path)  # the same release, bytes and all
     assert (again.digest, again.created) == (published.digest, False)
     later = release(registry, tmp_path, 2)  # another that has the same file
+    assert stored
+    assert digest not in stored  # not for a moment
     assert not registry.blobs.exists(digest)
     assert registry.verify(repair_from=LocalBlobs(tmp_path / "backup")).problems == []
     assert not registry.blobs.exists(digest)
@@ -227,3 +238,23 @@ def test_the_database_refuses_to_forget(registry: Registry, tmp_path: Path, stat
     refused = pytest.raises(sa.exc.DBAPIError, match=r"append-only|immutable")
     with refused, registry.database.write() as connection:
         connection.exec_driver_sql(statement)
+
+
+def test_an_erasure_during_a_publish_has_the_last_word(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = release(registry, tmp_path)
+    digest = blob(registry, published)
+    put = LocalBlobs.put
+
+    def erase_before(self: LocalBlobs, wanted: str, source: Path | bytes) -> None:
+        if wanted == digest:
+            monkeypatch.undo()
+            registry.erase(digest, who="dpo", why="x")
+        put(self, wanted, source)
+
+    monkeypatch.setattr(LocalBlobs, "put", erase_before)
+    again = release(registry, tmp_path, 2)
+    assert again.created
+    assert not registry.blobs.exists(digest)
+    assert registry.verify().problems == []
