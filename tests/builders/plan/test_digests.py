@@ -93,6 +93,7 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.max_perplexity_increase": 0.1,
     "evaluate.retention.max_suite_loss": 0.1,
     "evaluate.max_new_tokens": 5,
+    "evaluate.engine": "vllm",
     "evaluate.batch_size": 2,
     "evaluate.bootstrap_samples": 100,
     "publish.alias": "staging",
