@@ -152,7 +152,15 @@ def source_file(kind: Kind, name: str) -> Path | None:
     """The file of the module that defines `name`; None for one without (built into Python)."""
     if isinstance(name, UserCode):
         return name.path
-    spec = importlib.util.find_spec(origin(kind, name).target.partition(":")[0])
+    found = origin(kind, name)
+    try:  # the packages above a module are imported for that
+        spec = importlib.util.find_spec(found.target.partition(":")[0])
+    except Exception as error:  # whatever a stranger's package raises
+        raise InvalidInput(
+            f"the {singular(kind)} `{name}` of `{found}` cannot be found: "
+            f"{type(error).__name__}: {error}",
+            hint=f"mend or uninstall `{found.distribution}`",
+        ) from error
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
 
