@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import httpx2
 
 MEMBER = "gateway"
-_CODE = ("engines", "builders/engines/engine.py")
+_CODE = ("engines/gateway.py", "engines/asking.py", "builders/engines/engine.py")
 # Requests of a tenant that others share the gateway with.
 _PARALLEL = 32
 _SECONDS = 3600.0

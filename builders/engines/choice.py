@@ -102,12 +102,16 @@ class Engines:
         return Session(self.openers, wanted, answers=self.answers, say=say)
 
 
-# Below so many generated tokens a vLLM has not come up when Hugging Face has answered.
+# Below so many generated tokens a vLLM on a GPU has hardly come up when Hugging Face has answered:
+# a minute, at some hundred tokens a second. Reckoned, not measured.
 LEAST_TOKENS = 20_000
 
 
 def automatic(openers: Mapping[str, Opener], *, device: str, tokens: int) -> str:
     """The member that is likely to be done first.
+
+    On a CPU always the reference: a vLLM takes a minute to come up, then needs as long for the same
+    answers of a small model and longer for likelihoods (`python -m bench.evaluation_engines`).
 
     Args:
         device: `cpu` or `cuda`.

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 
 MEMBER = "huggingface"
 _COMPUTE = ("torch", "transformers", "peft", "tokenizers", "bitsandbytes")
-_CODE = ("builders/engines", "builders/methods/prompt_cache.py")
+# What an answer comes from; not who asks, nor where answers are kept.
+_CODE = (
+    "builders/engines/engine.py",
+    "builders/engines/huggingface.py",
+    "builders/engines/choosing.py",
+    "builders/methods/prompt_cache.py",
+)
 # Of a batch's logits: rows × tokens × vocabulary × 4 bytes stay below this.
 _MOST_LOGIT_BYTES = 1 << 29
 _IGNORED = -100
