@@ -22,7 +22,8 @@ from pydantic_core import CoreSchema, PydanticKnownError
 
 from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.errors import AdapterworksError
-from adapterworks.manifests.extensions import load, loaded, names
+from adapterworks.manifests.extensions import load, names
+from adapterworks.manifests.named import loaded
 from adapterworks.manifests.user_code import PATTERN, names_a_file, read_user_code
 from adapterworks.manifests.values import Frozen
 

@@ -17,8 +17,8 @@ from pydantic import Field, PrivateAttr
 from adapterworks.manifests.data_gates import DataGate as DataGate
 from adapterworks.manifests.data_gates import DataGates as DataGates
 from adapterworks.manifests.data_gates import standard_gates
-from adapterworks.manifests.extensions import Named
 from adapterworks.manifests.method import Method
+from adapterworks.manifests.named import Named
 from adapterworks.manifests.refs import NAME_PATTERN
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Rank, Share
 

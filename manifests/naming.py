@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.data_gates import DataGates
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.extensions import Named
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.named import Named
 from adapterworks.manifests.sources import RecipeSource, parse_source
 from adapterworks.manifests.user_code import UserCode, names_a_file, refusal
 

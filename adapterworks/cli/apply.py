@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
     from adapterworks.manifests.models import Manifest
     from adapterworks.reconciling.carry_out import Outcome
-    from adapterworks.reconciling.differences import Differences
+    from adapterworks.reconciling.entries import Differences
     from adapterworks.reconciling.state import World
 
 

@@ -10,7 +10,7 @@ import click
 from adapterworks.app import App
 
 if TYPE_CHECKING:
-    from adapterworks.reconciling.differences import Differences, Entry
+    from adapterworks.reconciling.entries import Differences, Entry
     from adapterworks.reconciling.state import World
     from adapterworks.reconciling.world import Reader
 

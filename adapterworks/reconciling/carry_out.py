@@ -18,7 +18,7 @@ from adapterworks.errors import EXIT_CODES, exit_code
 from adapterworks.gateways import make_resident
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
-from adapterworks.reconciling.differences import Action, Build, Entry, Load, Promote, Retire
+from adapterworks.reconciling.entries import Action, Build, Entry, Load, Promote, Retire
 from adapterworks.reconciling.folder import Folder, Read
 from adapterworks.reconciling.world import APPLIED, Reader, failed_gates, one_line
 

@@ -1,6 +1,8 @@
-"""Which quick tests of an area run which line, and how long they take; kept until a file changes.
+"""Which quick tests of an area run which line, and how long they take.
 
-Invariant: what is kept was gathered from these very sources and tests, which all passed.
+Invariant: what is kept was gathered from these very sources and tests, which all passed then.
+What changed elsewhere may have made a test fail since, so whoever believes a failure asks the test
+again on the code as it is (`judge.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from bench.mutants.mutant import ROOT, TableFault
 from bench.mutants.tree import Tree
 
 _CACHE = ROOT / ".cache" / "mutants"
-_PACKAGES = ("adapterworks", "builders", "gateway", "manifests", "registry", "tests")
 _SLOW = 8.0  # seconds from which on a test is not worth it for one mutant
 
 
@@ -101,7 +102,8 @@ def _read(document: dict[str, Any]) -> Covering:
 
 def _digest(area: Area, root: Path) -> str:
     hasher = hashlib.sha256(repr(area).encode())
-    folders = [root / name for name in _PACKAGES]
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+    named = [root / test for test in area.tests]
+    tests = [path for test in named for path in (test.rglob("*.py") if test.is_dir() else [test])]
+    for path in sorted([*(root / file for file in area.files(root)), *tests]):
         hasher.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return hasher.hexdigest()[:16]

@@ -1,4 +1,7 @@
-"""One mutant against the tests that cover it, and what a run of many amounts to."""
+"""One mutant against the tests that cover it, and what a run of many amounts to.
+
+Invariant: a mutant is killed by a test that passes on the code as it is, in this copy and this run.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +125,7 @@ def judge_named(named: Named, area: Area, tree: Tree, covering: Covering) -> Ver
             if tests:
                 run = tree.run(tests, mutated=True, **covering.patience(tests))
     before, after = edit.shown(source)
-    outcome, note = _outcome(run)
+    outcome, note = _outcome(run, tree)
     if not run.imported:
         outcome, note = "error", "it cannot be imported, which says nothing about the tests"
     return Verdict(
@@ -137,21 +140,27 @@ def judge_drawn(drawn: Drawn, area: Area, tree: Tree, covering: Covering) -> Ver
     with tree.mutated(drawn.edit):
         run = tree.run(drawn.tests, mutated=True, **covering.patience(drawn.tests))
     before, after = drawn.edit.shown(source)
-    outcome, note = _outcome(run)
+    outcome, note = _outcome(run, tree)
     return Verdict(
         "generated", area.name, drawn.operator, drawn.edit.file, drawn.line, before, after,
         outcome, run.seconds, by=run.failed, seed=drawn.seed, tests=len(drawn.tests), note=note,
     )  # fmt: skip
 
 
-def _outcome(run: Run) -> tuple[Outcome, str]:
+def _outcome(run: Run, tree: Tree) -> tuple[Outcome, str]:
     if run.timeout:
         return "timeout", ""
     if run.passed:
         return "survived", ""
-    if run.code == 1 or not run.imported:
+    if not run.imported:
         return "killed", ""
-    return "error", f"pytest ended with {run.code}: {run.tail[-300:]}"
+    if run.code != 1 or run.failed is None:
+        return "error", f"pytest ended with {run.code}: {run.tail[-300:]}"
+    if run.failed not in tree.confirmed:
+        tree.confirmed[run.failed] = tree.run([run.failed], mutated=True, timeout=300.0).passed
+    if not tree.confirmed[run.failed]:
+        return "error", f"`{run.failed}` fails on the code as it is"
+    return "killed", ""
 
 
 def share(verdicts: Iterable[Verdict]) -> float:

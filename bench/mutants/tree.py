@@ -55,6 +55,7 @@ class Tree:
     def __init__(self, root: Path = ROOT) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True)
         self.root = Path(self._home.name) / "tree"
+        self.confirmed: dict[str, bool] = {}  # tests that were asked again on the code as it is
         self.root.mkdir()
         for entry in root.iterdir():
             if entry.name in _LINKED:

@@ -8,7 +8,7 @@ read those gains and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,20 +19,19 @@ from adapterworks.builders.data.render import encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.session import Subject
+from adapterworks.builders.evaluation import report
 from adapterworks.builders.evaluation.asking import asked
-from adapterworks.builders.evaluation.comparison import CANDIDATE, NATIVE, Comparison, compare
+from adapterworks.builders.evaluation.comparison import CANDIDATE, NATIVE, compare
 from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import ANSWERS, LIKELIHOOD, Metric, Prediction
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
-from adapterworks.builders.evaluation.statistics import holm
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
 
 BASE = "base"
-CONFIDENCE = 0.95  # of the report's own intervals; a gate has its own
 
 
 @dataclass(frozen=True)
@@ -210,21 +209,21 @@ def evaluate(
         QUALITY_GATES.named(gate.kind).judge(gate, comparisons[gate.metric]) for gate in table.gates
     ]
     gates += retention.outcomes if retention else ()
-    report = {
+    told = {
         "schema_version": 1,
         "rows": len(rows),
         "rows_digest": rows_digest(rows),
         "subjects": [*predictions],
-        "confidence": CONFIDENCE,
+        "confidence": report.CONFIDENCE,
         "bootstrap_samples": table.bootstrap_samples,
         "seed": seed,
-        "metrics": _entries(comparisons),
-        "slices": _slices(metrics, rows, predictions, table.bootstrap_samples, seed),
+        "metrics": report.entries(comparisons),
+        "slices": report.slices(metrics, rows, predictions, table.bootstrap_samples, seed),
         "retention": retention.report if retention else None,
         "gates": [gate.to_json() for gate in gates],
         "passed": all_passed(gates),
     }
-    return Evaluation(report, tuple(_lines(rows, predictions, comparisons)), tuple(gates))
+    return Evaluation(told, tuple(report.lines(rows, predictions, comparisons)), tuple(gates))
 
 
 def needs_of(table: EvaluateTable) -> set[str]:
@@ -236,100 +235,3 @@ def _metrics(table: EvaluateTable) -> list[Metric]:
     """The metrics the table names, those of its gates included, each once."""
     names = dict.fromkeys((*table.metrics, *(gate.metric for gate in table.gates)))
     return [metric_named(name) for name in names]
-
-
-def _entries(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
-    """The report's `metrics`: values, intervals and gains, p-values corrected over all of them."""
-    entries = {name: _entry(comparison) for name, comparison in comparisons.items()}
-    gains = [gain for entry in entries.values() for gain in entry["gains"].values()]
-    for gain, adjusted in zip(gains, holm([gain["p"] for gain in gains]), strict=True):
-        gain["p_holm"] = adjusted
-        gain["significant"] = adjusted < 1 - CONFIDENCE
-    return entries
-
-
-def _entry(comparison: Comparison) -> dict[str, Any]:
-    gains: dict[str, Any] = {}
-    for reference in comparison.subjects:
-        if reference != CANDIDATE:
-            bounds = comparison.gain_interval(reference, CONFIDENCE)
-            p_value, test = comparison.p_value(reference)
-            gains[reference] = {
-                "gain": comparison.gain(reference),
-                "low": bounds.low,
-                "high": bounds.high,
-                "p": p_value,
-                "test": test,
-            }
-    intervals = {name: comparison.interval(name, CONFIDENCE) for name in comparison.subjects}
-    return {
-        "unit": comparison.metric.unit,
-        "needs": comparison.metric.needs,
-        "higher_is_better": comparison.metric.higher_is_better,
-        "values": {name: comparison.value(name) for name in comparison.subjects},
-        "intervals": {name: [bounds.low, bounds.high] for name, bounds in intervals.items()},
-        "gains": gains,
-    }
-
-
-def _slices(
-    metrics: Sequence[Metric],
-    rows: Sequence[Row],
-    predictions: Mapping[str, Sequence[Prediction]],
-    samples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """The report's `slices`: the same entries on the parts of the rows that the rows belong to.
-
-    A row says so itself, in `meta["slices"]`: names, by its recipe or as a column of a file.
-    """
-    slices = {}
-    belongs = [_slices_of(row) for row in rows]
-    for name in dict.fromkeys(name for names in belongs for name in names):
-        chosen = [index for index, names in enumerate(belongs) if name in names]
-        part = [rows[index] for index in chosen]
-        given = {s: [all_[index] for index in chosen] for s, all_ in predictions.items()}
-        entries = _entries(compare(metrics, part, given, samples, seed))
-        slices[name] = {"rows": len(part), "metrics": entries}
-    return slices
-
-
-def _slices_of(row: Row) -> tuple[str, ...]:
-    given = row.meta.get("slices") or ()
-    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
-        raise InvalidInput(
-            f"`slices` of test row {row.number} is not a list of names: {given!r}",
-            hint='write `"slices": ["urgent"]`',
-        )
-    return tuple(given)
-
-
-def _lines(
-    rows: Sequence[Row],
-    predictions: Mapping[str, Sequence[Prediction]],
-    comparisons: Mapping[str, Comparison],
-) -> Iterator[dict[str, Any]]:
-    """The lines of predictions.jsonl: what was asked, what was right, what each subject said."""
-    scores = {
-        (name, subject): comparison.metric.per_example(comparison.statistics[subject]).tolist()
-        for name, comparison in comparisons.items()
-        for subject in comparison.subjects
-    }
-    scored = any(prediction.tokens for given in predictions.values() for prediction in given)
-    for index, row in enumerate(rows):
-        likelihoods = {
-            subject: [given[index].nll, given[index].tokens]
-            for subject, given in predictions.items()
-        }
-        yield {
-            "row": index + 1,
-            "prompt": [*row.prompt] if row.text is None else row.text,
-            "reference": None if row.text is not None else row.answer,
-            "answers": {subject: given[index].text for subject, given in predictions.items()},
-            "scores": {
-                subject: {name: scores[name, subject][index] for name in comparisons}
-                for subject in predictions
-            },
-            # Nats and tokens of the reference, so that it can be judged again without being asked.
-            **({"likelihoods": likelihoods} if scored else {}),
-        }

@@ -15,8 +15,9 @@ from adapterworks.manifests import extensions
 from adapterworks.manifests.builtin import BUILTIN, KINDS
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.extensions import Named, Table
+from adapterworks.manifests.extensions import Table
 from adapterworks.manifests.models import Frozen
+from adapterworks.manifests.named import Named
 
 RECIPE = """
 from adapterworks.builders.data.recipes.recipe import Derived, Recipe

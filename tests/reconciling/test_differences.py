@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from adapterworks.reconciling.differences import (
-    Build,
-    Differences,
-    Entry,
-    Load,
-    Promote,
-    Retire,
-    differences,
-)
+from adapterworks.reconciling.differences import differences
+from adapterworks.reconciling.entries import Build, Differences, Entry, Load, Promote, Retire
 from adapterworks.reconciling.made import Made, SourceRows
 from adapterworks.reconciling.state import (
     Declared,

@@ -224,7 +224,7 @@ _OTHER_NAMED = (
         _GC,
         "schema.leases.c.expires >= time.time())",
         "schema.leases.c.expires < 0)",
-        (f"{_OF_GC}::test_a_lease_keeps_a_deleted_release_until_it_ends[serving-sqlite]",),
+        (f"{_OF_GC}::test_a_lease_keeps_a_deleted_release_until_it_ends[sqlite-serving]",),
         "what a build or a gateway needs would be removed under it",
     ),
     Named(

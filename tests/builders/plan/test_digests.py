@@ -93,6 +93,7 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.max_perplexity_increase": 0.1,
     "evaluate.retention.max_suite_loss": 0.1,
     "evaluate.max_new_tokens": 5,
+    "evaluate.engine": "vllm",
     "evaluate.batch_size": 2,
     "evaluate.bootstrap_samples": 100,
     "publish.alias": "staging",
@@ -251,3 +252,21 @@ def test_a_folder_is_no_part_of_a_manifest(shape: BaseShape) -> None:
     moved_file = with_value("data.train", "../elsewhere/rows.jsonl")
     assert moved(plan(shape, one), plan(shape, moved_file)) == ()
     assert moved(plan(shape, one), plan(shape, with_value("data.train", "/x/rows.jsonl"))) == ()
+
+
+def test_what_the_training_reads_and_what_has_no_effect() -> None:
+    """Said a second time, so that no key leaves the training by a slip of the pen: most of what a
+    wrong decision would cost is a stale adapter under a new manifest."""
+    read = {key.removeprefix("train.") for key, part in DECISIONS.items() if part == "train"}
+    assert read == {
+        *("base.quantization", "base.double_quantization", "method", "objective", "batch_size"),
+        *("schedule", "weight_decay", "max_grad_norm", "optimizer", "packing"),
+        *("group_by_length", "early_stopping", "seed"),
+    }
+    resolved = {key for key, part in DECISIONS.items() if part == "resolved"}
+    names = ("epochs", "max_steps", "learning_rate", "warmup_ratio", "precision", "evaluations")
+    assert resolved == {f"train.{name}" for name in names}
+    assert {key for key, part in DECISIONS.items() if part == "nothing"} == {
+        *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
+        *("train.trackers", "evaluate.batch_size"),
+    }
