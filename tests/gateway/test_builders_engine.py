@@ -33,7 +33,7 @@ def model(base: Base) -> Model:
 def test_it_does_what_every_engine_must(
     gateway: Running, shared_registry: Registry, base: Base, model: Model
 ) -> None:
-    rows = load_source("icd-10-cm:test", "messages").rows[:4]
+    rows = load_source("icd-10-cm:test", "messages").rows[:6]
     tokenizer = AutoTokenizer.from_pretrained(base.served)
     prompts = render_prompts(tokenizer, [row.prompt for row in rows])
     adapter = adapter_of(shared_registry, "medical")
