@@ -114,8 +114,8 @@ class Answers:
         except OSError:
             return None
         try:
-            if line.decode("ascii") != digest_bytes(packed):
-                raise ValueError("it does not have the digest it was written with")
+            if line.decode("ascii") != _seal(asked, packed):
+                raise ValueError("these are not the bytes that were kept for this question")
             answer: list[Any] = json.loads(zlib.decompress(packed))
         except (ValueError, zlib.error):
             path.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ class Answers:
             handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(digest_bytes(packed).encode("ascii") + b"\n" + packed)
+                    file.write(_seal(asked, packed).encode("ascii") + b"\n" + packed)
                     file.flush()
                     os.fsync(file.fileno())
                 Path(name).replace(self._path(asked.digest))
@@ -155,6 +155,11 @@ class Answers:
         if not DIGEST_PATTERN.fullmatch(digest):
             raise ValueError(f"no digest: {digest}")
         return self._folder / digest.removeprefix("sha256:")
+
+
+def _seal(asked: Asked, packed: bytes) -> str:
+    """Digest of the bytes and of the question they answer: another's answer is damage too."""
+    return digest_bytes(asked.digest.encode("ascii") + packed)
 
 
 def answers_folder(home: Path) -> Path:

@@ -126,12 +126,19 @@ def test_another_question_is_asked(
     assert "complete None" in vllm.log
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "not an answer"])
+def _turned(folder: Path) -> list[tuple[Path, Path]]:
+    """Each file with the next one."""
+    paths = sorted(folder.iterdir())
+    return list(zip(paths, [*paths[1:], paths[0]], strict=True))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "not an answer", "another's"])
 def test_a_damaged_answer_is_found_and_asked_anew(
     right: Callable[..., list[int]], subjects: dict[str, Subject], tmp_path: Path, damage: str
 ) -> None:
     vllm, reference = Scripted(right, "vllm"), Scripted(right, "huggingface")
     first = run(subjects, both(vllm, reference, tmp_path))
+    others = {path: other.read_bytes() for path, other in _turned(tmp_path)}
     for path in tmp_path.iterdir():
         data = bytearray(path.read_bytes())
         data[-3] ^= 4
@@ -140,6 +147,7 @@ def test_a_damaged_answer_is_found_and_asked_anew(
             "flipped": bytes(data),
             "emptied": b"",
             "not an answer": b"hello\nworld",
+            "another's": others[path],
         }
         path.write_bytes(new[damage])
     del vllm.log[:]
