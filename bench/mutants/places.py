@@ -1,8 +1,8 @@
 """Where a file can be made wrong: every operator of `operators.py` on every node that counts.
 
 Positions are those of the source, so that everything around the node stays as it was written.
-Annotations, docstrings, assertions, what a `raise` says and what goes to the log are left alone:
-no test should pin them.
+Annotations, docstrings, assertions (`strict=True` is one), what a `raise` says and what goes to the
+log are left alone: no test should pin them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         return
     if isinstance(node, ast.If) and is_typing(node.test):
         return
-    if isinstance(node, ast.keyword) and node.arg == "hint":
+    if isinstance(node, ast.keyword) and node.arg in ("hint", "strict"):
         return
     skipped: set[ast.AST | None] = set()
     if isinstance(node, ast.AnnAssign):

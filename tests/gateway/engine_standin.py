@@ -29,6 +29,7 @@ class StandIn:
         token_seconds: time one generated token takes.
         most_active: the largest number of different adapters answering at once.
         broken: when set, streams are cut off and nothing answers.
+        cannot_load: what it says to a load instead of doing it.
         headers: of the requests in `bodies`.
         answered: prompt and completion tokens of every answer made to its end, by request id.
         strays: requests on paths that it does not have.
@@ -49,6 +50,7 @@ class StandIn:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     broken: bool = False
+    cannot_load: str | None = None
     unloaded_in_use: int = 0
 
     def app(self) -> Starlette:
@@ -85,6 +87,8 @@ class StandIn:
         body = await request.json()
         await asyncio.sleep(self.load_seconds)
         name = body["lora_name"]
+        if self.cannot_load is not None:
+            return _error(400, self.cannot_load)
         if name in self.loaded:
             return _error(400, f"The lora adapter '{name}' has already been loaded.")
         self.loaded[name] = body["lora_path"]

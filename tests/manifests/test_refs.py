@@ -56,6 +56,14 @@ def test_malformed_refs_are_refused(text: str) -> None:
         parse_ref(text)
 
 
+@pytest.mark.parametrize("selector", ["", "0", "01", "v1", "sha256:12", "1:prod", "1\n"])
+def test_what_is_no_version_and_no_digest_is_named(selector: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_ref(f"a@{selector}")
+    assert refused.value.message.endswith(f"`{selector}` is neither a version nor a digest")
+    assert "`a@7`" in (refused.value.hint or "")
+
+
 def test_a_bare_name_means_prod() -> None:
     assert parse_ref("medical") == Ref("medical", alias="prod")
 

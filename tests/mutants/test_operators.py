@@ -66,6 +66,7 @@ def test_each_operator(source: str, expected: set[str]) -> None:
         "x: Literal[3] = y\n",
         "x = f'{a + 3}'\n",
         "x = Error(a, hint=f(min(a, 3)))\n",
+        "x = zip(a, b, strict=True)\n",
         "if TYPE_CHECKING:\n    import a\n",
         "@wraps(3)\nclass A:\n    ...\n",
     ],

@@ -200,7 +200,8 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> No
         staying = asyncio.create_task(ask("c"))
         await asyncio.sleep(0)
     leaving.cancel()  # `b` has the slot by now and has not run yet
-    assert await staying == "c"
+    async with asyncio.timeout(5):
+        assert await staying == "c"
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert (queue.running, queue.waiting) == (0, 0)
@@ -218,7 +219,8 @@ async def order_of(queue: FairQueue, asks: list[tuple[str, int, float]]) -> list
         jobs = [asyncio.create_task(ask(*one)) for one in asks]
         await asyncio.sleep(0)
         assert queue.waiting == len(asks)
-    await asyncio.gather(*jobs)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*jobs)
     return order
 
 

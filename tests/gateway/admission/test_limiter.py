@@ -217,6 +217,13 @@ async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_pat
         assert connection.execute(sa.select(slots)).all() == []
 
 
+async def test_an_estimate_is_never_less_than_nothing(tmp_path: Path) -> None:
+    limiter = Limiter(Database(f"sqlite:///{tmp_path / 'index.db'}"))
+    for estimated, counted in ((-7, 0), (0, 0), (1, 1)):
+        assert (await admit(limiter, tenant(tpm=100), estimated)).estimated == counted
+    await limiter.close()
+
+
 async def test_defaults_apply_where_a_tenant_sets_nothing(database: Database) -> None:
     limiter = Limiter(database, defaults=Limits(max_concurrency=2))
     assert len(await admitted(limiter, tenant("plain"), 5)) == 2

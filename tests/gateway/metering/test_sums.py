@@ -129,6 +129,16 @@ def test_lines_are_read_once_in_order_and_drained_when_they_are_in_the_index(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_of_damaged_lines_only_is_done_with(tmp_path: Path) -> None:
+    """Else it would be read for ever, and never removed."""
+    segment = Segment.create(tmp_path)
+    segment.append([b"a", b"b"])
+    segment.path.write_bytes(segment.path.read_bytes().replace(b" a", b" x").replace(b" b", b" y"))
+    assert segment.read(10) == []
+    assert segment.backlog == 0
+    segment.close()
+
+
 def test_the_dead_are_inherited_oldest_first(tmp_path: Path) -> None:
     made = [Segment.create(tmp_path) for _ in range(3)]
     for age, segment in zip((20, 30, 10), made, strict=True):

@@ -133,11 +133,15 @@ def test_the_least_recently_used_goes_and_a_pin_stays(start: Start, standin: Sta
 def test_dynamo_11163_a_failed_load_is_not_reported_as_success(
     start: Start, standin: StandIn
 ) -> None:
-    """An engine that went away: the request fails cleanly and the next one loads again."""
+    """The request fails with the engine's words, nothing is generated, and others are answered."""
     running = start()
-    standin.broken = True
-    answers = _ask_all(running, ["a"], max_tokens=1)
-    standin.broken = False
-    running.wait_ready()
-    assert running.client().chat.completions.create(model="a", messages=HELLO, max_tokens=1).choices
-    assert len(answers) == 1
+    standin.cannot_load = "LoRA rank 64 is greater than max_lora_rank 16"
+    (answer,) = _ask_all(running, ["a"], max_tokens=1)
+    assert isinstance(answer, openai.UnprocessableEntityError), answer
+    assert "LoRA rank 64 is greater than max_lora_rank 16" in answer.message
+    assert (standin.bodies, standin.loaded) == ([], {})
+    (state,) = describe(running.gateway, 0)["engines"][0]["adapters"]
+    assert (state["name"], state["state"]) == ("a", "refused")
+    standin.cannot_load = None
+    assert running.client().chat.completions.create(model="b", messages=HELLO, max_tokens=1).choices
+    assert len(standin.bodies) == 1

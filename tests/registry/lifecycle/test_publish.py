@@ -52,6 +52,7 @@ def test_the_record_is_put_last(local_registry: Registry, tmp_path: Path, puts: 
     ("seconds", "renewals"),
     [
         (100.0, 0),  # 5 puts take 500 s, a lease holds 3600 and is renewed after 900
+        (900.0, 2),  # a quarter of a lease to the second is not yet more than one
         (500.0, 2),  # before the 3rd and the 5th: at 1000 and 2000 s
         (1000.0, 4),  # before each but the first
     ],
@@ -145,3 +146,15 @@ def test_a_lease_holds_every_blob_of_the_release(
     publish(local_registry, tmp_path)
     assert seen == [{info.digest for info in local_registry.blobs.list()}]
     assert len(seen[0]) == BLOBS
+
+
+@pytest.mark.parametrize(
+    ("said", "author", "named"),
+    [("ann", "team", "ann"), ("", "team", "team"), ("", "", "unnamed")],
+)
+def test_a_release_is_by_whom_it_says_else_by_the_registrys_author(
+    local_registry: Registry, tmp_path: Path, said: str, author: str, named: str
+) -> None:
+    local_registry.author = author
+    published = publish(local_registry, tmp_path, created_by=said)
+    assert local_registry.release(published.digest).created_by == named

@@ -130,7 +130,9 @@ def test_an_index_that_was_tampered_with_is_found(
     assert registry.verify().clean
     with registry.database.write() as connection:
         connection.exec_driver_sql(statement)
-    found = registry.verify().problems
+    report = registry.verify()
+    assert not report.clean
+    found = report.problems
     assert {item.kind for item in found} == {kind}
     assert all(message in item.message for item in found)
 

@@ -28,7 +28,9 @@ def test_a_checkout_has_the_roles_files_without_its_prefix(
         published.digest, f"servable/{WEIGHTS}"
     )
     assert all(path.stat().st_mode & 0o222 == 0 for path in folder.iterdir())
+    made = (folder / WEIGHTS).stat().st_ino
     assert local_registry.checkout(published.digest, "servable") == folder
+    assert (folder / WEIGHTS).stat().st_ino == made  # it was right: nothing is copied again
     assert local_registry.checkout(published.digest, "adapter") != folder
 
 

@@ -34,6 +34,7 @@ def test_diff_shows_manifest_data_packages_metrics_files_and_size(
     publish_locked(local_registry, tmp_path, 1)
     publish_locked(local_registry, tmp_path, 2, tags=("icd",))
     found = local_registry.diff("medical@1", "medical@2")
+    assert (found.before.version, found.after.version) == (1, 2)
     assert found.manifest == (Change("train.epochs", 1, 2),)
     assert found.data == (Change("splits.train", f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"),)
     assert found.lock == (Change("packages.torch", "2.11", "2.12"),)
