@@ -48,3 +48,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ADAPTERS_BASES", str(BASES))
     monkeypatch.setenv("ADAPTERS_USER", "tester")
     return folder
+
+
+# Fixtures that hold a real engine for the session: what uses one of them runs in one process.
+_ENGINE = frozenset({"engine", "gateway", "either", "vllm_cpu"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread files over the processes of `-n`, and all tests of the session's engine over one."""
+    for item in items:
+        names = frozenset(getattr(item, "fixturenames", ()))
+        group = "engine" if names & _ENGINE else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
