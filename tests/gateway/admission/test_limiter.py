@@ -207,10 +207,12 @@ async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_pat
     assert row()[0] == 1
     with database.write() as connection:
         connection.execute(slots.update().values(expires=before - 100))
-    await limiter._sweep(now + 4.9)
+    state.renewed = 0.0
+    await limiter._sweep(5.0)
     assert row()[1] == before - 100
-    await limiter._sweep(now + 5.1)  # a third of 15 s
+    await limiter._sweep(5.5)  # more than a third of 15 s later
     assert row()[1] >= before
+    assert state.renewed == 5.5
     permit.release()
     await limiter.close()
     with database.read() as connection:
