@@ -175,6 +175,27 @@ def test_a_full_disk_and_a_client_that_left_do_not_end_the_writer(
     assert usage(index, by=())[0].prompt_tokens == 4
 
 
+def test_events_of_a_moment_share_an_fsync_if_asked_to(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    append = Segment.append
+
+    def noted(segment: Segment, lines: list[bytes]) -> None:
+        batches.append(len(lines))
+        append(segment, lines)
+
+    monkeypatch.setattr(Segment, "append", noted)
+    meter = Meter(index, spool=tmp_path / "spool", commit_seconds=0.5)
+    meter.start()
+    first = meter.record(event("first", 1, 1))
+    time.sleep(0.05)
+    meter.record(event("second", 2, 2)).result(timeout=20)
+    assert first.done()
+    assert batches == [2]
+    meter.close()
+
+
 def test_a_segment_is_full_at_four_mebibytes(index: Database, tmp_path: Path) -> None:
     meter = Meter(index, spool=tmp_path / "spool")
     first = meter._current_segment()

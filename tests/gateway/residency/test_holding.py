@@ -371,6 +371,21 @@ async def test_an_engine_that_cannot_unload_is_taken_to_hold_nothing() -> None:
     assert stages(residency) == {"b": "resident"}
 
 
+async def test_a_load_ends_when_the_gateway_does() -> None:
+    engine = Scripted()
+    engine.gates["a"] = asyncio.Event()
+    residency = engine.residency()
+    residency.pin(A)
+    asking = asyncio.create_task(residency.warm(B))
+    engine.gates["b"] = asyncio.Event()
+    await settle()
+    assert stages(residency) == {"a": "loading", "b": "loading"}
+    residency.close()
+    await settle()
+    assert stages(residency) == {}
+    assert asking.cancelled()
+
+
 async def test_an_engine_that_is_not_ready_gets_its_pins_when_it_is() -> None:
     engine = Scripted(state="starting")
     residency = engine.residency()
