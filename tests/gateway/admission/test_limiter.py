@@ -207,14 +207,29 @@ async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_pat
     assert row()[0] == 1
     with database.write() as connection:
         connection.execute(slots.update().values(expires=before - 100))
-    await limiter._sweep(now + 4.9)
+    state.renewed = 0.0
+    await limiter._sweep(5.0)
     assert row()[1] == before - 100
-    await limiter._sweep(now + 5.1)  # a third of 15 s
+    await limiter._sweep(5.5)  # more than a third of 15 s later
     assert row()[1] >= before
+    assert state.renewed == 5.5
     permit.release()
     await limiter.close()
     with database.read() as connection:
         assert connection.execute(sa.select(slots)).all() == []
+
+
+async def test_what_has_no_limit_is_not_counted(tmp_path: Path) -> None:
+    """Else a limit that is set later would begin below nothing, or with a debt."""
+    limiter = Limiter(Database(f"sqlite:///{tmp_path / 'index.db'}"))
+    permit = await admit(limiter, tenant(), 50)
+    permit.settle(500, 500)
+    permit.release()
+    state = permit.state
+    assert (state.tokens.units, state.tokens._debt, state.requests.units) == (0, 0, 0)
+    assert (state.month._in_flight, state.month._settled_sum, state.slots.used) == (0, 0, 0)
+    assert permit.headers() == {}
+    await limiter.close()
 
 
 async def test_an_estimate_is_never_less_than_nothing(tmp_path: Path) -> None:

@@ -155,6 +155,47 @@ def test_the_dead_are_inherited_oldest_first(tmp_path: Path) -> None:
         segment.close()
 
 
+def test_a_full_disk_and_a_client_that_left_do_not_end_the_writer(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = Meter(index, spool=tmp_path / "spool")
+    left, stayed = meter.record(event("left", 1, 1)), meter.record(event("stayed", 2, 2))
+    assert left.cancel()
+    with monkeypatch.context() as patch:
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(Segment, "append", lambda *_: full(0))
+        meter.start()
+        with pytest.raises(OSError, match="No space"):
+            stayed.result(timeout=20)
+    meter.record(event("after", 4, 4)).result(timeout=20)
+    meter.close()
+    assert usage(index, by=())[0].prompt_tokens == 4
+
+
+def test_events_of_a_moment_share_an_fsync_if_asked_to(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    append = Segment.append
+
+    def noted(segment: Segment, lines: list[bytes]) -> None:
+        batches.append(len(lines))
+        append(segment, lines)
+
+    monkeypatch.setattr(Segment, "append", noted)
+    meter = Meter(index, spool=tmp_path / "spool", commit_seconds=0.5)
+    meter.start()
+    first = meter.record(event("first", 1, 1))
+    time.sleep(0.05)
+    meter.record(event("second", 2, 2)).result(timeout=20)
+    assert first.done()
+    assert batches == [2]
+    meter.close()
+
+
 def test_a_segment_is_full_at_four_mebibytes(index: Database, tmp_path: Path) -> None:
     meter = Meter(index, spool=tmp_path / "spool")
     first = meter._current_segment()

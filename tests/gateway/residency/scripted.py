@@ -82,6 +82,8 @@ class Scripted:
         """The adapters of this engine."""
 
         def observe(release: Release, outcome: str, seconds: float) -> None:
+            assert 0.0 <= seconds < 60.0
+            assert (seconds > 0.0) is (outcome != "evicted")
             self.log.append(f"seen {release.name} {outcome}")
 
         return Residency(

@@ -158,6 +158,22 @@ async def test_nothing_is_unloaded_while_it_is_used_and_then_takes_no_more() -> 
     assert engine.most == 1
 
 
+async def test_whoever_waits_for_one_that_is_leaving_asks_for_it_again_when_it_is_gone() -> None:
+    """And does not wait for what takes its place."""
+    engine = Scripted(capacity=1)
+    residency = engine.residency()
+    engine.gates["b"] = asyncio.Event()
+    async with residency.lease(A):
+        other = asyncio.create_task(residency.warm(B))
+        await settle()
+        late = asyncio.create_task(_use(residency, "a"))
+        await settle()
+    await settle()
+    assert stages(residency) == {"b": "loading", "a": "waiting"}
+    engine.gates["b"].set()
+    await asyncio.gather(other, late)
+
+
 async def _use(residency: Residency, name: str) -> str:
     async with residency.lease(release(name)):
         return name
@@ -217,6 +233,39 @@ async def test_a_slot_that_does_not_come_free_is_told_and_given_up() -> None:
         assert entry.yielding
     assert not entry.yielding
     assert await _use(residency, "b") == "b"
+
+
+async def test_whoever_yields_does_so_until_its_last_user_is_gone() -> None:
+    engine = Scripted(slots=1)
+    residency = engine.residency()
+    async with residency.lease(A) as entry:
+        async with residency.lease(A):
+            waiting = asyncio.create_task(_use(residency, "b"))
+            await settle()
+            assert entry.yielding
+        assert entry.yielding
+    assert not entry.yielding
+    assert await waiting == "b"
+
+
+async def test_an_unload_that_outlives_its_engine_forgets_nothing_of_the_new_one() -> None:
+    engine = Scripted(capacity=2)
+    residency = engine.residency()
+    await residency.warm(A)
+    await residency.warm(B)
+    engine.gates["-a"] = asyncio.Event()
+    waiting = asyncio.create_task(residency.warm(C))
+    await settle()
+    assert stages(residency)["a"] == "unloading"
+    engine.restart()
+    await settle()
+    again = asyncio.create_task(residency.warm(A))
+    await settle()
+    assert stages(residency)["a"] != "unloading"
+    engine.gates.pop("-a").set()
+    await asyncio.gather(waiting, again, return_exceptions=True)
+    assert again.result()
+    assert stages(residency)["a"] == "resident"
 
 
 async def test_a_load_of_an_engine_that_was_restarted_does_not_count() -> None:
@@ -320,6 +369,21 @@ async def test_an_engine_that_cannot_unload_is_taken_to_hold_nothing() -> None:
     await residency.warm(A)
     assert await residency.warm(B)
     assert stages(residency) == {"b": "resident"}
+
+
+async def test_a_load_ends_when_the_gateway_does() -> None:
+    engine = Scripted()
+    engine.gates["a"] = asyncio.Event()
+    residency = engine.residency()
+    residency.pin(A)
+    asking = asyncio.create_task(residency.warm(B))
+    engine.gates["b"] = asyncio.Event()
+    await settle()
+    assert stages(residency) == {"a": "loading", "b": "loading"}
+    residency.close()
+    await settle()
+    assert stages(residency) == {}
+    assert asking.cancelled()
 
 
 async def test_an_engine_that_is_not_ready_gets_its_pins_when_it_is() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from adapterworks.manifests.digests import digest_bytes, digest_file
 from adapterworks.manifests.errors import InvalidInput, Unavailable
-from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.blobs.local import LocalBlobs, make_folders
 from adapterworks.registry.blobs.open import open_blobs
 from adapterworks.registry.blobs.s3 import PART, S3Blobs
 from adapterworks.registry.blobs.store import (
@@ -133,6 +133,14 @@ def test_a_local_blob_is_on_disk_before_it_is_named_and_its_name_before_put_retu
     synced.clear()
     store.put(DIGEST, DATA)  # whoever put it may have been killed before
     assert synced == [(folder, True)]
+
+
+def test_a_folder_that_somebody_made_meanwhile_is_as_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr(Path, "exists", lambda path: path == tmp_path)  # looked a moment ago
+    make_folders(tmp_path / "a" / "b")
 
 
 def test_a_full_or_forbidden_disk_is_unavailable(tmp_path: Path) -> None:

@@ -258,3 +258,16 @@ def test_an_erasure_during_a_publish_has_the_last_word(
     assert again.created
     assert not registry.blobs.exists(digest)
     assert registry.verify().problems == []
+
+
+def test_a_role_of_which_nothing_is_left_cannot_be_checked_out(
+    local_registry: Registry, tmp_path: Path
+) -> None:
+    """Of one that is left in part, the rest can; an empty folder would pass for a whole one."""
+    published = release(local_registry, tmp_path)
+    local_registry.erase(blob(local_registry, published, "plots/rows.csv"), who="dpo", why="")
+    folder = local_registry.checkout(published.digest, "plots")
+    assert [path.name for path in folder.iterdir()] == ["loss.png"]
+    local_registry.erase(blob(local_registry, published, "plots/loss.png"), who="dpo", why="")
+    with pytest.raises(AbsentFile, match=r"`plots/loss\.png` of `medical@.*` was erased"):
+        local_registry.checkout(published.digest, "plots")

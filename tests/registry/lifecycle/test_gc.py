@@ -124,13 +124,15 @@ def test_staged_leftovers_go_after_a_day_and_never_sooner(
     publish(local_registry, tmp_path)
     blobs = local_registry.blobs
     assert isinstance(blobs, LocalBlobs)
-    old, new = blobs.staging / "old", blobs.staging / "new"
-    for path in (old, new):
+    old, older, new = (blobs.staging / name for name in ("old", "older", "new"))
+    for path in (old, older, new):
         path.write_bytes(b"half")
     long_ago = time.time() - 2 * 86400
-    os.utime(old, (long_ago, long_ago))
-    assert local_registry.gc(grace=0).staged == 1
+    for path in (old, older):
+        os.utime(path, (long_ago, long_ago))
+    assert local_registry.gc(grace=0).staged == 2
     assert not old.exists()
+    assert not older.exists()
     assert new.exists()
 
 
