@@ -103,6 +103,8 @@ class Reader:
             moves = {alias: self.registry.history(row.name, alias)[-1] for alias in row.aliases}
         except AdapterworksError as error:
             return replace(stated, fault=one_line(error)), None
+        except Exception as error:  # rows or code of the user's own that nobody foresaw
+            return replace(stated, fault=f"{type(error).__name__}: {error}"), None
         held = {alias: replace(holder, moved=moves[alias]) for alias, holder in _held(row).items()}
         return stated, Existing(row.name, versions, held, _folder(applied.get(row.name)))
 
