@@ -158,8 +158,8 @@ class Reader:
             here = self.files(release)
             lock = self._json(row.digest, LOCK) if LOCK in here else {}
             made = built(release.manifest, release.base.digest, lock)
-            if "report.json" in here:
-                failed = failed_gates(self._json(row.digest, "report.json"))
+            told = self._json(row.digest, "report.json") if "report.json" in here else {}
+            failed = failed_gates(told)
         return Version(row.version, row.digest, release.base.digest, made, failed, row.published)
 
     def files(self, release: Release) -> set[str]:
@@ -207,7 +207,11 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
 
 
 def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why an alias did not move to a release, from its `report.json`."""
+    """Why an alias must not move to a release, from its `report.json`; empty if that is gone."""
+    if not report:
+        from adapterworks.builders.building.run import UNTOLD
+
+        return (UNTOLD,)
     failed = [gate["why"] for gate in report.get("gates") or () if not gate["passed"]]
     refused = (report.get("conversion") or {}).get("refused")
     return (*failed, *([refused] if refused else []))

@@ -10,6 +10,7 @@ from tests.reconciling.conftest import Ads, signs, why
 
 pytestmark = pytest.mark.train
 WEIGHTS = "adapter/adapter_model.safetensors"
+GATE = '\n[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.99\n'
 
 
 def test_a_folder_of_three_is_built_changed_and_pruned(ads: Ads) -> None:
@@ -151,3 +152,18 @@ def test_killed_in_a_training_and_run_again_it_finishes(ads: Ads) -> None:
     resumed = registry.read(registry.resolve("beta@1").digest, WEIGHTS)
     whole = ads.workshop.json(str(ads.folder / "beta.toml"), "--force")
     assert registry.read(whole["digest"], WEIGHTS) == resumed
+
+
+def test_a_version_whose_report_is_gone_is_not_promoted(ads: Ads) -> None:
+    """Its gate failed; once nothing says so any more, its alias must not move by itself."""
+    ads.declare("one", epochs=1, more=GATE)
+    ads.json("apply", code=1)
+    registry = ads.workshop.registry()
+    release = registry.release(registry.resolve("one@1").digest)
+    registry.erase(release.files["report.json"].digest, who="t", why="a name stood in it")
+    plan = ads.json("apply", code=1)
+    assert signs(plan) == {"one": "!"}
+    assert "whether its gates passed is not known" in why(plan, "one")
+    assert ads.aliases() == {"one": {}}
+    (built,) = ads.json("build", code=1)
+    assert (built["result"], built["ref"]) == ("gate failed", "one@1")
