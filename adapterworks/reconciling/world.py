@@ -202,7 +202,7 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
     code["evaluate"] |= metric_code(manifest)
     for pin in pins(manifest):
         key, digest = pinned(pin.to_json())
-        code[added_in(pin.table)][key] = digest
+        code.setdefault(added_in(pin.table), {})[key] = digest
     return code
 
 
