@@ -107,6 +107,11 @@ class Stages:
         self._record["done"][name] = {"digest": digest, "result": result, "reused": reused}
         self._write()
 
+    def drop(self, name: str) -> None:
+        """Have a stage done again, although nothing that its digest covers has changed."""
+        self._record["done"].pop(name, None)
+        self._write()
+
     def tell(self, events: EventLog) -> None:
         """Tell these events from now on."""
         self._events = events

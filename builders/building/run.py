@@ -241,6 +241,11 @@ def _run(
             prepared, folder, servable, registry, given.bases, given.engines, events, given.say
         )
 
+    # `prod` is in no digest, so that its moves republish nothing; an unfinished build's gates must
+    # still be judged by the one that it is published beside.
+    judged, prod = stages.result("evaluate", digests.evaluate), prod_digest(plan.manifest, registry)
+    if judged is not None and prod is not None and judged["prod"] != prod:
+        stages.drop("evaluate")
     evaluation = stages.once("evaluate", digests.evaluate, evaluate)
     if servable is not None:
         stages.once(

@@ -172,3 +172,18 @@ def test_a_version_whose_report_is_gone_is_not_promoted(ads: Ads) -> None:
     ads.change_row(1, answer="\ud800")
     status = ads.json("status")
     assert why(status, "one").startswith("faulty: `one.toml`: CanonicalizationError")
+
+
+def test_a_metric_beside_the_manifest_is_compared_by_its_bytes(ads: Ads) -> None:
+    code = "def f(answer, reference):\n    return float(answer == reference)\n"
+    (ads.folder / "m.py").write_text(code)
+    path = ads.declare("one", epochs=1)
+    path.write_text(path.read_text().replace('"exact_match"', '"./m.py:f"'))
+    ads.json("apply")
+    assert signs(ads.json("status")) == {"one": "="}
+    (ads.folder / "m.py").write_text(code.replace("==", "!="))
+    plan = ads.json("status")
+    assert signs(plan) == {"one": "~"}
+    assert "evaluation stale: `./m.py:f` differs" in why(plan, "one")
+    assert ads.json("apply")["outcomes"][0]["ref"] == "one@2"
+    assert signs(ads.json("status")) == {"one": "="}

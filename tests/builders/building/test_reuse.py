@@ -390,5 +390,26 @@ def test_killed_while_it_writes_answers_it_goes_on_from_those_it_took(
     assert workshop.json(path, *other)["ref"] == "tiny@2"
 
 
+def test_gates_are_judged_by_the_prod_of_the_day_that_a_build_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_base(tmp_path / "base")
+    workshop = Workshop(tmp_path, "./base")
+    path, registry = workshop.manifest(epochs=1), workshop.registry()
+    workshop.json(path)
+    second = workshop.json(path, "--set", 'adapter.tags=["b"]')
+    registry.promote("tiny", 1, "prod", who="tester")
+    gate = '\n[[evaluate.gates]]\nmetric = "exact_match"\nagainst = "prod"\nmin_gain = -1.0\n'
+    gated = workshop.manifest(epochs=2, more=gate)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "fingerprint_stage", _fail)
+        assert isinstance(workshop.build(gated).exception, AssertionError)
+    registry.promote("tiny", 2, "prod", who="tester")
+    monkeypatch.setattr(run, "train_stage", _fail)
+    third = workshop.json(gated)
+    lock = json.loads(registry.read(third["digest"], "adapter.lock"))
+    assert lock["prod"] == second["digest"]
+
+
 def _fail(*_: Any) -> Any:
     raise AssertionError("it was trained again")
