@@ -10,13 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import FileSource, parse_base, parse_source
 
 
 def place(path: str, folder: Path) -> Path:
-    """Where a declared path leads: `~` is the home, a relative path begins at `folder`."""
-    return (folder / Path(path).expanduser()).resolve()
+    """Where a declared path leads: `~` is the home, a relative path begins at `folder`.
+
+    Links on the way are followed, a link that is the file itself is not: what a file is called, and
+    so how it is read and told of, is as declared, wherever a store of data sets keeps its bytes.
+
+    Raises:
+        InvalidInput: it leads nowhere: links in a circle, the home of an unknown user.
+    """
+    try:
+        whole = folder / Path(path).expanduser()
+        return whole.resolve() if whole.name in ("", "..") else whole.parent.resolve() / whole.name
+    except (OSError, RuntimeError) as error:
+        raise InvalidInput(f"`{path}` leads nowhere: {error}", hint="check the path") from error
 
 
 def base_model(manifest: Manifest) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-from adapterworks.manifests.errors import IntegrityError, NotFound
+from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
 from adapterworks.manifests.refs import Ref, check_alias, check_name, parse_ref
 from adapterworks.registry.blobs.open import open_blobs
 from adapterworks.registry.blobs.store import BlobStore
@@ -78,7 +78,13 @@ class Registry:
             InvalidInput: a URL of another kind.
             Unavailable: the database cannot be reached or was written by a newer program.
         """
-        home.mkdir(parents=True, exist_ok=True)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:  # a read-only disk, or a file of that name
+            raise Unavailable(
+                f"`{home}` cannot be made: {error.strerror}",
+                hint="set `ADAPTERS_HOME` to a folder that can be written",
+            ) from error
         store = open_blobs(blobs)
         opened = Database(database)
         try:
@@ -420,14 +426,14 @@ class Registry:
         with self.database.read() as connection:
             return lookup.find_plan(connection, plan)
 
-    def find_stage(self, stage: str, digest: str) -> Resolved | None:
-        """The newest live version built here whose `digests.STAGE` is this one.
+    def find_stages(self, stage: str, digest: str) -> list[Resolved]:
+        """The live versions built here whose `digests.STAGE` is this one, newest first.
 
         Args:
             stage: `train`, `evaluate` or `publish`.
         """
         with self.database.read() as connection:
-            return lookup.find_stage(connection, stage, digest)
+            return lookup.find_stages(connection, stage, digest)
 
     def releases_from(self, kind: Literal["parent", "data"], digest: str) -> list[Resolved]:
         """The live versions made from a release (`parent`) or from rows (`data`), by digest."""

@@ -10,6 +10,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.sources import FileSource, parse_base
 
 if TYPE_CHECKING:
     from adapterworks.manifests.models import Manifest
@@ -73,6 +74,8 @@ def command(
             "name adapters, or all of them with `--all`",
             hint=f"adapters rebase --base {base} medical",
         )
+    if Path(base).is_dir() and isinstance(parse_base(base), FileSource):
+        base = str(Path(base).resolve())  # it begins here, not where a manifest lies
     reader = reader_of(app)
     declared = _declared(folder)
     chosen = list(names) or [row.name for row in reader.names() if row.aliases]
@@ -104,15 +107,23 @@ def _declared(folder: Path | None) -> dict[str, Manifest]:
 
     Raises:
         ManifestError: one of them is faulty.
+        InvalidInput: two of them declare one adapter.
     """
     from adapterworks.reconciling.folder import read_folder
 
-    found = {}
+    found: dict[str, Manifest] = {}
+    files: dict[str, str] = {}
     for item in read_folder(folder).read if folder is not None else ():
         if item.error is not None:
             raise item.error
         assert item.manifest is not None
-        found[item.manifest.adapter.name] = item.manifest
+        name = item.manifest.adapter.name
+        if name in found:
+            raise InvalidInput(
+                f"`{files[name]}` and `{item.file}` both declare `{name}`",
+                hint="rename one of them, or take it out of the folder",
+            )
+        found[name], files[name] = item.manifest, item.file
     return found
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
-from adapterworks.manifests.faults import ManifestError
 from adapterworks.manifests.load import Document, load_manifest, read_document
 from adapterworks.manifests.models import Manifest
 
@@ -50,7 +49,8 @@ class Folder:
 def read_folder(path: Path, *, profile: str | None = None, overrides: Sequence[str] = ()) -> Folder:
     """Read every manifest that lies in a folder (not in folders within it).
 
-    A `.toml` file without any of the tables that every manifest has (`gateway.toml`) is none.
+    A `.toml` file without any of the tables that every manifest has (`gateway.toml`) is none, and
+    neither is a hidden one: editors and file systems leave those (`.#medical.toml`).
 
     Args:
         profile: laid over every one of them; one without such a profile is faulty.
@@ -66,9 +66,11 @@ def read_folder(path: Path, *, profile: str | None = None, overrides: Sequence[s
         )
     read, skipped = [], []
     for file in sorted(path.glob("*.toml")):
+        if file.name.startswith("."):
+            continue
         try:
-            document = read_document(file)
-        except ManifestError as error:
+            document = _document(file)
+        except AdapterworksError as error:
             read.append(Read(file, None, None, error))
             continue
         if not document.table.keys() & {"adapter", "base", "method"}:
@@ -87,6 +89,19 @@ def read_folder(path: Path, *, profile: str | None = None, overrides: Sequence[s
             hint="a manifest is a `.toml` file with `[adapter]`",
         )
     return Folder(path, tuple(read), tuple(skipped))
+
+
+def _document(file: Path) -> Document:
+    """A file's text and tables.
+
+    Raises:
+        AdapterworksError: there is none, or it cannot be read.
+    """
+    try:
+        return read_document(file)
+    except (OSError, RecursionError) as error:  # no permission, or nested without end
+        reason = error.strerror if isinstance(error, OSError) else "it is nested too deeply"
+        raise InvalidInput(f"`{file.name}` cannot be read: {reason}") from error
 
 
 def _name(document: Document) -> str | None:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from adapterworks.manifests.models import EvaluateTable, Manifest, QualityGate, RetentionTable
+from adapterworks.manifests.paths import told
 from adapterworks.reconciling.carry_out import Hands, Outcome, attempt
 from adapterworks.reconciling.world import Reader, failed_gates, one_line
 from adapterworks.registry.reading.diff import LOCK
@@ -192,10 +193,12 @@ def _rebase(hands: Hands, move: Move, base: str, margin: float) -> Outcome:
                 f"`{name}:{alias}` was moved to @{held} meanwhile",
                 hint=f"see who: adapters log {name}:{alias}",
             )
-        registry.promote(name, version, alias, who=hands.who, why=f"rebased on {base}", expect=held)
+        registry.promote(
+            name, version, alias, who=hands.who, why=f"rebased on {told(base)}", expect=held
+        )
     moved = ", ".join(f"`{alias}`" for alias in move.aliases)
-    told = [f"{moved}: {today} → @{version}"] if moved else []
-    outcome = Outcome(name, "rebased", "; ".join([*told, *lines]), result.ref)
+    moves = [f"{moved}: {today} → @{version}"] if moved else []
+    outcome = Outcome(name, "rebased", "; ".join([*moves, *lines]), result.ref)
     return hands.served(outcome, move.manifest)
 
 

@@ -103,6 +103,8 @@ class Reader:
             moves = {alias: self.registry.history(row.name, alias)[-1] for alias in row.aliases}
         except AdapterworksError as error:
             return replace(stated, fault=one_line(error)), None
+        except Exception as error:  # rows or code of the user's own that nobody foresaw
+            return replace(stated, fault=f"{type(error).__name__}: {error}"), None
         held = {alias: replace(holder, moved=moves[alias]) for alias, holder in _held(row).items()}
         return stated, Existing(row.name, versions, held, _folder(applied.get(row.name)))
 
@@ -156,8 +158,8 @@ class Reader:
             here = self.files(release)
             lock = self._json(row.digest, LOCK) if LOCK in here else {}
             made = built(release.manifest, release.base.digest, lock)
-            if "report.json" in here:
-                failed = failed_gates(self._json(row.digest, "report.json"))
+            told = self._json(row.digest, "report.json") if "report.json" in here else {}
+            failed = failed_gates(told)
         return Version(row.version, row.digest, release.base.digest, made, failed, row.published)
 
     def files(self, release: Release) -> set[str]:
@@ -200,12 +202,16 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
     code["evaluate"] |= metric_code(manifest)
     for pin in pins(manifest):
         key, digest = pinned(pin.to_json())
-        code[added_in(pin.table)][key] = digest
+        code.setdefault(added_in(pin.table), {})[key] = digest
     return code
 
 
 def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why an alias did not move to a release, from its `report.json`."""
+    """Why an alias must not move to a release, from its `report.json`; empty if that is gone."""
+    if not report:
+        from adapterworks.builders.building.run import UNTOLD
+
+        return (UNTOLD,)
     failed = [gate["why"] for gate in report.get("gates") or () if not gate["passed"]]
     refused = (report.get("conversion") or {}).get("refused")
     return (*failed, *([refused] if refused else []))

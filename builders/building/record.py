@@ -22,8 +22,8 @@ from adapterworks.builders.training.events import EventLog
 
 _RECORD = "build.json"
 # What a later plan with the same training takes over from the one that began it: the memory that
-# was free then decided the micro batch.
-_OF_TRAINING = ("micro_batch", "accumulation", "memory", "seconds")
+# was free then decided the micro batch, and the lock tells of the training, wherever that was.
+_OF_TRAINING = ("micro_batch", "accumulation", "memory", "seconds", "code", "packages")
 
 
 class Stages:
@@ -32,7 +32,7 @@ class Stages:
     Args:
         folder: the build directory.
         plan: written there when the build begins. A resumed build goes on with it; where a training
-            began under an earlier plan, its micro batch holds.
+            began under an earlier plan, what it is done with holds.
         events: told when a stage begins and ends.
     """
 
@@ -105,6 +105,11 @@ class Stages:
     ) -> None:
         """Record a stage whose files are written; `reused` names the release they are from."""
         self._record["done"][name] = {"digest": digest, "result": result, "reused": reused}
+        self._write()
+
+    def drop(self, name: str) -> None:
+        """Have a stage done again, although nothing that its digest covers has changed."""
+        self._record["done"].pop(name, None)
         self._write()
 
     def tell(self, events: EventLog) -> None:

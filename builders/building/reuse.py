@@ -62,12 +62,13 @@ class Known:
 
 
 def find_known(registry: Registry, plan: Plan) -> Known | None:
-    """The release that was built here with most of this plan's stages, the newest of several; None
-    without its training."""
+    """The release that was built here with most of this plan's stages, the newest of several whose
+    bytes are here; None without its training."""
     # A stage's digest covers the stages before it, so the last that is found has them all.
     for stage, digest in reversed(plan.digests.to_json().items()):
-        found = registry.find_stage(stage, digest)
-        if found is not None and complete(registry, found.digest):
+        for found in registry.find_stages(stage, digest):
+            if missing(registry, found.digest):
+                continue
             release = registry.release(found.digest)
             lock = json.loads(registry.read(found.digest, LOCK))
             report = json.loads(registry.read(found.digest, REPORT))
@@ -81,14 +82,22 @@ def find_known(registry: Registry, plan: Plan) -> Known | None:
     return None
 
 
-def complete(registry: Registry, digest: str) -> bool:
-    """Whether the bytes are here that a release was trained to and tells of its training."""
+def missing(registry: Registry, digest: str) -> list[str]:
+    """What is not here of a release's trained bytes and of what it tells of its training with."""
     release = registry.release(digest)
     absent = registry.absences(digest)
-    needed = {LOCK, REPORT, LOG}
-    return needed <= release.files.keys() - absent.keys() and not any(
-        path.startswith(f"{release.trained}/") for path in absent
-    )
+    needed = {LOCK, REPORT, LOG} - (release.files.keys() - absent.keys())
+    return sorted({*needed, *(path for path in absent if path.startswith(f"{release.trained}/"))})
+
+
+def bereft(registry: Registry, plan: Plan) -> str | None:
+    """Why the newest release with this plan's training cannot lend it; None if there is none."""
+    for found in registry.find_stages("train", plan.digests.train):
+        files = ", ".join(f"`{path}`" for path in missing(registry, found.digest))
+        return (
+            f"{found.name}@{found.version} has this training, but not {files}, erased or withheld"
+        )
+    return None
 
 
 def published_before_digests(registry: Registry, plan: Plan) -> str | None:

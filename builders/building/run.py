@@ -42,6 +42,8 @@ from adapterworks.registry.releases.release import Parent, Servable
 from adapterworks.registry.releases.types import Resolved
 
 Say = Callable[[str], None]
+# Why no alias moves to a release whose report was erased or is withheld.
+UNTOLD = "whether its gates passed is not known: its `report.json` is not here"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class BuildResult:
         created: False when an unchanged plan named an existing release.
         alias: the alias that moved, if it did.
         reasons: why it did not, one line each.
-        report: the release's `report.json`.
+        report: the release's `report.json`; empty if that is not here any more.
         folder: the build directory.
         reused: stage → the release that it was taken from (`train`, `convert`, `evaluate`, …).
     """
@@ -117,6 +119,9 @@ def run_build(
     if not force and (existing := registry.find_plan(plan.digest)) is not None:
         return _named(registry, existing, plan, folder, alias, who)
     with build_lock(folder) as lock:
+        # Once more, as another process may have built it while this one prepared or waited.
+        if not force and (existing := registry.find_plan(plan.digest)) is not None:
+            return _named(registry, existing, plan, folder, alias, who)
         left = [
             f"the half-done build in `{other}` was begun by {what} and cannot go on"
             for other, what in ([] if unfinished(folder) else left_behind(folder.parent, plan))
@@ -135,6 +140,8 @@ def run_build(
             reuse.take(known, stages, registry, prod)
             for line in reuse.sentences(known, plan, prod):
                 say(line)
+        elif not force and not stages.has_training and (why := reuse.bereft(registry, plan)):
+            say(f"note: {why}; it is trained once more")
         elif (
             not left
             and not stages.has_training
@@ -174,9 +181,10 @@ def _named(
     registry: Registry, existing: Resolved, plan: Plan, folder: Path, alias: str | None, who: str
 ) -> BuildResult:
     """The release that an unchanged plan has; an alias that is asked for moves to it, if it may."""
-    report = json.loads(registry.read(existing.digest, "report.json"))
+    told = registry.read_if_here(existing.digest, "report.json")
+    report = {} if told is None else json.loads(told)
     release = registry.release(existing.digest)
-    reasons = _reasons(report, report["conversion"])
+    reasons = _reasons(report, report["conversion"]) if told is not None else (UNTOLD,)
     if alias is not None and not reasons and not _holds(registry, existing, alias):
         registry.promote(existing.name, existing.version, alias, who=who, why="built before")
     return BuildResult(
@@ -233,6 +241,11 @@ def _run(
             prepared, folder, servable, registry, given.bases, given.engines, events, given.say
         )
 
+    # `prod` is in no digest, so that its moves republish nothing; an unfinished build's gates must
+    # still be judged by the one that it is published beside.
+    judged, prod = stages.result("evaluate", digests.evaluate), prod_digest(plan.manifest, registry)
+    if judged is not None and prod is not None and judged["prod"] != prod:
+        stages.drop("evaluate")
     evaluation = stages.once("evaluate", digests.evaluate, evaluate)
     if servable is not None:
         stages.once(

@@ -101,8 +101,8 @@ def evaluate_stage(
     """Base, `prod` and candidate on the test rows; the candidate is what will be served."""
     manifest = prepared.plan.manifest
     rows = prepared.rows["test"]
-    (folder / PREDICTIONS).unlink(missing_ok=True)
     if not rows:
+        (folder / PREDICTIONS).unlink(missing_ok=True)
         return {"report": {"schema_version": 1, "rows": 0}, "values": {}, "prod": None}
 
     def progress(subject: str, done: int, total: int) -> None:
@@ -154,7 +154,10 @@ def prod_digest(manifest: Manifest, registry: Registry) -> str | None:
 
 
 def _evaluated(evaluation: Evaluation, folder: Path, prod: str | None) -> dict[str, Any]:
-    (folder / PREDICTIONS).write_text(evaluation.predictions_jsonl(), encoding="utf-8")
+    # At once or not at all: answers that were taken from a release are recorded as being there.
+    temporary = folder / f".{PREDICTIONS}"
+    temporary.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
+    temporary.replace(folder / PREDICTIONS)
     return {"report": evaluation.report, "values": evaluation.values(), "prod": prod}
 
 

@@ -91,7 +91,7 @@ def located(
                 f"{wanted}, is {digest}",
                 hint="name the folder of the right one with `--data-dir`",
             )
-        return str(here.resolve())
+        return str(place(str(here), Path()))
 
     placed = with_paths(manifest, find, base=False)
     return placed if folder is None else placed.placed_in(folder)

@@ -10,6 +10,7 @@ elsewhere, and is no fault.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ class RowChanges:
 
 
 def remember(cache: Path, digest: str, rows: Sequence[Row]) -> None:
-    """Keep which rows these are; what is kept already is left alone.
+    """Keep which rows these are; what is kept already is left alone, and a cache that cannot be
+    written keeps nothing: `status` reads where nothing can be written too.
 
     Args:
         cache: the folder of what recipes derive; rows are kept in one of its own in it.
@@ -58,10 +60,11 @@ def remember(cache: Path, digest: str, rows: Sequence[Row]) -> None:
     path = _path(cache, digest)
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_bytes(b"".join(_prefix(row.digest) for row in rows))
-    temporary.replace(path)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(b"".join(_prefix(row.digest) for row in rows))
+        temporary.replace(path)
 
 
 def changes_since(cache: Path, before: str, after: str) -> RowChanges | None:

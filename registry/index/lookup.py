@@ -75,9 +75,12 @@ def find_plan(connection: Connection, plan: str) -> Resolved | None:
     return _live(connection, _versions.c.plan == plan)
 
 
-def find_stage(connection: Connection, stage: str, digest: str) -> Resolved | None:
-    """The newest live version built here whose stage (`train`, `evaluate`, …) has a digest."""
-    return _live(connection, _versions.c.digest.in_(links.releases_of("digest", digest, stage)))
+def find_stages(connection: Connection, stage: str, digest: str) -> list[Resolved]:
+    """The live versions built here whose stage (`train`, `evaluate`, …) has a digest, newest
+    first."""
+    of_stage = links.releases_of("digest", digest, stage)
+    rows = connection.execute(_newest(_versions.c.digest.in_(of_stage))).all()
+    return [Resolved(r.name, r.version, r.digest, exact(r.name, r.version)) for r in rows]
 
 
 def releases_from(connection: Connection, kind: links.Kind, target: str) -> list[Resolved]:
@@ -192,14 +195,18 @@ def with_aliases(connection: Connection, rows: Sequence[AnyRow]) -> list[Version
 
 
 def _live(connection: Connection, where: sa.ColumnElement[bool]) -> Resolved | None:
-    row = connection.execute(
-        sa.select(*_FOUND)
-        .where(where, _versions.c.deleted.is_(None))
-        .order_by(_versions.c.published.desc(), _versions.c.version.desc())
-    ).first()
+    row = connection.execute(_newest(where)).first()
     if row is None:
         return None
     return Resolved(row.name, row.version, row.digest, exact(row.name, row.version))
+
+
+def _newest(where: sa.ColumnElement[bool]) -> sa.Select[tuple[str, int, str, str | None]]:
+    return (
+        sa.select(*_FOUND)
+        .where(where, _versions.c.deleted.is_(None))
+        .order_by(_versions.c.published.desc(), _versions.c.version.desc())
+    )
 
 
 def _missing(connection: Connection, ref: Ref) -> NotFound:

@@ -10,6 +10,7 @@ from tests.reconciling.conftest import Ads, signs, why
 
 pytestmark = pytest.mark.train
 WEIGHTS = "adapter/adapter_model.safetensors"
+GATE = '\n[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.99\n'
 
 
 def test_a_folder_of_three_is_built_changed_and_pruned(ads: Ads) -> None:
@@ -151,3 +152,38 @@ def test_killed_in_a_training_and_run_again_it_finishes(ads: Ads) -> None:
     resumed = registry.read(registry.resolve("beta@1").digest, WEIGHTS)
     whole = ads.workshop.json(str(ads.folder / "beta.toml"), "--force")
     assert registry.read(whole["digest"], WEIGHTS) == resumed
+
+
+def test_a_version_whose_report_is_gone_is_not_promoted(ads: Ads) -> None:
+    """Its gate failed; once nothing says so any more, its alias must not move by itself."""
+    ads.declare("one", epochs=1, more=GATE)
+    ads.json("apply", code=1)
+    registry = ads.workshop.registry()
+    release = registry.release(registry.resolve("one@1").digest)
+    registry.erase(release.files["report.json"].digest, who="t", why="a name stood in it")
+    plan = ads.json("apply", code=1)
+    assert signs(plan) == {"one": "!"}
+    assert "whether its gates passed is not known" in why(plan, "one")
+    assert ads.aliases() == {"one": {}}
+    (built,) = ads.json("build", code=1)
+    assert (built["result"], built["ref"]) == ("gate failed", "one@1")
+
+    # What nobody foresaw in one adapter's rows (half of a surrogate pair) is its line, not the end.
+    ads.change_row(1, answer="\ud800")
+    status = ads.json("status")
+    assert why(status, "one").startswith("faulty: `one.toml`: CanonicalizationError")
+
+
+def test_a_metric_beside_the_manifest_is_compared_by_its_bytes(ads: Ads) -> None:
+    code = "def f(answer, reference):\n    return float(answer == reference)\n"
+    (ads.folder / "m.py").write_text(code)
+    path = ads.declare("one", epochs=1)
+    path.write_text(path.read_text().replace('"exact_match"', '"./m.py:f"'))
+    ads.json("apply")
+    assert signs(ads.json("status")) == {"one": "="}
+    (ads.folder / "m.py").write_text(code.replace("==", "!="))
+    plan = ads.json("status")
+    assert signs(plan) == {"one": "~"}
+    assert "evaluation stale: `./m.py:f` differs" in why(plan, "one")
+    assert ads.json("apply")["outcomes"][0]["ref"] == "one@2"
+    assert signs(ads.json("status")) == {"one": "="}

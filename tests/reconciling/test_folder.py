@@ -55,3 +55,28 @@ def test_a_folder_without_manifests(tmp_path: Path) -> None:
         read_folder(tmp_path)
     with pytest.raises(NotFound, match="no folder"):
         read_folder(tmp_path / "none")
+
+
+def test_what_cannot_be_read_keeps_no_other_from_being_read(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(MANIFEST.format(name="ant"))
+    (tmp_path / "dangling.toml").symlink_to("nowhere")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 50_000)
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "latin.toml").write_bytes(b'[adapter]\nname = "caf\xe9"\n')
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    folder = read_folder(tmp_path)
+    assert {item.file: item.error is None for item in folder.read} == {
+        "a.toml": True,
+        "dangling.toml": False,
+        "deep.toml": False,
+        "folder.toml": False,
+        "latin.toml": False,
+        "loop.toml": False,
+    }
+
+
+def test_what_editors_leave_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(MANIFEST.format(name="ant"))
+    (tmp_path / ".#a.toml").symlink_to("me@host.1234")
+    (tmp_path / "._a.toml").write_bytes(b"\x00\x05\x16\x07\xff")
+    assert [item.file for item in read_folder(tmp_path).read] == ["a.toml"]

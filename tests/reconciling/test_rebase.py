@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, QualityGate
 from adapterworks.reconciling.rebase import judged_by
 from tests.builders.build_support import make_tiny_base
@@ -29,14 +30,17 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_survives_is_promoted_and_what_does_not_is_said(ads: Ads, other: Path) -> None:
+def test_what_survives_is_promoted_and_what_does_not_is_said(
+    ads: Ads, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("good", "bad"):
         ads.declare(name)
     ads.json("build")
     registry = ads.workshop.registry()
     for name in ("good", "bad"):
         registry.promote(name, 1, "prod", who="tester")
-    on_other = ("--base", str(other))
+    monkeypatch.chdir(other.parent)  # where the path begins, wherever manifests lie
+    on_other = ("--base", f"./{other.name}")
     planned = ads.json("rebase", *on_other, "--all", "--check", code=1)
     assert {row["name"]: row["result"] for row in planned} == {
         "bad": "to rebase",
@@ -67,6 +71,11 @@ def test_what_survives_is_promoted_and_what_does_not_is_said(ads: Ads, other: Pa
     assert kept["ref"] == "bad@2"
     assert "`prod`, `candidate` stays bad@1: exact_match: gain over base" in kept["detail"]
     assert ads.aliases()["bad"] == {"candidate": 1, "prod": 1}
+
+    (ads.folder / "twin.toml").write_text((ads.folder / "bad.toml").read_text())
+    twice = ads.run("rebase", *on_other, "bad", "--manifests", str(ads.folder))
+    assert isinstance(twice.exception, InvalidInput)
+    assert "`bad.toml` and `twin.toml` both declare `bad`" in str(twice.exception)
 
 
 def test_today_s_release_is_what_it_is_judged_against() -> None:

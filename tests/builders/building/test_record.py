@@ -108,3 +108,18 @@ def test_another_publication_of_one_training_begins_anew_and_keeps_its_micro_bat
     first = Stages(tmp_path, plan.model_copy(update={"micro_batch": 2}), log)
     (tmp_path / "train").mkdir()
     assert Stages(tmp_path, other, log).plan.micro_batch == 2
+
+
+def test_a_training_that_was_taken_over_is_told_of_as_it_was_done_after_a_kill_too(
+    tmp_path: Path, plan: Plan
+) -> None:
+    """A build dies after it took a release's training and goes on where other code is installed."""
+    log = EventLog(tmp_path / "events.jsonl")
+    stages = Stages(tmp_path, plan, log)
+    (tmp_path / "train").mkdir()
+    there = {"code": {"version": "0", "digest": "sha256:there"}, "packages": {"numpy": "1"}}
+    stages.use(plan.model_copy(update=there), "3.10")
+    stages.put("train", plan.digests.train, {}, reused={"ref": "a@1", "digest": "sha256:a"})
+    again = Stages(tmp_path, plan, log)
+    assert {key: getattr(again.plan, key) for key in there} == there
+    assert again.python == "3.10"

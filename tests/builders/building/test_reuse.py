@@ -48,11 +48,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Whoever trains, fails."""
-
-    def train(*_: Any) -> Any:
-        raise AssertionError("it was trained again")
-
-    monkeypatch.setattr(run, "train_stage", train)
+    monkeypatch.setattr(run, "train_stage", _fail)
     return monkeypatch
 
 
@@ -305,7 +301,7 @@ def test_a_release_of_older_code_is_trained_once_more_and_said_so(
     (row, *_) = registry.versions("tiny", limit=1)
     release = registry.release(row.digest)
     old = release.model_copy(update={"name": "old", "digests": {}, "parents": ()})
-    untrained.setattr(type(registry), "find_stage", lambda *_: None)
+    untrained.setattr(type(registry), "find_stages", lambda *_: [])
     untrained.setattr(
         type(registry), "versions", lambda self, name, limit: [replace(row, name="old")]
     )
@@ -313,3 +309,107 @@ def test_a_release_of_older_code_is_trained_once_more_and_said_so(
     result = clone.build(manifest(clone), "--set", 'adapter.name="old"')
     assert "it was trained again" in str(result.exception)
     assert f"note: old@{row.version} was published by a version of adapterworks" in result.stderr
+
+
+def test_bytes_that_are_gone_are_taken_from_an_older_release_or_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_base(tmp_path / "base")
+    workshop = Workshop(tmp_path, "./base")
+    path = workshop.manifest(epochs=1)
+    workshop.json(path)
+    monkeypatch.setattr(run, "train_stage", _fail)
+    tagged = ("--set", "evaluate.bootstrap_samples=300")
+    registry = workshop.registry()
+    second = registry.release(workshop.json(path, *tagged)["digest"])
+
+    # An unchanged plan still names its release; whether its gates passed is not known any more.
+    registry.erase(second.files["report.json"].digest, who="t", why="a name stood in it")
+    named = workshop.json(path, *tagged, "--alias", "staging")
+    assert (named["ref"], named["alias"], named["report"]) == ("tiny@2", None, {})
+    assert "whether its gates passed is not known" in named["reasons"][0]
+    assert workshop.build(path, *tagged).exit_code == 0
+
+    other = workshop.json(path, "--set", 'adapter.tags=["c"]')
+    assert set(other["reused"].values()) == {"tiny@1"}
+    for row in registry.versions("tiny"):
+        blob = registry.release(row.digest).files["training.jsonl"].digest
+        registry.erase(blob, who="t", why="a name stood in it")
+    result = workshop.build(path, "--set", 'adapter.tags=["d"]')
+    assert "it was trained again" in str(result.exception)
+    assert "tiny@3 has this training, but not `training.jsonl`, erased or wit" in result.stderr
+
+
+def test_a_build_that_waited_for_its_twin_names_what_that_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both found no release of the plan; one holds the lock of the folder, the other waits."""
+    make_tiny_base(tmp_path / "base")
+    workshop = Workshop(tmp_path, "./base")
+    path = workshop.manifest(epochs=1)
+    lock = run.build_lock
+
+    def waited(folder: Path) -> Any:
+        monkeypatch.setattr(run, "build_lock", lock)
+        assert workshop.json(path)["ref"] == "tiny@1"
+        return lock(folder)
+
+    monkeypatch.setattr(run, "build_lock", waited)
+    second = workshop.json(path)
+    assert (second["ref"], second["created"]) == ("tiny@1", False)
+    assert [row.version for row in workshop.registry().versions("tiny")] == [1]
+
+
+def test_killed_while_it_writes_answers_it_goes_on_from_those_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took a release's answers and dies while it writes those that it judged again."""
+    make_tiny_base(tmp_path / "base")
+    workshop = Workshop(tmp_path, "./base")
+    path = workshop.manifest(epochs=1)
+    workshop.json(path)
+    other = ("--set", "evaluate.bootstrap_samples=300")
+
+    class Killed(BaseException):
+        pass
+
+    write = Path.write_text
+
+    def killed(self: Path, text: str, *given: Any, **named: Any) -> int:
+        if "predictions" not in self.name:
+            return write(self, text, *given, **named)
+        write(self, text[: len(text) // 2], *given, **named)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", killed)
+        with pytest.raises(Killed):
+            workshop.build(path, *other)
+    monkeypatch.setattr(run, "train_stage", _fail)
+    monkeypatch.setattr(run, "evaluate_stage", _fail)
+    assert workshop.json(path, *other)["ref"] == "tiny@2"
+
+
+def test_gates_are_judged_by_the_prod_of_the_day_that_a_build_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_base(tmp_path / "base")
+    workshop = Workshop(tmp_path, "./base")
+    path, registry = workshop.manifest(epochs=1), workshop.registry()
+    workshop.json(path)
+    second = workshop.json(path, "--set", 'adapter.tags=["b"]')
+    registry.promote("tiny", 1, "prod", who="tester")
+    gate = '\n[[evaluate.gates]]\nmetric = "exact_match"\nagainst = "prod"\nmin_gain = -1.0\n'
+    gated = workshop.manifest(epochs=2, more=gate)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "fingerprint_stage", _fail)
+        assert isinstance(workshop.build(gated).exception, AssertionError)
+    registry.promote("tiny", 2, "prod", who="tester")
+    monkeypatch.setattr(run, "train_stage", _fail)
+    third = workshop.json(gated)
+    lock = json.loads(registry.read(third["digest"], "adapter.lock"))
+    assert lock["prod"] == second["digest"]
+
+
+def _fail(*_: Any) -> Any:
+    raise AssertionError("it was trained again")

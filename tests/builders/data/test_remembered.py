@@ -53,3 +53,9 @@ def test_reading_a_source_remembers_its_rows(tmp_path: Path) -> None:
     path.write_text("\n".join(line % answer for answer in "ac"))
     after = load_source(str(path), "messages", cache=tmp_path / "cache").datasheet.digest
     assert changes_since(tmp_path / "cache", before, after) == RowChanges((2,), 1)
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+    """As on a disk that is read-only; as root, only a file in the way is."""
+    (tmp_path / "cache").write_text("")
+    assert changed(tmp_path / "cache", rows("a"), rows("b")) is None

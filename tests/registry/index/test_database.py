@@ -156,3 +156,13 @@ def expected_shape() -> dict[str, set[str]]:
     """Table → columns, as the code says."""
     tables = {table.name: set(table.columns.keys()) for table in schema.metadata.sorted_tables}
     return tables | {"schema_versions": {"namespace", "version"}}
+
+
+def test_a_home_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="cannot be made"):
+        Registry.open(
+            database=f"sqlite:///{tmp_path / 'index.db'}",
+            blobs=str(tmp_path / "blobs"),
+            home=tmp_path / "file" / "home",
+        )
