@@ -138,7 +138,7 @@ def template(
             add_generation_prompt=generation_prompt,
             strftime_now=RENDERED_ON.strftime,
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError) as error:  # TypeError: it adds a text and a table, say
         raise InvalidInput(
             f"the base's chat template refuses a conversation of roles "
             f"{', '.join(turn['role'] for turn in turns)}: {error}",
