@@ -142,6 +142,7 @@ def test_a_fault_has_file_line_and_hint(name: str, message: str, hint: str, proj
         ("def same(:\n", "line 1: SyntaxError: invalid syntax"),
         ("\n\nimport not_there\n", "line 3: ModuleNotFoundError"),
         ("def f():\n    1 / 0\nf()\n", "line 2: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3"),
     ],
 )
 def test_a_file_that_cannot_be_run_says_in_which_line(
