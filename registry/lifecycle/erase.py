@@ -27,7 +27,7 @@ from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.store import BlobStore
-from adapterworks.registry.index import absences, log, schema, versions
+from adapterworks.registry.index import absences, log, lookup, schema, versions
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.releases.roles import may_be_erased
 
@@ -105,6 +105,13 @@ def erase(
     """See `Registry.erase`."""
     with database.write() as connection:
         found = look(connection, blob)
+        record = lookup.find_live(connection, blob)
+        if record is not None:  # a file somewhere holds a copy of it
+            raise Refused(
+                f"these bytes are the record of `{record.name}@{record.version}` too",
+                hint="delete that release first: "
+                f"adapters delete {record.name}@{record.version} --with-aliases",
+            )
         for holder in found.holders:
             if not holder.deleted and not may_be_erased(holder.path):
                 raise Refused(

@@ -258,3 +258,30 @@ def test_an_erasure_during_a_publish_has_the_last_word(
     assert again.created
     assert not registry.blobs.exists(digest)
     assert registry.verify().problems == []
+
+
+def test_another_releases_record_is_not_erased_as_somebodys_file(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """A release, a pulled one say, can hold a copy of a record: it is one blob."""
+    ours = release(registry, tmp_path)
+    record = registry.release(ours.digest).to_bytes()
+    copy = release(registry, tmp_path, 2, name="copy", text=record)
+    digest = blob(registry, copy)
+    assert digest == ours.digest
+    with pytest.raises(Refused, match=r"are the record of `medical@1` too"):
+        registry.erase(digest, who="ann", why="no reason")
+    assert registry.verify().clean
+    registry.delete("medical", 1, who="ann")
+    assert registry.erase(digest, who="ann", why="a reason").created
+    files = folder(tmp_path / "again", 1)
+    for path, text in (
+        ("predictions.jsonl", TEXT),
+        ("plots/rows.csv", TEXT),
+        ("plots/loss.png", b"png"),
+    ):
+        (files / path).parent.mkdir(exist_ok=True)
+        (files / path).write_bytes(text)
+    with pytest.raises(Refused, match="the bytes of this record of `medical` were erased"):
+        registry.publish(files, draft(1), who="ann")
+    assert registry.verify().clean
