@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from adapterworks.manifests.digests import canonical_json, digest_bytes
+from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.release import (
@@ -23,6 +24,7 @@ from adapterworks.registry.releases.release import (
     Stage,
 )
 from adapterworks.registry.releases.version1 import Record1
+from adapterworks.registry.remotes.hub.record import parse_record
 from tests.registry.releases import draft, folder
 from tests.upgrade.old_home import FIXTURE
 
@@ -131,6 +133,46 @@ def test_what_is_no_record_is_refused_by_its_key(change: dict[str, object], mess
 def test_what_is_no_json_table_is_refused(data: bytes) -> None:
     with pytest.raises(NotARecord):
         read_record(data)
+
+
+@pytest.mark.parametrize("train", ["x", None, [1], {"seed": "x"}, {}])
+def test_an_old_record_with_any_manifest_is_read(train: object) -> None:
+    """A stranger's: version 1 never looked at what is in it."""
+    data = canonical_json(json.loads(OLD) | {"manifest": {"train": train}})
+    release = read_record(data)
+    assert release.provenance.seed is None
+    assert release.to_bytes() == data
+    assert release.declared("train") == (train if isinstance(train, dict) else {})
+
+
+def test_a_file_has_no_negative_size() -> None:
+    table = json.loads(record().to_bytes())
+    table["files"]["adapter/adapter_model.safetensors"]["size"] = -1
+    with pytest.raises(NotARecord, match="size"):
+        read_record(canonical_json(table))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"details": {"x": 2**62}}, "has no canonical form"),
+        ({"description": "a\0b"}, "a text with a NUL"),
+        (
+            {
+                "files": {
+                    "rows.jsonl": {"digest": f"sha256:{'1' * 64}", "size": 2**52, "role": "rows"}
+                }
+            },
+            "claims",
+        ),
+    ],
+)
+def test_a_strangers_numbers_are_refused_before_anything_is_fetched(
+    table: dict[str, object], message: str
+) -> None:
+    values = json.loads(record().to_bytes()) | table
+    with pytest.raises(IntegrityError, match=message):
+        parse_record(json.dumps(values, sort_keys=True, separators=(",", ":")).encode(), "org/x")
 
 
 def test_an_old_record_takes_no_new_keys() -> None:
