@@ -83,7 +83,7 @@ def to_rows(
             _check(row)
         except FormatFault as fault:
             faults.append(f"row {record.number}: {fault}")
-        except Exception as error:  # whatever a stranger's format raises
+        except (Exception, SystemExit) as error:  # whatever a stranger's format raises
             raise InvalidInput(
                 f"`{source}`: the format `{format}` failed on row {record.number}: "
                 f"{type(error).__name__}: {error}",
