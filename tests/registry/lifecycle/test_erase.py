@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from adapterworks.manifests.errors import IntegrityError, NotFound, Refused
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import AbsentFile
@@ -285,3 +285,19 @@ def test_another_releases_record_is_not_erased_as_somebodys_file(
     with pytest.raises(Refused, match="the bytes of this record of `medical` were erased"):
         registry.publish(files, draft(1), who="ann")
     assert registry.verify().clean
+
+
+def test_equal_files_that_are_no_copies_stay(registry: Registry, tmp_path: Path) -> None:
+    """A stranger's release may have a file that is equal to a base's, or to every empty one."""
+    published = release(registry, tmp_path, text=b'{"model_type": "llama"}')
+    empty = release(registry, tmp_path, 2, text=b"")
+    config = registry.home / "bases" / "abc" / "config.json"
+    lock = registry.home / "checkouts" / "locks" / "ab"
+    for path, text in ((config, b'{"model_type": "llama"}'), (lock, b"")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+    assert registry.erase(blob(registry, published), who="ann", why="x").copies == ()
+    with pytest.raises(InvalidInput, match="an empty file has no bytes"):
+        registry.erase(blob(registry, empty), who="ann", why="x")
+    assert config.exists()
+    assert lock.exists()
