@@ -88,7 +88,8 @@ def encode_rows(
             else:
                 ids, spans = next(chats)
                 sequences.append(_fit(tokenizer, ids, spans, max_length, loss_on, row, index))
-            if all(label == IGNORED for label in sequences[-1].labels):
+            # The first token has nothing before it to be predicted by.
+            if all(label == IGNORED for label in sequences[-1].labels[1:]):
                 raise _unsupervised(row, index)
     return sequences
 
