@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from adapterworks.manifests.digests import canonical_json, digest_bytes
-from adapterworks.manifests.errors import IntegrityError
+from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.release import (
@@ -31,6 +31,9 @@ from tests.upgrade.old_home import FIXTURE
 # Written by the code of e6b91c0, the last that wrote version 1.
 OLD = (Path(__file__).parent / "data" / "version1.json").read_bytes()
 OLD_DIGEST = "sha256:002cefb3f50a6ce51099ba778726a94a7e9d15166280a8dae1a3ae37c603015b"
+
+
+FILE = {"digest": f"sha256:{'1' * 64}", "size": 1, "role": "other"}
 
 
 def record(**fields: object) -> Release:
@@ -157,6 +160,8 @@ def test_a_file_has_no_negative_size() -> None:
     [
         ({"details": {"x": 2**62}}, "has no canonical form"),
         ({"description": "a\0b"}, "a text with a NUL"),
+        ({"files": {"a.json": FILE, "a.json/b.json": FILE}}, "is a file and a folder"),
+        ({"files": {f"plots/{'x' * 256}": FILE}}, "is not a path inside a release"),
         (
             {
                 "files": {
@@ -171,7 +176,7 @@ def test_a_strangers_numbers_are_refused_before_anything_is_fetched(
     table: dict[str, object], message: str
 ) -> None:
     values = json.loads(record().to_bytes()) | table
-    with pytest.raises(IntegrityError, match=message):
+    with pytest.raises((IntegrityError, InvalidInput), match=message):
         parse_record(json.dumps(values, sort_keys=True, separators=(",", ":")).encode(), "org/x")
 
 

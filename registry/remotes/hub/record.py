@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adapterworks.manifests.digests import canonical_json
@@ -52,6 +52,9 @@ def parse_record(data: bytes, repository: str) -> Release:
         )
     for path in release.files:
         check_path(path)
+        above = next((str(p) for p in PurePosixPath(path).parents if str(p) in release.files), None)
+        if above is not None:
+            raise IntegrityError(f"`{above}` of `{repository}` is a file and a folder")
     if _has_nul(table):  # PostgreSQL takes no such text
         raise IntegrityError(f"`{RECORD}` of `{repository}` has a text with a NUL")
     if release.size > MAX_SIZE:
