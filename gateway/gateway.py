@@ -286,8 +286,7 @@ class Gateway:
 
 
 def _declared_pinned(release: Release) -> bool:
-    manifest = release.manifest or {}
-    return bool(manifest.get("serve", {}).get("pinned", False))
+    return bool(release.declared("serve").get("pinned", False))
 
 
 def _report(error: Exception) -> None:

@@ -15,6 +15,7 @@ from what was pulled or imported.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -126,7 +127,7 @@ def load(kind: Kind, name: str) -> Any:
         return _made(kind, name, _attribute(importlib.import_module(module), attribute))
     try:
         value = _attribute(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a stranger's module raises
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises
         raise InvalidInput(
             f"the {singular(kind)} `{name}` of `{found}` cannot be loaded: "
             f"{type(error).__name__}: {error}",
@@ -150,7 +151,7 @@ def source_file(kind: Kind, name: str) -> Path | None:
     found = origin(kind, name)
     try:  # the packages above a module are imported for that
         spec = importlib.util.find_spec(found.target.partition(":")[0])
-    except Exception as error:  # whatever a stranger's package raises
+    except (Exception, SystemExit) as error:  # whatever a stranger's package raises
         raise InvalidInput(
             f"the {singular(kind)} `{name}` of `{found}` cannot be found: "
             f"{type(error).__name__}: {error}",
@@ -197,16 +198,51 @@ def _installed(kind: Kind) -> Mapping[str, tuple[Origin, ...]]:
             continue
         if point.dist is None or not _NAME.fullmatch(point.name):
             continue
-        claim = Origin(point.value, point.dist.name, point.dist.version)
-        claims.setdefault(point.name, {}).setdefault(point.dist.name, claim)
+        distribution, version = _named(point.dist)
+        claim = Origin(_target(point), distribution or "a distribution without a name", version)
+        # Two without a name are not one.
+        claims.setdefault(point.name, {}).setdefault(distribution or str(id(point)), claim)
     return {name: tuple(found.values()) for name, found in claims.items()}
 
 
 @cache
 def _entry_points() -> tuple[metadata.EntryPoint, ...]:
     """Ours: reading every distribution's metadata takes a while and is done once."""
-    found = metadata.entry_points()
-    return tuple(point for kind in KINDS for point in found.select(group=group(kind)))
+    groups = [group(kind) for kind in KINDS]
+    try:
+        found = metadata.entry_points()
+    except Exception:  # one distribution's metadata cannot be read
+        return tuple(point for point in _one_by_one() if point.group in groups)
+    return tuple(point for name in groups for point in found.select(group=name))
+
+
+def _one_by_one() -> Iterator[metadata.EntryPoint]:
+    """The entry points of every distribution whose own can be read; of a name, the first counts."""
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        name, _ = _named(distribution)
+        if name is not None and name in seen:
+            continue
+        seen.add(name or "")
+        with contextlib.suppress(Exception):
+            yield from distribution.entry_points
+
+
+def _named(distribution: metadata.Distribution) -> tuple[str | None, str]:
+    """Name and version, as far as a distribution's metadata can be read and has them."""
+    try:
+        name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+    except Exception:  # whatever stands there
+        return None, "?"
+    return name or None, version or "?"
+
+
+def _target(point: metadata.EntryPoint) -> str:
+    """`module:attribute` without the spaces and extras that an entry point may have."""
+    try:
+        return f"{point.module}:{point.attr}"
+    except AttributeError:  # it is no entry point: loading it will say so
+        return point.value
 
 
 def forget() -> None:

@@ -118,7 +118,7 @@ def _module(code: UserCode) -> ModuleType:
         sys.modules[name] = module  # dataclasses look their module up
         try:
             exec(compile(code.source, str(code.path), "exec"), module.__dict__)  # noqa: S102
-        except Exception as error:  # whatever a user's file raises
+        except (Exception, SystemExit) as error:  # whatever a user's file raises
             sys.modules.pop(name, None)
             raise InvalidInput(
                 f"`{code.path.name}` cannot be run: {where(code, error)}",

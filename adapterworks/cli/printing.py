@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
+# All but tab and line feed, characters that turn the direction of text, half characters.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def echo_json(value: Any) -> None:
     """Print a value (dataclasses and pydantic models too) as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    click.echo(
+        text.encode("utf-8", "backslashreplace")
+    )  # half a character: `\ud83d`, as JSON has it
+
+
+def harmless(value: Any) -> str:
+    """A value as text that does nothing to a terminal: control characters are written out.
+
+    Much of what is shown was written by whoever made a release.
+    """
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(value))
 
 
 def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -23,7 +38,7 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(harmless(cell)) for cell in row))
     console = Console()
     if console.is_terminal:
         console.print(table)

@@ -63,7 +63,7 @@ def command(
 
     registry = app.registry
     resolved = registry.resolve(ref)
-    publish = (registry.release(resolved.digest).manifest or {}).get("publish", {})
+    publish = registry.release(resolved.digest).declared("publish")
     if private is None:
         private = bool(publish.get("private", True))
     repository = repository or publish.get("hub")

@@ -84,7 +84,7 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
     }
     for key, value in lines.items():
         if value:
-            click.echo(f"{key:<12} {value}")
+            click.echo(f"{key:<12} {printing.harmless(value)}")
     if release.metrics:
         click.echo()
         metrics = sorted(release.metrics.items())

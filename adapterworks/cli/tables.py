@@ -97,7 +97,7 @@ def _json(table: Shown, entry: Listed[Any]) -> dict[str, Any]:
     try:
         facts = {key.lower(): fact(entry.value) for key, fact in table.facts.items()}
         facts |= {key: fact(entry.value) for key, fact in table.more.items()}
-    except AttributeError as error:
+    except Exception as error:  # whatever a stranger's entry is
         return {**values, "error": _wrong(entry, error)}
     return {**values, **facts, "description": _description(entry.value)}
 
@@ -108,12 +108,12 @@ def _line(table: Shown, entry: Listed[Any]) -> Sequence[Any]:
         try:
             facts = [_text(fact(entry.value)) for fact in table.facts.values()]
             return (entry.name, entry.origin, *facts, _description(entry.value))
-        except AttributeError as error:
+        except Exception as error:  # whatever a stranger's entry is
             fault = _wrong(entry, error)
     return (entry.name, entry.origin, *["-"] * len(table.facts), f"error: {fault}")
 
 
-def _wrong(entry: Listed[Any], error: AttributeError) -> str:
+def _wrong(entry: Listed[Any], error: Exception) -> str:
     return f"`{entry.origin.target}` is not what this table holds: {error}"
 
 

@@ -78,7 +78,7 @@ def _entry(item: Declared, existing: Existing, world: World, rows_changed: RowsC
     if not made:
         why = "no version of it is published"
         if existing.versions:
-            why = "its versions were imported or merged, none was built"
+            why = "its versions were pulled, imported or merged, none was built here"
         finding = Finding("not built", why + _going_on(item))
         return Entry(item.name, "+", item.file, None, (finding,), (Build(item.file, "train"),))
     compared, stale = _closest(item, made)

@@ -278,7 +278,7 @@ def _answers(
     release = reader.registry.release(resolved.digest)
     if not {_PREDICTIONS, _REPORT} <= reader.files(release):
         return None
-    asked = (release.manifest or {}).get("evaluate", {})
+    asked = release.declared("evaluate")
     now = table.model_dump(mode="json")
     if any(asked.get(key) != now[key] for key in _ASKING):
         return None

@@ -154,7 +154,9 @@ class Reader:
         release = self.registry.release(row.digest)
         made: Made | None = None
         failed: tuple[str, ...] = ()
-        if release.manifest is not None and release.plan is not None:
+        # The row has a plan of what was built here only: what a stranger's record and lock say of
+        # how it was made spares no build.
+        if release.manifest is not None and row.plan is not None:
             here = self.files(release)
             lock = self._json(row.digest, LOCK) if LOCK in here else {}
             made = built(release.manifest, release.base.digest, lock)

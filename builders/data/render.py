@@ -88,7 +88,8 @@ def encode_rows(
             else:
                 ids, spans = next(chats)
                 sequences.append(_fit(tokenizer, ids, spans, max_length, loss_on, row, index))
-            if all(label == IGNORED for label in sequences[-1].labels):
+            # The first token has nothing before it to be predicted by.
+            if all(label == IGNORED for label in sequences[-1].labels[1:]):
                 raise _unsupervised(row, index)
     return sequences
 
@@ -138,7 +139,7 @@ def template(
             add_generation_prompt=generation_prompt,
             strftime_now=RENDERED_ON.strftime,
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError) as error:  # TypeError: it adds a text and a table, say
         raise InvalidInput(
             f"the base's chat template refuses a conversation of roles "
             f"{', '.join(turn['role'] for turn in turns)}: {error}",

@@ -123,7 +123,7 @@ class Row:
             content["scores"] = [*self.scores]
         return digest_bytes(canonical_json(content))
 
-    def with_meta(self, **values: Any) -> Row:
+    def with_meta(self, /, **values: Any) -> Row:
         """The same row with further meta values."""
         return replace(self, meta={**self.meta, **values})
 

@@ -76,10 +76,15 @@ def _read_jsonl(path: Path) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_object)
         except json.JSONDecodeError as error:
             raise InvalidInput(
                 f"`{path}` line {number}, column {error.colno}: not JSON ({error.msg})",
+                hint="write one JSON object a line",
+            ) from error
+        except (ValueError, RecursionError) as error:  # a key twice, endless digits, endless depth
+            raise InvalidInput(
+                f"`{path}` line {number}: cannot be read ({error})",
                 hint="write one JSON object a line",
             ) from error
         if not isinstance(value, dict):
@@ -88,6 +93,15 @@ def _read_jsonl(path: Path) -> Iterator[Record]:
                 hint="write one JSON object a line",
             )
         yield Record(number, value)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key `{twice}` more than once")
+    return table
 
 
 def _read_csv(path: Path) -> Iterator[Record]:
@@ -99,6 +113,12 @@ def _read_csv(path: Path) -> Iterator[Record]:
             number, start = start, lines.line_num + 1
             if header is None:
                 header = cells
+                twice = next((cell for cell in cells if cells.count(cell) > 1), None)
+                if twice is not None:
+                    raise InvalidInput(
+                        f"`{path}` line {number}: the header has `{twice}` more than once",
+                        hint="give each column a name of its own",
+                    )
             elif not cells:
                 continue
             elif len(cells) != len(header):

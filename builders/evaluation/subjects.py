@@ -99,7 +99,7 @@ def base_of(bases: BaseStore, release: Release) -> Base:
     known = bases.find(release.base.digest)
     if known is not None:
         return known
-    table = (release.manifest or {}).get("base", {})
+    table = release.declared("base")
     base = bases.ensure(
         release.base.model,
         quantization=release.base.quantization,

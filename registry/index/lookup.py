@@ -7,6 +7,7 @@ take the connection of a transaction.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -20,6 +21,8 @@ from adapterworks.registry.releases.types import Resolved, VersionRow
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
 _blobs = schema.release_blobs
+# A stranger's record may name any; what the database cannot count is no version.
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 _FOUND = (_versions.c.name, _versions.c.version, _versions.c.digest, _versions.c.deleted)
 _BY_ALIAS = (
@@ -138,7 +141,7 @@ def find_release(connection: Connection, text: str) -> AnyRow | None:
     """The newest version, tombstones too, that a release digest or `name@n` means here."""
     name, _, number = text.partition("@")
     where = _versions.c.digest == text
-    if number.isdigit():
+    if _NUMBER.fullmatch(number):
         where = (_versions.c.name == name) & (_versions.c.version == int(number))
     return connection.execute(
         sa.select(_versions).where(where).order_by(_versions.c.version.desc())

@@ -6,7 +6,8 @@ Invariants:
 - The note comes first: a kill after it leaves bytes that `verify` reports and that the next gc or
   the same command removes, never bytes that are gone without a reason.
 - What was erased is not put again by a publish, a pull or a repair.
-- Equal copies under this machine's home (checkouts, build folders, staged files) go too. Copies
+- Equal copies under this machine's home (checkouts, build folders, staged files; not base models)
+  go too. Copies
   elsewhere (other machines, pushed repositories, backups, versioned buckets) cannot be reached from
   here; pushes are named, so that somebody can ask for them.
 """
@@ -24,10 +25,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.digests import digest_file
-from adapterworks.manifests.errors import NotFound, Refused
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.store import BlobStore
-from adapterworks.registry.index import absences, log, schema, versions
+from adapterworks.registry.index import absences, log, lookup, schema, versions
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.releases.roles import may_be_erased
 
@@ -105,6 +106,15 @@ def erase(
     """See `Registry.erase`."""
     with database.write() as connection:
         found = look(connection, blob)
+        if not found.size:
+            raise InvalidInput("an empty file has no bytes that could be erased")
+        record = lookup.find_live(connection, blob)
+        if record is not None:  # a file somewhere holds a copy of it
+            raise Refused(
+                f"these bytes are the record of `{record.name}@{record.version}` too",
+                hint="delete that release first: "
+                f"adapters delete {record.name}@{record.version} --with-aliases",
+            )
         for holder in found.holders:
             if not holder.deleted and not may_be_erased(holder.path):
                 raise Refused(
@@ -130,10 +140,15 @@ def erase(
 
 
 def _copies(home: Path, blobs: BlobStore, size: int, digest: str) -> Iterator[Path]:
-    """The plain files under `home` with these bytes; other blobs have other digests."""
-    stored = blobs.root / "sha256" if isinstance(blobs, LocalBlobs) else None
+    """The plain files under `home` with these bytes; other blobs have other digests.
+
+    Not those of base models: a release may have a file that is equal to a base's own.
+    """
+    left_alone = {home / "bases"}
+    if isinstance(blobs, LocalBlobs):
+        left_alone.add(blobs.root / "sha256")
     for root, folders, names in os.walk(home):
-        folders[:] = [folder for folder in folders if Path(root, folder) != stored]
+        folders[:] = [folder for folder in folders if Path(root, folder) not in left_alone]
         for name in names:
             path = Path(root, name)
             with contextlib.suppress(OSError):  # others come and go

@@ -72,6 +72,11 @@ def adopt(
 ) -> Published:
     """See `Registry.adopt`."""
     check_withheld(withheld, "what was withheld")
+    for path in release.files:
+        check_path(path)
+    unknown = sorted(withheld.keys() - release.files.keys())
+    if unknown:
+        raise IntegrityError(f"`{release.name}` has no file `{unknown[0]}` that could be withheld")
     found = scan(folder)
     expected = {path: entry for path, entry in release.files.items() if path not in withheld}
     for path in sorted(expected.keys() | found.keys()):
@@ -149,6 +154,11 @@ def _publish(
 
 
 def _refuse_erased(release: Release, gone: Mapping[str, Absence]) -> None:
+    if release.digest in gone:
+        raise Refused(
+            f"the bytes of this record of `{release.name}` were {gone[release.digest]}",
+            hint="what was erased does not come back; a release made anew has another record",
+        )
     for path, entry in release.files.items():
         if entry.digest in gone and not may_be_erased(path):
             raise Refused(

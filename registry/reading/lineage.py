@@ -65,6 +65,7 @@ class Lineage:
     parents: tuple[Ancestor, ...]
 
 
+_MOST = 1e300
 # A release's own parents, and the version that a digest or `name@n` means here.
 ParentsOf = Callable[[str], tuple[Parent, ...]]
 Find = Callable[[str], AnyRow | None]
@@ -76,14 +77,21 @@ def parents_of(release: Release, lock: dict[str, Any]) -> tuple[Parent, ...]:
     if release.parents or not isinstance(merged, list):
         return release.parents
     return tuple(
-        Parent(
-            relation="merge",
-            digest=entry["digest"],
-            ref=entry.get("ref"),
-            weight=entry.get("weight"),
-        )
+        _merged(entry)
         for entry in merged
         if isinstance(entry, dict) and isinstance(entry.get("digest"), str)
+    )
+
+
+def _merged(entry: dict[str, Any]) -> Parent:
+    """A parent as a lock has it, which may be a stranger's."""
+    ref, weight = entry.get("ref"), entry.get("weight")
+    share = isinstance(weight, int | float) and -_MOST < weight < _MOST
+    return Parent(
+        relation="merge",
+        digest=entry["digest"],
+        ref=ref if isinstance(ref, str) else None,
+        weight=weight if share else None,
     )
 
 
@@ -120,7 +128,7 @@ def lineage(
     resolved: Resolved, release: Release, lock: dict[str, Any], parents: tuple[Ancestor, ...]
 ) -> Lineage:
     """The lineage of one release, from its record and its `adapter.lock`."""
-    provenance = release.provenance
+    provenance, seed = release.provenance, lock.get("seed")
     return Lineage(
         release=resolved,
         created=release.created,
@@ -131,9 +139,14 @@ def lineage(
         stage=release.stage,
         provenance=provenance,
         base=release.base,
-        data=lock.get("data") or ({"splits": provenance.data} if provenance.data else {}),
-        code=lock.get("code", {}),
-        packages=lock.get("packages", {}),
-        seed=lock.get("seed", provenance.seed),
+        data=_table(lock, "data") or ({"splits": provenance.data} if provenance.data else {}),
+        code=_table(lock, "code"),
+        packages={name: str(of) for name, of in _table(lock, "packages").items()},
+        seed=seed if isinstance(seed, int) else provenance.seed,
         parents=parents,
     )
+
+
+def _table(lock: dict[str, Any], key: str) -> dict[str, Any]:
+    found = lock.get(key)
+    return found if isinstance(found, dict) else {}

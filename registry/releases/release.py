@@ -52,7 +52,7 @@ class FileEntry(Frozen):
     """One file: its blob's digest, its size in bytes, and what it is for (`roles.py`)."""
 
     digest: str
-    size: int
+    size: Annotated[int, Field(ge=0)]
     role: Word
 
     @classmethod
@@ -249,6 +249,11 @@ class Release(Draft):
     def trained(self) -> str:
         """The role of what was trained."""
         return FULL if self.whole_model else ADAPTER
+
+    def declared(self, table: str) -> dict[str, Any]:
+        """A table of its manifest; empty if it has none, or a stranger's has something else."""
+        found = (self.manifest or {}).get(table)
+        return found if isinstance(found, dict) else {}
 
     @property
     def withheld(self) -> set[str]:

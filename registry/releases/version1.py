@@ -53,7 +53,8 @@ class Record1(Frozen):
         """The same facts in the words of today's record."""
         # Version 1 did not say how a release came about; a build had a manifest, a merge a plan.
         made = "built" if self.manifest else "merged" if self.plan else "imported"
-        seed = (self.manifest or {}).get("train", {}).get("seed")
+        train = (self.manifest or {}).get("train")
+        seed = train.get("seed") if isinstance(train, dict) else None
         return Release(
             name=self.name,
             method=self.method,

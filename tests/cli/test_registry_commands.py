@@ -264,3 +264,23 @@ def test_erasing_asks_and_says_what_it_did(shelf: Path) -> None:
         run("erase", "medical@1", "nothing", "--reason", "x", "--yes")
     with pytest.raises(InvalidInput, match="`--reason` is empty"):
         run("erase", "medical@1", "README.md", "--reason", " ", "--yes")
+
+
+def test_what_a_stranger_wrote_does_nothing_to_the_terminal(home: Path, tmp_path: Path) -> None:
+    text = "\x1b]0;owned\x07\x1b[31mred\r\u202e"
+    lock = {"data": {text: text}, "packages": {"torch": text, "half": "\ud83d", "n": 1}}
+    app = App()
+    item = draft(1, description=text, tags=(text,), metrics={text: 1.0}, created_by=text)
+    app.registry.publish(folder(tmp_path / "x", 1, lock=lock), item, who="ann")
+    app.registry.publish(folder(tmp_path / "y", 2), draft(2), who="ann")
+    app.registry.close()
+    for command in (("show", "medical@1"), ("lineage", "medical@1"), ("list", "medical")):
+        shown = run(*command)
+        assert not set(text) & set(shown) & set("\x1b\x07\r\u202e"), command
+    shown = (
+        run("diff", "medical@1", "medical@2") + run("search", "red") + run("lineage", "medical@1")
+    )
+    assert not set(shown) & set("\x1b\x07\r\u202e")
+    assert r"\x1b[31mred\r\u202e" in shown
+    assert json.loads(run("show", "medical@1", "--json"))["release"]["description"] == text
+    assert json.loads(run("diff", "medical@1", "medical@2", "--json"))["lock"]

@@ -102,6 +102,49 @@ def test_a_broken_distribution_breaks_only_itself(install: Install) -> None:
     assert "is a int, not a `Recipe`" in str(lines["halls"].fault)
 
 
+@pytest.mark.parametrize("source", ["import sys\nsys.exit(3)", "raise SystemExit"])
+def test_a_distribution_that_exits_breaks_only_itself(install: Install, source: str) -> None:
+    install("acme-data", "acme_data", source, wards="acme_data:WARDS")
+    lines = {line.name: line for line in table().listing()}
+    assert "of `acme-data 1.2` cannot be loaded: SystemExit" in str(lines["wards"].fault)
+    assert lines["general"].fault is None
+
+
+@pytest.mark.parametrize("target", ["acme_data:WARDS [tables]", "acme_data : WARDS"])
+def test_an_entry_point_may_have_extras_and_spaces(install: Install, target: str) -> None:
+    install("acme-data", "acme_data", RECIPE, wards=target)
+    assert table()["wards"].name == "wards"
+    digest = extensions.source_digest("recipes", "wards")
+    assert digest == digest_bytes(RECIPE.encode())
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, b"Metadata-Version: 2.1\n", b"Name: \xff\xfe\nVersion: 1.2\n"]
+)
+def test_a_distribution_without_a_name_is_not_taken_for_ours(
+    install: Install, tmp_path: Path, metadata: bytes | None
+) -> None:
+    install("acme-data", "acme_data", RECIPE, wards="acme_data:WARDS")
+    path = tmp_path / "acme_data-1.2.dist-info" / "METADATA"
+    path.unlink() if metadata is None else path.write_bytes(metadata)
+    extensions.forget()
+    found = extensions.origin("recipes", "wards")
+    assert not found.built_in
+    assert str(found) == "a distribution without a name ?"
+    assert table()["wards"].name == "wards"
+
+
+def test_metadata_that_cannot_be_read_hides_no_other_distribution(
+    install: Install, tmp_path: Path
+) -> None:
+    install("acme-data", "acme_data", RECIPE, wards="acme_data:WARDS")
+    install("beta-data", "beta_data", RECIPE, beds="beta_data:WARDS")
+    (tmp_path / "acme_data-1.2.dist-info" / "entry_points.txt").write_bytes(b"\xff\xfe[a]\nb=c:d")
+    extensions.forget()
+    assert "wards" not in table()
+    assert str(extensions.origin("recipes", "beds")) == "beta-data 1.2"
+
+
 def test_a_named_key_takes_known_names_only(install: Install) -> None:
     install("acme-data", "acme_data", RECIPE, wards="acme_data:WARDS")
 

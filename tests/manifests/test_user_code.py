@@ -62,7 +62,15 @@ def nothing(answer, reference):
 def fails(answer, reference):
     if answer == "bad":
         raise ValueError("a bad answer")
-    return float("nan") if answer == "odd" else 1
+    if answer == "bye":
+        raise SystemExit(0)
+    return {"odd": float("nan"), "huge": 10**400}.get(answer, 1)
+
+
+def truth(answer, reference):
+    import numpy
+
+    return numpy.bool_(answer == reference)
 
 
 number = 3
@@ -142,6 +150,7 @@ def test_a_fault_has_file_line_and_hint(name: str, message: str, hint: str, proj
         ("def same(:\n", "line 1: SyntaxError: invalid syntax"),
         ("\n\nimport not_there\n", "line 3: ModuleNotFoundError"),
         ("def f():\n    1 / 0\nf()\n", "line 2: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3"),
     ],
 )
 def test_a_file_that_cannot_be_run_says_in_which_line(
@@ -160,6 +169,8 @@ def test_only_a_relative_path_to_python_is_one(name: str, project: Write) -> Non
     [
         ("bad", "failed on test row 2: line 26: ValueError: a bad answer"),
         ("odd", "gives nan on test row 2, not a finite number"),
+        ("huge", "on test row 2, not a finite number"),
+        ("bye", "failed on test row 2: line 28: SystemExit: 0"),
     ],
 )
 def test_a_failure_names_row_and_function(answer: str, message: str, project: Write) -> None:
@@ -169,6 +180,12 @@ def test_a_failure_names_row_and_function(answer: str, message: str, project: Wr
         found.statistics([Prediction("good"), Prediction(answer)], rows)
     assert message in caught.value.message
     assert f"the answer was '{answer}', the reference 'b'" in str(caught.value.hint)
+
+
+def test_a_truth_value_of_numpy_is_a_number(project: Write) -> None:
+    found = metric(load_manifest(project("./own.py:truth")).evaluate.metrics[0])
+    rows = [chat("q", "a"), chat("q", "b")]
+    assert found.statistics([Prediction("a"), Prediction("a")], rows).tolist() == [[1.0], [0.0]]
 
 
 def test_a_data_gate_in_a_file_keeps_its_own_setting(project: Write) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from adapterworks.manifests.digests import canonical_json, digest_bytes
+from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.release import (
@@ -23,12 +24,16 @@ from adapterworks.registry.releases.release import (
     Stage,
 )
 from adapterworks.registry.releases.version1 import Record1
+from adapterworks.registry.remotes.hub.record import parse_record
 from tests.registry.releases import draft, folder
 from tests.upgrade.old_home import FIXTURE
 
 # Written by the code of e6b91c0, the last that wrote version 1.
 OLD = (Path(__file__).parent / "data" / "version1.json").read_bytes()
 OLD_DIGEST = "sha256:002cefb3f50a6ce51099ba778726a94a7e9d15166280a8dae1a3ae37c603015b"
+
+
+FILE = {"digest": f"sha256:{'1' * 64}", "size": 1, "role": "other"}
 
 
 def record(**fields: object) -> Release:
@@ -131,6 +136,48 @@ def test_what_is_no_record_is_refused_by_its_key(change: dict[str, object], mess
 def test_what_is_no_json_table_is_refused(data: bytes) -> None:
     with pytest.raises(NotARecord):
         read_record(data)
+
+
+@pytest.mark.parametrize("train", ["x", None, [1], {"seed": "x"}, {}])
+def test_an_old_record_with_any_manifest_is_read(train: object) -> None:
+    """A stranger's: version 1 never looked at what is in it."""
+    data = canonical_json(json.loads(OLD) | {"manifest": {"train": train}})
+    release = read_record(data)
+    assert release.provenance.seed is None
+    assert release.to_bytes() == data
+    assert release.declared("train") == (train if isinstance(train, dict) else {})
+
+
+def test_a_file_has_no_negative_size() -> None:
+    table = json.loads(record().to_bytes())
+    table["files"]["adapter/adapter_model.safetensors"]["size"] = -1
+    with pytest.raises(NotARecord, match="size"):
+        read_record(canonical_json(table))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"details": {"x": 2**62}}, "has no canonical form"),
+        ({"description": "a\0b"}, "a text with a NUL"),
+        ({"files": {"a.json": FILE, "a.json/b.json": FILE}}, "is a file and a folder"),
+        ({"files": {f"plots/{'x' * 256}": FILE}}, "is not a path inside a release"),
+        (
+            {
+                "files": {
+                    "rows.jsonl": {"digest": f"sha256:{'1' * 64}", "size": 2**52, "role": "rows"}
+                }
+            },
+            "claims",
+        ),
+    ],
+)
+def test_a_strangers_numbers_are_refused_before_anything_is_fetched(
+    table: dict[str, object], message: str
+) -> None:
+    values = json.loads(record().to_bytes()) | table
+    with pytest.raises((IntegrityError, InvalidInput), match=message):
+        parse_record(json.dumps(values, sort_keys=True, separators=(",", ":")).encode(), "org/x")
 
 
 def test_an_old_record_takes_no_new_keys() -> None:

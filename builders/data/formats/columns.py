@@ -82,7 +82,7 @@ class Columns:
         if isinstance(value, str):
             try:
                 value = json.loads(value) if value.strip() else None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise FormatFault(f"column `{column}` is not JSON: {error}") from None
         if not value:
             return ()

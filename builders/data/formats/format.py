@@ -11,7 +11,6 @@ of a record is dropped: a column that the format does not read is in the row's `
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from adapterworks.builders.data.formats.columns import Columns, FormatFault
 from adapterworks.builders.data.rows import Row, RowKind
 from adapterworks.builders.data.sources import Record
+from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import Table
 
@@ -70,7 +70,8 @@ def to_rows(
     """All records as rows of one format; other columns of JSON types go to `meta`.
 
     Raises:
-        InvalidInput: at least one record is not of the format; up to 20 are shown by number.
+        InvalidInput: at least one record is not of the format; up to 20 are shown by number. Or the
+            format's own code failed on one.
     """
     renamed, known = columns or {}, FORMATS.named(format)
     read = {renamed.get(name, name) for name in known.columns}
@@ -82,11 +83,17 @@ def to_rows(
             _check(row)
         except FormatFault as fault:
             faults.append(f"row {record.number}: {fault}")
+        except (Exception, SystemExit) as error:  # whatever a stranger's format raises
+            raise InvalidInput(
+                f"`{source}`: the format `{format}` failed on row {record.number}: "
+                f"{type(error).__name__}: {error}",
+                hint="a format says what is wrong with a record by `FormatFault`",
+            ) from error
         else:
             others = {
                 name: value
                 for name, value in record.columns.items()
-                if name not in read and name not in RESERVED and _is_json(value)
+                if name not in read and name not in RESERVED and _is_json({name: value})
             }
             rows.append(row.with_meta(**others | {"row": record.number}))
     if faults:
@@ -101,6 +108,7 @@ def to_rows(
 
 
 def _check(row: Row) -> None:
+    _check_texts(row)
     if row.text is not None:
         return
     for answer in row.answers:
@@ -108,13 +116,35 @@ def _check(row: Row) -> None:
             raise FormatFault("the conversation does not end with an assistant turn")
 
 
-def _is_json(value: Any) -> bool:
-    if value is None or isinstance(value, str | int):
-        return True
-    if isinstance(value, float):
-        return math.isfinite(value)
+def _check_texts(row: Row) -> None:
+    """Refuse what no file can hold, and what JSON has no one spelling for: a row has a digest."""
+    turns = [*row.messages, *(turn for answer in row.others for turn in answer)]
+    for text in [row.text or "", *(turn["content"] for turn in turns)]:
+        if not text.isascii() and not _is_utf8(text):
+            raise FormatFault("a text has half a character (a lone surrogate such as `\\ud83d`)")
+    for what, values in (
+        ("`tools` have", [*row.tools]),
+        ("a tool call has", [turn["tool_calls"] for turn in turns if "tool_calls" in turn]),
+    ):
+        try:
+            canonical_json(values)
+        except (ValueError, RecursionError) as error:
+            raise FormatFault(
+                f"{what} a value that JSON does not hold exactly ({error}): write it as text"
+            ) from None
+
+
+def _is_utf8(text: str) -> bool:
     try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
         return False
     return True

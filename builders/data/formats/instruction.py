@@ -21,9 +21,10 @@ def _pair(question: str, answer: str) -> tuple[Message, Message]:
 def _history(columns: Columns) -> tuple[Message, ...]:
     """Earlier questions and answers, as pairs of text."""
     earlier = columns.get("history") or ()
-    pairs = [pair for pair in earlier if isinstance(pair, list | tuple) and len(pair) == 2]
+    listed = earlier if isinstance(earlier, list | tuple) else ()
+    pairs = [pair for pair in listed if isinstance(pair, list | tuple) and len(pair) == 2]
     if (
-        not isinstance(earlier, list | tuple)
+        listed is not earlier
         or len(pairs) != len(earlier)
         or not all(isinstance(text, str) for pair in pairs for text in pair)
     ):

@@ -17,6 +17,8 @@ from adapterworks.builders.data.rows import ROLES, Message, Role
 
 # How much a turn counts: OpenAI's field; what Axolotl and ms-swift call theirs.
 _WEIGHTS = ("weight", "train", "loss")
+# Beyond these a weight is nothing, or drowns all others, in the float32 that losses are summed in.
+_LEAST, _MOST = 1e-6, 1e6
 # What exports of chats carry along: who, when, which; never what is said.
 _WITHOUT_MEANING = {
     *("id", "message_id", "turn_id", "turn", "turn_identifier", "user_id", "author", "hashed_ip"),
@@ -75,6 +77,8 @@ def _turn(number: int, turn: Any, dialect: Dialect) -> Message:
     content = _content(number, turn.get(dialect.content), dialect.content, bool(calls))
     if name == dialect.calls:
         calls, content = _tool_calls(number, _json(number, content)), ""
+        if not calls:
+            raise FormatFault(f"turn {number} is a `{name}` without a call")
     message: Message = {"role": role, "content": content}
     weight = _weight(number, turn, role)
     if weight != 1.0:
@@ -132,6 +136,10 @@ def _weight(number: int, turn: Mapping[str, Any], role: Role) -> float:
     for key, value in given.items():
         if not isinstance(value, bool | int | float) or not 0 <= value < math.inf:
             raise FormatFault(f"turn {number}'s `{key}` is not a number from 0, true or false")
+        if value and not _LEAST <= value <= _MOST:
+            raise FormatFault(
+                f"turn {number}'s `{key}` is neither 0 nor between {_LEAST:g} and {_MOST:g}"
+            )
     weights = {float(value) for value in given.values()}
     if len(weights) > 1:
         keys = " and ".join(f"`{key}`" for key in given)
@@ -164,7 +172,12 @@ def _tool_calls(number: int, value: Any) -> list[dict[str, Any]]:
             raise FormatFault(f"turn {number} has a tool call without a function's name")
         arguments = function.get("arguments")
         if isinstance(arguments, str):
-            arguments = _json(number, arguments) if arguments.strip() else {}
+            arguments = _json(number, arguments) if arguments.strip() else None
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise FormatFault(
+                f"turn {number} has a tool call whose arguments are a "
+                f"{type(arguments).__name__}, not an object"
+            )
         entry: dict[str, Any] = {
             "type": "function",
             "function": {"name": function["name"], "arguments": arguments or {}},
@@ -178,5 +191,5 @@ def _tool_calls(number: int, value: Any) -> list[dict[str, Any]]:
 def _json(number: int, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatFault(f"turn {number}'s tool call is not JSON: {error}") from None

@@ -1,7 +1,7 @@
 """Rows without an answer: they teach silence (or nothing, and report a loss of 0.0).
 
-An answer is empty if it has no visible character, or is one of the words by which exports spell a
-missing value.
+An answer is empty if it has no visible character and calls no tool, or is one of the words by which
+exports spell a missing value.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
         for index, row in enumerate(members):
             answer = row.answer.strip()
             visible = [c for c in answer if unicodedata.category(c)[0] not in "CZ"]
+            if row.messages and row.messages[-1].get("tool_calls"):
+                continue
             if not visible:
                 offences.append(offence(split, index, row, "the answer is empty"))
             elif answer.casefold() in _MISSING and not _is_common(answer, members):

@@ -56,7 +56,7 @@ def _check(name: str, reason_of: Callable[[Row], Any]) -> Callable[..., Finding]
                 where = f"{split} row {row.number or index + 1}"
                 try:
                     reason = reason_of(row)
-                except Exception as error:  # whatever a user's function raises
+                except (Exception, SystemExit) as error:  # whatever a user's function raises
                     raise InvalidInput(
                         f"the data gate `{name}` failed on {where}: "
                         f"{type(error).__name__}: {error}",

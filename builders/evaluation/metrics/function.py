@@ -14,11 +14,14 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction, mean_metric
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.user_code import UserCode, where
 
+_NUMBERS = (Real, np.bool_)  # numpy's numbers are `Real`, its truth values are not
 _SIGNATURE = "`def metric(answer: str, reference: str) -> float`"
 
 
@@ -60,9 +63,9 @@ def _check(name: str, function: Callable[..., Any]) -> None:
         ) from None
     try:
         given = function("answer", "answer")
-    except Exception:  # it may want other texts than these: its own rows will tell
+    except (Exception, SystemExit):  # it may want other texts than these: its own rows will tell
         return
-    if not isinstance(given, Real):
+    if not isinstance(given, _NUMBERS):
         raise InvalidInput(
             f"the metric `{name}`{at} gives {_shown(given)}, not a number",
             hint=f"write {_SIGNATURE}, and return the score",
@@ -92,18 +95,25 @@ def _score(name: str, function: Callable[..., Any], answer: str, row: Row, at: i
     hint = f"the answer was {_shown(answer)}, the reference {_shown(row.answer)}"
     try:
         given = function(answer, row.answer)
-    except Exception as error:  # whatever a user's function raises
+    except (Exception, SystemExit) as error:  # whatever a user's function raises
         shown = (
             where(name, error) if isinstance(name, UserCode) else f"{type(error).__name__}: {error}"
         )
         raise InvalidInput(f"the metric `{name}` failed on {number}: {shown}", hint=hint) from error
-    if not isinstance(given, Real) or not math.isfinite(given):
+    try:
+        score = float(given) if isinstance(given, _NUMBERS) else math.nan
+    except OverflowError:
+        score = math.inf
+    if not math.isfinite(score):
         raise InvalidInput(
             f"the metric `{name}` gives {_shown(given)} on {number}, not a finite number", hint=hint
         )
-    return float(given)
+    return score
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # an integer of thousands of digits, an odd object
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:79]}…"

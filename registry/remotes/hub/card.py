@@ -30,30 +30,36 @@ def build_card(release: Release, body: str, *, repository: str) -> str:
 
 
 def _metadata(release: Release) -> dict[str, Any]:
-    manifest = release.manifest or {}
-    adapter = manifest.get("adapter", {})
+    language = release.declared("adapter").get("language")
     base = hub_id(release.base.model)
     values: dict[str, Any] = {
         "library_name": "transformers" if release.whole_model else "peft",
         "pipeline_tag": "text-generation",
         "license": release.license.lower(),
-        "language": list(adapter.get("language", ())) or None,
+        "language": _texts(language) or None,
         "base_model": base,
-        "datasets": _datasets(manifest) or None,
+        "datasets": _datasets(release) or None,
         "tags": ["adapterworks", release.method, *release.tags],
     }
     if base is not None:
         values["base_model_relation"] = "finetune" if release.whole_model else "adapter"
-    results = _results(release, manifest)
+    results = _results(release)
     if results:
         values |= {"model_name": release.name, "eval_results": results}
     return values
 
 
-def _datasets(manifest: dict[str, Any]) -> list[str]:
-    data = manifest.get("data", {})
-    sources = [data.get("train"), *(mix.get("source") for mix in data.get("mix", ()))]
-    return list(dict.fromkeys(_dataset_id(s) for s in sources if s and _dataset_id(s)))
+def _texts(value: Any) -> list[str]:
+    """The texts of a list; none of what a stranger's manifest has in its place."""
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+def _datasets(release: Release) -> list[str]:
+    data = release.declared("data")
+    mixed = data.get("mix")
+    parts = [part for part in mixed if isinstance(part, dict)] if isinstance(mixed, list) else []
+    sources = _texts([data.get("train"), *(part.get("source") for part in parts)])
+    return list(dict.fromkeys(_dataset_id(s) for s in sources if _dataset_id(s)))
 
 
 def _dataset_id(source: str) -> str:
@@ -64,10 +70,10 @@ def _dataset_id(source: str) -> str:
     return name if re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) else ""
 
 
-def _results(release: Release, manifest: dict[str, Any]) -> list[Any]:
+def _results(release: Release) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    data = manifest.get("data", {})
+    data = release.declared("data")
     dataset = _dataset_id(str(data.get("test") or data.get("train") or "")) or "custom"
     return [
         EvalResult(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.errors import IntegrityError
@@ -15,6 +16,7 @@ from adapterworks.registry.remotes.hub.client import Hub, RepoState
 from adapterworks.registry.remotes.hub.layout import RECORD
 
 MAX_RECORD = 8 << 20  # bytes; a record of ours has a few kilobytes
+MAX_SIZE = 1 << 50  # bytes of all files; what is withheld may claim any size
 _MAX_DEPTH = 16
 
 
@@ -38,10 +40,31 @@ def parse_record(data: bytes, repository: str) -> Release:
             f"`{RECORD}` of `{repository}` is not a release record: {error.message}",
             hint=error.hint,
         ) from error
-    if canonical_json(table) != data:
+    try:
+        canonical = canonical_json(table)
+    except ValueError as error:  # an integer that JSON does not hold exactly, half a character
+        raise IntegrityError(
+            f"`{RECORD}` of `{repository}` has no canonical form: {error}"
+        ) from error
+    if canonical != data:
         raise IntegrityError(
             f"`{RECORD}` of `{repository}` is not in canonical form: its digest is nobody's name"
         )
     for path in release.files:
         check_path(path)
+        above = next((str(p) for p in PurePosixPath(path).parents if str(p) in release.files), None)
+        if above is not None:
+            raise IntegrityError(f"`{above}` of `{repository}` is a file and a folder")
+    if _has_nul(table):  # PostgreSQL takes no such text
+        raise IntegrityError(f"`{RECORD}` of `{repository}` has a text with a NUL")
+    if release.size > MAX_SIZE:
+        raise IntegrityError(f"`{RECORD}` of `{repository}` claims {release.size} bytes")
     return release
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(_has_nul(part) for part in value)
+    return isinstance(value, str) and "\0" in value

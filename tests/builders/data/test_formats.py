@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.data.formats import FORMATS, to_rows
+from adapterworks.builders.data.formats.format import RowFormat
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.data.sources import Record
 from adapterworks.manifests.errors import InvalidInput
@@ -218,6 +219,10 @@ def test_tools_and_calls() -> None:
         (GOOD | {"weight": 0, "train": True}, "`weight` and `train` contradict"),
         (GOOD | {"content": [{"type": "image_url"}]}, "a part of type `image_url`"),
         (GOOD | {"tool_calls": [{"id": "1"}]}, "a tool call without a function's name"),
+        (GOOD | {"weight": 10**400}, "turn 2's `weight` is neither 0 nor between 1e-06 and 1e+06"),
+        (GOOD | {"weight": 1e-60}, "turn 2's `weight` is neither 0 nor between"),
+        (GOOD | {"tool_calls": [{"name": "f", "arguments": [1]}]}, "are a list, not an object"),
+        (GOOD | {"tool_calls": [{"name": "f", "arguments": "[" * 100_000}]}, "is not JSON"),
     ],
 )
 def test_what_would_change_the_meaning_is_a_fault(turn: dict[str, Any], message: str) -> None:
@@ -288,3 +293,47 @@ def test_every_bad_row_is_reported_by_number_in_one_error() -> None:
 def test_a_missing_column_says_which_are_there() -> None:
     with pytest.raises(InvalidInput, match=r"no column `completion` \(it has `prompt`, `answer`\)"):
         read("prompt-completion", {"prompt": "q", "answer": "a"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"content": "half \ud83d"}, "row 1: a text has half a character"),
+        ({"tool_calls": [{"name": "f", "arguments": {"id": 2**60}}]}, "write it as text"),
+        ({"tool_calls": [{"name": "f", "arguments": '{"x": NaN}'}]}, "write it as text"),
+    ],
+)
+def test_what_no_digest_can_name_is_a_fault_of_its_row(
+    columns: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read("messages", {"messages": [{"role": "user", "content": "q"}, GOOD | columns]})
+    assert message in caught.value.message
+    tools = [{"name": "f", "maximum": 2**63}]
+    with pytest.raises(InvalidInput, match="`tools` have a value"):
+        read("messages", {"messages": [{"role": "user", "content": "q"}, GOOD], "tools": tools})
+    with pytest.raises(InvalidInput, match="column `tools` is not JSON"):
+        read(
+            "messages", {"messages": [{"role": "user", "content": "q"}, GOOD], "tools": "[" * 10**5}
+        )
+
+
+def test_columns_of_any_name_are_meta_and_what_no_file_can_hold_is_not() -> None:
+    others = {"self": 1, "half": "\ud83d", "\ud83d": 1, "wide": [2**70, {"nested": "甲"}]}
+    (row,) = read("prompt-completion", {"prompt": "q", "completion": "a", **others})
+    assert row.meta == {"self": 1, "wide": [2**70, {"nested": "甲"}], "row": 1}
+
+
+def test_a_call_that_is_none_and_a_history_that_is_no_list_are_faults() -> None:
+    shared = [{"from": "human", "value": "q"}, {"from": "function_call", "value": "[]"}]
+    with pytest.raises(InvalidInput, match="turn 2 is a `function_call` without a call"):
+        read("sharegpt", {"conversations": shared})
+    with pytest.raises(InvalidInput, match="column `history` is not a list"):
+        read("instruction", {"instruction": "q", "output": "a", "history": 5})
+
+
+def test_a_format_that_fails_names_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = RowFormat("broken", "", (), "conversation", {}, lambda columns: {}["q"])
+    monkeypatch.setattr(FORMATS, "named", lambda name: broken)
+    with pytest.raises(InvalidInput, match="the format `broken` failed on row 1: KeyError: 'q'"):
+        read("broken", {"q": 1})

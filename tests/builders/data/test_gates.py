@@ -337,3 +337,12 @@ def test_inspect_shows_what_is_in_the_loss(english_set: Planted, home: Path) -> 
     assert "⟦The customer" not in result.stdout
     (row,) = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)["rows"]
     assert [piece["in_loss"] for piece in row["pieces"]] == [False, True]
+
+
+def test_a_call_of_a_tool_is_an_answer() -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    asked = chat("what is it?", "")
+    calling = replace(
+        asked, messages=(asked.messages[0], {**asked.messages[1], "tool_calls": [call]})
+    )
+    assert [o.index for o in run("empty_supervision", train=[asked, calling]).offences] == [0]

@@ -266,3 +266,19 @@ def test_a_turns_weight_is_not_shown_to_the_template(tokenizer: PreTrainedTokeni
     encoded = encode(nosy, row, 256)
     assert "weight" not in nosy.decode(encoded.input_ids)
     assert learnt(nosy, encoded) == "two<|im_end|>"
+
+
+def test_a_text_of_one_token_teaches_nothing_and_is_refused(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Its count is 0: a step of nothing else would divide by it."""
+    with pytest.raises(InvalidInput, match="row 1 has no supervised token"):
+        encode(tokenizer, Row(text=str(tokenizer.eos_token)), 64)
+
+
+def test_a_template_that_cannot_join_what_a_row_has_names_its_roles(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    joining = with_template(tokenizer, "{% for m in messages %}{{ m.content + 1 }}{% endfor %}")
+    with pytest.raises(InvalidInput, match="refuses a conversation of roles user, assistant"):
+        encode(joining, TALK, 64)

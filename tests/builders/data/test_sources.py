@@ -80,3 +80,19 @@ def test_datasheet_of_a_file_has_byte_and_row_digests(tmp_path: Path) -> None:
     assert before.rows == 2
     assert before.files != after.files
     assert before.digest == after.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.jsonl", b'{"a": 1}\n{"b": {"x": 1, "x": 2}}', "line 2.*the key `x` more than once"),
+        ("a.jsonl", b'{"a": 1}\n{"a": ' + b"[" * 100_000, "line 2: cannot be read"),
+        ("a.jsonl", b'{"a": 1' + b"0" * 5000 + b"}", "line 1: cannot be read"),
+        ("a.csv", b"prompt,completion,prompt\n1,2,3\n", "line 1: the header has `prompt` more"),
+    ],
+)
+def test_what_would_be_dropped_or_cannot_be_read_names_file_and_line(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        read_file(write(tmp_path / name, data))

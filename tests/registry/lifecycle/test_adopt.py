@@ -185,3 +185,15 @@ def test_bytes_that_are_here_already_are_not_excused(
     assert registry.read(release.digest, PREDICTIONS) == b"Jane Roe\n"
     registry.blobs.delete(release.files[PREDICTIONS].digest)
     assert {problem.ref for problem in registry.verify().problems} == {"own@1", "medical@1"}
+
+
+def test_only_files_of_the_release_are_withheld_and_none_outside_it(
+    registry: Registry, sent: tuple[Release, Path]
+) -> None:
+    release, files = sent
+    with pytest.raises(IntegrityError, match="has no file `other` that could be withheld"):
+        registry.adopt(files, release, withheld={PREDICTIONS: "x", "other": "x"}, who="bob")
+    entry = release.files[PREDICTIONS]
+    outside = Release.from_draft(release.to_draft(), {**release.files, "../x": entry})
+    with pytest.raises(InvalidInput, match="is not a path inside a release"):
+        registry.adopt(files, outside, withheld={PREDICTIONS: "x", "../x": "x"}, who="bob")

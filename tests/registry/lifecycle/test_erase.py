@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from adapterworks.manifests.errors import IntegrityError, NotFound, Refused
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import AbsentFile
@@ -271,3 +271,46 @@ def test_a_role_of_which_nothing_is_left_cannot_be_checked_out(
     local_registry.erase(blob(local_registry, published, "plots/loss.png"), who="dpo", why="")
     with pytest.raises(AbsentFile, match=r"`plots/loss\.png` of `medical@.*` was erased"):
         local_registry.checkout(published.digest, "plots")
+
+
+def test_another_releases_record_is_not_erased_as_somebodys_file(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """A release, a pulled one say, can hold a copy of a record: it is one blob."""
+    ours = release(registry, tmp_path)
+    record = registry.release(ours.digest).to_bytes()
+    copy = release(registry, tmp_path, 2, name="copy", text=record)
+    digest = blob(registry, copy)
+    assert digest == ours.digest
+    with pytest.raises(Refused, match=r"are the record of `medical@1` too"):
+        registry.erase(digest, who="ann", why="no reason")
+    assert registry.verify().clean
+    registry.delete("medical", 1, who="ann")
+    assert registry.erase(digest, who="ann", why="a reason").created
+    files = folder(tmp_path / "again", 1)
+    for path, text in (
+        ("predictions.jsonl", TEXT),
+        ("plots/rows.csv", TEXT),
+        ("plots/loss.png", b"png"),
+    ):
+        (files / path).parent.mkdir(exist_ok=True)
+        (files / path).write_bytes(text)
+    with pytest.raises(Refused, match="the bytes of this record of `medical` were erased"):
+        registry.publish(files, draft(1), who="ann")
+    assert registry.verify().clean
+
+
+def test_equal_files_that_are_no_copies_stay(registry: Registry, tmp_path: Path) -> None:
+    """A stranger's release may have a file that is equal to a base's, or to every empty one."""
+    published = release(registry, tmp_path, text=b'{"model_type": "llama"}')
+    empty = release(registry, tmp_path, 2, text=b"")
+    config = registry.home / "bases" / "abc" / "config.json"
+    lock = registry.home / "checkouts" / "locks" / "ab"
+    for path, text in ((config, b'{"model_type": "llama"}'), (lock, b"")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+    assert registry.erase(blob(registry, published), who="ann", why="x").copies == ()
+    with pytest.raises(InvalidInput, match="an empty file has no bytes"):
+        registry.erase(blob(registry, empty), who="ann", why="x")
+    assert config.exists()
+    assert lock.exists()

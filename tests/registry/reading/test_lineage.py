@@ -112,3 +112,31 @@ def test_a_lock_that_is_no_json_is_a_fault_and_no_trace(
     local_registry.publish(files, draft(), who="ann")
     with pytest.raises(IntegrityError, match=r"`adapter\.lock` of `medical@1`"):
         local_registry.lineage("medical@1")
+
+
+@pytest.mark.parametrize("ref", ["medical@99999999999999999999", "medical@²", "medical@", "@1"])
+def test_a_parent_that_no_database_can_count_is_named(
+    registry: Registry, tmp_path: Path, ref: str
+) -> None:
+    made(registry, tmp_path, 1, parents=(Parent(relation="parent", ref=ref),))
+    (parent,) = registry.lineage("medical@1").parents
+    assert (parent.ref, parent.here) == (ref, False)
+
+
+def test_a_strangers_lock_is_read_as_far_as_it_says_something(
+    registry: Registry, tmp_path: Path
+) -> None:
+    lock = {
+        "parents": [
+            {"digest": "d", "ref": 5, "weight": float("nan")},
+            {"digest": "e", "weight": 1},
+        ],
+        "data": [1],
+        "code": 5,
+        "packages": "torch",
+        "seed": "x",
+    }
+    registry.publish(folder(tmp_path / "x", 1, lock=lock), draft(1), who="ann")
+    found = registry.lineage("medical@1")
+    assert [(parent.ref, parent.weight) for parent in found.parents] == [("d", None), ("e", 1)]
+    assert (found.data, found.code, found.packages, found.seed) == ({}, {}, {}, None)
