@@ -119,3 +119,17 @@ MADE_BY: dict[Kind, str] = {
     "metrics": f"{_METRICS}.function:as_metric",
     "data_gates": f"{_GATES}.function:as_gate",
 }
+
+# What every entry of a kind is an instance of.
+TYPES: dict[Kind, str] = {
+    "methods": f"{_METHODS}.technique:Technique",
+    "objectives": f"{_OBJECTIVES}.objective:Objective",
+    "metrics": f"{_METRICS}.metric:Metric",
+    "data_gates": f"{_GATES}.gate:Gate",
+    "quality_gates": "adapterworks.builders.evaluation.gates.gate:GateKind",
+    "formats": f"{_FORMATS}.format:RowFormat",
+    "recipes": f"{_RECIPES}.recipe:Recipe",
+    "merge_rules": f"{_RULES}.rule:Rule",
+    "retention_suites": f"{_SUITES}.suite:Suite",
+    "trackers": f"{_TRACKERS}.tracker:Tracker",
+}

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, Kind
+from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, TYPES, Kind
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.user_code import (
@@ -133,7 +133,20 @@ def load(kind: Kind, name: str) -> Any:
             f"{type(error).__name__}: {error}",
             hint=f"mend or uninstall `{found.distribution}`",
         ) from error
-    return _made(kind, name, value)
+    value = _made(kind, name, value)
+    module, _, attribute = TYPES[kind].partition(":")
+    _require_type(kind, name, value, getattr(importlib.import_module(module), attribute))
+    return value
+
+
+def _require_type(kind: Kind, name: str, value: Any, type_: type[Any]) -> None:
+    if not isinstance(value, type_):
+        raise InvalidInput(
+            f"the {singular(kind)} `{name}` of `{origin(kind, name)}` is a "
+            f"{type(value).__name__}, not a `{type_.__name__}`",
+            hint=f"`{origin(kind, name).target}` must be an instance of "
+            f"`{type_.__module__}.{type_.__name__}`",
+        )
 
 
 def _made(kind: Kind, name: str, value: Any) -> Any:
@@ -280,14 +293,8 @@ class Table(Mapping[str, T]):
             InvalidInput: there is none, it cannot be loaded, or it is not what the table holds.
         """
         value = load(self.kind, name)
-        if not isinstance(value, self._type):
-            raise InvalidInput(
-                f"the {singular(self.kind)} `{name}` of `{origin(self.kind, name)}` is a "
-                f"{type(value).__name__}, not a `{self._type.__name__}`",
-                hint=f"`{origin(self.kind, name).target}` must be an instance of "
-                f"`{self._type.__module__}.{self._type.__name__}`",
-            )
-        return value
+        _require_type(self.kind, name, value, self._type)
+        return cast(T, value)
 
     def __contains__(self, name: object) -> bool:
         return name in names(self.kind)

@@ -100,6 +100,8 @@ def test_a_broken_distribution_breaks_only_itself(install: Install) -> None:
     assert lines["beds"].value is not None
     assert lines["general"].fault is None
     assert "is a int, not a `Recipe`" in str(lines["halls"].fault)
+    with pytest.raises(InvalidInput, match="is a int, not a `Recipe`"):
+        extensions.load("recipes", "halls")  # as the checks of a manifest do
 
 
 @pytest.mark.parametrize("source", ["import sys\nsys.exit(3)", "raise SystemExit"])

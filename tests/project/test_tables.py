@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, Kind
+from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, TYPES, Kind
 from adapterworks.manifests.extensions import load, source_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,20 +136,6 @@ def test_a_condition_on_a_name_is_found(kind: Kind, name: str, text: str) -> Non
 )
 def test_another_use_of_the_word_is_none(kind: Kind, name: str, text: str) -> None:
     assert holders(kind, name, (("new.py", ast.parse(text)),)) == []
-
-
-TYPES = {
-    "methods": "adapterworks.builders.methods.technique:Technique",
-    "objectives": "adapterworks.builders.objectives.objective:Objective",
-    "metrics": "adapterworks.builders.evaluation.metrics.metric:Metric",
-    "data_gates": "adapterworks.builders.data.gates.gate:Gate",
-    "quality_gates": "adapterworks.builders.evaluation.gates.gate:GateKind",
-    "formats": "adapterworks.builders.data.formats.format:RowFormat",
-    "recipes": "adapterworks.builders.data.recipes.recipe:Recipe",
-    "merge_rules": "adapterworks.builders.merging.rules.rule:Rule",
-    "retention_suites": "adapterworks.builders.evaluation.suites.suite:Suite",
-    "trackers": "adapterworks.builders.training.trackers.tracker:Tracker",
-}
 
 
 def at(target: str) -> Any:

@@ -1,8 +1,8 @@
 """What others add, from the manifest to the card: by an entry point, and by a file beside it.
 
 One build in processes of its own, whose import path has a distribution that adapterworks has never
-heard of: a metric, a data gate and a quality gate, one file each; and a file with a metric and a
-data gate stands beside the manifest.
+heard of: a row format, a metric, a data gate and a quality gate, one file each; and a file with a
+metric and a data gate stands beside the manifest.
 """
 
 from __future__ import annotations
@@ -72,12 +72,38 @@ def judge(gate, comparison):
 
 GATE = GateKind("at_least", "The value reaches min_gain", judge)
 '''
+FORMAT = '''
+"""`case-sheet`: a case with its code, and what it was coded from."""
+
+from adapterworks.builders.data.formats.columns import FormatFault
+from adapterworks.builders.data.formats.format import RowFormat
+from adapterworks.builders.data.rows import chat
+
+
+def read(columns):
+    number = columns.get("case")
+    if not isinstance(number, int):
+        raise FormatFault("a case has a number")
+    return chat(f"code of case {number}?", columns.text("code"))
+
+
+FORMAT = RowFormat(
+    name="case-sheet",
+    description="a case's number and its code",
+    columns=("case", "code"),
+    gives="conversation",
+    example={"case": 1, "code": "A1"},
+    read=read,
+)
+'''
 POINTS = {
+    "formats": {"case-sheet": "acme_case_sheet:FORMAT"},
     "metrics": {"letters": "acme_letters:LETTERS"},
     "data_gates": {"forbidden": "acme_forbidden:GATE"},
     "quality_gates": {"at_least": "acme_at_least:GATE"},
 }
 FILES = {
+    "acme_case_sheet.py": FORMAT,
     "acme_letters.py": METRIC,
     "acme_forbidden.py": DATA_GATE,
     "acme_at_least.py": QUALITY_GATE,
@@ -121,6 +147,8 @@ class Built:
 
     def read(self, path: str) -> Any:
         data = self.registry.read(self.result["digest"], path).decode()
+        if path.endswith(".jsonl"):
+            return [json.loads(line) for line in data.splitlines()]
         return data if path.endswith(".md") else json.loads(data)
 
     def run(self, *arguments: str, installed: bool = True) -> subprocess.CompletedProcess[str]:
@@ -145,12 +173,41 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     text = Path(workshop.manifest(epochs=1)).read_text()
     metrics = '["exact_match", "letters", "./own.py:first_letter"]'
     manifest = folder / "extended.toml"
-    manifest.write_text(text.replace('["exact_match"]', metrics) + EXTRA)
+    text = text.replace('["exact_match"]', metrics)
+    text = text.replace('test = "test.jsonl"', 'test = "test.jsonl"\nformat = "case-sheet"')
+    manifest.write_text(text + EXTRA)
+    for split, count, start in (("train", 24, 0), ("validation", 6, 100), ("test", 6, 200)):
+        cases = [
+            {"case": start + n, "code": f"A{(start + n) % 7}", "ward": n} for n in range(count)
+        ]
+        lines = "".join(json.dumps(case) + "\n" for case in cases)
+        (folder / f"{split}.jsonl").write_text(lines)
     built = Built(workshop, site, str(manifest), {})
     done = built.run("build", str(manifest), "--json")
     assert done.returncode == 0, done.stderr
     built.result = json.loads(done.stdout)
     return built
+
+
+def test_a_format_is_read_listed_recorded_and_on_the_card(built: Built) -> None:
+    release = built.registry.release(built.result["digest"])
+    assert release.declared("data")["format"] == "case-sheet"
+    assert "| format | case-sheet | acme-extras 1.2 |" in built.read("README.md")
+    lines = built.read("predictions.jsonl")
+    assert lines[0]["prompt"] == [{"role": "user", "content": "code of case 200?"}]
+    assert lines[0]["reference"] == "A4"
+    listed = json.loads(built.run("formats", "--json").stdout)
+    (entry,) = [entry for entry in listed if entry["name"] == "case-sheet"]
+    assert (entry["from"], entry["columns"]) == ("acme-extras 1.2", ["case", "code"])
+    rows = built.workshop.folder / "train.jsonl"
+    good = rows.read_text()
+    try:
+        rows.write_text(good + '{"case": "x", "code": "A1"}\n')
+        done = built.run("plan", built.manifest)
+    finally:
+        rows.write_text(good)
+    assert done.returncode == 2
+    assert "row 25: a case has a number" in done.stderr
 
 
 def test_a_metric_is_in_report_record_and_card(built: Built) -> None:
@@ -188,6 +245,10 @@ def test_the_lock_pins_what_ran_and_no_folder(built: Built) -> None:
         {
             **{"table": "data_gates", "name": "forbidden", **acme},
             "digest": digest_bytes(DATA_GATE.encode()),
+        },
+        {
+            **{"table": "formats", "name": "case-sheet", **acme},
+            "digest": digest_bytes(FORMAT.encode()),
         },
         {"table": "metrics", "name": "./own.py:first_letter", **own},
         {
@@ -252,5 +313,5 @@ def test_another_file_is_evaluated_again_and_trains_nothing(built: Built) -> Non
 def test_without_the_distribution_the_release_says_what_is_missing(built: Built) -> None:
     done = built.run("eval", "tiny@1", installed=False)
     assert done.returncode == 2
-    assert "the manifest of `tiny@1` cannot be used here: data.gates.forbidden" in done.stderr
+    assert "the manifest of `tiny@1` cannot be used here: data.format" in done.stderr
     assert "adapter.lock" in done.stderr
