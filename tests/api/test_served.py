@@ -132,9 +132,10 @@ def test_a_taken_port_is_refused(config: GatewayConfig, home: Path) -> None:
 
 
 def test_an_engine_that_does_not_start_is_an_error(
-    base: Base, home: Path, monkeypatch: pytest.MonkeyPatch
+    base: Base, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "command", lambda *_: (["false"], dict(os.environ)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other engines run on this machine
     before = engines_folders()
     with pytest.raises(adapterworks.Unavailable, match=f"`{MODEL}` did not start") as caught:
         adapterworks.serve(open=True, say=None).start()
