@@ -114,7 +114,7 @@ def test_what_is_broken_is_listed_with_its_error_beside_the_others() -> None:
     assert "of `acme-extras 1.2` cannot be loaded: ModuleNotFoundError" in broken["error"]
     assert entry("metrics", "exact_match")["description"]
     assert "neither a `Metric` nor a function" in entry("metrics", "number")["error"]
-    assert "is not what this table holds" in entry("recipes", "number")["error"]
+    assert "is a int, not a `Recipe`" in entry("recipes", "number")["error"]
     assert "error: the metric `broken` of `acme-extras 1.2`" in run("metrics").stdout
 
 

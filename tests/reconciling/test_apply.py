@@ -168,10 +168,10 @@ def test_a_version_whose_report_is_gone_is_not_promoted(ads: Ads) -> None:
     (built,) = ads.json("build", code=1)
     assert (built["result"], built["ref"]) == ("gate failed", "one@1")
 
-    # What nobody foresaw in one adapter's rows (half of a surrogate pair) is its line, not the end.
+    # What is wrong with one adapter's rows (half of a surrogate pair) is its line, not the end.
     ads.change_row(1, answer="\ud800")
     status = ads.json("status")
-    assert why(status, "one").startswith("faulty: `one.toml`: CanonicalizationError")
+    assert why(status, "one").startswith("faulty: `one.toml`: `../train.jsonl`: 1 of 24 rows")
 
 
 def test_a_metric_beside_the_manifest_is_compared_by_its_bytes(ads: Ads) -> None:
