@@ -46,9 +46,10 @@ def prompts(base: Base) -> list[list[int]]:
 def engine(
     model: Model, adapter: Adapter, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[VllmEngine]:
+    others = psutil.Process().children(recursive=True)  # the session's engine may run beside it
     engine = Vllm(tmp_path_factory.mktemp("run")).open(model, [adapter], longest=256)
     yield engine
-    family = psutil.Process().children(recursive=True)
+    family = [one for one in psutil.Process().children(recursive=True) if one not in others]
     engine.close()
     engine.close()
     _, alive = psutil.wait_procs([one for one in family if "vllm" in _command(one)], timeout=20)
