@@ -81,10 +81,11 @@ def test_nothing_of_a_machine_is_in_it() -> None:
 
 @pytest.mark.engine
 @pytest.mark.train
+@pytest.mark.timeout(3600)  # two minutes alone; training waits long for cores that others use
 def test_it_runs(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.ipynb"
     done = subprocess.run(
-        [EXECUTE, NOTEBOOK, f"--output={out}", "--timeout=600"],
+        [EXECUTE, NOTEBOOK, f"--output={out}", "--timeout=-1"],
         # IPython's own history and profile stay out of the user's.
         env=os.environ
         | {
