@@ -36,7 +36,7 @@ _PINS = (
 )
 
 # The folders whose code turns rows into weights.
-_STAGES = ("data", "methods", "training")
+_STAGES = ("data", "methods", "objectives", "training")
 _BUILDERS = Path(__file__).parent.parent
 
 
