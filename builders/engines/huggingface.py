@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.engines.choosing import Choosing
 from adapterworks.builders.engines.engine import (
     Adapter,
@@ -45,7 +46,6 @@ _CODE = (
 )
 # Of a batch's logits: rows × tokens × vocabulary × 4 bytes stay below this.
 _MOST_LOGIT_BYTES = 1 << 29
-_IGNORED = -100
 
 
 class HuggingFace:
@@ -278,7 +278,7 @@ def _scores(model: PreTrainedModel, part: Sequence[Given]) -> Iterator[NDArray[n
 
     width = max(len(given.token_ids) for given in part)
     ids = torch.zeros((len(part), width), dtype=torch.long)
-    targets = torch.full((len(part), width), _IGNORED, dtype=torch.long)
+    targets = torch.full((len(part), width), IGNORED, dtype=torch.long)
     mask = torch.zeros((len(part), width), dtype=torch.long)
     for line, given in enumerate(part):
         length = len(given.token_ids)
@@ -296,7 +296,7 @@ def _scores(model: PreTrainedModel, part: Sequence[Given]) -> Iterator[NDArray[n
     losses = torch.nn.functional.cross_entropy(
         logits.float().transpose(1, 2),
         targets[:, first:].to(logits.device),
-        ignore_index=_IGNORED,
+        ignore_index=IGNORED,
         reduction="none",
     )
     values = -losses.double().cpu().numpy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.evaluation.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def make_fingerprint(
     """
     probes = []
     for row in list(validation)[:VALIDATION_PROBES]:
-        learnt = [index for index, label in enumerate(row.labels) if label != -100 and index > 0]
+        learnt = [index for index, label in enumerate(row.labels) if label != IGNORED and index > 0]
         spread = _spread(learnt, _POSITIONS - 2)
         early = _spread(list(range(1, learnt[0])), 2) if learnt else []
         probes.append(_probe(model, "validation", row.input_ids, sorted({*early, *spread})))
