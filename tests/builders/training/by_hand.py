@@ -59,7 +59,9 @@ def encoded(rows: Iterable[tuple[Sequence[int], int]] = ROWS) -> list[Encoded]:
 
 def examples(rows: Iterable[tuple[Sequence[int], int]] = ROWS) -> list[Example]:
     """An example a row, which counts its labels."""
-    return [Example((row,), float(len(row.labels) - row.labels.count(-100))) for row in encoded(rows)]
+    return [
+        Example((row,), float(len(row.labels) - row.labels.count(-100))) for row in encoded(rows)
+    ]
 
 
 def encoded_set(rows: Iterable[tuple[Sequence[int], int]] = ROWS) -> EncodedSet:

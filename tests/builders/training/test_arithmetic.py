@@ -11,7 +11,9 @@ from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.training.arithmetic import Divergence, learning_rate_at
 
 _RISE = [0.25, 0.5, 0.75, 1.0]
-_PART = np.arange(6, dtype=np.float64) / 6  # of the way from the end of the warm-up to the last step
+_PART = (
+    np.arange(6, dtype=np.float64) / 6
+)  # of the way from the end of the warm-up to the last step
 
 
 @pytest.mark.parametrize(
