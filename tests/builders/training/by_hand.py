@@ -1,7 +1,7 @@
 """A model whose loss and gradient fit in a line of NumPy, and rows of unequal numbers of labels.
 
-The model says of every token what follows it, by one row of a table: log-softmax(table[token]). So
-the gradient of −log p(next | token) is softmax(table[token]) − onehot(next), in that row of the table.
+The model says of every token what follows it, by one row of a table: log-softmax(table[token]).
+So the gradient of −log p(next | token) is softmax(table[token]) − onehot(next), in that row.
 """
 
 from __future__ import annotations

@@ -11,9 +11,7 @@ from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.training.arithmetic import Divergence, learning_rate_at
 
 _RISE = [0.25, 0.5, 0.75, 1.0]
-_PART = (
-    np.arange(6, dtype=np.float64) / 6
-)  # of the way from the end of the warm-up to the last step
+_PART = np.arange(6, dtype=np.float64) / 6  # of the way from warm-up's end to the last step
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def test_a_loss_began_at_the_mean_of_its_first_five() -> None:
     for loss in (1.0, 2.0, 6.0, 4.0, 2.5, 100.0):
         assert watch.message(loss, 1.0) is None
     assert asked == [3.1, 3.1], "not before there are five, and no sixth one"
-    # 0.8 of what was and 0.2 of what is new, from the first on: 1, 1.2, 2.16, 2.528, 2.5224, 22.01792.
+    # 0.8 of what was and 0.2 of what is new: 1, 1.2, 2.16, 2.528, 2.5224, 22.01792.
     assert watch.smoothed == pytest.approx(22.01792, rel=1e-12)
 
 

@@ -156,7 +156,7 @@ def test_an_objective_that_counts_otherwise_is_refused(factor: float) -> None:
             return replace(loss, count=loss.count * factor)
 
     made = forward(Bigram(), objective=Miscounting())
-    with pytest.raises(Refused, match="`miscounting` counts .* encoded to count 5") as caught:
+    with pytest.raises(Refused, match=r"`miscounting` counts .* encoded to count 5") as caught:
         made.loss(encoded_set(), [0, 1], packing=False)
     assert "`count`" in str(caught.value.hint)
 
@@ -186,7 +186,7 @@ def test_the_base_is_asked_without_the_method_and_without_a_gradient() -> None:
 
     model = Adapted()
     (one,), (other,) = encoded_set().chosen([0, 1])
-    scores = forward(model, model=None, virtual_tokens=9).base_scores([one, other])
+    scores = forward(model, virtual_tokens=9).base_scores([one, other])
     assert not model.seen[0]["gradient"]
     assert not scores.logprobs.requires_grad
     assert model.seen[0]["input_ids"][0].tolist() == [0, 3, 5, PAD, PAD, PAD]
