@@ -77,7 +77,7 @@ class Bench:
 
 
 def by_numpy(plan: Plan, table: np.ndarray) -> Iterator[dict[str, Any]]:
-    """The same training in float64: mean over tokens, clipping, AdamW, validation without dropout."""
+    """The same training in float64: mean over tokens, clipping, AdamW, plain validation."""
     train = plan.manifest.train
     first, second = np.zeros_like(table), np.zeros_like(table)
     for step in range(plan.steps):
