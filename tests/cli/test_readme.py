@@ -1,8 +1,9 @@
 """Every command of the README is run, in its order, in one home.
 
-As it is written, with three changes that only save time or reach: builds get fewer rows, the
-gateway gets a free port, and the Hub is the loopback stand-in. The folder has files of the user's
-with our names and libraries' (`registry.py`, `torch.py`): nothing that is started may run one.
+As it is written, with changes that only save time or reach: builds get fewer rows, the gateway a
+free port, the Hub is the loopback stand-in, and in `make test` the base has two layers. The folder
+has files of the user's with our names and libraries' (`registry.py`, `torch.py`): nothing that is
+started may run one.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BASES
+from adapterworks.registry.bases.store import BaseStore
 from tests.hub_standin import Account, HubStandin
 from tests.registry.remotes.hub.machine import OWNER
+from tests.small_base import MODEL
 from tests.users_files import executed, plant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +68,10 @@ def test_the_readme_names_what_it_should() -> None:
 
 @pytest.mark.engine
 @pytest.mark.train
-def test_every_command_of_the_readme_runs(tmp_path: Path, hub: str) -> None:
+def test_every_command_of_the_readme_runs(
+    tmp_path: Path, hub: str, either_bases: BaseStore
+) -> None:
+    either_bases.ensure(MODEL, quantization="nf4")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -74,7 +79,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, hub: str) -> None:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "ADAPTERS_HOME": str(tmp_path / "home"),
-        "ADAPTERS_BASES": str(BASES),
+        "ADAPTERS_BASES": str(either_bases.root),
         "ADAPTERS_USER": "you",
         "ADAPTERS_URL": f"http://127.0.0.1:{port}",
         "HF_ENDPOINT": hub,
@@ -82,7 +87,6 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, hub: str) -> None:
         "HF_HOME": str(tmp_path / "hf"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
-        "OMP_NUM_THREADS": "2",
     }
     for language, text in readme_blocks():
         if language == "toml":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import BASES
+from tests.small_base import SMALL_BASES
 
 ADAPTERS = [str(Path(sys.executable).with_name("adapters"))]
 
@@ -35,7 +35,7 @@ class Serving:
         self.env = {
             **os.environ,
             "ADAPTERS_HOME": str(home),
-            "ADAPTERS_BASES": str(BASES),
+            "ADAPTERS_BASES": str(SMALL_BASES),
             "ADAPTERS_GATEWAY_TRUST__PROOF": "off",
             **(environment or {}),
         }

@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from adapterworks.registry.bases.store import Base
-from tests.conftest import BASES
 from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, serve
 from tests.gateway.serving import ADAPTERS, Serving
+from tests.small_base import SMALL_BASES
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_nobody_is_let_in_without_a_key_unless_open_was_asked_for(
 
 
 def test_open_is_for_loopback_only(tmp_path: Path) -> None:
-    env = {**os.environ, "ADAPTERS_HOME": str(tmp_path), "ADAPTERS_BASES": str(BASES)}
+    env = {**os.environ, "ADAPTERS_HOME": str(tmp_path), "ADAPTERS_BASES": str(SMALL_BASES)}
     told = subprocess.run(
         [*ADAPTERS, "serve", "--open", "--host", "0.0.0.0", "--port", "0"],
         env=env,
