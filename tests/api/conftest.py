@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -32,9 +31,10 @@ def surroundings(either_bases: BaseStore, engine_url: str) -> Mapping[str, str]:
     if either_bases.root == WHOLE_BASES:
         return where
     quantizations = ("none", "nf4")  # what the pages' manifests ask for
-    engines = [{"url": engine_url, "base": MODEL, "quantization": q} for q in quantizations]
+    engine = f'url = "{engine_url}", base = "{MODEL}", quantization = '
+    engines = ", ".join(f'{{{engine}"{quantization}"}}' for quantization in quantizations)
     return {
         **where,
-        "ADAPTERS_GATEWAY_ENGINES": json.dumps(engines),
+        "ADAPTERS_GATEWAY_ENGINES": f"[{engines}]",
         "ADAPTERS_GATEWAY_TRUST__PROOF": "off",  # a stand-in's numbers are not a model's
     }

@@ -57,7 +57,7 @@ class Serving:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `adapters` command with the same settings."""
         return subprocess.run(
-            [*ADAPTERS, *arguments], env=self.env, capture_output=True, text=True, timeout=60
+            [*ADAPTERS, *arguments], env=self.env, capture_output=True, text=True, timeout=300
         )
 
     def wait_ready(self) -> None:
@@ -65,7 +65,7 @@ class Serving:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith("http://"), self.end()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while httpx.get(self.url + "/ready").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)
