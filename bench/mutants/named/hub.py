@@ -45,8 +45,8 @@ _PUSH_NAMED = (
     Named(
         "any-tag-is-our-tag",
         _PUSH,
-        "        if _digest_at(hub, state, scratch) == release.digest:\n            return tagged\n",
-        "        if True:\n            return tagged\n",
+        "        if _digest_at(hub, state, scratch) == release.digest:\n            return",
+        "        if True:\n            return",
         (f"{_OF_PUSHING}::test_a_tag_for_something_else_is_a_conflict",),
         "a push would say that it is done where something else is",
     ),
