@@ -87,6 +87,20 @@ AREAS = {
              "tests/registry/reading"),
         ),
         Area(
+            "training",
+            (
+                "builders/training/*.py", "builders/training/trackers/tracker.py",
+                "builders/objectives/batch.py",
+                "builders/objectives/scor*.py", "builders/objectives/sft.py",
+                "builders/plan/memory.py", "builders/plan/fit.py",
+            ),
+            (
+                "tests/builders/training", "tests/builders/methods/test_adalora.py",
+                *_files("tests/builders/objectives", "batch", "sft"),
+                *_files("tests/builders/plan", "memory", "plan"),
+            ),
+        ),
+        Area(
             "refs",
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),

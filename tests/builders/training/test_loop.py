@@ -192,7 +192,7 @@ def test_trackers_hear_what_the_log_has_and_are_closed(
     ]  # fmt: skip
 
 
-def test_of_several_processes_one_speaks_and_writes(
+def test_of_several_ranks_one_speaks_and_writes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = bench.trainer(bench.plan())

@@ -118,7 +118,7 @@ def test_an_objective_that_asks_for_none_gets_none(pairs: EncodedSet, tmp_path: 
     assert [*tmp_path.iterdir()] == []
 
 
-def test_of_several_processes_one_writes(pairs: EncodedSet, tmp_path: Path) -> None:
+def test_of_several_ranks_one_writes(pairs: EncodedSet, tmp_path: Path) -> None:
     other = Processes(is_main_process=False)
     found = with_reference({"train": pairs}, forward(Adapted()), PLAN, tmp_path, other)
     assert columns(found["train"])
