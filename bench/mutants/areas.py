@@ -88,17 +88,8 @@ AREAS = {
         ),
         Area(
             "training",
-            (
-                "builders/training/*.py", "builders/training/trackers/tracker.py",
-                "builders/objectives/batch.py",
-                "builders/objectives/scor*.py", "builders/objectives/sft.py",
-                "builders/plan/memory.py", "builders/plan/fit.py",
-            ),
-            (
-                "tests/builders/training", "tests/builders/methods/test_adalora.py",
-                *_files("tests/builders/objectives", "batch", "sft"),
-                *_files("tests/builders/plan", "memory", "plan"),
-            ),
+            ("builders/training/*.py", "builders/training/trackers/tracker.py"),
+            ("tests/builders/training", "tests/builders/methods/test_adalora.py"),
         ),
         Area(
             "refs",

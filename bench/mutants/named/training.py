@@ -157,7 +157,7 @@ _REVIEWED = (
         "builders/plan/memory.py",
         "        activations=int(_HEAP[device] * _activations(",
         "        activations=int(0.1 * _HEAP[device] * _activations(",
-        ("tests/builders/plan/test_memory.py::test_every_term_of_a_lora_training",),
+        (f"{_TESTS}/test_planned_memory.py::test_every_term_of_a_lora_training",),
         "plans would be accepted that end without memory after hours",
         _REVIEW,
     ),
@@ -573,7 +573,7 @@ _KEPT_NAMED = (
         "builders/plan/memory.py",
         '    moments = 2 if manifest.train.optimizer == "paged-adamw-8bit" else 8\n',
         '    moments = 0 if manifest.train.optimizer == "paged-adamw-8bit" else 4\n',
-        ("tests/builders/plan/test_memory.py",),
+        (f"{_TESTS}/test_planned_memory.py",),
         "a full training would be planned that does not fit",
     ),
 )
