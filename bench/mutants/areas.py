@@ -87,6 +87,11 @@ AREAS = {
              "tests/registry/reading"),
         ),
         Area(
+            "training",
+            ("builders/training/*.py", "builders/training/trackers/tracker.py"),
+            ("tests/builders/training", "tests/builders/methods/test_adalora.py"),
+        ),
+        Area(
             "refs",
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),

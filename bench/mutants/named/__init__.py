@@ -7,13 +7,23 @@ whoever changes the code looks at what the entry meant, and writes it anew.
 from __future__ import annotations
 
 from bench.mutants.mutant import Named
-from bench.mutants.named import hub, limits, refs, registry, residency, routing, statistics
+from bench.mutants.named import (
+    hub,
+    limits,
+    refs,
+    registry,
+    residency,
+    routing,
+    statistics,
+    training,
+)
 
 NAMED: dict[str, tuple[Named, ...]] = {
     "limits": limits.NAMED,
     "residency": residency.NAMED,
     "statistics": statistics.NAMED,
     "registry": registry.NAMED,
+    "training": training.NAMED,
     "refs": refs.NAMED,
     "routing": routing.NAMED,
     "hub": hub.NAMED,
