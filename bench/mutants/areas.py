@@ -91,5 +91,20 @@ AREAS = {
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
         ),
+        Area(
+            "data",
+            (
+                "builders/data/[!l]*.py", "builders/data/load.py", "builders/data/formats/*.py",
+                "builders/data/gates/*.py", "builders/data/recipes/recipe.py",
+            ),
+            _files(
+                "tests/builders/data",
+                "detectors", "formats", "gates", "load", "mix",
+                "remembered", "render", "sources",
+            ),
+        ),
+        Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
+        Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
+        Area("manifests", ("manifests/[!rd]*.py", "manifests/data_gates.py"), ("tests/manifests",)),
     )
 }  # fmt: skip
