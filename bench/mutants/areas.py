@@ -116,5 +116,19 @@ AREAS = {
                 "pushing", "signatures",
             ),
         ),
+            "data",
+            (
+                "builders/data/[!l]*.py", "builders/data/load.py", "builders/data/formats/*.py",
+                "builders/data/gates/*.py", "builders/data/recipes/recipe.py",
+            ),
+            _files(
+                "tests/builders/data",
+                "detectors", "formats", "gates", "load", "mix",
+                "remembered", "render", "sources",
+            ),
+        ),
+        Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
+        Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
+        Area("manifests", ("manifests/[!rd]*.py", "manifests/data_gates.py"), ("tests/manifests",)),
     )
 }  # fmt: skip
