@@ -10,12 +10,11 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.conftest import BASES
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "docs" / "first-adapter.ipynb"
@@ -81,18 +80,17 @@ def test_nothing_of_a_machine_is_in_it() -> None:
 
 @pytest.mark.engine
 @pytest.mark.train
-@pytest.mark.timeout(3600)  # two minutes alone; training waits long for cores that others use
-def test_it_runs(home: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(3600)  # training waits long for cores that others use
+def test_it_runs(home: Path, tmp_path: Path, surroundings: Mapping[str, str]) -> None:
     out = tmp_path / "out.ipynb"
     done = subprocess.run(
         [EXECUTE, NOTEBOOK, f"--output={out}", "--timeout=-1"],
         # IPython's own history and profile stay out of the user's.
-        env=os.environ
-        | {
+        env={
+            **os.environ,
+            **surroundings,
             "IPYTHONDIR": str(tmp_path / "ipython"),
             "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
-            "ADAPTERS_BASES": str(BASES),
-            "OMP_NUM_THREADS": "2",
         },
         cwd=tmp_path,
         capture_output=True,

@@ -33,8 +33,9 @@ from tests.gateway.engine_standin import StandIn
 from tests.gateway.neighbours import Neighbours, move_in
 from tests.gateway.running import Launcher, Loop, Running, Start
 from tests.postgres import postgres_server
+from tests.small_base import base, bases, either_bases, nf4_base
 
-__all__ = ["postgres_server"]
+__all__ = ["base", "bases", "either_bases", "nf4_base", "postgres_server"]
 
 # Two slots and three loaded: small enough that tests with five adapters meet every limit.
 ENGINE_CONFIG = GatewayConfig(

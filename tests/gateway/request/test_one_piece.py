@@ -64,7 +64,10 @@ def test_requests_leave_no_garbage(on_standin: Running, base: Base) -> None:
             response.read()
 
     ask()
-    time.sleep(1.5)  # until their usage is in the index
+    deadline = time.monotonic() + 30
+    while on_standin.gateway.meter.backlog:  # until their usage is in the index
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     gc.collect()
     gc.disable()
     try:
