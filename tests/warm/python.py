@@ -10,6 +10,8 @@ product works with Python itself is shown by the tests that start it so: `test_u
 from __future__ import annotations
 
 import atexit
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 HERE = Path(__file__).parent
+# As the session began: libraries read theirs once, whichever test starts the server.
+_ENVIRONMENT = dict(os.environ)
 
 
 @cache
@@ -32,8 +36,9 @@ def warm_python() -> str:
         [sys.executable, "-P", HERE / "server.py", path],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        env=_ENVIRONMENT,
     )
-    atexit.register(_stop, server)
+    atexit.register(_stop, server, folder)
     executable = folder / "python"
     text = (HERE / "client.py").read_text(encoding="utf-8").replace("@SOCKET@", str(path))
     executable.write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
@@ -53,7 +58,7 @@ def warm() -> Iterator[None]:
         yield
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
+def _stop(server: subprocess.Popen[bytes], folder: Path) -> None:
     assert server.stdin is not None
     server.stdin.close()
     try:
@@ -61,3 +66,4 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+    shutil.rmtree(folder)

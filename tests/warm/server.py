@@ -55,8 +55,9 @@ HEAVY = (
 
 def _serve(path: str) -> None:
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(f"{path}.new")
     listener.listen(64)
+    Path(f"{path}.new").rename(path)  # who sees it can connect
     while True:
         ready, _, _ = select.select([listener, 0], [], [], 1.0)
         _reap()
@@ -65,8 +66,11 @@ def _serve(path: str) -> None:
         if listener in ready:
             connection, _ = listener.accept()
             if os.fork() == 0:
-                listener.close()
-                _handle(connection)
+                try:
+                    listener.close()
+                    _handle(connection)
+                finally:  # never on as a second server
+                    os._exit(1)
             connection.close()
 
 
@@ -78,16 +82,22 @@ def _reap() -> None:
 
 
 def _handle(connection: socket.socket) -> None:
-    """Fork the command that a client asks for and stay beside it; never returns."""
+    """Fork the command that a client asks for, and stay beside it until it has ended."""
     data, files, _, _ = socket.recv_fds(connection, 1 << 20, 250)
     size, _, data = data.partition(b"\n")
     while len(data) < int(size):
-        data += connection.recv(1 << 20)
+        more = connection.recv(1 << 20)
+        if not more:
+            return  # the client was killed
+        data += more
     request = json.loads(data)
     worker = os.fork()
     if worker == 0:
-        connection.close()
-        _become(request, dict(zip(request["files"], files, strict=True)))
+        try:
+            connection.close()
+            _become(request, dict(zip(request["files"], files, strict=True)))
+        finally:
+            os._exit(1)
     for file in files:
         os.close(file)
     ended = os.pidfd_open(worker)
@@ -102,7 +112,6 @@ def _handle(connection: socket.socket) -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
     with contextlib.suppress(OSError):  # the client is gone
         connection.sendall(str(code).encode())
-    os._exit(0)
 
 
 def _become(request: dict[str, Any], files: dict[int, int]) -> None:
