@@ -91,5 +91,25 @@ AREAS = {
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
         ),
+        Area(
+            "routing",
+            (
+                "gateway/request/[!u]*.py", "gateway/engines/pool.py", "gateway/engines/target.py",
+                "gateway/engines/forms/*.py", "gateway/http/header_limit.py",
+                "gateway/http/routes/common.py", "gateway/http/routes/generate.py",
+            ),
+            (*_files("tests/gateway/request", "errors", "reduced", "stream", "whole_path"),
+             "tests/gateway/engines/test_routing.py"),
+        ),
+        Area(
+            "hub",
+            ("registry/remotes/hub/*.py",),
+            _files(
+                "tests/registry/remotes/hub",
+                "absent", "blobs_of_a_push", "card", "client", "download", "errors", "fetch",
+                "fetched_record", "last_push", "layout", "leave_out", "names", "pulling",
+                "pushing", "signatures",
+            ),
+        ),
     )
 }  # fmt: skip
