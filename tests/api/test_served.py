@@ -150,9 +150,10 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_it_comes_up_stops_what_it_started(
-    base: Base, home: Path, monkeypatch: pytest.MonkeyPatch
+    base: Base, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "command", lambda *_: (["sleep", "600"], dict(os.environ)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other engines run on this machine
     before = engines_folders()
 
     def say(line: str) -> None:
