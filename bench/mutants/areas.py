@@ -87,6 +87,15 @@ AREAS = {
              "tests/registry/reading"),
         ),
         Area(
+            "store",
+            (
+                "registry/lifecycle/identity.py", "registry/lifecycle/rebuild.py",
+                "registry/index/stores.py", "registry/index/backup.py", "registry/blobs/marker.py",
+            ),
+            (*_files("tests/registry/lifecycle", "own_store", "gc"),
+             "tests/registry/index/test_backup.py"),
+        ),
+        Area(
             "refs",
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
