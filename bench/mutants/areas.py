@@ -82,7 +82,7 @@ AREAS = {
             ),
             (*_files(
                     "tests/registry/lifecycle",
-                    "adopt", "aliases", "erase", "gc", "publish", "signing", "verify",
+                    "adopt", "aliases", "erase", "gc", "own_store", "publish", "signing", "verify",
                 ), "tests/registry/index", "tests/registry/blobs",
              "tests/registry/reading"),
         ),
@@ -99,6 +99,26 @@ AREAS = {
             "refs",
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
+        ),
+        Area(
+            "routing",
+            (
+                "gateway/request/[!u]*.py", "gateway/engines/pool.py", "gateway/engines/target.py",
+                "gateway/engines/forms/*.py", "gateway/http/header_limit.py",
+                "gateway/http/routes/common.py", "gateway/http/routes/generate.py",
+            ),
+            (*_files("tests/gateway/request", "errors", "reduced", "stream", "whole_path"),
+             "tests/gateway/engines/test_routing.py"),
+        ),
+        Area(
+            "hub",
+            ("registry/remotes/hub/*.py",),
+            _files(
+                "tests/registry/remotes/hub",
+                "absent", "blobs_of_a_push", "card", "client", "download", "errors", "fetch",
+                "fetched_record", "last_push", "layout", "leave_out", "names", "pulling",
+                "pushing", "signatures",
+            ),
         ),
     )
 }  # fmt: skip

@@ -7,7 +7,16 @@ whoever changes the code looks at what the entry meant, and writes it anew.
 from __future__ import annotations
 
 from bench.mutants.mutant import Named
-from bench.mutants.named import limits, refs, registry, residency, statistics, store
+from bench.mutants.named import (
+    hub,
+    limits,
+    refs,
+    registry,
+    residency,
+    routing,
+    statistics,
+    store,
+)
 
 NAMED: dict[str, tuple[Named, ...]] = {
     "limits": limits.NAMED,
@@ -15,5 +24,7 @@ NAMED: dict[str, tuple[Named, ...]] = {
     "statistics": statistics.NAMED,
     "registry": registry.NAMED,
     "refs": refs.NAMED,
+    "routing": routing.NAMED,
+    "hub": hub.NAMED,
     "store": store.NAMED,
 }

@@ -1,0 +1,34 @@
+"""The Chinese README shows the commands, files and answers of the English one, which is run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def _blocks(name: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```", _text(name), re.MULTILINE | re.DOTALL)
+
+
+def test_the_blocks_are_those_of_the_english_one() -> None:
+    assert _blocks("README.zh.md") == _blocks("README.md")
+
+
+def test_it_has_the_same_sections_and_links() -> None:
+    level = re.compile(r"^(#+) ", re.MULTILINE)
+    assert level.findall(_text("README.zh.md")) == level.findall(_text("README.md"))
+    link = re.compile(r"\]\((docs/[^)]+)\)")
+    assert sorted(set(link.findall(_text("README.zh.md")))) == sorted(
+        set(link.findall(_text("README.md")))
+    )
+
+
+def test_each_names_the_other() -> None:
+    assert "(README.zh.md)" in _text("README.md")
+    assert "(README.md)" in _text("README.zh.md")
