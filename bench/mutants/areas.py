@@ -82,7 +82,7 @@ AREAS = {
             ),
             (*_files(
                     "tests/registry/lifecycle",
-                    "adopt", "aliases", "erase", "gc", "publish", "signing", "verify",
+                    "adopt", "aliases", "erase", "gc", "own_store", "publish", "signing", "verify",
                 ), "tests/registry/index", "tests/registry/blobs",
              "tests/registry/reading"),
         ),
@@ -90,6 +90,15 @@ AREAS = {
             "training",
             ("builders/training/*.py", "builders/training/trackers/tracker.py"),
             ("tests/builders/training", "tests/builders/methods/test_adalora.py"),
+        ),
+        Area(
+            "store",
+            (
+                "registry/lifecycle/identity.py", "registry/lifecycle/rebuild.py",
+                "registry/index/stores.py", "registry/index/backup.py", "registry/blobs/marker.py",
+            ),
+            (*_files("tests/registry/lifecycle", "own_store", "gc"),
+             "tests/registry/index/test_backup.py"),
         ),
         Area(
             "refs",
@@ -116,6 +125,7 @@ AREAS = {
                 "pushing", "signatures",
             ),
         ),
+        Area(
             "data",
             (
                 "builders/data/[!l]*.py", "builders/data/load.py", "builders/data/formats/*.py",
