@@ -55,7 +55,7 @@ AREAS = {
     for area in (
         Area(
             "limits",
-            ("gateway/admission/*.py", "gateway/metering/*.py", "gateway/request/usage.py"),
+            ("gateway/admission/*.py", "gateway/metering/*.py"),
             ("tests/gateway/admission", "tests/gateway/metering"),
         ),
         Area(
@@ -85,6 +85,15 @@ AREAS = {
                     "adopt", "aliases", "erase", "gc", "publish", "signing", "verify",
                 ), "tests/registry/index", "tests/registry/blobs",
              "tests/registry/reading"),
+        ),
+        Area(
+            "requests",
+            (
+                "gateway/request/body.py", "gateway/request/cost.py",
+                "gateway/request/endpoints.py", "gateway/request/stream.py",
+                "gateway/request/usage.py", "gateway/request/typed/*.py",
+            ),
+            _files("tests/gateway/request", "edge", "stream"),
         ),
         Area(
             "refs",

@@ -7,7 +7,7 @@ whoever changes the code looks at what the entry meant, and writes it anew.
 from __future__ import annotations
 
 from bench.mutants.mutant import Named
-from bench.mutants.named import limits, refs, registry, residency, statistics
+from bench.mutants.named import limits, refs, registry, requests, residency, statistics
 
 NAMED: dict[str, tuple[Named, ...]] = {
     "limits": limits.NAMED,
@@ -15,4 +15,5 @@ NAMED: dict[str, tuple[Named, ...]] = {
     "statistics": statistics.NAMED,
     "registry": registry.NAMED,
     "refs": refs.NAMED,
+    "requests": requests.NAMED,
 }
