@@ -2,9 +2,9 @@
 
 Generated bodies (`bench/hostile_bodies.py`) over all endpoints, by three tenants: one without
 limits, one with a limit on everything, one with a month's budget. The engine is the tests'
-stand-in, which counts by request id. Counted are answers of 5xx, slots and places that are still held
-afterwards, the growth of memory, threads and tasks that have died, and each request whose usage
-event is not the engine's count.
+stand-in, which counts by request id. Counted are answers of 5xx, slots and places that are still
+held afterwards, the growth of memory, threads and tasks that have died, and each request whose
+usage event is not the engine's count.
 
     python -m bench.hostile_requests [--requests 20000] [--seed 1]
 """
@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import logging
 import sys
 import tempfile
 import time
@@ -266,6 +267,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # of clients that left
     outcome = run(options.requests, options.seed)
     print(f"answers by status (0: the client left): {dict(sorted(outcome.statuses.items()))}")
     for what in (*outcome.held, *outcome.dead, *map(repr, outcome.failed[:5])):
