@@ -89,9 +89,8 @@ AREAS = {
         Area(
             "requests",
             (
-                "gateway/request/body.py", "gateway/request/cost.py",
-                "gateway/request/endpoints.py", "gateway/request/stream.py",
-                "gateway/request/usage.py", "gateway/request/typed/*.py",
+                "gateway/request/[bcu]*.py", "gateway/request/endpoints.py",
+                "gateway/request/stream.py", "gateway/request/typed/*.py",
             ),
             _files("tests/gateway/request", "edge", "stream"),
         ),
@@ -99,6 +98,26 @@ AREAS = {
             "refs",
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
+        ),
+        Area(
+            "routing",
+            (
+                "gateway/request/[!bcu]*.py", "gateway/engines/pool.py",
+                "gateway/engines/target.py", "gateway/engines/forms/*.py",
+                "gateway/http/header_limit.py", "gateway/http/routes/common.py",
+            ),
+            (*_files("tests/gateway/request", "errors", "receipts", "stream", "whole_path"),
+             "tests/gateway/engines/test_routing.py"),
+        ),
+        Area(
+            "hub",
+            ("registry/remotes/hub/*.py",),
+            _files(
+                "tests/registry/remotes/hub",
+                "absent", "blobs_of_a_push", "card", "client", "download", "errors", "fetch",
+                "fetched_record", "last_push", "layout", "leave_out", "names", "pulling",
+                "pushing", "signatures",
+            ),
         ),
     )
 }  # fmt: skip

@@ -36,6 +36,7 @@ class StandIn:
         answered: prompt and completion tokens of every answer made to its end, by request id.
         counted: the same of every answer it began, as far as it came.
         cached: half of each prompt is said to come from the cache.
+        makes: the most tokens that an answer has, whatever it may have.
         countless: it does not say what an answer cost.
         sequences: answers to prompts it was asked for, all in all.
         working, most_working: those it works on now, and the most of them at once.
@@ -62,6 +63,7 @@ class StandIn:
     unloaded_in_use: int = 0
     cached: bool = False
     countless: bool = False
+    makes: int | None = None
     sequences: int = 0
     working: int = 0
     most_working: int = 0
@@ -127,10 +129,10 @@ class StandIn:
         if model != self.base and model not in self.loaded:
             return _error(404, f"The model `{model}` does not exist.")
         answer = _answer(request.url.path, model, body, self.cached)
-        if isinstance(answer, Answer):
-            answer.countless = self.countless
         if isinstance(answer, str):
             return _error(400, answer)
+        answer.countless = self.countless
+        answer.words = answer.words[: self.makes]
         self.prompt_tokens += answer.counts[0]
         self.sequences += answer.sequences
         request_id = request.headers.get("x-request-id", "")

@@ -7,7 +7,16 @@ whoever changes the code looks at what the entry meant, and writes it anew.
 from __future__ import annotations
 
 from bench.mutants.mutant import Named
-from bench.mutants.named import limits, refs, registry, requests, residency, statistics
+from bench.mutants.named import (
+    hub,
+    limits,
+    refs,
+    registry,
+    requests,
+    residency,
+    routing,
+    statistics,
+)
 
 NAMED: dict[str, tuple[Named, ...]] = {
     "limits": limits.NAMED,
@@ -16,4 +25,6 @@ NAMED: dict[str, tuple[Named, ...]] = {
     "registry": registry.NAMED,
     "refs": refs.NAMED,
     "requests": requests.NAMED,
+    "routing": routing.NAMED,
+    "hub": hub.NAMED,
 }

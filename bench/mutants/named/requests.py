@@ -199,14 +199,6 @@ _COUNTS = (
         "a thousand prompts would cost one, to whoever hangs up",
     ),
     Named(
-        "one-choice-of-many-is-counted",
-        _STREAM,
-        "sum(made.values())",
-        "counts.completion",
-        (f"{_OF_STREAM}::test_several_choices_are_added_up_when_a_stream_is_cut",),
-        "`n` answers would cost one, to whoever hangs up",
-    ),
-    Named(
         "hidden-tokens-are-free",
         _STREAM,
         "usage.completion_known = not asked.hidden",

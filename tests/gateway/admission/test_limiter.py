@@ -147,7 +147,7 @@ async def test_a_renewal_beside_an_admission_forgets_no_slot(database: Database)
 
 async def test_a_refused_request_takes_nothing(database: Database) -> None:
     limiter = Limiter(database)
-    who = tenant(rpm=600, tpm=1000, max_concurrency=4)
+    who, requests = tenant(rpm=60, tpm=1000, max_concurrency=4), Refill(60)
     first = await admit(limiter, who, 900)
     for _ in range(20):
         with pytest.raises(RateLimited):
@@ -155,7 +155,7 @@ async def test_a_refused_request_takes_nothing(database: Database) -> None:
     first.release()
     permits = await admitted(limiter, who, 4, tokens=100)
     assert len(permits) == 4
-    assert permits[-1].headers()["x-ratelimit-remaining-requests"] == "595"
+    assert requests.covers(int(permits[-1].headers()["x-ratelimit-remaining-requests"]), 55)
     await limiter.close()
 
 
@@ -168,8 +168,12 @@ async def test_a_cancelled_admission_leaves_nothing_behind(database: Database) -
         job.cancel()
         with pytest.raises(asyncio.CancelledError):
             await job
-    await asyncio.sleep(0.2)
-    assert len(await admitted(limiter, who, 10)) == 3
+    permits = []
+    async with asyncio.timeout(60):
+        while len(permits) < 3:  # the ledger may still be giving to those who left
+            permits += await admitted(limiter, who, 10)
+    assert len(permits) == 3
+    assert await admitted(limiter, who, 10) == []
     await limiter.close()
 
 
@@ -277,10 +281,12 @@ from adapterworks.registry.index.database import Database
 
 async def hammer(limiter, name, limits, end):
     who, permits = Tenant(name, name, ("*",), "s", Limits(**limits)), []
-    while time.monotonic() < end:
+    refused = 0
+    while time.monotonic() < end or refused < 50:
         try:
             permits.append(await limiter.admit(who, model="m", estimated_tokens=50))
         except RateLimited:
+            refused += 1
             await asyncio.sleep(0.002)
     return len(permits)
 

@@ -15,6 +15,7 @@ from adapterworks.gateway.request.endpoints import (
     CHAT,
     COMPLETIONS,
     EMBEDDINGS,
+    ENDPOINTS,
     GENERATE,
     MESSAGES,
     RESPONSES,
@@ -228,6 +229,13 @@ def test_sequences_are_prompts_times_choices(prompt: Any, prompts: int) -> None:
     asked = understood("completions", prompt=prompt, n=4).asked
     assert (asked.prompts, asked.choices, asked.sequences) == (prompts, 4, prompts * 4)
     assert understood("chat", n=5).asked.sequences == 5
+
+
+def test_anthropics_shape_and_usage_in_streams_are_the_endpoints() -> None:
+    assert [e.path for e in ENDPOINTS if e.anthropic] == ["/v1/messages"]
+    assert [e.path for e in ENDPOINTS if e.usage_in_stream] == [
+        "/v1/chat/completions", "/v1/completions",
+    ]  # fmt: skip
 
 
 def test_which_counts_of_a_stream_the_client_asked_for() -> None:
