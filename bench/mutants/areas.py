@@ -55,7 +55,7 @@ AREAS = {
     for area in (
         Area(
             "limits",
-            ("gateway/admission/*.py", "gateway/metering/*.py", "gateway/request/usage.py"),
+            ("gateway/admission/*.py", "gateway/metering/*.py"),
             ("tests/gateway/admission", "tests/gateway/metering"),
         ),
         Area(
@@ -101,6 +101,14 @@ AREAS = {
              "tests/registry/index/test_backup.py"),
         ),
         Area(
+            "requests",
+            (
+                "gateway/request/[bcu]*.py", "gateway/request/endpoints.py",
+                "gateway/request/stream.py", "gateway/request/typed/*.py",
+            ),
+            _files("tests/gateway/request", "edge", "stream"),
+        ),
+        Area(
             "refs",
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
@@ -108,11 +116,11 @@ AREAS = {
         Area(
             "routing",
             (
-                "gateway/request/[!u]*.py", "gateway/engines/pool.py", "gateway/engines/target.py",
-                "gateway/engines/forms/*.py", "gateway/http/header_limit.py",
-                "gateway/http/routes/common.py", "gateway/http/routes/generate.py",
+                "gateway/request/[!bcu]*.py", "gateway/engines/pool.py",
+                "gateway/engines/target.py", "gateway/engines/forms/*.py",
+                "gateway/http/header_limit.py", "gateway/http/routes/common.py",
             ),
-            (*_files("tests/gateway/request", "errors", "reduced", "stream", "whole_path"),
+            (*_files("tests/gateway/request", "errors", "receipts", "stream", "whole_path"),
              "tests/gateway/engines/test_routing.py"),
         ),
         Area(

@@ -56,6 +56,7 @@ class LocalEngine(HttpEngine):
             forms=frozenset(spec.forms),
             key=secrets.token_urlsafe(32),
             request_seconds=request_seconds,
+            context=spec.max_model_len,
         )
         self.spec = spec
         self.log = run / f"engine-{spec.id}.log"
