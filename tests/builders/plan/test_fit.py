@@ -105,7 +105,7 @@ def test_what_the_manifest_says_is_taken() -> None:
 
 
 def test_nine_tenths_of_the_memory_may_be_filled_to_the_byte() -> None:
-    """Less room by one byte, and the micro batch is the next divisor; below one row's, a refusal."""
+    """Less room by one byte, and it is the next divisor; below one row's, a refusal."""
     manifest, data = manifest_for("lora"), facts((100,) * 8)
     eight, four, one = (needed(manifest, data, rows).total for rows in (8, 4, 1))
     assert eight > four > one
