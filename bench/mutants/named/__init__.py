@@ -7,7 +7,16 @@ whoever changes the code looks at what the entry meant, and writes it anew.
 from __future__ import annotations
 
 from bench.mutants.mutant import Named
-from bench.mutants.named import limits, refs, registry, residency, statistics
+from bench.mutants.named import (
+    data,
+    limits,
+    objectives,
+    plan,
+    refs,
+    registry,
+    residency,
+    statistics,
+)
 
 NAMED: dict[str, tuple[Named, ...]] = {
     "limits": limits.NAMED,
@@ -15,4 +24,7 @@ NAMED: dict[str, tuple[Named, ...]] = {
     "statistics": statistics.NAMED,
     "registry": registry.NAMED,
     "refs": refs.NAMED,
+    "data": data.NAMED,
+    "plan": plan.NAMED,
+    "objectives": objectives.NAMED,
 }

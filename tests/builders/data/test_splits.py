@@ -269,7 +269,7 @@ def test_rows_that_lose_their_answers_end_are_dropped_by_the_bases_tokens(
 
 def test_a_source_of_no_rows_is_refused(folder: Path) -> None:
     (folder / "train.jsonl").write_text("\n")
-    with pytest.raises(InvalidInput, match="`train.jsonl` has no rows"):
+    with pytest.raises(InvalidInput, match=r"`train\.jsonl` has no rows"):
         load_rows(manifest(folder))
 
 
