@@ -66,6 +66,7 @@ _LONG = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what must run in one process of several, and put the long first."""
     ranks = {}
@@ -76,3 +77,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
         ranks[item] = _LONG.index(group) if group in _LONG else len(_LONG)
     items.sort(key=ranks.__getitem__)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups that pytest-xdist lost would start every engine twice and say nothing.
+
+    Raises:
+        pytest.UsageError: this pytest and this pytest-xdist do not go together.
+    """
+    if session.config.getoption("loadgroup", False):
+        lost = [item.nodeid for item in session.items if "@" not in item.nodeid]
+        if lost:
+            raise pytest.UsageError(f"pytest-xdist does not see the group of {lost[0]}")
