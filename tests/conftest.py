@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from adapterworks.registry.bases.store import Base, BaseStore
 
@@ -18,6 +19,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each of several processes computes with one thread: two with two each wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Examples have no clock: beside other work the same one takes ten times as long.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 BASES = Path(__file__).resolve().parent.parent / ".cache" / "bases"
 MODEL = "smollm2-135m-instruct"

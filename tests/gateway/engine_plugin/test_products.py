@@ -84,7 +84,9 @@ mixes = st.lists(
 
 @pytest.mark.parametrize("kind", list(SHAPES))
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(adapters=adapters, first=mixes, second=mixes, seed=st.integers(0, 2**16))
 def test_grouped_equals_stock(

@@ -131,7 +131,10 @@ def test_cve_2026_42208_no_text_of_a_key_reaches_sql(
     assert TenantStore(database).authenticate(key.text).name == "acme"
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(text=st.text(max_size=80))
 def test_no_made_up_text_is_a_key(text: str) -> None:
     assert key_id_of(text) is None
