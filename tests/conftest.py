@@ -66,6 +66,7 @@ _LONG = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what must run in one process of several, and put the long first."""
     ranks = {}
