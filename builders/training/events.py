@@ -6,6 +6,7 @@ half an event except as the last line of a build that was killed, which `read_ev
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -47,11 +48,9 @@ def parse_lines(text: str) -> Iterator[Event]:
     """The complete events of a log's text, in order."""
     # Not `splitlines`: JSON writes U+2028 and the like as they are.
     for line in text.split("\n")[:-1]:
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the torn line of a writer that was killed, completed by the next append
+        # A writer that was killed leaves a torn line, which the next append completes.
+        with contextlib.suppress(json.JSONDecodeError):
+            yield json.loads(line)
 
 
 def read_events(path: Path) -> list[Event]:

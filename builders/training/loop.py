@@ -57,7 +57,7 @@ class Trainer:
         rows: dict[str, EncodedSet],
         events: EventLog,
         *,
-        pad: int = 0,
+        pad: int,
     ) -> None:
         from accelerate import Accelerator
 
@@ -111,7 +111,8 @@ class Trainer:
         """
         plan, progress = self.plan, self.progress
         watch = Divergence(self.objective.diverged_above, progress.first_losses, progress.smoothed)
-        epoch, batches = -1, list[list[int]]()
+        epoch: int | None = None
+        batches: list[list[int]] = []
         while progress.step < (until or plan.steps) and not progress.stopped_early:
             if progress.step // plan.steps_per_epoch != epoch:
                 epoch = progress.step // plan.steps_per_epoch

@@ -22,7 +22,6 @@ class PeakMemory:
         self._cuda = device == "cuda"
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
-            self._before = 0
             return
         # Sets VmHWM back to the present resident set; without it an earlier peak can hide this one.
         with contextlib.suppress(OSError):

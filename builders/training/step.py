@@ -88,7 +88,7 @@ class Stepper:
         micros = chunks(mine, self.plan.micro_batch)
         # Processes wait for one another in every backward pass, so all make as many: one that has
         # no examples left takes another's, and counts nothing.
-        most = math.ceil(math.ceil(len(indices) / processes) / self.plan.micro_batch)
+        most = math.ceil(len(indices) / (processes * self.plan.micro_batch))
         spare = [indices[:1]] * (most - len(micros))
         summed: dict[str, float] = {}
         for number, micro in enumerate([*micros, *spare]):

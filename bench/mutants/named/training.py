@@ -520,14 +520,6 @@ _KEPT_NAMED = (
         "a release could not be rebuilt",
     ),
     Named(
-        "recomputation-loses-the-gradient",
-        _MODEL,
-        '{"use_reentrant": False}',
-        '{"use_reentrant": True}',
-        (f"{_OF_MODEL}::test_activations_are_recomputed_if_that_is_asked_for",),
-        "nothing of an adapter below the last layer would be learnt",
-    ),
-    Named(
         "a-reference-with-dropout",
         "builders/training/reference.py",
         "    forward.bare.eval()\n",

@@ -100,10 +100,11 @@ def nats_and_gradient(
 class Processes:
     """What the loop asks of `accelerate`, for one of several processes, with nothing behind it.
 
+    A sum over all processes is this one's own times their number.
+
     Attributes:
-        reduced: what the sums over all processes are, in the order in which they are asked for; one
-            that is not given is this process's own times their number.
         backwards: the losses of which gradients were taken.
+        reduced: of what sums over all were taken.
     """
 
     num_processes: int = 1
@@ -112,6 +113,7 @@ class Processes:
     scaler: Any = None
     device: str = "cpu"
     backwards: list[float] = field(default_factory=list)
+    reduced: list[float] = field(default_factory=list)
     waits: int = 0
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -123,6 +125,7 @@ class Processes:
 
     def reduce(self, tensor: torch.Tensor, reduction: str) -> torch.Tensor:
         assert reduction == "sum"
+        self.reduced.append(float(tensor))
         return tensor * self.num_processes
 
     def wait_for_everyone(self) -> None:

@@ -122,6 +122,12 @@ def test_all_of_the_progress_comes_back(tmp_path: Path) -> None:
     assert not Progress().stopped_early
 
 
+def test_what_is_trained_is_known_by_name(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    assert [*training.checkpoints.names.values()] == ["2.weight", "2.bias"]
+    assert [*training.checkpoints.names] == [*training.model[2].parameters()]
+
+
 def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path: Path) -> None:
     assert Training(tmp_path).checkpoints.restore() is None
 

@@ -15,7 +15,7 @@ def test_an_event_is_one_line_on_disk_before_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 1234.56789)
-    path = tmp_path / "deep" / "events.jsonl"
+    path = tmp_path / "very" / "deep" / "events.jsonl"
     lines: list[str] = []
     log = EventLog(path, lambda event: lines.extend(path.read_text().splitlines()))
     log.emit("step", loss=0.5, name="Größe")

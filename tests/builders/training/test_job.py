@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training import job as job_module
-from adapterworks.builders.training import loop
+from adapterworks.builders.training import loop, model
 from adapterworks.builders.training.batches import save_encoded
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.job import Job, check_launcher, run_job
@@ -50,6 +51,19 @@ def test_a_job_is_trained_in_its_folder(bench: Bench) -> None:
     written = load_file(folder / "train/adapter/adapter_model.safetensors")["table"]
     assert torch.equal(written, bench.table("same"))
     assert len([e for e in read_events(folder / "events.jsonl") if e["event"] == "step"]) == 9
+
+
+def test_the_process_ends_with_what_came_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python -m adapterworks.builders.training.loop BUILD_DIRECTORY`."""
+    folder = written_job(bench, bench.plan(max_steps=1))
+    monkeypatch.setattr(model, "build_model", bench.model)
+    monkeypatch.setattr(sys, "argv", ["loop", str(folder), "elsewhere"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(loop.__file__), run_name="__main__")
+    assert caught.value.code == 0
+    assert json.loads((folder / "train" / "result.json").read_text())["steps"] == 1
 
 
 def test_a_job_may_end_early(bench: Bench) -> None:
@@ -214,8 +228,14 @@ time.sleep(600)
     assert not job_module._alive(int((child.folder / "process").read_text()))
 
 
-def test_a_process_is_alive_until_it_has_ended() -> None:
-    assert job_module._alive(os.getpid())
+def test_a_process_is_asked_for_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda process, signal: sent.append((process, signal)))
+    assert job_module._alive(77)
+    assert sent == [(77, 0)], "signal 0 is none"
+
+
+def test_a_process_that_has_ended_is_not_alive() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert not job_module._alive(process.pid)

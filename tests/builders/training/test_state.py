@@ -169,7 +169,8 @@ def test_a_file_that_was_not_written_has_no_tensors(tmp_path: Path) -> None:
 def test_the_newest_is_the_last_complete_one(tmp_path: Path) -> None:
     assert newest(tmp_path / "gone") is None
     for step in (9, 10, 11):
-        write_folder(tmp_path / f"step-{step:08d}", {}, {"step": step})
+        files = {"a.safetensors": {"x": torch.zeros(1)}}
+        write_folder(tmp_path / f"step-{step:08d}", files, {"step": step})
     write_folder(tmp_path / "best-00000012", {}, {"step": 12})
     (tmp_path / "step-00000011" / "state.json").unlink()
     found = newest(tmp_path)

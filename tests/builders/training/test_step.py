@@ -271,8 +271,13 @@ def test_ranks_together_take_the_step_of_one(
         steps.append(take.take(indices, 1))
         changes.append(table_of(model) - table)
         backwards.append(len(processes.backwards))
+        # All ask in the same order, whatever order their objective tells its metrics in.
+        asked = [steps[-1].loss, *(steps[-1].metrics[name] for name in ("seen", "worst"))]
+        assert processes.reduced == pytest.approx([value * total / 2 for value in asked])
     expected = -RATE * (gradient / total + regularizer * table)
     np.testing.assert_allclose(sum(changes) / 2, expected, rtol=1e-4, atol=1e-6)
+    if (indices, micro_batch) == (ALL, 2):  # the second has two rows of five, the first three
+        assert len(model.seen[-1]["input_ids"]) == 1, "what only keeps up is as little as can be"
     assert backwards[0] == backwards[1] == math.ceil(math.ceil(len(indices) / 2) / micro_batch)
     # Here the sum over both is twice one's own, so their mean is the whole.
     assert sum(step.loss for step in steps) / 2 == pytest.approx(nats / total, rel=1e-5)
