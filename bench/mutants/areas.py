@@ -55,7 +55,7 @@ AREAS = {
     for area in (
         Area(
             "limits",
-            ("gateway/admission/*.py", "gateway/metering/*.py", "gateway/request/usage.py"),
+            ("gateway/admission/*.py", "gateway/metering/*.py"),
             ("tests/gateway/admission", "tests/gateway/metering"),
         ),
         Area(
@@ -82,14 +82,56 @@ AREAS = {
             ),
             (*_files(
                     "tests/registry/lifecycle",
-                    "adopt", "aliases", "erase", "gc", "publish", "signing", "verify",
+                    "adopt", "aliases", "erase", "gc", "own_store", "publish", "signing", "verify",
                 ), "tests/registry/index", "tests/registry/blobs",
              "tests/registry/reading"),
+        ),
+        Area(
+            "training",
+            ("builders/training/*.py", "builders/training/trackers/tracker.py"),
+            ("tests/builders/training", "tests/builders/methods/test_adalora.py"),
+        ),
+        Area(
+            "store",
+            (
+                "registry/lifecycle/identity.py", "registry/lifecycle/rebuild.py",
+                "registry/index/stores.py", "registry/index/backup.py", "registry/blobs/marker.py",
+            ),
+            (*_files("tests/registry/lifecycle", "own_store", "gc"),
+             "tests/registry/index/test_backup.py"),
+        ),
+        Area(
+            "requests",
+            (
+                "gateway/request/[bcu]*.py", "gateway/request/endpoints.py",
+                "gateway/request/stream.py", "gateway/request/typed/*.py",
+            ),
+            _files("tests/gateway/request", "edge", "stream"),
         ),
         Area(
             "refs",
             ("manifests/refs.py", "manifests/digests.py", "registry/releases/paths.py"),
             ("tests/manifests/test_refs.py", "tests/manifests/test_digests.py"),
+        ),
+        Area(
+            "routing",
+            (
+                "gateway/request/[!bcu]*.py", "gateway/engines/pool.py",
+                "gateway/engines/target.py", "gateway/engines/forms/*.py",
+                "gateway/http/header_limit.py", "gateway/http/routes/common.py",
+            ),
+            (*_files("tests/gateway/request", "errors", "receipts", "stream", "whole_path"),
+             "tests/gateway/engines/test_routing.py"),
+        ),
+        Area(
+            "hub",
+            ("registry/remotes/hub/*.py",),
+            _files(
+                "tests/registry/remotes/hub",
+                "absent", "blobs_of_a_push", "card", "client", "download", "errors", "fetch",
+                "fetched_record", "last_push", "layout", "leave_out", "names", "pulling",
+                "pushing", "signatures",
+            ),
         ),
         Area(
             "data",
