@@ -147,6 +147,5 @@ AREAS = {
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
         Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
-        Area("manifests", ("manifests/[!rd]*.py", "manifests/data_gates.py"), ("tests/manifests",)),
     )
 }  # fmt: skip

@@ -69,6 +69,13 @@ def test_what_metrics_read_of_a_test_row_counts_and_its_place_does_not() -> None
     assert asked_digest([chat("q", "a", name="甲")]) != asked_digest([chat("q", "a", name="乙")])
 
 
+def test_a_test_rows_line_is_its_digest_and_its_sorted_meta() -> None:
+    """Written as it stands in the field: a release that is there is found by it."""
+    row = chat("q", "a", term="甲", a=1, row=3)
+    line = f'["{row.digest}", {{"a": 1, "term": "甲"}}]\n'
+    assert asked_digest([row]) == "sha256:" + hashlib.sha256(line.encode()).hexdigest()
+
+
 IGN = IGNORED
 
 

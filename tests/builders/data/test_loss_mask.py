@@ -65,7 +65,7 @@ def learnt(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> str:
 def test_ids_and_labels_of_one_answer(bytes_: PreTrainedTokenizerBase) -> None:
     encoded = encode(bytes_, chat("q", "ab"), 64)
     assert encoded.input_ids == ids_of(bytes_, "<s>user q</s><s>assistant ab</s>")
-    assert encoded.labels == [IGNORED] * ANSWER + ids_of(bytes_, "ab</s>")
+    assert encoded.labels == [-100] * ANSWER + ids_of(bytes_, "ab</s>")
     assert len(encoded.input_ids) == ANSWER + 3
     assert (encoded.row, encoded.cut, encoded.columns, encoded.values) == (0, 0, {}, {})
 
@@ -244,6 +244,8 @@ def test_an_empty_text_is_refused(bytes_: PreTrainedTokenizerBase) -> None:
     for text in ("", "</s>"):
         with pytest.raises(InvalidInput, match="row 1 has no supervised token"):
             encode_rows(bytes_, [Row(text=text)], 64)
+        with pytest.raises(InvalidInput, match="row 2 has no supervised token"):
+            encode_rows(bytes_, [Row(text="abc"), Row(text=text)], 64)
 
 
 def test_texts_and_conversations_keep_their_order(bytes_: PreTrainedTokenizerBase) -> None:

@@ -229,6 +229,8 @@ def test_without_a_prompt_answers_begin_where_they_part_at_an_assistants_turn() 
     apart = [{"role": "assistant", "content": "good", "weight": 0}]
     weighted = preference(chosen=[USER, *apart, USER, GOOD], rejected=two)
     assert weighted == (["q", "good", "q"], [["good"], ["bad"]], 1)
+    kept = read("preference", chosen=[USER, *apart, USER, GOOD], rejected=two)
+    assert kept.context[1]["weight"] == 0.0, "what is shared is as the chosen one has it"
     said = fault("preference", chosen=[GOOD], rejected=[BAD])
     assert said == "`chosen` and `rejected` begin with no common turn, and no `prompt`"
 

@@ -81,7 +81,7 @@ def micro(data: DataFacts, on: Machine | None = None, kind: str = "lora", **trai
         (8, 20, 8),  # the whole batch
         (8, 128, 8),  # 8 · 128 = 1,024 tokens, the most that a CPU gains by
         (8, 129, 4),
-        (1025, 1, 205),  # of 1,025 rows of one token a fifth, the largest divisor below
+        (5, 205, 1),  # five are one token too many
         (8, 300, 2),  # three would be within the tokens, but do not divide eight
         (6, 300, 3),
         (7, 300, 1),
@@ -98,6 +98,7 @@ def test_it_is_the_largest_divisor_within_the_tokens_that_pay(
 def test_a_gpu_takes_sixteen_times_as_many_tokens() -> None:
     assert micro(facts((2048,)), machine(100 * GIB, device="cuda"), batch_size=16) == 8
     assert micro(facts((2049,)), machine(100 * GIB, device="cuda"), batch_size=16) == 4
+    assert micro(facts((3277,)), machine(100 * GIB, device="cuda"), batch_size=5) == 1
 
 
 def test_what_the_manifest_says_is_taken() -> None:

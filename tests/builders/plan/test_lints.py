@@ -57,6 +57,7 @@ def test_learning_rates_within_ten_times_are_usual() -> None:
     usual = METHODS["full"].learning_rate.value
     assert lints(kind="full", learning_rate=usual * 10) == {}
     assert lints(kind="full", learning_rate=usual / 8) == {}
+    assert lints(learning_rate=2e-5) == {}, "a tenth of LoRA's 2e-4, to the last bit"
 
 
 def test_few_rows_and_a_whole_loss_are_ordinary_for_plain_text() -> None:
