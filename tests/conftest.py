@@ -15,6 +15,9 @@ from adapterworks.registry.bases.store import Base, BaseStore
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each of several processes computes with one thread: two with two each wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 BASES = Path(__file__).resolve().parent.parent / ".cache" / "bases"
 MODEL = "smollm2-135m-instruct"
@@ -39,24 +42,37 @@ def nf4_base(bases: BaseStore) -> Base:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bases: BaseStore) -> Path:
     """A fresh ADAPTERS_HOME, with the shared bases, for this test's process and its children."""
     folder = tmp_path / "home"
     for name in ("ADAPTERS_DATABASE", "ADAPTERS_BLOBS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ADAPTERS_HOME", str(folder))
-    monkeypatch.setenv("ADAPTERS_BASES", str(BASES))
+    monkeypatch.setenv("ADAPTERS_BASES", str(bases.root))
     monkeypatch.setenv("ADAPTERS_USER", "tester")
     return folder
 
 
-# Fixtures that hold a real engine for the session: what uses one of them runs in one process.
-_ENGINE = frozenset({"engine", "gateway", "either", "vllm_cpu"})
+# What is started once a session, so that what uses it runs in one process: the gateway's tests'
+# real engine, and vLLM's layers without one. Everything else is spread by files.
+_GROUPS = {"engine": "engine", "gateway": "engine", "either": "engine", "vllm_cpu": "layers"}
+# What takes a minute and more begins first, so that no process is left alone with it at the end.
+_LONG = (
+    "engine",
+    "cli/test_readme.py",
+    "upgrade/test_upgrade.py",
+    "gateway/engine_plugin/test_engine.py",
+    "engines/test_vllm.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread files over the processes of `-n`, and all tests of the session's engine over one."""
+    """Say what must run in one process of several, and put the long first."""
+    ranks = {}
     for item in items:
-        names = frozenset(getattr(item, "fixturenames", ()))
-        group = "engine" if names & _ENGINE else str(item.path)
+        group = item.path.relative_to(Path(__file__).parent).as_posix()
+        for name in getattr(item, "fixturenames", ()):
+            group = _GROUPS.get(name, group)
         item.add_marker(pytest.mark.xdist_group(group))
+        ranks[item] = _LONG.index(group) if group in _LONG else len(_LONG)
+    items.sort(key=ranks.__getitem__)

@@ -173,10 +173,14 @@ def share(verdicts: Iterable[Verdict]) -> float:
 def faults(verdicts: Sequence[Verdict]) -> list[str]:
     """Why the run as a whole is not good enough; empty if it is."""
     found = []
-    for kind, least in (("named", NAMED_SHARE), ("generated", GENERATED_SHARE)):
-        for area in sorted({verdict.area for verdict in verdicts}):
-            some = [v for v in verdicts if v.kind == kind and v.area == area]
-            if share(some) < least:
-                found.append(f"{area}, {kind}: {share(some):.0%} killed, less than {least:.0%}")
+    for area in dict.fromkeys(verdict.area for verdict in verdicts):
+        some = [verdict for verdict in verdicts if verdict.area == area]
+        for seed in dict.fromkeys(verdict.seed for verdict in some):
+            what, least = (
+                ("named", NAMED_SHARE) if seed is None else (f"seed {seed}", GENERATED_SHARE)
+            )
+            killed = share(verdict for verdict in some if verdict.seed == seed)
+            if killed < least:
+                found.append(f"{area}, {what}: {killed:.0%} killed, less than {least:.0%}")
     found += [f"{v.name}: {v.note}" for v in verdicts if v.outcome == "error"]
     return found

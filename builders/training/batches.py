@@ -6,7 +6,6 @@ training continues with the very examples an interrupted one would have seen.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -123,11 +122,6 @@ def _named(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.
         for key, tensor in sorted(tensors.items())
         if key.startswith(prefix)
     }
-
-
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Optimizer steps that see every example once; the last batch may be smaller."""
-    return math.ceil(rows / batch_size)
 
 
 def epoch_batches(

@@ -14,7 +14,7 @@ from adapterworks.app import App
 from adapterworks.cli.main import COMMANDS, EXTRAS
 from adapterworks.extras import MODULES, MissingExtra, extra_of, require
 from adapterworks.registry.bases.store import Base
-from tests.api.client import ROOT, installed, normal, owners_of_modules, run_client
+from tests.api.client import ROOT, Outcome, installed, normal, owners_of_modules, run_client
 from tests.registry.releases import publish
 
 # What a client's command line can name without having it (command, extra).
@@ -90,13 +90,25 @@ def test_a_clients_commands_work(shelf: Path, tmp_path: Path) -> None:
         assert outcome.output or line.startswith(("ps", "usage", "tenant")), line
 
 
+@pytest.fixture(scope="module")
+def lacking(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
+    """A home, and what came of each of `LACKING` there, one after the other in one process."""
+    home = tmp_path_factory.mktemp("lacking") / "home"
+    lines = [line for line, _ in LACKING]
+    commands = [[*line.split(), *OPERANDS.get(line, "").split()] for line in lines]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ADAPTERS_DATABASE", "ADAPTERS_BLOBS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("ADAPTERS_BASES", str(home / "bases"))  # where none is prepared
+        return home, dict(zip(lines, run_client(home, commands), strict=True))
+
+
 @pytest.mark.parametrize(("line", "extra"), LACKING)
 def test_what_needs_more_names_the_extra(
-    home: Path, monkeypatch: pytest.MonkeyPatch, line: str, extra: str
+    lacking: tuple[Path, dict[str, Outcome]], line: str, extra: str
 ) -> None:
-    monkeypatch.setenv("ADAPTERS_BASES", str(home / "bases"))  # where none is prepared
-    arguments = [*line.split(), *OPERANDS.get(line, "").split()]
-    (outcome,) = run_client(home, [arguments])
+    home, outcomes = lacking
+    outcome = outcomes[line]
     assert outcome.code == 7
     assert outcome.output == ""
     message, _, hint = outcome.errors.partition("\n\n")

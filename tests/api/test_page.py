@@ -1,6 +1,7 @@
 """docs/python-api.md is one program: its blocks run in order, in one process.
 
-As they are written, with a change that only saves time: the build gets fewer rows.
+As they are written, with a change that only saves time: the build gets fewer rows. `make test` runs
+them on a base of two layers, served by a stand-in; `make test-all` as a user does.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_readme import FEWER_ROWS
-from tests.conftest import BASES
 from tests.users_files import executed, plant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,13 +47,15 @@ def test_the_links_lead_somewhere() -> None:
 
 @pytest.mark.engine
 @pytest.mark.train
-def test_the_page_is_a_program_that_runs(home: Path, tmp_path: Path) -> None:
+def test_the_page_is_a_program_that_runs(
+    home: Path, tmp_path: Path, surroundings: Mapping[str, str]
+) -> None:
     plant(tmp_path)
     fewer = (*FEWER_ROWS.replace("--set ", "").split(), "evaluate.retention.limit=4")
     text = program().replace(LOAD, f"{LOAD}, overrides={fewer!r}")
     done = subprocess.run(
         [sys.executable, "-P", "-c", text],
-        env=os.environ | {"OMP_NUM_THREADS": "2", "ADAPTERS_BASES": str(BASES)},
+        env={**os.environ, **surroundings},
         cwd=tmp_path,
         capture_output=True,
         text=True,

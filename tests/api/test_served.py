@@ -20,26 +20,13 @@ from adapterworks.extras import MODULES
 from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
 from adapterworks.gateway.engines import local
 from adapterworks.registry.bases.store import Base
-from tests.gateway.engine_standin import StandIn
-from tests.gateway.running import Loop, serve
-
-MODEL = "smollm2-135m-instruct"
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    """The URL of a stand-in engine."""
-    loop = Loop()
-    served = loop.run(serve(StandIn(MODEL).app()))
-    yield served.url
-    loop.run(served.stop())
-    loop.close()
+from tests.small_base import MODEL
 
 
 @pytest.fixture
-def config(engine: str, base: Base, home: Path) -> GatewayConfig:
+def config(engine_url: str, base: Base, home: Path) -> GatewayConfig:
     """A gateway on the stand-in engine, in a home of its own."""
-    return GatewayConfig(engines=(RemoteEngine(url=engine, base=MODEL),))
+    return GatewayConfig(engines=(RemoteEngine(url=engine_url, base=MODEL),))
 
 
 def engines_folders() -> set[str]:
@@ -153,10 +140,20 @@ def test_an_engine_that_is_not_installed_is_named(
         adapterworks.serve(open=True, say=None).start()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C means what it means in a program: pytest's processes of `-n` ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_it_comes_up_stops_what_it_started(
-    base: Base, home: Path, monkeypatch: pytest.MonkeyPatch
+    base: Base, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "command", lambda *_: (["sleep", "600"], dict(os.environ)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other engines run on this machine
     before = engines_folders()
 
     def say(line: str) -> None:
@@ -170,12 +167,12 @@ def test_an_interrupt_while_it_comes_up_stops_what_it_started(
 
 
 def test_what_was_not_closed_is_closed_when_the_interpreter_ends(
-    config: GatewayConfig, engine: str, home: Path
+    config: GatewayConfig, engine_url: str, home: Path
 ) -> None:
     code = f"""if True:
         import adapterworks
         from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
-        config = GatewayConfig(engines=(RemoteEngine(url={engine!r}, base={MODEL!r}),))
+        config = GatewayConfig(engines=(RemoteEngine(url={engine_url!r}, base={MODEL!r}),))
         gateway = adapterworks.serve(config, open=True, say=None).start()
         print(gateway.url)
     """

@@ -16,12 +16,18 @@ from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
 from adapterworks.builders.engines.huggingface import HuggingFace
 from adapterworks.engines.vllm import Vllm, VllmEngine
 from adapterworks.manifests.errors import Refused
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.releases.release import Servable
 from tests.builders.engines.conformance import TOLERANCE, exercise
 from tests.gateway.adapters import make_lora
+from tests.small_base import MODEL
 
 DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture(scope="module")
+def base(either_bases: BaseStore) -> Base:
+    return either_bases.ensure(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def prompts(base: Base) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def engine(
+def vllm(
     model: Model, adapter: Adapter, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[VllmEngine]:
     others = psutil.Process().children(recursive=True)  # the session's engine may run beside it
@@ -58,28 +64,28 @@ def engine(
 
 @pytest.mark.engine
 def test_it_does_what_every_engine_must(
-    engine: VllmEngine, adapter: Adapter, prompts: list[list[int]]
+    vllm: VllmEngine, adapter: Adapter, prompts: list[list[int]]
 ) -> None:
-    exercise(engine, adapter.digest, prompts)
+    exercise(vllm, adapter.digest, prompts)
 
 
 @pytest.mark.engine
 def test_it_answers_what_hugging_face_answers(
-    engine: VllmEngine, model: Model, adapter: Adapter, prompts: list[list[int]]
+    vllm: VllmEngine, model: Model, adapter: Adapter, prompts: list[list[int]]
 ) -> None:
     """Token by token, base and adapter; and what is given has the same numbers."""
     reference = HuggingFace().open(model, [adapter], longest=256)
     for subject in (None, adapter.digest):
         asked = Sampling(12, stop=(2,))
         expected = reference.complete(prompts, asked, adapter=subject)
-        got = engine.complete(prompts, asked, adapter=subject)
+        got = vllm.complete(prompts, asked, adapter=subject)
         for (one,), (other,) in zip(expected, got, strict=True):
             assert other.token_ids == one.token_ids
             assert other.stop == one.stop
             np.testing.assert_allclose(other.logprobs, one.logprobs, atol=TOLERANCE)
         given = [Given(tuple(prompt), len(prompt) - 9) for prompt in prompts]
         for mine, theirs in zip(
-            engine.score(given, adapter=subject),
+            vllm.score(given, adapter=subject),
             reference.score(given, adapter=subject),
             strict=True,
         ):
@@ -88,11 +94,11 @@ def test_it_answers_what_hugging_face_answers(
 
 @pytest.mark.engine
 def test_a_prompt_beyond_its_room_is_refused_and_it_goes_on(
-    engine: VllmEngine, prompts: list[list[int]]
+    vllm: VllmEngine, prompts: list[list[int]]
 ) -> None:
     with pytest.raises(Refused, match="400"):
-        engine.complete([[5] * (engine.longest + 1)], Sampling(1))
-    assert engine.complete(prompts[:1], Sampling(1))
+        vllm.complete([[5] * (vllm.longest + 1)], Sampling(1))
+    assert vllm.complete(prompts[:1], Sampling(1))
 
 
 def test_a_question_longer_than_the_model_starts_nothing(model: Model, tmp_path: Path) -> None:

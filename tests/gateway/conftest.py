@@ -33,14 +33,15 @@ from tests.gateway.engine_standin import StandIn
 from tests.gateway.neighbours import Neighbours, move_in
 from tests.gateway.running import Launcher, Loop, Running, Start
 from tests.postgres import postgres_server
+from tests.small_base import base, bases, either_bases, nf4_base
 
-__all__ = ["postgres_server"]
+__all__ = ["base", "bases", "either_bases", "nf4_base", "postgres_server"]
 
 # Two slots and three loaded: small enough that tests with five adapters meet every limit.
 ENGINE_CONFIG = GatewayConfig(
     open=True,
     engines=(LocalEngine(max_num_seqs=16, max_model_len=1024, max_lora_rank=16),),
-    residency=ResidencyTable(max_loras=2, max_cpu_loras=3, cold_wait_seconds=60.0),
+    residency=ResidencyTable(max_loras=2, max_cpu_loras=3, cold_wait_seconds=300.0),
     supervisor=SupervisorTable(health_interval=0.2, backoff_initial=0.1),
 )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
+from adapterworks.gateway.storage.schema import keys
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.keys import NewKey
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
@@ -95,9 +96,10 @@ def move_in(launcher: Launcher, home: Path, base: Base) -> Neighbours:
     admin = TenantAdmin(registry.database, who="tester")
     acme, acme_key = admin.add("acme", allow=("medical,shared,base:*",), limits=Limits())
     globex, key = admin.add("globex", allow=("enterprise-*,shared",), limits=Limits())
-    revoked, expires = admin.add_key("acme"), time.time() + 0.2
-    expired = admin.add_key("acme", expires=expires)
+    revoked, expired = admin.add_key("acme"), admin.add_key("acme", expires=time.time() + 3600)
     admin.revoke_key(revoked.id)
+    with registry.database.write() as connection:  # an hour has passed
+        connection.execute(keys.update().where(keys.c.id == expired.id).values(expires=time.time()))
     standin = StandIn(base.name)
     running = launcher.gateway(
         registry,
@@ -106,7 +108,6 @@ def move_in(launcher: Launcher, home: Path, base: Base) -> Neighbours:
         GatewayConfig(trust=TrustTable(proof="off"), http=HttpTable(body_limit=100_000)),
     )
     running.wait_ready()
-    time.sleep(max(0.0, expires - time.time()))
     return Neighbours(
         running,
         standin,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import BASES
+from tests.small_base import SMALL_BASES
 
 ADAPTERS = [str(Path(sys.executable).with_name("adapters"))]
 
@@ -35,7 +35,7 @@ class Serving:
         self.env = {
             **os.environ,
             "ADAPTERS_HOME": str(home),
-            "ADAPTERS_BASES": str(BASES),
+            "ADAPTERS_BASES": str(SMALL_BASES),
             "ADAPTERS_GATEWAY_TRUST__PROOF": "off",
             **(environment or {}),
         }
@@ -57,7 +57,7 @@ class Serving:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `adapters` command with the same settings."""
         return subprocess.run(
-            [*ADAPTERS, *arguments], env=self.env, capture_output=True, text=True, timeout=60
+            [*ADAPTERS, *arguments], env=self.env, capture_output=True, text=True, timeout=300
         )
 
     def wait_ready(self) -> None:
@@ -65,7 +65,7 @@ class Serving:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith("http://"), self.end()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while httpx.get(self.url + "/ready").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)

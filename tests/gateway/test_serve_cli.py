@@ -8,19 +8,19 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from adapterworks.registry.bases.store import Base
-from tests.conftest import BASES
 from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, serve
 from tests.gateway.serving import ADAPTERS, Serving
+from tests.small_base import SMALL_BASES
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_sigterm_drains_what_is_in_flight(serving: Serving, standin: StandIn) ->
     body = {
         "model": "medical",
         "messages": [{"role": "user", "content": "hello"}],
-        "max_tokens": 20,
+        "max_tokens": 40,
         "stream": True,
     }
     lines: list[str] = []
@@ -81,19 +81,33 @@ def test_sigterm_drains_what_is_in_flight(serving: Serving, standin: StandIn) ->
         with httpx.stream(
             "POST", serving.url + "/v1/chat/completions", json=body, timeout=30
         ) as answer:
-            lines.extend(answer.iter_lines())
+            for line in answer.iter_lines():
+                lines.append(line)
 
     reader = threading.Thread(target=read)
     reader.start()
-    time.sleep(0.7)
+    _wait(lambda: bool(lines))
     serving.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(serving.url + "/health")
-    reader.join(20)
-    assert serving.process.wait(20) == 0
+    _wait(lambda: not _listens(serving.url))
+    reader.join(60)
+    assert serving.process.wait(60) == 0
     assert "data: [DONE]" in lines
     assert not list((serving.home / "run").glob("gateway-*.sock"))
+
+
+def _listens(url: str) -> bool:
+    try:
+        httpx.get(url + "/health")
+    except httpx.ConnectError:
+        return False
+    return True
+
+
+def _wait(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_status_is_private(serving: Serving) -> None:
@@ -119,7 +133,7 @@ def test_nobody_is_let_in_without_a_key_unless_open_was_asked_for(
 
 
 def test_open_is_for_loopback_only(tmp_path: Path) -> None:
-    env = {**os.environ, "ADAPTERS_HOME": str(tmp_path), "ADAPTERS_BASES": str(BASES)}
+    env = {**os.environ, "ADAPTERS_HOME": str(tmp_path), "ADAPTERS_BASES": str(SMALL_BASES)}
     told = subprocess.run(
         [*ADAPTERS, "serve", "--open", "--host", "0.0.0.0", "--port", "0"],
         env=env,

@@ -49,7 +49,8 @@ def test_any_text_is_a_ref_that_prints_back_or_a_clear_refusal(text: str) -> Non
 @pytest.mark.parametrize(
     "text",
     ["", "Medical", "a/b", "../x", "a@", "a@0", "a@01", "a@-1", "a@sha256:12", "a@v1", "a:", "a:7",
-     "a:B", "a@1:prod", "a:b:c", "a\n", "-a", "é", "a" * 65, "a@1\n"],
+     "a:B", "a@1:prod", "a:b:c", "a\n", "-a", "é", "a" * 65, "a@1\n", "Medical@1", "@1",
+     "a/b@sha256:" + "0" * 64],
 )  # fmt: skip
 def test_malformed_refs_are_refused(text: str) -> None:
     with pytest.raises(InvalidInput):

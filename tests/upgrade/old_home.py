@@ -23,6 +23,7 @@ import httpx
 import psycopg
 
 from tests.conftest import BASES
+from tests.forked import adapters
 from tests.hub_git import Blob, Repository
 from tests.hub_standin import GITATTRIBUTES, LFS_SUFFIXES, HubStandin
 
@@ -71,14 +72,8 @@ class Home:
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command."""
-        return subprocess.run(
-            [_ADAPTERS, *map(str, arguments)],
-            env=self.environment,
-            cwd=self.folder.parent,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        words = [*map(str, arguments)]
+        return adapters(words, env=self.environment, cwd=self.folder.parent)
 
     def ok(self, *arguments: str | Path) -> str:
         """Run a command that must succeed; returns what it printed."""

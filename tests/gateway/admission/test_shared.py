@@ -21,10 +21,12 @@ class Counting:
         self.batches: list[list[int]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.begun = threading.Event()
         self.failures = 0  # to come
 
     def apply(self, operations: Sequence[Draw | Hold]) -> list[Grant]:
-        self.gate.wait(10)
+        self.begun.set()
+        self.gate.wait(60)
         self.batches.append([operation.want for operation in operations])
         if self.failures:
             self.failures -= 1
@@ -45,6 +47,11 @@ def shared(counting: Counting) -> SharedLedger:
     return SharedLedger(cast(Ledger, counting))
 
 
+async def begun(counting: Counting) -> None:
+    """Wait until the first transaction is on its way."""
+    assert await asyncio.to_thread(counting.begun.wait, 60)
+
+
 def draw(want: int) -> Draw:
     return Draw("t", "requests", 60, 1, want)
 
@@ -54,7 +61,7 @@ async def test_what_waits_for_a_transaction_shares_the_next_one(
 ) -> None:
     counting.gate.clear()
     jobs = [asyncio.create_task(shared.apply(draw(1)))]
-    await asyncio.sleep(0.05)  # its transaction is on its way
+    await begun(counting)
     jobs += [asyncio.create_task(shared.apply(draw(want))) for want in (2, 3, 4)]
     await asyncio.sleep(0)
     counting.gate.set()
@@ -69,7 +76,7 @@ async def test_a_failure_is_told_to_its_batch_and_the_next_one_goes_on(
     counting.gate.clear()
     counting.failures = 1
     failing = asyncio.create_task(shared.apply(draw(1)))
-    await asyncio.sleep(0.05)
+    await begun(counting)
     following = asyncio.create_task(shared.apply(draw(2)))
     await asyncio.sleep(0)
     counting.gate.set()
@@ -86,7 +93,7 @@ async def test_whoever_leaves_takes_nobody_with_it(
     counting.gate.clear()
     leaving = asyncio.create_task(shared.apply(draw(1)))
     staying = asyncio.create_task(shared.apply(draw(2)))
-    await asyncio.sleep(0.05)
+    await begun(counting)
     leaving.cancel()
     counting.gate.set()
     assert (await staying).granted == 2

@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.store import BaseStore
 from tests.gateway.engine_plugin.references import NEW_TOKENS, Maker, Reference
+from tests.small_base import MODEL
 
 pytestmark = [
     pytest.mark.engine,
@@ -68,8 +69,9 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def engine(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """vLLM's own server on the real base, its slots filled with three LoRAs."""
+def server(either_bases: BaseStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """vLLM's own server, its slots filled with three LoRAs."""
+    base = either_bases.ensure(MODEL)
     folder = tmp_path_factory.mktemp("engine")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -152,31 +154,31 @@ def _ask(running: Running, reference: Reference, number: int) -> tuple[str, dict
 
 
 @pytest.mark.parametrize("cache", ["cold", "warm"])
-def test_every_form_equals_peft_in_one_batch(engine: Running, cache: str) -> None:
+def test_every_form_equals_peft_in_one_batch(server: Running, cache: str) -> None:
     """Prefix caching is on: the second time, blocks are reused within an adapter, never across."""
-    pairs = [(r, n) for n in range(len(engine.maker.prompts)) for r in engine.references]
+    pairs = [(r, n) for n in range(len(server.maker.prompts)) for r in server.references]
     with ThreadPoolExecutor(len(pairs)) as threads:
-        answers = dict(threads.map(lambda pair: _ask(engine, *pair), pairs))
+        answers = dict(threads.map(lambda pair: _ask(server, *pair), pairs))
     for reference, number in pairs:
         name = f"{reference.name}, prompt {number}"
         want, got = reference.answers[number], answers[name]["choices"][0]
         assert got["token_ids"] == want.tokens, f"{name}, {cache}"
         assert got["logprobs"]["token_logprobs"] == pytest.approx(want.logprobs, abs=1e-3), name
         usage = answers[name]["usage"]
-        assert usage["prompt_tokens"] == len(engine.maker.prompts[number]), name
+        assert usage["prompt_tokens"] == len(server.maker.prompts[number]), name
         cached = (usage["prompt_tokens_details"] or {}).get("cached_tokens") or 0
         assert 0 <= cached <= usage["prompt_tokens"], name
 
 
-def test_adapters_differ_from_the_base_and_one_another(engine: Running) -> None:
+def test_adapters_differ_from_the_base_and_one_another(server: Running) -> None:
     """Otherwise the comparison above would prove nothing."""
-    texts = {tuple(tuple(a.tokens) for a in r.answers) for r in engine.references}
-    assert len(texts) == len(engine.references)
+    texts = {tuple(tuple(a.tokens) for a in r.answers) for r in server.references}
+    assert len(texts) == len(server.references)
 
 
 @pytest.mark.parametrize("name", ["prefix-150", "prompt-12"])
-def test_chat_streams_and_counts_only_the_clients_tokens(engine: Running, name: str) -> None:
-    reference, ids = engine.named(name), engine.maker.prompts[-1]
+def test_chat_streams_and_counts_only_the_clients_tokens(server: Running, name: str) -> None:
+    reference, ids = server.named(name), server.maker.prompts[-1]
     body = {
         "messages": [{"role": "user", "content": "Say hello"}],
         "max_tokens": NEW_TOKENS,
@@ -187,7 +189,7 @@ def test_chat_streams_and_counts_only_the_clients_tokens(engine: Running, name: 
         "return_token_ids": True,
         **reference.address,
     }
-    with contextlib.closing(engine.open("/v1/chat/completions", body)) as answer:
+    with contextlib.closing(server.open("/v1/chat/completions", body)) as answer:
         lines = answer.read().decode().splitlines()
     events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     tokens = [t for e in events for c in e["choices"] for t in c.get("token_ids") or []]
@@ -196,36 +198,36 @@ def test_chat_streams_and_counts_only_the_clients_tokens(engine: Running, name: 
     assert events[-1]["usage"]["completion_tokens"] == NEW_TOKENS
 
 
-def test_several_answers_to_one_prompt(engine: Running) -> None:
-    body = {"prompt": engine.maker.prompts[0], "n": 3, "max_tokens": 4, "top_k": 1}
-    answer = engine.post("/v1/completions", {**body, **engine.named("prefix-5").address})
+def test_several_answers_to_one_prompt(server: Running) -> None:
+    body = {"prompt": server.maker.prompts[0], "n": 3, "max_tokens": 4, "top_k": 1}
+    answer = server.post("/v1/completions", {**body, **server.named("prefix-5").address})
     texts = {choice["text"] for choice in answer["choices"]}
     assert len(answer["choices"]) == 3
     assert len(texts) == 1
-    assert answer["usage"]["prompt_tokens"] == len(engine.maker.prompts[0])
+    assert answer["usage"]["prompt_tokens"] == len(server.maker.prompts[0])
 
 
-def test_preempted_requests_get_their_prefix_again(engine: Running) -> None:
+def test_preempted_requests_get_their_prefix_again(server: Running) -> None:
     """Each fills a block with its prefix and prompt, and needs a second one after five tokens."""
     body = {"max_tokens": 10, "temperature": 0, "ignore_eos": True, "return_token_ids": True}
-    body |= engine.named("prefix-5").address
+    body |= server.named("prefix-5").address
 
     def ask(number: int) -> list[int]:
         prompt = [1000 + number, *range(2000, 2117)]
-        answer = engine.post("/v1/completions", {**body, "prompt": prompt})
+        answer = server.post("/v1/completions", {**body, "prompt": prompt})
         tokens: list[int] = answer["choices"][0]["token_ids"]
         return tokens
 
     alone = ask(0)
-    before = _preemptions(engine)
+    before = _preemptions(server)
     with ThreadPoolExecutor(BLOCKS) as threads:
         together = list(threads.map(ask, range(BLOCKS)))
-    assert _preemptions(engine) > before
+    assert _preemptions(server) > before
     assert together[0] == alone
 
 
-def _preemptions(engine: Running) -> float:
-    with urllib.request.urlopen(engine.url + "/metrics") as answer:
+def _preemptions(server: Running) -> float:
+    with urllib.request.urlopen(server.url + "/metrics") as answer:
         found = re.search(r"^vllm:num_preemptions_total\{.*\} (\S+)$", answer.read().decode(), re.M)
     assert found
     return float(found.group(1))
@@ -243,23 +245,23 @@ def _preemptions(engine: Running) -> float:
     ],
 )
 def test_what_cannot_be_answered_is_a_bad_request(
-    engine: Running, change: dict[str, Any], message: str
+    server: Running, change: dict[str, Any], message: str
 ) -> None:
-    body = {"prompt": [5, 6], "max_tokens": 2, **engine.named("prefix-150").address, **change}
-    answer = engine.post("/v1/completions", body)
+    body = {"prompt": [5, 6], "max_tokens": 2, **server.named("prefix-150").address, **change}
+    answer = server.post("/v1/completions", body)
     assert answer["status"] == 400
     assert message in answer["error"]["message"]
 
 
-def test_the_answer_ends_where_the_context_with_virtual_tokens_does(engine: Running) -> None:
+def test_the_answer_ends_where_the_context_with_virtual_tokens_does(server: Running) -> None:
     body = {"prompt": [5] * 866, "max_tokens": 100, "ignore_eos": True, "temperature": 0}
-    answer = engine.post("/v1/completions", {**body, **engine.named("prefix-150").address})
+    answer = server.post("/v1/completions", {**body, **server.named("prefix-150").address})
     assert answer["usage"]["completion_tokens"] == 1024 - 150 - 866
     assert answer["choices"][0]["finish_reason"] == "length"
 
 
-def test_a_damaged_file_fails_its_own_request_only(engine: Running) -> None:
-    body = {"prompt": [5, 6], "max_tokens": 2, **engine.maker.damaged(engine.named("prefix-5"))}
-    assert engine.post("/v1/completions", body)["status"] >= 500
-    name, answer = _ask(engine, engine.named("prefix-5"), 0)
-    assert answer["choices"][0]["token_ids"] == engine.named("prefix-5").answers[0].tokens, name
+def test_a_damaged_file_fails_its_own_request_only(server: Running) -> None:
+    body = {"prompt": [5, 6], "max_tokens": 2, **server.maker.damaged(server.named("prefix-5"))}
+    assert server.post("/v1/completions", body)["status"] >= 500
+    name, answer = _ask(server, server.named("prefix-5"), 0)
+    assert answer["choices"][0]["token_ids"] == server.named("prefix-5").answers[0].tokens, name

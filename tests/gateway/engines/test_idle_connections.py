@@ -19,7 +19,7 @@ def test_ours_end_before_vllms() -> None:
 
 
 def test_an_idle_connection_is_not_used_again(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "KEEP_SECONDS", 0.3)
+    monkeypatch.setattr(remote, "KEEP_SECONDS", 1.0)
     ports: list[int] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -28,7 +28,7 @@ def test_an_idle_connection_is_not_used_again(loop: Loop, monkeypatch: pytest.Mo
 
     async def scene() -> None:
         async with remote_engine(app) as engine:
-            for pause in (0.0, 0.0, 0.7):
+            for pause in (0.0, 0.0, 1.5):
                 await asyncio.sleep(pause)
                 await engine.models()
 

@@ -110,7 +110,7 @@ def test_two_gateways_and_two_engines_share_what_the_registry_says(
     registry.promote("shared", 1, "prod", who="tester")
     moved = time.monotonic()
     while digests() == before or len(digests()) == 2:
-        assert time.monotonic() - moved < 1.5
+        assert time.monotonic() - moved < 30
     # Both gateways chose the same engine for each version: it is loaded in one of them only.
     for version in (1, 2):
         digest = registry.version("shared", version).digest
@@ -136,7 +136,7 @@ def test_a_shadow_is_asked_and_costs_the_caller_nothing(
 
     asyncio.run(ask())
     shadow = registry.resolve("code").digest
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while sum(body["model"] == shadow for body in standin.bodies) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -186,7 +186,7 @@ def test_events_of_a_moment_share_an_fsync_if_asked_to(
         append(segment, lines)
 
     monkeypatch.setattr(Segment, "append", noted)
-    meter = Meter(index, spool=tmp_path / "spool", commit_seconds=0.5)
+    meter = Meter(index, spool=tmp_path / "spool", commit_seconds=2.0)
     meter.start()
     first = meter.record(event("first", 1, 1))
     time.sleep(0.05)

@@ -143,7 +143,9 @@ WAYS: dict[str, Callable[[One], object]] = {
     "answered": lambda one: one.post().raise_for_status(),
     "streamed": lambda one: one.post(stream=True).raise_for_status(),
     "refused by the engine": lambda one: _is(one.post(messages="none"), 400),
-    "too many tokens for the limit": lambda one: _is(one.post(max_tokens=10**9), 429),
+    "too many tokens for the engine": lambda one: _is(one.post(max_tokens=10**9), 400),
+    "a number that no engine takes": lambda one: _is(one.post(max_tokens=10**400), 400),
+    "more answers than the engine works on": lambda one: _is(one.post(n=2), 400),
     "no such path on the engine": lambda one: _embeddings(one),
     "no such adapter": lambda one: _is(one.post("nobody"), 404),
     "a base that no engine serves": lambda one: _is(one.post("elsewhere"), 503, 404, 422),
@@ -192,7 +194,7 @@ def test_nothing_is_kept_when_the_gateway_itself_fails(
 def _all_free(one: One) -> None:
     """Both adapters answer soon; what is kept would be kept for ever."""
     one.running.wait_ready()
-    deadline = time.monotonic() + 6
+    deadline = time.monotonic() + 60
     for model in ("b", "a"):
         while (answer := one.post(model)).status_code != 200:
             assert answer.status_code in (429, 503), answer.text

@@ -27,7 +27,7 @@ def running(start: Start, registry: Registry, made: dict[str, Made], base: Base)
 
 def _metered(registry: Registry, at_least: int) -> tuple[int, int, int]:
     """Requests, prompt and completion tokens in the index, once `at_least` requests are there."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         rows = usage(registry.database, by=("release",))
         total = sum(row.requests for row in rows)
@@ -77,9 +77,12 @@ def test_a_stream_is_metered_to_the_token_when_the_client_leaves(
     requests, prompt, completion = _metered(registry, 1)
     assert requests == 1
     assert prompt == standin.prompt_tokens
-    assert 5 <= completion <= 15
-    time.sleep(0.3)
-    assert standin.completion_tokens <= completion + 1  # the engine was told to stop
+    assert 5 <= completion <= 100
+    deadline = time.monotonic() + 5
+    while any(standin.active.values()):  # the engine was told to stop, or it would take ten seconds
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert standin.completion_tokens <= completion + 1
 
 
 def test_the_engine_going_away_is_metered_and_said(

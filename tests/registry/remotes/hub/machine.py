@@ -13,6 +13,7 @@ from typing import Any
 
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Published
+from tests.forked import adapters
 from tests.hub_standin import HubStandin
 
 REPOSITORY = "org/medical-lora"
@@ -50,12 +51,17 @@ class Result:
 
 @dataclass
 class Machine:
-    """One machine: an ADAPTERS_HOME, a Hugging Face home, and a token or none."""
+    """One machine: an ADAPTERS_HOME, a Hugging Face home, and a token or none.
+
+    Attributes:
+        installed: run the installed command, as a user does, which takes longer.
+    """
 
     home: Path
     hub: HubStandin | None = None
     token: str | None = OWNER
     extra: dict[str, str] = field(default_factory=dict)
+    installed: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,8 +81,11 @@ class Machine:
         return {**inherited, **values, **self.extra}
 
     def run(self, *arguments: str | Path) -> Result:
-        """Run `adapters …` as a user would."""
-        return self.python(Path(sys.executable).with_name("adapters"), *arguments)
+        """Run `adapters …` in a process of its own."""
+        if self.installed:
+            return self.python(Path(sys.executable).with_name("adapters"), *arguments)
+        done = adapters([*map(str, arguments)], env=self.environment, timeout=120)
+        return Result(done.returncode, done.stdout, done.stderr)
 
     def python(self, *arguments: str | Path) -> Result:
         """Run this interpreter with the machine's environment."""

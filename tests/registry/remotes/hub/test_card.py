@@ -1,14 +1,35 @@
-"""The card of a repository: whatever a release's manifest is, it can be pushed."""
+"""The card of a repository: the release's own under the Hub's metadata, whatever it declares."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import yaml
 
-from adapterworks.registry.releases.release import FileEntry, Release
+from adapterworks.registry.releases.release import BaseIdentity, FileEntry, Release
 from adapterworks.registry.remotes.hub.card import build_card
-from tests.registry.releases import draft
+from tests.registry.releases import BASE, draft
+
+
+def made(path: str = "adapter/adapter_model.safetensors", **fields: Any) -> Release:
+    entry = FileEntry.at(path, digest=f"sha256:{'1' * 64}", size=10)
+    return Release.from_draft(draft(**fields), {path: entry})
+
+
+def split(card: str) -> tuple[dict[str, Any], str]:
+    """A card's metadata and its text."""
+    before, front, text = card.split("---\n", 2)
+    assert before == ""
+    return yaml.safe_load(front), text
+
+
+def metadata(**fields: Any) -> dict[str, Any]:
+    return split(build_card(made(**fields), "", repository="org/x"))[0]
+
+
+def base(model: str) -> BaseIdentity:
+    return BASE.model_copy(update={"model": model})
 
 
 @pytest.mark.parametrize(
@@ -20,9 +41,84 @@ from tests.registry.releases import draft
     ],
 )
 def test_a_strangers_manifest_of_any_shape_has_a_card(manifest: dict[str, Any]) -> None:
-    path = "adapter/adapter_model.safetensors"
-    entry = FileEntry.at(path, digest=f"sha256:{'1' * 64}", size=10)
-    release = Release.from_draft(draft(manifest=manifest), {path: entry})
-    card = build_card(release, "", repository="org/x")
+    card = build_card(made(manifest=manifest), "", repository="org/x")
     assert "library_name: peft" in card
     assert ("- a/b" in card) == ("hub:a/b@c" in str(manifest))
+
+
+def test_the_metadata_of_an_adapter() -> None:
+    data = {
+        "train": "hub:org/icd@main#train",
+        "mix": [{"source": "hub:org/chat@v1"}, {"source": "hub:org/icd@main"}],
+        "test": "icd-10-cm:test",
+    }
+    found = metadata(
+        base=base(f"hub:org/tiny@{'a' * 40}"),
+        license="Apache-2.0",
+        manifest={"adapter": {"language": ["en", "de"]}, "data": data},
+        metrics={"rouge_l": 0.75, "exact_match": 0.5},
+    )
+    (index,) = found.pop("model-index")
+    assert found == {
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "license": "apache-2.0",
+        "language": ["en", "de"],
+        "base_model": "org/tiny",
+        "base_model_relation": "adapter",
+        "datasets": ["org/icd", "org/chat"],
+        "tags": ["adapterworks", "lora", "icd", "coding"],
+    }
+    assert index["name"] == "medical"
+    (results,) = index["results"]
+    assert results["dataset"] == {"type": "icd-10-cm", "name": "icd-10-cm"}
+    assert [(m["type"], m["value"]) for m in results["metrics"]] == [
+        ("exact_match", 0.5), ("rouge_l", 0.75),
+    ]  # fmt: skip
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    found = metadata(base=base("/home/ann/tiny"), manifest=None, metrics={})
+    assert found.keys() == {"library_name", "pipeline_tag", "license", "tags"}
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"test": "hub:org/a@main#test", "train": "hub:org/b"}, "org/a"),
+        ({"train": "hub:org/b"}, "org/b"),
+        ({"train": "icd-10-cm"}, "icd-10-cm"),
+        ({"train": "./rows.jsonl"}, "custom"),
+        ({}, "custom"),
+    ],
+)
+def test_results_are_on_the_test_rows_and_a_file_has_no_name(
+    data: dict[str, str], name: str
+) -> None:
+    found = metadata(manifest={"data": data}, metrics={"exact_match": 0.5})
+    assert found["model-index"][0]["results"][0]["dataset"]["type"] == name
+
+
+def test_a_model_of_its_own_is_no_adapter() -> None:
+    release = made("full/model.safetensors", base=base("hub:org/tiny@main"), method="full")
+    found, text = split(build_card(release, "", repository="org/x"))
+    assert (found["library_name"], found["base_model_relation"]) == ("transformers", "finetune")
+    assert "peft" not in text
+    assert f"release `{release.digest}`" in text
+
+
+def test_the_releases_own_text_stays_and_its_front_matter_goes() -> None:
+    release = made(base=base("hub:org/tiny@main"))
+    body = "---\nlicense: mit\n---\n\n# medical\n\nA rule:\n\n---\n\nafter it\n"
+    found, text = split(build_card(release, body, repository="org/x"))
+    assert found["license"] == "other"
+    assert text.startswith("\n# medical\n\nA rule:\n\n---\n\nafter it\n\n## Use\n")
+    assert 'PeftModel.from_pretrained(base, "org/x")' in text
+    assert 'AutoModelForCausalLM.from_pretrained("org/tiny")' in text
+    assert "`adapters pull org/x` brings it back" in text
+
+
+def test_a_release_without_a_card_has_its_description() -> None:
+    _, text = split(build_card(made(), " \n", repository="org/x"))
+    assert text.startswith("\n# medical\n\nICD-10-CM coding of clinical terms\n\n## Use")
+    assert '"/' not in build_card(made(base=base("/home/ann/tiny")), "", repository="org/x")

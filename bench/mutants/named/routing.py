@@ -1,0 +1,247 @@
+"""Routing: which adapter answers, under which name, and what its receipt says of it."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_EXCHANGE = "gateway/request/exchange.py"
+_ACCOUNT = "gateway/request/account.py"
+_ERRORS = "gateway/request/errors.py"
+_ASKED = "gateway/request/typed/asked.py"
+_COST = "gateway/request/cost.py"
+_ENDPOINTS = "gateway/request/endpoints.py"
+_RELAY = "gateway/request/relay.py"
+_RECEIPTS = "gateway/request/receipts.py"
+_SHADOW = "gateway/request/shadow.py"
+_STREAM = "gateway/request/stream.py"
+_POOL = "gateway/engines/pool.py"
+_LORA = "gateway/engines/forms/lora.py"
+_VIRTUAL = "gateway/engines/forms/virtual.py"
+_TRACING = "gateway/observe/tracing.py"
+_OF_PATH = "tests/gateway/request/test_whole_path.py"
+_OF_RECEIPTS = "tests/gateway/request/test_receipts.py"
+_OF_EDGE = "tests/gateway/request/test_edge.py"
+_OF_ERRORS = "tests/gateway/request/test_errors.py"
+_OF_STREAM = "tests/gateway/request/test_stream.py"
+_OF_ROUTING = "tests/gateway/engines/test_routing.py"
+_OF_TRACES = "tests/gateway/observe/test_observe.py"
+
+_WHO_NAMED = (
+    Named(
+        "a-tenants-users-share-a-side",
+        _EXCHANGE,
+        'sticky = f"{self._tenant.id}\\n{asked.end_user}" if asked.end_user else self._tenant.id',
+        "sticky = self._tenant.id",
+        (f"{_OF_PATH}::test_a_canarys_callers_are_divided_by_tenant_and_user",),
+        "a trial of ten percent would get all users of one tenant, or none",
+    ),
+    Named(
+        "whoever-has-a-key-may-use-everything",
+        _EXCHANGE,
+        "        if not self._tenant.may_use(target.access):\n"
+        "            raise missing(asked.model)\n",
+        "",
+        (f"{_OF_PATH}::test_what_may_not_be_used_looks_like_what_is_not_there",),
+        "one customer could ask another's adapter",
+    ),
+    Named(
+        "the-alias-is-matched-not-the-name",
+        _EXCHANGE,
+        "self._tenant.may_use(target.access)",
+        "self._tenant.may_use(target.ref)",
+        (_OF_PATH,),
+        "`medical@2` would be hidden from who may use `medical`, and `*:prod` would open all",
+    ),
+    Named(
+        "a-digest-goes-anywhere",
+        _POOL,
+        'ranked = sorted(ready, key=lambda e: _score(e.id, target.digest or ""), reverse=True)',
+        'ranked = sorted(ready, key=lambda e: _score(e.id, ""), reverse=True)',
+        (f"{_OF_ROUTING}::test_an_adapter_goes_to_the_engine_of_its_hash",),
+        "every adapter would be loaded in one engine, and the others idle",
+    ),
+    Named(
+        "a-busy-engine-gets-more",
+        _POOL,
+        "return next((e for e in ranked if e.inflight < limit), ranked[0])",
+        "return ranked[0]",
+        (f"{_OF_ROUTING}::test_it_spills_when_its_engine_has_half_as_much_again_as_its_share",),
+        "a popular adapter would wait in front of one engine beside idle ones",
+    ),
+    Named(
+        "another-bases-engine-answers",
+        _POOL,
+        "serving = [e for e in self.engines if e.base.digest == target.base_digest]",
+        "serving = list(self.engines)",
+        (f"{_OF_ROUTING}::test_another_base_and_an_engine_that_is_not_ready_are_no_alternative",),
+        "an adapter would be laid over weights it was not trained on",
+    ),
+    Named(
+        "an-engine-that-is-down-is-asked",
+        _POOL,
+        'ready = [e for e in serving if e.health.state == "ready"]',
+        "ready = serving",
+        (f"{_OF_ROUTING}::test_an_adapter_goes_to_the_engine_of_its_hash",),
+        "a restart of one engine would fail its adapters' requests",
+    ),
+    Named(
+        "a-lora-is-asked-under-its-alias",
+        _LORA,
+        'return {**body, "model": digest, "cache_salt": salt}',
+        'return {"model": digest, **body, "cache_salt": salt}',
+        (f"{_OF_ROUTING}::test_each_form_is_addressed_under_the_digest_and_the_tenants_salt",),
+        "two versions of one name could answer for one another",
+    ),
+    Named(
+        "a-clients-salt-reaches-the-engine",
+        _VIRTUAL,
+        "return {**body, **self._fields(engine, digest, salt)}",
+        "return {**self._fields(engine, digest, salt), **body}",
+        (f"{_OF_ROUTING}::test_each_form_is_addressed_under_the_digest_and_the_tenants_salt",),
+        "whoever guesses a salt could time another tenant's prompts",
+    ),
+    Named(
+        "a-base-has-no-salt",
+        _EXCHANGE,
+        'return {**body, "model": engine.base.model, "cache_salt": salt}',
+        'return {**body, "model": engine.base.model}',
+        (f"{_OF_PATH}::test_a_base_answers_under_the_engines_name_for_it",),
+        "tenants would share a prefix cache and see one another by its timing",
+    ),
+    Named(
+        "a-shadow-is-charged",
+        _SHADOW,
+        "engine, release.digest, release.servable, body, _TENANT",
+        'engine, release.digest, release.servable, body, ""',
+        (f"{_OF_PATH}::test_a_shadow_is_asked_the_same_and_costs_nothing",),
+        "a shadow would answer from the callers' own cache, and time them",
+    ),
+    Named(
+        "a-shadow-of-everything",
+        _SHADOW,
+        "random.random() < table.share",
+        "random.random() >= 0",
+        (f"{_OF_PATH}::test_a_shadow_is_of_a_share",),
+        "a shadow of one percent would double the engine's work",
+    ),
+)
+
+_TOLD_NAMED = (
+    Named(
+        "the-receipt-has-no-digest",
+        _RECEIPTS,
+        '                headers["x-adapter-digest"] = self.target.digest\n',
+        "                pass\n",
+        (f"{_OF_RECEIPTS}::test_a_receipt_says_what_is_known_so_far",),
+        "nobody could tell which version answered",
+    ),
+    Named(
+        "a-field-name-can-be-a-header",
+        _RECEIPTS,
+        "if name.isascii() and name.isidentifier()",
+        "if name",
+        (f"{_OF_RECEIPTS}::test_names_of_ignored_fields_cannot_be_anything_else",),
+        "a field with a line end in its name would write headers of its own",
+    ),
+    Named(
+        "the-engines-name-is-told",
+        _STREAM,
+        "        rename(value, self._model, self._ref)\n",
+        "",
+        (f"{_OF_STREAM}::test_chunk_boundaries_do_not_matter",),
+        "clients would see a digest where they asked for a name",
+    ),
+    Named(
+        "what-the-model-wrote-is-rewritten",
+        _STREAM,
+        'for value in (answer, answer.get("response"), answer.get("message")):',
+        'for value in (answer, *answer.get("choices", ())):',
+        (f"{_OF_STREAM}::test_only_the_answers_own_model_is_renamed",),
+        "an answer that speaks of its own model would be changed",
+    ),
+    Named(
+        "choices-count-once",
+        _STREAM,
+        "max(usage.completion, sum(made.values()))",
+        "max(usage.completion, max(made.values()))",
+        (f"{_OF_STREAM}::test_several_choices_are_added_up_when_a_stream_is_cut",),
+        "`n = 8` would cost one answer",
+    ),
+    Named(
+        "counts-that-nobody-asked-for",
+        _ASKED,
+        '            return "none"\n',
+        '            return "all"\n',
+        (f"{_OF_PATH}::test_a_stream_has_the_counts_that_were_asked_for",),
+        "clients that know only OpenAI's events would break on ours",
+    ),
+    Named(
+        "answered-before-it-is-metered",
+        _RELAY,
+        "        await self._account.close(upstream.status)\n        await self._head(",
+        "        await self._head(",
+        (f"{_OF_PATH}::test_what_the_engine_counted_is_metered_once",),
+        "answers would be free",
+    ),
+    Named(
+        "a-request-is-metered-each-time-it-ends",
+        _ACCOUNT,
+        "        if self._closed is None:\n",
+        "        if True:\n",
+        (
+            f"{_OF_PATH}::test_what_the_engine_refuses_is_told_under_the_clients_name",
+            f"{_OF_PATH}::test_an_engine_that_fails_is_told_as_ours",
+        ),
+        "an error after the answer would bill it twice",
+    ),
+    Named(
+        "an-estimate-is-charged-for-good",
+        _EXCHANGE,
+        "permit.settle(usage.prompt, usage.completion)",
+        "permit.settle(cost.total, 0)",
+        (f"{_OF_PATH}::test_tokens_are_charged_as_they_were_counted",),
+        "whoever asks for many tokens and gets few would be out of them",
+    ),
+    Named(
+        "a-choice-costs-nothing",
+        _COST,
+        "min(_limit(call, room), room) * asked.sequences",
+        "min(_limit(call, room), room)",
+        (f"{_OF_EDGE}::test_what_is_reserved_is_the_room_that_is_left",),
+        "`n = 128` would be admitted as one answer",
+    ),
+    Named(
+        "any-field-reaches-the-engine",
+        _ENDPOINTS,
+        "{name: value for name, value in values.items() if name in sent},",
+        "dict(values),",
+        (f"{_OF_EDGE}::test_what_the_engine_is_sent_is_what_was_read",),
+        "a client could name another's adapter, path or cache",
+    ),
+    Named(
+        "a-damaged-file-is-named",
+        _ERRORS,
+        "        message = _DAMAGED  # the error's own names the registry's files\n",
+        "        pass\n",
+        (f"{_OF_ERRORS}::test_a_damaged_adapter_names_no_file_of_the_registry",),
+        "paths of the registry would be in answers to strangers",
+    ),
+    Named(
+        "a-broken-stream-looks-finished",
+        _RELAY,
+        "            if not rewriter.finished:\n                status",
+        "            if False:\n                status",
+        (f"{_OF_PATH}::test_a_stream_that_breaks_off_ends_in_an_error",),
+        "half an answer would be taken for a whole one, and metered as a success",
+    ),
+    Named(
+        "a-trace-begins-anew",
+        _TRACING,
+        "context = self._propagator.extract(dict(headers)) if headers else None",
+        "context = None",
+        (f"{_OF_TRACES}::test_a_trace_continues_the_callers_and_is_passed_on",),
+        "a caller's trace would end at the gateway",
+    ),
+)
+
+NAMED = (*_WHO_NAMED, *_TOLD_NAMED)

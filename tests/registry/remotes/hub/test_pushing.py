@@ -1,0 +1,285 @@
+"""What a push does and refuses, against a Hub in memory: one commit, one tag, one line logged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from adapterworks.manifests.errors import Conflict, Refused
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.types import Published
+from adapterworks.registry.remotes.hub.client import Hub
+from adapterworks.registry.remotes.hub.push import Pushed, push, pushes
+from tests.registry.releases import draft, folder
+from tests.registry.remotes.hub.memory import REPOSITORY, MemoryHub
+
+RECORD = "adapterworks/release.json"
+ABSENT = "adapterworks/absent.json"
+
+
+@pytest.fixture
+def hub() -> MemoryHub:
+    return MemoryHub()
+
+
+@pytest.fixture
+def published(local_registry: Registry, tmp_path: Path) -> Published:
+    """`medical@1`, with predictions."""
+    return publish(local_registry, tmp_path)
+
+
+def publish(registry: Registry, path: Path, number: int = 1, **fields: Any) -> Published:
+    files = folder(path / f"with-rows-{number}", number)
+    (files / "predictions.jsonl").write_bytes(b"{}\n" * number)
+    (files / "fingerprint.json").write_bytes(b"{}")
+    return registry.publish(files, draft(number, **fields), who="tester")
+
+
+def pushed(registry: Registry, hub: MemoryHub, version: int = 1, **options: Any) -> Pushed:
+    resolved = registry.resolve(f"medical@{version}")
+    return push(
+        registry,
+        cast(Hub, hub),
+        resolved,
+        options.pop("repository", REPOSITORY),
+        who="ann",
+        scratch=registry.home / "tmp",
+        **options,
+    )
+
+
+def test_a_release_is_one_commit_a_tag_and_a_line_in_the_log(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    done = pushed(local_registry, hub)
+    assert hub.done == ["create", "commit", "tag"]
+    repository = hub.repositories[REPOSITORY]
+    assert repository.private
+    assert repository.tags == {"v1": repository.main}
+    assert repository.head.message == "medical@1"
+    assert done == Pushed(
+        name="medical",
+        version=1,
+        digest=published.digest,
+        repository=REPOSITORY,
+        commit=repository.main,
+        tag="v1",
+        url=f"https://hub.test/{REPOSITORY}/tree/{repository.main}",
+        created=True,
+        withheld=("predictions.jsonl",),
+        tells=("fingerprint.json (token ids of probes, some from validation rows)",),
+    )
+    files = hub.files()
+    assert files.keys() == {
+        ".gitattributes", "README.md", "adapter.lock", "adapter_config.json",
+        "adapter_model.safetensors", "adapterworks/README.md", "fingerprint.json", RECORD, ABSENT,
+    }  # fmt: skip
+    assert files["adapter_model.safetensors"] == b"weights 1" * 50
+    assert files["adapterworks/README.md"] == b"# medical\n"
+    assert files["README.md"].startswith(b"---\nlibrary_name: peft\nlicense: other\n")
+    assert b"\n# medical\n" in files["README.md"]
+    assert files[RECORD] == local_registry.release(published.digest).to_bytes()
+    assert json.loads(files[ABSENT])["files"].keys() == {"predictions.jsonl"}
+    (event,) = pushes(local_registry, "medical")
+    assert (event.version, event.who, event.data["digest"]) == (1, "ann", published.digest)
+    assert event.data["withheld"] == ["predictions.jsonl"]
+    assert event.data["commit"] == repository.main
+
+
+def test_again_does_nothing_and_notes_nothing(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    first = pushed(local_registry, hub)
+    hub.done.clear()
+    again = pushed(local_registry, hub)
+    assert hub.done == []
+    assert (again.created, again.commit) == (False, first.commit)
+    assert len(pushes(local_registry, "medical")) == 1
+
+
+def test_what_a_killed_push_left_undone_is_done(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    first = pushed(local_registry, hub)
+    del hub.repositories[REPOSITORY].tags["v1"]
+    hub.done.clear()
+    again = pushed(local_registry, hub)
+    assert hub.done == ["tag"]
+    assert (again.created, again.commit) == (False, first.commit)
+
+
+def test_a_second_version_takes_away_what_it_has_not(
+    local_registry: Registry, published: Published, hub: MemoryHub, tmp_path: Path
+) -> None:
+    first = pushed(local_registry, hub, include=("predictions.jsonl",))
+    assert "predictions.jsonl" in hub.files()
+    publish(local_registry, tmp_path, 2)
+    second = pushed(local_registry, hub, 2)
+    assert "predictions.jsonl" not in hub.files()
+    assert ".gitattributes" in hub.files()
+    repository = hub.repositories[REPOSITORY]
+    assert repository.tags == {"v1": first.commit, "v2": second.commit}
+    assert repository.head.parent == first.commit
+    # The first is still where its tag is, whatever the branch is at.
+    hub.done.clear()
+    assert pushed(local_registry, hub, 1).commit == first.commit
+    assert hub.done == []
+
+
+def test_nothing_is_left_out_without_a_statement(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    done = pushed(local_registry, hub, include=("*",))
+    assert done.withheld == ()
+    assert done.tells[0] == "predictions.jsonl"
+    assert ABSENT not in hub.files()
+
+
+def test_what_an_earlier_push_took_there_is_said(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    pushed(local_registry, hub, include=("*",))
+    again = pushed(local_registry, hub)
+    assert (again.withheld, again.exposed) == ((), ("predictions.jsonl",))
+
+
+def test_a_card_that_is_withheld_is_not_in_the_hubs_card(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    pushed(local_registry, hub, withhold=("README.md",))
+    assert b"\n# medical\n\nICD-10-CM" in hub.files()["README.md"]  # the description instead
+    assert "adapterworks/README.md" not in hub.files()
+
+
+def test_a_private_push_refuses_a_public_repository(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    hub.fill({".gitattributes": b""}, private=False)
+    with pytest.raises(Refused, match="is public, a private push was asked for"):
+        pushed(local_registry, hub)
+    assert hub.done == []
+    assert pushed(local_registry, hub, private=False).created
+    pushed(local_registry, hub, repository="org/open", private=False)
+    assert hub.repositories["org/open"].private is False
+
+
+@pytest.mark.parametrize(
+    ("files", "taken"),
+    [
+        ({}, True),
+        ({".gitattributes": b"", "README.md": b""}, True),
+        ({".gitattributes": b"", "model.safetensors": b"theirs"}, False),
+    ],
+)
+def test_only_an_empty_repository_is_taken(
+    local_registry: Registry,
+    published: Published,
+    hub: MemoryHub,
+    files: dict[str, bytes],
+    taken: bool,
+) -> None:
+    hub.fill(files)
+    if taken:
+        assert pushed(local_registry, hub).created
+    else:
+        with pytest.raises(Conflict, match="it was not filled from here"):
+            pushed(local_registry, hub)
+        assert hub.files() == files
+
+
+def test_a_branch_that_moved_since_is_a_conflict_until_it_is_named(
+    local_registry: Registry, published: Published, hub: MemoryHub, tmp_path: Path
+) -> None:
+    first = pushed(local_registry, hub)
+    moved = hub.fill({"theirs": b""}).commit
+    publish(local_registry, tmp_path, 2)
+    with pytest.raises(Conflict, match=f"our last push left it at {first.commit[:12]}") as caught:
+        pushed(local_registry, hub, 2)
+    assert f"`--expect {moved}`" in (caught.value.hint or "")
+    with pytest.raises(Conflict, match="000000000000 was expected"):
+        pushed(local_registry, hub, 2, expect="0" * 40)
+    assert pushed(local_registry, hub, 2, expect=moved).created
+
+
+def test_an_expectation_counts_also_where_our_last_push_is_at_the_head(
+    local_registry: Registry, published: Published, hub: MemoryHub, tmp_path: Path
+) -> None:
+    pushed(local_registry, hub)
+    publish(local_registry, tmp_path, 2)
+    with pytest.raises(Conflict, match="000000000000 was expected"):
+        pushed(local_registry, hub, 2, expect="0" * 40)
+
+
+def test_an_empty_repository_that_is_not_as_expected_is_a_conflict(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    hub.fill({})
+    with pytest.raises(Conflict, match="was expected"):
+        pushed(local_registry, hub, expect="0" * 40)
+
+
+def test_a_tag_for_something_else_is_a_conflict(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    for files in ({}, {RECORD: b"{}"}):
+        hub.repositories.clear()
+        hub.done.clear()
+        state = hub.fill(files)
+        hub.repositories[REPOSITORY].tags["v1"] = state.commit
+        with pytest.raises(Conflict, match="has a tag `v1` for something else"):
+            pushed(local_registry, hub)
+        assert hub.done == []
+
+
+def test_what_the_record_tells_of_the_machine_is_said(
+    local_registry: Registry, hub: MemoryHub, tmp_path: Path
+) -> None:
+    manifest = {"data": {"train": ["rows.jsonl", 7, {"from": "/home/ann/rows.jsonl"}]}}
+    publish(local_registry, tmp_path, manifest=manifest)
+    assert pushed(local_registry, hub).tells[-1] == (
+        f"{RECORD} (paths of the machine it was built on, as '/home/ann/rows.jsonl')"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("~/rows", True), ("a/b", False), ("/a\nb", False), ("/" + "x" * 90, True)]
+)
+def test_a_path_is_one_line_that_begins_at_a_root(
+    local_registry: Registry, hub: MemoryHub, tmp_path: Path, value: str, told: bool
+) -> None:
+    publish(local_registry, tmp_path, manifest={"a": value})
+    tells = pushed(local_registry, hub).tells
+    assert any(RECORD in line for line in tells) is told
+    assert not any("x" * 80 in line for line in tells)
+
+
+def test_a_twin_of_what_is_not_there_is_not_there(
+    local_registry: Registry, hub: MemoryHub, tmp_path: Path
+) -> None:
+    files = folder(tmp_path / "twins")
+    for path in ("predictions.jsonl", "plots/copy.txt"):
+        (files / path).parent.mkdir(exist_ok=True)
+        (files / path).write_bytes(b"row\n")
+    local_registry.publish(files, draft(), who="tester")
+    done = pushed(local_registry, hub)
+    assert done.withheld == ("plots/copy.txt", "predictions.jsonl")
+    assert b"row\n" not in hub.files().values()
+
+
+def test_the_commit_that_is_looked_at_is_the_one_that_was_pushed(
+    local_registry: Registry, published: Published, hub: MemoryHub
+) -> None:
+    """Somebody may commit between our commit and our look at what is there."""
+
+    class Hasty(MemoryHub):
+        def create_tag(self, repository: str, name: str, commit: str) -> None:
+            super().create_tag(repository, name, commit)
+            self.fill({"theirs": b""})
+
+    hasty = Hasty()
+    done = pushed(local_registry, hasty)
+    assert done.withheld == ("predictions.jsonl",)
+    assert hasty.repositories[REPOSITORY].main != done.commit
