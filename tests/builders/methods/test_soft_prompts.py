@@ -1,4 +1,4 @@
-"""Soft prompts: the layout of keys and values by hand, P-tuning v2's MLP by NumPy, starts, checks."""
+"""Soft prompts: keys and values by hand, P-tuning v2's MLP by NumPy, starts, checks."""
 
 from __future__ import annotations
 
@@ -210,7 +210,9 @@ def test_parameters_and_memory_by_hand() -> None:
     assert deep.trainable(SMALL, table) == 5 * 2 + (2 + 1) * 4 + (4 + 1) * 8
 
 
-@pytest.mark.parametrize(("kind", "form"), zip(KINDS, ("prompt", "prefix", "prefix"), strict=True))
+@pytest.mark.parametrize(
+    ("kind", "form"), list(zip(KINDS, ("prompt", "prefix", "prefix"), strict=True))
+)
 def test_a_plan_knows_the_served_form(kind: str, form: str) -> None:
     table = manifest_of(kind, virtual_tokens=9).method
     found = METHODS[kind].servable(SMALL, table, ServeTable())
