@@ -92,6 +92,18 @@ AREAS = {
             ("tests/builders/training", "tests/builders/methods/test_adalora.py"),
         ),
         Area(
+            "conversion",
+            (
+                "builders/methods/*.py", "builders/merging/*.py", "builders/merging/rules/*.py",
+            ),
+            ("tests/builders/methods", "tests/builders/merging"),
+        ),
+        Area(
+            "plugin",
+            ("gateway/engine_plugin/*.py",),
+            _files("tests/gateway/engine_plugin", "few_rows", "grouping", "products", "requests"),
+        ),
+        Area(
             "store",
             (
                 "registry/lifecycle/identity.py", "registry/lifecycle/rebuild.py",

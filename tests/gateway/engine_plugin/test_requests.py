@@ -1,0 +1,266 @@
+"""Requests with virtual tokens, without an engine: found, admitted, counted, placed in blocks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from vllm.exceptions import VLLMValidationError
+
+from adapterworks.gateway.engine_plugin import prefix_connector
+from adapterworks.gateway.engine_plugin.front import admit
+from adapterworks.gateway.engine_plugin.prefix_connector import Load, Loads, PrefixConnector
+from adapterworks.gateway.engine_plugin.servables import ROOT, VirtualTokens, find
+from adapterworks.gateway.engine_plugin.virtual_requests import (
+    OwnPrefillStats,
+    prepend,
+    virtual_tokens,
+)
+
+DIGEST = "a" * 64
+TOKENS, HEADS, WIDTH = 6, 2, 3
+
+
+@pytest.fixture
+def servables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six virtual tokens of a model with two layers under `DIGEST`."""
+    folder = tmp_path / DIGEST / "servable"
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(1)
+    tensors = {
+        f"layers.{layer}.{kind}": torch.randn(TOKENS, HEADS, WIDTH, generator=generator)
+        for layer in (0, 1)
+        for kind in ("key", "value")
+    }
+    save_file(tensors, folder / "prefix.safetensors")
+    monkeypatch.setenv(ROOT, str(tmp_path))
+    return tmp_path
+
+
+def test_an_adapter_is_found_by_its_digest_alone(servables: Path) -> None:
+    file = servables / DIGEST / "servable" / "prefix.safetensors"
+    for digest in (DIGEST, f"sha256:{DIGEST}"):
+        assert find(digest) == VirtualTokens(DIGEST, TOKENS, file)
+    for bad in (f"{DIGEST}/..", f"../{DIGEST}", DIGEST[1:], DIGEST.upper(), 5, None, ["a"]):
+        with pytest.raises(ValueError, match="not a sha256 digest"):
+            find(bad)
+    with pytest.raises(ValueError, match="no virtual tokens of adapter"):
+        find("b" * 64)
+
+
+def test_without_a_folder_nothing_is_found(
+    servables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(servables)
+    monkeypatch.setenv(ROOT, "")
+    with pytest.raises(ValueError, match="no virtual tokens"):
+        find(DIGEST)
+
+
+def test_a_file_without_keys_of_the_first_layer_is_no_prefix(servables: Path) -> None:
+    other = servables / ("c" * 64) / "servable"
+    other.mkdir(parents=True)
+    save_file({"layers.1.key": torch.zeros(1)}, other / "prefix.safetensors")
+    with pytest.raises(ValueError, match="no keys of layer 0"):
+        find("c" * 64)
+
+
+def asked(prompt: int = 10, **changes: Any) -> Any:
+    """A request as vLLM's front end makes it."""
+    sampling = SimpleNamespace(
+        extra_args={"kv_transfer_params": {"adapter_digest": DIGEST}},
+        prompt_logprobs=None,
+        max_tokens=None,
+    )
+    request = SimpleNamespace(
+        sampling_params=sampling,
+        prompt_token_ids=[5] * prompt,
+        prompt_embeds=None,
+        lora_request=None,
+    )
+    for name, value in changes.items():
+        setattr(sampling if hasattr(sampling, name) else request, name, value)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [(None, 100 - 10 - TOKENS), (5, 5), (84, 84), (85, 84), (1000, 84)],
+)
+def test_an_answer_is_held_to_the_room_that_is_left(
+    servables: Path, wanted: int | None, given: int
+) -> None:
+    request = asked(max_tokens=wanted)
+    admit(request, 100)
+    assert request.sampling_params.max_tokens == given
+
+
+def test_a_request_for_no_adapter_is_left_alone() -> None:
+    for extra in (None, {}, {"kv_transfer_params": None}, {"kv_transfer_params": {"other": 1}}):
+        request = asked(extra_args=extra, prompt=5000)
+        admit(request, 100)
+        assert request.sampling_params.max_tokens is None
+    admit(cast("Any", SimpleNamespace(sampling_params=None)), 100)  # pooling
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prompt": 94}, "leave no room in a context of 100"),
+        ({"prompt_token_ids": None}, "prompt embeddings cannot follow"),
+        ({"prompt_embeds": torch.zeros(1)}, "prompt embeddings cannot follow"),
+        ({"lora_request": object()}, "cannot be combined"),
+        ({"prompt_logprobs": 0}, "log-probabilities of the prompt"),
+        ({"extra_args": {"kv_transfer_params": {"adapter_digest": "x"}}}, "not a sha256 digest"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    servables: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(VLLMValidationError, match=words):
+        admit(asked(**changes), 100)
+
+
+def test_one_token_of_room_is_enough(servables: Path) -> None:
+    request = asked(prompt=93)
+    admit(request, 100)
+    assert request.sampling_params.max_tokens == 1
+
+
+def test_only_the_clients_own_tokens_are_counted() -> None:
+    stats = OwnPrefillStats(6)
+    stats.set(16, 4, 5)
+    assert (stats.num_prompt_tokens, stats.num_cached_tokens) == (10, 3)
+    stats.set(16, 2, 3)
+    assert stats.num_cached_tokens == 0
+
+
+class Queued:
+    """A request as the scheduler holds it."""
+
+    def __init__(self, salt: str | None = None) -> None:
+        self.kv_transfer_params = {"adapter_digest": DIGEST}
+        self.prompt_token_ids = [7, 8, 9]
+        self._all_token_ids = [7, 8, 9]
+        self.num_prompt_tokens = 3
+        self.prefill_stats: Any = None
+        self.skip_reading_prefix_cache = True
+        self.cache_salt = salt
+        self.block_hashes = ["of the prompt alone"]
+        self.hashed: list[tuple[str | None, list[int]]] = []
+
+    def update_block_hashes(self) -> None:
+        self.hashed.append((self.cache_salt, [*self._all_token_ids]))
+
+
+@pytest.mark.parametrize("salt", [None, "tenant"])
+def test_virtual_tokens_come_first_and_in_the_hash(servables: Path, salt: str | None) -> None:
+    request: Any = Queued(salt)
+    adapter = virtual_tokens(request)
+    assert adapter is not None
+    prepend(request, adapter)
+    whole = [7] * TOKENS + [7, 8, 9]
+    assert request.prompt_token_ids == whole
+    assert request._all_token_ids == whole
+    assert request.num_prompt_tokens == 3 + TOKENS
+    assert isinstance(request.prefill_stats, OwnPrefillStats)
+    assert request.skip_reading_prefix_cache is False
+    assert request.block_hashes == []
+    assert request.hashed == [(f"{DIGEST}:{salt or ''}", whole)]
+
+
+def connector() -> Any:
+    """Without vLLM's own part, which needs an engine's whole configuration."""
+    made: Any = PrefixConnector.__new__(PrefixConnector)
+    made._block_size, made._dtype = 4, torch.float32
+    made._pending, made._tensors, made._failed = [], OrderedDict(), set()
+    return made
+
+
+def test_what_the_engines_cache_lacks_of_the_prefix_is_loaded(servables: Path) -> None:
+    scheduler, request = connector(), Queued()
+    assert [scheduler.get_num_new_matched_tokens(request, n)[0] for n in (0, 4, 6, 9)] == [
+        6, 2, 0, 0,
+    ]  # fmt: skip
+    assert scheduler.get_num_new_matched_tokens(request, 0)[1] is False
+    blocks = SimpleNamespace(get_block_ids=lambda: ([3, 8, 5],))
+    scheduler.update_state_after_alloc(request, blocks, 2)
+    scheduler.update_state_after_alloc(request, blocks, 0)  # all of it was there
+    scheduler.update_state_after_alloc(SimpleNamespace(kv_transfer_params=None), blocks, 2)
+    # Six tokens need two blocks of four.
+    assert scheduler.build_connector_meta(None).items == [Load(DIGEST, 4, 6, (3, 8))]
+    assert scheduler.build_connector_meta(None).items == []
+
+
+class Layer:
+    """An attention layer that keeps what is written into it."""
+
+    num_kv_heads, head_size = HEADS, WIDTH
+
+    def __init__(self) -> None:
+        self.kv_cache = torch.zeros(1)
+        self.written: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.impl = self
+
+    def do_kv_cache_update(
+        self, layer: Any, key: torch.Tensor, value: torch.Tensor, cache: Any, slots: torch.Tensor
+    ) -> None:
+        for number, slot in enumerate(slots.tolist()):
+            self.written[slot] = (key[number], value[number])
+
+
+def test_each_token_is_written_into_its_own_place(
+    servables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_connector, "Attention", Layer)
+    layers = [Layer(), Layer()]
+    named = {f"model.layers.{i}.self_attn.attn": layer for i, layer in enumerate(layers)}
+    context = SimpleNamespace(no_compile_layers={**named, "model.layers.0.other": object()})
+    worker = connector()
+    # Tokens 2 to 5: of block 3 the places 2 and 3, of block 8 the places 0 and 1.
+    load = Load(DIGEST, 2, 6, (3, 8))
+    monkeypatch.setattr(worker, "_get_connector_metadata", lambda: Loads([load]), raising=False)
+    worker.start_load_kv(context)
+    tensors = worker._adapter(DIGEST)
+    for index, layer in enumerate(layers):
+        assert sorted(layer.written) == [14, 15, 32, 33]
+        for token, slot in zip(range(2, 6), (14, 15, 32, 33), strict=True):
+            key, value = layer.written[slot]
+            assert torch.equal(key, tensors[f"layers.{index}.key"][token])
+            assert torch.equal(value, tensors[f"layers.{index}.value"][token])
+    assert worker.get_block_ids_with_load_errors() == set()
+
+
+def test_what_cannot_be_loaded_fails_its_own_blocks_once(
+    servables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_connector, "Attention", Layer)
+    layer = Layer()
+    layer.num_kv_heads = 7
+    context = SimpleNamespace(no_compile_layers={"model.layers.0.attn": layer})
+    worker = connector()
+    loads = Loads([Load("b" * 64, 0, 6, (1, 2)), Load(DIGEST, 0, 6, (4, 5))])
+    monkeypatch.setattr(worker, "_get_connector_metadata", lambda: loads, raising=False)
+    worker.start_load_kv(context)
+    assert not layer.written
+    assert worker.get_block_ids_with_load_errors() == {1, 2, 4, 5}
+    assert worker.get_block_ids_with_load_errors() == set()
+
+
+def test_the_adapters_used_last_are_kept(servables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix_connector, "KEPT", 2)
+    content = (servables / DIGEST / "servable" / "prefix.safetensors").read_bytes()
+    digests = [letter * 64 for letter in "abc"]
+    for digest in digests[1:]:
+        (servables / digest / "servable").mkdir(parents=True)
+        (servables / digest / "servable" / "prefix.safetensors").write_bytes(content)
+    worker = connector()
+    worker._dtype = torch.bfloat16
+    for digest in (digests[0], digests[1], digests[0], digests[2]):
+        assert worker._adapter(digest)["layers.0.key"].dtype == torch.bfloat16
+    assert list(worker._tensors) == [digests[0], digests[2]]
