@@ -172,6 +172,7 @@ async def test_a_flood_cannot_fill_the_queue_for_others() -> None:
     results = await asyncio.gather(*noisy, quiet, return_exceptions=True)
     assert [type(result) for result in results].count(Unavailable) == 1
     assert isinstance(results[10], Unavailable)  # the newest of the longest queue
+    assert results[10].retry_after == 1
     assert results[11] is None
     assert answered[1] == "quiet"
     assert (queue.running, queue.waiting) == (0, 0)

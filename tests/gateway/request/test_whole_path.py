@@ -10,7 +10,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ class Engine(StandIn):
 
     fails: int | None = None
     says: str = "{}"
+    ends_after: int | None = None  # bytes of a stream
+
+    async def _events(self, *arguments: Any) -> AsyncIterator[bytes]:
+        left = self.ends_after
+        async for event in super()._events(*arguments):
+            yield event if left is None else event[:left]
+            left = left if left is None else max(0, left - len(event))
+            if left == 0:
+                return
 
     async def _generate(self, request: Request) -> Response:
         if self.fails is None:
@@ -133,7 +142,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
 @pytest.fixture(autouse=True)
 def _settled(path: Way) -> Iterator[None]:
     yield
-    path.engine.fails, path.engine.broken, path.engine.token_seconds = None, False, 0.0
+    path.engine.fails, path.engine.ends_after = None, None
+    path.engine.broken, path.engine.token_seconds = False, 0.0
     path.engine.bodies.clear()
     path.engine.headers.clear()
     path.events.clear()
@@ -339,6 +349,17 @@ def test_a_stream_that_breaks_off_ends_in_an_error(path: Way) -> None:
     assert event.completion_tokens >= 1
     path.engine.broken = False
     path.running.wait_ready()
+
+
+def test_a_stream_that_ends_too_soon_is_not_a_whole_one(path: Way) -> None:
+    """The connection ends as it should, in the middle of the second event."""
+    path.engine.ends_after = 300
+    answer = path.ok("medical", stream=True)
+    lines = [line for line in answer.text.split("\n\n") if line]
+    assert len(lines) == 2
+    assert json.loads(lines[0].removeprefix("data: "))["model"] == "medical"
+    assert "broke off" in json.loads(lines[1].removeprefix("data: "))["error"]["message"]
+    assert (path.events[-1].status, path.events[-1].completion_tokens) == (503, 1)
 
 
 def test_fields_that_steer_the_engine_are_named_and_left_out(path: Way) -> None:

@@ -156,6 +156,14 @@ def test_findings_name_copies_that_are_none_and_the_owner(registry: Registry, fi
     assert found(registry, files, "alone", servable=cut) == ()
 
 
+def test_a_release_without_the_trained_weights_can_be_looked_at(
+    registry: Registry, files: Path
+) -> None:
+    """As one that was imported: there is nothing to compare what is served with."""
+    shutil.rmtree(files / "adapter")
+    assert found(registry, files, "imported") == ()
+
+
 def test_findings_count_what_is_zero_missing_or_no_number(registry: Registry, files: Path) -> None:
     edit(files, lambda tensors: {k: v * (".3." not in k) for k, v in tensors.items()})
     assert "1 of its 4 `lora_B` are zero" in found(registry, files, "zero")

@@ -318,6 +318,40 @@ async def test_a_request_that_waits_while_the_engine_is_replaced_loads_it_again(
     assert engine.log.count("+b") == 2
 
 
+async def test_whoever_waits_for_a_slot_of_the_old_engine_does_not_wait_for_its_adapters() -> None:
+    """The new one's slots are free, however long the first loads take there."""
+    engine = Scripted(slots=1)
+    residency = engine.residency()
+    async with residency.lease(A) as entry:
+        waiting = [asyncio.create_task(_use(residency, name)) for name in "bc"]
+        await settle()
+        entry.used = time.monotonic() + 100.0  # it is the first to be loaded again
+        engine.gates["a"] = engine.gates["b"] = asyncio.Event()
+        engine.restart()
+        await settle()
+        assert engine.log[-4:] == ["+a", "+b", "+c", "seen c proved"]
+        assert await waiting[1] == "c"
+        assert not waiting[0].done()
+    engine.gates["a"].set()
+    assert await waiting[0] == "b"
+
+
+async def test_whoever_waits_for_pins_alone_gets_the_place_of_one_that_is_let_go() -> None:
+    engine = Scripted(capacity=1)
+    residency = engine.residency()
+    residency.pin(A)
+    await settle()
+    waiting = asyncio.create_task(residency.warm(B))
+    await settle()
+    residency.unpin("a", keep={A.digest})
+    residency.unpin("z", keep=set())
+    await settle()
+    assert not waiting.done()
+    residency.unpin("a", keep=set())
+    assert await waiting
+    assert stages(residency) == {"b": "resident"}
+
+
 async def test_an_unload_is_waited_for_by_whoever_wants_it_back() -> None:
     """A load that overtakes the unload would leave the engine without it."""
     engine = Scripted(capacity=1)
