@@ -45,8 +45,9 @@ class EventLog:
 
 def parse_lines(text: str) -> Iterator[Event]:
     """The complete events of a log's text, in order."""
-    for line in text.splitlines(keepends=True):
-        if line.endswith("\n") and line.strip():
+    # Not `splitlines`: JSON writes U+2028 and the like as they are.
+    for line in text.split("\n")[:-1]:
+        if line.strip():
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:

@@ -5,7 +5,8 @@ the waiting tenant with the smallest counter. A tenant that was away is lifted t
 counter of those at work, so idling earns no credit; one that is ahead stays where it is.
 
 Invariants:
-- work-conserving: nobody waits while a slot is free;
+- a slot is one sequence: a request of several prompts or choices holds as many;
+- work-conserving: nobody waits while there is room for the request that is next;
 - over any time in which two tenants both have requests waiting, served tokens divided by weight
   differ by at most twice what `slots` requests hold (the paper's bound 2U);
 - a tenant that floods cannot fill the queue for others: when it is full, the newest request of the
@@ -30,6 +31,7 @@ from adapterworks.manifests.errors import Unavailable
 class _Waiter:
     future: asyncio.Future[None]
     tokens: int
+    slots: int
 
 
 @dataclass(eq=False, slots=True)
@@ -59,7 +61,7 @@ class Turn:
 
 
 class FairQueue:
-    """The queue in front of one engine that works on `slots` requests at once."""
+    """The queue in front of one engine that works on `slots` sequences at once."""
 
     def __init__(self, slots: int, *, max_waiting: int = 512, max_wait: float = 60.0) -> None:
         self.slots = slots
@@ -72,30 +74,30 @@ class FairQueue:
 
     @asynccontextmanager
     async def turn(
-        self, tenant_id: str, expected_tokens: int, *, weight: float = 1.0
+        self, tenant_id: str, expected_tokens: int, *, weight: float = 1.0, sequences: int = 1
     ) -> AsyncIterator[Turn]:
-        """Wait for a slot and hold it.
+        """Wait for a slot for each sequence, and hold them.
 
         Args:
-            expected_tokens: charged when the slot is given; `Turn.settle` corrects it.
+            expected_tokens: charged when the slots are given; `Turn.settle` corrects it.
             weight: the tenant's share relative to others; the newest value counts.
+            sequences: more than there are slots count as all of them.
 
         Raises:
             Unavailable: the queue is full, or the wait was longer than `max_wait` seconds.
         """
         tenant = self._arrive(tenant_id, weight)
+        slots = min(sequences, self.slots)
         clock = asyncio.get_running_loop().time
         began = clock()
-        if self.running < self.slots and not self.waiting:
-            self._serve(tenant, expected_tokens)
+        if self.running + slots <= self.slots and not self.waiting:
+            self._serve(tenant, expected_tokens, slots)
         else:
-            await self._wait(tenant, expected_tokens)
+            await self._wait(tenant, expected_tokens, slots)
         try:
             yield Turn(self, tenant_id, expected_tokens, clock() - began)
         finally:
-            self.running -= 1
-            tenant.running -= 1
-            self._dispatch()
+            self._leave(tenant, slots)
 
     def charge(self, tenant_id: str, tokens: int) -> None:
         """Charge tokens as they are served (negative: correct an expectation that was too high)."""
@@ -118,10 +120,10 @@ class FairQueue:
             tenant.counter = max(tenant.counter, min(at_work, default=self._last_counter))
         return tenant
 
-    async def _wait(self, tenant: _Tenant, tokens: int) -> None:
+    async def _wait(self, tenant: _Tenant, tokens: int, slots: int) -> None:
         if self.waiting >= self.max_waiting:
             self._make_room(tenant)
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, slots)
         tenant.waiting.append(waiter)
         self.waiting += 1
         try:
@@ -131,8 +133,10 @@ class FairQueue:
             if waiter in tenant.waiting:
                 tenant.waiting.remove(waiter)
                 self.waiting -= 1
+                self._dispatch()  # it may have stood before one that there is room for
             elif _was_served(waiter.future):  # in the very moment it gave up
-                self._unserve(tenant, tokens)
+                tenant.counter -= tokens / tenant.weight
+                self._leave(tenant, slots)
             if isinstance(error, TimeoutError):
                 what = f"no turn at the engine within {self.max_wait:g} s"
                 raise _busy(what, min(5.0, self.max_wait)) from error
@@ -152,27 +156,31 @@ class FairQueue:
             waiter.future.set_exception(_busy(what, 1.0))
 
     def _dispatch(self) -> None:
-        while self.running < self.slots and self.waiting:
+        while self.waiting:
             tenant = min(
                 (tenant for tenant in self._tenants.values() if tenant.waiting),
                 key=lambda tenant: (tenant.counter, tenant.running, len(tenant.waiting)),
             )
-            waiter = tenant.waiting.popleft()
+            waiter = tenant.waiting[0]
+            # Whoever is next is not passed by smaller ones, which might be so for ever.
+            if not waiter.future.done() and self.running + waiter.slots > self.slots:
+                return
+            tenant.waiting.popleft()
             self.waiting -= 1
             if not waiter.future.done():
-                self._serve(tenant, waiter.tokens)
+                self._serve(tenant, waiter.tokens, waiter.slots)
                 waiter.future.set_result(None)
 
-    def _serve(self, tenant: _Tenant, tokens: int) -> None:
-        self.running += 1
-        tenant.running += 1
-        tenant.counter += tokens / tenant.weight
-        self._last_counter = tenant.counter
+    def _serve(self, tenant: _Tenant, tokens: int, slots: int) -> None:
+        # Computed first: nothing is held if it cannot be.
+        counter = tenant.counter + tokens / tenant.weight
+        tenant.counter = self._last_counter = counter
+        self.running += slots
+        tenant.running += slots
 
-    def _unserve(self, tenant: _Tenant, tokens: int) -> None:
-        self.running -= 1
-        tenant.running -= 1
-        tenant.counter -= tokens / tenant.weight
+    def _leave(self, tenant: _Tenant, slots: int) -> None:
+        self.running -= slots
+        tenant.running -= slots
         self._dispatch()
 
 

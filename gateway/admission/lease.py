@@ -132,23 +132,24 @@ class SlotLease:
         self.used = 0
         self._used_at = time.monotonic()
         self._refused_until = 0.0
+        self._refused_count = 0
 
-    async def take(self, limit: int) -> bool:
-        """Take one slot, if there is one."""
+    async def take(self, limit: int, count: int = 1) -> bool:
+        """Take `count` slots, if there are as many."""
         self.limit = limit
-        if not self._lock.locked() and self._use():
+        if not self._lock.locked() and self._use(count):
             return True
         async with self._lock:
-            if self._use():
+            if self._use(count):
                 return True
-            if time.monotonic() < self._refused_until:
+            if time.monotonic() < self._refused_until and count >= self._refused_count:
                 return False
-            await asyncio.shield(asyncio.ensure_future(self._hold()))
-            return self._use()
+            await asyncio.shield(asyncio.ensure_future(self._hold(count)))
+            return self._use(count)
 
-    def give(self) -> None:
-        """Put a slot back."""
-        self.used -= 1
+    def give(self, count: int = 1) -> None:
+        """Put slots back."""
+        self.used -= count
 
     def idle(self, now: float) -> bool:
         """Whether no slot was taken for a while."""
@@ -167,20 +168,22 @@ class SlotLease:
             if self.held:
                 await self._ledger.apply(Hold(self._tenant, self.limit, self.held))
 
-    def _use(self) -> bool:
+    def _use(self, count: int) -> bool:
         self._used_at = time.monotonic()
-        if self.used >= min(self.held, self.limit):
+        if self.used + count > min(self.held, self.limit):
             return False
-        self.used += 1
+        self.used += count
         return True
 
-    async def _hold(self) -> None:
+    async def _hold(self, count: int) -> None:
         async with self._telling:
             granted = 0
-            if self.held < self.limit:
-                want = max(1, math.ceil(self.limit * SLOT_SHARE))
-                hold = Hold(self._tenant, self.limit, self.held, need=1, want=want)
+            need = count - (self.held - self.used)
+            if need > 0 and self.held < self.limit:
+                want = max(need, math.ceil(self.limit * SLOT_SHARE))
+                hold = Hold(self._tenant, self.limit, self.held, need=need, want=want)
                 granted = (await self._ledger.apply(hold)).granted
                 self.held += granted
         if not granted:
             self._refused_until = time.monotonic() + MIN_WAIT
+            self._refused_count = count

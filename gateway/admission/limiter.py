@@ -33,7 +33,7 @@ from adapterworks.gateway.admission.month import Month
 from adapterworks.gateway.admission.shared import SharedLedger
 from adapterworks.gateway.storage.schema import migrate
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
-from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.registry.index.database import Database
 
 __all__ = ["Limiter", "Permit", "RateLimited"]
@@ -63,14 +63,26 @@ class Limiter:
         self._states: dict[str, _State] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def admit(self, tenant: Tenant, *, model: str, estimated_tokens: int) -> Permit:
+    async def admit(
+        self,
+        tenant: Tenant,
+        *,
+        model: str,
+        estimated_tokens: int,
+        demanded_tokens: int | None = None,
+        sequences: int = 1,
+    ) -> Permit:
         """Admit one request.
 
         Args:
             model: what was asked for, for the error's message.
             estimated_tokens: prompt tokens and the most the answer may have.
+            demanded_tokens: what cannot be less; all of them if it is not said. What is beyond is
+                reserved up to half a minute's limit, or the month's.
+            sequences: answers that the engine works on for it; each counts as a request.
 
         Raises:
+            InvalidInput: it is above a limit by itself, so that it never can be admitted.
             RateLimited: a limit is reached; `.headers` say which and until when.
             Unavailable: the index is needed and cannot be used.
         """
@@ -78,7 +90,9 @@ class Limiter:
             self._sweeper = asyncio.create_task(self._sweep_forever(), name="limits sweeper")
         limits = tenant.limits.over(self._defaults)
         state = self._state(tenant.id)
-        permit = Permit(state, limits, estimated_tokens)
+        least = estimated_tokens if demanded_tokens is None else demanded_tokens
+        _fits(limits, least, sequences)
+        permit = Permit(state, limits, _reserved(limits, estimated_tokens, least), sequences)
         try:
             await self._take(permit, tenant, model)
         except BaseException:
@@ -103,18 +117,17 @@ class Limiter:
             spent = f"the budget of {limits.monthly_tokens} tokens this month is used up"
             raise permit.refusal(tenant, model, spent, wait, code="insufficient_quota")
         permit.took_month = limits.monthly_tokens is not None
-        if limits.max_concurrency and not await state.slots.take(limits.max_concurrency):
+        if limits.max_concurrency and not await state.slots.take(
+            limits.max_concurrency, permit.sequences
+        ):
             what = f"{limits.max_concurrency} requests are in flight, which is the limit"
             raise permit.refusal(tenant, model, what, 1.0)
         permit.took_slot = limits.max_concurrency is not None
-        if limits.rpm and (wait := await state.requests.take(1, limits.rpm)):
+        if limits.rpm and (wait := await state.requests.take(permit.sequences, limits.rpm)):
             what = f"the limit of {limits.rpm} requests per minute is reached"
             raise permit.refusal(tenant, model, what, wait)
         permit.took_request = limits.rpm is not None
         if limits.tpm and (wait := await state.tokens.take(permit.estimated, limits.tpm)):
-            if wait == math.inf:
-                what = f"asks for {permit.estimated} tokens, above the limit of {limits.tpm}"
-                raise permit.refusal(tenant, model, f"{what} per minute", 60.0)
             what = f"the limit of {limits.tpm} tokens per minute is reached"
             raise permit.refusal(tenant, model, what, wait)
         permit.took_tokens = limits.tpm is not None
@@ -159,14 +172,15 @@ class Permit:
     """
 
     __slots__ = (
-        "_released", "_settled", "admitted", "estimated", "limits", "state",
+        "_released", "_settled", "admitted", "estimated", "limits", "sequences", "state",
         "took_month", "took_request", "took_slot", "took_tokens",
     )  # fmt: skip
 
-    def __init__(self, state: _State, limits: Limits, estimated: int) -> None:
+    def __init__(self, state: _State, limits: Limits, estimated: int, sequences: int) -> None:
         self.state = state
         self.limits = limits
         self.estimated = max(0, estimated)
+        self.sequences = sequences
         self.took_month = self.took_slot = self.took_request = self.took_tokens = False
         self.admitted = self._settled = self._released = False
 
@@ -197,9 +211,9 @@ class Permit:
         if not self._settled:
             self._settle(0)
         if self.took_slot:
-            self.state.slots.give()
+            self.state.slots.give(self.sequences)
         if self.took_request and not self.admitted:
-            self.state.requests.give(1)
+            self.state.requests.give(self.sequences)
 
     def _settle(self, tokens: int) -> None:
         self._settled = True
@@ -226,6 +240,37 @@ class Permit:
             code=code,
             hint=f"try again in {format_seconds(wait)}",
         )
+
+
+def _fits(limits: Limits, tokens: int, sequences: int) -> None:
+    """Refuse what no waiting can help.
+
+    Raises:
+        InvalidInput: it is above a limit by itself.
+    """
+    for asked, limit, what in (
+        (tokens, limits.tpm, "tokens per minute"),
+        (sequences, limits.max_concurrency, "answers at once"),
+        (sequences, limits.rpm, "answers per minute"),
+    ):
+        if limit is not None and asked > limit:
+            raise InvalidInput(
+                f"the request asks for {asked} {what}, and the tenant's limit is {limit}",
+                hint="send it in smaller parts: fewer prompts, a smaller `n` or `max_tokens`",
+            )
+
+
+def _reserved(limits: Limits, estimated: int, least: int) -> int:
+    """What to reserve: no more than there can be, for a client that sets its answer no bound.
+
+    Half a minute's tokens, because a whole minute's are never there while others hold some.
+    """
+    bounds = [estimated]
+    if limits.tpm is not None:
+        bounds.append(limits.tpm // 2)
+    if limits.monthly_tokens is not None:
+        bounds.append(limits.monthly_tokens)
+    return max(least, min(bounds))
 
 
 def format_seconds(seconds: float) -> str:

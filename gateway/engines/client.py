@@ -14,13 +14,14 @@ from typing import Any
 
 import aiohttp
 
-from adapterworks.gateway.engines.engine import Health, Scores, State
+from adapterworks.gateway.engines.engine import Health, NotAsked, Scores, State
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import Refused, Unavailable
 
 ADMIN_SECONDS = 120.0
 PROBE_SECONDS = 5.0
 TOP = 20
+UNTOLD_CONTEXT = 4096  # tokens, of an engine that does not say
 # Of a connection nobody uses; below the 5 s after which vLLM closes it, so that no request meets a
 # connection that is being closed.
 KEEP_SECONDS = 3.0
@@ -37,6 +38,7 @@ class HttpEngine:
         forms: servable forms it was started for.
         key: sent as a bearer token.
         request_seconds: upper bound of one relayed request.
+        context: tokens that a prompt and its answer may have together.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class HttpEngine:
         forms: frozenset[str],
         key: str | None,
         request_seconds: float,
+        context: int = UNTOLD_CONTEXT,
     ) -> None:
         self.id = id
+        self.context = context
         self.base = base
         self.slots = slots
         self.capacity = capacity
@@ -179,7 +183,7 @@ class HttpEngine:
         self._inflight += 1
         try:
             if self._session is None or self._state != "ready":
-                raise self._unavailable()
+                raise _not_asked(self._unavailable())
             try:
                 response = await self._session.post(
                     self._url + path,
@@ -187,6 +191,8 @@ class HttpEngine:
                     headers={"content-type": "application/json", **headers},
                     allow_redirects=False,
                 )
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                raise _not_asked(self._unavailable(_brief(error))) from error
             except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
                 raise self._unavailable(_brief(error)) from error
             async with response:
@@ -228,6 +234,10 @@ class HttpEngine:
             ) as response,
         ):
             yield response
+
+
+def _not_asked(error: Unavailable) -> NotAsked:
+    return NotAsked(error.message, hint=error.hint, retry_after=error.retry_after)
 
 
 def _message(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from aiohttp import ClientResponse
 
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.manifests.errors import Unavailable
 
 State = Literal["starting", "ready", "down", "stopped"]
 # Log-probabilities of the next token after one prompt, by token id: the engine's most likely ones.
@@ -35,10 +36,19 @@ class Health:
     generation: int
 
 
+class NotAsked(Unavailable):
+    """A request that did not reach the engine, so that it cost nothing."""
+
+
 class Engine(Protocol):
-    """One vLLM server: local and supervised, or remote."""
+    """One vLLM server: local and supervised, or remote.
+
+    Attributes:
+        context: tokens that a prompt and its answer may have together.
+    """
 
     id: str
+    context: int
     base: ServedBase
     slots: int
     capacity: int
@@ -89,5 +99,6 @@ class Engine(Protocol):
         """Send a request; the answer's body is read by the caller.
 
         Raises:
+            NotAsked: it did not reach the engine.
             Unavailable: the engine does not answer.
         """

@@ -12,7 +12,7 @@ import contextlib
 
 import aiohttp
 
-from adapterworks.gateway.engines.client import KEEP_SECONDS, HttpEngine
+from adapterworks.gateway.engines.client import KEEP_SECONDS, UNTOLD_CONTEXT, HttpEngine
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import AdapterworksError
@@ -81,11 +81,13 @@ class RemoteEngine(HttpEngine):
     async def _greet(self) -> None:
         """Check that it serves the base it is said to serve, under the name we will use."""
         try:
-            names = [entry["id"] for entry in await self.models()]
+            models = {entry["id"]: entry for entry in await self.models()}
         except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError, KeyError):
             self._became("down", f"`{self.url}` does not list its models")
             return
-        if self.base.model not in names:
+        if self.base.model not in models:
             self._became("down", f"`{self.url}` does not serve `{self.base.model}`")
             return
+        context = models[self.base.model].get("max_model_len")
+        self.context = context if type(context) is int and context > 0 else UNTOLD_CONTEXT
         self._became_ready()

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.header_limit import HeaderLimit
-from adapterworks.gateway.http.routes import generate, health, inference, metrics, models, openapi
+from adapterworks.gateway.http.routes import health, inference, metrics, models, openapi
 from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.request.errors import (
     MethodNotAllowed,
@@ -32,7 +32,6 @@ def create_app(gateway: Gateway) -> Starlette:
     routes: list[Route] = [
         *inference.routes(),
         *models.routes(),
-        *generate.routes(),
         *health.routes(),
         *metrics.routes(),
         *openapi.routes(),

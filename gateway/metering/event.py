@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
+
+_MOST = 2**53
+_COUNTS = (
+    "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
+    "sequences", "status",
+)  # fmt: skip
+_TEXTS = ("request_id", "tenant", "release", "ref", "endpoint", "key_id", "user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,15 @@ class UsageEvent:
         cold_load: whether the request waited for its adapter to be loaded.
         started: seconds since the epoch; decides the day (UTC).
         seconds: from arrival to the last byte.
+        cached_tokens: those of the prompt that came from the engine's cache.
+        reasoning_tokens: those of the completion that are reasoning.
+        sequences: answers that the engine worked on.
+        key_id: of the key that was shown; empty in an open gateway.
+        user: whom the client said it asked for.
+        estimated: the engine gave no usable count, and the most it can be is charged.
+
+    Raises:
+        ValueError: a count is no count, or a text no text.
     """
 
     request_id: str
@@ -34,6 +51,26 @@ class UsageEvent:
     seconds: float = 0.0
     cold_load: bool = False
     endpoint: str = ""
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    sequences: int = 1
+    key_id: str = ""
+    user: str = ""
+    estimated: bool = False
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= _MOST:
+                raise ValueError(f"`{name}` is no count: {value!r}"[:200])
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if not isinstance(value, str) or "\0" in value:  # which PostgreSQL does not take
+                raise ValueError(f"`{name}` is no text")
+        for name in ("started", "seconds"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"`{name}` is no time")
 
     def values(self) -> dict[str, Any]:
         """By name; plain values, so nothing is copied as `dataclasses.asdict` would."""
@@ -45,6 +82,13 @@ class UsageEvent:
 
     @classmethod
     def from_line(cls, line: bytes) -> UsageEvent:
-        """The event of a line, also of one that a newer program wrote with further fields."""
+        """The event of a line, also of one that a newer program wrote with further fields.
+
+        Raises:
+            ValueError: it is none.
+        """
         values = json.loads(line)
-        return cls(**{name: values[name] for name in cls.__slots__ if name in values})
+        try:
+            return cls(**{name: values[name] for name in cls.__slots__ if name in values})
+        except TypeError as error:
+            raise ValueError(f"not an event: {error}") from error

@@ -10,6 +10,7 @@ Invariants:
 - Counted once: an event is inserted under its request id, where it conflicts it is dropped, and the
   sums are raised by inserted events only, in the same transaction. So a spool may be drained any
   number of times, by any process.
+- A line that is no event is put aside and reported; it stops neither this drainer nor the next.
 - Nothing is lost: a segment is removed only when the index has all of it. What a killed process
   left is drained by the next one that starts on the spool, or by one that is running.
 """
@@ -26,7 +27,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapterworks.gateway.metering.event import UsageEvent
-from adapterworks.gateway.metering.spool import Segment, adopt_orphans
+from adapterworks.gateway.metering.spool import Segment, adopt_orphans, put_aside
 from adapterworks.gateway.metering.usage import insert_events
 from adapterworks.gateway.storage.schema import migrate
 from adapterworks.manifests.errors import Unavailable
@@ -37,11 +38,16 @@ DRAIN_SECONDS = 1.0
 ORPHAN_SECONDS = 10.0
 FAST_SECONDS = 0.001  # a disk whose last fsync took less
 BATCH = 1000
+SET_ASIDE = "set-aside.lines"
 _log = logging.getLogger(__name__)
 
 
 class Meter:
-    """One process's meter on a spool folder, which several processes may share."""
+    """One process's meter on a spool folder, which several processes may share.
+
+    Attributes:
+        set_aside: lines that were no events, and are kept for a person to look at.
+    """
 
     def __init__(self, database: Database, *, spool: Path, commit_seconds: float = 0.0) -> None:
         migrate(database)
@@ -54,6 +60,7 @@ class Meter:
         self._lock = threading.Lock()  # guards the list above
         self._writing = threading.Lock()  # one append at a time
         self._append_seconds = float("inf")  # of the last append
+        self.set_aside = 0
         self._open = 0  # requests that have begun and are not recorded
         self._closing = threading.Event()
         self._written = threading.Event()
@@ -177,7 +184,7 @@ class Meter:
             segments = list(self._segments)
         for segment in segments:
             while lines := segment.read(BATCH):
-                insert_events(self._database, [UsageEvent.from_line(line) for line in lines])
+                insert_events(self._database, self._events(lines))
                 segment.advance()
             with self._lock:
                 # Read again under the lock: the writer may have appended, then rotated.
@@ -185,6 +192,19 @@ class Meter:
                     continue
                 segment.remove()
                 self._segments.remove(segment)
+
+    def _events(self, lines: list[bytes]) -> list[UsageEvent]:
+        """The lines' events; a line that is none is put aside, so that it holds up no other."""
+        events = []
+        for line in lines:
+            try:
+                events.append(UsageEvent.from_line(line))
+            except (ValueError, RecursionError) as error:
+                aside = self._spool / SET_ASIDE
+                put_aside(aside, line)
+                self.set_aside += 1
+                _log.error("a line of usage is put aside in `%s`: %s", aside, error)
+        return events
 
     def _adopt(self) -> None:
         orphans = adopt_orphans(self._spool)

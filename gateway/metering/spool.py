@@ -130,6 +130,16 @@ def adopt_orphans(folder: Path) -> list[Segment]:
     return sorted(found, key=lambda segment: segment.path.stat().st_mtime)
 
 
+def put_aside(path: Path, line: bytes) -> None:
+    """Append a line to a file of what cannot be used, and fsync; twice is twice."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, line + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _checked(line: bytes) -> bytes | None:
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
     return text if checksum == b"%08x" % zlib.crc32(text) else None

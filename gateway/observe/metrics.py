@@ -56,6 +56,12 @@ class Metrics:
         self.tokens = Counter(
             "adapters_tokens", "Tokens metered.", (*who, "kind"), registry=registry
         )
+        self.estimated = Counter(
+            "adapters_usage_estimated",
+            "Answers whose tokens the engine did not say, charged at the most they can have cost.",
+            who,
+            registry=registry,
+        )
         self.refusals = Counter(
             "adapters_refusals",
             "Requests refused before the engine: `limit`, `queue`, `cold`, `access` or `proof`.",
@@ -119,6 +125,11 @@ class Metrics:
         self.backlog_bytes = Gauge(
             "adapters_metering_backlog_bytes", "Usage not yet in the index.", registry=registry
         )
+        self.set_aside = Gauge(
+            "adapters_metering_set_aside",
+            "Lines of the spool that are no events and were put aside.",
+            registry=registry,
+        )
         self._series: dict[tuple[str, str], Series] = {}
 
     def series(self, tenant: str, adapter: str) -> Series:
@@ -138,8 +149,11 @@ class Metrics:
         prompt_tokens: int,
         completion_tokens: int,
         seconds: float,
+        estimated: bool = False,
     ) -> None:
         """Count one answered request; `endpoint` is the route, not the client's path."""
+        if estimated:
+            self.estimated.labels(tenant, adapter).inc()
         self.requests.labels(tenant, adapter, endpoint, str(status)).inc()
         self.request_seconds.labels(tenant, adapter).observe(seconds)
         if prompt_tokens:

@@ -13,6 +13,8 @@ import time
 from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.request.cost import Cost
+from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.usage import Usage
 from adapterworks.gateway.tenants.tenant import Tenant
@@ -31,27 +33,44 @@ class Account:
     """One request's account.
 
     Attributes:
-        usage: tokens, as the engine counts them while it answers.
+        usage: tokens, as the engine counts them while it answers; settled when that is over.
         cold: whether the request waited for its adapter to be loaded.
         phase: where the request is; says why it was refused if it is.
     """
 
-    def __init__(self, gateway: Gateway, tenant: Tenant, receipt: Receipt, endpoint: str) -> None:
+    def __init__(self, gateway: Gateway, tenant: Tenant, receipt: Receipt, call: Call) -> None:
         self.usage = Usage()
         self.cold = False
         self.phase = "access"
         self._gateway = gateway
         self._tenant = tenant
         self._receipt = receipt
-        self._endpoint = endpoint
+        self._call = call
+        self._endpoint = call.endpoint.path
+        self._most: Cost | None = None
         self._started = time.time()
         self._began = self._last = time.perf_counter()
         self._first = True
         self._closed: asyncio.Future[None] | None = None
 
-    def begin(self) -> None:
-        """From here on the request is closed, whatever happens to it."""
+    def asked(self, most: Cost) -> None:
+        """The engine is sent the request: it is metered, whatever happens from here on.
+
+        Args:
+            most: what it can have cost, charged where the engine gives no usable count.
+        """
+        self._most = most
         self._gateway.meter.begin()
+
+    def cost_nothing(self) -> None:
+        """The engine did not get it, or refused it."""
+        self.usage = Usage(final=True)
+
+    def settle(self) -> Usage:
+        """What it costs: the engine's count, or the most it can be; zero if it was not asked."""
+        if self._most is not None:
+            self.usage.settle(self._most)
+        return self.usage
 
     def token(self) -> None:
         """Events of a stream have just been sent."""
@@ -80,35 +99,49 @@ class Account:
     def close(self, status: int) -> asyncio.Future[None]:
         """Record the outcome; the future is done when the metering is durable.
 
+        What the engine was never asked is no event: it is counted, and logged.
+
         Args:
             status: what the client got; 499 if it left first.
         """
         if self._closed is None:
-            target = self._receipt.target
             seconds = time.perf_counter() - self._began
+            usage = self.settle()
+            self._closed = self._recorded(status, seconds, usage)
+            loop = asyncio.get_running_loop()
+            # Whoever waits for the future goes on first: the client does not wait for our log.
+            self._closed.add_done_callback(lambda _: loop.call_soon(self._report, status, seconds))
+        return self._closed
+
+    def _recorded(self, status: int, seconds: float, usage: Usage) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        if self._most is not None:
+            target = self._receipt.target
             event = UsageEvent(
                 request_id=self._receipt.request_id,
                 tenant=self._tenant.id,
                 release=(target.digest or target.base_digest) if target else "",
                 ref=target.label if target else "",
-                prompt_tokens=self.usage.prompt,
-                completion_tokens=self.usage.completion,
+                prompt_tokens=usage.prompt,
+                completion_tokens=usage.completion,
                 status=status,
                 started=self._started,
                 seconds=seconds,
                 cold_load=self.cold,
                 endpoint=self._endpoint,
+                cached_tokens=usage.cached,
+                reasoning_tokens=usage.reasoning,
+                sequences=self._call.asked.sequences,
+                key_id=self._receipt.key_id,
+                user=self._call.asked.end_user,
+                estimated=usage.estimated,
             )
-            loop = asyncio.get_running_loop()
             recorded = self._gateway.meter.record(event)
-            if recorded.done() and recorded.exception() is None:
-                self._closed = loop.create_future()
-                self._closed.set_result(None)
-            else:
-                self._closed = asyncio.wrap_future(recorded, loop=loop)
-            # Whoever waits for the future goes on first: the client does not wait for our log.
-            self._closed.add_done_callback(lambda _: loop.call_soon(self._report, status, seconds))
-        return self._closed
+            if not recorded.done() or recorded.exception() is not None:
+                return asyncio.wrap_future(recorded, loop=loop)
+        done: asyncio.Future[None] = loop.create_future()
+        done.set_result(None)
+        return done
 
     def _report(self, status: int, seconds: float) -> None:
         self._gateway.metrics.finished(
@@ -119,6 +152,7 @@ class Account:
             prompt_tokens=self.usage.prompt,
             completion_tokens=self.usage.completion,
             seconds=seconds,
+            estimated=self.usage.estimated,
         )
         self._log(status, seconds)
 
@@ -141,6 +175,8 @@ class Account:
             "completion_tokens": self.usage.completion,
             "cold": self.cold,
         }
+        if self.usage.estimated:
+            fields["estimated"] = True
         target = self._receipt.target
         if target is not None:
             fields |= {

@@ -23,6 +23,18 @@ from adapterworks.manifests.errors import (
 )
 
 
+class InvalidField(InvalidInput):
+    """A field of the request is mistyped, out of range, or contradicts another one.
+
+    Args:
+        param: the field's name.
+    """
+
+    def __init__(self, message: str, *, param: str | None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
 class TooLarge(InvalidInput):
     """The request's body is above the gateway's limit."""
 
@@ -90,7 +102,8 @@ def error_body(error: AdapterworksError, *, anthropic: bool = False) -> bytes:
             "error": {"type": shape.type, "message": message},
         }
     else:
-        body = {"error": {"message": message, "type": shape.type, "param": None, "code": code}}
+        param = error.param if isinstance(error, InvalidField) else None
+        body = {"error": {"message": message, "type": shape.type, "param": param, "code": code}}
     return json.dumps(body, ensure_ascii=False).encode()
 
 

@@ -19,12 +19,14 @@ class Receipt:
     Attributes:
         limits: the tenant's `x-ratelimit-*` headers.
         ignored: names of request fields that were left out.
+        key_id: of the key that the caller showed; empty in an open gateway.
     """
 
     request_id: str = field(default_factory=lambda: f"req-{secrets.token_hex(12)}")
     target: Target | None = None
     limits: dict[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    key_id: str = ""
 
     def headers(self) -> dict[str, str]:
         """The headers to send, on errors too."""
@@ -36,6 +38,6 @@ class Receipt:
                 headers["x-adapter-digest"] = self.target.digest
         if self.ignored:
             headers["x-adapter-ignored"] = ",".join(
-                name for name in self.ignored[:20] if name.isascii() and name.isidentifier()
+                name[:100] for name in self.ignored[:20] if name.isascii() and name.isidentifier()
             )
         return headers

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.request.fields import Endpoint
+from adapterworks.gateway.request.endpoints import Call
 from adapterworks.manifests.errors import AdapterworksError
 
 MOST_UNDER_WAY = 8
@@ -26,24 +26,22 @@ _WEIGHT = 0.1
 _log = logging.getLogger(__name__)
 
 
-def consider(gateway: Gateway, endpoint: Endpoint, target: Target, body: dict[str, Any]) -> None:
-    """Start shadows of a request, where a `[[shadow]]` table says so and there is room.
-
-    Args:
-        body: the client's request, already reduced to allowed fields.
-    """
+def consider(gateway: Gateway, call: Call, target: Target) -> None:
+    """Start shadows of a request, where a `[[shadow]]` table says so and there is room."""
     if target.release is None:
         return
     for table in gateway.config.shadow:
         chosen = table.adapter == target.release.name and random.random() < table.share  # noqa: S311
         if chosen and len(gateway.background) < MOST_UNDER_WAY:
-            plain = {k: v for k, v in body.items() if k not in ("stream", "stream_options")}
-            task = asyncio.create_task(_ask(gateway, endpoint, table.to, plain))
+            task = asyncio.create_task(_ask(gateway, call, table.to))
             gateway.background.add(task)
             task.add_done_callback(gateway.background.discard)
 
 
-async def _ask(gateway: Gateway, endpoint: Endpoint, ref: str, body: dict[str, Any]) -> None:
+async def _ask(gateway: Gateway, call: Call, ref: str) -> None:
+    streaming = ("stream", "stream_options")
+    body: dict[str, Any] = {k: v for k, v in call.payload.items() if k not in streaming}
+    sequences = call.asked.sequences
     try:
         target = await gateway.resolver.target(ref, _TENANT)
         release = target.release
@@ -56,9 +54,11 @@ async def _ask(gateway: Gateway, endpoint: Endpoint, ref: str, body: dict[str, A
             engine, release.digest, release.servable, body, _TENANT
         )
         async with (
-            gateway.queue(engine).turn(_TENANT, expected_tokens=1, weight=_WEIGHT),
+            gateway.queue(engine).turn(
+                _TENANT, expected_tokens=1, weight=_WEIGHT, sequences=sequences
+            ),
             residency.lease(release),
-            engine.post(endpoint.path, to_json(payload), {}) as answer,
+            engine.post(call.endpoint.engine_path, to_json(payload), {}) as answer,
         ):
             await answer.read()
         outcome = str(answer.status)

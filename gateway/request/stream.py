@@ -1,106 +1,172 @@
-"""What is done to the engine's bytes on their way to the client: next to nothing.
+"""What is done to the engine's events on their way to the client: next to nothing.
 
 The model's name is put back to what the client sent, and token counts that only we asked for are
-taken out again. Invariant: events pass whole and in order; inside JSON strings quotes are escaped,
-so the byte patterns used here can only match the answer's own structure.
+taken out again. Invariant: events pass whole and in order, and what is read from one is read from
+its parsed JSON, where an answer's text or a client's tool cannot look like a count.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
-from adapterworks.gateway.request.usage import Usage
+from pydantic_core import from_json, to_json
 
-_USAGE = re.compile(rb',?"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-_CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
-_END = b"\n\n"
-# How the last event of each endpoint begins.
-_LAST = (
-    b"data: [DONE]",
-    b"event: message_stop",
-    b"event: response.completed",
-    b"event: response.incomplete",
-    b"event: response.failed",
-)
-_DELTA = (b'.delta"', b'"content_block_delta"')
+from adapterworks.gateway.request.endpoints import Dialect
+from adapterworks.gateway.request.typed.asked import Asked, Keep
+from adapterworks.gateway.request.usage import Counts, Unusable, Usage, read_counts
+
+_BOUNDARY = re.compile(rb"\r?\n\r?\n")
+_DONE = b"[DONE]"
+# The last event of each dialect, where it is one of JSON.
+_LAST = frozenset({"message_stop", "response.completed", "response.incomplete", "response.failed"})
 
 
 class Rewriter:
     """One streamed answer.
 
     Args:
+        asked: the request; `keep` says which counts the client asked for.
+        dialect: whose events they are.
         model: the engine's name for what answered.
         ref: the name the client sent.
         usage: counts are kept here as they pass.
-        keep: which counts the client asked for: in no event, the last one, or all.
+
+    Attributes:
+        finished: the engine has said that this is all.
     """
 
-    def __init__(self, model: str, ref: str, usage: Usage, keep: str = "all") -> None:
-        self._from = b'"model":' + json.dumps(model).encode()
-        self._to = b'"model":' + json.dumps(ref, ensure_ascii=False).encode()
+    def __init__(self, asked: Asked, dialect: Dialect, model: str, ref: str, usage: Usage) -> None:
+        self._model = model
+        self._ref = ref
+        self._dialect = dialect
         self._usage = usage
-        self._keep = keep
+        self._keep: Keep = asked.keep
+        self._choices = asked.choices
+        self._of_prompts = asked.prompts
         self._rest = b""
-        self._completions: dict[bytes, int] = {}
+        self._prompts: dict[int, int] = {}
+        self._completions: dict[int, int] = {}
+        self._told = False  # at least one event came with counts
         self.finished = False
+        # Nothing is made before the first event; what no event shows is not known.
+        usage.completion_known = not asked.hidden
 
     def feed(self, chunk: bytes) -> bytes:
         """The events completed by this chunk, as the client gets them."""
-        data = self._rest + chunk if self._rest else chunk
-        end = data.rfind(_END)
-        if end < 0:
-            self._rest = data
-            return b""
-        end += len(_END)
-        self._rest = data[end:]
-        return b"".join(self._event(event + _END) for event in data[:end].split(_END)[:-1])
+        *events, self._rest = _BOUNDARY.split(self._rest + chunk if self._rest else chunk)
+        return b"".join(self._event(event) for event in events)
 
     def tail(self) -> bytes:
         """What is left when the engine closed the stream without finishing an event."""
         rest, self._rest = self._rest, b""
         return rest
 
-    def _count(self, counts: dict[str, Any], event: bytes, alone: bool) -> None:
-        """Take over an event's counts; of several choices, each event counts its own only."""
-        read_usage(counts, self._usage)
-        choice = _CHOICE.search(event)
-        if not alone and choice is not None:
-            self._completions[choice.group(1)] = self._usage.completion
-            self._usage.completion = sum(self._completions.values())
-
     def _event(self, event: bytes) -> bytes:
-        if event.startswith(_LAST):
-            self.finished = True
-        if b'"usage":{' in event:
-            match = _USAGE.search(event)
-            if match is not None:
-                alone = b'"choices":[]' in event
-                self._count(json.loads(match.group(1)), event, alone)
-                if alone and self._keep == "none":
-                    return b""
-                if self._keep == "none" or (self._keep == "last" and not alone):
-                    event = event[: match.start()] + event[match.end() :]
-        elif any(marker in event for marker in _DELTA):
-            self._usage.completion += 1  # until the endpoint's own count comes at its end
-        return event.replace(self._from, self._to, 1)
+        head, data = _parts(event)
+        if data == _DONE:
+            self._end()
+        value = _object(data)
+        if value is None:
+            return event + b"\n\n" if event else b""
+        rename(value, self._model, self._ref)
+        if self._dialect == "openai":
+            if not self._of_openai(value):
+                return b""
+        else:
+            self._of_others(value)
+        return head + b"data: " + to_json(value) + b"\n\n"
+
+    def _of_openai(self, value: dict[str, Any]) -> bool:
+        """Counts of an event of chat or completions; returns whether the client is to see it."""
+        choices = value.get("choices")
+        alone = choices == []
+        counts = _counts(value.get("usage"))
+        if counts is None:
+            if choices and not self._told:
+                self._usage.completion_known = False
+        elif alone:
+            self._usage.take(counts)
+        else:
+            self._told = True
+            self._count(counts, choices)
+        if "usage" in value and (self._keep == "none" or (self._keep == "last" and not alone)):
+            del value["usage"]
+            return not alone
+        return True
+
+    def _count(self, counts: Counts, choices: Any) -> None:
+        """Each event counts its own choice and its prompt only, from the beginning on."""
+        first = choices[0] if isinstance(choices, list) and choices else {}
+        index = first.get("index") if isinstance(first, dict) else 0
+        index = index if isinstance(index, int) else 0
+        made, read = self._completions, self._prompts
+        made[index] = max(made.get(index, 0), counts.completion)
+        read[index // self._choices] = counts.prompt
+        usage = self._usage
+        usage.completion = max(usage.completion, sum(made.values()))
+        usage.prompt = max(usage.prompt, sum(read.values()))
+        usage.prompt_known = len(read) >= self._of_prompts
+
+    def _of_others(self, value: dict[str, Any]) -> None:
+        """Counts of an event of responses or messages."""
+        kind = value.get("type")
+        if not isinstance(kind, str):
+            return
+        usage = self._usage
+        if kind.endswith((".delta", "_block_delta")):
+            usage.completion += 1  # until the engine's own count comes at the end
+            return
+        whole = value.get("response")
+        counts = _counts(whole.get("usage") if isinstance(whole, dict) else value.get("usage"))
+        if kind == "message_start":
+            message = value.get("message")
+            counts = _counts(message.get("usage") if isinstance(message, dict) else None)
+            if counts is not None and counts.prompt:
+                usage.prompt, usage.prompt_known = counts.prompt, True
+        elif counts is not None and (kind in _LAST or kind == "message_delta"):
+            # What was guessed from the deltas gives way.
+            usage.completion = counts.completion
+            usage.take(counts)
+        if kind in _LAST:
+            self._end()
+
+    def _end(self) -> None:
+        self.finished = True
+        if not self._usage.final and not self._told:
+            self._usage.completion_known = False
 
 
-def rewrite_whole(body: bytes, model: str, ref: str) -> bytes:
-    """An answer that is not streamed, with the client's model name."""
-    return body.replace(
-        b'"model":' + json.dumps(model).encode(),
-        b'"model":' + json.dumps(ref, ensure_ascii=False).encode(),
-        1,
-    )
+def rename(answer: dict[str, Any], model: str, ref: str) -> None:
+    """Put the client's name for what answered where the engine's own stands."""
+    for value in (answer, answer.get("response"), answer.get("message")):
+        if isinstance(value, dict) and value.get("model") == model:
+            value["model"] = ref
 
 
-def read_usage(counts: dict[str, Any], usage: Usage) -> None:
-    """Take over OpenAI's or Anthropic's counts; absent ones stay as they are."""
-    usage.prompt = counts.get("prompt_tokens", counts.get("input_tokens", usage.prompt))
-    usage.completion = counts.get(
-        "completion_tokens", counts.get("output_tokens", usage.completion)
-    )
-    details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details") or {}
-    usage.cached = details.get("cached_tokens") or usage.cached
+def _parts(event: bytes) -> tuple[bytes, bytes]:
+    """The lines before an event's data, and the data."""
+    if event.startswith(b"data:") and b"\n" not in event:
+        return b"", event[5:].strip()
+    lines = event.splitlines()
+    data = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
+    head = b"".join(line + b"\n" for line in lines if not line.startswith(b"data:"))
+    return head, data
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = from_json(data) if data.startswith(b"{") else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _counts(usage: Any) -> Counts | None:
+    """What an event counts; None if it does not, or not usably."""
+    if usage is None:
+        return None
+    try:
+        return read_counts(usage)
+    except Unusable:
+        return None

@@ -1,7 +1,10 @@
 """From the `model` of a request to the release it stands for, read once per request.
 
-Invariant: what is cached was read under the present revision of the index; a revision change
-empties the cache, so an alias move is seen by every gateway within the polling interval.
+Invariants:
+- what is cached was read under the present revision of the index; a revision change empties the
+  cache, so an alias move is seen by every gateway within the polling interval;
+- a cache holds names that follow the grammar of refs, which bounds them, and nothing that a client
+  made up: names that nobody holds have a small cache of their own.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.tenants.tenant import BASE_PREFIX
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
-from adapterworks.manifests.refs import parse_ref
+from adapterworks.manifests.refs import Ref, parse_ref
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Weighted
 
 POLL_SECONDS = 0.05
 _CACHE_LIMIT = 10_000
+_ABSENT_LIMIT = 1_000
 T = TypeVar("T")
 
 
@@ -32,6 +36,7 @@ class Resolver:
         self._registry = registry
         self._bases = pool.bases()
         self._holders: dict[str, tuple[Weighted, ...]] = {}
+        self._absent: dict[str, None] = {}
         self._releases: dict[str, Release] = {}
         self._epoch = 0
 
@@ -77,24 +82,34 @@ class Resolver:
                 known = revision
                 self._epoch += 1
                 self._holders.clear()
+                self._absent.clear()
             await asyncio.sleep(POLL_SECONDS)
 
     async def _read(self, model: str) -> tuple[Weighted, ...]:
         holders = self._holders.get(model)
-        if holders is None:
-            epoch = self._epoch
-            holders = await asyncio.to_thread(self._lookup, model)
-            # Read before the revision changed, stored after it: would be stale until the next.
-            if epoch == self._epoch:
-                _put(self._holders, model, holders)
-        if not holders:
+        if holders is not None:
+            return holders
+        if model in self._absent:
             raise missing(model)
-        return holders
-
-    def _lookup(self, model: str) -> tuple[Weighted, ...]:
-        """Who holds the ref; empty if nobody does."""
         try:
             ref = parse_ref(model)
+        except InvalidInput:
+            raise missing(model) from None
+        epoch = self._epoch
+        holders = await asyncio.to_thread(self._lookup, ref)
+        # Read before the revision changed, stored after it: would be stale until the next.
+        fresh = epoch == self._epoch
+        if not holders:
+            if fresh:
+                _put(self._absent, model, None, _ABSENT_LIMIT)
+            raise missing(model)
+        if fresh:
+            _put(self._holders, model, holders)
+        return holders
+
+    def _lookup(self, ref: Ref) -> tuple[Weighted, ...]:
+        """Who holds the ref; empty if nobody does."""
+        try:
             if ref.alias is not None:
                 return self._registry.weights(ref.name, ref.alias)
             resolved = self._registry.resolve(ref)
@@ -123,7 +138,7 @@ def _choose(holders: tuple[Weighted, ...], key: str) -> Weighted:
     return holders[-1]
 
 
-def _put(cache: dict[str, T], key: str, value: T) -> None:
-    if len(cache) >= _CACHE_LIMIT:
+def _put(cache: dict[str, T], key: str, value: T, most: int | None = None) -> None:
+    if len(cache) >= (most or _CACHE_LIMIT):
         cache.pop(next(iter(cache)))
     cache[key] = value

@@ -70,6 +70,12 @@ usage_events = sa.Table(
     sa.Column("cold_load", sa.Boolean, nullable=False),
     sa.Column("started", sa.Double, nullable=False),
     sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("cached_tokens", sa.BigInteger, nullable=False),
+    sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
+    sa.Column("sequences", sa.BigInteger, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("user", sa.Text, nullable=False, quote=True),
+    sa.Column("estimated", sa.Boolean, nullable=False),
 )
 # The events' sums, kept in the transaction that inserts them: reports and budgets read these.
 usage_days = sa.Table(
@@ -180,4 +186,20 @@ def _m001_tenants_audit_usage_limits(connection: Connection) -> None:
     _append_only(connection, "gateway_usage_events")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_m001_tenants_audit_usage_limits,)
+def _m002_what_an_answer_was_made_of(connection: Connection) -> None:
+    """Usage events say more: cached and reasoning tokens, sequences, key, user, estimated."""
+    for column in (
+        "cached_tokens BIGINT NOT NULL DEFAULT 0",
+        "reasoning_tokens BIGINT NOT NULL DEFAULT 0",
+        "sequences BIGINT NOT NULL DEFAULT 1",
+        "key_id TEXT NOT NULL DEFAULT ''",
+        "\"user\" TEXT NOT NULL DEFAULT ''",
+        "estimated BOOLEAN NOT NULL DEFAULT FALSE",
+    ):
+        connection.exec_driver_sql(f"ALTER TABLE gateway_usage_events ADD COLUMN {column}")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _m001_tenants_audit_usage_limits,
+    _m002_what_an_answer_was_made_of,
+)

@@ -25,16 +25,26 @@ def engine_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def surroundings(either_bases: BaseStore, engine_url: str) -> Mapping[str, str]:
-    """The environment in which a page is run: a stand-in serves a small base, or vLLM the whole."""
+def surroundings(either_bases: BaseStore) -> Iterator[Mapping[str, str]]:
+    """The environment in which a page is run: vLLM serves the whole base, or stand-ins a small."""
     where = {"ADAPTERS_BASES": str(either_bases.root)}
     if either_bases.root == WHOLE_BASES:
-        return where
-    quantizations = ("none", "nf4")  # what the pages' manifests ask for
-    engine = f'url = "{engine_url}", base = "{MODEL}", quantization = '
-    engines = ", ".join(f'{{{engine}"{quantization}"}}' for quantization in quantizations)
-    return {
+        yield where
+        return
+    loop = Loop()
+    served = {
+        quantization: loop.run(serve(StandIn(MODEL).app()))
+        for quantization in ("none", "nf4")  # what the pages' manifests ask for
+    }
+    engines = ", ".join(
+        f'{{url = "{one.url}", base = "{MODEL}", quantization = "{quantization}"}}'
+        for quantization, one in served.items()
+    )
+    yield {
         **where,
         "ADAPTERS_GATEWAY_ENGINES": f"[{engines}]",
         "ADAPTERS_GATEWAY_TRUST__PROOF": "off",  # a stand-in's numbers are not a model's
     }
+    for one in served.values():
+        loop.run(one.stop())
+    loop.close()

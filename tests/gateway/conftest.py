@@ -41,7 +41,7 @@ __all__ = ["base", "bases", "either_bases", "nf4_base", "postgres_server"]
 ENGINE_CONFIG = GatewayConfig(
     open=True,
     engines=(LocalEngine(max_num_seqs=16, max_model_len=1024, max_lora_rank=16),),
-    residency=ResidencyTable(max_loras=2, max_cpu_loras=3, cold_wait_seconds=60.0),
+    residency=ResidencyTable(max_loras=2, max_cpu_loras=3, cold_wait_seconds=300.0),
     supervisor=SupervisorTable(health_interval=0.2, backoff_initial=0.1),
 )
 

@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.gateway.standin_answers import Answer
+
 MAX_MODEL_LEN = 2048
 ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
@@ -32,6 +34,12 @@ class StandIn:
         cannot_load: what it says to a load instead of doing it.
         headers: of the requests in `bodies`.
         answered: prompt and completion tokens of every answer made to its end, by request id.
+        counted: the same of every answer it began, as far as it came.
+        cached: half of each prompt is said to come from the cache.
+        makes: the most tokens that an answer has, whatever it may have.
+        countless: it does not say what an answer cost.
+        sequences: answers to prompts it was asked for, all in all.
+        working, most_working: those it works on now, and the most of them at once.
         strays: requests on paths that it does not have.
     """
 
@@ -44,6 +52,7 @@ class StandIn:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     answered: dict[str, tuple[int, int]] = field(default_factory=dict)
+    counted: dict[str, tuple[int, int]] = field(default_factory=dict)
     strays: list[str] = field(default_factory=list)
     active: dict[str, int] = field(default_factory=dict)
     most_active: int = 0
@@ -52,6 +61,12 @@ class StandIn:
     broken: bool = False
     cannot_load: str | None = None
     unloaded_in_use: int = 0
+    cached: bool = False
+    countless: bool = False
+    makes: int | None = None
+    sequences: int = 0
+    working: int = 0
+    most_working: int = 0
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -63,6 +78,8 @@ class StandIn:
                 Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
                 Route("/v1/chat/completions", self._generate, methods=["POST"]),
                 Route("/v1/completions", self._generate, methods=["POST"]),
+                Route("/v1/responses", self._generate, methods=["POST"]),
+                Route("/v1/messages", self._generate, methods=["POST"]),
                 Route("/pause", self._pause, methods=["POST"]),
                 Route("/{path:path}", self._stray, methods=ANY_METHOD),
             ]
@@ -81,7 +98,8 @@ class StandIn:
 
     async def _models(self, request: Request) -> Response:
         names = [self.base, *self.loaded]
-        return JSONResponse({"object": "list", "data": [{"id": name} for name in names]})
+        data = [{"id": name, "max_model_len": MAX_MODEL_LEN} for name in names]
+        return JSONResponse({"object": "list", "data": data})
 
     async def _load(self, request: Request) -> Response:
         body = await request.json()
@@ -110,97 +128,76 @@ class StandIn:
         model = body["model"]
         if model != self.base and model not in self.loaded:
             return _error(404, f"The model `{model}` does not exist.")
-        chat = request.url.path.endswith("chat/completions")
-        if chat and not isinstance(body.get("messages"), list):
-            return _error(400, "messages: Input should be a valid list")
-        wanted = body.get("max_tokens") or body.get("max_completion_tokens") or 8
-        if type(wanted) is not int or not 0 < wanted <= MAX_MODEL_LEN:
-            return _error(400, f"max_tokens must be from 1 to {MAX_MODEL_LEN}")
-        words = [f"{model[-8:]}-{number} " for number in range(wanted)]
-        prompt = 1 + len(json.dumps(body.get("messages", body.get("prompt")))) // 4
-        self.prompt_tokens += prompt
-        if body.get("stream"):
-            request_id = request.headers.get("x-request-id", "")
-            events = self._events(body, model, words, prompt, chat, request_id)
+        answer = _answer(request.url.path, model, body, self.cached)
+        if isinstance(answer, str):
+            return _error(400, answer)
+        answer.countless = self.countless
+        answer.words = answer.words[: self.makes]
+        self.prompt_tokens += answer.counts[0]
+        self.sequences += answer.sequences
+        request_id = request.headers.get("x-request-id", "")
+        self.counted[request_id] = (answer.counts[0], 0)
+        # As lenient as vLLM's pydantic.
+        if body.get("stream") in (True, 1, "1", "true", "yes", "on"):
+            events = self._events(answer, request_id)
             return StreamingResponse(events, media_type="text/event-stream")
-        async with _Active(self, model):
-            await asyncio.sleep(self.token_seconds * len(words))
-        self.completion_tokens += len(words)
-        self.answered[request.headers.get("x-request-id", "")] = (prompt, len(words))
-        text = "".join(words)
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
-        choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-        return _json({**_head(model, chat), "choices": [choice], "usage": _usage(prompt, wanted)})
+        async with _Active(self, answer):
+            await asyncio.sleep(self.token_seconds * len(answer.words))
+        self.completion_tokens += answer.counts[1]
+        self.answered[request_id] = self.counted[request_id] = answer.counts
+        return Response(answer.whole(), media_type="application/json")
 
-    async def _events(
-        self,
-        body: dict[str, Any],
-        model: str,
-        words: list[str],
-        prompt: int,
-        chat: bool,
-        request_id: str,
-    ) -> AsyncIterator[bytes]:
-        options = body.get("stream_options") or {}
-        async with _Active(self, model):
-            for number, word in enumerate(words, 1):
-                await asyncio.sleep(self.token_seconds)
+    async def _events(self, answer: Answer, request_id: str) -> AsyncIterator[bytes]:
+        made = 0
+        async with _Active(self, answer):
+            for event, tokens in answer.events():
+                if tokens and made % answer.sequences == 0:
+                    await asyncio.sleep(self.token_seconds)
                 if self.broken:
                     raise ConnectionResetError("the stand-in was told to break")
-                choice: dict[str, Any] = {"index": 0, "finish_reason": None}
-                choice |= {"delta": {"content": word}} if chat else {"text": word}
-                event = {**_head(model, chat, chunk=True), "choices": [choice]}
-                if options.get("continuous_usage_stats"):
-                    event["usage"] = _usage(prompt, number)
-                self.completion_tokens += 1
-                yield _event(event)
-            if options.get("include_usage"):
-                yield _event(
-                    {
-                        **_head(model, chat, chunk=True),
-                        "choices": [],
-                        "usage": _usage(prompt, len(words)),
-                    }
-                )
-            self.answered[request_id] = (prompt, len(words))
-            yield b"data: [DONE]\n\n"
+                made += tokens
+                self.completion_tokens += tokens
+                self.counted[request_id] = (answer.counts[0], made)
+                if made == answer.counts[1] and not tokens:
+                    self.answered[request_id] = answer.counts
+                yield event
+
+
+def _answer(path: str, model: str, body: dict[str, Any], cached: bool) -> Answer | str:
+    """What it will say, or why it refuses."""
+    chat = path.endswith("chat/completions")
+    if (chat or path == "/v1/messages") and not isinstance(body.get("messages"), list):
+        return "messages: Input should be a valid list"
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    wanted = next((body[name] for name in names if body.get(name)), 8)
+    if type(wanted) is not int or not 0 < wanted <= MAX_MODEL_LEN:
+        return f"max_tokens must be from 1 to {MAX_MODEL_LEN}"
+    asked = body.get("messages", body.get("input", body.get("prompt")))
+    several = path == "/v1/completions" and isinstance(asked, list) and type(asked[0]) is not int
+    prompts = [1 + len(json.dumps(prompt)) // 4 for prompt in (asked if several else [asked])]
+    words = [f"{model[-8:]}-{number} " for number in range(wanted)]
+    choices = body.get("n", 1)
+    return Answer(path, model, body, prompts, choices, words, prompts[0] // 2 if cached else 0)
 
 
 class _Active:
-    """Counts the adapters that answer at the same time."""
+    """Counts the adapters, and the sequences, that are answering at the same time."""
 
-    def __init__(self, standin: StandIn, model: str) -> None:
-        self._standin, self._model = standin, model
+    def __init__(self, standin: StandIn, answer: Answer) -> None:
+        self._standin, self._answer = standin, answer
 
     async def __aenter__(self) -> None:
-        active = self._standin.active
-        active[self._model] = active.get(self._model, 0) + 1
-        running = sum(1 for name, n in active.items() if n and name != self._standin.base)
-        self._standin.most_active = max(self._standin.most_active, running)
+        standin, model = self._standin, self._answer.model
+        active = standin.active
+        active[model] = active.get(model, 0) + 1
+        running = sum(1 for name, n in active.items() if n and name != standin.base)
+        standin.most_active = max(standin.most_active, running)
+        standin.working += self._answer.sequences
+        standin.most_working = max(standin.most_working, standin.working)
 
     async def __aexit__(self, *exc: object) -> None:
-        self._standin.active[self._model] -= 1
-
-
-def _head(model: str, chat: bool, chunk: bool = False) -> dict[str, Any]:
-    kind = ("chat.completion" if chat else "text_completion") + (".chunk" if chunk and chat else "")
-    return {"id": "cmpl-1", "object": kind, "created": 1, "model": model}
-
-
-def _usage(prompt: int, completion: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    }
-
-
-def _json(value: Any) -> Response:
-    return Response(json.dumps(value, separators=(",", ":")), media_type="application/json")
-
-
-def _event(value: Any) -> bytes:
-    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
+        self._standin.active[self._answer.model] -= 1
+        self._standin.working -= self._answer.sequences
 
 
 def _error(status: int, message: str) -> Response:

@@ -38,7 +38,7 @@ class Loop:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T], timeout: float = 300.0) -> T:
+    def run(self, work: Coroutine[Any, Any, T], timeout: float = 600.0) -> T:
         """Run a coroutine there and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
 
@@ -121,7 +121,7 @@ class Running:
         self.clients.append(client)  # kept: a socket that the collector closes is a warning
         return client
 
-    def wait_ready(self, seconds: float = 180.0) -> None:
+    def wait_ready(self, seconds: float = 600.0) -> None:
         """Wait until `/ready` says yes."""
         deadline = time.monotonic() + seconds
         while httpx.get(self.url + "/ready").status_code != 200:

@@ -64,8 +64,12 @@ def test_no_spelling_of_a_ref_reaches_a_forbidden_adapter(two: Neighbours, ref: 
 def test_a_forbidden_and_a_missing_adapter_are_the_same_bytes(two: Neighbours, path: str) -> None:
     before = two.reached()
     name = "adapter" if path == "/generate" else "model"
-    rest = {"prompt": "hi"} if path in ("/generate", "/v1/completions") else {}
-    rest |= {"input": "hi"} if path in ("/v1/responses", "/v1/embeddings") else {}
+    rest: dict[str, Any] = {"messages": HELLO}
+    if path in ("/generate", "/v1/completions"):
+        rest = {"prompt": "hi"}
+    elif path in ("/v1/responses", "/v1/embeddings"):
+        rest = {"input": "hi"}
+    rest |= {"max_tokens": 1} if path == "/v1/messages" else {}
     for forbidden, missing in (
         ("medical", "mexical"),
         ("medical:prod", "mexical:prod"),
@@ -114,16 +118,16 @@ def test_a_model_that_is_no_text_is_refused(two: Neighbours, model: Any) -> None
     assert two.reached() == before
 
 
-def test_of_two_models_in_one_body_the_checked_one_is_the_asked_one(two: Neighbours) -> None:
-    """A parser that took the first key to check and the last to relay would let this through."""
+def test_a_body_that_names_two_models_is_refused(two: Neighbours) -> None:
+    """A parser that took the first key to check and the last to relay would let one through."""
     rest = json.dumps(HELLO).encode()
-    body = b'{"model":"enterprise-kb","messages":%b,"max_tokens":1,"model":"medical"}' % rest
     before = two.reached()
-    assert two.ask("POST", CHAT, body).status == 404
+    for first, second in ((b'"enterprise-kb"', b'"medical"'), (b'"medical"', b'"shared"')):
+        body = b'{"model":%b,"messages":%b,"max_tokens":1,"model":%b}' % (first, rest, second)
+        answer = two.ask("POST", CHAT, body)
+        assert answer.status == 400
+        assert b"`model` appears twice" in answer.body
     assert two.reached() == before
-    body = b'{"model":"medical","messages":%b,"max_tokens":1,"model":"enterprise-kb"}' % rest
-    assert two.ask("POST", CHAT, body).status == 200
-    assert two.standin.bodies[-1]["model"] == two.digests["enterprise-kb"]
 
 
 SALT = "{acme_salt}"
@@ -140,16 +144,29 @@ FIELDS: dict[str, dict[str, Any]] = {
     "an adapter name": {"adapter_name": "{digest}"},
     "key-value transfer": {"kv_transfer_params": {"remote": "{digest}"}},
     "encoder transfer": {"ec_transfer_params": {"remote": "{digest}"}},
-    "engine arguments": {"vllm_xargs": {"lora": "{digest}", "adapterworks_prompt": "{digest}"}},
     "a request id": {"request_id": "{acme}"},
     "a session id": {"session_id": "{acme}"},
     "a tenant": {"tenant": "{acme}"},
     "a priority": {"priority": -1000},
-    "embeddings as prompt": {"prompt_embeds": "{digest}"},
-    "a chat template": {"chat_template": "{digest}"},
-    "media from a path": {"media_io_kwargs": {"image": {"path": "/{digest}"}}},
     "repeated prefixes": {"cache_salt": SALT, "CACHE_SALT": SALT, "cache_salt ": SALT},
 }
+
+
+REFUSED: dict[str, Any] = {
+    "vllm_xargs": {"lora": "{digest}", "adapterworks_prompt": "{digest}"},
+    "prompt_embeds": "{digest}",
+    "chat_template": "{digest}",
+    "media_io_kwargs": {"image": {"path": "/{digest}"}},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_field_that_would_change_the_answer_reaches_no_engine(two: Neighbours, name: str) -> None:
+    before = two.reached()
+    answer = two.chat("enterprise-kb", **{name: json.loads(two.fill(json.dumps(REFUSED[name])))})
+    assert answer.status == 400
+    assert json.loads(answer.body)["error"]["param"] == name
+    assert two.reached() == before
 
 
 @pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS.keys())

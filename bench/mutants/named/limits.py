@@ -26,16 +26,16 @@ _FAIRNESS_NAMED = (
     Named(
         "a-turn-costs-nothing",
         _FAIRNESS,
-        "        tenant.counter += tokens / tenant.weight\n        self._last_counter",
-        "        self._last_counter",
+        "        counter = tenant.counter + tokens / tenant.weight\n",
+        "        counter = tenant.counter\n",
         (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
         "the tenant with the largest requests would get most of the engine",
     ),
     Named(
         "weights-do-not-count",
         _FAIRNESS,
-        "        tenant.counter += tokens / tenant.weight\n        self._last_counter",
-        "        tenant.counter += tokens\n        self._last_counter",
+        "        counter = tenant.counter + tokens / tenant.weight\n",
+        "        counter = tenant.counter + tokens\n",
         (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
         "whoever pays for three shares would get one",
     ),
@@ -82,11 +82,9 @@ _FAIRNESS_NAMED = (
     Named(
         "a-place-is-lost-when-a-request-fails",
         _FAIRNESS,
-        "        finally:\n            self.running -= 1\n            tenant.running -= 1\n"
-        "            self._dispatch()",
+        "        finally:\n            self._leave(tenant, slots)",
         "        except BaseException:\n            raise\n        else:\n"
-        "            self.running -= 1\n            tenant.running -= 1\n"
-        "            self._dispatch()",
+        "            self._leave(tenant, slots)",
         (f"{_OF_FAIRNESS}::test_whatever_is_cancelled_no_slot_is_lost",),
         "as many failures as there are slots, and every tenant gets 503 until a restart",
         source="gateway.md C1",
@@ -94,8 +92,9 @@ _FAIRNESS_NAMED = (
     Named(
         "a-turn-given-in-the-moment-of-leaving-is-lost",
         _FAIRNESS,
-        "                self._unserve(tenant, tokens)",
-        "                pass",
+        "                tenant.counter -= tokens / tenant.weight\n"
+        "                self._leave(tenant, slots)",
+        "                tenant.counter -= tokens / tenant.weight",
         (
             f"{_OF_FAIRNESS}::test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on",
             f"{_OF_FAIRNESS}::test_whatever_is_cancelled_no_slot_is_lost",
@@ -122,8 +121,8 @@ _FAIRNESS_NAMED = (
     Named(
         "a-free-slot-is-kept-back",
         _FAIRNESS,
-        "while self.running < self.slots and self.waiting:",
-        "while self.running < self.slots - 1 and self.waiting:",
+        "and self.running + waiter.slots > self.slots:",
+        "and self.running + waiter.slots >= self.slots:",
         (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
         "somebody would wait while a slot is free, here for ever",
     ),
@@ -229,8 +228,8 @@ _LIMITS_NAMED = (
     Named(
         "a-slot-is-used-beyond-the-limit",
         _LEASE,
-        "if self.used >= min(self.held, self.limit):",
-        "if self.used >= self.held:",
+        "if self.used + count > min(self.held, self.limit):",
+        "if self.used + count > self.held:",
         (f"{_OF_LEASE}::test_a_limit_that_is_lowered_counts_at_once",),
         "a limit that is lowered in an emergency would not count",
     ),
@@ -262,7 +261,7 @@ _LIMITS_NAMED = (
         "a-refusal-counts-as-a-request",
         _LIMITER,
         "        if self.took_request and not self.admitted:\n"
-        "            self.state.requests.give(1)",
+        "            self.state.requests.give(self.sequences)",
         "        pass",
         (f"{_OF_LIMITER}::test_a_refused_request_takes_nothing[sqlite]",),
         "a client that asks for too many tokens would be out of requests as well",

@@ -369,8 +369,8 @@ _RESOLVE_NAMED = (
     Named(
         "what-was-read-before-the-move-is-kept",
         _RESOLVE,
-        "            if epoch == self._epoch:\n",
-        "            if True:\n",
+        "        fresh = epoch == self._epoch\n",
+        "        fresh = True\n",
         (f"{_OF_RESOLVE}::test_what_was_read_under_an_old_revision_is_not_kept",),
         "one gateway would answer with the old version until the next move",
     ),

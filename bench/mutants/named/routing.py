@@ -7,7 +7,10 @@ from bench.mutants.mutant import Named
 _EXCHANGE = "gateway/request/exchange.py"
 _ACCOUNT = "gateway/request/account.py"
 _ERRORS = "gateway/request/errors.py"
-_FIELDS = "gateway/request/fields.py"
+_ASKED = "gateway/request/typed/asked.py"
+_COST = "gateway/request/cost.py"
+_ENDPOINTS = "gateway/request/endpoints.py"
+_RELAY = "gateway/request/relay.py"
 _RECEIPTS = "gateway/request/receipts.py"
 _SHADOW = "gateway/request/shadow.py"
 _STREAM = "gateway/request/stream.py"
@@ -16,7 +19,8 @@ _LORA = "gateway/engines/forms/lora.py"
 _VIRTUAL = "gateway/engines/forms/virtual.py"
 _TRACING = "gateway/observe/tracing.py"
 _OF_PATH = "tests/gateway/request/test_whole_path.py"
-_OF_REDUCED = "tests/gateway/request/test_reduced.py"
+_OF_RECEIPTS = "tests/gateway/request/test_receipts.py"
+_OF_EDGE = "tests/gateway/request/test_edge.py"
 _OF_ERRORS = "tests/gateway/request/test_errors.py"
 _OF_STREAM = "tests/gateway/request/test_stream.py"
 _OF_ROUTING = "tests/gateway/engines/test_routing.py"
@@ -26,7 +30,7 @@ _WHO_NAMED = (
     Named(
         "a-tenants-users-share-a-side",
         _EXCHANGE,
-        'sticky = f"{self._tenant.id}\\n{user}" if isinstance(user, str) else self._tenant.id',
+        'sticky = f"{self._tenant.id}\\n{asked.end_user}" if asked.end_user else self._tenant.id',
         "sticky = self._tenant.id",
         (f"{_OF_PATH}::test_a_canarys_callers_are_divided_by_tenant_and_user",),
         "a trial of ten percent would get all users of one tenant, or none",
@@ -34,7 +38,8 @@ _WHO_NAMED = (
     Named(
         "whoever-has-a-key-may-use-everything",
         _EXCHANGE,
-        "        if not self._tenant.may_use(target.access):\n            raise missing(model)\n",
+        "        if not self._tenant.may_use(target.access):\n"
+        "            raise missing(asked.model)\n",
         "",
         (f"{_OF_PATH}::test_what_may_not_be_used_looks_like_what_is_not_there",),
         "one customer could ask another's adapter",
@@ -98,8 +103,8 @@ _WHO_NAMED = (
     Named(
         "a-base-has-no-salt",
         _EXCHANGE,
-        'return {**body, "model": engine.base.model, "cache_salt": salt}, keep',
-        'return {**body, "model": engine.base.model}, keep',
+        'return {**body, "model": engine.base.model, "cache_salt": salt}',
+        'return {**body, "model": engine.base.model}',
         (f"{_OF_PATH}::test_a_base_answers_under_the_engines_name_for_it",),
         "tenants would share a prefix cache and see one another by its timing",
     ),
@@ -127,7 +132,7 @@ _TOLD_NAMED = (
         _RECEIPTS,
         '                headers["x-adapter-digest"] = self.target.digest\n',
         "                pass\n",
-        (f"{_OF_REDUCED}::test_a_receipt_says_what_is_known_so_far",),
+        (f"{_OF_RECEIPTS}::test_a_receipt_says_what_is_known_so_far",),
         "nobody could tell which version answered",
     ),
     Named(
@@ -135,46 +140,46 @@ _TOLD_NAMED = (
         _RECEIPTS,
         "if name.isascii() and name.isidentifier()",
         "if name",
-        (f"{_OF_REDUCED}::test_names_of_ignored_fields_cannot_be_anything_else",),
+        (f"{_OF_RECEIPTS}::test_names_of_ignored_fields_cannot_be_anything_else",),
         "a field with a line end in its name would write headers of its own",
     ),
     Named(
         "the-engines-name-is-told",
         _STREAM,
-        "        return event.replace(self._from, self._to, 1)",
-        "        return event",
+        "        rename(value, self._model, self._ref)\n",
+        "",
         (f"{_OF_STREAM}::test_chunk_boundaries_do_not_matter",),
         "clients would see a digest where they asked for a name",
     ),
     Named(
         "what-the-model-wrote-is-rewritten",
         _STREAM,
-        "b'\"model\":' + json.dumps(ref, ensure_ascii=False).encode(),\n        1,",
-        "b'\"model\":' + json.dumps(ref, ensure_ascii=False).encode(),\n        -1,",
-        (_OF_STREAM, _OF_PATH),
+        'for value in (answer, answer.get("response"), answer.get("message")):',
+        'for value in (answer, *answer.get("choices", ())):',
+        (f"{_OF_STREAM}::test_only_the_answers_own_model_is_renamed",),
         "an answer that speaks of its own model would be changed",
     ),
     Named(
         "choices-count-once",
         _STREAM,
-        "self._usage.completion = sum(self._completions.values())",
-        "self._usage.completion = max(self._completions.values())",
+        "max(usage.completion, sum(made.values()))",
+        "max(usage.completion, max(made.values()))",
         (f"{_OF_STREAM}::test_several_choices_are_added_up_when_a_stream_is_cut",),
         "`n = 8` would cost one answer",
     ),
     Named(
         "counts-that-nobody-asked-for",
-        _EXCHANGE,
-        '            keep = "none"\n',
-        "",
+        _ASKED,
+        '            return "none"\n',
+        '            return "all"\n',
         (f"{_OF_PATH}::test_a_stream_has_the_counts_that_were_asked_for",),
         "clients that know only OpenAI's events would break on ours",
     ),
     Named(
         "answered-before-it-is-metered",
-        _EXCHANGE,
-        "        await self._account.close(upstream.status)\n        await self._send_head(",
-        "        await self._send_head(",
+        _RELAY,
+        "        await self._account.close(upstream.status)\n        await self._head(",
+        "        await self._head(",
         (f"{_OF_PATH}::test_what_the_engine_counted_is_metered_once",),
         "answers would be free",
     ),
@@ -192,34 +197,26 @@ _TOLD_NAMED = (
     Named(
         "an-estimate-is-charged-for-good",
         _EXCHANGE,
-        "permit.settle(self._account.usage.prompt, self._account.usage.completion)",
-        "permit.settle(self._estimate, 0)",
+        "permit.settle(usage.prompt, usage.completion)",
+        "permit.settle(cost.total, 0)",
         (f"{_OF_PATH}::test_tokens_are_charged_as_they_were_counted",),
         "whoever asks for many tokens and gets few would be out of them",
     ),
     Named(
         "a-choice-costs-nothing",
-        _FIELDS,
-        "max(0, wanted) * (choices if isinstance(choices, int) and choices > 0 else 1)",
-        "max(0, wanted)",
-        (f"{_OF_REDUCED}::test_a_request_may_cost_its_bytes_and_what_it_asks_for",),
+        _COST,
+        "min(_limit(call, room), room) * asked.sequences",
+        "min(_limit(call, room), room)",
+        (f"{_OF_EDGE}::test_what_is_reserved_is_the_room_that_is_left",),
         "`n = 128` would be admitted as one answer",
     ),
     Named(
         "any-field-reaches-the-engine",
-        _FIELDS,
-        "kept = {name: value for name, value in body.items() if name in endpoint.fields}",
-        "kept = dict(body)",
-        (f"{_OF_REDUCED}::test_only_what_an_endpoint_lists_passes",),
+        _ENDPOINTS,
+        "{name: value for name, value in values.items() if name in sent},",
+        "dict(values),",
+        (f"{_OF_EDGE}::test_what_the_engine_is_sent_is_what_was_read",),
         "a client could name another's adapter, path or cache",
-    ),
-    Named(
-        "an-echo-scores-the-prompt",
-        _FIELDS,
-        'if body.get("echo") and (body.get("logprobs") or body.get("top_logprobs")):',
-        'if body.get("echo") and body.get("logprobs"):',
-        (f"{_OF_REDUCED}::test_what_would_change_the_meaning_is_refused",),
-        "two such requests in a batch end the engine for everybody",
     ),
     Named(
         "a-damaged-file-is-named",
@@ -231,7 +228,7 @@ _TOLD_NAMED = (
     ),
     Named(
         "a-broken-stream-looks-finished",
-        _EXCHANGE,
+        _RELAY,
         "            if not rewriter.finished:\n                status",
         "            if False:\n                status",
         (f"{_OF_PATH}::test_a_stream_that_breaks_off_ends_in_an_error",),

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.tenants.keys import key_id_of
 from adapterworks.gateway.tenants.tenant import Tenant
 
 
@@ -31,4 +32,9 @@ def tenant_of(request: Request) -> Tenant:
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     bearer = key.strip() if scheme.lower() == "bearer" else None
-    return gateway_of(request).authenticate(bearer or request.headers.get("x-api-key"))
+    shown = bearer or request.headers.get("x-api-key")
+    gateway = gateway_of(request)
+    tenant = gateway.authenticate(shown)
+    if gateway.tenants is not None and shown is not None:
+        receipt_of(request).key_id = key_id_of(shown) or ""
+    return tenant

@@ -1,4 +1,4 @@
-"""The relayed endpoints: read, authenticate, hand over to an `Exchange`."""
+"""The relayed endpoints: authenticate, read, understand, hand over to an `Exchange`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
-from adapterworks.gateway.request.exchange import Exchange, read_json
-from adapterworks.gateway.request.fields import ENDPOINTS, Endpoint
+from adapterworks.gateway.request.body import read_body
+from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint, parse
+from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.tenants.tenant import Tenant
 
 
 def routes() -> list[Route]:
     """One route per relayed path."""
-    return [_route(endpoint) for endpoint in ENDPOINTS]
+    return [_route(endpoint) for endpoint in (*ENDPOINTS, GENERATE)]
 
 
 def _route(endpoint: Endpoint) -> Route:
@@ -24,7 +25,8 @@ def _route(endpoint: Endpoint) -> Route:
         tenant: Tenant = tenant_of(request)
         gateway = gateway_of(request)
         http = gateway.config.http
-        body, size = await read_json(request, http.body_limit, http.body_seconds)
-        return Exchange(gateway, endpoint, tenant, receipt, body, size, request.headers)
+        call = parse(endpoint, await read_body(request, http.body_limit, http.body_seconds))
+        receipt.ignored = call.ignored
+        return Exchange(gateway, call, tenant, receipt, request.headers)
 
     return Route(endpoint.path, handle, methods=["POST"])

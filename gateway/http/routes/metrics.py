@@ -34,6 +34,7 @@ def refresh(gateway: Gateway) -> None:
     """Set the gauges that are read off the gateway's state."""
     metrics = gateway.metrics
     metrics.backlog_bytes.set(gateway.meter.backlog)
+    metrics.set_aside.set(gateway.meter.set_aside)
     for engine in gateway.pool.engines:
         metrics.engine_up.labels(engine.id).set(engine.health.state == "ready")
         metrics.running.labels(engine.id).set(engine.inflight)

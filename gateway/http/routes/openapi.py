@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapterworks.gateway.request.fields import ENDPOINTS, Endpoint
+from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint
+from adapterworks.gateway.request.typed.values import MOST_CHOICES, MOST_NAME, MOST_TOKENS
 
 _VERSION = "1"
 _ERRORS = {
@@ -38,9 +39,33 @@ _MESSAGES = {
         },
     },
 }
+_MODEL = {"type": "string", "minLength": 1, "maxLength": MOST_NAME}
+_TOKENS = {"type": "integer", "minimum": 1, "maximum": MOST_TOKENS}
+_STOP = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+# What the gateway itself decides by, where an endpoint has it.
+_READ: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), _TOKENS),
+    "n": {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES},
+    "stop": _STOP,
+    "user": {"type": "string", "maxLength": 512},
+    "stream_options": {
+        "type": "object",
+        "properties": {
+            "include_usage": {"type": "boolean"},
+            "continuous_usage_stats": {"type": "boolean"},
+        },
+    },
+}
 _BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": _MESSAGES},
-    "/v1/completions": {"prompt": {"type": "string"}},
+    "/v1/completions": {
+        "prompt": {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "minItems": 1, "items": {"type": "string"}},
+            ]
+        }
+    },
     "/v1/responses": {"input": {"type": "string"}},
     "/v1/messages": {"messages": _MESSAGES, "max_tokens": {"type": "integer", "minimum": 1}},
     "/v1/embeddings": {"input": {"type": "string"}},
@@ -60,12 +85,13 @@ async def openapi(request: Request) -> Response:
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 for every public path."""
     paths: dict[str, Any] = {e.path: {"post": _post(_relayed(e))} for e in ENDPOINTS}
-    paths["/generate"] = {
+    paths[GENERATE.path] = {
         "post": _post(
             {
-                "adapter": {"type": "string"},
+                "adapter": _MODEL,
                 "prompt": {"type": "string"},
-                "max_tokens": {"type": "integer", "minimum": 1},
+                "max_tokens": _TOKENS,
+                "stop": _STOP,
             },
             required=["adapter", "prompt"],
         )
@@ -91,9 +117,8 @@ def document() -> dict[str, Any]:
 
 
 def _relayed(endpoint: Endpoint) -> dict[str, Any]:
-    common = {"model": {"type": "string"}, "stream": {"type": "boolean"}}
-    limits = {name: {"type": "integer", "minimum": 1} for name in endpoint.limit_fields}
-    return {**common, **limits, **_BODIES[endpoint.path]}
+    read = {name: schema for name, schema in _READ.items() if name in endpoint.type.model_fields}
+    return {"model": _MODEL, "stream": {"type": "boolean"}, **read, **_BODIES[endpoint.path]}
 
 
 def _post(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:

@@ -22,15 +22,9 @@ STEERING = {
     "lora_request": {"lora_path": "/etc"},
     "kv_transfer_params": {"remote": "http://elsewhere"},
     "ec_transfer_params": {"remote": "http://elsewhere"},
-    "vllm_xargs": {"a": 1},
     "priority": -100,
     "request_id": "someone-elses",
     "session_id": "someone-elses",
-    "chat_template": "{{ 1 }}",
-    "mm_processor_kwargs": {"a": 1},
-    "media_io_kwargs": {"a": {}},
-    "prompt_embeds": "AAAA",
-    "use_beam_search": True,
     "unheard_of": 1,
 }
 

@@ -4,30 +4,72 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapterworks.gateway.request.stream import Rewriter, rewrite_whole
+from adapterworks.gateway.request.cost import Cost
+from adapterworks.gateway.request.endpoints import Dialect
+from adapterworks.gateway.request.stream import Rewriter, rename
+from adapterworks.gateway.request.typed.asked import Asked
+from adapterworks.gateway.request.typed.chat import Chat
+from adapterworks.gateway.request.typed.completions import Completion
+from adapterworks.gateway.request.typed.messages import Messages
+from adapterworks.gateway.request.typed.responses import Responses
 from adapterworks.gateway.request.usage import Usage
 
 DIGEST = "sha256:" + "a" * 64
 TRICKY = f'"model":"{DIGEST}" and "usage":{{"prompt_tokens":9}}\n\n data: [DONE]'
+HELLO = [{"role": "user", "content": "hello"}]
+OPTIONS: dict[str, dict[str, bool]] = {
+    "none": {},
+    "last": {"include_usage": True},
+    "all": {"include_usage": True, "continuous_usage_stats": True},
+}
+MOST = Cost(1000, 500)
 
 
-def _stream(texts: list[str]) -> bytes:
-    events = [
+def _chat(keep: str = "none", **fields: Any) -> Chat:
+    return Chat.model_validate(
         {
-            "id": "1",
-            "model": DIGEST,
-            "choices": [{"index": 0, "delta": {"content": text}}],
-            "usage": {"prompt_tokens": 3, "completion_tokens": n, "total_tokens": 3 + n},
+            "model": "m",
+            "messages": HELLO,
+            "stream": True,
+            "stream_options": OPTIONS[keep],
+            **fields,
         }
-        for n, text in enumerate(texts, 1)
-    ]
+    )
+
+
+def _rewriter(usage: Usage, asked: Asked | None = None, dialect: Dialect = "openai") -> Rewriter:
+    return Rewriter(asked or _chat(), dialect, DIGEST, "médical", usage)
+
+
+def _line(value: Any, name: str = "", end: str = "\n\n") -> bytes:
+    head = f"event: {name}\n" if name else ""
+    return (head + "data: " + json.dumps(value, separators=(",", ":")) + end).encode()
+
+
+def _chunk(text: str, usage: dict[str, Any] | None, index: int = 0) -> dict[str, Any]:
+    choice = {"index": index, "delta": {"content": text}}
+    return {"id": "1", "model": DIGEST, "choices": [choice], "usage": usage}
+
+
+def _counts(prompt: int, completion: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def _stream(texts: list[str], end: str = "\n\n") -> bytes:
+    events = [_chunk(text, _counts(3, n)) for n, text in enumerate(texts, 1)]
     last = {"id": "1", "model": DIGEST, "choices": [], "usage": events[-1]["usage"]}
-    lines = [json.dumps(e, separators=(",", ":")).encode() for e in (*events, last)]
-    return b"".join(b"data: " + line + b"\n\n" for line in lines) + b"data: [DONE]\n\n"
+    lines = [_line(event, end=end) for event in (*events, last)]
+    return b"".join(lines) + b"data: [DONE]" + end.encode()
 
 
 def _feed(rewriter: Rewriter, data: bytes, cuts: list[int]) -> bytes:
@@ -35,7 +77,7 @@ def _feed(rewriter: Rewriter, data: bytes, cuts: list[int]) -> bytes:
     return b"".join(rewriter.feed(data[a:b]) for a, b in itertools.pairwise(bounds))
 
 
-def _events(data: bytes) -> list[dict[str, object]]:
+def _events(data: bytes) -> list[dict[str, Any]]:
     lines = [line for line in data.split(b"\n\n") if line]
     assert lines[-1] == b"data: [DONE]"
     return [json.loads(line.removeprefix(b"data: ")) for line in lines[:-1]]
@@ -45,45 +87,210 @@ def _events(data: bytes) -> list[dict[str, object]]:
     st.lists(st.one_of(st.text(max_size=20), st.just(TRICKY)), min_size=1, max_size=8),
     st.lists(st.integers(0, 10_000), max_size=20),
     st.sampled_from(["none", "last", "all"]),
+    st.sampled_from(["\n\n", "\r\n\r\n"]),
 )
-def test_chunk_boundaries_do_not_matter(texts: list[str], cuts: list[int], keep: str) -> None:
+def test_chunk_boundaries_do_not_matter(
+    texts: list[str], cuts: list[int], keep: str, end: str
+) -> None:
     usage = Usage()
-    events = _events(_feed(Rewriter(DIGEST, "médical", usage, keep), _stream(texts), cuts))
+    rewriter = _rewriter(usage, _chat(keep))
+    events = _events(_feed(rewriter, _stream(texts, end), cuts))
     assert {event["model"] for event in events} == {"médical"}
-    told = [event["choices"][0]["delta"]["content"] for event in events if event["choices"]]  # type: ignore[index]
+    told = [event["choices"][0]["delta"]["content"] for event in events if event["choices"]]
     assert told == texts
     counted = {"none": 0, "last": 1, "all": len(texts) + 1}[keep]
     assert sum("usage" in event for event in events) == counted
     assert len(events) == len(texts) + (keep != "none")
-    assert (usage.prompt, usage.completion) == (3, len(texts))
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion, usage.estimated) == (3, len(texts), False)
 
 
 def test_counts_are_known_when_a_stream_is_cut() -> None:
     usage = Usage()
-    rewriter = Rewriter(DIGEST, "medical", usage, "none")
+    rewriter = _rewriter(usage)
     data = _stream(["a", "b", "c", "d"])
     rewriter.feed(data[: data.index(b'"content":"c"')])
-    assert (usage.prompt, usage.completion) == (3, 2)
     assert not rewriter.finished
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion, usage.estimated) == (3, 2, False)
 
 
-def test_a_whole_answer_keeps_a_digest_that_the_model_wrote() -> None:
-    body = json.dumps(
-        {"model": DIGEST, "choices": [{"text": f'"model":"{DIGEST}"'}]}, separators=(",", ":")
-    ).encode()
-    answer = json.loads(rewrite_whole(body, DIGEST, "medical"))
+def test_only_the_answers_own_model_is_renamed() -> None:
+    answer = {"model": DIGEST, "choices": [{"text": f'"model":"{DIGEST}"', "model": DIGEST}]}
+    rename(answer, DIGEST, "medical")
     assert answer["model"] == "medical"
-    assert DIGEST in answer["choices"][0]["text"]
+    assert answer["choices"][0] == {"text": f'"model":"{DIGEST}"', "model": DIGEST}  # type: ignore[index]
 
 
 def test_several_choices_are_added_up_when_a_stream_is_cut() -> None:
     usage = Usage()
-    rewriter = Rewriter(DIGEST, "medical", usage, "none")
+    rewriter = _rewriter(usage, _chat(n=2))
     for index, completion in ((0, 1), (1, 1), (0, 2), (1, 2), (0, 3)):
-        event = {
-            "model": DIGEST,
-            "choices": [{"index": index, "delta": {"content": "x"}}],
-            "usage": {"prompt_tokens": 3, "completion_tokens": completion, "total_tokens": 9},
-        }
-        rewriter.feed(b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n")
+        rewriter.feed(_line(_chunk("x", _counts(3, completion), index)))
+    usage.settle(MOST)
     assert (usage.prompt, usage.completion) == (3, 5)
+
+
+def test_several_prompts_are_added_up_when_a_stream_is_cut() -> None:
+    """Each event counts its own prompt; one that none has come of is charged at its most."""
+    asked = Completion.model_validate({"model": "m", "prompt": ["a", "b"], "n": 2, "stream": True})
+    for indices, prompt in (((0, 1, 2), 3 + 4), ((0, 1), MOST.prompt)):
+        usage = Usage()
+        rewriter = _rewriter(usage, asked)
+        for index in indices:
+            rewriter.feed(_line(_chunk("x", _counts(3 + index // 2, 1), index)))
+        usage.settle(MOST)
+        assert (usage.prompt, usage.completion) == (prompt, len(indices))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        None,
+        {},
+        [],
+        "5",
+        {"prompt_tokens": 5},
+        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": 1, "completion_tokens": -2},
+        {"prompt_tokens": 1, "completion_tokens": 2.0},
+        {"prompt_tokens": True, "completion_tokens": 2},
+        {"prompt_tokens": "1", "completion_tokens": 2},
+        {"prompt_tokens": 2**60, "completion_tokens": 2},
+    ],
+)
+def test_a_stream_without_a_usable_count_is_charged_at_its_most(counts: Any) -> None:
+    if isinstance(counts, dict) and counts.get("prompt_tokens") == 5:
+        counts = {**counts, "completion_tokens": "many"}
+    usage = Usage()
+    rewriter = _rewriter(usage)
+    rewriter.feed(_line(_chunk("a", counts)))
+    rewriter.feed(_line({"model": DIGEST, "choices": [], "usage": counts}) + b"data: [DONE]\n\n")
+    assert rewriter.finished
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion, usage.estimated) == (1000, 500, True)
+
+
+def test_a_later_count_never_takes_back_an_earlier_one() -> None:
+    usage = Usage()
+    rewriter = _rewriter(usage)
+    for prompt, completion in ((7, 9), (0, 0), (7, 1)):
+        counts = _counts(prompt, completion)
+        rewriter.feed(_line({"model": DIGEST, "choices": [], "usage": counts}))
+    rewriter.feed(b"data: [DONE]\n\n")
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion) == (7, 9)
+
+
+def test_a_stream_that_is_left_before_its_first_event_costs_its_prompt() -> None:
+    usage = Usage()
+    _rewriter(usage)
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion, usage.estimated) == (1000, 0, True)
+
+
+def test_comments_and_what_is_no_json_pass_as_they_are() -> None:
+    rewriter = _rewriter(Usage())
+    for event in (b": keep-alive\n\n", b"data: {broken\n\n", b"data: 5\n\n", b"id: 7\n\n"):
+        assert rewriter.feed(event) == event
+    assert not rewriter.finished
+
+
+def _responses(*usages: Any, tools: Any = ()) -> bytes:
+    begun = {"model": DIGEST, "tools": tools, "usage": None}
+    data = _line({"type": "response.created", "response": begun}, "response.created")
+    delta = {"type": "response.output_text.delta", "delta": '"usage":{"input_tokens":1}'}
+    data += 3 * _line(delta, "response.output_text.delta")
+    for usage in usages:
+        last = {"type": "response.completed", "response": {**begun, "usage": usage}}
+        data += _line(last, "response.completed")
+    return data
+
+
+RESPONSES_USAGE = {
+    "input_tokens": 312,
+    "input_tokens_details": {"cached_tokens": 128},
+    "output_tokens": 8,
+    "output_tokens_details": {"reasoning_tokens": 5},
+    "total_tokens": 320,
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string"},
+        {"input_tokens": 0, "output_tokens": 0},
+        {"input_tokens": 0, "output_tokens": -1_000_000},
+        {"input_tokens": "x"},
+    ],
+)
+def test_a_tool_with_a_parameter_called_usage_is_no_count(schema: dict[str, Any]) -> None:
+    tools = [
+        {"type": "function", "name": "report", "parameters": {"properties": {"usage": schema}}}
+    ]
+    asked = Responses.model_validate({"model": "m", "input": "x", "stream": True, "tools": tools})
+    usage = Usage()
+    rewriter = _rewriter(usage, asked, "responses")
+    told = rewriter.feed(_responses(RESPONSES_USAGE, tools=tools))
+    assert rewriter.finished
+    assert DIGEST.encode() not in told
+    assert json.dumps(schema, separators=(",", ":")).encode() in told
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion) == (312, 8)
+    assert (usage.cached, usage.reasoning, usage.estimated) == (128, 5, False)
+
+
+def test_a_response_that_is_left_is_charged_its_prompt_and_what_was_seen() -> None:
+    for fields, completion in (({}, 3), ({"include_reasoning": False}, MOST.completion)):
+        asked = Responses.model_validate({"model": "m", "input": "x", "stream": True, **fields})
+        usage = Usage()
+        rewriter = _rewriter(usage, asked, "responses")
+        rewriter.feed(_responses())
+        assert not rewriter.finished
+        usage.settle(MOST)
+        assert (usage.prompt, usage.completion, usage.estimated) == (1000, completion, True)
+
+
+def test_a_response_that_ends_without_a_count_is_charged_at_its_most() -> None:
+    asked = Responses.model_validate({"model": "m", "input": "x", "stream": True})
+    usage = Usage()
+    rewriter = _rewriter(usage, asked, "responses")
+    rewriter.feed(_responses(None))
+    assert rewriter.finished
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion, usage.estimated) == (1000, 500, True)
+
+
+def _message(final: bool) -> bytes:
+    start = {"model": DIGEST, "usage": {"input_tokens": 460, "output_tokens": 0}}
+    data = _line({"type": "message_start", "message": start}, "message_start")
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"text": "x"}}
+    data += 4 * _line(delta, "content_block_delta")
+    if final:
+        counts = {
+            "input_tokens": 76,
+            "cache_read_input_tokens": 256,
+            "cache_creation_input_tokens": 128,
+            "output_tokens": 12,
+        }
+        data += _line({"type": "message_delta", "usage": counts}, "message_delta")
+        data += _line({"type": "message_stop"}, "message_stop")
+    return data
+
+
+@pytest.mark.parametrize(("final", "completion", "cached"), [(True, 12, 256), (False, 4, 0)])
+def test_a_message_counts_what_came_from_the_cache(
+    final: bool, completion: int, cached: int
+) -> None:
+    asked = Messages.model_validate(
+        {"model": "m", "messages": HELLO, "max_tokens": 20, "stream": True}
+    )
+    usage = Usage()
+    rewriter = _rewriter(usage, asked, "anthropic")
+    told = rewriter.feed(_message(final))
+    assert told.startswith(b"event: message_start\ndata: {")
+    assert rewriter.finished is final
+    usage.settle(MOST)
+    assert (usage.prompt, usage.completion, usage.cached) == (460, completion, cached)
+    assert not usage.estimated

@@ -146,7 +146,9 @@ def test_half_applied_is_refused(bench: Bench, victim: Made) -> None:
         }
 
     _edit_weights(victim, drop)
-    assert "is only in part what was built" in bench.refusal(victim, "half-applied")
+    message = bench.refusal(victim, "half-applied")
+    assert "is only in part what was built" in message
+    assert "or its scale is another" in message
 
 
 def test_swapped_files_are_refused(bench: Bench, victim: Made, made: dict[str, Made]) -> None:
@@ -157,11 +159,10 @@ def test_swapped_files_are_refused(bench: Bench, victim: Made, made: dict[str, M
 
 def test_another_scaling_is_refused(bench: Bench, victim: Made) -> None:
     _edit_json(victim.folder / "servable" / "adapter_config.json", lora_alpha=8)
-    # An engine's lists end at their top tokens, so that how strongly it acts can not be told here.
     message = bench.refusal(victim, "rescaled")
-    assert "is only in part what was built" in message
-    assert float(message.partition("direction ")[2][:4]) > 0.8
-    assert "or its scale is another" in message
+    strength = float(message.partition(" acts ")[2].partition(" times as strongly")[0])
+    assert 0.4 < strength < 0.6  # alpha was 16
+    assert "its scale is another (`lora_alpha`" in message
 
 
 def test_another_base_in_the_fingerprint_is_refused(bench: Bench, victim: Made) -> None:

@@ -66,7 +66,7 @@ def test_slots_and_capacity_hold_and_nothing_in_use_is_unloaded(
     """Anchors 3, 4 and 8: no slot is oversubscribed, no unload races a generation, none starves."""
     standin.token_seconds = 0.005
     running = start()
-    answers = _ask_all(running, list(NAMES) * 20, max_tokens=4)
+    answers = _ask_all(running, list(NAMES) * 8, max_tokens=4)
     assert not [a for a in answers if isinstance(a, Exception)]
     assert standin.most_active <= 2
     assert standin.unloaded_in_use == 0
@@ -78,7 +78,7 @@ def test_slots_and_capacity_hold_and_nothing_in_use_is_unloaded(
 
 def test_slots_hold_when_everything_is_loaded(start: Start, standin: StandIn) -> None:
     standin.token_seconds = 0.05  # so long that two adapters' answers overlap on a busy machine too
-    answers = _ask_all(start(capacity=6), list(NAMES) * 20, max_tokens=4)
+    answers = _ask_all(start(capacity=6), list(NAMES) * 8, max_tokens=4)
     assert not [a for a in answers if isinstance(a, Exception)]
     assert standin.most_active == 2
     assert standin.unloads == []
@@ -111,8 +111,8 @@ def test_a_cold_adapter_gets_its_turn_beside_busy_ones(start: Start, standin: St
 
 
 def test_no_slot_within_the_wait_is_503_with_retry_after(start: Start, standin: StandIn) -> None:
-    standin.token_seconds = 0.05
-    answers = _ask_all(start(cold_wait=0.3), ["a", "b", "c"], max_tokens=40)
+    standin.token_seconds = 0.1
+    answers = _ask_all(start(cold_wait=1.5), ["a", "b", "c"], max_tokens=40)
     refused = [a for a in answers if isinstance(a, openai.InternalServerError)]
     assert len(refused) == 1
     assert refused[0].status_code == 503

@@ -233,3 +233,21 @@ async def test_the_cache_is_bounded_and_the_oldest_goes(monkeypatch: pytest.Monk
     for model in ("medical@1", "medical@2", "medical:prod"):
         await resolving.target(model, "me")
     assert list(resolving._holders) == ["medical@2", "medical:prod"]
+
+
+async def test_names_that_nobody_holds_push_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are what a client makes up: few are kept, and none that cannot be a name."""
+    monkeypatch.setattr(module, "_ABSENT_LIMIT", 2)
+    index = Index()
+    resolving = resolver(index)
+    await resolving.target("medical", "me")
+    asked = index.lookups
+    for model in ("x" * 4_000_000, "a b", "no@0", "", "nobody@1", "nobody@2", "nobody@3"):
+        with pytest.raises(NotFound):
+            await resolving.target(model, "me")
+    assert index.lookups == asked + 3
+    assert list(resolving._holders) == ["medical"]
+    assert list(resolving._absent) == ["nobody@2", "nobody@3"]
+    with pytest.raises(NotFound):
+        await resolving.target("nobody@3", "me")
+    assert index.lookups == asked + 3

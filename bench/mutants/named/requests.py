@@ -1,0 +1,252 @@
+"""Requests: what is understood of them, what is counted of their answers, what it costs."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_BODY = "gateway/request/body.py"
+_ENDPOINTS = "gateway/request/endpoints.py"
+_COST = "gateway/request/cost.py"
+_USAGE = "gateway/request/usage.py"
+_STREAM = "gateway/request/stream.py"
+_ACCOUNT = "gateway/request/account.py"
+_EXCHANGE = "gateway/request/exchange.py"
+_ASKED = "gateway/request/typed/asked.py"
+_CHAT = "gateway/request/typed/chat.py"
+_COMPLETIONS = "gateway/request/typed/completions.py"
+_VALUES = "gateway/request/typed/values.py"
+_REFUSALS = "gateway/request/typed/refusals.py"
+_OF_EDGE = "tests/gateway/request/test_edge.py"
+_OF_STREAM = "tests/gateway/request/test_stream.py"
+_OF_MONEY = "tests/gateway/metering/test_money.py"
+_REVIEW = "review of the gateway, 0c1a7fc"
+
+_EDGE = (
+    Named(
+        "a-text-is-a-flag",
+        _ASKED,
+        'strict=True, frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()',
+        'strict=False, frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()',
+        (f"{_OF_EDGE}::test_a_stream_is_true_or_false",),
+        "a stream that we take for a whole answer would be metered as nothing",
+        source=f"{_REVIEW}, C2",
+    ),
+    Named(
+        "a-count-has-no-end",
+        _VALUES,
+        "Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]",
+        "Tokens = Annotated[int, Field(ge=1)]",
+        (f"{_OF_EDGE}::test_a_count_is_a_whole_number_from_one",),
+        "a number of 400 digits would cost the engine a slot for ever",
+        source=f"{_REVIEW}, C1",
+    ),
+    Named(
+        "names-are-as-long-as-a-client-likes",
+        _VALUES,
+        "Field(min_length=1, max_length=MOST_NAME)",
+        "Field(min_length=1)",
+        (f"{_OF_EDGE}::test_a_wrong_field_is_named",),
+        "names of 4 MB would reach caches, logs and errors",
+        source=f"{_REVIEW}, C7",
+    ),
+    Named(
+        "a-prompt-is-one",
+        _COMPLETIONS,
+        "        return prompts_in(self.prompt)",
+        "        return 1",
+        (f"{_OF_EDGE}::test_sequences_are_prompts_times_choices",),
+        "one request of a thousand prompts would be one turn, and fill the engine",
+        source=f"{_REVIEW}, H2",
+    ),
+    Named(
+        "choices-are-one",
+        _ASKED,
+        "        return self.n\n",
+        "        return 1\n",
+        (f"{_OF_EDGE}::test_sequences_are_prompts_times_choices",),
+        "`n` answers would be one turn",
+        source=f"{_REVIEW}, H2",
+    ),
+    Named(
+        "echo-asks-for-nothing",
+        _CHAT,
+        "        if self.echo:\n",
+        "        if self.echo and self.logprobs:\n",
+        (f"{_OF_EDGE}::test_a_wrong_field_is_named",),
+        "four chats with `echo` end an engine without our plugin, for everybody",
+        source=f"{_REVIEW}, H10",
+    ),
+    Named(
+        "no-logprobs-are-no-logprobs",
+        _COMPLETIONS,
+        "if self.echo and self.logprobs is not None:",
+        "if self.echo and self.logprobs:",
+        (f"{_OF_EDGE}::test_a_wrong_field_is_named",),
+        "`logprobs: 0` with `echo` scores the prompt",
+        source=f"{_REVIEW}, H10",
+    ),
+    Named(
+        "a-refused-field-is-dropped",
+        _ENDPOINTS,
+        "        if refusal.meets(values[name]):",
+        "        if False:",
+        (f"{_OF_EDGE}::test_a_wrong_field_is_named",),
+        "a constraint would vanish behind a 200",
+    ),
+    Named(
+        "a-refusal-takes-zero-for-no",
+        _REFUSALS,
+        "not any(type(value) is type(own) and value == own for own in self.neutral)",
+        "bool(value) and value not in self.neutral",
+        (f"{_OF_EDGE}::test_a_wrong_field_is_named",),
+        "`prompt_logprobs: 0` would be taken for none",
+        source=f"{_REVIEW}, H10",
+    ),
+    Named(
+        "the-last-of-two-keys-counts",
+        _BODY,
+        "            if name in seen:\n",
+        "            if False:\n",
+        (f"{_OF_EDGE}::test_a_body_that_readers_might_read_differently_is_refused",),
+        "another reader of the same bytes would see another request",
+    ),
+    Named(
+        "numbers-are-as-long-as-a-client-likes",
+        _BODY,
+        'len(digits.lstrip("-")) > MOST_DIGITS',
+        "False",
+        (f"{_OF_EDGE}::test_a_number_beyond_every_reader_is_refused_wherever_it_stands",),
+        "the engine would be handed a number that ends its parser",
+    ),
+    Named(
+        "two-bounds-are-one",
+        _CHAT,
+        "if self.max_tokens and self.limit != self.max_tokens:",
+        "if False:",
+        (f"{_OF_EDGE}::test_a_wrong_field_is_named",),
+        "the client would not know which of its two bounds held",
+    ),
+    Named(
+        "an-unbounded-answer-reserves-little",
+        _COST,
+        "    return call.asked.limit or unbounded",
+        "    return call.asked.limit or 16",
+        (f"{_OF_EDGE}::test_what_is_reserved_is_the_room_that_is_left",),
+        "the commonest request would pass every limit on tokens",
+        source=f"{_REVIEW}, M5",
+    ),
+)
+
+_COUNTS = (
+    Named(
+        "a-count-may-be-negative",
+        _USAGE,
+        "not 0 <= value <= _MOST",
+        "not -_MOST <= value <= _MOST",
+        (f"{_OF_STREAM}::test_a_stream_without_a_usable_count_is_charged_at_its_most",),
+        "a tenant could be credited a million tokens",
+        source=f"{_REVIEW}, C3",
+    ),
+    Named(
+        "a-truth-is-a-count",
+        _USAGE,
+        "type(value) is not int",
+        "not isinstance(value, int)",
+        (f"{_OF_STREAM}::test_a_stream_without_a_usable_count_is_charged_at_its_most",),
+        "`true` would be one token",
+    ),
+    Named(
+        "cached-tokens-are-free",
+        _USAGE,
+        '_count(usage, "input_tokens") + read + written',
+        '_count(usage, "input_tokens")',
+        (f"{_OF_STREAM}::test_a_message_counts_what_came_from_the_cache",),
+        "the same prompt would cost a sixth on Anthropic's endpoint",
+        source=f"{_REVIEW}, H7",
+    ),
+    Named(
+        "a-later-count-takes-back",
+        _USAGE,
+        "        self.completion = max(self.completion, counts.completion)\n        self.cached",
+        "        self.completion = counts.completion\n        self.cached",
+        (f"{_OF_STREAM}::test_a_later_count_never_takes_back_an_earlier_one",),
+        "an event of zeros at the end would make the answer free",
+    ),
+    Named(
+        "an-unknown-prompt-is-free",
+        _USAGE,
+        "            self.prompt = max(self.prompt, most.prompt)",
+        "            pass",
+        (f"{_OF_STREAM}::test_a_response_that_is_left_is_charged_its_prompt_and_what_was_seen",),
+        "whoever hangs up before the end would pay no prompt",
+        source=f"{_REVIEW}, H6",
+    ),
+    Named(
+        "an-unknown-answer-is-free",
+        _USAGE,
+        "            self.completion = max(self.completion, most.completion)",
+        "            pass",
+        (f"{_OF_STREAM}::test_a_stream_without_a_usable_count_is_charged_at_its_most",),
+        "an engine that counts nothing would answer for nothing",
+        source=f"{_REVIEW}, C2",
+    ),
+    Named(
+        "one-prompt-of-many-is-counted",
+        _STREAM,
+        "sum(read.values())",
+        "counts.prompt",
+        (f"{_OF_STREAM}::test_several_prompts_are_added_up_when_a_stream_is_cut",),
+        "a thousand prompts would cost one, to whoever hangs up",
+    ),
+    Named(
+        "hidden-tokens-are-free",
+        _STREAM,
+        "usage.completion_known = not asked.hidden",
+        "usage.completion_known = True",
+        (f"{_OF_STREAM}::test_a_response_that_is_left_is_charged_its_prompt_and_what_was_seen",),
+        "reasoning that is not shown would be free, to whoever hangs up",
+    ),
+    Named(
+        "counts-that-only-we-asked-for-are-shown",
+        _STREAM,
+        "            return not alone",
+        "            return True",
+        (f"{_OF_STREAM}::test_chunk_boundaries_do_not_matter",),
+        "clients would meet an event without a choice, which many do not take",
+    ),
+)
+
+_PATH = (
+    Named(
+        "a-whole-answer-that-is-left-is-free",
+        _ACCOUNT,
+        "            self.usage.settle(self._most)",
+        "            pass",
+        (f"{_OF_MONEY}::test_a_whole_answer_that_is_left_costs_the_most_it_can_be",),
+        "clients with short timeouts would use the engine for nothing",
+        source=f"{_REVIEW}, H6",
+        quick=False,
+    ),
+    Named(
+        "a-refusal-is-a-row",
+        _ACCOUNT,
+        "        if self._most is not None:\n            target",
+        "        if True:\n            target",
+        (f"{_OF_MONEY}::test_a_refusal_costs_nothing_and_leaves_no_row",),
+        "a tenant that is refused would fill the index, which nothing may prune",
+        source=f"{_REVIEW}, H8",
+        quick=False,
+    ),
+    Named(
+        "a-request-may-hold-more-than-the-engine",
+        _EXCHANGE,
+        "        if asked.sequences > slots:\n",
+        "        if False:\n",
+        (f"{_OF_MONEY}::test_a_refusal_costs_nothing_and_leaves_no_row",),
+        "one request of a thousand prompts would shut everybody out while it lasts",
+        source=f"{_REVIEW}, H2",
+        quick=False,
+    ),
+)
+
+NAMED = (*_EDGE, *_COUNTS, *_PATH)

@@ -1,0 +1,139 @@
+"""The engine's answer on its way to the client, and its counts on their way to the account.
+
+Invariant: what was answered is metered durably before the client can have the last byte of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import aiohttp
+from pydantic_core import from_json, to_json
+from starlette.types import Send
+
+from adapterworks.gateway.engines.target import Target
+from adapterworks.gateway.request.account import Account
+from adapterworks.gateway.request.endpoints import Call
+from adapterworks.gateway.request.errors import error_body
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.stream import Rewriter, rename
+from adapterworks.gateway.request.usage import Unusable, read_counts
+from adapterworks.manifests.errors import NotFound, Unavailable
+
+_BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+
+
+class Relay:
+    """One answer.
+
+    Args:
+        model: the engine's name for what answers.
+        target: what the client asked for.
+    """
+
+    def __init__(
+        self, call: Call, receipt: Receipt, account: Account, model: str, target: Target, send: Send
+    ) -> None:
+        self._call = call
+        self._receipt = receipt
+        self._account = account
+        self._model = model
+        self._target = target
+        self._send = send
+
+    async def answer(self, upstream: aiohttp.ClientResponse) -> None:
+        """Pass it on as it comes.
+
+        Raises:
+            NotFound: the engine does not have the endpoint.
+            Unavailable: it failed, or broke off a whole answer.
+        """
+        if upstream.status != 200:
+            self._account.cost_nothing()
+        if upstream.status >= 500:
+            raise Unavailable("the engine failed to answer", retry_after=1.0)
+        if upstream.status == 200 and upstream.content_type == "text/event-stream":
+            await self._stream(upstream)
+        else:
+            await self._whole(upstream)
+
+    async def _whole(self, upstream: aiohttp.ClientResponse) -> None:
+        try:
+            body = await upstream.read()
+        except _BROKEN as error:
+            raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
+        if upstream.status == 200:
+            body = self._rewritten(body)
+        elif b'"error"' in body:
+            body = body.replace(self._model.encode(), self._target.ref.encode())
+        else:
+            raise NotFound(f"`{self._target.ref}` does not offer `{self._call.endpoint.path}`")
+        await self._account.close(upstream.status)
+        await self._head(upstream.status, "application/json", length=len(body))
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _rewritten(self, body: bytes) -> bytes:
+        """The answer with the client's model name, once its counts are read."""
+        try:
+            answer: dict[str, Any] = from_json(body)
+            usage = answer.get("usage")
+        except (ValueError, AttributeError) as error:
+            raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+        with contextlib.suppress(Unusable):  # charged at its most, and counted
+            self._account.usage.take(read_counts(usage))
+        rename(answer, self._model, self._target.ref)
+        try:
+            return to_json(self._call.endpoint.shape(answer))
+        except (LookupError, TypeError) as error:
+            raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+
+    async def _stream(self, upstream: aiohttp.ClientResponse) -> None:
+        call = self._call
+        rewriter = Rewriter(
+            call.asked,
+            call.endpoint.dialect,
+            self._model,
+            self._target.ref,
+            self._account.usage,
+        )
+        await self._head(200, "text/event-stream; charset=utf-8")
+        status, last = 200, b""
+        try:
+            async for chunk in upstream.content.iter_any():
+                events = rewriter.feed(chunk)
+                if rewriter.finished:
+                    last += events
+                elif events:
+                    await self._send(
+                        {"type": "http.response.body", "body": events, "more_body": True}
+                    )
+                    self._account.token()
+            last += rewriter.tail()
+            if not rewriter.finished:
+                status, last = 503, self._broken()
+        except _BROKEN:
+            status, last = 503, self._broken()
+        await self._account.close(status)
+        await self._send({"type": "http.response.body", "body": last})
+
+    def _broken(self) -> bytes:
+        """The event that ends a stream whose engine went away: an error, as clients know it."""
+        error = Unavailable(
+            "the engine broke off its answer", hint="send the request again", retry_after=2.0
+        )
+        body = error_body(error, anthropic=self._call.endpoint.anthropic)
+        name = b"event: error\n" if self._call.endpoint.dialect != "openai" else b""
+        return name + b"data: " + body + b"\n\n"
+
+    async def _head(self, status: int, content_type: str, length: int | None = None) -> None:
+        headers = [(b"content-type", content_type.encode())]
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
+        if content_type.startswith("text/event-stream"):
+            headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        headers += [
+            (name.encode(), value.encode("latin-1", "replace"))
+            for name, value in self._receipt.headers().items()
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,0 +1,1 @@
+"""One frozen, typed request for each endpoint, parsed once."""

@@ -1,0 +1,53 @@
+"""`/v1/completions`, as a type."""
+
+from __future__ import annotations
+
+from adapterworks.gateway.request.typed.asked import Sampled, contradiction
+from adapterworks.gateway.request.typed.values import (
+    Metadata,
+    Prompt,
+    SomeTokens,
+    Top,
+    prompts_in,
+)
+
+USUAL_TOKENS = 16  # what the API answers with where nothing is asked for
+
+
+class Completion(Sampled):
+    """One or several texts or lists of token ids to go on with."""
+
+    prompt: Prompt
+    max_tokens: SomeTokens = USUAL_TOKENS
+    echo: bool = False
+    logprobs: Top | None = None
+    suffix: str | None = None
+    best_of: int | None = None
+    store: bool | None = None
+    metadata: Metadata | None = None
+
+    @property
+    def prompts(self) -> int:
+        """The texts, or lists of token ids, of `prompt`."""
+        return prompts_in(self.prompt)
+
+    @property
+    def limit(self) -> int | None:
+        """`max_tokens`, which is never without a bound here."""
+        return max(1, self.max_tokens)
+
+    def check(self) -> None:
+        """Refuse log-probabilities of the prompt, and the best of more answers than are given."""
+        super().check()
+        if self.echo and self.logprobs is not None:
+            raise contradiction(
+                "logprobs",
+                "together with `echo` is not supported: score a continuation with `logprobs` on "
+                "generated tokens instead",
+            )
+        if self.max_tokens == 0 and not self.echo:
+            raise contradiction("max_tokens", "is 0: nothing would be answered")
+        if self.best_of not in (None, self.n):
+            raise contradiction(
+                "best_of", "is not supported: ask for `n` answers with `logprobs` and choose"
+            )

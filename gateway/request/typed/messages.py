@@ -1,0 +1,53 @@
+"""`/v1/messages`, Anthropic's, as a type."""
+
+from __future__ import annotations
+
+from adapterworks.gateway.request.typed.asked import Asked
+from adapterworks.gateway.request.typed.values import (
+    Messages as MessageList,
+)
+from adapterworks.gateway.request.typed.values import (
+    MessagesTools,
+    Metadata,
+    Object,
+    Share,
+    Temperature,
+    TextOrObjects,
+    Texts,
+    Tokens,
+    TopK,
+)
+
+
+class Messages(Asked):
+    """One message in answer to others."""
+
+    messages: MessageList
+    max_tokens: Tokens
+    output_config: Object | None = None
+    thinking: Object | None = None
+    stop_sequences: Texts | None = None
+    system: TextOrObjects | None = None
+    temperature: Temperature | None = None
+    tool_choice: Object | None = None
+    tools: MessagesTools | None = None
+    top_k: TopK | None = None
+    top_p: Share | None = None
+    metadata: Metadata | None = None
+    service_tier: str | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """`max_tokens`, which this endpoint demands."""
+        return self.max_tokens
+
+    @property
+    def end_user(self) -> str:
+        """`metadata.user_id`."""
+        found = (self.metadata or {}).get("user_id")
+        return found[:512].replace("\0", "") if isinstance(found, str) else self.user
+
+    @property
+    def hidden(self) -> bool:
+        """Calls of tools come when they are complete."""
+        return self.tools is not None

@@ -1,0 +1,281 @@
+"""The training process: what it is given, and how its failure comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training import job as job_module
+from adapterworks.builders.training import loop
+from adapterworks.builders.training.batches import save_encoded
+from adapterworks.builders.training.events import read_events
+from adapterworks.builders.training.job import Job, check_launcher, run_job
+from adapterworks.builders.training.loop import Trainer
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused, Unavailable
+from tests.builders.build_support import manifest_for
+from tests.builders.training.bench import VALIDATION, Bench
+from tests.builders.training.by_hand import (
+    examples,
+)
+
+
+def written_job(bench: Bench, plan: Plan, **changes: Any) -> Path:
+    folder = bench.folder / "build"
+    folder.mkdir()
+    save_encoded(
+        folder / "encoded.safetensors", {"train": examples(), "validation": examples(VALIDATION)}
+    )
+    job = replace(Job(plan, str(bench.folder), 6, os.getpid()), **changes)
+    job.write(folder)
+    return folder
+
+
+def test_a_job_is_trained_in_its_folder(bench: Bench) -> None:
+    plan = bench.plan()
+    folder = written_job(bench, plan)
+    assert loop.main(folder) == 0
+    bench.trainer(plan, "same").run()
+    written = load_file(folder / "train/adapter/adapter_model.safetensors")["table"]
+    assert torch.equal(written, bench.table("same"))
+    assert len([e for e in read_events(folder / "events.jsonl") if e["event"] == "step"]) == 9
+
+
+def test_a_job_may_end_early(bench: Bench) -> None:
+    folder = written_job(bench, bench.plan(), until=3)
+    assert loop.main(folder) == 0
+    assert json.loads((folder / "train" / "result.json").read_text())["steps"] == 3
+
+
+def test_a_job_that_is_refused_leaves_its_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written_job(bench, bench.plan())
+
+    def refuse(self: Trainer, until: int | None) -> None:
+        raise Refused("it diverged", hint="do less")
+
+    monkeypatch.setattr(Trainer, "run", refuse)
+    assert loop.main(folder) == 1
+    reason = json.loads((folder / "failure.json").read_text())
+    assert reason == {"message": "it diverged", "hint": "do less"}
+
+
+def test_a_job_comes_back_from_its_file(bench: Bench, tmp_path: Path) -> None:
+    job = Job(bench.plan(), "/bases/tiny", 7, 4321, until=5, accelerate="/a.yaml")
+    job.write(tmp_path)
+    assert Job.read(tmp_path) == job
+    plain = Job(bench.plan(trackers=["tensorboard"]), "/bases/tiny", 7, 4321)
+    plain.write(tmp_path)
+    assert Job.read(tmp_path) == plain
+    assert (plain.until, plain.accelerate) == (None, None)
+
+
+def test_the_users_own_launcher_stands_in_front() -> None:
+    assert job_module._launcher(None) == [sys.executable, "-P"]
+    assert job_module._launcher("/a.yaml") == [
+        sys.executable, "-P", "-m", "accelerate.commands.launch", "--config_file", "/a.yaml",
+    ]  # fmt: skip
+
+
+class Child:
+    """A build directory and a program that stands where the training would."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.heard: list[Any] = []
+        self._monkeypatch = monkeypatch
+
+    def run(self, program: str, job: Job) -> None:
+        script = self.folder / "child.py"
+        script.write_text(f"import json, os, sys\nfolder = sys.argv[-1]\n{program}")
+        launcher = [sys.executable, "-P", str(script)]
+        self._monkeypatch.setattr(job_module, "_launcher", lambda configuration: launcher)
+        self._monkeypatch.setattr(job_module, "_POLL", 0.01)
+        with (self.folder / "lock").open("w") as lock:
+            run_job(job, self.folder, lock.fileno(), self.heard.append)
+
+
+SAY = """
+def say(line, end="\\n"):
+    with open(folder + "/events.jsonl", "a") as file:
+        file.write(line + end)
+"""
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
+    return Child(tmp_path, monkeypatch)
+
+
+def test_events_are_passed_on_each_once_and_none_of_an_earlier_run(
+    child: Child, bench: Bench
+) -> None:
+    (child.folder / "events.jsonl").write_text('{"n":0}\n')
+    program = f"""{SAY}
+say('{{"n":1}}')
+say('{{"n":', end="")
+say('2}}')
+say('{{"n":3}}\\n{{"n":4', end="")
+"""
+    child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
+    assert child.heard == [{"n": 1}, {"n": 2}, {"n": 3}], "the last line was never ended"
+
+
+def test_an_event_is_heard_while_the_training_runs(child: Child, bench: Bench) -> None:
+    """The training ends when its first event was heard."""
+    program = f"""{SAY}
+import time
+say('{{"n":1}}')
+until = time.monotonic() + 60
+while not os.path.exists(folder + "/heard") and time.monotonic() < until:
+    time.sleep(0.01)
+sys.exit(0 if os.path.exists(folder + "/heard") else 9)
+"""
+    child.heard = type("Heard", (list,), {})()
+    child.heard.append = lambda event: (child.folder / "heard").touch()  # type: ignore[method-assign]
+    child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
+
+
+def test_what_the_training_is_started_with(child: Child, bench: Bench) -> None:
+    """The lock's file, which lives as long as the process; no working directory on its path."""
+    program = """
+names = ("PYTHONSAFEPATH", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE")
+links = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if n != "0"
+         and os.path.exists(f"/proc/self/fd/{n}")]
+found = {"arguments": sys.argv[1:], "job": os.path.exists(folder + "/job.json"),
+         "lock": folder + "/lock" in links, "read": sys.stdin.read(),
+         "failed": os.path.exists(folder + "/failure.json"),
+         **{name: os.environ.get(name) for name in names}}
+open(folder + "/found.json", "w").write(json.dumps(found))
+print("on stdout"); print("on stderr", file=sys.stderr)
+"""
+    (child.folder / "failure.json").write_text("{}")
+    (child.folder / "train.log").write_text("before\n")
+    child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
+    assert json.loads((child.folder / "found.json").read_text()) == {
+        "arguments": ["-m", "adapterworks.builders.training.loop", str(child.folder)],
+        "job": True, "lock": True, "read": "", "failed": False, "PYTHONSAFEPATH": "1",
+        "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
+    }  # fmt: skip
+    assert sorted((child.folder / "train.log").read_text().splitlines()) == [
+        "before", "on stderr", "on stdout",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("program", "error", "message", "hint"),
+    [
+        (
+            """open(folder + "/failure.json", "w").write('{"message": "no", "hint": "do"}')
+sys.exit(1)""",
+            Refused, "no", "do",
+        ),
+        ("os.kill(os.getpid(), 9)", Unavailable, "was killed", "`train.micro_batch_size`"),
+        ("sys.exit(137)", Unavailable, "was killed", "`--resume`"),
+        ("print('one'); print('last'); sys.exit(3)", Unavailable, "exit code 3: last", "train.log"),
+        ("sys.exit(3)", Unavailable, "exit code 3: no output", "train.log"),
+    ],
+)  # fmt: skip
+def test_a_failure_comes_back_with_its_reason(
+    child: Child, bench: Bench, program: str, error: type[Exception], message: str, hint: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
+    assert hint in str(caught.value.hint)  # type: ignore[attr-defined]
+
+
+def test_a_build_that_is_interrupted_ends_its_training(child: Child, bench: Bench) -> None:
+    program = f"""{SAY}
+import time
+open(folder + "/process", "w").write(str(os.getpid()))
+say('{{"n":1}}')
+time.sleep(600)
+"""
+
+    class Interrupting(list):  # type: ignore[type-arg]
+        def append(self, event: object) -> None:
+            raise KeyboardInterrupt
+
+    child.heard = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
+    assert not job_module._alive(int((child.folder / "process").read_text()))
+
+
+def test_a_process_is_alive_until_it_has_ended() -> None:
+    assert job_module._alive(os.getpid())
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert not job_module._alive(process.pid)
+
+
+def test_a_thread_that_holds_nothing_up_looks_for_the_build(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, Any] = {}
+    slept: list[float] = []
+    answers = {77: iter([True, True, False])}
+
+    class Thread:
+        def __init__(self, **options: Any) -> None:
+            made.update(options)
+
+        def start(self) -> None:
+            made["started"] = True
+
+    def ended(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(threading, "Thread", Thread)
+    monkeypatch.setattr(job_module, "_alive", lambda process: next(answers[process]))
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(os, "_exit", ended)
+    listener = Job(bench.plan(), "/bases/tiny", 1, 77).parent_watch()
+    assert listener({"event": "step"}) is None
+    assert made["started"]
+    assert made["daemon"], "else a training would never end before its build"
+    with pytest.raises(SystemExit) as caught:
+        made["target"]()
+    assert caught.value.code == 137
+    assert len(slept) == 2
+    assert min(slept) > 0
+
+
+def test_a_training_does_not_outlive_its_build(bench: Bench, tmp_path: Path) -> None:
+    """Its build has ended: the process that watches ends with the code of one that was killed."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    Job(bench.plan(), "/bases/tiny", 1, process.pid).write(tmp_path)
+    program = (
+        "import sys, threading; from pathlib import Path\n"
+        "from adapterworks.builders.training.job import Job\n"
+        "Job.read(Path(sys.argv[1])).parent_watch()({})\n"
+        "threading.Event().wait(120)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=180, check=False)
+    assert ended.returncode == 137
+
+
+def test_a_configuration_of_accelerates_is_read_before_anything_is_done(tmp_path: Path) -> None:
+    given = {"accelerate_config": "launch.yaml"}
+    manifest = manifest_for("lora", **given).placed_in(tmp_path)
+    assert check_launcher(manifest_for("lora")) is None
+    with pytest.raises(NotFound, match=r"`train.accelerate_config` names .*launch.yaml"):
+        check_launcher(manifest)
+    (tmp_path / "launch.yaml").write_text("- a\n- list\n")
+    with pytest.raises(InvalidInput, match="is not a configuration of `accelerate`"):
+        check_launcher(manifest)
+    (tmp_path / "launch.yaml").write_text("distributed_type: 'NO'\nuse_cpu: true\n")
+    assert check_launcher(manifest) == str(tmp_path / "launch.yaml")
