@@ -17,6 +17,8 @@ STAMP := $(VENV)/.installed-$(DEVICE)
 export PYTHON DEVICE TORCH_INDEX WHEELHOUSE
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
+# vLLM and torch are compiled to bytecode once, not in each of the processes that import them.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 

@@ -141,8 +141,8 @@ AREAS = {
             ),
             _files(
                 "tests/builders/data",
-                "detectors", "formats", "gates", "load", "mix",
-                "remembered", "render", "sources",
+                "detectors", "formats", "gate_bounds", "gates", "identity", "load", "loss_mask",
+                "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
             ),
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),

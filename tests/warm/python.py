@@ -43,7 +43,7 @@ def warm_python() -> str:
     text = (HERE / "client.py").read_text(encoding="utf-8").replace("@SOCKET@", str(path))
     executable.write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
     executable.chmod(0o755)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 840
     while not path.exists():
         if server.poll() is not None or time.monotonic() > deadline:
             raise AssertionError("the warm server did not start")

@@ -67,6 +67,42 @@ def test_paraphrases_change_the_question_only() -> None:
     assert {copy.question[:4] for copy in copies} == {"Tell", "Wher"}
 
 
+def test_a_paraphrase_is_of_the_last_question() -> None:
+    """What was said before it stays as it was, and so does the row."""
+    row = Row((*chat("first?", "one").messages, *chat("second?", "two").messages))
+    (copy,) = augment([row], AugmentTable(paraphrase_templates=("Well: {prompt}",), share=1.0), 1)
+    assert [turn["content"] for turn in copy.messages] == ["first?", "one", "Well: second?", "two"]
+    assert copy.meta["augmented"]
+    assert row.messages[2]["content"] == "second?"
+    # A row that is there already is no copy.
+    there = [row, Row(copy.messages)]
+    assert (
+        len(augment(there, AugmentTable(paraphrase_templates=("Well: {prompt}",), share=1.0), 1))
+        == 1
+    )
+
+
+def test_templates_take_turns_and_a_share_is_rounded() -> None:
+    table = AugmentTable(paraphrase_templates=("1 {prompt}", "2 {prompt}", "3 {prompt}"), share=0.1)
+    assert [copy.question[:2] for copy in augment(ROWS, table, 1)] == ["1 ", "2 ", "3 ", "1 "]
+    assert len(augment(ROWS[:25], table, 1)) == 2  # 2.5 is rounded to the even
+    assert augment(ROWS, AugmentTable(), 1) == []
+    text = [Row(text="t")] * 4
+    assert augment(text, table.model_copy(update={"share": 1.0}), 1) == [], "texts have no question"
+
+
+def test_a_synonym_is_chosen_by_row_and_word_and_keeps_its_capital() -> None:
+    lexicon = Lexicon((("big", "large", "huge"),))
+    chosen = {lexicon.substitute("a big one", str(key)) for key in range(30)}
+    assert chosen == {"a large one", "a huge one"}
+    assert lexicon.substitute("a big one", "7") == lexicon.substitute("a big one", "7")
+    assert {lexicon.substitute("Big", str(key)) for key in range(30)} == {"Large", "Huge"}
+    longest_first = Lexicon((("heart attack", "heart", "coronary"),))
+    assert "attack" not in longest_first.substitute("my heart attack", "1").replace(
+        "heart attack", ""
+    )
+
+
 def test_synonyms_are_whole_words_of_either_language() -> None:
     lexicon = Lexicon((("heart attack", "myocardial infarction"), ("高血压", "血压高")))
     assert lexicon.substitute("Heart attack, old", "k") == "Myocardial infarction, old"

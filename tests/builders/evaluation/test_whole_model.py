@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from adapterworks.builders.data.load import load_source
-from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.data.render import IGNORED, render_prompt
+from adapterworks.builders.engines.huggingface import load_model
 from adapterworks.builders.evaluation.asking import Asked
 from adapterworks.builders.evaluation.evaluate import predict
 from adapterworks.builders.evaluation.retention import measure
@@ -15,15 +17,35 @@ from adapterworks.builders.evaluation.suites import SUITES
 from adapterworks.builders.evaluation.suites.suite import Choice, _continuations
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, RetentionTable
-from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.bases.store import Base, BaseStore
 from tests.builders.evaluation.asked import ask_reference
 from tests.small_base import MODEL, WHOLE_BASES
 
 
 @pytest.fixture(scope="module")
-def generator() -> Asked:
+def whole() -> Base:
     """SmolLM2-135M-Instruct with all its layers."""
-    return ask_reference(BaseStore(WHOLE_BASES).ensure(MODEL).served)
+    return BaseStore(WHOLE_BASES).ensure(MODEL)
+
+
+@pytest.fixture(scope="module")
+def generator(whole: Base) -> Asked:
+    return ask_reference(whole.served)
+
+
+def test_answers_are_greedy_and_in_order(generator: Asked, whole: Base) -> None:
+    """Every token of a batched, padded answer is the likeliest after its prompt alone."""
+    model = load_model(whole.served).eval()
+    rows = load_source("icd-10-cm:test", "messages").rows[:3]
+    prompts = [row.prompt for row in rows]
+    together = generator.generate(prompts, max_new_tokens=5, batch_size=3)
+    assert len(set(together)) == 3
+    for prompt, answer in zip(prompts, together, strict=True):
+        before = render_prompt(generator.tokenizer, prompt)
+        ids = before + generator.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            likeliest = model(input_ids=torch.tensor([ids])).logits[0].argmax(dim=-1).tolist()
+        assert ids[len(before) :] == likeliest[len(before) - 1 : -1]
 
 
 def test_an_answer_ends_at_the_end_of_its_turn(generator: Asked) -> None:

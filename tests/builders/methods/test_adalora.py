@@ -123,12 +123,13 @@ def test_the_budget_falls_by_the_papers_cube_and_only_then_a_step_is_best(
 def test_what_it_remembers_comes_back(job: Callable[..., TinyJob]) -> None:
     """Importance: a training that goes on prunes what it would have pruned."""
     trainer = job("adalora", epochs=4.0).trainer()
+    trainer._finish = lambda: None  # type: ignore[assignment,method-assign,return-value]
     trainer.run(until=8)
     tensors, values = ADALORA.state(trainer.bare)
     assert {name.partition(".")[0] for name in tensors} == {"ipt", "exp_avg_ipt", "exp_avg_unc"}
     assert len(values["rank_pattern"]) == 14
     fresh = job("adalora", "fresh", epochs=4.0).trainer()
-    assert ADALORA.state(fresh.bare) == ({}, {"rank_pattern": {}})
+    assert ADALORA.state(fresh.bare) == ({}, {"rank_pattern": None})
     ADALORA.restore(fresh.bare, tensors, values)
     again, same = ADALORA.state(fresh.bare)
     assert same == values

@@ -42,6 +42,7 @@ def test_what_is_not_said_is_the_simplest() -> None:
 
 
 def test_fine_tuning_says_what_it_learns_from() -> None:
+    assert SFT.describe("conversation") == "instruction tuning"
     assert SFT.takes == {"conversation", "document"}
     assert (SFT.sequences, SFT.reference, SFT.loss_on_all) == (1, False, True)
     assert (SFT.reports, SFT.higher_is_better) == ("loss", False)
@@ -117,6 +118,7 @@ def test_an_example_adds_up_its_sequences() -> None:
         1.0,
     )
     assert (pair.row, pair.tokens, pair.supervised) == (4, 5, 3)
+    assert Example(pair.sequences[:1], 2.0).row == 4
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,7 @@ def micro(data: DataFacts, on: Machine | None = None, kind: str = "lora", **trai
         (8, 20, 8),  # the whole batch
         (8, 128, 8),  # 8 · 128 = 1,024 tokens, the most that a CPU gains by
         (8, 129, 4),
+        (1025, 1, 205),  # of 1,025 rows of one token a fifth, the largest divisor below
         (8, 300, 2),  # three would be within the tokens, but do not divide eight
         (6, 300, 3),
         (7, 300, 1),
@@ -105,7 +106,7 @@ def test_what_the_manifest_says_is_taken() -> None:
 
 
 def test_nine_tenths_of_the_memory_may_be_filled_to_the_byte() -> None:
-    """A byte less, and the micro batch is the next divisor; below one row's, a refusal."""
+    """Less room by one byte, and it is the next divisor; below one row's, a refusal."""
     manifest, data = manifest_for("lora"), facts((100,) * 8)
     eight, four, one = (needed(manifest, data, rows).total for rows in (8, 4, 1))
     assert eight > four > one
@@ -198,3 +199,14 @@ def test_a_method_that_does_the_same_in_less_is_named() -> None:
     with pytest.raises(Refused) as caught:
         fit(manifest, deep, machine(room - 1), data, 0, trainable, "fp32")
     assert (caught.value.hint or "").startswith("a smaller `train.max_length`")
+
+
+@pytest.mark.parametrize(("precision", "width"), [("fp32", 4), ("bf16", 2), ("fp16", 2)])
+def test_a_precision_has_its_width(precision: Any, width: int) -> None:
+    manifest = manifest_for("lora")
+    trainable = METHODS["lora"].trainable(SMALL, manifest.method)
+    on = machine(100 * GIB, device="cuda")
+    micro, memory = fit(manifest, SMALL, on, FACTS, 0, trainable, precision)
+    load = largest(FACTS, micro, shared=0, packed=False)
+    assert memory == predict_memory(manifest, SMALL, load, "cuda", trainable=trainable, width=width)
+    assert memory.weights == 1272 * width + 4 * trainable

@@ -1,4 +1,4 @@
-"""What is seen of a machine: its memory as the kernel says, its precision as the device has it."""
+"""What is seen of a machine: memory as the kernel says it, precision as the device has it."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_prompt_tuning_computes_its_tokens_in_every_row() -> None:
 
 
 def test_a_prefix_joins_keys_and_values_of_every_layer_and_prompt() -> None:
-    """2 virtual tokens · 2 layers · (keys and values 2·4, their copies for grouped heads 2·8)."""
+    """2 virtual tokens · 2 layers · (keys and values 2·4, copies for grouped heads 2·8)."""
     prefixed = predicted(manifest_for("prefix-tuning", method={"virtual_tokens": 2}), device="cuda")
     assert prefixed.activations == 5 * 2 * FROZEN * 4 + 480 + 3 * (2 * 2 * 24 * 4)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.facts import DataFacts
@@ -181,6 +182,12 @@ def test_a_plan_for_a_machine_elsewhere() -> None:
     gpu = for_kind(MACHINE, "cuda", 80 << 30)
     assert gpu == replace(MACHINE, device="cuda", memory=80 << 30, precision="bf16")
     assert for_kind(gpu, "cpu", 1 << 30).precision == "fp32"
+
+
+def test_a_plan_is_not_changed_in_place() -> None:
+    made = plan()
+    with pytest.raises(ValidationError, match="frozen"):
+        made.steps = 1  # type: ignore[misc]
 
 
 def test_a_plan_knows_what_is_learnt_and_how_it_is_served() -> None:

@@ -1,0 +1,458 @@
+"""Defects in how rows are read, rendered, judged and split: what would be learnt would be wrong."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_TESTS = "tests/builders/data"
+_MASK = f"{_TESTS}/test_loss_mask.py"
+_TURNS = f"{_TESTS}/test_turns.py"
+_FORMATS = f"{_TESTS}/test_formats.py"
+_SPLITS = f"{_TESTS}/test_splits.py"
+_BOUNDS = f"{_TESTS}/test_gate_bounds.py"
+_ROWS = f"{_TESTS}/test_rows.py"
+_IDENTITY = f"{_TESTS}/test_identity.py"
+_PLACES = f"{_TESTS}/test_places.py"
+_DATA = "builders/data"
+_RENDER = f"{_DATA}/render.py"
+_READ = f"{_DATA}/formats/turns.py"
+
+NAMED = (
+    Named(
+        "a-prompt-loses-its-question",
+        f"{_DATA}/formats/prompt_completion.py",
+        "    if columns.has_turns(name):\n        return read_turns(columns.turns(name))\n"
+        '    return ({"role": "user"',
+        "    if columns.has_turns(name):\n"
+        "        from adapterworks.builders.data.formats.turns import until_answered\n\n"
+        "        return until_answered(read_turns(columns.turns(name)))\n"
+        '    return ({"role": "user"',
+        (f"{_FORMATS}::test_a_prompt_of_several_turns_keeps_its_question",),
+        "a prompt that is a list of turns is trained without the question that it ends with",
+        "builders 1.1",
+    ),
+    Named(
+        "a-prompts-answers-are-learnt",
+        f"{_DATA}/formats/prompt_completion.py",
+        'copy["weight"] = 0.0',
+        'copy["weight"] = 1.0',
+        (f"{_FORMATS}::test_a_prompts_own_answers_are_given_not_learnt",),
+        "what is given as a prompt is learnt as an answer",
+    ),
+    Named(
+        "the-last-answer-is-taken-for-unanswered",
+        _READ,
+        'while last > 1 and turns[last - 1]["role"] != "assistant":',
+        'while last > 1 and turns[last - 1]["role"] == "assistant":',
+        (f"{_TURNS}::test_what_follows_the_last_answer_is_left_out_and_nothing_before_it",),
+        "a conversation would lose its answer and keep an unanswered question",
+    ),
+    Named(
+        "weight-nought-is-taken-for-none",
+        _READ,
+        "    if weight != 1.0:",
+        "    if weight not in (0.0, 1.0):",
+        (f"{_FORMATS}::test_weights_and_flags_of_turns",),
+        "answers that are marked as bad would be learnt",
+        "builders 1.13",
+    ),
+    Named(
+        "a-turn-of-weight-nought-is-learnt",
+        _RENDER,
+        "        if not weight:\n            labels[start:stop] = [IGNORED] * (stop - start)\n"
+        "        elif start >= first:",
+        "        if start >= first:",
+        (f"{_MASK}::test_an_answer_without_weight_is_not_learnt_and_not_counted_as_cut",),
+        "answers that are marked as bad would be learnt",
+        "builders 1.13",
+    ),
+    Named(
+        "other-flags-of-a-turn-are-not-read",
+        _READ,
+        '_WEIGHTS = ("weight", "train", "loss")',
+        '_WEIGHTS = ("weight",)',
+        (f"{_FORMATS}::test_weights_and_flags_of_turns",),
+        "rows of Axolotl and ms-swift would be refused, or learnt against their flags",
+    ),
+    Named(
+        "an-unknown-key-of-a-turn-is-dropped",
+        _READ,
+        "    _refuse_unread(number, turn, dialect)",
+        "    pass",
+        (f"{_TURNS}::test_an_unknown_key_that_says_something_is_a_fault",),
+        "a key that changes what a turn means would be nothing",
+        "builders 1.13",
+    ),
+    Named(
+        "tool-calls-beside-a-text-are-dropped",
+        _READ,
+        '        message["tool_calls"] = calls',
+        '        if not content:\n            message["tool_calls"] = calls',
+        (f"{_TURNS}::test_calls_in_every_spelling_are_one",),
+        "the model would learn to announce a call and stop",
+        "cases 04",
+    ),
+    Named(
+        "a-system-column-is-dropped",
+        f"{_DATA}/formats/columns.py",
+        'return ({"role": "system", "content": text},)',
+        "return ()",
+        (f"{_TURNS}::test_a_system_column_is_the_first_turn_unless_there_is_one",),
+        "the base's own system message would stand where the row has another",
+        "cases 02",
+    ),
+    Named(
+        "history-is-dropped",
+        f"{_DATA}/formats/instruction.py",
+        "turns = (*_history(columns),",
+        "turns = (*_history(columns)[:0],",
+        (f"{_TURNS}::test_alpacas_input_and_history",),
+        "a question would be learnt without the conversation that it goes on from",
+        "cases 01",
+    ),
+    Named(
+        "the-rejected-answer-is-the-chosen-one",
+        f"{_DATA}/formats/preference.py",
+        'for name in ("chosen", "rejected")]',
+        'for name in ("rejected", "chosen")]',
+        (f"{_FORMATS}::test_preference_has_both_answers_after_what_they_share",),
+        "preferences would be learnt the wrong way round",
+    ),
+    Named(
+        "a-whole-answer-keeps-the-prompt",
+        f"{_DATA}/formats/preference.py",
+        "            return answer[len(begin) :]",
+        "            return answer",
+        (f"{_FORMATS}::test_a_prompt_of_several_turns_keeps_its_question",),
+        "the prompt would be there twice, the second time as part of the answer",
+        "cases 06",
+    ),
+    Named(
+        "the-context-of-a-pair-is-learnt",
+        f"{_DATA}/rows.py",
+        '{**turn, "weight": 0.0} if turn["role"] == "assistant" else turn',
+        "turn",
+        (f"{_ROWS}::test_answered_learns_one_answer_and_nothing_before_it",),
+        "what both answers go on from would be learnt twice",
+    ),
+    Named(
+        "other-columns-are-dropped",
+        f"{_DATA}/formats/format.py",
+        'rows.append(row.with_meta(**others | {"row": record.number}))',
+        "rows.append(row.with_meta(row=record.number))",
+        (f"{_FORMATS}::test_other_columns_are_the_rows_meta",),
+        "no metric and no slice could read a column of the user's own",
+        "builders 1.13",
+    ),
+    Named(
+        "labels-stand-one-off",
+        _RENDER,
+        "            labels[start:stop] = ids[start:stop]\n    kept",
+        "            labels[start - 1 : stop - 1] = ids[start:stop]\n    kept",
+        (f"{_MASK}::test_ids_and_labels_of_one_answer",),
+        "the model would be taught to skip a token",
+    ),
+    Named(
+        "the-end-of-a-turn-is-not-learnt",
+        _RENDER,
+        "            return position + 1\n",
+        "            return position\n",
+        (f"{_MASK}::test_ids_and_labels_of_one_answer",),
+        "the adapter would never stop",
+    ),
+    Named(
+        "a-template-without-an-end-teaches-none",
+        _RENDER,
+        "            whole.append(tokenizer.eos_token_id)\n            stop = len(whole)",
+        "            stop = len(whole)",
+        (
+            f"{_MASK}::test_what_follows_an_end_of_turn_may_be_no_end_of_it",
+            f"{_TESTS}/test_render.py::test_a_template_without_end_of_turn_still_learns_to_stop",
+        ),
+        "the adapter would never stop",
+    ),
+    Named(
+        "only-the-last-answer-is-learnt",
+        _RENDER,
+        "        spans[turn.row].append(Span(",
+        "        spans[turn.row][:] = [] if final else spans[turn.row]\n"
+        "        spans[turn.row].append(Span(",
+        (f"{_MASK}::test_every_answer_is_learnt_and_nothing_between",),
+        "earlier turns of every conversation would be lost",
+    ),
+    Named(
+        "a-turn-that-the-template-rewrites-is-learnt",
+        _RENDER,
+        "if whole[: len(prompt)] != prompt or whole[: len(turn_ids)] != turn_ids:",
+        "if False:",
+        (
+            f"{_TESTS}/test_render.py::"
+            "test_a_template_that_rewrites_earlier_answers_supervises_the_last_only",
+        ),
+        "labels would stand on other tokens than the answer's",
+    ),
+    Named(
+        "training-sees-another-prompt-than-inference",
+        _RENDER,
+        "            whole[:] = prompt + _tokenize(tokenizer, [answer])[0]",
+        "            pass",
+        (f"{_TESTS}/test_render.py::test_llama_factory_2509_a_merged_boundary_token_is_split",),
+        "rows whose answer grows together with the prompt would be refused or learnt askew",
+    ),
+    Named(
+        "the-answer-is-cut-before-the-prompt",
+        _RENDER,
+        "first = min(len(ids) - max_length, answer - min(answer, int(max_length * PROMPT_SHARE)))",
+        "first = 0",
+        (f"{_MASK}::test_a_row_that_fits_to_the_token_is_whole",),
+        "long prompts would leave nothing of the answer",
+    ),
+    Named(
+        "what-is-cut-is-not-counted",
+        _RENDER,
+        "Encoded(kept, kept_labels, index, supervised - kept_supervised, columns)",
+        "Encoded(kept, kept_labels, index, 0, columns)",
+        (f"{_MASK}::test_a_long_answer_leaves_a_quarter_to_the_prompt",),
+        "no gate would see answers whose end is missing",
+        "builders 1.11",
+    ),
+    Named(
+        "half-an-answer-is-learnt",
+        _RENDER,
+        "elif start >= first:",
+        "else:",
+        (f"{_MASK}::test_an_answer_that_begins_where_the_sequence_does_is_learnt",),
+        "an answer without its beginning would be learnt",
+    ),
+    Named(
+        "weights-are-not-cut-with-their-tokens",
+        _RENDER,
+        'return {"weights": weights[first:last]}',
+        'return {"weights": weights[: last - first]}',
+        (f"{_MASK}::test_other_weights_stand_at_their_tokens_and_are_cut_with_them",),
+        "weights would stand at other tokens than the turns' own",
+    ),
+    Named(
+        "the-template-is-told-the-day",
+        _RENDER,
+        "            strftime_now=RENDERED_ON.strftime,\n",
+        "",
+        (f"{_MASK}::test_a_template_that_writes_the_day_is_told_the_same_one_always",),
+        "a build that is resumed after midnight would train on other rows",
+        "builders 1.19",
+    ),
+    Named(
+        "a-text-is-not-closed",
+        _RENDER,
+        "        ids = [*ids, tokenizer.eos_token_id]",
+        "        pass",
+        (f"{_MASK}::test_a_text_is_learnt_from_its_second_token_and_closed",),
+        "texts would run into each other",
+    ),
+    Named(
+        "the-rest-of-a-long-text-is-lost",
+        _RENDER,
+        "for at in range(0, len(ids), max_length)] or [[]]",
+        "for at in range(0, min(len(ids), max_length), max_length)] or [[]]",
+        (f"{_MASK}::test_a_long_text_is_cut_into_consecutive_sequences",),
+        "of every long document only the beginning would be learnt",
+    ),
+    Named(
+        "tools-that-the-template-leaves-out-pass",
+        _RENDER,
+        '            raise _not_shown(with_tools, "`tools`")',
+        "            pass",
+        (f"{_MASK}::test_one_row_with_tools_among_others_is_looked_at",),
+        "calls would be learnt to functions that nothing tells of",
+    ),
+    Named(
+        "a-row-moves-between-splits-by-its-place",
+        f"{_DATA}/load.py",
+        "    def is_off(row: Row) -> bool:\n"
+        '        return int(row.digest.removeprefix("sha256:")[:16], 16) < bound',
+        "    places = {id(row): place for place, row in enumerate(rows)}\n\n"
+        "    def is_off(row: Row) -> bool:\n"
+        "        return (places[id(row)] * 2654435761 % 2**64) < bound",
+        (f"{_SPLITS}::test_a_row_is_held_out_if_its_digest_is_below_the_share",),
+        "a row that is added moves others from validation into training",
+    ),
+    Named(
+        "held-out-rows-stay-in-training",
+        f"{_DATA}/load.py",
+        "return tuple(r for r in rows if not is_off(r)), tuple(",
+        "return tuple(rows), tuple(",
+        (f"{_SPLITS}::test_a_row_is_held_out_if_its_digest_is_below_the_share",),
+        "a validation loss on rows that are trained on says nothing",
+    ),
+    Named(
+        "a-limit-is-a-prefix",
+        f"{_DATA}/load.py",
+        "key=lambda index: (rows[index].digest, index))[:limit]",
+        "key=lambda index: index)[:limit]",
+        (f"{_SPLITS}::test_a_limit_takes_the_smallest_digests_in_the_rows_order",),
+        "of a sorted file only the first classes would be trained on",
+    ),
+    Named(
+        "the-test-rows-are-limited-as-the-training",
+        f"{_DATA}/load.py",
+        "test = rows_of(data.test, data.limit_test)",
+        "test = rows_of(data.test, data.limit)",
+        (f"{_SPLITS}::test_each_split_has_a_limit_of_its_own",),
+        "a quick training would be judged by a handful of rows",
+    ),
+    Named(
+        "mixed-rows-have-no-system-message",
+        f"{_DATA}/assemble.py",
+        "rows = with_system(loaded.rows, manifest.data.system)",
+        "rows = loaded.rows",
+        (f"{_SPLITS}::test_further_sources_come_behind_in_order_each_with_its_weight",),
+        "two sources of one training would have two kinds of prompts",
+    ),
+    Named(
+        "a-mixs-weight-is-ignored",
+        f"{_DATA}/assemble.py",
+        "train += sample(members, part.weight, seed)",
+        "train += members",
+        (f"{_SPLITS}::test_further_sources_come_behind_in_order_each_with_its_weight",),
+        "a source that should be half as frequent would be whole",
+    ),
+    Named(
+        "what-gates-drop-is-evaluated",
+        f"{_DATA}/assemble.py",
+        "return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits.test",
+        "return gather(manifest, cache=cache).test",
+        (f"{_TESTS}/test_mix.py::test_an_evaluation_has_the_builds_test_rows",),
+        "leaked test rows would raise every score: decontamination skipped",
+    ),
+    Named(
+        "augmentation-changes-earlier-turns",
+        f"{_DATA}/augment.py",
+        "last = max(i for",
+        "last = min(i for",
+        (f"{_TESTS}/test_mix.py::test_a_paraphrase_is_of_the_last_question",),
+        "the answer would stand behind a question that was not put",
+    ),
+    Named(
+        "a-repetition-is-kept",
+        f"{_DATA}/gates/exact_duplicates.py",
+        "        if known != index:",
+        "        if False:",
+        (f"{_BOUNDS}::test_repetitions_are_named_by_the_first_of_them",),
+        "repeated rows would be learnt by heart",
+    ),
+    Named(
+        "a-leak-in-validation-is-kept",
+        f"{_DATA}/gates/contamination.py",
+        'for split in ("validation", "test"):',
+        'for split in ("test",):',
+        (
+            f"{_BOUNDS}::"
+            "test_a_held_out_question_leaks_if_enough_of_one_training_question_is_in_it",
+        ),
+        "the best checkpoint would be the one that knows its validation rows by heart",
+    ),
+    Named(
+        "nothing-is-decontaminated",
+        f"{_DATA}/gates/contamination.py",
+        "            if share >= threshold:",
+        "            if share > 1.0:",
+        (
+            f"{_BOUNDS}::"
+            "test_a_held_out_question_leaks_if_enough_of_one_training_question_is_in_it",
+        ),
+        "test rows that are in the training would raise every score",
+    ),
+    Named(
+        "dropping-takes-the-row-beside",
+        f"{_DATA}/gates/run.py",
+        "if (split, index) not in dropped)",
+        "if (split, index + 1) not in dropped)",
+        (f"{_BOUNDS}::test_every_gate_sees_the_rows_as_they_came",),
+        "a good row is left out and the bad one is trained on",
+    ),
+    Named(
+        "a-failing-gate-only-warns",
+        f"{_DATA}/gates/run.py",
+        "        if not self.failed:\n            return self",
+        "        return self",
+        (f"{_BOUNDS}::test_only_what_fails_refuses_and_five_rows_of_it_are_shown",),
+        "secrets would be trained into an adapter",
+    ),
+    Named(
+        "a-report-shows-the-secret",
+        f"{_DATA}/gates/secrets.py",
+        'shown = shown.replace(secret, "‹secret›")',
+        "shown = shown",
+        (f"{_BOUNDS}::test_secrets_in_several_lines_are_all_hidden",),
+        "the report on a leaked key would leak it",
+    ),
+    Named(
+        "an-empty-answer-passes",
+        f"{_DATA}/gates/empty_supervision.py",
+        "            if not visible:",
+        "            if not answer:",
+        (f"{_TESTS}/test_gates.py::test_an_answer_of_invisible_characters_is_empty_and_a_class"
+         "_named_none_is_not",),
+        "answers of zero-width characters teach silence",
+    ),
+    Named(
+        "the-digest-of-what-is-learnt-forgets-the-labels",
+        f"{_DATA}/identity.py",
+        "ids.tobytes() + labels.tobytes())",
+        "ids.tobytes())",
+        (f"{_IDENTITY}::test_all_that_is_learnt_counts",),
+        "another loss on the same tokens would be taken for the same training",
+    ),
+    Named(
+        "the-digest-of-what-is-learnt-forgets-columns",
+        f"{_DATA}/identity.py",
+        'hasher.update(f"column {name} {[*column]}".encode())',
+        "pass",
+        (f"{_IDENTITY}::test_all_that_is_learnt_counts",),
+        "other weights of turns would be taken for the same training",
+    ),
+    Named(
+        "a-rows-tools-are-not-in-its-digest",
+        f"{_DATA}/rows.py",
+        '            content["tools"] = [*self.tools]',
+        "            pass",
+        (f"{_ROWS}::test_what_is_seen_or_learnt_is_in_the_digest",),
+        "rows that differ in their tools would be dropped as repetitions",
+    ),
+    Named(
+        "other-bytes-pass-for-a-releases-rows",
+        f"{_DATA}/places.py",
+        "(digest := digest_file(here)) != wanted:",
+        "(digest := digest_file(here)) != digest_file(here):",
+        (f"{_PLACES}::test_other_bytes_are_refused_whichever_file_they_are_in",),
+        "a release would be rebuilt from other rows under its name",
+    ),
+    Named(
+        "the-token-before-a-label-is-shared",
+        f"{_DATA}/prefix.py",
+        "limit = max(0, min(length, learnt - 1))",
+        "limit = max(0, min(length, learnt))",
+        (f"{_IDENTITY}::test_what_rows_begin_with_in_common",),
+        "a first label would be predicted by a token that other rows share",
+    ),
+    Named(
+        "a-line-separator-ends-a-json-line",
+        f"{_DATA}/sources.py",
+        '_decode(path).split("\\n"), 1)',
+        "_decode(path).splitlines(), 1)",
+        (f"{_TESTS}/test_sources.py::test_three_file_types_give_the_same_records",),
+        "a row with U+2028 in its text would be two broken ones",
+    ),
+    Named(
+        "a-key-twice-is-taken-once",
+        f"{_DATA}/sources.py",
+        "    if len(table) < len(pairs):",
+        "    if False:",
+        (
+            f"{_TESTS}/test_sources.py::"
+            "test_what_would_be_dropped_or_cannot_be_read_names_file_and_line",
+        ),
+        "of two answers under one key the last would win without a word",
+        "cases 24",
+    ),
+)  # fmt: skip
