@@ -208,6 +208,24 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> No
     assert (queue.running, queue.waiting) == (0, 0)
 
 
+async def test_a_turn_that_was_not_taken_costs_nothing_whatever_the_weight() -> None:
+    queue = FairQueue(1)
+
+    async def ask() -> None:
+        async with queue.turn("b", 40, weight=4.0):
+            raise AssertionError("it has left")
+
+    async with queue.turn("a", 10):
+        leaving = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        before = queue._tenants["b"].counter
+    assert queue._tenants["b"].counter == before + 10.0
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert queue._tenants["b"].counter == before
+
+
 async def order_of(queue: FairQueue, asks: list[tuple[str, int, float]]) -> list[str]:
     """Who is served in which order when all ask while another's request runs."""
     order: list[str] = []

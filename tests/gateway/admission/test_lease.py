@@ -223,10 +223,10 @@ async def test_whoever_holds_all_asks_for_no_more(slot: SlotLease, ledger: Scrip
 
 
 async def test_a_small_request_does_not_pass_one_that_waits(
-    rate: RateLease, slot: SlotLease, ledger: Scripted
+    rate: RateLease, ledger: Scripted
 ) -> None:
     """Else a stream of small ones could keep a large one waiting for ever."""
-    ledger.expect(Grant(5, 95.0, 0.0), Grant(2, 0.0, 0.0))
+    ledger.expect(Grant(5, 95.0, 0.0))
     first = asyncio.create_task(rate.take(5, 100))
     await asyncio.sleep(0)
     rate.units = 1  # one came back meanwhile
@@ -234,13 +234,6 @@ async def test_a_small_request_does_not_pass_one_that_waits(
     await asyncio.sleep(0)
     assert not second.done()
     assert await asyncio.gather(first, second) == [0.0, 0.0]
-    taking = asyncio.create_task(slot.take(16))
-    await asyncio.sleep(0)
-    slot.held = 1
-    other = asyncio.create_task(slot.take(16))
-    await asyncio.sleep(0)
-    assert not other.done()
-    assert await asyncio.gather(taking, other) == [True, True]
 
 
 async def test_a_limit_that_is_lowered_counts_at_once(slot: SlotLease, ledger: Scripted) -> None:
@@ -292,6 +285,7 @@ async def test_the_total_is_read_beside_requests_and_waited_for_when_it_is_stale
     ledger.spent = 990
     clock.now += 1.0
     assert await month.take(100, 1000)
+    await asyncio.sleep(0.01)
     assert ledger.readings == 1  # a second old is fresh
     clock.now += 0.1
     # Read beside them, once: these still go by the old total.

@@ -206,6 +206,7 @@ def test_a_segment_is_full_at_four_mebibytes(index: Database, tmp_path: Path) ->
     second = meter._current_segment()
     assert second is not first
     assert (first.open, second.open) == (False, True)
+    assert meter._current_segment() is second
     second.open = False  # a failed append: nothing more goes there
     assert meter._current_segment() is not second
     for segment in meter._segments:

@@ -74,6 +74,7 @@ def test_an_effect_has_a_direction_and_a_strength() -> None:
         (lambda built: 0.03 * built, 0.0, "does next to nothing: 0.0[0-9]+ nats from its base"),
         (lambda built: 1.6 * built, 0.0, r"acts 1\.\d+ times as strongly as it was built to"),
         (lambda built: 1.25 * built, 0.0, r"acts 1\.19 times as strongly as it was built to"),
+        (lambda built: 0.5 * built, 0.0, r"acts 0\.\d+ times as strongly as it was built to"),
         (half, 0.0, "is only in part what was built"),
         (lambda built: 1.1 * built, 0.0, "is only in part what was built"),
         (other, 0.0, "is not what was built: further from its fingerprint than its base is"),

@@ -195,10 +195,27 @@ async def test_what_was_read_while_the_watcher_saw_a_change_is_not_kept(
             assert time.monotonic() < deadline
             time.sleep(0.001)
 
+    async with asyncio.timeout(60):
+        while index.polls < 2:  # it has seen the index, as every watcher has
+            await settle()
     index.before = move
     assert (await resolving.target("medical", "me")).version == 1
     watching.cancel()
     assert (await resolving.target("medical", "me")).version == 2
+
+
+async def test_between_two_looks_at_the_index_there_is_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
+    index = Index()
+    watching = asyncio.create_task(resolver(index).watch(lambda error: None))
+    async with asyncio.timeout(60):
+        while not index.polls:
+            await settle()
+    await asyncio.sleep(0.05)
+    assert index.polls == 1
+    watching.cancel()
 
 
 async def test_an_index_that_is_away_is_reported_and_asked_again(

@@ -103,6 +103,7 @@ def test_rounding_explains_more_in_16_bits() -> None:
 
 
 def test_what_was_not_measured_cost_nothing_and_says_nothing() -> None:
+    assert limit(exact=True) == EXACT_LIMIT
     proof = Proof("unproved")
     assert (proof.milliseconds, proof.tokens, proof.note) == (0.0, 0, "")
     assert (proof.divergence, proof.separation) == (None, None)
