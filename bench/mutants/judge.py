@@ -18,6 +18,7 @@ from bench.mutants.tree import Run, Tree
 
 Outcome = Literal["killed", "timeout", "survived", "error"]
 NAMED_SHARE, GENERATED_SHARE = 0.95, 0.90
+_NOT_FOUND = 4  # pytest's code for a test that is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,9 @@ def judge_drawn(drawn: Drawn, area: Area, tree: Tree, covering: Covering) -> Ver
     source = (tree.root / drawn.edit.file).read_bytes()
     with tree.mutated(drawn.edit):
         run = tree.run(drawn.tests, mutated=True, **covering.patience(drawn.tests))
+        if run.code == _NOT_FOUND:  # what is changed is in the name of a test: ask its function
+            tests = list(dict.fromkeys(test.partition("[")[0] for test in drawn.tests))
+            run = tree.run(tests, mutated=True, **covering.patience(drawn.tests))
     before, after = drawn.edit.shown(source)
     outcome, note = _outcome(run, tree)
     return Verdict(

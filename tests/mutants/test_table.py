@@ -42,9 +42,9 @@ def test_names_differ_and_every_area_has_its_table() -> None:
         assert len(NAMED[area]) >= 15
 
 
-@pytest.mark.parametrize(("review", "count"), [("registry.md §7", 16)])
+@pytest.mark.parametrize(("review", "count"), [("builders.md §5", 18), ("registry.md §7", 16)])
 def test_every_defect_that_a_review_planted_is_in_the_table(review: str, count: int) -> None:
-    assert len([named.name for named in ALL if named.source == review]) == count
+    assert len([named.name for named in ALL if named.source == review]) >= count
 
 
 def test_every_area_has_files_and_tests() -> None:

@@ -172,6 +172,7 @@ async def test_a_flood_cannot_fill_the_queue_for_others() -> None:
     results = await asyncio.gather(*noisy, quiet, return_exceptions=True)
     assert [type(result) for result in results].count(Unavailable) == 1
     assert isinstance(results[10], Unavailable)  # the newest of the longest queue
+    assert results[10].retry_after == 1
     assert results[11] is None
     assert answered[1] == "quiet"
     assert (queue.running, queue.waiting) == (0, 0)
@@ -205,6 +206,24 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> No
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert (queue.running, queue.waiting) == (0, 0)
+
+
+async def test_a_turn_that_was_not_taken_costs_nothing_whatever_the_weight() -> None:
+    queue = FairQueue(1)
+
+    async def ask() -> None:
+        async with queue.turn("b", 40, weight=4.0):
+            raise AssertionError("it has left")
+
+    async with queue.turn("a", 10):
+        leaving = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        before = queue._tenants["b"].counter
+    assert queue._tenants["b"].counter == before + 10.0
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert queue._tenants["b"].counter == before
 
 
 async def order_of(queue: FairQueue, asks: list[tuple[str, int, float]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from collections import deque
 from datetime import UTC, datetime
@@ -215,6 +216,26 @@ async def test_a_refused_slot_is_not_asked_for_again_at_once(
     assert await slot.take(3)
 
 
+async def test_whoever_holds_all_asks_for_no_more(slot: SlotLease, ledger: Scripted) -> None:
+    ledger.expect(Grant(2, 0.0, 0.0))
+    assert [await slot.take(2) for _ in range(3)] == [True, True, False]
+    assert len(ledger.asked) == 1
+
+
+async def test_a_small_request_does_not_pass_one_that_waits(
+    rate: RateLease, ledger: Scripted
+) -> None:
+    """Else a stream of small ones could keep a large one waiting for ever."""
+    ledger.expect(Grant(5, 95.0, 0.0))
+    first = asyncio.create_task(rate.take(5, 100))
+    await asyncio.sleep(0)
+    rate.units = 1  # one came back meanwhile
+    second = asyncio.create_task(rate.take(1, 100))
+    await asyncio.sleep(0)
+    assert not second.done()
+    assert await asyncio.gather(first, second) == [0.0, 0.0]
+
+
 async def test_a_limit_that_is_lowered_counts_at_once(slot: SlotLease, ledger: Scripted) -> None:
     ledger.expect(Grant(4, 0.0, 0.0))
     assert await slot.take(32)
@@ -264,6 +285,7 @@ async def test_the_total_is_read_beside_requests_and_waited_for_when_it_is_stale
     ledger.spent = 990
     clock.now += 1.0
     assert await month.take(100, 1000)
+    await asyncio.sleep(0.01)
     assert ledger.readings == 1  # a second old is fresh
     clock.now += 0.1
     # Read beside them, once: these still go by the old total.
@@ -282,6 +304,30 @@ async def test_the_total_is_read_beside_requests_and_waited_for_when_it_is_stale
     assert not await month.take(300, 1000)  # waits: 500 + 201 + 300
     assert await month.take(299, 1000)
     assert ledger.readings == 4
+
+
+async def test_a_reading_that_fails_beside_requests_troubles_nobody(
+    month: Month, ledger: Scripted, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+    assert await month.take(1, 1000)
+    failing = asyncio.get_running_loop().create_future()
+    failing.set_exception(Unavailable("away"))
+    never = asyncio.get_running_loop().create_future()
+    for reading in (failing, never):
+        monkeypatch.setattr(ledger, "spent_since", lambda *_, r=reading: r)
+        clock.now += 1.1
+        assert await month.take(1, 1000)  # read beside it
+        await asyncio.sleep(0.01)
+        assert month._reading is not None
+        if reading is never:
+            month._reading.cancel()
+            await asyncio.sleep(0.01)
+        month._reading = None
+    del failing, reading
+    gc.collect()
+    assert troubles == []
 
 
 async def test_tokens_count_until_the_total_must_have_them(

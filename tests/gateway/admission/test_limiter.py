@@ -214,6 +214,8 @@ async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_pat
     assert row()[0] == 1
     with database.write() as connection:
         connection.execute(slots.update().values(expires=before - 100))
+    await limiter._sweep(now + 3.5)
+    assert row()[1] == before - 100  # nothing to give back, and not yet to be renewed
     state.renewed = 0.0
     await limiter._sweep(5.0)
     assert row()[1] == before - 100
@@ -370,7 +372,8 @@ def test_the_ledger_gives_what_is_there_and_no_more(database: Database) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.05, "50ms"), (1, "1s"), (7.66, "7.66s"), (60, "1m0s"), (360, "6m0s"), (7261, "2h1m1s")],
-)
+    [(0.05, "50ms"), (0.0001, "1ms"), (1, "1s"), (7.66, "7.66s"), (59.5, "59.5s"), (60, "1m0s"),
+     (60.2, "1m1s"), (360, "6m0s"), (3599.5, "1h0m0s"), (7261, "2h1m1s")],
+)  # fmt: skip
 def test_durations_are_written_as_clients_expect_them(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text

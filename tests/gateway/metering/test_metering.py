@@ -229,12 +229,12 @@ def test_only_a_sole_request_on_a_fast_disk_is_written_by_its_own_thread(
     futures[0].result(timeout=20)
     assert (writers[0] is threading.current_thread()) is at_once
     # Whoever is left is the only one then.
-    futures += [meter.record(make(f"more-{n}")) for n in range(open_requests - 1)]
+    futures += [meter.record(make(f"more-{n}")) for n in range(open_requests)]
     for future in futures:
         future.result(timeout=20)
     monkeypatch.setattr(os, "fsync", sync)
     meter.close()
-    assert totals(database)[0] == 1 + open_requests
+    assert totals(database)[0] == 2 + open_requests
 
 
 def test_a_full_disk_is_told_to_whoever_waits(

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -205,6 +206,7 @@ def test_a_segment_is_full_at_four_mebibytes(index: Database, tmp_path: Path) ->
     second = meter._current_segment()
     assert second is not first
     assert (first.open, second.open) == (False, True)
+    assert meter._current_segment() is second
     second.open = False  # a failed append: nothing more goes there
     assert meter._current_segment() is not second
     for segment in meter._segments:
@@ -225,6 +227,44 @@ def test_orphans_are_looked_for_at_the_start_and_after_a_while(
         time.sleep(0.03)  # the drainer goes round
     meter.close()
     assert len(looked) == 1
+
+
+def test_orphans_are_looked_for_every_ten_seconds(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds at 0, 4, 8, 12, …: after ten seconds is at 12, and ten later at 24."""
+    meter = Meter(index, spool=tmp_path / "spool")
+    looked: list[float] = []
+    clock = SimpleNamespace(now=0.0)
+
+    def wait(seconds: float) -> None:
+        clock.now += 4.0
+
+    nothing = SimpleNamespace(wait=lambda seconds: None, is_set=lambda: clock.now >= 32)
+    monkeypatch.setattr(metering, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(meter, "_adopt", lambda: looked.append(clock.now))
+    monkeypatch.setattr(meter, "_written", SimpleNamespace(wait=wait, clear=lambda: None))
+    monkeypatch.setattr(meter, "_closing", nothing)
+    meter._drain()
+    assert looked == [12.0, 24.0]
+
+
+def test_a_process_can_end_whatever_became_of_its_meter(index: Database, tmp_path: Path) -> None:
+    meter = Meter(index, spool=tmp_path / "spool")
+    assert meter._writer.daemon
+    assert meter._drainer.daemon
+
+
+def test_what_is_not_durable_yet_is_not_read(tmp_path: Path) -> None:
+    segment = Segment.create(tmp_path)
+    segment.append([b"durable"])
+    line = segment.path.read_bytes()
+    with segment.path.open("ab") as file:
+        file.write(line)  # as a writer does before its fsync
+    assert segment.read(10) == [b"durable"]
+    segment.advance()
+    assert segment.read(10) == []
+    segment.close()
 
 
 def test_a_segment_that_still_has_events_is_kept(

@@ -10,7 +10,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,16 @@ class Engine(StandIn):
 
     fails: int | None = None
     says: str = "{}"
+    ends_after: int | None = None  # events of a stream, and a part of the next one
+
+    async def _events(self, *arguments: Any) -> AsyncIterator[bytes]:
+        number = 0
+        async for event in super()._events(*arguments):
+            if number == self.ends_after:
+                yield event[:20]
+                return
+            yield event
+            number += 1
 
     async def _generate(self, request: Request) -> Response:
         if self.fails is None:
@@ -133,8 +143,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
 @pytest.fixture(autouse=True)
 def _settled(path: Way) -> Iterator[None]:
     yield
-    path.engine.fails, path.engine.broken, path.engine.token_seconds = None, False, 0.0
-    path.engine.makes = None
+    path.engine.fails, path.engine.ends_after, path.engine.makes = None, None, None
+    path.engine.broken, path.engine.token_seconds = False, 0.0
     path.engine.bodies.clear()
     path.engine.headers.clear()
     path.events.clear()
@@ -199,10 +209,11 @@ def test_what_may_not_be_used_looks_like_what_is_not_there(path: Way) -> None:
     assert hidden.status_code == absent.status_code == 404
     assert hidden.text.replace("`code`", "`nine`") == absent.text
     assert set(hidden.headers) == set(absent.headers)
-    assert path.ok("medical", who="bob").json()["model"] == "medical"
+    for model in ("medical", "medical@2", "medical:prod"):  # the name is what is allowed
+        assert path.ok(model, who="bob").json()["model"] == model
     assert path.engine.bodies[-1]["cache_salt"] == path.tenants["bob"].cache_salt
     assert path.refusals("bob", "access") == 2
-    assert [event.status for event in path.events] == [200]  # refusals are no rows
+    assert [event.status for event in path.events] == [200] * 3  # refusals are no rows
 
 
 @pytest.mark.parametrize(
@@ -272,7 +283,7 @@ def test_what_the_engine_counted_is_metered_once(path: Way, stream: bool) -> Non
     assert event.request_id == answer.headers["x-request-id"]
     assert event.tenant == path.tenants["ann"].id
     assert (event.release, event.ref) == (answer.headers["x-adapter-digest"], "medical@1")
-    assert (event.endpoint, event.status, event.cold_load) == (CHAT, 200, False)
+    assert (event.endpoint, event.status) == (CHAT, 200)
     assert before[2] <= event.started <= time.time()
     assert 0 < event.seconds < 60
 
@@ -351,6 +362,17 @@ def test_a_stream_that_breaks_off_ends_in_an_error(path: Way) -> None:
     assert event.completion_tokens >= 1
     path.engine.broken = False
     path.running.wait_ready()
+
+
+def test_a_stream_that_ends_too_soon_is_not_a_whole_one(path: Way) -> None:
+    """The connection ends as it should, in the middle of the second event."""
+    path.engine.ends_after = 1
+    answer = path.ok("medical", stream=True)
+    lines = [line for line in answer.text.split("\n\n") if line]
+    assert len(lines) == 2
+    assert json.loads(lines[0].removeprefix("data: "))["model"] == "medical"
+    assert "broke off" in json.loads(lines[1].removeprefix("data: "))["error"]["message"]
+    assert (path.events[-1].status, path.events[-1].completion_tokens) == (503, 1)
 
 
 def test_fields_that_steer_the_engine_are_named_and_left_out(path: Way) -> None:

@@ -74,6 +74,7 @@ def test_an_effect_has_a_direction_and_a_strength() -> None:
         (lambda built: 0.03 * built, 0.0, "does next to nothing: 0.0[0-9]+ nats from its base"),
         (lambda built: 1.6 * built, 0.0, r"acts 1\.\d+ times as strongly as it was built to"),
         (lambda built: 1.25 * built, 0.0, r"acts 1\.19 times as strongly as it was built to"),
+        (lambda built: 0.5 * built, 0.0, r"acts 0\.\d+ times as strongly as it was built to"),
         (half, 0.0, "is only in part what was built"),
         (lambda built: 1.1 * built, 0.0, "is only in part what was built"),
         (other, 0.0, "is not what was built: further from its fingerprint than its base is"),
@@ -154,6 +155,14 @@ def test_findings_name_copies_that_are_none_and_the_owner(registry: Registry, fi
     assert found(registry, files, "converted", servable=cut) == (swapped,)
     edit(files, lambda tensors: {name: 3 * value for name, value in tensors.items()})
     assert found(registry, files, "alone", servable=cut) == ()
+
+
+def test_a_release_without_the_trained_weights_can_be_looked_at(
+    registry: Registry, files: Path
+) -> None:
+    """As one that was imported: there is nothing to compare what is served with."""
+    shutil.rmtree(files / "adapter")
+    assert found(registry, files, "imported") == ()
 
 
 def test_findings_count_what_is_zero_missing_or_no_number(registry: Registry, files: Path) -> None:

@@ -196,6 +196,18 @@ async def test_a_pinned_adapter_is_not_unloaded_and_a_wanted_one_is_not_the_firs
     assert [line for line in engine.log if line.startswith("-")] == ["-c", "-d"]
 
 
+async def test_of_those_that_nobody_uses_the_one_used_last_stays() -> None:
+    """Whatever was busy longest, then or now."""
+    engine = Scripted(capacity=2, slots=2)
+    residency = engine.residency()
+    for one, since, used in ((A, 2.0, 3.0), (B, 1.0, 4.0)):
+        async with residency.lease(one) as entry:
+            pass
+        entry.busy_since, entry.used = since, used
+    await residency.warm(C)
+    assert stages(residency) == {"b": "resident", "c": "resident"}
+
+
 async def test_if_all_are_busy_the_one_that_has_been_longest_goes() -> None:
     engine = Scripted(capacity=2)
     residency = engine.residency()
@@ -226,7 +238,7 @@ async def test_with_nothing_but_pins_a_newcomer_waits_and_is_told() -> None:
 
 async def test_a_slot_that_does_not_come_free_is_told_and_given_up() -> None:
     engine = Scripted(slots=1)
-    residency = engine.residency(cold_wait=0.02)
+    residency = engine.residency(cold_wait=1.0)  # long enough to load it on a busy machine
     async with residency.lease(A) as entry:
         with pytest.raises(Unavailable, match="`b` is still being loaded or has no free slot"):
             await _use(residency, "b")
@@ -318,6 +330,40 @@ async def test_a_request_that_waits_while_the_engine_is_replaced_loads_it_again(
     assert engine.log.count("+b") == 2
 
 
+async def test_whoever_waits_for_a_slot_of_the_old_engine_does_not_wait_for_its_adapters() -> None:
+    """The new one's slots are free, however long the first loads take there."""
+    engine = Scripted(slots=1)
+    residency = engine.residency()
+    async with residency.lease(A) as entry:
+        waiting = [asyncio.create_task(_use(residency, name)) for name in "bc"]
+        await settle()
+        entry.used = time.monotonic() + 100.0  # it is the first to be loaded again
+        engine.gates["a"] = engine.gates["b"] = asyncio.Event()
+        engine.restart()
+        await settle()
+        assert engine.log[-4:] == ["+a", "+b", "+c", "seen c proved"]
+        assert await waiting[1] == "c"
+        assert not waiting[0].done()
+    engine.gates["a"].set()
+    assert await waiting[0] == "b"
+
+
+async def test_whoever_waits_for_pins_alone_gets_the_place_of_one_that_is_let_go() -> None:
+    engine = Scripted(capacity=1)
+    residency = engine.residency()
+    residency.pin(A)
+    await settle()
+    waiting = asyncio.create_task(residency.warm(B))
+    await settle()
+    residency.unpin("a", keep={A.digest})
+    residency.unpin("z", keep=set())
+    await settle()
+    assert not waiting.done()
+    residency.unpin("a", keep=set())
+    assert await waiting
+    assert stages(residency) == {"b": "resident"}
+
+
 async def test_an_unload_is_waited_for_by_whoever_wants_it_back() -> None:
     """A load that overtakes the unload would leave the engine without it."""
     engine = Scripted(capacity=1)
@@ -390,6 +436,8 @@ async def test_an_engine_that_is_not_ready_gets_its_pins_when_it_is() -> None:
     engine = Scripted(state="starting")
     residency = engine.residency()
     residency.pin(A)
+    residency.pin(B)
+    residency.unpin("b", keep=set())  # there is nothing of it yet
     await settle()
     assert engine.log == []
     engine.state = "ready"

@@ -47,6 +47,7 @@ class Answering:
         salt: str,
     ) -> tuple[list[Scores], int]:
         assert digest == RELEASE.digest
+        assert servable is RELEASE.servable
         self.salts.add(salt)
         self.asked += prompts
         return [{int(t): p for t, p in moved(self._off)} for _ in prompts], 2 * len(prompts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -52,7 +53,7 @@ class Index:
 
     def __init__(self) -> None:
         self.holders: dict[str, tuple[Weighted, ...]] = {"prod": (ONE,)}
-        self.lookups = self.records = 0
+        self.lookups = self.records = self.polls = 0
         self.number = 1
         self.before: Callable[[], None] = lambda: None
         self.broken: Exception | None = None
@@ -76,6 +77,7 @@ class Index:
         return release("medical")
 
     def revision(self) -> int:
+        self.polls += 1
         if self.broken is not None:
             error, self.broken = self.broken, None
             raise error
@@ -174,6 +176,46 @@ async def test_what_was_read_under_an_old_revision_is_not_kept() -> None:
     index.before = move
     assert (await resolving.target("medical", "me")).version == 1
     assert (await resolving.target("medical", "me")).version == 2
+
+
+async def test_what_was_read_while_the_watcher_saw_a_change_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    index = Index()
+    resolving = resolver(index)
+    watching = asyncio.create_task(resolving.watch(lambda error: None))
+
+    def move() -> None:
+        index.holders["prod"] = (TWO,)
+        index.number += 1
+        index.before = lambda: None
+        seen, deadline = index.polls + 2, time.monotonic() + 60
+        while index.polls < seen:  # the first has seen it, and by the second it was acted upon
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    async with asyncio.timeout(60):
+        while index.polls < 2:  # it has seen the index, as every watcher has
+            await settle()
+    index.before = move
+    assert (await resolving.target("medical", "me")).version == 1
+    watching.cancel()
+    assert (await resolving.target("medical", "me")).version == 2
+
+
+async def test_between_two_looks_at_the_index_there_is_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
+    index = Index()
+    watching = asyncio.create_task(resolver(index).watch(lambda error: None))
+    async with asyncio.timeout(60):
+        while not index.polls:
+            await settle()
+    await asyncio.sleep(0.05)
+    assert index.polls == 1
+    watching.cancel()
 
 
 async def test_an_index_that_is_away_is_reported_and_asked_again(

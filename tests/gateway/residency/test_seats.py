@@ -119,6 +119,26 @@ async def test_nobody_yields_while_a_slot_is_free(table: Table) -> None:
     assert waiting.done()
 
 
+async def test_nobody_yields_to_nobody(table: Table) -> None:
+    await busy(table, a=1.0, b=2.0)
+    table.seats.wake()
+    assert [table.entries[n].yielding for n in "ab"] == [False, False]
+
+
+async def test_when_one_has_yielded_the_next_does_while_somebody_waits(table: Table) -> None:
+    await busy(table, a=1.0, b=2.0)
+    waiting = [table.asks("c"), table.asks("d")]
+    await settle()
+    assert [table.entries[n].yielding for n in "ab"] == [True, False]
+    table.end("a")
+    await settle()
+    assert [task.done() for task in waiting] == [True, False]
+    assert table.entries["b"].yielding
+    table.end("b")
+    await settle()
+    assert waiting[1].done()
+
+
 async def test_newcomers_do_not_pass_those_who_wait(table: Table) -> None:
     await busy(table, a=1.0, b=2.0)
     first = table.asks("c")

@@ -10,6 +10,7 @@ from adapterworks.gateway.residency.verdict import (
     EXACT_LIMIT,
     ROUNDED_LIMIT,
     Answers,
+    Proof,
     divergence,
     effect,
     limit,
@@ -99,3 +100,10 @@ def test_an_effect_sums_over_positions() -> None:
 
 def test_rounding_explains_more_in_16_bits() -> None:
     assert (limit(True), limit(False)) == (EXACT_LIMIT, ROUNDED_LIMIT) == (0.02, 0.15)
+
+
+def test_what_was_not_measured_cost_nothing_and_says_nothing() -> None:
+    assert limit(exact=True) == EXACT_LIMIT
+    proof = Proof("unproved")
+    assert (proof.milliseconds, proof.tokens, proof.note) == (0.0, 0, "")
+    assert (proof.divergence, proof.separation) == (None, None)

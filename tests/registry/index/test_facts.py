@@ -44,6 +44,13 @@ def test_tags_come_back_and_what_changes_nothing_is_not_logged(
     assert len(registry.events("medical")) == before
 
 
+def test_a_tag_is_no_pattern(registry: Registry, tmp_path: Path) -> None:
+    publish(registry, tmp_path, 1, tags=("abc", "100x"))
+    assert found(registry, tag="a_c") == found(registry, tag="100%") == []
+    publish(registry, tmp_path, 2, tags=("a_c", "100%"))
+    assert found(registry, tag="a_c") == found(registry, tag="100%") == ["medical@2"]
+
+
 def test_chinese_tags_of_the_record_are_found_by_words(registry: Registry, tmp_path: Path) -> None:
     publish(registry, tmp_path, 1, tags=("医疗",))
     assert found(registry, "医疗") == found(registry, tag="医疗") == ["medical@1"]

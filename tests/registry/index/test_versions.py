@@ -139,13 +139,18 @@ def test_deleting_what_an_alias_holds_is_refused(registry: Registry, tmp_path: P
 def test_listings_come_in_pages(registry: Registry, tmp_path: Path) -> None:
     for number in range(1, 8):
         publish(registry, tmp_path, number)
-    for name in ("alpha", "beta", "gamma"):
-        publish(registry, tmp_path, 9, name=name, alias="prod")
+    made = {
+        name: publish(registry, tmp_path, 9, name=name, alias="prod").digest
+        for name in ("alpha", "beta", "gamma")
+    }
     page = registry.versions("medical", limit=3)
     assert [row.version for row in page] == [7, 6, 5]
     assert [row.version for row in registry.versions("medical", limit=3, before=5)] == [4, 3, 2]
     names = registry.names(limit=2)
     assert [row.name for row in names] == ["alpha", "beta"]
+    assert [[held.digest for held in row.aliases["prod"]] for row in names] == [
+        [made["alpha"]], [made["beta"]],
+    ]  # fmt: skip
     after = registry.names(limit=5, after="beta")
     assert [(row.name, row.latest, row.versions) for row in after] == [
         ("gamma", 1, 1),

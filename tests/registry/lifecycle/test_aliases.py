@@ -67,6 +67,14 @@ def test_rollback_goes_further_back_each_time(three: Registry) -> None:
     assert three.rollback("medical", "prod", who="ann").version == 1
 
 
+def test_a_version_that_came_back_is_where_a_rollback_goes(three: Registry) -> None:
+    """1, 2, 1 again, 3: before 3 it was 1, and before that 2."""
+    for version in (1, 2, 1, 3):
+        three.promote("medical", version, "prod", who="ann")
+    assert three.rollback("medical", "prod", who="ann").version == 1
+    assert three.rollback("medical", "prod", who="ann").version == 2
+
+
 def test_rollback_steps_over_deleted_versions(three: Registry) -> None:
     for version in (1, 2, 3):
         three.promote("medical", version, "prod", who="ann")

@@ -196,6 +196,7 @@ def test_an_interrupted_erasure_is_a_fault_that_gc_mends(
 def test_erasing_again_goes_on_and_logs_nothing_more(registry: Registry, tmp_path: Path) -> None:
     published = release(registry, tmp_path)
     digest = blob(registry, published)
+    assert registry.look_at_erasure(digest).created is False
     registry.erase(digest, who="dpo", why="x")
     left = registry.home / "builds" / "left.jsonl"
     left.parent.mkdir(parents=True)

@@ -123,6 +123,7 @@ def test_a_second_version_takes_away_what_it_has_not(
     repository = hub.repositories[REPOSITORY]
     assert repository.tags == {"v1": first.commit, "v2": second.commit}
     assert repository.head.parent == first.commit
+    assert [event.version for event in pushes(local_registry, "medical")] == [2, 1]
     # The first is still where its tag is, whatever the branch is at.
     hub.done.clear()
     assert pushed(local_registry, hub, 1).commit == first.commit
