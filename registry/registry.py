@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
+from adapterworks.manifests.errors import IntegrityError, NotFound, Refused, Unavailable
 from adapterworks.manifests.refs import Ref, check_alias, check_name, parse_ref
 from adapterworks.registry.blobs.open import open_blobs
-from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.blobs.store import BlobStore, Store
 from adapterworks.registry.index import (
     absences,
     links,
@@ -27,11 +27,13 @@ from adapterworks.registry.index import (
 )
 from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.index.search import search
-from adapterworks.registry.lifecycle import aliases, gc, leases, signing
+from adapterworks.registry.lifecycle import aliases, gc, identity, leases, signing
 from adapterworks.registry.lifecycle import erase as erasing
 from adapterworks.registry.lifecycle import publish as publishing
+from adapterworks.registry.lifecycle import rebuild as rebuilding
 from adapterworks.registry.lifecycle.erase import Erasure
-from adapterworks.registry.lifecycle.verify import Verifier, VerifyReport, live_versions
+from adapterworks.registry.lifecycle.rebuild import Unlisted
+from adapterworks.registry.lifecycle.verify import Problem, Verifier, VerifyReport, live_versions
 from adapterworks.registry.reading import files
 from adapterworks.registry.reading.checkout import checkout
 from adapterworks.registry.reading.diff import Diff, diff, read_lock
@@ -54,15 +56,14 @@ from adapterworks.registry.releases.types import (
 class Registry:
     """An open registry; as a context manager it is closed at the end."""
 
-    def __init__(
-        self, database: Database, blobs: BlobStore, home: Path, author: str = UNNAMED
-    ) -> None:
+    def __init__(self, database: Database, blobs: Store, home: Path, author: str = UNNAMED) -> None:
         """Use stores that are open; `Registry.open` is the usual way."""
         self.database = database
         self.blobs = blobs
         self.home = home
         self.author = author
         self.checkouts = home / "checkouts"
+        self._own_store = False
 
     @classmethod
     def open(cls, *, database: str, blobs: str, home: Path, author: str = UNNAMED) -> Registry:
@@ -104,6 +105,16 @@ class Registry:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def require_own_store(self) -> None:
+        """Check, once, that blobs and index belong together before anything is written to either.
+
+        Raises:
+            Refused: they do not.
+        """
+        if not self._own_store:
+            identity.require_own(self.database, self.blobs)
+            self._own_store = True
+
     # Writing
 
     def publish(
@@ -123,6 +134,7 @@ class Registry:
         check_name(draft.name)
         if alias is not None:
             check_alias(alias)
+        self.require_own_store()
         act = publishing.Act(who, why, alias)
         return publishing.publish(
             self.database, self.blobs, folder, draft, author=self.author, act=act
@@ -153,6 +165,7 @@ class Registry:
         check_name(release.name)
         if alias is not None:
             check_alias(alias)
+        self.require_own_store()
         act = publishing.Act(who, why, alias, built=False)
         return publishing.adopt(self.database, self.blobs, folder, release, withheld, act)
 
@@ -217,6 +230,7 @@ class Registry:
             NotFound: no release has them.
             Refused: a live release cannot be served or proved without them.
         """
+        self.require_own_store()
         return erasing.erase(self.database, self.blobs, self.home, blob, who=who, why=why)
 
     def look_at_erasure(self, blob: str) -> Erasure:
@@ -311,9 +325,41 @@ class Registry:
         """
         return leases.Lease(self.database, kind, digests, seconds)
 
-    def gc(self, *, grace: float = gc.GRACE_S, dry_run: bool = False) -> gc.GcReport:
-        """Remove bytes that no live version and no lease needs; see `gc.collect`."""
-        return gc.collect(self.database, self.blobs, self.checkouts, grace=grace, dry_run=dry_run)
+    def gc(
+        self, *, grace: float = gc.GRACE_S, unlisted: bool = False, dry_run: bool = False
+    ) -> gc.GcReport:
+        """Move bytes that no live version and no lease needs to the trash; see `gc.collect`.
+
+        Raises:
+            Refused: the store is another index's, or has releases that this one never listed.
+        """
+        if dry_run:
+            identity.require_own(self.database, self.blobs, claim=False)
+        else:
+            self.require_own_store()
+        return gc.collect(
+            self.database,
+            self.blobs,
+            self.checkouts,
+            grace=grace,
+            unlisted=unlisted,
+            dry_run=dry_run,
+        )
+
+    def unlisted(self, *, take: Sequence[str] = ()) -> list[Unlisted]:
+        """The releases in the store that this index does not list."""
+        return rebuilding.unlisted(self.database, self.blobs, take=take)
+
+    def rebuild_index(self, *, take: Sequence[str] = (), who: str) -> list[Resolved]:
+        """List what is in the store and not listed; see `rebuild.rebuild`.
+
+        Args:
+            take: digests of records to list although another release has them as a file.
+
+        Raises:
+            Refused: the store is another index's.
+        """
+        return rebuilding.rebuild(self.database, self.blobs, take=take, who=who)
 
     # Reading
 
@@ -566,6 +612,9 @@ class Registry:
             repair_from: a store to take good bytes from when ours are missing or damaged.
             public_keys: when given, each release must be signed by one of them.
         """
+        foreign = identity.difference(self.database, self.blobs)
+        if foreign is not None and repair_from is not None:
+            raise Refused(foreign, hint="repair the store of this index: set `ADAPTERS_BLOBS`")
         verifier = Verifier(
             self.database, self.blobs, repair_from=repair_from, public_keys=public_keys
         )
@@ -575,6 +624,8 @@ class Registry:
         for resolved in live_versions(self.database):
             verifier.verify(resolved)
         verifier.verify_index()
+        if foreign is not None:
+            verifier.report.problems.insert(0, Problem("index", "(store)", None, foreign))
         return verifier.report
 
     def signatures(self, digest: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -37,6 +38,13 @@ _SECONDS = 600
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0.0, 2.0), default=0.0, show_default=True)
 @click.option("--system", help="A system message to send first.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0.0),
+    default=600.0,
+    show_default=True,
+    help="Seconds to ask again while the gateway says that the adapter is being loaded.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 @click.pass_obj
 def command(
@@ -47,13 +55,14 @@ def command(
     max_tokens: int,
     temperature: float,
     system: str | None,
+    wait: float,
     as_json: bool,
 ) -> None:
     """Ask an adapter from the terminal.
 
     REF is an adapter (`medical`, `medical@2`, `medical:candidate`) or the base's name; PROMPT may
     be `-` for standard input. A key is taken from ADAPTERS_KEY. Starts nothing: `adapters serve`
-    must be running.
+    must be running. While the adapter is being loaded the question is asked again.
 
     \b
     Example:
@@ -70,7 +79,7 @@ def command(
         "temperature": temperature,
         "stream": not as_json,
     }
-    response = _post(url, body)
+    response = _answered(url, body, wait)
     if as_json:
         answer = json.loads(response.read())
         answer["adapter_digest"] = response.getheader("x-adapter-digest")
@@ -81,6 +90,26 @@ def command(
     click.echo()
     digest = response.getheader("x-adapter-digest")
     click.secho(f"{ref} is {digest or 'the base itself'}", dim=True, err=True)
+
+
+def _answered(url: str, body: dict[str, Any], wait: float) -> HTTPResponse:
+    """Send the request, again for `wait` seconds while the gateway asks for that.
+
+    Raises:
+        AdapterworksError: as `_post` does, the last time.
+    """
+    end = time.monotonic() + wait
+    said = ""
+    while True:
+        try:
+            return _post(url, body)
+        except Unavailable as error:
+            if error.retry_after is None or time.monotonic() + error.retry_after >= end:
+                raise
+            if error.message != said:
+                said = error.message
+                click.secho(f"waiting: {said}", dim=True, err=True)
+            time.sleep(error.retry_after)
 
 
 def _post(url: str, body: dict[str, Any]) -> HTTPResponse:
@@ -109,10 +138,10 @@ def _post(url: str, body: dict[str, Any]) -> HTTPResponse:
         ) from error
     if response.status == 200:
         return response
-    raise _error(response.status, response.read())
+    raise _error(response.status, response.read(), response.getheader("retry-after"))
 
 
-def _error(status: int, body: bytes) -> AdapterworksError:
+def _error(status: int, body: bytes, retry_after: str | None) -> AdapterworksError:
     try:
         text = str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
@@ -124,7 +153,12 @@ def _error(status: int, body: bytes) -> AdapterworksError:
         404: NotFound,
         422: Refused,
     }
-    return kinds.get(status, Unavailable)(message, hint=hint or None)
+    kind = kinds.get(status)
+    if kind is not None:
+        return kind(message, hint=hint or None)
+    # A proxy in between may give a date, which is not worth reading.
+    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    return Unavailable(message, hint=hint or None, retry_after=seconds)
 
 
 def _pieces(response: HTTPResponse) -> Iterator[str]:

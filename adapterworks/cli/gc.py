@@ -1,50 +1,91 @@
-"""`adapters gc`: remove bytes that no live version, build, publish or gateway needs."""
+"""`adapters gc`: bytes that no live version, build, publish or gateway needs go to the trash."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.registry import agree
+
+if TYPE_CHECKING:
+    from adapterworks.registry.lifecycle.gc import GcReport
 
 
 @click.command()
 @click.option(
     "--grace",
     type=click.FloatRange(0),
-    default=3600.0,
+    default=7 * 86400.0,
     show_default=True,
-    help="Keep everything younger than this many seconds.",
+    help="Seconds in the trash before a blob is deleted; what is younger than an hour, or than "
+    "this, is not judged.",
 )
+@click.option("--unlisted", is_flag=True, help="Collect releases too that this index never listed.")
 @click.option("--dry-run", is_flag=True, help="Only print what would go, and how much.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--yes", is_flag=True, help="Do not ask; scripts need it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes or --dry-run.")
 @click.pass_obj
-def command(app: App, grace: float, dry_run: bool, as_json: bool) -> None:
+def command(
+    app: App, grace: float, unlisted: bool, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Remove bytes that nothing needs.
 
-    Safe while others publish, build and serve. Answers of engines that no evaluation asked for in
-    30 days go too.
+    They are moved to the trash of the store, where a later gc deletes them; what is needed again is
+    moved back. On a terminal it says what it would remove and asks. Refused where index and store
+    do not belong together, and where the store has releases that this index never listed. Safe
+    while others publish, build and serve. Answers of engines that no evaluation asked for in 30
+    days go too.
 
     \b
     Example:
       adapters gc --dry-run
-      adapters gc --grace 86400
+      adapters gc --yes --grace 86400
     """
     from adapterworks.builders.engines.answers import answers_folder, forget_unused
 
-    report = app.registry.gc(grace=grace, dry_run=dry_run)
-    answers = forget_unused(answers_folder(app.settings.home), dry_run=dry_run)
+    folder = answers_folder(app.settings.home)
+    if not yes or dry_run:
+        report = app.registry.gc(grace=grace, unlisted=unlisted, dry_run=True)
+        answers = forget_unused(folder, dry_run=True)
+        if dry_run and as_json:
+            printing.echo_json({"report": report, "bytes": report.bytes, "answers": answers})
+            return
+        if not as_json:
+            _show(report, answers)
+        if dry_run or (report.empty and not answers):
+            return
+        agree("Remove these?", yes=False, what="removed")
+    report = app.registry.gc(grace=grace, unlisted=unlisted)
+    answers = forget_unused(folder, dry_run=False)
     if as_json:
         printing.echo_json({"report": report, "bytes": report.bytes, "answers": answers})
-        return
-    if dry_run:
-        printing.echo_table(
-            ("blob", "size"), ((blob.digest, printing.size(blob.size)) for blob in report.blobs)
-        )
-    verb = "would remove" if dry_run else "removed"
+    else:
+        _say(report, answers)
+
+
+def _show(report: GcReport, answers: int) -> None:
+    printing.echo_table(
+        ("blob", "size", ""),
+        [
+            *((blob.digest, printing.size(blob.size), "to the trash") for blob in report.blobs),
+            *((blob.digest, printing.size(blob.size), "delete") for blob in report.deleted),
+            *((blob.digest, printing.size(blob.size), "back") for blob in report.recovered),
+        ],
+    )
+    _say(report, answers)
+
+
+def _say(report: GcReport, answers: int) -> None:
+    would = "would remove" if report.dry_run else "removed"
+    deleted = sum(blob.size for blob in report.deleted)
     click.echo(
-        f"{verb} {len(report.blobs)} blobs ({printing.size(report.bytes)}), "
+        f"{would} {len(report.blobs)} blobs ({printing.size(report.bytes)}) to the trash, "
+        f"{len(report.deleted)} from it for good ({printing.size(deleted)}), "
         f"{len(report.checkouts)} checkouts, {report.staged} staged leftovers, "
-        f"{printing.size(answers)} of old answers, "
-        f"{report.leases} expired leases; kept {report.kept} needed and {report.young} young blobs"
+        f"{printing.size(answers)} of old answers, {report.leases} expired leases; "
+        f"moved {len(report.recovered)} back; kept {report.kept} needed and {report.young} young "
+        f"blobs, {report.trash} in the trash"
     )

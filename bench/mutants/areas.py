@@ -82,9 +82,23 @@ AREAS = {
             ),
             (*_files(
                     "tests/registry/lifecycle",
-                    "adopt", "aliases", "erase", "gc", "publish", "signing", "verify",
+                    "adopt", "aliases", "erase", "gc", "own_store", "publish", "signing", "verify",
                 ), "tests/registry/index", "tests/registry/blobs",
              "tests/registry/reading"),
+        ),
+        Area(
+            "training",
+            ("builders/training/*.py", "builders/training/trackers/tracker.py"),
+            ("tests/builders/training", "tests/builders/methods/test_adalora.py"),
+        ),
+        Area(
+            "store",
+            (
+                "registry/lifecycle/identity.py", "registry/lifecycle/rebuild.py",
+                "registry/index/stores.py", "registry/index/backup.py", "registry/blobs/marker.py",
+            ),
+            (*_files("tests/registry/lifecycle", "own_store", "gc"),
+             "tests/registry/index/test_backup.py"),
         ),
         Area(
             "requests",
@@ -119,5 +133,20 @@ AREAS = {
                 "pushing", "signatures",
             ),
         ),
+        Area(
+            "data",
+            (
+                "builders/data/[!l]*.py", "builders/data/load.py", "builders/data/formats/*.py",
+                "builders/data/gates/*.py", "builders/data/recipes/recipe.py",
+            ),
+            _files(
+                "tests/builders/data",
+                "detectors", "formats", "gates", "load", "mix",
+                "remembered", "render", "sources",
+            ),
+        ),
+        Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
+        Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
+        Area("manifests", ("manifests/[!rd]*.py", "manifests/data_gates.py"), ("tests/manifests",)),
     )
 }  # fmt: skip

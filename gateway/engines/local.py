@@ -22,6 +22,7 @@ from adapterworks.gateway.config.tables import SupervisorTable
 from adapterworks.gateway.engines.client import KEEP_SECONDS, HttpEngine
 from adapterworks.gateway.engines.launch import EngineSpec, command
 from adapterworks.gateway.engines.log import reason_from_log
+from adapterworks.gateway.engines.patience import Patience, processor_seconds
 from adapterworks.manifests.errors import Unavailable
 
 MISSED_PROBES = 10
@@ -149,7 +150,8 @@ class LocalEngine(HttpEngine):
     async def _come_up(self, ended: asyncio.Task[int]) -> str | None:
         """Wait until it answers; returns why it did not."""
         began = time.monotonic()
-        while time.monotonic() - began < self._times.start_timeout:
+        patience = Patience(self._times.start_timeout, began)
+        while not patience.ended(time.monotonic(), self._processor_seconds()):
             if ended.done():
                 return f"exited with {ended.result()}: {reason_from_log(self.log)}"
             if self._socket.exists() and await self._healthy():
@@ -161,7 +163,10 @@ class LocalEngine(HttpEngine):
                 self._became("starting", reason)
                 self._say(reason)
             await asyncio.sleep(_POLL_SECONDS)
-        return f"did not answer within {self._times.start_timeout:.0f} s: {self._reason}"
+        return f"did not answer within {time.monotonic() - began:.0f} s: {self._reason}"
+
+    def _processor_seconds(self) -> float:
+        return processor_seconds(self._process.pid) if self._process else 0.0
 
     async def _watch(self, ended: asyncio.Task[int]) -> str:
         """Wait until it ends or stops answering; returns which."""

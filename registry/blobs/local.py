@@ -11,22 +11,26 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.blobs.marker import MARKER, read_marker, write_marker
 from adapterworks.registry.blobs.store import (
+    TRASH,
     BlobInfo,
     MissingBlob,
     checked,
     chunks_of,
     digest_of_key,
+    digest_of_trash_key,
     key_of,
+    trash_key_of,
 )
 
 
 class LocalBlobs:
-    """A `BlobStore` under `root`, which is created on first use."""
+    """A `Store` under `root`, which is created on first use."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -49,12 +53,7 @@ class LocalBlobs:
         try:
             self.staging.mkdir(parents=True, exist_ok=True)
             make_folders(target.parent)
-            with staged.open("xb") as file:
-                for chunk in checked(digest, chunks_of(source), str(source_name(source))):
-                    file.write(chunk)
-                file.flush()
-                os.fchmod(file.fileno(), 0o444)
-                os.fsync(file.fileno())
+            _write(staged, checked(digest, chunks_of(source), str(source_name(source))))
             staged.rename(target)
             fsync_folder(target.parent)
         except OSError as error:
@@ -80,16 +79,86 @@ class LocalBlobs:
         return self.path(digest).exists()
 
     def delete(self, digest: str) -> None:
+        self.delete_discarded(digest)  # first: what is looked for is the other one
         self.path(digest).unlink(missing_ok=True)
 
     def list(self) -> Iterator[BlobInfo]:
-        for path in self.root.glob("sha256/*/*"):
-            digest = digest_of_key(path.relative_to(self.root).as_posix())
+        return self._list("sha256", digest_of_key)
+
+    def identity(self) -> str | None:
+        marker = self.root / MARKER
+        try:
+            return read_marker(marker.read_bytes(), str(marker))
+        except FileNotFoundError:
+            return None
+
+    def claim(self, identity: str) -> str:
+        staged = self.staging / uuid.uuid4().hex
+        with self._reported():
+            self.staging.mkdir(parents=True, exist_ok=True)
+            try:
+                _write(staged, [write_marker(identity)])
+                with contextlib.suppress(FileExistsError):  # somebody was quicker
+                    os.link(staged, self.root / MARKER)
+                fsync_folder(self.root)
+            finally:
+                staged.unlink(missing_ok=True)
+        return self.identity() or identity
+
+    def discard(self, digest: str) -> None:
+        path = self.path(digest)
+        with self._reported(), contextlib.suppress(FileNotFoundError):
+            os.utime(path)  # first: a kill in between leaves a young blob, not old trash
+            self._move(path, self._discarded(digest))
+
+    def recover(self, digest: str) -> None:
+        with self._reported(), contextlib.suppress(FileNotFoundError):
+            self._move(self._discarded(digest), self.path(digest))
+
+    def delete_discarded(self, digest: str) -> None:
+        self._discarded(digest).unlink(missing_ok=True)
+
+    def list_discarded(self) -> Iterator[BlobInfo]:
+        return self._list(TRASH, digest_of_trash_key)
+
+    def _discarded(self, digest: str) -> Path:
+        return self.root / trash_key_of(digest)
+
+    def _move(self, source: Path, target: Path) -> None:
+        make_folders(target.parent)
+        source.rename(target)
+        fsync_folder(target.parent)
+
+    def _list(self, folder: str, digest_of: Callable[[str], str | None]) -> Iterator[BlobInfo]:
+        for path in self.root.glob(f"{folder}/*/*"):
+            digest = digest_of(path.relative_to(self.root).as_posix())
             # Another process's gc may remove a file between listing and looking.
             with contextlib.suppress(FileNotFoundError):
                 if digest is not None:
                     stat = path.stat()
                     yield BlobInfo(digest, stat.st_size, stat.st_mtime)
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Unavailable(
+                f"`{self.root}` cannot be written: {error.strerror}",
+                hint="check free space and permissions",
+            ) from error
+
+
+def _write(path: Path, chunks: Iterable[bytes]) -> None:
+    """A new read-only file, on disk."""
+    with path.open("xb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fchmod(file.fileno(), 0o444)
+        os.fsync(file.fileno())
 
 
 def source_name(source: Path | bytes) -> Path | str:

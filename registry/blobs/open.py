@@ -6,10 +6,10 @@ from pathlib import Path
 
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.blobs.local import LocalBlobs
-from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.blobs.store import Store
 
 
-def open_blobs(where: str) -> BlobStore:
+def open_blobs(where: str) -> Store:
     """The store at a folder or an `s3://bucket/prefix`.
 
     Raises:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,25 @@ from obstore.store import S3Store
 
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.registry.blobs.local import source_name
+from adapterworks.registry.blobs.marker import MARKER, read_marker, write_marker
 from adapterworks.registry.blobs.store import (
     CHUNK,
+    TRASH,
     BlobInfo,
     MissingBlob,
     checked,
     chunks_of,
     digest_of_key,
+    digest_of_trash_key,
     key_of,
+    trash_key_of,
 )
 
 PART = 8 * CHUNK
 
 
 class S3Blobs:
-    """A `BlobStore` at `s3://bucket/prefix`."""
+    """A `Store` at `s3://bucket/prefix`."""
 
     def __init__(self, url: str) -> None:
         """Nothing is sent yet.
@@ -105,17 +109,55 @@ class S3Blobs:
             return True
 
     def delete(self, digest: str) -> None:
-        with self._reported():
-            try:
-                obs.delete(self._store, key_of(digest))
-            except FileNotFoundError:
-                return
+        self.delete_discarded(digest)  # first: what is looked for is the other one
+        self._delete(key_of(digest))
 
     def list(self) -> Iterator[BlobInfo]:
+        return self._list("sha256", digest_of_key)
+
+    def identity(self) -> str | None:
+        where = f"{self._url.rstrip('/')}/{MARKER}"
         with self._reported():
-            for page in obs.list(self._store, prefix="sha256"):
+            try:
+                data = bytes(obs.get(self._store, MARKER).bytes())
+            except FileNotFoundError:
+                return None
+        return read_marker(data, where)
+
+    def claim(self, identity: str) -> str:
+        there = self.identity()
+        if there is None:
+            with self._reported():
+                self._put_new(MARKER, write_marker(identity))
+            there = self.identity()
+        return there or identity
+
+    def discard(self, digest: str) -> None:
+        self._move(key_of(digest), trash_key_of(digest))
+
+    def recover(self, digest: str) -> None:
+        self._move(trash_key_of(digest), key_of(digest))
+
+    def delete_discarded(self, digest: str) -> None:
+        self._delete(trash_key_of(digest))
+
+    def list_discarded(self) -> Iterator[BlobInfo]:
+        return self._list(TRASH, digest_of_trash_key)
+
+    def _move(self, source: str, target: str) -> None:
+        with self._reported(), suppress(FileNotFoundError):
+            obs.copy(self._store, source, target)
+            obs.delete(self._store, source)
+
+    def _delete(self, key: str) -> None:
+        with self._reported(), suppress(FileNotFoundError):
+            obs.delete(self._store, key)
+
+    def _list(self, prefix: str, digest_of: Callable[[str], str | None]) -> Iterator[BlobInfo]:
+        with self._reported():
+            for page in obs.list(self._store, prefix=prefix):
                 for entry in page:
-                    digest = digest_of_key(entry["path"])
+                    digest = digest_of(entry["path"])
                     if digest is not None:
                         modified = entry["last_modified"].timestamp()
                         yield BlobInfo(digest, entry["size"], modified)

@@ -17,6 +17,7 @@ from adapterworks.manifests.digests import DIGEST_PATTERN
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 
 CHUNK = 1 << 20
+TRASH = "trash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,47 @@ class BlobStore(Protocol):
         ...
 
     def delete(self, digest: str) -> None:
-        """Remove the blob; does nothing when it is not there."""
+        """Remove the blob for good, from a trash too; does nothing when it is not there."""
         ...
 
     def list(self) -> Iterator[BlobInfo]:
         """Every blob, in no particular order."""
+        ...
+
+
+class Store(BlobStore, Protocol):
+    """A blob store of a registry's own: it knows whose it is, and has a trash.
+
+    What is in the trash is not read, listed or found by anything above; a put of the same bytes
+    puts them anew. Only gc looks there.
+    """
+
+    def identity(self) -> str | None:
+        """The id that the store was given; `None` if it has none yet.
+
+        Raises:
+            IntegrityError: what is in its place says no id.
+        """
+        ...
+
+    def claim(self, identity: str) -> str:
+        """Give the store an id if it has none; returns the one that it has then."""
+        ...
+
+    def discard(self, digest: str) -> None:
+        """Move the blob to the trash; does nothing when it is not there."""
+        ...
+
+    def recover(self, digest: str) -> None:
+        """Move the blob back from the trash; does nothing when it is not there."""
+        ...
+
+    def delete_discarded(self, digest: str) -> None:
+        """Remove the blob from the trash for good; does nothing when it is not there."""
+        ...
+
+    def list_discarded(self) -> Iterator[BlobInfo]:
+        """Every blob in the trash; `modified` is when it came there."""
         ...
 
 
@@ -121,6 +158,16 @@ def key_of(digest: str) -> str:
         raise InvalidInput(f"`{digest}` is not a digest")
     algorithm, _, value = digest.partition(":")
     return f"{algorithm}/{value[:2]}/{value[2:]}"
+
+
+def trash_key_of(digest: str) -> str:
+    """`trash/ab/cdef…`: the place of a blob that was discarded."""
+    return TRASH + key_of(digest).removeprefix("sha256")
+
+
+def digest_of_trash_key(key: str) -> str | None:
+    """The inverse of `trash_key_of`; `None` for a foreign file."""
+    return digest_of_key("sha256" + key.removeprefix(TRASH)) if key.startswith(TRASH) else None
 
 
 def digest_of_key(key: str) -> str | None:

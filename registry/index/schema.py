@@ -146,6 +146,30 @@ version_tags = sa.Table(
     sa.Column("present", sa.Integer),
 )
 
+# The id that this index shares with its blob store: one row, once it has written there.
+store = sa.Table(
+    "store",
+    metadata,
+    sa.Column("one", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text),
+    sa.Column("at", sa.Text),
+)
+# Records that a publish was about to put: what of them is in the store and not listed is a killed
+# publish's, not a release of another index.
+begun = sa.Table(
+    "begun",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("at", sa.Text),
+)
+# Blobs that a gc is moving to the trash now, until when at most.
+doomed = sa.Table(
+    "doomed",
+    metadata,
+    sa.Column("blob", sa.Text, primary_key=True),
+    sa.Column("until", sa.Double),
+)
+
 
 def _refuse(connection: Connection, table: str, operation: str, message: str, when: str) -> None:
     """A trigger that aborts `operation` on `table` where `when` (over OLD and NEW) is true."""
@@ -316,10 +340,24 @@ def _m005_no_way_around_the_triggers(connection: Connection) -> None:
         )
 
 
+def _m006_whose_the_store_is(connection: Connection) -> None:
+    _run(
+        connection,
+        """
+        CREATE TABLE store (
+            one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, at TEXT NOT NULL);
+        CREATE TABLE begun (release TEXT PRIMARY KEY, at TEXT NOT NULL);
+        CREATE TABLE doomed (blob TEXT PRIMARY KEY, until DOUBLE NOT NULL);
+        """,
+    )
+    _refuse(connection, "store", "UPDATE", "the id of the store never changes", "true")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_versions_aliases_log,
     _m002_leases,
     _m003_signatures,
     _m004_records_that_last,
     _m005_no_way_around_the_triggers,
+    _m006_whose_the_store_is,
 )

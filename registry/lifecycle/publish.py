@@ -2,7 +2,8 @@
 
 Order, so that a kill at any point leaves nothing half-listed:
 
-    hash files → lease their blobs → put what is missing → put the record → index row and alias
+    hash files → lease their blobs → (wait for a gc that is moving one of them) → put what is
+    missing → put the record → index row and alias
 
 Publishing the same release again gives the same version. What a killed publish put is unreferenced
 and is collected when its lease has expired. A release that was made elsewhere is adopted: it keeps
@@ -15,14 +16,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused
 from adapterworks.registry.blobs.store import BlobStore
-from adapterworks.registry.index import absences, lookup, versions
+from adapterworks.registry.index import absences, lookup, stores, versions
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import aliases, leases
 from adapterworks.registry.releases.absence import Absence
@@ -32,6 +33,7 @@ from adapterworks.registry.releases.roles import check_withheld, may_be_erased
 from adapterworks.registry.releases.types import Published
 
 Sources = dict[str, Path | bytes]
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,10 @@ def _publish(
             gone = absences.erased(connection, sources)
             _refuse_erased(release, gone)
             lease = leases.take(connection, "publish", sources)
+            stores.begin(connection, release.digest)
         try:
             published = None
+            _wait_for_gc(database, sources)
             wanted = {digest: source for digest, source in sources.items() if digest not in gone}
             if _put_missing(database, blobs, wanted, lease):
                 absent = {
@@ -167,6 +171,15 @@ def _refuse_erased(release: Release, gone: Mapping[str, Absence]) -> None:
             )
 
 
+def _wait_for_gc(database: Database, blobs: Collection[str]) -> None:
+    """Wait while a gc moves one of the blobs away; from now on the lease keeps them."""
+    while True:
+        with database.read() as connection:
+            if not stores.are_doomed(connection, blobs):
+                return
+        time.sleep(_POLL_S)
+
+
 def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: str) -> bool:
     """Put what is not there yet; false when the lease was lost meanwhile (gc may have run)."""
     renewed = time.monotonic()
@@ -188,6 +201,7 @@ def _list(
     with database.write() as connection:
         if not leases.end(connection, lease):
             return None
+        stores.forget_begun(connection, [release.digest])
         existing = lookup.find_live(connection, release.digest)
         if existing is None:
             (version,) = versions.insert_versions(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -139,10 +140,20 @@ def test_an_engine_that_is_not_installed_is_named(
         adapterworks.serve(open=True, say=None).start()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C means what it means in a program: pytest's processes of `-n` ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_it_comes_up_stops_what_it_started(
-    base: Base, home: Path, monkeypatch: pytest.MonkeyPatch
+    base: Base, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "command", lambda *_: (["sleep", "600"], dict(os.environ)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other engines run on this machine
     before = engines_folders()
 
     def say(line: str) -> None:

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from click import Command
 from click.testing import CliRunner, Result
 
 from adapterworks.app import App
 from adapterworks.cli.build import command as build
 from adapterworks.registry.registry import Registry
 from adapterworks.settings import Settings
+from tests.warm.python import warm
 
 MANIFEST = """
 [adapter]
@@ -75,7 +77,12 @@ class Workshop:
         return App(Settings.from_environment(self.environment))
 
     def build(self, *arguments: str) -> Result:
-        return CliRunner().invoke(build, arguments, obj=self.app)
+        return self.invoke(build, *arguments)
+
+    def invoke(self, command: Command, *arguments: str) -> Result:
+        """A command in this process; what it trains is trained in another."""
+        with warm():
+            return CliRunner().invoke(command, arguments, obj=self.app)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         result = self.build(*arguments, "--json")

@@ -82,6 +82,7 @@ def test_every_command_of_the_readme_runs(
         "HF_HOME": str(tmp_path / "hf"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
+        "ADAPTERS_GATEWAY_RESIDENCY__COLD_WAIT_SECONDS": "300",  # loading, on a busy machine
     }
     for language, text in readme_blocks():
         if language == "toml":

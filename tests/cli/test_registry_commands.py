@@ -136,10 +136,65 @@ def test_delete_and_gc(shelf: Path) -> None:
         run("show", "medical@2")
     planned = run_json("gc", "--dry-run", "--grace", "0")
     assert "would remove 3 blobs" in run("gc", "--dry-run", "--grace", "0")
-    done = run_json("gc", "--grace", "0")
+    done = run_json("gc", "--grace", "0", "--yes")
     assert done["report"]["blobs"] == planned["report"]["blobs"]
     assert len(done["report"]["blobs"]) == 3
     assert done["bytes"] > 0
+    assert run_json("verify", "--all")["clean"]
+
+
+def test_gc_asks_on_a_terminal_and_refuses_where_nobody_can_be_asked(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("delete", "medical@2")
+    for options in ((), ("--json",)):
+        with pytest.raises(InvalidInput, match="nothing was removed: nobody can be asked") as error:
+            run("gc", "--grace", "0", *options)
+        assert error.value.hint == "add --yes"
+    monkeypatch.setattr("adapterworks.cli.registry._is_terminal", lambda: True)
+    no = CliRunner().invoke(cli, ["gc", "--grace", "0"], input="n\n")
+    assert no.exit_code == 1
+    assert "to the trash" in no.stdout
+    assert "would remove 3 blobs" in no.stdout
+    assert len(run_json("gc", "--grace", "0", "--dry-run")["report"]["blobs"]) == 3
+    yes = CliRunner().invoke(cli, ["gc", "--grace", "60"], input="y\n")  # they are too young
+    assert "would remove 0 blobs" in yes.stdout
+    assert yes.exit_code == 0
+    done = CliRunner().invoke(cli, ["gc", "--grace", "0"], input="y\n")
+    assert "removed 3 blobs" in done.stdout
+    assert run_json("gc", "--grace", "0", "--dry-run")["report"]["blobs"] == []
+
+
+def test_a_wrong_index_collects_nothing_and_says_why(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cron job whose environment lost a line."""
+    before = sorted((shelf / "blobs" / "sha256").rglob("*"))
+    monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path / "laptop"))
+    monkeypatch.setenv("ADAPTERS_BLOBS", str(shelf / "blobs"))
+    monkeypatch.delenv("ADAPTERS_DATABASE", raising=False)
+    with pytest.raises(Refused, match="is empty and") as error:
+        run("gc", "--grace", "0", "--yes")
+    assert "ADAPTERS_DATABASE" in (error.value.hint or "")
+    assert sorted((shelf / "blobs" / "sha256").rglob("*")) == before
+
+
+def test_backup_restore_and_rebuild(shelf: Path, tmp_path: Path) -> None:
+    copy = str(tmp_path / "copy.db")
+    assert "wrote" in run("registry", "backup", copy)
+    for left in shelf.glob("index.db*"):
+        left.unlink()
+    assert "restored the index" in run("registry", "restore", copy)
+    assert run_json("list", "medical")[2]["aliases"] == ["prod"]
+    for left in shelf.glob("index.db*"):
+        left.unlink()
+    shown = run("registry", "rebuild-index", "--dry-run")
+    assert "4 of 4 can be listed" in shown
+    assert run_json("list") == []
+    with pytest.raises(InvalidInput, match="nothing was listed"):
+        run("registry", "rebuild-index")
+    assert "listed medical@3 (sha256:" in run("registry", "rebuild-index", "--yes")
+    assert run("registry", "rebuild-index") == "0 of 0 can be listed\n"
     assert run_json("verify", "--all")["clean"]
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.distribution import write_distribution
+from tests.warm.python import warm_python
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "extensions.md").read_text(encoding="utf-8")
@@ -107,7 +107,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(site: Path, project: Path, *arguments: str) -> str:
     paths = [str(site), str(ROOT), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [warm_python(), *arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         cwd=project,
         capture_output=True,

@@ -30,7 +30,7 @@ def test_names_differ_and_every_area_has_its_table() -> None:
     assert [name for name, count in Counter(named.name for named in ALL).items() if count > 1] == []
     assert NAMED.keys() <= AREAS.keys()
     assert len(ALL) >= 80
-    for area in ("limits", "residency", "statistics", "registry"):
+    for area in ("limits", "residency", "statistics", "registry", "training"):
         assert len(NAMED[area]) >= 15
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from adapterworks.cli import apply, build, rebase, status
 from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import COMMAND, MANIFEST, Workshop
+from tests.warm.python import warm_python
 
 COMMANDS = {module.__name__.rpartition(".")[2]: module.command for module in (apply, build, rebase)}
 COMMANDS["status"] = status.command
@@ -62,7 +62,7 @@ class Ads:
         words = [*arguments] if command == "rebase" else [str(self.folder), *arguments]
         if command == "build":
             words = ["--all", *words]
-        return CliRunner().invoke(COMMANDS[command], words, obj=self.workshop.app)
+        return self.workshop.invoke(COMMANDS[command], *words)
 
     def json(self, command: str, *arguments: str, code: int = 0) -> Any:
         """What a command prints for programs."""
@@ -73,7 +73,7 @@ class Ads:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """A command as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *arguments],
+            [warm_python(), "-c", COMMAND, *arguments],
             env=os.environ | self.workshop.environment,
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 
 import pytest
@@ -136,9 +138,9 @@ def test_killed_in_a_training_and_run_again_it_finishes(ads: Ads) -> None:
     ads.declare("beta", epochs=40)
     ads.declare("gamma")
     process = ads.start("apply", str(ads.folder))
-    ads.workshop.wait_for_checkpoint_of("beta", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    folder = ads.workshop.wait_for_checkpoint_of("beta", process)
+    os.kill(json.loads((folder / "job.json").read_text())["parent"], signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     assert ads.aliases() == {"alpha": {"candidate": 1}}  # nothing half-done is to be seen
     plan = ads.json("status")
     assert signs(plan) == {"alpha": "=", "beta": "+", "gamma": "+"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapterworks.registry.blobs.open import open_blobs
-from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.blobs.store import Store
 from adapterworks.registry.registry import Registry
 from tests.postgres import new_database, postgres_server
 from tests.registry.s3_servers import S3Server, moto_server, nanio_server
@@ -47,9 +47,7 @@ def local_registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 @pytest.fixture(params=["local", "nanio", "moto"])
-def blobs(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> BlobStore:
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty blob store of every kind."""
     if request.param == "local":
         return open_blobs(str(tmp_path / "store"))

@@ -176,7 +176,7 @@ _REVIEW_NAMED = (
     Named(
         "a-blob-is-not-synced",
         _LOCAL,
-        "                os.fsync(file.fileno())\n",
+        "        os.fsync(file.fileno())\n",
         "",
         (
             f"{_OF_BLOBS}::test_a_local_blob_is_on_disk_before_it_is_named_and_its_name_before_put_returns",
@@ -247,8 +247,8 @@ _OTHER_NAMED = (
     Named(
         "a-dry-run-is-not-dry",
         _GC,
-        "                report.blobs.append(blob)\n                if not dry_run:",
-        "                report.blobs.append(blob)\n                if True:",
+        "    if dry_run:\n        report.blobs = doomed\n    else:",
+        "    if dry_run:\n        report.blobs = list(doomed)\n    if True:",
         (f"{_OF_GC}::test_a_dry_run_says_what_and_how_much_and_removes_nothing[sqlite]",),
         "who asks what would be removed would have removed it",
     ),

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from adapterworks.registry.registry import Registry
 from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import COMMAND, Workshop
 from tests.distribution import write_distribution
+from tests.warm.python import warm_python
 
 pytestmark = pytest.mark.train
 
@@ -154,7 +154,7 @@ class Built:
     def run(self, *arguments: str, installed: bool = True) -> subprocess.CompletedProcess[str]:
         paths = [str(self.site)] * installed + [os.environ.get("PYTHONPATH", "")]
         return subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments],
+            [warm_python(), "-c", COMMAND, *arguments],
             env=os.environ
             | self.workshop.environment
             | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},

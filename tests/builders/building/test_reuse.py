@@ -227,7 +227,7 @@ def test_a_release_is_rebuilt_from_files_that_are_found_or_named(
     clone: Workshop, tmp_path: Path
 ) -> None:
     def rebuilt(*arguments: str) -> Any:
-        return CliRunner().invoke(verify, ["tiny@1", "--rebuild", *arguments], obj=clone.app)
+        return clone.invoke(verify, "tiny@1", "--rebuild", *arguments)
 
     assert "equal to the bit" in rebuilt().stdout  # where the build saw them
     places = clone.home / "cache" / "places.json"

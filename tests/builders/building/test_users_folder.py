@@ -17,7 +17,13 @@ ADAPTERS = Path(sys.executable).with_name("adapters")
 pytestmark = pytest.mark.train
 
 
-@pytest.mark.parametrize("launched", [False, True], ids=["plain", "accelerate launch"])
+@pytest.mark.parametrize(
+    "launched",
+    [
+        pytest.param(False, id="plain", marks=pytest.mark.slow),
+        pytest.param(True, id="accelerate launch"),
+    ],
+)
 def test_a_build_runs_among_files_with_our_names(workshop: Workshop, launched: bool) -> None:
     plant(workshop.folder)
     (workshop.folder / "accelerate.yaml").write_text(CONFIG)

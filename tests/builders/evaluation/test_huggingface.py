@@ -1,8 +1,7 @@
-"""The real base through the real generator: order, ends, likelihoods, the adapter switched off."""
+"""A base through the real generator: order, ends, likelihoods, the adapter switched off."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,7 @@ from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.huggingface import batches, load_model
 from adapterworks.builders.engines.session import Subject
 from adapterworks.builders.evaluation.asking import Asked, asked
-from adapterworks.builders.evaluation.evaluate import evaluate_generators, predict
-from adapterworks.builders.evaluation.retention import measure
-from adapterworks.builders.evaluation.suites import SUITES
-from adapterworks.builders.evaluation.suites.suite import Choice, _continuations
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.builders.evaluation.evaluate import evaluate_generators
 from adapterworks.manifests.models import EvaluateTable, RetentionTable
 from adapterworks.registry.bases.store import Base
 from tests.builders.evaluation.asked import ask_reference, subject_of
@@ -62,14 +57,6 @@ def test_answers_are_greedy_and_in_order(
         with torch.inference_mode():
             likeliest = model(input_ids=torch.tensor([ids])).logits[0].argmax(dim=-1).tolist()
         assert ids[len(before) :] == likeliest[len(before) - 1 : -1]
-
-
-def test_an_answer_ends_at_the_end_of_its_turn(generator: Asked) -> None:
-    question = {"role": "user", "content": "What is 1 + 1? Answer with one number."}
-    (answer,) = generator.generate([(question,)], max_new_tokens=30, batch_size=1)
-    assert answer
-    assert "<|im_end|>" not in answer
-    assert "assistant" not in answer
 
 
 def test_likelihood_equals_the_models_own_loss(
@@ -140,32 +127,3 @@ def test_the_same_model_against_itself_gains_nothing(
     assert retention["perplexity"]["increase"] == 0.0
     assert evaluation.passed
     assert {subject for subject, _, _ in seen} == {"base", "candidate"}
-
-
-def test_text_rows_have_a_perplexity_and_nothing_else(generator: Asked) -> None:
-    rows = load_source("general:test", "text").rows[:2]
-    only = EvaluateTable(metrics=("perplexity",))
-    (first, _) = predict(generator, rows, only, max_length=128)
-    assert first.tokens > 20
-    assert 1.0 < math.exp(first.nll / first.tokens) < 200.0
-    with pytest.raises(InvalidInput, match="plain text"):
-        predict(generator, rows, EvaluateTable(metrics=("exact_match",)))
-
-
-def test_retention_scores_the_continuation_only(generator: Asked) -> None:
-    choice = Choice("The sky is", (" blue.", " a kind of cheese."), 0)
-    for sequence, text in zip(
-        _continuations(generator.tokenizer, choice, 0), choice.continuations, strict=True
-    ):
-        learnt = [label for label in sequence.labels if label != IGNORED]
-        assert generator.tokenizer.decode(learnt) == text
-    scores = generator.likelihood(_continuations(generator.tokenizer, choice, 0), batch_size=2)
-    assert scores[0, 0] < scores[1, 0]
-
-
-def test_the_base_knows_some_common_sense(generator: Asked) -> None:
-    """HellaSwag above chance says that contexts, choices and normalisation fit together."""
-    scores = measure(generator, RetentionTable(suites=("hellaswag",), limit=8))
-    assert scores.suites["hellaswag"] > 0.25
-    assert 5.0 < scores.perplexity < 60.0
-    assert {len(suite.cases()) for suite in SUITES.values()} == {100}

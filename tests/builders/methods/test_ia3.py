@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from adapterworks.manifests.digests import digest_file
 from tests.builders.workshop import COMMAND, Workshop
 from tests.distribution import write_distribution
+from tests.warm.python import warm_python
 
 pytestmark = pytest.mark.train
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,7 @@ class Outside:
         paths = [str(self.site), str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | self.workshop.environment | {"PYTHONPATH": ":".join(paths)}
         return subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments],
+            [warm_python(), "-c", COMMAND, *arguments],
             capture_output=True,
             text=True,
             env=environment,

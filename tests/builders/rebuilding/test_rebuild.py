@@ -37,7 +37,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 
 def rebuilt(workshop: Workshop, *arguments: str) -> Result:
-    return CliRunner().invoke(verify, ["tiny@1", "--rebuild", *arguments], obj=workshop.app)
+    return workshop.invoke(verify, "tiny@1", "--rebuild", *arguments)
 
 
 def test_the_same_base_rows_and_code_give_the_same_bits(workshop: Workshop) -> None:

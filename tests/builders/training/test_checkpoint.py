@@ -199,7 +199,7 @@ def test_a_last_step_that_is_the_best_and_none_at_all_are_left_alone(
     assert same(training.weights(), before)
 
 
-def test_of_several_processes_one_writes_and_all_wait(tmp_path: Path) -> None:
+def test_of_several_ranks_one_writes_and_all_wait(tmp_path: Path) -> None:
     first = Training(tmp_path)
     other = Training(tmp_path / "other", is_main_process=False)
     for training in (first, other):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,27 @@ def test_virtual_tokens_stand_in_front_of_padded_rows_only() -> None:
             return self.inner(logits_to_keep=logits_to_keep - virtual, **inputs)
 
     assert computes_alike(Prompted(), sequences, pad=6, precision="fp32", virtual_tokens=2)
+
+
+def test_what_is_equal_is_alike_however_little_is_tolerated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_prefix, "_TOLERANCE", {"fp32": 0.0})
+    same = Scores(torch.tensor([-3.0]), torch.zeros(1), 1)
+    monkeypatch.setattr(shared_prefix, "score", lambda *_: same)
+    monkeypatch.setattr(shared_prefix, "score_behind_shared", lambda *_: same)
+    assert computes_alike(Bigram(), [*encoded_set().examples[0]], pad=6, precision="fp32")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cpu"])
+def test_a_gpus_random_numbers_are_left_alone_too(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(
+        torch.random, "fork_rng", lambda devices: asked.append(devices) or nullcontext()
+    )
+    device = torch.device(name)
+    with shared_prefix._undisturbed(Bigram(), device):
+        pass
+    assert asked == [[device] if name == "cuda" else []]

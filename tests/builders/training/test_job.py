@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,38 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert not job_module._alive(process.pid)
+
+
+def test_a_thread_that_holds_nothing_up_looks_for_the_build(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, Any] = {}
+    slept: list[float] = []
+    answers = {77: iter([True, True, False])}
+
+    class Thread:
+        def __init__(self, **options: Any) -> None:
+            made.update(options)
+
+        def start(self) -> None:
+            made["started"] = True
+
+    def ended(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(threading, "Thread", Thread)
+    monkeypatch.setattr(job_module, "_alive", lambda process: next(answers[process]))
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(os, "_exit", ended)
+    listener = Job(bench.plan(), "/bases/tiny", 1, 77).parent_watch()
+    assert listener({"event": "step"}) is None
+    assert made["started"]
+    assert made["daemon"], "else a training would never end before its build"
+    with pytest.raises(SystemExit) as caught:
+        made["target"]()
+    assert caught.value.code == 137
+    assert len(slept) == 2
+    assert min(slept) > 0
 
 
 def test_a_training_does_not_outlive_its_build(bench: Bench, tmp_path: Path) -> None:

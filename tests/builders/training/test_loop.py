@@ -18,6 +18,7 @@ from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.training import loop
 from adapterworks.builders.training.batches import epoch_batches
 from adapterworks.builders.training.events import read_events
+from adapterworks.builders.training.step import Step
 from adapterworks.manifests.errors import Refused
 from tests.builders.training.bench import LENGTHS, Bench, by_numpy
 from tests.builders.training.by_hand import (
@@ -140,19 +141,21 @@ def test_a_training_that_diverges_stops_with_its_step_and_writes_nothing(bench: 
 def test_speed_and_what_is_left_come_from_the_steps_alone(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock of half a second a look: each step takes that, evaluations do not count."""
-    clock = count(100.0, 0.5)
+    """A clock of 437 ms a look: each step takes that, evaluations do not count."""
+    clock = count(100.0, 0.4375)
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     trainer = bench.trainer(bench.plan())
     result = trainer.run()
     steps = bench.events("step")
     tokens = [event["tokens"] for event in steps]
     assert [event["tokens_per_second"] for event in steps] == [
-        round(sum_ / (0.5 * number), 1) for number, sum_ in enumerate(tokens, 1)
+        round(sum_ / (0.4375 * number), 1) for number, sum_ in enumerate(tokens, 1)
     ]
-    assert [event["seconds_left"] for event in steps] == [0.5 * left for left in range(8, -1, -1)]
-    assert result.seconds == 4.5
-    assert result.tokens_per_second == pytest.approx(3 * sum(LENGTHS) / 4.5)
+    assert [event["seconds_left"] for event in steps] == [
+        round(0.4375 * left, 1) for left in range(8, -1, -1)
+    ]
+    assert result.seconds == 9 * 0.4375
+    assert result.tokens_per_second == pytest.approx(3 * sum(LENGTHS) / (9 * 0.4375))
 
 
 def test_what_it_came_to_is_told_and_written(bench: Bench) -> None:
@@ -192,7 +195,7 @@ def test_trackers_hear_what_the_log_has_and_are_closed(
     ]  # fmt: skip
 
 
-def test_of_several_processes_one_speaks_and_writes(
+def test_of_several_ranks_one_speaks_and_writes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = bench.trainer(bench.plan())
@@ -262,3 +265,17 @@ def test_a_soft_prompt_shares_its_beginning_in_one_process_only(
     trainer.accelerator = alone
     assert trainer._prefix_can_be_shared(rows)
     assert [model is trainer.bare for model in asked] == [False, True]
+
+
+def test_numbers_are_told_to_five_digits_and_metrics_under_their_names(bench: Bench) -> None:
+    trainer = bench.trainer(bench.plan(max_steps=1))
+    step = Step(0.0123456789, 1.23456789, 2.34567891, 7, {"right": 0.98765432})
+    trainer._step = lambda indices: step  # type: ignore[method-assign]
+    result = trainer.run()
+    (event,) = bench.events("step")
+    told = {key: event[key] for key in ("loss", "gradient_norm", "right", "learning_rate")}
+    assert told == {
+        "loss": 1.23457, "gradient_norm": 2.34568, "right": 0.98765, "learning_rate": 0.0123456789,
+    }  # fmt: skip
+    assert (event["tokens"], event["steps"]) == (7, 1)
+    assert result.train_loss == 1.23456789

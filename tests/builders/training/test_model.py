@@ -14,7 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
+from adapterworks.builders.training.model import (
+    build_model,
+    load_base,
+    make_optimizer,
+    save_adapter,
+)
 from tests.builders.build_support import TinyJob
 
 Make = Callable[..., TinyJob]
@@ -122,6 +127,12 @@ def test_the_base_is_as_it_is_and_what_is_trained_is_float32(job: Make) -> None:
     assert all(module.training for module in model.modules())
     full = {p.dtype for p in built(job("full", "other")).parameters()}
     assert full == {torch.float32}
+
+
+def test_a_base_is_frozen_before_the_method_is_attached(job: Make) -> None:
+    planned = job("lora")
+    base = load_base(planned.base, planned.plan)
+    assert not any(parameter.requires_grad for parameter in base.parameters())
 
 
 def test_a_plan_that_counted_otherwise_is_not_trained(job: Make) -> None:

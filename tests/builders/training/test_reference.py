@@ -73,7 +73,7 @@ def test_every_labelled_token_has_its_log_probability(pairs: EncodedSet, tmp_pat
     model.dropout.eval()  # one part is in another mode: it is put back
     rows = {"train": pairs, "validation": encoded_set(), "test": EncodedSet((), ())}
     processes = Processes()
-    found = with_reference(rows, forward(model), PLAN, tmp_path / "new", processes)
+    found = with_reference(rows, forward(model), PLAN, tmp_path / "deep" / "new", processes)
     table = table_of(model)
     for name, order in (("train", (0, 3, 1, 4, 2)), ("validation", range(5))):
         for column, index in zip(columns(found[name]), order, strict=True):
@@ -85,7 +85,9 @@ def test_every_labelled_token_has_its_log_probability(pairs: EncodedSet, tmp_pat
     assert processes.waits == 2
     # By length, two examples at a time: 4 and 10 tokens beside each other, then 11.
     assert [len(seen["input_ids"]) for seen in model.seen[:2]] == [3, 2]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["reference.safetensors"]
+    assert [path.name for path in (tmp_path / "deep" / "new").iterdir()] == [
+        "reference.safetensors"
+    ]
 
 
 def test_the_first_token_has_nothing_before_it(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_an_objective_that_asks_for_none_gets_none(pairs: EncodedSet, tmp_path: 
     assert [*tmp_path.iterdir()] == []
 
 
-def test_of_several_processes_one_writes(pairs: EncodedSet, tmp_path: Path) -> None:
+def test_of_several_ranks_one_writes(pairs: EncodedSet, tmp_path: Path) -> None:
     other = Processes(is_main_process=False)
     found = with_reference({"train": pairs}, forward(Adapted()), PLAN, tmp_path, other)
     assert columns(found["train"])

@@ -248,7 +248,7 @@ def _nats_of_each(table: np.ndarray, index: int) -> list[float]:
 
 @pytest.mark.parametrize("regularizer", [0.0, 0.3])
 @pytest.mark.parametrize(("indices", "micro_batch"), [(ALL, 2), ([3], 1), (ALL, 1), ([0, 1], 8)])
-def test_processes_together_take_the_step_of_one(
+def test_ranks_together_take_the_step_of_one(
     indices: list[int], micro_batch: int, regularizer: float
 ) -> None:
     """DDP makes every process's gradient the mean over all, and each waits for the others in every

@@ -113,8 +113,8 @@ def test_foreign_bytes_and_orphans_of_killed_publishes_go(
     registry: Registry, tmp_path: Path
 ) -> None:
     orphan = b"put, but its publisher was killed before listing"
-    registry.blobs.put(digest_bytes(orphan), orphan)
     publish(registry, tmp_path)
+    registry.blobs.put(digest_bytes(orphan), orphan)
     assert [blob.digest for blob in registry.gc(grace=0).blobs] == [digest_bytes(orphan)]
 
 

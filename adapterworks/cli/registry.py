@@ -1,0 +1,129 @@
+"""`adapters registry`: the index backed up, restored, and made again from the store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+
+if TYPE_CHECKING:
+    from adapterworks.registry.lifecycle.rebuild import Unlisted
+
+
+@click.group()
+def command() -> None:
+    """Back up, restore and rebuild the index.
+
+    \b
+    Example:
+      adapters registry backup index-2026-11-29.db
+      adapters registry restore index-2026-11-29.db
+      adapters registry rebuild-index
+    """
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def backup(app: App, file: Path) -> None:
+    """Copy the index to FILE while it is in use.
+
+    The index has names, versions, aliases, history, signatures, tenants and usage; copy the store
+    (`ADAPTERS_BLOBS`, with its adapterworks.json) afterwards, so that it has all that is listed. A
+    PostgreSQL index is backed up with pg_dump.
+
+    \b
+    Example:
+      adapters registry backup index-2026-11-29.db
+    """
+    from adapterworks.registry.index.backup import backup as copy
+
+    copy(app.settings.database, file)
+    click.echo(f"wrote {file} ({printing.size(file.stat().st_size)})")
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def restore(app: App, file: Path) -> None:
+    """Put a backup in place of an index that is lost.
+
+    Stop gateways first. An index that lists releases is not overwritten. Says what the store has
+    that the copy does not list.
+
+    \b
+    Example:
+      adapters registry restore index-2026-11-29.db
+    """
+    from adapterworks.registry.index.backup import restore as put_back
+
+    put_back(app.settings.database, file)
+    app.registry.require_own_store()
+    click.echo(f"restored the index from {file}")
+    later = app.registry.unlisted()
+    if later:
+        click.echo(
+            f"the store has {len(later)} releases that it does not list: "
+            "adapters registry rebuild-index",
+            err=True,
+        )
+
+
+@command.command("rebuild-index")
+@click.option("--take", multiple=True, metavar="DIGEST", help="List this copy of a record too.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be listed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> None:
+    """List the releases of the store that the index does not.
+
+    For an index that is lost, or restored from an old copy. The store has names, records and files;
+    versions are numbered by when they were made, after those that are listed. Aliases, history,
+    later tags, signatures, tombstones and tenants are in backups of the index only. A record that
+    another release has among its files is listed with --take only.
+
+    \b
+    Example:
+      adapters registry rebuild-index --dry-run
+      adapters registry rebuild-index
+    """
+    found = app.registry.unlisted(take=take)
+    if found:
+        columns = ("name", "made", "release", "state", "not in the store")
+        printing.echo_table(columns, map(_row, found))
+    whole = sum(item.state == "whole" for item in found)
+    if dry_run or not whole:
+        click.echo(f"{whole} of {len(found)} can be listed")
+        return
+    agree(f"List {whole} releases?", yes=yes, what="listed")
+    for resolved in app.registry.rebuild_index(take=take, who=app.settings.who):
+        click.echo(f"listed {resolved} ({resolved.digest})")
+
+
+def _row(item: Unlisted) -> tuple[str, ...]:
+    made = printing.when(item.release.created)
+    return (item.release.name, made, item.release.digest, item.state, " ".join(item.absent))
+
+
+def agree(question: str, *, yes: bool, what: str) -> None:
+    """Ask on a terminal; a script says `--yes`.
+
+    Raises:
+        InvalidInput: nobody can be asked.
+    """
+    from adapterworks.manifests.errors import InvalidInput
+
+    if yes:
+        return
+    if not _is_terminal():
+        raise InvalidInput(f"nothing was {what}: nobody can be asked", hint="add --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()

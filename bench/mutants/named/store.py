@@ -1,0 +1,164 @@
+"""Store: nothing is erased by mistake, nothing private leaves, nothing of a stranger decides."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_IDENTITY = "registry/lifecycle/identity.py"
+_GC = "registry/lifecycle/gc.py"
+_REBUILD = "registry/lifecycle/rebuild.py"
+_PUBLISH = "registry/lifecycle/publish.py"
+_REGISTRY = "registry/registry.py"
+_LOCAL = "registry/blobs/local.py"
+_BACKUP = "registry/index/backup.py"
+_OWN = "tests/registry/lifecycle/test_own_store.py"
+_OF_BACKUP = "tests/registry/index/test_backup.py"
+
+NAMED: tuple[Named, ...] = (
+    Named(
+        "another-index-collects",
+        _REGISTRY,
+        "        else:\n            self.require_own_store()\n        return gc.collect(",
+        "        return gc.collect(",
+        (f"{_OWN}::test_the_index_of_another_registry_is_refused_and_verify_says_so",),
+        "a wrong variable in a cron job would erase another registry's store",
+    ),
+    Named(
+        "ids-are-not-compared",
+        _IDENTITY,
+        "    if own != there:\n        raise",
+        "    if False:\n        raise",
+        (f"{_OWN}::test_the_index_of_another_registry_is_refused_and_verify_says_so",),
+        "a wrong variable in a cron job would erase another registry's store",
+    ),
+    Named(
+        "a-blank-index-takes-a-full-store",
+        _IDENTITY,
+        "if blank and next(iter(blobs.list()), None) is not None:",
+        "if False:",
+        (f"{_OWN}::test_a_blank_index_does_not_take_a_store_that_has_no_id_yet",),
+        "a forgotten variable would make production's store a laptop's",
+    ),
+    Named(
+        "a-forgotten-store-is-published-to",
+        _IDENTITY,
+        "if newest and not any(blobs.exists(digest) for digest in newest):",
+        "if False:",
+        (f"{_OWN}::test_a_store_without_what_the_index_lists_is_refused",),
+        "a version would be listed whose bytes nobody else can read",
+    ),
+    Named(
+        "a-looking-command-claims-the-store",
+        _IDENTITY,
+        "    if claim:\n        join(database, blobs)",
+        "    if not claim:\n        join(database, blobs)",
+        (f"{_OWN}::test_index_and_store_get_one_id_with_the_first_write[sqlite]",),
+        "nothing would ever get an id",
+    ),
+    Named(
+        "an-old-copy-of-the-index-collects",
+        _GC,
+        "            if release is not None:\n                found.append(release)",
+        "            if False:\n                found.append(release)",
+        (f"{_OWN}::test_an_index_that_is_older_than_the_store_collects_nothing",),
+        "a database restored from last night would erase what was published today",
+    ),
+    Named(
+        "a-killed-publish-stops-gc",
+        _PUBLISH,
+        "            stores.begin(connection, release.digest)\n",
+        "",
+        (f"{_OWN}::test_the_record_of_a_killed_publish_is_no_release_of_somebody_else",),
+        "after one kill gc would refuse for ever",
+    ),
+    Named(
+        "the-trash-is-emptied-at-once",
+        _GC,
+        "_empty_trash(database, blobs, time.time() - grace, report)",
+        "_empty_trash(database, blobs, time.time() + grace, report)",
+        (f"{_OWN}::test_what_nothing_needs_lies_in_the_trash_for_the_grace",),
+        "a mistake could not be undone",
+    ),
+    Named(
+        "trash-is-as-old-as-its-blobs",
+        _LOCAL,
+        "            os.utime(path)  # first",
+        "            pass  # first",
+        (f"{_OWN}::test_what_nothing_needs_lies_in_the_trash_for_the_grace",),
+        "an old blob would be deleted by the next gc, not after the grace",
+    ),
+    Named(
+        "what-is-needed-stays-in-the-trash",
+        _GC,
+        "if blob.digest in needed and not blobs.exists(blob.digest):",
+        "if False:",
+        (f"{_OWN}::test_what_is_needed_again_comes_back_from_the_trash",),
+        "what somebody collected by mistake would be deleted a week later",
+    ),
+    Named(
+        "a-publish-does-not-wait-for-gc",
+        _PUBLISH,
+        "            _wait_for_gc(database, sources)\n",
+        "",
+        (f"{_OWN}::test_a_publish_waits_while_a_gc_moves_its_bytes",),
+        "a blob could be seen, and moved away before the release is listed",
+    ),
+    Named(
+        "what-became-needed-is-not-moved-back",
+        _GC,
+        "        for digest in back:\n            blobs.recover(digest)",
+        "",
+        (f"{_OWN}::test_a_blob_that_became_needed_while_it_was_moved_comes_back",),
+        "a publisher that waited for too long would list a release without its bytes",
+    ),
+    Named(
+        "blobs-are-moved-under-the-lock",
+        _GC,
+        "            else:\n                blobs.discard(blob.digest)",
+        "            else:\n                with database.write():\n"
+        "                    blobs.discard(blob.digest)",
+        (f"{_OWN}::test_nothing_is_locked_while_blobs_are_moved",),
+        "requests would wait behind a slow store",
+        quick=False,
+    ),
+    Named(
+        "erased-bytes-stay-in-the-trash",
+        _LOCAL,
+        "        self.delete_discarded(digest)  # first: what is looked for is the other one\n",
+        "",
+        (f"{_OWN}::test_erased_bytes_do_not_lie_in_the_trash",),
+        "a withdrawn consent would lie around for a week",
+    ),
+    Named(
+        "a-rebuilt-release-counts-as-built-here",
+        _REBUILD,
+        "who=who, why=_WHY, built=False",
+        "who=who, why=_WHY, built=True",
+        (f"{_OWN}::test_the_index_is_made_again_from_the_store",),
+        "a stranger's claimed plan would spare a build after a recovery",
+    ),
+    Named(
+        "a-copy-of-a-record-becomes-a-version",
+        _REBUILD,
+        "if digest in files and digest not in take:",
+        "if False:",
+        (f"{_OWN}::test_a_copy_of_a_record_in_a_release_is_no_version",),
+        "a stranger's file would bring a release of any name",
+    ),
+    Named(
+        "a-release-without-weights-is-listed",
+        _REBUILD,
+        "elif not all(may_be_withheld(path) for path in absent):",
+        "elif False:",
+        (f"{_OWN}::test_what_is_rebuilt_lacks_what_the_store_lacks",),
+        "a version would be listed that cannot be served",
+    ),
+    Named(
+        "an-index-in-use-is-overwritten",
+        _BACKUP,
+        "if target.exists() and _lists_something(target):",
+        "if False:",
+        (f"{_OF_BACKUP}::test_a_copy_taken_while_it_is_in_use_is_put_back",),
+        "a restore in the wrong home would destroy an index",
+    ),
+)

@@ -1,0 +1,580 @@
+"""Training: the step, the schedule, the rows' order, what is kept, what counts as best."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_ARITHMETIC = "builders/training/arithmetic.py"
+_BATCHES = "builders/training/batches.py"
+_CHECKPOINT = "builders/training/checkpoint.py"
+_FORWARD = "builders/training/forward.py"
+_LOOP = "builders/training/loop.py"
+_MODEL = "builders/training/model.py"
+_STATE = "builders/training/state.py"
+_STEP = "builders/training/step.py"
+_ADALORA = "builders/methods/adalora.py"
+_TESTS = "tests/builders/training"
+_REVIEW = "builders.md §5"
+_OF_STEP = f"{_TESTS}/test_step.py"
+_OF_LOOP = f"{_TESTS}/test_loop.py"
+_OF_BATCHES = f"{_TESTS}/test_batches.py"
+_OF_FORWARD = f"{_TESTS}/test_forward.py"
+_OF_MODEL = f"{_TESTS}/test_model.py"
+_OF_CHECKPOINT = f"{_TESTS}/test_checkpoint.py"
+_OF_STATE = f"{_TESTS}/test_state.py"
+_OF_BEST = f"{_TESTS}/test_best.py"
+_OF_ADALORA = "tests/builders/methods/test_adalora.py"
+_MEAN = f"{_OF_STEP}::test_a_step_is_the_mean_over_all_its_tokens"
+_WHOLE = f"{_OF_LOOP}::test_a_whole_training_is_what_numpy_makes_of_it"
+_RATES = f"{_TESTS}/test_arithmetic.py::test_every_steps_learning_rate"
+_DROPOUT = f"{_OF_MODEL}::test_dropout_is_on_while_training_and_off_while_evaluating"
+_ONCE = f"{_OF_BATCHES}::test_every_row_is_seen_once_in_every_epoch"
+_RANKS = f"{_OF_STEP}::test_ranks_together_take_the_step_of_one"
+
+# The eighteen that builders.md planted, sixteen of which nobody noticed then.
+_REVIEWED = (
+    Named(
+        "a-mean-of-means",
+        _STEP,
+        "            scaled = loss.sum * processes / total\n",
+        "            scaled = loss.sum / max(loss.count, 1) / max(1, len(micros))\n",
+        (_MEAN,),
+        "a row with one label would weigh as much as one with a hundred, as in transformers' bug",
+        _REVIEW,
+    ),
+    Named(
+        "random-numbers-begin-anew-on-resume",
+        _CHECKPOINT,
+        '        restore_rng(read_folder(found.folder, "rng.safetensors"))\n',
+        "        _ = restore_rng\n",
+        (f"{_OF_CHECKPOINT}::test_a_resumed_training_with_dropout_ends_with_the_weights_of_one_that"
+         "_did_not_stop",),
+        "a training that was killed would end with other weights than its plan's",
+        _REVIEW,
+    ),
+    Named(
+        "no-warm-up",
+        _ARITHMETIC,
+        "    if step < warmup:\n",
+        "    if False:\n",
+        (_RATES,),
+        "the first steps, whose gradients are largest, would take the full rate",
+        _REVIEW,
+    ),
+    Named(
+        "a-cosine-that-is-constant",
+        _ARITHMETIC,
+        "        return peak * 0.5 * (1 + math.cos(math.pi * progress))\n",
+        "        return peak\n",
+        (_RATES,),
+        "weights would jump about to the last step",
+        _REVIEW,
+    ),
+    Named(
+        "gradients-are-not-clipped",
+        _STEP,
+        "self.accelerator.clip_grad_norm_(self.parameters, table.max_grad_norm)",
+        "self.accelerator.clip_grad_norm_(self.parameters, 1e9)",
+        (f"{_OF_STEP}::test_a_gradient_is_clipped_to_its_norm_over_all_parameters",),
+        "one strange row could undo a training",
+        _REVIEW,
+    ),
+    Named(
+        "weight-decay-is-ignored",
+        _MODEL,
+        "    decay = plan.manifest.train.weight_decay\n",
+        "    decay = 0.0\n",
+        (f"{_OF_MODEL}::test_a_weight_without_a_gradient_only_decays",),
+        "a key of the manifest would do nothing",
+        _REVIEW,
+    ),
+    Named(
+        "the-same-order-every-epoch",
+        _BATCHES,
+        "manual_seed(seed * 1_000_003 + epoch)",
+        "manual_seed(seed * 1_000_003)",
+        (f"{_OF_BATCHES}::test_every_epoch_and_every_seed_has_its_own_order",),
+        "the same rows would meet in a batch every time",
+        _REVIEW,
+    ),
+    Named(
+        "a-tenth-of-the-rows-is-never-seen",
+        _BATCHES,
+        "    batches = [order[start : start + batch_size] for start",
+        "    order = order[: max(1, len(order) * 9 // 10)] + order[: len(order) // 10]\n"
+        "    batches = [order[start : start + batch_size] for start",
+        (_ONCE,),
+        "rows that somebody wrote would teach nothing, and others twice",
+        _REVIEW,
+    ),
+    Named(
+        "activations-are-not-recomputed",
+        _MODEL,
+        "    if plan.manifest.train.gradient_checkpointing:\n",
+        "    if False:\n",
+        (f"{_OF_MODEL}::test_activations_are_recomputed_if_that_is_asked_for",),
+        "a plan that fits the machine would end without memory",
+        _REVIEW,
+    ),
+    Named(
+        "validation-with-dropout",
+        _FORWARD,
+        "        self.model.eval()\n",
+        "        pass\n",
+        (f"{_OF_FORWARD}::test_a_validation_loss_is_the_mean_over_all_labels_without_dropout",),
+        "the best step would be drawn by lot",
+        _REVIEW,
+    ),
+    Named(
+        "no-orthogonality-penalty",
+        _ADALORA,
+        "        return weight * torch.stack(norms).mean() if weight and norms else None\n",
+        "        return None\n",
+        (f"{_OF_ADALORA}::test_the_penalty_is_the_mean_distance_from_orthogonality",),
+        "AdaLoRA's singular values would say nothing of importance",
+        _REVIEW,
+    ),
+    Named(
+        "best-before-the-budget-is-final",
+        _ADALORA,
+        "        return steps - schedule(table, steps)[1]\n",
+        "        schedule(table, steps)\n        return 0\n",
+        (f"{_OF_ADALORA}::test_the_phases_of_a_training",),
+        "a release would have more ranks than it declares",
+        _REVIEW,
+    ),
+    Named(
+        "the-loss-scaler-begins-anew",
+        _CHECKPOINT,
+        '            self.accelerator.scaler.load_state_dict(values["scaler"])\n',
+        "            pass\n",
+        (f"{_OF_CHECKPOINT}::test_the_loss_scaler_comes_back",),
+        "a resumed fp16 training would skip steps that the first one took",
+        _REVIEW,
+    ),
+    Named(
+        "a-tenth-of-the-activations-is-predicted",
+        "builders/plan/memory.py",
+        "        activations=int(_HEAP[device] * _activations(",
+        "        activations=int(0.1 * _HEAP[device] * _activations(",
+        (f"{_TESTS}/test_planned_memory.py::test_every_term_of_a_lora_training",),
+        "plans would be accepted that end without memory after hours",
+        _REVIEW,
+    ),
+    Named(
+        "mixed-precision-is-never-on",
+        _LOOP,
+        '            mixed_precision=None if plan.precision == "fp32" else plan.precision,\n',
+        "            mixed_precision=None,\n",
+        (f"{_OF_LOOP}::test_the_plans_precision_is_accelerates",),
+        "a GPU would compute at a fraction of its speed, with another memory than planned",
+        _REVIEW,
+    ),
+    Named(
+        "dropout-is-not-passed-on",
+        "builders/methods/lora.py",
+        "                lora_dropout=table.dropout,\n",
+        "",
+        (_DROPOUT,),
+        "a key of the manifest would do nothing",
+        _REVIEW,
+    ),
+    Named(
+        "the-largest-loss-is-best",
+        "builders/objectives/objective.py",
+        "return value > best if self.higher_is_better else value < best",
+        "return value < best if self.higher_is_better else value > best",
+        (f"{_OF_LOOP}::test_the_best_steps_weights_are_written_not_the_last_ones",),
+        "the worst weights would be published",
+        _REVIEW,
+    ),
+    Named(
+        "a-validation-loss-by-row",
+        _FORWARD,
+        "        return {name: value / sum(rows.counts) for name, value in summed.items()}\n",
+        "        return {name: value / len(rows) for name, value in summed.items()}\n",
+        (f"{_OF_FORWARD}::test_a_validation_loss_is_the_mean_over_all_labels_without_dropout",),
+        "the reported loss would be another unit than the one that is trained",
+        _REVIEW,
+    ),
+)  # fmt: skip
+
+# The tests that the review found unable to fail: what they name is broken, and they say so.
+_COULD_NOT_FAIL = (
+    Named(
+        "a-mean-of-means-in-a-real-model",
+        _STEP,
+        "            scaled = loss.sum * processes / total\n",
+        "            scaled = loss.sum * processes / loss.count / len(micros)\n",
+        (f"{_TESTS}/test_train.py::test_accumulation_does_not_change_the_gradient[lora]",),
+        "its rows had three labels each, so that a mean of means was the mean",
+        _REVIEW,
+        quick=False,
+    ),
+    Named(
+        "random-numbers-of-a-real-model-begin-anew",
+        _STATE,
+        '    torch.set_rng_state(states["cpu"])\n',
+        "    pass\n",
+        (f"{_TESTS}/test_train.py::test_resume_gives_the_weights_of_an_uninterrupted_training[lora]",),
+        "it drew no random number, so that none could be missing",
+        _REVIEW,
+        quick=False,
+    ),
+)  # fmt: skip
+
+_STEP_NAMED = (
+    Named(
+        "the-last-micro-batch-is-dropped",
+        _FORWARD,
+        "for start in range(0, len(indices), size)]",
+        "for start in range(0, len(indices) - size + 1, size)]",
+        (_MEAN,),
+        "the rest of every batch that micro batches do not divide would teach nothing",
+    ),
+    Named(
+        "a-step-adds-to-the-one-before",
+        _STEP,
+        "        self.optimizer.zero_grad(set_to_none=True)\n",
+        "",
+        (f"{_OF_STEP}::test_a_step_forgets_the_one_before",),
+        "every step would go where all earlier ones went, too",
+    ),
+    Named(
+        "only-the-first-group-has-the-steps-rate",
+        _STEP,
+        "        for group in self.optimizer.param_groups:\n",
+        "        for group in self.optimizer.param_groups[:1]:\n",
+        (f"{_OF_STEP}::test_every_group_of_parameters_has_the_steps_rate",),
+        "parameters in a group of their own would keep the peak rate",
+    ),
+    Named(
+        "the-rate-is-the-next-steps",
+        _STEP,
+        "            number, self.plan.steps,",
+        "            number + 1, self.plan.steps,",
+        (f"{_OF_STEP}::test_every_group_of_parameters_has_the_steps_rate",),
+        "the schedule would end a step early, at 0",
+    ),
+    Named(
+        "a-step-that-is-no-number-is-taken",
+        _STEP,
+        "        if math.isfinite(norm) and math.isfinite(loss):\n",
+        "        if True:\n",
+        (f"{_OF_STEP}::test_a_step_that_is_no_number_changes_nothing",),
+        "all weights would be NaN when the reason is told",
+    ),
+    Named(
+        "a-regularizer-counts-in-every-micro-batch",
+        _STEP,
+        "regularizer * (loss.count * processes / total)",
+        "regularizer * processes",
+        (f"{_OF_STEP}::test_a_regularizer_counts_once_however_the_step_is_cut",),
+        "AdaLoRA's penalty would depend on how much memory there is",
+    ),
+    Named(
+        "a-spare-micro-batch-counts",
+        _STEP,
+        "            if number >= len(micros):\n",
+        "            if False:\n",
+        (_RANKS,),
+        "a row would be learnt twice wherever processes have unequal shares",
+    ),
+    Named(
+        "processes-take-unequal-numbers-of-passes",
+        _STEP,
+        "        spare = [indices[:1]] * (most - len(micros))\n",
+        "        spare: list[list[int]] = []\n",
+        (_RANKS,),
+        "the last step of an epoch would wait for ever",
+    ),
+    Named(
+        "every-process-has-all-rows",
+        _STEP,
+        "indices[self.accelerator.process_index :: processes]",
+        "indices[:: processes]",
+        (_RANKS,),
+        "half of the rows would teach nothing on two GPUs",
+    ),
+    Named(
+        "the-method-is-told-the-step-before",
+        _STEP,
+        "self.technique.before_zero_grad(self.forward.bare, number + 1)",
+        "self.technique.before_zero_grad(self.forward.bare, number)",
+        (f"{_OF_STEP}::test_the_methods_hook_sees_the_gradients_and_steps_from_one",),
+        "AdaLoRA would prune a step late, and never finish its budget",
+    ),
+    Named(
+        "packing-is-forgotten",
+        _FORWARD,
+        "layout = packed if packing else partial(padded, pad=self.pad)",
+        "layout = partial(padded, pad=self.pad)",
+        (f"{_OF_FORWARD}::test_packed_rows_are_one_row_whose_positions_begin_anew",),
+        "memory would be planned for less than is computed",
+    ),
+    Named(
+        "packed-rows-are-one-text",
+        "builders/objectives/batch.py",
+        "torch.cat([torch.arange(len(sequence.input_ids)) for sequence in sequences])",
+        "torch.arange(sum(len(sequence.input_ids) for sequence in sequences))",
+        (f"{_OF_FORWARD}::test_packed_rows_are_one_row_whose_positions_begin_anew",),
+        "rows would see one another, and other positions than when they are served",
+    ),
+    Named(
+        "rows-behind-what-they-share-see-each-other",
+        "builders/objectives/batch.py",
+        "    seen = past & ((groups[None, :] == groups[:, None]) | (groups[None, :] == 0))\n",
+        "    seen = past\n",
+        (f"{_OF_FORWARD}::test_rows_behind_what_they_share_are_one_row_with_a_mask_of_its_own",),
+        "a row's answer would be learnt from its neighbours",
+    ),
+    Named(
+        "an-objective-may-count-as-it-likes",
+        _FORWARD,
+        "        if not math.isclose(loss.count, expected, rel_tol=1e-4):\n",
+        "        if False:\n",
+        (f"{_OF_FORWARD}::test_an_objective_that_counts_otherwise_is_refused",),
+        "the gradient would depend on the micro batch",
+    ),
+)
+_LOOP_NAMED = (
+    Named(
+        "every-epoch-is-the-first",
+        _LOOP,
+        "            epoch=epoch,\n",
+        "            epoch=0,\n",
+        (f"{_OF_LOOP}::test_every_epoch_has_the_rows_in_its_own_order",),
+        "the same rows would meet in a batch every time",
+    ),
+    Named(
+        "no-evaluation-at-the-end",
+        _LOOP,
+        "if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:",
+        "if progress.step % plan.evaluate_every == 0:",
+        (_WHOLE,),
+        "the last steps could never be the best, and would be lost",
+    ),
+    Named(
+        "as-good-is-better",
+        "builders/objectives/objective.py",
+        "return value > best if self.higher_is_better else value < best",
+        "return value >= best if self.higher_is_better else value <= best",
+        (f"{_OF_BEST}::test_early_stopping_counts_evaluations_without_a_better_one",),
+        "a training that has come to rest would go on to its end",
+    ),
+    Named(
+        "patience-is-never-renewed",
+        _LOOP,
+        "progress.best_value, progress.worse = progress.step, value, 0",
+        "progress.best_value = progress.step, value",
+        (f"{_OF_BEST}::test_early_stopping_counts_evaluations_without_a_better_one",),
+        "a training that still gets better would be stopped",
+    ),
+    Named(
+        "a-step-that-is-not-ready-counts-as-worse",
+        _LOOP,
+        "        elif eligible:\n",
+        "        else:\n",
+        (f"{_OF_BEST}::test_a_step_before_the_method_is_ready_is_never_the_best",),
+        "AdaLoRA would be stopped before its first weights that count",
+    ),
+    Named(
+        "the-loss-is-what-is-reported",
+        _LOOP,
+        "values[self.objective.reports]",
+        "values[LOSS]",
+        (f"{_OF_BEST}::test_what_the_objective_reports_decides",),
+        "the best of a preference training would be chosen by another number than is told",
+    ),
+    Named(
+        "the-last-weights-are-written",
+        _LOOP,
+        "        self.checkpoints.put_best_back(progress)\n",
+        "",
+        (f"{_OF_LOOP}::test_the_best_steps_weights_are_written_not_the_last_ones",),
+        "a release would have weights that are worse than the ones it reports",
+    ),
+    Named(
+        "where-the-loss-began-is-forgotten",
+        _LOOP,
+        "progress.first_losses, progress.smoothed)",
+        "None, None)",
+        (f"{_TESTS}/test_resume.py::test_where_the_loss_began_is_remembered_when_it_goes_on",),
+        "a training that diverges could be resumed until it looks well",
+    ),
+    Named(
+        "rows-of-like-length-are-packed-together",
+        _LOOP,
+        "self.train_table.group_by_length and not self.train_table.packing",
+        "self.train_table.group_by_length",
+        (f"{_OF_LOOP}::test_packed_rows_are_not_grouped_by_length",),
+        "packed trainings would see less mixed batches for nothing",
+    ),
+    Named(
+        "the-shortest-rows-are-tried",
+        _LOOP,
+        "key=lambda index: -rows.lengths[index])",
+        "key=lambda index: rows.lengths[index])",
+        (f"{_OF_LOOP}::test_a_shared_beginning_is_tried_on_the_longest_rows",),
+        "a sliding window that cuts long rows would not be found out",
+    ),
+    Named(
+        "steps-of-an-earlier-process-take-no-time",
+        _LOOP,
+        "            progress.seconds += time.perf_counter() - started\n",
+        "            progress.seconds = time.perf_counter() - started\n",
+        (f"{_OF_LOOP}::test_speed_and_what_is_left_come_from_the_steps_alone",),
+        "the speed in the release would be that of its last step",
+    ),
+    Named(
+        "a-tracker-misses-what-is-zero",
+        "builders/training/trackers/__init__.py",
+        "for k in _LOGGED if fields.get(k) is not None}",
+        "for k in _LOGGED if fields.get(k)}",
+        (f"{_TESTS}/test_tracked.py::test_a_loss_of_zero_is_a_number",),
+        "a chart would have holes where the loss is 0",
+    ),
+    Named(
+        "half-an-event-is-read",
+        "builders/training/events.py",
+        '    for line in text.split("\\n")[:-1]:\n',
+        "    for line in text.splitlines():\n",
+        (f"{_TESTS}/test_events.py",),
+        "an event would be passed on before it is whole, or cut at another kind of line's end",
+    ),
+    Named(
+        "an-earlier-builds-events-are-told-again",
+        "builders/training/job.py",
+        "    seen = events.stat().st_size if events.exists() else 0\n",
+        "    seen = 0\n",
+        (f"{_TESTS}/test_job.py::test_events_are_passed_on_each_once_and_none_of_an_earlier_run",),
+        "a resumed build would show steps that were done before",
+    ),
+)
+_KEPT_NAMED = (
+    Named(
+        "moments-are-forgotten",
+        _STATE,
+        "        optimizer.state[parameter][slot] = tensor.to(device)\n",
+        "        _ = device\n",
+        (f"{_OF_STATE}::test_an_optimizer_goes_on_as_if_it_had_not_stopped",),
+        "a resumed training would take its first steps as if it had just begun",
+    ),
+    Named(
+        "the-best-weights-are-pruned",
+        _CHECKPOINT,
+        'keep_only(self.folder, {name, f"best-{progress.best_step:08d}"})',
+        "keep_only(self.folder, {name})",
+        (f"{_OF_CHECKPOINT}::test_only_the_newest_and_the_best_stay",),
+        "the training would end with an error when the best is put back",
+    ),
+    Named(
+        "every-checkpoint-stays",
+        _STATE,
+        "            shutil.rmtree(path, ignore_errors=True)\n",
+        "            pass\n",
+        (f"{_OF_STATE}::test_all_others_are_removed",),
+        "a training would fill the disk that its plan said it needs little of",
+    ),
+    Named(
+        "the-oldest-checkpoint-is-the-newest",
+        _STATE,
+        "    return Restored(found[-1], json.loads((found[-1] / _STATE)",
+        "    return Restored(found[0], json.loads((found[0] / _STATE)",
+        (f"{_OF_STATE}::test_the_newest_is_the_last_complete_one",),
+        "hours would be trained again",
+    ),
+    Named(
+        "an-incomplete-checkpoint-is-taken",
+        _STATE,
+        'checkpoints.glob(f"step-*/{_STATE}")',
+        'checkpoints.glob("step-*/*")',
+        (f"{_OF_STATE}::test_the_newest_is_the_last_complete_one",),
+        "a resume after a full disk would end with an error",
+    ),
+    Named(
+        "what-the-method-remembers-is-forgotten",
+        _CHECKPOINT,
+        '        self.technique.restore(self.model, method, values["method"])\n',
+        "        _ = method\n",
+        (
+            f"{_OF_CHECKPOINT}::test_a_resumed_training_with_dropout_ends_with_the_weights_of_one_that"
+            "_did_not_stop",
+        ),
+        "a resumed AdaLoRA would prune other ranks",
+    ),
+    Named(
+        "adapter-weights-are-bf16",
+        _MODEL,
+        "            parameter.data = parameter.data.float()\n",
+        "            pass\n",
+        (f"{_OF_MODEL}::test_the_base_is_as_it_is_and_what_is_trained_is_float32",),
+        "most small updates would be rounded away",
+    ),
+    Named(
+        "every-training-begins-otherwise",
+        _MODEL,
+        "    torch.manual_seed(plan.manifest.train.seed)\n",
+        "",
+        (f"{_OF_MODEL}::test_equal_plans_begin_with_equal_weights_and_other_seeds_do_not",),
+        "a release could not be rebuilt",
+    ),
+    Named(
+        "recomputation-loses-the-gradient",
+        _MODEL,
+        '{"use_reentrant": False}',
+        '{"use_reentrant": True}',
+        (f"{_OF_MODEL}::test_activations_are_recomputed_if_that_is_asked_for",),
+        "nothing of an adapter below the last layer would be learnt",
+    ),
+    Named(
+        "a-reference-with-dropout",
+        "builders/training/reference.py",
+        "    forward.bare.eval()\n",
+        "",
+        (f"{_TESTS}/test_reference.py::test_every_labelled_token_has_its_log_probability",),
+        "a preference would be measured against a model that nobody has",
+    ),
+    Named(
+        "a-reference-of-what-was-learnt",
+        "builders/training/reference.py",
+        "    if path.exists():\n",
+        "    if False:\n",
+        (f"{_TESTS}/test_reference.py::test_a_training_that_goes_on_reads_what_was_said_first",),
+        "a resumed preference training would begin at 0 again",
+    ),
+    Named(
+        "asking-the-model-draws-random-numbers",
+        "builders/training/shared_prefix.py",
+        '    with torch.random.fork_rng([device] if device.type == "cuda" else []):\n',
+        "    if True:\n",
+        (f"{_TESTS}/test_computes_alike.py::test_asking_leaves_no_trace",),
+        "resume would not be exact on a base with dropout",
+    ),
+    Named(
+        "a-mask-that-is-ignored-is-not-found-out",
+        "builders/training/shared_prefix.py",
+        "    return abs(apart - together) <= _TOLERANCE",
+        "    return abs(apart - apart) <= _TOLERANCE",
+        (f"{_TESTS}/test_computes_alike.py",),
+        "rows would learn from one another on models that take no such mask",
+    ),
+    Named(
+        "the-budget-never-falls",
+        _ADALORA,
+        "        _peft(model).base_model.update_and_allocate(step)\n",
+        "        pass\n",
+        (f"{_OF_ADALORA}::test_the_budget_falls_by_the_papers_cube_and_only_then_a_step_is_best",),
+        "AdaLoRA would be a LoRA of its initial rank",
+        quick=False,
+    ),
+    Named(
+        "a-plan-forgets-adamws-moments",
+        "builders/plan/memory.py",
+        '    moments = 2 if manifest.train.optimizer == "paged-adamw-8bit" else 8\n',
+        '    moments = 0 if manifest.train.optimizer == "paged-adamw-8bit" else 4\n',
+        (f"{_TESTS}/test_planned_memory.py",),
+        "a full training would be planned that does not fit",
+    ),
+)
+NAMED = (*_REVIEWED, *_COULD_NOT_FAIL, *_STEP_NAMED, *_LOOP_NAMED, *_KEPT_NAMED)

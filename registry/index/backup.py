@@ -1,0 +1,109 @@
+"""Copies of an SQLite index, taken while it is in use and put back where there is none.
+
+A PostgreSQL index is backed up with `pg_dump` (docs/registry.md). Invariant: a copy is one
+consistent snapshot in one file, and a restored index is put in place by a rename, checked before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.registry.index import schema
+
+_POSTGRESQL = "postgresql"
+
+
+def backup(database: str, target: Path) -> None:
+    """Write a copy of the index at the URL `database` to a new file.
+
+    Raises:
+        InvalidInput: it is no SQLite index.
+        NotFound: there is none.
+        Conflict: `target` is there.
+    """
+    source = _file_of(database, 'pg_dump --format=custom --file=index.dump "$ADAPTERS_DATABASE"')
+    if not source.exists():
+        raise NotFound(f"there is no index `{source}`", hint="set `ADAPTERS_DATABASE`")
+    if target.exists():
+        raise Conflict(f"`{target}` is there already", hint="give another file")
+    staged = target.with_name(f".{target.name}.part")
+    staged.unlink(missing_ok=True)
+    try:
+        _copy(source, staged)
+        staged.rename(target)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def restore(database: str, source: Path) -> None:
+    """Put a copy where the index at the URL `database` is to be.
+
+    Raises:
+        InvalidInput: it is no SQLite index, or `source` is none.
+        Conflict: there is an index that lists something.
+    """
+    target = _file_of(database, 'pg_restore --no-owner --dbname="$ADAPTERS_DATABASE" index.dump')
+    _check(source)
+    if target.exists() and _lists_something(target):
+        raise Conflict(
+            f"`{target}` is an index that lists releases; it is not overwritten",
+            hint="move it away first, if it is the copy that is wanted",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = target.with_name(f".{target.name}.part")
+    staged.unlink(missing_ok=True)
+    try:
+        _copy(source, staged)
+        for left in ("-wal", "-shm"):
+            target.with_name(target.name + left).unlink(missing_ok=True)
+        staged.rename(target)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _file_of(database: str, instead: str) -> Path:
+    url = make_url(database)
+    if url.get_backend_name() == _POSTGRESQL:
+        raise InvalidInput("the index is a PostgreSQL database", hint=instead)
+    if not url.database:
+        raise InvalidInput("the index is no file")
+    return Path(url.database)
+
+
+def _check(source: Path) -> None:
+    wrong = InvalidInput(
+        f"`{source}` is not a copy of an index", hint="give what `adapters registry backup` wrote"
+    )
+    if not source.is_file():
+        raise wrong
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+        ) as file:
+            sound = file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            query = "SELECT version FROM schema_versions WHERE namespace = ?"
+            version = file.execute(query, (schema.NAMESPACE,)).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise wrong from error
+    if not sound or version is None:
+        raise wrong
+
+
+def _lists_something(index: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(index)) as file:
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
+        return "names" in tables and file.execute("SELECT 1 FROM names").fetchone() is not None
+
+
+def _copy(source: Path, target: Path) -> None:
+    with (
+        contextlib.closing(sqlite3.connect(source)) as one,
+        contextlib.closing(sqlite3.connect(target)) as other,
+    ):
+        one.backup(other)
+        other.execute("PRAGMA journal_mode = DELETE")

@@ -1,0 +1,200 @@
+"""The micro batch that fits: the longest rows, the largest divisor, and what would fit instead."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.fit import fit, largest
+from adapterworks.builders.plan.machine import Machine
+from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.models import Manifest
+from tests.builders.build_support import manifest_for
+from tests.builders.plan.small import SMALL
+
+GIB = 1 << 30
+
+
+def facts(lengths: tuple[int, ...], supervised: tuple[int, ...] = (), **more: Any) -> DataFacts:
+    return DataFacts({}, {}, lengths, supervised or (2,) * len(lengths), **more)
+
+
+FACTS = facts((10, 30, 20), (4, 2, 6))
+
+
+def test_padded_rows_are_as_long_as_the_longest_and_have_logits_where_any_has_a_label() -> None:
+    assert largest(FACTS, 1, shared=0, packed=False) == Load(1, 30, 6, 1)
+    # Two rows may have them in different columns.
+    assert largest(FACTS, 2, shared=0, packed=False) == Load(2, 2 * 30, 2 * (6 + 6), 2)
+    # No more columns of logits than there are positions.
+    learnt_whole = facts((10, 30, 20), (10, 30, 20))
+    assert largest(learnt_whole, 3, shared=0, packed=False) == Load(3, 90, 90, 3)
+
+
+def test_packed_rows_are_one_sequence_of_the_longest_together() -> None:
+    assert largest(FACTS, 2, shared=0, packed=True) == Load(2, 30 + 20, 6 + 4, 1)
+
+
+def test_what_is_shared_is_there_once() -> None:
+    assert largest(FACTS, 2, shared=5, packed=False) == Load(2, 50 - 5, 10, 1)
+    assert largest(FACTS, 3, shared=5, packed=False) == Load(3, 60 - 10, 12, 1)
+
+
+def test_pairs_have_two_sequences_whose_labels_may_stand_in_other_columns() -> None:
+    pairs = facts((30, 20), (6, 4), sequences=2, longest=18)
+    assert pairs.longest_sequence == 18
+    assert largest(pairs, 1, shared=0, packed=False) == Load(2, 2 * 18, 2 * 12, 2)
+    assert largest(pairs, 2, shared=5, packed=False) == Load(4, 50 - 3 * 5, 10, 1)
+    assert facts((30, 20)).longest_sequence == 30
+
+
+def needed(manifest: Manifest, data: DataFacts, rows: int, *, shared: int = 0) -> Memory:
+    load = largest(data, rows, shared=shared, packed=manifest.train.packing)
+    trainable = METHODS[manifest.method.kind].trainable(SMALL, manifest.method)
+    return predict_memory(manifest, SMALL, load, "cpu", trainable=trainable, width=4)
+
+
+def machine(room: int, *, device: Any = "cpu") -> Machine:
+    """The smallest machine nine tenths of which are `room` bytes."""
+    memory = next(m for m in range(room * 10 // 9 - 2, room * 10 // 9 + 3) if int(m * 0.9) >= room)
+    return Machine(device, "test", memory, "fp32", 2)
+
+
+def micro(data: DataFacts, on: Machine | None = None, kind: str = "lora", **train: Any) -> int:
+    manifest = manifest_for(kind, **train)
+    trainable = METHODS[kind].trainable(SMALL, manifest.method)
+    chosen, memory = fit(manifest, SMALL, on or machine(100 * GIB), data, 0, trainable, "fp32")
+    if on is None:
+        assert memory == needed(manifest, data, chosen)
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("batch", "longest", "chosen"),
+    [
+        (8, 20, 8),  # the whole batch
+        (8, 128, 8),  # 8 · 128 = 1,024 tokens, the most that a CPU gains by
+        (8, 129, 4),
+        (8, 300, 2),  # three would be within the tokens, but do not divide eight
+        (6, 300, 3),
+        (7, 300, 1),
+        (8, 1024, 1),
+        (8, 5000, 1),  # a row is a row
+    ],
+)
+def test_it_is_the_largest_divisor_within_the_tokens_that_pay(
+    batch: int, longest: int, chosen: int
+) -> None:
+    assert micro(facts((5, longest, 7)), batch_size=batch) == chosen
+
+
+def test_a_gpu_takes_sixteen_times_as_many_tokens() -> None:
+    assert micro(facts((2048,)), machine(100 * GIB, device="cuda"), batch_size=16) == 8
+    assert micro(facts((2049,)), machine(100 * GIB, device="cuda"), batch_size=16) == 4
+
+
+def test_what_the_manifest_says_is_taken() -> None:
+    assert micro(facts((20,)), batch_size=8, micro_batch_size=2) == 2
+    assert micro(facts((5000,)), batch_size=8, micro_batch_size=4) == 4
+
+
+def test_nine_tenths_of_the_memory_may_be_filled_to_the_byte() -> None:
+    """A byte less, and the micro batch is the next divisor; below one row's, a refusal."""
+    manifest, data = manifest_for("lora"), facts((100,) * 8)
+    eight, four, one = (needed(manifest, data, rows).total for rows in (8, 4, 1))
+    assert eight > four > one
+    assert micro(data, machine(eight)) == 8
+    assert micro(data, machine(eight - 1)) == 4
+    assert micro(data, machine(four - 1)) == 2
+    assert micro(data, machine(one)) == 1
+    with pytest.raises(Refused):
+        micro(data, machine(one - 1))
+
+
+def test_a_refusal_says_what_one_row_needs_and_of_what() -> None:
+    # 90,000 tokens of 202·2 numbers, 1.6 bytes a byte: 221 MiB, and 64 beside them.
+    data = facts((90_000, 80_000))
+    with pytest.raises(Refused) as caught:
+        micro(data, Machine("cpu", "test", 256 << 20, "fp32", 2), method={"rank": 2})
+    assert caught.value.message == (
+        "training needs 0.28 GiB at a micro batch of 1, and this machine has 0.25 GiB free"
+    )
+    hint = caught.value.hint or ""
+    assert hint.endswith(
+        "weights 0.00 GiB, gradients 0.00 GiB, optimizer 0.00 GiB, activations 0.22 GiB, "
+        "runtime 0.06 GiB"
+    )
+    assert "total" not in hint
+    # Two layers' inputs and one whole layer in place of two: 119 MiB.
+    assert hint.startswith("`train.gradient_checkpointing = true` would fit with 0.18 GiB; ")
+
+
+def test_what_a_fixed_micro_batch_needs_is_said_for_it() -> None:
+    data = facts((30_000,) * 8)
+    with pytest.raises(Refused, match=r"needs 0\.29 GiB at a micro batch of 4, ") as caught:
+        micro(
+            data,
+            Machine("cpu", "test", 200 << 20, "fp32", 2),
+            batch_size=4,
+            micro_batch_size=4,
+            gradient_checkpointing=True,
+        )
+    assert "gradient_checkpointing" not in (caught.value.hint or "")
+
+
+def gradients_of(kind: str, **train: Any) -> str:
+    """What is offered where everything but the method's weights is small."""
+    manifest = manifest_for(kind, **train)
+    trainable = METHODS[kind].trainable(SMALL, manifest.method)
+    data = facts((100,))
+    small = Machine("cpu", "test", 1 << 20, "fp32", 2)
+    with pytest.raises(Refused) as caught:
+        fit(manifest, SMALL, small, data, 0, trainable, "fp32")
+    return caught.value.hint or ""
+
+
+def test_what_fits_is_offered_in_order_and_only_if_it_fits() -> None:
+    """Where not even a process without a model fits, only what is generally lighter is named."""
+    assert gradients_of("lora").startswith("a smaller `train.max_length` or base would need less; ")
+    assert gradients_of("full").startswith("`method.kind` `lora` or `qlora` trains a few per cent")
+    offered = re.compile(r"^`(train\.gradient_checkpointing = true|method\.kind = \"\w+\")` would")
+    manifest, data = manifest_for("lora"), facts((100,))
+    lighter = manifest.model_copy(
+        update={"train": manifest.train.model_copy(update={"gradient_checkpointing": True})}
+    )
+    room = needed(lighter, data, 1).total
+    assert room < needed(manifest, data, 1).total
+    with pytest.raises(Refused) as caught:
+        micro(data, machine(room), batch_size=1)
+    assert offered.match(caught.value.hint or ""), "to the byte"
+    with pytest.raises(Refused) as caught:
+        micro(data, machine(room - 1), batch_size=1)
+    assert not offered.match(caught.value.hint or "")
+
+
+def test_a_method_that_does_the_same_in_less_is_named() -> None:
+    """QLoRA holds the matrices in an eighth: 576,000 numbers of a base of a thousand layers."""
+    deep = replace(SMALL, layers=1000, linears=SMALL.linears * 500)
+    given: dict[str, Any] = {"method": {"rank": 2}, "gradient_checkpointing": True}
+    manifest, quantized = manifest_for("lora", **given), manifest_for("qlora", **given)
+    trainable = METHODS["lora"].trainable(deep, manifest.method)
+    assert trainable == 1000 * 128 * 2
+    data = facts((10,))
+    load = largest(data, 1, shared=0, packed=False)
+    room, dense = (
+        predict_memory(it, deep, load, "cpu", trainable=trainable, width=4).total
+        for it in (quantized, manifest)
+    )
+    assert dense - room > 1_800_000
+    with pytest.raises(Refused) as caught:
+        fit(manifest, deep, machine(room), data, 0, trainable, "fp32")
+    assert (caught.value.hint or "").startswith('`method.kind = "qlora"` would fit with ')
+    with pytest.raises(Refused) as caught:
+        fit(manifest, deep, machine(room - 1), data, 0, trainable, "fp32")
+    assert (caught.value.hint or "").startswith("a smaller `train.max_length`")

