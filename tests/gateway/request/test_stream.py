@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapterworks.gateway.request.cost import Cost
@@ -83,6 +83,7 @@ def _events(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix(b"data: ")) for line in lines[:-1]]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.one_of(st.text(max_size=20), st.just(TRICKY)), min_size=1, max_size=8),
     st.lists(st.integers(0, 10_000), max_size=20),
