@@ -160,7 +160,7 @@ _COUNTS = (
         _USAGE,
         '_count(usage, "input_tokens") + read + written',
         '_count(usage, "input_tokens")',
-        (f"{_OF_STREAM}::test_a_message_counts_what_came_from_the_cache",),
+        (f"{_OF_STREAM}::test_what_came_from_a_cache_is_part_of_the_prompt",),
         "the same prompt would cost a sixth on Anthropic's endpoint",
         source=f"{_REVIEW}, H7",
     ),

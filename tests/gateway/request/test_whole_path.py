@@ -199,6 +199,8 @@ def test_what_may_not_be_used_looks_like_what_is_not_there(path: Way) -> None:
     assert hidden.status_code == absent.status_code == 404
     assert hidden.text.replace("`code`", "`nine`") == absent.text
     assert set(hidden.headers) == set(absent.headers)
+    assert path.ok("medical@2", who="bob").json()["model"] == "medical@2"  # by name, not by ref
+    path.events.clear()
     assert path.ok("medical", who="bob").json()["model"] == "medical"
     assert path.engine.bodies[-1]["cache_salt"] == path.tenants["bob"].cache_salt
     assert path.refusals("bob", "access") == 2
