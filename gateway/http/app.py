@@ -18,11 +18,12 @@ from adapterworks.gateway.http.routes import health, inference, metrics, models,
 from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.request.errors import (
     MethodNotAllowed,
+    NoSuchPath,
     error_body,
     error_headers,
     shape_of,
 )
-from adapterworks.manifests.errors import AdapterworksError, IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import AdapterworksError, IntegrityError, InvalidInput
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ async def _http(request: Request, error: Exception) -> Response:
     """What Starlette itself says no to: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return _render(request, NotFound(f"no such path: `{request.url.path[:200]}`"))
+        return _render(request, NoSuchPath(f"no such path: `{request.url.path[:200]}`"))
     if error.status_code == 405:
         wrong = MethodNotAllowed(f"`{request.url.path}` does not take {request.method}")
         return _render(request, wrong, error.headers)

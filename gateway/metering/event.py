@@ -88,6 +88,8 @@ class UsageEvent:
             ValueError: it is none.
         """
         values = json.loads(line)
+        if not isinstance(values, dict):
+            raise ValueError("not an event: it is no object")
         try:
             return cls(**{name: values[name] for name in cls.__slots__ if name in values})
         except TypeError as error:

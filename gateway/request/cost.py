@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapterworks.gateway.request.endpoints import EMBEDDINGS, Call
+from adapterworks.gateway.request.endpoints import Call
 
 USUAL_BYTES = 4  # of one token, in what people write
 # A chat template's own words, and virtual tokens in front: not in the client's bytes.
@@ -35,6 +35,8 @@ def expected(call: Call, context: int) -> Cost:
         context: tokens that a prompt and its answer may have together on the engine.
     """
     asked = call.asked
+    if call.endpoint.free:
+        return Cost(0, 0)
     prompt = min(call.size // USUAL_BYTES, context * asked.prompts)
     room = max(1, context - prompt // asked.prompts)
     return Cost(prompt, min(_limit(call, room), room) * asked.sequences)
@@ -43,7 +45,7 @@ def expected(call: Call, context: int) -> Cost:
 def demanded(call: Call, context: int) -> int:
     """What cannot be less: as `expected`, but of an answer without a bound only its first token."""
     cost = expected(call, context)
-    if call.asked.limit is None and call.endpoint is not EMBEDDINGS:
+    if call.asked.limit is None and call.endpoint.generates:
         return cost.prompt + call.asked.sequences
     return cost.total
 
@@ -51,11 +53,13 @@ def demanded(call: Call, context: int) -> int:
 def most(call: Call, context: int) -> Cost:
     """The most it can have cost, as the engine counts."""
     asked = call.asked
+    if call.endpoint.free:
+        return Cost(0, 0)
     prompt = min(call.size + _TEMPLATE * asked.prompts, context * asked.prompts)
     return Cost(prompt, min(_limit(call, context), context) * asked.sequences)
 
 
 def _limit(call: Call, unbounded: int) -> int:
-    if call.endpoint is EMBEDDINGS:
+    if not call.endpoint.generates:
         return 0
     return call.asked.limit or unbounded

@@ -20,7 +20,7 @@ from adapterworks.gateway.request.typed.chat import Chat
 from adapterworks.gateway.request.typed.completions import Completion
 from adapterworks.gateway.request.typed.embeddings import Embeddings
 from adapterworks.gateway.request.typed.generate import Generate, as_generated
-from adapterworks.gateway.request.typed.messages import Messages
+from adapterworks.gateway.request.typed.messages import CountTokens, Messages
 from adapterworks.gateway.request.typed.refusals import (
     OF_CHAT,
     OF_COMPLETIONS,
@@ -56,6 +56,8 @@ class Endpoint:
         sent: the fields of the type that the engine is sent.
         refused: fields that cannot be left out without changing the answer.
         shape: makes our answer of the engine's.
+        generates: whether an answer is made, token by token.
+        free: whether nothing is asked of the model itself.
     """
 
     path: str
@@ -64,6 +66,8 @@ class Endpoint:
     dialect: Dialect = "openai"
     asks: str = ""
     shape: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
+    generates: bool = True
+    free: bool = False
 
     @property
     def engine_path(self) -> str:
@@ -92,8 +96,11 @@ CHAT = Endpoint("/v1/chat/completions", Chat, OF_CHAT)
 COMPLETIONS = Endpoint("/v1/completions", Completion, OF_COMPLETIONS)
 RESPONSES = Endpoint("/v1/responses", Responses, OF_RESPONSES, "responses")
 MESSAGES = Endpoint("/v1/messages", Messages, OF_MESSAGES, "anthropic")
-EMBEDDINGS = Endpoint("/v1/embeddings", Embeddings, OF_EMBEDDINGS)
-ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, EMBEDDINGS)
+COUNT_TOKENS = Endpoint(
+    "/v1/messages/count_tokens", CountTokens, OF_MESSAGES, "anthropic", generates=False, free=True
+)
+EMBEDDINGS = Endpoint("/v1/embeddings", Embeddings, OF_EMBEDDINGS, generates=False)
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, COUNT_TOKENS, EMBEDDINGS)
 GENERATE = Endpoint("/generate", Chat, {}, asks=CHAT.path, shape=as_generated)
 _SENT = {id(endpoint): endpoint.sent for endpoint in (*ENDPOINTS, GENERATE)}
 

@@ -47,6 +47,10 @@ class HeadersTooLarge(TooLarge):
     """The request's path and headers are above the gateway's limit."""
 
 
+class NoSuchPath(NotFound):
+    """A path that the gateway does not have; it says nothing of any model."""
+
+
 class MethodNotAllowed(InvalidInput):
     """A known path with another method."""
 
@@ -68,6 +72,7 @@ SHAPES: dict[type[AdapterworksError], Shape] = {
     TooLarge: Shape(413, "invalid_request_error", "request_too_large"),
     MethodNotAllowed: Shape(405, "invalid_request_error", "method_not_allowed"),
     InvalidInput: Shape(400, "invalid_request_error", "invalid_request"),
+    NoSuchPath: Shape(404, "not_found_error", "path_not_found"),
     NotFound: Shape(404, "not_found_error", "model_not_found"),
     Conflict: Shape(409, "conflict_error", "conflict"),
     # Not 403 and not 5xx: the caller may use it, but asking again will not help.

@@ -80,6 +80,8 @@ class Relay:
             usage = answer.get("usage")
         except (ValueError, AttributeError) as error:
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+        if self._call.endpoint.free:
+            self._account.cost_nothing()
         with contextlib.suppress(Unusable):  # charged at its most, and counted
             self._account.usage.take(read_counts(usage))
         rename(answer, self._model, self._target.ref)

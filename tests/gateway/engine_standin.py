@@ -80,6 +80,7 @@ class StandIn:
                 Route("/v1/completions", self._generate, methods=["POST"]),
                 Route("/v1/responses", self._generate, methods=["POST"]),
                 Route("/v1/messages", self._generate, methods=["POST"]),
+                Route("/v1/messages/count_tokens", self._count, methods=["POST"]),
                 Route("/pause", self._pause, methods=["POST"]),
                 Route("/{path:path}", self._stray, methods=ANY_METHOD),
             ]
@@ -87,6 +88,11 @@ class StandIn:
 
     async def _health(self, request: Request) -> Response:
         return Response(status_code=503 if self.broken else 200)
+
+    async def _count(self, request: Request) -> Response:
+        body = await request.json()
+        self.bodies.append(body)
+        return JSONResponse({"input_tokens": 1 + len(json.dumps(body["messages"])) // 4})
 
     async def _pause(self, request: Request) -> Response:
         self.broken = True

@@ -62,7 +62,6 @@ ENGINE_PATHS = [
     "/v1/chat/completions/batch",
     "/v1/chat/completions/render",
     "/v1/load_lora_adapter",
-    "/v1/messages/count_tokens",
     "/v1/realtime",
     "/v1/rerank",
     "/v1/score",

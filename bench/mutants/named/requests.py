@@ -160,7 +160,7 @@ _COUNTS = (
         _USAGE,
         '_count(usage, "input_tokens") + read + written',
         '_count(usage, "input_tokens")',
-        (f"{_OF_STREAM}::test_a_message_counts_what_came_from_the_cache",),
+        (f"{_OF_STREAM}::test_what_came_from_a_cache_is_part_of_the_prompt",),
         "the same prompt would cost a sixth on Anthropic's endpoint",
         source=f"{_REVIEW}, H7",
     ),
@@ -249,4 +249,91 @@ _PATH = (
     ),
 )
 
-NAMED = (*_EDGE, *_COUNTS, *_PATH)
+_HELD = (
+    Named(
+        "a-sequence-needs-no-slot",
+        "gateway/admission/fairness.py",
+        "        self.running += slots\n",
+        "        self.running += 1\n",
+        (
+            "tests/gateway/admission/test_fairness.py::test_a_request_holds_a_slot_for_each_sequence",
+        ),
+        "one request of many prompts would fill the engine with one turn",
+        source=f"{_REVIEW}, H2",
+    ),
+    Named(
+        "small-requests-pass-large-ones",
+        "gateway/admission/fairness.py",
+        "        if self.running + slots <= self.slots and not self.waiting:",
+        "        if self.running + slots <= self.slots:",
+        (
+            "tests/gateway/admission/test_fairness.py::test_a_request_holds_a_slot_for_each_sequence",
+        ),
+        "a request of several prompts might never get its turn",
+    ),
+    Named(
+        "a-slot-is-held-before-its-cost-is-known",
+        "gateway/admission/fairness.py",
+        "        counter = tenant.counter + tokens / tenant.weight\n",
+        "        self.running += 1\n        counter = tenant.counter + tokens / tenant.weight\n"
+        "        self.running -= 1\n",
+        (
+            "tests/gateway/admission/test_fairness.py"
+            "::test_a_cost_that_cannot_be_reckoned_holds_nothing",
+        ),
+        "as many such requests as there are slots would stop the engine for everybody",
+        source=f"{_REVIEW}, C1",
+    ),
+    Named(
+        "whoever-leaves-makes-no-way",
+        "gateway/admission/fairness.py",
+        "                self._dispatch()  # it may have stood before one that there is room for\n",
+        "",
+        (
+            "tests/gateway/admission/test_fairness.py::test_whoever_waits_for_many_and_leaves_makes_way",
+        ),
+        "others would wait beside free slots until somebody else comes",
+    ),
+    Named(
+        "a-sequence-is-no-request",
+        "gateway/admission/limiter.py",
+        "await state.requests.take(permit.sequences, limits.rpm)",
+        "await state.requests.take(1, limits.rpm)",
+        (
+            "tests/gateway/admission/test_limiter.py"
+            "::test_sequences_are_what_requests_and_places_count[sqlite]",
+        ),
+        "`rpm` would bound nothing that the engine works on",
+        source=f"{_REVIEW}, H2",
+    ),
+    Named(
+        "a-poisoned-line-stops-the-drain",
+        "gateway/metering/meter.py",
+        "            except (ValueError, RecursionError) as error:",
+        "            except RecursionError as error:",
+        ("tests/gateway/metering/test_set_aside.py::test_a_line_that_is_no_event_is_put_aside",),
+        "no usage would reach the index any more, after a restart neither",
+        source=f"{_REVIEW}, C3",
+        quick=False,
+    ),
+    Named(
+        "an-event-may-be-negative",
+        "gateway/metering/event.py",
+        "not 0 <= value <= _MOST",
+        "not -_MOST <= value <= _MOST",
+        ("tests/gateway/metering/test_set_aside.py::test_an_event_has_counts_and_texts",),
+        "a tenant could be credited",
+        source=f"{_REVIEW}, C3",
+    ),
+    Named(
+        "names-of-nobody-are-kept-with-the-others",
+        "gateway/residency/resolve.py",
+        "                _put(self._absent, model, None, _ABSENT_LIMIT)\n",
+        "                _put(self._holders, model, ())\n",
+        ("tests/gateway/residency/test_resolve.py::test_names_that_nobody_holds_push_nothing_out",),
+        "names that a client makes up would push out the aliases that are asked for",
+        source=f"{_REVIEW}, C7",
+    ),
+)
+
+NAMED = (*_EDGE, *_COUNTS, *_PATH, *_HELD)

@@ -67,6 +67,7 @@ _BODIES: dict[str, dict[str, Any]] = {
         }
     },
     "/v1/responses": {"input": {"type": "string"}},
+    "/v1/messages/count_tokens": {"messages": _MESSAGES},
     "/v1/messages": {"messages": _MESSAGES, "max_tokens": {"type": "integer", "minimum": 1}},
     "/v1/embeddings": {"input": {"type": "string"}},
 }

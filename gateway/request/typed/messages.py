@@ -1,4 +1,4 @@
-"""`/v1/messages`, Anthropic's, as a type."""
+"""`/v1/messages`, Anthropic's, and the counting of its tokens, as types."""
 
 from __future__ import annotations
 
@@ -19,33 +19,38 @@ from adapterworks.gateway.request.typed.values import (
 )
 
 
-class Messages(Asked):
-    """One message in answer to others."""
+class CountTokens(Asked):
+    """How many tokens messages have; `/v1/messages/count_tokens`."""
 
     messages: MessageList
-    max_tokens: Tokens
     output_config: Object | None = None
     thinking: Object | None = None
-    stop_sequences: Texts | None = None
     system: TextOrObjects | None = None
-    temperature: Temperature | None = None
     tool_choice: Object | None = None
     tools: MessagesTools | None = None
-    top_k: TopK | None = None
-    top_p: Share | None = None
     metadata: Metadata | None = None
-    service_tier: str | None = None
-
-    @property
-    def limit(self) -> int | None:
-        """`max_tokens`, which this endpoint demands."""
-        return self.max_tokens
 
     @property
     def end_user(self) -> str:
         """`metadata.user_id`."""
         found = (self.metadata or {}).get("user_id")
         return found[:512].replace("\0", "") if isinstance(found, str) else self.user
+
+
+class Messages(CountTokens):
+    """One message in answer to others."""
+
+    max_tokens: Tokens
+    stop_sequences: Texts | None = None
+    temperature: Temperature | None = None
+    top_k: TopK | None = None
+    top_p: Share | None = None
+    service_tier: str | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """`max_tokens`, which this endpoint demands."""
+        return self.max_tokens
 
     @property
     def hidden(self) -> bool:

@@ -395,3 +395,64 @@ def test_served_tokens_of_backlogged_tenants_stay_together() -> None:
     assert isinstance(widths, list)
     assert len(widths) == 3200
     assert max(widths) <= 2 * 4 * 100
+
+
+async def test_a_request_holds_a_slot_for_each_sequence() -> None:
+    queue = FairQueue(4)
+    served: list[str] = []
+
+    async def ask(tenant: str, sequences: int, done: asyncio.Event) -> None:
+        async with queue.turn(tenant, 10, sequences=sequences):
+            served.append(tenant)
+            await done.wait()
+
+    done = {name: asyncio.Event() for name in "abcd"}
+    jobs = [
+        asyncio.create_task(ask("a", 3, done["a"])),
+        asyncio.create_task(ask("b", 2, done["b"])),
+    ]
+    jobs.append(asyncio.create_task(ask("c", 1, done["c"])))
+    await asyncio.sleep(0)
+    # One slot is free, and the one that is next needs two: a smaller one does not pass it.
+    assert (served, queue.running, queue.waiting) == (["a"], 3, 2)
+    done["a"].set()
+    await asyncio.sleep(0.01)
+    assert sorted(served) == ["a", "b", "c"]
+    assert queue.running == 3
+    jobs.append(asyncio.create_task(ask("d", 99, done["d"])))  # more than there are: all of them
+    await asyncio.sleep(0)
+    assert queue.waiting == 1
+    for event in done.values():
+        event.set()
+    await asyncio.gather(*jobs)
+    assert (queue.running, queue.waiting, served[-1]) == (0, 0, "d")
+
+
+async def test_whoever_waits_for_many_and_leaves_makes_way() -> None:
+    queue = FairQueue(2)
+    async with queue.turn("a", 10):
+        large = asyncio.create_task(_hold(queue, "b", 2))
+        await asyncio.sleep(0)
+        small = asyncio.create_task(_hold(queue, "c", 1))
+        await asyncio.sleep(0)
+        assert (queue.running, queue.waiting) == (1, 2)
+        large.cancel()
+        async with asyncio.timeout(5):
+            await small
+    assert (queue.running, queue.waiting) == (0, 0)
+
+
+async def _hold(queue: FairQueue, tenant: str, sequences: int) -> None:
+    async with queue.turn(tenant, 10, sequences=sequences):
+        pass
+
+
+async def test_a_cost_that_cannot_be_reckoned_holds_nothing() -> None:
+    queue = FairQueue(1)
+    for _ in range(3):
+        with pytest.raises(OverflowError):
+            async with queue.turn("a", 10**400):
+                pass
+    assert queue.running == 0
+    async with queue.turn("a", 10):
+        assert queue.running == 1

@@ -379,3 +379,19 @@ def test_a_month_ends_with_its_last_second(
     monkeypatch.setattr(months, "datetime", Fixed)
     assert month.seconds_left() == seconds
     assert months._this_month() == f"{now:%Y-%m}"
+
+
+async def test_several_slots_are_taken_together_or_not_at_all(
+    slot: SlotLease, ledger: Scripted, clock: Clock
+) -> None:
+    ledger.expect(Grant(3, 13.0, 0.0), Grant(0, 1.0, 0.0), Grant(4, 9.0, 0.0))
+    assert await slot.take(16, 3)
+    assert not await slot.take(16, 4)
+    assert slot.used == 3
+    # Fewer may be there although so many were not.
+    assert ledger.asked == [Hold("t", 16, 0, 3, 3), Hold("t", 16, 3, 4, 4)]
+    clock.now += 0.06
+    assert await slot.take(16, 4)
+    assert (slot.held, slot.used) == (7, 7)
+    slot.give(4)
+    assert slot.used == 3

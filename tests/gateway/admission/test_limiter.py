@@ -377,3 +377,40 @@ def test_the_ledger_gives_what_is_there_and_no_more(database: Database) -> None:
 )  # fmt: skip
 def test_durations_are_written_as_clients_expect_them(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+async def test_sequences_are_what_requests_and_places_count(database: Database) -> None:
+    limiter = Limiter(database)
+    who, requests = tenant(rpm=60, max_concurrency=6), Refill(60)
+    permit = await limiter.admit(who, model="m", estimated_tokens=1, sequences=5)
+    assert requests.covers(int(permit.headers()["x-ratelimit-remaining-requests"]), 55)
+    with pytest.raises(RateLimited, match="in flight"):
+        await limiter.admit(who, model="m", estimated_tokens=1, sequences=2)
+    await limiter.admit(who, model="m", estimated_tokens=1)
+    permit.release()
+    again = await limiter.admit(who, model="m", estimated_tokens=1, sequences=5)
+    again.release()
+    with pytest.raises(InvalidInput, match="7 answers at once"):
+        await limiter.admit(who, model="m", estimated_tokens=1, sequences=7)
+    with pytest.raises(InvalidInput, match="61 answers per minute"):
+        await limiter.admit(tenant(rpm=60), model="m", estimated_tokens=1, sequences=61)
+    await limiter.close()
+
+
+async def test_an_answer_without_a_bound_reserves_no_more_than_there_can_be(
+    database: Database,
+) -> None:
+    limiter = Limiter(database)
+
+    async def reserved(who: Tenant, least: int) -> int:
+        permit = await limiter.admit(who, model="m", estimated_tokens=5000, demanded_tokens=least)
+        permit.release()
+        return permit.estimated
+
+    assert await reserved(tenant(), 10) == 5000
+    assert await reserved(tenant(tpm=2000), 10) == 1000  # half a minute's
+    assert await reserved(tenant(tpm=2000), 1500) == 1500
+    assert await reserved(tenant(monthly_tokens=300), 10) == 300
+    with pytest.raises(RateLimited, match="this month"):
+        await reserved(tenant(monthly_tokens=300), 301)
+    await limiter.close()

@@ -23,6 +23,7 @@ from adapterworks.gateway.request.cost import most
 from adapterworks.gateway.request.endpoints import (
     CHAT,
     COMPLETIONS,
+    COUNT_TOKENS,
     GENERATE,
     MESSAGES,
     RESPONSES,
@@ -270,6 +271,17 @@ def test_a_refusal_costs_nothing_and_leaves_no_row(till: Till) -> None:
     with till.registry.database.read() as connection:
         ids = set(connection.scalars(sa.select(usage_events.c.request_id)))
     assert ids.isdisjoint(answer.headers["x-request-id"] for answer in refused)
+
+
+def test_counting_tokens_costs_none(till: Till) -> None:
+    before = till.estimated()
+    with till.http() as http:
+        answer = http.post(COUNT_TOKENS.path, json={"model": "m", "messages": HELLO})
+    assert answer.status_code == 200
+    assert answer.json()["input_tokens"] > 5
+    assert answer.headers["x-adapter-ref"] == "m"
+    event = till.event(answer.headers["x-request-id"])
+    assert (_metered(event), event["estimated"], till.estimated()) == ((0, 0), False, before)
 
 
 def test_the_sums_are_the_events(till: Till) -> None:

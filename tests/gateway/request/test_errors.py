@@ -10,6 +10,7 @@ from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.request.errors import (
     HeadersTooLarge,
     MethodNotAllowed,
+    NoSuchPath,
     TooLarge,
     TooSlow,
     error_body,
@@ -45,6 +46,7 @@ class Odd(Refused):
         (MethodNotAllowed("x"), 405, "invalid_request_error", "method_not_allowed"),
         (InvalidInput("x"), 400, "invalid_request_error", "invalid_request"),
         (NotFound("x"), 404, "not_found_error", "model_not_found"),
+        (NoSuchPath("x"), 404, "not_found_error", "path_not_found"),
         (Conflict("x"), 409, "conflict_error", "conflict"),
         (Refused("x"), 422, "adapter_refused", "adapter_refused"),
         (Odd("x"), 422, "adapter_refused", "adapter_refused"),

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapterworks.gateway.request.cost import Cost
@@ -18,7 +18,7 @@ from adapterworks.gateway.request.typed.chat import Chat
 from adapterworks.gateway.request.typed.completions import Completion
 from adapterworks.gateway.request.typed.messages import Messages
 from adapterworks.gateway.request.typed.responses import Responses
-from adapterworks.gateway.request.usage import Usage
+from adapterworks.gateway.request.usage import Counts, Usage, read_counts
 
 DIGEST = "sha256:" + "a" * 64
 TRICKY = f'"model":"{DIGEST}" and "usage":{{"prompt_tokens":9}}\n\n data: [DONE]'
@@ -83,6 +83,7 @@ def _events(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix(b"data: ")) for line in lines[:-1]]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.one_of(st.text(max_size=20), st.just(TRICKY)), min_size=1, max_size=8),
     st.lists(st.integers(0, 10_000), max_size=20),
@@ -294,3 +295,16 @@ def test_a_message_counts_what_came_from_the_cache(
     usage.settle(MOST)
     assert (usage.prompt, usage.completion, usage.cached) == (460, completion, cached)
     assert not usage.estimated
+
+
+def test_what_came_from_a_cache_is_part_of_the_prompt() -> None:
+    """Anthropic's `input_tokens` leave it out, as vLLM does in whole answers too."""
+    counts = read_counts(
+        {
+            "input_tokens": 76,
+            "cache_read_input_tokens": 256,
+            "cache_creation_input_tokens": 128,
+            "output_tokens": 12,
+        }
+    )
+    assert counts == Counts(460, 12, 256, 0)

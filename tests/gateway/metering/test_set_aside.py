@@ -1,0 +1,74 @@
+"""A line of the spool that is no event stops neither the lines after it nor the next gateway."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.meter import SET_ASIDE, Meter
+from adapterworks.gateway.metering.spool import Segment
+from adapterworks.gateway.metering.usage import usage
+from adapterworks.registry.index.database import Database
+
+GOOD: dict[str, Any] = {
+    "request_id": "r", "tenant": "t", "release": "d", "ref": "m@1", "prompt_tokens": 3,
+    "completion_tokens": 4, "status": 200, "started": 1_795_521_600.0,
+}  # fmt: skip
+WRONG: list[dict[str, Any]] = [
+    {"prompt_tokens": "x"},
+    {"prompt_tokens": -1},
+    {"completion_tokens": 1.5},
+    {"completion_tokens": True},
+    {"completion_tokens": 2**60},
+    {"sequences": None},
+    {"tenant": 5},
+    {"user": "a\0b"},
+    {"started": "now"},
+    {"seconds": float("inf")},
+]
+
+
+@pytest.mark.parametrize("values", WRONG, ids=str)
+def test_an_event_has_counts_and_texts(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        UsageEvent(**{**GOOD, **values})
+    with pytest.raises(ValueError, match="is no"):
+        UsageEvent.from_line(json.dumps({**GOOD, **values}).encode())
+
+
+def test_a_line_of_an_older_program_is_an_event() -> None:
+    event = UsageEvent.from_line(json.dumps(GOOD).encode())
+    assert (event.sequences, event.cached_tokens, event.user, event.estimated) == (1, 0, "", False)
+    assert UsageEvent.from_line(event.to_line()) == event
+
+
+def test_a_line_that_is_no_event_is_put_aside(database: Database, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    lines = [b"[]", b"5", b'{"request_id": "lost"}', b"no json"]
+    lines += [json.dumps({**GOOD, "request_id": "w", **values}).encode() for values in WRONG]
+    good = [json.dumps({**GOOD, "request_id": f"r{n}"}).encode() for n in range(3)]
+    segment = Segment.create(spool)
+    segment.append([good[0], *lines, good[1], good[2]])
+    segment.close()
+    meter = Meter(database, spool=spool)
+    meter.start()
+    try:
+        deadline = time.monotonic() + 60
+        while meter.backlog:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert meter.set_aside == len(lines)
+        assert meter._drainer.is_alive()
+        meter.record(UsageEvent(**{**GOOD, "request_id": "after"})).result(timeout=60)
+    finally:
+        meter.close()
+    (row,) = usage(database, by=())
+    assert (row.requests, row.prompt_tokens, row.completion_tokens) == (4, 12, 16)
+    assert (spool / SET_ASIDE).read_bytes().splitlines() == lines
+    assert [path.name for path in spool.iterdir()] == [SET_ASIDE]
