@@ -11,6 +11,9 @@ _PUBLISH = "registry/lifecycle/publish.py"
 _REGISTRY = "registry/registry.py"
 _LOCAL = "registry/blobs/local.py"
 _BACKUP = "registry/index/backup.py"
+_PRIVATE = "registry/remotes/hub/private.py"
+_PUSH = "registry/remotes/hub/push.py"
+_OF_PRIVATE = "tests/registry/remotes/hub/test_private.py"
 _OWN = "tests/registry/lifecycle/test_own_store.py"
 _OF_BACKUP = "tests/registry/index/test_backup.py"
 
@@ -152,6 +155,63 @@ NAMED: tuple[Named, ...] = (
         "elif False:",
         (f"{_OWN}::test_what_is_rebuilt_lacks_what_the_store_lacks",),
         "a version would be listed that cannot be served",
+    ),
+    Named(
+        "a-fingerprint-of-own-rows-leaves",
+        _PRIVATE,
+        "if role == PROOF and not public and _has_rows(registry, release, path):",
+        "if False:",
+        (f"{_OF_PRIVATE}::test_a_push_takes_no_path_user_host_or_row_along",),
+        "token ids of patients' rows would be published",
+    ),
+    Named(
+        "the-lock-of-local-files-leaves",
+        _PRIVATE,
+        "if role == _LOCK and any(isinstance(source, FileSource) for source in sources):",
+        "if False:",
+        (f"{_OF_PRIVATE}::test_a_push_takes_no_path_user_host_or_row_along",),
+        "what a hospital's files are called and hold would be published",
+    ),
+    Named(
+        "somebody-elses-recipe-counts-as-public",
+        _PRIVATE,
+        'return isinstance(source, RecipeSource) and source.name in BUILTIN["recipes"]',
+        "return isinstance(source, RecipeSource)",
+        (f"{_OF_PRIVATE}::test_what_is_private",),
+        "a recipe that reads a clinic's database would count as public rows",
+    ),
+    Named(
+        "a-withhold-list-lets-predictions-go",
+        _PUSH,
+        "    paths = asked | (set(private) - named) | release.withheld",
+        "    private = () if release.withhold is not None else private\n"
+        "    paths = asked | (set(private) - named) | release.withheld",
+        ("tests/registry/remotes/hub/test_leave_out.py::test_who_says_what_stays",),
+        "who withholds a plot would publish the predictions",
+    ),
+    Named(
+        "a-record-with-paths-is-pushed",
+        _PUSH,
+        "    if head is None:\n        _refuse_local(release, include)\n",
+        "    if head is None:\n",
+        (f"{_OF_PRIVATE}::test_a_record_that_tells_of_a_machine_is_not_pushed",),
+        "an empty repository would be made, and a second push would be needed to see why",
+    ),
+    Named(
+        "a-record-with-paths-is-pushed-to-what-is-there",
+        _PUSH,
+        "        _refuse_local(release, include)\n        _check_head(",
+        "        _check_head(",
+        (f"{_OF_PRIVATE}::test_a_record_that_tells_of_a_machine_is_not_pushed",),
+        "folders and names of a hospital would be published",
+    ),
+    Named(
+        "the-wrong-visibility-is-said",
+        _PUSH,
+        "    seen = private if head is None else head.private",
+        "    seen = private",
+        (f"{_OF_PRIVATE}::test_who_may_see_it_is_said_before_anything_is_sent",),
+        "a public repository would be called private",
     ),
     Named(
         "an-index-in-use-is-overwritten",
