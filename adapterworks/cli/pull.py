@@ -12,7 +12,11 @@ from adapterworks.cli import printing
 
 @click.command()
 @click.argument("source")
-@click.option("--as", "name", help="Another name here (default: the name in its record).")
+@click.option(
+    "--as",
+    "name",
+    help="The name here (default: that of its record; one that exists here must be said).",
+)
 @click.option("--alias", help="Point this alias to it.")
 @click.option("--base", help="For adapters that were not pushed from here: the base to import for.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

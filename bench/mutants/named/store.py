@@ -14,6 +14,14 @@ _BACKUP = "registry/index/backup.py"
 _PRIVATE = "registry/remotes/hub/private.py"
 _PUSH = "registry/remotes/hub/push.py"
 _OF_PRIVATE = "tests/registry/remotes/hub/test_private.py"
+_PULL = "registry/remotes/hub/pull.py"
+_IMPORTED = "registry/imports/release.py"
+_LOOKUP = "registry/index/lookup.py"
+_OF_PULLING = "tests/registry/remotes/hub/test_pulling.py"
+_OF_IMPORTED = "tests/registry/imports/test_release.py"
+_OF_VERSIONS = "tests/registry/index/test_versions.py"
+_ENGINES = "gateway/engines/plan.py"
+_OF_ENGINES = "tests/gateway/engines/test_served_releases.py"
 _OWN = "tests/registry/lifecycle/test_own_store.py"
 _OF_BACKUP = "tests/registry/index/test_backup.py"
 
@@ -212,6 +220,97 @@ NAMED: tuple[Named, ...] = (
         "    seen = private",
         (f"{_OF_PRIVATE}::test_who_may_see_it_is_said_before_anything_is_sent",),
         "a public repository would be called private",
+    ),
+    Named(
+        "a-strangers-record-decides-a-name",
+        _PULL,
+        "    _check_name(registry, hub, state, taken, asked=name is not None)\n",
+        "",
+        (f"{_OF_PULLING}::test_a_strangers_record_decides_no_name_that_exists_here",),
+        "a stranger's adapter would become the next version of ours",
+    ),
+    Named(
+        "another-hubs-repository-is-known-too",
+        _PULL,
+        'here = {"repository": state.repository, "endpoint": hub.endpoint}',
+        'here = {"repository": state.repository}',
+        (f"{_OF_PULLING}::test_a_name_that_was_pushed_to_a_repository_is_pulled_from_it",),
+        "who owns a name on another Hub would own it here",
+    ),
+    Named(
+        "sizes-are-looked-at-after-the-download",
+        _PULL,
+        "    check_named(release)\n",
+        "",
+        (f"{_OF_PULLING}::test_what_is_too_large_is_not_fetched",),
+        "a stranger's record would fill the disk",
+    ),
+    Named(
+        "a-pulled-adapter-may-do-nothing",
+        _IMPORTED,
+        "    check_values(folder / WEIGHTS, header)\n",
+        "",
+        (f"{_OF_IMPORTED}::test_a_lora_that_changes_nothing_is_refused",),
+        "the base's answers would be taken for an adapter's",
+    ),
+    Named(
+        "a-record-claims-any-rank",
+        _IMPORTED,
+        "if servable.rank is None or servable.rank > ",
+        "if servable.rank is None or 0 > ",
+        (f"{_OF_IMPORTED}::test_a_claimed_rank_is_the_configs",),
+        "an engine would keep room for a rank that nothing has",
+    ),
+    Named(
+        "a-lock-is-not-parsed",
+        _IMPORTED,
+        "        if path in _TABLES:\n            data",
+        "        if False:\n            data",
+        (f"{_OF_IMPORTED}::test_tables_that_are_read_later_are_read_now",),
+        "`adapters lineage` would fail on a stranger's release for ever",
+    ),
+    Named(
+        "a-plan-of-another-name-is-found",
+        _LOOKUP,
+        "(_versions.c.plan == plan) & (_versions.c.name == name) & ~came",
+        "(_versions.c.plan == plan) & ~came",
+        (f"{_OF_VERSIONS}::test_find_plan_finds_the_newest_live_version[sqlite]",),
+        "a build of one name would answer with another's release",
+    ),
+    Named(
+        "a-pulled-plan-of-before-spares-a-build",
+        _LOOKUP,
+        "(_versions.c.plan == plan) & (_versions.c.name == name) & ~came",
+        "(_versions.c.plan == plan) & (_versions.c.name == name)",
+        (f"{_OF_VERSIONS}::test_find_plan_finds_the_newest_live_version[sqlite]",),
+        "a stranger's claimed scores would be shown as a build's",
+    ),
+    Named(
+        "a-pulled-record-decides-an-engine",
+        _ENGINES,
+        "if row.latest is not None and not stranger:",
+        "if row.latest is not None:",
+        (f"{_OF_ENGINES}::test_a_pulled_release_counts_when_an_alias_points_to_it",),
+        "a stranger's rank would cost every engine its memory",
+    ),
+    Named(
+        "a-rank-that-no-engine-has-stops-all",
+        _ENGINES,
+        "if rank is not None and rank > LORA_RANKS[-1]:",
+        "if False:",
+        (
+            f"{_OF_ENGINES}::"
+            "test_a_rank_that_no_engine_has_does_not_keep_the_others_from_being_served",
+        ),
+        "`adapters serve` would not start",
+    ),
+    Named(
+        "errors-carry-escapes-to-the-terminal",
+        "adapterworks/errors.py",
+        "click.echo(harmless(error.message), err=True)",
+        "click.echo(error.message, err=True)",
+        ("tests/cli/test_errors.py::test_what_a_stranger_wrote_does_nothing_to_the_terminal",),
+        "a stranger's file name would act on an operator's terminal",
     ),
     Named(
         "an-index-in-use-is-overwritten",
