@@ -22,6 +22,8 @@ _OF_IMPORTED = "tests/registry/imports/test_release.py"
 _OF_VERSIONS = "tests/registry/index/test_versions.py"
 _ENGINES = "gateway/engines/plan.py"
 _OF_ENGINES = "tests/gateway/engines/test_served_releases.py"
+_CHAIN = "registry/index/chain.py"
+_OF_CHAIN = "tests/registry/index/test_chain.py"
 _OWN = "tests/registry/lifecycle/test_own_store.py"
 _OF_BACKUP = "tests/registry/index/test_backup.py"
 
@@ -311,6 +313,46 @@ NAMED: tuple[Named, ...] = (
         "click.echo(error.message, err=True)",
         ("tests/cli/test_errors.py::test_what_a_stranger_wrote_does_nothing_to_the_terminal",),
         "a stranger's file name would act on an operator's terminal",
+    ),
+    Named(
+        "a-forged-row-of-the-log-is-believed",
+        _CHAIN,
+        "        if row.chain != expected:",
+        "        if False:",
+        (f"{_OF_CHAIN}::test_a_changed_row_is_named",),
+        "who promoted what could be rewritten by whoever has the database's password",
+    ),
+    Named(
+        "a-row-put-in-from-outside-is-believed",
+        _CHAIN,
+        "            if begun:\n",
+        "            if False:\n",
+        (f"{_OF_CHAIN}::test_a_row_that_was_taken_out_or_put_in_is_seen",),
+        "an approval that nobody gave could be put into the history",
+    ),
+    Named(
+        "old-rows-are-outside-the-chain",
+        _CHAIN,
+        "            before = expected\n            continue",
+        "            continue",
+        (f"{_OF_CHAIN}::test_rows_of_before_the_chain_are_covered_by_its_first_link",),
+        "the history of before the upgrade could be rewritten",
+    ),
+    Named(
+        "who-is-not-in-the-chain",
+        _CHAIN,
+        '"at", "who", "why", "data")',
+        '"at", "why", "data")',
+        (f"{_OF_CHAIN}::test_a_changed_row_is_named",),
+        "somebody else could be made to have done it",
+    ),
+    Named(
+        "a-tombstone-that-nobody-logged-is-believed",
+        "registry/lifecycle/verify.py",
+        'if (row.deleted is not None) != (("delete", row.name, row.version) in logged):',
+        "if False:",
+        (f"{_OF_CHAIN}::test_a_version_that_was_brought_back_or_exchanged_is_seen",),
+        "what was deleted as backdoored could be brought back",
     ),
     Named(
         "an-index-in-use-is-overwritten",
