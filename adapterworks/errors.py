@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from adapterworks.manifests.errors import (
@@ -30,11 +32,23 @@ def exit_code(error: AdapterworksError) -> int:
     return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
 
 
+# All but tab and line feed, characters that turn the direction of text, half characters.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def harmless(value: object) -> str:
+    """A value as text that does nothing to a terminal: control characters are written out.
+
+    Much of what is shown was written by whoever made a release.
+    """
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(value))
+
+
 def render(error: AdapterworksError) -> None:
     """Print an error and its hint on stderr."""
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(error.message, err=True)
+    click.echo(harmless(error.message), err=True)
     if error.hint:
         click.echo(err=True)
         click.secho("hint: ", fg="cyan", nl=False, err=True)
-        click.echo(error.hint, err=True)
+        click.echo(harmless(error.hint), err=True)

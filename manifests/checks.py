@@ -119,6 +119,17 @@ def _withheld(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             )
 
 
+@check("publish.include", "publish.withhold")
+def _included(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for index, pattern in enumerate(manifest.publish.include):
+        if pattern in (manifest.publish.withhold or ()):
+            yield Problem(
+                ("publish", "include", str(index)),
+                f"`{pattern}` is withheld and included",
+                "take it out of one of them",
+            )
+
+
 @check("method", "serve.conversion_rank")
 def _conversion(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     method = manifest.method

@@ -232,11 +232,15 @@ class PublishTable(Frozen):
     hub: str | None = None
     """The Hub repository that `adapters push` pushes it to, `org/name`."""
     private: bool = True
-    """Create that repository as a private one."""
+    """Whether that repository is meant to be private. `false` makes nothing public by itself: each
+    push is private unless it says `--public`."""
     withhold: tuple[str, ...] | None = None
     """Files of the release whose bytes never leave this registry, as patterns
-    (`["predictions.jsonl", "plots/*"]`). Without it a push keeps what holds texts of rows, unless
-    it is told otherwise; `[]` pushes everything."""
+    (`["report.json", "plots/*"]`), beside those that `include` is about."""
+    include: tuple[str, ...] = ()
+    """Files that a push takes along although they tell of rows or of local files, as patterns: else
+    `predictions.jsonl`, `fingerprint.json` with probes from rows, and `adapter.lock` of a build
+    from local files stay here, and the record keeps their digests."""
 
 
 class ServeTable(Frozen):

@@ -467,10 +467,10 @@ class Registry:
         with self.database.read() as connection:
             return names.list_names(connection, limit=limit, after=after)
 
-    def find_plan(self, plan: str) -> Resolved | None:
-        """The newest live version built from a plan digest."""
+    def find_plan(self, name: str, plan: str) -> Resolved | None:
+        """The newest live version of a name that was built here from a plan digest."""
         with self.database.read() as connection:
-            return lookup.find_plan(connection, plan)
+            return lookup.find_plan(connection, name, plan)
 
     def find_stages(self, stage: str, digest: str) -> list[Resolved]:
         """The live versions built here whose `digests.STAGE` is this one, newest first.

@@ -55,7 +55,7 @@ def command(
             from adapterworks.builders.building.calibrate import calibrated
 
             plan = calibrated(prepared)
-    existing = app.registry.find_plan(plan.digest)
+    existing = app.registry.find_plan(plan.manifest.adapter.name, plan.digest)
     ref = f"{existing.name}@{existing.version}" if existing else None
     known = None if existing else find_known(app.registry, plan)
     reused = sentences(known, plan, prod_digest(loaded, app.registry)) if known else []

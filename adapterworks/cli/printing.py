@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
-# All but tab and line feed, characters that turn the direction of text, half characters.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+from adapterworks.errors import harmless as harmless
 
 
 def echo_json(value: Any) -> None:
@@ -20,14 +18,6 @@ def echo_json(value: Any) -> None:
     click.echo(
         text.encode("utf-8", "backslashreplace")
     )  # half a character: `\ud83d`, as JSON has it
-
-
-def harmless(value: Any) -> str:
-    """A value as text that does nothing to a terminal: control characters are written out.
-
-    Much of what is shown was written by whoever made a release.
-    """
-    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(value))
 
 
 def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

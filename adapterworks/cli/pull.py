@@ -7,11 +7,16 @@ import json
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 
 
 @click.command()
 @click.argument("source")
-@click.option("--as", "name", help="Another name here (default: the name in its record).")
+@click.option(
+    "--as",
+    "name",
+    help="The name here (default: that of its record; one that exists here must be said).",
+)
 @click.option("--alias", help="Point this alias to it.")
 @click.option("--base", help="For adapters that were not pushed from here: the base to import for.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -36,6 +41,7 @@ def command(
       adapters pull org/somebodys-lora@main --as support --base smollm2-135m-instruct
     """
     from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.registry.releases.roles import UNPROVED, role_of
     from adapterworks.registry.remotes.hub.client import Hub
     from adapterworks.registry.remotes.hub.layout import RECORD
     from adapterworks.registry.remotes.hub.names import HubSource, parse_source
@@ -84,10 +90,16 @@ def command(
     done = "pulled" if published.created else "already here:"
     click.echo(f"{done} {published} ({published.digest}) from {state.repository}@{state.commit}")
     if withheld:
-        click.echo(f"without the bytes of: {' '.join(withheld)} (withheld there)", err=True)
+        click.echo(
+            f"without the bytes of: {printing.harmless(' '.join(withheld))} (withheld there)",
+            err=True,
+        )
+    for role, unproved in UNPROVED.items():
+        without = [path for path in withheld if role_of(path) == role]
+        if without:
+            click.echo(f"without {printing.harmless(without[0])} {unproved}", err=True)
     if "fingerprint.json" in withheld:
         click.echo(
-            "without its fingerprint it cannot be proved: a gateway serves it only under "
-            '`trust.proof = "warn"` or "off"',
+            'a gateway serves it only under `trust.proof = "warn"` or "off"',
             err=True,
         )

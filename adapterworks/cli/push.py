@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 
 
 @click.command()
@@ -15,9 +16,9 @@ from adapterworks.app import App
 @click.option("--to", "repository", help="The repository, org/name (default: `[publish] hub`).")
 @click.option(
     "--private/--public",
-    default=None,
-    help="Whether anybody may see it (default: `[publish] private`, which is private); a public "
-    "repository is refused unless --public.",
+    default=True,
+    help="Whether anybody may see it (default: private); a public repository is refused unless "
+    "--public, each time.",
 )
 @click.option(
     "--withhold", multiple=True, metavar="PATTERN", help="Leave these files of the release out too."
@@ -26,7 +27,7 @@ from adapterworks.app import App
     "--include",
     multiple=True,
     metavar="PATTERN",
-    help="Push these although they hold texts of rows.",
+    help="Push these although they tell of rows (beside `[publish] include`).",
 )
 @click.option("--expect", metavar="COMMIT", help="Push over this commit of somebody else.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -35,7 +36,7 @@ def command(
     app: App,
     ref: str,
     repository: str | None,
-    private: bool | None,
+    private: bool,
     withhold: tuple[str, ...],
     include: tuple[str, ...],
     expect: str | None,
@@ -47,9 +48,11 @@ def command(
     report, lock and record. Pushing again commits nothing. The token is the one of `hf auth login`
     or HF_TOKEN; HF_ENDPOINT names another Hub.
 
-    Private unless it is asked for: the repository is created private, and files that hold texts of
-    rows (predictions.jsonl) stay here, unless `[publish] withhold` or --include says otherwise. The
-    record keeps their digests, so the release verifies there too; the output says what stayed.
+    Private unless --public says otherwise, and who may see the repository is said before anything
+    is sent. Files that tell of rows or of local files (predictions.jsonl, fingerprint.json with
+    probes from rows, adapter.lock) stay here, unless `[publish] include` or --include names them.
+    The record keeps their digests, so the release verifies there too; the output says what stayed.
+    A record of an older version that names a path of this machine is refused.
 
     \b
     Example:
@@ -64,8 +67,14 @@ def command(
     registry = app.registry
     resolved = registry.resolve(ref)
     publish = registry.release(resolved.digest).declared("publish")
-    if private is None:
-        private = bool(publish.get("private", True))
+    if private and publish.get("private") is False:
+        click.echo(
+            "its manifest says `private = false`; that alone makes nothing public: --public",
+            err=True,
+        )
+    included = publish.get("include")
+    if isinstance(included, list):
+        include += tuple(pattern for pattern in included if isinstance(pattern, str))
     repository = repository or publish.get("hub")
     if repository is None:
         raise InvalidInput(
@@ -83,6 +92,7 @@ def command(
         expect=expect,
         withhold=withhold,
         include=include,
+        say=lambda line: click.echo(printing.harmless(line), err=True),
     )
     if as_json:
         click.echo(json.dumps(asdict(pushed), indent=2))
@@ -93,7 +103,10 @@ def command(
         f"(commit {pushed.commit})"
     )
     if pushed.withheld:
-        click.echo(f"stayed here: {' '.join(pushed.withheld)}", err=True)
+        click.echo(
+            f"stayed here: {' '.join(pushed.withheld)} (--include takes what tells of rows along)",
+            err=True,
+        )
     if pushed.tells:
         click.echo(
             f"went there, and tells of rows or this machine: {', '.join(pushed.tells)}", err=True

@@ -71,6 +71,7 @@ def command(
     from adapterworks.manifests.errors import IntegrityError, InvalidInput
     from adapterworks.registry.blobs.open import open_blobs
     from adapterworks.registry.blobs.store import BlobStore
+    from adapterworks.registry.releases.roles import UNPROVED, role_of
 
     if (ref is None) != everything:
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
@@ -114,6 +115,9 @@ def command(
                     for item in report.absent
                 ),
             )
+            for path in sorted({item.path for item in report.absent}):
+                if role_of(path) in UNPROVED:
+                    click.echo(f"without {path} {UNPROVED[role_of(path)]}")
         click.echo(
             f"verified {report.releases} releases, {report.blobs} blobs, "
             f"{printing.size(report.bytes)}: {'clean' if report.clean else 'not clean'}"

@@ -108,9 +108,12 @@ AREAS = {
             (
                 "registry/lifecycle/identity.py", "registry/lifecycle/rebuild.py",
                 "registry/index/stores.py", "registry/index/backup.py", "registry/blobs/marker.py",
+                "registry/remotes/hub/private.py",
             ),
             (*_files("tests/registry/lifecycle", "own_store", "gc"),
-             "tests/registry/index/test_backup.py"),
+             "tests/registry/index/test_backup.py",
+             "tests/registry/remotes/hub/test_private.py",
+             "tests/registry/remotes/hub/test_leave_out.py"),
         ),
         Area(
             "requests",

@@ -116,11 +116,17 @@ def run_build(
     prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
     plan, say = prepared.plan, progress or _silent
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
-    if not force and (existing := registry.find_plan(plan.digest)) is not None:
+    if (
+        not force
+        and (existing := registry.find_plan(manifest.adapter.name, plan.digest)) is not None
+    ):
         return _named(registry, existing, plan, folder, alias, who)
     with build_lock(folder) as lock:
         # Once more, as another process may have built it while this one prepared or waited.
-        if not force and (existing := registry.find_plan(plan.digest)) is not None:
+        if (
+            not force
+            and (existing := registry.find_plan(manifest.adapter.name, plan.digest)) is not None
+        ):
             return _named(registry, existing, plan, folder, alias, who)
         left = [
             f"the half-done build in `{other}` was begun by {what} and cannot go on"

@@ -91,7 +91,7 @@ def run_merge(
     parents = find_parents(registry, refs, weights)
     recipe = complete(recipe, parents)
     plan = plan_digest(name, parents, recipe)
-    existing = registry.find_plan(plan)
+    existing = registry.find_plan(name, plan)
     if existing is not None:
         if alias is not None:
             registry.promote(name, existing.version, alias, who=who, why="merged again")

@@ -110,6 +110,7 @@ DECISIONS: dict[str, Part] = {
     "publish.hub": "publish",
     "publish.private": "publish",
     "publish.withhold": "publish",
+    "publish.include": "publish",
     "serve.pinned": "publish",
     "serve.conversion_rank": "convert",
     "serve.max_conversion_error": "convert",

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine
-from adapterworks.gateway.engines.launch import EngineSpec, allowed_rank, context_length, device
+from adapterworks.gateway.engines.launch import (
+    LORA_RANKS,
+    EngineSpec,
+    allowed_rank,
+    context_length,
+    device,
+)
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
@@ -27,18 +33,27 @@ _PAGE = 200
 def served_releases(registry: Registry, say: Callable[[str], None]) -> list[Release]:
     """The releases that aliases point to, and the newest of every name; each once.
 
-    A damaged one is reported and left out: it must not keep the others from being served.
+    A damaged one, or one of a rank that no engine has, is reported and left out: it must not keep
+    the others from being served. One that was pulled counts when an alias points to it: a
+    stranger's record alone decides no engine and no limit of one.
     """
+    pulled = registry.last_events("pull")
     digests: dict[str, None] = {}
     for row in _names(registry):
         for holders in row.aliases.values():
             digests.update((holder.digest, None) for holder in holders)
-        if row.latest is not None:
+        stranger = row.name in pulled and pulled[row.name].version == row.latest
+        if row.latest is not None and not stranger:
             digests[registry.resolve(Ref(row.name, version=row.latest)).digest] = None
     releases = []
     for digest in digests:
         try:
-            releases.append(registry.release(digest))
+            release = registry.release(digest)
+            rank = release.servable.rank if release.servable is not None else None
+            if rank is not None and rank > LORA_RANKS[-1]:
+                say(f"left out: `{release.name}` has rank {rank}, engines have {LORA_RANKS[-1]}")
+                continue
+            releases.append(release)
         except (IntegrityError, NotFound) as error:
             say(f"left out: {error.message}")
     return releases

@@ -1,7 +1,8 @@
 """Safety checks of a release that came from outside, record and all.
 
-Invariant: as for an import, nothing in it can run, no weight is NaN, and a LoRA whose base is here
-fits it.
+Invariant: as for an import, nothing in it can run, no weight is NaN, a LoRA does something and has
+the rank that its record claims, one whose base is here fits it, and no file is larger than an
+import's. What the record alone can show is checked before anything is fetched.
 """
 
 from __future__ import annotations
@@ -11,20 +12,60 @@ from pathlib import Path, PurePosixPath
 
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.imports import strictjson
-from adapterworks.registry.imports.config import MAX_DEPTH, is_plain_mapping, parse_config
+from adapterworks.registry.imports.config import (
+    MAX_DEPTH,
+    MAX_RANK,
+    is_plain_mapping,
+    parse_config,
+)
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.imports.folder import CONFIG, LIMITS, WEIGHTS, check_names
 from adapterworks.registry.imports.header import read_header
 from adapterworks.registry.imports.modules import read_modules
 from adapterworks.registry.imports.tensors import check_dtypes, match
-from adapterworks.registry.imports.values import check_finite
+from adapterworks.registry.imports.values import check_finite, check_values
 from adapterworks.registry.releases.forms import LORA
-from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.release import FULL, SERVABLE, Release, Servable
 
+RECORD = "the record"
 _SUFFIXES = {
     ".safetensors", ".json", ".jsonl", ".md", ".lock", ".png", ".svg", ".txt", ".jinja", ".model",
     ".csv", ".sig", ".toml", ".html", ".parquet", ".yaml",
 }  # fmt: skip
+
+
+# Bytes. Weights of an adapter are bounded as an import's; a whole model is a model.
+_MOST_WEIGHTS = LIMITS[WEIGHTS]
+_MOST_OF_A_MODEL = 256 << 30
+_MOST_OTHER = 1 << 30
+_TABLES = {"adapter.lock": 64 << 20, "report.json": 64 << 20, "manifest.json": 8 << 20}
+_TABLE_DEPTH = 32
+
+
+def check_named(release: Release) -> None:
+    """Check what a record names, before a byte of it is fetched: kinds of files, sizes, rank.
+
+    Raises:
+        ImportRefused: naming the file and the reason.
+    """
+    adapter = 0
+    for path, entry in sorted(release.files.items()):
+        check_names(list(PurePosixPath(path).parts))
+        if PurePosixPath(path).suffix.lower() not in _SUFFIXES:
+            raise ImportRefused(path, "a release has no such kind of file")
+        limit = _TABLES.get(path, _MOST_OTHER)
+        if path.startswith(f"{FULL}/"):
+            limit = _MOST_OF_A_MODEL
+        elif path.endswith(".safetensors"):
+            limit = _MOST_WEIGHTS
+            adapter += entry.size
+        if entry.size > limit or adapter > 2 * _MOST_WEIGHTS:
+            raise ImportRefused(path, f"{entry.size} bytes, {limit} are the limit")
+    rank = release.servable.rank if release.servable is not None else None
+    if rank is not None and not 0 < rank <= MAX_RANK:
+        raise ImportRefused(
+            RECORD, f"it claims rank {rank}, {MAX_RANK} is the largest of an engine"
+        )
 
 
 def check_release(
@@ -39,10 +80,8 @@ def check_release(
     Raises:
         ImportRefused: naming the file and the reason.
     """
+    check_named(release)
     for path in sorted(release.files):
-        check_names(list(PurePosixPath(path).parts))
-        if PurePosixPath(path).suffix.lower() not in _SUFFIXES:
-            raise ImportRefused(path, "a release has no such kind of file")
         if path in absent:
             continue
         if path.endswith(".safetensors"):
@@ -51,9 +90,13 @@ def check_release(
             if release.files[path].size > LIMITS[CONFIG]:
                 raise ImportRefused(path, f"more than {LIMITS[CONFIG]} bytes")
             _check_config(folder / path, path)
+        if path in _TABLES:
+            data = (folder / path).read_bytes()
+            if not isinstance(strictjson.parse(data, file=path, max_depth=_TABLE_DEPTH), dict):
+                raise ImportRefused(path, "not a table")
     servable = release.servable
     if servable is not None and servable.form == LORA:
-        _check_lora(folder / "servable", base)
+        _check_lora(folder / SERVABLE, servable, base)
 
 
 def _check_config(path: Path, name: str) -> None:
@@ -69,12 +112,17 @@ def _check_config(path: Path, name: str) -> None:
             raise ImportRefused(name, f"`{key}` must not be set: it names code")
 
 
-def _check_lora(folder: Path, base: Base | None) -> None:
+def _check_lora(folder: Path, servable: Servable, base: Base | None) -> None:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ImportRefused(f"servable/{name}", "it is missing")
     config = parse_config((folder / CONFIG).read_bytes(), file=f"servable/{CONFIG}")
+    if config.use_dora:
+        raise ImportRefused(f"servable/{CONFIG}", "DoRA is not a form that the engine loads")
+    if servable.rank is None or servable.rank > max([config.r, *config.rank_pattern.values()]):
+        raise ImportRefused(RECORD, f"it claims rank {servable.rank}, its config has {config.r}")
     header = read_header(folder / WEIGHTS)
     check_dtypes(header)
+    check_values(folder / WEIGHTS, header)
     if base is not None:
         match(header, config, read_modules(base.checkpoint), rename=False)

@@ -1,7 +1,8 @@
 """The append-only log: everything that happened to a name, with who, when and why.
 
-Rows are only ever inserted; the database refuses anything else. A release's record says what was
-known when it was published; every later fact about it is here:
+Rows are only ever inserted; the database refuses anything else, and each has a digest over itself
+and the one before it (`chain.py`), so that `verify` sees what its owner changed all the same. A
+release's record says what was known when it was published; every later fact about it is here:
 
     publish promote canary rollback retire          by the registry itself
     delete sign
@@ -24,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.registry.index import schema
+from adapterworks.registry.index import chain, schema
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.releases.types import AliasMove, Event, now
 
@@ -48,20 +49,18 @@ def append(
 ) -> Event:
     """Append one event; `data` must be JSON."""
     at = now()
-    sequence = connection.scalar(
-        sa.insert(_log)
-        .values(
-            name=name,
-            kind=kind,
-            version=version,
-            alias=alias,
-            at=at,
-            who=who,
-            why=why,
-            data=json.dumps(data, sort_keys=True),
-        )
-        .returning(_log.c.sequence)
-    )
+    row = {
+        "name": name,
+        "kind": kind,
+        "version": version,
+        "alias": alias,
+        "at": at,
+        "who": who,
+        "why": why,
+        "data": json.dumps(data, sort_keys=True),
+    }
+    linked = {**row, "chain": chain.link(chain.last(connection), row)}
+    sequence = connection.scalar(sa.insert(_log).values(**linked).returning(_log.c.sequence))
     assert sequence is not None
     return Event(sequence, name, kind, version, alias, at, who, why, data)
 
@@ -70,14 +69,13 @@ def append_many(
     connection: Connection, rows: Sequence[dict[str, Any]], *, who: str, why: str
 ) -> None:
     """Append events at once; each row has name, kind, version and data."""
-    at = now()
-    connection.execute(
-        sa.insert(_log),
-        [
-            {**row, "data": json.dumps(row["data"]), "at": at, "who": who, "why": why}
-            for row in rows
-        ],
-    )
+    at, before = now(), chain.last(connection)
+    linked = []
+    for row in rows:
+        said = {**row, "data": json.dumps(row["data"]), "at": at, "who": who, "why": why}
+        before = chain.link(before, said)
+        linked.append({**said, "chain": before})
+    connection.execute(sa.insert(_log), linked)
 
 
 def newest(connection: Connection, kind: str) -> dict[str, Event]:
@@ -139,4 +137,5 @@ def to_move(event: Event) -> AliasMove:
 
 def _event(row: AnyRow) -> Event:
     values = row._asdict()
+    del values["chain"]
     return Event(**{**values, "data": json.loads(values["data"])})

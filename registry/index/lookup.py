@@ -73,9 +73,15 @@ def find_live(connection: Connection, digest: str) -> Resolved | None:
     return _live(connection, _versions.c.digest == digest)
 
 
-def find_plan(connection: Connection, plan: str) -> Resolved | None:
-    """The newest live version built from a plan digest."""
-    return _live(connection, _versions.c.plan == plan)
+def find_plan(connection: Connection, name: str, plan: str) -> Resolved | None:
+    """The newest live version of a name that was built here from a plan digest."""
+    # Until 2026-11 a pulled record's plan was taken over as it claimed.
+    came = sa.exists().where(
+        schema.log.c.name == _versions.c.name,
+        schema.log.c.version == _versions.c.version,
+        schema.log.c.kind.in_(("pull", "import")),
+    )
+    return _live(connection, (_versions.c.plan == plan) & (_versions.c.name == name) & ~came)
 
 
 def find_stages(connection: Connection, stage: str, digest: str) -> list[Resolved]:
@@ -125,13 +131,18 @@ def require_live(connection: Connection, digest: str) -> None:
         raise _tombstone(connection, rows[0])
 
 
+def is_name(connection: Connection, name: str) -> bool:
+    """Whether a name exists, if only by its tombstones."""
+    return connection.scalar(sa.select(_names.c.name).where(_names.c.name == name)) is not None
+
+
 def require_name(connection: Connection, name: str) -> None:
     """Check that a name exists.
 
     Raises:
         NotFound: it does not.
     """
-    if connection.scalar(sa.select(_names.c.name).where(_names.c.name == name)) is None:
+    if not is_name(connection, name):
         raise NotFound(
             f"there is no adapter `{name}`", hint="see what there is with `adapters list`"
         )

@@ -77,6 +77,8 @@ log = sa.Table(
     sa.Column("who", sa.Text),
     sa.Column("why", sa.Text),
     sa.Column("data", sa.Text),
+    # Digest over this row and the one before it (`chain.py`); rows of before 2026-11-29 have none.
+    sa.Column("chain", sa.Text),
 )
 revision = sa.Table("revision", metadata, sa.Column("value", sa.BigInteger))
 leases = sa.Table(
@@ -353,6 +355,10 @@ def _m006_whose_the_store_is(connection: Connection) -> None:
     _refuse(connection, "store", "UPDATE", "the id of the store never changes", "true")
 
 
+def _m007_the_log_is_a_chain(connection: Connection) -> None:
+    _run(connection, "ALTER TABLE log ADD COLUMN chain TEXT")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_versions_aliases_log,
     _m002_leases,
@@ -360,4 +366,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m004_records_that_last,
     _m005_no_way_around_the_triggers,
     _m006_whose_the_store_is,
+    _m007_the_log_is_a_chain,
 )

@@ -4,7 +4,8 @@ Checked for a release: its record hashes to its digest and says what the index s
 bytes hash to what the record says; given keys, one of its signatures is good. Bytes may be absent:
 those that were withheld from this registry or erased in it are named and are no fault, unless the
 release needs them (`releases/absence.py`). Checked for the whole registry besides: numbers are 1…n
-without a gap, aliases point to live versions and agree with the log, as do tags.
+without a gap, aliases point to live versions and agree with the log, as do tags, numbers and
+tombstones, and no row of the log is another than was logged.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.registry.blobs.store import BlobStore, CorruptBlob, MissingBlob, copy_blob
-from adapterworks.registry.index import absences, log, lookup, schema, versions
+from adapterworks.registry.index import absences, chain, log, lookup, schema, versions
 from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.lifecycle import signing
 from adapterworks.registry.reading import files
@@ -32,7 +33,7 @@ from adapterworks.registry.releases.types import Resolved
 Kind = Literal["missing", "corrupt", "unerased", "record", "index", "signature"]
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
-_blobs, _tags = schema.release_blobs, schema.version_tags
+_blobs, _tags, _log = schema.release_blobs, schema.version_tags, schema.log
 _ALL = 1_000_000
 
 
@@ -129,7 +130,11 @@ class Verifier:
     def verify_index(self) -> None:
         """Verify what no single release shows: numbers, aliases, log."""
         with self._database.read() as connection:
-            problems = [*_index_problems(connection), *_tag_problems(connection)]
+            problems = [
+                *_chain_problems(connection),
+                *_index_problems(connection),
+                *_tag_problems(connection),
+            ]
             for name, message in problems:
                 self.report.problems.append(Problem("index", name, None, message))
 
@@ -220,6 +225,29 @@ def live_versions(database: Database, page: int = 500) -> Iterator[Resolved]:
         if len(rows) < page:
             return
         last = (rows[-1].name, rows[-1].version)
+
+
+def _chain_problems(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Rows of the log that lie, and versions that it does not tell of as they are listed."""
+    for row, why in chain.broken(connection):
+        of = row.name if row.version is None else f"{row.name}@{row.version}"
+        yield of, f"row {row.sequence} of the log (`{row.kind}` of {row.at[:19]}): {why}"
+    logged: dict[tuple[str, str, int], str] = {}
+    query = sa.select(_log.c.kind, _log.c.name, _log.c.version, _log.c.data).where(
+        _log.c.kind.in_(("publish", "delete"))
+    )
+    for row in connection.execute(query):
+        logged[row.kind, row.name, row.version] = row.data
+    listed = sa.select(
+        _versions.c.name, _versions.c.version, _versions.c.digest, _versions.c.deleted
+    )
+    for row in connection.execute(listed):
+        ref = f"{row.name}@{row.version}"
+        published = logged.get(("publish", row.name, row.version))
+        if published is None or json.loads(published).get("digest") != row.digest:
+            yield ref, "the log does not say that this release was published under this number"
+        if (row.deleted is not None) != (("delete", row.name, row.version) in logged):
+            yield ref, "the log and its row do not agree on whether it was deleted"
 
 
 def _tag_problems(connection: Connection) -> Iterator[tuple[str, str]]:

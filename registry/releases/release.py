@@ -172,8 +172,8 @@ class Draft(Frozen):
         plan: digest of the whole plan.
         digests: stage of the build (`train`, `evaluate`, `publish`, …) → digest of what determined
             it; equal means that it need not be done again (`builders/plan/digests.py`).
-        withhold: patterns of files whose bytes never leave the registry that publishes it. None
-            leaves it to each push, which keeps private files (`roles.PRIVATE`) unless asked.
+        withhold: patterns of files whose bytes never leave the registry that publishes it. A push
+            keeps what tells of rows besides, unless it is asked for.
         details: facts of one kind of release under the kind's name (`{"merge": {…}}`).
     """
 

@@ -23,6 +23,13 @@ PROOF = "fingerprint"
 PRIVATE = frozenset({"predictions", "rows", "samples"})
 OTHER = "other"
 
+# What a release without such a file cannot show, in words for whoever verifies it.
+UNPROVED = {
+    PROOF: "what is served cannot be proved",
+    "predictions": "its scores cannot be counted again",
+    "lock": "what it was built from cannot be looked up, and it cannot be built again",
+}
+
 _NAMED = {
     "README.md": "card",
     "adapter.lock": "lock",

@@ -11,6 +11,19 @@ _PUBLISH = "registry/lifecycle/publish.py"
 _REGISTRY = "registry/registry.py"
 _LOCAL = "registry/blobs/local.py"
 _BACKUP = "registry/index/backup.py"
+_PRIVATE = "registry/remotes/hub/private.py"
+_PUSH = "registry/remotes/hub/push.py"
+_OF_PRIVATE = "tests/registry/remotes/hub/test_private.py"
+_PULL = "registry/remotes/hub/pull.py"
+_IMPORTED = "registry/imports/release.py"
+_LOOKUP = "registry/index/lookup.py"
+_OF_PULLING = "tests/registry/remotes/hub/test_pulling.py"
+_OF_IMPORTED = "tests/registry/imports/test_release.py"
+_OF_VERSIONS = "tests/registry/index/test_versions.py"
+_ENGINES = "gateway/engines/plan.py"
+_OF_ENGINES = "tests/gateway/engines/test_served_releases.py"
+_CHAIN = "registry/index/chain.py"
+_OF_CHAIN = "tests/registry/index/test_chain.py"
 _OWN = "tests/registry/lifecycle/test_own_store.py"
 _OF_BACKUP = "tests/registry/index/test_backup.py"
 
@@ -152,6 +165,194 @@ NAMED: tuple[Named, ...] = (
         "elif False:",
         (f"{_OWN}::test_what_is_rebuilt_lacks_what_the_store_lacks",),
         "a version would be listed that cannot be served",
+    ),
+    Named(
+        "a-fingerprint-of-own-rows-leaves",
+        _PRIVATE,
+        "if role == PROOF and not public and _has_rows(registry, release, path):",
+        "if False:",
+        (f"{_OF_PRIVATE}::test_a_push_takes_no_path_user_host_or_row_along",),
+        "token ids of patients' rows would be published",
+    ),
+    Named(
+        "the-lock-of-local-files-leaves",
+        _PRIVATE,
+        "if role == _LOCK and any(isinstance(source, FileSource) for source in sources):",
+        "if False:",
+        (f"{_OF_PRIVATE}::test_a_push_takes_no_path_user_host_or_row_along",),
+        "what a hospital's files are called and hold would be published",
+    ),
+    Named(
+        "somebody-elses-recipe-counts-as-public",
+        _PRIVATE,
+        'return isinstance(source, RecipeSource) and source.name in BUILTIN["recipes"]',
+        "return isinstance(source, RecipeSource)",
+        (f"{_OF_PRIVATE}::test_what_is_private",),
+        "a recipe that reads a clinic's database would count as public rows",
+    ),
+    Named(
+        "a-withhold-list-lets-predictions-go",
+        _PUSH,
+        "    paths = asked | (set(private) - named) | release.withheld",
+        "    private = () if release.withhold is not None else private\n"
+        "    paths = asked | (set(private) - named) | release.withheld",
+        ("tests/registry/remotes/hub/test_leave_out.py::test_who_says_what_stays",),
+        "who withholds a plot would publish the predictions",
+    ),
+    Named(
+        "a-record-with-paths-is-pushed",
+        _PUSH,
+        "    if head is None:\n        _refuse_local(release, include)\n",
+        "    if head is None:\n",
+        (f"{_OF_PRIVATE}::test_a_record_that_tells_of_a_machine_is_not_pushed",),
+        "an empty repository would be made, and a second push would be needed to see why",
+    ),
+    Named(
+        "a-record-with-paths-is-pushed-to-what-is-there",
+        _PUSH,
+        "        _refuse_local(release, include)\n        _check_head(",
+        "        _check_head(",
+        (f"{_OF_PRIVATE}::test_a_record_that_tells_of_a_machine_is_not_pushed",),
+        "folders and names of a hospital would be published",
+    ),
+    Named(
+        "the-wrong-visibility-is-said",
+        _PUSH,
+        "    seen = private if head is None else head.private",
+        "    seen = private",
+        (f"{_OF_PRIVATE}::test_who_may_see_it_is_said_before_anything_is_sent",),
+        "a public repository would be called private",
+    ),
+    Named(
+        "a-strangers-record-decides-a-name",
+        _PULL,
+        "    _check_name(registry, hub, state, taken, asked=name is not None)\n",
+        "",
+        (f"{_OF_PULLING}::test_a_strangers_record_decides_no_name_that_exists_here",),
+        "a stranger's adapter would become the next version of ours",
+    ),
+    Named(
+        "another-hubs-repository-is-known-too",
+        _PULL,
+        'here = {"repository": state.repository, "endpoint": hub.endpoint}',
+        'here = {"repository": state.repository}',
+        (f"{_OF_PULLING}::test_a_name_that_was_pushed_to_a_repository_is_pulled_from_it",),
+        "who owns a name on another Hub would own it here",
+    ),
+    Named(
+        "sizes-are-looked-at-after-the-download",
+        _PULL,
+        "    check_named(release)\n",
+        "",
+        (f"{_OF_PULLING}::test_what_is_too_large_is_not_fetched",),
+        "a stranger's record would fill the disk",
+    ),
+    Named(
+        "a-pulled-adapter-may-do-nothing",
+        _IMPORTED,
+        "    check_values(folder / WEIGHTS, header)\n",
+        "",
+        (f"{_OF_IMPORTED}::test_a_lora_that_changes_nothing_is_refused",),
+        "the base's answers would be taken for an adapter's",
+    ),
+    Named(
+        "a-record-claims-any-rank",
+        _IMPORTED,
+        "if servable.rank is None or servable.rank > ",
+        "if servable.rank is None or 0 > ",
+        (f"{_OF_IMPORTED}::test_a_claimed_rank_is_the_configs",),
+        "an engine would keep room for a rank that nothing has",
+    ),
+    Named(
+        "a-lock-is-not-parsed",
+        _IMPORTED,
+        "        if path in _TABLES:\n            data",
+        "        if False:\n            data",
+        (f"{_OF_IMPORTED}::test_tables_that_are_read_later_are_read_now",),
+        "`adapters lineage` would fail on a stranger's release for ever",
+    ),
+    Named(
+        "a-plan-of-another-name-is-found",
+        _LOOKUP,
+        "(_versions.c.plan == plan) & (_versions.c.name == name) & ~came",
+        "(_versions.c.plan == plan) & ~came",
+        (f"{_OF_VERSIONS}::test_find_plan_finds_the_newest_live_version[sqlite]",),
+        "a build of one name would answer with another's release",
+    ),
+    Named(
+        "a-pulled-plan-of-before-spares-a-build",
+        _LOOKUP,
+        "(_versions.c.plan == plan) & (_versions.c.name == name) & ~came",
+        "(_versions.c.plan == plan) & (_versions.c.name == name)",
+        (f"{_OF_VERSIONS}::test_find_plan_finds_the_newest_live_version[sqlite]",),
+        "a stranger's claimed scores would be shown as a build's",
+    ),
+    Named(
+        "a-pulled-record-decides-an-engine",
+        _ENGINES,
+        "if row.latest is not None and not stranger:",
+        "if row.latest is not None:",
+        (f"{_OF_ENGINES}::test_a_pulled_release_counts_when_an_alias_points_to_it",),
+        "a stranger's rank would cost every engine its memory",
+    ),
+    Named(
+        "a-rank-that-no-engine-has-stops-all",
+        _ENGINES,
+        "if rank is not None and rank > LORA_RANKS[-1]:",
+        "if False:",
+        (
+            f"{_OF_ENGINES}::"
+            "test_a_rank_that_no_engine_has_does_not_keep_the_others_from_being_served",
+        ),
+        "`adapters serve` would not start",
+    ),
+    Named(
+        "errors-carry-escapes-to-the-terminal",
+        "adapterworks/errors.py",
+        "click.echo(harmless(error.message), err=True)",
+        "click.echo(error.message, err=True)",
+        ("tests/cli/test_errors.py::test_what_a_stranger_wrote_does_nothing_to_the_terminal",),
+        "a stranger's file name would act on an operator's terminal",
+    ),
+    Named(
+        "a-forged-row-of-the-log-is-believed",
+        _CHAIN,
+        "        if row.chain != expected:",
+        "        if False:",
+        (f"{_OF_CHAIN}::test_a_changed_row_is_named",),
+        "who promoted what could be rewritten by whoever has the database's password",
+    ),
+    Named(
+        "a-row-put-in-from-outside-is-believed",
+        _CHAIN,
+        "            if begun:\n",
+        "            if False:\n",
+        (f"{_OF_CHAIN}::test_a_row_that_was_taken_out_or_put_in_is_seen",),
+        "an approval that nobody gave could be put into the history",
+    ),
+    Named(
+        "old-rows-are-outside-the-chain",
+        _CHAIN,
+        "            before = expected\n            continue",
+        "            continue",
+        (f"{_OF_CHAIN}::test_rows_of_before_the_chain_are_covered_by_its_first_link",),
+        "the history of before the upgrade could be rewritten",
+    ),
+    Named(
+        "who-is-not-in-the-chain",
+        _CHAIN,
+        '"at", "who", "why", "data")',
+        '"at", "why", "data")',
+        (f"{_OF_CHAIN}::test_a_changed_row_is_named",),
+        "somebody else could be made to have done it",
+    ),
+    Named(
+        "a-tombstone-that-nobody-logged-is-believed",
+        "registry/lifecycle/verify.py",
+        'if (row.deleted is not None) != (("delete", row.name, row.version) in logged):',
+        "if False:",
+        (f"{_OF_CHAIN}::test_a_version_that_was_brought_back_or_exchanged_is_seen",),
+        "what was deleted as backdoored could be brought back",
     ),
     Named(
         "an-index-in-use-is-overwritten",

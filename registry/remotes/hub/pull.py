@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_file
-from adapterworks.manifests.errors import IntegrityError
+from adapterworks.manifests.errors import Conflict, IntegrityError
 from adapterworks.manifests.refs import check_name
 from adapterworks.registry.bases.store import Base
-from adapterworks.registry.imports.release import check_release
+from adapterworks.registry.imports.release import check_named, check_release
+from adapterworks.registry.index import log, lookup
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent, Release
 from adapterworks.registry.releases.scratch import scratch_folder
@@ -31,6 +32,7 @@ from adapterworks.registry.remotes.hub.record import fetch_record, parse_record
 from adapterworks.registry.remotes.hub.signatures import fetch_signatures
 
 KIND = "pull"
+_ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def pull(
         name: another name for it here. The name is part of the record, so the digest differs then.
 
     Raises:
+        Conflict: its name exists here and it is nobody's that we know; `name` says it is meant.
         IntegrityError: a file is not what the record says.
         ImportRefused: a file is not harmless.
     """
@@ -68,6 +71,8 @@ def pull(
     source = str(HubSource(state.repository, state.commit))
     renamed = name is not None and name != release.name
     taken = _renamed(release, check_name(name), state, source) if name and renamed else release
+    check_named(release)
+    _check_name(registry, hub, state, taken, asked=name is not None)
     stated = fetch_absent(hub, state, release, scratch)
     with scratch_folder(scratch, "pull") as temporary:
         folder = temporary / "release"
@@ -91,6 +96,30 @@ def pull(
         withheld=sorted(withheld),
     )
     return Pulled(published, state.repository, state.commit, tuple(sorted(withheld)))
+
+
+def _check_name(
+    registry: Registry, hub: Hub, state: RepoState, release: Release, *, asked: bool
+) -> None:
+    """Refuse a name that is ours already, unless it was asked for or is known to be theirs too.
+
+    Raises:
+        Conflict: a stranger's record would become the next version of a name that exists here.
+    """
+    with registry.database.read() as connection:
+        if asked or lookup.find_live(connection, release.digest) is not None:
+            return
+        if not lookup.is_name(connection, release.name):
+            return
+        events = log.events(connection, release.name, kinds=("push", KIND), limit=_ALL)
+    here = {"repository": state.repository, "endpoint": hub.endpoint}
+    if not any(here.items() <= event.data.items() for event in events):
+        raise Conflict(
+            f"its record says `{release.name}`, which exists here, and nothing was pushed to or "
+            f"pulled from `{state.repository}` under that name",
+            hint=f"adapters pull {state.repository}@{state.commit} --as ANOTHER, or `--as "
+            f"{release.name}` to make it the next version",
+        )
 
 
 def _renamed(release: Release, name: str, state: RepoState, source: str) -> Release:

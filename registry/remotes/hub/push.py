@@ -3,8 +3,8 @@
     look → (create) → commit with parent → tag → log
 
 What a push leaves out: files that the record withholds; those whose bytes are not here; those that
-the caller names; and, unless the record or the caller says otherwise, those that hold texts of rows
-(`releases/roles.py`). The repository says so in `adapterworks/absent.json`.
+the caller names; and those that tell of rows or local files, unless they are named (`private.py`).
+The repository says so in `adapterworks/absent.json`.
 
 Invariants: a release that is on the Hub is not committed again; a branch that somebody else moved
 is never written over. A push that was killed is finished by the next one: each step is looked up
@@ -13,10 +13,9 @@ before it is done.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, InvalidInput, Refused
@@ -24,23 +23,19 @@ from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import Absence
 from adapterworks.registry.releases.release import ADAPTER, FULL, SERVABLE, Release
-from adapterworks.registry.releases.roles import (
-    PROOF,
-    check_withheld,
-    is_private,
-    matching,
-    role_of,
-)
+from adapterworks.registry.releases.roles import check_withheld, matching
 from adapterworks.registry.releases.types import Event, Resolved
 from adapterworks.registry.remotes.hub.absent import write_absent
 from adapterworks.registry.remotes.hub.card import build_card
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
 from adapterworks.registry.remotes.hub.layout import ABSENT, ATTRIBUTES, CARD, RECORD, layout
 from adapterworks.registry.remotes.hub.names import HubSource
+from adapterworks.registry.remotes.hub.private import local_text, private_files
 from adapterworks.registry.remotes.hub.record import fetch_record
 from adapterworks.registry.remotes.hub.signatures import signature_files
 
 KIND = "push"
+_SEEN = {True: "private", False: "PUBLIC: anybody may read what is pushed"}
 _ALL = 1_000_000
 
 
@@ -79,6 +74,7 @@ def push(
     expect: str | None = None,
     withhold: Sequence[str] = (),
     include: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Pushed:
     """Push a version to `org/name`.
 
@@ -87,7 +83,8 @@ def push(
         private: create the repository private; an existing public one is refused.
         expect: the commit `main` is known to be at, if somebody else put it there.
         withhold: patterns of files to leave out too.
-        include: patterns of files to push although they hold texts of rows.
+        include: patterns of files to push although they tell of rows (`private.py`).
+        say: told who may see the repository, before anything is sent.
 
     Raises:
         InvalidInput: a pattern means weights, or something that the record withholds.
@@ -95,10 +92,15 @@ def push(
         Refused: the token may not write there, or the repository is public.
     """
     release = registry.release(resolved.digest)
-    left_out = leave_out(release, registry.absences(resolved.digest), withhold, include)
+    absences = registry.absences(resolved.digest)
+    held_back = private_files(registry, release)
+    left_out = leave_out(release, absences, withhold, include, held_back)
     tag = f"v{resolved.version}"
     head = hub.find(repository)
+    seen = private if head is None else head.private
+    say(f"{repository} {'will be' if head is None else 'is'} {_SEEN[seen]}")
     if head is None:
+        _refuse_local(release, include)
         hub.create(repository, private=private)
         head = hub.state(HubSource(repository))
     if private and not head.private:
@@ -109,6 +111,7 @@ def push(
     there = _find(hub, head, release, tag, scratch)
     created = there is None
     if there is None:
+        _refuse_local(release, include)
         _check_head(head, _last_push(registry, hub, resolved.name, repository), expect)
         there = _commit(registry, hub, head, release, resolved, left_out)
     if hub.tag(repository, tag) is None:
@@ -128,7 +131,7 @@ def push(
         created=created,
         withheld=tuple(sorted(absent)),
         exposed=tuple(sorted(left_out.keys() - absent)),
-        tells=_tells(release, release.files.keys() - absent),
+        tells=_tells(release, held_back, release.files.keys() - absent),
     )
 
 
@@ -137,8 +140,12 @@ def leave_out(
     absences: Mapping[str, Absence],
     withhold: Sequence[str],
     include: Sequence[str],
+    private: Collection[str],
 ) -> dict[str, Absence | None]:
     """The files a push leaves out, with why they are not here if they are not.
+
+    Args:
+        private: files that leave only when `include` names them.
 
     Raises:
         InvalidInput: a pattern means weights, or something that the record withholds.
@@ -151,10 +158,7 @@ def leave_out(
             f"`{refused[0]}` is withheld by the release's own record",
             hint="build it with another `[publish] withhold`; what was published does not change",
         )
-    private: set[str] = set()
-    if release.withhold is None:
-        private = {path for path in release.files if is_private(path)} - named
-    paths = asked | private | release.withheld
+    paths = asked | (set(private) - named) | release.withheld
     # Equal bytes are one blob: a twin under another path would carry them there.
     twins = _same_bytes(release, paths)
     check_withheld(twins, "what is withheld")
@@ -167,25 +171,24 @@ def _same_bytes(release: Release, paths: Collection[str]) -> set[str]:
     return {path for path, entry in release.files.items() if entry.digest in digests}
 
 
-def _tells(release: Release, pushed: Collection[str]) -> tuple[str, ...]:
+def _tells(release: Release, private: Collection[str], pushed: Collection[str]) -> tuple[str, ...]:
     """What of the pushed files tells of rows, or of the machine it was built on."""
-    told = [path for path in sorted(pushed) if is_private(path)]
-    if any(role_of(path) == PROOF for path in pushed):
-        told.append("fingerprint.json (token ids of probes, some from validation rows)")
+    told = sorted(set(private) & set(pushed))
     # Records name files by their names only since 2026-11; older ones cannot be changed.
-    local = [text for text in _texts(release.manifest) if text.startswith(("/", "~/"))]
-    if local:
-        told.append(f"{RECORD} (paths of the machine it was built on, as {local[0][:80]!r})")
+    local = local_text(release)
+    if local is not None:
+        told.append(f"{RECORD} (of the machine it was built on, as {local[:80]!r})")
     return tuple(told)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """The single-line texts in nested JSON."""
-    if isinstance(value, str) and value.isprintable():
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
+def _refuse_local(release: Release, include: Sequence[str]) -> None:
+    """Refuse a record that tells of a machine, unless it is named."""
+    local = local_text(release)
+    if local is not None and not matching(include, [RECORD]):
+        raise Refused(
+            f"the record of `{release.name}` tells of the machine it was built on: {local[:80]!r}",
+            hint=f"build it again with this version, or push it all the same: `--include {RECORD}`",
+        )
 
 
 def _find(hub: Hub, head: RepoState, release: Release, tag: str, scratch: Path) -> str | None:

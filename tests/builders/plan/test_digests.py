@@ -100,6 +100,7 @@ OTHER: dict[str, Any] = {
     "publish.hub": "org/name",
     "publish.private": False,
     "publish.withhold": ["predictions.jsonl"],
+    "publish.include": ["fingerprint.json"],
     "serve.pinned": True,
     "serve.conversion_rank": 8,
     "serve.max_conversion_error": 0.5,

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.imports.errors import ImportRefused
-from adapterworks.registry.imports.release import check_release
+from adapterworks.registry.imports.release import check_named, check_release
 from adapterworks.registry.lifecycle.publish import scan
-from adapterworks.registry.releases.release import Release, Servable
+from adapterworks.registry.releases.release import FileEntry, Release, Servable
 from tests.registry.imports.hostile.good import (
     RANK,
     TARGETS,
@@ -77,6 +77,73 @@ def test_a_lora_of_another_base_is_refused_where_its_base_is_here(folder: Path, 
     check(folder, None)  # nothing to compare with
     with pytest.raises(ImportRefused):
         check(folder, base)
+
+
+def test_a_lora_that_changes_nothing_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    zero = {name: value * (0 if "lora_B" in name else 1) for name, value in tensors.items()}
+    save_file(zero, folder / WEIGHTS)
+    with pytest.raises(ImportRefused, match="changes nothing"):
+        check(folder, None)
+
+
+def test_dora_is_not_served_as_a_lora(folder: Path) -> None:
+    change(folder, use_dora=True)
+    with pytest.raises(ImportRefused, match="DoRA"):
+        check(folder, None)
+
+
+@pytest.mark.parametrize("rank", [RANK + 1, 512, 600, 0, -1, None])
+def test_a_claimed_rank_is_the_configs(folder: Path, rank: int | None) -> None:
+    servable = Servable(form="lora", origin="native", rank=rank, target_modules=TARGETS)
+    with pytest.raises(ImportRefused, match="it claims rank"):
+        check(folder, None, servable=servable)
+
+
+def test_a_rank_that_a_pattern_has_counts(folder: Path) -> None:
+    change(folder, rank_pattern={"q_proj": RANK + 4})
+    servable = Servable(form="lora", origin="native", rank=RANK + 4, target_modules=TARGETS)
+    check(folder, None, servable=servable)
+
+
+@pytest.mark.parametrize(
+    "text", ["not json {{{", "[" * 100_000 + "]" * 100_000, "[]", '{"a": NaN}']
+)
+@pytest.mark.parametrize("path", ["adapter.lock", "report.json", "manifest.json"])
+def test_tables_that_are_read_later_are_read_now(folder: Path, path: str, text: str) -> None:
+    (folder / path).write_text('{"seed": 1}')
+    check(folder, None)
+    (folder / path).write_text(text)
+    with pytest.raises(ImportRefused) as refused:
+        check(folder, None)
+    assert refused.value.file == path
+
+
+@pytest.mark.parametrize(
+    ("sizes", "refused"),
+    [
+        ({"adapter/a.safetensors": 8 << 30, "servable/a.safetensors": 8 << 30}, None),
+        ({"adapter/a.safetensors": (8 << 30) + 1}, "adapter/a.safetensors"),
+        ({f"adapter/{n}.safetensors": 6 << 30 for n in "abc"}, "adapter/c.safetensors"),
+        ({"full/model.safetensors": 256 << 30}, None),
+        ({"full/model.safetensors": (256 << 30) + 1}, "full/model.safetensors"),
+        ({"predictions.jsonl": (1 << 30) + 1}, "predictions.jsonl"),
+        ({"adapter.lock": (64 << 20) + 1}, "adapter.lock"),
+        ({"adapter/run.py": 1}, "run.py"),
+    ],
+)
+def test_what_a_record_names_is_bounded(sizes: dict[str, int], refused: str | None) -> None:
+    files = {
+        path: FileEntry.at(path, digest=f"sha256:{number:064d}", size=size)
+        for number, (path, size) in enumerate(sizes.items())
+    }
+    release = Release.from_draft(draft(), files)
+    if refused is None:
+        check_named(release)
+        return
+    with pytest.raises(ImportRefused) as error:
+        check_named(release)
+    assert error.value.file == refused
 
 
 def test_what_is_no_lora_is_not_compared_with_the_base(folder: Path, base: Base) -> None:

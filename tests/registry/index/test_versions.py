@@ -161,16 +161,20 @@ def test_listings_come_in_pages(registry: Registry, tmp_path: Path) -> None:
 
 def test_find_plan_finds_the_newest_live_version(registry: Registry, tmp_path: Path) -> None:
     plan = f"sha256:{'1' * 64}"
-    assert registry.find_plan(plan) is None
+    assert registry.find_plan("medical", plan) is None
     publish(registry, tmp_path, 1, plan=plan)
     publish(registry, tmp_path, 2, plan=plan)
-    found = registry.find_plan(plan)
+    found = registry.find_plan("medical", plan)
     assert found is not None
     assert found.version == 2
     registry.delete("medical", 2, who="ann")
-    found = registry.find_plan(plan)
+    found = registry.find_plan("medical", plan)
     assert found is not None
     assert found.version == 1
+    assert registry.find_plan("other", plan) is None
+    # An index of before took a pulled record's plan as it claimed.
+    registry.note("medical", 1, "pull", who="bob")
+    assert registry.find_plan("medical", plan) is None
 
 
 def test_the_revision_changes_with_every_change_and_only_then(

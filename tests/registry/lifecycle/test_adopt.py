@@ -130,11 +130,11 @@ def test_a_claimed_plan_spares_no_build_here(
 ) -> None:
     """Anybody may write our plan's digest into a record of his."""
     release, files = sent
-    assert str(home.find_plan(PLAN)) == "medical@1"
+    assert str(home.find_plan("medical", PLAN)) == "medical@1"
     assert [str(found) for found in home.find_stages("train", TRAIN)] == ["medical@1"]
     assert home.find_stages("publish", TRAIN) == []
     registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
-    assert registry.find_plan(PLAN) is None
+    assert registry.find_plan("medical", PLAN) is None
     assert registry.find_stages("train", TRAIN) == []
     assert registry.release(release.digest).plan == PLAN  # it is still what the record says
 

@@ -298,7 +298,9 @@ def test_the_index_is_made_again_from_the_store(prod: Registry, tmp_path: Path) 
         assert [str(item) for item in listed] == ["code@1", "medical@1", "medical@2"]
         assert blank.resolve("medical@2").digest == later.digest
         assert blank.resolve("code@1").digest == code.digest
-        assert blank.find_plan("sha256:" + "7" * 64) is None  # nobody knows that it was built here
+        assert (
+            blank.find_plan("medical", "sha256:" + "7" * 64) is None
+        )  # nobody knows that it was built here
         assert blank.verify().clean
         assert blank.gc(grace=0).blobs == []
         assert blank.rebuild_index(who="ann") == []

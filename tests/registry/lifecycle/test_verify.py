@@ -153,7 +153,8 @@ def test_a_version_that_has_another_names_record_is_found(
             f"INSERT INTO versions ({', '.join(columns)}) "
             f"SELECT {', '.join(said)} FROM versions WHERE version = 2"
         )
-    (problem,) = local_registry.verify().problems
+    problem, unlogged = local_registry.verify().problems
+    assert "the log does not say" in unlogged.message
     assert (problem.kind, problem.ref) == ("record", "stolen@1")
     assert problem.message == "the record and the index do not say the same"
 
@@ -188,7 +189,7 @@ def test_history_cannot_be_replaced_or_emptied(registry: Registry, tmp_path: Pat
     if registry.database.is_sqlite:
         statements = [
             "INSERT OR REPLACE INTO log SELECT sequence, name, kind, version, alias, at, "
-            "'somebody-else', why, data FROM log",
+            "'somebody-else', why, data, chain FROM log",
             "INSERT OR REPLACE INTO versions SELECT * FROM versions",
         ]
     else:

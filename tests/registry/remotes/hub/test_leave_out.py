@@ -11,6 +11,7 @@ from adapterworks.registry.remotes.hub.push import leave_out
 from tests.registry.releases import draft
 
 PREDICTIONS = "predictions.jsonl"
+PRIVATE = (PREDICTIONS, "samples/1.jsonl")
 ERASED = Absence("erased", "2026-11-28T00:00:00Z", "dpo", "withdrawn")
 
 
@@ -31,9 +32,9 @@ def record(withhold: tuple[str, ...] | None = None, **files: str) -> Release:
         (None, (), ("*",), set()),
         (None, ("report.*",), ("*.jsonl",), {"report.json"}),
         (None, (PREDICTIONS,), ("*",), {PREDICTIONS}),
-        ((), (), (), set()),
-        (("report.json",), (), (), {"report.json"}),
-        (("report.json",), (PREDICTIONS,), (), {"report.json", PREDICTIONS}),
+        ((), (), (), {PREDICTIONS, "samples/1.jsonl"}),
+        (("report.json",), (), ("s*",), {"report.json", PREDICTIONS}),
+        (("report.json",), ("plots/*",), ("*.jsonl",), {"report.json"}),
     ],
 )
 def test_who_says_what_stays(
@@ -42,21 +43,23 @@ def test_who_says_what_stays(
     include: tuple[str, ...],
     expected: set[str],
 ) -> None:
-    assert leave_out(record(stated), {}, withhold, include).keys() == expected
+    assert leave_out(record(stated), {}, withhold, include, PRIVATE).keys() == expected
 
 
 def test_erased_files_stay_out_whoever_asks() -> None:
-    assert leave_out(record(()), {PREDICTIONS: ERASED}, (), ("*",)) == {PREDICTIONS: ERASED}
+    assert leave_out(record(()), {PREDICTIONS: ERASED}, (), ("*",), PRIVATE) == {
+        PREDICTIONS: ERASED
+    }
 
 
 def test_a_twin_of_a_withheld_file_does_not_carry_its_bytes_there() -> None:
     twin = record(**{"plots/copy.txt": PREDICTIONS})
-    assert "plots/copy.txt" in leave_out(twin, {}, (), ())
+    assert "plots/copy.txt" in leave_out(twin, {}, (), (), PRIVATE)
     weights = record(**{"servable/copy.bin": PREDICTIONS})
     with pytest.raises(InvalidInput, match=r"`servable/copy\.bin`, which no release is without"):
-        leave_out(weights, {}, (), ())
+        leave_out(weights, {}, (), (), PRIVATE)
 
 
 def test_the_records_own_policy_is_not_asked_away() -> None:
     with pytest.raises(InvalidInput, match="withheld by the release's own record"):
-        leave_out(record((PREDICTIONS,)), {}, (), (PREDICTIONS,))
+        leave_out(record((PREDICTIONS,)), {}, (), (PREDICTIONS,), PRIVATE)

@@ -12,9 +12,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from adapterworks.manifests.digests import canonical_json
-from adapterworks.manifests.errors import IntegrityError, InvalidInput
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Servable
 from adapterworks.registry.remotes.hub.client import Hub
@@ -22,7 +23,7 @@ from adapterworks.registry.remotes.hub.names import HubSource
 from adapterworks.registry.remotes.hub.pull import Pulled, pull
 from adapterworks.registry.remotes.hub.push import push
 from tests.registry.imports.hostile.good import RANK, TARGETS, write_adapter, write_base
-from tests.registry.releases import BASE, draft
+from tests.registry.releases import BASE, draft, publish
 from tests.registry.remotes.hub.memory import REPOSITORY, MemoryHub
 
 RECORD = "adapterworks/release.json"
@@ -218,3 +219,43 @@ def test_signatures_come_with_the_record_they_are_of(
     done = pulled(theirs, hub, name=name)
     found = theirs.all_signatures(done.published.digest)
     assert found == ({f"sha256:{key}": ["{}"]} if kept else {})
+
+
+def test_a_strangers_record_decides_no_name_that_exists_here(
+    theirs: Registry, hub: MemoryHub, tmp_path: Path
+) -> None:
+    mine = publish(theirs, tmp_path, 9)
+    hub.fetched.clear()
+    with pytest.raises(Conflict, match="its record says `medical`, which exists here") as error:
+        pulled(theirs, hub)
+    assert [path for path, _ in hub.fetched] == [RECORD]  # nothing else was fetched
+    assert "--as" in (error.value.hint or "")
+    assert [row.digest for row in theirs.versions("medical")] == [mine.digest]
+    assert pulled(theirs, hub, name="support").published.version == 1
+    assert str(pulled(theirs, hub, name="medical").published) == "medical@2"
+    # From now on that repository is known under the name; what is here already is no question.
+    assert pulled(theirs, hub).published.version == 2
+
+
+def test_a_name_that_was_pushed_to_a_repository_is_pulled_from_it(
+    local_registry: Registry, theirs: Registry, hub: MemoryHub, tmp_path: Path
+) -> None:
+    local_registry.delete("medical", 1, who="ann")
+    assert str(pulled(local_registry, hub).published) == "medical@2"
+    with theirs.database.write() as connection:
+        log.append(
+            connection, "medical", "push", who="x", repository=REPOSITORY, endpoint="elsewhere"
+        )
+    publish(theirs, tmp_path, 9)
+    with pytest.raises(Conflict):  # that was another Hub's repository of this name
+        pulled(theirs, hub)
+
+
+def test_what_is_too_large_is_not_fetched(theirs: Registry, hub: MemoryHub) -> None:
+    table = json.loads(hub.files()[RECORD])
+    table["files"]["adapter/adapter_model.safetensors"]["size"] = 9 << 30
+    spoil(hub, _=canonical_json(table))
+    hub.fetched.clear()
+    with pytest.raises(ImportRefused, match="are the limit"):
+        pulled(theirs, hub)
+    assert [path for path, _ in hub.fetched] == [RECORD]
