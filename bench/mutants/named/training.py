@@ -504,14 +504,6 @@ _KEPT_NAMED = (
         "a resumed AdaLoRA would prune other ranks",
     ),
     Named(
-        "adapter-weights-are-bf16",
-        _MODEL,
-        "            parameter.data = parameter.data.float()\n",
-        "            pass\n",
-        (f"{_OF_MODEL}::test_the_base_is_as_it_is_and_what_is_trained_is_float32",),
-        "most small updates would be rounded away",
-    ),
-    Named(
         "every-training-begins-otherwise",
         _MODEL,
         "    torch.manual_seed(plan.manifest.train.seed)\n",
