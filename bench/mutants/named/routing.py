@@ -229,7 +229,7 @@ _TOLD_NAMED = (
         _RELAY,
         "            if not rewriter.finished:\n                status",
         "            if False:\n                status",
-        (f"{_OF_PATH}::test_a_stream_that_breaks_off_ends_in_an_error",),
+        (f"{_OF_PATH}::test_a_stream_that_ends_too_soon_is_not_a_whole_one",),
         "half an answer would be taken for a whole one, and metered as a success",
     ),
     Named(
