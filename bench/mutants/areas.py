@@ -135,7 +135,10 @@ AREAS = {
                 "gateway/engines/target.py", "gateway/engines/forms/*.py",
                 "gateway/http/header_limit.py", "gateway/http/routes/common.py",
             ),
-            (*_files("tests/gateway/request", "errors", "receipts", "stream", "whole_path"),
+            (*_files(
+                "tests/gateway/request",
+                "account", "errors", "receipts", "stream", "whole_path",
+            ),
              "tests/gateway/engines/test_routing.py"),
         ),
         Area(

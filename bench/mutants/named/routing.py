@@ -19,6 +19,7 @@ _LORA = "gateway/engines/forms/lora.py"
 _VIRTUAL = "gateway/engines/forms/virtual.py"
 _TRACING = "gateway/observe/tracing.py"
 _OF_PATH = "tests/gateway/request/test_whole_path.py"
+_OF_ACCOUNT = "tests/gateway/request/test_account.py"
 _OF_RECEIPTS = "tests/gateway/request/test_receipts.py"
 _OF_EDGE = "tests/gateway/request/test_edge.py"
 _OF_ERRORS = "tests/gateway/request/test_errors.py"
@@ -188,10 +189,7 @@ _TOLD_NAMED = (
         _ACCOUNT,
         "        if self._closed is None:\n",
         "        if True:\n",
-        (
-            f"{_OF_PATH}::test_what_the_engine_refuses_is_told_under_the_clients_name",
-            f"{_OF_PATH}::test_an_engine_that_fails_is_told_as_ours",
-        ),
+        (f"{_OF_ACCOUNT}::test_what_the_engine_was_asked_is_metered_once",),
         "an error after the answer would bill it twice",
     ),
     Named(
@@ -231,7 +229,7 @@ _TOLD_NAMED = (
         _RELAY,
         "            if not rewriter.finished:\n                status",
         "            if False:\n                status",
-        (f"{_OF_PATH}::test_a_stream_that_breaks_off_ends_in_an_error",),
+        (f"{_OF_PATH}::test_a_stream_that_ends_too_soon_is_not_a_whole_one",),
         "half an answer would be taken for a whole one, and metered as a success",
     ),
     Named(
