@@ -233,7 +233,8 @@ NAMED = (
         _PARENTS,
         "if parent.release.base.digest != first.release.base.digest:",
         "if parent.release.base.model != first.release.base.model:",
-        (f"{_OF_MERGE}::test_what_cannot_be_merged_is_refused_with_the_reason",),
+        (f"{_OF_MERGE}::test_what_cannot_be_merged_is_refused_with_the_reason"
+         "[refs6-options6-Refused-different bases]",),
         "deltas to dense and to quantized values would be added up",
     ),
 )  # fmt: skip
