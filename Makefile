@@ -9,6 +9,7 @@ TORCH_INDEX ?=
 WHEELHOUSE ?=
 # What the tests are spread over; 0 is one process, with a debugger and output as they come.
 TEST_PROCESSES ?= 2
+SPREAD = -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 # What it was set up for last, so that `make test` after `make setup DEVICE=gpu` means the same one.
@@ -41,10 +42,10 @@ demo: $(STAMP)  ## build two adapters, serve both from one vLLM, ask them
 	@$(BIN)/python demo.py
 
 test: $(STAMP)  ## the test suite (under 10 minutes on 2 cores)
-	@$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadgroup
+	@$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-all: $(STAMP)  ## everything, slow checks too
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
+	@$(BIN)/python -m pytest $(SPREAD)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

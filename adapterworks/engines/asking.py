@@ -39,12 +39,15 @@ async def ask_completions(
     sampling: Sampling,
     parallel: int,
     progress: Progress | None,
+    *,
+    at_once: int = _PROMPTS,
 ) -> list[tuple[Completion, ...]]:
     """`sampling.n` answers to each prompt, in their order.
 
     Args:
         fields: what a request says of whom it asks.
         parallel: answers in the making at once.
+        at_once: answers that one request asks for, or `sampling.n` where that is more.
     """
     common = {
         **fields,
@@ -62,7 +65,7 @@ async def ask_completions(
         "return_tokens_as_token_ids": True,
     }
     # One request at a time has answers of like length in it: they are longest where prompts are.
-    size = max(1, min(_PROMPTS, parallel // sampling.n))
+    size = max(1, min(_PROMPTS, at_once // sampling.n, parallel // sampling.n))
     chunks = [range(at, min(at + size, len(prompts))) for at in range(0, len(prompts), size)]
     answers: list[tuple[Completion, ...]] = [()] * len(prompts)
 
@@ -84,14 +87,21 @@ async def ask_scores(
     sequences: Sequence[Given],
     parallel: int,
     progress: Progress | None,
+    *,
+    at_once: int = _IDS,
 ) -> list[NDArray[np.float64]]:
-    """Log-probabilities of each sequence's scored tokens."""
+    """Log-probabilities of each sequence's scored tokens.
+
+    Args:
+        fields, parallel: as in `ask_completions`.
+        at_once: prompts of one request, 20 at most.
+    """
     result = [np.zeros(len(given.scored)) for given in sequences]
     # Positions of one sequence together: each prefix finds its beginning in the engine's cache.
     chunks = [
-        (line, range(at, min(at + _IDS, len(given.token_ids))))
+        (line, range(at, min(at + at_once, len(given.token_ids))))
         for line, given in enumerate(sequences)
-        for at in range(given.start, len(given.token_ids), _IDS)
+        for at in range(given.start, len(given.token_ids), at_once)
     ]
     left = [0] * len(sequences)
     for line, _ in chunks:
@@ -116,7 +126,7 @@ async def ask_scores(
         left[line] -= 1
         return int(left[line] == 0)
 
-    await _all(chunks, ask, max(1, parallel // _IDS), len(sequences), progress)
+    await _all(chunks, ask, max(1, parallel // at_once), len(sequences), progress)
     return result
 
 

@@ -34,6 +34,8 @@ MEMBER = "gateway"
 _CODE = ("engines/gateway.py", "engines/asking.py", "builders/engines/engine.py")
 # Requests of a tenant that others share the gateway with.
 _PARALLEL = 32
+# Answers of one request: more than its engine or the tenant's limit has places for is refused.
+_AT_ONCE = 8
 _SECONDS = 3600.0
 _CONNECT_SECONDS = 5.0
 # A tenant's limits, or an adapter that is not loaded yet: asked again, when it says so.
@@ -139,7 +141,9 @@ class GatewayEngine:
         """Answers; the engine behind it forms its batches itself."""
         fields = self._fields(adapter)
         return self._with_client(
-            lambda post: ask_completions(post, fields, prompts, sampling, _PARALLEL, progress),
+            lambda post: ask_completions(
+                post, fields, prompts, sampling, _PARALLEL, progress, at_once=_AT_ONCE
+            ),
             adapter,
         )
 
@@ -154,7 +158,8 @@ class GatewayEngine:
         """Log-probabilities of what is given."""
         fields = self._fields(adapter)
         return self._with_client(
-            lambda post: ask_scores(post, fields, sequences, _PARALLEL, progress), adapter
+            lambda post: ask_scores(post, fields, sequences, _PARALLEL, progress, at_once=_AT_ONCE),
+            adapter,
         )
 
     def close(self) -> None:

@@ -7,8 +7,6 @@ has used that much processor time itself, or has used next to none for a tenth o
 
 from __future__ import annotations
 
-import psutil
-
 # Of one core: below it, a process that waits for something looks about now and then.
 _IDLE_SHARE = 0.005
 
@@ -43,6 +41,8 @@ class Patience:
 
 def processor_seconds(pid: int) -> float:
     """Processor time of a process and all that it started and that still runs, seconds."""
+    import psutil  # only where an engine runs: its import asks what system this is
+
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]

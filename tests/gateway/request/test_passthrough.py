@@ -10,6 +10,8 @@ import pytest
 from tests.gateway.running import Running
 
 pytestmark = pytest.mark.engine
+# A base of two layers would fill the room between two marks of JSON with blanks for ever.
+NO_BLANKS = {"temperature": 0, "frequency_penalty": 2.0, "max_tokens": 200}
 HELLO = [{"role": "user", "content": "Say hello."}]
 WEATHER = {
     "type": "function",
@@ -33,8 +35,7 @@ def test_tools(gateway: Running) -> None:
         messages=[{"role": "user", "content": "What is the weather in Rome?"}],
         tools=[WEATHER],
         tool_choice={"type": "function", "function": {"name": "get_weather"}},
-        max_tokens=100,
-        temperature=0,
+        **NO_BLANKS,
     )
     call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "get_weather"
@@ -55,8 +56,7 @@ def test_structured_output(gateway: Running) -> None:
             "type": "json_schema",
             "json_schema": {"name": "code", "schema": schema, "strict": True},
         },
-        max_tokens=40,
-        temperature=0,
+        **NO_BLANKS,
     )
     assert json.loads(answer.choices[0].message.content)["category"] in ("A06", "B20")
 
