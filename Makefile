@@ -7,8 +7,9 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 WHEELHOUSE ?=
-# What the tests are spread over; 0 is one process, with a debugger and output as they come.
-TEST_PROCESSES ?= 2
+# What the tests are spread over; 0 is one process, with a debugger and output as they come. Engines
+# that start and processes that are waited for leave a third of two cores to a third one.
+TEST_PROCESSES ?= 3
 SPREAD = -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
