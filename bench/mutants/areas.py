@@ -121,7 +121,7 @@ AREAS = {
                 "gateway/request/[bcu]*.py", "gateway/request/endpoints.py",
                 "gateway/request/stream.py", "gateway/request/typed/*.py",
             ),
-            _files("tests/gateway/request", "edge", "stream"),
+            _files("tests/gateway/request", "bounds", "edge", "stream"),
         ),
         Area(
             "refs",
