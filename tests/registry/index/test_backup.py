@@ -91,3 +91,25 @@ def test_the_documented_commands_for_postgresql(postgres_server: str, tmp_path: 
         assert again.resolve("medical:prod").version == 1
         assert publish(again, tmp_path, 2).version == 2
         assert again.verify().clean
+
+
+def test_what_a_killed_backup_or_another_database_left_is_not_taken_along(tmp_path: Path) -> None:
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    with opened(tmp_path) as registry:
+        publish(registry, tmp_path, 1, alias="prod")
+        copy.with_name(".copy.db.part").write_bytes(b"half of a page")
+        backup(url, copy)
+    for left in tmp_path.glob("index.db*"):
+        left.unlink()
+    # Of the index that was lost: read into the restored one, it would undo or damage it.
+    (tmp_path / "index.db-wal").write_bytes(b"of another database")
+    restore(url, copy)
+    assert not (tmp_path / "index.db-wal").exists()
+    with opened(tmp_path) as again:
+        assert again.resolve("medical:prod").version == 1
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_a_folder_is_no_copy(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="is not a copy of an index"):
+        restore(f"sqlite:///{tmp_path / 'index.db'}", tmp_path)

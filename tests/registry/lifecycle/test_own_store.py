@@ -15,7 +15,9 @@ from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.store import Store
 from adapterworks.registry.index import schema, stores
+from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import gc as collecting
+from adapterworks.registry.lifecycle.identity import shown
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import draft, folder, publish
 
@@ -336,3 +338,8 @@ def test_a_copy_of_a_record_in_a_release_is_no_version(prod: Registry, tmp_path:
         assert [item.name for item in blank.rebuild_index(who="ann")] == ["stranger"]
         taken = blank.rebuild_index(take=[mine.digest], who="ann")
         assert [item.digest for item in taken] == [mine.digest]
+
+
+def test_an_index_is_named_without_its_password(tmp_path: Path) -> None:
+    database = Database("postgresql+psycopg://ann:secret@host/registry")
+    assert shown(database) == "postgresql+psycopg://ann:***@host/registry"
