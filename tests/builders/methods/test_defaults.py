@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.adalora import AdaloraTable
 from adapterworks.builders.methods.dora import DoraTable
 from adapterworks.builders.methods.lora import LoraTable
@@ -14,6 +15,7 @@ from adapterworks.builders.methods.prefix_tuning import PrefixTuningTable
 from adapterworks.builders.methods.prompt_tuning import PromptTuningTable
 from adapterworks.builders.methods.qlora import QloraTable
 from adapterworks.builders.methods.shape import Linear
+from tests.builders.methods.made import SMALL
 
 LORA = {"rank": 16, "alpha": None, "dropout": 0.0, "target_modules": "all-linear", "rslora": False}
 SOFT = {"virtual_tokens": 20}
@@ -48,6 +50,7 @@ SOFT = {"virtual_tokens": 20}
 def test_a_method_has_these_defaults(table: Any, kind: str, expected: dict[str, Any]) -> None:
     given = table(kind=kind)
     assert {name: getattr(given, name) for name in expected} == expected
+    assert METHODS[kind].trainable(SMALL, given) > 0
 
 
 def test_a_module_is_listed_by_the_last_part_of_its_name() -> None:
