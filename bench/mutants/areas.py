@@ -101,7 +101,9 @@ AREAS = {
         Area(
             "plugin",
             ("gateway/engine_plugin/*.py",),
-            _files("tests/gateway/engine_plugin", "few_rows", "grouping", "products", "requests"),
+            _files("tests/gateway/engine_plugin", "few_rows", "grouping", "products", "requests",
+                "weights",
+            ),
         ),
         Area(
             "store",
