@@ -402,8 +402,8 @@ _RESOLVE_NAMED = (
     Named(
         "a-name-that-cannot-exist-looks-different",
         _RESOLVE,
-        "        except (InvalidInput, NotFound):",
-        "        except NotFound:",
+        "            raise missing(model) from None",
+        "            raise",
         (f"{_OF_RESOLVE}::test_what_is_not_there_and_what_cannot_be_look_the_same",),
         "a tenant could tell what others have from what nobody has",
     ),
