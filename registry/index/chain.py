@@ -4,8 +4,8 @@
 
 So a row that was changed, taken out or put between others by whoever owns the database does not fit
 what follows it. Rows that were written before there was a chain are covered by its first link,
-which takes all of them for the row before it. What a chain cannot show by itself is that its end was
-cut off: only a version, a tombstone or an alias that the lost rows told of contradicts that.
+which takes all of them for the row before it. What a chain cannot show by itself is that its end
+was cut off: only a version, a tombstone or an alias that the lost rows told of contradicts that.
 """
 
 from __future__ import annotations
