@@ -10,7 +10,7 @@ from adapterworks.cli import printing
 
 @click.command()
 @click.argument("ref")
-@click.option("--reason", default="", help="Why, and what to use instead.")
+@click.option("--why", "reason", default="", help="Why, and what to use instead.")
 @click.option("--undo", is_flag=True, help="Take it back.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -21,13 +21,13 @@ def command(app: App, ref: str, reason: str, undo: bool, as_json: bool) -> None:
 
     \b
     Example:
-      adapters deprecate medical@2 --reason "trained on the wrong split; use medical@3"
+      adapters deprecate medical@2 --why "trained on the wrong split; use medical@3"
       adapters deprecate medical@2 --undo
     """
     from adapterworks.manifests.errors import InvalidInput
 
     if not undo and not reason.strip():
-        raise InvalidInput("`--reason` is missing", hint='write why: --reason "use medical@3"')
+        raise InvalidInput("`--why` is missing", hint='write why: --why "use medical@3"')
     resolved = app.registry.resolve(ref)
     event = app.registry.deprecate(
         resolved.name, resolved.version, who=app.settings.who, why=reason, deprecated=not undo

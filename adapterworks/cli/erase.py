@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("what")
 @click.argument("path", required=False)
-@click.option("--reason", required=True, help="Why, for the log and for whoever asks for the file.")
+@click.option(
+    "--why", "reason", required=True, help="Why, for the log and for whoever asks for the file."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
 @click.pass_obj
@@ -32,13 +34,13 @@ def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_js
 
     \b
     Example:
-      adapters erase medical@3 predictions.jsonl --reason "a patient withdrew consent"
-      adapters erase sha256:9f86d081884c… --reason "a patient withdrew consent" --yes
+      adapters erase medical@3 predictions.jsonl --why "a patient withdrew consent"
+      adapters erase sha256:9f86d081884c… --why "a patient withdrew consent" --yes
     """
     from adapterworks.manifests.errors import InvalidInput, NotFound
 
     if not reason.strip():
-        raise InvalidInput("`--reason` is empty", hint='write why: --reason "consent withdrawn"')
+        raise InvalidInput("`--why` is empty", hint='write why: --why "consent withdrawn"')
     if as_json and not yes:
         raise InvalidInput("`--json` does not ask", hint="add --yes")
     if what.startswith("sha256:"):

@@ -272,7 +272,7 @@ def test_tags_deprecation_and_later_facts_are_shown(shelf: Path) -> None:
         "medical@2: coding reviewed\n"
     )
     assert "medical@2" in run("search", "--tag", "reviewed")
-    assert run("deprecate", "medical@2", "--reason", "use medical@3") == (
+    assert run("deprecate", "medical@2", "--why", "use medical@3") == (
         "medical@2 is deprecated: use medical@3\n"
     )
     shown = run("show", "medical@2")
@@ -288,19 +288,19 @@ def test_tags_deprecation_and_later_facts_are_shown(shelf: Path) -> None:
     assert json.loads(run("show", "medical@2", "--json"))["deprecated"] is None
     with pytest.raises(InvalidInput, match="`reviewed` says not whether"):
         run("tag", "medical@2", "reviewed")
-    with pytest.raises(InvalidInput, match="`--reason` is missing"):
+    with pytest.raises(InvalidInput, match="`--why` is missing"):
         run("deprecate", "medical@2")
 
 
 def test_erasing_asks_and_says_what_it_did(shelf: Path) -> None:
     refused = CliRunner().invoke(
-        cli, ["erase", "medical@1", "README.md", "--reason", "x"], input="n\n", obj=App()
+        cli, ["erase", "medical@1", "README.md", "--why", "x"], input="n\n", obj=App()
     )
     assert refused.exit_code == 1
     shown = run("show", "medical@1", "--file", "README.md")
     assert shown == "# medical\n"
     # The four releases of the shelf have the same card.
-    done = json.loads(run("erase", "medical@1", "README.md", "--reason", "x", "--yes", "--json"))
+    done = json.loads(run("erase", "medical@1", "README.md", "--why", "x", "--yes", "--json"))
     assert [holder["ref"] for holder in done["holders"]] == [
         "code@1",
         "medical@1",
@@ -314,11 +314,11 @@ def test_erasing_asks_and_says_what_it_did(shelf: Path) -> None:
     assert verified.endswith(": clean\n")
     assert "erased on 2" in run("show", "medical@3")
     with pytest.raises(Refused, match="is needed to serve"):
-        run("erase", "medical@1", "adapter/adapter_config.json", "--reason", "x", "--yes")
+        run("erase", "medical@1", "adapter/adapter_config.json", "--why", "x", "--yes")
     with pytest.raises(NotFound, match="has no file `nothing`"):
-        run("erase", "medical@1", "nothing", "--reason", "x", "--yes")
-    with pytest.raises(InvalidInput, match="`--reason` is empty"):
-        run("erase", "medical@1", "README.md", "--reason", " ", "--yes")
+        run("erase", "medical@1", "nothing", "--why", "x", "--yes")
+    with pytest.raises(InvalidInput, match="`--why` is empty"):
+        run("erase", "medical@1", "README.md", "--why", " ", "--yes")
 
 
 def test_what_a_stranger_wrote_does_nothing_to_the_terminal(home: Path, tmp_path: Path) -> None:

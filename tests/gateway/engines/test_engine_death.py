@@ -14,8 +14,13 @@ import psutil
 import pytest
 
 from adapterworks.gateway.engines.local import LocalEngine
+from adapterworks.gateway.engines.plan import engine_specs
 from adapterworks.gateway.http.status import describe
-from tests.gateway.running import Running
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.registry import Registry
+from tests.gateway.conftest import ENGINE_CONFIG
+from tests.gateway.running import Launcher, Loop, Running
+from tests.small_base import MODEL, WHOLE_BASES
 
 HELLO = [{"role": "user", "content": "Tell a long story."}]
 
@@ -66,6 +71,40 @@ def test_clients_get_a_clean_error_and_everything_returns_by_itself(
     assert status["generation"] >= 2
     entry = next(a for a in status["adapters"] if a["name"] == "medical")
     assert entry["proof"]["state"] == "proved"
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_a_stream_of_the_whole_model_is_broken_off_between_tokens(
+    loop: Loop, launcher: Launcher, registry: Registry, tmp_path: Path
+) -> None:
+    """Thirty layers are still at work on 800 tokens when a client has read five of them."""
+    spec = engine_specs(ENGINE_CONFIG, BaseStore(WHOLE_BASES), [])[0]
+    local = LocalEngine(
+        spec, run=tmp_path / "run", supervisor=ENGINE_CONFIG.supervisor, request_seconds=120.0
+    )
+    loop.run(local.start())
+    try:
+        loop.run(local.ready())
+        served = launcher.gateway(
+            registry, [local], tmp_path / "spool", ENGINE_CONFIG, start_engines=False
+        )
+        stream = served.client().chat.completions.create(
+            model=MODEL,
+            messages=HELLO,
+            max_tokens=800,
+            stream=True,
+            extra_body={"ignore_eos": True},
+        )
+        seen = 0
+        with pytest.raises(openai.APIError, match="broke off its answer"):  # noqa: PT012
+            for _ in stream:
+                seen += 1
+                if seen == 5:
+                    _vllm(local).kill()
+        assert 5 <= seen < 800
+    finally:
+        loop.run(local.stop())
 
 
 def _guarded(script: str) -> tuple[subprocess.Popen[bytes], psutil.Process]:

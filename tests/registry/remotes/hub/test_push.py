@@ -136,7 +136,7 @@ def test_erased_files_are_not_pushed_and_where_they_were_pushed_is_said(
 ) -> None:
     commit = machine.ok("push", "medical@2", "--include", "*.jsonl", "--json").json["commit"]
     erased = machine.ok(
-        "erase", "medical@2", "predictions.jsonl", "--reason", "Jane Roe withdrew", "--yes"
+        "erase", "medical@2", "predictions.jsonl", "--why", "Jane Roe withdrew", "--yes"
     )
     assert f"still at {REPOSITORY}@{commit}" in erased.err
     machine.ok("verify", "--all")
