@@ -165,6 +165,11 @@ AREAS = {
                 "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
             ),
         ),
+        Area(
+            "jobs",
+            ("registry/jobs/*.py", "gateway/files/*.py"),
+            ("tests/registry/jobs/test_queue.py", "tests/gateway/files"),
+        ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
         Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
     )

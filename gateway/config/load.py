@@ -58,7 +58,7 @@ def load_gateway_config(
     faults = places.faults + [places.at(*found) for found in _impossible(config)]
     if faults:
         raise ManifestError(source, faults)
-    return _resolve_keys(config, path)
+    return _resolve_paths(config, path)
 
 
 def _impossible(config: GatewayConfig) -> list[tuple[KeyPath, str, str]]:
@@ -201,11 +201,15 @@ def _to_json(values: dict[str, Any]) -> bytes:
     return to_json(values)
 
 
-def _resolve_keys(config: GatewayConfig, path: Path | None) -> GatewayConfig:
+def _resolve_paths(config: GatewayConfig, path: Path | None) -> GatewayConfig:
     folder = path.absolute().parent if path else Path.cwd()
     keys = tuple(str(folder / key) for key in config.trust.public_keys)
+    template = config.jobs.template and str(folder / config.jobs.template)
     return config.model_copy(
-        update={"trust": config.trust.model_copy(update={"public_keys": keys})}
+        update={
+            "trust": config.trust.model_copy(update={"public_keys": keys}),
+            "jobs": config.jobs.model_copy(update={"template": template}),
+        }
     )
 
 

@@ -184,6 +184,25 @@ class MeteringTable(Table):
     commit_milliseconds: Annotated[float, Field(ge=0.0)] = 0.0
 
 
+class JobsTable(Table):
+    """`[jobs]`: files, fine-tuning jobs and batches of tenants; none of their paths unless `on`.
+
+    `template` is a manifest from which every fine-tuning job begins (relative to this file): all
+    but its name, base and rows. `file_bytes` bounds one file, `tenant_bytes` a tenant's files
+    together; `max_queued` and `max_running` a tenant's jobs of one kind that have not ended, and
+    its jobs that run at once.
+    """
+
+    on: bool = False
+    template: str | None = None
+    file_bytes: PositiveInt = 512 * 1024 * 1024
+    tenant_bytes: PositiveInt = 20 * 1024 * 1024 * 1024
+    upload_seconds: PositiveFloat = 1800.0
+    max_queued: PositiveInt = 100
+    max_running: PositiveInt = 2
+    batch_parallel: PositiveInt = 8
+
+
 class LogTable(Table):
     """`[log]`: `prompts = true` writes prompts and answers to the log; off unless you ask."""
 
@@ -219,6 +238,7 @@ class GatewayConfig(Table):
     trust: TrustTable = TrustTable()
     shadow: tuple[ShadowTable, ...] = ()
     metering: MeteringTable = MeteringTable()
+    jobs: JobsTable = JobsTable()
     log: LogTable = LogTable()
     tracing: TracingTable = TracingTable()
 

@@ -14,8 +14,9 @@ from starlette.routing import Route
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.header_limit import HeaderLimit
-from adapterworks.gateway.http.routes import health, inference, metrics, models, openapi
+from adapterworks.gateway.http.routes import files, health, inference, metrics, models, openapi
 from adapterworks.gateway.http.routes.common import receipt_of
+from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.request.errors import (
     MethodNotAllowed,
     NoSuchPath,
@@ -26,6 +27,7 @@ from adapterworks.gateway.request.errors import (
 from adapterworks.manifests.errors import AdapterworksError, IntegrityError, InvalidInput
 
 _log = logging.getLogger(__name__)
+_OF_JOBS = ("/v1/files", "/v1/uploads", "/v1/fine_tuning/", "/v1/batches")
 
 
 def create_app(gateway: Gateway) -> Starlette:
@@ -37,6 +39,8 @@ def create_app(gateway: Gateway) -> Starlette:
         *metrics.routes(),
         *openapi.routes(),
     ]
+    if gateway.config.jobs.on:
+        routes += [*files.routes()]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(HeaderLimit, limit=gateway.config.http.header_limit)],
@@ -48,6 +52,8 @@ def create_app(gateway: Gateway) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.gateway = gateway
+    if gateway.config.jobs.on:
+        app.state.room = open_room(gateway)
     return app
 
 
@@ -63,7 +69,11 @@ async def _http(request: Request, error: Exception) -> Response:
     """What Starlette itself says no to: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return _render(request, NoSuchPath(f"no such path: `{request.url.path[:200]}`"))
+        path = request.url.path
+        hint = None
+        if path.startswith(_OF_JOBS) and not request.app.state.gateway.config.jobs.on:
+            hint = "`[jobs] on = true` in gateway.toml turns files, jobs and batches on"
+        return _render(request, NoSuchPath(f"no such path: `{path[:200]}`", hint=hint))
     if error.status_code == 405:
         wrong = MethodNotAllowed(f"`{request.url.path}` does not take {request.method}")
         return _render(request, wrong, error.headers)

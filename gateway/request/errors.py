@@ -21,6 +21,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.registry.jobs.files import OverQuota
 
 
 class InvalidField(InvalidInput):
@@ -35,6 +36,18 @@ class InvalidField(InvalidInput):
         self.param = param
 
 
+class InvalidLines(InvalidInput):
+    """Lines of a file cannot be used.
+
+    Args:
+        listed: every fault with all of its lines.
+    """
+
+    def __init__(self, message: str, *, listed: list[dict[str, object]], hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.listed = listed
+
+
 class TooLarge(InvalidInput):
     """The request's body is above the gateway's limit."""
 
@@ -45,6 +58,10 @@ class TooSlow(InvalidInput):
 
 class HeadersTooLarge(TooLarge):
     """The request's path and headers are above the gateway's limit."""
+
+
+class NoSuchThing(NotFound):
+    """A file, upload, job or batch that does not exist, or is another tenant's."""
 
 
 class NoSuchPath(NotFound):
@@ -73,11 +90,13 @@ SHAPES: dict[type[AdapterworksError], Shape] = {
     MethodNotAllowed: Shape(405, "invalid_request_error", "method_not_allowed"),
     InvalidInput: Shape(400, "invalid_request_error", "invalid_request"),
     NoSuchPath: Shape(404, "not_found_error", "path_not_found"),
+    NoSuchThing: Shape(404, "not_found_error", "not_found"),
     NotFound: Shape(404, "not_found_error", "model_not_found"),
     Conflict: Shape(409, "conflict_error", "conflict"),
     # Not 403 and not 5xx: the caller may use it, but asking again will not help.
     Refused: Shape(422, "adapter_refused", "adapter_refused"),
     IntegrityError: Shape(422, "adapter_refused", "adapter_damaged"),
+    OverQuota: Shape(429, "insufficient_quota", "insufficient_quota"),
     Unavailable: Shape(503, "unavailable", "temporarily_unavailable"),
     AdapterworksError: Shape(500, "internal_error", "internal_error"),
 }
@@ -108,7 +127,10 @@ def error_body(error: AdapterworksError, *, anthropic: bool = False) -> bytes:
         }
     else:
         param = error.param if isinstance(error, InvalidField) else None
-        body = {"error": {"message": message, "type": shape.type, "param": param, "code": code}}
+        values = {"message": message, "type": shape.type, "param": param, "code": code}
+        body = {"error": values}
+        if isinstance(error, InvalidLines):
+            body["error"] = {**values, "faults": error.listed}
     return json.dumps(body, ensure_ascii=False).encode()
 
 

@@ -36,7 +36,7 @@ def take(
     """Take a lease on blobs; returns its id.
 
     Args:
-        kind: `publish`, `build` or `serving`.
+        kind: `publish`, `build`, `serving`, `file` or `job`.
         holder: who, for people; default `host:pid`.
     """
     lease = uuid.uuid4().hex
@@ -66,6 +66,12 @@ def end(connection: Connection, lease: str) -> bool:
     """Give a lease back; false when it had expired and was swept."""
     connection.execute(sa.delete(_lease_blobs).where(_lease_blobs.c.lease == lease))
     return connection.execute(sa.delete(_leases).where(_leases.c.id == lease)).rowcount == 1
+
+
+def held_by(connection: Connection, kind: str, holder: str) -> list[str]:
+    """The ids of a holder's leases of a kind."""
+    query = sa.select(_leases.c.id).where(_leases.c.kind == kind, _leases.c.holder == holder)
+    return list(connection.scalars(query))
 
 
 def sweep(connection: Connection) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.tenants.keys import key_id_of
 from adapterworks.gateway.tenants.tenant import Tenant
@@ -14,6 +15,12 @@ def gateway_of(request: Request) -> Gateway:
     """The gateway this application was made for."""
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+def room_of(request: Request) -> Room:
+    """The gateway's files and jobs; only of paths that there are with `[jobs]` on."""
+    room: Room = request.app.state.room
+    return room
 
 
 def receipt_of(request: Request) -> Receipt:

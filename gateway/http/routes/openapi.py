@@ -6,12 +6,14 @@ described there (OpenAI's and Anthropic's references).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from adapterworks.gateway.http.routes.common import gateway_of
 from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint
 from adapterworks.gateway.request.typed.values import MOST_CHOICES, MOST_NAME, MOST_TOKENS
 
@@ -71,6 +73,43 @@ _BODIES: dict[str, dict[str, Any]] = {
     "/v1/messages": {"messages": _MESSAGES, "max_tokens": {"type": "integer", "minimum": 1}},
     "/v1/embeddings": {"input": {"type": "string"}},
 }
+# Paths of `[jobs]`, whose objects are OpenAI's.
+JOBS: dict[str, tuple[str, ...]] = {
+    "/v1/files": ("get", "post"),
+    "/v1/files/{file}": ("get", "delete"),
+    "/v1/files/{file}/content": ("get",),
+    "/v1/uploads": ("post",),
+    "/v1/uploads/{upload}/parts": ("post",),
+    "/v1/uploads/{upload}/complete": ("post",),
+    "/v1/uploads/{upload}/cancel": ("post",),
+}
+_PURPOSE = {"enum": ["fine-tune", "batch", "assistants", "vision", "user_data", "evals"]}
+_FILE = {"type": "string", "format": "binary"}
+
+
+def _form(**fields: Any) -> dict[str, Any]:
+    schema = {"type": "object", "required": list(fields), "properties": fields}
+    return {"multipart/form-data": {"schema": schema}}
+
+
+def _object(**fields: Any) -> dict[str, Any]:
+    schema = {"type": "object", "required": list(fields), "properties": fields}
+    return {"application/json": {"schema": schema}}
+
+
+JOBS_BODIES: dict[str, dict[str, Any]] = {
+    "/v1/files": _form(purpose=_PURPOSE, file=_FILE),
+    "/v1/uploads": _object(
+        bytes={"type": "integer", "minimum": 1},
+        filename={"type": "string", "minLength": 1, "maxLength": 255},
+        mime_type={"type": "string", "minLength": 1, "maxLength": 255},
+        purpose=_PURPOSE,
+    ),
+    "/v1/uploads/{upload}/parts": _form(data=_FILE),
+    "/v1/uploads/{upload}/complete": _object(
+        part_ids={"type": "array", "items": {"type": "string"}}
+    ),
+}
 
 
 def routes() -> list[Route]:
@@ -80,11 +119,15 @@ def routes() -> list[Route]:
 
 async def openapi(request: Request) -> Response:
     """The document."""
-    return JSONResponse(document())
+    return JSONResponse(document(jobs=gateway_of(request).config.jobs.on))
 
 
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1 for every public path."""
+def document(*, jobs: bool = False) -> dict[str, Any]:
+    """OpenAPI 3.1 for every public path.
+
+    Args:
+        jobs: whether files, fine-tuning jobs and batches are among them.
+    """
     paths: dict[str, Any] = {e.path: {"post": _post(_relayed(e))} for e in ENDPOINTS}
     paths[GENERATE.path] = {
         "post": _post(
@@ -106,6 +149,8 @@ def document() -> dict[str, Any]:
             ],
         }
     }
+    if jobs:
+        paths |= {path: _of_jobs(path, methods) for path, methods in JOBS.items()}
     for path in ("/health", "/ready", "/metrics", "/openapi.json"):
         paths[path] = {"get": _get()}
     return {
@@ -115,6 +160,21 @@ def document() -> dict[str, Any]:
         "security": [{"key": []}],
         "paths": paths,
     }
+
+
+def _of_jobs(path: str, methods: tuple[str, ...]) -> dict[str, Any]:
+    names = re.findall(r"{(\w+)}", path)
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in names
+    ]
+    described: dict[str, Any] = {}
+    for method in methods:
+        described[method] = {**_get(), **({"parameters": parameters} if parameters else {})}
+        content = JOBS_BODIES.get(path) if method == "post" else None
+        if content is not None:
+            described[method]["requestBody"] = {"required": True, "content": content}
+    return described
 
 
 def _relayed(endpoint: Endpoint) -> dict[str, Any]:

@@ -1,0 +1,188 @@
+"""Files and jobs: whose they are, who runs them, and that each ends once."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_QUEUE = "registry/jobs/queue.py"
+_FILES = "registry/jobs/files.py"
+_UPLOADS = "registry/jobs/uploads.py"
+_ROWS = "gateway/files/rows.py"
+_LINES = "gateway/files/lines.py"
+_RECEIVE = "gateway/files/receive.py"
+_OF_QUEUE = ("tests/registry/jobs/test_queue.py",)
+_OF_FILES = ("tests/gateway/files/test_files.py",)
+_OF_ROWS = ("tests/gateway/files/test_rows.py",)
+
+NAMED = (
+    Named(
+        "a-claim-without-its-holder",
+        _QUEUE,
+        "            _jobs.c.holder == held.holder,\n",
+        "",
+        _OF_QUEUE,
+        "a worker that was taken for dead could end its successor's attempt",
+    ),
+    Named(
+        "a-claim-without-its-attempt",
+        _QUEUE,
+        "            _jobs.c.attempt == held.attempt,\n",
+        "",
+        _OF_QUEUE,
+        "a worker that got its job back would publish what its first attempt made",
+    ),
+    Named(
+        "a-lost-job-stays-lost",
+        _QUEUE,
+        "    _rescue(connection, now)\n",
+        "",
+        _OF_QUEUE,
+        "kill -9 of a worker would lose its job for ever",
+    ),
+    Named(
+        "a-killing-job-is-given-out-for-ever",
+        _QUEUE,
+        "elif row.lost + 1 >= MOST_LOST:",
+        "elif False:",
+        _OF_QUEUE,
+        "a job that takes all memory would end one worker after the other",
+    ),
+    Named(
+        "tenants-do-not-share",
+        _QUEUE,
+        ".order_by(_shares.c.served, _jobs.c.tenant,",
+        ".order_by(",
+        _OF_QUEUE,
+        "whoever queues a hundred jobs first would keep everybody waiting",
+    ),
+    Named(
+        "weights-of-jobs-do-not-count",
+        _QUEUE,
+        "chosen.cost / chosen.weight",
+        "chosen.cost",
+        _OF_QUEUE,
+        "whoever pays for two shares would get one",
+    ),
+    Named(
+        "idling-tenants-earn-credit",
+        _QUEUE,
+        "    elif served < least:\n",
+        "    elif False:\n",
+        _OF_QUEUE,
+        "a tenant that was away could take all workers for days",
+    ),
+    Named(
+        "a-cancel-is-lost-between-lanes",
+        _QUEUE,
+        "_move(connection, row, _asked(row), now, result=result, lane=lane, lost=0, tried=0)",
+        '_move(connection, row, "queued", now, result=result, lane=lane, lost=0, tried=0)',
+        _OF_QUEUE,
+        "a job cancelled while it was built would be proved and succeed",
+    ),
+    Named(
+        "a-tenant-runs-more-than-it-may",
+        _QUEUE,
+        "sa.func.coalesce(busy.c.count, 0) < _jobs.c.most_running,",
+        "sa.func.coalesce(busy.c.count, 0) <= _jobs.c.most_running,",
+        _OF_QUEUE,
+        "the quota of running jobs would be one more than it says",
+    ),
+    Named(
+        "anothers-job-is-found",
+        _QUEUE,
+        "if found is None or found.tenant != tenant or found.kind != kind:",
+        "if found is None or found.kind != kind:",
+        _OF_QUEUE,
+        "one tenant could read and cancel another's jobs by their ids",
+    ),
+    Named(
+        "anothers-file-is-found",
+        _FILES,
+        "        _files.c.tenant == tenant,\n        _files.c.deleted.is_(None),\n",
+        "        _files.c.deleted.is_(None),\n",
+        _OF_FILES,
+        "one tenant could read another's training rows",
+    ),
+    Named(
+        "an-expired-file-is-read",
+        _FILES,
+        "        sa.or_(_files.c.expires.is_(None), _files.c.expires > now),\n",
+        "",
+        _OF_FILES,
+        "rows would be readable after the day their owner set",
+    ),
+    Named(
+        "a-files-bytes-are-not-held",
+        _FILES,
+        'lease = leases.take(connection, "file", [blob], holder=holder, seconds=seconds)',
+        'lease = leases.take(connection, "file", [], holder=holder, seconds=seconds)',
+        _OF_FILES,
+        "a gc would take the bytes of files that are listed",
+    ),
+    Named(
+        "deleted-bytes-stay",
+        _FILES,
+        "            leases.end(connection, row.lease)\n",
+        "",
+        _OF_FILES,
+        "what a tenant deletes would stay on disk for a hundred years",
+    ),
+    Named(
+        "the-quota-is-each-files-own",
+        _FILES,
+        "if quota is not None and used + size > quota:",
+        "if quota is not None and size > quota:",
+        _OF_FILES,
+        "a tenant could fill the disk with files that are small one by one",
+    ),
+    Named(
+        "parts-go-together-as-they-came",
+        _UPLOADS,
+        "        rows = [known[part] for part in wanted]\n",
+        "        rows = list(known.values())\n",
+        _OF_FILES,
+        "a file sent over several connections would have its parts in the wrong order",
+    ),
+    Named(
+        "only-the-first-fault-is-said",
+        _ROWS,
+        "        for problem in problems:\n            wrong = True\n",
+        "        for problem in problems:\n            if self._faults.lines:\n"
+        "                break\n            wrong = True\n",
+        _OF_ROWS,
+        "a broken file would have to be sent as often as it has broken lines",
+    ),
+    Named(
+        "kinds-of-rows-mix",
+        _ROWS,
+        "        elif kind != self._kind:\n",
+        "        elif False:\n",
+        _OF_ROWS,
+        "a file with preferences between its conversations would fail hours later, in the build",
+    ),
+    Named(
+        "a-long-line-is-kept",
+        _LINES,
+        "            if len(self._rest) > self._longest:\n",
+        "            if False:\n",
+        _OF_ROWS,
+        "one line without an end would take all of the gateway's memory",
+    ),
+    Named(
+        "a-line-in-two-pieces-is-two",
+        _LINES,
+        "                self._rest += data[begin:end]\n"
+        "                yield self.number, bytes(self._rest)\n",
+        "                yield self.number, data[begin:end]\n",
+        _OF_ROWS,
+        "good files would be refused depending on how the network cut them",
+    ),
+    Named(
+        "a-file-above-its-bound-is-kept",
+        _RECEIVE,
+        "        if self._got.size > self._most:\n            raise self._too_large\n",
+        "",
+        _OF_FILES,
+        "the disk could be filled by one request that announces no length",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Files of tenants over HTTP: read as they arrive, line by line."""

@@ -1,0 +1,261 @@
+"""`/v1/files` and `/v1/uploads`: a tenant's files, looked at while they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from adapterworks.gateway.files.objects import (
+    FORM,
+    AskedCompletion,
+    AskedFile,
+    AskedUpload,
+    asked_file,
+    file_object,
+    part_object,
+    upload_object,
+)
+from adapterworks.gateway.files.receive import Received, received
+from adapterworks.gateway.files.rows import Facts, RowCheck, check_of
+from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, room_of, tenant_of
+from adapterworks.gateway.http.routes.pages import LIMIT_OF_FILES, listed, number, one_of
+from adapterworks.gateway.jobs.room import Room
+from adapterworks.gateway.request.body import read_body
+from adapterworks.gateway.request.checked import checked
+from adapterworks.gateway.request.errors import InvalidField, NoSuchThing
+from adapterworks.manifests.errors import NotFound
+from adapterworks.registry.jobs.files import File, NewFile
+from adapterworks.registry.jobs.uploads import Part, Upload
+
+_PART_BYTES = 64 * 1024 * 1024
+
+
+def routes() -> list[Route]:
+    """Files and uploads."""
+    return [
+        Route("/v1/files", create, methods=["POST"]),
+        Route("/v1/files", list_files, methods=["GET"]),
+        Route("/v1/files/{file}", retrieve, methods=["GET"]),
+        Route("/v1/files/{file}", delete, methods=["DELETE"]),
+        Route("/v1/files/{file}/content", content, methods=["GET"]),
+        Route("/v1/uploads", begin, methods=["POST"]),
+        Route("/v1/uploads/{upload}/parts", add_part, methods=["POST"]),
+        Route("/v1/uploads/{upload}/complete", complete, methods=["POST"]),
+        Route("/v1/uploads/{upload}/cancel", cancel, methods=["POST"]),
+    ]
+
+
+async def create(request: Request) -> Response:
+    """`POST /v1/files`.
+
+    Raises:
+        InvalidLines: lines cannot be used for the purpose; all of them are named.
+        OverQuota, TooLarge, TooSlow, InvalidField: as they say.
+    """
+    tenant, room = tenant_of(request), room_of(request)
+    quota = room.table.tenant_bytes
+    await asyncio.to_thread(room.files.require_room, tenant.id, 0, quota)
+
+    def check(fields: dict[str, str]) -> RowCheck | None:
+        return check_of(asked_file(fields).purpose) if "purpose" in fields else None
+
+    async with _file_of(request, room, "file", check) as got:
+        asked = asked_file(got.fields)
+        file = await asyncio.to_thread(_keep, room, tenant.id, got, asked)
+    return _answer(request, file_object(file))
+
+
+def _file_of(request: Request, room: Room, name: str, check: Any) -> Any:
+    return received(
+        request,
+        name=name,
+        known=FORM if name == "file" else frozenset(),
+        most=room.table.file_bytes if name == "file" else _PART_BYTES,
+        seconds=room.table.upload_seconds,
+        check_of=check,
+        staging=room.staging,
+    )
+
+
+def _keep(room: Room, tenant: str, got: Received, asked: AskedFile) -> File:
+    return room.files.put(
+        NewFile(
+            tenant=tenant,
+            purpose=asked.purpose,
+            filename=got.filename,
+            path=got.path,
+            blob=got.digest,
+            size=got.size,
+            rows=got.facts.rows,
+            kind=got.facts.kind,
+            seconds=asked.seconds,
+        ),
+        quota=room.table.tenant_bytes,
+    )
+
+
+async def list_files(request: Request) -> Response:
+    """`GET /v1/files`: newest first unless `order` is `asc`."""
+    tenant, room = tenant_of(request), room_of(request)
+    query = request.query_params
+    files, more = await asyncio.to_thread(
+        room.files.listed,
+        tenant.id,
+        purpose=query.get("purpose"),
+        after=query.get("after"),
+        limit=number(request, "limit", LIMIT_OF_FILES, most=LIMIT_OF_FILES),
+        newest_first=one_of(request, "order", ("desc", "asc")) == "desc",
+    )
+    return listed(request, [file_object(file) for file in files], more)
+
+
+async def retrieve(request: Request) -> Response:
+    """`GET /v1/files/{file}`."""
+    return _answer(request, file_object(await _own(request)))
+
+
+async def delete(request: Request) -> Response:
+    """`DELETE /v1/files/{file}`."""
+    tenant, room = tenant_of(request), room_of(request)
+    file = await _own(request)
+    await asyncio.to_thread(room.files.delete, file.id, tenant.id)
+    return _answer(request, {"id": file.id, "object": "file", "deleted": True})
+
+
+async def content(request: Request) -> Response:
+    """`GET /v1/files/{file}/content`: the bytes as they came."""
+    room, file = room_of(request), await _own(request)
+    headers = {**receipt_of(request).headers(), "content-length": str(file.size)}
+    return StreamingResponse(
+        room.files.chunks(file), media_type="application/octet-stream", headers=headers
+    )
+
+
+async def _own(request: Request) -> File:
+    tenant, room = tenant_of(request), room_of(request)
+    try:
+        return await asyncio.to_thread(room.files.get, request.path_params["file"], tenant.id)
+    except NotFound as error:
+        raise NoSuchThing(error.message, hint=error.hint) from error
+
+
+async def begin(request: Request) -> Response:
+    """`POST /v1/uploads`."""
+    tenant, room = tenant_of(request), room_of(request)
+    asked = checked(AskedUpload, await _json(request))
+    if asked.bytes > room.table.file_bytes:
+        raise InvalidField(f"a file may have {room.table.file_bytes} bytes", param="bytes")
+    await asyncio.to_thread(
+        room.files.require_room, tenant.id, asked.bytes, room.table.tenant_bytes
+    )
+    upload = await asyncio.to_thread(
+        functools.partial(
+            room.uploads.begin,
+            tenant.id,
+            purpose=asked.purpose,
+            filename=asked.filename,
+            size=asked.bytes,
+            keep_seconds=asked.seconds,
+        )
+    )
+    return _answer(request, upload_object(upload, None))
+
+
+async def add_part(request: Request) -> Response:
+    """`POST /v1/uploads/{upload}/parts`: at most 64 MiB."""
+    tenant, room = tenant_of(request), room_of(request)
+    upload = await _upload(request)
+    async with _file_of(request, room, "data", lambda fields: None) as got:
+        part = await asyncio.to_thread(
+            room.uploads.add, upload.id, tenant.id, got.path, got.digest, got.size
+        )
+    return _answer(request, part_object(part))
+
+
+async def complete(request: Request) -> Response:
+    """`POST /v1/uploads/{upload}/complete`: the parts become a file, if its lines can be used."""
+    tenant, room = tenant_of(request), room_of(request)
+    asked = checked(AskedCompletion, await _json(request))
+    upload = await _upload(request)
+    parts = await asyncio.to_thread(room.uploads.parts, upload, asked.part_ids)
+    file = await asyncio.to_thread(_join, room, upload, parts, asked.md5)
+    try:
+        upload = await asyncio.to_thread(room.uploads.complete, upload.id, tenant.id, file.id)
+    except BaseException:
+        await asyncio.to_thread(room.files.delete, file.id, tenant.id)
+        raise
+    return _answer(request, upload_object(upload, file))
+
+
+def _join(room: Room, upload: Upload, parts: list[Part], md5: str | None) -> File:
+    """Put the parts together, look at the lines, keep the file."""
+    check, facts = check_of(upload.purpose), Facts(0, "")
+    room.staging.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix="upload-", dir=room.staging)
+    hashes = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in _checked(room.uploads.chunks(parts), check):
+                file.write(chunk)
+                for hasher in hashes:
+                    hasher.update(chunk)
+        if md5 is not None and hashes[1].hexdigest() != md5.lower():
+            raise InvalidField("the parts together have another `md5`", param="md5")
+        if check is not None:
+            facts = check.close()
+        new = NewFile(
+            tenant=upload.tenant,
+            purpose=upload.purpose,
+            filename=upload.filename,
+            path=Path(name),
+            blob="sha256:" + hashes[0].hexdigest(),
+            size=upload.size,
+            rows=facts.rows,
+            kind=facts.kind,
+            seconds=upload.keep_seconds,
+        )
+        return room.files.put(new, quota=room.table.tenant_bytes)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _checked(chunks: Iterator[bytes], check: RowCheck | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        if check is not None:
+            check.feed(chunk)
+        yield chunk
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /v1/uploads/{upload}/cancel`."""
+    tenant, room = tenant_of(request), room_of(request)
+    upload = await _upload(request)
+    upload = await asyncio.to_thread(room.uploads.cancel, upload.id, tenant.id)
+    return _answer(request, upload_object(upload, None))
+
+
+async def _upload(request: Request) -> Upload:
+    tenant, room = tenant_of(request), room_of(request)
+    try:
+        return await asyncio.to_thread(room.uploads.get, request.path_params["upload"], tenant.id)
+    except NotFound as error:
+        raise NoSuchThing(error.message) from error
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    http = gateway_of(request).config.http
+    return (await read_body(request, http.body_limit, http.body_seconds)).values
+
+
+def _answer(request: Request, values: dict[str, Any]) -> Response:
+    return JSONResponse(values, headers=receipt_of(request).headers())

@@ -1,0 +1,1 @@
+"""Files of tenants and the queue of jobs: where builders' and gateway's sides meet."""

@@ -1,0 +1,263 @@
+"""Files of tenants: bytes in the blob store under their digest, rows that say whose they are.
+
+Invariants:
+- a file's bytes are held by a lease for as long as the file lives, so gc keeps them; equal bytes
+  of two tenants are one blob, which neither can tell;
+- a file is its tenant's own: another's id, an expired one and a deleted one look like none;
+- a tenant's files together stay within its quota, also if several are put at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.registry.index import stores
+from adapterworks.registry.index.database import AnyRow
+from adapterworks.registry.jobs import schema
+from adapterworks.registry.lifecycle import leases
+from adapterworks.registry.registry import Registry
+
+_files = schema.files
+# A file without an expiry is held for this long; the lease is renewed when the file is listed.
+_FOR_EVER_S = 100 * 365 * 86400.0
+_POLL_S = 0.02
+
+
+class OverQuota(Refused):
+    """The tenant's files together would be larger than they may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file. Times are seconds since the epoch.
+
+    Attributes:
+        rows, kind: what its lines are, where they were looked at (`messages`, `preference`, …).
+        blob: the digest of its bytes.
+    """
+
+    sequence: int
+    id: str
+    tenant: str
+    purpose: str
+    filename: str
+    blob: str
+    size: int
+    rows: int
+    kind: str
+    created: float
+    expires: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file to be kept.
+
+    Attributes:
+        path: where its bytes are now; they hash to `blob`.
+        seconds: how long it is kept; None is until it is deleted.
+    """
+
+    tenant: str
+    purpose: str
+    filename: str
+    path: Path
+    blob: str
+    size: int
+    rows: int = 0
+    kind: str = ""
+    seconds: int | None = None
+
+
+class Files:
+    """The files of a registry's tenants."""
+
+    def __init__(self, registry: Registry) -> None:
+        schema.migrate(registry.database)
+        self._database = registry.database
+        self._blobs = registry.blobs
+        self._registry = registry
+
+    def put(self, new: NewFile, *, quota: int | None = None) -> File:
+        """Keep a file.
+
+        Raises:
+            OverQuota: the tenant's files would be above `quota` bytes; nothing is kept.
+            CorruptBlob: the bytes do not hash to `new.blob`; nothing is kept.
+        """
+        self.require_room(new.tenant, new.size, quota)  # before anything is copied
+        now = time.time()
+        file = f"file-{secrets.token_hex(12)}"
+        lease = self.hold(new.blob, new.path, new.seconds or _FOR_EVER_S, holder=file)
+        try:
+            with self._database.write() as connection:
+                _require_room(connection, new.tenant, new.size, quota, now)
+                connection.execute(
+                    sa.insert(_files).values(
+                        id=file,
+                        tenant=new.tenant,
+                        purpose=new.purpose,
+                        filename=new.filename,
+                        blob=new.blob,
+                        size=new.size,
+                        rows=new.rows,
+                        kind=new.kind,
+                        created=now,
+                        expires=None if new.seconds is None else now + new.seconds,
+                        lease=lease,
+                    )
+                )
+        except BaseException:
+            self.let_go([lease])
+            raise
+        return self.get(file, new.tenant)
+
+    def hold(self, blob: str, path: Path, seconds: float, *, holder: str) -> str:
+        """Put bytes and hold them; returns the lease."""
+        self._registry.require_own_store()
+        with self._database.write() as connection:
+            lease = leases.take(connection, "file", [blob], holder=holder, seconds=seconds)
+        try:
+            self._wait_for_gc(blob)
+            self._blobs.put(blob, path)
+        except BaseException:
+            self.let_go([lease])
+            raise
+        return lease
+
+    def let_go(self, held: Sequence[str]) -> None:
+        """Give leases back."""
+        with self._database.write() as connection:
+            for lease in held:
+                leases.end(connection, lease)
+
+    def _wait_for_gc(self, blob: str) -> None:
+        while True:
+            with self._database.read() as connection:
+                if not stores.are_doomed(connection, [blob]):
+                    return
+            time.sleep(_POLL_S)
+
+    def require_room(self, tenant: str, size: int, quota: int | None) -> None:
+        """Ask whether `size` more bytes of a tenant fit.
+
+        Raises:
+            OverQuota: they do not.
+        """
+        with self._database.read() as connection:
+            _require_room(connection, tenant, size, quota, time.time())
+
+    def get(self, file: str, tenant: str) -> File:
+        """A tenant's file.
+
+        Raises:
+            NotFound: it has none of that id.
+        """
+        with self._database.read() as connection:
+            return _file(_live(connection, file, tenant))
+
+    def listed(
+        self,
+        tenant: str,
+        *,
+        purpose: str | None = None,
+        after: str | None = None,
+        limit: int = 10_000,
+        newest_first: bool = True,
+    ) -> tuple[list[File], bool]:
+        """A tenant's files, and whether there are more.
+
+        Raises:
+            InvalidInput: `after` is none of them.
+        """
+        order = _files.c.sequence.desc() if newest_first else _files.c.sequence.asc()
+        query = sa.select(_files).where(_alive(tenant, time.time())).order_by(order)
+        if purpose is not None:
+            query = query.where(_files.c.purpose == purpose)
+        with self._database.read() as connection:
+            if after is not None:
+                last = connection.scalar(
+                    sa.select(_files.c.sequence).where(
+                        _files.c.id == after, _files.c.tenant == tenant
+                    )
+                )
+                if last is None:
+                    raise InvalidInput(f"`after` is no file of yours: `{after[:80]}`")
+                beyond = _files.c.sequence < last if newest_first else _files.c.sequence > last
+                query = query.where(beyond)
+            rows = connection.execute(query.limit(limit + 1)).all()
+        return [_file(row) for row in rows[:limit]], len(rows) > limit
+
+    def delete(self, file: str, tenant: str) -> None:
+        """Delete a tenant's file; a job that has begun with it keeps its own copy.
+
+        Raises:
+            NotFound: it has none of that id.
+        """
+        with self._database.write() as connection:
+            row = _live(connection, file, tenant)
+            connection.execute(
+                sa.update(_files).where(_files.c.id == file).values(deleted=time.time())
+            )
+            leases.end(connection, row.lease)
+
+    def chunks(self, file: File) -> Iterator[bytes]:
+        """Its bytes, verified: consume them fully before believing any."""
+        return self._blobs.get(file.blob)
+
+    def usage(self, tenant: str) -> int:
+        """Bytes of a tenant's files together."""
+        with self._database.read() as connection:
+            return _used(connection, tenant, time.time())
+
+
+def missing(file: str) -> NotFound:
+    """The one answer to a file that does not exist and to another tenant's."""
+    return NotFound(f"there is no file `{file[:80]}`", hint="`GET /v1/files` lists yours")
+
+
+def _alive(tenant: str, now: float) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        _files.c.tenant == tenant,
+        _files.c.deleted.is_(None),
+        sa.or_(_files.c.expires.is_(None), _files.c.expires > now),
+    )
+
+
+def _live(connection: Connection, file: str, tenant: str) -> AnyRow:
+    query = sa.select(_files).where(_files.c.id == file, _alive(tenant, time.time()))
+    row = connection.execute(query).first()
+    if row is None:
+        raise missing(file)
+    return row
+
+
+def _used(connection: Connection, tenant: str, now: float) -> int:
+    query = sa.select(sa.func.coalesce(sa.func.sum(_files.c.size), 0))
+    return int(connection.scalar(query.where(_alive(tenant, now))) or 0)
+
+
+def _require_room(
+    connection: Connection, tenant: str, size: int, quota: int | None, now: float
+) -> None:
+    used = _used(connection, tenant, now)
+    if quota is not None and used + size > quota:
+        raise OverQuota(
+            f"your files take {used} bytes of the {quota} you may have, and this one has {size}",
+            hint="delete files you no longer need",
+        )
+
+
+def _file(row: AnyRow) -> File:
+    return File(
+        row.sequence, row.id, row.tenant, row.purpose, row.filename, row.blob, row.size, row.rows,
+        row.kind, row.created, row.expires,
+    )  # fmt: skip

@@ -1,0 +1,225 @@
+"""The tables of files and jobs, and the numbered migrations that make them.
+
+Invariants, held by the database itself (triggers), not by convention:
+- a job that has ended never changes again;
+- a job's events are append-only.
+
+`MIGRATIONS` is append-only: a released function is never edited, so it spells its tables out
+instead of using the table objects below, which describe the newest schema. Times are seconds since
+the epoch, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from adapterworks.registry.index.database import Database, Migration
+
+NAMESPACE = "jobs"
+
+metadata = sa.MetaData()
+
+files = sa.Table(
+    "job_files",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("blob", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False, quote=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double),
+    sa.Column("deleted", sa.Double),
+    sa.Column("lease", sa.Text, nullable=False),
+)
+uploads = sa.Table(
+    "job_uploads",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("keep_seconds", sa.BigInteger),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("file", sa.Text),
+)
+parts = sa.Table(
+    "job_upload_parts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("upload", sa.Text, nullable=False),
+    sa.Column("blob", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("lease", sa.Text, nullable=False),
+)
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("cost", sa.Double, nullable=False),
+    sa.Column("weight", sa.Double, nullable=False),
+    sa.Column("most_running", sa.Integer),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("wanted", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("lost", sa.Integer, nullable=False),
+    sa.Column("tried", sa.Integer, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("lease_until", sa.Double),
+    sa.Column("not_before", sa.Double, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("started", sa.Double),
+    sa.Column("finished", sa.Double),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("param", sa.Text, nullable=False),
+)
+# How much each tenant has had of the workers, in units of cost by weight.
+shares = sa.Table(
+    "job_shares",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("served", sa.Double, nullable=False),
+)
+events = sa.Table(
+    "job_events",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+)
+checkpoints = sa.Table(
+    "job_checkpoints",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+)
+# What came of each line of a batch's input; a line that is here is never asked again.
+lines = sa.Table(
+    "job_lines",
+    metadata,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("line", sa.Integer, primary_key=True),
+    sa.Column("failed", sa.Boolean, nullable=False),
+    sa.Column("output", sa.Text, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cached_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
+)
+
+_ENDED = "('succeeded', 'failed', 'cancelled')"
+
+
+def migrate(database: Database) -> None:
+    """Bring the tables of `database` to the newest schema; safe in every process."""
+    database.migrate(NAMESPACE, MIGRATIONS)
+
+
+def _refuse(connection: Connection, table: str, operation: str, when: str, message: str) -> None:
+    """A trigger that refuses `operation` on rows of `table` for which `when` holds (of `OLD`)."""
+    name = f"{table}_no_{operation.lower()}"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {name} BEFORE {operation} ON {table} "
+            f"WHEN {when} BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        )
+        return
+    connection.exec_driver_sql(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
+    )
+    connection.exec_driver_sql(
+        f"CREATE TRIGGER {name} BEFORE {operation} ON {table} "
+        f"FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION {name}()"
+    )
+
+
+def _m001_files_and_jobs(connection: Connection) -> None:
+    """Files, uploads, jobs, shares, events, checkpoints and lines of batches."""
+    sequence = (
+        "INTEGER PRIMARY KEY AUTOINCREMENT"
+        if connection.dialect.name == "sqlite"
+        else "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    )
+    for statement in (
+        f"""CREATE TABLE job_files (
+            sequence {sequence}, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL,
+            purpose TEXT NOT NULL, filename TEXT NOT NULL, blob TEXT NOT NULL,
+            size BIGINT NOT NULL, "rows" BIGINT NOT NULL, kind TEXT NOT NULL,
+            created DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION,
+            deleted DOUBLE PRECISION, lease TEXT NOT NULL)""",
+        "CREATE INDEX job_files_tenant ON job_files (tenant, sequence)",
+        """CREATE TABLE job_uploads (
+            id TEXT PRIMARY KEY, tenant TEXT NOT NULL, purpose TEXT NOT NULL,
+            filename TEXT NOT NULL, size BIGINT NOT NULL, keep_seconds BIGINT,
+            created DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL,
+            state TEXT NOT NULL, file TEXT)""",
+        """CREATE TABLE job_upload_parts (
+            id TEXT PRIMARY KEY, upload TEXT NOT NULL REFERENCES job_uploads (id),
+            blob TEXT NOT NULL, size BIGINT NOT NULL, created DOUBLE PRECISION NOT NULL,
+            lease TEXT NOT NULL)""",
+        "CREATE INDEX job_upload_parts_upload ON job_upload_parts (upload)",
+        f"""CREATE TABLE jobs (
+            sequence {sequence}, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, tenant TEXT NOT NULL,
+            lane TEXT NOT NULL, priority INTEGER NOT NULL, cost DOUBLE PRECISION NOT NULL,
+            weight DOUBLE PRECISION NOT NULL, most_running INTEGER, arguments TEXT NOT NULL,
+            labels TEXT NOT NULL, state TEXT NOT NULL, wanted TEXT NOT NULL,
+            attempt INTEGER NOT NULL, lost INTEGER NOT NULL, tried INTEGER NOT NULL,
+            holder TEXT NOT NULL, lease_until DOUBLE PRECISION,
+            not_before DOUBLE PRECISION NOT NULL, created DOUBLE PRECISION NOT NULL,
+            started DOUBLE PRECISION, finished DOUBLE PRECISION, result TEXT NOT NULL,
+            code TEXT NOT NULL, message TEXT NOT NULL, param TEXT NOT NULL)""",
+        "CREATE INDEX jobs_tenant ON jobs (tenant, kind, sequence)",
+        "CREATE INDEX jobs_state ON jobs (state, lane)",
+        """CREATE TABLE job_shares (
+            tenant TEXT PRIMARY KEY, served DOUBLE PRECISION NOT NULL)""",
+        f"""CREATE TABLE job_events (
+            sequence {sequence}, id TEXT NOT NULL UNIQUE, job TEXT NOT NULL,
+            at DOUBLE PRECISION NOT NULL, level TEXT NOT NULL, kind TEXT NOT NULL,
+            message TEXT NOT NULL, data TEXT NOT NULL)""",
+        "CREATE INDEX job_events_job ON job_events (job, sequence)",
+        f"""CREATE TABLE job_checkpoints (
+            sequence {sequence}, id TEXT NOT NULL UNIQUE, job TEXT NOT NULL,
+            step INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL, metrics TEXT NOT NULL,
+            UNIQUE (job, step))""",
+        """CREATE TABLE job_lines (
+            job TEXT NOT NULL, line INTEGER NOT NULL, failed BOOLEAN NOT NULL,
+            output TEXT NOT NULL, prompt_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,
+            completion_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL,
+            PRIMARY KEY (job, line))""",
+    ):
+        connection.exec_driver_sql(statement)
+    for operation in ("UPDATE", "DELETE"):
+        ended = f"OLD.state IN {_ENDED}"
+        _refuse(connection, "jobs", operation, ended, "a job that has ended does not change")
+        _refuse(connection, "job_events", operation, "OLD.sequence > 0", "events are append-only")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_m001_files_and_jobs,)

@@ -1,0 +1,308 @@
+"""What a queue is, on any database: `exercise` is the definition; both databases pass it.
+
+Clocks are moved by the caller: `now` is a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
+
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.jobs import events, queue, schema
+from adapterworks.registry.jobs.job import (
+    BUILD_LANE,
+    FINE_TUNING,
+    Again,
+    Claim,
+    Done,
+    Given,
+    Handed,
+    Job,
+    NewJob,
+    Stop,
+)
+from adapterworks.registry.jobs.queue import LEASE_S, MOST_LOST, MOST_TRIED, Lost
+
+LANES = (BUILD_LANE,)
+
+
+def put(database: Database, tenant: str = "a", *, now: float = 0.0, **more: Any) -> Job:
+    most = more.pop("most_queued", None)
+    values = {"kind": FINE_TUNING, "lane": BUILD_LANE, "arguments": {}, **more}
+    with database.write() as connection:
+        return queue.put(connection, NewJob(tenant=tenant, **values), now=now, most_queued=most)
+
+
+def claim(
+    database: Database, holder: str = "w", *, now: float = 0.0, lanes: tuple[str, ...] = LANES
+) -> tuple[Job, Claim]:
+    with database.write() as connection:
+        taken = queue.claim(connection, lanes, holder=holder, now=now)
+    assert taken is not None
+    return taken
+
+
+def nothing(database: Database, *, now: float = 0.0) -> bool:
+    with database.write() as connection:
+        return queue.claim(connection, LANES, holder="w", now=now) is None
+
+
+def finish(database: Database, held: Claim, outcome: Any, *, now: float = 0.0) -> Job:
+    with database.write() as connection:
+        return queue.finish(connection, held, outcome, now=now)
+
+
+def ask(database: Database, what: Callable[..., Job], job: Job, now: float = 0.0) -> Job:
+    with database.write() as connection:
+        return what(connection, job.id, now=now)
+
+
+def a_job_is_run_once(database: Database) -> None:
+    job = put(database, arguments={"x": 1}, labels={"k": "v"})
+    assert (job.state, job.attempt) == ("queued", 0)
+    assert (job.arguments, job.labels) == ({"x": 1}, {"k": "v"})
+    taken, held = claim(database, now=5.0)
+    assert (taken.id, taken.state, taken.attempt, taken.started) == (job.id, "running", 1, 5.0)
+    assert nothing(database)
+    done = finish(database, held, Done({"ref": "n@1"}), now=9.0)
+    assert (done.state, done.result, done.finished) == ("succeeded", {"ref": "n@1"}, 9.0)
+    assert nothing(database)
+
+
+def what_has_ended_does_not_change(database: Database) -> None:
+    job = put(database)
+    _, held = claim(database)
+    finish(database, held, Stop("bad", "why", "training_file"))
+    for act in (queue.cancel, queue.pause, queue.resume):
+        with pytest.raises(Conflict):
+            ask(database, act, job)
+    with pytest.raises(Lost):
+        finish(database, held, Done({}))
+    for statement in (
+        sa.update(schema.jobs).where(schema.jobs.c.id == job.id).values(state="queued"),
+        sa.delete(schema.jobs).where(schema.jobs.c.id == job.id),
+    ):
+        with pytest.raises(DatabaseError), database.write() as connection:
+            connection.execute(statement)
+
+
+def a_lost_job_is_run_again_and_its_first_worker_can_change_nothing(database: Database) -> None:
+    put(database)
+    _, first = claim(database, "one")
+    with database.write() as connection:
+        assert queue.renew(connection, first, now=20.0) == ""
+    assert nothing(database, now=20.0 + LEASE_S)
+    _, second = claim(database, "two", now=20.0 + LEASE_S + 1)
+    assert second.attempt == 2
+    for write in (
+        lambda c: queue.renew(c, first, now=60.0),
+        lambda c: queue.require(c, first),
+        lambda c: queue.note(c, first, {"x": 1}),
+        lambda c: queue.finish(c, first, Done({}), now=60.0),
+        # Right attempt, wrong holder, and the other way round.
+        lambda c: queue.renew(c, Claim(first.job, second.attempt, first.holder), now=60.0),
+        lambda c: queue.renew(c, Claim(first.job, first.attempt, second.holder), now=60.0),
+    ):
+        with pytest.raises(Lost), database.write() as connection:
+            write(connection)
+    assert finish(database, second, Done({})).state == "succeeded"
+
+
+def a_job_that_kills_its_workers_ends(database: Database) -> None:
+    job = put(database)
+    now = 0.0
+    for _ in range(MOST_LOST):
+        claim(database, now=now)
+        now += LEASE_S + 1
+    assert nothing(database, now=now)
+    with database.read() as connection:
+        found = queue.get(connection, job.id)
+    assert (found.state, found.code) == ("failed", "lost")
+
+
+def what_cannot_be_done_now_is_tried_again_later(database: Database) -> None:
+    put(database)
+    now = 0.0
+    for number in range(1, MOST_TRIED + 1):
+        _, held = claim(database, now=now)
+        job = finish(database, held, Again(10.0, "the engine starts"), now=now)
+        assert job.state == ("queued" if number < MOST_TRIED else "failed")
+        if number < MOST_TRIED:
+            assert nothing(database, now=now + 9.0)
+        now += 10.0
+    assert job.code == "unavailable"
+    put(database)
+    for _ in range(MOST_TRIED + 1):
+        _, held = claim(database, now=now)
+        again = finish(database, held, Again(0.0, "somebody builds it", counts=False), now=now)
+        assert again.state == "queued"
+    _, held = claim(database, now=now)
+    finish(database, held, Done({}))
+
+
+def it_is_handed_from_lane_to_lane(database: Database) -> None:
+    put(database)
+    _, held = claim(database)
+    handed = finish(database, held, Handed("proof:x", {"ref": "n@1"}))
+    assert (handed.state, handed.lane) == ("queued", "proof:x")
+    assert nothing(database)
+    job, held = claim(database, lanes=("batch", "proof:x"))
+    assert job.result == {"ref": "n@1"}
+    assert finish(database, held, Done({"proved": True})).result == {"ref": "n@1", "proved": True}
+
+
+def pause_and_cancel_reach_whoever_runs_it(database: Database) -> None:
+    waiting = put(database)
+    assert ask(database, queue.pause, waiting).state == "paused"
+    assert nothing(database)
+    assert ask(database, queue.resume, waiting).state == "queued"
+    _, held = claim(database)
+    assert ask(database, queue.pause, waiting).wanted == "pause"
+    with database.write() as connection:
+        assert queue.renew(connection, held, now=1.0) == "pause"
+    assert finish(database, held, Given("paused", {"step": 3})).state == "paused"
+    assert ask(database, queue.resume, waiting).result == {"step": 3}
+    _, held = claim(database)
+    ask(database, queue.pause, waiting)
+    assert ask(database, queue.resume, waiting).wanted == ""  # before the worker noticed
+    ask(database, queue.cancel, waiting)
+    assert ask(database, queue.pause, waiting).wanted == "cancel"  # it stays cancelled
+    # What it comes to before it notices is not what the next lane begins with.
+    assert finish(database, held, Handed("proof:x", {})).state == "cancelled"
+    lost = put(database)
+    claim(database)
+    ask(database, queue.cancel, lost)
+    assert nothing(database, now=LEASE_S + 1)
+    with database.read() as connection:
+        assert queue.get(connection, lost.id).state == "cancelled"
+
+
+def priorities_order_a_tenants_own_jobs(database: Database) -> None:
+    low, high, late = put(database), put(database, priority=5), put(database, priority=5)
+    assert [claim(database)[0].id for _ in range(3)] == [high.id, late.id, low.id]
+
+
+def tenants_share_by_weight(database: Database) -> None:
+    for _ in range(12):
+        put(database, "a", priority=9)
+    for _ in range(12):
+        put(database, "b")
+        put(database, "c", weight=2.0)
+    order = [claim(database)[0].tenant for _ in range(16)]
+    assert [order.count(tenant) for tenant in "abc"] == [4, 4, 8]
+    assert order[:4].count("a") == 1
+
+
+def idling_earns_no_credit(database: Database) -> None:
+    for _ in range(20):
+        put(database, "a")
+    for _ in range(10):
+        claim(database)
+    for _ in range(10):
+        put(database, "late")
+    assert [claim(database)[0].tenant for _ in range(8)].count("late") == 4
+
+
+def a_tenant_runs_as_many_as_it_may(database: Database) -> None:
+    for _ in range(4):
+        put(database, "a", most_running=2)
+    _, held = claim(database)
+    claim(database)
+    assert nothing(database)
+    other = put(database, "b")
+    assert claim(database)[0].id == other.id
+    finish(database, held, Done({}))
+    assert claim(database)[0].tenant == "a"
+
+
+def a_tenant_queues_as_many_as_it_may(database: Database) -> None:
+    put(database, most_queued=2)
+    put(database, most_queued=2)
+    with pytest.raises(Conflict, match="2 jobs of yours"):
+        put(database, most_queued=2)
+    put(database, "b", most_queued=2)
+    _, held = claim(database)
+    finish(database, held, Done({}))
+    assert put(database, most_queued=2).state == "queued"
+
+
+def a_tenant_sees_its_own(database: Database) -> None:
+    mine, other = put(database, "a"), put(database, "b")
+    with database.read() as connection:
+        assert queue.of_tenant(connection, mine.id, "a", FINE_TUNING).id == mine.id
+        texts = set()
+        for job, tenant, kind in (
+            (mine.id, "b", FINE_TUNING),
+            (mine.id, "a", "batch"),
+            ("ftjob-none", "a", FINE_TUNING),
+        ):
+            with pytest.raises(NotFound) as caught:
+                queue.of_tenant(connection, job, tenant, kind)
+            texts.add(caught.value.message.replace(job, "JOB"))
+        assert texts == {"there is no job `JOB`"}
+        found, more = queue.listed(connection, tenant="a")
+        assert ([job.id for job in found], more) == ([mine.id], False)
+        with pytest.raises(InvalidInput):
+            queue.listed(connection, tenant="a", after=other.id)
+
+
+def lists_have_pages_and_labels(database: Database) -> None:
+    jobs = [put(database, labels={"n": str(number % 2)} if number else {}) for number in range(5)]
+    with database.read() as connection:
+        first, more = queue.listed(connection, limit=2)
+        assert ([job.id for job in first], more) == ([jobs[4].id, jobs[3].id], True)
+        rest, more = queue.listed(connection, limit=3, after=first[-1].id)
+        assert ([job.id for job in rest], more) == ([j.id for j in jobs[2::-1]], False)
+        odd, _ = queue.listed(connection, labels={"n": "1"})
+        assert [job.id for job in odd] == [jobs[3].id, jobs[1].id]
+        assert [job.id for job in queue.listed(connection, labels={})[0]] == [jobs[0].id]
+        assert queue.listed(connection, states=("running",)) == ([], False)
+
+
+def events_are_kept_in_order_and_for_ever(database: Database) -> None:
+    job = put(database)
+    with database.write() as connection:
+        for number in range(4):
+            events.add(connection, job.id, f"m{number}", float(number), data={"n": number})
+        for step in (5, 10, 5):
+            events.add_checkpoint(connection, job.id, step, {"train_loss": 1.5}, 1.0)
+    with database.read() as connection:
+        page, more = events.newest(connection, job.id, limit=3)
+        assert ([event.message for event in page], more) == (["m3", "m2", "m1"], True)
+        last, more = events.newest(connection, job.id, after=page[-1].id)
+        assert ([event.message for event in last], more) == (["m0"], False)
+        later = events.since(connection, job.id, page[-1].sequence)
+        assert [event.data["n"] for event in later] == [2, 3]
+        kept, _ = events.checkpoints(connection, job.id)
+        assert [(point.step, point.metrics) for point in kept] == [
+            (10, {"train_loss": 1.5}),
+            (5, {"train_loss": 1.5}),
+        ]
+    for statement in (sa.update(schema.events).values(message="x"), sa.delete(schema.events)):
+        with pytest.raises(DatabaseError), database.write() as connection:
+            connection.execute(statement)
+
+
+EXERCISES = (
+    a_job_is_run_once,
+    what_has_ended_does_not_change,
+    a_lost_job_is_run_again_and_its_first_worker_can_change_nothing,
+    a_job_that_kills_its_workers_ends,
+    what_cannot_be_done_now_is_tried_again_later,
+    it_is_handed_from_lane_to_lane,
+    pause_and_cancel_reach_whoever_runs_it,
+    priorities_order_a_tenants_own_jobs,
+    tenants_share_by_weight,
+    idling_earns_no_credit,
+    a_tenant_runs_as_many_as_it_may,
+    a_tenant_queues_as_many_as_it_may,
+    a_tenant_sees_its_own,
+    lists_have_pages_and_labels,
+    events_are_kept_in_order_and_for_ever,
+)
