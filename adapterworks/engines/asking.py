@@ -27,6 +27,15 @@ _IDS = 20
 _KEY = "token_id:"
 # Tokens of a block of the engine's prefix cache: what of a prefix fills none is computed again.
 BLOCKS: dict[str, int] = {"cpu": 128, "cuda": 16}
+# What the engine would else take from the checkpoint's `generation_config.json`: greedy is greedy,
+# and a draw has the model's own shares.
+_NOTHING_OF_THE_CHECKPOINT = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
 # Tokens computed to score sequences, over the tokens that the sequences have: more than this, and
 # the reference implementation is done long before.
 _BEARABLE = 16
@@ -51,6 +60,7 @@ async def ask_completions(
     """
     common = {
         **fields,
+        **_NOTHING_OF_THE_CHECKPOINT,
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -113,6 +123,7 @@ async def ask_scores(
         wanted = list(dict.fromkeys(given.token_ids[at] for at in positions))
         body = {
             **fields,
+            **_NOTHING_OF_THE_CHECKPOINT,
             "prompt": [list(given.token_ids[:at]) for at in positions],
             "max_tokens": 1,
             "temperature": 0.0,

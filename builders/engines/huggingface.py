@@ -171,12 +171,14 @@ def load_model(checkpoint: Path, adapter: Path | None = None) -> PreTrainedModel
     """
     quiet_libraries()
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     device, dtype = _device()
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         checkpoint, dtype=getattr(torch, dtype), use_safetensors=True
     )
+    # What a request does not set, `generate` would take from here: the checkpoint's own penalties.
+    model.generation_config = GenerationConfig()
     if adapter is not None:
         return load_adapter(model, adapter)
     moved: PreTrainedModel = model.to(device)

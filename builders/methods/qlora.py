@@ -75,7 +75,12 @@ class Qlora(Lora):
         """The 4-bit weights themselves: those that `Base.served` holds de-quantized."""
         from adapterworks.registry.bases.nf4 import load_nf4
 
-        model: nn.Module = load_nf4(checkpoint, double_quantization=base.double_quantization)
+        model: nn.Module = load_nf4(
+            checkpoint,
+            double_quantization=base.double_quantization,
+            dtype=dtype,
+            device=device,
+        )
         return model
 
 

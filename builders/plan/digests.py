@@ -197,6 +197,8 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "device": inputs.device,
             "packages": training_packages(manifest, inputs.packages),
             "added": added.get("train", {}),
+            # On a GPU, 4-bit codes were of weights that had been rounded to bfloat16.
+            **({"nf4": "of float32"} if _requantized(manifest, inputs) else {}),
         }
     )
     convert = digest_json(
@@ -236,6 +238,10 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
         }
     )
     return StageDigests(train, convert, ask, evaluate, publish)
+
+
+def _requantized(manifest: Manifest, inputs: Inputs) -> bool:
+    return inputs.device == "cuda" and manifest.base.quantization == "nf4"
 
 
 def decision(key: str) -> Part | None:

@@ -68,7 +68,8 @@ class Trainer:
         self.memory = PeakMemory(plan.device)
         self.trackers = make_trackers(plan, folder)
         self.accelerator = Accelerator(
-            mixed_precision=None if plan.precision == "fp32" else plan.precision,
+            # Not None, which would leave the choice to the environment.
+            mixed_precision="no" if plan.precision == "fp32" else plan.precision,
             cpu=plan.device == "cpu",
         )
         self.bare = build_model(checkpoint, plan)

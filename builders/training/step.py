@@ -69,16 +69,34 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         total = sum(self.rows.counts[index] for index in indices)
-        summed = self._backward(indices, total)
-        means = {name: self._over_processes(summed[name]) / total for name in sorted(summed)}
-        loss = means.pop(LOSS)
-        norm = float(self.accelerator.clip_grad_norm_(self.parameters, table.max_grad_norm))
-        if math.isfinite(norm) and math.isfinite(loss):
-            self.optimizer.step()
-            self.technique.before_zero_grad(self.forward.bare, number + 1)
-        self.optimizer.zero_grad(set_to_none=True)
+        while True:
+            summed = self._backward(indices, total)
+            means = {name: self._over_processes(summed[name]) / total for name in sorted(summed)}
+            loss = means.pop(LOSS)
+            norm = float(self.accelerator.clip_grad_norm_(self.parameters, table.max_grad_norm))
+            finite = math.isfinite(norm) and math.isfinite(loss)
+            again = not finite and math.isfinite(loss) and self._lowered_scale()
+            if finite:
+                self.optimizer.step()
+                self.technique.before_zero_grad(self.forward.bare, number + 1)
+            self.optimizer.zero_grad(set_to_none=True)
+            if not again:
+                break
         tokens = sum(self.rows.lengths[index] for index in indices)
         return Step(rate, loss, norm, tokens, means)
+
+    def _lowered_scale(self) -> bool:
+        """Whether a gradient that is no number may be one at a smaller loss scale, which is set.
+
+        In fp16 the loss is scaled so that small gradients are not lost, and a scale that was too
+        large is what overflows (Micikevicius et al. 2018, §3.2). The examples are then computed
+        once more, so that every one counts as declared; below a scale of 1 it is not the scale.
+        """
+        scaler = self.accelerator.scaler
+        if scaler is None or scaler.get_scale() <= 1.0:
+            return False
+        self.optimizer.step()  # leaves the weights as they are; the scale is halved
+        return True
 
     def _backward(self, indices: list[int], total: float) -> dict[str, float]:
         """Add up the gradients of this process's micro batches; returns the sums."""

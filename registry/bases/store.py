@@ -25,6 +25,7 @@ from filelock import FileLock
 from adapterworks.manifests.digests import digest_bytes, digest_json
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.bases.files import (
+    GENERATION,
     base_digest,
     chat_template,
     checkpoint_folder,
@@ -289,10 +290,15 @@ class BaseStore:
                 "served": _absolute(folder, record["served"]),
             }
         )
-        if (
-            noted != stamps(base.checkpoint)
-            and base_digest(base.checkpoint, base.quantization, base.double_quantization)
-            != base.digest
+        covered = GENERATION in noted
+        found = stamps(base.checkpoint)
+        if not covered:
+            del found[GENERATION]
+        if noted != found and base.digest != base_digest(
+            base.checkpoint,
+            base.quantization,
+            base.double_quantization,
+            generation=covered,
         ):
             raise IntegrityError(
                 f"base `{base.name}`: files in `{base.checkpoint}` changed since it was prepared",

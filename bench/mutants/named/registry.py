@@ -38,6 +38,25 @@ _REVIEW = "registry.md §7"
 # table passed the whole suite then.
 _REVIEW_NAMED = (
     Named(
+        "generation-settings-are-no-part-of-a-base",
+        "registry/bases/files.py",
+        "    settings = generation_settings(checkpoint) if generation else {}\n",
+        "    settings: dict[str, Any] = {}\n",
+        (
+            "tests/registry/bases/test_bases.py::"
+            "test_settings_that_change_answers_change_the_digest",
+        ),
+        "two bases that answer otherwise would be one",
+    ),
+    Named(
+        "nf4-codes-are-of-rounded-weights",
+        "registry/bases/nf4.py",
+        "        dtype=torch.float32,\n        device_map",
+        "        dtype=dtype or torch.float32,\n        device_map",
+        ("tests/registry/bases/test_bases.py::test_nf4_values_do_not_depend_on_what_multiplies",),
+        "a machine with a GPU would train on another base under the same digest",
+    ),
+    Named(
         "pull-does-not-match-a-lora-with-its-base",
         _IMPORTED,
         "    if base is not None:\n        match(",

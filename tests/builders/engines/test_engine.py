@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from adapterworks.builders.engines.choosing import nucleus
 from adapterworks.builders.engines.engine import Adapter, Completion, Given, Model, Sampling
 from adapterworks.builders.engines.huggingface import HuggingFace
 from adapterworks.builders.methods import METHODS
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.engines.asking import ask_completions, ask_scores
+from adapterworks.manifests.errors import InvalidInput, Unavailable
 from tests.builders.build_support import manifest_for
 from tests.builders.engines.conformance import exercise
 
@@ -54,6 +58,40 @@ def test_hugging_face_does_what_every_engine_must(steep: Path, kind: str, tmp_pa
     )
     exercise(engine, DIGEST, PROMPTS)
     engine.close()
+
+
+def test_greedy_is_greedy_whatever_the_checkpoint_says(steep: Path, tmp_path: Path) -> None:
+    """A penalty in its `generation_config.json` gave other answers: unset fields are filled in."""
+    shutil.copytree(steep, tmp_path / "penalized")
+    path = tmp_path / "penalized" / "generation_config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1}))
+    asked = [
+        HuggingFace()
+        .open(Model(DIGEST, "tiny", folder), [], longest=64)
+        .complete(PROMPTS, Sampling(24, stop=(1,)))
+        for folder in (steep, path.parent)
+    ]
+    assert asked[0] == asked[1]
+
+
+def test_an_engine_over_http_takes_nothing_of_the_checkpoint_either() -> None:
+    bodies = []
+
+    async def post(body: bytes) -> tuple[int, bytes]:
+        bodies.append(json.loads(body))
+        return 500, b"enough"
+
+    given = ([[1, 2]], Sampling(3), 1, None)
+    with pytest.raises(Unavailable):
+        asyncio.run(ask_completions(post, {}, *given))
+    with pytest.raises(Unavailable):
+        asyncio.run(ask_scores(post, {}, [Given((1, 2), 1)], 1, None))
+    neutral = {"repetition_penalty": 1.0, "top_k": 0, "min_p": 0.0}
+    for body in bodies:
+        assert neutral.items() <= body.items()
+        assert body["presence_penalty"] == body["frequency_penalty"] == 0.0
+    assert len(bodies) == 2
 
 
 def test_a_drawn_token_is_one_of_the_nucleus() -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.plan import digests
 from adapterworks.builders.plan.digests import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
@@ -271,3 +272,18 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
         *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
         *("train.trackers", "evaluate.batch_size"),
     }
+
+
+@pytest.mark.parametrize(
+    ("device", "quantization", "again"),
+    [("cuda", "nf4", True), ("cuda", "none", False), ("cpu", "nf4", False)],
+)
+def test_nf4_on_a_gpu_is_trained_once_more(
+    shape: BaseShape, monkeypatch: pytest.MonkeyPatch, device: Any, quantization: str, again: bool
+) -> None:
+    """Its codes were of weights rounded to bfloat16; elsewhere nothing has changed."""
+    declared = manifest({**MANIFEST, "base": {"model": "tiny", "quantization": quantization}})
+    now = plan(shape, declared, machine=replace(MACHINE, device=device))
+    before = now.digests.train
+    monkeypatch.setattr(digests, "_requantized", lambda *_: False)
+    assert (now.digests.train != before) is again

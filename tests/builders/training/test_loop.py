@@ -205,7 +205,7 @@ def test_of_several_ranks_one_speaks_and_writes(
     assert not (bench.folder / "job" / "train").exists()
 
 
-@pytest.mark.parametrize(("precision", "mixed"), [("fp32", None), ("bf16", "bf16"), ("auto", None)])
+@pytest.mark.parametrize(("precision", "mixed"), [("fp32", "no"), ("bf16", "bf16"), ("auto", "no")])
 def test_the_plans_precision_is_accelerates(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, precision: str, mixed: str | None
 ) -> None:

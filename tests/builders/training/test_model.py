@@ -129,6 +129,21 @@ def test_the_base_is_as_it_is_and_what_is_trained_is_float32(job: Make) -> None:
     assert full == {torch.float32}
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_qlora_multiplies_in_the_plans_precision(job: Make, precision: str) -> None:
+    """It was bf16 wherever there was a GPU, and float32 elsewhere, whatever the plan said."""
+    expected = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    model = built(job("qlora", precision=precision))
+    layers = [
+        m for m in model.modules() if type(m).__name__ == "Linear4bit" and not list(m.children())
+    ]
+    assert len(layers) == 14
+    for layer in layers:
+        assert layer.compute_dtype == layer.weight.quant_state.dtype == expected
+    norms = [p for name, p in model.named_parameters() if "norm" in name]
+    assert {p.dtype for p in norms} == {expected}
+
+
 def test_a_base_is_frozen_before_the_method_is_attached(job: Make) -> None:
     planned = job("lora")
     base = load_base(planned.base, planned.plan)

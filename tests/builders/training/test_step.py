@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
 from adapterworks.builders.methods.lora import LORA
@@ -211,6 +213,58 @@ def test_a_step_that_is_no_number_changes_nothing(broken: str) -> None:
     assert math.isfinite(step.norm) is (broken == "loss")
     np.testing.assert_array_equal(table_of(model), before)
     assert technique.steps == []
+    assert model.table.grad is None
+
+
+@dataclass
+class Scaling(Processes):
+    """fp16's part of `accelerate`: the loss is scaled, and gradients are unscaled to be clipped."""
+
+    optimizer: Any = None
+
+    def backward(self, loss: torch.Tensor) -> None:
+        super().backward(self.scaler.scale(loss))
+
+    def clip_grad_norm_(self, parameters: Sequence[nn.Parameter], norm: float) -> torch.Tensor:
+        self.scaler.unscale_(self.optimizer.optimizer)
+        return super().clip_grad_norm_(parameters, norm)
+
+
+def scaled(model: nn.Module, scale: float, technique: Any = None) -> Stepper:
+    """A stepper whose optimizer is `accelerate`'s own, with torch's own scaler."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    processes = Scaling(scaler=scaler)
+    take = stepper(model, processes=processes, technique=technique)
+    Accelerator(cpu=True)  # its optimizers ask for its state
+    take.optimizer = AcceleratedOptimizer(take.optimizer, scaler=scaler)
+    processes.optimizer = take.optimizer
+    return take
+
+
+def test_a_scale_that_overflows_is_halved_and_the_same_rows_are_taken_again() -> None:
+    """It ended the training as "diverged", although the scale begins where it may be too large."""
+    model, plain, technique = Bigram(), Bigram(), Watched()
+    largest = torch.finfo(torch.float16).max
+    model.table.register_hook(lambda g: torch.where(g.abs() > largest, torch.inf, g))
+    take = scaled(model, 2.0**24, technique)
+    for number in (1, 2):
+        step = take.take(ALL, number)
+        expected = stepper(plain).take(ALL, number)
+        assert (step.loss, step.norm) == pytest.approx((expected.loss, expected.norm), rel=1e-5)
+    np.testing.assert_allclose(table_of(model), table_of(plain), rtol=1e-5)
+    assert 1.0 < take.accelerator.scaler.get_scale() <= 2.0**20
+    assert [number for number, _ in technique.steps] == [2, 3], "once a step, not once an attempt"
+
+
+def test_a_gradient_that_is_no_number_at_any_scale_is_told() -> None:
+    model = Bigram()
+    model.table.register_hook(lambda gradient: gradient * math.inf)
+    before = table_of(model)
+    take = scaled(model, 2.0**16)
+    step = take.take(ALL, 1)
+    assert not math.isfinite(step.norm)
+    assert take.accelerator.scaler.get_scale() == 1.0
+    np.testing.assert_array_equal(table_of(model), before)
     assert model.table.grad is None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
+from adapterworks.registry.bases.files import base_digest
 from adapterworks.registry.bases.nf4 import load_nf4
 from adapterworks.registry.bases.store import Base, BaseStore
 
@@ -47,6 +48,35 @@ def test_served_values_are_what_training_multiplies_with(nf4_base: Base) -> None
     assert quantization > 100 * difference
 
 
+def test_nf4_values_do_not_depend_on_what_multiplies(small: Path) -> None:
+    """Rounded to bfloat16 first, as on a GPU, other 4-bit codes would come of it."""
+    import bitsandbytes
+    import torch
+
+    models = {
+        dtype: load_nf4(small, double_quantization=True, dtype=dtype)
+        for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    }
+    plain = models[torch.float32]
+    for dtype, model in models.items():
+        rest = [p for p in model.parameters() if not isinstance(p, bitsandbytes.nn.Params4bit)]
+        assert {p.dtype for p in rest} == {dtype}
+        layers = 0
+        for name, module in model.named_modules():
+            if isinstance(module, bitsandbytes.nn.Linear4bit):
+                layers += 1
+                assert module.compute_dtype == dtype
+                weight, other = module.weight, plain.get_submodule(name).weight
+                assert torch.equal(weight.data, other.data), "the codes"
+                values = [
+                    bitsandbytes.functional.dequantize_4bit(w.data, w.quant_state)
+                    for w in (weight, other)
+                ]
+                assert values[0].dtype == dtype
+                assert torch.equal(values[0], values[1].to(dtype)), "rounded once"
+        assert layers == 14
+
+
 def test_a_base_is_prepared_once_and_found_by_digest(bases: BaseStore, nf4_base: Base) -> None:
     assert bases.ensure("smollm2-135m-instruct", quantization="nf4") == nf4_base
     assert bases.find(nf4_base.digest) == nf4_base
@@ -70,6 +100,55 @@ def test_quantization_template_and_weights_change_the_digest(tmp_path: Path, sma
     template = store.ensure(str(other))
     assert len({b.digest for b in (dense, quantized, single, template)}) == 4
     assert template.template_digest != dense.template_digest
+
+
+def test_settings_that_change_answers_change_the_digest(tmp_path: Path, small: Path) -> None:
+    """Who wrote the file changes nothing, nor what `config.json` says as well: the digest of such
+    a base is what it was before it covered this file."""
+    plain = base_digest(small, "none", double=False)
+    assert plain == base_digest(small, "none", double=False, generation=False)
+    path = small / "generation_config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"transformers_version": "1", "top_k": None}))
+    assert base_digest(small, "none", double=False) == plain
+    path.unlink()
+    assert base_digest(small, "none", double=False) == plain
+    digests = {plain}
+    for setting in ({"repetition_penalty": 1.1}, {"temperature": 0.6}, {"eos_token_id": [2, 7]}):
+        path.write_text(json.dumps(values | setting))
+        digests.add(base_digest(small, "none", double=False))
+    assert len(digests) == 4
+    path.write_text("[1]")
+    with pytest.raises(InvalidInput, match="no JSON object"):
+        base_digest(small, "none", double=False)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_changed_generation_settings_are_noticed(tmp_path: Path, small: Path, there: bool) -> None:
+    path = small / "generation_config.json"
+    if not there:
+        path.unlink()
+    store = BaseStore(tmp_path / "bases")
+    store.ensure(str(small))
+    path.write_text('{"repetition_penalty": 1.3}')
+    with pytest.raises(IntegrityError, match="changed since it was prepared"):
+        store.ensure(str(small))
+
+
+def test_a_base_of_before_keeps_its_digest(tmp_path: Path, small: Path) -> None:
+    """It was prepared when the digest did not cover the generation settings."""
+    (small / "generation_config.json").write_text('{"repetition_penalty": 1.3}')
+    store = BaseStore(tmp_path / "bases")
+    made = store.ensure(str(small))
+    (path,) = store.root.glob("*/base.json")
+    values = json.loads(path.read_text())
+    values["digest"] = base_digest(small, "none", double=False, generation=False)
+    del values["stamps"]["generation_config.json"]
+    path.write_text(json.dumps(values))
+    found = store.ensure(str(small))
+    assert found.digest == values["digest"] != made.digest
+    (small / "config.json").touch()  # hashed again, as it was then
+    assert store.ensure(str(small)).digest == found.digest
 
 
 def test_a_changed_checkpoint_is_noticed(tmp_path: Path, small: Path) -> None:
