@@ -164,7 +164,7 @@ _REVIEWED = (
     Named(
         "mixed-precision-is-never-on",
         _LOOP,
-        '            mixed_precision=None if plan.precision == "fp32" else plan.precision,\n',
+        '            mixed_precision="no" if plan.precision == "fp32" else plan.precision,\n',
         "            mixed_precision=None,\n",
         (f"{_OF_LOOP}::test_the_plans_precision_is_accelerates",),
         "a GPU would compute at a fraction of its speed, with another memory than planned",
