@@ -235,8 +235,8 @@ _STEP_NAMED = (
     Named(
         "a-step-adds-to-the-one-before",
         _STEP,
-        "        self.optimizer.zero_grad(set_to_none=True)\n",
-        "",
+        "            self.optimizer.zero_grad(set_to_none=True)\n",
+        "            pass\n",
         (f"{_OF_STEP}::test_a_step_forgets_the_one_before",),
         "every step would go where all earlier ones went, too",
     ),
