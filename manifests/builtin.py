@@ -21,6 +21,7 @@ Kind = Literal[
     "merge_rules",
     "retention_suites",
     "trackers",
+    "exports",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -33,6 +34,7 @@ _OBJECTIVES = "adapterworks.builders.objectives"
 _RULES = "adapterworks.builders.merging.rules"
 _SUITES = "adapterworks.builders.evaluation.suites"
 _TRACKERS = "adapterworks.builders.training.trackers"
+_EXPORTS = "adapterworks.builders.exports"
 
 BUILTIN: dict[Kind, dict[str, str]] = {
     "methods": {
@@ -111,6 +113,12 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "mlflow": f"{_TRACKERS}.mlflow:TRACKER",
         "wandb": f"{_TRACKERS}.wandb:TRACKER",
     },
+    "exports": {
+        "merged": f"{_EXPORTS}.merged:EXPORT",
+        "peft": f"{_EXPORTS}.peft:EXPORT",
+        "gguf": f"{_EXPORTS}.gguf_model:EXPORT",
+        "gguf-lora": f"{_EXPORTS}.gguf_lora:EXPORT",
+    },
 }
 
 # Kinds of which a plain function is enough: what makes an entry of it, `(name, object) -> entry`.
@@ -132,4 +140,5 @@ TYPES: dict[Kind, str] = {
     "merge_rules": f"{_RULES}.rule:Rule",
     "retention_suites": f"{_SUITES}.suite:Suite",
     "trackers": f"{_TRACKERS}.tracker:Tracker",
+    "exports": f"{_EXPORTS}.export:Export",
 }

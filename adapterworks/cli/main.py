@@ -36,6 +36,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "rebase": ("rebase", "Build adapters on a new base and promote what survives."),
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
         "merge": ("merge", "Merge adapters of one base into one."),
+        "export": ("export", "Write a release for another engine, and prove it there."),
         "compare": ("compare", "Train one task with several methods and compare them."),
     },
     "What can be named": {
@@ -53,6 +54,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "suites": ("tables:suites", "List the suites that retention is measured on."),
         "trackers": ("tables:trackers", "List the experiment trackers and the package of each."),
+        "exports": ("tables:exports", "List the forms that a release can be exported to."),
         "merge-rules": (
             "tables:merge_rules",
             "List the rules by which adapters can be merged.",

@@ -239,3 +239,13 @@ merge_rules = _listing(
         {"prunes": _of("prunes"), "random": _of("random")},
     ),
 )
+exports = _listing(
+    "exports",
+    "List the forms that a release can be exported to.",
+    Shown(
+        "exports",
+        "adapters export --to",
+        {"ENGINE": _of("engine"), "TYPES": lambda entry: ", ".join(entry.types)},
+        {"engine": _of("engine"), "types": lambda entry: [*entry.types]},
+    ),
+)

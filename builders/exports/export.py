@@ -1,0 +1,74 @@
+"""What every form of another engine is to the rest: objections, a writer, and a reader to prove it.
+
+A form is one file with an `EXPORT` and a line in `manifests/builtin.py`. Invariant: objections are
+all said before anything is written; what is written stays in a private folder until the engine that
+it is for has been asked (`run.py`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from adapterworks.builders.exports.material import Material
+from adapterworks.builders.exports.readers.reader import Reader
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is asked for besides the form.
+
+    Attributes:
+        type: of the written numbers (`f16`, `q8_0`, …), one of the form's `types`.
+        base_file: of a form that is used beside a base: the base in that engine's form. It is
+            read if it exists, and written if not.
+    """
+
+    type: str
+    base_file: Path | None = None
+
+
+class Export(ABC):
+    """A form of another engine.
+
+    Attributes:
+        title: a line for `adapters exports`.
+        engine: what reads it, and proves it.
+        package: that brings the engine; None where it is always there.
+        types: of numbers that it can have; the first is the default.
+        suffix: of the written file (`.gguf`), empty for a folder.
+    """
+
+    title: ClassVar[str]
+    engine: ClassVar[str]
+    package: ClassVar[str | None] = None
+    types: ClassVar[tuple[str, ...]]
+    suffix: ClassVar[str] = ""
+
+    @abstractmethod
+    def objections(self, material: Material, settings: Settings) -> Iterator[str]:
+        """Why this release cannot have this form, each a sentence."""
+
+    @abstractmethod
+    def write(self, material: Material, settings: Settings, place: Path, say: Say) -> None:
+        """Write it to `place`: a file if there is a suffix, else a folder that does not exist."""
+
+    @abstractmethod
+    def reader(
+        self, material: Material, settings: Settings, place: Path, scratch: Path
+    ) -> AbstractContextManager[Reader]:
+        """The engine with what was written.
+
+        Args:
+            scratch: an empty folder on the same disk.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """For `adapters exports --json`."""
+        return {"title": self.title, "engine": self.engine, "types": list(self.types)}

@@ -1,0 +1,224 @@
+"""The proof of an export: the engine that it is for gives the release's answers.
+
+Four things are compared with the release itself, computed by Hugging Face and PEFT in float32:
+distributions at the fingerprint's positions, greedy answers, token ids of texts, and the chat
+template's text. Invariant: everything that would make an export speak gibberish moves one of these:
+a permuted weight or a lost scale the distributions, a wrong pre-tokenizer the ids, a template the
+text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from adapterworks.builders.exports.material import Material
+from adapterworks.builders.exports.readers.reader import Distribution, Reader
+from adapterworks.builders.exports.readers.reference import Reference
+from adapterworks.manifests.errors import Refused
+
+TOP = 20
+ANSWER = 24
+# The reader is asked for more than is compared, since its order may differ.
+_ASKED = 400
+_FLOOR = math.log(1e-9)
+_GENERAL = (
+    "The library opens at nine in the morning and closes when the last reader has gone home.",
+    "def fibonacci(n):\n    a, b = 0, 1\n    for _ in range(n):\n        a, b = b, a + b\n",
+)
+# What tokenizers and pre-tokenizers disagree on: digits, spaces, scripts, contractions, controls.
+_TEXTS = (
+    "In 2024 there were 1234567 cases, 3.14 % more (+ 42).",
+    "It's they'll WE'RE  two spaces\t tab\n\n  indented\n",
+    "def f(x):\n    return x**2  # ² naïve façade",
+    "病历编号 A12，患者主诉头痛三天。",
+    "Größe, señor, Ελλάδα, привет, שלום, नमस्ते 🙂👩‍⚕️",
+)
+_TALK = (
+    {"role": "system", "content": "Answer in one word."},
+    {"role": "user", "content": "Is 7 prime?  Say so.\n"},
+    {"role": "assistant", "content": "Yes"},
+    {"role": "user", "content": "And 8?"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a type of numbers may cost.
+
+    Attributes:
+        divergence: mean Kullback–Leibler divergence from the release, in nats a token.
+        margin: nats within which two tokens are as likely as each other, for greedy answers; None
+            where rounding is expected to change some.
+    """
+
+    divergence: float
+    margin: float | None
+
+
+# Measured on SmolLM2-135M (docs/log.md), with room: rounding grows with depth.
+BOUNDS = {
+    "f32": Bound(1e-4, 0.01),
+    "f16": Bound(1e-3, 0.05),
+    "bf16": Bound(2e-2, None),
+    "q8_0": Bound(2e-2, None),
+    "q4_0": Bound(1.0, None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was compared, and what it came to.
+
+    Attributes:
+        positions: distributions that were compared.
+        divergence: mean of Σ p·ln(p/q) over the release's `TOP` likeliest tokens and all others
+            as one: at most the full divergence, in nats.
+        worst: the largest of these.
+        base_divergence: of the base without the adapter, on the same positions; None for a model of
+            its own.
+        same_answers: greedy answers that are the same, up to ties within the bound's margin.
+        same_texts: texts that have the same token ids.
+    """
+
+    engine: str
+    version: str
+    type: str
+    positions: int
+    divergence: float
+    worst: float
+    base_divergence: float | None
+    answers: int
+    same_answers: int
+    texts: int
+    same_texts: int
+    template: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the log."""
+        return asdict(self)
+
+
+def prove(
+    reader: Reader, material: Material, type_: str, say: Callable[[str], None] = lambda line: None
+) -> Proof:
+    """Compare an engine's answers with the release's.
+
+    Raises:
+        Refused: they are not the release's; says which comparison failed, and by how much.
+    """
+    model = material.reference()
+    reference = Reference(model, material.checkpoint)
+    base = reference.base() if material.lora else None
+    probes = _probes(material, reference)
+    bound = BOUNDS[type_]
+    same_texts = sum(reader.tokenize(text) == reference.tokenize(text) for text in _TEXTS)
+    template = _same_template(reader, reference)
+    say(f"comparing {sum(len(p) for _, p in probes)} distributions in {reader.name}")
+    found: list[float] = []
+    of_base: list[float] = []
+    for ids, positions in probes:
+        for position in positions:
+            before = ids[:position]
+            wanted = reference.next_token(before, TOP)
+            found.append(divergence(wanted, reader.next_token(before, _ASKED)))
+            if base is not None:
+                of_base.append(divergence(wanted, base.next_token(before, _ASKED)))
+    prompts = [ids[: positions[-1]] for ids, positions in probes]
+    say(f"comparing {len(prompts)} greedy answers")
+    same = sum(_same_answer(reader, reference, prompt, bound.margin or 0.0) for prompt in prompts)
+    proof = Proof(
+        engine=reader.name,
+        version=reader.version,
+        type=type_,
+        positions=len(found),
+        divergence=_mean(found),
+        worst=max(found),
+        base_divergence=_mean(of_base) if of_base else None,
+        answers=len(prompts),
+        same_answers=same,
+        texts=len(_TEXTS),
+        same_texts=same_texts,
+        template=template,
+    )
+    _judge(proof, bound)
+    return proof
+
+
+def _judge(proof: Proof, bound: Bound) -> None:
+    if proof.same_texts < proof.texts:
+        raise Refused(
+            f"{proof.engine} splits {proof.texts - proof.same_texts} of {proof.texts} texts into "
+            "other tokens than the release's tokenizer"
+        )
+    if proof.template is False:
+        raise Refused(f"{proof.engine} renders the chat template to another text")
+    if not proof.divergence <= bound.divergence:
+        raise Refused(
+            f"{proof.engine} gives other distributions: {proof.divergence:.2g} nats from the "
+            f"release on average, at most {bound.divergence:g} is expected of {proof.type}"
+        )
+    if proof.base_divergence is not None and proof.divergence > proof.base_divergence / 2:
+        raise Refused(
+            f"{proof.engine} is {proof.divergence:.2g} nats from the release, and the base without "
+            f"the adapter {proof.base_divergence:.2g}: as {proof.type} the adapter cannot be told "
+            "from none",
+            hint="use a type of higher precision",
+        )
+    if bound.margin is not None and proof.same_answers < proof.answers:
+        raise Refused(
+            f"{proof.answers - proof.same_answers} of {proof.answers} greedy answers differ from "
+            "the release's"
+        )
+
+
+def divergence(wanted: Distribution, given: Distribution) -> float:
+    """Σ p·ln(p/q) in nats over the tokens of `wanted`, and over all others together.
+
+    A token that `given` does not have is taken to be as likely as nothing (1e-9).
+    """
+    total = 0.0
+    for token, log_p in wanted.items():
+        total += math.exp(log_p) * (log_p - max(given.get(token, _FLOOR), _FLOOR))
+    p = 1 - sum(math.exp(value) for value in wanted.values())
+    q = 1 - sum(math.exp(given.get(token, _FLOOR)) for token in wanted)
+    if p > 1e-9:
+        total += p * (math.log(p) - math.log(max(q, 1e-9)))
+    return total
+
+
+def _same_answer(
+    reader: Reader, reference: Reference, prompt: Sequence[int], margin: float
+) -> bool:
+    """Whether both continue a prompt alike; what follows a tie is not compared."""
+    wanted = reference.greedy(prompt, ANSWER)
+    given = reader.greedy(prompt, ANSWER)
+    for index, token in enumerate(wanted):
+        if index == len(given):  # it ended: engines do not say by which token
+            return token in reference.control
+        if given[index] != token:
+            likely = reference.next_token([*prompt, *wanted[:index]], TOP)
+            return likely[token] - likely.get(given[index], -math.inf) <= margin
+    return True
+
+
+def _same_template(reader: Reader, reference: Reference) -> bool | None:
+    """Whether a talk is rendered to the same text; None for a model without a template."""
+    if not reference.has_template:
+        return None
+    return reader.render(_TALK) == reference.render(_TALK)
+
+
+def _probes(material: Material, reference: Reference) -> list[tuple[list[int], list[int]]]:
+    """Token ids and positions of the fingerprint; of fixed prose, where that is not here."""
+    if material.fingerprint is not None:
+        probes = material.fingerprint["probes"]
+        return [(list(p["token_ids"]), list(p["positions"])) for p in probes]
+    texts = [reference.tokenize(text) for text in _GENERAL]
+    return [(ids, list(range(2, len(ids), 3))) for ids in texts]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
