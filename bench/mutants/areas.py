@@ -171,6 +171,11 @@ AREAS = {
             ("tests/registry/jobs/test_queue.py", "tests/gateway/files"),
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
+        Area(
+            "exports",
+            ("builders/exports/*.py", "builders/exports/gguf/*.py"),
+            ("tests/builders/exports",),
+        ),
         Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
     )
 }  # fmt: skip

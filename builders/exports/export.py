@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.readers.reader import Reader
@@ -38,6 +38,7 @@ class Export(ABC):
     """A form of another engine.
 
     Attributes:
+        name: as `--to` says it.
         title: a line for `adapters exports`.
         engine: what reads it, and proves it.
         package: that brings the engine; None where it is always there.
@@ -45,6 +46,7 @@ class Export(ABC):
         suffix: of the written file (`.gguf`), empty for a folder.
     """
 
+    name: ClassVar[str]
     title: ClassVar[str]
     engine: ClassVar[str]
     package: ClassVar[str | None] = None
@@ -68,7 +70,3 @@ class Export(ABC):
         Args:
             scratch: an empty folder on the same disk.
         """
-
-    def describe(self) -> dict[str, Any]:
-        """For `adapters exports --json`."""
-        return {"title": self.title, "engine": self.engine, "types": list(self.types)}

@@ -23,6 +23,7 @@ from adapterworks.builders.exports.readers.reader import Reader
 class GgufLora(Export):
     """One `.gguf` for `llama-server --lora`."""
 
+    name = "gguf-lora"
     title = "a GGUF file of the LoRA alone, for llama.cpp's --lora"
     engine = "llama.cpp"
     package = "xllamacpp"

@@ -20,6 +20,7 @@ from adapterworks.manifests.errors import Refused
 class GgufModel(Export):
     """One `.gguf` for llama.cpp, Ollama, LM Studio and others."""
 
+    name = "gguf"
     title = "a GGUF file of the whole model, for llama.cpp, Ollama, LM Studio"
     engine = "llama.cpp"
     package = "xllamacpp"

@@ -26,6 +26,7 @@ SHARD = 4 * 10**9
 class Merged(Export):
     """Safetensors, configuration, tokenizer and template in a folder."""
 
+    name = "merged"
     title = "a Hugging Face checkpoint with the adapter in its weights"
     engine = "transformers"
     types: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32")

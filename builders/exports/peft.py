@@ -21,6 +21,7 @@ from adapterworks.registry.releases.base_names import public_name
 class Peft(Export):
     """`adapter_model.safetensors` and `adapter_config.json`: what `--lora-modules` names."""
 
+    name = "peft"
     title = "a PEFT LoRA folder, which vLLM, TGI and others load beside the base"
     engine = "transformers"
     types: ClassVar[tuple[str, ...]] = ("f32",)

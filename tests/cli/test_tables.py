@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[Kind, ...]] = {
     "suites": ("retention_suites",),
     "trackers": ("trackers",),
     "merge-rules": ("merge_rules",),
+    "exports": ("exports",),
 }
 GATE = """
 from adapterworks.builders.data.gates.gate import Gate

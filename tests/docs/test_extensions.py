@@ -28,6 +28,7 @@ COMMANDS = {
     "retention_suites": "suites",
     "trackers": "trackers",
     "merge_rules": "merge-rules",
+    "exports": "exports",
 }
 PROJECT = tomllib.loads(FILES["pyproject.toml"])["project"]
 POINTS = {
@@ -67,6 +68,7 @@ folder = Path(tempfile.mkdtemp())
 run = TRACKERS.named("print").start("run", folder)
 run.log({"loss": 1.0}, step=3)
 run.finish()
+half = load("exports", "peft-half")
 import torch
 from adapterworks.builders.objectives.scores import Scores
 merged = load("merge_rules", "loudest").merge(
@@ -83,6 +85,7 @@ json.dump(
         "answer": answered.answer,
         "tracked": (folder / "run.txt").read_text(),
         "merged": merged.tolist(),
+        "export": [half.name, *half.types],
     },
     sys.stdout,
 )
@@ -160,3 +163,4 @@ def test_each_does_what_it_says(site: Path, project: Path) -> None:
     assert done["answer"] == "2"
     assert done["tracked"] == "3 {'loss': 1.0}\n"
     assert done["merged"] == [2.0, -3.0]
+    assert done["export"] == ["peft-half", "f16"]

@@ -24,6 +24,10 @@ def main(model: str, lora: str | None = None) -> None:
     parameters.n_parallel = 1
     parameters.n_gpu_layers = 0
     parameters.warmup = False
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    for part in (parameters.cpuparams, parameters.cpuparams_batch):
+        part.n_threads = threads
+        part.poll = 0  # its threads spin otherwise, which on a busy machine costs all of the time
     parameters.port = 0
     parameters.hostnames = ["127.0.0.1"]
     parameters.api_keys = [os.environ.pop("ADAPTERS_READER_KEY")]

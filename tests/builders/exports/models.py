@@ -1,4 +1,4 @@
-"""Tiny random models of each family with a small byte-level BPE of their own, and adapters on them."""
+"""Tiny random models of each family, with a small byte-level BPE of their own."""
 
 from __future__ import annotations
 

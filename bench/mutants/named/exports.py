@@ -1,0 +1,182 @@
+"""Exports: another engine must compute the release, or there is no file."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_FAMILIES = "builders/exports/gguf/families.py"
+_WRITER = "builders/exports/gguf/writer.py"
+_TOKENIZER = "builders/exports/gguf/tokenizer.py"
+_LORA = "builders/exports/lora.py"
+_PROOF = "builders/exports/proof.py"
+_RUN = "builders/exports/run.py"
+_MERGED = "builders/exports/merged.py"
+_MATERIAL = "builders/exports/material.py"
+_TESTS = "tests/builders/exports/test_proof.py"
+_COMPUTES = f"{_TESTS}::test_llama_cpp_computes_the_release"
+
+NAMED = (
+    Named(
+        "rows-of-q-stay-in-halves",
+        _FAMILIES,
+        'if ".q_proj" in name:',
+        'if ".q_projection" in name:',
+        (_COMPUTES,),
+        "llama.cpp would turn the wrong pairs: a fluent model that says other things",
+    ),
+    Named(
+        "rows-of-k-have-as-many-heads-as-q",
+        _FAMILIES,
+        "in_pairs(rows, key_value_heads(config))",
+        'in_pairs(rows, config["num_attention_heads"])',
+        (_COMPUTES,),
+        "every model with grouped queries would be scrambled",
+    ),
+    Named(
+        "halves-and-pairs-the-other-way-round",
+        _FAMILIES,
+        "rows.reshape(heads, 2, half,",
+        "rows.reshape(heads, half, 2,",
+        (f"{_TESTS}::test_rows_go_from_halves_to_pairs",),
+        "the inverse order is another one for every head of more than four",
+    ),
+    Named(
+        "a-window-is-passed-over",
+        _FAMILIES,
+        'config.get("use_sliding_window", kind == "mistral")',
+        'config.get("use_sliding_window", False)',
+        (f"{_TESTS}::test_bases_that_llama_cpp_would_compute_otherwise",),
+        "long prompts would be answered otherwise, short ones as they should",
+    ),
+    Named(
+        "rslora-is-exported-as-lora",
+        _LORA,
+        'math.sqrt(rank) if configuration.get("use_rslora") else rank',
+        "rank",
+        (f"{_TESTS}::test_scales_as_peft_has_them", _COMPUTES),
+        "the fault of the field's own converter: √r too weak",
+    ),
+    Named(
+        "a-pattern-matches-any-layer-that-ends-alike",
+        _LORA,
+        r'rf"(.*\.)?({pattern})$"',
+        r'rf"(.*)({pattern})$"',
+        (f"{_TESTS}::test_scales_as_peft_has_them",),
+        "`layers.1` would be `layers.11` too",
+    ),
+    Named(
+        "one-alpha-for-all-ranks",
+        _WRITER,
+        "delta.scale * delta.rank / alpha",
+        "delta.scale",
+        (_COMPUTES,),
+        "modules of a smaller rank would be too strong",
+    ),
+    Named(
+        "the-base-frequency-is-the-default",
+        _WRITER,
+        'rope_of(config)["rope_theta"]',
+        "10000.0",
+        (f"{_TESTS}::test_positions_turn_as_fast_as_declared",),
+        "every model with another base frequency would lose its positions",
+    ),
+    Named(
+        "control-tokens-are-words",
+        _TOKENIZER,
+        '_CONTROL if added["special"] else _DEFINED',
+        "_NORMAL",
+        (_COMPUTES,),
+        "the template's control tokens would be spelled out",
+    ),
+    Named(
+        "what-is-left-is-not-compared",
+        _PROOF,
+        "if p > 1e-9:",
+        "if p > 1:",
+        (f"{_TESTS}::test_the_divergence_by_hand",),
+        "mass that moved to other tokens would not count",
+    ),
+    Named(
+        "a-token-that-is-not-given-costs-nothing",
+        _PROOF,
+        "log_p - max(given.get(token, _FLOOR), _FLOOR)",
+        "log_p - max(given.get(token, log_p), _FLOOR)",
+        (f"{_TESTS}::test_the_divergence_by_hand",),
+        "an engine that answers with other tokens would be right",
+    ),
+    Named(
+        "other-distributions-are-accepted",
+        _PROOF,
+        "if not proof.divergence <= bound.divergence:",
+        "if proof.divergence < 0:",
+        (
+            f"{_TESTS}::test_rows_in_the_wrong_order_are_seen",
+            f"{_TESTS}::test_a_scale_that_is_lost_is_seen",
+        ),
+        "there would be no proof",
+    ),
+    Named(
+        "other-tokens-are-accepted",
+        _PROOF,
+        "if proof.same_texts < proof.texts:",
+        "if proof.same_texts < 0:",
+        (f"{_TESTS}::test_another_split_of_texts_is_seen",),
+        "a wrong pre-tokenizer is the field's most frequent fault",
+    ),
+    Named(
+        "another-template-is-accepted",
+        _PROOF,
+        "if proof.template is False:",
+        "if proof.template is None:",
+        (f"{_TESTS}::test_another_template_is_seen",),
+        "the model would be asked in another form than it learnt",
+    ),
+    Named(
+        "an-adapter-that-is-lost-in-rounding-is-accepted",
+        _PROOF,
+        "proof.divergence > proof.base_divergence / 2",
+        "proof.divergence > proof.base_divergence * 200",
+        (f"{_TESTS}::test_an_adapter_that_rounding_hides_is_refused",),
+        "a four-bit file might be the base, and nobody would know",
+    ),
+    Named(
+        "it-is-moved-before-it-is-proved",
+        _RUN,
+        'written = scratch / f"export{export.suffix}"',
+        "written = place",
+        (f"{_TESTS}::test_rows_in_the_wrong_order_are_seen",),
+        "what failed its proof would stand under the name that was asked for",
+    ),
+    Named(
+        "what-is-not-proved-does-not-say-so",
+        _RUN,
+        "    if not proved:\n",
+        "    if proved is None:\n",
+        (f"{_TESTS}::test_without_its_engine_it_is_written_when_asked_and_says_so",),
+        "nobody could tell the two apart",
+    ),
+    Named(
+        "it-is-not-noted",
+        _RUN,
+        'registry.note(material.name, material.version, "export", who=who, **done.to_json())',
+        "_ = who",
+        (f"{_TESTS}::test_it_is_noted_in_the_log",),
+        "nobody could say which release a file is",
+    ),
+    Named(
+        "another-type-than-its-configuration-says",
+        _MERGED,
+        'config["dtype"] = str(dtype)',
+        'config["torch_dtype"] = str(dtype)',
+        (f"{_TESTS}::test_its_origin_is_in_the_file",),
+        "it would be loaded in the base's type",
+    ),
+    Named(
+        "the-adapter-is-left-out-of-a-whole-model",
+        _MATERIAL,
+        "tensor if delta is None else tensor + delta.full()",
+        "tensor",
+        (_COMPUTES,),
+        "the base would be exported under the adapter's name",
+    ),
+)
