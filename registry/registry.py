@@ -118,7 +118,14 @@ class Registry:
     # Writing
 
     def publish(
-        self, folder: Path, draft: Draft, *, alias: str | None = None, who: str, why: str = ""
+        self,
+        folder: Path,
+        draft: Draft,
+        *,
+        alias: str | None = None,
+        who: str,
+        why: str = "",
+        guard: publishing.Guard | None = None,
     ) -> Published:
         """Publish a folder's files as the next version of `draft.name`.
 
@@ -126,7 +133,8 @@ class Registry:
 
         The same draft with the same bytes is the same release: it is published once, and
         publishing it again returns its version with `created` false. `alias` moves in the same
-        transaction that lists the version.
+        transaction that lists the version. `guard` is asked in it first: what it raises keeps the
+        version from being listed.
 
         Raises:
             InvalidInput: the folder is empty or holds something else than plain files.
@@ -135,7 +143,7 @@ class Registry:
         if alias is not None:
             check_alias(alias)
         self.require_own_store()
-        act = publishing.Act(who, why, alias)
+        act = publishing.Act(who, why, alias, guard=guard)
         return publishing.publish(
             self.database, self.blobs, folder, draft, author=self.author, act=act
         )

@@ -41,6 +41,8 @@ _REUSED = {
 @click.option("--engine", type=click.Choice(ENGINES), help="Sets `evaluate.engine`.")
 @click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
 @click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
+@click.option("--detach", is_flag=True, help="Queue it for a worker and print the job's id.")
+@click.option("--priority", type=int, default=0, help="With --detach: higher runs earlier (0).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -53,6 +55,8 @@ def command(
     engine: str | None,
     resume: bool,
     force: bool,
+    detach: bool,
+    priority: int,
     as_json: bool,
 ) -> None:
     """Train, evaluate, convert and publish an adapter.
@@ -70,6 +74,7 @@ def command(
       adapters build medical --profile quick
       adapters build medical.toml --set train.epochs=1 --alias staging
       adapters build --all adapters/
+      adapters build medical --detach
     """
     from adapterworks.builders.building.run import run_build
     from adapterworks.engines.compose import compose_builders_engines
@@ -79,6 +84,11 @@ def command(
 
     if engine is not None:
         overrides = (*overrides, f'evaluate.engine="{engine}"')
+    if detach and (manifest is None or folder is not None or resume):
+        raise InvalidInput(
+            "`--detach` queues one manifest, without `--all` and `--resume`",
+            hint="a queued build that is interrupted goes on by itself",
+        )
     if folder is not None and manifest is None:
         from adapterworks.cli.apply import builder
 
@@ -90,6 +100,20 @@ def command(
             "name one manifest, or a folder of them with `--all`", hint="adapters build medical"
         )
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
+    if detach:
+        from adapterworks.workers.detached import arguments
+
+        asked = arguments(
+            loaded,
+            str(Path(manifest).absolute()) if Path(manifest).exists() else manifest,
+            profile,
+            overrides,
+            alias=alias,
+            force=force,
+            who=app.settings.who,
+        )
+        _queue(app, asked, priority, as_json)
+        return
     with BuildProgress(quiet=as_json) as progress:
         result = run_build(
             loaded,
@@ -110,6 +134,28 @@ def command(
         echo_json(result_json(result))
     else:
         _show(result)
+
+
+def _queue(app: App, asked: dict[str, Any], priority: int, as_json: bool) -> None:
+    """Queue a build and print its job."""
+    import time
+
+    from adapterworks.registry.jobs import queue, schema
+    from adapterworks.registry.jobs.job import BUILD_LANE, DETACHED, OPERATOR, NewJob
+
+    schema.migrate(app.registry.database)
+    new = NewJob(DETACHED, OPERATOR, BUILD_LANE, asked, priority=priority)
+    with app.registry.database.write() as connection:
+        job = queue.put(connection, new, now=time.time())
+    if as_json:
+        from adapterworks.cli.jobs import job_json
+        from adapterworks.cli.printing import echo_json
+
+        echo_json(job_json(job))
+        return
+    click.echo(job.id)
+    click.echo(f"`adapters jobs logs {job.id} --follow` shows how it goes", err=True)
+    click.echo("`adapters worker` runs queued builds", err=True)
 
 
 def _build_all(folder: Folder, build: BuildOne, as_json: bool) -> NoReturn:

@@ -38,6 +38,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "merge": ("merge", "Merge adapters of one base into one."),
         "export": ("export", "Write a release for another engine, and prove it there."),
         "compare": ("compare", "Train one task with several methods and compare them."),
+        "worker": ("worker", "Run queued jobs on this machine, one at a time."),
+        "jobs": ("jobs", "List, show and cancel queued jobs."),
     },
     "What can be named": {
         "methods": ("tables:methods", "List the fine-tuning methods and their defaults."),
@@ -93,7 +95,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 # command → the extra without which it can do nothing; others say so when they come to it.
 EXTRAS = {
     **dict.fromkeys(
-        ("plan", "data", "build", "apply", "status", "rebase", "eval", "merge", "compare"), "build"
+        (
+            *("plan", "data", "build", "apply", "status", "rebase", "eval", "merge", "compare"),
+            "worker",
+        ),
+        "build",
     ),
     "serve": "serve",
 }

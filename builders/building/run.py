@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from adapterworks.builders.building import reuse
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
@@ -84,6 +86,7 @@ def run_build(
     hold_alias: bool = False,
     resume: bool = False,
     force: bool = False,
+    guard: Callable[[Connection], object] | None = None,
     engines: Engines | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
@@ -100,6 +103,7 @@ def run_build(
         hold_alias: publish and move none: whoever asks has yet to judge the release.
         resume: refuse to begin anew; without it an unfinished build is resumed when there is one.
         force: build even if the plan has a release, and begin anew.
+        guard: asked in the transaction that lists the release; what it raises ends the build there.
         engines: who answers the test rows; the reference implementation alone, if not given.
         listeners: receive the build's events.
         progress: told what takes long before the build begins, and which engine is asked.
@@ -162,7 +166,7 @@ def run_build(
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
-        given = _Given(registry, bases, engines, who, alias, hold_alias, say)
+        given = _Given(registry, bases, engines, who, alias, hold_alias, say, guard)
         return _run(prepared, stages, events, lock, given)
 
 
@@ -177,6 +181,7 @@ class _Given:
     alias: str | None
     hold_alias: bool
     say: Say
+    guard: Callable[[Connection], object] | None
 
 
 def _silent(line: str) -> None:
@@ -303,6 +308,7 @@ def _run(
             alias=None if reasons else target,
             who=given.who,
             why=f"built from plan {plan.digest[:19]}",
+            guard=given.guard,
         )
         return {
             "name": plan.manifest.adapter.name,

@@ -16,9 +16,11 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused
@@ -33,6 +35,7 @@ from adapterworks.registry.releases.roles import check_withheld, may_be_erased
 from adapterworks.registry.releases.types import Published
 
 Sources = dict[str, Path | bytes]
+Guard = Callable[[Connection], object]
 _POLL_S = 0.02
 
 
@@ -43,12 +46,14 @@ class Act:
     Attributes:
         alias: moved in the transaction that lists the version.
         built: whether the release was made here.
+        guard: asked in that transaction first; what it raises keeps the version from being listed.
     """
 
     who: str
     why: str
     alias: str | None = None
     built: bool = True
+    guard: Guard | None = None
 
 
 def publish(
@@ -199,6 +204,8 @@ def _list(
     """The last step, one transaction: row, alias, end of lease; `None` if the lease was lost."""
     who, why = act.who, act.why
     with database.write() as connection:
+        if act.guard is not None:
+            act.guard(connection)
         if not leases.end(connection, lease):
             return None
         stores.forget_begun(connection, [release.digest])

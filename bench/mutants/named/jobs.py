@@ -88,6 +88,14 @@ NAMED = (
         "the quota of running jobs would be one more than it says",
     ),
     Named(
+        "whoever-was-taken-for-dead-publishes",
+        "registry/lifecycle/publish.py",
+        "            act.guard(connection)\n",
+        "            pass\n",
+        ("tests/registry/lifecycle/test_publish.py",),
+        "a job whose worker was cut off for a minute would be published twice",
+    ),
+    Named(
         "anothers-job-is-found",
         _QUEUE,
         "if found is None or found.tenant != tenant or found.kind != kind:",

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.errors import Conflict, Unavailable
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.index import schema
 from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.lifecycle import publish as module
 from adapterworks.registry.registry import Registry
-from tests.registry.releases import publish
+from tests.registry.releases import draft, folder, publish
 
 # `folder` has weights and config (each under two roles), a README and a lock; then the record.
 BLOBS = 5
@@ -158,3 +158,14 @@ def test_a_release_is_by_whom_it_says_else_by_the_registrys_author(
     local_registry.author = author
     published = publish(local_registry, tmp_path, created_by=said)
     assert local_registry.release(published.digest).created_by == named
+
+
+def test_what_a_guard_refuses_is_not_listed(local_registry: Registry, tmp_path: Path) -> None:
+    def guard(connection: object) -> None:
+        raise Conflict("whoever publishes was taken for dead")
+
+    made = folder(tmp_path / "made")
+    with pytest.raises(Conflict, match="taken for dead"):
+        local_registry.publish(made, draft(), who="tester", guard=guard)
+    assert local_registry.versions("medical") == []
+    assert local_registry.publish(made, draft(), who="tester", guard=lambda _: None).version == 1

@@ -1,0 +1,237 @@
+"""`adapters jobs`: what is queued, what runs, what came of it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli.printing import echo_json, echo_more, echo_table
+from adapterworks.manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from adapterworks.registry.jobs.events import Event
+    from adapterworks.registry.jobs.job import Job
+
+_STATES = ("queued", "running", "paused", "succeeded", "failed", "cancelled")
+_FOLLOW_S = 1.0
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def command() -> None:
+    """List, show and cancel queued jobs.
+
+    \b
+    Example:
+      adapters jobs list --state running
+      adapters jobs logs ftjob-… --follow
+      adapters jobs show ftjob-… --manifest
+    """
+
+
+@command.command("list")
+@click.option("--state", type=click.Choice(_STATES), help="Only jobs in this state.")
+@click.option("--tenant", help="Only jobs of this tenant, by its name.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, help="Jobs at most (50).")
+@click.option("--after", metavar="JOB", help="Only jobs older than this one.")
+@_as_json
+@click.pass_obj
+def list_(
+    app: App,
+    state: str | None,
+    tenant: str | None,
+    limit: int,
+    after: str | None,
+    as_json: bool,
+) -> None:
+    """List jobs, newest first.
+
+    \b
+    Example:
+      adapters jobs list --state queued --tenant acme
+    """
+    from adapterworks.gateway.tenants.admin import TenantAdmin
+    from adapterworks.registry.jobs import queue
+
+    names = {t.id: t.name for t in TenantAdmin(app.registry.database, who="").list()}
+    ids = {name: tenant_id for tenant_id, name in names.items()}
+    if tenant is not None and tenant not in ids:
+        raise InvalidInput(f"there is no tenant `{tenant}`", hint="see `adapters tenant list`")
+    with _database(app).read() as connection:
+        jobs, more = queue.listed(
+            connection,
+            tenant=ids[tenant] if tenant else None,
+            states=(state,) if state else (),
+            after=after,
+            limit=limit,
+        )
+    if as_json:
+        echo_json([job_json(job) for job in jobs])
+    else:
+        echo_table(
+            ("job", "state", "tenant", "name", "created", "result"),
+            (
+                (
+                    job.id,
+                    f"{job.state} ({job.wanted} asked)" if job.wanted else job.state,
+                    names.get(job.tenant, job.tenant) or "-",
+                    job.arguments.get("name", "-"),
+                    _moment(job.created),
+                    job.result.get("ref") or job.code or "",
+                )
+                for job in jobs
+            ),
+        )
+    if more:
+        echo_more(f"adapters jobs list --after {jobs[-1].id}")
+
+
+@command.command()
+@click.argument("job")
+@click.option("--manifest", is_flag=True, help="Print the manifest that the job stands for.")
+@click.option(
+    "--into",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write that manifest and its rows into a folder.",
+)
+@_as_json
+@click.pass_obj
+def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -> None:
+    """Show one job.
+
+    The manifest that a fine-tuning job stands for can be built by hand: its plan, and so the
+    release, is the job's.
+
+    \b
+    Example:
+      adapters jobs show ftjob-…
+      adapters jobs show ftjob-… --manifest
+      adapters jobs show ftjob-… --into job/ && adapters build job/manifest.toml
+    """
+    found = _job(app, job)
+    if manifest or into is not None:
+        from adapterworks.registry.jobs.job import FINE_TUNING
+        from adapterworks.workers.fine_tuning import manifest_text, write_folder
+
+        if found.kind != FINE_TUNING:
+            raise InvalidInput(
+                f"`{job}` is no fine-tuning job",
+                hint="a queued build names its manifest: see `adapters jobs show`",
+            )
+        if manifest:
+            click.echo(manifest_text(found), nl=False)
+        if into is not None:
+            click.echo(str(write_folder(found, app.registry.blobs, into)), err=True)
+        return
+    values = job_json(found)
+    if as_json:
+        echo_json(values)
+        return
+    for name, value in values.items():
+        if value not in (None, "", {}, []):
+            click.echo(f"{name}: {value}")
+
+
+@command.command()
+@click.argument("job")
+@click.option("--follow", is_flag=True, help="Go on until the job has ended.")
+@_as_json
+@click.pass_obj
+def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
+    """Show what happened to a job, oldest first.
+
+    \b
+    Example:
+      adapters jobs logs ftjob-… --follow
+    """
+    from adapterworks.registry.jobs import events
+
+    seen = 0
+    while True:
+        found = _job(app, job)
+        with _database(app).read() as connection:
+            later = events.since(connection, job, seen)
+        for event in later:
+            seen = event.sequence
+            _echo_event(event, as_json)
+        if not follow or found.ended:
+            return
+        time.sleep(_FOLLOW_S)
+
+
+@command.command()
+@click.argument("job")
+@click.pass_obj
+def cancel(app: App, job: str) -> None:
+    """Cancel a job; one that runs is stopped within seconds.
+
+    \b
+    Example:
+      adapters jobs cancel ftjob-…
+    """
+    from adapterworks.registry.jobs import queue
+
+    with _database(app).write() as connection:
+        found = queue.cancel(connection, job, now=time.time())
+    click.echo(f"{job}: {found.state}" + (", its worker is asked to stop" * bool(found.wanted)))
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job, for programs."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "tenant": job.tenant,
+        "state": job.state,
+        "wanted": job.wanted,
+        "lane": job.lane,
+        "priority": job.priority,
+        "attempt": job.attempt,
+        "holder": job.holder,
+        "created": _moment(job.created),
+        "started": _moment(job.started),
+        "finished": _moment(job.finished),
+        "arguments": dict(job.arguments),
+        "labels": dict(job.labels),
+        "result": dict(job.result),
+        "code": job.code,
+        "message": job.message,
+    }
+
+
+def _job(app: App, job: str) -> Job:
+    from adapterworks.registry.jobs import queue
+
+    with _database(app).read() as connection:
+        return queue.get(connection, job)
+
+
+def _database(app: App) -> Any:
+    from adapterworks.registry.jobs import schema
+
+    schema.migrate(app.registry.database)
+    return app.registry.database
+
+
+def _echo_event(event: Event, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        values = {"at": _moment(event.at), "level": event.level, "kind": event.kind}
+        line = {**values, "message": event.message, "data": dict(event.data)}
+        click.echo(json.dumps(line, ensure_ascii=False))
+        return
+    mark = "" if event.level == "info" else f"{event.level}: "
+    click.echo(f"{_moment(event.at)}  {mark}{event.message}")
+
+
+def _moment(at: float | None) -> str | None:
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

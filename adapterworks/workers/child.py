@@ -1,0 +1,100 @@
+"""The process that runs one attempt of a job: `python -m adapterworks.workers.child JOB N HOLDER`.
+
+Invariant: it ends with the worker that started it, and what it writes to the index shows its claim.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+
+from adapterworks.app import App
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    Conflict,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs.job import Again, Claim, Job, Outcome, Stop
+from adapterworks.registry.jobs.queue import Lost
+from adapterworks.workers.kinds import KINDS
+from adapterworks.workers.worker import WORKER
+
+_CODES: dict[type[AdapterworksError], str] = {
+    InvalidInput: "invalid_input",
+    NotFound: "not_found",
+    Refused: "refused",
+    IntegrityError: "integrity_error",
+}
+_BUSY_S = 10.0
+_AGAIN_S = 15.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the attempt; returns the exit code: 0 if how it ended is known to the queue."""
+    claim = Claim(arguments[0], int(arguments[1]), arguments[2])
+    _end_with(int(os.environ[WORKER]))
+    app = App()
+    try:
+        return _run(app, claim)
+    finally:
+        app.close()
+
+
+def _run(app: App, claim: Claim) -> int:
+    database = app.registry.database
+    try:
+        with database.read() as connection:
+            job = queue.job_of(queue.require(connection, claim))
+        outcome = _outcome(app, job, claim)
+        with database.write() as connection:
+            job = queue.finish(connection, claim, outcome, now=time.time())
+            if job.state == "failed":
+                said = f"the job failed: {job.message}"
+                events.add(connection, job.id, said, time.time(), "error")
+    except Lost as error:
+        print(error.message, file=sys.stderr)
+    return 0
+
+
+def _outcome(app: App, job: Job, claim: Claim) -> Outcome:
+    run = KINDS.get(job.kind)
+    if run is None:
+        return Stop("unknown_kind", f"this worker knows no jobs of kind `{job.kind}`")
+    try:
+        return run(app, job, claim)
+    except Lost:
+        raise
+    except Conflict as error:  # the same plan is being built by somebody
+        return Again(_BUSY_S, error.message, counts=False)
+    except Unavailable as error:
+        return Again(error.retry_after or _AGAIN_S, error.message)
+    except AdapterworksError as error:
+        traceback.print_exc()
+        code = next((_CODES[cls] for cls in type(error).__mro__ if cls in _CODES), "error")
+        message = f"{error.message}\n\nhint: {error.hint}" if error.hint else error.message
+        return Stop(code, message)
+    except Exception as error:
+        traceback.print_exc()
+        return Stop("internal_error", f"the worker failed with {type(error).__name__}; see its log")
+
+
+def _end_with(worker: int) -> None:
+    """End this process as soon as its worker is gone: then nobody holds the pipe's other end."""
+
+    def watch() -> None:
+        os.read(worker, 1)
+        os._exit(137)
+
+    threading.Thread(target=watch, name="worker-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

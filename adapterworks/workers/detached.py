@@ -1,0 +1,71 @@
+"""Runs a build that was queued with `adapters build --detach`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapterworks.app import App
+from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.load import load_manifest
+from adapterworks.manifests.models import Manifest
+from adapterworks.registry.jobs.job import Claim, Done, Job, Outcome, Stop
+from adapterworks.registry.jobs.queue import require
+from adapterworks.workers.telling import Teller
+
+
+def arguments(
+    manifest: Manifest, source: str, profile: str | None, overrides: tuple[str, ...], **more: Any
+) -> dict[str, Any]:
+    """What the job holds: where the manifest is, and what it said when it was queued.
+
+    Args:
+        more: `alias`, `resume`, `force` and `who`.
+    """
+    return {
+        "manifest": source,
+        "profile": profile,
+        "overrides": list(overrides),
+        "declared": digest_json(manifest.model_dump(mode="json")),
+        "name": manifest.adapter.name,
+        **more,
+    }
+
+
+def run(app: App, job: Job, claim: Claim) -> Outcome:
+    """Build it; gates that fail hold the alias, and are no failure of the job."""
+    from adapterworks.builders.building.run import run_build
+    from adapterworks.engines.compose import compose_builders_engines
+
+    asked = job.arguments
+    manifest = load_manifest(
+        asked["manifest"], profile=asked["profile"], overrides=asked["overrides"]
+    )
+    if digest_json(manifest.model_dump(mode="json")) != asked["declared"]:
+        message = f"`{asked['manifest']}` is not what it was when the job was queued"
+        return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
+    with Teller(app.registry.database, claim) as teller:
+        result = run_build(
+            manifest,
+            registry=app.registry,
+            bases=app.bases,
+            home=app.settings.home,
+            who=asked["who"],
+            alias=asked["alias"],
+            # A crash is no reason to begin anew: `force` is for the first attempt.
+            force=asked["force"] and claim.attempt == 1,
+            guard=lambda connection: require(connection, claim),
+            engines=compose_builders_engines(app, say=teller.say),
+            listeners=(teller,),
+            progress=teller.say,
+        )
+        for reason in result.reasons:
+            teller.say(f"alias not moved: {reason}")
+    return Done(
+        {
+            "ref": result.ref,
+            "digest": result.digest,
+            "plan": result.plan.digest,
+            "alias": result.alias,
+            "reasons": list(result.reasons),
+        }
+    )

@@ -1,0 +1,106 @@
+"""A build's events → the job's: what its owner sees, at most a write a second.
+
+Invariant: each write shows the claim, so a lost job's worker adds nothing to its successor's story.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from adapterworks.progress import seconds
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs.job import Claim
+
+_INTERVAL = 1.0
+_STAGES = {
+    "train": "training",
+    "convert": "conversion to what the engine loads",
+    "evaluate": "evaluation",
+    "fingerprint": "fingerprint",
+    "publish": "publication",
+}
+Write = Callable[[Connection], None]
+
+
+class Teller:
+    """A listener of a build's events that writes them down as the job's; a context manager."""
+
+    def __init__(self, database: Database, claim: Claim) -> None:
+        self._database, self._claim = database, claim
+        self._waiting: list[Write] = []
+        self._written = 0.0
+        self._loss: float | None = None
+        self._valid: float | None = None
+
+    def __enter__(self) -> Teller:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.flush()
+
+    def say(self, message: str) -> None:
+        """A sentence for the job's owner."""
+        self._add(message, kind=events.MESSAGE, data={})
+
+    def note(self, **values: Any) -> None:
+        """Something that the job has found out."""
+        self._waiting.append(lambda connection: queue.note(connection, self._claim, values))
+        self.flush()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Tell of one of the build's events."""
+        match event["event"]:
+            case "stage" if event["state"] == "begin" and event["name"] in _STAGES:
+                self.say(f"{_STAGES[event['name']]} has begun")
+            case "resumed":
+                self.say(f"resumed at step {event['step']}")
+            case "step":
+                self._step(event)
+            case "validation":
+                self._valid = event["loss"]
+                if self._valid is not None:
+                    self.say(f"step {event['step']}: validation loss {self._valid:.4f}")
+            case "checkpoint":
+                self._checkpoint(int(event["step"]))
+        if time.monotonic() - self._written >= _INTERVAL:
+            self.flush()
+
+    def _step(self, event: dict[str, Any]) -> None:
+        step, steps, self._loss = event["step"], event["steps"], event["loss"]
+        left = event["seconds_left"]
+        data = {"step": step, "total_steps": steps, "train_loss": self._loss}
+        message = f"step {step}/{steps}: training loss {self._loss:.4f}, {seconds(left)} left"
+        self._add(message, kind=events.METRICS, data=data)
+        ends = {"estimated_finish": int(time.time() + left)}
+        self._waiting.append(lambda connection: queue.note(connection, self._claim, ends))
+
+    def _checkpoint(self, step: int) -> None:
+        known = {"step": step, "train_loss": self._loss, "valid_loss": self._valid}
+        metrics = {name: float(value) for name, value in known.items() if value is not None}
+        job, at = self._claim.job, time.time()
+        self._waiting.append(lambda c: events.add_checkpoint(c, job, step, metrics, at))
+        self.say(f"checkpoint at step {step}")
+
+    def _add(self, message: str, *, kind: str, data: dict[str, Any]) -> None:
+        job, at = self._claim.job, time.time()
+        self._waiting.append(lambda c: events.add(c, job, message, at, kind=kind, data=data))
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            Lost: the job is not the claim's any more.
+        """
+        self._written = time.monotonic()
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            with self._database.write() as connection:
+                queue.require(connection, self._claim)
+                for write in waiting:
+                    write(connection)

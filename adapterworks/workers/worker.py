@@ -1,0 +1,172 @@
+"""The worker: claims a job, has a process of its own run it, and holds the claim meanwhile.
+
+Invariants:
+- the process that runs a job dies with the worker, and is ended as soon as the claim is lost or
+  its owner asks for a pause or an end;
+- whatever happens here, the job is given back, or its lease runs out and another worker takes it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs.job import BUILD_LANE, Again, Claim, Given, Job, Outcome
+from adapterworks.registry.jobs.queue import Lost
+
+Say = Callable[[str], None]
+WORKER = "ADAPTERS_WORKER_PIPE"
+"""The variable that tells a child the end of a pipe whose other end the worker holds."""
+_RENEW_S = 2.0
+_LOOK_S = 0.2
+_AGAIN_S = 15.0
+
+
+class Worker:
+    """Runs jobs until it is asked to stop.
+
+    Args:
+        database: with the tables of jobs.
+        home: jobs have folders under `jobs/`.
+        child: what is started for each job, with the claim behind it; the module of that name.
+        say: told what begins and ends.
+        poll: seconds between looks at an empty queue.
+        lease: seconds after which a worker that does not renew is taken for dead.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        home: Path,
+        *,
+        say: Say,
+        child: Sequence[str] | None = None,
+        poll: float = 1.0,
+        lease: float = queue.LEASE_S,
+    ) -> None:
+        self._database, self._home, self._say = database, home, say
+        self._child = tuple(child or (sys.executable, "-P", "-m", "adapterworks.workers.child"))
+        self._poll, self._lease = poll, lease
+        self._stop = threading.Event()
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+    def stop(self) -> None:
+        """Give back what runs, and end."""
+        self._stop.set()
+
+    def run(self, *, once: bool = False) -> int:
+        """Run jobs; returns how many were begun.
+
+        Args:
+            once: end when there is nothing to do.
+        """
+        begun = 0
+        while not self._stop.is_set():
+            taken = self._claim()
+            if taken is not None:
+                begun += 1
+                self._run(*taken)
+            elif once:
+                break
+            else:
+                self._stop.wait(self._poll)
+        return begun
+
+    def _claim(self) -> tuple[Job, Claim] | None:
+        now = time.time()
+        try:
+            with self._database.read() as connection:
+                if not queue.is_something_to_do(connection, (BUILD_LANE,), now=now):
+                    return None
+            with self._database.write() as connection:
+                return queue.claim(
+                    connection, (BUILD_LANE,), holder=self.holder, now=now, seconds=self._lease
+                )
+        except Unavailable as error:
+            self._say(error.message)
+            return None
+
+    def _run(self, job: Job, claim: Claim) -> None:
+        self._say(f"{job.id}: begun (attempt {claim.attempt})")
+        folder = self._home / "jobs" / job.id
+        folder.mkdir(parents=True, exist_ok=True)
+        theirs, ours = os.pipe()
+        held = os.fdopen(ours, "wb"), os.fdopen(theirs, "rb")
+        with (folder / "worker.log").open("ab") as log, held[0], held[1]:
+            child = subprocess.Popen(
+                [*self._child, claim.job, str(claim.attempt), claim.holder],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(theirs,),
+                env={**os.environ, "PYTHONSAFEPATH": "1", WORKER: str(theirs)},
+            )
+            try:
+                asked = self._watch(child, claim)
+            finally:
+                if child.poll() is None:
+                    child.kill()
+                child.wait()
+        if asked is not None:
+            self._finish(claim, asked)
+        elif child.returncode != 0:
+            self._finish(claim, _death(child.returncode, folder / "worker.log"))
+        self._say(f"{job.id}: {self._state(job.id)}")
+
+    def _watch(self, child: subprocess.Popen[bytes], claim: Claim) -> Outcome | None:
+        """Wait for the child; what was asked for instead, if it was ended for that."""
+        renewed = time.monotonic()
+        while child.poll() is None:
+            if self._stop.is_set():
+                return Given("queued")
+            if time.monotonic() - renewed >= min(_RENEW_S, self._lease / 5):
+                renewed = time.monotonic()
+                try:
+                    with self._database.write() as connection:
+                        wanted = queue.renew(
+                            connection, claim, now=time.time(), seconds=self._lease
+                        )
+                except Lost:  # ended by the child a moment ago, or somebody else's now
+                    return None
+                except Unavailable as error:  # the lease outlasts a few of these
+                    self._say(error.message)
+                    continue
+                if wanted:
+                    return Given("paused" if wanted == "pause" else "cancelled")
+            try:
+                child.wait(_LOOK_S)
+            except subprocess.TimeoutExpired:
+                continue
+        return None
+
+    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        try:
+            with self._database.write() as connection:
+                job = queue.finish(connection, claim, outcome, now=time.time())
+                if isinstance(outcome, Given) and outcome.state != "queued":
+                    events.add(connection, job.id, f"the job was {outcome.state}", time.time())
+        except Lost:
+            pass  # ended by the child a moment before, or somebody else's now
+
+    def _state(self, job: str) -> str:
+        with self._database.read() as connection:
+            return queue.get(connection, job).state
+
+
+def _death(code: int, log: Path) -> Again:
+    """What a child that did not say how it ended came to."""
+    if code in (-signal.SIGKILL, 137):
+        return Again(_AGAIN_S, "its process was killed, most likely for want of memory")
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return Again(_AGAIN_S, f"its process ended with {code}: {lines[-1] if lines else 'no output'}")

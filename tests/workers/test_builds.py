@@ -1,0 +1,241 @@
+"""Jobs that are built for real, on the tiny base: from the command line and for tenants."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from adapterworks.app import App
+from adapterworks.cli.jobs import command as jobs
+from adapterworks.manifests.digests import digest_file
+from adapterworks.registry.jobs import events, queue, schema
+from adapterworks.registry.jobs.files import Files, NewFile
+from adapterworks.registry.jobs.fine_tuning import Asked, Rows
+from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Job, NewJob
+from adapterworks.settings import Settings
+from adapterworks.workers.worker import Worker
+from tests.builders.workshop import COMMAND, Workshop
+from tests.warm.python import warm
+
+pytestmark = pytest.mark.train
+ADAPTER = "adapter/adapter_model.safetensors"
+TEMPLATE = {
+    "train": {"max_length": 64, "learning_rate": 1e-2, "evaluations": 8},
+    "evaluate": {"metrics": ["exact_match"], "max_new_tokens": 4},
+    "serve": {"max_conversion_error": 0.9},
+}
+
+
+def work(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run what is queued; returns how many jobs were begun."""
+    app = workshop.app
+    for name, value in workshop.environment.items():
+        monkeypatch.setenv(name, value)
+    with warm():
+        return Worker(app.registry.database, app.settings.home, say=print).run(once=True)
+
+
+def fine_tune(workshop: Workshop, *, template: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """Queue a fine-tuning job of a tenant on the workshop's rows."""
+    app = workshop.app
+    files = Files(app.registry)
+    app.registry.require_own_store()
+    rows = {}
+    for split in ("train", "test"):
+        path = workshop.folder / f"{split}.jsonl"
+        new = NewFile("t", "fine-tune", path.name, path, digest_file(path), path.stat().st_size)
+        file = files.put(new)
+        rows[split] = Rows(file=file.id, blob=file.blob, kind="supervised")
+    values: dict[str, Any] = {
+        "name": "ft.t.mine",
+        "model": "tiny",
+        "base": str(workshop.base),
+        "quantization": "none",
+        "base_digest": "sha256:x",
+        "method": "supervised",
+        "seed": 7,
+        "training": rows["train"],
+        "validation": rows["test"],
+        "n_epochs": 2,
+        "template": template or TEMPLATE,
+        "who": "tenant",
+    }
+    asked = Asked(**{**values, **changes})
+    new_job = NewJob(FINE_TUNING, "t", BUILD_LANE, asked.model_dump(mode="json"))
+    with app.registry.database.write() as connection:
+        return queue.put(connection, new_job, now=time.time())
+
+
+def now(workshop: Workshop, job: Job) -> Job:
+    with workshop.app.registry.database.read() as connection:
+        return queue.get(connection, job.id)
+
+
+def ask(workshop: Workshop, *arguments: str) -> Result:
+    result = workshop.invoke(jobs, *arguments)
+    assert result.exit_code == 0, result.output or result.exception
+    return result
+
+
+def test_a_build_is_queued_run_and_told_of(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = workshop.manifest(epochs=1)
+    job = workshop.json(manifest, "--detach")["id"]
+    listed = json.loads(ask(workshop, "list", "--json").stdout)
+    assert [(entry["id"], entry["state"]) for entry in listed] == [(job, "queued")]
+    assert work(workshop, monkeypatch) == 1
+    shown = json.loads(ask(workshop, "show", job, "--json").stdout)
+    assert (shown["state"], shown["result"]["ref"]) == ("succeeded", "tiny@1")
+    assert shown["result"]["alias"] == "candidate"
+    told = ask(workshop, "logs", job, "--follow").stdout
+    assert "training has begun" in told
+    assert "checkpoint at step" in told
+    # The same plan as the same manifest built at once.
+    again = workshop.json(manifest)
+    assert (again["ref"], again["created"]) == ("tiny@1", False)
+    assert again["plan"] == shown["result"]["plan"]
+
+
+def test_a_manifest_that_has_changed_is_not_built(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = workshop.json(workshop.manifest(epochs=1), "--detach")["id"]
+    workshop.manifest(epochs=2)
+    work(workshop, monkeypatch)
+    shown = json.loads(ask(workshop, "show", job, "--json").stdout)
+    assert (shown["state"], shown["code"]) == ("failed", "manifest_changed")
+    assert workshop.registry().versions("tiny") == []
+
+
+def test_a_job_is_what_its_manifest_builds_by_hand(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Path
+) -> None:
+    job = fine_tune(workshop)
+    assert work(workshop, monkeypatch) == 1
+    built = now(workshop, job)
+    # Trained, judged, published; not proved yet, so it has not succeeded.
+    assert (built.state, built.lane[: len(PROOF_LANE)]) == ("queued", PROOF_LANE)
+    assert built.result["ref"] == "ft.t.mine@1"
+    assert built.result["trained_tokens"] > 0
+    resolved = {"n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 1.0}
+    assert built.result["hyperparameters"] == resolved
+    with workshop.app.registry.database.read() as connection:
+        story = events.since(connection, job.id, 0)
+        points, _ = events.checkpoints(connection, job.id)
+    steps = [event.data["step"] for event in story if event.kind == events.METRICS]
+    assert steps == list(range(1, 7))
+    assert points[0].step == 6
+    assert {"step", "train_loss", "valid_loss"} == set(points[0].metrics)
+    other = tmp_path / "other"
+    other.mkdir()
+    by_hand = Workshop(other, tiny)
+    ask(workshop, "show", job.id, "--into", str(other))
+    assert (other / "manifest.toml").read_text() == ask(
+        workshop, "show", job.id, "--manifest"
+    ).stdout
+    twin = by_hand.json(str(other / "manifest.toml"))
+    assert twin["plan"] == built.result["plan"]
+    weights = [
+        shop.registry().read(digest, ADAPTER)
+        for shop, digest in ((workshop, built.result["digest"]), (by_hand, twin["digest"]))
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_failed_gate_fails_the_job_and_keeps_the_release(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = [{"metric": "exact_match", "min_gain": 0.99}]
+    evaluate = {**TEMPLATE["evaluate"], "gates": gates}
+    template = {**TEMPLATE, "evaluate": evaluate}
+    job = fine_tune(workshop, template=template, learning_rate_multiplier=1e-6, n_epochs=1)
+    work(workshop, monkeypatch)
+    failed = now(workshop, job)
+    assert (failed.state, failed.code) == ("failed", "gate_failed")
+    assert "exact_match: gain over base" in failed.message
+    assert failed.result["ref"] == "ft.t.mine@1"
+    assert workshop.registry().history("ft.t.mine") == []
+    # The same job again names the same release, which has not become better meanwhile.
+    again = fine_tune(workshop, template=template, learning_rate_multiplier=1e-6, n_epochs=1)
+    work(workshop, monkeypatch)
+    assert now(workshop, again).code == "gate_failed"
+    assert len(workshop.registry().versions("ft.t.mine")) == 1
+
+
+def test_what_no_build_can_do_fails_with_its_reason(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = fine_tune(workshop, base="no-such-base")
+    work(workshop, monkeypatch)
+    failed = now(workshop, job)
+    assert (failed.state, failed.code) == ("failed", "not_found")
+    assert "hint:" in failed.message
+
+
+def test_a_paused_job_goes_on_where_it_was_and_ends_as_if_it_had_not(
+    workshop: Workshop, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = fine_tune(workshop, n_epochs=40)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "worker"],
+        env=os.environ | workshop.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    workshop.wait_for_checkpoint(process)
+    with workshop.app.registry.database.write() as connection:
+        queue.pause(connection, job.id, now=time.time())
+    deadline = time.monotonic() + 240
+    while now(workshop, job).state != "paused":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # kill -9 of an idle worker costs nothing; then somebody else goes on.
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert workshop.registry().versions("ft.t.mine") == []
+    with workshop.app.registry.database.write() as connection:
+        queue.resume(connection, job.id, now=time.time())
+    assert work(workshop, monkeypatch) == 1
+    built = now(workshop, job)
+    with workshop.app.registry.database.read() as connection:
+        told = [event.message for event in events.since(connection, job.id, 0)]
+    assert any(message.startswith("resumed at step") for message in told)
+    other = tmp_path / "other"
+    other.mkdir()
+    ask(workshop, "show", job.id, "--into", str(other))
+    whole = Workshop(other, tiny)
+    uninterrupted = whole.json(str(other / "manifest.toml"))
+    assert workshop.registry().read(built.result["digest"], ADAPTER) == whole.registry().read(
+        uninterrupted["digest"], ADAPTER
+    )
+
+
+def test_a_cancelled_job_stops_and_publishes_nothing(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = fine_tune(workshop, n_epochs=400)
+    app = App(Settings.from_environment(workshop.environment))
+    for name, value in workshop.environment.items():
+        monkeypatch.setenv(name, value)
+    schema.migrate(app.registry.database)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "begun" in line:
+            ask(workshop, "cancel", job.id)
+
+    with warm():
+        Worker(app.registry.database, app.settings.home, say=say).run(once=True)
+    assert now(workshop, job).state == "cancelled"
+    assert workshop.registry().versions("ft.t.mine") == []
+    assert said[-1] == f"{job.id}: cancelled"
