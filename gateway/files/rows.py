@@ -25,7 +25,7 @@ from adapterworks.manifests.errors import InvalidInput
 
 Problems = Iterator[str]
 SUPERVISED, REINFORCEMENT = "supervised", "reinforcement"
-PREFERENCE, COMPLETION, REQUESTS, OBJECTS = "preference", "completion", "requests", "objects"
+PREFERENCE, COMPLETION, REQUESTS, OBJECTS = "paired", "completion", "requests", "objects"
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _MOST_REQUESTS = 50_000
 

@@ -84,7 +84,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "supervised": Method("", {"supervised": "messages", "completion": "prompt-completion"}),
-    "dpo": Method("dpo", {"preference": "openai-preference"}),
+    "dpo": Method("dpo", {"paired": "openai-preference"}),
 }
 
 

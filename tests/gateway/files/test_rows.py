@@ -48,7 +48,7 @@ def faults(purpose: str, *lines: Any, piece: int = 7) -> dict[str, str]:
     [
         (CHAT, "supervised"),
         (ASKED, "reinforcement"),
-        (PAIR, "preference"),
+        (PAIR, "paired"),
         (TEXTS, "completion"),
     ],
 )
@@ -98,7 +98,7 @@ def test_what_a_row_lacks_is_said_by_its_place(row: Any, message: str) -> None:
 def test_a_file_has_one_kind_of_row() -> None:
     lines = (CHAT, PAIR, CHAT, ASKED)
     assert faults("fine-tune", *lines) == {
-        "2": "is a preference row, and line 1 a supervised row",
+        "2": "is a paired row, and line 1 a supervised row",
         "4": "is a reinforcement row, and line 1 a supervised row",
     }
 
