@@ -110,7 +110,7 @@ def _gives(format: str) -> str:
     return str(getattr(_loaded("formats", format), "gives", ""))
 
 
-@check("data.train", "data.validation", "data.test", "data.format", "data.columns")
+@check("data.train", "data.validation", "data.test", "data.format", "data.columns", "data.mix")
 def _columns(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     data = manifest.data
     sources = [text for text in (data.train, data.validation, data.test) if text is not None]
@@ -120,15 +120,22 @@ def _columns(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             "a recipe's rows are conversations already: no column would be renamed",
             "remove it; it is for files and Hub data sets",
         )
-    format = _loaded("formats", data.format)
-    known = format.columns if format is not None else tuple(data.columns)
-    for name in data.columns:
-        if name not in known:
-            yield Problem(
-                ("data", "columns", name),
-                f"format `{data.format}` has no column `{name}`",
-                f"the names on the left are {', '.join(f'`{column}`' for column in known)}",
-            )
+    given: list[tuple[KeyPath, str, dict[str, str]]] = [(("data",), data.format, data.columns)]
+    for i, part in enumerate(data.mix):
+        given.append((("data", "mix", i), part.format or data.format, part.columns or {}))
+    if data.replay is not None:
+        replay = data.replay
+        given.append((("data", "replay"), replay.format or data.format, replay.columns or {}))
+    for key, format_name, columns in given:
+        format = _loaded("formats", format_name)
+        known = format.columns if format is not None else tuple(columns)
+        for name in columns:
+            if name not in known:
+                yield Problem(
+                    (*key, "columns", name),
+                    f"format `{format_name}` has no column `{name}`",
+                    f"the names on the left are {', '.join(f'`{column}`' for column in known)}",
+                )
 
 
 def _is_recipe(text: str) -> bool:

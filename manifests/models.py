@@ -61,6 +61,10 @@ class MixTable(Frozen):
     """How often each of its rows is taken: 0.5 keeps half of them, 2 takes each twice."""
     format: Format | None = None
     """Its format, if other than `data.format`."""
+    columns: dict[str, str] | None = None
+    """Other column names of this source; those of `data.columns` if it has no format of its own."""
+    limit: PositiveInt | None = None
+    """Use at most this many of its rows, before they are weighted."""
 
 
 class ReplayTable(Frozen):
@@ -72,6 +76,8 @@ class ReplayTable(Frozen):
     """Replayed rows as a share of the training rows."""
     format: Format | None = None
     """Its format, if other than `data.format`."""
+    columns: dict[str, str] | None = None
+    """Other column names of this source; those of `data.columns` if it has no format of its own."""
 
 
 class AugmentTable(Frozen):
@@ -88,8 +94,10 @@ class AugmentTable(Frozen):
 class DataTable(Frozen):
     """`[data]`: where the rows come from and how a row becomes a conversation.
 
-    A source is a built-in recipe (`icd-10-cm:train`), a `.jsonl`, `.parquet` or `.csv` path
-    (relative to the manifest), or `hub:org/dataset@revision#split`.
+    A source is a built-in recipe (`icd-10-cm:train`), a `.jsonl`, `.json`, `.csv`, `.parquet` or
+    `.arrow` file (also `.gz` and `.zst`), a folder (`rows/`) or pattern (`rows/*.jsonl`) of such,
+    relative to the manifest, or `hub:org/dataset@revision#split`, with a configuration
+    `hub:org/dataset@revision#configuration:split`.
     """
 
     train: str
@@ -104,6 +112,9 @@ class DataTable(Frozen):
     """A system message put before every conversation that has none."""
     columns: dict[str, str] = {}  # noqa: RUF012 – pydantic copies it
     """Other column names: the format's name → the source's name."""
+    ignore: tuple[str, ...] = ()
+    """Columns, and keys of turns, that may be passed over: what could change a row's meaning and is
+    not read is a fault otherwise."""
     limit: PositiveInt | None = None
     """Use at most this many training rows."""
     limit_validation: PositiveInt | None = None

@@ -40,7 +40,12 @@ def base_model(manifest: Manifest) -> str:
 def told(path: str) -> str:
     """A path as others may read it: of one that begins at the root or at someone's home, the last
     part alone, since the rest is of one machine."""
-    return Path(path).name if path.startswith("~") or Path(path).is_absolute() else path
+    return last_part(path) if path.startswith("~") or Path(path).is_absolute() else path
+
+
+def last_part(path: str) -> str:
+    """What a path's file or folder is called; a folder's name ends in `/` as the path does."""
+    return Path(path).name + ("/" if path.endswith("/") else "")
 
 
 def source_label(source: str) -> str:
@@ -55,7 +60,7 @@ def portable(manifest: Manifest) -> Manifest:
 
 def by_file_name(manifest: Manifest) -> Manifest:
     """The manifest with each path's last part only: what is digested, beside the bytes' digests."""
-    return with_paths(manifest, lambda path: Path(path).name)
+    return with_paths(manifest, last_part)
 
 
 def with_paths(manifest: Manifest, change: Callable[[str], str], *, base: bool = True) -> Manifest:

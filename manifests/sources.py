@@ -2,8 +2,10 @@
 
 source    = recipe | hub | file
 recipe    = name ":" split                        icd-10-cm:train
-hub       = "hub:" repo "@" revision ["#" split]  hub:org/dataset@4f1c…#train
-file      = a path ending in .jsonl, .parquet or .csv
+hub       = "hub:" repo "@" revision ["#" [configuration ":"] split]
+                                                  hub:org/dataset@4f1c…#socratic:train
+file      = a path ending in a suffix of data files, in a pattern of such (`rows/*.jsonl`), or a
+            folder of them, ending in `/`
 base      = name | "hub:" repo "@" revision | a path with a "/" in it
 repo      = [org "/"] name, the Hub's alphabet
 revision  = commit, tag or branch; a commit is the only one that never moves
@@ -16,11 +18,16 @@ from dataclasses import dataclass
 
 from adapterworks.manifests.errors import InvalidInput
 
-FILE_SUFFIXES = (".jsonl", ".parquet", ".csv")
+_TEXT = (".jsonl", ".json", ".csv")
+FILE_SUFFIXES = (
+    *_TEXT,
+    *(f"{suffix}{packed}" for suffix in _TEXT for packed in (".gz", ".zst")),
+    *(".parquet", ".arrow"),
+)
 _RECIPE = re.compile(r"([a-z0-9][a-z0-9._-]*):([a-z0-9][a-z0-9._-]*)")
 _REPO = r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*"
 _REVISION = r"[A-Za-z0-9][\w./-]*"
-_HUB = re.compile(rf"hub:({_REPO})@({_REVISION})(?:#([\w.-]+))?")
+_HUB = re.compile(rf"hub:({_REPO})@({_REVISION})(?:#(?:([\w.-]+):)?([\w.-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 REPO_PATTERN = re.compile(_REPO)
 
@@ -35,14 +42,16 @@ class RecipeSource:
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """A Hub repository at a revision; `split` is for data sets only."""
+    """A Hub repository at a revision; `split` and `config` are for data sets only."""
 
     repo: str
     revision: str
     split: str | None = None
+    config: str | None = None
 
     def __str__(self) -> str:
-        return f"hub:{self.repo}@{self.revision}" + (f"#{self.split}" if self.split else "")
+        part = f"{self.config}:{self.split}" if self.config else self.split
+        return f"hub:{self.repo}@{self.revision}" + (f"#{part}" if part else "")
 
     @property
     def pinned(self) -> bool:
@@ -52,7 +61,7 @@ class HubSource:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A local file of rows, or a local folder with a base model."""
+    """Local files of rows (one, a pattern, or a folder ending in `/`), or a base's folder."""
 
     path: str
 
@@ -72,14 +81,15 @@ def parse_source(text: str) -> RecipeSource | HubSource | FileSource:
     """
     if text.startswith("hub:"):
         return _parse_hub(text, "data set")
-    if text.endswith(FILE_SUFFIXES):
+    if text.endswith((*FILE_SUFFIXES, "/")) and text != "/":
         return FileSource(text)
     if match := _RECIPE.fullmatch(text):
         return RecipeSource(match[1], match[2])
     raise InvalidInput(
         f"`{text}` is not a source of rows",
-        hint="name a recipe (`icd-10-cm:train`), a file ending in "
-        f"{', '.join(FILE_SUFFIXES)}, or `hub:org/dataset@revision#split`",
+        hint="name a recipe (`icd-10-cm:train`), a file ending in .jsonl, .json, .csv (also .gz "
+        "and .zst), .parquet or .arrow, a folder ending in `/`, or "
+        "`hub:org/dataset@revision#split`",
     )
 
 
@@ -109,7 +119,7 @@ def parse_base(text: str) -> NamedBase | HubSource | FileSource:
 
 def _parse_hub(text: str, what: str) -> HubSource:
     if match := _HUB.fullmatch(text):
-        return HubSource(match[1], match[2], match[3])
+        return HubSource(match[1], match[2], match[4], match[3])
     if "@" not in text:
         bare, _, split = text.partition("#")
         raise InvalidInput(

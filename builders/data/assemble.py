@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.augment import augment
 from adapterworks.builders.data.gates.run import GATES, GateResults, judge, run_gates
-from adapterworks.builders.data.load import Splits, load_rows, load_source, with_system
+from adapterworks.builders.data.load import (
+    Loaded,
+    Splits,
+    load_rows,
+    load_source,
+    take,
+    with_system,
+)
 from adapterworks.builders.data.mix import replay, sample
 from adapterworks.builders.data.rows import Row
-from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.models import Manifest, MixTable, ReplayTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,16 +48,28 @@ def gather(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     splits = load_rows(manifest, cache=cache)
     train, datasheets = [*splits.train], [*splits.datasheets]
     for position, part in enumerate(manifest.data.mix):
-        loaded = load_source(
-            part.source,
-            part.format or manifest.data.format,
-            cache=cache,
-            folder=manifest.folder,
-        )
-        rows = with_system(loaded.rows, manifest.data.system)
+        loaded = _load_part(part, manifest, cache)
+        rows = with_system(take(loaded.rows, part.limit), manifest.data.system)
         train += [row.with_meta(**{_PART: position}) for row in rows]
         datasheets.append(loaded.datasheet)
     return replace(splits, train=tuple(train), datasheets=tuple(datasheets))
+
+
+def _load_part(part: MixTable | ReplayTable, manifest: Manifest, cache: Path | None) -> Loaded:
+    """A further source of training rows; columns are renamed as those of `data.train` unless it
+    has a format or columns of its own."""
+    data = manifest.data
+    columns = part.columns
+    if columns is None:
+        columns = data.columns if part.format in (None, data.format) else {}
+    return load_source(
+        part.source,
+        part.format or data.format,
+        columns=columns,
+        ignore=data.ignore,
+        cache=cache,
+        folder=manifest.folder,
+    )
 
 
 def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[Row, ...]:
@@ -132,12 +151,7 @@ def _complete(results: GateResults, manifest: Manifest, cache: Path | None) -> S
     train += augment(train, data.augment, seed, folder=manifest.folder)
     datasheets = results.splits.datasheets
     if data.replay is not None:
-        general = load_source(
-            data.replay.source,
-            data.replay.format or data.format,
-            cache=cache,
-            folder=manifest.folder,
-        )
+        general = _load_part(data.replay, manifest, cache)
         train += replay(train, general.rows, data.replay.share, seed)
         datasheets = (*datasheets, general.datasheet)
     return replace(results.splits, train=tuple(train), datasheets=datasheets)

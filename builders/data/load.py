@@ -7,7 +7,7 @@ smaller limits are subsets of larger ones and of any machine's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,7 +67,12 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
         if source is None:
             return ()
         loaded = load_source(
-            source, data.format, columns=data.columns, cache=cache, folder=manifest.folder
+            source,
+            data.format,
+            columns=data.columns,
+            ignore=data.ignore,
+            cache=cache,
+            folder=manifest.folder,
         )
         datasheets.append(loaded.datasheet)
         return take(with_system(loaded.rows, data.system), limit)
@@ -86,10 +91,11 @@ def load_source(
     format: str,
     *,
     columns: Mapping[str, str] | None = None,
+    ignore: Collection[str] = (),
     cache: Path | None = None,
     folder: Path = Path(),
 ) -> Loaded:
-    """The rows of one source: a recipe, a file, or a Hub data set.
+    """The rows of one source: a recipe, files, or a Hub data set.
 
     Rows and datasheet tell of a file as `source_label` does: nothing of where it is here.
 
@@ -97,12 +103,13 @@ def load_source(
         source: as the manifest has it.
         format: of its rows.
         columns: see `data.columns`.
+        ignore: see `data.ignore`.
         cache: folder for results that are expensive to derive.
         folder: where a relative path begins.
 
     Raises: as `load_rows`.
     """
-    loaded = _read_source(source, format, columns, cache, folder)
+    loaded = _read_source(source, format, columns, ignore, cache, folder)
     if cache is not None:
         remember(cache, loaded.datasheet.digest, loaded.rows)
     return loaded
@@ -112,6 +119,7 @@ def _read_source(
     source: str,
     format: str,
     columns: Mapping[str, str] | None,
+    ignore: Collection[str],
     cache: Path | None,
     folder: Path,
 ) -> Loaded:
@@ -119,12 +127,14 @@ def _read_source(
     if isinstance(parsed, RecipeSource):
         return Loaded(*load_recipe(source, cache=cache))
     read = (
-        read_hub(parsed) if isinstance(parsed, HubSource) else read_file(place(parsed.path, folder))
+        read_hub(parsed, cache=cache)
+        if isinstance(parsed, HubSource)
+        else read_file(place(parsed.path, folder))
     )
     label = source_label(source)
     rows = tuple(
         row.with_meta(source=label)
-        for row in to_rows(read.records, format, source=source, columns=columns)
+        for row in to_rows(read.records, format, source=source, columns=columns, ignore=ignore)
     )
     if not rows:
         raise InvalidInput(f"`{source}` has no rows", hint="check the file")

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.data.sources.files import files_digest, path_digest
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.paths import place, told, with_paths
+from adapterworks.manifests.paths import last_part, place, told, with_paths
 
 _PLACES = "places.json"
 
@@ -74,27 +76,47 @@ def located(
 
     def find(path: str) -> str:
         wanted = digests.get(told(path))
-        candidates = [place(path, folder), folder / Path(path).name] if folder else []
+        candidates = [place(path, folder), folder / last_part(path)] if folder else []
         if Path(path).is_absolute():  # a release from before paths were recorded as declared
             candidates.append(Path(path))
         if not folder and wanted in known:
             candidates.append(Path(known[wanted]))
-        here = next((candidate for candidate in candidates if candidate.is_file()), None)
+        here = next((candidate for candidate in candidates if _is_there(candidate)), None)
         if here is None:
             raise NotFound(
                 f"`{what}` was built from `{path}`, and where that is on this machine is not known",
                 hint="name its folder with `--data-dir`, or other rows with `--manifest`",
             )
-        if wanted is not None and (digest := digest_file(here)) != wanted:
+        if wanted is not None and (digest := _digest(here)) != wanted:
             raise IntegrityError(
                 f"`{here.name}` is not the file that `{what}` was built from: it was "
                 f"{wanted}, is {digest}",
                 hint="name the folder of the right one with `--data-dir`",
             )
-        return str(place(str(here), Path()))
+        return str(place(str(here), Path())) + ("/" if path.endswith("/") else "")
 
     placed = with_paths(manifest, find, base=False)
     return placed if folder is None else placed.placed_in(folder)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path leads to a file, a folder of data or a pattern's files."""
+    if path.is_file() or path.is_dir():
+        return True
+    return has_magic(path.name) and any(path.parent.glob(path.name))
+
+
+def _digest(path: Path) -> str:
+    """Of a file's bytes, or of all that a folder or pattern means."""
+    return digest_file(path) if path.is_file() else path_digest(path)
+
+
+def _digest_of(sheet: Mapping[str, Any]) -> str:
+    """What `_digest` gives for the source of a datasheet."""
+    source, files = sheet["source"], sheet["files"]
+    if source.endswith("/"):
+        return files_digest(files, "folder")
+    return files_digest(files, "pattern" if has_magic(source) else "file")
 
 
 def _paths(manifest: Manifest) -> list[str]:
@@ -117,7 +139,7 @@ def _digests(
         "train.accelerate_config": manifest.train.accelerate_config,
         "data.augment.lexicon": manifest.data.augment.lexicon,
     }
-    return {told(sheet["source"]): next(iter(sheet["files"].values())) for sheet in sources} | {
+    return {told(sheet["source"]): _digest_of(sheet) for sheet in sources} | {
         told(path): files[key] for key, path in named.items() if path and key in files
     }
 

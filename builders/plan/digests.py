@@ -64,6 +64,7 @@ DECISIONS: dict[str, Part] = {
     "data.format": "publish",
     "data.system": "publish",
     "data.columns": "publish",
+    "data.ignore": "publish",
     "data.limit": "publish",
     "data.limit_validation": "publish",
     "data.limit_test": "publish",

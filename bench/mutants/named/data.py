@@ -14,6 +14,7 @@ _ROWS = f"{_TESTS}/test_rows.py"
 _IDENTITY = f"{_TESTS}/test_identity.py"
 _PLACES = f"{_TESTS}/test_places.py"
 _DATA = "builders/data"
+_SOURCES = f"{_DATA}/sources"
 _RENDER = f"{_DATA}/render.py"
 _READ = f"{_DATA}/formats/turns.py"
 
@@ -138,7 +139,7 @@ NAMED = (
     Named(
         "other-columns-are-dropped",
         f"{_DATA}/formats/format.py",
-        'rows.append(row.with_meta(**others | {"row": record.number}))',
+        'rows.append(row.with_meta(**meta | {"row": record.number}))',
         "rows.append(row.with_meta(row=record.number))",
         (f"{_FORMATS}::test_other_columns_are_the_rows_meta",),
         "no metric and no slice could read a column of the user's own",
@@ -303,8 +304,8 @@ NAMED = (
     Named(
         "mixed-rows-have-no-system-message",
         f"{_DATA}/assemble.py",
-        "rows = with_system(loaded.rows, manifest.data.system)",
-        "rows = loaded.rows",
+        "rows = with_system(take(loaded.rows, part.limit), manifest.data.system)",
+        "rows = take(loaded.rows, part.limit)",
         (f"{_SPLITS}::test_further_sources_come_behind_in_order_each_with_its_weight",),
         "two sources of one training would have two kinds of prompts",
     ),
@@ -422,8 +423,8 @@ NAMED = (
     Named(
         "other-bytes-pass-for-a-releases-rows",
         f"{_DATA}/places.py",
-        "(digest := digest_file(here)) != wanted:",
-        "(digest := digest_file(here)) != digest_file(here):",
+        "(digest := _digest(here)) != wanted:",
+        "(digest := _digest(here)) != _digest(here):",
         (f"{_PLACES}::test_other_bytes_are_refused_whichever_file_they_are_in",),
         "a release would be rebuilt from other rows under its name",
     ),
@@ -437,15 +438,15 @@ NAMED = (
     ),
     Named(
         "a-line-separator-ends-a-json-line",
-        f"{_DATA}/sources.py",
-        '_decode(path).split("\\n"), 1)',
-        "_decode(path).splitlines(), 1)",
+        f"{_SOURCES}/text.py",
+        'decode(data, name).split("\\n"), 1)',
+        "decode(data, name).splitlines(), 1)",
         (f"{_TESTS}/test_sources.py::test_three_file_types_give_the_same_records",),
         "a row with U+2028 in its text would be two broken ones",
     ),
     Named(
         "a-key-twice-is-taken-once",
-        f"{_DATA}/sources.py",
+        f"{_SOURCES}/text.py",
         "    if len(table) < len(pairs):",
         "    if False:",
         (
@@ -454,5 +455,67 @@ NAMED = (
         ),
         "of two answers under one key the last would win without a word",
         "cases 24",
+    ),
+    Named(
+        "a-cell-ends-at-a-form-feed",
+        f"{_SOURCES}/text.py",
+        'csv.reader(io.StringIO(decode(data, name), newline=""), strict=True)',
+        "csv.reader(decode(data, name).splitlines(keepends=True), strict=True)",
+        (f"{_TESTS}/test_sources.py::"
+         "test_characters_that_other_readers_take_for_the_end_of_a_line",),
+        "a table with one column would have more rows than its file, each half a text",
+        "cases 07",
+    ),
+    Named(
+        "a-fetched-commit-with-files-missing-is-read",
+        f"{_SOURCES}/hub.py",
+        "    return folder if whole else None",
+        "    return folder",
+        (f"{_TESTS}/test_hub_rows.py::"
+         "test_offline_a_commit_that_was_fetched_whole_is_read_and_no_other",),
+        "a data set of which half is gone from the cache would be trained as the whole commit",
+    ),
+    Named(
+        "a-hub-id-is-read-from-a-folder-here",
+        f"{_SOURCES}/hub.py",
+        "datasets.load_dataset(str(folder), source.config",
+        "datasets.load_dataset(source.repo, source.config",
+        (f"{_TESTS}/test_hub_rows.py::test_a_folder_of_the_same_name_is_not_read",),
+        "a folder beside the manifest would pass for the pinned commit of the Hub",
+        "cases 31",
+    ),
+    Named(
+        "a-rows-weight-is-passed-over",
+        f"{_DATA}/formats/further.py",
+        "    if name in _WEIGHTS:",
+        "    if False:",
+        (f"{_FORMATS}::test_a_column_that_would_change_what_a_row_means_is_a_fault",),
+        "rows that are marked as not to be learnt would be learnt",
+    ),
+    Named(
+        "a-history-of-another-format-is-passed-over",
+        f"{_DATA}/formats/further.py",
+        "return name in _SHOWN or",
+        "return",
+        (f"{_FORMATS}::test_a_column_that_would_change_what_a_row_means_is_a_fault",),
+        "a question would be trained without the turns before it",
+        "cases 01",
+    ),
+    Named(
+        "false-says-nothing",
+        _READ,
+        'return value is not None and value not in ("", [], {}, ())',
+        'return bool(value)',
+        (f"{_TURNS}::test_an_unknown_key_that_says_something_is_a_fault",),
+        "a turn marked `trainable: false` by a trainer whose key we do not know would be learnt",
+    ),
+    Named(
+        "a-mix-is-read-under-other-columns",
+        f"{_DATA}/assemble.py",
+        "columns = data.columns if part.format in (None, data.format) else {}",
+        "columns = {}",
+        (f"{_TESTS}/test_mix.py::test_every_source_of_a_mix_is_read_under_the_same_columns",),
+        "the second of two files of one shape would be refused, or read from another column",
+        "builders 1.20",
     ),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from adapterworks.builders.data.rows import Message
@@ -19,11 +19,18 @@ class Columns:
     Args:
         columns: as the source has them.
         renamed: the format's name → the source's.
+        ignored: columns, and keys of turns, that are read as if they were not there.
     """
 
-    def __init__(self, columns: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
-        self._columns = columns
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        renamed: Mapping[str, str],
+        ignored: Collection[str] = (),
+    ) -> None:
+        self._columns = {key: value for key, value in columns.items() if key not in ignored}
         self._renamed = renamed
+        self._ignored = ignored
 
     def get(self, name: str) -> Any:
         """The value, None if there is no such column."""
@@ -47,6 +54,8 @@ class Columns:
         column = self.column(name)
         if value is None and not required:
             return ""
+        if value is None and column in self._columns:
+            raise FormatFault(f"column `{column}` is null")
         if value is None:
             have = ", ".join(f"`{key}`" for key in self._columns) or "none"
             raise FormatFault(f"no column `{column}` (it has {have})")
@@ -63,7 +72,14 @@ class Columns:
         value = self.get(name)
         if not isinstance(value, list | tuple) or not value:
             raise FormatFault(f"column `{self.column(name)}` is not a list of turns")
-        return value
+        if not self._ignored:
+            return value
+        return [
+            {key: given for key, given in turn.items() if key not in self._ignored}
+            if isinstance(turn, Mapping)
+            else turn
+            for turn in value
+        ]
 
     def system(self, turns: Sequence[Message]) -> tuple[Message, ...]:
         """The column `system` as a turn, unless the turns begin with one or there is none."""

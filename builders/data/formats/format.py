@@ -10,12 +10,12 @@ of a record is dropped: a column that the format does not read is in the row's `
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adapterworks.builders.data.formats.columns import Columns, FormatFault
+from adapterworks.builders.data.formats.further import further
 from adapterworks.builders.data.rows import Row, RowKind
 from adapterworks.builders.data.sources import Record
 from adapterworks.manifests.digests import canonical_json
@@ -66,8 +66,13 @@ def to_rows(
     *,
     source: str,
     columns: Mapping[str, str] | None = None,
+    ignore: Collection[str] = (),
 ) -> tuple[Row, ...]:
-    """All records as rows of one format; other columns of JSON types go to `meta`.
+    """All records as rows of one format; the other columns go to `meta`.
+
+    Args:
+        columns: the format's name → the source's.
+        ignore: columns and keys of turns that are to be passed over.
 
     Raises:
         InvalidInput: at least one record is not of the format; up to 20 are shown by number. Or the
@@ -79,10 +84,11 @@ def to_rows(
     faults: list[str] = []
     for record in records:
         try:
-            row = known.read(Columns(record.columns, renamed))
+            row = known.read(Columns(record.columns, renamed, ignore))
             _check(row)
+            others = further(record.columns, {*read, *ignore}, replaced=renamed)
         except FormatFault as fault:
-            faults.append(f"row {record.number}: {fault}")
+            faults.append(f"row {_place(record)}: {fault}")
         except (Exception, SystemExit) as error:  # whatever a stranger's format raises
             raise InvalidInput(
                 f"`{source}`: the format `{format}` failed on row {record.number}: "
@@ -90,21 +96,22 @@ def to_rows(
                 hint="a format says what is wrong with a record by `FormatFault`",
             ) from error
         else:
-            others = {
-                name: value
-                for name, value in record.columns.items()
-                if name not in read and name not in RESERVED and _is_json({name: value})
-            }
-            rows.append(row.with_meta(**others | {"row": record.number}))
+            meta = {name: value for name, value in others.items() if name not in RESERVED}
+            rows.append(row.with_meta(**meta | {"row": record.number}))
     if faults:
         shown = "\n  ".join(faults[:SHOWN_FAULTS])
         more = f"\n  and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise InvalidInput(
             f"`{source}`: {len(faults)} of {len(records)} rows are not in format `{format}`:"
             f"\n  {shown}{more}",
-            hint="set `data.format`, or map column names with `data.columns`",
+            hint="set `data.format`, map column names with `data.columns`, or name what may be "
+            "passed over in `data.ignore`",
         )
     return tuple(rows)
+
+
+def _place(record: Record) -> str:
+    return f"{record.number} of {record.file}" if record.file else str(record.number)
 
 
 def _check(row: Row) -> None:
@@ -138,13 +145,5 @@ def _is_utf8(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError):
         return False
     return True

@@ -25,6 +25,7 @@ _WITHOUT_MEANING = {
     *("timestamp", "time", "date", "created", "created_at", "create_time", "update_time"),
     *("language", "lang", "country", "state", "header", "model", "source", "markdown"),
     *("toxic", "redacted", "openai_moderation", "detoxify_moderation", "tokens", "token_count"),
+    *("is_edited", "edited", "deleted", "is_deleted", "synthetic", "is_bot", "finish_reason"),
 }
 
 
@@ -105,14 +106,17 @@ def _refuse_unread(number: int, turn: Mapping[str, Any], dialect: Dialect) -> No
     if unread:
         keys = ", ".join(f"`{key}`" for key in unread)
         raise FormatFault(
-            f"turn {number} has {keys}, which would be ignored: remove it from the turn, or write "
-            "it into the text if it is to be learnt"
+            f"turn {number} has {keys}, which would be ignored: remove it from the turn, write "
+            "it into the text if it is to be learnt, or name it in `data.ignore`"
         )
 
 
 def _says(value: Any) -> bool:
-    """Whether a value says anything: data sets fill keys that a turn has not with null."""
-    return value is not None and value is not False and value not in ("", [], {}, ())
+    """Whether a value says anything: data sets fill keys that a turn has not with null.
+
+    False and 0 do: `"trainable": false` is the whole of what somebody meant.
+    """
+    return value is not None and value not in ("", [], {}, ())
 
 
 def _content(number: int, value: Any, key: str, may_be_none: bool) -> str:

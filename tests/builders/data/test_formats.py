@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,14 +18,18 @@ from adapterworks.manifests.errors import InvalidInput
 
 OLD_CHAT = "sha256:ec2b7f727adb5ff7c2f9e51a7ad58eb7348573707814c1a977838d6a7f9e240e"
 OLD_TEXT = "sha256:832cb5683bf7f26fbeadca3081eb173f2e74c38aece8341bbfb566c39d1fcc3f"
+ASK = {"role": "user", "content": "q"}
 CHAT = [("user", "甲型肝炎的编码?"), ("assistant", "B15 急性甲型肝炎")]
 
 
 def read(
-    format: str, *columns: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+    format: str,
+    *columns: Mapping[str, Any],
+    renamed: Mapping[str, str] | None = None,
+    ignored: tuple[str, ...] = (),
 ) -> tuple[Row, ...]:
     records = [Record(number, dict(values)) for number, values in enumerate(columns, 1)]
-    return to_rows(records, format, source="rows.jsonl", columns=renamed)
+    return to_rows(records, format, source="rows.jsonl", columns=renamed, ignore=ignored)
 
 
 def turns(row: Row) -> list[tuple[str, str]]:
@@ -160,7 +166,7 @@ def test_a_preference_whose_answers_are_of_other_prompts_is_a_fault() -> None:
 def test_other_columns_are_the_rows_meta() -> None:
     (row,) = read(
         "prompt-completion",
-        {"prompt": "q", "answer": "a", "rule": "E501", "tags": ["x"], "at": object(), "row": 7},
+        {"prompt": "q", "answer": "a", "rule": "E501", "tags": ["x"], "row": 7},
         renamed={"completion": "answer"},
     )
     assert row.meta == {"rule": "E501", "tags": ["x"], "row": 1}
@@ -318,10 +324,90 @@ def test_what_no_digest_can_name_is_a_fault_of_its_row(
         )
 
 
-def test_columns_of_any_name_are_meta_and_what_no_file_can_hold_is_not() -> None:
-    others = {"self": 1, "half": "\ud83d", "\ud83d": 1, "wide": [2**70, {"nested": "甲"}]}
+def test_columns_of_any_name_are_meta_and_what_no_file_can_hold_is_a_fault() -> None:
+    others = {"self": 1, "wide": [2**70, {"nested": "甲"}]}
     (row,) = read("prompt-completion", {"prompt": "q", "completion": "a", **others})
     assert row.meta == {"self": 1, "wide": [2**70, {"nested": "甲"}], "row": 1}
+    for name, value in (("half", "\ud83d"), ("\ud83d", 1), ("at", object()), ("png", b"1")):
+        columns = {"prompt": "q", "completion": "a", name: value}
+        with pytest.raises(InvalidInput, match=r"row 1: column .* that cannot be kept"):
+            read("prompt-completion", columns)
+        (row,) = read("prompt-completion", columns, ignored=(name,))
+        assert row.meta == {"row": 1}
+
+
+def test_days_decimals_and_missing_numbers_are_kept_as_json_has_them() -> None:
+    columns = {
+        "prompt": "q",
+        "completion": "a",
+        "on": date(2026, 1, 2),
+        "price": Decimal("1.10"),
+        "score": float("nan"),
+        "parts": [{"at": datetime(2026, 1, 2, 3), "x": float("inf")}],
+    }
+    (row,) = read("prompt-completion", columns)
+    parts = [{"at": "2026-01-02 03:00:00", "x": None}]
+    kept = {"on": "2026-01-02", "price": "1.10", "score": None, "parts": parts, "row": 1}
+    assert row.meta == kept
+
+
+@pytest.mark.parametrize(
+    ("format", "columns"),
+    [
+        ("messages", {"functions": [{"name": "f"}]}),
+        ("messages", {"prompt": "q"}),
+        ("sharegpt", {"history": [["q", "a"]]}),
+        ("prompt-completion", {"context": "a page"}),
+        ("prompt-completion", {"label": False}),
+        ("instruction", {"weight": 0}),
+        ("instruction", {"weight": 0.5}),
+        ("instruction", {"train": False}),
+        ("instruction", {"masked": True}),
+        ("instruction", {"tools": "[]", "images": ["a.png"]}),
+        ("text", {"instruction": "q"}),
+    ],
+)
+def test_a_column_that_would_change_what_a_row_means_is_a_fault(
+    format: str, columns: dict[str, Any]
+) -> None:
+    row = dict(FORMATS.named(format).example) | columns
+    with pytest.raises(InvalidInput, match=r"row 1: column `.*would be ignored") as caught:
+        read(format, row)
+    assert f"`{[*columns][-1]}`" in caught.value.message
+    (taken,) = read(format, row, ignored=tuple(columns))
+    assert taken.digest == read(format, FORMATS.named(format).example)[0].digest
+    assert taken.meta == {"row": 1}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"weight": 1, "train": True, "masked": False, "loss": 1.0},
+        {"history": [], "context": "", "label": "R50", "score": 3, "topic": "fever"},
+    ],
+)
+def test_a_column_that_says_what_is_done_anyway_is_kept(columns: dict[str, Any]) -> None:
+    (row,) = read("prompt-completion", {"prompt": "q", "completion": "a"} | columns)
+    assert row.meta == columns | {"row": 1}
+
+
+def test_ignored_keys_of_turns_and_of_columns_that_are_read_are_as_if_not_there() -> None:
+    columns = {"messages": [ASK, GOOD | {"mood": "glad"}], "system": "Be brief"}
+    with pytest.raises(InvalidInput, match=r"turn 2 has `mood`, which would be ignored.*ignore"):
+        read("messages", columns)
+    (row,) = read("messages", columns, ignored=("mood", "system"))
+    assert turns(row) == [("user", "q"), ("assistant", "good")]
+
+
+def test_a_null_where_text_is_needed_is_called_that() -> None:
+    with pytest.raises(InvalidInput, match="row 1: column `output` is null"):
+        read("instruction", {"instruction": "q", "output": None})
+
+
+def test_rows_of_several_files_are_named_by_file() -> None:
+    records = [Record(3, {}, "b/rows.jsonl")]
+    with pytest.raises(InvalidInput, match=r"row 3 of b/rows\.jsonl: no column `text`"):
+        to_rows(records, "text", source="b/")
 
 
 def test_a_call_that_is_none_and_a_history_that_is_no_list_are_faults() -> None:

@@ -193,3 +193,47 @@ def test_an_evaluation_has_the_builds_test_rows(tmp_path: Path) -> None:
     with pytest.raises(Refused):
         assemble(strict)
     assert rows_to_evaluate(strict) == built
+
+
+def test_every_source_of_a_mix_is_read_under_the_same_columns(tmp_path: Path) -> None:
+    """`data.columns` is for all sources of its format; a source may have its own, and a limit."""
+
+    def write(name: str, question: str, answer: str) -> None:
+        rows = [{question: f"{name} q{i}", answer: f"{name} a{i}"} for i in range(4)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write("own", "question", "answer")
+    write("same", "question", "answer")
+    write("other", "asked", "said")
+    write("general", "question", "answer")
+    (tmp_path / "m.toml").write_text(
+        """
+[adapter]
+name = "mixed"
+[base]
+model = "smollm2-135m-instruct"
+[method]
+kind = "lora"
+[data]
+train = "own.jsonl"
+validation = "own.jsonl"
+format = "prompt-completion"
+columns = { prompt = "question", completion = "answer" }
+[[data.mix]]
+source = "same.jsonl"
+[[data.mix]]
+source = "other.jsonl"
+columns = { prompt = "asked", completion = "said" }
+limit = 2
+[data.replay]
+source = "general.jsonl"
+share = 0.1
+"""
+    )
+    train = assemble(load_manifest(tmp_path / "m.toml")).splits.train
+    counts = Counter(row.answer.split()[0] for row in train)
+    assert counts == {"own": 4, "same": 4, "other": 2, "general": 1}
+    with pytest.raises(InvalidInput, match="has no column `answer`"):
+        load_manifest(
+            tmp_path / "m.toml", overrides=['data.mix=[{source="a.csv",columns={answer="x"}}]']
+        )

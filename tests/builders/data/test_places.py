@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.places import located, remember
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import IntegrityError, NotFound
@@ -162,3 +163,33 @@ def test_what_a_lock_does_not_tell_of_is_taken_as_it_is(
 ) -> None:
     found = located(of_release(manifest), {}, what="t@1", cache=tmp_path, folder=project)
     assert found.data.train == str(project / "data" / "rows.jsonl")
+
+
+def test_a_folder_of_rows_is_found_by_the_digest_of_all_its_files(tmp_path: Path) -> None:
+    """A folder keeps its `/` wherever its path is told, and one changed file is another source."""
+    project, cache = tmp_path / "project", tmp_path / "cache"
+    (project / "rows").mkdir(parents=True)
+    for name in ("a", "b"):
+        (project / "rows" / f"{name}.jsonl").write_text(f'{{"text": "{name}"}}\n')
+    values = {
+        "adapter": {"name": "folder"},
+        "base": {"model": "smollm2-135m-instruct"},
+        "method": {"kind": "lora"},
+        "data": {"train": "rows/", "test": "rows/*.jsonl", "format": "text"},
+        "train": {"loss_on": "all"},
+    }
+    manifest = Manifest.model_validate_json(json.dumps(values)).placed_in(project)
+    sources = [
+        load_source(source, "text", folder=project).datasheet.to_json()
+        for source in ("rows/", "rows/*.jsonl")
+    ]
+    lock = {"data": {"sources": sources, "files": {}}}
+    remember(manifest, sources, {}, cache)
+    found = located(of_release(manifest), lock, what="folder@1", cache=cache)
+    assert found.data.train == f"{project}/rows/"
+    assert load_source(found.data.train, "text").rows[1].text == "b"
+    moved = located(of_release(manifest), lock, what="folder@1", cache=cache, folder=project)
+    assert moved.data.test == f"{project}/rows/*.jsonl"
+    (project / "rows" / "b.jsonl").write_text('{"text": "c"}\n')
+    with pytest.raises(IntegrityError, match="is not the file that `folder@1` was built from"):
+        located(of_release(manifest), lock, what="folder@1", cache=cache)

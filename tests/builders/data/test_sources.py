@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import json
 from pathlib import Path
 
 import pyarrow
@@ -14,6 +17,11 @@ from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 
 COLUMNS = {"prompt": "发热三天", "completion": "R50 Fever\u2028of unknown origin"}
+
+
+def twice_the_same_column() -> pyarrow.Table:
+    column = pyarrow.array(["x"])
+    return pyarrow.Table.from_arrays([column, column], names=["text", "text"])
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -31,6 +39,70 @@ def test_three_file_types_give_the_same_records(tmp_path: Path) -> None:
         read = read_file(tmp_path / name)
         assert [record.columns for record in read.records] == [COLUMNS], name
         assert read.files == {name: digest_bytes((tmp_path / name).read_bytes())}
+
+
+def test_compressed_json_and_arrow_files_give_the_same_records(tmp_path: Path) -> None:
+    line = (json.dumps(COLUMNS, ensure_ascii=False) + "\n").encode()
+    table = pyarrow.Table.from_pylist([COLUMNS])
+    write(tmp_path / "a.jsonl.gz", gzip.compress(line))
+    with pyarrow.CompressedOutputStream(str(tmp_path / "a.jsonl.zst"), "zstd") as stream:
+        stream.write(line)
+    write(tmp_path / "a.json", json.dumps([COLUMNS], indent=1).encode())
+    write(tmp_path / "lines.json", line + line)
+    with pyarrow.ipc.new_file(tmp_path / "file.arrow", table.schema) as out:
+        out.write_table(table)
+    with pyarrow.ipc.new_stream(tmp_path / "stream.arrow", table.schema) as out:
+        out.write_table(table)
+    for name in ("a.jsonl.gz", "a.jsonl.zst", "a.json", "file.arrow", "stream.arrow"):
+        (record,) = read_file(tmp_path / name).records
+        assert record == Record(1, COLUMNS), name
+    assert [r.number for r in read_file(tmp_path / "lines.json").records] == [1, 2]
+
+
+def test_a_folder_and_a_pattern_are_read_in_the_order_of_names(tmp_path: Path) -> None:
+    (tmp_path / "rows" / "b").mkdir(parents=True)
+    (tmp_path / "rows" / ".git").mkdir()
+    for name in ("b/1.jsonl", "a.jsonl", "c.jsonl", ".git/x.jsonl", "README.md"):
+        write(tmp_path / "rows" / name, json.dumps({"text": name}).encode())
+    read = read_file(tmp_path / "rows")
+    assert [(r.columns["text"], r.number, r.file) for r in read.records] == [
+        ("a.jsonl", 1, "a.jsonl"),
+        ("b/1.jsonl", 1, "b/1.jsonl"),
+        ("c.jsonl", 1, "c.jsonl"),
+    ]
+    assert [*read.files] == ["a.jsonl", "b/1.jsonl", "c.jsonl"]
+    some = read_file(tmp_path / "rows" / "[ab]*.jsonl")
+    assert [r.columns["text"] for r in some.records] == ["a.jsonl"]
+    loaded = load_source("rows/", "text", folder=tmp_path)
+    assert (len(loaded.rows), loaded.datasheet.source) == (3, "rows/")
+    with pytest.raises(NotFound, match="no data file in"):
+        read_file(tmp_path / "rows" / "*.csv")
+    write(tmp_path / "rows" / "notes.txt", b"")
+    with pytest.raises(InvalidInput, match=r"notes\.txt` has an unknown suffix"):
+        read_file(tmp_path / "rows")
+
+
+def test_characters_that_other_readers_take_for_the_end_of_a_line(tmp_path: Path) -> None:
+    texts = ["a\x0cb", "c\u2028d", "e\x85f", "g\x1ch"]
+    write(tmp_path / "a.csv", ("text\r\n" + "\r\n".join(texts)).encode())
+    read = read_file(tmp_path / "a.csv").records
+    assert [(r.number, r.columns["text"]) for r in read] == [*enumerate(texts, 2)]
+
+
+def test_a_cell_may_be_a_book_and_the_bound_of_others_stays(tmp_path: Path) -> None:
+    bound = csv.field_size_limit()
+    write(tmp_path / "a.csv", b"text,n\n" + b"x" * 300_000 + b",1\n")
+    (record,) = read_file(tmp_path / "a.csv").records
+    assert len(record.columns["text"]) == 300_000
+    assert csv.field_size_limit() == bound
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_encoding_is_named_with_the_way_out(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path / "a.jsonl", '{"text": "one"}\n'.encode(encoding))
+    with pytest.raises(InvalidInput, match=r"line 1: UTF-(16|32)") as caught:
+        read_file(path)
+    assert f"iconv -f {encoding[:6].upper()}" in (caught.value.hint or "")
 
 
 def test_csv_cells_may_hold_line_breaks_and_records_are_numbered_by_line(tmp_path: Path) -> None:
@@ -51,6 +123,14 @@ def test_csv_cells_may_hold_line_breaks_and_records_are_numbered_by_line(tmp_pat
         ("a.csv", b"a,b\n1,2\n3\n", "a.csv` line 3: 1 cells, the header has 2"),
         ("a.csv", b'a,b\n1,"2\n', "a.csv` line 2: unexpected end of data"),
         ("a.parquet", b"not parquet", "a.parquet` is not a Parquet file"),
+        ("a.arrow", b"not arrow", "a.arrow` is not an Arrow file"),
+        ("a.json", b'[{"a": 1}, 2]', "a.json` element 2: a JSON int"),
+        ("a.json", b'{"a":\n 1}', "a.json`: a JSON dict, not an array"),
+        ("a.json", b'[{"a": }]', "a.json` line 1, column 8: not JSON"),
+        ("a.json", b'[{"a": 1, "a": 2}]', "the key `a` more than once"),
+        ("a.jsonl", b'{"a": NaN}', "line 1: cannot be read .*`NaN` is no number of JSON"),
+        ("a.jsonl.gz", b"not gzip", "a.jsonl.gz` cannot be unpacked"),
+        ("a.jsonl.zst", b"not zstd", "a.jsonl.zst` cannot be unpacked"),
     ],
 )
 def test_bad_bytes_name_file_and_line(tmp_path: Path, name: str, data: bytes, message: str) -> None:
@@ -96,3 +176,9 @@ def test_what_would_be_dropped_or_cannot_be_read_names_file_and_line(
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
         read_file(write(tmp_path / name, data))
+
+
+def test_a_column_twice_in_a_table_is_a_fault(tmp_path: Path) -> None:
+    parquet.write_table(twice_the_same_column(), tmp_path / "a.parquet")
+    with pytest.raises(InvalidInput, match="the column `text` more than once"):
+        read_file(tmp_path / "a.parquet")

@@ -91,12 +91,12 @@ def test_a_turn_must_be_an_object_of_a_known_role() -> None:
     assert fault("sharegpt", conversations=shared).startswith("turn 1 has from `bing`; known: hum")
 
 
-@pytest.mark.parametrize("value", [None, "", [], {}, False, ()])
+@pytest.mark.parametrize("value", [None, "", [], {}, ()])
 def test_an_unknown_key_that_says_nothing_is_passed_over(value: Any) -> None:
     assert messages(USER, GOOD | {"audio": value}).answer == "good"
 
 
-@pytest.mark.parametrize("value", [0, "x", True, [1]])
+@pytest.mark.parametrize("value", [0, "x", True, False, [1]])
 def test_an_unknown_key_that_says_something_is_a_fault(value: Any) -> None:
     assert fault_of(USER, GOOD | {"audio": value, "x": 1}).startswith(
         "turn 2 has `audio`, `x`, which would be ignored"
@@ -264,7 +264,7 @@ def test_twenty_faults_are_shown_and_the_rest_counted() -> None:
 
 def test_columns_that_say_where_a_row_is_are_not_taken_over() -> None:
     given = {"row": 9, "source": "s", "mix": 1, "augmented": True, "replay": True, "code": "R50"}
-    row = read("text", text="t", **given, odd=float("nan"))
+    row = read("text", text="t", **given)
     assert row.meta == {"code": "R50", "row": 1}
     half = [USER, GOOD | {"content": "\ud83d"}]
     assert fault("preference", prompt="q", chosen="good", rejected=half).startswith(

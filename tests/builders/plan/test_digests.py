@@ -55,6 +55,7 @@ OTHER: dict[str, Any] = {
     "data.format": "instruction",
     "data.system": "Be brief",
     "data.columns": {"prompt": "question"},
+    "data.ignore": ["mood"],
     "data.limit": 9,
     "data.limit_validation": 9,
     "data.limit_test": 9,
