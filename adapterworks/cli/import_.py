@@ -1,4 +1,7 @@
-"""`adapters import`: an adapter trained elsewhere becomes a release here."""
+"""`adapters import`: an adapter trained elsewhere becomes a release here.
+
+What other programs are configured by becomes a manifest: `import_config.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
+from adapterworks.cli.import_config import config_command
 from adapterworks.extras import require
+from adapterworks.manifests.importing import PROGRAMS
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import Base
@@ -17,7 +22,28 @@ if TYPE_CHECKING:
     from adapterworks.registry.releases.release import Servable
 
 
-@click.command("import")
+class _Group(click.Group):
+    """Its first argument is one of its commands, or else what `adapter` imports."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["adapter", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("import", cls=_Group)
+def command() -> None:
+    """Import an adapter trained elsewhere, or another program's configuration.
+
+    \b
+    Example:
+      adapters import ./my-lora --as support --base smollm2-135m-instruct
+      adapters import llama-factory train.yaml
+    """
+
+
+@command.command("adapter")
 @click.argument("source")
 @click.option("--as", "name", required=True, help="The adapter's name here.")
 @click.option("--base", required=True, help="The base it was trained on (`adapters base list`).")
@@ -33,7 +59,7 @@ if TYPE_CHECKING:
 @click.option("--fingerprint", is_flag=True, help="Record what it answers, so serving is proved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(
+def adapter(
     app: App,
     source: str,
     name: str,
@@ -44,7 +70,7 @@ def command(
     fingerprint: bool,
     as_json: bool,
 ) -> None:
-    """Import an adapter trained elsewhere.
+    """Import an adapter trained elsewhere; `adapters import SOURCE` is the same.
 
     SOURCE is a PEFT folder, or hub:org/name@revision. Only safetensors is read; the header, the
     config, every shape against the base and every value are checked first, and nothing is ever
@@ -190,3 +216,7 @@ def _print(imported: Imported, as_json: bool) -> None:
         f"{done} {published.name}@{published.version} (LoRA of rank {checked.rank} on "
         f"{len(checked.layout.modules)} modules) from {imported.source}"
     )
+
+
+for _program in PROGRAMS:
+    command.add_command(config_command(_program))

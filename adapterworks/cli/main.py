@@ -79,7 +79,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "registry": ("registry", "Back up, restore and rebuild the index."),
         "verify": ("verify", "Check bytes, records and signatures."),
         "sign": ("sign", "Sign a release record."),
-        "import": ("import_", "Import an adapter trained elsewhere."),
+        "import": (
+            "import_",
+            "Import an adapter trained elsewhere, or another program's configuration.",
+        ),
         "push": ("push", "Push a release to the Hugging Face Hub."),
         "pull": ("pull", "Pull a release from the Hugging Face Hub."),
     },

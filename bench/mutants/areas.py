@@ -171,6 +171,7 @@ AREAS = {
             ("tests/registry/jobs/test_queue.py", "tests/gateway/files"),
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
+        Area("importing", ("manifests/importing/*.py",), ("tests/manifests/importing",)),
         Area(
             "exports",
             ("builders/exports/*.py", "builders/exports/gguf/*.py"),

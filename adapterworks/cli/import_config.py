@@ -1,0 +1,187 @@
+"""`adapters import llama-factory|axolotl`: another program's configuration becomes a manifest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.manifests.errors import InvalidInput, Refused
+
+if TYPE_CHECKING:
+    from adapterworks.manifests.importing.conversion import Conversion, Note
+
+_HELP = """Write the manifest of a configuration of {title}.
+
+    FILE is its YAML (or JSON) file. Every key is mapped, taken with a difference that is said,
+    without effect here, or refused with the reason; defaults of {title} that are not ours are
+    written out. While a key is refused nothing is written: change it, or leave it out with
+    --leave-out KEY, which the manifest then says. What is written is validated.
+
+    \b
+    Example:
+      adapters import {program} train.yaml
+      adapters import {program} train.yaml --as support --out support.toml
+"""
+_TITLES = {"llama-factory": "LLaMA-Factory", "axolotl": "Axolotl"}
+
+
+def config_command(program: str) -> click.Command:
+    """The command of one program."""
+
+    @click.command(program, help=_HELP.format(title=_TITLES[program], program=program))
+    @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.option("--as", "name", help="The adapter's name; default the file's.")
+    @click.option("--out", type=click.Path(path_type=Path), help="Default NAME.toml here.")
+    @click.option(
+        "--leave-out", "left_out", multiple=True, metavar="KEY", help="Go without this key."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.pass_obj
+    def command(
+        app: App,
+        file: Path,
+        name: str | None,
+        out: Path | None,
+        left_out: tuple[str, ...],
+        as_json: bool,
+    ) -> None:
+        import_config(program, file, name=name, out=out, left_out=left_out, as_json=as_json)
+
+    return command
+
+
+def import_config(
+    program: str,
+    file: Path,
+    *,
+    name: str | None,
+    out: Path | None,
+    left_out: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Convert, write and validate.
+
+    Raises:
+        InvalidInput: the file is no table of keys, or something stands where it is written to.
+        Refused: a key cannot be honoured.
+    """
+    from adapterworks.manifests.importing import PROGRAMS
+    from adapterworks.manifests.importing.toml import to_toml
+    from adapterworks.manifests.load import check_manifest
+
+    given = read_config(file)
+    missing = sorted(set(left_out) - given.keys())
+    if missing:
+        raise InvalidInput(f"`{file}` has no key `{missing[0]}` to leave out")
+    kept = {key: value for key, value in given.items() if key not in left_out}
+    done = PROGRAMS[program](kept, file.parent, name or file.stem)
+    adapter = done.manifest["adapter"]["name"]
+    place = out or Path(f"{adapter}.toml")
+    if not as_json:
+        _print(done, left_out)
+    if done.refused:
+        listed = "\n".join(f"  {_said(note)}: {note.why}" for note in done.refused)
+        raise Refused(
+            f"{len(done.refused)} of its keys cannot be honoured:\n{listed}",
+            hint="change them, or leave them out by name: --leave-out KEY",
+        )
+    if place.exists():
+        raise InvalidInput(f"`{place}` exists already", hint="name another with `--out`")
+    _place_sources(done.manifest, file.parent, place.parent)
+    head = f"# From {file.name} of {_TITLES[program]}."
+    if left_out:
+        head += f"\n# Left out: {', '.join(left_out)}."
+    place.write_text(f"{head}\n\n{to_toml(done.manifest, _comments(done))}", encoding="utf-8")
+    _, faults = check_manifest(place)
+    if as_json:
+        printing.echo_json(
+            {
+                "manifest": str(place),
+                "notes": [_table(note) for note in done.notes],
+                "left_out": list(left_out),
+                "faults": [str(fault) for fault in faults],
+            }
+        )
+        return
+    click.echo(f"wrote {place}")
+    for fault in faults:
+        click.echo(str(fault), err=True)
+    if not faults:
+        click.echo(f"next: adapters plan {place}")
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The keys of a YAML or JSON file; nothing in it is run.
+
+    Raises:
+        InvalidInput: it cannot be read, or is no table.
+    """
+    import yaml
+
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"`{file}` is no YAML: {error}") from error
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise InvalidInput(f"`{file}` is no table of keys")
+    return given
+
+
+def _place_sources(manifest: dict[str, Any], before: Path, after: Path) -> None:
+    """Files beside the configuration, as the manifest's folder sees them."""
+    data = manifest.get("data", {})
+    tables = [(data, key) for key in ("train", "validation") if key in data]
+    tables += [(entry, "source") for entry in data.get("mix", [])]
+    tables += [(manifest["base"], "model")] if "model" in manifest.get("base", {}) else []
+    for table, key in tables:
+        source = str(table[key])
+        path = before / source
+        if source.startswith("hub:") or not path.exists():
+            continue
+        if not Path(source).is_absolute() or path.is_relative_to(before):
+            table[key] = Path(os.path.relpath(path.resolve(), after.resolve())).as_posix()
+
+
+def _comments(done: Conversion) -> dict[str, str]:
+    """Which key each came from, where its name says something."""
+    return {
+        path: f"{note.key}'s default" if note.value is None else _said(note)
+        for note in done.notes
+        for path in note.to
+        if note.outcome in ("mapped", "differs")
+    }
+
+
+def _short(value: Any) -> str:
+    return (
+        str(value) if isinstance(value, int | float | bool | str) and len(str(value)) < 30 else ""
+    )
+
+
+def _said(note: Note) -> str:
+    return f"{note.key} {_short(note.value)}".strip() if note.value is not None else note.key
+
+
+def _table(note: Note) -> dict[str, Any]:
+    return {
+        "key": note.key,
+        "value": note.value,
+        "outcome": note.outcome,
+        "to": list(note.to),
+        "why": note.why,
+    }
+
+
+def _print(done: Conversion, left_out: tuple[str, ...]) -> None:
+    shown = [note for note in done.notes if note.value is not None or note.outcome == "refused"]
+    printing.echo_table(
+        ("KEY", "", "BECOMES", "WHY"),
+        ((_said(note), note.outcome, " ".join(note.to), note.why) for note in shown),
+    )
+    for key in left_out:
+        click.echo(f"left out: {key}")

@@ -1,0 +1,138 @@
+"""Configurations of other programs: what they trained is what is declared."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_CONVERSION = "manifests/importing/conversion.py"
+_COMMON = "manifests/importing/common.py"
+_FACTORY = "manifests/importing/llama_factory.py"
+_SETS = "manifests/importing/llama_factory_data.py"
+_AXOLOTL = "manifests/importing/axolotl.py"
+_TOML = "manifests/importing/toml.py"
+_TESTS = "tests/manifests/importing"
+_OF_FACTORY = f"{_TESTS}/test_llama_factory.py"
+_OF_AXOLOTL = f"{_TESTS}/test_axolotl.py"
+
+NAMED = (
+    Named(
+        "an-unknown-key-is-dropped",
+        _CONVERSION,
+        'self.refuse(key, f"it is no key of {program} that is known here")',
+        "pass",
+        (f"{_OF_FACTORY}::test_a_key_it_does_not_have_is_refused",),
+        "a misspelt key would train with a default, in silence",
+    ),
+    Named(
+        "what-is-switched-off-is-refused",
+        _CONVERSION,
+        "harmless = not value or value in rule.harmless",
+        "harmless = value in rule.harmless",
+        (f"{_OF_FACTORY}::test_what_is_switched_off_stands_in_nobodys_way",),
+        "every example with `load_in_8bit: false` would be refused",
+    ),
+    Named(
+        "a-number-in-a-text-is-no-number",
+        _CONVERSION,
+        "return float(given)",
+        "pass",
+        (f"{_OF_FACTORY}::test_what_a_key_becomes",),
+        "`1e-4` is a text to YAML",
+    ),
+    Named(
+        "accumulation-does-not-count",
+        _FACTORY,
+        "positive(rows) * positive(steps)",
+        "positive(rows)",
+        (f"{_OF_FACTORY}::test_what_a_key_becomes",),
+        "every step would be made of a fraction of its rows",
+    ),
+    Named(
+        "alpha-is-the-rank",
+        _FACTORY,
+        'draft.get("lora_alpha", 2 * rank)',
+        'draft.get("lora_alpha", rank)',
+        (f"{_OF_FACTORY}::test_its_defaults_are_written_out",),
+        "LLaMA-Factory's default is twice the rank",
+    ),
+    Named(
+        "checkpointing-is-off-where-it-was-on",
+        _FACTORY,
+        'not draft.on("disable_gradient_checkpointing")',
+        'draft.on("disable_gradient_checkpointing")',
+        (f"{_OF_FACTORY}::test_its_defaults_are_written_out",),
+        "what fitted a card would not fit it any more",
+    ),
+    Named(
+        "pairs-are-taken-for-answers",
+        _SETS,
+        'if entry.get("ranking"):',
+        'if entry.get("rankings"):',
+        (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "rows of two answers would be read as Alpaca's",
+    ),
+    Named(
+        "columns-that-were-renamed-are-lost",
+        _SETS,
+        "name: columns[theirs]",
+        "name: theirs",
+        (f"{_OF_FACTORY}::test_what_a_data_set_becomes",),
+        "the rows would have no question",
+    ),
+    Named(
+        "warm-up-of-a-run-whose-length-nobody-knows",
+        _COMMON,
+        "if total and total > 0:",
+        "if True:",
+        (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "a ratio would be made up",
+    ),
+    Named(
+        "an-optimizer-that-is-not-there-is-adamw",
+        _COMMON,
+        "if name in _ADAMW:",
+        "if name:",
+        (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "something else would be trained than declared",
+    ),
+    Named(
+        "the-schedule-has-our-default",
+        _FACTORY,
+        'put_schedule(draft, "lr_scheduler_type", "linear")',
+        'put_schedule(draft, "lr_scheduler_type", "cosine")',
+        (f"{_OF_FACTORY}::test_its_defaults_are_written_out",),
+        "Hugging Face's falls linearly",
+    ),
+    Named(
+        "four-bits-are-forgotten",
+        _AXOLOTL,
+        'quantized = draft.on("load_in_4bit") or kind == "qlora"',
+        'quantized = kind == "qlora"',
+        (f"{_OF_AXOLOTL}::test_what_a_key_becomes",),
+        "the adapter would be trained on other values",
+    ),
+    Named(
+        "a-strategy-that-is-not-known-is-chat",
+        _AXOLOTL,
+        "if not isinstance(kind, str) or kind not in _STRATEGIES:",
+        "if not isinstance(kind, str):",
+        (f"{_OF_AXOLOTL}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "rows would be read as something else",
+    ),
+    Named(
+        "a-new-end-token-is-padding",
+        _AXOLOTL,
+        'set(tokens) <= {"pad_token"}',
+        'set(tokens) <= {"pad_token", "eos_token"}',
+        (f"{_OF_AXOLOTL}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "answers would end otherwise than they were learnt",
+    ),
+    Named(
+        "a-text-is-written-as-it-stands",
+        _TOML,
+        "return json.dumps(value, ensure_ascii=False)",
+        "return json.dumps(value, ensure_ascii=False).replace(chr(92), '')",
+        (f"{_TESTS}/test_toml.py",),
+        "a quotation mark would end the text",
+    ),
+)

@@ -1,0 +1,17 @@
+"""Configurations of other programs as manifests: every key is mapped, refused or without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from adapterworks.manifests.importing.axolotl import convert as axolotl
+from adapterworks.manifests.importing.conversion import Conversion
+from adapterworks.manifests.importing.llama_factory import convert as llama_factory
+
+# program → what reads its configuration: (keys, the folder it stands in, a name) → manifest
+PROGRAMS: dict[str, Callable[[Mapping[str, Any], Path, str], Conversion]] = {
+    "llama-factory": llama_factory,
+    "axolotl": axolotl,
+}

@@ -1,0 +1,250 @@
+"""Axolotl's configurations (0.19: `axolotl train FILE`), by its own defaults.
+
+A data set's `type` is a prompt strategy; those that are chat rows, Alpaca's rows or plain text have
+a format here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adapterworks.manifests.importing.axolotl_keys import JOINT, RULES, TOKENS
+from adapterworks.manifests.importing.common import (
+    adapter_name,
+    put_base,
+    put_held_out,
+    put_optimizer,
+    put_precision,
+    put_schedule,
+    put_warmup,
+)
+from adapterworks.manifests.importing.conversion import Conversion, Draft, names, positive
+
+PROGRAM = "Axolotl"
+_PLUGINS = (
+    "axolotl.integrations.liger.LigerPlugin",
+    "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin",
+)
+# What a strategy's rows are: format, and columns by our names.
+_STRATEGIES: dict[str, tuple[str, dict[str, str]]] = {
+    "chat_template": ("messages", {}),
+    "alpaca": ("instruction", {}),
+    "completion": ("text", {}),
+    "sharegpt": ("sharegpt", {}),
+}
+_FIELDS = {
+    "messages": {"messages": "field_messages"},
+    "instruction": {},
+    "text": {"text": "field"},
+    "sharegpt": {"conversations": "field_messages"},
+}
+_OF_A_SET = {
+    "path",
+    "type",
+    "split",
+    "data_files",
+    "ds_type",
+    "name",
+    "revision",
+    "field",
+    "field_messages",
+    "message_property_mappings",
+    "message_field_role",
+    "message_field_content",
+    "roles_to_train",
+    "train_on_eos",
+    "trust_remote_code",
+}
+
+
+def convert(given: Mapping[str, Any], folder: Path, name: str) -> Conversion:
+    """The manifest of a configuration; see `llama_factory.convert`."""
+    draft = Draft(given)
+    draft.put("adapter.name", adapter_name(name))
+    put_base(draft, "base_model", folder, draft.get("revision_of_model"))
+    draft.apply(RULES)
+    _method(draft)
+    _rows(draft)
+    _training(draft)
+    _others(draft)
+    return draft.finish(PROGRAM, {*RULES, *JOINT})
+
+
+def _method(draft: Draft) -> None:
+    kind = draft.get("adapter")
+    quantized = draft.on("load_in_4bit") or kind == "qlora"
+    if kind is None:
+        draft.map("adapter", "method.kind", "full")
+        if quantized:
+            draft.refuse("load_in_4bit", "a base in four bits cannot be trained in full")
+        return
+    if kind not in ("lora", "qlora"):
+        draft.refuse("adapter", f"`{kind}` is not there: lora and qlora are")
+        return
+    dora = draft.on("peft_use_dora")
+    draft.map("adapter", "method.kind", "dora" if dora else "qlora" if quantized else "lora")
+    draft.note("peft_use_dora", "mapped", "method.kind")
+    if quantized:
+        draft.map("load_in_4bit", "base.quantization", "nf4")
+    draft.map("lora_r", "method.rank", draft.get("lora_r", 8))
+    draft.map("lora_alpha", "method.alpha", draft.get("lora_alpha", 8))
+    draft.map("lora_dropout", "method.dropout", draft.number("lora_dropout", 0.0))
+    draft.map("peft_use_rslora", "method.rslora", draft.on("peft_use_rslora"))
+    if draft.on("lora_target_linear"):
+        draft.map("lora_target_linear", "method.target_modules", "all-linear")
+        return
+    targets = draft.get("lora_target_modules")
+    if targets == "all-linear":
+        draft.map("lora_target_modules", "method.target_modules", "all-linear")
+    elif targets is None:
+        draft.refuse("lora_target_modules", "the modules that get an adapter are not named")
+    else:
+        try:
+            draft.map("lora_target_modules", "method.target_modules", names(targets))
+        except ValueError as error:
+            draft.refuse("lora_target_modules", str(error))
+
+
+def _rows(draft: Draft) -> None:
+    sets = _sets(draft, "datasets")
+    if sets:
+        first, *others = sets
+        draft.put("data.train", first["source"])
+        draft.put("data.format", first["format"])
+        if first["columns"]:
+            draft.put("data.columns", first["columns"])
+        if others:
+            draft.put("data.mix", [
+                {"source": entry["source"]}
+                | ({} if entry["format"] == first["format"] else {"format": entry["format"]})
+                for entry in others
+            ])  # fmt: skip
+        if any(entry["columns"] != first["columns"] for entry in others):
+            draft.refuse("datasets", "its sets have different columns")
+        else:
+            template = first["format"] != "text"
+            draft.note(
+                "datasets", "differs" if template else "mapped", "data.train",
+                why="rows are rendered by the base's own chat template" if template else "",
+            )  # fmt: skip
+    checked = _sets(draft, "test_datasets")
+    if len(checked) == 1:
+        draft.map("test_datasets", "data.validation", checked[0]["source"])
+    elif checked:
+        draft.refuse("test_datasets", "there is one validation set")
+    if not checked:
+        put_held_out(draft, "val_set_size")
+
+
+def _sets(draft: Draft, key: str) -> list[dict[str, Any]]:
+    listed = draft.get(key)
+    if listed is None:
+        if key == "datasets":
+            draft.refuse(key, "no data set is named")
+        return []
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        draft.refuse(key, "it is no list of data sets")
+        return []
+    found = []
+    for entry in listed:
+        reason = _objection(entry)
+        if reason:
+            draft.refuse(key, f"`{entry.get('path')}` {reason}")
+        else:
+            found.append(_source(entry))
+    return found
+
+
+def _objection(entry: dict[str, Any]) -> str:
+    kind = entry.get("type")
+    if not isinstance(entry.get("path"), str):
+        return "names no path"
+    if not isinstance(kind, str) or kind not in _STRATEGIES:
+        return f"has the strategy `{kind}`: {', '.join(_STRATEGIES)} are known"
+    unknown = sorted(key for key in entry if key not in _OF_A_SET and entry[key] is not None)
+    if unknown:
+        return f"has `{unknown[0]}`, which is not imported"
+    if entry.get("trust_remote_code"):
+        return "would run code of a repository"
+    if entry.get("roles_to_train") not in (None, ["assistant"], ["gpt"]):
+        return "learns other turns than the assistant's"
+    files = entry.get("data_files")
+    if isinstance(files, list) and len(files) > 1:
+        return "has several files: name each as a data set"
+    return ""
+
+
+def _source(entry: dict[str, Any]) -> dict[str, Any]:
+    form, columns = _STRATEGIES[entry["type"]]
+    mapping = entry.get("message_property_mappings") or {}
+    role = mapping.get("role", entry.get("message_field_role", "role"))
+    content = mapping.get("content", entry.get("message_field_content", "content"))
+    if form == "messages" and (role, content) == ("from", "value"):
+        form = "sharegpt"
+    found = dict(columns)
+    for ours, theirs in _FIELDS[form].items():
+        if entry.get(theirs) not in (None, ours):
+            found[ours] = entry[theirs]
+    path, files = entry["path"], entry.get("data_files")
+    if files:
+        path = files[0] if isinstance(files, list) else files
+    local = "/" not in path.strip("./") or path.startswith((".", "/")) or Path(path).suffix
+    if not local:
+        split = entry.get("split", "train")
+        path = f"hub:{path}@{entry.get('revision', 'main')}#{split}"
+    return {"source": path, "format": form, "columns": found}
+
+
+def _training(draft: Draft) -> None:
+    steps = draft.get("gradient_accumulation_steps", 1)
+    rows = draft.get("micro_batch_size", 1)
+    try:
+        draft.put("train.batch_size", positive(rows) * positive(steps))
+        draft.put("train.micro_batch_size", rows)
+    except ValueError as error:
+        draft.refuse("micro_batch_size", str(error))
+    else:
+        why = "of one device: multiply it by the number of yours"
+        draft.note("micro_batch_size", "mapped", "train.batch_size", why=why)
+        draft.note("gradient_accumulation_steps", "mapped", "train.batch_size")
+    draft.map("num_epochs", "train.epochs", float(draft.number("num_epochs", 1.0) or 1))
+    rate = draft.number("learning_rate")
+    if rate is None:
+        draft.refuse("learning_rate", "it is not named")
+    else:
+        draft.map("learning_rate", "train.learning_rate", rate)
+    put_schedule(draft, "lr_scheduler", "cosine")
+    put_warmup(draft)
+    put_optimizer(draft, "optimizer")
+    put_precision(draft, ("bf16", "bf16"), ("bfloat16", "bf16"), ("fp16", "fp16"),
+                  ("float16", "fp16"))  # fmt: skip
+    draft.map("train_on_inputs", "train.loss_on",
+              "all" if draft.on("train_on_inputs") else "completion")  # fmt: skip
+    draft.map("sample_packing", "train.packing", draft.on("sample_packing"))
+
+
+def _others(draft: Draft) -> None:
+    template = draft.get("chat_template")
+    if template is not None:
+        same = str(template).startswith("tokenizer_default")
+        why = "rows are rendered by the base's own chat template, as they are when it is served"
+        draft.note("chat_template", "mapped" if same else "differs", why=why)
+    tokens = draft.get("special_tokens")
+    if tokens:
+        only = set(tokens) <= {"pad_token"}
+        draft.note("special_tokens", "no effect" if only else "refused",
+                   why="padding is never learnt" if only else TOKENS)  # fmt: skip
+    plugins = draft.get("plugins", [])
+    unknown = [str(plugin) for plugin in plugins if plugin not in _PLUGINS]
+    if unknown:
+        draft.refuse("plugins", f"`{unknown[0]}` may change what is learnt")
+    used = [key.removeprefix("use_") for key in JOINT if key.startswith("use_") and draft.on(key)]
+    if draft.get("wandb_project") and "wandb" not in used and draft.on("use_wandb", default=True):
+        used.append("wandb")
+    if used:
+        draft.put("train.trackers", sorted(used))
+    for key in used:
+        if f"use_{key}" in draft.given:
+            draft.note(f"use_{key}", "mapped", "train.trackers")

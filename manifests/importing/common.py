@@ -1,0 +1,164 @@
+"""What several programs share: Hugging Face's `TrainingArguments`, and how bases are named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant",
+              "constant_with_warmup": "constant"}  # fmt: skip
+_ADAMW = ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw", "adamw_apex_fused")
+_PAGED = ("paged_adamw_8bit", "adamw_bnb_8bit", "adamw_8bit", "paged_adamw_32bit")
+
+REGISTRY = "releases go to the registry, checkpoints beside the build"
+OURS = "a build decides it by itself"
+HARDWARE = "it changes speed or memory, not what is learnt"
+REPORTS = "it changes what is reported, not what is learnt"
+
+# Keys that need nothing else to be known.
+TRAINING: dict[str, Rule] = {
+    "output_dir": Idle(REGISTRY),
+    "overwrite_output_dir": Idle(REGISTRY),
+    "save_steps": Idle(OURS),
+    "save_strategy": Idle(OURS),
+    "save_total_limit": Idle(OURS),
+    "save_only_model": Idle(OURS),
+    "save_safetensors": Idle("only safetensors is written"),
+    "load_best_model_at_end": Idle("the best checkpoint is published"),
+    "eval_steps": Idle("`train.evaluations` says how often"),
+    "eval_strategy": Idle("`train.evaluations` says how often"),
+    "evaluation_strategy": Idle("`train.evaluations` says how often"),
+    "per_device_eval_batch_size": Idle(HARDWARE),
+    "eval_batch_size": Idle(HARDWARE),
+    "logging_steps": Idle(REPORTS),
+    "logging_dir": Idle(REPORTS),
+    "run_name": Idle(REPORTS),
+    "dataloader_num_workers": Idle(HARDWARE),
+    "dataloader_pin_memory": Idle(HARDWARE),
+    "dataloader_prefetch_factor": Idle(HARDWARE),
+    "ddp_timeout": Idle(HARDWARE),
+    "tf32": Idle(HARDWARE),
+    "low_cpu_mem_usage": Idle(HARDWARE),
+    "torch_compile": Idle(HARDWARE),
+    "device_map": Idle(HARDWARE),
+    "use_liger_kernel": Idle(HARDWARE),
+    "resume_from_checkpoint": Idle("an interrupted build goes on when it is started again"),
+    "trust_remote_code": Not("code of a model's repository is never run"),
+    "deepspeed": Not("name an accelerate configuration in `train.accelerate_config`"),
+    "fsdp": Not("name an accelerate configuration in `train.accelerate_config`"),
+    "fsdp_config": Not("name an accelerate configuration in `train.accelerate_config`"),
+    "neftune_noise_alpha": Not("noise on embeddings is not there", (0, 0.0)),
+    "label_smoothing_factor": Not("label smoothing of a supervised loss is not there", (0, 0.0)),
+    "torchdistx_path": Not("it is another framework"),
+}
+
+
+def put_schedule(draft: Draft, key: str, default: str) -> None:
+    """The course of the learning rate."""
+    name = str(draft.get(key, default))
+    if name not in _SCHEDULES:
+        draft.refuse(key, f"the schedule `{name}` is not there: linear, cosine, constant are")
+        return
+    draft.map(key, "train.schedule", _SCHEDULES[name])
+
+
+def put_warmup(draft: Draft) -> None:
+    """Warm-up as a share of the steps; a count of steps only where their number is known."""
+    steps = draft.number("warmup_steps")
+    ratio = draft.number("warmup_ratio")
+    if steps is not None and 0 < steps < 1:  # transformers 5 takes a share here
+        draft.map("warmup_steps", "train.warmup_ratio", steps)
+    elif steps:
+        total = draft.number("max_steps")
+        if total and total > 0:
+            draft.map("warmup_steps", "train.warmup_ratio", round(min(steps / total, 1.0), 6))
+        else:
+            draft.refuse(
+                "warmup_steps",
+                "how many steps there are follows from the rows: write `warmup_ratio`",
+            )
+    else:
+        draft.map("warmup_ratio", "train.warmup_ratio", float(ratio or 0.0))
+
+
+def put_optimizer(draft: Draft, key: str, default: str = "adamw_torch") -> None:
+    """AdamW, or its paged 8-bit form."""
+    name = str(draft.get(key, default)).lower()
+    if name in _ADAMW:
+        draft.map(key, "train.optimizer", "adamw")
+    elif name in _PAGED:
+        exact = name == "paged_adamw_8bit"
+        why = "" if exact else "its states are held in 8 bits, paged"
+        draft.map(key, "train.optimizer", "paged-adamw-8bit", why=why, differs=not exact)
+    else:
+        draft.refuse(
+            key, f"the optimizer `{name}` is not there: AdamW and its paged 8-bit form are"
+        )
+
+
+def put_precision(draft: Draft, *switches: tuple[str, str]) -> None:
+    """The first switch that is on decides; `auto` where the program looks for itself."""
+    for key, precision in switches:
+        value = draft.get(key)
+        if value in ("auto", "full"):
+            draft.map(key, "train.precision", "auto")
+            return
+        if value is not None and draft.on(key):
+            draft.map(key, "train.precision", precision)
+            return
+    draft.map(switches[0][0], "train.precision", "fp32")
+
+
+def put_base(draft: Draft, key: str, folder: Path, revision: str | None) -> None:
+    """A base model: a folder beside the configuration, or a repository of the Hub."""
+    model = draft.get(key)
+    if not isinstance(model, str) or not model:
+        draft.refuse(key, "the base model is not named")
+        return
+    if (folder / model).is_dir() or model.startswith(("/", ".", "~")):
+        draft.map(key, "base.model", model)
+        return
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model) is None:
+        draft.refuse(key, f"`{model}` is neither a folder nor `org/name` of the Hub")
+        return
+    pinned = re.fullmatch(r"[0-9a-f]{40}", revision or "") is not None
+    draft.map(
+        key,
+        "base.model",
+        f"hub:{model}@{revision or 'main'}",
+        why="" if pinned else "put the commit in place of the branch: `plan` refuses what can move",
+    )
+
+
+def trackers(value: Any) -> list[str]:
+    """`report_to`; `all` and `none` name none."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list):
+        raise ValueError("it is no list of trackers")
+    known = ("tensorboard", "trackio", "mlflow", "wandb")
+    found = [str(name) for name in listed if name not in ("none", "all")]
+    unknown = sorted(set(found) - set(known))
+    if unknown:
+        raise ValueError(f"the tracker `{unknown[0]}` is not there: {', '.join(known)} are")
+    return found
+
+
+def adapter_name(text: str) -> str:
+    """A name that a manifest may have, from whatever a run was called."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:64]
+    return name or "imported"
+
+
+def put_held_out(draft: Draft, key: str) -> None:
+    """The share of the rows that a training is checked on."""
+    share = draft.number(key, 0.0) or 0.0
+    if share >= 1:
+        draft.refuse(key, "a share of the rows is held out, not a number of them")
+    elif share > 0:
+        draft.map(key, "data.validation_share", float(share))
+    else:
+        why = "a build chooses its best checkpoint by held-out rows"
+        draft.map(key, "data.validation_share", 0.05, why=why, differs=True)

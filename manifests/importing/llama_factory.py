@@ -1,0 +1,158 @@
+"""LLaMA-Factory's training configurations (0.9: `llamafactory-cli train FILE`), by its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adapterworks.manifests.importing.common import (
+    adapter_name,
+    put_base,
+    put_held_out,
+    put_optimizer,
+    put_precision,
+    put_schedule,
+    put_warmup,
+)
+from adapterworks.manifests.importing.conversion import Conversion, Draft, names, positive
+from adapterworks.manifests.importing.llama_factory_data import datasets
+from adapterworks.manifests.importing.llama_factory_keys import ASIDE, JOINT, RULES
+
+PROGRAM = "LLaMA-Factory"
+
+
+def convert(given: Mapping[str, Any], folder: Path, name: str) -> Conversion:
+    """The manifest of a configuration.
+
+    Args:
+        given: the YAML file's keys.
+        folder: that relative paths are relative to.
+        name: of the adapter, if the configuration tells none.
+    """
+    draft = Draft(given)
+    draft.put("adapter.name", adapter_name(name))
+    put_base(draft, "model_name_or_path", folder, draft.get("model_revision"))
+    draft.apply(RULES)
+    _method(draft)
+    _rows(draft, folder)
+    _training(draft)
+    known = {*RULES, *JOINT, *(key for key in given if key.startswith(ASIDE))}
+    return draft.finish(PROGRAM, known)
+
+
+def _method(draft: Draft) -> None:
+    stage = draft.get("stage", "sft")
+    if stage not in ("sft", "pt"):
+        draft.refuse("stage", f"the stage `{stage}` is not imported: supervised ones are")
+    else:
+        draft.note("stage", "mapped", "train.objective")
+        draft.put("train.objective", "sft")
+    kind = draft.get("finetuning_type", "lora")
+    if kind == "full":
+        draft.map("finetuning_type", "method.kind", "full")
+    elif kind != "lora":
+        draft.refuse("finetuning_type", f"`{kind}` is not there: lora and full are")
+    else:
+        _lora(draft)
+    bits = draft.get("quantization_bit")
+    if bits is None:
+        return
+    if bits != 4 or draft.get("quantization_type", "nf4") != "nf4":
+        draft.refuse("quantization_bit", "bases are NF4 or not quantized")
+    elif str(draft.get("quantization_method", "bnb")).lower() not in ("bnb", "bitsandbytes"):
+        draft.refuse("quantization_method", "bases are quantized by bitsandbytes' NF4")
+    else:
+        draft.map("quantization_bit", "base.quantization", "nf4")
+        draft.map("double_quantization", "base.double_quantization",
+                  draft.on("double_quantization", default=True))  # fmt: skip
+
+
+def _lora(draft: Draft) -> None:
+    dora = draft.on("use_dora")
+    quantized = draft.get("quantization_bit") is not None
+    draft.map(
+        "finetuning_type", "method.kind", "dora" if dora else "qlora" if quantized else "lora"
+    )
+    if dora:
+        draft.note("use_dora", "mapped", "method.kind")
+    rank = draft.get("lora_rank", 8)
+    draft.map("lora_rank", "method.rank", rank)
+    draft.map("lora_alpha", "method.alpha", draft.get("lora_alpha", 2 * rank))
+    draft.map("lora_dropout", "method.dropout", draft.number("lora_dropout", 0.0))
+    draft.map("use_rslora", "method.rslora", draft.on("use_rslora"))
+    try:
+        targets = names(draft.get("lora_target", "all"))
+    except ValueError as error:
+        draft.refuse("lora_target", str(error))
+        return
+    everything = targets == ["all"]
+    draft.map("lora_target", "method.target_modules", "all-linear" if everything else targets)
+
+
+def _rows(draft: Draft, folder: Path) -> None:
+    sets = datasets(draft, "dataset", folder)
+    if sets:
+        first, *others = sets
+        formats = {entry["format"] for entry in sets}
+        draft.put("data.train", first["source"])
+        draft.put("data.format", first["format"])
+        if first["columns"]:
+            draft.put("data.columns", first["columns"])
+        if others:
+            draft.put("data.mix", [
+                {"source": entry["source"]}
+                | ({} if entry["format"] == first["format"] else {"format": entry["format"]})
+                for entry in others
+            ])  # fmt: skip
+        if any(entry["columns"] != first["columns"] for entry in others):
+            draft.refuse("dataset", "its sets have different columns")
+        else:
+            draft.note("dataset", "mapped", "data.train", *(["data.mix"] if others else []))
+        if draft.get("stage") == "pt" and formats != {"text"}:
+            draft.put("data.format", "text")
+            draft.put("data.columns", {"text": first["columns"].get("instruction", "instruction")})
+    checked = datasets(draft, "eval_dataset", folder)
+    if len(checked) == 1:
+        draft.map("eval_dataset", "data.validation", checked[0]["source"])
+    elif checked:
+        draft.refuse("eval_dataset", "there is one validation set")
+    if not checked:
+        put_held_out(draft, "val_size")
+    if draft.get("template") is not None:
+        draft.note(
+            "template",
+            "differs",
+            why="rows are rendered by the base's own chat template, as they are when it is served",
+        )
+
+
+def _training(draft: Draft) -> None:
+    rows = draft.get("per_device_train_batch_size", 8)
+    steps = draft.get("gradient_accumulation_steps", 1)
+    try:
+        draft.put("train.batch_size", positive(rows) * positive(steps))
+        draft.put("train.micro_batch_size", rows)
+    except ValueError as error:
+        draft.refuse("per_device_train_batch_size", str(error))
+    else:
+        why = "of one device: multiply it by the number of yours"
+        draft.note("per_device_train_batch_size", "mapped", "train.batch_size", why=why)
+        draft.note("gradient_accumulation_steps", "mapped", "train.batch_size")
+    draft.map("num_train_epochs", "train.epochs", float(draft.number("num_train_epochs", 3.0) or 3))
+    draft.map("learning_rate", "train.learning_rate", draft.number("learning_rate", 5e-5))
+    put_schedule(draft, "lr_scheduler_type", "linear")
+    put_warmup(draft)
+    put_optimizer(draft, "optim")
+    put_precision(draft, ("bf16", "bf16"), ("fp16", "fp16"))
+    draft.map("train_on_prompt", "train.loss_on",
+              "all" if draft.on("train_on_prompt") else "completion")  # fmt: skip
+    if "cutoff_len" not in draft.given:
+        draft.map("cutoff_len", "train.max_length", 2048)
+    neat = draft.on("neat_packing")
+    packing = draft.on("packing", default=draft.get("stage") == "pt")
+    draft.map("neat_packing" if neat else "packing", "train.packing", neat or packing,
+              why="rows of a sequence do not see each other" if packing and not neat else "",
+              differs=packing and not neat)  # fmt: skip
+    draft.map("disable_gradient_checkpointing", "train.gradient_checkpointing",
+              not draft.on("disable_gradient_checkpointing"))  # fmt: skip

@@ -1,0 +1,46 @@
+"""A manifest's tables as TOML, with a comment above each key that another program's key became."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def to_toml(manifest: Mapping[str, Any], comments: Mapping[str, str]) -> str:
+    """The text.
+
+    Args:
+        manifest: tables of texts, numbers, switches, lists, tables and lists of tables.
+        comments: by key with dots.
+    """
+    return "\n".join(_table((), manifest, comments)).strip() + "\n"
+
+
+def _table(
+    path: tuple[str, ...], table: Mapping[str, Any], comments: Mapping[str, str]
+) -> Iterator[str]:
+    plain = {key: value for key, value in table.items() if not _nested(value)}
+    if path and plain:
+        yield f"\n[{'.'.join(path)}]"
+    for key, value in plain.items():
+        said = comments.get(".".join((*path, key)), "").strip()
+        yield f"{key} = {_value(value)}" + (f"  # {said}" if said else "")
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _table((*path, key), value, comments)
+        elif _nested(value):
+            for entry in value:
+                yield f"\n[[{'.'.join((*path, key))}]]"
+                yield from (f"{name} = {_value(item)}" for name, item in entry.items())
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping) or (
+        isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
+    )
+
+
+def _value(value: Any) -> str:
+    """JSON's spelling of texts, numbers, switches and lists of them is TOML's too."""
+    return json.dumps(value, ensure_ascii=False)

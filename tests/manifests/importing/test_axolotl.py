@@ -1,0 +1,162 @@
+"""Axolotl's configurations: what each key becomes, and that none is dropped in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adapterworks.manifests.importing import PROGRAMS
+from adapterworks.manifests.importing.conversion import Conversion
+
+# The shape of its examples (examples/llama-3/lora-1b.yml).
+EXAMPLE = """
+base_model: NousResearch/Llama-3.2-1B
+load_in_8bit: false
+load_in_4bit: false
+datasets:
+  - path: teknium/GPT4-LLM-Cleaned
+    type: alpaca
+val_set_size: 0.1
+output_dir: ./outputs/lora-out
+adapter: lora
+lora_model_dir:
+sequence_len: 2048
+sample_packing: true
+eval_sample_packing: true
+lora_r: 16
+lora_alpha: 32
+lora_dropout: 0.05
+lora_target_modules: [gate_proj, down_proj, up_proj, q_proj, v_proj, k_proj, o_proj]
+wandb_project:
+wandb_entity:
+gradient_accumulation_steps: 2
+micro_batch_size: 2
+num_epochs: 1
+optimizer: adamw_8bit
+lr_scheduler: cosine
+learning_rate: 0.0002
+bf16: auto
+tf32: false
+gradient_checkpointing: true
+resume_from_checkpoint:
+logging_steps: 1
+flash_attention: true
+warmup_ratio: 0.1
+evals_per_epoch: 4
+saves_per_epoch: 1
+weight_decay: 0.0
+special_tokens:
+  pad_token: "<|end_of_text|>"
+"""
+
+
+def convert(**keys: Any) -> Conversion:
+    return PROGRAMS["axolotl"](yaml.safe_load(EXAMPLE) | keys, Path("/nowhere"), "own")
+
+
+def manifest(**keys: Any) -> dict[str, Any]:
+    done = convert(**keys)
+    assert done.refused == ()
+    return done.manifest
+
+
+def test_an_example_of_its_own() -> None:
+    found = manifest()
+    assert found["base"] == {"model": "hub:NousResearch/Llama-3.2-1B@main"}
+    assert found["method"] == {
+        "kind": "lora",
+        "rank": 16,
+        "alpha": 32,
+        "dropout": 0.05,
+        "rslora": False,
+        "target_modules": [
+            "gate_proj", "down_proj", "up_proj", "q_proj", "v_proj", "k_proj", "o_proj",
+        ],
+    }  # fmt: skip
+    assert found["data"] == {
+        "train": "hub:teknium/GPT4-LLM-Cleaned@main#train",
+        "format": "instruction",
+        "validation_share": 0.1,
+    }
+    assert found["train"] == {
+        "max_length": 2048,
+        "gradient_checkpointing": True,
+        "weight_decay": 0.0,
+        "batch_size": 4,
+        "micro_batch_size": 2,
+        "epochs": 1.0,
+        "learning_rate": 0.0002,
+        "schedule": "cosine",
+        "warmup_ratio": 0.1,
+        "optimizer": "paged-adamw-8bit",
+        "precision": "auto",
+        "loss_on": "completion",
+        "packing": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "table", "values"),
+    [
+        ({"adapter": None}, "method", {"kind": "full"}),
+        ({"adapter": "qlora", "load_in_4bit": True}, "method", {"kind": "qlora"}),
+        ({"adapter": "lora", "load_in_4bit": True}, "base", {"quantization": "nf4"}),
+        ({"peft_use_dora": True}, "method", {"kind": "dora"}),
+        ({"peft_use_rslora": True}, "method", {"rslora": True}),
+        ({"lora_target_linear": True}, "method", {"target_modules": "all-linear"}),
+        ({"train_on_inputs": True}, "train", {"loss_on": "all"}),
+        ({"wandb_project": "p"}, "train", {"trackers": ["wandb"]}),
+        ({"early_stopping_patience": 3}, "train", {"early_stopping": 3}),
+        ({"hub_model_id": "org/name"}, "publish", {"hub": "org/name"}),
+        ({"datasets": [{"path": "rows.jsonl", "type": "chat_template"}]}, "data",
+         {"train": "rows.jsonl", "format": "messages"}),
+        ({"datasets": [{"path": "rows.jsonl", "type": "chat_template",
+                        "field_messages": "conversations",
+                        "message_property_mappings": {"role": "from", "content": "value"}}]},
+         "data", {"format": "sharegpt"}),
+        ({"datasets": [{"path": "json", "data_files": ["own.jsonl"], "type": "completion",
+                        "field": "body"}]},
+         "data", {"train": "own.jsonl", "format": "text", "columns": {"text": "body"}}),
+    ],
+)  # fmt: skip
+def test_what_a_key_becomes(keys: dict[str, Any], table: str, values: dict[str, Any]) -> None:
+    found = manifest(**keys)[table]
+    assert {key: found[key] for key in values} == values
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"rl": "dpo"}, "rl: preference and reinforcement learning"),
+        ({"load_in_8bit": True}, "load_in_8bit: bases are NF4"),
+        (
+            {"lora_modules_to_save": ["embed_tokens"]},
+            "lora_modules_to_save: modules trained in full",
+        ),
+        ({"tokens": ["<a>"]}, "tokens: new tokens"),
+        ({"special_tokens": {"eos_token": "<e>"}}, "special_tokens: new tokens"),
+        ({"plugins": ["acme.Plugin"]}, "plugins: `acme.Plugin` may change what is learnt"),
+        ({"optimizer": "muon"}, "optimizer: the optimizer `muon` is not there"),
+        ({"lr_scheduler": "rex"}, "lr_scheduler: the schedule `rex`"),
+        ({"datasets": [{"path": "x", "type": "gpteacher"}]}, "datasets: `x` has the strategy"),
+        (
+            {"datasets": [{"path": "x", "type": "alpaca", "shards": 2}]},
+            "datasets: `x` has `shards`",
+        ),
+        ({"datasets": None}, "datasets: no data set is named"),
+        ({"learning_rate": None}, "learning_rate: it is not named"),
+        ({"adapter": None, "load_in_4bit": True}, "load_in_4bit: a base in four bits"),
+        ({"lora_target_modules": None}, "lora_target_modules: the modules that get an adapter"),
+        ({"adam_beta2": 0.95}, "adam_beta2: AdamW's"),
+        ({"secuence_len": 5}, "secuence_len: it is no key of Axolotl that is known here"),
+        ({"deepspeed": "zero3.json"}, "deepspeed: name an accelerate configuration"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_with_its_reason(
+    keys: dict[str, Any], words: str
+) -> None:
+    (note,) = convert(**keys).refused
+    assert f"{note.key}: {note.why}".startswith(words)

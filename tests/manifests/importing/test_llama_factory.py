@@ -1,0 +1,249 @@
+"""LLaMA-Factory's configurations: what each key becomes, and that none is dropped in silence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.manifests.importing import PROGRAMS
+from adapterworks.manifests.importing.conversion import Conversion, Note
+
+HERE = Path(__file__).parent
+# The argument classes of llamafactory 0.9.5 (`hparams/*.py`), a key a line.
+KEYS = (HERE / "llama_factory_0.9.5_keys.txt").read_text().split()
+BASIC: dict[str, Any] = {
+    "model_name_or_path": "Qwen/Qwen2.5-0.5B-Instruct",
+    "dataset": "own",
+    "output_dir": "saves/own",
+}
+INFO = {
+    "own": {"file_name": "own.jsonl"},
+    "talks": {"file_name": "talks.jsonl", "formatting": "sharegpt"},
+    "openai": {
+        "file_name": "openai.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "turns"},
+        "tags": {"role_tag": "role", "content_tag": "content"},
+    },
+    "renamed": {
+        "file_name": "renamed.jsonl",
+        "columns": {"prompt": "question", "response": "answer"},
+    },
+    "hub": {"hf_hub_url": "org/rows", "split": "train_sft"},
+    "pairs": {"file_name": "pairs.jsonl", "ranking": True},
+    "pictures": {"file_name": "p.jsonl", "columns": {"images": "images"}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_text(json.dumps(INFO))
+    return tmp_path
+
+
+def convert(folder: Path, **keys: Any) -> Conversion:
+    return PROGRAMS["llama-factory"](BASIC | keys, folder, "own")
+
+
+def manifest(folder: Path, **keys: Any) -> dict[str, Any]:
+    done = convert(folder, **keys)
+    assert done.refused == ()
+    return done.manifest
+
+
+def refusal(folder: Path, **keys: Any) -> str:
+    (note,) = convert(folder, **keys).refused
+    return f"{note.key}: {note.why}"
+
+
+def test_its_defaults_are_written_out(folder: Path) -> None:
+    """By transformers' TrainingArguments and LLaMA-Factory's own classes, not by ours."""
+    assert manifest(folder) == {
+        "adapter": {"name": "own"},
+        "base": {"model": "hub:Qwen/Qwen2.5-0.5B-Instruct@main"},
+        "method": {
+            "kind": "lora",
+            "rank": 8,
+            "alpha": 16,
+            "dropout": 0.0,
+            "rslora": False,
+            "target_modules": "all-linear",
+        },
+        "data": {
+            "train": str(folder / "data" / "own.jsonl"),
+            "format": "instruction",
+            "validation_share": 0.05,
+        },
+        "train": {
+            "objective": "sft",
+            "batch_size": 8,
+            "micro_batch_size": 8,
+            "epochs": 3.0,
+            "learning_rate": 5e-5,
+            "schedule": "linear",
+            "warmup_ratio": 0.0,
+            "optimizer": "adamw",
+            "precision": "fp32",
+            "loss_on": "completion",
+            "max_length": 2048,
+            "packing": False,
+            "gradient_checkpointing": True,
+        },
+    }
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_of_its_classes_is_looked_at(folder: Path, key: str) -> None:
+    """A value that turns it on is mapped, noted or refused with a reason of its own."""
+    done = convert(folder, **{key: BASIC.get(key, "on")})
+    (note, *_) = [note for note in done.notes if note.key == key]
+    assert "is no key of" not in note.why
+    assert note.outcome == "mapped" or note.why
+
+
+def test_a_key_it_does_not_have_is_refused(folder: Path) -> None:
+    assert refusal(folder, lora_rnak=4) == (
+        "lora_rnak: it is no key of LLaMA-Factory that is known here"
+    )
+
+
+def test_null_is_a_key_that_is_not_there(folder: Path) -> None:
+    assert (
+        manifest(folder, resume_from_checkpoint=None, lora_alpha=None, quantization_bit=None)[
+            "method"
+        ]
+        == manifest(folder)["method"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "table", "values"),
+    [
+        ({"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}, "train",
+         {"batch_size": 16, "micro_batch_size": 2}),
+        ({"lora_rank": 32}, "method", {"rank": 32, "alpha": 64}),
+        ({"lora_rank": 32, "lora_alpha": 16}, "method", {"rank": 32, "alpha": 16}),
+        ({"lora_target": "q_proj, v_proj"}, "method", {"target_modules": ["q_proj", "v_proj"]}),
+        ({"use_dora": True}, "method", {"kind": "dora"}),
+        ({"use_rslora": True}, "method", {"rslora": True}),
+        ({"quantization_bit": 4}, "method", {"kind": "qlora"}),
+        ({"quantization_bit": 4, "double_quantization": False}, "base",
+         {"quantization": "nf4", "double_quantization": False}),
+        ({"finetuning_type": "full"}, "method", {"kind": "full"}),
+        ({"learning_rate": "1e-4"}, "train", {"learning_rate": 1e-4}),
+        ({"lr_scheduler_type": "constant_with_warmup"}, "train", {"schedule": "constant"}),
+        ({"warmup_steps": 20, "max_steps": 100}, "train", {"warmup_ratio": 0.2, "max_steps": 100}),
+        ({"warmup_steps": 0.1}, "train", {"warmup_ratio": 0.1}),
+        ({"bf16": True}, "train", {"precision": "bf16"}),
+        ({"fp16": True}, "train", {"precision": "fp16"}),
+        ({"train_on_prompt": True}, "train", {"loss_on": "all"}),
+        ({"neat_packing": True}, "train", {"packing": True}),
+        ({"disable_gradient_checkpointing": True}, "train", {"gradient_checkpointing": False}),
+        ({"optim": "paged_adamw_8bit"}, "train", {"optimizer": "paged-adamw-8bit"}),
+        ({"report_to": ["wandb"]}, "train", {"trackers": ["wandb"]}),
+        ({"max_samples": 500}, "data", {"limit": 500}),
+        ({"val_size": 0.1}, "data", {"validation_share": 0.1}),
+        ({"default_system": "Be brief."}, "data", {"system": "Be brief."}),
+        ({"model_revision": "0" * 40}, "base",
+         {"model": f"hub:Qwen/Qwen2.5-0.5B-Instruct@{'0' * 40}"}),
+    ],
+)  # fmt: skip
+def test_what_a_key_becomes(
+    folder: Path, keys: dict[str, Any], table: str, values: dict[str, Any]
+) -> None:
+    found = manifest(folder, **keys)[table]
+    assert {key: found[key] for key in values} == values
+
+
+@pytest.mark.parametrize(
+    ("dataset", "form", "columns"),
+    [
+        ("own", "instruction", {}),
+        ("talks", "sharegpt", {}),
+        ("openai", "messages", {"messages": "turns"}),
+        ("renamed", "instruction", {"instruction": "question", "output": "answer"}),
+    ],
+)
+def test_what_a_data_set_becomes(
+    folder: Path, dataset: str, form: str, columns: dict[str, str]
+) -> None:
+    data = manifest(folder, dataset=dataset)["data"]
+    assert data["train"] == str(folder / "data" / f"{dataset}.jsonl")
+    assert data["format"] == form
+    assert data.get("columns", {}) == columns
+
+
+def test_several_data_sets_are_a_mix(folder: Path) -> None:
+    data = manifest(folder, dataset="own,talks,hub", eval_dataset="talks")["data"]
+    assert data["mix"] == [
+        {"source": str(folder / "data" / "talks.jsonl"), "format": "sharegpt"},
+        {"source": "hub:org/rows@main#train_sft"},
+    ]
+    assert data["validation"] == str(folder / "data" / "talks.jsonl")
+    assert "validation_share" not in data
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"stage": "dpo"}, "stage: the stage `dpo` is not imported"),
+        ({"finetuning_type": "freeze"}, "finetuning_type: `freeze` is not there"),
+        ({"quantization_bit": 8}, "quantization_bit: bases are NF4 or not quantized"),
+        ({"quantization_bit": 4, "quantization_type": "fp4"}, "quantization_bit: bases are NF4"),
+        ({"lr_scheduler_type": "polynomial"}, "lr_scheduler_type: the schedule `polynomial`"),
+        ({"warmup_steps": 100}, "warmup_steps: how many steps there are"),
+        ({"optim": "lion"}, "optim: the optimizer `lion` is not there"),
+        ({"val_size": 100}, "val_size: a share of the rows"),
+        ({"trust_remote_code": True}, "trust_remote_code: code of a model's repository"),
+        ({"additional_target": "embed_tokens"}, "additional_target: modules trained in full"),
+        ({"use_galore": True}, "use_galore: this optimizer is not there"),
+        ({"mask_history": True}, "mask_history: learning the last answer only"),
+        ({"report_to": "comet"}, "report_to: the tracker `comet` is not there"),
+        ({"learning_rate": "fast"}, "learning_rate: it is no number"),
+        ({"bf16": "maybe"}, "bf16: it is neither true nor false"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size: it is no whole number"),
+        ({"model_name_or_path": "llama"}, "model_name_or_path: `llama` is neither a folder nor"),
+        ({"dataset": "gone"}, "dataset: `gone` is not in dataset_info.json"),
+        ({"dataset": "pairs"}, "dataset: `pairs` has pairs of answers"),
+        ({"dataset": "pictures"}, "dataset: `pictures` has a column of images"),
+        ({"dataset": "own,renamed"}, "dataset: its sets have different columns"),
+        ({"dataset_dir": "elsewhere"}, "dataset: there is no `"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_with_its_reason(
+    folder: Path, keys: dict[str, Any], words: str
+) -> None:
+    assert refusal(folder, **keys).startswith(words)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"use_galore": False}, {"mix_strategy": "concat"}, {"trust_remote_code": False}]
+)
+def test_what_is_switched_off_stands_in_nobodys_way(folder: Path, keys: dict[str, Any]) -> None:
+    assert convert(folder, **keys).refused == ()
+
+
+def note(folder: Path, key: str, **keys: Any) -> Note:
+    (found,) = [note for note in convert(folder, **keys).notes if note.key == key]
+    return found
+
+
+def test_what_differs_is_said(folder: Path) -> None:
+    template = note(folder, "template", template="qwen")
+    assert template.outcome == "differs"
+    assert "base's own chat template" in template.why
+    packing = note(folder, "packing", packing=True)
+    assert packing.outcome == "differs"
+    assert "do not see each other" in packing.why
+    assert note(folder, "val_size").outcome == "differs"
+
+
+def test_plain_text_is_pre_training(folder: Path) -> None:
+    found = manifest(folder, stage="pt", dataset="renamed")
+    assert found["data"]["format"] == "text"
+    assert found["data"]["columns"] == {"text": "question"}
+    assert found["train"]["packing"] is True
