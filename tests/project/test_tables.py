@@ -33,8 +33,17 @@ Module = tuple[str, ast.Module]
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Path and syntax tree of every module of adapterworks; links are not followed twice."""
-    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    """Path and syntax tree of every module of adapterworks; links are not followed twice.
+
+    Without `manifests/importing`: what stands there are the words of other programs.
+    """
+    foreign = ROOT / "manifests" / "importing"
+    paths = [
+        path
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if foreign not in path.parents
+    ]
     return tuple((str(p.relative_to(ROOT)), ast.parse(p.read_text("utf-8"))) for p in paths)
 
 
