@@ -17,9 +17,10 @@ from typing import Any
 from bench.mutants.areas import QUICK, Area
 from bench.mutants.mutant import ROOT, TableFault
 from bench.mutants.tree import Tree
+from bench.mutants.watch import BEFORE
 
 _CACHE = ROOT / ".cache" / "mutants"
-_SLOW = 8.0  # seconds from which on a test is not worth it for one mutant
+_SLOW = 8.0  # seconds of processor time from which on a test is not worth it for one mutant
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Covering:
     """The map of one area.
 
     Attributes:
-        seconds: by test, set-up included.
+        seconds: by test, set-up included, as the clock showed them.
+        work: the processor's seconds, which say on a busy machine too which test is the quickest.
         lines: tests by file and line.
         modules: what the tests import that is not ours.
     """
 
     seconds: dict[str, float]
+    work: dict[str, float]
     lines: dict[str, dict[int, frozenset[str]]]
     modules: tuple[str, ...]
 
@@ -46,12 +49,21 @@ class Covering:
         for line, tests in lines.items():
             if at_import or first <= line <= last:
                 found |= tests
-        return sorted(found, key=lambda test: (self.seconds[test], test))
+        return sorted(found, key=lambda test: (self.work[test], test))
 
-    def patience(self, tests: Iterable[str]) -> dict[str, float]:
-        """Seconds after which one of these tests, and all together, hang on a busy machine."""
-        seconds = [self.seconds.get(test, 5.0) for test in tests]
-        return {"each": 10.0 + 10.0 * max(seconds), "timeout": 60.0 + 10.0 * sum(seconds)}
+    def patience(self, tests: Iterable[str], times: int = 1) -> dict[str, Any]:
+        """Seconds after which one of these tests, and all together, are said to hang.
+
+        They are a few times what the test took: whoever believes it asks the same test, with the
+        same patience, on the code as it is (`judge.py`), since the machine may be busier now.
+        """
+        seconds = {test: self.seconds.get(test, 5.0) for test in tests}
+        each = {test: times * (5.0 + 5.0 * took) for test, took in seconds.items()}
+        before = times * 30.0
+        return {
+            "each": {BEFORE: max([before, *each.values()]), **each},
+            "timeout": before + times * (30.0 + 5.0 * sum(seconds.values())),
+        }
 
 
 def gather(area: Area, tree: Tree) -> Covering:
@@ -71,12 +83,10 @@ def gather(area: Area, tree: Tree) -> Covering:
     # Tests that are in a hurry may fail while they are traced; which lines they run is what counts.
     traced = tree.run(area.tests, trace=area.files(tree.root), **options)
     passed = {name for name, what in clean.answer["outcomes"].items() if what == "passed"}
+    quick = {name for name in passed if clean.answer["work"][name] < _SLOW}
     document = {
-        "seconds": {
-            name: seconds
-            for name, seconds in clean.answer["tests"].items()
-            if name in passed and seconds < _SLOW
-        },
+        "seconds": {name: clean.answer["tests"][name] for name in sorted(quick)},
+        "work": {name: clean.answer["work"][name] for name in sorted(quick)},
         "touched": traced.answer["touched"],
         "modules": clean.answer["modules"],
     }
@@ -97,7 +107,7 @@ def _read(document: dict[str, Any]) -> Covering:
         file: {line: frozenset(tests) for line, tests in found.items()}
         for file, found in lines.items()
     }
-    return Covering(document["seconds"], frozen, tuple(document["modules"]))
+    return Covering(document["seconds"], document["work"], frozen, tuple(document["modules"]))
 
 
 def _digest(area: Area, root: Path) -> str:

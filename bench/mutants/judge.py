@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from bench.mutants.areas import Area
@@ -18,6 +18,7 @@ from bench.mutants.tree import Run, Tree
 
 Outcome = Literal["killed", "timeout", "survived", "error"]
 NAMED_SHARE, GENERATED_SHARE = 0.95, 0.90
+_PATIENCE = (1, 4, 16)  # how many times what a test may take as a rule
 _NOT_FOUND = 4  # pytest's code for a test that is not there
 
 
@@ -115,16 +116,15 @@ def judge_named(named: Named, area: Area, tree: Tree, covering: Covering) -> Ver
     edit = named.edit(tree.root)
     source = (tree.root / edit.file).read_bytes()
     first, last = edit.lines(source)
-    with tree.mutated(edit):
-        run = tree.run(named.notices, mutated=True, **covering.patience(named.notices))
-        elsewhere = run.passed
-        tests: Sequence[str] = named.notices
-        if run.passed:
-            others = covering.of(edit.file, first, last, at_import=False)
-            others = others or covering.of(edit.file, first, last, at_import=True)
-            tests = [test for test in others if test not in named.notices]
-            if tests:
-                run = tree.run(tests, mutated=True, **covering.patience(tests))
+    run = _planted(edit, named.notices, tree, covering)
+    elsewhere = run.passed
+    tests: Sequence[str] = named.notices
+    if run.passed:
+        others = covering.of(edit.file, first, last, at_import=False)
+        others = others or covering.of(edit.file, first, last, at_import=True)
+        tests = [test for test in others if test not in named.notices]
+        if tests:
+            run = _planted(edit, tests, tree, covering)
     before, after = edit.shown(source)
     outcome, note = _outcome(run, tree)
     if not run.imported:
@@ -138,17 +138,31 @@ def judge_named(named: Named, area: Area, tree: Tree, covering: Covering) -> Ver
 def judge_drawn(drawn: Drawn, area: Area, tree: Tree, covering: Covering) -> Verdict:
     """The tests that run what it changes, the quickest first."""
     source = (tree.root / drawn.edit.file).read_bytes()
-    with tree.mutated(drawn.edit):
-        run = tree.run(drawn.tests, mutated=True, **covering.patience(drawn.tests))
-        if run.code == _NOT_FOUND:  # what is changed is in the name of a test: ask its function
-            tests = list(dict.fromkeys(test.partition("[")[0] for test in drawn.tests))
-            run = tree.run(tests, mutated=True, **covering.patience(drawn.tests))
+    run = _planted(drawn.edit, drawn.tests, tree, covering)
+    if run.code == _NOT_FOUND:  # what is changed is in the name of a test: ask its function
+        tests = list(dict.fromkeys(test.partition("[")[0] for test in drawn.tests))
+        run = _planted(drawn.edit, tests, tree, covering)
     before, after = drawn.edit.shown(source)
     outcome, note = _outcome(run, tree)
     return Verdict(
         "generated", area.name, drawn.operator, drawn.edit.file, drawn.line, before, after,
         outcome, run.seconds, by=run.failed, seed=drawn.seed, tests=len(drawn.tests), note=note,
     )  # fmt: skip
+
+
+def _planted(edit: Edit, tests: Sequence[str], tree: Tree, covering: Covering) -> Run:
+    """What the tests say of one defect.
+
+    One of them hangs only if the code as it is, right afterwards, needs less than the same time:
+    if not, the machine is busy, and both are given more.
+    """
+    for times in _PATIENCE:
+        patience = covering.patience(tests, times)
+        with tree.mutated(edit):
+            run = tree.run(tests, mutated=True, **patience)
+        if not run.timeout or tree.run([run.failed or tests[0]], mutated=True, **patience).passed:
+            return run
+    return replace(run, timeout=False)  # which of them it was cannot be told: an error
 
 
 def _outcome(run: Run, tree: Tree) -> tuple[Outcome, str]:

@@ -3,7 +3,7 @@
 It imports what the tests need from elsewhere, never the project's own modules: a child that imports
 those gets them from the tree as it is then. Commands and answers are lines of JSON:
 
-    {"tests": […], "timeout": 60, "each": 20, "mutated": true}   run them, up to the first failure
+    {"tests": […], "timeout": 60, "each": {"": 20}, "mutated": true}   run them, up to a failure
     {"preload": ["numpy", …]}                                    import these before the next fork
 
     python -m bench.mutants.nursery     in the tree, by `tree.py`
@@ -15,6 +15,7 @@ import contextlib
 import gc
 import importlib
 import json
+import math
 import os
 import resource
 import signal
@@ -27,36 +28,10 @@ from typing import Any
 import pytest
 
 from bench.mutants.lines import Lines
+from bench.mutants.watch import BEFORE, Watch, running
 
 _OWN = ("adapterworks", "tests", "bench", "conftest", "__main__")
 _MEMORY = 8 << 30  # a mutant that allocates for ever
-
-
-class Watch:
-    """What happened: the first failure, whether nothing could be imported, seconds by test."""
-
-    def __init__(self) -> None:
-        self.failed: str | None = None
-        self.imported = True
-        self.seconds: dict[str, float] = {}
-        self.outcomes: dict[str, str] = {}
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that cannot be imported says nothing about its tests."""
-        if report.failed:
-            self.imported = False
-            self.failed = self.failed or report.nodeid
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Setup, call and teardown of one test."""
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
-        if report.failed:
-            self.failed = self.failed or report.nodeid
-            self.outcomes[report.nodeid] = "failed"
-        else:
-            self.outcomes.setdefault(report.nodeid, report.outcome)
-            if report.skipped:
-                self.outcomes[report.nodeid] = "skipped"
 
 
 def child(command: dict[str, Any], answer: Path) -> int:
@@ -65,7 +40,7 @@ def child(command: dict[str, Any], answer: Path) -> int:
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     sys.dont_write_bytecode = command["mutated"]
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1" if command["mutated"] else ""
-    watch = Watch()
+    watch = Watch(answer.with_name("running"))
     lines = Lines(Path.cwd(), set(command["trace"])) if command.get("trace") else None
     arguments = [
         *command["tests"], *command.get("arguments", []), "-q", "-p", "no:cacheprovider",
@@ -75,8 +50,6 @@ def child(command: dict[str, Any], answer: Path) -> int:
     ]  # fmt: skip
     if not command.get("all"):
         arguments.append("-x")
-    if "each" in command:
-        arguments += ["-o", f"timeout={command['each']:.0f}"]
     plugins: list[object] = [watch] if lines is None else [watch, lines]
     code = int(pytest.main(arguments, plugins=plugins))
     touched: dict[str, list[tuple[str, int]]] = {}
@@ -88,7 +61,8 @@ def child(command: dict[str, Any], answer: Path) -> int:
         json.dumps(
             {
                 "code": code, "failed": watch.failed, "imported": watch.imported,
-                "tests": watch.seconds, "outcomes": watch.outcomes, "touched": touched,
+                "tests": watch.seconds, "work": watch.work, "outcomes": watch.outcomes,
+                "touched": touched,
                 "modules": modules if command.get("learn") else [],
             }
         )
@@ -97,7 +71,12 @@ def child(command: dict[str, Any], answer: Path) -> int:
 
 
 def run(command: dict[str, Any]) -> dict[str, Any]:
-    """Fork, wait, and say what came of it."""
+    """Fork, wait, and say what came of it.
+
+    `timeout` is for all together, `each` for one test by its id, `""` for those that it does not
+    name and for what comes before the first. What takes longer is ended from here: a test that
+    hangs may also hang on to its signals.
+    """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True) as folder:
         answer, said = Path(folder, "answer"), Path(folder, "said")
@@ -113,27 +92,33 @@ def run(command: dict[str, Any]) -> dict[str, Any]:
             finally:
                 sys.stdout.flush()
                 os._exit(code)
-        timed_out = not _wait(pid, began + command["timeout"])
+        each = command.get("each", {})
+        timed_out = not _wait(pid, began + command["timeout"], each, answer.with_name("running"))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # what it left behind, or itself
         if timed_out:
             os.waitpid(pid, 0)
         found: dict[str, Any] = {"code": None, "failed": None, "imported": True}
-        if answer.exists() and not timed_out:
+        if timed_out:
+            found["failed"] = running(answer.with_name("running"), began)[0] or None
+        elif answer.exists():
             found = json.loads(answer.read_text())
         tail = said.read_text(errors="replace")[-3000:] if said.exists() else ""
-        timed_out = timed_out or "from pytest-timeout" in tail
         if "ImportError while loading conftest" in tail:
             found |= {"imported": False, "failed": "conftest.py"}
     return {**found, "timeout": timed_out, "seconds": time.monotonic() - began, "tail": tail}
 
 
-def _wait(pid: int, deadline: float) -> bool:
+def _wait(pid: int, deadline: float, each: dict[str, float], at: Path) -> bool:
     """Whether the child ends in time."""
+    began = time.monotonic()
     pause = 0.002
-    while time.monotonic() < deadline:
+    while (now := time.monotonic()) < deadline:
         if os.waitpid(pid, os.WNOHANG) != (0, 0):
             return True
+        test, since = running(at, began)
+        if now - since > each.get(test, each.get(BEFORE, math.inf)):
+            return False
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
     return False

@@ -59,7 +59,7 @@ def tree() -> Iterator[Tree]:
 @pytest.mark.parametrize("named", CHOSEN, ids=lambda named: named.name)
 def test_a_known_defect_is_noticed(named: Named, tree: Tree) -> None:
     with tree.mutated(named.edit(tree.root)):
-        run = tree.run(named.notices, mutated=True, timeout=120, each=30)
+        run = tree.run(named.notices, mutated=True, timeout=120, each={"": 30})
     assert not run.passed, f"nothing noticed in {named.notices}: {named.why}"
     assert run.imported, run.tail
     assert run.timeout or run.code == 1, run.tail
@@ -86,11 +86,13 @@ def test_the_working_tree_is_not_touched(tree: Tree) -> None:
 
 def test_a_mutant_that_hangs_is_ended(tree: Tree, tmp_path: Path) -> None:
     slow = tree.root / "tests" / "mutants" / "test_that_hangs.py"
+    test = f"{slow.relative_to(tree.root)}::test_it"
     slow.write_text("import time\n\ndef test_it():\n    time.sleep(1000)\n")
     try:
-        for limits in ({"each": 1}, {"timeout": 1.0}):
+        for limits in ({"each": {"": 300, test: 1}}, {"timeout": 1.0}):
             run = tree.run([str(slow.relative_to(tree.root))], mutated=True, **limits)
             assert run.timeout
+            assert run.failed in (test, None)  # None: it had not begun
             assert run.seconds < 500
     finally:
         slow.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapterworks.builders.data.gates.personal_data import find_personal_data, mask
-from adapterworks.builders.data.gates.secrets import find_secrets
+from adapterworks.builders.data.gates.secrets import _plugins, find_secrets
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,14 @@ SECRETS = [
     ("the password is " + "Tr0ub4dor&3", "password or key"),
     ("https://me:" + "hunter2@host/x", "password in an address"),
 ]  # fmt: skip
+
+
+def test_detectors_are_asked_in_the_order_of_their_names() -> None:
+    """The last one names a secret that two of them find, and it must be the same one every time."""
+    names = [type(plugin).__name__ for plugin in _plugins()]
+    assert names == sorted(names)
+    assert "AWSKeyDetector" in names
+    assert not {"KeywordDetector", "HexHighEntropyString"} & {*names}
 
 
 @pytest.mark.parametrize(("text", "kind"), SECRETS)

@@ -65,6 +65,34 @@ def test_shingles_by_hand() -> None:
     assert normalise("?!") == "?!"
 
 
+@pytest.mark.parametrize("gate", sorted(GATES))
+def test_of_no_rows_there_is_nothing_to_say(gate: str) -> None:
+    finding = run(gate, 0.5)
+    assert finding.offences == ()
+    assert finding.measured in (0.0, None)
+
+
+def test_rows_of_one_length_deviate_by_nothing() -> None:
+    assert run("length_outliers", 6.0, train=[chat("q", "a")] * 3).measured == 0.0
+
+
+def test_nearly_all_pairs_a_little_above_the_threshold_are_looked_at() -> None:
+    """Pairs that share 11 of 53, or 29 of 55, word triples; without slack a third is missed."""
+
+    def pairs(shared: int, own: int) -> list[Row]:
+        texts = []
+        for pair in range(40):
+            same = " ".join(f"s{pair}w{word}" for word in range(shared))
+            texts += [
+                f"{same} " + " ".join(f"{side}{pair}w{word}" for word in range(own))
+                for side in "ab"
+            ]
+        return [Row(text=text) for text in texts]
+
+    assert len(run("near_duplicates", 0.2, train=pairs(12, 20)).offences) >= 35
+    assert len(run("near_duplicates", 0.5, train=pairs(30, 12)).offences) >= 30
+
+
 def test_a_template_is_what_more_than_five_and_one_in_a_hundred_have() -> None:
     def documents(sharing: int, of: int) -> Any:
         return [

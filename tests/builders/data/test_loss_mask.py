@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from adapterworks.builders.data.render import (
@@ -211,6 +212,18 @@ def test_an_end_within_the_prompt_is_not_the_answers(bytes_: PreTrainedTokenizer
     )
     encoded = encode(endless, chat("q", "  a"), 64)
     assert learnt(endless, encoded) == "  a</s>"
+
+
+def test_a_text_begins_as_the_tokenizer_begins_texts_and_a_chat_as_its_template_does(
+    bytes_: PreTrainedTokenizerBase,
+) -> None:
+    """A tokenizer that adds `<s>`, as Llama's does: a template has written its own already."""
+    adding = copy.deepcopy(bytes_)
+    begun = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", BOS)])
+    adding.backend_tokenizer.post_processor = begun
+    text, answer = encode_rows(adding, [Row(text="ab"), chat("q", "c")], 64)
+    assert text.input_ids == [BOS, *ids_of(bytes_, "ab"), EOS]
+    assert answer.input_ids == encode(bytes_, chat("q", "c"), 64).input_ids
 
 
 def test_a_text_is_learnt_from_its_second_token_and_closed(

@@ -111,6 +111,14 @@ def test_synonyms_are_whole_words_of_either_language() -> None:
     assert lexicon.substitute("nothing here", "k") == "nothing here"
 
 
+def test_a_row_that_is_there_twice_gives_one_copy_and_its_place_goes_to_another() -> None:
+    table = AugmentTable(paraphrase_templates=("Well: {prompt}",), share=0.5)
+    twice = [ROWS[0], ROWS[0], ROWS[1], ROWS[1]]
+    copies = augment(twice, table, 1)
+    assert {copy.question for copy in copies} == {f"Well: {row.question}" for row in ROWS[:2]}
+    assert len(copies) == 2
+
+
 def test_rows_that_cannot_be_augmented_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "words.csv"
     path.write_text("item,article,thing\n", encoding="utf-8")
@@ -126,6 +134,9 @@ def test_lexicons_are_read_strictly(tmp_path: Path) -> None:
     assert read_lexicon(path) == Lexicon((("a", "b", "c"),))
     path.write_text('[["a", "b"]]')
     assert read_lexicon(path) == Lexicon((("a", "b"),))
+    table = tmp_path / "words.csv"
+    table.write_text("a, b ,\n , \n\nc,d\n")  # cells of a spreadsheet whose rows differ in length
+    assert read_lexicon(table) == Lexicon((("a", "b"), ("c", "d")))
     for broken in ('[["a"]]', '[["a", 1]]', "{", '{"a": "b"}', "3", '[["a", ""]]'):
         path.write_text(broken)
         with pytest.raises(InvalidInput):

@@ -165,7 +165,11 @@ def test_datasheet_of_a_file_has_byte_and_row_digests(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.jsonl", b'{"a": 1}\n{"b": {"x": 1, "x": 2}}', "line 2.*the key `x` more than once"),
+        (
+            "a.jsonl",
+            b'{}\n{"b": {"w": 1, "x": 1, "x": 2}}',
+            "line 2.*the key `x` more than once",
+        ),
         ("a.jsonl", b'{"a": 1}\n{"a": ' + b"[" * 100_000, "line 2: cannot be read"),
         ("a.jsonl", b'{"a": 1' + b"0" * 5000 + b"}", "line 1: cannot be read"),
         ("a.csv", b"prompt,completion,prompt\n1,2,3\n", "line 1: the header has `prompt` more"),

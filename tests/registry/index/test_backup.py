@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sqlite3
 import subprocess
 import uuid
 from pathlib import Path
@@ -113,3 +115,56 @@ def test_what_a_killed_backup_or_another_database_left_is_not_taken_along(tmp_pa
 def test_a_folder_is_no_copy(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is not a copy of an index"):
         restore(f"sqlite:///{tmp_path / 'index.db'}", tmp_path)
+
+
+def test_a_copy_is_one_file_and_a_failed_one_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    with opened(tmp_path) as registry:
+        publish(registry, tmp_path, 1)
+    backup(url, copy)
+    # Bytes 18 and 19 of the header: 2 for a database with a log beside it (SQLite).
+    assert copy.read_bytes()[18:20] == b"\x01\x01"
+
+    def half(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    elsewhere = f"sqlite:///{tmp_path / 'new' / 'folder' / 'index.db'}"
+    with monkeypatch.context() as patch:
+        patch.setattr("adapterworks.registry.index.backup._copy", half)
+        with pytest.raises(OSError, match="no space"):
+            backup(url, tmp_path / "second.db")
+        with pytest.raises(OSError, match="no space"):
+            restore(elsewhere, copy)
+    assert list(tmp_path.rglob("*.part")) == []
+    (tmp_path / "new" / "folder" / ".index.db.part").write_bytes(b"of a killed one")
+    restore(elsewhere, copy)
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["index.db"]
+
+
+def test_a_database_that_is_no_index_is_no_copy(tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(other)) as file:
+        file.execute("CREATE TABLE schema_versions (namespace TEXT, version INTEGER)")
+        file.execute("INSERT INTO schema_versions VALUES ('of something else', 1)")
+        file.commit()
+    with pytest.raises(InvalidInput, match="is not a copy of an index"):
+        restore(f"sqlite:///{tmp_path / 'index.db'}", other)
+    for act in (backup, restore):
+        with pytest.raises(InvalidInput, match="is no file"):
+            act("sqlite://", other)
+
+
+def test_a_copy_that_was_damaged_is_not_put_back(tmp_path: Path) -> None:
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    with opened(tmp_path) as registry:
+        publish(registry, tmp_path, 1)
+    backup(url, copy)
+    with contextlib.closing(sqlite3.connect(copy)) as file:
+        file.execute("PRAGMA writable_schema = ON")
+        file.execute("UPDATE sqlite_master SET rootpage = 999999 WHERE name = 'names'")
+        file.commit()
+    with pytest.raises(InvalidInput, match="is not a copy of an index"):
+        restore(f"sqlite:///{tmp_path / 'new.db'}", copy)

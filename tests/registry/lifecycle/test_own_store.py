@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.blobs.marker import read_marker, write_marker
 from adapterworks.registry.blobs.store import Store
 from adapterworks.registry.index import schema, stores
 from adapterworks.registry.index.database import Database
@@ -261,6 +262,57 @@ def test_erased_bytes_do_not_lie_in_the_trash(prod: Registry) -> None:
     prod.blobs.discard(digest)
     prod.erase(digest, who="ann", why="consent withdrawn")
     assert list(prod.blobs.list_discarded()) == []
+
+
+def test_the_marker_byte_by_byte() -> None:
+    own = "8c6f" * 8
+    assert write_marker(own) == b'{"schema_version":1,"store":"%s"}' % own.encode()
+    assert read_marker(write_marker(own), "x") == own
+    for data in (b"[]", b"5", b"no json", b"{}", b'{"store": "8c6f"}', b'{"store": 5}'):
+        with pytest.raises(IntegrityError, match="`x` does not say whose"):
+            read_marker(data, "x")
+
+
+def test_the_index_of_another_store_is_not_filled_from_this_one(
+    prod: Registry, tmp_path: Path
+) -> None:
+    with other(tmp_path, blobs="elsewhere") as own:
+        publish(own, tmp_path, 3, name="code")
+    with other(tmp_path) as wrong:
+        with pytest.raises(Refused, match="is another index's store"):
+            wrong.rebuild_index(who="ann")
+        assert wrong.names() != []
+        assert "medical" not in str(wrong.names())
+
+
+def test_a_publish_that_was_killed_is_listed_and_its_note_taken_back(
+    prod: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = publish(prod, tmp_path, 3)
+    with prod.database.write() as connection:
+        for _ in range(2):  # a publish that is tried again begins again
+            stores.begin(connection, release.digest)
+        stores.begin(connection, digest_bytes(b"another"))
+        assert len(connection.execute(sa.select(schema.begun)).all()) == 2
+        stores.doom(connection, [], 60)
+        assert connection.execute(sa.select(schema.doomed)).all() == []
+    prod.close()
+    with other(tmp_path, index="lost.db") as blank:
+        with blank.database.write() as connection:
+            stores.begin(connection, release.digest)
+        assert len(blank.rebuild_index(who="ann")) == 3
+        with blank.database.read() as connection:
+            assert connection.execute(sa.select(schema.begun)).all() == []
+
+
+def test_a_store_that_has_one_of_the_newest_is_this_indexs(prod: Registry, tmp_path: Path) -> None:
+    (tmp_path / "blobs" / "adapterworks.json").unlink()
+    with prod.database.write() as connection:
+        connection.execute(sa.delete(schema.store))
+    lost = publish(prod, tmp_path, 3).digest
+    prod.blobs.delete(lost)
+    with other(tmp_path, index="index.db") as again:
+        assert publish(again, tmp_path, 4).version == 4
 
 
 def test_a_marker_that_says_nothing_is_a_fault(prod: Registry, tmp_path: Path) -> None:

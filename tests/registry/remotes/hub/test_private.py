@@ -97,6 +97,7 @@ def test_a_push_takes_no_path_user_host_or_row_along(
         ({"train": "another-recipe:train"}, "rows", {"fingerprint.json"}),
         (RECIPE | {"validation": "v.jsonl"}, "rows", {"adapter.lock", "fingerprint.json"}),
         ({"mix": [{"source": "a.jsonl"}]}, "rows", {"adapter.lock", "fingerprint.json"}),
+        ({"mix": [3, {"source": "a.jsonl"}]}, "rows", {"adapter.lock", "fingerprint.json"}),
         (RECIPE | {"replay": {"source": "b.csv"}}, "rows", {"adapter.lock", "fingerprint.json"}),
         (RECIPE | {"train": "?"}, "rows", {"adapter.lock", "fingerprint.json"}),
         (RECIPE | {"mix": 3, "replay": [], "test": 1}, "rows", set()),
