@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from adapterworks.manifests.digests import digest_bytes
-from adapterworks.manifests.errors import IntegrityError, Refused
+from adapterworks.manifests.errors import IntegrityError, NotFound, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.marker import read_marker, write_marker
 from adapterworks.registry.blobs.store import Store
@@ -240,6 +240,29 @@ def test_a_blob_that_became_needed_while_it_was_moved_comes_back(
     before = bytes_of(prod)
     assert prod.gc(grace=0).blobs == []
     assert bytes_of(prod) == before
+
+
+def test_what_is_moved_is_marked_as_long_as_it_is_moved(
+    prod: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discard, marked = LocalBlobs.discard, []
+
+    def discard_and_look(store: LocalBlobs, digest: str) -> None:
+        with prod.database.read() as connection:
+            marked.append((digest, stores.are_doomed(connection, [digest])))
+        discard(store, digest)
+
+    monkeypatch.setattr(LocalBlobs, "discard", discard_and_look)
+    assert len(prod.gc(grace=0).blobs) == 3
+    assert [doomed for _, doomed in marked] == [True] * 3
+    with prod.database.read() as connection:
+        assert not stores.are_doomed(connection, [digest for digest, _ in marked])
+
+
+def test_a_deletion_without_a_reason_is_told_without_one(prod: Registry) -> None:
+    with pytest.raises(NotFound, match="was deleted by ann at") as error:
+        prod.resolve("medical@2")
+    assert not error.value.message.rstrip().endswith(":")
 
 
 def test_nothing_is_locked_while_blobs_are_moved(
