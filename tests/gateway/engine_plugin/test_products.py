@@ -126,29 +126,6 @@ def test_a_slot_reloaded_during_a_batch_is_used_at_once(lora_layer: Any) -> None
     pair.check(mix)
 
 
-@pytest.mark.parametrize("kind", list(SHAPES))
-def test_a_layer_that_nobody_adopted_goes_the_stock_way(lora_layer: Any, kind: str) -> None:
-    pair = Pair(lora_layer, kind, seed=4)
-    pair.our_wrapper = GroupedPunicaWrapper(MAX_ROWS, 64, "cpu")
-    pair.ours.set_mapping(pair.our_wrapper)
-    pair.load(1, 4, (True,))
-    pair.check([1, 1, 0, 1])
-
-
-def test_what_is_scaled_goes_the_stock_way(lora_layer: Any) -> None:
-    pair = Pair(lora_layer, "plain", seed=5)
-    pair.load(0, 4, (True,))
-    pair.check([0, 0])
-    x, before = pair._random(2, HIDDEN), pair._random(2, sum(pair.sizes))
-    want, got = before.clone(), before.clone()
-    for layer, y in ((pair.stock, want), (pair.ours, got)):
-        layer.punica_wrapper.add_lora_linear(
-            y, x, layer.lora_a_stacked, layer.lora_b_stacked, 0.5, layer.output_slices
-        )
-    torch.testing.assert_close(got, want, rtol=1e-5, atol=2e-4)
-    assert not torch.equal(got, before)
-
-
 def test_vllm_48421_base_rows_are_neither_read_nor_written(lora_layer: Any) -> None:
     pair = Pair(lora_layer, "gate_up", seed=2)
     pair.load(0, 8, (True,))
