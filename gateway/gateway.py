@@ -44,7 +44,8 @@ class Gateway:
 
     Attributes:
         draining: no new requests; set when the process is asked to end.
-        background: work that no client waits for (shadows); dropped when the gateway stops.
+        background: work that no client waits for (shadows, proofs of jobs); ended when the gateway
+            stops.
     """
 
     config: GatewayConfig
@@ -132,6 +133,7 @@ class Gateway:
         self._watch = self._pinning = None
         for task in self.background:
             task.cancel()
+        await asyncio.gather(*self.background, return_exceptions=True)
         for residency in self._residencies.values():
             residency.close()
         await self.limiter.close()

@@ -14,6 +14,7 @@ from adapterworks.app import App
 from adapterworks.builders.training.events import parse_lines
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.paths import base_model
 from adapterworks.registry.blobs.store import BlobStore, copy_blob
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, manifest_values
 from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Handed, Job, Outcome, Stop
@@ -60,6 +61,10 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     asked = Asked.model_validate_json(json.dumps(job.arguments))
     folder = app.settings.home / "jobs" / job.id
     manifest = load_manifest(write_folder(job, app.registry.blobs, folder))
+    base = app.bases.ensure(base_model(manifest), quantization=asked.quantization)
+    if base.digest != asked.base_digest:
+        said = f"`{asked.base}` is {base.digest[:19]}… here, and the gateway serves another"
+        return Stop("other_base", f"{said}\n\nhint: prepare the same base on every machine")
     with Teller(app.registry.database, claim) as teller:
         teller.note(hyperparameters=_resolved(asked, manifest))
         result = run_build(

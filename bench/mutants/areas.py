@@ -167,8 +167,9 @@ AREAS = {
         ),
         Area(
             "jobs",
-            ("registry/jobs/*.py", "gateway/files/*.py"),
-            ("tests/registry/jobs/test_queue.py", "tests/gateway/files"),
+            ("registry/jobs/*.py", "gateway/files/*.py", "gateway/jobs/*.py"),
+            ("tests/registry/jobs/test_queue.py", "tests/gateway/files",
+             "tests/gateway/jobs/test_conformance.py"),
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
         Area("importing", ("manifests/importing/*.py",), ("tests/manifests/importing",)),

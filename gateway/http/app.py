@@ -14,7 +14,15 @@ from starlette.routing import Route
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.header_limit import HeaderLimit
-from adapterworks.gateway.http.routes import files, health, inference, metrics, models, openapi
+from adapterworks.gateway.http.routes import (
+    files,
+    fine_tuning,
+    health,
+    inference,
+    metrics,
+    models,
+    openapi,
+)
 from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.request.errors import (
@@ -40,7 +48,7 @@ def create_app(gateway: Gateway) -> Starlette:
         *openapi.routes(),
     ]
     if gateway.config.jobs.on:
-        routes += [*files.routes()]
+        routes += [*files.routes(), *fine_tuning.routes()]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(HeaderLimit, limit=gateway.config.http.header_limit)],

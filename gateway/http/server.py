@@ -26,6 +26,7 @@ from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.http.connection import Connection
 from adapterworks.gateway.http.sockets import bind, bind_unix
 from adapterworks.gateway.http.status import create_status_app
+from adapterworks.gateway.jobs.service import start_jobs
 
 
 class Server(uvicorn.Server):
@@ -92,6 +93,7 @@ async def run_gateway(
             path = run / f"gateway-{port}.sock"
             with bind_unix(path) as status_socket:
                 await gateway.start()
+                start_jobs(gateway)
                 if own_process:
                     quieten_collector()
                 host = f"[{config.host}]" if ":" in config.host else config.host

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapterworks.gateway.config.tables import JobsTable
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.template import read_template
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs.files import Files
 from adapterworks.registry.jobs.uploads import Uploads
@@ -17,6 +19,7 @@ class Room:
     """The stores of a gateway's jobs.
 
     Attributes:
+        template: tables that every fine-tuning job begins from.
         staging: where what is being uploaded lies.
     """
 
@@ -24,13 +27,19 @@ class Room:
     database: Database
     files: Files
     uploads: Uploads
+    template: dict[str, Any]
     staging: Path
 
 
 def open_room(gateway: Gateway) -> Room:
-    """The room of a gateway that has `[jobs]` on, its tables migrated."""
+    """The room of a gateway that has `[jobs]` on, its tables migrated.
+
+    Raises:
+        InvalidInput: the template of jobs has a fault.
+    """
     registry = gateway.registry
     files = Files(registry)
     uploads = Uploads(registry, files)
     staging = registry.home / "uploads"
-    return Room(gateway.config.jobs, registry.database, files, uploads, staging)
+    template = read_template(gateway.config.jobs.template)
+    return Room(gateway.config.jobs, registry.database, files, uploads, template, staging)

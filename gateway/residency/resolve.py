@@ -80,10 +80,14 @@ class Resolver:
                 continue
             if revision != known:
                 known = revision
-                self._epoch += 1
-                self._holders.clear()
-                self._absent.clear()
+                self.forget()
             await asyncio.sleep(POLL_SECONDS)
+
+    def forget(self) -> None:
+        """The index has changed: what names stand for is read anew."""
+        self._epoch += 1
+        self._holders.clear()
+        self._absent.clear()
 
     async def _read(self, model: str) -> tuple[Weighted, ...]:
         holders = self._holders.get(model)

@@ -1,11 +1,13 @@
 """Who calls: a frozen tenant with what it may use and how much.
 
 Invariant: a base model is allowed only by a pattern that says `base:` (or is `*` alone), so a
-pattern meant for adapters (`*-llama`) never opens a base.
+pattern meant for adapters (`*-llama`) never opens a base; what a tenant's own jobs have made is
+allowed to another only by a pattern that begins with `ft.`, so `*` does not open it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -13,6 +15,9 @@ from fnmatch import fnmatchcase
 from adapterworks.manifests.errors import InvalidInput
 
 BASE_PREFIX = "base:"
+_OWN_PREFIX = "ft."
+# What tenants have made themselves: `ft.TENANT.…`, by the id that no other tenant ever has.
+_OWNED = re.compile(r"ft\.(?:[0-9a-f]{16}|open)\.")
 _PATTERN_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-*?[]!")
 _BASE_ALPHABET = _PATTERN_ALPHABET | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ/@:")
 
@@ -63,12 +68,26 @@ class Tenant:
 
     def may_use(self, name: str) -> bool:
         """Whether the tenant may use adapter `name`, or base model `base:NAME`."""
+        if _OWNED.match(name):
+            return self.owns(name) or any(
+                pattern.startswith(_OWN_PREFIX) and fnmatchcase(name, pattern)
+                for pattern in self.allow
+            )
         is_base = name.startswith(BASE_PREFIX)
         return any(
             pattern == "*"
             or (pattern.startswith(BASE_PREFIX) == is_base and fnmatchcase(name, pattern))
             for pattern in self.allow
         )
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the tenant's own releases begin with."""
+        return f"{_OWN_PREFIX}{self.id.removeprefix('tn_')}."
+
+    def owns(self, name: str) -> bool:
+        """Whether an adapter is one that the tenant's own jobs have made."""
+        return name.startswith(self.prefix)
 
     def __repr__(self) -> str:  # the salt is a secret and must not reach a log through a repr
         return f"Tenant(id={self.id!r}, name={self.name!r})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,26 @@ def move_in(launcher: Launcher, registry: Registry, base: Base, folder: Path, **
     admin = TenantAdmin(registry.database, who="tester")
     acme, acme_key = admin.add("acme", allow=("*",), limits=Limits())
     globex, globex_key = admin.add("globex", allow=("*",), limits=Limits())
+    keys = {"acme": acme_key.text, "globex": globex_key.text}
+    running, standin = _start(launcher, registry, base, folder, jobs)
+    return House(running, registry, standin, acme, globex, keys)
+
+
+def again(launcher: Launcher, house: House, base: Base, folder: Path) -> House:
+    """Another gateway on the same registry, with the same tenants."""
+    running, standin = _start(launcher, house.registry, base, folder, {})
+    return replace(house, running=running, standin=standin)
+
+
+def _start(
+    launcher: Launcher, registry: Registry, base: Base, folder: Path, jobs: dict[str, Any]
+) -> tuple[Running, StandIn]:
     standin = StandIn(base.name)
     config = GatewayConfig(trust=TrustTable(proof="off"), jobs=JobsTable(on=True, **jobs))
-    running = launcher.gateway(
-        registry, [launcher.standin(base, standin)], folder / "spool", config
-    )
+    engine = launcher.standin(base, standin)
+    running = launcher.gateway(registry, [engine], folder / "spool", config)
     running.wait_ready()
-    keys = {"acme": acme_key.text, "globex": globex_key.text}
-    return House(running, registry, standin, acme, globex, keys)
+    return running, standin
 
 
 @pytest.fixture

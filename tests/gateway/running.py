@@ -23,6 +23,7 @@ from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.http.server import uvicorn_config
 from adapterworks.gateway.http.sockets import bind
+from adapterworks.gateway.jobs.service import start_jobs
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
@@ -161,6 +162,7 @@ class Launcher:
             settings = config or GatewayConfig(open=True)
             gateway = Gateway.compose(settings, registry, engines, spool=spool)
             await gateway.start(engines=start_engines)
+            start_jobs(gateway)
             app = create_app(gateway)
             served = await serve(app, uvicorn_config(app, gateway=gateway))
             self._stack += [gateway.stop(engines=start_engines), served.stop()]

@@ -60,7 +60,7 @@ def fine_tune(workshop: Workshop, *, template: dict[str, Any] | None = None, **c
         "model": "tiny",
         "base": str(workshop.base),
         "quantization": "none",
-        "base_digest": "sha256:x",
+        "base_digest": app.bases.ensure(str(workshop.base)).digest,
         "method": "supervised",
         "seed": 7,
         "training": rows["train"],
@@ -170,6 +170,14 @@ def test_a_failed_gate_fails_the_job_and_keeps_the_release(
     work(workshop, monkeypatch)
     assert now(workshop, again).code == "gate_failed"
     assert len(workshop.registry().versions("ft.t.mine")) == 1
+
+
+def test_another_base_of_the_same_name_is_not_trained_on(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = fine_tune(workshop, base_digest="sha256:" + "0" * 64)
+    work(workshop, monkeypatch)
+    assert now(workshop, job).code == "other_base"
 
 
 def test_what_no_build_can_do_fails_with_its_reason(

@@ -10,6 +10,7 @@ _UPLOADS = "registry/jobs/uploads.py"
 _ROWS = "gateway/files/rows.py"
 _LINES = "gateway/files/lines.py"
 _RECEIVE = "gateway/files/receive.py"
+_OF_JOBS = ("tests/gateway/jobs/test_conformance.py",)
 _OF_QUEUE = ("tests/registry/jobs/test_queue.py",)
 _OF_FILES = ("tests/gateway/files/test_files.py",)
 _OF_ROWS = ("tests/gateway/files/test_rows.py",)
@@ -102,6 +103,46 @@ NAMED = (
         "if found is None or found.kind != kind:",
         _OF_QUEUE,
         "one tenant could read and cancel another's jobs by their ids",
+    ),
+    Named(
+        "a-star-opens-what-tenants-made",
+        "gateway/tenants/tenant.py",
+        "        if _OWNED.match(name):\n",
+        "        if False:\n",
+        _OF_JOBS,
+        "whoever may use everything could ask what another tenant has trained on its rows",
+    ),
+    Named(
+        "built-is-said-to-be-proved",
+        "gateway/jobs/objects.py",
+        'return "running" if job.state == "queued" and "ref" in job.result else "queued"',
+        'return "succeeded" if job.state == "queued" and "ref" in job.result else "queued"',
+        _OF_JOBS,
+        "a client would ask a model that no engine has proved",
+    ),
+    Named(
+        "rows-go-while-a-job-waits",
+        _QUEUE,
+        'leases.take(connection, "job", blobs, holder=job, seconds=_FILES_S)',
+        'leases.take(connection, "job", [], holder=job, seconds=_FILES_S)',
+        _OF_JOBS,
+        "a gc would take the rows of a queued job whose owner tidied up",
+    ),
+    Named(
+        "rows-stay-after-their-job",
+        _QUEUE,
+        "        _let_go(connection, row.id)\n",
+        "",
+        _OF_JOBS,
+        "what a tenant has deleted would stay for ten years",
+    ),
+    Named(
+        "rows-of-another-kind-are-trained-on",
+        "gateway/jobs/creating.py",
+        "    if found.kind not in METHODS[method].kinds:\n",
+        "    if False:\n",
+        _OF_JOBS,
+        "a job would fail hours later, in the build, for what was known when it was created",
     ),
     Named(
         "anothers-file-is-found",

@@ -361,7 +361,7 @@ _RESOLVE_NAMED = (
     Named(
         "an-alias-move-is-never-seen",
         _RESOLVE,
-        "                self._holders.clear()\n",
+        "        self._holders.clear()\n",
         "",
         (f"{_OF_RESOLVE}::test_a_moved_alias_is_seen_and_what_was_read_before_is_not_kept",),
         "a rollback would not reach the gateways",

@@ -82,6 +82,15 @@ JOBS: dict[str, tuple[str, ...]] = {
     "/v1/uploads/{upload}/parts": ("post",),
     "/v1/uploads/{upload}/complete": ("post",),
     "/v1/uploads/{upload}/cancel": ("post",),
+    "/v1/fine_tuning/jobs": ("get", "post"),
+    "/v1/fine_tuning/jobs/{job}": ("get",),
+    "/v1/fine_tuning/jobs/{job}/cancel": ("post",),
+    "/v1/fine_tuning/jobs/{job}/pause": ("post",),
+    "/v1/fine_tuning/jobs/{job}/resume": ("post",),
+    "/v1/fine_tuning/jobs/{job}/events": ("get",),
+    "/v1/fine_tuning/jobs/{job}/checkpoints": ("get",),
+    "/v1/fine_tuning/checkpoints/{checkpoint}/permissions": ("get", "post"),
+    "/v1/fine_tuning/checkpoints/{checkpoint}/permissions/{permission}": ("delete",),
 }
 _PURPOSE = {"enum": ["fine-tune", "batch", "assistants", "vision", "user_data", "evals"]}
 _FILE = {"type": "string", "format": "binary"}
@@ -108,6 +117,9 @@ JOBS_BODIES: dict[str, dict[str, Any]] = {
     "/v1/uploads/{upload}/parts": _form(data=_FILE),
     "/v1/uploads/{upload}/complete": _object(
         part_ids={"type": "array", "items": {"type": "string"}}
+    ),
+    "/v1/fine_tuning/jobs": _object(
+        model=_MODEL, training_file={"type": "string", "minLength": 1, "maxLength": 80}
     ),
 }
 

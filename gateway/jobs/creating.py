@@ -1,0 +1,162 @@
+"""From a request to a queued fine-tuning job: everything that can be refused is refused here.
+
+Invariant: a job that is queued names a base that this gateway serves, rows that fit its method, and
+a manifest without a fault; nothing that its tenant may not use is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from typing import Any
+
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.objects import AskedJob, Hyperparameters, PreferenceHyperparameters
+from adapterworks.gateway.jobs.room import Room
+from adapterworks.gateway.jobs.template import check_manifest
+from adapterworks.gateway.request.errors import InvalidField
+from adapterworks.gateway.residency.resolve import missing
+from adapterworks.gateway.tenants.tenant import BASE_PREFIX, Tenant
+from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.extensions import names
+from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs.files import File
+from adapterworks.registry.jobs.fine_tuning import METHODS, Asked, Rows
+from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, Job, NewJob
+
+_LONGEST_NAME = 64
+
+
+def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job:
+    """Queue a job.
+
+    Raises:
+        InvalidField: a field cannot be honoured.
+        NotFound: the model does not exist, or may not be used.
+        Conflict: the tenant has as many jobs as it may.
+    """
+    base = _base(gateway, tenant, asked.model)
+    method, hyper = _method(asked)
+    training = _rows(room, tenant, asked.training_file, method, "training_file")
+    validation = (
+        None
+        if asked.validation_file is None
+        else _rows(room, tenant, asked.validation_file, method, "validation_file")
+    )
+    if asked.integrations:
+        raise InvalidField(
+            "`integrations` are not supported",
+            param="integrations",
+            hint="whoever runs the gateway can name trackers in `[jobs] template`",
+        )
+    beta = hyper.beta if isinstance(hyper, PreferenceHyperparameters) else "auto"
+    wanted = Asked(
+        name=name_of(tenant, asked.suffix or base.name),
+        model=asked.model,
+        base=base.name,
+        quantization=base.quantization,
+        base_digest=base.digest,
+        method=method,
+        seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+        training=training,
+        validation=validation,
+        n_epochs=_number(hyper.n_epochs),
+        batch_size=_number(hyper.batch_size),
+        learning_rate_multiplier=_number(hyper.learning_rate_multiplier),
+        beta=_number(beta),
+        template=room.template,
+        who=f"tenant {tenant.name}",
+    )
+    check_manifest(wanted, "the job")
+    new = NewJob(
+        FINE_TUNING,
+        tenant.id,
+        BUILD_LANE,
+        wanted.model_dump(mode="json"),
+        weight=tenant.weight,
+        most_running=room.table.max_running,
+        labels=asked.metadata or {},
+    )
+    now = time.time()
+    with room.database.write() as connection:
+        job = queue.put(connection, new, now=now, most_queued=room.table.max_queued)
+        blobs = [rows.blob for rows in (training, validation) if rows is not None]
+        queue.hold_files(connection, job.id, blobs)
+        events.add(connection, job.id, f"created job {job.id}", now)
+        if validation is None:
+            said = "without a `validation_file` no gate judges the result"
+            events.add(connection, job.id, said, now, "warn")
+    return job
+
+
+def _base(gateway: Gateway, tenant: Tenant, model: str) -> Any:
+    base = gateway.pool.bases().get(model)
+    if base is not None and tenant.may_use(BASE_PREFIX + base.name):
+        return base
+    if base is None and tenant.owns(model.partition("@")[0]):
+        raise InvalidField(
+            "a release cannot be trained further yet",
+            param="model",
+            hint="name its base: `GET /v1/models` lists the bases you may use",
+        )
+    raise missing(model)
+
+
+def _method(asked: AskedJob) -> tuple[str, Hyperparameters]:
+    """The method's name and numbers."""
+    if asked.method is None:
+        return "supervised", asked.hyperparameters or Hyperparameters()
+    if asked.hyperparameters is not None:
+        raise InvalidField(
+            "`hyperparameters` and `method` exclude each other", param="hyperparameters"
+        )
+    kind = asked.method.type
+    known = METHODS.get(kind)
+    given = {"supervised": asked.method.supervised, "dpo": asked.method.dpo}
+    if known is None or not _is_there(known.objective, known.kinds.values()):
+        raise InvalidField(
+            f"the method `{kind}` is not available here",
+            param="method",
+            hint="`supervised` always is",
+        )
+    if any(value is not None for name, value in given.items() if name != kind):
+        raise InvalidField(f"`method` is `{kind}` and has another one's table", param="method")
+    chosen = given[kind]
+    return kind, chosen.hyperparameters if chosen is not None else Hyperparameters()
+
+
+def _is_there(objective: str, formats: Any) -> bool:
+    here = not objective or objective in names("objectives")
+    return here and set(formats) <= set(names("formats"))
+
+
+def _rows(room: Room, tenant: Tenant, file: str, method: str, param: str) -> Rows:
+    try:
+        found: File = room.files.get(file, tenant.id)
+    except NotFound as error:
+        raise InvalidField(error.message, param=param, hint=error.hint) from error
+    if found.purpose != "fine-tune":
+        raise InvalidField(
+            f"`{file}` was uploaded for `{found.purpose}`",
+            param=param,
+            hint="upload it with `purpose=fine-tune`",
+        )
+    if found.kind not in METHODS[method].kinds:
+        raise InvalidField(f"`{method}` does not learn from {found.kind} rows", param=param)
+    return Rows(file=found.id, blob=found.blob, kind=found.kind)
+
+
+def name_of(tenant: Tenant, suffix: str) -> str:
+    """The adapter's name: the tenant's own prefix, and the suffix in the alphabet of names."""
+    word = re.sub(r"[^a-z0-9._-]+", "-", suffix.lower()).strip("-._") or "model"
+    room = _LONGEST_NAME - len(tenant.prefix)
+    if len(word) > room:  # two long suffixes that begin alike are two names
+        digest = hashlib.sha256(suffix.encode()).hexdigest()[:8]
+        word = f"{word[: room - 9]}-{digest}"
+    return tenant.prefix + word
+
+
+def _number(value: Any) -> Any:
+    return None if value == "auto" else value

@@ -1,0 +1,134 @@
+"""Proves what workers have built: a job has succeeded when an engine has reproduced its release.
+
+Takes jobs of the lanes of the bases that this gateway serves, one at a time, and holds each while
+the release is loaded and proved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import io
+import logging
+import os
+import socket
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.room import Room
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
+from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs.files import NewFile
+from adapterworks.registry.jobs.job import PROOF_LANE, Again, Claim, Done, Given, Job, Outcome, Stop
+from adapterworks.registry.jobs.queue import Lost
+
+_log = logging.getLogger(__name__)
+_LOOK_S = 0.5
+_RENEW_S = 5.0
+_AGAIN_S = 5.0
+
+
+async def prove_for_ever(gateway: Gateway, room: Room) -> None:
+    """Prove jobs until the task is cancelled."""
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    lanes = sorted({PROOF_LANE + engine.base.digest for engine in gateway.pool.engines})
+    while True:
+        try:
+            taken = await asyncio.to_thread(_claim, room, lanes, holder)
+            if taken is not None:
+                await _prove(gateway, room, *taken)
+                continue
+        except (AdapterworksError, OSError) as error:
+            _log.error("the queue does not answer: %s", error)
+        await asyncio.sleep(_LOOK_S)
+
+
+def _claim(room: Room, lanes: list[str], holder: str) -> tuple[Job, Claim] | None:
+    now = time.time()
+    with room.database.read() as connection:
+        if not queue.is_something_to_do(connection, lanes, now=now):
+            return None
+    with room.database.write() as connection:
+        return queue.claim(connection, lanes, holder=holder, now=now)
+
+
+async def _prove(gateway: Gateway, room: Room, job: Job, claim: Claim) -> None:
+    work = asyncio.create_task(gateway.have_resident(str(job.result["digest"]), pin=False))
+    try:
+        outcome = await _held(room, claim, work)
+    except asyncio.CancelledError:
+        await asyncio.to_thread(_finish, room, job, claim, Given("queued"))
+        raise
+    finally:
+        work.cancel()
+    await asyncio.to_thread(_finish, room, job, claim, outcome)
+
+
+async def _held(room: Room, claim: Claim, work: asyncio.Task[list[str]]) -> Outcome:
+    while not work.done():
+        await asyncio.wait({work}, timeout=_RENEW_S)
+        wanted = await asyncio.to_thread(_renew, room, claim)
+        if wanted and not work.done():
+            return Given("paused" if wanted == "pause" else "cancelled")
+    try:
+        return Done({"proved_by": await work})
+    except Unavailable as error:
+        return Again(error.retry_after or _AGAIN_S, error.message)
+    except AdapterworksError as error:
+        return Stop("proof_failed", error.message)
+
+
+def _renew(room: Room, claim: Claim) -> str:
+    with room.database.write() as connection:
+        return queue.renew(connection, claim, now=time.time())
+
+
+def _finish(room: Room, job: Job, claim: Claim, outcome: Outcome) -> None:
+    if isinstance(outcome, Done):
+        outcome = Done({**outcome.result, "result_files": [_curve(room, job)]})
+    now = time.time()
+    try:
+        with room.database.write() as connection:
+            queue.finish(connection, claim, outcome, now=now)
+            if isinstance(outcome, Done):
+                said = f"proved by an engine; `{job.result['ref']}` can be used"
+                events.add(connection, job.id, said, now)
+            elif isinstance(outcome, Stop):
+                events.add(connection, job.id, f"the job failed: {outcome.message}", now, "error")
+    except Lost:
+        pass  # another gateway has it, and proves it anew
+
+
+def _curve(room: Room, job: Job) -> str:
+    """The course of the training as a file of the tenant's; returns its id."""
+    table = io.StringIO()
+    columns = ("step", "train_loss", "valid_loss")
+    writer = csv.DictWriter(table, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    with room.database.read() as connection:
+        story = events.since(connection, job.id, 0)
+        points, _ = events.checkpoints(connection, job.id, limit=10_000)
+    valid = {point.step: point.metrics.get("valid_loss") for point in points}
+    steps = {e.data["step"]: e.data["train_loss"] for e in story if e.kind == events.METRICS}
+    for step, loss in sorted(steps.items()):
+        writer.writerow({"step": step, "train_loss": loss, "valid_loss": valid.get(step)})
+    data = table.getvalue().encode()
+    room.staging.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=room.staging) as file:
+        file.write(data)
+        file.flush()
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        new = NewFile(
+            tenant=job.tenant,
+            purpose="fine-tune-results",
+            filename="step_metrics.csv",
+            path=Path(file.name),
+            blob=digest,
+            size=len(data),
+            rows=len(steps),
+        )
+        return room.files.put(new).id

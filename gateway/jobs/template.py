@@ -1,0 +1,51 @@
+"""The manifest that a fine-tuning job stands for, checked before there is a job."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.load import Document, check_document
+from adapterworks.registry.jobs.fine_tuning import Asked, Rows, check_template, manifest_values
+from adapterworks.registry.jobs.toml import to_toml
+
+# Stands in for the usual rate, which only builders know; any positive number will do for a check.
+_SOME_RATE = 1e-4
+
+
+def read_template(path: str | None) -> dict[str, Any]:
+    """The tables that every job begins from.
+
+    Raises:
+        InvalidInput: it is no TOML, says what is each job's own, or has a fault.
+    """
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"`[jobs] template` `{path}` cannot be read: {error}") from error
+    check_template(values)
+    some = Rows(file="file", blob="sha256:" + "0" * 64, kind="supervised")
+    asked = Asked(
+        name="name", model="base", base="base", quantization="none", base_digest="",
+        method="supervised", seed=0, training=some, validation=some, template=values,
+    )  # fmt: skip
+    check_manifest(asked, path)
+    return values
+
+
+def check_manifest(asked: Asked, where: str) -> None:
+    """Refuse a job whose manifest has faults.
+
+    Raises:
+        InvalidInput: with all of them.
+    """
+    text = to_toml(manifest_values(asked, lambda kind: _SOME_RATE))
+    document = Document(where, text, Path("/nonexistent"), tomllib.loads(text), {})
+    manifest, faults = check_document(document, profile=None, overrides=())
+    if manifest is None:
+        said = "; ".join(f"`{fault.key}` {fault.message}" for fault in faults)
+        raise InvalidInput(f"{where} has no manifest without a fault: {said}")

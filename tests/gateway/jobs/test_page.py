@@ -1,0 +1,118 @@
+"""docs/jobs.md as it stands: OpenAI's flow on real rows, with a real build and the real engine."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from adapterworks.app import App
+from adapterworks.builders.data.recipes import load_recipe
+from adapterworks.gateway.config.tables import JobsTable
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.jobs import schema
+from adapterworks.registry.registry import Registry
+from adapterworks.settings import Settings
+from adapterworks.workers.worker import Worker
+from tests.gateway.conftest import ENGINE_CONFIG
+from tests.gateway.running import Launcher, Running
+from tests.warm.python import warm
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "jobs.md"
+TEMPLATE = """
+[train]
+max_length = 96
+[evaluate]
+metrics = ["exact_match"]
+max_new_tokens = 4
+[[evaluate.gates]]
+metric = "exact_match"
+min_gain = -1.0
+"""
+
+
+@pytest.fixture
+def key_and_gateway(
+    launcher: Launcher, registry: Registry, engine: Engine, tmp_path: Path
+) -> tuple[str, Running]:
+    template = tmp_path / "jobs.toml"
+    template.write_text(TEMPLATE)
+    config = ENGINE_CONFIG.model_copy(
+        update={"open": False, "jobs": JobsTable(on=True, template=str(template))}
+    )
+    _, key = TenantAdmin(registry.database, who="tester").add(
+        "acme", allow=("base:*",), limits=Limits()
+    )
+    running = launcher.gateway(registry, [engine], tmp_path / "spool", config, start_engines=False)
+    return key.text, running
+
+
+@pytest.fixture
+def worker(
+    registry: Registry, bases: BaseStore, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Worker]:
+    """The worker as `adapters worker` has it, in a thread."""
+    monkeypatch.setenv("ADAPTERS_HOME", str(registry.home))
+    monkeypatch.setenv("ADAPTERS_BLOBS", str(registry.home / "blobs"))
+    monkeypatch.setenv("ADAPTERS_BASES", str(bases.root))
+    app = App(Settings.from_environment())
+    schema.migrate(app.registry.database)
+    with warm():
+        made = Worker(app.registry.database, app.settings.home, say=print)
+        thread = threading.Thread(target=made.run)
+        thread.start()
+        yield made
+        made.stop()
+        thread.join()
+    app.close()
+
+
+@pytest.mark.engine
+@pytest.mark.train
+def test_openais_flow_with_another_base_url(
+    key_and_gateway: tuple[str, Running],
+    worker: Worker,
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key, running = key_and_gateway
+    monkeypatch.chdir(tmp_path)
+    for name, source, count in (("rows", "train", 24), ("held-out", "test", 8)):
+        rows, _ = load_recipe(f"icd-10-cm:{source}")
+        lines = [json.dumps({"messages": list(row.messages)}) for row in rows[:count]]
+        Path(f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("OPENAI_BASE_URL", running.url + "/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    printed, names = io.StringIO(), dict[str, object]()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code.replace("open(", "opened("), str(PAGE), "exec"), names | _opening())
+    told = printed.getvalue()
+    assert "proved by an engine" in told
+    assert re.search(r"^ft\.[0-9a-f]{16}\.icd-10@1 ", told, re.MULTILINE)
+    with openai.OpenAI() as client:
+        (job,) = client.fine_tuning.jobs.list()
+    name, _, version = str(job.fine_tuned_model).partition("@")
+    release = registry.release(registry.version(name, int(version)).digest)
+    assert release.metrics
+    digest = release.digest
+    assert any(
+        entry.release.digest == digest and entry.proof and entry.proof.state == "proved"
+        for engine in running.gateway.pool.engines
+        for entry in running.gateway.residency(engine).entries
+    )
+
+
+def _opening() -> dict[str, object]:
+    return {"opened": lambda path, mode: io.BytesIO(Path(path).read_bytes())}
