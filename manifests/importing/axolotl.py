@@ -12,15 +12,17 @@ from typing import Any
 
 from adapterworks.manifests.importing.axolotl_keys import JOINT, RULES, TOKENS
 from adapterworks.manifests.importing.common import (
+    Source,
     adapter_name,
     put_base,
     put_held_out,
     put_optimizer,
     put_precision,
     put_schedule,
+    put_sources,
     put_warmup,
 )
-from adapterworks.manifests.importing.conversion import Conversion, Draft, names, positive
+from adapterworks.manifests.importing.conversion import Conversion, Draft, Outcome, names, positive
 
 PROGRAM = "Axolotl"
 _PLUGINS = (
@@ -110,35 +112,20 @@ def _method(draft: Draft) -> None:
 def _rows(draft: Draft) -> None:
     sets = _sets(draft, "datasets")
     if sets:
-        first, *others = sets
-        draft.put("data.train", first["source"])
-        draft.put("data.format", first["format"])
-        if first["columns"]:
-            draft.put("data.columns", first["columns"])
-        if others:
-            draft.put("data.mix", [
-                {"source": entry["source"]}
-                | ({} if entry["format"] == first["format"] else {"format": entry["format"]})
-                for entry in others
-            ])  # fmt: skip
-        if any(entry["columns"] != first["columns"] for entry in others):
-            draft.refuse("datasets", "its sets have different columns")
-        else:
-            template = first["format"] != "text"
-            draft.note(
-                "datasets", "differs" if template else "mapped", "data.train",
-                why="rows are rendered by the base's own chat template" if template else "",
-            )  # fmt: skip
+        template = sets[0].form != "text"
+        why = "rows are rendered by the base's own chat template" if template else ""
+        outcome: Outcome = "differs" if template else "mapped"
+        draft.note("datasets", outcome, *put_sources(draft, sets), why=why)
     checked = _sets(draft, "test_datasets")
     if len(checked) == 1:
-        draft.map("test_datasets", "data.validation", checked[0]["source"])
+        draft.map("test_datasets", "data.validation", checked[0].source)
     elif checked:
         draft.refuse("test_datasets", "there is one validation set")
     if not checked:
         put_held_out(draft, "val_set_size")
 
 
-def _sets(draft: Draft, key: str) -> list[dict[str, Any]]:
+def _sets(draft: Draft, key: str) -> list[Source]:
     listed = draft.get(key)
     if listed is None:
         if key == "datasets":
@@ -176,7 +163,7 @@ def _objection(entry: dict[str, Any]) -> str:
     return ""
 
 
-def _source(entry: dict[str, Any]) -> dict[str, Any]:
+def _source(entry: dict[str, Any]) -> Source:
     form, columns = _STRATEGIES[entry["type"]]
     mapping = entry.get("message_property_mappings") or {}
     role = mapping.get("role", entry.get("message_field_role", "role"))
@@ -194,7 +181,7 @@ def _source(entry: dict[str, Any]) -> dict[str, Any]:
     if not local:
         split = entry.get("split", "train")
         path = f"hub:{path}@{entry.get('revision', 'main')}#{split}"
-    return {"source": path, "format": form, "columns": found}
+    return Source(path, form, found)
 
 
 def _training(draft: Draft) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +164,46 @@ def put_held_out(draft: Draft, key: str) -> None:
     else:
         why = "a build chooses its best checkpoint by held-out rows"
         draft.map(key, "data.validation_share", 0.05, why=why, differs=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows of one set.
+
+    Attributes:
+        columns: our name → the source's, where they differ.
+        limit: at most this many of them.
+    """
+
+    source: str
+    form: str
+    columns: dict[str, str]
+    limit: int | None = None
+
+
+def put_sources(draft: Draft, sets: Sequence[Source]) -> tuple[str, ...]:
+    """The first set is trained on, the others are mixed in; returns the keys that were set.
+
+    A set of the mix names its format where it has other columns, as it has the first's otherwise.
+    """
+    first, *others = sets
+    draft.put("data.train", first.source)
+    draft.put("data.format", first.form)
+    if first.columns:
+        draft.put("data.columns", first.columns)
+    if first.limit is not None:
+        draft.put("data.limit", first.limit)
+    if not others:
+        return ("data.train",)
+    mix = []
+    for entry in others:
+        table: dict[str, Any] = {"source": entry.source}
+        if entry.form != first.form or entry.columns != first.columns:
+            table["format"] = entry.form
+            if entry.columns:
+                table["columns"] = entry.columns
+        if entry.limit is not None:
+            table["limit"] = entry.limit
+        mix.append(table)
+    draft.put("data.mix", mix)
+    return ("data.train", "data.mix")

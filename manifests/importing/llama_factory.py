@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from adapterworks.manifests.importing.common import (
     put_optimizer,
     put_precision,
     put_schedule,
+    put_sources,
     put_warmup,
 )
 from adapterworks.manifests.importing.conversion import Conversion, Draft, names, positive
@@ -93,28 +95,19 @@ def _lora(draft: Draft) -> None:
 def _rows(draft: Draft, folder: Path) -> None:
     sets = datasets(draft, "dataset", folder)
     if sets:
-        first, *others = sets
-        formats = {entry["format"] for entry in sets}
-        draft.put("data.train", first["source"])
-        draft.put("data.format", first["format"])
-        if first["columns"]:
-            draft.put("data.columns", first["columns"])
-        if others:
-            draft.put("data.mix", [
-                {"source": entry["source"]}
-                | ({} if entry["format"] == first["format"] else {"format": entry["format"]})
-                for entry in others
-            ])  # fmt: skip
-        if any(entry["columns"] != first["columns"] for entry in others):
-            draft.refuse("dataset", "its sets have different columns")
-        else:
-            draft.note("dataset", "mapped", "data.train", *(["data.mix"] if others else []))
-        if draft.get("stage") == "pt" and formats != {"text"}:
-            draft.put("data.format", "text")
-            draft.put("data.columns", {"text": first["columns"].get("instruction", "instruction")})
+        if draft.get("stage") == "pt":  # a prompt without an answer is a text
+            sets = [
+                replace(
+                    entry,
+                    form="text",
+                    columns={"text": entry.columns.get("instruction", "instruction")},
+                )
+                for entry in sets
+            ]
+        draft.note("dataset", "mapped", *put_sources(draft, sets))
     checked = datasets(draft, "eval_dataset", folder)
     if len(checked) == 1:
-        draft.map("eval_dataset", "data.validation", checked[0]["source"])
+        draft.map("eval_dataset", "data.validation", checked[0].source)
     elif checked:
         draft.refuse("eval_dataset", "there is one validation set")
     if not checked:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from adapterworks.manifests.importing.common import Source
 from adapterworks.manifests.importing.conversion import Draft, names
 
 
-def datasets(draft: Draft, key: str, folder: Path) -> list[dict[str, Any]]:
+def datasets(draft: Draft, key: str, folder: Path) -> list[Source]:
     """The sources of a key, by `dataset_info.json`."""
     if draft.get(key) is None:
         if key == "dataset":
@@ -33,7 +34,7 @@ def datasets(draft: Draft, key: str, folder: Path) -> list[dict[str, Any]]:
         if reason:
             draft.refuse(key, f"`{name}` {reason}")
             continue
-        found.append(_source(entry, listing.parent))
+        found.append(_source(entry, listing.parent, _limit(draft, entry)))
     return found
 
 
@@ -50,12 +51,10 @@ def _objection(entry: Any) -> str:
         return "is neither a file nor a repository of the Hub"
     if entry.get("formatting", "alpaca") not in ("alpaca", "sharegpt", "openai"):
         return f"has the formatting `{entry['formatting']}`"
-    if entry.get("num_samples"):
-        return "takes a number of its rows (`num_samples`)"
     return ""
 
 
-def _source(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _source(entry: dict[str, Any], folder: Path, limit: int | None) -> Source:
     columns = entry.get("columns", {})
     if "file_name" in entry:
         source = str(folder / entry["file_name"])
@@ -64,7 +63,7 @@ def _source(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     if entry.get("formatting", "alpaca") == "alpaca":
         ours = {"instruction": "prompt", "input": "query", "output": "response",
                 "system": "system", "history": "history"}  # fmt: skip
-        return {"source": source, "format": "instruction", "columns": _renamed(ours, columns)}
+        return Source(source, "instruction", _renamed(ours, columns), limit)
     tags = entry.get("tags", {})
     openai = entry["formatting"] == "openai" or (
         tags.get("role_tag") == "role" and tags.get("content_tag") == "content"
@@ -72,7 +71,7 @@ def _source(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     ours = {"messages" if openai else "conversations": "messages", "system": "system",
             "tools": "tools"}  # fmt: skip
     form = "messages" if openai else "sharegpt"
-    return {"source": source, "format": form, "columns": _renamed(ours, columns)}
+    return Source(source, form, _renamed(ours, columns), limit)
 
 
 def _renamed(ours: dict[str, str], columns: dict[str, str]) -> dict[str, str]:
@@ -82,3 +81,9 @@ def _renamed(ours: dict[str, str], columns: dict[str, str]) -> dict[str, str]:
         for name, theirs in ours.items()
         if columns.get(theirs) not in (None, name)
     }
+
+
+def _limit(draft: Draft, entry: dict[str, Any]) -> int | None:
+    """`max_samples` is of each set, and `num_samples` of one."""
+    limits = [draft.get("max_samples"), entry.get("num_samples")]
+    return min((limit for limit in limits if isinstance(limit, int)), default=None)

@@ -30,7 +30,7 @@ RULES: dict[str, Rule] = {
     "compute_accuracy": Idle(REPORTS),
     "report_to": To("train.trackers", trackers),
     "cutoff_len": To("train.max_length", positive),
-    "max_samples": To("data.limit", positive),
+    "max_samples": To("data.limit", positive),  # and of each set of the mix
     "max_steps": To("train.max_steps", positive),
     "default_system": To("data.system", str),
     "seed": To("train.seed"),

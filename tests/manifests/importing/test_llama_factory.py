@@ -32,6 +32,7 @@ INFO = {
         "file_name": "renamed.jsonl",
         "columns": {"prompt": "question", "response": "answer"},
     },
+    "few": {"file_name": "few.jsonl", "num_samples": 7},
     "hub": {"hf_hub_url": "org/rows", "split": "train_sft"},
     "pairs": {"file_name": "pairs.jsonl", "ranking": True},
     "pictures": {"file_name": "p.jsonl", "columns": {"images": "images"}},
@@ -177,6 +178,16 @@ def test_what_a_data_set_becomes(
     assert data.get("columns", {}) == columns
 
 
+def test_sets_of_a_mix_have_columns_and_limits_of_their_own(folder: Path) -> None:
+    data = manifest(folder, dataset="renamed,own,few", max_samples=100)["data"]
+    assert data["limit"] == 100
+    assert data["columns"] == {"instruction": "question", "output": "answer"}
+    assert data["mix"] == [
+        {"source": str(folder / "data" / "own.jsonl"), "format": "instruction", "limit": 100},
+        {"source": str(folder / "data" / "few.jsonl"), "format": "instruction", "limit": 7},
+    ]
+
+
 def test_several_data_sets_are_a_mix(folder: Path) -> None:
     data = manifest(folder, dataset="own,talks,hub", eval_dataset="talks")["data"]
     assert data["mix"] == [
@@ -210,7 +221,6 @@ def test_several_data_sets_are_a_mix(folder: Path) -> None:
         ({"dataset": "gone"}, "dataset: `gone` is not in dataset_info.json"),
         ({"dataset": "pairs"}, "dataset: `pairs` has pairs of answers"),
         ({"dataset": "pictures"}, "dataset: `pictures` has a column of images"),
-        ({"dataset": "own,renamed"}, "dataset: its sets have different columns"),
         ({"dataset_dir": "elsewhere"}, "dataset: there is no `"),
     ],
 )
