@@ -131,3 +131,10 @@ def test_a_scale_is_read_as_peft_reads_it(tmp_path: Path, tiny: Path) -> None:
     for module, scaled in read_lora(folder).items():
         layer = model.base_model.model.get_submodule(module)
         torch.testing.assert_close(scaled.delta, layer.get_delta_weight("default"))
+
+
+def test_which_rules_draw_and_which_prune() -> None:
+    drawn = {"dare_linear", "dare_linear_svd", "dare_ties", "dare_ties_svd"}
+    pruned = {"magnitude_prune", "magnitude_prune_svd", "ties", "ties_svd"}
+    assert {rule.name for rule in RULES.values() if rule.random} == drawn
+    assert {rule.name for rule in RULES.values() if rule.prunes} == drawn | pruned

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.merging.merge import FINGERPRINT
+from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.merging.merge import FINGERPRINT, _probes
 from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused
 from adapterworks.registry.imports.release import check_release
@@ -184,3 +187,26 @@ def test_the_command(home: Path, tmp_path: Path, tiny: Path) -> None:
     app = App(Settings.from_environment(environment))
     assert app.registry.resolve("both@2").version == 2
     app.close()
+
+
+def test_each_parents_probes_are_taken_in_turn_as_far_as_they_go() -> None:
+    def probe(token: int, kind: str = "validation") -> dict[str, Any]:
+        return {"kind": kind, "token_ids": [token, token + 1, token + 2], "positions": [1, 2]}
+
+    kept = {
+        "long": [probe(10), probe(99, "general"), probe(20), probe(30)],
+        "none": None,  # it was imported
+        "short": [probe(40)],
+    }
+
+    class Kept:
+        def read_if_here(self, digest: str, path: str) -> bytes | None:
+            probes = kept[digest]
+            return None if probes is None else json.dumps({"probes": probes}).encode()
+
+    parents: Any = [SimpleNamespace(release=SimpleNamespace(digest=digest)) for digest in kept]
+    registry: Any = Kept()
+    found = _probes(registry, parents)
+    assert [sequence.input_ids[0] for sequence in found] == [10, 40, 20, 30]
+    assert [sequence.row for sequence in found] == [0, 1, 2, 3]
+    assert found[1].labels == [IGNORED, 41, 42]

@@ -7,6 +7,7 @@ import random
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given, settings
@@ -456,3 +457,47 @@ async def test_a_cost_that_cannot_be_reckoned_holds_nothing() -> None:
     assert queue.running == 0
     async with queue.turn("a", 10):
         assert queue.running == 1
+
+
+async def test_whoever_has_more_requests_at_work_waits_for_its_equal() -> None:
+    """Of equal counters, 2 tokens each, the tenant with one request at work comes before two."""
+    queue = FairQueue(4)
+    order: list[str] = []
+
+    async def ask(tenant: str) -> None:
+        async with queue.turn(tenant, 1):
+            order.append(tenant)
+
+    async with AsyncExitStack() as held:
+        last = AsyncExitStack()
+        for tenant, tokens in (("two", 1), ("one", 1), ("two", 1)):
+            await held.enter_async_context(queue.turn(tenant, tokens))
+        await last.enter_async_context(queue.turn("other", 9))
+        waiting = [asyncio.create_task(ask(tenant)) for tenant in ("two", "one")]
+        await asyncio.sleep(0)
+        await last.aclose()
+        await asyncio.gather(*waiting)
+    assert order == ["one", "two"]
+
+
+async def test_a_full_queue_takes_the_newcomer_whose_queue_would_be_no_longer() -> None:
+    queue = FairQueue(1, max_waiting=1)
+
+    async def ask(tenant: str) -> str:
+        async with queue.turn(tenant, 1):
+            return tenant
+
+    async with queue.turn("busy", 1):
+        first = asyncio.create_task(ask("first"))
+        await asyncio.sleep(0)
+        newcomer = asyncio.create_task(ask("newcomer"))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="1 requests are waiting"):
+            await first
+    assert await newcomer == "newcomer"
+
+
+def test_a_tenant_that_was_never_here_is_charged_nothing() -> None:
+    queue = FairQueue(1)
+    queue.charge("nobody", 5)
+    assert queue.depth("nobody") == 0

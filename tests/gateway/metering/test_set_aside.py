@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.meter import SET_ASIDE, Meter
-from adapterworks.gateway.metering.spool import Segment
+from adapterworks.gateway.metering.spool import Segment, put_aside
 from adapterworks.gateway.metering.usage import usage
 from adapterworks.registry.index.database import Database
 
@@ -24,7 +25,7 @@ WRONG: list[dict[str, Any]] = [
     {"prompt_tokens": -1},
     {"completion_tokens": 1.5},
     {"completion_tokens": True},
-    {"completion_tokens": 2**60},
+    {"completion_tokens": 2**53 + 1},
     {"sequences": None},
     {"tenant": 5},
     {"user": "a\0b"},
@@ -44,6 +45,8 @@ def test_an_event_has_counts_and_texts(values: dict[str, Any]) -> None:
 def test_a_line_of_an_older_program_is_an_event() -> None:
     event = UsageEvent.from_line(json.dumps(GOOD).encode())
     assert (event.sequences, event.cached_tokens, event.user, event.estimated) == (1, 0, "", False)
+    assert (event.reasoning_tokens, event.seconds, event.cold_load) == (0, 0.0, False)
+    assert UsageEvent(**{**GOOD, "prompt_tokens": 2**53}).prompt_tokens == 2**53
     assert UsageEvent.from_line(event.to_line()) == event
 
 
@@ -72,3 +75,28 @@ def test_a_line_that_is_no_event_is_put_aside(database: Database, tmp_path: Path
     assert (row.requests, row.prompt_tokens, row.completion_tokens) == (4, 12, 16)
     assert (spool / SET_ASIDE).read_bytes().splitlines() == lines
     assert [path.name for path in spool.iterdir()] == [SET_ASIDE]
+
+
+def test_what_is_put_aside_is_its_owners_and_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("adapterworks.gateway.metering.spool.os.fsync", synced.append)
+    path = tmp_path / SET_ASIDE
+    mask = os.umask(0)
+    try:
+        for line in (b"one", b"two"):
+            put_aside(path, line)
+    finally:
+        os.umask(mask)
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(synced) == 2
+    for descriptor in set(synced):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+
+
+def test_a_meter_makes_the_folders_of_its_spool(database: Database, tmp_path: Path) -> None:
+    Meter(database, spool=tmp_path / "state" / "spool")
+    assert (tmp_path / "state" / "spool").is_dir()

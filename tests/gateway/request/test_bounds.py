@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapterworks.gateway.request.cost import Cost, expected, most
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.request.usage import Counts, Unusable, read_counts
 from tests.gateway.request.test_edge import param, understood
@@ -208,3 +209,28 @@ def test_a_count_is_at_most_what_every_reader_has_exactly() -> None:
     for wrong in (2**53 + 1, -1, True, 1.0, "1"):
         with pytest.raises(Unusable):
             read_counts({**most, "completion_tokens": wrong})
+
+
+def test_the_most_of_a_prompt_is_its_bytes_and_a_templates_or_the_context() -> None:
+    """256 tokens of template beside each prompt; a token of text is a byte at least."""
+    one = understood("completions", max_tokens=7)
+    assert most(one, 100_000) == Cost(one.size + 256, 7)
+    assert most(one, 100) == Cost(100, 7)
+    three = understood("completions", prompt=["a", "b", "c"], max_tokens=7, n=2)
+    assert most(three, 100_000) == Cost(three.size + 3 * 256, 7 * 6)
+    assert most(three, 100) == Cost(300, 7 * 6)
+    assert most(understood("count"), 100) == Cost(0, 0)
+    assert expected(one, 100_000) == Cost(one.size // 4, 7)
+    assert expected(three, 2).prompt == 6
+
+
+def test_what_is_left_out_is_named_in_order() -> None:
+    fields = {f"field_{number}": 1 for number in (5, 3, 9, 1, 7, 2)}
+    assert understood("chat", **fields).ignored == tuple(sorted(fields))
+
+
+def test_a_text_may_also_be_its_parts() -> None:
+    for good in ("x", [{"type": "text", "text": "x"}], []):
+        assert understood("messages", system=good).payload["system"] == good
+    for bad in (5, {"type": "text"}, ["x"], [{}, 5]):
+        assert param("messages", system=bad) == "system"

@@ -313,8 +313,9 @@ def test_what_came_from_a_cache_is_part_of_the_prompt() -> None:
 def test_counts_that_came_with_events_are_known_without_a_last_one() -> None:
     usage = Usage()
     rewriter = _rewriter(usage)
-    odd = {"model": DIGEST, "choices": [5], "usage": _counts(3, 1)}
-    for event in (odd, _chunk("a", _counts(3, 1)), _chunk("b", _counts(3, 2)), _chunk("", None)):
+    odd = [{"model": DIGEST, "choices": c, "usage": _counts(3, 1)} for c in ([5], 5, None, {})]
+    odd += [_chunk("a", _counts(3, 1), index) for index in ("0", None)]  # type: ignore[arg-type]
+    for event in (*odd, _chunk("a", _counts(3, 1)), _chunk("b", _counts(3, 2)), _chunk("", None)):
         rewriter.feed(_line(event))
     rewriter.feed(b"data: [DONE]\n\n")
     assert rewriter.finished

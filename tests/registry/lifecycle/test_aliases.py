@@ -144,6 +144,8 @@ def test_a_retired_alias_is_gone_and_what_it_held_stays(three: Registry) -> None
     assert three.resolve("medical@2").version == 2
     with pytest.raises(NotFound):
         three.retire("medical", "prod", who="bob")
+    with pytest.raises(NotFound, match="no adapter `nobody`"):
+        three.retire("nobody", "prod", who="bob")
     assert three.verify().clean
     three.promote("medical", 3, "prod", who="ann", expect=None)
     assert [move.version for move in three.history("medical", "prod")] == [2, 3]

@@ -315,3 +315,16 @@ def test_equal_files_that_are_no_copies_stay(registry: Registry, tmp_path: Path)
         registry.erase(blob(registry, empty), who="ann", why="x")
     assert config.exists()
     assert lock.exists()
+
+
+def test_each_release_is_told_of_its_own_files_and_gateways_look_again(
+    registry: Registry, tmp_path: Path
+) -> None:
+    one, _ = release(registry, tmp_path, 1), release(registry, tmp_path, 2)
+    before = registry.revision()
+    registry.erase(blob(registry, one), who="dpo", why="consent withdrawn")
+    assert registry.revision() != before
+    told = [event for event in registry.events("medical") if event.kind == "erase"]
+    assert {event.version for event in told} == {1, 2}
+    for event in told:
+        assert sorted(event.data["paths"]) == ["plots/rows.csv", PREDICTIONS]

@@ -136,6 +136,7 @@ def test_a_strangers_lock_is_read_as_far_as_it_says_something(
             {"digest": "f", "weight": -1e300},
             {"digest": "g", "weight": 1e300},
             {"digest": "h", "weight": 9.9e299},
+            {"digest": "i", "ref": "far@3", "weight": 0.5},
         ],
         "data": [1],
         "code": 5,
@@ -145,6 +146,6 @@ def test_a_strangers_lock_is_read_as_far_as_it_says_something(
     registry.publish(folder(tmp_path / "x", 1, lock=lock), draft(1), who="ann")
     found = registry.lineage("medical@1")
     assert [(parent.ref, parent.weight) for parent in found.parents] == [
-        ("d", None), ("e", 1), ("f", None), ("g", None), ("h", 9.9e299),
+        ("d", None), ("e", 1), ("f", None), ("g", None), ("h", 9.9e299), ("far@3", 0.5),
     ]  # fmt: skip
     assert (found.data, found.code, found.packages, found.seed) == ({}, {}, {}, None)
