@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
+from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import IntegrityError, NotFound, Refused, Unavailable
 from adapterworks.manifests.refs import Ref, check_alias, check_name, parse_ref
 from adapterworks.registry.blobs.open import open_blobs
@@ -201,10 +202,12 @@ class Registry:
                 weight=weight,
             )
 
-    def rollback(self, name: str, alias: str, *, who: str, why: str = "") -> AliasMove:
+    def rollback(
+        self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
+    ) -> AliasMove:
         """Undo the last standing step of an alias; see `aliases.rollback`."""
         with self.database.write() as connection:
-            return aliases.rollback(connection, name, alias, who=who, why=why)
+            return aliases.rollback(connection, name, alias, who=who, why=why, expect=expect)
 
     def retire(
         self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
@@ -318,7 +321,14 @@ class Registry:
             live = lookup.find_live(connection, digest)
             if live is not None and signing.store(connection, digest, key, bundle, who=who):
                 log.append(
-                    connection, live.name, "sign", who=who, why=why, version=live.version, key=key
+                    connection,
+                    live.name,
+                    "sign",
+                    who=who,
+                    why=why,
+                    version=live.version,
+                    key=key,
+                    bundle=digest_bytes(bundle.encode()),
                 )
         return key
 

@@ -12,6 +12,9 @@ from adapterworks.cli import printing
 if TYPE_CHECKING:
     from adapterworks.registry.releases.types import Event
 
+# Said by the event's own time.
+_TIMES = ("published", "deleted")
+
 
 @click.command()
 @click.argument("ref")
@@ -58,7 +61,8 @@ def describe(event: Event) -> str:
     """What happened, in one line."""
     subject = event.name if event.version is None else f"{event.name}@{event.version}"
     if event.alias is None:
-        detail = " ".join(f"{key}={value}" for key, value in event.data.items() if value)
+        told = {key: value for key, value in event.data.items() if value and key not in _TIMES}
+        detail = " ".join(f"{key}={value}" for key, value in told.items())
         return f"{event.kind} {subject} {detail}".rstrip()
     if event.kind == "retire":
         return f"retire {event.alias} (was {subject})"

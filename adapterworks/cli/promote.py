@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("ref")
 @click.argument("alias")
-@click.option("--expect", help="Move only if this version (or `none`) holds the alias now.")
+@click.option(
+    "--expect",
+    help="Move only if this version (or `none`) holds the alias now and no other is its canary.",
+)
 @click.option(
     "--weight",
     type=click.IntRange(1, 100),
@@ -47,7 +50,7 @@ def command(
         alias,
         who=app.settings.who,
         why=why,
-        expect=_expected(registry, resolved.name, expect),
+        expect=expected(registry, resolved.name, expect),
         weight=weight,
     )
     deprecated = registry.deprecation(resolved.name, resolved.version)
@@ -69,7 +72,8 @@ def describe(move: AliasMove) -> str:
     return target
 
 
-def _expected(registry: Registry, name: str, text: str | None) -> int | Unset | None:
+def expected(registry: Registry, name: str, text: str | None) -> int | Unset | None:
+    """The version that `--expect` names: `medical@3`, `3`, an alias, or `none`."""
     from adapterworks.manifests.errors import InvalidInput
     from adapterworks.manifests.refs import parse_ref
     from adapterworks.registry.releases.types import UNSET

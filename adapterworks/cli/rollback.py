@@ -6,22 +6,28 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.promote import describe
+from adapterworks.cli.promote import describe, expected
 
 
 @click.command()
 @click.argument("ref")
+@click.option(
+    "--expect",
+    help="Only if it is this version that goes: a running canary, else the holder.",
+)
 @click.option("--why", default="", help="Reason, for the log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(app: App, ref: str, why: str, as_json: bool) -> None:
+def command(app: App, ref: str, expect: str | None, why: str, as_json: bool) -> None:
     """Move an alias back to where it was.
 
-    Ends a running canary; else goes back to the holder before. Again: further back.
+    Ends a running canary; else goes back to the holder before. Again: further back, so two who see
+    the same trouble should both say what is to go (`--expect`): the second then changes nothing.
 
     \b
     Example:
       adapters rollback medical:prod --why "wrong codes for chapter J"
+      adapters rollback medical:prod --expect medical@4
     """
     from adapterworks.manifests.errors import InvalidInput
     from adapterworks.manifests.refs import parse_ref
@@ -31,7 +37,12 @@ def command(app: App, ref: str, why: str, as_json: bool) -> None:
         raise InvalidInput(
             f"`{ref}` is a version, not an alias", hint=f"write `{parsed.name}:prod`"
         )
-    move = app.registry.rollback(parsed.name, parsed.alias, who=app.settings.who, why=why)
+    wanted = expected(app.registry, parsed.name, expect)
+    if wanted is None:
+        raise InvalidInput("`--expect none`: an alias that is not there cannot go back")
+    move = app.registry.rollback(
+        parsed.name, parsed.alias, who=app.settings.who, why=why, expect=wanted
+    )
     if as_json:
         printing.echo_json(move)
     else:

@@ -1,8 +1,9 @@
 """Safety checks of a release that came from outside, record and all.
 
 Invariant: as for an import, nothing in it can run, no weight is NaN, a LoRA does something and has
-the rank that its record claims, one whose base is here fits it, and no file is larger than an
-import's. What the record alone can show is checked before anything is fetched.
+the rank that its record claims, virtual tokens are as many as it claims, what is served fits a base
+that is here, and no file is larger than an import's. What the record alone can show is checked
+before anything is fetched.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.imports.folder import CONFIG, LIMITS, WEIGHTS, check_names
 from adapterworks.registry.imports.header import read_header
 from adapterworks.registry.imports.modules import read_modules
+from adapterworks.registry.imports.probes import FINGERPRINT, check_fingerprint
 from adapterworks.registry.imports.tensors import check_dtypes, match
 from adapterworks.registry.imports.values import check_finite, check_values
+from adapterworks.registry.imports.virtual import check_claim, check_virtual
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import FULL, SERVABLE, Release, Servable
 
@@ -38,7 +41,8 @@ _SUFFIXES = {
 _MOST_WEIGHTS = LIMITS[WEIGHTS]
 _MOST_OF_A_MODEL = 256 << 30
 _MOST_OTHER = 1 << 30
-_TABLES = {"adapter.lock": 64 << 20, "report.json": 64 << 20, "manifest.json": 8 << 20}
+_TABLES = {"adapter.lock": 64 << 20, "report.json": 64 << 20, "manifest.json": 8 << 20,
+           FINGERPRINT: 64 << 20}  # fmt: skip
 _TABLE_DEPTH = 32
 
 
@@ -66,6 +70,8 @@ def check_named(release: Release) -> None:
         raise ImportRefused(
             RECORD, f"it claims rank {rank}, {MAX_RANK} is the largest of an engine"
         )
+    if release.servable is not None and release.servable.form != LORA:
+        check_claim(release.servable, file=RECORD)
 
 
 def check_release(
@@ -92,11 +98,16 @@ def check_release(
             _check_config(folder / path, path)
         if path in _TABLES:
             data = (folder / path).read_bytes()
-            if not isinstance(strictjson.parse(data, file=path, max_depth=_TABLE_DEPTH), dict):
+            table = strictjson.parse(data, file=path, max_depth=_TABLE_DEPTH)
+            if not isinstance(table, dict):
                 raise ImportRefused(path, "not a table")
+            if path == FINGERPRINT:
+                check_fingerprint(table)
     servable = release.servable
     if servable is not None and servable.form == LORA:
         _check_lora(folder / SERVABLE, servable, base)
+    elif servable is not None:
+        check_virtual(folder / SERVABLE, servable, None if base is None else base.checkpoint)
 
 
 def _check_config(path: Path, name: str) -> None:

@@ -59,6 +59,24 @@ def releases_of(kind: Kind, target: str, key: str | None = None) -> sa.Select[tu
     return query if key is None else query.where(_links.c.key == key)
 
 
+def stored(connection: Connection, release: str) -> dict[str, list[tuple[str, str]]]:
+    """All links of a release by kind, in order."""
+    query = sa.select(_links).where(_links.c.release == release).order_by(_links.c.position)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.kind, []).append((row.key, row.target))
+    return found
+
+
+def are_of(stored: dict[str, list[tuple[str, str]]], release: Release) -> bool:
+    """Whether links are the record's; those of versions before there were any are not there."""
+    if not stored:
+        return True
+    # Stages are linked where they were built, and order is the record's.
+    said = {kind: links for kind, links in _links_of(release, "digest" in stored) if links}
+    return {k: sorted(v) for k, v in stored.items()} == {k: sorted(v) for k, v in said.items()}
+
+
 def _links_of(release: Release, built: bool) -> Iterator[tuple[Kind, list[tuple[str, str]]]]:
     yield "parent", [(parent.relation, parent.name) for parent in release.parents]
     yield "data", list(release.provenance.data.items())

@@ -75,7 +75,12 @@ def insert_versions(
     log.append_many(
         connection,
         [
-            {"name": name, "kind": "publish", "version": number, "data": {"digest": digest}}
+            {
+                "name": name,
+                "kind": "publish",
+                "version": number,
+                "data": {"digest": digest, "published": at},
+            }
             for number, digest in zip(numbers, digests, strict=True)
         ],
         who=who,
@@ -115,7 +120,7 @@ def delete_version(connection: Connection, name: str, version: int, *, who: str,
     connection.execute(
         sa.update(_names).where(_names.c.name == name).values(live=_names.c.live - 1, updated=at)
     )
-    log.append(connection, name, "delete", who=who, why=why, version=version)
+    log.append(connection, name, "delete", who=who, why=why, version=version, deleted=at)
     bump(connection)
 
 

@@ -37,12 +37,13 @@ def promote(
     """Point an alias at a version, or (weight < 100) try the version beside the holder.
 
     Args:
-        expect: the version that must hold the alias now (`None`: the alias must not exist).
+        expect: the version that must hold the alias now (`None`: the alias must not exist). With
+            it, a canary that somebody else runs is no more than the holder to be moved unseen.
         weight: percent of requests for the version, 1–100; the holder keeps the rest.
 
     Raises:
         NotFound: there is no such live version.
-        Conflict: `expect` is given and another version holds the alias.
+        Conflict: `expect` is given and another version holds the alias, or another is its canary.
         InvalidInput: the weight makes no sense.
     """
     check_alias(alias)
@@ -51,12 +52,15 @@ def promote(
     lookup.resolve(connection, Ref(name, version=version))
     row = _row(connection, name, alias)
     holder = None if row is None else row.version
-    if expect is not UNSET and holder != expect:
-        raise Conflict(
-            f"`{name}:{alias}` is {_shown(name, holder)}, not {_shown(name, expect)}: "
-            "somebody moved it",
-            hint=f"see who: adapters log {name}:{alias}",
-        )
+    if expect is not UNSET:
+        _require(name, alias, holder, expect)
+        if row is not None and row.canary not in (None, version):
+            raise Conflict(
+                f"`{name}:{alias}` has a canary, `{name}@{row.canary}` at {row.weight} %, that "
+                "this would end",
+                hint=f"see whose: adapters log {name}:{alias}; end it first: adapters rollback "
+                f"{name}:{alias} --expect {name}@{row.canary}",
+            )
     if weight == 100:
         return _move(connection, row, name, alias, "promote", version, None, None, who, why)
     if holder is None:
@@ -73,18 +77,30 @@ def promote(
 
 
 def rollback(
-    connection: Connection, name: str, alias: str, *, who: str, why: str = ""
+    connection: Connection,
+    name: str,
+    alias: str,
+    *,
+    who: str,
+    why: str = "",
+    expect: int | Unset = UNSET,
 ) -> AliasMove:
     """Undo the last step of an alias that still stands (see the module's docstring).
 
+    Args:
+        expect: the version that is to be taken away: a running canary, else the holder. So two who
+            saw the same trouble undo one step, not two.
+
     Raises:
         NotFound: there is no such alias.
-        Conflict: there is nothing to go back to.
+        Conflict: there is nothing to go back to, or `expect` is given and another version would go.
     """
     row = _row(connection, name, alias)
     if row is None:
         lookup.resolve(connection, Ref(name, alias=alias))
         raise NotFound(f"`{name}` has no alias `{alias}`")
+    if expect is not UNSET:
+        _require(name, alias, row.canary or row.version, expect)
     if row.canary is not None:
         return _move(connection, row, name, alias, "rollback", row.version, None, None, who, why)
     held = _standing(history(connection, name, alias))
@@ -128,12 +144,8 @@ def retire(
     if row is None:
         lookup.resolve(connection, Ref(name, alias=alias))
         raise NotFound(f"`{name}` has no alias `{alias}`")
-    if expect is not UNSET and row.version != expect:
-        raise Conflict(
-            f"`{name}:{alias}` is {_shown(name, row.version)}, not {_shown(name, expect)}: "
-            "somebody moved it",
-            hint=f"see who: adapters log {name}:{alias}",
-        )
+    if expect is not UNSET:
+        _require(name, alias, row.version, expect)
     connection.execute(
         sa.delete(_aliases).where(_aliases.c.name == name, _aliases.c.alias == alias)
     )
@@ -249,6 +261,20 @@ def _row(connection: Connection, name: str, alias: str) -> AnyRow | None:
     return connection.execute(
         sa.select(_aliases).where(_aliases.c.name == name, _aliases.c.alias == alias)
     ).first()
+
+
+def _require(name: str, alias: str, found: int | None, expect: int | None) -> None:
+    """Compare before the set.
+
+    Raises:
+        Conflict: another version is there than whoever asks has seen.
+    """
+    if found != expect:
+        raise Conflict(
+            f"`{name}:{alias}` is {_shown(name, found)}, not {_shown(name, expect)}: "
+            "somebody moved it",
+            hint=f"see who: adapters log {name}:{alias}",
+        )
 
 
 def _shown(name: str, version: int | Unset | None) -> str:

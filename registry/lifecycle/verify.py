@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.registry.blobs.store import BlobStore, CorruptBlob, MissingBlob, copy_blob
-from adapterworks.registry.index import absences, chain, log, lookup, schema, versions
+from adapterworks.registry.index import absences, links, lookup, schema, versions
 from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.lifecycle import signing
+from adapterworks.registry.lifecycle.verify_index import index_problems
 from adapterworks.registry.reading import files
 from adapterworks.registry.releases.absence import Absence, Presence, judge
 from adapterworks.registry.releases.release import Release
@@ -32,9 +32,7 @@ from adapterworks.registry.releases.types import Resolved
 
 Kind = Literal["missing", "corrupt", "unerased", "record", "index", "signature"]
 
-_names, _versions, _aliases = schema.names, schema.versions, schema.aliases
-_blobs, _tags, _log = schema.release_blobs, schema.version_tags, schema.log
-_ALL = 1_000_000
+_versions, _blobs = schema.versions, schema.release_blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +102,7 @@ class Verifier:
             bundles = signing.known(connection, resolved.digest)
             known = absences.of_release(connection, resolved.digest)
             row = lookup.find_release(connection, resolved.digest)
+            linked = links.stored(connection, resolved.digest)
         listed = {row.path: (row.blob, row.size) for row in rows}
         for path, (blob, _) in listed.items():
             self._verify_blob(resolved, path, blob, known.get(path))
@@ -121,6 +120,8 @@ class Verifier:
         if row is not None and (differing := _differing(row, release)):
             message = f"the index says another {', '.join(differing)} than the record"
             self._add("record", resolved, None, message)
+        if not links.are_of(linked, release):
+            self._add("record", resolved, None, "the index links it to what the record does not")
         if self._keys:
             try:
                 signing.require(release.to_bytes(), bundles, self._keys, str(resolved))
@@ -130,12 +131,7 @@ class Verifier:
     def verify_index(self) -> None:
         """Verify what no single release shows: numbers, aliases, log."""
         with self._database.read() as connection:
-            problems = [
-                *_chain_problems(connection),
-                *_index_problems(connection),
-                *_tag_problems(connection),
-            ]
-            for name, message in problems:
+            for name, message in index_problems(connection):
                 self.report.problems.append(Problem("index", name, None, message))
 
     def _verify_blob(
@@ -225,70 +221,3 @@ def live_versions(database: Database, page: int = 500) -> Iterator[Resolved]:
         if len(rows) < page:
             return
         last = (rows[-1].name, rows[-1].version)
-
-
-def _chain_problems(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Rows of the log that lie, and versions that it does not tell of as they are listed."""
-    for row, why in chain.broken(connection):
-        of = row.name if row.version is None else f"{row.name}@{row.version}"
-        yield of, f"row {row.sequence} of the log (`{row.kind}` of {row.at[:19]}): {why}"
-    logged: dict[tuple[str, str, int], str] = {}
-    query = sa.select(_log.c.kind, _log.c.name, _log.c.version, _log.c.data).where(
-        _log.c.kind.in_(("publish", "delete"))
-    )
-    for row in connection.execute(query):
-        logged[row.kind, row.name, row.version] = row.data
-    listed = sa.select(
-        _versions.c.name, _versions.c.version, _versions.c.digest, _versions.c.deleted
-    )
-    for row in connection.execute(listed):
-        ref = f"{row.name}@{row.version}"
-        published = logged.get(("publish", row.name, row.version))
-        if published is None or json.loads(published).get("digest") != row.digest:
-            yield ref, "the log does not say that this release was published under this number"
-        if (row.deleted is not None) != (("delete", row.name, row.version) in logged):
-            yield ref, "the log and its row do not agree on whether it was deleted"
-
-
-def _tag_problems(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Versions whose tags are not those that the log gives and takes."""
-    kept: dict[tuple[str, int], dict[str, bool]] = {}
-    for row in connection.execute(sa.select(_tags)).all():
-        kept.setdefault((row.name, row.version), {})[row.tag] = bool(row.present)
-    for name in {name for name, _ in kept}:
-        logged: dict[int, dict[str, bool]] = {}
-        for event in reversed(log.events(connection, name, kinds=("tag",), limit=_ALL)):
-            of_version = logged.setdefault(event.version or 0, {})
-            of_version.update(dict.fromkeys(event.data["added"], True))
-            of_version.update(dict.fromkeys(event.data["removed"], False))
-        for (other, version), tags in kept.items():
-            if other == name and tags != logged.get(version, {}):
-                yield f"{name}@{version}", "its tags are not those that the log gave it"
-
-
-def _index_problems(connection: Connection) -> Iterator[tuple[str, str]]:
-    counts = connection.execute(
-        sa.select(
-            _names.c.name,
-            _names.c.last_version,
-            _names.c.live,
-            sa.func.count(_versions.c.version).label("given"),
-            sa.func.max(_versions.c.version).label("highest"),
-            sa.func.count(_versions.c.version).filter(_versions.c.deleted.is_(None)).label("alive"),
-        )
-        .outerjoin(_versions, _versions.c.name == _names.c.name)
-        .group_by(_names.c.name, _names.c.last_version, _names.c.live)
-    )
-    for row in counts:
-        if not row.last_version == row.given == row.highest or row.live != row.alive:
-            yield row.name, f"its versions are not 1…{row.last_version} without a gap"
-    for holder in connection.execute(sa.select(_aliases)).all():
-        ref = f"{holder.name}:{holder.alias}"
-        for version in filter(None, (holder.version, holder.canary)):
-            if lookup.get_version(connection, holder.name, version).deleted is not None:
-                yield ref, f"it points to `{holder.name}@{version}`, which was deleted"
-        logged = log.events(connection, holder.name, alias=holder.alias, kinds=log.MOVES, limit=1)
-        moves = [log.to_move(event) for event in logged]
-        held = (holder.version, holder.canary, holder.weight)
-        if [(move.version, move.canary, move.weight) for move in moves] != [held]:
-            yield ref, "it is not where its last logged move put it"

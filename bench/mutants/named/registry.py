@@ -8,6 +8,7 @@ _PUBLISH = "registry/lifecycle/publish.py"
 _GC = "registry/lifecycle/gc.py"
 _LEASES = "registry/lifecycle/leases.py"
 _VERIFY = "registry/lifecycle/verify.py"
+_VERIFY_INDEX = "registry/lifecycle/verify_index.py"
 _ALIASES = "registry/lifecycle/aliases.py"
 _SIGNING = "registry/lifecycle/signing.py"
 _DATABASE = "registry/index/database.py"
@@ -19,6 +20,8 @@ _CHECKOUT = "registry/reading/checkout.py"
 _BASES = "registry/bases/store.py"
 _SCRATCH = "registry/releases/scratch.py"
 _IMPORTED = "registry/imports/release.py"
+_VIRTUAL = "registry/imports/virtual.py"
+_PROBES = "registry/imports/probes.py"
 _PUSH = "registry/remotes/hub/push.py"
 _CLIENT = "registry/remotes/hub/client.py"
 _LIFECYCLE = "tests/registry/lifecycle"
@@ -32,6 +35,7 @@ _OF_DATABASE = "tests/registry/index/test_database.py"
 _OF_BLOBS = "tests/registry/blobs/test_blobs.py"
 _OF_CHECKOUT = "tests/registry/reading/test_checkout.py"
 _OF_IMPORTED = "tests/registry/imports/test_release.py"
+_OF_VIRTUAL = "tests/registry/imports/test_virtual.py"
 _REVIEW = "registry.md §7"
 
 # The sixteen that the review planted, two of them without telling: twelve of the fourteen in its
@@ -144,10 +148,8 @@ _REVIEW_NAMED = (
     Named(
         "an-expected-holder-need-not-exist",
         _ALIASES,
-        "    holder = None if row is None else row.version\n"
-        "    if expect is not UNSET and holder != expect:",
-        "    holder = None if row is None else row.version\n"
-        "    if expect is not UNSET and holder is not None and holder != expect:",
+        "    if found != expect:",
+        "    if found is not None and found != expect:",
         (f"{_OF_ALIASES}::test_a_move_with_a_stale_expectation_loses_and_changes_nothing[sqlite]",),
         "a pipeline that expects version 1 would promote after somebody removed the alias",
         source=_REVIEW,
@@ -391,11 +393,51 @@ _OTHER_NAMED = (
     ),
     Named(
         "a-gap-in-the-numbers-is-not-found",
-        _VERIFY,
+        _VERIFY_INDEX,
         "if not row.last_version == row.given == row.highest or row.live != row.alive:",
         "if row.live != row.alive:",
         (f"{_OF_VERIFY}::test_an_index_that_was_tampered_with_is_found",),
         "a version that somebody removed from the index would not be missed",
+    ),
+    Named(
+        "a-promotion-ends-anothers-canary-unseen",
+        _ALIASES,
+        "if row is not None and row.canary not in (None, version):",
+        "if row is not None and row.canary not in (None, version) and weight < 100:",
+        (f"{_OF_ALIASES}::test_with_an_expectation_nobody_ends_the_canary_of_another[sqlite]",),
+        "a promotion that was thought through would end what somebody else is trying out",
+    ),
+    Named(
+        "a-rollback-expects-the-holder-though-a-canary-runs",
+        _ALIASES,
+        "_require(name, alias, row.canary or row.version, expect)",
+        "_require(name, alias, row.version, expect)",
+        (f"{_OF_ALIASES}::test_two_who_see_the_same_trouble_take_one_step_back[sqlite]",),
+        "two who end one canary would take production a version back",
+    ),
+    Named(
+        "a-strangers-prefix-is-not-compared-with-the-base",
+        _VIRTUAL,
+        "if shape is not None and (layers, *first[1:]) != shape[:3]:",
+        "if shape is not None and layers != shape[0]:",
+        (f"{_OF_VIRTUAL}::test_a_prefix_of_another_base_is_refused_where_its_base_is_here",),
+        "every request to it would end with an error of the engine",
+    ),
+    Named(
+        "a-strangers-proof-may-cost-anything",
+        _PROBES,
+        "    if cost > MAX_TOKENS:",
+        "    if cost < 0:",
+        (f"{_OF_VIRTUAL}::test_a_fingerprint_that_a_proof_cannot_read_or_pay_is_refused",),
+        "each load of a stranger's adapter would take the engine from everybody",
+    ),
+    Named(
+        "verify-does-not-look-at-links",
+        _VERIFY,
+        "        if not links.are_of(linked, release):",
+        "        if False:",
+        (f"{_OF_VERIFY}::test_what_an_owner_changes_beside_the_record_is_named",),
+        "a build could be spared for a release that does not come from it",
     ),
 )
 

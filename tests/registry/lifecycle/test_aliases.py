@@ -104,6 +104,31 @@ def test_rollback_ends_a_canary_first(three: Registry) -> None:
     assert three.rollback("medical", "prod", who="ann").version == 1
 
 
+def test_with_an_expectation_nobody_ends_the_canary_of_another(three: Registry) -> None:
+    three.promote("medical", 1, "prod", who="ann")
+    three.promote("medical", 2, "prod", who="ann", weight=10)
+    for version, weight in ((3, 100), (1, 100), (3, 20)):
+        with pytest.raises(Conflict, match="has a canary, `medical@2` at 10 %") as error:
+            three.promote("medical", version, "prod", who="bob", expect=1, weight=weight)
+        assert "adapters rollback medical:prod --expect medical@2" in (error.value.hint or "")
+    assert held(three) == [(1, 90), (2, 10)]
+    # Her own steps: more of it, and all of it.
+    three.promote("medical", 2, "prod", who="ann", expect=1, weight=50)
+    three.promote("medical", 2, "prod", who="ann", expect=1)
+    assert held(three) == [(2, 100)]
+
+
+def test_two_who_see_the_same_trouble_take_one_step_back(three: Registry) -> None:
+    for version in (1, 2):
+        three.promote("medical", version, "prod", who="ann")
+    three.promote("medical", 3, "prod", who="ann", weight=10)
+    for wanted, left in ((3, 2), (2, 1)):
+        three.rollback("medical", "prod", who="bob", expect=wanted)
+        with pytest.raises(Conflict, match=f"is `medical@{left}`, not `medical@{wanted}`"):
+            three.rollback("medical", "prod", who="cy", expect=wanted)
+        assert held(three) == [(left, 100)]
+
+
 @pytest.mark.parametrize("weight", [0, -1, 101])
 def test_impossible_weights_are_refused(three: Registry, weight: int) -> None:
     three.promote("medical", 1, "prod", who="ann")

@@ -13,6 +13,9 @@ from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.index import schema
 from adapterworks.registry.lifecycle.verify import Problem
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Parent
+from tests.registry.keys import make_key
+from tests.registry.owner import as_owner
 from tests.registry.releases import publish
 
 WEIGHTS = "servable/adapter_model.safetensors"
@@ -182,6 +185,35 @@ def test_every_column_of_a_version_is_what_its_record_says(
     (problem,) = local_registry.verify().problems
     assert problem.kind == "record"
     assert f"the index says another {column} than the record" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE versions SET published = '2020-01-01' WHERE version = 1", "of its publication"),
+        ("UPDATE versions SET deleted = '2020-01-01' WHERE version = 2", "of its deletion"),
+        ("UPDATE release_links SET target = 'sha256:0' WHERE kind = 'digest'", "links it to what"),
+        ("DELETE FROM release_links WHERE kind = 'parent'", "links it to what"),
+        ("UPDATE signatures SET bundle = '{}'", "its signature by key"),
+        ("UPDATE signatures SET key = 'sha256:0000000'", "its signature by key 0000000 is not"),
+        ("INSERT INTO absences VALUES ('sha256:1', '', 'erased', 'now', 'eve', '')", "erased"),
+    ],
+)
+def test_what_an_owner_changes_beside_the_record_is_named(
+    local_registry: Registry, tmp_path: Path, statement: str, message: str
+) -> None:
+    parents = (Parent(relation="start", digest="sha256:" + "1" * 64),)
+    first = publish(
+        local_registry, tmp_path, 1, parents=parents, digests={"train": "sha256:" + "2" * 64}
+    )
+    publish(local_registry, tmp_path, 2)
+    local_registry.delete("medical", 2, who="ann")
+    local_registry.sign(first.digest, make_key(tmp_path, "ours")[0], who="ann")
+    assert local_registry.verify().clean
+    as_owner(local_registry, lambda connection: connection.exec_driver_sql(statement))
+    (problem,) = local_registry.verify().problems
+    assert message in problem.message
+    assert problem.ref in ("medical@1", "medical@2", "sha256:1")
 
 
 def test_history_cannot_be_replaced_or_emptied(registry: Registry, tmp_path: Path) -> None:
