@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import click
+
+from adapterworks.errors import harmless
 from adapterworks.extras import require
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
+    from adapterworks.manifests.refs import Ref
     from adapterworks.registry.bases.store import Base, BaseStore
     from adapterworks.registry.registry import Registry
 
@@ -23,6 +27,8 @@ class App:
     """The click context object (`@click.pass_obj`)."""
 
     settings: Settings = field(default_factory=Settings.from_environment)
+    quiet: bool = False
+    verbose: bool = False
 
     @cached_property
     def registry(self) -> Registry:
@@ -35,6 +41,23 @@ class App:
             home=self.settings.home,
             author=self.settings.author,
         )
+
+    def ref(self, text: str) -> Ref:
+        """What somebody typed for a release; the beginning of a digest will do."""
+        from adapterworks.naming import read_ref
+
+        return read_ref(text, lambda: self.registry)
+
+    def look_for(self, text: str) -> Ref:
+        """As `ref`, for commands that only read: a name alone may be its newest version."""
+        from adapterworks.naming import look_for
+
+        return look_for(text, self.registry, self.note)
+
+    def note(self, line: str) -> None:
+        """Say something on stderr that nobody needs for going on; `-q` keeps it."""
+        if not self.quiet:
+            click.echo(harmless(line), err=True)
 
     @cached_property
     def bases(self) -> BaseStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import click
@@ -44,11 +45,28 @@ def harmless(value: object) -> str:
     return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(value))
 
 
+def set_color(choice: str) -> None:
+    """Let `always` or `never` hold for all that prints in this process; `auto` changes nothing."""
+    if choice == "never":
+        os.environ["NO_COLOR"] = "1"
+    elif choice == "always":
+        os.environ.pop("NO_COLOR", None)
+        os.environ["FORCE_COLOR"] = "1"
+
+
+def wants_color() -> bool | None:
+    """What the environment says (https://no-color.org); None: as the terminal can."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
 def render(error: AdapterworksError) -> None:
     """Print an error and its hint on stderr."""
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    color = wants_color()
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=color)
     click.echo(harmless(error.message), err=True)
     if error.hint:
         click.echo(err=True)
-        click.secho("hint: ", fg="cyan", nl=False, err=True)
+        click.secho("hint: ", fg="cyan", nl=False, err=True, color=color)
         click.echo(harmless(error.hint), err=True)

@@ -8,6 +8,9 @@ ADAPTERS_USER       who acts: for histories and logs (default the login name), a
                     records of releases, which travel (default "unnamed": a login is not told)
 ADAPTERS_GATEWAY    URL of a running gateway, for `evaluate.engine = "gateway"`
 ADAPTERS_GATEWAY_KEY   the key it is asked with, if it wants one
+
+Each may stand in a file too, by its last part in lower case (`home = "~/adapters"`); the variable
+comes first. The file is `ADAPTERS_CONFIG`, or ~/.config/adapterworks/config.toml.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from adapterworks.manifests.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +39,108 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the variables above; creates nothing."""
+        """Read the variables above, and the file; creates nothing.
+
+        Raises:
+            InvalidInput: the file is not TOML, or has a key that means nothing.
+        """
         env = os.environ if environ is None else environ
-        home = Path(env.get("ADAPTERS_HOME") or "~/.adapters").expanduser().absolute()
+        given = {**_of_file(config_file(env)), **_of_variables(env)}
+        home = Path(given.get("home") or "~/.adapters").expanduser().absolute()
         return cls(
             home=home,
-            database=env.get("ADAPTERS_DATABASE") or f"sqlite:///{home / 'index.db'}",
-            blobs=env.get("ADAPTERS_BLOBS") or str(home / "blobs"),
-            bases=Path(env.get("ADAPTERS_BASES") or home / "bases").expanduser().absolute(),
-            who=env.get("ADAPTERS_USER") or _login_name(),
-            author=env.get("ADAPTERS_USER") or "unnamed",
-            gateway=env.get("ADAPTERS_GATEWAY") or None,
-            gateway_key=env.get("ADAPTERS_GATEWAY_KEY") or None,
+            database=_database(given.get("database")) or f"sqlite:///{home / 'index.db'}",
+            blobs=_blobs(given.get("blobs")) or str(home / "blobs"),
+            bases=Path(given.get("bases") or home / "bases").expanduser().absolute(),
+            who=given.get("user") or _login_name(),
+            author=given.get("user") or "unnamed",
+            gateway=given.get("gateway") or None,
+            gateway_key=given.get("gateway_key") or None,
         )
+
+
+KEYS = ("home", "database", "blobs", "bases", "user", "gateway", "gateway_key")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One setting: its key, its value, and what gave it."""
+
+    key: str
+    value: object
+    source: str
+
+
+def origins(settings: Settings, environ: Mapping[str, str] | None = None) -> list[Origin]:
+    """Where each setting comes from; a key's text is not among the values."""
+    env = os.environ if environ is None else environ
+    file = config_file(env)
+    written, variables = _of_file(file), _of_variables(env)
+    found = []
+    for key in KEYS:
+        value = settings.who if key == "user" else getattr(settings, key)
+        if key == "gateway_key" and value is not None:
+            value = "(set)"
+        source = f"ADAPTERS_{key.upper()}" if key in variables else str(file)
+        if key not in variables and key not in written:
+            source = "default"
+        found.append(Origin(key, value or "", source))
+    return found
+
+
+def config_file(environ: Mapping[str, str] | None = None) -> Path:
+    """The file, whether it is there or not."""
+    env = os.environ if environ is None else environ
+    if named := env.get("ADAPTERS_CONFIG"):
+        return Path(named).expanduser()
+    folder = env.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(folder).expanduser() / "adapterworks" / "config.toml"
+
+
+def _of_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """The settings that variables give; an empty variable is none."""
+    return {key: value for key in KEYS if (value := env.get(f"ADAPTERS_{key.upper()}"))}
+
+
+def _of_file(file: Path) -> dict[str, str]:
+    """The settings of the file.
+
+    Raises:
+        InvalidInput: naming the key that cannot be.
+    """
+    try:
+        text = file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"`{file}` cannot be read: {error}") from error
+    import tomllib
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"`{file}` is not TOML: {error}") from error
+    for key, value in table.items():
+        if key not in KEYS:
+            raise InvalidInput(
+                f"`{file}`: `{key}` is no setting", hint=f"settings are: {', '.join(KEYS)}"
+            )
+        if not isinstance(value, str):
+            raise InvalidInput(f"`{file}`: `{key}` must be a string", hint=f'{key} = "…"')
+    return {key: value for key, value in table.items() if value}
+
+
+def _database(text: str | None) -> str | None:
+    """A URL; SQLite's path, with `~`, is made absolute: it means one file wherever we run."""
+    path = (text or "").removeprefix("sqlite:///")
+    if not text or path == text or not path or path.startswith((":memory:", "file:")):
+        return text
+    return f"sqlite:///{Path(path).expanduser().absolute()}"
+
+
+def _blobs(text: str | None) -> str | None:
+    """`s3://…` as it is, a folder as an absolute path."""
+    return text if not text or "://" in text else str(Path(text).expanduser().absolute())
 
 
 def _login_name() -> str:

@@ -1,9 +1,10 @@
 """Is a sabotaged adapter ever served? Each is planted, asked for, and must be refused.
 
-Builds two good adapters on real rows (once; a rerun finds them), plants twenty sabotaged ones in a
-fresh registry, starts `adapters serve` with one real vLLM, and asks each over HTTP, whole and
-streamed. Ends with 1 if a token of a sabotaged adapter was answered, if two of them were refused
-with the same words, or if the good one is not answered at the end as at the start.
+Pulls ten hostile records (`bench.hostile_records`), of which none may be accepted. Builds two good
+adapters on real rows (once; a rerun finds them), plants twenty sabotaged ones in a fresh registry,
+starts `adapters serve` with one real vLLM, and asks each over HTTP, whole and streamed. Ends with 1
+if a record was accepted, if a token of a sabotaged adapter was answered, if two of them were
+refused with the same words, or if the good one is not answered at the end as at the start.
 
     python -m bench.sabotage [--home FOLDER]
 """
@@ -23,6 +24,7 @@ from typing import Any
 import httpx
 
 from adapterworks.manifests.digests import digest_file
+from bench import hostile_records
 from bench.sabotage_scene import BASE, GOOD, ROOT, plant
 from bench.sabotages import SABOTAGES, WEIGHTS, Sabotage
 from bench.serving import resident, serving
@@ -138,6 +140,9 @@ def faults(outcomes: dict[str, Outcome], first: Outcome, last: Outcome) -> list[
 def run(home: Path) -> int:
     """Plant, serve, ask, show; the number of faults."""
     os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
+    records = hostile_records.outcomes()
+    accepted = [name for name, (taken, _) in records.items() if taken]
+    print(f"{len(records)} hostile records, {len(accepted)} accepted")
     served = home / "served"
     refs = plant(home, served)
     began = time.monotonic()
@@ -163,7 +168,7 @@ def run(home: Path) -> int:
         f"cost of its proof: {proof['milliseconds']:.0f} ms, {proof['tokens']} engine tokens, once "
         "for each load"
     )
-    found = faults(outcomes, first, last)
+    found = faults(outcomes, first, last) + [f"accepted: record {name}" for name in accepted]
     hex_digest = good["digest"].removeprefix("sha256:")
     checkout = served / "checkouts" / hex_digest / WEIGHTS
     if digest_file(checkout) != digest_file(home / "files" / GOOD / WEIGHTS):

@@ -32,6 +32,7 @@ from adapterworks.gateway.tenants.store import TenantStore
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
 from adapterworks.manifests.errors import AdapterworksError, NotFound, Refused
 from adapterworks.manifests.refs import parse_ref
+from adapterworks.registry.lifecycle.clearance import PROVED
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import SERVABLE, Release
 
@@ -243,13 +244,30 @@ class Gateway:
         if self.config.trust.proof == "off":
             return Proof("unproved", "proofs are off (`trust.proof`)")
         try:
-            return await prove(engine, form, release, await self._fingerprint(release))
+            proof = await prove(engine, form, release, await self._fingerprint(release))
         except ProofFailed as error:
+            if error.measured is not None:
+                await asyncio.to_thread(self._note_proof, engine, release, "failed", error.measured)
             error.findings = await asyncio.to_thread(findings, self.registry, release, folder)
             if self.config.trust.proof != "warn":
                 raise
             _log.warning("served unproved: %s", "; ".join((error.message, *error.findings)))
             return Proof("unproved", error.message)
+        await asyncio.to_thread(self._note_proof, engine, release, PROVED, proof)
+        return proof
+
+    def _note_proof(self, engine: Engine, release: Release, result: str, proof: Proof) -> None:
+        """A fact about the release, for protected aliases; that it cannot be kept stops nobody."""
+        facts = {
+            "engine": engine.id,
+            "base": engine.base.digest,
+            "divergence": proof.divergence,
+            "separation": proof.separation,
+        }
+        try:
+            self.registry.note_proof(release.digest, result, **facts)
+        except AdapterworksError as error:
+            _log.warning("the proof of %s is not in the log: %s", release.name, error.message)
 
     def _observe(self, engine: Engine, release: Release, outcome: str, seconds: float) -> None:
         """Count one load or eviction."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import FileSource, parse_base, parse_source
 
@@ -106,6 +106,28 @@ def with_paths(manifest: Manifest, change: Callable[[str], str], *, base: bool =
             ),
         }
     )
+
+
+def require_files(manifest: Manifest) -> None:
+    """Check that all files and folders that it names are there, before anything takes long.
+
+    Raises:
+        NotFound: naming those that are not.
+    """
+    named: list[str] = []
+
+    def note(path: str) -> str:
+        named.append(path)
+        return path
+
+    with_paths(manifest, note)
+    absent = [path for path in dict.fromkeys(named) if not place(path, manifest.folder).exists()]
+    if absent:
+        places = ", ".join(f"`{place(path, manifest.folder)}`" for path in absent)
+        raise NotFound(
+            f"the manifest names what is not there: {places}",
+            hint="paths begin at the manifest's own folder",
+        )
 
 
 def _is_folder(model: str) -> bool:

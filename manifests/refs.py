@@ -84,9 +84,23 @@ def parse_ref(text: str) -> Ref:
             return Ref(name, digest=selector)
         raise InvalidInput(
             f"`{text}` is not a reference: `{selector}` is neither a version nor a digest",
-            hint=f"write `{name}@7` or `{name}@sha256:…` (64 hex digits)",
+            hint=_meant(name, selector),
         )
     if ":" in text:
         name, _, alias = text.partition(":")
         return Ref(check_name(name), alias=check_alias(alias))
     return Ref(check_name(text), alias=DEFAULT_ALIAS)
+
+
+def _meant(name: str, selector: str) -> str:
+    """What may have been meant by what stands after the `@`."""
+    if _VERSION.fullmatch(selector[1:]) and selector[0] in "vV":
+        return f"write `{name}@{selector[1:]}`; `{selector}` is the tag of a push"
+    if selector == "latest":
+        return (
+            f"nothing is called latest here: `{name}` is `{name}:{DEFAULT_ALIAS}`, and "
+            f"`adapters list {name}` has the newest version first"
+        )
+    if _NAME.fullmatch(selector):
+        return f"an alias is written `{name}:{selector}`, a version `{name}@7`"
+    return f"write `{name}@7` or `{name}@sha256:…` (64 hex digits)"

@@ -28,9 +28,19 @@ from adapterworks.registry.index import (
 )
 from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.index.search import search
-from adapterworks.registry.lifecycle import aliases, gc, identity, leases, signing
+from adapterworks.registry.lifecycle import (
+    aliases,
+    clearance,
+    gc,
+    identity,
+    leases,
+    protection,
+    revocation,
+    signing,
+)
 from adapterworks.registry.lifecycle import erase as erasing
 from adapterworks.registry.lifecycle import publish as publishing
+from adapterworks.registry.lifecycle import purge as purging
 from adapterworks.registry.lifecycle import rebuild as rebuilding
 from adapterworks.registry.lifecycle.erase import Erasure
 from adapterworks.registry.lifecycle.rebuild import Unlisted
@@ -189,7 +199,12 @@ class Registry:
         expect: int | Unset | None = UNSET,
         weight: int = 100,
     ) -> AliasMove:
-        """Move an alias by compare-and-set; see `aliases.promote`."""
+        """Move an alias by compare-and-set; see `aliases.promote`.
+
+        Raises:
+            Refused: the alias is protected and the version lacks what it asks for.
+        """
+        cleared = self._clear(name, version, alias)
         with self.database.write() as connection:
             return aliases.promote(
                 connection,
@@ -200,14 +215,75 @@ class Registry:
                 why=why,
                 expect=expect,
                 weight=weight,
+                cleared=cleared,
             )
+
+    def _clear(self, name: str, version: int, alias: str) -> int | None:
+        """The settings that a version fulfils, where its alias is protected."""
+        with self.database.read() as connection:
+            found = protection.standing(connection)
+            rule = None if found is None else found.rule(name, alias)
+            if found is None or rule is None:
+                return None
+            resolved = lookup.resolve(connection, lookup.exact(name, version))
+            clearance.require(
+                connection,
+                resolved,
+                rule,
+                alias,
+                record=self.release(resolved.digest).to_bytes(),
+                read=lambda path: self.read_if_here(resolved.digest, path),
+            )
+            return found.sequence
+
+    def settings(self) -> protection.Settings:
+        """The registry's settings, which hold for everybody who uses it."""
+        with self.database.read() as connection:
+            found = protection.standing(connection)
+        return protection.Settings() if found is None else found.settings
+
+    def set_settings(self, settings: protection.Settings, *, who: str, why: str = "") -> Event:
+        """Let other settings hold from now on."""
+        with self.database.write() as connection:
+            return protection.keep(connection, settings, who=who, why=why)
+
+    def require_movable(self, name: str, alias: str | None) -> None:
+        """Check, before a build or an import, that its release may get an alias by itself.
+
+        Raises:
+            Refused: the alias is protected, so a release gets it later.
+        """
+        if alias is not None:
+            check_alias(alias)
+            with self.database.read() as connection:
+                protection.require_cleared(connection, name, alias, None)
+
+    def note_proof(self, digest: str, result: str, **facts: Any) -> None:
+        """Log what came of a proof on an engine, if the newest one of the release said otherwise.
+
+        Args:
+            result: `proved` or `failed`.
+            facts: of the engine, and what was measured.
+        """
+        with self.database.read() as connection:
+            found = lookup.find_live(connection, digest)
+            if found is None:
+                return
+            newest = log.events(
+                connection, found.name, version=found.version, kinds=("proof",), limit=1
+            )
+        if not newest or newest[0].data.get("result") != result:
+            self.note(found.name, found.version, "proof", who="gateway", result=result, **facts)
 
     def rollback(
         self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
     ) -> AliasMove:
         """Undo the last standing step of an alias; see `aliases.rollback`."""
+        seen = self.history(name, alias)
         with self.database.write() as connection:
-            return aliases.rollback(connection, name, alias, who=who, why=why, expect=expect)
+            return aliases.rollback(
+                connection, name, alias, who=who, why=why, expect=expect, seen=seen
+            )
 
     def retire(
         self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
@@ -233,6 +309,31 @@ class Registry:
                 lookup.resolve(connection, lookup.exact(name, version))
                 aliases.let_go(connection, name, version, who=who, why=why)
             versions.delete_version(connection, name, version, who=who, why=why)
+
+    def look_at_purge(self, name: str, version: int) -> purging.Purge:
+        """What purging a version would concern.
+
+        Raises:
+            NotFound: the number was never given out.
+        """
+        with self.database.read() as connection:
+            return purging.look(connection, name, version)
+
+    def purge(
+        self, name: str, version: int, *, with_aliases: bool = False, who: str, why: str
+    ) -> purging.Purge:
+        """Delete a version and erase at once what is its alone; again, it finishes the rest.
+
+        Raises:
+            NotFound: the number was never given out.
+            Conflict: an alias points to it.
+        """
+        self.require_own_store()
+        if self.version(name, version).deleted is None:
+            self.delete(name, version, with_aliases=with_aliases, who=who, why=why)
+        return purging.erase_rest(
+            self.database, self.blobs, self.home, name, version, who=who, why=why
+        )
 
     def erase(self, blob: str, *, who: str, why: str) -> Erasure:
         """Remove a file's bytes for good; records keep their digest. Doing it again goes on.
@@ -319,7 +420,10 @@ class Registry:
         key, bundle = signing.sign(release.to_bytes(), private_key, password)
         with self.database.write() as connection:
             live = lookup.find_live(connection, digest)
-            if live is not None and signing.store(connection, digest, key, bundle, who=who):
+            new = live is not None and signing.store(connection, digest, key, bundle, who=who)
+            void = signing.void(connection, digest)
+            if live is not None and (new or key in void):
+                bundle = signing.stored(connection, digest)[key]
                 log.append(
                     connection,
                     live.name,
@@ -331,6 +435,19 @@ class Registry:
                     bundle=digest_bytes(bundle.encode()),
                 )
         return key
+
+    def revoke(self, ref: Ref | str, key: str = revocation.EVERY, *, who: str, why: str) -> Event:
+        """Say that what a key, or every one, signed of a release up to now does not count.
+
+        Args:
+            key: its id; empty for every key.
+
+        Raises:
+            NotFound: no such release.
+        """
+        resolved = self.resolve(ref)
+        with self.database.write() as connection:
+            return revocation.revoke(connection, resolved, key, who=who, why=why)
 
     def hold(self, *digests: str, kind: str, seconds: float = leases.LEASE_S) -> leases.Lease:
         """Keep releases' bytes from gc while a build or a gateway uses them.
@@ -462,6 +579,11 @@ class Registry:
                 connection, name, limit=limit, before=before, deleted=deleted
             )
 
+    def digests(self, name: str, beginning: str) -> list[str]:
+        """The digests of a name's live versions that begin so (`sha256:…`), each once."""
+        with self.database.read() as connection:
+            return lookup.digests(connection, name, beginning)
+
     def require_name(self, name: str) -> None:
         """Check that a name exists.
 
@@ -539,11 +661,13 @@ class Registry:
             facts: only what was learnt of releases after they were published.
 
         Raises:
-            NotFound: there is no such name.
+            NotFound: there is no such name, alias or version.
         """
         with self.database.read() as connection:
             lookup.require_name(connection, name)
-            return log.events(
+            if version is not None:
+                lookup.get_version(connection, name, version)
+            found = log.events(
                 connection,
                 name,
                 alias=alias,
@@ -552,6 +676,9 @@ class Registry:
                 limit=limit,
                 before=before,
             )
+            if alias is not None and not found and before is None:  # it never was one
+                lookup.resolve(connection, Ref(name, alias=alias))
+            return found
 
     def deprecation(self, name: str, version: int) -> Event | None:
         """Who said when and why that a version should no longer be used, if that stands."""
@@ -652,14 +779,35 @@ class Registry:
             return signing.stored(connection, digest)
 
     def all_signatures(self, digest: str) -> dict[str, list[str]]:
-        """A release's bundles by the key that is said to have made them: ours, then pulled ones."""
+        """A release's bundles that count, by the key that is said to have made them."""
         with self.database.read() as connection:
             return signing.known(connection, digest)
+
+    def void_signatures(self, digest: str) -> dict[str, str]:
+        """The keys whose signatures of a release do not count any more, and why."""
+        with self.database.read() as connection:
+            return signing.void(connection, digest)
 
     def receive_signatures(self, digest: str, bundles: Mapping[str, str], *, who: str) -> None:
         """Keep signatures that came with a release from elsewhere; they are checked when used."""
         with self.database.write() as connection:
             signing.receive(connection, digest, bundles, who=who)
+
+    def require_bundle(self, digest: str, bundle: str, public_keys: Sequence[Path]) -> str:
+        """Check a signature that came in a file; returns the id of the key that it is by.
+
+        Raises:
+            Refused: it is by none of the keys, of another record, or revoked here.
+            NotFound: no such release.
+        """
+        release = self.release(digest)
+        with self.database.read() as connection:
+            void = revocation.of(connection, digest)
+        keys = {signing.key_id(key): [bundle] for key in public_keys}
+        why = {key: reason for key in keys if (reason := void.reason(key)) is not None}
+        counting = {key: held for key, held in keys.items() if key not in why}
+        what = f"{release.name}@{digest}"
+        return signing.require(release.to_bytes(), counting, public_keys, what, why)
 
     def require_signature(self, digest: str, public_keys: Sequence[Path]) -> str:
         """Check that one of the keys signed the release; returns that key's id.
@@ -669,6 +817,7 @@ class Registry:
             NotFound: no such release.
         """
         release = self.release(digest)
-        return signing.require(
-            release.to_bytes(), self.all_signatures(digest), public_keys, f"{release.name}@{digest}"
-        )
+        with self.database.read() as connection:
+            counting, void = signing.known(connection, digest), signing.void(connection, digest)
+        what = f"{release.name}@{digest}"
+        return signing.require(release.to_bytes(), counting, public_keys, what, void)

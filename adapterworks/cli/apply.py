@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.status import DIRECTORY, plan_json, reader_of, show
 from adapterworks.manifests.errors import InvalidInput
 
@@ -126,7 +127,7 @@ def show_outcomes(outcomes: list[Outcome]) -> None:
     echo_table(("ADAPTER", "VERSION", "RESULT", "DETAIL"), rows)
     for outcome in outcomes:
         if outcome.hint:
-            click.echo(f"hint: {outcome.name}: {outcome.hint}", err=True)
+            printing.note(f"hint: {outcome.name}: {outcome.hint}")
 
 
 def _show_plan(found: Differences, world: World) -> None:
@@ -135,7 +136,7 @@ def _show_plan(found: Differences, world: World) -> None:
     if shown:
         show(found, shown, world)
     count = f"{len(found.differing)} to do or to look at, " if found.differing else ""
-    click.echo(f"{count}{same} as declared", err=True)
+    printing.note(f"{count}{same} as declared")
 
 
 def _confirm(found: Differences) -> None:
@@ -154,9 +155,9 @@ def _confirm(found: Differences) -> None:
             hint="say `--yes`, or leave `--prune` out",
         )
     for entry in gone:
-        click.echo(f"{entry.name}: {', '.join(map(str, entry.actions))}", err=True)
+        printing.note(f"{entry.name}: {', '.join(map(str, entry.actions))}")
     click.confirm("Remove these aliases? Versions and bytes stay.", abort=True, err=True)
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    printing.note(line)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import Base, BaseSource
@@ -32,16 +32,15 @@ def list_(app: App, as_json: bool) -> None:
     """List known base models and what of them is prepared here."""
     sources = app.bases.sources()
     if as_json:
-        click.echo(json.dumps([_source_json(source) for source in sources], indent=2))
+        printing.echo_json([_source_json(source) for source in sources])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "source", "prepared", box=None)
+    rows = []
     for source in sources:
         prepared = ", ".join(f"{b.quantization} {b.digest[:19]}" for b in source.prepared)
-        table.add_row(source.name, source.model, prepared or "on first use")
-    Console().print(table)
+        rows.append((source.name, source.model, prepared or "on first use"))
+    printing.echo_table(("name", "source", "prepared"), rows)
+    for error in app.bases.changed():
+        printing.note(f"not listed: {printing.harmless(error.message)}")
 
 
 @command.command()
@@ -78,11 +77,11 @@ def show(app: App, model: str, quantization: str, as_json: bool) -> None:
         model,
         quantization=quantization,
         what="`adapters base show` of a base that is not prepared",
-        say=lambda line: click.echo(line, err=True),
+        say=printing.note,
     )
     values = _base_json(base)
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        printing.echo_json(values)
         return
     for key, value in values.items():
         click.echo(f"{key:<20} {value}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import ENGINES
 
@@ -167,7 +168,7 @@ def _build_all(folder: Folder, build: BuildOne, as_json: bool) -> NoReturn:
     for outcome in build_all(folder, build):
         outcomes.append(outcome)
         if not as_json:
-            click.echo(f"{outcome.name}: {outcome.result}", err=True)
+            printing.note(f"{outcome.name}: {outcome.result}")
     if as_json:
         from adapterworks.cli.printing import echo_json
 
@@ -199,7 +200,7 @@ def _show(result: BuildResult) -> None:
 
     if not result.created:
         click.echo(f"unchanged: this plan's release is {result.ref} ({short(result.digest)})")
-        click.echo("`--force` builds it again", err=True)
+        printing.note("`--force` builds it again")
     for line in score_lines(result.report):
         click.echo(line)
     if not result.created:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.manifests.errors import (
     AdapterworksError,
     InvalidInput,
@@ -83,7 +84,7 @@ def command(
     if as_json:
         answer = json.loads(response.read())
         answer["adapter_digest"] = response.getheader("x-adapter-digest")
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        printing.echo_json(answer)
         return
     for piece in _pieces(response):
         click.echo(piece, nl=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
@@ -93,7 +94,7 @@ def command(
     )
     if plot is not None:
         draw_comparison(rows, plot)
-        click.echo(f"drawn: {plot}", err=True)
+        printing.note(f"drawn: {plot}")
     if as_json:
         echo_json([row.to_json() for row in rows])
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.printing import echo_json, echo_table
 from adapterworks.errors import EXIT_CODES
 from adapterworks.manifests.errors import Refused
@@ -86,7 +87,7 @@ def inspect(
         return
     for row in rows:
         _echo_row(row)
-    click.echo(f"{len(rows)} of {len(getattr(splits, split))} {split} rows", err=True)
+    printing.note(f"{len(rows)} of {len(getattr(splits, split))} {split} rows")
     if results:
         _echo_gates(results)
 
@@ -135,7 +136,7 @@ def _tokenizer(app: App, manifest: Manifest) -> PreTrainedTokenizerBase:
 
     from adapterworks.manifests.paths import base_model
 
-    base = app.bases.ensure(base_model(manifest), progress=lambda line: click.echo(line, err=True))
+    base = app.bases.ensure(base_model(manifest), progress=printing.note)
     return AutoTokenizer.from_pretrained(base.checkpoint)
 
 
@@ -218,4 +219,4 @@ def _echo_gates(results: GateResults, limit: int | None = _SHOWN_ROWS) -> None:
     for report in offending:
         if limit is not None and len(report.rows) > limit:
             more = len(report.rows) - limit
-            click.echo(f"{report.name}: {more} more rows; list them with --all", err=True)
+            printing.note(f"{report.name}: {more} more rows; list them with --all")

@@ -1,45 +1,95 @@
-"""`adapters delete`: a version becomes a tombstone; its bytes go at the next gc."""
+"""`adapters delete`: a version becomes a tombstone; its bytes go at the next gc, or at once."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.registry import agree, is_terminal
+
+if TYPE_CHECKING:
+    from adapterworks.registry.lifecycle.purge import Purge
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option("--why", default="", help="Reason, for the log and for whoever asks for it later.")
 @click.option("--with-aliases", is_flag=True, help="Remove the aliases that it holds, too.")
+@click.option("--purge", is_flag=True, help="Erase its bytes at once, for good; needs --why.")
+@click.option("--yes", is_flag=True, help="Do not ask; scripts need it for --purge.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(app: App, ref: str, why: str, with_aliases: bool, as_json: bool) -> None:
+def command(
+    app: App, ref: str, why: str, with_aliases: bool, purge: bool, yes: bool, as_json: bool
+) -> None:
     """Delete a version, leaving a tombstone.
 
-    The number is never used again. A version that an alias points to is refused, unless
-    its aliases are to go with it: then nobody is served by them any more.
+    The number is never used again, and its signatures do not count any more. A version that an
+    alias points to is refused, unless its aliases are to go with it: then nobody is served by them.
+
+    Its bytes go at the next gc and its grace. With --purge those that no other release has go at
+    once, from the store and from ADAPTERS_HOME, and are refused from then on; it says which pushes,
+    later releases, gateways and builds still have some. Purging a deleted version finishes it.
 
     \b
     Example:
       adapters delete medical@2 --why "trained on the wrong split"
-      adapters delete medical@2 --with-aliases --why "a patient withdrew consent"
+      adapters delete medical@2 --with-aliases --purge --why "a patient withdrew consent" --yes
     """
     from adapterworks.manifests.errors import InvalidInput
-    from adapterworks.manifests.refs import parse_ref
 
-    parsed = parse_ref(ref)
+    parsed = app.ref(ref)
     if parsed.alias is not None:
         raise InvalidInput(f"`{ref}` does not name one version", hint=f"write `{parsed.name}@N`")
-    resolved = app.registry.resolve(parsed)
-    app.registry.delete(
-        resolved.name,
-        resolved.version,
-        with_aliases=with_aliases,
-        who=app.settings.who,
-        why=why,
-    )
+    who = app.settings.who
+    if not purge:
+        resolved = app.registry.resolve(parsed)
+        if is_terminal() and not as_json:
+            agree(f"Delete {resolved}?", yes=yes, what="deleted")
+        app.registry.delete(
+            resolved.name, resolved.version, with_aliases=with_aliases, who=who, why=why
+        )
+        if as_json:
+            printing.echo_json({"deleted": str(resolved), "digest": resolved.digest})
+        else:
+            click.echo(f"deleted {resolved}; its bytes go at the next gc")
+        return
+    if not why.strip():
+        raise InvalidInput("`--purge` needs `--why`", hint='write why: --why "consent withdrawn"')
+    if as_json and not yes:
+        raise InvalidInput("`--json` does not ask", hint="add --yes")
+    version = parsed.version or app.registry.resolve(parsed).version
+    if not as_json:
+        _show(app.registry.look_at_purge(parsed.name, version))
+    agree("Erase these bytes for good?", yes=yes, what="deleted")
+    done = app.registry.purge(parsed.name, version, with_aliases=with_aliases, who=who, why=why)
     if as_json:
-        printing.echo_json({"deleted": str(resolved), "digest": resolved.digest})
-    else:
-        click.echo(f"deleted {resolved}; its bytes go at the next gc")
+        copies = [str(copy) for copy in done.copies]
+        values = {**printing.plain(done), "copies": copies}
+        printing.echo_json({"deleted": done.ref, "digest": done.digest, "purge": values})
+        return
+    click.echo(
+        f"deleted {done.ref}; erased {len(done.alone)} blobs ({printing.size(done.size)}) and "
+        f"{len(done.copies)} copies under {app.settings.home}"
+    )
+    printing.note(
+        "not reached from here: checkouts of other machines (their next gc removes them), backups, "
+        "old versions in a versioned bucket"
+    )
+
+
+def _show(found: Purge) -> None:
+    click.echo(f"{found.ref} {found.digest}")
+    click.echo(f"{len(found.alone)} blobs are its alone: {printing.size(found.size)}")
+    for told, entries in (
+        ("stays, other releases have it", found.shared),
+        ("stays where it was pushed", found.pushed),
+        ("made from it", found.children),
+        ("held now", found.held),
+    ):
+        for entry in entries:
+            click.echo(f"{told}: {printing.harmless(entry)}")

@@ -6,10 +6,11 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option("--why", "reason", default="", help="Why, and what to use instead.")
 @click.option("--undo", is_flag=True, help="Take it back.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -28,7 +29,7 @@ def command(app: App, ref: str, reason: str, undo: bool, as_json: bool) -> None:
 
     if not undo and not reason.strip():
         raise InvalidInput("`--why` is missing", hint='write why: --why "use medical@3"')
-    resolved = app.registry.resolve(ref)
+    resolved = app.registry.resolve(app.ref(ref))
     event = app.registry.deprecate(
         resolved.name, resolved.version, who=app.settings.who, why=reason, deprecated=not undo
     )

@@ -8,13 +8,14 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 
 SECTIONS = ("release", "manifest", "data", "lock", "metrics", "files")
 
 
 @click.command()
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", shell_complete=complete_ref)
+@click.argument("after", shell_complete=complete_ref)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(app: App, before: str, after: str, as_json: bool) -> None:
@@ -27,7 +28,7 @@ def command(app: App, before: str, after: str, as_json: bool) -> None:
       adapters diff medical@2 medical@3
       adapters diff medical:prod medical:candidate --json
     """
-    found = app.registry.diff(before, after)
+    found = app.registry.diff(app.look_for(before), app.look_for(after))
     if as_json:
         printing.echo_json(found)
         return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 
 _MARKS = {
     "ok": click.style("ok  ", fg="green"),
@@ -43,6 +43,6 @@ def command(app: App, as_json: bool) -> None:
             if check.hint:
                 click.echo(f"{'':17}{click.style('hint:', fg='cyan')} {check.hint}")
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        printing.echo_json(found)
     if failed:
         sys.exit(1)

@@ -8,6 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.registry import agree
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.erase import Erasure
@@ -46,7 +47,7 @@ def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_js
     if what.startswith("sha256:"):
         blob = what
     else:
-        resolved = app.registry.resolve(what)
+        resolved = app.registry.resolve(app.ref(what))
         release = app.registry.release(resolved.digest)
         if path is None or path not in release.files:
             raise NotFound(
@@ -57,8 +58,7 @@ def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_js
     found = app.registry.look_at_erasure(blob)
     if not as_json:
         _show(found)
-    if not yes:
-        click.confirm("Erase these bytes for good?", abort=True, err=True)
+    agree("Erase these bytes for good?", yes=yes, what="erased")
     done = app.registry.erase(blob, who=app.settings.who, why=reason)
     if as_json:
         printing.echo_json({**_table(done), "copies": [str(copy) for copy in done.copies]})
@@ -69,11 +69,10 @@ def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_js
         f"{len(done.copies)} copies under {app.settings.home}{again}"
     )
     for place in done.pushed:
-        click.echo(f"still at {place}: delete them there", err=True)
-    click.echo(
+        printing.note(f"still at {place}: delete them there")
+    printing.note(
         "not reached from here: checkouts of other machines (their next gc removes them), backups, "
-        "old versions in a versioned bucket",
-        err=True,
+        "old versions in a versioned bucket"
     )
 
 

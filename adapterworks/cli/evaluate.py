@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.printing import echo_table
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import ENGINES
@@ -76,7 +76,7 @@ def command(
     if predictions is not None:
         predictions.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(evaluation.report, indent=2))
+        printing.echo_json(evaluation.report)
     else:
         _print(evaluation.report)
     if check and not evaluation.passed:

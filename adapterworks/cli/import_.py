@@ -5,13 +5,13 @@ What other programs are configured by becomes a manifest: `import_config.py`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.import_config import config_command
 from adapterworks.extras import require
 from adapterworks.manifests.importing import PROGRAMS
@@ -97,13 +97,7 @@ def adapter(
         rename=rename,
         fingerprint=fingerprint,
     )
-    release = app.registry.release(imported.published.digest)
-    if release.servable is not None and "fingerprint.json" not in release.files:
-        click.echo(
-            "without `--fingerprint` it cannot be proved: a gateway serves it only under "
-            '`trust.proof = "warn"` or "off"',
-            err=True,
-        )
+    warn(app, imported)
     _print(imported, as_json)
 
 
@@ -119,6 +113,7 @@ def run_import(
     fingerprint: bool = False,
 ) -> Imported:
     """Import a folder or a Hub repository; what is fetched is gone afterwards."""
+    from adapterworks.manifests.errors import NotFound
     from adapterworks.manifests.refs import check_alias, check_name
     from adapterworks.registry.imports.publish import Origin, import_adapter
     from adapterworks.registry.releases.scratch import scratch_folder
@@ -126,6 +121,12 @@ def run_import(
     check_name(name)
     if alias is not None:
         check_alias(alias)
+    folder = Path(source).expanduser()
+    if not source.startswith("hub:") and not folder.is_dir():
+        raise NotFound(
+            f"there is no folder `{folder}`", hint="name a PEFT folder, or hub:org/name@…"
+        )
+    app.registry.require_movable(name, alias)
     scratch = app.settings.home / "tmp"
     with scratch_folder(scratch, "fetch") as fetched:
         if source.startswith("hub:"):
@@ -136,17 +137,16 @@ def run_import(
             hub, wanted = Hub(), parse_source(source)
             state = hub.state(wanted)
             if not wanted.is_commit:
-                click.echo(f"{wanted} is commit {state.commit}", err=True)
+                printing.note(f"{wanted} is commit {state.commit}")
             adapter = fetch_adapter(hub, state, fetched)
             folder, origin = adapter.folder, adapter.origin
         else:
-            folder = Path(source).expanduser()
             origin = Origin(source=f"folder {folder.absolute().name}")
         prepared = app.base(
             base,
             quantization=quantization,
             what="importing for a base that is not prepared",
-            say=lambda line: click.echo(line, err=True),
+            say=printing.note,
         )
         return import_adapter(
             app.registry,
@@ -160,6 +160,26 @@ def run_import(
             rename=rename,
             fingerprint=_fingerprint if fingerprint else None,
         )
+
+
+def warn(app: App, imported: Imported) -> None:
+    """Say what is as it should not be expected of an adapter that was imported."""
+    checked = imported.checked
+    release = app.registry.release(imported.published.digest)
+    if release.servable is not None and "fingerprint.json" not in release.files:
+        app.note(
+            "without `--fingerprint` it cannot be proved: a gateway serves it only under "
+            '`trust.proof = "warn"` or "off"'
+        )
+    for old, new in checked.layout.renamed:
+        app.note(f"renamed {old} to {new}")
+    trained_on = checked.config.base_model_name_or_path
+    if trained_on and trained_on != imported.base:
+        app.note(f"its config names the base {trained_on}, imported for {imported.base}")
+    if checked.ignored:
+        app.note(f"ignored {', '.join(checked.ignored)}")
+    if checked.config.use_dora:
+        app.note("DoRA: kept as it is; the engine does not load it")
 
 
 def _fingerprint(base: Base, folder: Path, servable: Servable) -> bytes:
@@ -185,17 +205,6 @@ def _fingerprint(base: Base, folder: Path, servable: Servable) -> bytes:
 
 def _print(imported: Imported, as_json: bool) -> None:
     published, checked = imported.published, imported.checked
-    for old, new in checked.layout.renamed:
-        click.echo(f"renamed {old} to {new}", err=True)
-    trained_on = checked.config.base_model_name_or_path
-    if trained_on and trained_on != imported.base:
-        click.echo(
-            f"its config names the base {trained_on}, imported for {imported.base}", err=True
-        )
-    if checked.ignored:
-        click.echo(f"ignored {', '.join(checked.ignored)}", err=True)
-    if checked.config.use_dora:
-        click.echo("DoRA: kept as it is; the engine does not load it", err=True)
     if as_json:
         values = {
             "name": published.name,
@@ -209,7 +218,7 @@ def _print(imported: Imported, as_json: bool) -> None:
             "renamed": dict(checked.layout.renamed),
             "ignored": checked.ignored,
         }
-        click.echo(json.dumps(values, indent=2))
+        printing.echo_json(values)
         return
     done = "imported" if published.created else "already here:"
     click.echo(

@@ -9,13 +9,14 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
     from adapterworks.registry.reading.lineage import Ancestor, Lineage
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(app: App, ref: str, as_json: bool) -> None:
@@ -28,7 +29,7 @@ def command(app: App, ref: str, as_json: bool) -> None:
     """
     from adapterworks.registry.reading.diff import flatten
 
-    found = app.registry.lineage(ref)
+    found = app.registry.lineage(app.look_for(ref))
     if as_json:
         printing.echo_json(found)
         return

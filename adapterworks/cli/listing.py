@@ -8,6 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.registry.releases.types import NameRow, VersionRow, Weighted
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", help="With no NAME: list the names after this one.")
-@click.option("--before", type=int, help="With a NAME: list the versions before this one.")
+@click.option("--after", help="The next page: what `more:` said.")
+@click.option("--before", type=int, hidden=True)
 @click.option("--deleted", is_flag=True, help="With a NAME: list tombstones too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -37,23 +38,36 @@ def command(
       adapters list
       adapters list medical --limit 10 --json
     """
+    if name is None and (before is not None or deleted):
+        raise InvalidInput("`--before` and `--deleted` are of a NAME", hint="adapters list NAME")
     if name is None:
         names = app.registry.names(limit=limit, after=after)
         if as_json:
             printing.echo_json(names)
-        else:
+        elif names or after:
             _print_names(names)
+        else:
+            app.note(f"no adapters in {app.settings.home} yet: adapters build medical")
         if len(names) == limit:
             printing.echo_more(f"adapters list --after {names[-1].name}")
         return
     app.registry.require_name(name)
+    before = version_after(after) if after is not None else before
     versions = app.registry.versions(name, limit=limit, before=before, deleted=deleted)
     if as_json:
         printing.echo_json(versions)
     else:
         print_versions(versions)
     if len(versions) == limit and versions[-1].version > 1:
-        printing.echo_more(f"adapters list {name} --before {versions[-1].version}")
+        printing.echo_more(f"adapters list {name} --after {versions[-1].version}")
+
+
+def version_after(text: str) -> int:
+    """The number that `--after` names: `3` or `medical@3`."""
+    number = text.rpartition("@")[2]
+    if not number.isdecimal() or not number.isascii() or len(number) > 9:
+        raise InvalidInput(f"`--after {text}` is no version", hint="write what `more:` said")
+    return int(number)
 
 
 def print_versions(versions: list[VersionRow]) -> None:

@@ -8,6 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
     from adapterworks.registry.releases.types import Event
@@ -17,12 +18,15 @@ _TIMES = ("published", "deleted")
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--before", type=int, help="List events before this sequence number.")
+@click.option("--after", type=int, help="The next page: what `more:` said.")
+@click.option("--before", type=int, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(app: App, ref: str, limit: int, before: int | None, as_json: bool) -> None:
+def command(
+    app: App, ref: str, limit: int, after: int | None, before: int | None, as_json: bool
+) -> None:
     """Show the history of an alias or a name.
 
     Newest first: who, when and why.
@@ -33,16 +37,18 @@ def command(app: App, ref: str, limit: int, before: int | None, as_json: bool) -
       adapters log medical:prod --json
       adapters log medical@3
     """
-    from adapterworks.manifests.refs import check_name, parse_ref
+    from adapterworks.manifests.refs import check_name
 
     if ":" in ref or "@" in ref:
-        parsed = parse_ref(ref)
+        parsed = app.ref(ref)
         name, alias, version = parsed.name, parsed.alias, parsed.version
         if parsed.digest is not None:
             version = app.registry.resolve(parsed).version
     else:
         name, alias, version = check_name(ref), None, None
-    events = app.registry.events(name, alias=alias, version=version, limit=limit, before=before)
+    events = app.registry.events(
+        name, alias=alias, version=version, limit=limit, before=after or before
+    )
     if as_json:
         printing.echo_json(events)
     else:
@@ -54,7 +60,7 @@ def command(app: App, ref: str, limit: int, before: int | None, as_json: bool) -
             ),
         )
     if len(events) == limit:
-        printing.echo_more(f"adapters log {ref} --before {events[-1].sequence}")
+        printing.echo_more(f"adapters log {ref} --after {events[-1].sequence}")
 
 
 def describe(event: Event) -> str:

@@ -7,13 +7,17 @@ checked against it by a test.
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import sys
+from typing import NoReturn
 
 import click
 
 from adapterworks import __version__
 from adapterworks.app import App
-from adapterworks.errors import exit_code, render
+from adapterworks.cli.suggesting import Suggesting
+from adapterworks.errors import exit_code, render, set_color, wants_color
 from adapterworks.extras import extra_of, missing, require
 from adapterworks.manifests.errors import AdapterworksError
 
@@ -93,6 +97,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "tenant": ("tenant", "Manage tenants, their keys and limits."),
         "usage": ("usage", "Report metered tokens per tenant, adapter and day."),
         "doctor": ("doctor", "Check this machine and say what would make it faster."),
+        "config": ("config", "Show the settings and where each comes from."),
+        "completion": ("completion", "Print the completion script of a shell."),
     },
 }
 # command → the extra without which it can do nothing; others say so when they come to it.
@@ -109,7 +115,7 @@ EXTRAS = {
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
-class CommandTree(click.Group):
+class CommandTree(Suggesting):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -141,8 +147,16 @@ class CommandTree(click.Group):
 
 @click.group(cls=CommandTree, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="adapters")
+@click.option("-q", "--quiet", is_flag=True, help="Say no notes on stderr, only errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more: log lines, and traces of faults.")
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Colours; `NO_COLOR` means never.",
+)
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, quiet: bool, verbose: bool, color: str) -> None:
     """Declare, build, publish and serve fine-tuned adapters.
 
     \b
@@ -152,12 +166,42 @@ def cli(ctx: click.Context) -> None:
       adapters serve --open
       adapters chat medical "Give the ICD-10-CM category for: amebic balanitis"
     """
-    app = ctx.obj = App()
+    set_color(color)
+    ctx.color = wants_color()
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    app = ctx.obj = App(quiet=quiet, verbose=verbose)
     ctx.call_on_close(app.close)
 
 
 def main() -> None:
     """The `adapters` command."""
+    try:
+        _run()
+    except Exception as error:  # the last handler: no trace is anybody's answer
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    """One line and an exit code; what nobody expected is in a report besides."""
+    from adapterworks import crash
+    from adapterworks.settings import Settings
+
+    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        sys.exit(1)
+    if "-v" in sys.argv or "--verbose" in sys.argv:
+        crash.show_trace(error)
+    known = crash.expected(error)
+    if known is None:
+        home = Settings.from_environment().home
+        render(crash.told(error, crash.report(error, sys.argv[1:], home)))
+        sys.exit(crash.EXIT_CODE)
+    render(known)
+    sys.exit(exit_code(known))
+
+
+def _run() -> None:
     try:
         # Without standalone mode click returns the code that `Context.exit` was given.
         code = cli(standalone_mode=False)
@@ -173,7 +217,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         extra = extra_of(error.name or "")
         if extra is None:
-            raise
+            raise  # to `_fail`
         absent = missing(extra, "this command", [error.name or ""])
         render(absent)
         sys.exit(exit_code(absent))

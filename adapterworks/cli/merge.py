@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("refs", metavar="REF REF…", nargs=-1)
-@click.option("--name", required=True, help="The adapter that the result is a version of.")
+@click.option("--name", "--as", required=True, help="The adapter that the result is a version of.")
 @click.option("--weights", help="One weight for each REF, with commas; default equal shares of 1.")
 @click.option(
     "--method",
@@ -74,7 +74,7 @@ def command(
         recipe=Recipe(method, density, seed, rank),
         weights=None if weights is None else _numbers(weights),
         alias=alias,
-        progress=lambda line: click.echo(line, err=True),
+        progress=printing.note,
     )
     _print(merged, as_json)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
@@ -126,4 +127,4 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     echo_table(("", ""), rows)
     for lint in plan.lints:
         fields = dataclasses.asdict(lint)
-        click.echo(f"lint: `{fields['key']}`: {fields['message']} ({fields['source']})", err=True)
+        printing.note(f"lint: `{fields['key']}`: {fields['message']} ({fields['source']})")

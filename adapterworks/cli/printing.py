@@ -14,7 +14,7 @@ from adapterworks.errors import harmless as harmless
 
 def echo_json(value: Any) -> None:
     """Print a value (dataclasses and pydantic models too) as indented JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=plain)
     click.echo(
         text.encode("utf-8", "backslashreplace")
     )  # half a character: `\ud83d`, as JSON has it
@@ -42,7 +42,15 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def echo_more(command: str) -> None:
     """Say on stderr how to get the next page."""
-    click.echo(f"more: {command}", err=True)
+    note(f"more: {command}")
+
+
+def note(text: str) -> None:
+    """Say something on stderr that nobody needs for going on: `-q` keeps it."""
+    context = click.get_current_context(silent=True)
+    app = context.find_root().obj if context is not None else None
+    if not getattr(app, "quiet", False):
+        click.echo(harmless(text), err=True)
 
 
 def size(count: int) -> str:
@@ -65,7 +73,8 @@ def when(stamp: str) -> str:
     return stamp[:19].replace("T", " ")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A dataclass or pydantic model as JSON's own types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value.model_dump(mode="json")

@@ -8,6 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.argument("alias")
 @click.option(
     "--expect",
@@ -43,7 +44,7 @@ def command(
       adapters promote medical:candidate prod
     """
     registry = app.registry
-    resolved = registry.resolve(ref)
+    resolved = registry.resolve(app.ref(ref))
     move = registry.promote(
         resolved.name,
         resolved.version,
@@ -55,7 +56,7 @@ def command(
     )
     deprecated = registry.deprecation(resolved.name, resolved.version)
     if deprecated is not None:
-        click.echo(f"note: {resolved} is deprecated: {deprecated.why}", err=True)
+        printing.note(f"note: {resolved} is deprecated: {deprecated.why}")
     if as_json:
         printing.echo_json(move)
     else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 
 _PIPE_COLUMNS = 240
 
@@ -29,10 +29,10 @@ def command(app: App, as_json: bool) -> None:
 
     gateways = list(running_gateways(app.settings.home).values())
     if as_json:
-        click.echo(json.dumps(gateways, indent=2))
+        printing.echo_json(gateways)
         return
     if not gateways:
-        click.echo("no gateway is running in this ADAPTERS_HOME", err=True)
+        printing.note("no gateway is running in this ADAPTERS_HOME")
         return
     from rich.console import Console
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.extras import require
 
 
 @click.command()
@@ -19,6 +18,13 @@ from adapterworks.cli import printing
 )
 @click.option("--alias", help="Point this alias to it.")
 @click.option("--base", help="For adapters that were not pushed from here: the base to import for.")
+@click.option(
+    "--quantization",
+    type=click.Choice(["none", "nf4"]),
+    help="As `adapters import`, for those.",
+)
+@click.option("--rename", is_flag=True, help="As `adapters import`, for those.")
+@click.option("--fingerprint", is_flag=True, help="As `adapters import`, for those.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -27,6 +33,9 @@ def command(
     name: str | None,
     alias: str | None,
     base: str | None,
+    quantization: str | None,
+    rename: bool,
+    fingerprint: bool,
     as_json: bool,
 ) -> None:
     """Pull a release from the Hugging Face Hub.
@@ -38,9 +47,10 @@ def command(
     \b
     Example:
       adapters pull org/medical-lora@v3
-      adapters pull org/somebodys-lora@main --as support --base smollm2-135m-instruct
+      adapters pull org/somebodys-lora@main --as support --base smollm2-135m-instruct --fingerprint
     """
     from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.manifests.refs import check_name
     from adapterworks.registry.releases.roles import UNPROVED, role_of
     from adapterworks.registry.remotes.hub.client import Hub
     from adapterworks.registry.remotes.hub.layout import RECORD
@@ -51,7 +61,15 @@ def command(
     withheld: tuple[str, ...] = ()
     state = hub.state(wanted)
     if not wanted.is_commit:
-        click.echo(f"{wanted} is commit {state.commit}", err=True)
+        printing.note(f"{wanted} is commit {state.commit}")
+    if RECORD in state.files and (base or quantization or rename or fingerprint):
+        raise InvalidInput(
+            f"`{state.repository}` was pushed by adapterworks: its record says its base, and it "
+            "brings its own fingerprint",
+            hint=f"adapters pull {state.repository}@{wanted.revision}",
+        )
+    if name is not None:
+        app.registry.require_movable(check_name(name), alias)
     if RECORD in state.files:
         pulled = pull(
             app.registry,
@@ -70,11 +88,23 @@ def command(
             hint=f"adapters pull {state.repository}@{wanted.revision} --as NAME --base BASE",
         )
     else:
-        from adapterworks.cli.import_ import run_import
+        from adapterworks.cli.import_ import run_import, warn
 
         pinned = str(HubSource(state.repository, state.commit))
-        imported = run_import(app, pinned, name=name, base=base, alias=alias)
+        if fingerprint:
+            require("build", "`adapters pull --fingerprint`")
+        imported = run_import(
+            app,
+            pinned,
+            name=name,
+            base=base,
+            quantization=quantization or "none",
+            alias=alias,
+            rename=rename,
+            fingerprint=fingerprint,
+        )
         published = imported.published
+        warn(app, imported)
     if as_json:
         values = {
             "name": published.name,
@@ -85,21 +115,17 @@ def command(
             "commit": state.commit,
             "withheld": withheld,
         }
-        click.echo(json.dumps(values, indent=2))
+        printing.echo_json(values)
         return
     done = "pulled" if published.created else "already here:"
     click.echo(f"{done} {published} ({published.digest}) from {state.repository}@{state.commit}")
     if withheld:
-        click.echo(
-            f"without the bytes of: {printing.harmless(' '.join(withheld))} (withheld there)",
-            err=True,
+        printing.note(
+            f"without the bytes of: {printing.harmless(' '.join(withheld))} (withheld there)"
         )
     for role, unproved in UNPROVED.items():
         without = [path for path in withheld if role_of(path) == role]
         if without:
-            click.echo(f"without {printing.harmless(without[0])} {unproved}", err=True)
+            printing.note(f"without {printing.harmless(without[0])} {unproved}")
     if "fingerprint.json" in withheld:
-        click.echo(
-            'a gateway serves it only under `trust.proof = "warn"` or "off"',
-            err=True,
-        )
+        printing.note('a gateway serves it only under `trust.proof = "warn"` or "off"')

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option("--to", "repository", help="The repository, org/name (default: `[publish] hub`).")
 @click.option(
     "--private/--public",
@@ -65,12 +65,11 @@ def command(
     from adapterworks.registry.remotes.hub.push import push
 
     registry = app.registry
-    resolved = registry.resolve(ref)
+    resolved = registry.resolve(app.ref(ref))
     publish = registry.release(resolved.digest).declared("publish")
     if private and publish.get("private") is False:
-        click.echo(
-            "its manifest says `private = false`; that alone makes nothing public: --public",
-            err=True,
+        printing.note(
+            "its manifest says `private = false`; that alone makes nothing public: --public"
         )
     included = publish.get("include")
     if isinstance(included, list):
@@ -95,7 +94,7 @@ def command(
         say=lambda line: click.echo(printing.harmless(line), err=True),
     )
     if as_json:
-        click.echo(json.dumps(asdict(pushed), indent=2))
+        printing.echo_json(asdict(pushed))
         return
     done = "pushed" if pushed.created else "already there:"
     click.echo(
@@ -103,17 +102,15 @@ def command(
         f"(commit {pushed.commit})"
     )
     if pushed.withheld:
-        click.echo(
-            f"stayed here: {' '.join(pushed.withheld)} (--include takes what tells of rows along)",
-            err=True,
+        printing.note(
+            f"stayed here: {' '.join(pushed.withheld)} (--include takes what tells of rows along)"
         )
     if pushed.tells:
         click.echo(
             f"went there, and tells of rows or this machine: {', '.join(pushed.tells)}", err=True
         )
     if pushed.exposed:
-        click.echo(
+        printing.note(
             f"warning: already there since an earlier push: {' '.join(pushed.exposed)}; delete the "
-            "commit there if it should not be",
-            err=True,
+            "commit there if it should not be"
         )

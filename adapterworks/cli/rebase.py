@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.sources import FileSource, parse_base
 
@@ -148,7 +149,7 @@ def _check(planned: list[Move | Stays], base: str, as_json: bool) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    printing.note(line)
 
 
 def _quiet(line: str) -> None:

@@ -67,10 +67,9 @@ def restore(app: App, file: Path) -> None:
     click.echo(f"restored the index from {file}")
     later = app.registry.unlisted()
     if later:
-        click.echo(
+        printing.note(
             f"the store has {len(later)} releases that it does not list: "
-            "adapters registry rebuild-index",
-            err=True,
+            "adapters registry rebuild-index"
         )
 
 
@@ -105,6 +104,50 @@ def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> 
         click.echo(f"listed {resolved} ({resolved.digest})")
 
 
+@command.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--why", default="", help="Reason, for the log.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def settings(app: App, file: Path | None, why: str, as_json: bool) -> None:
+    """Show or replace the registry's settings.
+
+    FILE is TOML. Its [aliases.NAME] tables are protected aliases: a version gets one by `adapters
+    promote` only, and only if its gates passed in a build here (`gates = true`), an engine
+    reproduced its fingerprint (`proof = true`), and so many of `keys` signed it (`signatures = 2`,
+    `keys = ["release.pub", "review.pub"]`). `names = ["icd-*"]` says whose alias. Settings are kept
+    in the index and hold for everybody who uses it; an empty file takes them back. Rollbacks are
+    free.
+
+    \b
+    Example:
+      adapters registry settings
+      adapters registry settings registry.toml --why "four eyes for production"
+    """
+    if file is not None:
+        from adapterworks.registry.lifecycle.protection import read_settings
+
+        app.registry.set_settings(read_settings(file), who=app.settings.who, why=why)
+    found = app.registry.settings()
+    if as_json:
+        printing.echo_json(found)
+        return
+    rows = [
+        (
+            alias,
+            " ".join(rule.names),
+            *map(_yes, (rule.gates, rule.proof)),
+            f"{rule.signatures} of {len(rule.keys)} keys" if rule.signatures else "no",
+        )
+        for alias, rule in sorted(found.aliases.items())
+    ]
+    printing.echo_table(("protected alias", "of", "gates", "proof", "signatures"), rows)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
 def _row(item: Unlisted) -> tuple[str, ...]:
     made = printing.when(item.release.created)
     return (item.release.name, made, item.release.digest, item.state, " ".join(item.absent))
@@ -120,10 +163,11 @@ def agree(question: str, *, yes: bool, what: str) -> None:
 
     if yes:
         return
-    if not _is_terminal():
+    if not is_terminal():
         raise InvalidInput(f"nothing was {what}: nobody can be asked", hint="add --yes")
     click.confirm(question, abort=True, err=True)
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
     return sys.stdin.isatty()

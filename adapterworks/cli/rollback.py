@@ -6,11 +6,12 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.promote import describe, expected
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option(
     "--expect",
     help="Only if it is this version that goes: a running canary, else the holder.",
@@ -30,9 +31,8 @@ def command(app: App, ref: str, expect: str | None, why: str, as_json: bool) -> 
       adapters rollback medical:prod --expect medical@4
     """
     from adapterworks.manifests.errors import InvalidInput
-    from adapterworks.manifests.refs import parse_ref
 
-    parsed = parse_ref(ref)
+    parsed = app.ref(ref)
     if parsed.alias is None:
         raise InvalidInput(
             f"`{ref}` is a version, not an alias", hint=f"write `{parsed.name}:prod`"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from adapterworks.cli import printing
 
 
 @click.command()
@@ -19,4 +19,4 @@ def command() -> None:
     """
     from adapterworks.manifests.schema import manifest_schema
 
-    click.echo(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+    printing.echo_json(manifest_schema())

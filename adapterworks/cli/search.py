@@ -15,7 +15,10 @@ from adapterworks.cli.listing import print_versions
 @click.option("--base", help="Only releases on this base (name or digest).")
 @click.option("--method", help="Only releases made with this method.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0)
+@click.option(
+    "--after", type=click.IntRange(0), default=0, help="The next page: what `more:` said."
+)
+@click.option("--offset", type=click.IntRange(0), default=0, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -25,6 +28,7 @@ def command(
     base: str | None,
     method: str | None,
     limit: int,
+    after: int,
     offset: int,
     as_json: bool,
 ) -> None:
@@ -38,11 +42,11 @@ def command(
       adapters search --method qlora --base smollm2-135m-instruct --json
     """
     found = app.registry.search(
-        " ".join(words), tag=tag, base=base, method=method, limit=limit, offset=offset
+        " ".join(words), tag=tag, base=base, method=method, limit=limit, offset=after or offset
     )
     if as_json:
         printing.echo_json(found)
     else:
         print_versions(found)
     if len(found) == limit:
-        click.echo(f"more: repeat with --offset {offset + limit}", err=True)
+        printing.echo_more(f"the same with --after {(after or offset) + limit}")

@@ -6,13 +6,14 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.log import describe
 
 LATER = 100
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option("--file", "path", help="Print this file of the release instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -29,13 +30,14 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
       adapters show medical@3 --file report.json
     """
     registry = app.registry
-    resolved = registry.resolve(ref)
+    resolved = registry.resolve(app.look_for(ref))
     if path is not None:
         click.echo(registry.read(resolved.digest, path), nl=False)
         return
     release = registry.release(resolved.digest)
     row = registry.version(resolved.name, resolved.version)
     signed_by = sorted(registry.all_signatures(resolved.digest))
+    void = registry.void_signatures(resolved.digest)
     absences = registry.absences(resolved.digest)
     deprecated = registry.deprecation(resolved.name, resolved.version)
     later = registry.events(resolved.name, version=resolved.version, facts=True, limit=LATER)
@@ -49,6 +51,7 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
                 "published": row.published,
                 "size": row.size,
                 "signed_by": signed_by,
+                "revoked": void,
                 "tags": row.tags,
                 "deprecated": deprecated,
                 "absent": absences,
@@ -80,6 +83,7 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
         "stage": release.stage and f"{release.stage.name} (of {release.stage.count})",
         "plan": release.plan,
         "signed by": " ".join(signed_by) or "nobody",
+        "not any more": "; ".join(f"{key[7:19]} {why}" for key, why in void.items()),
         "size": f"{printing.size(row.size)} in {len(release.files)} files",
     }
     for key, value in lines.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 
 if TYPE_CHECKING:
     from adapterworks.reconciling.entries import Differences, Entry
@@ -51,7 +52,7 @@ def command(app: App, folder: Path, profile: str | None, as_json: bool) -> None:
     show(found, found.entries, world)
     if any(entry.actions for entry in found.entries):
         profiled = f" --profile {profile}" if profile else ""
-        click.echo(f"`adapters apply {folder}{profiled}` brings it about", err=True)
+        printing.note(f"`adapters apply {folder}{profiled}` brings it about")
 
 
 def reader_of(app: App) -> Reader:
@@ -70,9 +71,9 @@ def show(found: Differences, entries: tuple[Entry, ...], world: World) -> None:
         (line for entry in entries for line in _lines(entry)),
     )
     if world.skipped:
-        click.echo(f"no manifests: {', '.join(world.skipped)}", err=True)
+        printing.note(f"no manifests: {', '.join(world.skipped)}")
     if found.others:
-        click.echo(f"not of this folder, let be: {', '.join(found.others)}", err=True)
+        printing.note(f"not of this folder, let be: {', '.join(found.others)}")
 
 
 def _lines(entry: Entry) -> list[tuple[str, ...]]:

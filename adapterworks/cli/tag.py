@@ -8,6 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 
 _TAKE = "\0"  # stands for the dash of `-WORD` while click looks for options
 
@@ -25,7 +26,7 @@ class _Words(click.Command):
 
 
 @click.command(cls=_Words)
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.argument("words", nargs=-1, required=True, metavar="[+WORD|-WORD]...")
 @click.option("--why", default="", help="Reason, for the log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -45,7 +46,7 @@ def command(app: App, ref: str, words: tuple[str, ...], why: str, as_json: bool)
     for word in words:
         if word[:1] not in ("+", _TAKE):
             raise InvalidInput(f"`{word}` says not whether to give or take it", hint=f"+{word}")
-    resolved = app.registry.resolve(ref)
+    resolved = app.registry.resolve(app.ref(ref))
     tags = app.registry.tag(
         resolved.name,
         resolved.version,

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.amounts import Amount, Duration
 from adapterworks.cli.printing import echo_table
+from adapterworks.cli.registry import agree
 
 if TYPE_CHECKING:
     from adapterworks.gateway.tenants.admin import KeyRow, TenantAdmin
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from adapterworks.gateway.tenants.tenant import Tenant
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_LONGEST_ID = 16  # a key's text, which may be given too, is longer and is not repeated
 LIMITS = ("rpm", "tpm", "max_concurrency", "monthly_tokens")
 
 
@@ -94,7 +97,7 @@ def list_(app: App, as_json: bool) -> None:
     """
     tenants = _admin(app).list()
     if as_json:
-        click.echo(json.dumps([_tenant_json(tenant) for tenant in tenants], indent=2))
+        printing.echo_json([_tenant_json(tenant) for tenant in tenants])
         return
     columns = ("name", "allow", *LIMITS, "weight")
     echo_table(columns, [_cells(_tenant_json(tenant), columns) for tenant in tenants])
@@ -114,7 +117,7 @@ def show(app: App, name: str, as_json: bool) -> None:
     tenant, keys = _admin(app).show(name)
     values = {**_tenant_json(tenant), "keys": [_key_json(key) for key in keys]}
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        printing.echo_json(values)
         return
     for field in ("name", "id", "allow", *LIMITS, "weight"):
         click.echo(f"{field:<16} {_cells(values, (field,))[0]}")
@@ -144,23 +147,29 @@ def set_(app: App, /, name: str, allow: str | None, as_json: bool, **values: flo
         changes["allow"] = parse_allow(allow)
     tenant = _admin(app).set(name, changes)
     if as_json:
-        click.echo(json.dumps(_tenant_json(tenant), indent=2))
+        printing.echo_json(_tenant_json(tenant))
+    else:
+        click.echo(f"changed {', '.join(changes) or 'nothing'} of tenant {tenant.name}")
 
 
 @command.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask; scripts need it.")
+@_as_json
 @click.pass_obj
-def remove(app: App, name: str, yes: bool) -> None:
+def remove(app: App, name: str, yes: bool, as_json: bool) -> None:
     """Remove a tenant: its keys stop working within a second; its usage stays.
 
     \b
     Example:
       adapters tenant remove acme --yes
     """
-    if not yes:
-        click.confirm(f"Remove tenant `{name}` and all its keys?", abort=True, err=True)
+    agree(f"Remove tenant `{name}` and all its keys?", yes=yes, what="removed")
     _admin(app).remove(name)
+    if as_json:
+        printing.echo_json({"removed": name})
+    else:
+        click.echo(f"removed tenant {printing.harmless(name)} and its keys")
 
 
 @command.command()
@@ -191,7 +200,7 @@ def log(app: App, name: str | None, limit: int, as_json: bool) -> None:
         for entry in audit.entries(app.registry.database, tenant=name, limit=limit)
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        printing.echo_json(rows)
         return
     columns = ("at", "who", "action", "tenant", "details")
     echo_table(columns, [_cells(row, columns) for row in rows])
@@ -239,7 +248,7 @@ def key_list(app: App, name: str, as_json: bool) -> None:
     """
     rows = [_key_json(row) for row in _admin(app).show(name)[1]]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        printing.echo_json(rows)
         return
     columns = ("id", "state", "created", "expires", "revoked")
     echo_table(columns, [_cells(row, columns) for row in rows])
@@ -247,8 +256,9 @@ def key_list(app: App, name: str, as_json: bool) -> None:
 
 @key.command("revoke")
 @click.argument("key", metavar="ID")
+@_as_json
 @click.pass_obj
-def key_revoke(app: App, key: str) -> None:
+def key_revoke(app: App, key: str, as_json: bool) -> None:
     """Revoke a key by its id (or its text); it stops working within a second.
 
     \b
@@ -256,6 +266,11 @@ def key_revoke(app: App, key: str) -> None:
       adapters tenant key revoke k3yid234
     """
     _admin(app).revoke_key(key)
+    shown = "key" if len(key) > _LONGEST_ID else f"key {printing.harmless(key)}"
+    if as_json:
+        printing.echo_json({"revoked": None if shown == "key" else key})
+    else:
+        click.echo(f"revoked {shown}; it stops working within a second")
 
 
 def _admin(app: App) -> TenantAdmin:
@@ -267,7 +282,7 @@ def _admin(app: App) -> TenantAdmin:
 def _print_key(tenant: Tenant, key: NewKey, *, as_json: bool, expires: float | None) -> None:
     if as_json:
         values = {"key": key.text, "key_id": key.id, "expires": _time(expires)}
-        click.echo(json.dumps({**_tenant_json(tenant), **values}, indent=2))
+        printing.echo_json({**_tenant_json(tenant), **values})
         return
     click.echo(key.text)
     click.echo(f"this key of `{tenant.name}` is not shown again; its id is {key.id}", err=True)

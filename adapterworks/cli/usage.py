@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from typing import Any
 
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.printing import echo_table
 
 
@@ -54,7 +54,7 @@ def command(
     rows = [row.to_json() for row in found]
     columns = (*groups, *SUMS, "total_tokens")
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        printing.echo_json(rows)
     elif as_csv:
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")

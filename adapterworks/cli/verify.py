@@ -9,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
 from adapterworks.extras import require
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ref", required=False)
+@click.argument("ref", required=False, shell_complete=complete_ref)
 @click.option("--all", "everything", is_flag=True, help="Verify every release and the index.")
 @click.option(
     "--repair",
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Public key; each release must be signed by one of these.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A signature in a file (`adapters sign --bundle`), in place of those kept here.",
 )
 @click.option("--rebuild", is_flag=True, help="Train REF again and print the distance.")
 @click.option(
@@ -47,6 +53,7 @@ def command(
     everything: bool,
     repair: str | None,
     keys: tuple[Path, ...],
+    bundle: Path | None,
     rebuild: bool,
     data_dir: Path | None,
     manifest_name: str | None,
@@ -61,22 +68,39 @@ def command(
     Code in a file that a release names is never run on its word: `--manifest` names the file of
     yours that it stands beside, and it must be the code that the release was built with.
 
+    REF may be a folder that was pushed (`./clone`) or a record's file: then files and signature are
+    checked without any registry or network, and `--key` is needed.
+
     \b
     Example:
       adapters verify medical@3 --key release.pub
       adapters verify --all --repair s3://backup/adapters
       adapters verify medical@3 --repair hub:org/medical-lora@v3
       adapters verify medical@3 --rebuild
+      adapters verify ./clone --bundle medical-3.sig --key release.pub
     """
     from adapterworks.manifests.errors import IntegrityError, InvalidInput
     from adapterworks.registry.blobs.open import open_blobs
     from adapterworks.registry.blobs.store import BlobStore
     from adapterworks.registry.releases.roles import UNPROVED, role_of
 
+    if ref is not None and ref.startswith((".", "/", "~")):
+        if everything or repair is not None or rebuild:
+            raise InvalidInput("files are checked against their record and a key, and nothing else")
+        _offline(Path(ref).expanduser(), bundle, keys, as_json=as_json)
+        return
     if (ref is None) != everything:
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
     if rebuild and ref is None:
         raise InvalidInput("`--rebuild` trains one release", hint="adapters verify REF --rebuild")
+    if bundle is not None:
+        if ref is None or not keys:
+            raise InvalidInput("`--bundle` is one release's: give REF and `--key`")
+        identity = app.registry.require_bundle(
+            app.registry.resolve(app.ref(ref)).digest, bundle.read_text(errors="replace"), keys
+        )
+        printing.note(f"the bundle is a signature of {ref} by key {identity}")
+        keys = ()
     if rebuild:
         require("build", "`adapters verify --rebuild`")
     source: BlobStore | None = None
@@ -86,7 +110,8 @@ def command(
         source = HubBlobs(repair, app.settings.home / "tmp")
     elif repair is not None:
         source = open_blobs(repair)
-    report = app.registry.verify(ref, repair_from=source, public_keys=keys)
+    wanted = None if ref is None else app.look_for(ref)
+    report = app.registry.verify(wanted, repair_from=source, public_keys=keys)
     left = [problem for problem in report.problems if not problem.repaired]
     again = rebuild and ref is not None and not left
     result = _rebuild(app, str(ref), data_dir, manifest_name, quiet=as_json) if again else None
@@ -131,6 +156,28 @@ def command(
             hint="sign them: adapters sign REF --key KEY"
             if signatures
             else "restore the bytes from another store: adapters verify --all --repair STORE",
+        )
+
+
+def _offline(place: Path, bundle: Path | None, keys: tuple[Path, ...], *, as_json: bool) -> None:
+    from adapterworks.manifests.errors import IntegrityError
+    from adapterworks.registry.remotes.hub.offline import check_offline
+
+    found = check_offline(place, bundle, keys)
+    if as_json:
+        values = {"name": found.release.name, "digest": found.release.digest, "key": found.key}
+        files = {"right": found.right, "absent": found.absent, "wrong": found.wrong}
+        printing.echo_json({"clean": not found.wrong, **values, **files})
+    else:
+        click.echo(f"{found.release.name} {found.release.digest}")
+        click.echo(f"signed by key {found.key}")
+        click.echo(f"{len(found.right)} files are what it says")
+        for path in found.absent:
+            click.echo(f"not there: {printing.harmless(path)}")
+    if found.wrong:
+        raise IntegrityError(
+            f"{len(found.wrong)} files are not what was signed: {', '.join(found.wrong[:5])}",
+            hint="take nothing of this folder; fetch the release anew",
         )
 
 

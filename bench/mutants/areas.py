@@ -145,12 +145,12 @@ AREAS = {
         ),
         Area(
             "hub",
-            ("registry/remotes/hub/*.py",),
+            ("registry/remotes/hub/*.py", "registry/bases/hub_errors.py"),
             _files(
                 "tests/registry/remotes/hub",
                 "absent", "blobs_of_a_push", "card", "client", "download", "errors", "fetch",
                 "fetched_record", "last_push", "layout", "leave_out", "names", "pulling",
-                "pushing", "signatures",
+                "pushing", "signatures", "offline", "hostile_records",
             ),
         ),
         Area(

@@ -31,7 +31,7 @@ from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import source_digest
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.paths import base_model, place
+from adapterworks.manifests.paths import base_model, place, require_files
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.bases.store import Base, BaseStore
 
@@ -97,6 +97,7 @@ def prepare(
     extensions = pins(manifest)
     check_trackers(manifest.train.trackers)
     accelerate = check_launcher(manifest)
+    require_files(manifest)  # before a base is unpacked or fetched
     base = bases.ensure(
         base_model(manifest),
         quantization=manifest.base.quantization,

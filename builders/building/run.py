@@ -111,8 +111,8 @@ def run_build(
     Raises:
         Conflict: the plan is being built by another process.
         NotFound: nothing to resume.
-        Refused: the plan cannot run here, the training diverged, or a gateway is to evaluate what
-            is not published yet.
+        Refused: the plan cannot run here, the training diverged, the alias is protected, or a
+            gateway is to evaluate what is not published yet.
         InvalidInput: the data or a combination is faulty.
     """
     engines = engines or Engines()
@@ -125,6 +125,8 @@ def run_build(
         and (existing := registry.find_plan(manifest.adapter.name, plan.digest)) is not None
     ):
         return _named(registry, existing, plan, folder, alias, who)
+    moved = None if hold_alias else alias or manifest.publish.alias
+    registry.require_movable(manifest.adapter.name, moved)
     with build_lock(folder) as lock:
         # Once more, as another process may have built it while this one prepared or waited.
         if (
@@ -292,6 +294,7 @@ def _run(
                 prod=evaluation["prod"],
             ),
             reasons=reasons,
+            created=stages.created,
             weights_from=weights["ref"] if weights else None,
         )
         draft = make_draft(

@@ -88,6 +88,7 @@ def run_merge(
     check_name(name)
     if alias is not None:
         check_alias(alias)
+    registry.require_movable(name, alias)
     parents = find_parents(registry, refs, weights)
     recipe = complete(recipe, parents)
     plan = plan_digest(name, parents, recipe)

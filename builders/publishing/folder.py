@@ -17,6 +17,7 @@ from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
+from adapterworks.builders.publishing.provenance import write_provenance
 from adapterworks.builders.training.events import read_events
 from adapterworks.manifests.digests import canonical_json, digest_json
 from adapterworks.manifests.paths import portable
@@ -41,6 +42,7 @@ def assemble(
     sources: list[dict[str, Any]],
     lock: Mapping[str, Any],
     reasons: tuple[str, ...],
+    created: str,
     weights_from: str | None = None,
 ) -> Path:
     """Build `release/` in a build directory from what its stages left there.
@@ -53,6 +55,7 @@ def assemble(
         sources: datasheets.
         lock: `adapter.lock`.
         reasons: why the alias does not move.
+        created: when the build began, RFC 3339.
         weights_from: the release that the training was taken from, if it was.
     """
     release = folder / RELEASE
@@ -76,6 +79,7 @@ def assemble(
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
     card = make_card(plan, report, servable, sources, reasons, weights_from)
     (release / "README.md").write_text(card, encoding="utf-8")
+    write_provenance(release, plan, lock, created)  # last: it names the others
     return release
 
 

@@ -199,7 +199,28 @@ def _m002_what_an_answer_was_made_of(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE gateway_usage_events ADD COLUMN {column}")
 
 
+def _m003_no_way_around_the_triggers(connection: Connection) -> None:
+    """SQLite's INSERT OR REPLACE fires no DELETE trigger, PostgreSQL's TRUNCATE none for rows."""
+    for table, key, what in (
+        ("gateway_audit", "sequence", "ABORT, 'gateway_audit is append-only'"),
+        # An answer may be recorded twice, and is counted once: the row that is there stays.
+        ("gateway_usage_events", "request_id", "IGNORE"),
+    ):
+        if connection.dialect.name == "sqlite":
+            same = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER {table}_no_insert BEFORE INSERT ON {table} WHEN {same} "
+                f"BEGIN SELECT RAISE({what}); END"
+            )
+            continue
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
+        )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
+    _m003_no_way_around_the_triggers,
 )

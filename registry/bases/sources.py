@@ -12,7 +12,8 @@ import re
 import shutil
 from pathlib import Path
 
-from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.registry.bases.hub_errors import explained
 from adapterworks.registry.bases.quiet import quiet_libraries
 
 # Models that come inside a package of the Python index: name → package:DISTRIBUTION@VERSION/FILE.
@@ -39,45 +40,21 @@ def parse_hub(text: str) -> tuple[str, str]:
 
 def fetch_commit(repository: str, revision: str) -> str:
     """The commit that a branch, tag or commit of a Hub model names now."""
-    import httpx2
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    try:
+    with explained("look up", repository):
         return str(HfApi().model_info(repository, revision=revision).sha)
-    except HfHubHTTPError as error:
-        raise NotFound(
-            f"no model `{repository}` at `{revision}` on the Hub, or no right to see it: {error}",
-            hint="check the id, and `hf auth login` if the model is gated or private",
-        ) from error
-    except (OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
-        raise Unavailable(
-            f"the Hub cannot be reached to look up `{repository}`: {error}",
-            hint="unset HF_HUB_OFFLINE, check HF_ENDPOINT, or use a local folder",
-        ) from error
 
 
 def download(source: str, target: Path) -> Path:
     """Download `hub:org/name@commit` into `target`; safetensors and text files only."""
-    import httpx2
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     repository, commit = parse_hub(source)
-    try:
+    with explained("download", repository):
         snapshot_download(
             repository, revision=commit, local_dir=target, allow_patterns=list(_ALLOWED)
         )
-    except HfHubHTTPError as error:
-        raise NotFound(
-            f"`{source}` cannot be downloaded: {error}",
-            hint="check the id and commit, and `hf auth login` if it is gated",
-        ) from error
-    except (OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
-        raise Unavailable(
-            f"the Hub cannot be reached to download `{source}`: {error}",
-            hint="unset HF_HUB_OFFLINE, check HF_ENDPOINT, or use a local folder",
-        ) from error
     shutil.rmtree(target / ".cache", ignore_errors=True)
     if not list(target.glob("*.safetensors")):
         raise InvalidInput(

@@ -10,6 +10,8 @@ The record `base.json` is written last: a folder with a record is complete.
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import json
 import os
 import re
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -121,6 +124,8 @@ class BaseStore:
             if (folder / RECORD).exists():
                 return self._read(folder)
             self.root.mkdir(parents=True, exist_ok=True)
+            for killed in self.root.glob(f".{folder.name}-*"):  # nobody else has the lock
+                shutil.rmtree(killed, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=self.root))
             try:
                 base = self._prepare(
@@ -168,15 +173,15 @@ class BaseStore:
         else:
             source = str(checkpoint_folder(Path(source)))
         known = EMBEDDED.get(name)
-        names = self._names()
-        if known is not None or names.get(name, source) != source:
-            raise InvalidInput(
-                f"the base name `{name}` already means `{known or names[name]}`",
-                hint="choose another name; a base name never changes its meaning",
-            )
-        names[name] = source
-        self.root.mkdir(parents=True, exist_ok=True)
-        _write_atomic(self.root / "names.json", json.dumps(names, indent=2, sort_keys=True))
+        with self._lock("names.json"):  # read, change, write
+            names = self._names()
+            if known is not None or names.get(name, source) != source:
+                raise InvalidInput(
+                    f"the base name `{name}` already means `{known or names[name]}`",
+                    hint="choose another name; a base name never changes its meaning",
+                )
+            names[name] = source
+            _write_atomic(self.root / "names.json", json.dumps(names, indent=2, sort_keys=True))
         return next(entry for entry in self.sources() if entry.name == name)
 
     def sources(self) -> list[BaseSource]:
@@ -193,10 +198,19 @@ class BaseStore:
         return embedded + added
 
     def list(self) -> list[Base]:
-        """Every prepared base."""
-        if not self.root.is_dir():
-            return []
-        return [self._read(record.parent) for record in sorted(self.root.glob(f"[!.]*/{RECORD}"))]
+        """Every prepared base but those whose files changed since (`changed`)."""
+        return [base for base in self._each() if isinstance(base, Base)]
+
+    def changed(self) -> builtins.list[IntegrityError]:
+        """What is wrong with the bases that are not listed."""
+        return [error for error in self._each() if isinstance(error, IntegrityError)]
+
+    def _each(self) -> Iterator[Base | IntegrityError]:
+        for record in sorted(self.root.glob(f"[!.]*/{RECORD}")) if self.root.is_dir() else ():
+            try:
+                yield self._read(record.parent)
+            except IntegrityError as error:
+                yield error
 
     def find(self, digest: str) -> Base | None:
         """The prepared base with this digest, if it is here."""
@@ -291,19 +305,28 @@ class BaseStore:
             }
         )
         covered = GENERATION in noted
-        found = stamps(base.checkpoint)
+        seen = stamps(base.checkpoint)
         if not covered:
-            del found[GENERATION]
-        if noted != found and base.digest != base_digest(
-            base.checkpoint,
-            base.quantization,
-            base.double_quantization,
-            generation=covered,
-        ):
+            del seen[GENERATION]
+        if noted == seen:
+            return base
+        found = None
+        with contextlib.suppress(OSError):  # its folder is gone
+            found = base_digest(
+                base.checkpoint,
+                base.quantization,
+                base.double_quantization,
+                generation=covered,
+            )
+        if found != base.digest:
             raise IntegrityError(
                 f"base `{base.name}`: files in `{base.checkpoint}` changed since it was prepared",
                 hint=f"restore them, or remove `{folder}` to prepare it anew under a new digest",
             )
+        # The same bytes, copied or restored: so that they are not hashed each time from now on.
+        with contextlib.suppress(OSError):
+            table = {**json.loads((folder / RECORD).read_text()), "stamps": seen}
+            _write_atomic(folder / RECORD, json.dumps(table, indent=2, sort_keys=True))
         return base
 
     @contextmanager

@@ -19,6 +19,7 @@ from adapterworks.registry.blobs.marker import MARKER, read_marker, write_marker
 from adapterworks.registry.blobs.store import (
     TRASH,
     BlobInfo,
+    CorruptBlob,
     MissingBlob,
     checked,
     chunks_of,
@@ -46,7 +47,8 @@ class LocalBlobs:
 
     def put(self, digest: str, source: Path | bytes) -> None:
         target = self.path(digest)
-        if target.exists():
+        # What is there with another size is damaged: these bytes take its place.
+        if target.is_file() and target.stat().st_size == size_of(source):
             fsync_folder(target.parent)  # whoever put it may not have come to that yet
             return
         staged = self.staging / uuid.uuid4().hex
@@ -73,6 +75,11 @@ class LocalBlobs:
             raise MissingBlob(
                 f"`{path}` is missing",
                 hint="restore it from another store: adapters verify --all --repair STORE",
+            ) from error
+        except OSError as error:
+            raise CorruptBlob(
+                f"`{path}` cannot be read: {error.strerror}",
+                hint="see who owns it; or: adapters verify --all --repair STORE",
             ) from error
 
     def exists(self, digest: str) -> bool:
@@ -164,6 +171,11 @@ def _write(path: Path, chunks: Iterable[bytes]) -> None:
 def source_name(source: Path | bytes) -> Path | str:
     """What to call a source in a message."""
     return source if isinstance(source, Path) else "bytes in memory"
+
+
+def size_of(source: Path | bytes) -> int:
+    """Bytes of a source."""
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
 
 
 def make_folders(folder: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from adapterworks.manifests.errors import InvalidInput, Unavailable
-from adapterworks.registry.blobs.local import source_name
+from adapterworks.registry.blobs.local import size_of, source_name
 from adapterworks.registry.blobs.marker import MARKER, read_marker, write_marker
 from adapterworks.registry.blobs.store import (
     CHUNK,
@@ -52,13 +53,19 @@ class S3Blobs:
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if not bucket:
             raise InvalidInput(f"`{url}` names no bucket", hint="write `s3://bucket/prefix`")
+        self._url, self._bucket, self._prefix = url, bucket, prefix.strip("/") or None
+
+    @cached_property
+    def _store(self) -> S3Store:
+        """The client, made when bytes are first asked for: a listing needs no credentials."""
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-        self._url = url
-        self._store = S3Store(
-            bucket,
-            prefix=prefix.strip("/") or None,
+        credentials, region = _shared_configuration()
+        return S3Store(
+            self._bucket,
+            prefix=self._prefix,
             client_options={"allow_http": endpoint.startswith("http://")},
-            credential_provider=_shared_credentials(),
+            credential_provider=credentials,
+            **({"region": region} if region else {}),
         )
 
     @property
@@ -66,14 +73,16 @@ class S3Blobs:
         return self._url
 
     def put(self, digest: str, source: Path | bytes) -> None:
-        if self.exists(digest):
+        key, size = key_of(digest), size_of(source)
+        there = self._size(key)
+        if there == size:
             return
-        key = key_of(digest)
         chunks = checked(digest, chunks_of(source), str(source_name(source)))
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
         with self._reported():
             if size > PART:
                 obs.put(self._store, key, chunks, chunk_size=PART)
+            elif there is not None:  # damaged: these bytes take its place
+                obs.put(self._store, key, b"".join(chunks), use_multipart=False)
             else:
                 self._put_new(key, b"".join(chunks))
 
@@ -101,12 +110,14 @@ class S3Blobs:
             yield from checked(digest, chunks, where)
 
     def exists(self, digest: str) -> bool:
+        return self._size(key_of(digest)) is not None
+
+    def _size(self, key: str) -> int | None:
         with self._reported():
             try:
-                obs.head(self._store, key_of(digest))
+                return int(obs.head(self._store, key)["size"])
             except FileNotFoundError:
-                return False
-            return True
+                return None
 
     def delete(self, digest: str) -> None:
         self.delete_discarded(digest)  # first: what is looked for is the other one
@@ -174,13 +185,15 @@ class S3Blobs:
             ) from error
 
 
-def _shared_credentials() -> Callable[[], Any] | None:
-    """Credentials of a profile or shared file, which obstore itself does not read."""
+def _shared_configuration() -> tuple[Callable[[], Any] | None, str | None]:
+    """Credentials and region of a profile or shared file, which obstore itself does not read."""
     environ = os.environ
-    shared = Path(environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
-    if "AWS_ACCESS_KEY_ID" in environ or not ("AWS_PROFILE" in environ or shared.exists()):
-        return None
+    files = (("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config"))
+    shared = [Path(environ.get(name, f"~/.aws/{file}")).expanduser() for name, file in files]
+    if not ("AWS_PROFILE" in environ or any(path.exists() for path in shared)):
+        return None, None
     try:
+        from botocore.exceptions import BotoCoreError
         from botocore.session import Session
     except ModuleNotFoundError as error:
         raise Unavailable(
@@ -189,9 +202,20 @@ def _shared_credentials() -> Callable[[], Any] | None:
             hint="pip install botocore, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ) from error
 
-    credentials = Session().get_credentials()
+    session = Session()
+    try:
+        named = "AWS_REGION" in environ or "AWS_DEFAULT_REGION" in environ
+        region = None if named else session.get_config_variable("region")
+        # Keys in the environment come first, as everywhere.
+        given = "AWS_ACCESS_KEY_ID" in environ
+        credentials = None if given else session.get_credentials()
+    except BotoCoreError as error:
+        raise InvalidInput(
+            f"the AWS profile cannot be used: {error}",
+            hint="see `AWS_PROFILE`, ~/.aws/config and ~/.aws/credentials",
+        ) from error
     if credentials is None:
-        return None
+        return None, region
 
     def frozen() -> dict[str, Any]:
         current = credentials.get_frozen_credentials()
@@ -202,4 +226,4 @@ def _shared_credentials() -> Callable[[], Any] | None:
             "expires_at": None,
         }
 
-    return frozen
+    return frozen, region

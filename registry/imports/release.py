@@ -42,6 +42,7 @@ _MOST_WEIGHTS = LIMITS[WEIGHTS]
 _MOST_OF_A_MODEL = 256 << 30
 _MOST_OTHER = 1 << 30
 _TABLES = {"adapter.lock": 64 << 20, "report.json": 64 << 20, "manifest.json": 8 << 20,
+           "provenance.json": 64 << 20, "sbom.cdx.json": 64 << 20,
            FINGERPRINT: 64 << 20}  # fmt: skip
 _TABLE_DEPTH = 32
 

@@ -11,22 +11,28 @@ Invariants:
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine, Row, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.engine import URL, Connection, Engine, Row, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, ProgrammingError
 
-from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused, Unavailable
 
 Migration = Callable[[Connection], None]
 AnyRow = Row[*tuple[Any, ...]]
 
 BUSY_TIMEOUT_S = 60
+# SQLITE_CORRUPT, SQLITE_NOTADB; PostgreSQL's code for a missing grant.
+_DAMAGED = (11, 26)
+_INSUFFICIENT_PRIVILEGE = "42501"
 # Any constant of our own; PostgreSQL's advisory locks are named by 64-bit integers.
 _WRITER_LOCK = 0x6164617074657273
 
@@ -56,16 +62,21 @@ class Database:
                 hint="write `sqlite:///path/index.db` or `postgresql://user@host/database`",
             ) from error
         backend = parsed.get_backend_name()
-        if backend == "postgresql":
+        if backend in ("postgresql", "postgres"):
+            backend = "postgresql"
             parsed = parsed.set(drivername="postgresql+psycopg")
         elif backend != "sqlite":
             raise InvalidInput(
                 f"`{backend}` databases are not supported", hint="use sqlite or postgresql"
             )
         self.is_sqlite = backend == "sqlite"
+        self.read_only = self.is_sqlite and _may_only_be_read(parsed.database)
+        if self.read_only:
+            parsed = _for_reading(parsed)
         self.engine: Engine = sa.create_engine(parsed, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _configure_sqlite)
+            configure = _configure_reader if self.read_only else _configure_sqlite
+            event.listen(self.engine, "connect", configure)
             event.listen(self.engine, "begin", _begin_sqlite)
         self._writers = self.engine.execution_options(adapters_write=True)
         # Read-committed shows every statement the newest state, in a transaction or not; without a
@@ -79,7 +90,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading, on one snapshot (SQLite) or read-committed (PostgreSQL)."""
-        with _reported(self.engine.url.host), self._readers.connect() as connection:
+        with _reported(self.engine.url), self._readers.connect() as connection:
             yield connection
 
     @contextmanager
@@ -88,8 +99,14 @@ class Database:
 
         Raises:
             Unavailable: another writer kept the lock for longer than a minute.
+            Refused: this user may only read the index.
         """
-        with _reported(self.engine.url.host), self._writers.begin() as connection:
+        if self.read_only:
+            raise Refused(
+                f"the index `{self.engine.url.database}` can only be read by this user",
+                hint="what changes it needs an account that may write it and its folder",
+            )
+        with _reported(self.engine.url), self._writers.begin() as connection:
             if not self.is_sqlite:
                 connection.execute(
                     sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER_LOCK}
@@ -140,6 +157,38 @@ class Database:
         self.engine.dispose()
 
 
+# SQLITE_BUSY, SQLITE_LOCKED
+_BUSY = (5, 6)
+
+
+def _may_only_be_read(path: str | None) -> bool:
+    """Whether an index is there that this user cannot write to: SQLite writes beside it, too."""
+    if not path or not Path(path).exists():
+        return False
+    return not all(os.access(place, os.W_OK) for place in (path, Path(path).parent))
+
+
+def _for_reading(url: URL) -> URL:
+    """The URL that opens a file without writing to it or beside it."""
+    path = Path(str(url.database)).absolute()
+    log = path.with_name(f"{path.name}-wal")
+    left = log.exists() and log.stat().st_size > 0
+    # Nobody's writes are pending: then SQLite need not look for other processes beside the file.
+    query = {"mode": "ro", "uri": "true", **({} if left else {"immutable": "1"})}
+    return url.set(database=f"file:{quote(str(path))}", query=query)
+
+
+def _configure_reader(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    """SQLite's own knows ASCII only; a search must find the same on both databases."""
+    return None if text is None else text.lower()
+
+
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     # Transactions are begun by `_begin_sqlite`, not guessed by the driver.
     connection.isolation_level = None
@@ -147,6 +196,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     _enable_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.create_function("lower", 1, _lower, deterministic=True)
 
 
 def _enable_wal(connection: Any) -> None:
@@ -158,8 +208,9 @@ def _enable_wal(connection: Any) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            # Only what another process does passes by itself.
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
@@ -170,13 +221,32 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def _reported(host: str | None) -> Iterator[None]:
-    """Say what cannot be reached instead of showing a driver's trace."""
+def _reported(url: URL) -> Iterator[None]:
+    """Say what cannot be reached, read or done instead of showing a driver's trace."""
+    where = f"the index on `{url.host}`" if url.host else "the index"
     try:
         yield
     except OperationalError as error:
-        where = f"the index on `{host}`" if host else "the index"
-        raise Unavailable(
-            f"{where} cannot be used: {str(error.orig).strip()}",
-            hint="check `ADAPTERS_DATABASE` and that no other program locks it",
+        said = str(error.orig).strip()
+        hint = "check `ADAPTERS_DATABASE` and that no other program locks it"
+        if "full" in said:
+            hint = "make room on its disk, then do it again"
+        elif "unable to open" in said:
+            hint = f"see whether `{url.database}` and its folder are there and may be written"
+        raise Unavailable(f"{where} cannot be used: {said}", hint=hint) from error
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        raise Refused(
+            f"{where} does not let this role do that: {str(error.orig).splitlines()[0]}",
+            hint="its owner grants what a role needs: docs/registry.md, Roles",
+        ) from error
+    except DatabaseError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code not in _DAMAGED:
+            raise
+        raise IntegrityError(
+            f"`{url.database}` is no index, or damaged: {error.orig}",
+            hint="put a backup in its place: adapters registry restore FILE; without one: move "
+            "it away, then adapters registry rebuild-index",
         ) from error

@@ -5,7 +5,9 @@ and the one before it (`chain.py`), so that `verify` sees what its owner changed
 release's record says what was known when it was published; every later fact about it is here:
 
     publish promote canary rollback retire          by the registry itself
-    delete sign
+    delete
+    sign, revoke   key, bundle                      `adapters sign`
+    settings       aliases                          of the registry itself, under the name ""
     apply        folder                             `adapters apply`: whose manifest declares it
     tag          added, removed                     `adapters tag`
     deprecate    deprecated (false takes it back)   `adapters deprecate`
@@ -19,7 +21,7 @@ release's record says what was known when it was published; every later fact abo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,6 +35,7 @@ MOVES = ("promote", "canary", "rollback")
 # What happens to the name rather than to the release.
 _OF_NAMES = ("publish", "delete", "retire", "apply", *MOVES)
 
+_PAGE = 1000
 _log = schema.log
 
 
@@ -82,7 +85,7 @@ def newest(connection: Connection, kind: str) -> dict[str, Event]:
     """The last event of a kind of every name that has one."""
     last = sa.select(sa.func.max(_log.c.sequence)).where(_log.c.kind == kind).group_by(_log.c.name)
     rows = connection.execute(sa.select(_log).where(_log.c.sequence.in_(last)))
-    return {row.name: _event(row) for row in rows}
+    return {row.name: event_of(row) for row in rows}
 
 
 def events(
@@ -113,7 +116,28 @@ def events(
     if before is not None:
         query = query.where(_log.c.sequence < before)
     query = query.order_by(_log.c.sequence.desc()).limit(limit)
-    return [_event(row) for row in connection.execute(query)]
+    return [event_of(row) for row in connection.execute(query)]
+
+
+def every(
+    connection: Connection,
+    name: str,
+    *,
+    alias: str | None = None,
+    kinds: tuple[str, ...],
+    after: int = 0,
+) -> Iterator[Event]:
+    """All events of some kinds after a sequence, oldest first, read in pages."""
+    query = sa.select(_log).where(_log.c.name == name, _log.c.kind.in_(kinds))
+    if alias is not None:
+        query = query.where(_log.c.alias == alias)
+    while True:
+        page = query.where(_log.c.sequence > after).order_by(_log.c.sequence).limit(_PAGE)
+        rows = connection.execute(page).all()
+        yield from map(event_of, rows)
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1].sequence
 
 
 def to_move(event: Event) -> AliasMove:
@@ -135,7 +159,8 @@ def to_move(event: Event) -> AliasMove:
     )
 
 
-def _event(row: AnyRow) -> Event:
+def event_of(row: AnyRow) -> Event:
+    """A row as a value."""
     values = row._asdict()
     del values["chain"]
     return Event(**{**values, "data": json.loads(values["data"])})

@@ -6,6 +6,7 @@ take the connection of a transaction.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
 _blobs = schema.release_blobs
 # A stranger's record may name any; what the database cannot count is no version.
 _NUMBER = re.compile(r"[0-9]{1,9}")
+# Names that are looked through for one that was mistyped.
+_SOME = 2000
 
 _FOUND = (_versions.c.name, _versions.c.version, _versions.c.digest, _versions.c.deleted)
 _BY_ALIAS = (
@@ -136,6 +139,26 @@ def is_name(connection: Connection, name: str) -> bool:
     return connection.scalar(sa.select(_names.c.name).where(_names.c.name == name)) is not None
 
 
+def digests(connection: Connection, name: str, beginning: str) -> list[str]:
+    """The digests of a name's live versions that begin with a text."""
+    query = sa.select(_versions.c.digest).where(
+        _versions.c.name == name,
+        _versions.c.deleted.is_(None),
+        _versions.c.digest.startswith(beginning, autoescape=True),
+    )
+    return sorted(set(connection.scalars(query)))
+
+
+def _no_adapter(connection: Connection, name: str) -> NotFound:
+    """There is none of that name; perhaps another was meant."""
+    some = connection.scalars(sa.select(_names.c.name).order_by(_names.c.name).limit(_SOME)).all()
+    near = difflib.get_close_matches(name, some, n=1, cutoff=0.6)
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return NotFound(
+        f"there is no adapter `{name}`", hint=f"{meant}see what there is with `adapters list`"
+    )
+
+
 def require_name(connection: Connection, name: str) -> None:
     """Check that a name exists.
 
@@ -143,9 +166,7 @@ def require_name(connection: Connection, name: str) -> None:
         NotFound: it does not.
     """
     if not is_name(connection, name):
-        raise NotFound(
-            f"there is no adapter `{name}`", hint="see what there is with `adapters list`"
-        )
+        raise _no_adapter(connection, name)
 
 
 def find_release(connection: Connection, text: str) -> AnyRow | None:
@@ -226,9 +247,7 @@ def _newest(where: sa.ColumnElement[bool]) -> sa.Select[tuple[str, int, str, str
 def _missing(connection: Connection, ref: Ref) -> NotFound:
     row = connection.execute(sa.select(_names).where(_names.c.name == ref.name)).first()
     if row is None:
-        return NotFound(
-            f"there is no adapter `{ref.name}`", hint="see what there is with `adapters list`"
-        )
+        return _no_adapter(connection, ref.name)
     if ref.alias is not None:
         return NotFound(
             f"`{ref.name}` has no alias `{ref.alias}`",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.registry.index import schema
+from adapterworks.registry.index.clock import now_s
 from adapterworks.registry.releases.types import now
 
 _store, _begun, _doomed = schema.store, schema.begun, schema.doomed
@@ -64,7 +64,7 @@ def doom(connection: Connection, blobs: Sequence[str], seconds: float) -> None:
     """Note that blobs are being moved to the trash, for some seconds at most."""
     forgive(connection, blobs)
     if blobs:
-        until = time.time() + seconds
+        until = now_s(connection) + seconds
         connection.execute(sa.insert(_doomed), [{"blob": blob, "until": until} for blob in blobs])
 
 
@@ -76,6 +76,6 @@ def forgive(connection: Connection, blobs: Sequence[str]) -> None:
 def are_doomed(connection: Connection, blobs: Iterable[str]) -> bool:
     """Whether one of the blobs is being moved to the trash now."""
     query = sa.select(_doomed.c.blob).where(
-        _doomed.c.blob.in_(list(blobs)), _doomed.c.until > time.time()
+        _doomed.c.blob.in_(list(blobs)), _doomed.c.until > now_s(connection)
     )
     return connection.scalar(query.limit(1)) is not None

@@ -106,7 +106,9 @@ def has_word(word: str) -> sa.ColumnElement[bool]:
 def _in_record(tag: str) -> sa.ColumnElement[bool]:
     # Until 2026-11 other letters than ASCII were stored as escapes.
     spellings = {json.dumps(tag), json.dumps(tag, ensure_ascii=False)}
-    return sa.or_(*(_versions.c.tags.contains(text, autoescape=True) for text in spellings))
+    # Not by LIKE, which takes `Icd` for `icd` on SQLite and not on PostgreSQL.
+    without = (sa.func.replace(_versions.c.tags, text, "") for text in spellings)
+    return sa.or_(*(_versions.c.tags != rest for rest in without))
 
 
 def _changed(where: sa.ColumnElement[bool], present: int) -> sa.ColumnElement[bool]:

@@ -11,6 +11,8 @@ the alias away; a promotion brings it back, with all of its history before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -18,6 +20,7 @@ from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.manifests.refs import Ref, check_alias
 from adapterworks.registry.index import log, lookup, schema, versions
 from adapterworks.registry.index.database import AnyRow
+from adapterworks.registry.lifecycle import protection
 from adapterworks.registry.releases.types import UNSET, AliasMove, Event, Unset, Weighted
 
 _aliases, _versions = schema.aliases, schema.versions
@@ -33,6 +36,7 @@ def promote(
     why: str = "",
     expect: int | Unset | None = UNSET,
     weight: int = 100,
+    cleared: int | None = None,
 ) -> AliasMove:
     """Point an alias at a version, or (weight < 100) try the version beside the holder.
 
@@ -40,8 +44,10 @@ def promote(
         expect: the version that must hold the alias now (`None`: the alias must not exist). With
             it, a canary that somebody else runs is no more than the holder to be moved unseen.
         weight: percent of requests for the version, 1–100; the holder keeps the rest.
+        cleared: the settings that the version was found to fulfil (`protection.py`).
 
     Raises:
+        Refused: the alias is protected, and that was not judged.
         NotFound: there is no such live version.
         Conflict: `expect` is given and another version holds the alias, or another is its canary.
         InvalidInput: the weight makes no sense.
@@ -50,6 +56,7 @@ def promote(
     if not 1 <= weight <= 100:
         raise InvalidInput(f"`{weight}` is not a weight", hint="give a percentage from 1 to 100")
     lookup.resolve(connection, Ref(name, version=version))
+    judged = protection.require_cleared(connection, name, alias, cleared)
     row = _row(connection, name, alias)
     holder = None if row is None else row.version
     if expect is not UNSET:
@@ -62,7 +69,7 @@ def promote(
                 f"{name}:{alias} --expect {name}@{row.canary}",
             )
     if weight == 100:
-        return _move(connection, row, name, alias, "promote", version, None, None, who, why)
+        return _move(connection, row, name, alias, "promote", version, None, None, who, why, judged)
     if holder is None:
         raise InvalidInput(
             f"`{name}:{alias}` has no holder that could keep {100 - weight} %",
@@ -73,7 +80,7 @@ def promote(
             f"`{name}@{version}` holds `{alias}` already; it cannot be its own canary",
             hint=f"end a running canary with: adapters promote {name}@{version} {alias}",
         )
-    return _move(connection, row, name, alias, "canary", holder, version, weight, who, why)
+    return _move(connection, row, name, alias, "canary", holder, version, weight, who, why, judged)
 
 
 def rollback(
@@ -84,12 +91,14 @@ def rollback(
     who: str,
     why: str = "",
     expect: int | Unset = UNSET,
+    seen: Sequence[AliasMove] = (),
 ) -> AliasMove:
     """Undo the last step of an alias that still stands (see the module's docstring).
 
     Args:
         expect: the version that is to be taken away: a running canary, else the holder. So two who
             saw the same trouble undo one step, not two.
+        seen: its moves up to now, read before the lock was taken: a long history keeps nobody.
 
     Raises:
         NotFound: there is no such alias.
@@ -103,7 +112,8 @@ def rollback(
         _require(name, alias, row.canary or row.version, expect)
     if row.canary is not None:
         return _move(connection, row, name, alias, "rollback", row.version, None, None, who, why)
-    held = _standing(history(connection, name, alias))
+    later = history(connection, name, alias, after=seen[-1].sequence if seen else 0)
+    held = _standing([*seen, *later])
     live = set(
         connection.scalars(
             sa.select(_versions.c.version).where(
@@ -202,10 +212,12 @@ def is_held(connection: Connection, name: str, alias: str, version: int) -> bool
     return row is not None and row.version == version and row.canary is None
 
 
-def history(connection: Connection, name: str, alias: str | None = None) -> list[AliasMove]:
+def history(
+    connection: Connection, name: str, alias: str | None = None, *, after: int = 0
+) -> list[AliasMove]:
     """Every move of an alias (or of all aliases of a name), oldest first."""
-    moves = log.events(connection, name, alias=alias, kinds=log.MOVES, limit=1_000_000)
-    return [log.to_move(event) for event in reversed(moves)]
+    moves = log.every(connection, name, alias=alias, kinds=log.MOVES, after=after)
+    return [log.to_move(event) for event in moves]
 
 
 def _standing(moves: list[AliasMove]) -> list[int]:
@@ -231,6 +243,7 @@ def _move(
     weight: int | None,
     who: str,
     why: str,
+    cleared: int | None = None,
 ) -> AliasMove:
     values = {"version": version, "canary": canary, "weight": weight}
     if row is None:
@@ -253,6 +266,7 @@ def _move(
         previous=None if row is None else row.version,
         canary=canary,
         weight=weight,
+        **({} if cleared is None else {"cleared": cleared}),
     )
     return log.to_move(event)
 

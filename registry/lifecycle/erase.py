@@ -31,6 +31,7 @@ from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.index import absences, log, lookup, schema, versions
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.releases.roles import may_be_erased
+from adapterworks.registry.releases.types import Event
 
 _versions, _blobs = schema.versions, schema.release_blobs
 _PUSHES = 1000
@@ -158,12 +159,16 @@ def _copies(home: Path, blobs: BlobStore, size: int, digest: str) -> Iterator[Pa
                     yield path
 
 
+def pushes(connection: Connection, name: str, version: int) -> list[Event]:
+    """The pushes of a version."""
+    return log.events(connection, name, version=version, kinds=("push",), limit=_PUSHES)
+
+
 def _pushed(connection: Connection, holders: tuple[Holder, ...]) -> Iterator[str]:
     paths: dict[tuple[str, int], set[str]] = {}
     for holder in holders:
         paths.setdefault((holder.name, holder.version), set()).add(holder.path)
     for (name, version), held in sorted(paths.items()):
-        events = log.events(connection, name, version=version, kinds=("push",), limit=_PUSHES)
-        for event in events:
+        for event in pushes(connection, name, version):
             if not held <= set(event.data.get("withheld", ())):
                 yield f"{event.data['repository']}@{event.data['commit']}"

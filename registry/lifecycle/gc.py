@@ -28,6 +28,7 @@ from adapterworks.manifests.errors import Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.store import BlobInfo, Store
 from adapterworks.registry.index import absences, schema, stores
+from adapterworks.registry.index.clock import now_s
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.lifecycle.identity import shown
@@ -222,7 +223,7 @@ def _needed(connection: Connection, digests: list[str]) -> set[str]:
     leased = (
         sa.select(_lease_blobs.c.blob)
         .join(schema.leases, schema.leases.c.id == _lease_blobs.c.lease)
-        .where(_lease_blobs.c.blob.in_(digests), schema.leases.c.expires >= time.time())
+        .where(_lease_blobs.c.blob.in_(digests), schema.leases.c.expires >= now_s(connection))
     )
     gone = sa.select(_absences.c.blob).where(_ERASED, _absences.c.blob.in_(digests))
     return set(connection.scalars(sa.union(live, leased))) - set(connection.scalars(gone))
@@ -234,6 +235,8 @@ def _collect_checkouts(database: Database, checkouts: Path, limit: float, report
             continue
         digest = f"sha256:{folder.name}"
         with locked(checkouts, digest):
+            if not folder.exists():  # another gc was quicker
+                continue
             with database.read() as connection:
                 absent = absences.of_release(connection, digest)
                 erased = any(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterable
 
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.registry.index import lookup, schema
+from adapterworks.registry.index.clock import now_s
 from adapterworks.registry.index.database import Database
 
 LEASE_S = 3600.0
@@ -45,7 +45,7 @@ def take(
             id=lease,
             kind=kind,
             holder=holder or f"{socket.gethostname()}:{os.getpid()}",
-            expires=time.time() + seconds,
+            expires=now_s(connection) + seconds,
         )
     )
     rows = [{"lease": lease, "blob": blob} for blob in sorted(set(blobs))]
@@ -57,7 +57,7 @@ def take(
 def renew(connection: Connection, lease: str, *, seconds: float = LEASE_S) -> bool:
     """Extend a lease; false when it expired and was swept (take a new one and look again)."""
     result = connection.execute(
-        sa.update(_leases).where(_leases.c.id == lease).values(expires=time.time() + seconds)
+        sa.update(_leases).where(_leases.c.id == lease).values(expires=now_s(connection) + seconds)
     )
     return result.rowcount == 1
 
@@ -76,9 +76,10 @@ def held_by(connection: Connection, kind: str, holder: str) -> list[str]:
 
 def sweep(connection: Connection) -> int:
     """Remove expired leases; returns how many."""
-    expired = sa.select(_leases.c.id).where(_leases.c.expires < time.time())
+    past = _leases.c.expires < now_s(connection)
+    expired = sa.select(_leases.c.id).where(past)
     connection.execute(sa.delete(_lease_blobs).where(_lease_blobs.c.lease.in_(expired)))
-    return connection.execute(sa.delete(_leases).where(_leases.c.expires < time.time())).rowcount
+    return connection.execute(sa.delete(_leases).where(past)).rowcount
 
 
 class Lease:

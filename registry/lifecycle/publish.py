@@ -103,7 +103,7 @@ def scan(folder: Path) -> dict[str, FileEntry]:
         InvalidInput: the folder has a symlink, a special file, an odd name, or no file at all.
     """
     files: dict[str, FileEntry] = {}
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_unreadable):
         for name in [*folders, *names]:
             path = Path(root, name)
             relative = path.relative_to(folder).as_posix()
@@ -121,6 +121,14 @@ def scan(folder: Path) -> dict[str, FileEntry]:
     if not files:
         raise InvalidInput(f"`{folder}` has no files to publish")
     return dict(sorted(files.items()))
+
+
+def _unreadable(error: OSError) -> None:
+    """A folder that may not be listed is not an empty one."""
+    raise InvalidInput(
+        f"`{error.filename}` cannot be read: {error.strerror}",
+        hint="let this user read it, or leave it out of the folder",
+    ) from error
 
 
 def _publish(

@@ -5,6 +5,8 @@ every file by digest, so its signature covers all bytes. Bundles are in-toto sta
 envelopes in the sigstore bundle format: `model_signing verify key` checks an exported one without
 us. They are rows beside the release, append-only, one a key. See docs/adr on signing.
 
+What was signed stays signed; whether it still counts is told by the log (`revocation.py`).
+
 Keys are PEM files of elliptic-curve keys (P-256, P-384, P-521).
 """
 
@@ -14,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -21,6 +24,7 @@ from sqlalchemy.engine import Connection
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.registry.index import schema
+from adapterworks.registry.lifecycle import revocation
 from adapterworks.registry.releases.types import now
 
 _signatures, _received = schema.signatures, schema.received_signatures
@@ -76,36 +80,48 @@ def key_id(public_key: Path) -> str:
 
 
 def require(
-    record: bytes, bundles: Mapping[str, Sequence[str]], public_keys: Sequence[Path], what: str
+    record: bytes,
+    bundles: Mapping[str, Sequence[str]],
+    public_keys: Sequence[Path],
+    what: str,
+    revoked: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Check that one of `public_keys` signed the record; returns that key's id.
 
     Args:
-        bundles: signatures by the id of the key that is said to have made them.
+        bundles: signatures that count, by the id of the key that is said to have made them.
         what: how to call the release in a message.
+        revoked: key id → why its signature does not count, for the message.
 
     Raises:
         Refused: no good signature by any of the keys.
     """
-    from model_signing import verifying
-
     reasons = []
     for public_key in public_keys:
         identity = key_id(public_key)
         for bundle in bundles.get(identity, ()):
-            with _as_folder(record) as folder:
-                stored_bundle = folder.parent / "bundle.json"
-                stored_bundle.write_text(bundle)
-                try:
-                    verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
-                    verifier.verify(folder, stored_bundle)
-                except Exception:
-                    # A stored bundle is untrusted input: whatever goes wrong, it is not good.
-                    reasons.append(f"the signature by `{public_key}` does not fit the record")
-                    continue
-            return identity
+            if fits(record, bundle, public_key):
+                return identity
+            reasons.append(f"the signature by `{public_key}` does not fit the record")
+        if identity in revoked:
+            reasons.append(f"the signature by `{public_key}` was {revoked[identity]}")
     reason = "; ".join(reasons) or "none of the trusted keys signed it"
     raise Refused(f"`{what}` has no good signature: {reason}", hint="adapters sign REF --key KEY")
+
+
+def fits(record: bytes, bundle: str, public_key: Path) -> bool:
+    """Whether a bundle is a key's signature over a record. It is untrusted: anything is no."""
+    from model_signing import verifying
+
+    with _as_folder(record) as folder:
+        stored_bundle = folder.parent / "bundle.json"
+        try:
+            stored_bundle.write_text(bundle)
+            verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
+            verifier.verify(folder, stored_bundle)
+        except Exception:  # whatever goes wrong, it is not good
+            return False
+    return True
 
 
 def store(connection: Connection, digest: str, key: str, bundle: str, *, who: str) -> bool:
@@ -137,12 +153,28 @@ def receive(connection: Connection, digest: str, bundles: Mapping[str, str], *, 
 
 
 def known(connection: Connection, digest: str) -> dict[str, list[str]]:
-    """All signatures of a release by key id: ours, then those that came with it."""
-    found = {key: [bundle] for key, bundle in stored(connection, digest).items()}
+    """The signatures of a release that count, by key id: ours, then those that came with it."""
+    void = revocation.of(connection, digest)
+    own = stored(connection, digest).items()
+    found = {key: [bundle] for key, bundle in own if void.reason(key) is None}
     query = sa.select(_received).where(_received.c.release == digest).order_by(_received.c.digest)
     for row in connection.execute(query):
-        found.setdefault(row.key, []).append(row.bundle)
+        if void.reason(row.key, received=True) is None:
+            found.setdefault(row.key, []).append(row.bundle)
     return found
+
+
+def void(connection: Connection, digest: str) -> dict[str, str]:
+    """The keys whose signatures of a release do not count any more, and why."""
+    revocations = revocation.of(connection, digest)
+    keys = {*stored(connection, digest)}
+    keys |= set(connection.scalars(sa.select(_received.c.key).where(_received.c.release == digest)))
+    counting = known(connection, digest)
+    return {
+        key: revocations.reason(key, received=True) or ""
+        for key in sorted(keys)
+        if key not in counting
+    }
 
 
 @contextmanager

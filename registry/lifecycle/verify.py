@@ -100,6 +100,7 @@ class Verifier:
                 sa.select(_blobs).where(_blobs.c.release == resolved.digest).order_by(_blobs.c.path)
             ).all()
             bundles = signing.known(connection, resolved.digest)
+            void = signing.void(connection, resolved.digest)
             known = absences.of_release(connection, resolved.digest)
             row = lookup.find_release(connection, resolved.digest)
             linked = links.stored(connection, resolved.digest)
@@ -124,7 +125,7 @@ class Verifier:
             self._add("record", resolved, None, "the index links it to what the record does not")
         if self._keys:
             try:
-                signing.require(release.to_bytes(), bundles, self._keys, str(resolved))
+                signing.require(release.to_bytes(), bundles, self._keys, str(resolved), void)
             except Refused as error:
                 self._add("signature", resolved, None, error.message)
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.registry.index import chain, log, lookup, schema
+from adapterworks.registry.lifecycle import protection
 from adapterworks.registry.releases.absence import ERASED
 
 _names, _versions, _aliases = schema.names, schema.versions, schema.aliases
@@ -31,6 +32,7 @@ def index_problems(connection: Connection) -> Iterator[tuple[str, str]]:
     yield from _tag_problems(connection)
     yield from _signature_problems(connection)
     yield from _erasure_problems(connection)
+    yield from protection.unjudged(connection)
 
 
 def _chain_problems(connection: Connection) -> Iterator[tuple[str, str]]:

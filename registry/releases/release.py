@@ -11,6 +11,8 @@ A record lists every file with digest, size and role, by path inside the release
     predictions.jsonl    per-example outputs of base and adapter
     fingerprint.json     probe prompts and log-probabilities (builders/evaluation/fingerprint.py)
     training.jsonl       the build's event log
+    provenance.json      in-toto statement of the build (SLSA provenance)
+    sbom.cdx.json        what it was made of and ran with (CycloneDX)
     README.md, plots/…   the model card
 
 Invariants:

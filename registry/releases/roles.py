@@ -36,9 +36,11 @@ _NAMED = {
     "fingerprint.json": PROOF,
     "manifest.json": "manifest",
     "predictions.jsonl": "predictions",
+    "provenance.json": "provenance",
     "report.json": "report",
     "rows.jsonl": "rows",
     "samples.jsonl": "samples",
+    "sbom.cdx.json": "sbom",
     "training.jsonl": "training",
 }
 _FOLDER = re.compile(r"[a-z][a-z0-9_-]{0,31}")

@@ -151,7 +151,7 @@ def test_gc_asks_on_a_terminal_and_refuses_where_nobody_can_be_asked(
         with pytest.raises(InvalidInput, match="nothing was removed: nobody can be asked") as error:
             run("gc", "--grace", "0", *options)
         assert error.value.hint == "add --yes"
-    monkeypatch.setattr("adapterworks.cli.registry._is_terminal", lambda: True)
+    monkeypatch.setattr("adapterworks.cli.registry.is_terminal", lambda: True)
     no = CliRunner().invoke(cli, ["gc", "--grace", "0"], input="n\n")
     assert no.exit_code == 1
     assert "to the trash" in no.stdout

@@ -6,7 +6,7 @@ from bench.mutants.mutant import Named
 
 _HUB = "registry/remotes/hub"
 _ABSENT, _BLOBS, _CARD = f"{_HUB}/absent.py", f"{_HUB}/blobs.py", f"{_HUB}/card.py"
-_CLIENT, _ERRORS, _FETCH = f"{_HUB}/client.py", f"{_HUB}/errors.py", f"{_HUB}/fetch.py"
+_CLIENT, _ERRORS, _FETCH = f"{_HUB}/client.py", "registry/bases/hub_errors.py", f"{_HUB}/fetch.py"
 _LAYOUT, _NAMES, _PULL = f"{_HUB}/layout.py", f"{_HUB}/names.py", f"{_HUB}/pull.py"
 _PUSH, _RECORD, _SIGNATURES = f"{_HUB}/push.py", f"{_HUB}/record.py", f"{_HUB}/signatures.py"
 _TESTS = "tests/registry/remotes/hub"

@@ -21,6 +21,10 @@ _BASES = "registry/bases/store.py"
 _SCRATCH = "registry/releases/scratch.py"
 _IMPORTED = "registry/imports/release.py"
 _VIRTUAL = "registry/imports/virtual.py"
+_REVOCATION = "registry/lifecycle/revocation.py"
+_PROTECTION = "registry/lifecycle/protection.py"
+_CLEARANCE = "registry/lifecycle/clearance.py"
+_PURGE = "registry/lifecycle/purge.py"
 _PROBES = "registry/imports/probes.py"
 _PUSH = "registry/remotes/hub/push.py"
 _CLIENT = "registry/remotes/hub/client.py"
@@ -244,7 +248,7 @@ _OTHER_NAMED = (
     Named(
         "gc-forgets-leases",
         _GC,
-        "schema.leases.c.expires >= time.time())",
+        "schema.leases.c.expires >= now_s(connection))",
         "schema.leases.c.expires < 0)",
         (f"{_OF_GC}::test_a_lease_keeps_a_deleted_release_until_it_ends[sqlite-serving]",),
         "what a build or a gateway needs would be removed under it",
@@ -284,9 +288,8 @@ _OTHER_NAMED = (
     Named(
         "the-dead-hold-their-leases",
         _LEASES,
-        "    expired = sa.select(_leases.c.id).where(_leases.c.expires < time.time())",
-        "    return 0\n"
-        "    expired = sa.select(_leases.c.id).where(_leases.c.expires < time.time())",
+        "    past = _leases.c.expires < now_s(connection)",
+        "    past = _leases.c.expires < 0",
         (f"{_OF_GC}::test_the_lease_of_a_dead_holder_expires[sqlite]",),
         "a crashed build would keep its bytes for ever",
     ),
@@ -438,6 +441,72 @@ _OTHER_NAMED = (
         "        if False:",
         (f"{_OF_VERIFY}::test_what_an_owner_changes_beside_the_record_is_named",),
         "a build could be spared for a release that does not come from it",
+    ),
+    Named(
+        "what-was-deleted-is-trusted-when-it-comes-back",
+        _REVOCATION,
+        '_log.c.kind.in_(("sign", "revoke", "delete"))',
+        '_log.c.kind.in_(("sign", "revoke"))',
+        (
+            f"{_LIFECYCLE}/test_revocation.py"
+            "::test_a_deleted_version_that_is_published_again_stays_revoked[sqlite]",
+        ),
+        "a version that was deleted as backdoored would be served again under its old signature",
+    ),
+    Named(
+        "a-pulled-signature-undoes-a-revocation",
+        _REVOCATION,
+        "if not received and key in self.signed_again:",
+        "if key in self.signed_again or received:",
+        (
+            f"{_LIFECYCLE}/test_revocation.py"
+            "::test_signatures_that_come_with_a_pull_do_not_undo_a_revocation[sqlite]",
+        ),
+        "whoever kept the old bundle could bring the release back",
+    ),
+    Named(
+        "a-publish-moves-a-protected-alias",
+        _PROTECTION,
+        "    if cleared != found.sequence:",
+        "    if cleared is not None and cleared != found.sequence:",
+        (
+            f"{_LIFECYCLE}/test_protection.py"
+            "::test_no_publish_moves_it_and_a_build_is_told_before[sqlite]",
+        ),
+        "production would move to what nobody has proved or signed",
+    ),
+    Named(
+        "one-key-that-signs-twice-is-two-persons",
+        _CLEARANCE,
+        "            signers.add(identity)",
+        "            signers.update((identity, key))",
+        (
+            f"{_LIFECYCLE}/test_protection.py"
+            "::test_signatures_of_different_keys_that_are_named[sqlite]",
+        ),
+        "one person could pass for two",
+    ),
+    Named(
+        "a-strangers-gates-count",
+        _CLEARANCE,
+        "    if row.plan is None:",
+        "    if False:",
+        (
+            f"{_LIFECYCLE}/test_protection.py"
+            "::test_gates_must_have_passed_in_a_build_of_this_registry[sqlite]",
+        ),
+        "a pulled report could say that its gates passed",
+    ),
+    Named(
+        "a-purge-takes-what-others-need",
+        _PURGE,
+        "if file.blob not in shared and",
+        "if",
+        (
+            f"{_LIFECYCLE}/test_purge.py::test_what_is_its_alone_goes_at_once_and_never_comes_back"
+            "[sqlite]",
+        ),
+        "erasing one release would damage another",
     ),
 )
 

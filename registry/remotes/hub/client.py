@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
-from adapterworks.registry.remotes.hub.errors import explained
+from adapterworks.registry.bases.hub_errors import explained
 from adapterworks.registry.remotes.hub.names import HubSource
 
 T = TypeVar("T")

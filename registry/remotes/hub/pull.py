@@ -32,7 +32,6 @@ from adapterworks.registry.remotes.hub.record import fetch_record, parse_record
 from adapterworks.registry.remotes.hub.signatures import fetch_signatures
 
 KIND = "pull"
-_ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,7 @@ def pull(
     taken = _renamed(release, check_name(name), state, source) if name and renamed else release
     check_named(release)
     _check_name(registry, hub, state, taken, asked=name is not None)
+    registry.require_movable(taken.name, alias)
     stated = fetch_absent(hub, state, release, scratch)
     with scratch_folder(scratch, "pull") as temporary:
         folder = temporary / "release"
@@ -111,7 +111,7 @@ def _check_name(
             return
         if not lookup.is_name(connection, release.name):
             return
-        events = log.events(connection, release.name, kinds=("push", KIND), limit=_ALL)
+        events = [*log.every(connection, release.name, kinds=("push", KIND))]
     here = {"repository": state.repository, "endpoint": hub.endpoint}
     if not any(here.items() <= event.data.items() for event in events):
         raise Conflict(

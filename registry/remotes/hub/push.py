@@ -36,7 +36,6 @@ from adapterworks.registry.remotes.hub.signatures import signature_files
 
 KIND = "push"
 _SEEN = {True: "private", False: "PUBLIC: anybody may read what is pushed"}
-_ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +264,7 @@ def _commit(
 def pushes(registry: Registry, name: str) -> list[Event]:
     """The pushes of a name, newest first: data has `repository`, `endpoint`, `commit`, `tag`."""
     with registry.database.read() as connection:
-        return log.events(connection, name, kinds=(KIND,), limit=_ALL)
+        return [*log.every(connection, name, kinds=(KIND,))][::-1]
 
 
 def _last_push(registry: Registry, hub: Hub, name: str, repository: str) -> str | None:

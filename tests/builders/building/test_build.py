@@ -10,13 +10,48 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf.json_format import ParseDict
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement
 
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.manifests.errors import Conflict, NotFound
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release
 from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import COMMAND, Workshop
 
 pytestmark = pytest.mark.train
+
+
+def check_provenance(registry: Registry, release: Release) -> None:
+    """The statement is one to in-toto's own reader and covers every other file of the release."""
+    statement = json.loads(registry.read(release.digest, "provenance.json"))
+    message = ParseDict(statement, statement_pb2.Statement())
+    Statement.copy_from_pb(message).validate()
+    subjects = {item["name"]: f"sha256:{item['digest']['sha256']}" for item in statement["subject"]}
+    written_last = {"provenance.json", "sbom.cdx.json"}
+    assert subjects == {
+        path: entry.digest for path, entry in release.files.items() if path not in written_last
+    }
+    build = statement["predicate"]["buildDefinition"]
+    assert build["internalParameters"]["plan"] == release.plan
+    assert build["externalParameters"]["manifest"] == release.manifest
+    needed = {item["name"]: item.get("digest") for item in build["resolvedDependencies"]}
+    assert needed["base"] == {"sha256": release.base.digest.removeprefix("sha256:")}
+    rows = release.provenance.data["train"].removeprefix("sha256:")
+    assert needed["rows:train"] == {"sha256": rows}
+    bill = json.loads(registry.read(release.digest, "sbom.cdx.json"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    lock = json.loads(registry.read(release.digest, "adapter.lock"))
+    purls = {part["purl"] for part in bill["components"] if part["type"] == "library"}
+    for name, version in lock["packages"].items():
+        assert f"pkg:pypi/{name}@{version.replace('+', '%2B')}" in purls
+    refs = [part["bom-ref"] for part in bill["components"]]
+    assert len(set(refs)) == len(refs)
+    assert bill["dependencies"] == [
+        {"ref": bill["metadata"]["component"]["bom-ref"], "dependsOn": refs}
+    ]
 
 
 def test_a_build_publishes_what_a_release_promises_and_only_once(workshop: Workshop) -> None:
@@ -41,7 +76,10 @@ def test_a_build_publishes_what_a_release_promises_and_only_once(workshop: Works
         "README.md",
         "plots/loss.png",
         "plots/scores.png",
+        "provenance.json",
+        "sbom.cdx.json",
     } <= set(release.files)
+    check_provenance(registry, release)
     fingerprint = json.loads(registry.read(built["digest"], "fingerprint.json"))
     assert len(fingerprint["probes"]) >= 8
     for probe in fingerprint["probes"]:

