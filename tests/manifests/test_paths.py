@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from adapterworks.builders.building.prepare import prepare
 from adapterworks.builders.data.load import load_source
-from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.paths import place
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.load import load_manifest
+from adapterworks.manifests.paths import place, require_files
+from adapterworks.registry.bases.store import BaseStore
 
 ROW = '{"prompt": "a", "completion": "b"}\n'
 
@@ -41,3 +44,18 @@ def test_what_leads_nowhere_is_said(tmp_path: Path) -> None:
     for path in ("loop/rows.jsonl", "~no-such-user-here/rows.jsonl"):
         with pytest.raises(InvalidInput, match="leads nowhere"):
             place(path, tmp_path)
+
+
+def test_what_lacks_is_named_before_anything_is_prepared(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.toml"
+    manifest.write_text(
+        '[adapter]\nname = "m"\n[base]\nmodel = "smollm2-135m-instruct"\n[method]\nkind = "lora"\n'
+        '[data]\ntrain = "rows.jsonl"\ntest = "~/nowhere-at-all.jsonl"\nformat = "messages"\n'
+    )
+    loaded = load_manifest(str(manifest))
+    with pytest.raises(NotFound, match=r"rows\.jsonl`, `.*nowhere-at-all\.jsonl`"):
+        require_files(loaded)
+    bases = BaseStore(tmp_path / "bases")
+    with pytest.raises(NotFound, match="names what is not there"):
+        prepare(loaded, bases)
+    assert not bases.root.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,51 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path, small: Path) 
         store.ensure(str(small), quantization="nf4", progress=interrupt)
     assert [b.quantization for b in store.list()] == ["none"]
     assert [path.name for path in store.root.iterdir() if "nf4" in path.name] == []
+
+
+def test_what_a_killed_preparation_left_goes_with_the_next(tmp_path: Path, small: Path) -> None:
+    store = BaseStore(tmp_path / "bases")
+    folder = store.ensure(str(small)).checkpoint
+    (place,) = (path for path in store.root.iterdir() if (path / "base.json").exists())
+    left = store.root / f".{place.name}-killed"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"x" * 100)
+    (place / "base.json").unlink()  # it was killed, so there is no record
+    shutil.rmtree(place)
+    assert store.ensure(str(small)).checkpoint == folder
+    assert not left.exists()
+
+
+def test_one_changed_base_hides_no_other_and_a_copy_is_hashed_once(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BaseStore(tmp_path / "bases")
+    other = shutil.copytree(small, tmp_path / "other")
+    good, spoiled = store.ensure(str(small)), store.ensure(str(other))
+    (other / "config.json").write_text("{}")
+    (small / "config.json").touch()  # as by a restore
+    assert [found.name for found in store.list()] == [good.name]
+    assert store.find(good.digest) == good
+    (error,) = store.changed()
+    assert spoiled.name in error.message
+    shutil.rmtree(other)
+    assert [found.name for found in store.list()] == [good.name]
+
+    def hashed(*_: object, **__: object) -> str:
+        raise AssertionError("hashed again")
+
+    shutil.rmtree(next(path for path in store.root.iterdir() if path.name.startswith("other-")))
+    monkeypatch.setattr("adapterworks.registry.bases.store.base_digest", hashed)
+    assert [found.name for found in store.list()] == [good.name]
+
+
+def test_concurrent_names_are_all_kept(tmp_path: Path, small: Path) -> None:
+    """Forty at once kept six of them."""
+    store = BaseStore(tmp_path / "bases")
+    names = [f"ours-{number}" for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: BaseStore(store.root).add(name, str(small)), names))
+    assert {source.name for source in store.sources()} >= set(names)
 
 
 def test_names_are_given_once(tmp_path: Path, small: Path) -> None:

@@ -12,12 +12,13 @@ from adapterworks.manifests.digests import digest_bytes, digest_file
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.registry.blobs.local import LocalBlobs, make_folders
 from adapterworks.registry.blobs.open import open_blobs
-from adapterworks.registry.blobs.s3 import PART, S3Blobs
+from adapterworks.registry.blobs.s3 import PART, S3Blobs, _shared_configuration
 from adapterworks.registry.blobs.store import (
     BlobStore,
     CorruptBlob,
     MissingBlob,
     copy_blob,
+    key_of,
     read_blob,
 )
 from tests.registry.s3_servers import S3Server
@@ -189,6 +190,45 @@ def test_credentials_of_a_shared_file_are_found(
     assert read_blob(store, DIGEST) == DATA
 
 
+def test_a_profile_brings_its_region_and_one_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").write_text("[profile team]\nregion = eu-central-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    assert _shared_configuration()[1] == "eu-central-1"
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    assert _shared_configuration()[1] is None  # as obstore itself reads it
+    monkeypatch.setenv("AWS_PROFILE", "taem")
+    store = open_blobs("s3://bucket/p")  # a listing of the index needs no bytes
+    with pytest.raises(InvalidInput, match=r"AWS profile cannot be used: .*taem"):
+        store.exists(DIGEST)
+
+
+def test_what_is_there_with_another_size_is_put_anew(
+    moto_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import obstore
+
+    moto_server.use(monkeypatch)
+    store = open_blobs(f"s3://{moto_server.new_bucket()}/p")
+    assert isinstance(store, S3Blobs)
+    store.put(DIGEST, DATA)
+    obstore.put(store._store, key_of(DIGEST), b"", use_multipart=False)
+    store.put(DIGEST, DATA)
+    assert read_blob(store, DIGEST) == DATA
+
+
+def test_what_cannot_be_read_is_damaged_and_stops_nobody(tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path)
+    store.path(DIGEST).mkdir(parents=True)
+    with pytest.raises(CorruptBlob, match="cannot be read: Is a directory"):
+        read_blob(store, DIGEST)
+
+
 def test_a_second_writer_does_not_overwrite_where_the_server_can_tell(
     moto_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +239,7 @@ def test_a_second_writer_does_not_overwrite_where_the_server_can_tell(
     store.put(DIGEST, DATA)
     (first,) = store.list()
     time.sleep(1.1)  # S3 timestamps have seconds
-    monkeypatch.setattr(store, "exists", lambda _: False)  # the second writer looked too early
+    monkeypatch.setattr(store, "_size", lambda _: None)  # the second writer looked too early
     store.put(DIGEST, DATA)
     (second,) = store.list()
     assert second.modified == first.modified
