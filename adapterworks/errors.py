@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 import click
 
@@ -16,6 +15,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.manifests.texts import harmless as harmless
 
 EXIT_CODES: dict[type[AdapterworksError], int] = {
     InvalidInput: 2,
@@ -31,18 +31,6 @@ EXIT_CODES: dict[type[AdapterworksError], int] = {
 def exit_code(error: AdapterworksError) -> int:
     """The exit code of the most specific class in the map."""
     return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
-
-
-# All but tab and line feed, characters that turn the direction of text, half characters.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def harmless(value: object) -> str:
-    """A value as text that does nothing to a terminal: control characters are written out.
-
-    Much of what is shown was written by whoever made a release.
-    """
-    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(value))
 
 
 def set_color(choice: str) -> None:

@@ -127,7 +127,7 @@ def _escapes(record: Table, files: Files) -> None:
 
 
 def _says_nothing_to_a_terminal(registry: Registry) -> bool:
-    from adapterworks.errors import harmless
+    from adapterworks.manifests.texts import harmless
 
     row = registry.version("nice-lora", 1)
     return not any("\x1b" in harmless(text) for text in (row.description, *row.tags))

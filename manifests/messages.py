@@ -6,6 +6,7 @@ here an error's path is always a path of the manifest.
 
 from __future__ import annotations
 
+import math
 import types
 from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -81,8 +82,18 @@ def _problem(path: KeyPath, details: list[dict[str, Any]], table: dict[str, Any]
             close = get_close_matches(value, choices, n=1)
             hint = f'did you mean "{close[0]}"?' if close else ""
         elif kind in ("int_type", "float_type", "bool_type"):
-            hint = "remove the quotes" if value.strip() else ""
+            hint = "remove the quotes" if _looks_bare(value) else ""
     return Problem(path, f"expected {expected}, got {describe(value)}", hint)
+
+
+def _looks_bare(text: str) -> bool:
+    """Whether a string has what TOML has without quotes: a number or a truth value."""
+    if text in ("true", "false"):
+        return True
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _expected(detail: dict[str, Any]) -> str:

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 
 import click
 
+from adapterworks import crash, settings
 from adapterworks.cli.main import SECTIONS, cli
+from adapterworks.errors import EXIT_CODES
+from adapterworks.manifests.errors import AdapterworksError
 
 WIDTH = 100
 
@@ -21,9 +24,11 @@ def pages() -> str:
         "",
         "Made by `python -m adapterworks.cli.pages > docs/cli.md`.",
         "",
+        *_settings(),
+        *_exit_codes(),
     ]
-    settings = {**cli.context_settings, "terminal_width": WIDTH}
-    with click.Context(cli, info_name="adapters", **settings) as root:
+    shown = {**cli.context_settings, "terminal_width": WIDTH}
+    with click.Context(cli, info_name="adapters", **shown) as root:
         for section, commands in SECTIONS.items():
             lines += [f"## {section}", ""]
             for name in commands:
@@ -33,6 +38,28 @@ def pages() -> str:
                     lines += [f"### `{context.command_path}`", "", "```text"]
                     lines += [context.get_help().rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _settings() -> list[str]:
+    """The environment, in the words of `settings.py`."""
+    text = (settings.__doc__ or "").strip().partition("\n\n")[2]
+    return ["## Settings", "", "```text", *text.splitlines(), "```", ""]
+
+
+def _exit_codes() -> list[str]:
+    """What a script can tell by."""
+    lines = ["## Exit codes", "", "| code | means |", "|---|---|", "| 0 | done |"]
+    for kind, code in sorted(EXIT_CODES.items(), key=lambda item: item[1]):
+        meaning = (kind.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        if kind is AdapterworksError:
+            meaning = "A gate, a check or one of several failed, or something else did"
+        lines.append(f"| {code} | {meaning} |")
+    lines += [
+        f"| {crash.EXIT_CODE} | A fault of adapterworks itself; a report is in a file |",
+        "| 130 | Interrupted |",
+        "",
+    ]
+    return lines
 
 
 def _walk(command: click.Command, name: str, parent: click.Context) -> Iterator[click.Context]:

@@ -179,10 +179,13 @@ def _index(app: App) -> str:
 
 
 def _blobs(app: App) -> str:
+    from adapterworks.registry.blobs.open import open_blobs
+
+    store = open_blobs(app.settings.blobs)  # whether or not the index can be reached
     began = time.perf_counter()
-    app.registry.blobs.exists("sha256:" + "0" * 64)
+    store.exists("sha256:" + "0" * 64)
     milliseconds = (time.perf_counter() - began) * 1000
-    return f"{app.registry.blobs.url}, {milliseconds:.1f} ms a look-up"
+    return f"{store.url}, {milliseconds:.1f} ms a look-up"
 
 
 def _token_file() -> bool:

@@ -3,7 +3,8 @@
     _log.info("answered", extra={"fields": {"request_id": …, "status": 200, "prompt": …}})
 
 Invariant: the fields of `PRIVATE` are dropped by the formatter unless `[log] prompts = true`, so a
-line of code that logs them cannot leak them by itself; keys are cut to their id everywhere.
+line of code that logs them cannot leak them by itself; keys are cut to their id everywhere. What a
+client or a stranger's release is called does nothing to a terminal and begins no line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from adapterworks.gateway.config.tables import LogTable
+from adapterworks.manifests.texts import harmless, one_line
 
 PRIVATE = frozenset({"prompt", "messages", "input", "answer", "output", "body"})
 _KEY = re.compile(r"(aw-[a-z2-7]{8})-[a-z2-7]+")
@@ -44,12 +46,13 @@ class StructuredFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         if self._json:
-            text = json.dumps(entry, ensure_ascii=False, default=str)
+            text = harmless(json.dumps(entry, ensure_ascii=False, default=str))
         else:
-            shown = " ".join(f"{name}={value}" for name, value in fields.items())
-            text = f"{entry['at']} {entry['level']:7} {entry['message']} {shown}".rstrip()
+            shown = " ".join(f"{name}={one_line(value)}" for name, value in fields.items())
+            said = one_line(entry["message"])
+            text = f"{entry['at']} {entry['level']:7} {said} {shown}".rstrip()
             if "exception" in entry:
-                text += f"\n{entry['exception']}"
+                text += f"\n{harmless(entry['exception'])}"
         return _KEY.sub(r"\1-…", text)
 
 

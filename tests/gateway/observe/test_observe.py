@@ -9,13 +9,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapterworks.gateway.config.tables import LogTable, TracingTable
-from adapterworks.gateway.observe.logs import configure_logging
+from adapterworks.gateway.observe.logs import StructuredFormatter, configure_logging
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.gateway.observe.tracing import Tracing
 
@@ -140,3 +141,19 @@ def test_log_lines_are_json_or_text() -> None:
     finally:
         root.handlers[:] = before
         root.setLevel(level)
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_what_a_client_wrote_begins_no_line_and_does_nothing_to_a_terminal(
+    kind: Literal["json", "text"],
+) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(StructuredFormatter(LogTable(format=kind)))
+    forged = "x\n2026-01-01T00:00:00Z info all is well\x1b]0;owned\x07\x9b2J\u202e"
+    record = logging.LogRecord("g", logging.INFO, "p", 1, f"no {forged}", None, None)
+    record.__dict__["fields"] = {"model": forged}
+    handler.emit(record)
+    (line,) = stream.getvalue().splitlines()
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(line)
+    assert line.count("all is well") == 2
