@@ -42,6 +42,7 @@ def roles(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     schema = re.search(r"test_[0-9a-f]+", url)
     assert schema is not None
     with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'SET search_path TO "{schema[0]}"')
         for statement in grants().split(";"):
             if statement.strip():
                 connection.execute(statement.replace("SCHEMA public", f'SCHEMA "{schema[0]}"'))
