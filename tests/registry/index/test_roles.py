@@ -101,7 +101,7 @@ def test_a_reader_reads_everything_and_writes_nothing(roles: Roles, tmp_path: Pa
         assert registry.history("medical", "prod")
         for act in (
             lambda: registry.promote("medical", 1, "candidate", who="eve"),
-            lambda: registry.delete("medical", 1, who="eve"),
+            lambda: registry.delete("medical", 1, with_aliases=True, who="eve"),
             lambda: publish(registry, tmp_path, 2),
             lambda: registry.note("medical", 1, "feedback", who="eve"),
         ):
@@ -132,7 +132,7 @@ def test_a_gateway_serves_meters_and_moves_nothing(roles: Roles, tmp_path: Path)
             connection.exec_driver_sql("DELETE FROM gateway_slots WHERE tenant = 'nobody'")
         for act in (
             lambda: registry.promote("medical", 1, "candidate", who="eve"),
-            lambda: registry.delete("medical", 1, who="eve"),
+            lambda: registry.delete("medical", 1, with_aliases=True, who="eve"),
             lambda: registry.retire("medical", "prod", who="eve"),
             lambda: registry.note("medical", 1, "promote", who="eve"),
             lambda: registry.set_settings(Settings(), who="eve"),
