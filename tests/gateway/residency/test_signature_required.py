@@ -12,7 +12,7 @@ from adapterworks.registry.bases.store import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher
-from tests.registry.lifecycle.test_signing import make_key
+from tests.registry.keys import make_key
 from tests.registry.releases import publish
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -1,0 +1,55 @@
+"""What came of a proof is in the release's log: protected aliases ask for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from adapterworks.gateway.config.tables import GatewayConfig
+from adapterworks.gateway.residency.verdict import Proof, ProofFailed
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher
+from tests.registry.releases import publish
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def test_each_engines_word_is_kept(
+    launcher: Launcher,
+    registry: Registry,
+    standin: StandIn,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good, bad = (
+        publish(registry, tmp_path, number, name="a", base=base.identity) for number in (1, 2)
+    )
+
+    async def prove(engine: Any, form: Any, release: Any, fingerprint: Any) -> Proof:
+        proof = Proof("proved", divergence=1e-6, separation=0.5)
+        if release.digest == bad.digest:
+            raise ProofFailed("it answers otherwise", hint="", measured=proof)
+        return proof
+
+    monkeypatch.setattr("adapterworks.gateway.gateway.prove", prove)
+    running = launcher.gateway(
+        registry, [launcher.standin(base, standin)], tmp_path / "spool", GatewayConfig(open=True)
+    )
+    running.wait_ready()
+    ask = running.client().chat.completions.create
+    assert ask(model="a@1", messages=HELLO, max_tokens=1).choices
+    with pytest.raises(openai.APIStatusError):
+        ask(model="a@2", messages=HELLO, max_tokens=1)
+    noted = {e.version: e.data for e in registry.events("a") if e.kind == "proof"}
+    assert {version: data["result"] for version, data in noted.items()} == {
+        good.version: "proved",
+        bad.version: "failed",
+    }
+    assert noted[1]["base"] == base.digest
+    assert noted[1]["divergence"] == 1e-6
