@@ -58,8 +58,11 @@ def command(
     """
     from adapterworks.builders.evaluation.releases import evaluate_release
     from adapterworks.engines.compose import compose_builders_engines
+    from adapterworks.manifests.errors import InvalidInput
     from adapterworks.manifests.load import load_manifest
 
+    if profile is not None and manifest_name is None:
+        raise InvalidInput("`--profile` is one of `--manifest`", hint="name the manifest, too")
     evaluation = evaluate_release(
         ref,
         against=against,

@@ -91,6 +91,10 @@ def command(
         return
     if (ref is None) != everything:
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
+    if not rebuild and (data_dir is not None or manifest_name is not None):
+        raise InvalidInput(
+            "`--data-dir` and `--manifest` are of `--rebuild`", hint="adapters verify REF --rebuild"
+        )
     if rebuild and ref is None:
         raise InvalidInput("`--rebuild` trains one release", hint="adapters verify REF --rebuild")
     if bundle is not None:

@@ -183,6 +183,14 @@ def test_options_that_would_change_nothing_are_refused(shelf: list[str]) -> None
     for arguments in (("list", "--before", "3"), ("list", "--deleted")):
         with pytest.raises(InvalidInput, match="are of a NAME"):
             run(*arguments)
+    for arguments, words in (
+        (("eval", "medical@1", "--profile", "quick"), "is one of `--manifest`"),
+        (("verify", "medical@1", "--manifest", "medical"), "are of `--rebuild`"),
+        (("list", "medical", "--after", "z"), "is no version"),
+        (("verify", "./clone", "--rebuild"), "against their record and a key"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            run(*arguments)
 
 
 def test_an_empty_home_says_so(home: Path) -> None:
