@@ -127,6 +127,8 @@ def test_no_publish_moves_it_and_a_build_is_told_before(registry: Registry, tmp_
                 registry.require_movable("medical", alias)
         else:
             registry.require_movable("medical", alias)
+    with pytest.raises(InvalidInput, match="`7` is not an alias"):  # not after the training
+        registry.require_movable("medical", "7")
     with pytest.raises(Refused, match="is protected: nothing moves it on the way"):
         registry.publish(folder(tmp_path / "1"), draft(), alias="prod", who="eve")
     assert registry.names() == []
