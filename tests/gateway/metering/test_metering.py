@@ -286,6 +286,27 @@ def test_events_are_append_only(database: Database, admin: TenantAdmin) -> None:
             connection.execute(sa.text(statement))
 
 
+def test_events_cannot_be_replaced_or_emptied(database: Database, admin: TenantAdmin) -> None:
+    """INSERT OR REPLACE fires no DELETE trigger on SQLite, TRUNCATE no row trigger elsewhere."""
+    insert_events(database, [make("r1")])
+    counted = sa.text("SELECT sum(prompt_tokens) FROM gateway_usage_events")
+    with database.engine.begin() as connection:
+        before = connection.scalar(counted)
+    if database.is_sqlite:  # the row that is there stays, as where one answer is recorded twice
+        columns = "request_id, tenant, release, ref, endpoint, status, completion_tokens"
+        rest = "cold_load, started, seconds"
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"INSERT OR REPLACE INTO gateway_usage_events ({columns}, {rest}, prompt_tokens) "
+                f"SELECT {columns}, {rest}, 0 FROM gateway_usage_events"
+            )
+    else:
+        with pytest.raises(DBAPIError, match="append-only"), database.engine.begin() as connection:
+            connection.exec_driver_sql("TRUNCATE gateway_usage_events")
+    with database.engine.begin() as connection:
+        assert connection.scalar(counted) == before > 0
+
+
 def test_usage_by_every_group(database: Database, admin: TenantAdmin) -> None:
     acme, _ = admin.add("acme", allow=("*",), limits=Limits())
     insert_events(
