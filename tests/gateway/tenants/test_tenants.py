@@ -286,8 +286,8 @@ def test_every_admin_action_is_in_the_audit_log_for_good(
     assert {entry.who for entry in found} == {"tester"}
     assert found[3].details == {"from": {"rpm": None}, "to": {"rpm": 5}}
     emptied = (
-        "INSERT OR REPLACE INTO gateway_audit SELECT sequence, at, 'nobody', action, tenant, details "
-        "FROM gateway_audit"
+        "INSERT OR REPLACE INTO gateway_audit "
+        "SELECT sequence, at, 'nobody', action, tenant, details FROM gateway_audit"
         if database.is_sqlite
         else "TRUNCATE gateway_audit"
     )
