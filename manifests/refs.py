@@ -101,6 +101,6 @@ def _meant(name: str, selector: str) -> str:
             f"nothing is called latest here: `{name}` is `{name}:{DEFAULT_ALIAS}`, and "
             f"`adapters list {name}` has the newest version first"
         )
-    if _NAME.fullmatch(selector):
+    if _NAME.fullmatch(selector) and not selector.isdigit():
         return f"an alias is written `{name}:{selector}`, a version `{name}@7`"
     return f"write `{name}@7` or `{name}@sha256:…` (64 hex digits)"

@@ -72,7 +72,7 @@ def test_list_says_how_to_get_the_next_page(shelf: Path) -> None:
     result = subprocess.run(
         [ADAPTERS, "list", "medical", "--limit", "2"], capture_output=True, text=True, check=True
     )
-    assert "more: adapters list medical --before 2" in result.stderr
+    assert "more: adapters list medical --after 2" in result.stderr
     assert "more:" not in result.stdout
     assert [row["version"] for row in run_json("list", "medical", "--before", "2")] == [1]
 

@@ -148,4 +148,5 @@ def test_the_default_first_contact_is_a_message(roles: Roles) -> None:
     database = Database(url.render_as_string(hide_password=False))
     with pytest.raises(AdapterworksError, match=r"permission denied|cannot be used") as refused:
         database.migrate("registry", [lambda connection: None])
+    database.close()
     assert refused.value.hint
