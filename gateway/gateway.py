@@ -162,6 +162,12 @@ class Gateway:
         """
         return OPEN_TENANT if self.tenants is None else self.tenants.authenticate(key)
 
+    def tenant(self, tenant: str) -> Tenant | None:
+        """A tenant by its id, for what it has asked for before; None if it may not ask any more."""
+        if self.tenants is None:
+            return OPEN_TENANT if tenant == OPEN_TENANT.id else None
+        return self.tenants.find(tenant)
+
     def residency(self, engine: Engine) -> Residency:
         """Which adapters the engine holds."""
         return self._residencies[engine.id]

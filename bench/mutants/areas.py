@@ -169,7 +169,7 @@ AREAS = {
             "jobs",
             ("registry/jobs/*.py", "gateway/files/*.py", "gateway/jobs/*.py"),
             ("tests/registry/jobs/test_queue.py", "tests/gateway/files",
-             "tests/gateway/jobs/test_conformance.py"),
+             "tests/gateway/jobs/test_conformance.py", "tests/gateway/jobs/test_batches.py"),
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
         Area("importing", ("manifests/importing/*.py",), ("tests/manifests/importing",)),

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.header_limit import HeaderLimit
 from adapterworks.gateway.http.routes import (
+    batches,
     files,
     fine_tuning,
     health,
@@ -48,7 +49,7 @@ def create_app(gateway: Gateway) -> Starlette:
         *openapi.routes(),
     ]
     if gateway.config.jobs.on:
-        routes += [*files.routes(), *fine_tuning.routes()]
+        routes += [*files.routes(), *fine_tuning.routes(), *batches.routes()]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(HeaderLimit, limit=gateway.config.http.header_limit)],

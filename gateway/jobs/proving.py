@@ -11,14 +11,12 @@ import csv
 import hashlib
 import io
 import logging
-import os
-import socket
 import tempfile
 import time
-import uuid
 from pathlib import Path
 
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.claiming import claim, holder, renew
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.jobs import events, queue
@@ -34,11 +32,11 @@ _AGAIN_S = 5.0
 
 async def prove_for_ever(gateway: Gateway, room: Room) -> None:
     """Prove jobs until the task is cancelled."""
-    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    name = holder()
     lanes = sorted({PROOF_LANE + engine.base.digest for engine in gateway.pool.engines})
     while True:
         try:
-            taken = await asyncio.to_thread(_claim, room, lanes, holder)
+            taken = await asyncio.to_thread(claim, room, lanes, name)
             if taken is not None:
                 await _prove(gateway, room, *taken)
                 continue
@@ -47,31 +45,22 @@ async def prove_for_ever(gateway: Gateway, room: Room) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-def _claim(room: Room, lanes: list[str], holder: str) -> tuple[Job, Claim] | None:
-    now = time.time()
-    with room.database.read() as connection:
-        if not queue.is_something_to_do(connection, lanes, now=now):
-            return None
-    with room.database.write() as connection:
-        return queue.claim(connection, lanes, holder=holder, now=now)
-
-
-async def _prove(gateway: Gateway, room: Room, job: Job, claim: Claim) -> None:
+async def _prove(gateway: Gateway, room: Room, job: Job, held: Claim) -> None:
     work = asyncio.create_task(gateway.have_resident(str(job.result["digest"]), pin=False))
     try:
-        outcome = await _held(room, claim, work)
+        outcome = await _held(room, held, work)
     except asyncio.CancelledError:
-        await asyncio.to_thread(_finish, room, job, claim, Given("queued"))
+        await asyncio.to_thread(_finish, room, job, held, Given("queued"))
         raise
     finally:
         work.cancel()
-    await asyncio.to_thread(_finish, room, job, claim, outcome)
+    await asyncio.to_thread(_finish, room, job, held, outcome)
 
 
-async def _held(room: Room, claim: Claim, work: asyncio.Task[list[str]]) -> Outcome:
+async def _held(room: Room, held: Claim, work: asyncio.Task[list[str]]) -> Outcome:
     while not work.done():
         await asyncio.wait({work}, timeout=_RENEW_S)
-        wanted = await asyncio.to_thread(_renew, room, claim)
+        wanted = await asyncio.to_thread(renew, room, held)
         if wanted and not work.done():
             return Given("paused" if wanted == "pause" else "cancelled")
     try:
@@ -82,18 +71,13 @@ async def _held(room: Room, claim: Claim, work: asyncio.Task[list[str]]) -> Outc
         return Stop("proof_failed", error.message)
 
 
-def _renew(room: Room, claim: Claim) -> str:
-    with room.database.write() as connection:
-        return queue.renew(connection, claim, now=time.time())
-
-
-def _finish(room: Room, job: Job, claim: Claim, outcome: Outcome) -> None:
+def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
     if isinstance(outcome, Done):
         outcome = Done({**outcome.result, "result_files": [_curve(room, job)]})
     now = time.time()
     try:
         with room.database.write() as connection:
-            queue.finish(connection, claim, outcome, now=now)
+            queue.finish(connection, held, outcome, now=now)
             if isinstance(outcome, Done):
                 said = f"proved by an engine; `{job.result['ref']}` can be used"
                 events.add(connection, job.id, said, now)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.batching import run_batches_for_ever
 from adapterworks.gateway.jobs.proving import prove_for_ever
 from adapterworks.gateway.jobs.room import open_room
 
 
 def start_jobs(gateway: Gateway) -> None:
-    """Begin to prove what workers build; ends when the gateway stops."""
+    """Begin to prove what workers build and to run batches; ends when the gateway stops."""
     if gateway.config.jobs.on:
         room = open_room(gateway)
-        gateway.background.add(asyncio.create_task(prove_for_ever(gateway, room), name="proofs"))
+        for work in (prove_for_ever, run_batches_for_ever):
+            gateway.background.add(asyncio.create_task(work(gateway, room), name=work.__name__))

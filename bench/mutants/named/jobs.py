@@ -11,6 +11,7 @@ _ROWS = "gateway/files/rows.py"
 _LINES = "gateway/files/lines.py"
 _RECEIVE = "gateway/files/receive.py"
 _OF_JOBS = ("tests/gateway/jobs/test_conformance.py",)
+_OF_BATCHES = ("tests/gateway/jobs/test_batches.py",)
 _OF_QUEUE = ("tests/registry/jobs/test_queue.py",)
 _OF_FILES = ("tests/gateway/files/test_files.py",)
 _OF_ROWS = ("tests/gateway/files/test_rows.py",)
@@ -143,6 +144,30 @@ NAMED = (
         "    if False:\n",
         _OF_JOBS,
         "a job would fail hours later, in the build, for what was known when it was created",
+    ),
+    Named(
+        "answered-lines-are-asked-again",
+        "gateway/jobs/batching.py",
+        "for number, row in _rows(gateway, job) if number not in known)",
+        "for number, row in _rows(gateway, job))",
+        _OF_BATCHES,
+        "a restart of the gateway would begin every batch anew",
+    ),
+    Named(
+        "a-lines-name-is-new-each-time",
+        "gateway/jobs/asking.py",
+        'receipt = Receipt(request_id=f"{job}-{number}")',
+        "receipt = Receipt()",
+        _OF_BATCHES,
+        "a line that was answered when the gateway was killed would be paid twice",
+    ),
+    Named(
+        "refused-lines-are-results",
+        "gateway/jobs/asking.py",
+        "        status != 200,\n",
+        "        False,\n",
+        _OF_BATCHES,
+        "a program would take a refusal for an answer",
     ),
     Named(
         "anothers-file-is-found",

@@ -82,6 +82,9 @@ JOBS: dict[str, tuple[str, ...]] = {
     "/v1/uploads/{upload}/parts": ("post",),
     "/v1/uploads/{upload}/complete": ("post",),
     "/v1/uploads/{upload}/cancel": ("post",),
+    "/v1/batches": ("get", "post"),
+    "/v1/batches/{batch}": ("get",),
+    "/v1/batches/{batch}/cancel": ("post",),
     "/v1/fine_tuning/jobs": ("get", "post"),
     "/v1/fine_tuning/jobs/{job}": ("get",),
     "/v1/fine_tuning/jobs/{job}/cancel": ("post",),
@@ -117,6 +120,11 @@ JOBS_BODIES: dict[str, dict[str, Any]] = {
     "/v1/uploads/{upload}/parts": _form(data=_FILE),
     "/v1/uploads/{upload}/complete": _object(
         part_ids={"type": "array", "items": {"type": "string"}}
+    ),
+    "/v1/batches": _object(
+        input_file_id={"type": "string"},
+        endpoint={"type": "string"},
+        completion_window={"enum": ["24h"]},
     ),
     "/v1/fine_tuning/jobs": _object(
         model=_MODEL, training_file={"type": "string", "minLength": 1, "maxLength": 80}

@@ -12,22 +12,24 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
+from adapterworks.gateway.config.tables import JobsTable
 from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.http.routes.openapi import document
-from tests.gateway.running import Running
+from tests.gateway.running import Running, Start
 
 # Every other request names a model that exists, so that it gets as far as the engine.
 MODELS = ("medical", "smollm2-135m-instruct", "code:prod")
 
 
-def _run(running: Running, examples: int) -> Counter[int]:
+def _run(running: Running, examples: int, *, jobs: bool = False) -> Counter[int]:
     """Send generated requests, valid and invalid, to each operation; returns the answers' statuses.
 
     Args:
+        jobs: whether the paths of `[jobs]` are there, and asked too.
         examples: requests to each operation that takes a body or a parameter; half as many to the
             others, which differ in what is sent around them only.
     """
-    schema = schemathesis.openapi.from_dict(document())
+    schema = schemathesis.openapi.from_dict(document(jobs=jobs))
     statuses: Counter[int] = Counter()
     with requests.Session() as session:
         for result in schema.get_all_operations():
@@ -63,6 +65,12 @@ def test_no_generated_request_makes_the_gateway_fail(on_standin: Running) -> Non
     assert {200, 400, 404} <= statuses.keys()
 
 
+def test_no_generated_request_makes_jobs_fail(start: Start) -> None:
+    statuses = _run(start(jobs=JobsTable(on=True, max_queued=5)), 8, jobs=True)
+    assert statuses.total() >= 150
+    assert {200, 400, 404} <= statuses.keys()
+
+
 @pytest.mark.slow
 def test_five_thousand_generated_requests(on_standin: Running) -> None:
     statuses = _run(on_standin, 560)
@@ -75,3 +83,11 @@ def test_every_public_path_is_described(on_standin: Running) -> None:
     paths = {route.path.replace(":path}", "}") for route in app.routes}  # type: ignore[attr-defined]
     assert paths == set(document()["paths"])
     assert httpx.get(on_standin.url + "/openapi.json").json() == document()
+
+
+def test_every_path_of_jobs_is_described(start: Start) -> None:
+    running = start(jobs=JobsTable(on=True))
+    app = create_app(running.gateway)
+    paths = {route.path.replace(":path}", "}") for route in app.routes}  # type: ignore[attr-defined]
+    assert paths == set(document(jobs=True)["paths"])
+    assert httpx.get(running.url + "/openapi.json").json() == document(jobs=True)

@@ -25,6 +25,7 @@ from adapterworks.registry.bases.store import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.files.test_files import ROWS, put
 from tests.gateway.files.test_rows import PAIR
+from tests.gateway.jobs.test_batches import request
 from tests.gateway.jobs_support import House, again, house, move_in, strict
 from tests.gateway.running import Launcher, Loop
 from tests.warm.python import warm_python
@@ -192,10 +193,18 @@ def end_session(client: openai.OpenAI, left: dict[str, str], go: Path) -> list[s
         client.models.delete(model)
     other = jobs.retrieve(left["slow"]).fine_tuned_model
     assert other is not None
+    asked = client.files.create(
+        file=("b.jsonl", json.dumps(request(1, other)).encode()), purpose="batch"
+    )
+    batch = client.batches.create(
+        input_file_id=asked.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    while client.batches.retrieve(batch.id).status != "completed":
+        time.sleep(0.05)
     upload = client.uploads.create(
         bytes=3, filename="x", mime_type="text/plain", purpose="user_data"
     )
-    return [*left.values(), other, upload.id]
+    return [*left.values(), other, upload.id, asked.id, batch.id]
 
 
 def test_every_method_across_a_restart_and_beside_a_neighbour(service: Service) -> None:
@@ -239,6 +248,9 @@ def every_path_with_anothers_ids(house: House, ids: dict[str, list[str]]) -> Non
             assert http.post("/v1/fine_tuning/jobs", json=body).status_code in (400, 404)
             body = {"model": house.standin.base, "training_file": other}
             assert http.post("/v1/fine_tuning/jobs", json=body).status_code == 400
+            body = {"input_file_id": other, "endpoint": "/v1/completions"}
+            body["completion_window"] = "24h"
+            assert http.post("/v1/batches", json=body).status_code == 400
             chat = {"model": other, "messages": [{"role": "user", "content": "x"}]}
             assert http.post("/v1/chat/completions", json=chat).status_code == 404
             asked += 1
@@ -255,6 +267,7 @@ def _everything(house: House, tenant: str) -> Any:
     return (
         [file.to_dict() for file in client.files.list()],
         [job.to_dict() for job in client.fine_tuning.jobs.list()],
+        [batch.to_dict() for batch in client.batches.list()],
         [model.to_dict() for model in client.models.list()],
     )
 

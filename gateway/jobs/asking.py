@@ -1,0 +1,96 @@
+"""One line of a batch through the whole path of a request: limits, fairness, proof, metering.
+
+Invariant: a line is metered under a name of its own, and metering counts a name once: a line that
+was answered just before the gateway was killed, and is asked again, is paid once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.datastructures import Headers
+from starlette.types import Message
+
+from adapterworks.gateway.admission.errors import RateLimited
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.batches import Line
+from adapterworks.gateway.request.body import parse_body
+from adapterworks.gateway.request.endpoints import ENDPOINTS, parse
+from adapterworks.gateway.request.errors import error_body, shape_of
+from adapterworks.gateway.request.exchange import Exchange
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.tenants.tenant import Tenant
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Unavailable
+
+# Batches have half of their tenant's share of a busy engine.
+_SHARE = 0.5
+_AGAIN_S = 2.0
+_BY_PATH = {endpoint.path: endpoint for endpoint in ENDPOINTS}
+
+
+async def ask(
+    gateway: Gateway, tenant: Tenant, job: str, number: int, row: dict[str, Any], endpoint: str
+) -> Line:
+    """Ask for a line until there is an answer or a refusal that waiting would not change."""
+    tenant = replace(tenant, weight=tenant.weight * _SHARE)
+    while True:
+        receipt = Receipt(request_id=f"{job}-{number}")
+        try:
+            status, body = await _asked(gateway, tenant, receipt, row, endpoint)
+        except (RateLimited, Unavailable) as error:
+            if isinstance(error, RateLimited) and error.code == "insufficient_quota":
+                return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
+            await asyncio.sleep(error.retry_after or _AGAIN_S)
+            continue
+        except AdapterworksError as error:
+            status, body = shape_of(error).status, from_json(error_body(error))
+        return _line(row, receipt, status, body)
+
+
+async def _asked(
+    gateway: Gateway, tenant: Tenant, receipt: Receipt, row: dict[str, Any], endpoint: str
+) -> tuple[int, Any]:
+    if row["url"] != endpoint:
+        raise InvalidInput(f"`url` is not the batch's endpoint `{endpoint}`")
+    if row["body"].get("stream"):
+        raise InvalidInput("`stream` has no meaning in a batch")
+    call = parse(_BY_PATH[endpoint], parse_body(json.dumps(row["body"]).encode()))
+    status, pieces = 0, bytearray()
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        pieces.extend(message.get("body", b""))
+
+    never = asyncio.Event()
+
+    async def receive() -> Message:
+        await never.wait()
+        return {"type": "http.disconnect"}
+
+    await Exchange(gateway, call, tenant, receipt, Headers())({}, receive, send)
+    return status, from_json(bytes(pieces))
+
+
+def _line(row: dict[str, Any], receipt: Receipt, status: int, body: Any) -> Line:
+    output = {
+        "id": f"batch_req_{receipt.request_id}",
+        "custom_id": row["custom_id"],
+        "response": {"status_code": status, "request_id": receipt.request_id, "body": body},
+        "error": None,
+    }
+    usage = body.get("usage") or {} if status == 200 else {}
+    of_input = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    of_output = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    return Line(
+        status != 200,
+        json.dumps(output, ensure_ascii=False),
+        usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
+        of_input.get("cached_tokens") or 0,
+        usage.get("completion_tokens") or usage.get("output_tokens") or 0,
+        of_output.get("reasoning_tokens") or 0,
+    )

@@ -1,0 +1,193 @@
+"""Runs batches: a few lines at a time, each kept as it is answered; ends with the results' files.
+
+Invariant: a line that is kept is never asked again, whatever was killed in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapterworks.gateway.files.lines import Lines
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.asking import ask
+from adapterworks.gateway.jobs.batches import WINDOW_S, Line, answered, keep
+from adapterworks.gateway.jobs.claiming import claim, holder, renew
+from adapterworks.gateway.jobs.room import Room
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
+from adapterworks.registry.jobs import queue, schema
+from adapterworks.registry.jobs.files import NewFile
+from adapterworks.registry.jobs.job import BATCH_LANE, Again, Claim, Done, Given, Job, Outcome, Stop
+from adapterworks.registry.jobs.queue import Lost
+
+_log = logging.getLogger(__name__)
+_LOOK_S = 0.5
+_RENEW_S = 2.0
+_AGAIN_S = 5.0
+_lines = schema.lines
+
+
+async def run_batches_for_ever(gateway: Gateway, room: Room) -> None:
+    """Run batches, one at a time, until the task is cancelled."""
+    name = holder()
+    while True:
+        try:
+            taken = await asyncio.to_thread(claim, room, [BATCH_LANE], name)
+            if taken is not None:
+                await _run(gateway, room, *taken)
+                continue
+        except Exception as error:  # whatever it was, the next batch is not to wait for it
+            _log.error("a batch cannot go on", exc_info=error)
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _run(gateway: Gateway, room: Room, job: Job, held: Claim) -> None:
+    work = asyncio.create_task(_answer(gateway, room, job, held))
+    outcome: Outcome | None = None
+    try:
+        while not work.done() and outcome is None:
+            await asyncio.wait({work}, timeout=_RENEW_S)
+            wanted = await asyncio.to_thread(renew, room, held)
+            if work.done():
+                break
+            if wanted:
+                outcome = Given("cancelled", {"cancelling": int(time.time())})
+            elif time.time() > job.created + WINDOW_S:
+                outcome = Done({"expired": True})
+        if outcome is None:
+            outcome = work.result()
+    except asyncio.CancelledError:
+        outcome = Given("queued")
+        raise
+    except Lost:
+        return
+    except Unavailable as error:
+        outcome = Again(error.retry_after or _AGAIN_S, error.message)
+    except AdapterworksError as error:
+        outcome = Stop("internal_error", error.message)
+    finally:
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError, AdapterworksError):
+            await work
+        if outcome is not None:
+            await asyncio.to_thread(_finish, room, job, held, outcome)
+
+
+async def _answer(gateway: Gateway, room: Room, job: Job, held: Claim) -> Outcome:
+    tenant = gateway.tenant(job.tenant)
+    if tenant is None:
+        return Stop("no_tenant", "the tenant of this batch is not there any more")
+    known = await asyncio.to_thread(_known, room, job)
+    rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
+
+    async def one_after_the_other() -> None:
+        while (taken := await asyncio.to_thread(next, rows, None)) is not None:
+            number, row = taken
+            endpoint = str(job.arguments["endpoint"])
+            line = await ask(gateway, tenant, job.id, number, row, endpoint)
+            await asyncio.to_thread(_keep, room, held, number, line)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(room.table.batch_parallel):
+                group.create_task(one_after_the_other())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return Done({})
+
+
+def _known(room: Room, job: Job) -> set[int]:
+    with room.database.read() as connection:
+        return answered(connection, job.id)
+
+
+class _Shared:
+    """An iterator that several threads may take from."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items, self._lock = items, threading.Lock()
+
+    def __iter__(self) -> _Shared:
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            return next(self._items)
+
+
+def _rows(gateway: Gateway, job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The input's requests with their lines' numbers; looked at when they were uploaded."""
+    lines = Lines()
+    for chunk in gateway.registry.blobs.get(str(job.arguments["blob"])):
+        for number, line in lines.feed(chunk):
+            if line and line.strip():
+                yield number, json.loads(line)
+    for number, line in lines.close():
+        if line and line.strip():
+            yield number, json.loads(line)
+
+
+def _keep(room: Room, held: Claim, number: int, line: Line) -> None:
+    with room.database.write() as connection:
+        queue.require(connection, held)
+        keep(connection, held.job, number, line)
+
+
+def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
+    try:
+        if isinstance(outcome, Done) or (
+            isinstance(outcome, Given) and outcome.state == "cancelled"
+        ):
+            files = _write(room, job)
+            result = {**outcome.result, **files, "finalizing": int(time.time())}
+            outcome = Done(result) if isinstance(outcome, Done) else Given("cancelled", result)
+        with room.database.write() as connection:
+            queue.finish(connection, held, outcome, now=time.time())
+    except Lost:
+        pass  # another gateway has it
+
+
+def _write(room: Room, job: Job) -> dict[str, str]:
+    """The results' files: the lines in the input's order."""
+    files: dict[str, str] = {}
+    for name, failed in (("output_file", False), ("error_file", True)):
+        room.staging.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(prefix="batch-", dir=room.staging)
+        digest, size, count = hashlib.sha256(), 0, 0
+        try:
+            with os.fdopen(descriptor, "wb") as file, room.database.read() as connection:
+                query = sa.select(_lines.c.output).where(
+                    _lines.c.job == job.id, _lines.c.failed.is_(failed)
+                )
+                for output in connection.scalars(query.order_by(_lines.c.line)):
+                    data = output.encode() + b"\n"
+                    file.write(data)
+                    digest.update(data)
+                    size, count = size + len(data), count + 1
+            if count:
+                new = NewFile(
+                    tenant=job.tenant,
+                    purpose="batch_output",
+                    filename=f"{job.id}_{name.removesuffix('_file')}.jsonl",
+                    path=Path(path),
+                    blob="sha256:" + digest.hexdigest(),
+                    size=size,
+                    rows=count,
+                    seconds=job.arguments["output_seconds"],
+                )
+                files[name] = room.files.put(new).id
+        finally:
+            Path(path).unlink(missing_ok=True)
+    return files
