@@ -164,6 +164,8 @@ def run_import(
 
 def warn(app: App, imported: Imported) -> None:
     """Say what is as it should not be expected of an adapter that was imported."""
+    from adapterworks.registry.imports.errors import show
+
     checked = imported.checked
     release = app.registry.release(imported.published.digest)
     if release.servable is not None and "fingerprint.json" not in release.files:
@@ -175,7 +177,9 @@ def warn(app: App, imported: Imported) -> None:
         app.note(f"renamed {old} to {new}")
     trained_on = checked.config.base_model_name_or_path
     if trained_on and trained_on != imported.base:
-        app.note(f"its config names the base {trained_on}, imported for {imported.base}")
+        app.note(f"its config names the base {show(str(trained_on))}, imported for {imported.base}")
+    for note in checked.notes:
+        app.note(note)
     if checked.ignored:
         app.note(f"ignored {', '.join(checked.ignored)}")
     if checked.config.use_dora:
@@ -217,6 +221,7 @@ def _print(imported: Imported, as_json: bool) -> None:
             "servable": not checked.config.use_dora,
             "renamed": dict(checked.layout.renamed),
             "ignored": checked.ignored,
+            "notes": checked.notes,
         }
         printing.echo_json(values)
         return

@@ -31,12 +31,14 @@ class Checked:
     Attributes:
         renamed: (wrong prefix, right prefix), if names were mapped.
         ignored: other entries of the folder, not opened.
+        notes: what the folder says and a release does not keep, in words.
     """
 
     config: LoraConfig
     layout: Layout
     target_modules: tuple[str, ...]
     ignored: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -51,6 +53,7 @@ def check_adapter(
     modules: Callable[[], BaseModules],
     base_name: str,
     rename: bool = False,
+    template: str | None = None,
 ) -> Checked:
     """Check the adapter in `source` and write its clean form into the empty folder `into`.
 
@@ -58,6 +61,7 @@ def check_adapter(
         modules: gives the base's modules; called only when everything else is right.
         base_name: written as `base_model_name_or_path`.
         rename: accept tensor names with a known wrong prefix.
+        template: the base's chat template, which the adapter will be served with.
 
     Raises:
         ImportRefused: naming the file and the reason.
@@ -78,7 +82,13 @@ def check_adapter(
             weights.rename(into / WEIGHTS)
         text = json.dumps(config.to_peft(base=base_name, target_modules=targets), indent=2)
         (into / CONFIG).write_text(text + "\n")
-    return Checked(config, layout, tuple(targets), taken.ignored)
+    notes = [*config.notes(), *layout.notes]
+    if template is not None and taken.template not in (None, template):
+        notes.append(
+            "its own chat template differs from the base's, with which it will be served: answers "
+            "may be worse than where it was trained"
+        )
+    return Checked(config, layout, tuple(targets), taken.ignored, tuple(notes))
 
 
 def _write_renamed(source: Path, header: Header, layout: Layout, target: Path) -> None:

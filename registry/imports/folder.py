@@ -21,7 +21,9 @@ from adapterworks.registry.imports.header import read_header_from
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 INDEX = "adapter_model.safetensors.index.json"
+TEMPLATE = "chat_template.jinja"
 LIMITS = {CONFIG: 1 << 20, WEIGHTS: 8 << 30, INDEX: 1 << 20}  # bytes
+_LONGEST_TEMPLATE = 1 << 20
 MAX_ENTRIES = 1_000
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".dill")
 _PROGRAMS = (".py", ".pyc", ".pyx", ".so", ".dll", ".dylib", ".sh", ".pyd", ".exe")
@@ -34,10 +36,16 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was copied, and the names of what was left where it was."""
+    """What was copied, and the names of what was left where it was, unopened.
+
+    Attributes:
+        ignored: as they can be shown on a terminal.
+        template: the text of its own chat template, if it has one that can be read.
+    """
 
     folder: Path
     ignored: tuple[str, ...]
+    template: str | None = None
 
 
 def take(source: Path, into: Path) -> Taken:
@@ -61,7 +69,7 @@ def take(source: Path, into: Path) -> Taken:
         ) from error
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - of the folder that was opened
-        check_names(names)
+        _check_listing(names)
         for name in names:
             _check_kind(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
         if INDEX in names:
@@ -70,24 +78,52 @@ def take(source: Path, into: Path) -> Taken:
             if name not in names:
                 raise ImportRefused(name, "it is missing", hint=_missing_hint(name))
             _copy(folder, name, into / name)
+        template = _template(folder) if TEMPLATE in names else None
     finally:
         os.close(folder)
-    return Taken(into, tuple(name for name in names if name not in LIMITS))
+    ignored = tuple(show(name) for name in names if name not in LIMITS)
+    return Taken(into, ignored, template)
+
+
+def _check_listing(names: list[str]) -> None:
+    """Refuse a folder whose listing hides what an adapter is; other files are never opened.
+
+    Raises:
+        ImportRefused: too many entries, a name that passes for one we read, pickled weights alone.
+    """
+    _check_number(names)
+    for name in names:
+        _check_case(name)
+        if not name.isascii() and "dapter_" in name:
+            raise ImportRefused(name, "a file name with characters that can be mistaken for others")
+    if WEIGHTS not in names:
+        check_names(names)  # says which file is the weights, and why they are not taken
+
+
+def _template(folder: int) -> str | None:
+    """A chat template, for comparison with the base's; None if it is nothing that can be read."""
+    try:
+        file = os.open(TEMPLATE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        with os.fdopen(file, "rb") as source:
+            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                return None
+            data = source.read(_LONGEST_TEMPLATE + 1)
+        return data.decode() if len(data) <= _LONGEST_TEMPLATE else None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def check_names(names: list[str]) -> None:
-    """Refuse names that hide, collide, or promise code; used on folders and on Hub listings.
+    """Refuse names that hide, collide, or promise code: of releases, every file of which is kept.
 
     Raises:
         ImportRefused: for the first such name.
     """
-    if len(names) > MAX_ENTRIES:
-        raise ImportRefused("the folder", f"{len(names)} entries, {MAX_ENTRIES} are the limit")
+    _check_number(names)
     for name in names:
         if not name.isascii() or not name.isprintable():
             raise ImportRefused(name, "a file name with characters that can be mistaken for others")
-        if name.lower() in LIMITS and name not in LIMITS:
-            raise ImportRefused(name, f"it passes for `{name.lower()}` where case does not count")
+        _check_case(name)
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in _PICKLES and not _LEFTOVERS.fullmatch(name):
             raise ImportRefused(
@@ -98,6 +134,16 @@ def check_names(names: list[str]) -> None:
             )
         if suffix in _PROGRAMS:
             raise ImportRefused(name, "an adapter does not come with code")
+
+
+def _check_number(names: list[str]) -> None:
+    if len(names) > MAX_ENTRIES:
+        raise ImportRefused("the folder", f"{len(names)} entries, {MAX_ENTRIES} are the limit")
+
+
+def _check_case(name: str) -> None:
+    if name.lower() in LIMITS and name not in LIMITS:
+        raise ImportRefused(name, f"it passes for `{name.lower()}` where case does not count")
 
 
 def _check_kind(name: str, status: os.stat_result) -> None:

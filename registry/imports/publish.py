@@ -15,6 +15,7 @@ from typing import Any
 
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.refs import check_name
+from adapterworks.registry.bases.files import chat_template
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.imports.adapter import Checked, check_adapter
 from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
@@ -93,6 +94,7 @@ def import_adapter(
             modules=lambda: read_modules(base.checkpoint),
             base_name=base_name(base),
             rename=rename,
+            template=chat_template(base.checkpoint),
         )
         existing = _find(registry, name, base, adapter, fingerprinted=fingerprint is not None)
         if existing is not None:

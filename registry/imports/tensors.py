@@ -40,6 +40,7 @@ class Layout:
     modules: Mapping[str, int]
     names: Mapping[str, str]
     renamed: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -98,8 +99,8 @@ def match(header: Header, config: LoraConfig, base: BaseModules, *, rename: bool
         module: _check_module(module, slot, config, base)
         for module, slot in sorted(modules.items())
     }
-    _check_targets(config, ranks)
-    return Layout(ranks, names, tuple(sorted(prefixes.items())))
+    notes = _check_targets(config, ranks, base)
+    return Layout(ranks, names, tuple(sorted(prefixes.items())), tuple(notes))
 
 
 def _split(name: str, config: LoraConfig) -> tuple[str, str]:
@@ -111,6 +112,13 @@ def _split(name: str, config: LoraConfig) -> tuple[str, str]:
             raise ImportRefused(WEIGHTS, f"tensor `{name}` adapts an embedding; only linear layers")
         if name.endswith(".bias"):
             raise ImportRefused(WEIGHTS, f"tensor `{name}` is a bias, which the engine cannot load")
+        if name.endswith(("embed_tokens.weight", "lm_head.weight", "wte.weight")):
+            raise ImportRefused(
+                WEIGHTS,
+                f"tensor `{name}` is a whole embedding of the base, which PEFT wrote beside the "
+                "LoRA; the engine cannot load it",
+                hint="save it without: `model.save_pretrained(…, save_embedding_layers=False)`",
+            )
         raise ImportRefused(WEIGHTS, f"tensor `{name}` is no part of a LoRA")
     part = found["part"]
     if part == "lora_magnitude_vector" and not config.use_dora:
@@ -185,14 +193,21 @@ def _check_module(module: str, slot: _Module, config: LoraConfig, base: BaseModu
     return rank
 
 
-def _check_targets(config: LoraConfig, modules: Mapping[str, int]) -> None:
-    """Every target the config names must be there: PEFT would create the missing ones anew."""
+def _check_targets(config: LoraConfig, modules: Mapping[str, int], base: BaseModules) -> list[str]:
+    """Every target that the base has must be there: PEFT would create the missing ones anew.
+
+    Returns what to say of targets that the base does not have, which PEFT passes over: lists for
+    several architectures are common.
+    """
     if isinstance(config.target_modules, str):
-        return
-    for target in config.target_modules:
-        if target != "all-linear" and not any(
-            module == target or module.endswith(f".{target}") for module in modules
-        ):
+        return []
+    absent = [
+        target
+        for target in config.target_modules
+        if target != "all-linear" and not any(_targets(target, module) for module in modules)
+    ]
+    for target in absent:
+        if any(_targets(target, module) for module in base.shapes):
             raise ImportRefused(
                 WEIGHTS, f"the config targets `{target}`, no tensor is for such a module"
             )
@@ -203,6 +218,12 @@ def _check_targets(config: LoraConfig, modules: Mapping[str, int]) -> None:
             raise ImportRefused(
                 WEIGHTS, f"module `{module}` has tensors, the config does not target it"
             )
+    named = ", ".join(f"`{target}`" for target in absent)
+    return [f"its config targets {named} too, which the base does not have"] if absent else []
+
+
+def _targets(target: str, module: str) -> bool:
+    return module == target or module.endswith(f".{target}")
 
 
 def minimal_targets(modules: Mapping[str, int], base: BaseModules) -> list[str]:

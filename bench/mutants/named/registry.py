@@ -516,6 +516,37 @@ _OTHER_NAMED = (
         ("tests/registry/index/test_edges.py::test_bytes_that_are_damaged_are_put_anew",),
         "a new version would be corrupt at birth",
     ),
+    Named(
+        "a-target-without-tensors-is-taken",
+        "registry/imports/tensors.py",
+        "        if any(_targets(target, module) for module in base.shapes):",
+        "        if False:",
+        (
+            "tests/registry/imports/test_hostile.py::test_a_target_that_the_base_has_must_have_tensors",
+        ),
+        "PEFT would create the missing weights anew, and the release be another than the engine's",
+        "cases 14",
+    ),
+    Named(
+        "another-template-is-not-said",
+        "registry/imports/adapter.py",
+        "taken.template not in (None, template)",
+        "taken.template not in (None, taken.template)",
+        (
+            "tests/registry/imports/test_hostile.py::"
+            "test_a_template_of_its_own_is_said_and_the_bases_own_is_not",
+        ),
+        "an adapter would answer under a template that it never saw, and nobody be told",
+        "cases 27",
+    ),
+    Named(
+        "a-dead-key-that-is-on-is-taken",
+        "registry/imports/config.py",
+        "    off = _MUST_BE_OFF | _DEAD",
+        "    off = _MUST_BE_OFF\n    table = {k: table[k] for k in table if k not in _DEAD}",
+        ("tests/registry/imports/test_hostile.py::test_hostile_adapter_is_refused",),
+        "a fused layer adapted in parts would be served as if it were adapted whole",
+    ),
 )
 
 NAMED = (*_REVIEW_NAMED, *_OTHER_NAMED)

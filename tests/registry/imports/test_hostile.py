@@ -110,6 +110,91 @@ def test_dora_and_rslora_are_understood(base: Path, tmp_path: Path) -> None:
     assert checked.config.use_rslora
 
 
+def test_files_that_are_never_opened_are_left_and_listed(base: Path, tmp_path: Path) -> None:
+    """A trainer's converter script, a pickle beside the weights, a note in Chinese."""
+    folder = write_adapter(tmp_path / "adapter")
+    left = ("adapter_model.bin", "zero_to_fp32.py", "训练说明.txt")
+    for name in left:
+        (folder / name).write_bytes(b"\x80\x04N.")
+    checked = check(folder, base, tmp_path / "clean")
+    assert checked.ignored == (*left[:2], "\\u8bad\\u7ec3\\u8bf4\\u660e.txt")
+    assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "../../SmolLM2/",
+        "~/models/x",
+        "C:\\Users\\me\\x (1)",
+        "/root/模型/x",
+        "$(reboot)",
+        5,
+        "x" * 999,
+    ],
+)
+def test_where_the_base_lay_elsewhere_does_not_matter(
+    named: object, base: Path, tmp_path: Path
+) -> None:
+    folder = write_adapter(tmp_path / "adapter", config={"base_model_name_or_path": named})
+    check(folder, base, tmp_path / "clean")
+    config = json.loads((tmp_path / "clean" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny"
+
+
+def test_old_keys_other_tasks_and_targets_of_other_models_are_taken_with_a_note(
+    base: Path, tmp_path: Path
+) -> None:
+    config = {
+        "enable_lora": None,
+        "merge_weights": False,
+        "task_type": "SEQ_2_SEQ_LM",
+        "target_modules": ["q_proj", "v_proj", "query_key_value", "W_pack"],
+    }
+    folder = write_adapter(tmp_path / "adapter", config=config)
+    checked = check(folder, base, tmp_path / "clean")
+    assert checked.target_modules == ("q_proj", "v_proj")
+    assert checked.notes == (
+        "its task type is SEQ_2_SEQ_LM; it is served for generation, as CAUSAL_LM",
+        "its config targets `query_key_value`, `W_pack` too, which the base does not have",
+    )
+    written = json.loads((tmp_path / "clean" / "adapter_config.json").read_text())
+    assert written["target_modules"] == ["q_proj", "v_proj"]
+    assert written["task_type"] == "CAUSAL_LM"
+
+
+def test_a_target_that_the_base_has_must_have_tensors(base: Path, tmp_path: Path) -> None:
+    folder = write_adapter(
+        tmp_path / "adapter", config={"target_modules": ["q_proj", "v_proj", "k_proj"]}
+    )
+    with pytest.raises(ImportRefused, match="targets `k_proj`, no tensor"):
+        check(folder, base, tmp_path / "clean")
+
+
+def test_a_template_of_its_own_is_said_and_the_bases_own_is_not(base: Path, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "adapter")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    for template, said in (("{{ messages }}", False), ("{{ other }}", True)):
+        clean = tmp_path / f"clean-{said}"
+        clean.mkdir()
+        checked = check_adapter(
+            folder, clean, modules=lambda: read_modules(base), base_name="tiny", template=template
+        )
+        assert any("template differs from the base's" in note for note in checked.notes) == said
+
+
+def test_a_saved_embedding_is_called_that_with_the_way_out(base: Path, tmp_path: Path) -> None:
+    name = "base_model.model.model.embed_tokens.weight"
+    tensors = good_tensors() | {name: np.zeros((8, 8), np.float32)}
+    folder = write_adapter(tmp_path / "adapter", tensors=tensors)
+    with pytest.raises(ImportRefused, match="whole embedding of the base") as refusal:
+        check(folder, base, tmp_path / "clean")
+    assert "save_embedding_layers=False" in (refusal.value.hint or "")
+
+
 def test_what_peft_writes_without_a_task_type_is_taken_and_dropped(
     base: Path, tmp_path: Path
 ) -> None:

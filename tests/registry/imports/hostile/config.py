@@ -71,23 +71,12 @@ keys("rank-is-text", "`r` is '4': input should be a valid integer", r="4")
 keys("rank-is-true", "`r` is True: input should be a valid integer", r=True)
 keys("alpha-infinite-scale", "`lora_alpha` is 1e+300", lora_alpha=1e300)
 keys("unknown-key", "the key `trust_remote_code` is not one", trust_remote_code=True)
-keys(
-    "base-outside",
-    "`../../../etc/passwd`, not the name",
-    base_model_name_or_path="../../../etc/passwd",
-)
-keys(
-    "base-url",
-    "`http://evil.example/m`, not the name",
-    base_model_name_or_path="http://evil.example/m",
-)
-keys("base-shell", "`$(reboot)`, not the name", base_model_name_or_path="$(reboot)")
-keys("base-escape-sequence", r"`\x1b[2Jm`, not the name", base_model_name_or_path="\x1b[2Jm")
 keys("init-rewrites-the-base", "`init_lora_weights` is `pissa`", init_lora_weights="pissa")
 keys("soft-prompt", "`peft_type` is `PROMPT_TUNING`", peft_type="PROMPT_TUNING")
 keys("unknown-method", "`peft_type` is `EVIL`: only LORA", peft_type="EVIL")
 keys("method-is-a-list", "only LORA is imported", peft_type=["LORA"])
-keys("classifier", "`task_type` is 'SEQ_CLS'", task_type="SEQ_CLS")
+keys("task-of-no-model", "`task_type` is 'EVIL'", task_type="EVIL")
+keys("dead-key-that-is-on", "`enable_lora` must not be set", enable_lora=[True, False])
 keys("regex-bomb-in-rank-pattern", "`rank_pattern.", rank_pattern={"(a+)+$": 4})
 keys("rank-pattern-of-9999", "`rank_pattern.q_proj` is 9999", rank_pattern={"q_proj": 9999})
 keys("layers-replicated", "`layer_replication` must not be set", layer_replication=[[0, 2], [1, 2]])

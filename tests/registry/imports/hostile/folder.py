@@ -60,22 +60,13 @@ def weights_are_a_folder(folder: Path) -> None:
 
 
 @case("adapter_model.bin", "a pickle can run code")
-def pickled_weights(folder: Path) -> None:
+def pickled_weights_alone(folder: Path) -> None:
     class Payload:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.system, (f"touch {folder.parent}/owned",)
 
+    (folder / WEIGHTS).unlink()
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Payload()))
-
-
-@case("extra.PT", "a pickle can run code")
-def pickle_in_capitals(folder: Path) -> None:
-    (folder / "extra.PT").write_bytes(b"\x80\x04N.")
-
-
-@case("modeling_llama.py", "an adapter does not come with code")
-def code_beside_the_weights(folder: Path) -> None:
-    (folder / "modeling_llama.py").write_text("raise SystemExit")
 
 
 @case("\\u0430dapter_config.json", "characters that can be mistaken")
