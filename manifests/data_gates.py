@@ -7,7 +7,7 @@ which of them ran; others are in it where they are named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView
+from collections.abc import Callable, Collection, ItemsView
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -82,6 +82,14 @@ class DataGates(RootModel[dict[Annotated[str, AfterValidator(_known)], DataGate]
                 }
             }
         )
+
+    def acting(self, action: Literal["fail", "drop", "warn"], which: Collection[str]) -> DataGates:
+        """The same gates, some of them with another action, and on."""
+        changed = {
+            name: gate.model_copy(update={"action": action, "on": True}) if name in which else gate
+            for name, gate in self.items()
+        }
+        return self.model_copy(update={"root": changed})
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -146,6 +146,9 @@ class TrainTable(Frozen):
     """Rows of one forward pass; divides `batch_size`; chosen from memory if not given."""
     max_length: Annotated[int, Field(ge=16, le=2**20)] = 1024
     """Longest row in tokens."""
+    on_overflow: Literal["cut", "drop", "fail"] = "cut"
+    """Rows that do not fit into `max_length`: shorten them (the question behind the system turn
+    first, then the answer; gates count them), leave them out, or refuse the build."""
     loss_on: Literal["completion", "all"] = "completion"
     """The tokens that are learnt: the answers only, or everything (always so for `text` rows)."""
     warmup_ratio: Share = 0.03

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.augment import augment
-from adapterworks.builders.data.gates.run import GATES, GateResults, judge, run_gates
+from adapterworks.builders.data.gates.run import GATES, GateResults, gates_of, judge, run_gates
 from adapterworks.builders.data.load import (
     Loaded,
     Splits,
@@ -107,16 +107,17 @@ def rows_of_build(
 
 def needs_tokenizer(manifest: Manifest) -> bool:
     """Whether the base's tokenizer decides which rows there are."""
-    gates = manifest.data.gates.items()
+    gates = gates_of(manifest).items()
     dropping = (name for name, gate in gates if gate.on and gate.action == "drop")
     return any(GATES.named(name).reads_tokens for name in dropping)
 
 
 def _only_dropping(manifest: Manifest) -> Manifest:
     """The manifest with the gates that drop no rows turned off."""
-    dropping = manifest.data.gates.only(lambda gate: gate.action == "drop")
+    dropping = gates_of(manifest).only(lambda gate: gate.action == "drop")
     data = manifest.data.model_copy(update={"gates": dropping})
-    return manifest.model_copy(update={"data": data})
+    train = manifest.train.model_copy(update={"on_overflow": "cut"})  # it is in the gates now
+    return manifest.model_copy(update={"data": data, "train": train})
 
 
 def assemble(

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from adapterworks.builders.data.rows import Message, Row, unweighted
+from adapterworks.builders.data.chat import RENDERED_ON as RENDERED_ON
+from adapterworks.builders.data.chat import Span, template, tokenize
+from adapterworks.builders.data.rows import Message, Row
+from adapterworks.builders.data.shorten import shortened
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ IGNORED = -100
 LossOn = Literal["completion", "all"]
 # A prompt that must be shortened for its answer keeps at least this share of `max_length`.
 PROMPT_SHARE = 0.25
-# The day that a template which writes the date (Llama 3.2, SmolLM3) is told: with the real one,
-# equal rows would be other rows tomorrow, and a build resumed after midnight another build.
-RENDERED_ON = date(2026, 1, 1)
 _BATCH = 512
 
 
@@ -44,6 +43,9 @@ class Encoded:
         columns: further values of each token by name, as long as `input_ids`; `weights` where a
             turn's weight is neither 0 nor 1.
         values: further values of the sequence by name.
+        cut_prompt: tokens of what is asked lost to `max_length`.
+        unlearnt: answers that are not learnt, since the template writes them differently once the
+            conversation goes on (without their reasoning, say).
     """
 
     input_ids: list[int]
@@ -52,6 +54,8 @@ class Encoded:
     cut: int = 0
     columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
+    cut_prompt: int = 0
+    unlearnt: int = 0
 
 
 def encode(
@@ -81,7 +85,7 @@ def encode_rows(
         batch = rows[start : start + _BATCH]
         _require_shown(tokenizer, batch)
         chats = iter(_chat_spans(tokenizer, [row for row in batch if row.text is None]))
-        texts = iter(_tokenize(tokenizer, [r.text for r in batch if r.text is not None], True))
+        texts = iter(tokenize(tokenizer, [r.text for r in batch if r.text is not None], True))
         for index, row in enumerate(batch, start):
             if row.text is not None:
                 sequences += _text_sequences(tokenizer, next(texts), max_length, index)
@@ -110,52 +114,18 @@ def render_prompts(
         template(tokenizer, turns, True, its)
         for turns, its in zip(conversations, given, strict=True)
     ]
-    return _tokenize(tokenizer, texts)
-
-
-def template(
-    tokenizer: PreTrainedTokenizerBase,
-    turns: Sequence[Message],
-    generation_prompt: bool,
-    tools: Sequence[Mapping[str, Any]] = (),
-) -> str:
-    """The template's text for some turns and the tools that they may call.
-
-    Raises:
-        InvalidInput: the tokenizer has no chat template, or the template refuses the turns.
-    """
-    from jinja2 import TemplateError
-
-    if not tokenizer.chat_template:
-        raise InvalidInput(
-            "the base's tokenizer has no chat template",
-            hint='use an instruction-tuned base, or `data.format = "text"` with plain text',
-        )
-    try:
-        text: str = tokenizer.apply_chat_template(
-            [unweighted(turn) for turn in turns],
-            tools=[*tools] or None,
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-            strftime_now=RENDERED_ON.strftime,
-        )
-    except (TemplateError, TypeError) as error:  # TypeError: it adds a text and a table, say
-        raise InvalidInput(
-            f"the base's chat template refuses a conversation of roles "
-            f"{', '.join(turn['role'] for turn in turns)}: {error}",
-            hint="many templates want user and assistant to alternate, some have no system turn",
-        ) from error
-    return text
+    return tokenize(tokenizer, texts)
 
 
 def _require_shown(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> None:
     """Refuse tools and tool calls that the template leaves out: nothing of them would be learnt."""
+    unseen: dict[str, Row] = {}
     with_tools = next((row for row in rows if row.tools), None)
     calling = next((row for row in rows if any("tool_calls" in m for m in row.messages)), None)
     if with_tools is not None:
         turns = with_tools.prompt
         if template(tokenizer, turns, True, with_tools.tools) == template(tokenizer, turns, True):
-            raise _not_shown(with_tools, "`tools`")
+            unseen["`tools`"] = with_tools
     if calling is not None:
         without = [{**turn, "tool_calls": []} for turn in calling.messages]
         if template(tokenizer, calling.messages, False, calling.tools) == template(
@@ -164,7 +134,9 @@ def _require_shown(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> N
             False,
             calling.tools,
         ):
-            raise _not_shown(calling, "`tool_calls`")
+            unseen["`tool_calls`"] = calling
+    if unseen:
+        raise _not_shown(next(iter(unseen.values())), " and ".join(unseen))
 
 
 def _not_shown(row: Row, what: str) -> InvalidInput:
@@ -173,14 +145,6 @@ def _not_shown(row: Row, what: str) -> InvalidInput:
         f"{where} has {what}, which the base's chat template does not show: {row.excerpt(80)}",
         hint="use a base whose template knows tools, or write them into the turns' text",
     )
-
-
-class Span(NamedTuple):
-    """An assistant turn's tokens, half-open, and how much each counts; 0: it is not learnt."""
-
-    start: int
-    stop: int
-    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +180,9 @@ def _chat_spans(
     """
     texts = [template(tokenizer, row.messages, False, row.tools) for row in rows]
     turns = [turn for i, row in enumerate(rows) for turn in _turns(tokenizer, i, row)]
-    ids = _tokenize(tokenizer, texts)
-    prompts = _tokenize(tokenizer, [turn.before for turn in turns])
-    with_turns = _tokenize(tokenizer, [turn.text or "" for turn in turns])
+    ids = tokenize(tokenizer, texts)
+    prompts = tokenize(tokenizer, [turn.before for turn in turns])
+    with_turns = tokenize(tokenizer, [turn.text or "" for turn in turns])
     spans: list[list[Span]] = [[] for _ in rows]
     for turn, prompt, with_turn in zip(turns, prompts, with_turns, strict=True):
         whole, final = ids[turn.row], turn.text is None
@@ -226,7 +190,7 @@ def _chat_spans(
             # A token grew across the boundary. Inference cannot produce that one: the prompt's ids
             # come first and the answer is tokenized on its own.
             answer = texts[turn.row][len(turn.before) :]
-            whole[:] = prompt + _tokenize(tokenizer, [answer])[0]
+            whole[:] = prompt + tokenize(tokenizer, [answer])[0]
         turn_ids = whole if final else with_turn
         if whole[: len(prompt)] != prompt or whole[: len(turn_ids)] != turn_ids:
             continue  # the template writes this turn differently once the conversation goes on
@@ -269,16 +233,20 @@ def _fit(
     row: Row,
     index: int,
 ) -> Encoded:
-    """Shorten to `max_length`: the prompt first, from its left; then the answer, from its right."""
+    """Shorten to `max_length`: the prompt first (`shorten.py`); then the answer, from its right."""
     if not spans:
         raise _unsupervised(row, index)
+    answers = [turn for turn in row.messages[1:] if turn["role"] == "assistant"]
+    unlearnt = sum(bool(turn.get("weight", 1.0)) for turn in answers) - sum(
+        bool(span.weight) for span in spans
+    )
     supervised = sum(span.stop - span.start for span in spans if span.weight)
-    first = 0  # ids[first:last] is what stays
-    last = len(ids)
+    head, first, last = 0, 0, len(ids)  # ids[:head] and ids[first:last] are what stays
     if len(ids) > max_length:
         answer = spans[-1].start
-        first = min(len(ids) - max_length, answer - min(answer, int(max_length * PROMPT_SHARE)))
-        last = min(len(ids), first + max_length)
+        room = max(max_length - (len(ids) - answer), min(answer, int(max_length * PROMPT_SHARE)))
+        last = min(len(ids), answer + max_length - room)
+        head, first = shortened(tokenizer, row, ids, spans, room)
     labels = [IGNORED] * len(ids)
     if loss_on == "all":
         labels[:] = ids
@@ -287,26 +255,31 @@ def _fit(
             labels[start:stop] = [IGNORED] * (stop - start)
         elif start >= first:  # half an answer without its beginning is noise
             labels[start:stop] = ids[start:stop]
-    kept, kept_labels = ids[first:last], labels[first:last]
-    if first and ids[0] == tokenizer.bos_token_id:
+    kept, kept_labels = ids[:head] + ids[first:last], labels[:head] + labels[first:last]
+    if first and not head and ids[0] == tokenizer.bos_token_id:
         kept[0], kept_labels[0] = ids[0], IGNORED
     kept_supervised = sum(
         max(0, min(span.stop, last) - span.start)
         for span in spans
         if span.start >= first and span.weight
     )
-    columns = _weights(spans, len(ids), first, last)
-    return Encoded(kept, kept_labels, index, supervised - kept_supervised, columns)
+    columns = _weights(spans, len(ids), head, first, last)
+    lost = supervised - kept_supervised
+    return Encoded(
+        kept, kept_labels, index, lost, columns, cut_prompt=first - head, unlearnt=unlearnt
+    )
 
 
-def _weights(spans: Sequence[Span], length: int, first: int, last: int) -> dict[str, list[float]]:
+def _weights(
+    spans: Sequence[Span], length: int, head: int, first: int, last: int
+) -> dict[str, list[float]]:
     """Each token's weight, where labels alone do not say it."""
     if all(span.weight in (0.0, 1.0) for span in spans):
         return {}
     weights = [1.0] * length
     for start, stop, weight in spans:
         weights[start:stop] = [weight] * (stop - start)
-    return {"weights": weights[first:last]}
+    return {"weights": weights[:head] + weights[first:last]}
 
 
 def _text_sequences(
@@ -319,18 +292,6 @@ def _text_sequences(
     if len(pieces) > 1 and len(pieces[-1]) == 1:
         del pieces[-1]  # a single token predicts nothing
     return [Encoded(piece, [*piece], index) for piece in pieces]
-
-
-def _tokenize(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: bool = False
-) -> list[list[int]]:
-    """Token ids of texts; templates write their own special tokens, so none are added to them."""
-    if not texts:
-        return []
-    ids: list[list[int]] = tokenizer(
-        [*texts], add_special_tokens=special, return_attention_mask=False, verbose=False
-    )["input_ids"]
-    return ids
 
 
 def _unsupervised(row: Row, index: int) -> InvalidInput:

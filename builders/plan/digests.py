@@ -80,6 +80,7 @@ DECISIONS: dict[str, Part] = {
     "train.batch_size": "train",
     "train.micro_batch_size": "nothing",  # the order of a sum: see above
     "train.max_length": "ask",  # cuts encoded rows, which are digested, and likelihoods
+    "train.on_overflow": "publish",  # which rows there are, and they are digested
     "train.loss_on": "publish",  # the labels, which are digested
     "train.warmup_ratio": "resolved",
     "train.schedule": "train",

@@ -1,6 +1,7 @@
 """Rows without an answer: they teach silence (or nothing, and report a loss of 0.0).
 
-An answer is empty if it has no visible character and calls no tool, or is one of the words by which
+Every answer that is learnt counts, those in the middle of a conversation too. One is empty if it
+has no visible character and calls no tool; the last one also if it is one of the words by which
 exports spell a missing value.
 """
 
@@ -10,6 +11,7 @@ import unicodedata
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.rows import Message
 
 _MISSING = {"nan", "null", "none", "n/a", "#n/a", "<na>", "undefined"}
 
@@ -21,6 +23,10 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
         for index, row in enumerate(members):
             answer = row.answer.strip()
             visible = [c for c in answer if unicodedata.category(c)[0] not in "CZ"]
+            silent = [number for number, turn in enumerate(row.messages, 1) if _is_silent(turn)]
+            if silent and silent[-1] < len(row.messages):
+                offences.append(offence(split, index, row, f"turn {silent[0]} is empty"))
+                continue
             if row.messages and row.messages[-1].get("tool_calls"):
                 continue
             if not visible:
@@ -29,6 +35,16 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
                 reason = f"the answer is `{answer}`, as a missing value is written"
                 offences.append(offence(split, index, row, reason))
     return Finding(tuple(offences), float(len(offences)))
+
+
+def _is_silent(turn: Message) -> bool:
+    """An answer that is learnt and says and calls nothing."""
+    return (
+        turn["role"] == "assistant"
+        and turn.get("weight", 1.0) != 0
+        and not turn.get("tool_calls")
+        and all(unicodedata.category(c)[0] in "CZ" for c in turn["content"])
+    )
 
 
 def _is_common(answer: str, members: object) -> bool:

@@ -78,10 +78,16 @@ class Context:
     Attributes:
         languages: ISO 639-1 codes that rows are expected in.
         lost: split → supervised tokens that each row loses to `max_length`; None if not encoded.
+        lost_prompts: the same of tokens that are asked.
+        unlearnt: split → answers of each row that the template keeps from being learnt.
+        special: the tokenizer's control tokens as text.
     """
 
     languages: tuple[str, ...] = ("en",)
     lost: Mapping[str, Sequence[int]] | None = None
+    lost_prompts: Mapping[str, Sequence[int]] | None = None
+    unlearnt: Mapping[str, Sequence[int]] | None = None
+    special: Sequence[str] | None = None
 
 
 def offence(split: str, index: int, row: Row, reason: str, excerpt: str | None = None) -> Offence:

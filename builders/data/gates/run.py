@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GATES: Table[Gate] = Table("data_gates", Gate)
 _LISTED = 5  # rows in a refusal
 _KEPT = 100  # row numbers in a release
+_OVERFLOW = ("truncated_supervision", "truncated_prompts")
 
 
 @dataclass(frozen=True)
@@ -131,33 +132,60 @@ def judge(
         manifest: whose `data.gates`, `adapter.language` and `train` are used.
         tokenizer: the base's; without it, truncation is not measured.
     """
-    lost = None
-    gates = manifest.data.gates
+    gates = gates_of(manifest)
+    context = Context(manifest.adapter.language)
     reads_tokens = any(GATES.named(name).reads_tokens for name, gate in gates.items() if gate.on)
     if tokenizer is not None and reads_tokens:
-        length = manifest.train.max_length
-        lost = {
-            split: lost_tokens(tokenizer, getattr(splits, split), length)
+        losses = {
+            split: losses_of(tokenizer, getattr(splits, split), manifest.train.max_length)
             for split in ("train", "validation")
         }
-    return check_rows(splits, gates, Context(manifest.adapter.language, lost))
+        answers, prompts, turns = (
+            {split: [loss[part] for loss in found] for split, found in losses.items()}
+            for part in range(3)
+        )
+        context = Context(manifest.adapter.language, answers, prompts, turns, specials(tokenizer))
+    return check_rows(splits, gates, context)
 
 
-def lost_tokens(
+def gates_of(manifest: Manifest) -> DataGates:
+    """`data.gates`, those that find rows which do not fit doing as `train.on_overflow` says."""
+    action = manifest.train.on_overflow
+    gates = manifest.data.gates
+    return gates if action == "cut" else gates.acting(action, _OVERFLOW)
+
+
+def specials(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """The texts that the tokenizer takes for control tokens wherever they stand."""
+    added = (str(t) for t in tokenizer.added_tokens_decoder.values() if t.special)
+    return tuple(dict.fromkeys((*tokenizer.all_special_tokens, *added)))
+
+
+def losses_of(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], max_length: int
-) -> list[int]:
-    """Per row, the supervised tokens that do not fit into `max_length`; 0 for an empty answer."""
+) -> list[tuple[int, int, int]]:
+    """Per row, what is not learnt of it; nought for an empty answer, which is another gate's.
+
+    Returns:
+        Supervised tokens and tokens of the prompt that do not fit into `max_length`, and answers
+        that the template writes differently later.
+    """
     try:
         encoded = encode_rows(tokenizer, rows, max_length)
     except InvalidInput:
-        if len(rows) == 1:  # an empty answer, which is another gate's
-            return [0]
+        if len(rows) == 1:
+            return [(0, 0, 0)]
         middle = len(rows) // 2
         return [
-            *lost_tokens(tokenizer, rows[:middle], max_length),
-            *lost_tokens(tokenizer, rows[middle:], max_length),
+            *losses_of(tokenizer, rows[:middle], max_length),
+            *losses_of(tokenizer, rows[middle:], max_length),
         ]
-    lost = [0] * len(rows)
+    lost = [(0, 0, 0)] * len(rows)
     for sequence in encoded:
-        lost[sequence.row] += sequence.cut
+        answer, prompt, turns = lost[sequence.row]
+        lost[sequence.row] = (
+            answer + sequence.cut,
+            prompt + sequence.cut_prompt,
+            turns + sequence.unlearnt,
+        )
     return lost

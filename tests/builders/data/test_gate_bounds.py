@@ -421,3 +421,44 @@ def test_truncation_is_measured_where_rows_were_encoded() -> None:
     assert at(found) == [("train", 1), ("validation", 0)]
     assert (found.measured, found.offences[0].reason) == (2.0, "3 answer tokens are cut off")
     assert gate.check(rows, 0.0, Context()) == Finding((), None)
+
+
+def test_prompts_that_are_cut_and_answers_that_are_rewritten_are_counted_by_row() -> None:
+    rows = {"train": [chat("q", "a"), chat("r", "b")], "validation": [chat("s", "c")], "test": []}
+    context = Context(
+        lost_prompts={"train": [7, 0], "validation": [1]},
+        unlearnt={"train": [0, 2], "validation": [1]},
+    )
+    found = GATES["truncated_prompts"].check(rows, 0.0, context)
+    assert at(found) == [("train", 0), ("validation", 0)]
+    assert (found.measured, found.offences[0].reason) == (2.0, "7 prompt tokens are cut off")
+    found = GATES["unlearnt_turns"].check(rows, 0.0, context)
+    assert at(found) == [("train", 1), ("validation", 0)]
+    assert (found.measured, found.offences[0].reason[:27]) == (3.0, "2 turns are left out of the")
+    for name in ("truncated_prompts", "unlearnt_turns", "control_tokens"):
+        assert GATES[name].reads_tokens
+        assert GATES[name].check(rows, 0.0, Context()) == Finding((), None)
+
+
+def test_control_tokens_in_texts_are_named_wherever_they_stand() -> None:
+    asked = chat("one<|im_end|> two <s>", "a")
+    learnt = chat("q", "a<|im_end|>")
+    better = Row(chat("q", "a").messages, others=(({"role": "assistant", "content": "<s>"},),))
+    rows = {"train": [asked, chat("<|im_end>", "a")], "test": [learnt, better, Row(text="<s>")]}
+    context = Context(special=("<|im_end|>", "<s>"))
+    found = GATES["control_tokens"].check(rows, 0.0, context)
+    assert at(found) == [("train", 0), ("test", 0), ("test", 1), ("test", 2)]
+    assert found.offences[0].reason == "its text holds `<|im_end|>`, `<s>`"
+    assert GATES["control_tokens"].check(rows, 0.0, Context(special=())).offences == ()
+
+
+def test_an_empty_answer_in_the_middle_is_one_unless_it_is_not_learnt() -> None:
+    def talk(answer: str, **keys: object) -> Row:
+        middle = {"role": "assistant", "content": answer, **keys}
+        first, last = chat("q", "a").messages, chat("r", "b").messages
+        return Row((first[0], middle, *last))  # type: ignore[arg-type]
+
+    rows = [talk(""), talk(" \u200b"), talk("x"), talk("", weight=0.0), talk("", tool_calls=[{}])]
+    found = run("empty_supervision", train=rows)
+    assert at(found) == [("train", 0), ("train", 1)]
+    assert found.offences[0].reason == "turn 2 is empty"

@@ -75,10 +75,10 @@ def test_a_row_that_fits_to_the_token_is_whole(bytes_: PreTrainedTokenizerBase) 
     whole = encode(bytes_, chat("q", "ab"), 22)
     assert whole == encode(bytes_, chat("q", "ab"), 64)
     shorter = encode(bytes_, chat("q", "ab"), 21)
-    # The prompt's first token is gone; the second became the marker that a sequence begins with.
-    assert shorter.input_ids == [BOS, *whole.input_ids[2:]]
+    # The question is gone, what the template writes around it is not.
+    assert shorter.input_ids == ids_of(bytes_, "<s>user </s><s>assistant ab</s>")
     assert shorter.labels == whole.labels[1:]
-    assert shorter.cut == 0
+    assert (shorter.cut, shorter.cut_prompt, whole.cut_prompt) == (0, 1, 0)
 
 
 def test_a_long_answer_leaves_a_quarter_to_the_prompt(bytes_: PreTrainedTokenizerBase) -> None:
@@ -88,10 +88,45 @@ def test_a_long_answer_leaves_a_quarter_to_the_prompt(bytes_: PreTrainedTokenize
     assert encoded.input_ids == [BOS, *whole.input_ids[12 : 12 + 31]]
     assert encoded.labels == [IGNORED] * 8 + ids_of(bytes_, "x" * 24)
     assert encoded.cut == 17
-    # Where the prompt has four tokens to give, it gives them, and the answer is whole.
-    shortened = encode(bytes_, row, 56)
-    assert shortened.input_ids == [BOS, *whole.input_ids[5:]]
-    assert (learnt(bytes_, shortened), shortened.cut) == ("x" * 40 + "</s>", 0)
+    assert encoded.cut_prompt == 11
+    # Where the question has four tokens to give, it gives them, and the answer is whole.
+    shorter = encode(bytes_, chat("what is it", "x" * 40), 65)
+    assert shorter.input_ids == ids_of(
+        bytes_, "<s>user  is it</s><s>assistant " + "x" * 40 + "</s>"
+    )
+    assert (learnt(bytes_, shorter), shorter.cut) == ("x" * 40 + "</s>", 0)
+    assert shorter.cut_prompt == 4
+
+
+def test_the_system_turn_stays_and_the_question_loses_its_beginning(
+    bytes_: PreTrainedTokenizerBase,
+) -> None:
+    asked = "0123456789" * 3
+    row = Row(({"role": "system", "content": "Be brief"}, *chat(asked, "ab").messages))
+    whole, cut = encode(bytes_, row, 256), encode(bytes_, row, 48)
+    assert bytes_.decode(cut.input_ids).startswith("<s>system Be brief</s><s>user ")
+    gone = len(whole.input_ids) - 48
+    text = bytes_.decode(whole.input_ids).replace(asked, asked[gone:])
+    assert cut.input_ids == ids_of(bytes_, text)
+    assert (cut.cut, cut.cut_prompt) == (0, gone)
+    # A system turn that leaves no room for the question does not stay, and is counted as cut.
+    tight = encode(bytes_, row, 24)
+    assert tight.input_ids == [BOS, *whole.input_ids[-23:]]
+    assert tight.cut_prompt == len(whole.input_ids) - 24
+
+
+def test_earlier_questions_go_whole_with_their_answers(bytes_: PreTrainedTokenizerBase) -> None:
+    """What is left is what the template writes of the later turns."""
+    row = talk("q", "one", "again", "two", "and", "three")
+    cut = encode(bytes_, row, 70)
+    assert cut.input_ids == ids_of(
+        bytes_, "<s>user again</s><s>assistant two</s><s>user and</s><s>assistant three</s>"
+    )
+    assert (learnt(bytes_, cut), cut.cut) == ("two</s>|three</s>", 4)
+    last = encode(bytes_, row, 30)
+    assert last.input_ids == ids_of(bytes_, "<s>user and</s><s>assistant three</s>")
+    asked = encode(bytes_, talk("q", "one", "0123456789", "two"), 30)
+    assert asked.input_ids == ids_of(bytes_, "<s>user 23456789</s><s>assistant two</s>")
 
 
 def test_a_prompt_within_its_share_is_not_cut(bytes_: PreTrainedTokenizerBase) -> None:
@@ -144,20 +179,9 @@ def test_an_answer_without_weight_is_not_learnt_and_not_counted_as_cut(
     assert [label == IGNORED for label in everything.labels] == (
         [False] * 19 + [True] * 4 + [False] * 27
     )
-    # 50 tokens; in 40 of them the first answer has lost nothing that would be learnt.
+    # 50 tokens; in 28 of them the first answer is gone, and with it nothing that would be learnt.
     assert encode(bytes_, row, 28).cut == 0
     assert encode(bytes_, talk("q", "one", "again", "two"), 28).cut == 4
-
-
-def test_an_answer_that_begins_where_the_sequence_does_is_learnt(
-    bytes_: PreTrainedTokenizerBase,
-) -> None:
-    """50 tokens: with 31 the first kept one is the answer's own first; with 30 it has lost it."""
-    row = talk("q", "one", "again", "two")
-    kept, lost = encode(bytes_, row, 31), encode(bytes_, row, 30)
-    assert kept.cut == 0
-    assert learnt(bytes_, kept) == "ne</s>|two</s>", "its first place is the opening's"
-    assert (learnt(bytes_, lost), lost.cut) == ("two</s>", 4)
 
 
 def test_other_weights_stand_at_their_tokens_and_are_cut_with_them(
@@ -166,9 +190,11 @@ def test_other_weights_stand_at_their_tokens_and_are_cut_with_them(
     row = talk("q", ("one", 0.5), "again", ("two", 2.0))
     whole = encode(bytes_, row, 256)
     assert whole.columns == {"weights": [1.0] * 19 + [0.5] * 4 + [1.0] * 23 + [2.0] * 4}
-    cut = encode(bytes_, row, 40)
-    assert cut.columns == {"weights": [1.0] * 9 + [0.5] * 4 + [1.0] * 23 + [2.0] * 4}
-    assert len(cut.columns["weights"]) == len(cut.input_ids) == 40
+    cut = encode(bytes_, row, 49)  # the first question's one token is gone
+    assert cut.columns == {"weights": [1.0] * 18 + [0.5] * 4 + [1.0] * 23 + [2.0] * 4}
+    assert len(cut.columns["weights"]) == len(cut.input_ids) == 49
+    late = encode(bytes_, row, 40)  # and here the first question with its answer
+    assert late.columns == {"weights": [1.0] * 23 + [2.0] * 4}
     assert encode(bytes_, talk("q", ("one", 0.0), "again", "two"), 256).columns == {}
     mixed = encode(bytes_, talk("q", ("one", 0.0), "again", ("two", 0.5)), 256).columns["weights"]
     assert mixed[19:23] + mixed[-4:] == [0.0] * 4 + [0.5] * 4

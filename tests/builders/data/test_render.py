@@ -144,6 +144,10 @@ def test_truncation_shortens_the_prompt_and_keeps_the_answer(
     assert len(encoded.input_ids) == 64
     assert learnt(tokenizer, encoded) == "the answer<|im_end|>"
     assert encoded.cut == 0
+    text = tokenizer.decode(encoded.input_ids)
+    whole = tokenizer.decode(encode(tokenizer, chat("word", "the answer"), 64).input_ids)
+    assert text.startswith(whole[: whole.index("word")])
+    assert text.endswith("word <|im_end|>\n<|im_start|>assistant\nthe answer<|im_end|>")
 
 
 def test_an_answer_too_long_is_cut_at_its_end_and_said(
@@ -242,7 +246,7 @@ def test_tools_and_calls_are_what_the_template_writes(tokenizer: PreTrainedToken
 
 def test_what_a_template_does_not_show_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
     """SmolLM2's own template knows no tools: they would be left out without a word."""
-    with pytest.raises(InvalidInput, match="`tools`, which the base's chat template does not show"):
+    with pytest.raises(InvalidInput, match="`tools` and `tool_calls`, which the base's"):
         encode(tokenizer, CALLING, 512)
     bare = Row(CALLING.messages)
     with pytest.raises(InvalidInput, match="`tool_calls`, which the base's chat template does not"):

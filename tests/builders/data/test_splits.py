@@ -301,3 +301,27 @@ def test_a_package_that_is_not_installed_is_named() -> None:
     assert origin == f"pytest=={pytest.__version__}"
     with pytest.raises(NotFound, match="package `acme-none`, which this recipe reads"):
         package_folder("acme_none", "acme-none")
+
+
+def test_rows_that_do_not_fit_are_cut_left_out_or_refused(folder: Path, tiny: Path) -> None:
+    """Byte tokens: of 64, one row loses some of its answer, another some of its question."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    write(folder, "train.jsonl", [chat("q", "a"), chat("long", "x" * 60), chat("y" * 60, "b")])
+    length = "train.max_length=64"
+    cut = manifest(folder, "", length)
+    assert not needs_tokenizer(cut)
+    assembled = assemble(cut, tokenizer=tokenizer)
+    assert len(assembled.splits.train) == 3
+    counted = {report.name: [o.row for o in report.rows] for report in assembled.gates.reports}
+    assert (counted["truncated_supervision"], counted["truncated_prompts"]) == ([2], [2, 3])
+    dropping = manifest(folder, "", length, 'train.on_overflow="drop"')
+    assert needs_tokenizer(dropping)
+    for splits in (
+        assemble(dropping, tokenizer=tokenizer).splits,
+        rows_of_build(dropping, tokenizer=tokenizer),
+    ):
+        assert questions(splits.train) == ["q"]
+    failing = manifest(folder, "", length, 'train.on_overflow="fail"')
+    with pytest.raises(Refused, match=r"`truncated_supervision` refuses 1 row"):
+        assemble(failing, tokenizer=tokenizer)
+    assert len(rows_of_build(failing, tokenizer=tokenizer).train) == 3

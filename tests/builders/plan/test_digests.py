@@ -71,6 +71,7 @@ OTHER: dict[str, Any] = {
     "train.batch_size": 4,
     "train.micro_batch_size": 2,
     "train.max_length": 80,
+    "train.on_overflow": "drop",
     "train.loss_on": "all",
     "train.warmup_ratio": 0.5,
     "train.schedule": "linear",
