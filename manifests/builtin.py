@@ -91,6 +91,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "botocore-kb": f"{_RECIPES}.botocore_kb:RECIPE",
         "stdlib-ruff": f"{_RECIPES}.stdlib_ruff:RECIPE",
         "general": f"{_RECIPES}.general:RECIPE",
+        "bank-tickets": f"{_RECIPES}.bank_tickets:RECIPE",
     },
     "merge_rules": {
         "cat": f"{_RULES}.cat:RULE",

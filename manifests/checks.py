@@ -59,7 +59,7 @@ def _packing(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-@check("evaluate.metrics", "evaluate.gates", "data.test")
+@check("evaluate.metrics", "evaluate.gates", "data.test", "data.test_share")
 def _quality_gates(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     metrics = manifest.evaluate.metrics
     for i, metric in enumerate(metrics):
@@ -74,8 +74,12 @@ def _quality_gates(manifest: Manifest, written: dict[str, Any]) -> Iterator[Prob
                 f"gate on `{gate.metric}`, which is not measured",
                 f"add it to `evaluate.metrics`, or gate on one of {', '.join(metrics) or 'none'}",
             )
-    if manifest.evaluate.gates and manifest.data.test is None:
-        yield Problem(("evaluate", "gates"), "gates need test rows", "name a `data.test` source")
+    if manifest.evaluate.gates and not manifest.data.has_test:
+        yield Problem(
+            ("evaluate", "gates"),
+            "gates need test rows",
+            "name a `data.test` source, or hold rows out with `data.test_share`",
+        )
 
 
 @check("evaluate.retention")

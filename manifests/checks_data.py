@@ -145,7 +145,13 @@ def _is_recipe(text: str) -> bool:
         return False
 
 
-@check("data.validation", "data.validation_share", "data.test", "data.limit_test")
+@check(
+    "data.validation",
+    "data.validation_share",
+    "data.test",
+    "data.test_share",
+    "data.limit_test",
+)
 def _splits(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     data = manifest.data
     if data.validation is None and data.validation_share in (0.0, 1.0):
@@ -161,11 +167,23 @@ def _splits(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             "nothing is held out when `data.validation` is named",
             "remove one of the two",
         )
-    if data.test is None and data.limit_test is not None:
+    if data.test_share == 1.0:
+        yield Problem(
+            ("data", "test_share"),
+            "no rows would be left for training",
+            "give a share below 1",
+        )
+    if data.test is not None and is_written(written, "data", "test_share"):
+        yield Problem(
+            ("data", "test_share"),
+            "nothing is held out when `data.test` is named",
+            "remove one of the two",
+        )
+    if not data.has_test and data.limit_test is not None:
         yield Problem(
             ("data", "limit_test"),
             "there are no test rows to limit",
-            "name a `data.test` source, or remove it",
+            "name a `data.test` source or a `data.test_share`, or remove it",
         )
 
 

@@ -94,10 +94,10 @@ class AugmentTable(Frozen):
 class DataTable(Frozen):
     """`[data]`: where the rows come from and how a row becomes a conversation.
 
-    A source is a built-in recipe (`icd-10-cm:train`), a `.jsonl`, `.json`, `.csv`, `.parquet` or
-    `.arrow` file (also `.gz` and `.zst`), a folder (`rows/`) or pattern (`rows/*.jsonl`) of such,
-    relative to the manifest, or `hub:org/dataset@revision#split`, with a configuration
-    `hub:org/dataset@revision#configuration:split`.
+    A source is a built-in recipe (`icd-10-cm:train`), a `.jsonl`, `.json`, `.csv` or `.tsv` file
+    (also `.gz` and `.zst`), a `.parquet`, `.arrow` or `.xlsx` file, a folder (`rows/`) or pattern
+    (`rows/*.jsonl`) of such, relative to the manifest, or `hub:org/dataset@revision#split`, with a
+    configuration `hub:org/dataset@revision#configuration:split`.
     """
 
     train: str
@@ -106,6 +106,9 @@ class DataTable(Frozen):
     """The validation rows; if not given, `validation_share` of the training rows is held out."""
     test: str | None = None
     """The test rows: what base and adapter are compared on."""
+    test_share: Share = 0.0
+    """Share of the training rows held out as test rows when `test` is not given. A row is on one
+    side by its content, so that new rows move no old one."""
     format: Format = "messages"
     """How a row of the source is to be read."""
     system: str | None = None
@@ -127,6 +130,11 @@ class DataTable(Frozen):
     replay: ReplayTable | None = None
     augment: AugmentTable = AugmentTable()
     gates: DataGates = Field(default_factory=standard_gates)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test rows: of a source, or held out."""
+        return self.test is not None or self.test_share > 0
 
 
 class TrainTable(Frozen):

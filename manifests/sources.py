@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 from adapterworks.manifests.errors import InvalidInput
 
-_TEXT = (".jsonl", ".json", ".csv")
+_TEXT = (".jsonl", ".json", ".csv", ".tsv")
 FILE_SUFFIXES = (
     *_TEXT,
     *(f"{suffix}{packed}" for suffix in _TEXT for packed in (".gz", ".zst")),
-    *(".parquet", ".arrow"),
+    *(".parquet", ".arrow", ".xlsx"),
 )
 _RECIPE = re.compile(r"([a-z0-9][a-z0-9._-]*):([a-z0-9][a-z0-9._-]*)")
 _REPO = r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*"

@@ -1,4 +1,5 @@
-"""`adapters chat`: one question to a running gateway, the answer as it comes."""
+"""`adapters chat`: one question to a running gateway: the answer as it comes, or several beside
+one another."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ _SECONDS = 600
 
 @click.command()
 @click.argument("ref")
-@click.argument("prompt")
+@click.argument("others", nargs=-1, metavar="[REF…] PROMPT", required=True)
 @click.option(
     "--url",
     default="http://127.0.0.1:8080",
@@ -51,7 +52,7 @@ _SECONDS = 600
 def command(
     app: App,
     ref: str,
-    prompt: str,
+    others: tuple[str, ...],
     url: str,
     max_tokens: int,
     temperature: float,
@@ -59,38 +60,67 @@ def command(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Ask an adapter from the terminal.
+    """Ask an adapter from the terminal, or several the same.
 
     REF is an adapter (`medical`, `medical@2`, `medical:candidate`) or the base's name; PROMPT may
     be `-` for standard input. A key is taken from ADAPTERS_KEY. Starts nothing: `adapters serve`
-    must be running. While the adapter is being loaded the question is asked again.
+    must be running. While the adapter is being loaded the question is asked again. With several
+    REFs the answers stand side by side.
 
     \b
     Example:
       adapters chat medical "Give the ICD-10-CM category for: amebic balanitis"
       adapters chat medical:candidate - < question.txt
+      adapters chat medical@2 medical@1 smollm2-135m-instruct "amebic balanitis"
     """
+    *refs, prompt = (ref, *others)
     text = sys.stdin.read() if prompt == "-" else prompt
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": text})
+    whole = as_json or len(refs) > 1
     body = {
-        "model": ref,
         "messages": messages,
         "max_tokens": max_tokens,
         "temperature": temperature,
-        "stream": not as_json,
+        "stream": not whole,
     }
-    response = _answered(url, body, wait)
-    if as_json:
-        answer = json.loads(response.read())
-        answer["adapter_digest"] = response.getheader("x-adapter-digest")
-        printing.echo_json(answer)
+    if whole:
+        answers = [_whole(url, {"model": name, **body}, wait) for name in refs]
+        if as_json:
+            told = answers[0] if len(refs) == 1 else answers
+            printing.echo_json(told)
+        else:
+            _side_by_side(refs, answers)
         return
+    response = _answered(url, {"model": ref, **body}, wait)
     for piece in _pieces(response):
         click.echo(piece, nl=False)
     click.echo()
     digest = response.getheader("x-adapter-digest")
     click.secho(f"{ref} is {digest or 'the base itself'}", dim=True, err=True)
+
+
+def _whole(url: str, body: dict[str, Any], wait: float) -> dict[str, Any]:
+    """A whole answer, with the digest of what gave it.
+
+    Raises:
+        AdapterworksError: as `_answered`.
+    """
+    response = _answered(url, body, wait)
+    answer: dict[str, Any] = json.loads(response.read())
+    answer["adapter_digest"] = response.getheader("x-adapter-digest")
+    return answer
+
+
+def _side_by_side(refs: Sequence[str], answers: Sequence[dict[str, Any]]) -> None:
+    texts = [answer["choices"][0]["message"]["content"] or "" for answer in answers]
+    if sys.stdout.isatty():
+        printing.echo_table(refs, [texts])
+    else:  # one line an answer: two columns of prose are no use to a program
+        printing.echo_table(("REF", "ANSWER"), zip(refs, texts, strict=True))
+    for ref, answer in zip(refs, answers, strict=True):
+        digest = answer["adapter_digest"] or "the base itself"
+        click.secho(f"{ref} is {digest}", dim=True, err=True)
 
 
 def _answered(url: str, body: dict[str, Any], wait: float) -> HTTPResponse:

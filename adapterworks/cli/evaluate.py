@@ -11,13 +11,14 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.printing import echo_table
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.models import ENGINES
 
 
 @click.command()
 @click.argument("ref")
-@click.option("--against", default="base", show_default=True, help="A second release, or `base`.")
+@click.argument("other", required=False)
+@click.option("--against", help="A second release, as OTHER says it; the base is always compared.")
 @click.option("--manifest", "manifest_name", help="Take `[data]` and `[evaluate]` from here.")
 @click.option("--profile", help="A profile of `--manifest`.")
 @click.option(
@@ -34,7 +35,8 @@ from adapterworks.manifests.models import ENGINES
 def command(
     app: App,
     ref: str,
-    against: str,
+    other: str | None,
+    against: str | None,
     manifest_name: str | None,
     profile: str | None,
     data_dir: Path | None,
@@ -47,25 +49,32 @@ def command(
     """Evaluate a release against another on the same rows.
 
     The base is always among the compared. Rows, metrics and gates are those of the manifest that
-    the release was built from; test rows that one of its data gates drops are left out, as in the
-    build, and no data gate refuses. What an engine answered before is not asked again.
+    REF was built from, and OTHER is asked the same rows; test rows that one of its data gates drops
+    are left out, as in the build, and no data gate refuses. What an engine answered before is not
+    asked again.
 
     \b
     Example:
       adapters eval medical@2
+      adapters eval medical@2 medical@1
       adapters eval medical:candidate --against medical:prod --limit 200 --json
       adapters eval medical:prod --engine gateway
     """
+    from adapterworks.builders.evaluation.evaluate import BASE
     from adapterworks.builders.evaluation.releases import evaluate_release
     from adapterworks.engines.compose import compose_builders_engines
-    from adapterworks.manifests.errors import InvalidInput
     from adapterworks.manifests.load import load_manifest
 
     if profile is not None and manifest_name is None:
         raise InvalidInput("`--profile` is one of `--manifest`", hint="name the manifest, too")
+    if None not in (other, against) and other != against:
+        raise InvalidInput(
+            f"`{ref}` is to be compared with `{other}` and with `{against}`",
+            hint="name one of them",
+        )
     evaluation = evaluate_release(
         ref,
-        against=against,
+        against=other or against or BASE,
         manifest=load_manifest(manifest_name, profile=profile) if manifest_name else None,
         data_dir=data_dir,
         limit=limit,

@@ -24,6 +24,7 @@ from adapterworks.manifests.errors import AdapterworksError
 # command → (module[:attribute], one line); grouped as they are shown.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Declare": {
+        "init": ("init", "Write a manifest from a file of rows."),
         "validate": ("validate", "Check manifests and report every fault at once."),
         "plan": ("plan", "Show what a build would do: steps, memory, time, servability."),
         "schema": ("schema", "Print the manifest's JSON Schema."),
@@ -31,6 +32,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "base": ("base", "List, add and show base models."),
     },
     "Build": {
+        "try": ("try_", "Train a few steps and show questions, base beside adapter."),
         "build": ("build", "Train, evaluate, convert and publish an adapter."),
         "apply": ("apply", "Bring about what a folder of manifests declares."),
         "status": (
@@ -92,7 +94,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Serve": {
         "serve": ("serve", "Serve adapters and their base, OpenAI-compatible."),
-        "chat": ("chat", "Ask an adapter from the terminal."),
+        "chat": ("chat", "Ask an adapter from the terminal, or several the same."),
         "ps": ("ps", "Show engines and resident adapters."),
         "tenant": ("tenant", "Manage tenants, their keys and limits."),
         "usage": ("usage", "Report metered tokens per tenant, adapter and day."),
@@ -107,6 +109,8 @@ EXTRAS = {
         (
             *("plan", "data", "build", "apply", "status", "rebase", "eval", "merge", "compare"),
             "worker",
+            "init",
+            "try",
         ),
         "build",
     ),

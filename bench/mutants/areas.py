@@ -118,6 +118,11 @@ AREAS = {
              "tests/registry/remotes/hub/test_leave_out.py"),
         ),
         Area(
+            "drafting",
+            ("adapterworks/drafting/*.py", "builders/data/sources/workbook.py"),
+            ("tests/drafting", "tests/builders/data/test_sources.py"),
+        ),
+        Area(
             "requests",
             (
                 "gateway/request/[bcu]*.py", "gateway/request/endpoints.py",

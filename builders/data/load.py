@@ -22,6 +22,9 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import place, source_label
 from adapterworks.manifests.sources import HubSource, RecipeSource, parse_source
 
+# The sixteen hexadecimal digits of a row's digest that decide on which side it is.
+_OF_VALIDATION, _OF_TEST = slice(0, 16), slice(16, 32)
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -80,6 +83,9 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     test = rows_of(data.test, data.limit_test)
     validation = rows_of(data.validation, data.limit_validation)
     train = rows_of(data.train, None)
+    if data.test is None and data.test_share > 0:
+        train, test = split_off(train, data.test_share, digits=_OF_TEST)
+        test = take(test, data.limit_test)
     if data.validation is None and data.validation_share > 0:
         train, validation = split_off(train, data.validation_share)
         validation = take(validation, data.limit_validation)
@@ -152,13 +158,20 @@ def take(rows: Sequence[Row], limit: int | None) -> tuple[Row, ...]:
     return tuple(rows[index] for index in sorted(chosen))
 
 
-def split_off(rows: Sequence[Row], share: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+def split_off(
+    rows: Sequence[Row], share: float, *, digits: slice = _OF_VALIDATION
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Rows → (kept, split off): about `share` of them, chosen by digest, so that equal rows stay
-    on one side."""
+    on one side.
+
+    Args:
+        digits: of the digest that decide; what is split off twice is by digits of its own, or the
+            second time would find that all with small ones are gone.
+    """
     bound = int(share * 2**64)
 
     def is_off(row: Row) -> bool:
-        return int(row.digest.removeprefix("sha256:")[:16], 16) < bound
+        return int(row.digest.removeprefix("sha256:")[digits], 16) < bound
 
     return tuple(r for r in rows if not is_off(r)), tuple(r for r in rows if is_off(r))
 

@@ -200,7 +200,10 @@ def evaluate(
         InvalidInput: no rows, no candidate, or an unknown metric.
     """
     if not rows:
-        raise InvalidInput("there are no test rows to evaluate on", hint="set `data.test`")
+        raise InvalidInput(
+            "there are no test rows to evaluate on",
+            hint="set `data.test`, or hold rows out with `data.test_share`",
+        )
     if CANDIDATE not in predictions:
         raise InvalidInput("there is no candidate to evaluate")
     metrics = _metrics(table)

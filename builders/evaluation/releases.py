@@ -73,7 +73,7 @@ def evaluate_release(
     if not rows:
         raise InvalidInput(
             f"the manifest of `{candidate.name}` names no test rows",
-            hint="set `data.test`, or name another manifest with `--manifest`",
+            hint="set `data.test` or `data.test_share`, or name another manifest with `--manifest`",
         )
     return evaluate_subjects(
         subjects,

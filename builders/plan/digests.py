@@ -61,6 +61,7 @@ DECISIONS: dict[str, Part] = {
     "data.train": "publish",
     "data.validation": "publish",
     "data.test": "publish",
+    "data.test_share": "publish",
     "data.format": "publish",
     "data.system": "publish",
     "data.columns": "publish",

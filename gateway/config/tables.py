@@ -135,7 +135,11 @@ class FairnessTable(Table):
 
 
 class HttpTable(Table):
-    """`[http]`: limits on what a client may send and on how long it may take."""
+    """`[http]`: limits on what a client may send and on how long it may take.
+
+    `cors_origins` are the pages whose scripts may call the gateway: `https://app.example`, or `*`.
+    A stream that is silent for `keep_alive_seconds` gets a comment.
+    """
 
     body_limit: PositiveInt = 4 * 1024 * 1024
     header_limit: PositiveInt = 32 * 1024
@@ -145,6 +149,21 @@ class HttpTable(Table):
     request_seconds: PositiveFloat = 600.0
     idle_seconds: PositiveFloat = 60.0
     drain_seconds: PositiveFloat = 30.0
+    keep_alive_seconds: PositiveFloat = 15.0
+    cors_origins: tuple[str, ...] = ()
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            whole = f"{parts.scheme}://{parts.netloc}".lower()
+            if origin != "*" and (parts.scheme not in ("http", "https") or origin != whole):
+                raise ValueError(
+                    f"has `{origin}`, and an origin is a scheme and a host, without a path: "
+                    "`https://app.example`"
+                )
+        return origins
 
 
 class TrustTable(Table):
@@ -224,11 +243,13 @@ class TracingTable(Table):
 
 
 class GatewayConfig(Table):
-    """The whole file. `open = true` lets anyone in, without a key, on loopback only."""
+    """The whole file. `open = true` lets anyone in, without a key, on loopback only;
+    `default_adapter` answers a `/generate` that names none."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     open: bool = False
+    default_adapter: str | None = None
     engines: tuple[EngineTable, ...] = (LocalEngine(),)
     supervisor: SupervisorTable = SupervisorTable()
     residency: ResidencyTable = ResidencyTable()
@@ -241,6 +262,11 @@ class GatewayConfig(Table):
     jobs: JobsTable = JobsTable()
     log: LogTable = LogTable()
     tracing: TracingTable = TracingTable()
+
+    @field_validator("default_adapter")
+    @classmethod
+    def _default_is_a_ref(cls, ref: str | None) -> str | None:
+        return None if ref is None else _check_ref(ref)
 
     @property
     def public_keys(self) -> tuple[Path, ...]:

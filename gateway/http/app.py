@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.header_limit import HeaderLimit
 from adapterworks.gateway.http.routes import (
@@ -52,7 +54,7 @@ def create_app(gateway: Gateway) -> Starlette:
         routes += [*files.routes(), *fine_tuning.routes(), *batches.routes()]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(HeaderLimit, limit=gateway.config.http.header_limit)],
+        middleware=_middleware(gateway.config.http),
         exception_handlers={
             AdapterworksError: _known,
             HTTPException: _http,
@@ -64,6 +66,23 @@ def create_app(gateway: Gateway) -> Starlette:
     if gateway.config.jobs.on:
         app.state.room = open_room(gateway)
     return app
+
+
+def _middleware(http: HttpTable) -> list[Middleware]:
+    """What every request passes, outermost first."""
+    found = [Middleware(HeaderLimit, limit=http.header_limit)]
+    if http.cors_origins:
+        found.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=http.cors_origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=["*"],
+                max_age=600,
+            )
+        )
+    return found
 
 
 async def _known(request: Request, error: Exception) -> Response:

@@ -30,6 +30,7 @@ from adapterworks.gateway.request.typed.refusals import (
     Refusals,
 )
 from adapterworks.gateway.request.typed.responses import Responses
+from adapterworks.gateway.request.typed.tokens import Detokenize, Tokenize
 from adapterworks.manifests.errors import InvalidInput
 
 T = TypeVar("T", bound=BaseModel)
@@ -42,7 +43,7 @@ _KEPT_BACK = frozenset(
 )
 
 
-def _as_it_is(answer: dict[str, Any]) -> dict[str, Any]:
+def _as_it_is(answer: dict[str, Any], seconds: float) -> dict[str, Any]:
     return answer
 
 
@@ -55,9 +56,10 @@ class Endpoint:
         type: what a request to it is.
         sent: the fields of the type that the engine is sent.
         refused: fields that cannot be left out without changing the answer.
-        shape: makes our answer of the engine's.
+        shape: makes our answer of the engine's and of the seconds that it took.
         generates: whether an answer is made, token by token.
         free: whether nothing is asked of the model itself.
+        of_base: whether the base answers for its adapters, which need not be loaded for it.
     """
 
     path: str
@@ -65,9 +67,10 @@ class Endpoint:
     refused: Refusals
     dialect: Dialect = "openai"
     asks: str = ""
-    shape: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
+    shape: Callable[[dict[str, Any], float], dict[str, Any]] = _as_it_is
     generates: bool = True
     free: bool = False
+    of_base: bool = False
 
     @property
     def engine_path(self) -> str:
@@ -100,7 +103,12 @@ COUNT_TOKENS = Endpoint(
     "/v1/messages/count_tokens", CountTokens, OF_MESSAGES, "anthropic", generates=False, free=True
 )
 EMBEDDINGS = Endpoint("/v1/embeddings", Embeddings, OF_EMBEDDINGS, generates=False)
-ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, COUNT_TOKENS, EMBEDDINGS)
+TOKENIZE = Endpoint("/tokenize", Tokenize, {}, generates=False, free=True, of_base=True)
+DETOKENIZE = Endpoint("/detokenize", Detokenize, {}, generates=False, free=True, of_base=True)
+ENDPOINTS = (
+    *(CHAT, COMPLETIONS, RESPONSES, MESSAGES, COUNT_TOKENS, EMBEDDINGS),
+    *(TOKENIZE, DETOKENIZE),
+)
 GENERATE = Endpoint("/generate", Chat, {}, asks=CHAT.path, shape=as_generated)
 _SENT = {id(endpoint): endpoint.sent for endpoint in (*ENDPOINTS, GENERATE)}
 
@@ -123,8 +131,11 @@ class Call:
     size: int
 
 
-def parse(endpoint: Endpoint, body: Body) -> Call:
+def parse(endpoint: Endpoint, body: Body, *, default: str | None = None) -> Call:
     """Understand a request.
+
+    Args:
+        default: the adapter of a `/generate` that names none.
 
     Raises:
         InvalidField: a field is mistyped, out of range, contradicts another, or cannot be honoured.
@@ -132,6 +143,8 @@ def parse(endpoint: Endpoint, body: Body) -> Call:
     """
     values = {name: value for name, value in body.values.items() if value is not None}
     if endpoint is GENERATE:
+        if default is not None:
+            values.setdefault("adapter", default)
         values = _checked(Generate, values).as_chat()
     for name in sorted(values.keys() & endpoint.refused.keys()):
         refusal = endpoint.refused[name]

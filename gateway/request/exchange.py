@@ -116,12 +116,15 @@ class Exchange:
         )
         try:
             self._receipt.limits = dict(permit.headers())
-            shadow.consider(gateway, call, target)
+            if not call.endpoint.of_base:
+                shadow.consider(gateway, call, target)
             residency = gateway.residency(engine)
-            if target.release is not None:
+            # A base's tokenizer is its adapters' too: none is loaded for it.
+            release = None if call.endpoint.of_base else target.release
+            if release is not None:
                 self._account.phase = "cold"
                 # Loaded before the turn: a cold adapter must not hold a place others could use.
-                self._account.cold = await residency.warm(target.release)
+                self._account.cold = await residency.warm(release)
             self._account.phase = "queue"
             async with (
                 queue.turn(
@@ -134,8 +137,8 @@ class Exchange:
             ):
                 gateway.metrics.queue_seconds.labels(engine.id, tenant.name).observe(turn.waited)
                 try:
-                    if target.release is not None:
-                        await stack.enter_async_context(residency.lease(target.release))
+                    if release is not None:
+                        await stack.enter_async_context(residency.lease(release))
                     await self._relay(engine, target, send)
                 finally:
                     turn.settle(self._account.settle().total)
@@ -170,7 +173,15 @@ class Exchange:
 
     async def _relay(self, engine: Engine, target: Target, send: Send) -> None:
         payload = self._payload(engine, target)
-        relay = Relay(self._call, self._receipt, self._account, str(payload["model"]), target, send)
+        relay = Relay(
+            self._call,
+            self._receipt,
+            self._account,
+            str(payload["model"]),
+            target,
+            send,
+            keep_alive=self._gateway.config.http.keep_alive_seconds,
+        )
         headers = {"x-request-id": self._receipt.request_id}
         self._gateway.tracing.inject(headers)
         self._account.asked(most(self._call, engine.context))
@@ -185,6 +196,8 @@ class Exchange:
     def _payload(self, engine: Engine, target: Target) -> dict[str, Any]:
         """What the engine is sent."""
         body = self._call.payload
+        if self._call.endpoint.of_base:
+            return {**body, "model": engine.base.model}
         if self._call.asked.stream and self._call.endpoint.usage_in_stream:
             # Counted with every event: known to the token whenever the client or the engine goes.
             counts = {"include_usage": True, "continuous_usage_stats": True}

@@ -5,7 +5,10 @@ Invariant: what was answered is metered durably before the client can have the l
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -14,13 +17,17 @@ from starlette.types import Send
 
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.request.account import Account
-from adapterworks.gateway.request.endpoints import Call
+from adapterworks.gateway.request.endpoints import EMBEDDINGS, Call
 from adapterworks.gateway.request.errors import error_body
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.stream import Rewriter, rename
 from adapterworks.gateway.request.usage import Unusable, read_counts
 from adapterworks.manifests.errors import NotFound, Unavailable
 
+# What vLLM answers where its model makes none: it has no such path.
+_NO_EMBEDDINGS = (404, 405, 501)
+# An event stream's comment: clients pass over it.
+_COMMENT = b": keep-alive\n\n"
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 
 
@@ -30,10 +37,20 @@ class Relay:
     Args:
         model: the engine's name for what answers.
         target: what the client asked for.
+        keep_alive: seconds of a stream's silence after which the client is sent a comment, so that
+            no proxy in between takes the connection for dead.
     """
 
     def __init__(
-        self, call: Call, receipt: Receipt, account: Account, model: str, target: Target, send: Send
+        self,
+        call: Call,
+        receipt: Receipt,
+        account: Account,
+        model: str,
+        target: Target,
+        send: Send,
+        *,
+        keep_alive: float,
     ) -> None:
         self._call = call
         self._receipt = receipt
@@ -41,6 +58,8 @@ class Relay:
         self._model = model
         self._target = target
         self._send = send
+        self._keep_alive = keep_alive
+        self._began = time.monotonic()
 
     async def answer(self, upstream: aiohttp.ClientResponse) -> None:
         """Pass it on as it comes.
@@ -65,6 +84,11 @@ class Relay:
             raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
         if upstream.status == 200:
             body = self._rewritten(body)
+        elif self._call.endpoint is EMBEDDINGS and upstream.status in _NO_EMBEDDINGS:
+            raise NotFound(
+                f"`{self._target.ref}` makes no embeddings: its base generates text",
+                hint="`GET /v1/models` lists the others; a base that makes them has them",
+            )
         elif b'"error"' in body:
             body = body.replace(self._model.encode(), self._target.ref.encode())
         else:
@@ -86,7 +110,7 @@ class Relay:
             self._account.usage.take(read_counts(usage))
         rename(answer, self._model, self._target.ref)
         try:
-            return to_json(self._call.endpoint.shape(answer))
+            return to_json(self._call.endpoint.shape(answer, time.monotonic() - self._began))
         except (LookupError, TypeError) as error:
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
 
@@ -102,7 +126,12 @@ class Relay:
         await self._head(200, "text/event-stream; charset=utf-8")
         status, last = 200, b""
         try:
-            async for chunk in upstream.content.iter_any():
+            async for chunk in _chunks(upstream.content, self._keep_alive):
+                if chunk is None:
+                    await self._send(
+                        {"type": "http.response.body", "body": _COMMENT, "more_body": True}
+                    )
+                    continue
                 events = rewriter.feed(chunk)
                 if rewriter.finished:
                     last += events
@@ -139,3 +168,23 @@ class Relay:
             for name, value in self._receipt.headers().items()
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+async def _chunks(content: aiohttp.StreamReader, silence: float) -> AsyncIterator[bytes | None]:
+    """The engine's bytes as they come; None after each so many seconds without any."""
+    reading = asyncio.ensure_future(content.readany())
+    try:
+        while True:
+            done, _ = await asyncio.wait({reading}, timeout=silence)
+            if not done:
+                yield None
+                continue
+            chunk = reading.result()
+            if not chunk:
+                return
+            yield chunk
+            reading = asyncio.ensure_future(content.readany())
+    finally:
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError, *_BROKEN):
+            await reading

@@ -20,13 +20,15 @@ class _Gateway(HTTPServer):
     """Gives `answers` in their order: (status, headers, body)."""
 
     answers: list[tuple[int, dict[str, str], dict[str, Any]]]
+    asked: list[dict[str, Any]]
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Gateway
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(asked)
         status, headers, body = self.server.answers.pop(0)
         data = json.dumps(body).encode()
         self.send_response(status)
@@ -42,6 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def gateway() -> Iterator[_Gateway]:
     with _Gateway(("127.0.0.1", 0), _Handler) as server:
+        server.asked = []
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -73,6 +76,31 @@ ANSWER: tuple[int, dict[str, str], dict[str, Any]] = (
     {"x-adapter-digest": "sha256:1"},
     {"choices": []},
 )
+
+
+def _said(text: str, digest: str | None) -> tuple[int, dict[str, str], dict[str, Any]]:
+    headers = {} if digest is None else {"x-adapter-digest": digest}
+    return 200, headers, {"choices": [{"message": {"content": text}}]}
+
+
+def test_several_are_asked_the_same_and_answer_side_by_side(gateway: _Gateway) -> None:
+    gateway.answers = [_said("I21", "sha256:1"), _said("I\n22", "sha256:2"), _said("Hm", None)]
+    url = f"http://127.0.0.1:{gateway.server_port}"
+    refs = ["medical@2", "medical@1", "base"]
+    result = CliRunner().invoke(cli, ["chat", *refs, "infarction", "--url", url])
+    assert result.exit_code == 0, result.exception
+    assert gateway.answers == []
+    asked = [(body["model"], body["messages"]) for body in gateway.asked]
+    assert asked == [(ref, [{"role": "user", "content": "infarction"}]) for ref in refs]
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["REF", "ANSWER"]
+    assert lines[1].split() == ["medical@2", "I21"]
+    assert lines[-1].split() == ["base", "Hm"]
+    assert "medical@1 is sha256:2" in result.stderr
+    assert "base is the base itself" in result.stderr
+    gateway.answers = [_said("I21", "sha256:1"), _said("I22", "sha256:2")]
+    result = CliRunner().invoke(cli, ["chat", "a", "b", "?", "--url", url, "--json"])
+    assert [one["adapter_digest"] for one in json.loads(result.stdout)] == ["sha256:1", "sha256:2"]
 
 
 def test_while_it_is_loaded_the_question_is_asked_again(

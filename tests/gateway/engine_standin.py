@@ -81,6 +81,8 @@ class StandIn:
                 Route("/v1/responses", self._generate, methods=["POST"]),
                 Route("/v1/messages", self._generate, methods=["POST"]),
                 Route("/v1/messages/count_tokens", self._count, methods=["POST"]),
+                Route("/tokenize", self._tokenize, methods=["POST"]),
+                Route("/detokenize", self._detokenize, methods=["POST"]),
                 Route("/pause", self._pause, methods=["POST"]),
                 Route("/{path:path}", self._stray, methods=ANY_METHOD),
             ]
@@ -93,6 +95,18 @@ class StandIn:
         body = await request.json()
         self.bodies.append(body)
         return JSONResponse({"input_tokens": 1 + len(json.dumps(body["messages"])) // 4})
+
+    async def _tokenize(self, request: Request) -> Response:
+        body = await request.json()
+        self.bodies.append(body)
+        tokens = [ord(c) for c in body.get("prompt") or json.dumps(body.get("messages"))]
+        told = {"count": len(tokens), "max_model_len": MAX_MODEL_LEN, "tokens": tokens}
+        return JSONResponse(told)
+
+    async def _detokenize(self, request: Request) -> Response:
+        body = await request.json()
+        self.bodies.append(body)
+        return JSONResponse({"prompt": "".join(chr(token) for token in body["tokens"])})
 
     async def _pause(self, request: Request) -> Response:
         self.broken = True

@@ -15,7 +15,7 @@ CASES = [
     ("base-unpinned", [('"smollm2-135m-instruct"', '"hub:a/b"')], "", "base.model", "no revision"),
     ("base-spaces", [('"smollm2-135m-instruct"', '"a model"')], "", "base.model", "not a base"),
     ("base-split", [('"smollm2-135m-instruct"', '"hub:a/b@c#d"')], "", "base.model", "split"),
-    ("source", [('"icd-10-cm:test"', '"rows.xlsx"')], "", "data.test", "not a source"),
+    ("source", [('"icd-10-cm:test"', '"rows.xls"')], "", "data.test", "not a source"),
     (
         "source-mix",
         [],

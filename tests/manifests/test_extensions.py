@@ -158,7 +158,7 @@ def test_a_named_key_takes_known_names_only(install: Install) -> None:
         Keys(recipe="ward")
     (fault,) = caught.value.errors()
     assert fault["type"] == "literal_error"
-    assert fault["ctx"]["expected"].endswith("'general' or 'wards'")
+    assert fault["ctx"]["expected"].endswith("'bank-tickets' or 'wards'")
     known = Keys.model_json_schema()["properties"]["recipe"]["enum"]
     assert known == [*BUILTIN["recipes"], "wards"]
 

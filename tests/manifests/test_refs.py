@@ -104,7 +104,7 @@ def test_bases() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["rows", "rows.xlsx", "rows.txt", "rows.jsonl.xz", "/", "a:b:c", "hub:", "hub:org/rows",
+    ["rows", "rows.xls", "rows.txt", "rows.jsonl.xz", "/", "a:b:c", "hub:", "hub:org/rows",
      "hub:org/rows#train", "hub:org/rows@", "hub:a/b/c@main", "hub:../b@main", "hub:org/rows@main#",
      "hub:org/rows@ma in"],
 )  # fmt: skip

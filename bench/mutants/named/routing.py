@@ -240,6 +240,38 @@ _TOLD_NAMED = (
         (f"{_OF_TRACES}::test_a_trace_continues_the_callers_and_is_passed_on",),
         "a caller's trace would end at the gateway",
     ),
+    Named(
+        "a-silent-stream-stays-silent",
+        "gateway/request/relay.py",
+        "            if not done:\n                yield None\n                continue\n",
+        "            if not done:\n                continue\n",
+        (f"{_OF_PATH}::test_a_stream_that_is_silent_gets_comments_between_its_events",),
+        "a proxy in between takes a long answer's connection for dead and closes it",
+    ),
+    Named(
+        "tokens-load-an-adapter",
+        "gateway/request/exchange.py",
+        "release = None if call.endpoint.of_base else target.release",
+        "release = target.release",
+        (f"{_OF_PATH}::test_tokens_are_the_bases_and_load_no_adapter",),
+        "who counts tokens pushes adapters out that others are using",
+    ),
+    Named(
+        "the-default-answers-for-everyone",
+        "gateway/request/endpoints.py",
+        'values.setdefault("adapter", default)',
+        'values["adapter"] = default',
+        (f"{_OF_PATH}::test_a_service_of_before_is_called_as_before",),
+        "who names an adapter would be answered by another one",
+    ),
+    Named(
+        "any-page-may-call",
+        "gateway/http/app.py",
+        "allow_origins=http.cors_origins,",
+        'allow_origins=["*"],',
+        (f"{_OF_PATH}::test_scripts_of_pages_that_are_named_may_call_and_no_others",),
+        "scripts of any page that a user opens could call a gateway on the user's network",
+    ),
 )
 
 NAMED = (*_WHO_NAMED, *_TOLD_NAMED)

@@ -32,6 +32,11 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     return Finding(tuple(offences) if share > threshold else (), share)
 
 
+def identify(text: str) -> str:
+    """The likeliest language of a text, ISO 639-1."""
+    return str(_identifier().classify(text)[0])
+
+
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier

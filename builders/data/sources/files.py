@@ -16,7 +16,8 @@ from typing import Literal
 
 from adapterworks.builders.data.sources.record import Record, Records
 from adapterworks.builders.data.sources.tables import read_arrow, read_parquet
-from adapterworks.builders.data.sources.text import read_csv, read_json, read_jsonl
+from adapterworks.builders.data.sources.text import read_csv, read_json, read_jsonl, read_tsv
+from adapterworks.builders.data.sources.workbook import read_xlsx
 from adapterworks.manifests.digests import digest_bytes, digest_file, digest_json
 from adapterworks.manifests.errors import InvalidInput, NotFound
 
@@ -24,8 +25,10 @@ _READERS: Mapping[str, Callable[[bytes, str], Iterator[Record]]] = {
     ".jsonl": read_jsonl,
     ".json": read_json,
     ".csv": read_csv,
+    ".tsv": read_tsv,
     ".parquet": read_parquet,
     ".arrow": read_arrow,
+    ".xlsx": read_xlsx,
 }
 _COMPRESSED = (".gz", ".zst")
 

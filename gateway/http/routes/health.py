@@ -15,8 +15,9 @@ def routes() -> list[Route]:
 
 
 async def health(request: Request) -> Response:
-    """Always 200 while the process answers."""
-    return JSONResponse({"status": "ok"})
+    """Always 200 while the process answers; `model_loaded` is whether an engine can answer now."""
+    loaded = any(engine.health.state == "ready" for engine in gateway_of(request).pool.engines)
+    return JSONResponse({"status": "ok", "model_loaded": loaded})
 
 
 async def ready(request: Request) -> Response:

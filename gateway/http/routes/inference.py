@@ -25,7 +25,8 @@ def _route(endpoint: Endpoint) -> Route:
         tenant: Tenant = tenant_of(request)
         gateway = gateway_of(request)
         http = gateway.config.http
-        call = parse(endpoint, await read_body(request, http.body_limit, http.body_seconds))
+        body = await read_body(request, http.body_limit, http.body_seconds)
+        call = parse(endpoint, body, default=gateway.config.default_adapter)
         receipt.ignored = call.ignored
         return Exchange(gateway, call, tenant, receipt, request.headers)
 

@@ -72,6 +72,8 @@ _BODIES: dict[str, dict[str, Any]] = {
     "/v1/messages/count_tokens": {"messages": _MESSAGES},
     "/v1/messages": {"messages": _MESSAGES, "max_tokens": {"type": "integer", "minimum": 1}},
     "/v1/embeddings": {"input": {"type": "string"}},
+    "/tokenize": {"prompt": {"type": "string"}},
+    "/detokenize": {"tokens": {"type": "array", "items": {"type": "integer", "minimum": 0}}},
 }
 # Paths of `[jobs]`, whose objects are OpenAI's.
 JOBS: dict[str, tuple[str, ...]] = {
@@ -154,10 +156,14 @@ def document(*, jobs: bool = False) -> dict[str, Any]:
             {
                 "adapter": _MODEL,
                 "prompt": {"type": "string"},
+                "query": {"type": "string"},
+                "system_prompt": {"type": "string"},
                 "max_tokens": _TOKENS,
+                "temperature": {"type": "number", "minimum": 0},
+                "top_p": {"type": "number", "minimum": 0, "maximum": 1},
                 "stop": _STOP,
             },
-            required=["adapter", "prompt"],
+            required=[],
         )
     }
     paths["/v1/models"] = {"get": _get()}
@@ -203,9 +209,15 @@ def _relayed(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _post(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
-    names = required or [
-        name for name in properties if name in ("model", "messages", "prompt", "input")
-    ]
+    names = (
+        required
+        if required is not None
+        else [
+            name
+            for name in properties
+            if name in ("model", "messages", "prompt", "input", "tokens")
+        ]
+    )
     schema = {"type": "object", "required": names, "properties": properties}
     content = {"application/json": {"schema": schema}}
     return {**_get(), "requestBody": {"required": True, "content": content}}

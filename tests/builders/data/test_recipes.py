@@ -163,4 +163,4 @@ def test_unknown_recipe_and_split_are_named() -> None:
     with pytest.raises(InvalidInput, match="names no split"):
         load_source("icd-10-cm:dev", "messages")
     with pytest.raises(InvalidInput, match="not a source of rows"):
-        load_source("rows.xlsx", "messages")
+        load_source("rows.xls", "messages")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import openpyxl
 import pyarrow
 import pytest
 from pyarrow import parquet
@@ -29,13 +32,62 @@ def write(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_three_file_types_give_the_same_records(tmp_path: Path) -> None:
+def workbook(path: Path, lines: list[list[Any]], merge: str | None = None) -> Path:
+    book = openpyxl.Workbook()
+    for line in lines:
+        book.active.append(line)
+    if merge:
+        book.active.merge_cells(merge)
+    book.create_sheet("notes").append(["not", "read"])
+    book.save(path)
+    return path
+
+
+def test_a_workbook_gives_what_its_cells_show(tmp_path: Path) -> None:
+    lines = [
+        ["prompt", "completion", "n", "on"],
+        ["发热三天", "R50", 3.0, datetime(2026, 11, 29)],
+        [None, None, None, None],
+        ["cough", "R05", 2.5],
+    ]
+    records = read_file(workbook(tmp_path / "a.xlsx", lines)).records
+    assert records == (
+        Record(2, {"prompt": "发热三天", "completion": "R50", "n": "3", "on": "2026-11-29"}),
+        Record(4, {"prompt": "cough", "completion": "R05", "n": "2.5", "on": None}),
+    )
+
+
+def test_a_workbook_that_hides_values_is_refused(tmp_path: Path) -> None:
+    lines = [["prompt", "completion"], ["a", "b"], ["c", "b"]]
+    with pytest.raises(InvalidInput, match="the cells B2:B3 are merged"):
+        read_file(workbook(tmp_path / "a.xlsx", lines, merge="B2:B3"))
+    with pytest.raises(InvalidInput, match="line 1: column 1 has no name"):
+        read_file(workbook(tmp_path / "b.xlsx", [[None, "b"], ["a", "b"]]))
+    with pytest.raises(InvalidInput, match="line 2: 3 cells, the header has 2"):
+        read_file(workbook(tmp_path / "c.xlsx", [["a", "b"], [1, 2, "beside"]]))
+    with pytest.raises(InvalidInput, match="is not an Excel workbook"):
+        read_file(write(tmp_path / "d.xlsx", b"not a workbook"))
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workbook(tmp_path / "a.xlsx", [["a", "b"], [1, 2]])
+    monkeypatch.setattr("adapterworks.builders.data.sources.workbook.MOST_BYTES", 100)
+    with pytest.raises(InvalidInput, match="bytes unpacked, the most is 100"):
+        read_file(path)
+
+
+def test_five_file_types_give_the_same_records(tmp_path: Path) -> None:
     jsonl = '\ufeff{"prompt": "发热三天", "completion": "R50 Fever\u2028of unknown origin"}\n\n'
     write(tmp_path / "a.jsonl", jsonl.encode())
     parquet.write_table(pyarrow.Table.from_pylist([COLUMNS]), tmp_path / "a.parquet")
     csv = 'prompt,completion\n发热三天,"R50 Fever\u2028of unknown origin"\n'
     write(tmp_path / "a.csv", csv.encode())
-    for name in ("a.jsonl", "a.parquet", "a.csv"):
+    tsv = 'prompt\tcompletion\n发热三天\t"R50 Fever\u2028of unknown origin"\n'
+    write(tmp_path / "a.tsv", tsv.encode())
+    workbook(tmp_path / "a.xlsx", [[*COLUMNS], [*COLUMNS.values()]])
+    for name in ("a.jsonl", "a.parquet", "a.csv", "a.tsv", "a.xlsx"):
         read = read_file(tmp_path / name)
         assert [record.columns for record in read.records] == [COLUMNS], name
         assert read.files == {name: digest_bytes((tmp_path / name).read_bytes())}

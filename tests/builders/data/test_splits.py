@@ -41,6 +41,37 @@ def test_a_row_is_held_out_if_its_digest_is_below_the_share() -> None:
     assert 2 <= len(held_out) <= 14
 
 
+def test_what_is_held_out_twice_is_held_out_of_the_rest_both_times(tmp_path: Path) -> None:
+    """By digits of its own: else the first time would take all that the second would."""
+    lines = [{"prompt": f"Where is {i}?", "completion": f"Shelf {i % 7}"} for i in range(400)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    manifest = Manifest.model_validate(
+        {
+            "adapter": {"name": "shelves"},
+            "base": {"model": "smollm2-135m-instruct"},
+            "method": {"kind": "lora"},
+            "data": {
+                "train": "rows.jsonl",
+                "format": "prompt-completion",
+                "test_share": 0.25,
+                "validation_share": 0.2,
+                "limit_test": 60,
+            },
+        }
+    ).placed_in(tmp_path)
+    splits = load_rows(manifest)
+    unlimited = manifest.data.model_copy(update={"limit_test": None})
+    wanted = load_rows(manifest.model_copy(update={"data": unlimited}).placed_in(tmp_path)).test
+    rows = [*wanted, *splits.validation, *splits.train]
+    assert len({row.digest for row in rows}) == len(rows) == 400
+    below = {row.digest for row in rows if int(row.digest[7:][16:32], 16) < 2**62}
+    assert {row.digest for row in wanted} == below
+    assert len(splits.test) == 60
+    assert {row.digest for row in splits.test} < below
+    # 300 are left, a fifth of them is 60: four standard deviations are 28.
+    assert 32 <= len(splits.validation) <= 88
+
+
 def test_rows_that_come_or_go_move_no_other() -> None:
     _, before = split_off(ROWS, 0.3)
     _, after = split_off([chat("new", "row"), *ROWS[::-1][:30]], 0.3)

@@ -60,6 +60,7 @@ OTHER: dict[str, Any] = {
     "data.limit_validation": 9,
     "data.limit_test": 9,
     "data.validation_share": 0.2,
+    "data.test_share": 0.2,
     "data.mix": [{"source": "more.jsonl"}],
     "data.replay": {"source": "general:train"},
     "data.augment": {"share": 0.5, "paraphrase_templates": ["Say: {prompt}"]},

@@ -11,7 +11,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.testclient import TestClient
 
 from adapterworks.gateway.config.tables import (
     GatewayConfig,
@@ -28,6 +29,7 @@ from adapterworks.gateway.config.tables import (
     TrustTable,
 )
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.request import shadow
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -326,9 +328,10 @@ def test_what_the_engine_refuses_is_told_under_the_clients_name(path: Way) -> No
 
 
 def test_what_is_no_answer_of_the_endpoint_is_one_that_it_does_not_offer(path: Way) -> None:
-    answer = path.post("medical", path="/v1/embeddings", input="hi")
+    path.engine.fails, path.engine.says = 404, "Not Found"
+    answer = path.post("medical", path="/v1/messages")
     assert answer.status_code == 404
-    assert answer.json()["error"]["message"] == "`medical` does not offer `/v1/embeddings`"
+    assert answer.json()["error"]["message"] == "`medical` does not offer `/v1/messages`"
 
 
 @pytest.mark.parametrize(("status", "told"), [(500, 503), (502, 503), (499, 499)])
@@ -442,7 +445,9 @@ def test_generate_is_chat_under_another_shape(path: Way) -> None:
         body = path.engine.bodies[-1]
         assert body["messages"] == HELLO
         assert (body["max_tokens"], body["temperature"]) == (2, 0)
-        assert answer.json().keys() == {"adapter", "text", "usage"}
+        assert answer.json().keys() == {"adapter", "text", "response", "generation_time", "usage"}
+        assert answer.json()["response"] == answer.json()["text"]
+        assert 0 < answer.json()["generation_time"] < 60
         assert answer.json()["adapter"] == "medical"
         assert answer.json()["text"].count("-") == 2
         assert answer.json()["usage"]["completion_tokens"] == 2
@@ -452,12 +457,141 @@ def test_generate_is_chat_under_another_shape(path: Way) -> None:
             ({**ask, "stream": True}, "unknown field `stream`"),
             ({**ask, "prompt": 7}, "`prompt` should be a valid string"),
             ({"prompt": "x"}, "`adapter` is missing"),
+            ({"adapter": "medical"}, "`query` is missing"),
+            ({**ask, "query": "x"}, "`query` is `prompt` under another name"),
         ):
             refused = http.post("/generate", json=wrong)
             assert refused.status_code == 400
             assert words in refused.json()["error"]["message"]
         path.engine.fails, path.engine.says = 400, '{"error": {"message": "no"}}'
         assert http.post("/generate", json=ask).json() == {"error": {"message": "no"}}
+
+
+def test_a_service_of_before_is_called_as_before(
+    path: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = {
+        "query": "hello",
+        "system_prompt": "Be brief",
+        "max_tokens": 2,
+        "temperature": 0.5,
+        "top_p": 0.9,
+    }
+    gateway = path.running.gateway
+    named = gateway.config.model_copy(update={"default_adapter": "medical"})
+    with path.running.http(path.keys["ann"]) as http:
+        refused = http.post("/generate", json=ask)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "adapter")
+        monkeypatch.setattr(gateway, "config", named)
+        answer = http.post("/generate", json=ask)
+        body = path.engine.bodies[-1]
+        assert body["messages"] == [{"role": "system", "content": "Be brief"}, *HELLO]
+        assert (body["max_tokens"], body["temperature"], body["top_p"]) == (2, 0.5, 0.9)
+        assert {"response", "generation_time"} < answer.json().keys()
+        assert answer.json()["adapter"] == "medical"
+        assert answer.headers["x-adapter-digest"] == body["model"]
+        # Who names one is answered by that one.
+        assert http.post("/generate", json={**ask, "adapter": "code"}).json()["adapter"] == "code"
+        assert http.get("/health").json() == {"status": "ok", "model_loaded": True}
+        bob = {"authorization": f"Bearer {path.keys['bob']}"}
+        monkeypatch.setattr(gateway, "config", named.model_copy(update={"default_adapter": "code"}))
+        assert http.post("/generate", json=ask, headers=bob).status_code == 404
+
+
+def test_tokens_are_the_bases_and_load_no_adapter(path: Way) -> None:
+    loads = len(path.engine.loads)
+    with path.running.http(path.keys["ann"]) as http:
+        for name in ("medical@1", "medical@2", "code", "tiny"):
+            made = http.post("/tokenize", json={"model": name, "prompt": "ab c"})
+            assert made.json() == {"count": 4, "max_model_len": 2048, "tokens": [97, 98, 32, 99]}
+            assert path.engine.bodies[-1] == {"model": path.engine.base, "prompt": "ab c"}
+            back = http.post("/detokenize", json={"model": name, "tokens": [97, 98]})
+            assert back.json() == {"prompt": "ab"}
+        assert path.engine.bodies[-1]["model"] == path.engine.base
+        assert len(path.engine.loads) == loads
+        for wrong in ({"prompt": "a", "messages": HELLO}, {}, {"prompt": "a", "stream": True}):
+            assert http.post("/tokenize", json={"model": "tiny", **wrong}).status_code == 400
+        for tokens in (["a"], [-1], 5):
+            body = {"model": "tiny", "tokens": tokens}
+            assert http.post("/detokenize", json=body).status_code == 400
+        bob = {"authorization": f"Bearer {path.keys['bob']}"}
+        hidden = http.post("/tokenize", json={"model": "code", "prompt": "a"}, headers=bob)
+        assert hidden.status_code == 404
+
+
+def test_a_base_that_generates_says_that_it_makes_no_embeddings(path: Way) -> None:
+    with path.running.http(path.keys["ann"]) as http:
+        answer = http.post("/v1/embeddings", json={"model": "medical", "input": "x"})
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert "`medical` makes no embeddings: its base generates text" in error["message"]
+
+
+def test_models_say_how_much_they_can_read_and_what_they_are_for(path: Way) -> None:
+    with path.running.http(path.keys["ann"]) as http:
+        models = {model["id"]: model for model in http.get("/v1/models").json()["data"]}
+        medical = http.get("/v1/models/medical").json()
+    assert models["tiny"]["max_model_len"] == path.running.gateway.pool.engines[0].context
+    assert "card" not in models["tiny"]
+    release = path.registry.release(path.registry.resolve("medical").digest)
+    assert models["medical"]["max_model_len"] == models["tiny"]["max_model_len"]
+    assert models["medical"]["card"] == {
+        "digest": release.digest,
+        "description": release.description,
+        "license": release.license,
+        "tags": [*release.tags],
+        "method": release.method,
+        "metrics": release.metrics,
+    }
+    assert medical["card"] == models["medical"]["card"]
+    # Of a base that nobody serves here.
+    assert models["elsewhere"]["max_model_len"] is None
+
+
+def test_scripts_of_pages_that_are_named_may_call_and_no_others(path: Way) -> None:
+    """A second application of the same gateway: origins are read when it is made."""
+    http = path.running.gateway.config.http.model_copy(
+        update={"cors_origins": ("https://app.example",)}
+    )
+    gateway = replace(
+        path.running.gateway, config=path.running.gateway.config.model_copy(update={"http": http})
+    )
+    preflight = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+    }
+    with TestClient(create_app(gateway)) as page:
+        for origin, allowed in (("https://app.example", True), ("https://else.example", False)):
+            asked = page.options(CHAT, headers={**preflight, "origin": origin})
+            assert asked.is_success is allowed
+            answer = page.get("/health", headers={"origin": origin})
+            told = answer.headers.get("access-control-allow-origin")
+            assert told == (origin if allowed else None)
+            refused = page.post(CHAT, json={}, headers={"origin": origin})
+            assert refused.status_code == 401
+            assert (refused.headers.get("access-control-allow-origin") == origin) is allowed
+    with path.running.http() as plain:
+        headers = {**preflight, "origin": "https://app.example"}
+        assert plain.options(CHAT, headers=headers).status_code == 405
+
+
+def test_a_stream_that_is_silent_gets_comments_between_its_events(
+    path: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = path.running.gateway
+    http = gateway.config.http.model_copy(update={"keep_alive_seconds": 0.01})
+    config = gateway.config.model_copy(update={"http": http})
+    plain = path.ok(stream=True, temperature=0).text
+    assert ": keep-alive" not in plain
+    monkeypatch.setattr(gateway, "config", config)
+    monkeypatch.setattr(path.engine, "token_seconds", 0.1)
+    slow = path.ok(stream=True, temperature=0).text
+    assert ": keep-alive\n\n" in slow
+    events = [e for e in slow.split("\n\n") if e and not e.startswith(":")]
+    assert all(event.startswith("data: ") for event in events)
+    assert len(events) == len([e for e in plain.split("\n\n") if e])
+    assert slow.rstrip().endswith("data: [DONE]")
 
 
 def _shadowed(path: Way, monkeypatch: pytest.MonkeyPatch, **table: Any) -> Callable[[], None]:

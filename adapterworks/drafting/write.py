@@ -1,0 +1,169 @@
+"""What was seen of a file of rows → the text of a manifest, with a reason beside every choice.
+
+Invariant: the text is a valid manifest, alone and with `quick`; a number in it is derived from the
+rows by the sum that its comment says.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from adapterworks.drafting.look import Look, objective_for
+
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
+_BATCH = 8
+# Steps of a whole and of a quick training: what the docs' own tables needed (docs/log.md).
+_STEPS, _QUICK_STEPS = 300, 120
+_MOST_TEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What somebody chose: the adapter's name, its base, and how that is held."""
+
+    name: str
+    base: str
+    quantization: str
+    license: str = "other"
+
+
+def manifest_text(seen: Look, draft: Draft, folder: Path, sources: dict[str, str]) -> str:
+    """The manifest.
+
+    Args:
+        seen: what the file holds.
+        draft: what somebody chose.
+        folder: that the manifest will be in.
+        sources: split → source as the manifest names it; `train` at least.
+    """
+    held = TEST_SHARE * ("test" not in sources) + VALIDATION_SHARE * ("validation" not in sources)
+    train = max(1, round(seen.rows * (1 - held)))
+    steps_per_epoch = ceil(train / _BATCH)
+    epochs = min(10, max(1, round(_STEPS / steps_per_epoch)))
+    quick = min(train, _QUICK_STEPS * _BATCH)
+    return "\n".join(
+        [
+            *_head(seen, draft),
+            *_data(seen, sources),
+            *_train(seen, epochs),
+            *_evaluate(seen),
+            "# A first look: on two cores a few minutes. `adapters build "
+            f"{draft.name} --profile quick`",
+            "[profiles.quick]",
+            *([f"data.limit = {quick}"] if quick < train else []),
+            f"data.limit_test = {min(200, _MOST_TEST)}",
+            f"train.max_steps = {_QUICK_STEPS}",
+            "",
+        ]
+    )
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A file as a manifest in a folder names it."""
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+
+
+def quoted(text: str) -> str:
+    """A TOML string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+
+
+def _head(seen: Look, draft: Draft) -> list[str]:
+    if seen.task == "labels":
+        what = f"one of {len(seen.labels)} answers to each question"
+    elif seen.task == "answers":
+        what = "an answer of its own to each question"
+    elif seen.task == "comparison":
+        what = "a better and a worse answer to each question"
+    else:
+        what = "plain text, learnt whole"
+    return [
+        f"# Written by `adapters init` from {seen.path.name}: {seen.rows} rows, {what}.",
+        f"# Check it with `adapters validate {draft.name}`; every key is in docs/manifest.md.",
+        "",
+        "[adapter]",
+        f"name = {quoted(draft.name)}",
+        'description = ""                  # one line for people: what it is for',
+        f"license = {quoted(draft.license)}",
+        f"language = [{quoted(seen.language)}]                 # rows in another are reported",
+        "",
+        "[base]",
+        f"model = {quoted(draft.base)}",
+        f"quantization = {quoted(draft.quantization)}             "
+        "# adapters of equal base and quantization share one engine",
+        "",
+        "[method]",
+        'kind = "lora"                     # `adapters methods` lists the others',
+        "rank = 16",
+        "",
+    ]
+
+
+def _data(seen: Look, sources: dict[str, str]) -> list[str]:
+    lines = ["[data]", f"train = {quoted(sources['train'])}"]
+    for split, share, comment in (
+        ("validation", VALIDATION_SHARE, "held out to watch the training"),
+        ("test", TEST_SHARE, "held out to compare base and adapter; never trained on"),
+    ):
+        if split in sources:
+            lines.append(f"{split} = {quoted(sources[split])}")
+        else:
+            lines.append(f"{split}_share = {share}          # {comment}")
+    lines.append(f"format = {quoted(seen.format)}")
+    if seen.columns:
+        pairs = ", ".join(f"{name} = {quoted(column)}" for name, column in seen.columns.items())
+        lines.append(f"columns = {{ {pairs} }}")
+    if seen.task != "prose":
+        lines.append(
+            '# system = "…"                    # before every question; callers must send it too'
+        )
+    return [*lines, ""]
+
+
+def _train(seen: Look, epochs: int) -> list[str]:
+    # A token is a byte at its shortest; a template and an end of turn are below 64 tokens.
+    longest = min(2048, 64 * ceil((seen.longest + 64) / 64))
+    labels = seen.task == "labels"
+    lines = ["[train]"]
+    if seen.task == "comparison":
+        lines.append(
+            f"objective = {quoted(objective_for('comparison') or '')}                # "
+            "`adapters objectives` lists the others"
+        )
+    lines += [
+        f"epochs = {epochs}",
+        f"batch_size = {_BATCH}",
+        f"max_length = {longest}                  # tokens; the longest row: {seen.longest} bytes",
+    ]
+    if labels:
+        lines.append(
+            "learning_rate = 1e-3             # short answers: five times the method's own"
+        )
+    return [*lines, ""]
+
+
+def _evaluate(seen: Look) -> list[str]:
+    if seen.task == "prose":
+        named, gain = "perplexity", "0.0"
+    elif seen.task == "labels":
+        named, gain = "exact_match macro_f1", "0.05"
+    else:
+        named, gain = "chrf rouge_l", "0.0"
+    metrics = named.split()
+    answer = min(512, 8 * ceil((seen.longest_answer + 8) / 8))
+    return [
+        "[evaluate]",
+        f"metrics = [{', '.join(quoted(metric) for metric in metrics)}]",
+        *([] if seen.task == "prose" else [f"max_new_tokens = {answer}"]),
+        "",
+        "# The alias moves only if the adapter is better than its base beyond chance.",
+        "[[evaluate.gates]]",
+        f"metric = {quoted(metrics[0])}",
+        f"min_gain = {gain}",
+        "confidence = 0.95",
+        "",
+    ]
