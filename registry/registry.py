@@ -204,19 +204,24 @@ class Registry:
         Raises:
             Refused: the alias is protected and the version lacks what it asks for.
         """
-        cleared = self._clear(name, version, alias)
-        with self.database.write() as connection:
-            return aliases.promote(
-                connection,
-                name,
-                version,
-                alias,
-                who=who,
-                why=why,
-                expect=expect,
-                weight=weight,
-                cleared=cleared,
-            )
+        while True:
+            with self.database.read() as connection:
+                seen = log.head(connection, name)
+            cleared = self._clear(name, version, alias)
+            with self.database.write() as connection:
+                if cleared is not None and log.head(connection, name) != seen:
+                    continue  # something was learnt meanwhile (a revocation, a proof): once more
+                return aliases.promote(
+                    connection,
+                    name,
+                    version,
+                    alias,
+                    who=who,
+                    why=why,
+                    expect=expect,
+                    weight=weight,
+                    cleared=cleared,
+                )
 
     def _clear(self, name: str, version: int, alias: str) -> int | None:
         """The settings that a version fulfils, where its alias is protected."""

@@ -140,6 +140,12 @@ def every(
         after = rows[-1].sequence
 
 
+def head(connection: Connection, name: str) -> int:
+    """The sequence of a name's newest event; 0 if there is none."""
+    newest = sa.select(sa.func.max(_log.c.sequence)).where(_log.c.name == name)
+    return connection.scalar(newest) or 0
+
+
 def to_move(event: Event) -> AliasMove:
     """The alias move that a move event records."""
     assert event.version is not None

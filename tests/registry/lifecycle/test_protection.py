@@ -195,6 +195,24 @@ def test_settings_that_changed_meanwhile_are_asked_again(
     assert "is protected" in refusal(registry)
 
 
+def test_what_is_revoked_while_it_is_judged_is_judged_again(
+    registry: Registry, tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protect(registry, signatures=1, keys=(keys["ann"][1].read_text(),))
+    registry.sign(built(registry, tmp_path).digest, keys["ann"][0], who="ann")
+    clear, asked = registry._clear, []
+
+    def slow(*arguments: Any) -> int | None:
+        found = clear(*arguments)
+        asked.append(arguments)
+        registry.revoke("medical@1", who="ann", why="poisoned")
+        return found
+
+    monkeypatch.setattr(registry, "_clear", slow)
+    assert "0 of its 1 keys signed it" in refusal(registry)
+    assert len(asked) == 1  # the second time it was refused
+
+
 def test_settings_from_a_file(registry: Registry, tmp_path: Path, keys: Keys) -> None:
     for name in ("ann", "bob"):
         (tmp_path / f"{name}.pub").write_text(keys[name][1].read_text())
