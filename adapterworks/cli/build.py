@@ -141,13 +141,13 @@ def _queue(app: App, asked: dict[str, Any], priority: int, as_json: bool) -> Non
     """Queue a build and print its job."""
     import time
 
-    from adapterworks.registry.jobs import queue, schema
+    from adapterworks.registry.jobs import putting, schema
     from adapterworks.registry.jobs.job import BUILD_LANE, DETACHED, OPERATOR, NewJob
 
     schema.migrate(app.registry.database)
     new = NewJob(DETACHED, OPERATOR, BUILD_LANE, asked, priority=priority)
     with app.registry.database.write() as connection:
-        job = queue.put(connection, new, now=time.time())
+        job = putting.put(connection, new, now=time.time())
     if as_json:
         from adapterworks.cli.jobs import job_json
         from adapterworks.cli.printing import echo_json

@@ -56,14 +56,14 @@ def list_(
       adapters jobs list --state queued --tenant acme
     """
     from adapterworks.gateway.tenants.admin import TenantAdmin
-    from adapterworks.registry.jobs import queue
+    from adapterworks.registry.jobs import lookup
 
     names = {t.id: t.name for t in TenantAdmin(app.registry.database, who="").list()}
     ids = {name: tenant_id for tenant_id, name in names.items()}
     if tenant is not None and tenant not in ids:
         raise InvalidInput(f"there is no tenant `{tenant}`", hint="see `adapters tenant list`")
     with _database(app).read() as connection:
-        jobs, more = queue.listed(
+        jobs, more = lookup.listed(
             connection,
             tenant=ids[tenant] if tenant else None,
             states=(state,) if state else (),
@@ -206,10 +206,10 @@ def job_json(job: Job) -> dict[str, Any]:
 
 
 def _job(app: App, job: str) -> Job:
-    from adapterworks.registry.jobs import queue
+    from adapterworks.registry.jobs import lookup
 
     with _database(app).read() as connection:
-        return queue.get(connection, job)
+        return lookup.get(connection, job)
 
 
 def _database(app: App) -> Any:

@@ -21,7 +21,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
-from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs import events, lookup, queue
 from adapterworks.registry.jobs.job import Again, Claim, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
 from adapterworks.workers.kinds import KINDS
@@ -52,7 +52,7 @@ def _run(app: App, claim: Claim) -> int:
     database = app.registry.database
     try:
         with database.read() as connection:
-            job = queue.job_of(queue.require(connection, claim))
+            job = lookup.job_of(queue.require(connection, claim))
         outcome = _outcome(app, job, claim)
         with database.write() as connection:
             job = queue.finish(connection, claim, outcome, now=time.time())

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.index.database import Database
-from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs import events, lookup, queue
 from adapterworks.registry.jobs.job import BUILD_LANE, Again, Claim, Given, Job, Outcome
 from adapterworks.registry.jobs.queue import Lost
 
@@ -161,7 +161,7 @@ class Worker:
 
     def _state(self, job: str) -> str:
         with self._database.read() as connection:
-            return queue.get(connection, job).state
+            return lookup.get(connection, job).state
 
 
 def _death(code: int, log: Path) -> Again:

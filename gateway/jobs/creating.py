@@ -21,7 +21,7 @@ from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import BASE_PREFIX, Tenant
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.extensions import names
-from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs import events, putting
 from adapterworks.registry.jobs.files import File
 from adapterworks.registry.jobs.fine_tuning import METHODS, Asked, Rows
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, Job, NewJob
@@ -81,9 +81,9 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
     )
     now = time.time()
     with room.database.write() as connection:
-        job = queue.put(connection, new, now=now, most_queued=room.table.max_queued)
+        job = putting.put(connection, new, now=now, most_queued=room.table.max_queued)
         blobs = [rows.blob for rows in (training, validation) if rows is not None]
-        queue.hold_files(connection, job.id, blobs)
+        putting.hold_files(connection, job.id, blobs)
         events.add(connection, job.id, f"created job {job.id}", now)
         if validation is None:
             said = "without a `validation_file` no gate judges the result"

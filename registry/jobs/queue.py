@@ -15,25 +15,22 @@ Invariants:
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.index.database import AnyRow
-from adapterworks.registry.jobs import events, schema
+from adapterworks.registry.jobs import events, lookup, schema
 from adapterworks.registry.jobs.job import (
-    PREFIXES,
     Again,
     Claim,
     Done,
     Given,
     Handed,
     Job,
-    NewJob,
     Outcome,
     Stop,
 )
@@ -43,82 +40,12 @@ from adapterworks.registry.lifecycle import leases
 LEASE_S = 30.0
 MOST_LOST = 5
 MOST_TRIED = 5
-# Longer than any job waits; the lease ends with the job.
-_FILES_S = 10 * 365 * 86400.0
 
 _jobs, _shares = schema.jobs, schema.shares
 
 
 class Lost(Conflict):
     """The attempt is somebody else's now, or the job has ended: whoever runs it must stop."""
-
-
-def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | None = None) -> Job:
-    """Queue a job.
-
-    Args:
-        most_queued: of the tenant's jobs that have not ended, of this kind.
-
-    Raises:
-        Conflict: the tenant has as many as it may.
-    """
-    mine = sa.and_(_jobs.c.tenant == new.tenant, _jobs.c.state.not_in(ENDED))
-    if most_queued is not None:
-        waiting = connection.scalar(
-            sa.select(sa.func.count()).where(mine, _jobs.c.kind == new.kind)
-        )
-        if (waiting or 0) >= most_queued:
-            raise Conflict(
-                f"{waiting} jobs of yours have not ended yet, which is as many as you may have",
-                hint="wait for one of them, or cancel it",
-            )
-    if connection.scalar(sa.select(_jobs.c.id).where(mine).limit(1)) is None:
-        _arrive(connection, new.tenant)
-    job = f"{PREFIXES[new.kind]}-{secrets.token_hex(12)}"
-    connection.execute(
-        sa.insert(_jobs).values(
-            id=job,
-            kind=new.kind,
-            tenant=new.tenant,
-            lane=new.lane,
-            priority=new.priority,
-            cost=new.cost,
-            weight=new.weight,
-            most_running=new.most_running,
-            arguments=json.dumps(dict(new.arguments), ensure_ascii=False),
-            labels=json.dumps(dict(new.labels), ensure_ascii=False),
-            state="queued",
-            wanted="",
-            attempt=0,
-            lost=0,
-            tried=0,
-            holder="",
-            not_before=now,
-            created=now,
-            result="{}",
-            code="",
-            message="",
-            param="",
-        )
-    )
-    return get(connection, job)
-
-
-def _arrive(connection: Connection, tenant: str) -> None:
-    """A tenant that had nothing to do begins level with whoever has had the least."""
-    busy = sa.select(_jobs.c.tenant).where(_jobs.c.state.not_in(ENDED))
-    least = connection.scalar(
-        sa.select(sa.func.min(_shares.c.served)).where(_shares.c.tenant.in_(busy))
-    )
-    if least is None:  # nobody is at work: level with whoever was served last
-        least = connection.scalar(sa.select(sa.func.max(_shares.c.served))) or 0.0
-    served = connection.scalar(sa.select(_shares.c.served).where(_shares.c.tenant == tenant))
-    if served is None:
-        connection.execute(sa.insert(_shares).values(tenant=tenant, served=least))
-    elif served < least:
-        connection.execute(
-            sa.update(_shares).where(_shares.c.tenant == tenant).values(served=least)
-        )
 
 
 def is_something_to_do(connection: Connection, lanes: Iterable[str], *, now: float) -> bool:
@@ -166,7 +93,7 @@ def claim(
         .where(_shares.c.tenant == chosen.tenant)
         .values(served=_shares.c.served + chosen.cost / chosen.weight)
     )
-    return get(connection, chosen.id), taken
+    return lookup.get(connection, chosen.id), taken
 
 
 def _next(connection: Connection, lanes: list[str], now: float) -> AnyRow | None:
@@ -286,7 +213,7 @@ def finish(connection: Connection, held: Claim, outcome: Outcome, *, now: float)
             else:
                 _move(connection, row, "queued", now, tried=tried, not_before=now + after)
                 events.add(connection, row.id, f"tried again later: {why}", now, "warn")
-    return get(connection, held.job)
+    return lookup.get(connection, held.job)
 
 
 def _asked(row: AnyRow) -> State:
@@ -318,11 +245,6 @@ def _move(
     )
 
 
-def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> None:
-    """Keep the bytes of files that live now until the job has ended, whatever becomes of them."""
-    leases.take(connection, "job", blobs, holder=job, seconds=_FILES_S)
-
-
 def _let_go(connection: Connection, job: str) -> None:
     for lease in leases.held_by(connection, "job", job):
         leases.end(connection, lease)
@@ -349,7 +271,7 @@ def pause(connection: Connection, job: str, *, now: float) -> Job:
 
 
 def _ask(connection: Connection, job: str, wanted: str, state: State, now: float) -> Job:
-    row = _row(connection, job)
+    row = lookup.row_of(connection, job)
     if row.state in ENDED or row.state == state:
         raise Conflict(f"the job `{job}` is {row.state}")
     if row.state == "running":
@@ -357,7 +279,7 @@ def _ask(connection: Connection, job: str, wanted: str, state: State, now: float
             connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(wanted=wanted))
     else:
         _move(connection, row, state, now)
-    return get(connection, job)
+    return lookup.get(connection, job)
 
 
 def resume(connection: Connection, job: str, *, now: float) -> Job:
@@ -367,113 +289,11 @@ def resume(connection: Connection, job: str, *, now: float) -> Job:
         NotFound: there is none of that id.
         Conflict: it is not paused.
     """
-    row = _row(connection, job)
+    row = lookup.row_of(connection, job)
     if row.state == "running" and row.wanted == "pause":
         connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(wanted=""))
     elif row.state == "paused":
         _move(connection, row, "queued", now, not_before=now)
     else:
         raise Conflict(f"the job `{job}` is {row.state}, not paused")
-    return get(connection, job)
-
-
-def get(connection: Connection, job: str) -> Job:
-    """A job.
-
-    Raises:
-        NotFound: there is none of that id.
-    """
-    return job_of(_row(connection, job))
-
-
-def of_tenant(connection: Connection, job: str, tenant: str, kind: str) -> Job:
-    """A job of a tenant's own; another's looks like one that does not exist.
-
-    Raises:
-        NotFound: the tenant has none of that id and kind.
-    """
-    try:
-        found = get(connection, job)
-    except NotFound:
-        found = None
-    if found is None or found.tenant != tenant or found.kind != kind:
-        raise missing(job)
-    return found
-
-
-def listed(
-    connection: Connection,
-    *,
-    tenant: str | None = None,
-    kind: str | None = None,
-    states: Iterable[str] = (),
-    labels: Mapping[str, str] | None = None,
-    after: str | None = None,
-    limit: int = 20,
-) -> tuple[list[Job], bool]:
-    """Jobs, newest first, and whether there are more.
-
-    Args:
-        labels: only those with all of these; an empty mapping means those without any.
-        after: the id of the last one of the page before.
-
-    Raises:
-        InvalidInput: `after` is none of them.
-    """
-    query = sa.select(_jobs).order_by(_jobs.c.sequence.desc())
-    if tenant is not None:
-        query = query.where(_jobs.c.tenant == tenant)
-    if kind is not None:
-        query = query.where(_jobs.c.kind == kind)
-    if chosen := list(states):
-        query = query.where(_jobs.c.state.in_(chosen))
-    if after is not None:
-        last = connection.execute(sa.select(_jobs).where(_jobs.c.id == after)).first()
-        if last is None or (tenant is not None and last.tenant != tenant):
-            raise InvalidInput(f"`after` is no job of yours: `{after[:80]}`")
-        query = query.where(_jobs.c.sequence < last.sequence)
-    found: list[Job] = []
-    for row in connection.execute(query):
-        job = job_of(row)
-        if labels is None or (labels.items() <= job.labels.items() if labels else not job.labels):
-            found.append(job)
-        if len(found) > limit:
-            break
-    return found[:limit], len(found) > limit
-
-
-def missing(job: str) -> NotFound:
-    """The one answer to a job that does not exist and to another tenant's."""
-    return NotFound(f"there is no job `{job[:80]}`", hint="list the jobs you have")
-
-
-def job_of(row: AnyRow) -> Job:
-    """A row as a value."""
-    return Job(
-        sequence=row.sequence,
-        id=row.id,
-        kind=row.kind,
-        tenant=row.tenant,
-        lane=row.lane,
-        priority=row.priority,
-        arguments=json.loads(row.arguments),
-        labels=json.loads(row.labels),
-        state=row.state,
-        wanted=row.wanted,
-        attempt=row.attempt,
-        holder=row.holder,
-        created=row.created,
-        started=row.started,
-        finished=row.finished,
-        result=json.loads(row.result),
-        code=row.code,
-        message=row.message,
-        param=row.param,
-    )
-
-
-def _row(connection: Connection, job: str) -> AnyRow:
-    row = connection.execute(sa.select(_jobs).where(_jobs.c.id == job)).first()
-    if row is None:
-        raise missing(job)
-    return row
+    return lookup.get(connection, job)

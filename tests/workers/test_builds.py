@@ -17,7 +17,7 @@ from click.testing import Result
 from adapterworks.app import App
 from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.digests import digest_file
-from adapterworks.registry.jobs import events, queue, schema
+from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.files import Files, NewFile
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Job, NewJob
@@ -72,12 +72,12 @@ def fine_tune(workshop: Workshop, *, template: dict[str, Any] | None = None, **c
     asked = Asked(**{**values, **changes})
     new_job = NewJob(FINE_TUNING, "t", BUILD_LANE, asked.model_dump(mode="json"))
     with app.registry.database.write() as connection:
-        return queue.put(connection, new_job, now=time.time())
+        return putting.put(connection, new_job, now=time.time())
 
 
 def now(workshop: Workshop, job: Job) -> Job:
     with workshop.app.registry.database.read() as connection:
-        return queue.get(connection, job.id)
+        return lookup.get(connection, job.id)
 
 
 def ask(workshop: Workshop, *arguments: str) -> Result:

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from adapterworks.app import App
-from adapterworks.registry.jobs import queue, schema
+from adapterworks.registry.jobs import putting, schema
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, NewJob
 from adapterworks.settings import Settings
 from tests.postgres import new_database, postgres_server
@@ -104,7 +104,7 @@ def run(environment: dict[str, str], folder: Path, jobs: int, kills: int) -> Non
         arguments = {"name": f"job-{number}"}
         new = NewJob(FINE_TUNING, tenant, BUILD_LANE, arguments, most_running=2)
         with database.write() as connection:
-            queue.put(connection, new, now=time.time())
+            putting.put(connection, new, now=time.time())
     chance = random.Random(jobs)
     with crew(environment, folder / "workers.log") as workers:
         done, left, moved = 0, kills, time.monotonic()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _QUEUE = "registry/jobs/queue.py"
+_PUTTING = "registry/jobs/putting.py"
+_LOOKUP = "registry/jobs/lookup.py"
 _FILES = "registry/jobs/files.py"
 _UPLOADS = "registry/jobs/uploads.py"
 _ROWS = "gateway/files/rows.py"
@@ -67,7 +69,7 @@ NAMED = (
     ),
     Named(
         "idling-tenants-earn-credit",
-        _QUEUE,
+        _PUTTING,
         "    elif served < least:\n",
         "    elif False:\n",
         _OF_QUEUE,
@@ -99,7 +101,7 @@ NAMED = (
     ),
     Named(
         "anothers-job-is-found",
-        _QUEUE,
+        _LOOKUP,
         "if found is None or found.tenant != tenant or found.kind != kind:",
         "if found is None or found.kind != kind:",
         _OF_QUEUE,
@@ -123,7 +125,7 @@ NAMED = (
     ),
     Named(
         "rows-go-while-a-job-waits",
-        _QUEUE,
+        _PUTTING,
         'leases.take(connection, "job", blobs, holder=job, seconds=_FILES_S)',
         'leases.take(connection, "job", [], holder=job, seconds=_FILES_S)',
         _OF_JOBS,

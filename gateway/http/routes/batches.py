@@ -20,7 +20,7 @@ from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import InvalidField, NoSuchThing
 from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import NotFound
-from adapterworks.registry.jobs import queue
+from adapterworks.registry.jobs import lookup, putting, queue
 from adapterworks.registry.jobs.job import BATCH, BATCH_LANE, Job, NewJob
 
 _MOST = 100
@@ -80,8 +80,8 @@ def _create(room: Room, tenant: Tenant, asked: AskedBatch) -> Job:
         labels=asked.metadata or {},
     )
     with room.database.write() as connection:
-        job = queue.put(connection, new, now=time.time(), most_queued=room.table.max_queued)
-        queue.hold_files(connection, job.id, [file.blob])
+        job = putting.put(connection, new, now=time.time(), most_queued=room.table.max_queued)
+        putting.hold_files(connection, job.id, [file.blob])
         return job
 
 
@@ -92,7 +92,7 @@ async def list_batches(request: Request) -> Response:
 
     def read() -> tuple[list[dict[str, Any]], bool]:
         with room.database.read() as connection:
-            jobs, more = queue.listed(
+            jobs, more = lookup.listed(
                 connection, tenant=tenant.id, kind=BATCH, after=after, limit=limit
             )
             return [batch_object(job, counts(connection, job.id)) for job in jobs], more
@@ -121,7 +121,7 @@ async def _own(request: Request) -> Job:
 
     def read() -> Job:
         with room.database.read() as connection:
-            return queue.of_tenant(connection, request.path_params["batch"], tenant.id, BATCH)
+            return lookup.of_tenant(connection, request.path_params["batch"], tenant.id, BATCH)
 
     try:
         return await asyncio.to_thread(read)

@@ -28,7 +28,7 @@ from adapterworks.gateway.request.errors import NoSuchThing
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.refs import parse_ref
-from adapterworks.registry.jobs import events, queue
+from adapterworks.registry.jobs import events, lookup, queue
 from adapterworks.registry.jobs.job import FINE_TUNING, Job
 
 _JOBS = "/v1/fine_tuning/jobs"
@@ -87,7 +87,7 @@ async def list_jobs(request: Request) -> Response:
 
     def read() -> tuple[list[Job], bool]:
         with room.database.read() as connection:
-            return queue.listed(
+            return lookup.listed(
                 connection,
                 tenant=tenant.id,
                 kind=FINE_TUNING,
@@ -149,7 +149,7 @@ async def _streamed(request: Request, job: Job) -> AsyncIterator[bytes]:
     def read() -> tuple[bool, list[events.Event]]:
         with room.database.read() as connection:
             # In this order: what was written before the end is told.
-            ended = queue.get(connection, job.id).ended
+            ended = lookup.get(connection, job.id).ended
             return ended, events.since(connection, job.id, seen)
 
     while True:
@@ -223,7 +223,7 @@ async def _own(request: Request) -> Job:
     tenant, room = tenant_of(request), room_of(request)
 
     def read(connection: Connection) -> Job:
-        return queue.of_tenant(connection, request.path_params["job"], tenant.id, FINE_TUNING)
+        return lookup.of_tenant(connection, request.path_params["job"], tenant.id, FINE_TUNING)
 
     def opened() -> Job:
         with room.database.read() as connection:

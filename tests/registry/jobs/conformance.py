@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError
 
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.registry.index.database import Database
-from adapterworks.registry.jobs import events, queue, schema
+from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import (
     BUILD_LANE,
     FINE_TUNING,
@@ -36,7 +36,7 @@ def put(database: Database, tenant: str = "a", *, now: float = 0.0, **more: Any)
     most = more.pop("most_queued", None)
     values = {"kind": FINE_TUNING, "lane": BUILD_LANE, "arguments": {}, **more}
     with database.write() as connection:
-        return queue.put(connection, NewJob(tenant=tenant, **values), now=now, most_queued=most)
+        return putting.put(connection, NewJob(tenant=tenant, **values), now=now, most_queued=most)
 
 
 def claim(
@@ -122,7 +122,7 @@ def a_job_that_kills_its_workers_ends(database: Database) -> None:
         now += LEASE_S + 1
     assert nothing(database, now=now)
     with database.read() as connection:
-        found = queue.get(connection, job.id)
+        found = lookup.get(connection, job.id)
     assert (found.state, found.code) == ("failed", "lost")
 
 
@@ -180,7 +180,7 @@ def pause_and_cancel_reach_whoever_runs_it(database: Database) -> None:
     ask(database, queue.cancel, lost)
     assert nothing(database, now=LEASE_S + 1)
     with database.read() as connection:
-        assert queue.get(connection, lost.id).state == "cancelled"
+        assert lookup.get(connection, lost.id).state == "cancelled"
 
 
 def priorities_order_a_tenants_own_jobs(database: Database) -> None:
@@ -235,7 +235,7 @@ def a_tenant_queues_as_many_as_it_may(database: Database) -> None:
 def a_tenant_sees_its_own(database: Database) -> None:
     mine, other = put(database, "a"), put(database, "b")
     with database.read() as connection:
-        assert queue.of_tenant(connection, mine.id, "a", FINE_TUNING).id == mine.id
+        assert lookup.of_tenant(connection, mine.id, "a", FINE_TUNING).id == mine.id
         texts = set()
         for job, tenant, kind in (
             (mine.id, "b", FINE_TUNING),
@@ -243,26 +243,26 @@ def a_tenant_sees_its_own(database: Database) -> None:
             ("ftjob-none", "a", FINE_TUNING),
         ):
             with pytest.raises(NotFound) as caught:
-                queue.of_tenant(connection, job, tenant, kind)
+                lookup.of_tenant(connection, job, tenant, kind)
             texts.add(caught.value.message.replace(job, "JOB"))
         assert texts == {"there is no job `JOB`"}
-        found, more = queue.listed(connection, tenant="a")
+        found, more = lookup.listed(connection, tenant="a")
         assert ([job.id for job in found], more) == ([mine.id], False)
         with pytest.raises(InvalidInput):
-            queue.listed(connection, tenant="a", after=other.id)
+            lookup.listed(connection, tenant="a", after=other.id)
 
 
 def lists_have_pages_and_labels(database: Database) -> None:
     jobs = [put(database, labels={"n": str(number % 2)} if number else {}) for number in range(5)]
     with database.read() as connection:
-        first, more = queue.listed(connection, limit=2)
+        first, more = lookup.listed(connection, limit=2)
         assert ([job.id for job in first], more) == ([jobs[4].id, jobs[3].id], True)
-        rest, more = queue.listed(connection, limit=3, after=first[-1].id)
+        rest, more = lookup.listed(connection, limit=3, after=first[-1].id)
         assert ([job.id for job in rest], more) == ([j.id for j in jobs[2::-1]], False)
-        odd, _ = queue.listed(connection, labels={"n": "1"})
+        odd, _ = lookup.listed(connection, labels={"n": "1"})
         assert [job.id for job in odd] == [jobs[3].id, jobs[1].id]
-        assert [job.id for job in queue.listed(connection, labels={})[0]] == [jobs[0].id]
-        assert queue.listed(connection, states=("running",)) == ([], False)
+        assert [job.id for job in lookup.listed(connection, labels={})[0]] == [jobs[0].id]
+        assert lookup.listed(connection, states=("running",)) == ([], False)
 
 
 def events_are_kept_in_order_and_for_ever(database: Database) -> None:

@@ -1,0 +1,94 @@
+"""Jobs are put into the queue, with the files that they are to find when they run."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from adapterworks.manifests.errors import Conflict
+from adapterworks.registry.jobs import lookup, schema
+from adapterworks.registry.jobs.job import PREFIXES, Job, NewJob
+from adapterworks.registry.jobs.states import ENDED
+from adapterworks.registry.lifecycle import leases
+
+# Longer than any job waits; the lease ends with the job.
+_FILES_S = 10 * 365 * 86400.0
+
+_jobs, _shares = schema.jobs, schema.shares
+
+
+def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | None = None) -> Job:
+    """Queue a job.
+
+    Args:
+        most_queued: of the tenant's jobs that have not ended, of this kind.
+
+    Raises:
+        Conflict: the tenant has as many as it may.
+    """
+    mine = sa.and_(_jobs.c.tenant == new.tenant, _jobs.c.state.not_in(ENDED))
+    if most_queued is not None:
+        waiting = connection.scalar(
+            sa.select(sa.func.count()).where(mine, _jobs.c.kind == new.kind)
+        )
+        if (waiting or 0) >= most_queued:
+            raise Conflict(
+                f"{waiting} jobs of yours have not ended yet, which is as many as you may have",
+                hint="wait for one of them, or cancel it",
+            )
+    if connection.scalar(sa.select(_jobs.c.id).where(mine).limit(1)) is None:
+        _arrive(connection, new.tenant)
+    job = f"{PREFIXES[new.kind]}-{secrets.token_hex(12)}"
+    connection.execute(
+        sa.insert(_jobs).values(
+            id=job,
+            kind=new.kind,
+            tenant=new.tenant,
+            lane=new.lane,
+            priority=new.priority,
+            cost=new.cost,
+            weight=new.weight,
+            most_running=new.most_running,
+            arguments=json.dumps(dict(new.arguments), ensure_ascii=False),
+            labels=json.dumps(dict(new.labels), ensure_ascii=False),
+            state="queued",
+            wanted="",
+            attempt=0,
+            lost=0,
+            tried=0,
+            holder="",
+            not_before=now,
+            created=now,
+            result="{}",
+            code="",
+            message="",
+            param="",
+        )
+    )
+    return lookup.get(connection, job)
+
+
+def _arrive(connection: Connection, tenant: str) -> None:
+    """A tenant that had nothing to do begins level with whoever has had the least."""
+    busy = sa.select(_jobs.c.tenant).where(_jobs.c.state.not_in(ENDED))
+    least = connection.scalar(
+        sa.select(sa.func.min(_shares.c.served)).where(_shares.c.tenant.in_(busy))
+    )
+    if least is None:  # nobody is at work: level with whoever was served last
+        least = connection.scalar(sa.select(sa.func.max(_shares.c.served))) or 0.0
+    served = connection.scalar(sa.select(_shares.c.served).where(_shares.c.tenant == tenant))
+    if served is None:
+        connection.execute(sa.insert(_shares).values(tenant=tenant, served=least))
+    elif served < least:
+        connection.execute(
+            sa.update(_shares).where(_shares.c.tenant == tenant).values(served=least)
+        )
+
+
+def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> None:
+    """Keep the bytes of files that live now until the job has ended, whatever becomes of them."""
+    leases.take(connection, "job", blobs, holder=job, seconds=_FILES_S)
