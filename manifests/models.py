@@ -137,6 +137,9 @@ class DataTable(Frozen):
         return self.test is not None or self.test_share > 0
 
 
+SAVE_PATTERN = r"^[1-9][0-9]{0,6} (steps|minutes)$"
+
+
 class TrainTable(Frozen):
     """`[train]`: how it is trained."""
 
@@ -182,6 +185,9 @@ class TrainTable(Frozen):
     instead of once a row; the loss is the same. Not with `packing` or dropout."""
     evaluations: PositiveInt = 4
     """Evaluations on the validation rows during the training."""
+    save_every: Annotated[str, Field(pattern=SAVE_PATTERN)] = "30 minutes"
+    """How much a killed training loses at most, in `steps` or `minutes` (`"200 steps"`); each
+    evaluation is followed by a checkpoint anyway."""
     early_stopping: PositiveInt | None = None
     """Stop after this many evaluations without improvement."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
@@ -189,8 +195,12 @@ class TrainTable(Frozen):
     trackers: tuple[Annotated[str, Named("trackers")], ...] = ()
     """Experiment trackers that are told the metrics too (see `adapters trackers`); the package of
     each is to be installed. TensorBoard's files are in the build's folder, under `trackers/`."""
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes that share each batch, one a GPU; what they train is what one would, in another
+    order of addition (also `adapters build --processes N`)."""
     accelerate_config: str | None = None
-    """An `accelerate` configuration for FSDP or DeepSpeed (relative to the manifest)."""
+    """An `accelerate` configuration to launch with, for several GPUs or machines with data
+    parallelism (relative to the manifest). Sharded ones (FSDP, DeepSpeed) are refused."""
 
 
 class QualityGate(Frozen):

@@ -40,6 +40,9 @@ _REUSED = {
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--alias", help="Move this alias instead of `publish.alias`.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Sets `evaluate.engine`.")
+@click.option(
+    "--processes", type=click.IntRange(1), metavar="N", help="Sets `train.processes`: one a GPU."
+)
 @click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
 @click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
 @click.option("--detach", is_flag=True, help="Queue it for a worker and print the job's id.")
@@ -54,6 +57,7 @@ def command(
     overrides: tuple[str, ...],
     alias: str | None,
     engine: str | None,
+    processes: int | None,
     resume: bool,
     force: bool,
     detach: bool,
@@ -90,6 +94,8 @@ def command(
             "`--detach` queues one manifest, without `--all` and `--resume`",
             hint="a queued build that is interrupted goes on by itself",
         )
+    if processes is not None:
+        overrides = (*overrides, f"train.processes={processes}")
     if folder is not None and manifest is None:
         from adapterworks.cli.apply import builder
 

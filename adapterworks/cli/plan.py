@@ -9,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("manifest", metavar="MANIFEST")
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--machine", metavar="NAME", help="Plan for GPUs elsewhere: a10, 2xa100-80g, 8xh100.")
 @click.option("--calibrate", is_flag=True, help="Train three steps to estimate the time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -27,6 +29,7 @@ def command(
     manifest: str,
     profile: str | None,
     overrides: tuple[str, ...],
+    machine: str | None,
     calibrate: bool,
     as_json: bool,
 ) -> None:
@@ -36,19 +39,27 @@ def command(
     Example:
       adapters plan medical --profile quick
       adapters plan medical --profile quick --calibrate --json
+      adapters plan medical --machine 2xa100-80g --set train.processes=2
     """
     from adapterworks.builders.building.prepare import prepare
     from adapterworks.builders.building.reuse import find_known, sentences
     from adapterworks.builders.building.stages import prod_digest
+    from adapterworks.builders.plan.machine import named_machine
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
 
+    if machine is not None and calibrate:
+        raise InvalidInput(
+            "`--calibrate` trains on this machine, not on the one that `--machine` names",
+            hint="leave one of them out",
+        )
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     with BuildProgress(quiet=as_json) as progress:
         prepared = prepare(
             loaded,
             app.bases,
             cache=app.settings.home / "cache",
+            machine=None if machine is None else named_machine(machine),
             progress=progress.say,
         )
         plan = prepared.plan

@@ -22,6 +22,7 @@ from adapterworks.builders.evaluation.report import slices_of
 from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.examples import Example
+from adapterworks.builders.plan.attached import check_attached
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.pins import pins
@@ -147,6 +148,7 @@ def prepare(
     here = replace(environment(), metrics=metric_code(manifest))
     machine = machine or detect_machine()
     plan = make_plan(manifest, base.identity, shape, machine, facts, here, extensions)
+    check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(
         plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate
     )

@@ -182,10 +182,13 @@ class Adalora(Technique[AdaloraTable]):
                 lora_alpha=table.alpha if table.alpha is not None else 2 * table.rank,
                 lora_dropout=table.dropout,
                 orth_reg_weight=table.orthogonality,
-                target_modules=peft_targets(table.target_modules),
+                target_modules=peft_targets(table.target_modules, model),
                 task_type="CAUSAL_LM",
             ),
         )
+        for name, parameter in adapted.named_parameters():
+            if "ranknum" in name:  # a count; PEFT makes a parameter that it moves a trained one
+                parameter.requires_grad_(False)
         return adapted
 
     def extra_loss(self, model: nn.Module) -> torch.Tensor | None:

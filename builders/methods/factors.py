@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.methods.conversion import Conversion
+from adapterworks.builders.methods.shape import weight_files
 from adapterworks.builders.methods.technique import engine_rank
 from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.forms import LORA
@@ -165,6 +166,6 @@ def read_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     tensors: dict[str, torch.Tensor] = {}
-    for path in sorted(checkpoint.glob("*.safetensors")):
+    for path in weight_files(checkpoint):
         tensors.update(load_file(path))
     return tensors

@@ -23,7 +23,7 @@ from adapterworks.builders.methods.low_rank import (
     low_rank_train_lints,
     peft_targets,
 )
-from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.shape import BaseShape, adapted_linears
 from adapterworks.builders.methods.technique import (
     ENGINE_RANKS,
     Default,
@@ -173,9 +173,11 @@ class Lora(Technique[LoraKeys]):
                 r=table.rank,
                 lora_alpha=lora_alpha(table),
                 lora_dropout=table.dropout,
-                target_modules=peft_targets(table.target_modules),
+                target_modules=peft_targets(table.target_modules, model),
                 use_rslora=table.rslora,
                 use_dora=self.use_dora,
+                # GPT-2's matrices are stored transposed; PEFT would see it, and warn.
+                fan_in_fan_out=any(linear.transposed for linear in adapted_linears(model)),
                 bias="none",
                 task_type="CAUSAL_LM",
             ),

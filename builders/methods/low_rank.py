@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.shape import BaseShape, adapted_linears, has_experts
 from adapterworks.builders.methods.technique import Kept, Lint, linear_inputs
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.models import Manifest, TrainTable
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Targets = Literal["all-linear"] | tuple[str, ...]
 # Ranks among which one of an equal number of parameters is looked for.
@@ -28,9 +31,16 @@ def adapts_something(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pr
         )
 
 
-def peft_targets(targets: Targets) -> str | list[str]:
-    """As PEFT's configurations take them."""
-    return targets if isinstance(targets, str) else list(targets)
+def peft_targets(targets: Targets, model: nn.Module) -> str | list[str]:
+    """As PEFT's configurations take them.
+
+    Where the base has experts, `all-linear` is spelled out: PEFT's own would adapt them, too.
+    """
+    if not isinstance(targets, str):
+        return list(targets)
+    if not has_experts(model):
+        return targets
+    return sorted({linear.leaf for linear in adapted_linears(model)})
 
 
 def low_rank_kept(shape: BaseShape, targets: Targets, rank: int, dropout: float) -> Kept:

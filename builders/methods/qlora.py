@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.methods.lora import Lora, LoraKeys, LoraTable
 from adapterworks.builders.methods.shape import BaseShape
-from adapterworks.builders.methods.technique import Default, Kept, largest_linear
+from adapterworks.builders.methods.technique import Default, Kept, largest_linear, own_card
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.models import BaseTable, Manifest
 
@@ -79,7 +79,7 @@ class Qlora(Lora):
             checkpoint,
             double_quantization=base.double_quantization,
             dtype=dtype,
-            device=device,
+            device=f"cuda:{own_card()}" if device == "cuda" else device,
         )
         return model
 

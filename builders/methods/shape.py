@@ -1,27 +1,42 @@
-"""What a plan needs to know of a base model, read from its files without loading any weight.
+"""What a plan needs to know of a base model, counted on the model itself without any weight.
 
-Invariant: parameter counts are exact, taken from the safetensors headers, not from a formula.
+Invariant: counts are those of the modules that will be trained: `transformers` builds the model
+from `config.json` on the meta device, which holds shapes and no numbers. The checkpoint's files are
+the ones its index names, and are asked only whether they hold enough.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from adapterworks.manifests.errors import InvalidInput
 
-# The output projection and embeddings are not adapted by "all-linear" (PEFT leaves them out too).
-_NOT_ADAPTED = ("lm_head", "embed_tokens", "wte", "wpe", "embed_in", "embed_out")
+if TYPE_CHECKING:
+    from torch import nn
+
+INDEX = "model.safetensors.index.json"
+# What PEFT takes for experts in a base that has some, by the last part of a name, which dense
+# layers have, too.
+_OF_EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "gate", "w1", "w2", "w3"})
+# Kinds of layers, as `config.layer_types` names them, that mix positions by attention alone.
+_ATTENTION = frozenset({"full_attention", "sliding_attention", "chunked_attention", "attention"})
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """One weight matrix of shape [out_features, in_features]; `name` is the module's."""
+    """One weight matrix of shape [out_features, in_features]; `name` is the module's.
+
+    `transposed`: the checkpoint holds it as [in_features, out_features] (GPT-2's `Conv1D`).
+    """
 
     name: str
     out_features: int
     in_features: int
+    transposed: bool = False
 
     @property
     def leaf(self) -> str:
@@ -31,7 +46,16 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class BaseShape:
-    """Sizes of a decoder-only base; `other` counts the parameters outside `linears`."""
+    """Sizes of a decoder-only base; `other` counts the parameters outside `linears`.
+
+    Attributes:
+        linears: the matrices that can get an adapter.
+        window: positions that the narrowest layer sees; None if all see everything.
+        experts: parts of its layers are mixtures of experts, which get no adapter.
+        mixes: kinds of layers that mix positions by something else than attention.
+        uniform_cache: every layer keeps `kv_heads` keys and values of `head_dim` for a position.
+        architecture: what `config.json` calls it.
+    """
 
     layers: int
     hidden: int
@@ -43,6 +67,11 @@ class BaseShape:
     max_positions: int
     linears: tuple[Linear, ...]
     other: int
+    window: int | None = None
+    experts: bool = False
+    mixes: tuple[str, ...] = ()
+    uniform_cache: bool = True
+    architecture: str = ""
 
     @property
     def linear_parameters(self) -> int:
@@ -63,64 +92,176 @@ class BaseShape:
         chosen = tuple(linear for linear in self.linears if linear.leaf in targets)
         if missing := set(targets) - {linear.leaf for linear in chosen}:
             known = ", ".join(f"`{leaf}`" for leaf in sorted({x.leaf for x in self.linears}))
+            experts = " outside its experts, which get no adapter" if self.experts else ""
             raise InvalidInput(
                 f"`method.target_modules` names `{sorted(missing)[0]}`, "
-                "which is no linear layer of this base",
+                f"which is no linear layer of this base{experts}",
                 hint=f"this base has {known}",
             )
         return chosen
 
 
 def read_shape(checkpoint: Path) -> BaseShape:
-    """Read `config.json` and the safetensors headers of a checkpoint folder.
+    """Read `config.json`, and build the model that it describes on the meta device.
 
     Raises:
-        InvalidInput: the folder is not a decoder-only checkpoint in safetensors.
+        InvalidInput: it is no decoder-only model that `transformers` knows, has layers without
+            attention only, or the files do not hold its weights.
     """
-    try:
-        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-        hidden, heads = config["hidden_size"], config["num_attention_heads"]
-        layers, vocab = config["num_hidden_layers"], config["vocab_size"]
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    model = meta_model(checkpoint)
+    config: Any = model.config.get_text_config()
+    hidden, heads = config.hidden_size, getattr(config, "num_attention_heads", None)
+    if not heads:
         raise InvalidInput(
-            f"`{checkpoint}` is not a decoder-only checkpoint: {error}",
-            hint="the base needs a `config.json` with hidden_size, num_attention_heads, "
-            "num_hidden_layers and vocab_size",
-        ) from error
-    linears, other = [], 0
-    for name, shape in sorted(_tensor_shapes(checkpoint).items()):
-        module = name.removesuffix(".weight")
-        if len(shape) == 2 and not any(part in _NOT_ADAPTED for part in module.split(".")):
-            linears.append(Linear(module, shape[0], shape[1]))
-        else:
-            size = 1
-            for length in shape:
-                size *= length
-            other += size
+            f"`{config.model_type}` has no attention heads: such bases are not trained here",
+            hint="take a base whose layers attend, such as a Llama or a Qwen",
+        )
+    _require_weights(checkpoint, model)
+    linears = adapted_linears(model)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    mixes = tuple(sorted(kinds - _ATTENTION))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     return BaseShape(
-        layers=layers,
+        layers=config.num_hidden_layers,
         hidden=hidden,
-        intermediate=config.get("intermediate_size") or 4 * hidden,
+        intermediate=_first(config, "intermediate_size", "ffn_dim", "n_inner") or 4 * hidden,
         heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or hidden // heads,
-        vocab=vocab,
-        max_positions=config.get("max_position_embeddings", 2048),
-        linears=tuple(linears),
-        other=other,
+        kv_heads=_kv_heads(config),
+        head_dim=getattr(config, "head_dim", None) or hidden // heads,
+        vocab=config.vocab_size,
+        max_positions=getattr(config, "max_position_embeddings", None) or 2048,
+        linears=linears,
+        other=parameters - sum(x.out_features * x.in_features for x in linears),
+        window=_window(config, kinds),
+        experts=has_experts(model),
+        mixes=mixes,
+        # Latent attention caches something else, and PEFT does not know of a single shared head.
+        uniform_cache=not (
+            mixes or getattr(config, "kv_lora_rank", None) or getattr(config, "multi_query", False)
+        ),
+        architecture=config.model_type,
     )
 
 
-def _tensor_shapes(checkpoint: Path) -> dict[str, list[int]]:
-    """Shapes by tensor name, from the JSON headers of all safetensors files of a folder."""
-    shapes: dict[str, list[int]] = {}
-    for path in sorted(checkpoint.glob("*.safetensors")):
+def meta_model(checkpoint: Path) -> nn.Module:
+    """The model that a checkpoint's `config.json` describes, with shapes and without numbers.
+
+    Raises:
+        InvalidInput: it describes no decoder-only model that `transformers` knows.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        values = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        if "model_type" not in values:
+            raise InvalidInput("`config.json` has no `model_type`")
+        config = AutoConfig.from_pretrained(checkpoint)
+        with init_empty_weights():
+            model: nn.Module = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # whatever the libraries raise at a configuration, it says why
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidInput(
+            f"`{checkpoint}` is not a decoder-only checkpoint: {reason}",
+            hint="the base needs a `config.json` of a causal language model that the installed "
+            "transformers knows",
+        ) from error
+    model.tie_weights()
+    return model
+
+
+def adapted_linears(model: nn.Module) -> tuple[Linear, ...]:
+    """The matrices of a model that `target_modules = "all-linear"` means, by name.
+
+    Left out are the output projection, as PEFT does, and the modules whose names are those of
+    experts: there, PEFT adapts fused tensors that no engine takes a LoRA for.
+    """
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    output = model.get_output_embeddings()
+    skipped = _OF_EXPERTS if has_experts(model) else frozenset()
+    found = []
+    for name, module in sorted(model.named_modules()):
+        if module is output or name.rsplit(".", 1)[-1] in skipped:
+            continue
+        if isinstance(module, Conv1D):
+            found.append(Linear(name, module.weight.shape[1], module.weight.shape[0], True))
+        elif isinstance(module, nn.Linear):
+            found.append(Linear(name, module.out_features, module.in_features))
+    return tuple(found)
+
+
+def has_experts(model: nn.Module) -> bool:
+    """Whether it has mixtures of experts."""
+    return any("experts" in name.split(".") for name, _ in model.named_modules())
+
+
+def weight_files(checkpoint: Path) -> list[Path]:
+    """The files of a checkpoint's weights: those its index names, else all in safetensors.
+
+    What else lies in a folder is not read: publishers put the same weights there a second time
+    (`consolidated.safetensors`).
+
+    Raises:
+        InvalidInput: the index cannot be read, or names a file that is not there.
+    """
+    index = checkpoint / INDEX
+    if index.exists():
+        try:
+            weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            files = sorted({checkpoint / name for name in weights.values()})
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise InvalidInput(
+                f"`{index}` is no index of weights: {error!r}", hint="fetch the base again"
+            ) from error
+        if lost := [path.name for path in files if not path.is_file()]:
+            raise InvalidInput(
+                f"`{index}` names `{lost[0]}`, which is not there", hint="fetch the base again"
+            )
+        return files
+    single = checkpoint / "model.safetensors"
+    return [single] if single.exists() else sorted(checkpoint.glob("*.safetensors"))
+
+
+def _require_weights(checkpoint: Path, model: nn.Module) -> None:
+    """Refuse files that hold fewer numbers than the model has: `transformers` would draw the rest.
+
+    More are no fault (a tied output that was stored all the same, further heads).
+    """
+    stored = 0
+    files = weight_files(checkpoint)
+    for path in files:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes.update({k: v["shape"] for k, v in header.items() if k != "__metadata__"})
-    if not shapes:
+        stored += sum(prod(v["shape"]) for k, v in header.items() if k != "__metadata__")
+    if not files:
         raise InvalidInput(
             f"`{checkpoint}` has no safetensors file",
             hint="pickled checkpoints are not read; convert the base to safetensors",
         )
-    return shapes
+    needed = sum(parameter.numel() for parameter in model.parameters())
+    if stored < needed:
+        raise InvalidInput(
+            f"the files in `{checkpoint}` hold {stored:,} numbers, and its `config.json` describes "
+            f"a model of {needed:,}",
+            hint="fetch the base again; one that is quantized already is not taken",
+        )
+
+
+def _first(config: Any, *names: str) -> int | None:
+    return next((value for name in names if (value := getattr(config, name, None))), None)
+
+
+def _kv_heads(config: Any) -> int:
+    """Heads of keys and values; Falcon says so in its own way."""
+    if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", 0):
+        return 1
+    return int(_first(config, "num_key_value_heads", "num_kv_heads") or config.num_attention_heads)
+
+
+def _window(config: Any, kinds: set[str]) -> int | None:
+    """How far the narrowest layer sees back."""
+    if kinds and not kinds & {"sliding_attention", "chunked_attention"}:
+        return None
+    return _first(config, "sliding_window", "attention_chunk_size")

@@ -11,6 +11,7 @@ functions that need them.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ class Kept:
     layer: int = 0
     prompt: int = 0
     once: int = 0
+
+
+def own_card() -> int:
+    """The number of this process's GPU on its machine, as launchers say it."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def engine_rank(rank: int) -> int:
@@ -205,7 +211,7 @@ class Technique(ABC, Generic[Table]):
         from transformers import AutoModelForCausalLM
 
         model: nn.Module = AutoModelForCausalLM.from_pretrained(
-            checkpoint, dtype=dtype, device_map={"": 0} if device == "cuda" else None
+            checkpoint, dtype=dtype, device_map={"": own_card()} if device == "cuda" else None
         )
         return model
 

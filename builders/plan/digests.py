@@ -94,9 +94,11 @@ DECISIONS: dict[str, Part] = {
     "train.group_by_length": "train",
     "train.share_prefix": "nothing",
     "train.evaluations": "resolved",
+    "train.save_every": "nothing",  # a checkpoint changes nothing of what comes after it
     "train.early_stopping": "train",
     "train.seed": "train",
     "train.trackers": "nothing",
+    "train.processes": "nothing",  # as a micro batch
     "train.accelerate_config": "publish",  # its name; its bytes are digested for the training
     "evaluate.metrics": "evaluate",
     "evaluate.gates": "evaluate",

@@ -5,6 +5,7 @@ Invariant: the prediction is for the longest rows of the data, taken together.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from adapterworks.builders.methods import METHODS
@@ -29,7 +30,8 @@ def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
     sequences = rows * data.sequences
     if shared or packed:
         once = (len(lengths) * data.sequences - 1) * shared
-        return Load(sequences, sum(lengths) - once, sum(supervised), 1)
+        tokens = sum(lengths) - once
+        return Load(sequences, tokens, sum(supervised), 1, mask=tokens if shared else 0)
     # Padded sequences have labels in different columns; logits cover their union.
     longest = data.longest_sequence
     columns = min(longest, supervised[0] * (2 if sequences > 1 else 1))
@@ -51,9 +53,11 @@ def fit(
         Refused: not even one row fits.
     """
     width, batch = _BYTES[precision], manifest.train.batch_size
+    processes = manifest.train.processes
 
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
         load = largest(data, rows, shared=shared, packed=candidate.train.packing)
+        load = replace(load, accumulates=rows * processes < batch)
         return predict_memory(
             candidate, shape, load, machine.device, trainable=trainable, width=bytes_
         )
@@ -61,15 +65,18 @@ def fit(
     fixed = manifest.train.micro_batch_size
     limit = max(1, _MICRO_TOKENS[machine.device] // max(data.lengths))
     divisors = [n for n in range(batch, 0, -1) if batch % n == 0]
-    candidates = [fixed] if fixed else [n for n in divisors if n <= limit]
-    room = int(machine.memory * _USABLE)
+    share = max(1, batch // processes)
+    candidates = [fixed] if fixed else [n for n in divisors if n <= min(limit, share)]
+    # Each process has all weights; those of a CPU share its memory.
+    own = machine.memory // (processes if machine.device == "cpu" else 1)
+    room = int(own * _USABLE)
     for micro in candidates:
         if at(micro).total <= room:
             return micro, at(micro)
     smallest = at(candidates[-1])
     raise Refused(
         f"training needs {_gib(smallest.total)} at a micro batch of {candidates[-1]}, "
-        f"and this machine has {_gib(machine.memory)} free",
+        f"and this machine has {_gib(own)} free{' for each process' if processes > 1 else ''}",
         hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
     )
 

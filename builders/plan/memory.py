@@ -22,25 +22,43 @@ RUNTIME = 64 << 20
 _HEAP = {"cpu": 1.6, "cuda": 1.0}
 
 
+_SOMETIMES = ("accumulated", "casts", "stepping")
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes at the peak of training, beyond the process without a model."""
+    """Bytes at the peak of training, beyond the process without a model.
+
+    Attributes:
+        accumulated: gradients that are held while a further micro batch is computed.
+        casts: copies of trained weights in the precision that they are multiplied in.
+        stepping: temporaries of the optimizer's step.
+    """
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
     runtime: int = RUNTIME
+    accumulated: int = 0
+    casts: int = 0
+    stepping: int = 0
 
     @property
     def total(self) -> int:
-        """The terms together; gradients take the place of the activations they are made from."""
-        varying = max(self.gradients, self.activations)
+        """The larger of both peaks: the end of a forward pass, or the optimizer's step.
+
+        At the first micro batch of a step, gradients take the place of the activations that they
+        are made from; from the second on, those of before are there beside them.
+        """
+        forward = self.activations + self.casts + self.accumulated
+        varying = max(self.gradients + self.stepping, forward)
         return self.weights + self.optimizer + varying + self.runtime
 
     def to_json(self) -> dict[str, int]:
-        """The terms and their sum."""
-        return {**asdict(self), "total": self.total}
+        """The terms and their sum; of the last three those that there are."""
+        found = {k: v for k, v in asdict(self).items() if v or k not in _SOMETIMES}
+        return {**found, "total": self.total}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +70,16 @@ class Load:
         tokens: positions that are computed, padding with them.
         logits: positions whose logits are computed.
         prompts: how often a soft prompt stands in front: once a row, or once for all.
+        mask: tokens of a row that has an attention mask of its own, else 0.
+        accumulates: a step has several of it.
     """
 
     rows: int
     tokens: int
     logits: int
     prompts: int
+    mask: int = 0
+    accumulates: bool = False
 
 
 def predict_memory(
@@ -74,12 +96,19 @@ def predict_memory(
         width: bytes of a weight or activation in the training's precision (4 or 2).
     """
     technique = METHODS[manifest.method.kind]
-    moments = 2 if manifest.train.optimizer == "paged-adamw-8bit" else 8
+    paged = manifest.train.optimizer == "paged-adamw-8bit"
+    moments = 2 if paged else 8
+    gpu = device == "cuda"
     return Memory(
         weights=technique.weight_bytes(shape, manifest.base, width=width, trainable=trainable),
         gradients=4 * trainable,
         optimizer=moments * trainable,
         activations=int(_HEAP[device] * _activations(manifest, shape, load, width)),
+        accumulated=4 * trainable if load.accumulates else 0,
+        # Autocast casts what is trained in float32 once a forward pass, and the backward needs it.
+        casts=width * trainable if gpu and width < 4 else 0,
+        # On a GPU, AdamW computes on all parameters together ("~ sizeof(params) more", its docs).
+        stepping=4 * trainable if gpu and not paged else 0,
     )
 
 
@@ -95,4 +124,6 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
         layers = shape.layers * shape.hidden + layer
     # Logits, their float32 log-probabilities and gradient, only where a label is.
     logits = load.logits * shape.vocab * (width + 8)
-    return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once
+    # Who sees whom, as booleans, and once as numbers that are added to the attention's scores.
+    mask = load.mask**2 * (1 + width)
+    return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + mask

@@ -24,8 +24,9 @@ from adapterworks.builders.plan.fit import fit
 from adapterworks.builders.plan.lints import training_lints
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.pins import Pin
+from adapterworks.builders.plan.possible import check_possible
+from adapterworks.builders.plan.sharing import can_share, sharing_pays
 from adapterworks.manifests.digests import digest_json
-from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.releases.release import BaseIdentity
 
@@ -139,15 +140,18 @@ def make_plan(
     train = manifest.train
     precision = machine.precision if train.precision == "auto" else train.precision
     longest = data.longest_sequence
-    _check(manifest, shape, machine, technique, precision, longest)
+    check_possible(manifest, shape, machine, technique, precision, longest)
     per_epoch = -(-len(data.lengths) // train.batch_size)
     steps = max(1, round(per_epoch * train.epochs))
     if train.max_steps is not None:
         steps = min(steps, train.max_steps)
     trainable = technique.trainable(shape, manifest.method)
     technique.best_from(manifest.method, steps)  # refuses schedules that do not fit the steps
-    shared = data.shared if _shares_prefix(manifest, technique) else 0
+    shared = data.shared if can_share(manifest, technique, shape, longest) else 0
     micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision)
+    if shared and not sharing_pays(shape, data, micro):
+        shared = 0
+        micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision)
     share = steps / per_epoch
     rate = train.learning_rate
     lints = technique.lints(shape, manifest.method) + training_lints(
@@ -174,7 +178,7 @@ def make_plan(
         warmup_steps=round(train.warmup_ratio * steps),
         evaluate_every=max(1, steps // train.evaluations),
         micro_batch=micro,
-        accumulation=-(-train.batch_size // micro),
+        accumulation=-(-train.batch_size // (micro * train.processes)),
         learning_rate=technique.learning_rate.value if rate is None else rate,
         learning_rate_source=technique.learning_rate.source if rate is None else "manifest",
         tokens=round(sum(data.lengths) * share),
@@ -191,60 +195,11 @@ def make_plan(
     )
 
 
-def _check(
-    manifest: Manifest,
-    shape: BaseShape,
-    machine: Machine,
-    technique: Technique[Any],
-    precision: Precision,
-    longest: int,
-) -> None:
-    """Refuse what is well-formed but impossible here, saying what would do."""
-    train, method = manifest.train, manifest.method
-    if machine.device == "cpu" and train.optimizer == "paged-adamw-8bit":
-        raise InvalidInput(
-            "`train.optimizer` `paged-adamw-8bit` needs a CUDA device",
-            hint='use `optimizer = "adamw"` on this machine',
-        )
-    if machine.device == "cpu" and precision == "fp16":
-        raise InvalidInput(
-            "`train.precision` `fp16` needs a CUDA device", hint='use `precision = "auto"`'
-        )
-    if train.packing and technique.soft_prompt:
-        raise InvalidInput(
-            f"`train.packing` cannot be used with `{method.kind}`: "
-            "only the first packed row would see the virtual tokens",
-            hint="use `train.group_by_length`, which computes almost no padding either",
-        )
-    if train.gradient_checkpointing and not technique.gradient_checkpointing:
-        raise InvalidInput(
-            f"`train.gradient_checkpointing` cannot be used with `{method.kind}`: "
-            "the prefix enters as a cache, which recomputation would fill twice",
-            hint="lower `train.micro_batch_size` instead",
-        )
-    virtual = technique.virtual_tokens(method)
-    if longest + virtual > shape.max_positions:
-        raise InvalidInput(
-            f"rows of {longest} tokens and {virtual} virtual tokens exceed the base's "
-            f"{shape.max_positions} positions",
-            hint=f"set `train.max_length` to {shape.max_positions - virtual} or less",
-        )
-
-
 def _sources_digest(data: DataFacts) -> str:
     """Of what the datasheets tell, but for where the manifest finds the files."""
     return digest_json(
         [{key: value for key, value in sheet.items() if key != "source"} for sheet in data.sources]
     )
-
-
-def _shares_prefix(manifest: Manifest, technique: Technique[Any]) -> bool:
-    """Whether `train.share_prefix` can be had: dropout would draw one mask for all rows, and a soft
-    prompt's cache cannot be there while activations are recomputed."""
-    dropout = getattr(manifest.method, "dropout", 0.0)
-    train = manifest.train
-    recomputed = technique.soft_prompt and train.gradient_checkpointing
-    return train.share_prefix and not (train.packing or recomputed or dropout)
 
 
 def _disk(technique: Technique[Any], trainable: int, shape: BaseShape) -> int:

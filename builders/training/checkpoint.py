@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.training.processes import draw_apart
 from adapterworks.builders.training.state import (
     keep_only,
     load_trainable,
@@ -80,7 +81,7 @@ class Checkpoints:
         self._write(
             name,
             {"optimizer.safetensors": slots, "method.safetensors": tensors}
-            | {"rng.safetensors": rng_tensors()},
+            | {"rng.safetensors": self._random_numbers()},
             {
                 "progress": asdict(progress),
                 "method": values,
@@ -120,8 +121,32 @@ class Checkpoints:
         self.technique.restore(self.model, method, values["method"])
         if self.accelerator.scaler is not None and values["scaler"]:
             self.accelerator.scaler.load_state_dict(values["scaler"])
-        restore_rng(read_folder(found.folder, "rng.safetensors"))
-        return Progress(**values["progress"])
+        progress = Progress(**values["progress"])
+        self._restore_random_numbers(read_folder(found.folder, "rng.safetensors"), progress.step)
+        return progress
+
+    def _random_numbers(self) -> dict[str, torch.Tensor]:
+        """Every process's: the first one's under its device's name, others' with their number."""
+        if self.accelerator.num_processes == 1:
+            return rng_tensors()
+        from accelerate.utils import gather_object
+
+        states = gather_object([rng_tensors()])
+        return {
+            f"{name}.{rank}" if rank else name: state
+            for rank, found in enumerate(states)
+            for name, state in found.items()
+        }
+
+    def _restore_random_numbers(self, saved: dict[str, torch.Tensor], step: int) -> None:
+        """This process's own; one that was not there when it was written draws other ones."""
+        rank = self.accelerator.process_index
+        suffix = f".{rank}" if rank else ""
+        if f"cpu{suffix}" not in saved:
+            draw_apart(self.accelerator, 0, step)
+            return
+        names = ("cpu", "cuda")
+        restore_rng({name: saved[name + suffix] for name in names if name + suffix in saved})
 
     def _write(
         self, name: str, files: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,6 +29,7 @@ from adapterworks.builders.objectives.scoring import (
     without_method,
 )
 from adapterworks.builders.training.batches import EncodedSet
+from adapterworks.builders.training.processes import shares, summed
 from adapterworks.manifests.errors import Refused
 
 
@@ -73,16 +75,28 @@ class Forward:
         with torch.no_grad(), without_method(self.bare):
             return score(self.model, padded(sequences, self.pad).to(self.device))
 
-    def measured(self, rows: EncodedSet, micro_batch: int) -> dict[str, float]:
-        """Loss and metrics over all examples, without a gradient and without dropout."""
+    def measured(
+        self, rows: EncodedSet, micro_batch: int, accelerator: Any = None
+    ) -> dict[str, float]:
+        """Loss and metrics over all examples, without a gradient and without dropout.
+
+        Args:
+            accelerator: whose processes each compute a share; this one alone if not given.
+        """
         self.model.eval()
-        summed: dict[str, float] = {}
+        sums: dict[str, float] = {}
         order = sorted(range(len(rows)), key=lambda index: rows.lengths[index])
+        micros, own = chunks(order, micro_batch), len(rows)
+        if accelerator is not None:
+            micros, own = shares(order, micro_batch, accelerator)
         with torch.no_grad():
-            for micro in chunks(order, micro_batch):
-                add(summed, self.loss(rows, micro, packing=False))
+            for number, micro in enumerate(micros):
+                loss = self.loss(rows, micro, packing=False)
+                add(sums, loss if number < own else nothing(loss))
         self.model.train()
-        return {name: value / sum(rows.counts) for name, value in summed.items()}
+        if accelerator is not None:
+            sums = {name: summed(accelerator, sums[name]) for name in sorted(sums)}
+        return {name: value / sum(rows.counts) for name, value in sums.items()}
 
     def loss(self, rows: EncodedSet, indices: Sequence[int], *, packing: bool) -> Loss:
         """The loss of a micro batch, with its gradient.
@@ -103,10 +117,15 @@ class Forward:
         return loss
 
 
-def add(summed: dict[str, float], loss: Loss) -> None:
+def nothing(loss: Loss) -> Loss:
+    """The same with its graph, counting nothing."""
+    return Loss(loss.sum * 0.0, 0.0, {name: v * 0.0 for name, v in loss.metrics.items()})
+
+
+def add(sums: dict[str, float], loss: Loss) -> None:
     """Add a micro batch's loss and metrics to the sums, by name."""
     for name, value in {**loss.metrics, LOSS: loss.sum}.items():
-        summed[name] = summed.get(name, 0.0) + float(value.detach())
+        sums[name] = sums.get(name, 0.0) + float(value.detach())
 
 
 def chunks(indices: list[int], size: int) -> list[list[int]]:

@@ -29,6 +29,8 @@ from adapterworks.manifests.errors import (
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import place
 
+# Ways of `accelerate` in which every process holds all weights.
+REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU")
 _POLL = 0.2
 _FAILURE = "failure.json"
 _LOG = "train.log"
@@ -108,14 +110,14 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
     seen = events.stat().st_size if events.exists() else 0
     with (folder / _LOG).open("ab") as log:
         process = subprocess.Popen(
-            [*_launcher(job.accelerate), "-m", "adapterworks.builders.training.loop", str(folder)],
+            [*_launcher(job), "-m", "adapterworks.builders.training.loop", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             pass_fds=(lock,),
             # Without the working directory on the path, also in what a launcher starts: a file of
             # the user's called `registry.py` is never taken for a library's.
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONSAFEPATH": "1"},
+            env=os.environ | _environment(job),
         )
         try:
             while process.poll() is None:
@@ -135,7 +137,8 @@ def check_launcher(manifest: Manifest) -> str | None:
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: it is no configuration of `accelerate`'s.
+        InvalidInput: it is no configuration of `accelerate`'s, or one that shards the weights:
+            then each process has a part of them, and what is written would be a part.
     """
     if manifest.train.accelerate_config is None:
         return None
@@ -148,13 +151,21 @@ def check_launcher(manifest: Manifest) -> str | None:
     from accelerate.commands.config.config_args import load_config_from_file
 
     try:
-        load_config_from_file(configuration)
+        loaded: Any = load_config_from_file(configuration)
     except Exception as error:  # whatever its parsers raise, it says why
         reason = " ".join(str(error).split())
         raise InvalidInput(
             f"`{configuration}` is not a configuration of `accelerate`: {reason}",
             hint="write one with `accelerate config --config_file FILE`",
         ) from error
+    kind = str(getattr(loaded.distributed_type, "value", loaded.distributed_type))
+    if kind not in REPLICATED:
+        raise InvalidInput(
+            f"`{configuration}` has `distributed_type: {kind}`, which is not trained here: "
+            "checkpoints and releases of sharded weights would hold one process's part",
+            hint=f"use one of {', '.join(f'`{name}`' for name in REPLICATED)}, or "
+            "`train.processes`; what does not fit one card needs `lora` or `qlora`",
+        )
     return configuration
 
 
@@ -164,12 +175,23 @@ def report_failure(folder: Path, error: AdapterworksError) -> None:
     (folder / _FAILURE).write_text(json.dumps(values), encoding="utf-8")
 
 
-def _launcher(configuration: str | None) -> list[str]:
-    if configuration is None:
+def _launcher(job: Job) -> list[str]:
+    processes = job.plan.manifest.train.processes
+    if job.accelerate is not None:
+        # The user's own set-up of machines and processes, in accelerate's format.
+        launch = [sys.executable, "-P", "-m", "accelerate.commands.launch"]
+        return [*launch, "--config_file", job.accelerate]
+    if processes == 1:
         return [sys.executable, "-P"]
-    # The user's own FSDP or DeepSpeed set-up, in accelerate's format.
-    launch = [sys.executable, "-P", "-m", "accelerate.commands.launch"]
-    return [*launch, "--config_file", configuration]
+    torchrun = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, "--nproc-per-node", str(processes)]
+
+
+def _environment(job: Job) -> dict[str, str]:
+    found = {"TOKENIZERS_PARALLELISM": "false", "PYTHONSAFEPATH": "1"}
+    if job.plan.manifest.train.processes > 1 and job.plan.device == "cpu":
+        found |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    return found
 
 
 def _pass_on(path: Path, start: int, listener: Callable[[Event], None]) -> int:

@@ -26,8 +26,10 @@ from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.forward import Forward
 from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
 from adapterworks.builders.training.peak import PeakMemory
+from adapterworks.builders.training.processes import draw_apart, require_replicas
 from adapterworks.builders.training.reference import with_reference
 from adapterworks.builders.training.result import TrainResult
+from adapterworks.builders.training.saving import Saving
 from adapterworks.builders.training.shared_prefix import computes_alike
 from adapterworks.builders.training.step import Step, Stepper
 from adapterworks.builders.training.trackers import make_trackers
@@ -72,6 +74,7 @@ class Trainer:
             mixed_precision="no" if plan.precision == "fp32" else plan.precision,
             cpu=plan.device == "cpu",
         )
+        require_replicas(self.accelerator)
         self.bare = build_model(checkpoint, plan)
         optimizer = make_optimizer(self.bare, plan)
         self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
@@ -85,11 +88,14 @@ class Trainer:
         )
         # Both ask the model as it is before anything is learnt, and leave no trace in it: what they
         # find is the same when the training is resumed.
+        self._require_packing(rows["train"])
         self.forward.shares_prefix = self._prefix_can_be_shared(rows["train"])
         self.rows = with_reference(rows, self.forward, plan, folder, self.accelerator)
         self.checkpoints = Checkpoints(
             folder / CHECKPOINTS, self.bare, self.optimizer, self.technique, self.accelerator
         )
+        draw_apart(self.accelerator, plan.manifest.train.seed)
+        self.saving = Saving(self.train_table.save_every)
         restored = self.checkpoints.restore()
         self.progress = restored or Progress()
         if restored:
@@ -110,7 +116,7 @@ class Trainer:
         Raises:
             Refused: the loss is not finite, or the training diverged.
         """
-        plan, progress = self.plan, self.progress
+        plan, progress, saving = self.plan, self.progress, self.saving
         watch = Divergence(self.objective.diverged_above, progress.first_losses, progress.smoothed)
         epoch: int | None = None
         batches: list[list[int]] = []
@@ -143,9 +149,15 @@ class Trainer:
             )
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
                 self._evaluate()
-                self.checkpoints.save(progress)
-                self._say("checkpoint", step=progress.step)
+                self._save()
+            elif saving.due(self.accelerator):
+                self._save()
         return self._finish()
+
+    def _save(self) -> None:
+        self.checkpoints.save(self.progress)
+        self.saving.done()
+        self._say("checkpoint", step=self.progress.step)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         return epoch_batches(
@@ -157,23 +169,39 @@ class Trainer:
         )
 
     def _prefix_can_be_shared(self, rows: EncodedSet) -> bool:
-        """Whether the plan says so and this model computes the same with it; the longest examples
-        are tried, which a sliding window would cut first."""
+        """Whether the plan says so and this model computes the same with it."""
         if not self.plan.shared_prefix or (
             # A soft prompt's cache goes past what wraps the model for several processes.
             self.technique.soft_prompt and self.accelerator.num_processes > 1
         ):
             return False
+        alike = self._computes_alike(rows, packing=False)
+        self._say("shared_prefix", tokens=self.plan.shared_prefix, used=alike)
+        return alike
+
+    def _require_packing(self, rows: EncodedSet) -> None:
+        """Packing was asked for, and changes the batches: it is not left out without a word.
+
+        Raises:
+            Refused: packed rows would see each other in this model.
+        """
+        if self.train_table.packing and not self._computes_alike(rows, packing=True):
+            raise Refused(
+                "`train.packing`: in this base, packed rows would learn from one another",
+                hint="use `train.group_by_length`, which computes almost no padding either",
+            )
+
+    def _computes_alike(self, rows: EncodedSet, *, packing: bool) -> bool:
+        """Asked of the longest examples, which a window would cut first."""
         longest = sorted(range(len(rows)), key=lambda index: -rows.lengths[index])
-        alike = computes_alike(
+        return computes_alike(
             self.bare if self.technique.soft_prompt else self.model,
             [s for one in rows.chosen(longest[: self.plan.micro_batch]) for s in one],
             pad=self.forward.pad,
             precision=self.plan.precision,
             virtual_tokens=self.forward.virtual_tokens,
+            packing=packing,
         )
-        self._say("shared_prefix", tokens=self.plan.shared_prefix, used=alike)
-        return alike
 
     def _step(self, indices: list[int]) -> Step:
         return self.stepper.take(indices, self.progress.step)
@@ -204,7 +232,9 @@ class Trainer:
     def _validate(self) -> dict[str, float] | None:
         """Loss and metrics on the validation rows; None without rows."""
         rows = self.rows.get("validation")
-        return self.forward.measured(rows, self.plan.micro_batch) if rows else None
+        if not rows:
+            return None
+        return self.forward.measured(rows, self.plan.micro_batch, self.accelerator)
 
     def _refuse(self, why: str, rate: float) -> None:
         self._say("diverged", step=self.progress.step, reason=why)

@@ -14,6 +14,7 @@ from torch import nn
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.manifests.errors import Refused
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.releases.base_names import public_name
 
@@ -45,7 +46,12 @@ def build_model(checkpoint: Path, plan: Plan) -> nn.Module:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert counted == plan.trainable, f"planned {plan.trainable} trained parameters, got {counted}"
+    if counted != plan.trainable:
+        raise Refused(
+            f"planned {plan.trainable:,} trained parameters, and this base with this method has "
+            f"{counted:,}",
+            hint="name the modules to adapt in `method.target_modules`, or choose another method",
+        )
     model.train()
     return model
 

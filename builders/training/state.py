@@ -55,12 +55,24 @@ def write_folder(
     temporary.mkdir(parents=True)
     for name, tensors in files.items():
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / name)
+        _sync(temporary / name)
     with (temporary / _STATE).open("w", encoding="utf-8") as file:
         json.dump(values, file)
         file.flush()
         os.fsync(file.fileno())
     shutil.rmtree(folder, ignore_errors=True)
+    _sync(temporary)
     temporary.rename(folder)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until it is on the disk: complete or not there holds for a loss of power, too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_folder(folder: Path, name: str) -> dict[str, torch.Tensor]:

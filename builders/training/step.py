@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from adapterworks.builders.methods.technique import Technique
-from adapterworks.builders.objectives.objective import LOSS, Loss
+from adapterworks.builders.objectives.objective import LOSS
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.arithmetic import learning_rate_at
 from adapterworks.builders.training.batches import EncodedSet
-from adapterworks.builders.training.forward import Forward, add, chunks
+from adapterworks.builders.training.forward import Forward, add, nothing
+from adapterworks.builders.training.processes import shares, summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class Stepper:
             group["lr"] = rate
         total = sum(self.rows.counts[index] for index in indices)
         while True:
-            summed = self._backward(indices, total)
-            means = {name: self._over_processes(summed[name]) / total for name in sorted(summed)}
+            sums = self._backward(indices, total)
+            means = {name: summed(self.accelerator, sums[name]) / total for name in sorted(sums)}
             loss = means.pop(LOSS)
             norm = float(self.accelerator.clip_grad_norm_(self.parameters, table.max_grad_norm))
             finite = math.isfinite(norm) and math.isfinite(loss)
@@ -102,28 +103,24 @@ class Stepper:
         """Add up the gradients of this process's micro batches; returns the sums."""
         packing = self.plan.manifest.train.packing
         processes = self.accelerator.num_processes
-        mine = indices[self.accelerator.process_index :: processes]
-        micros = chunks(mine, self.plan.micro_batch)
-        # Processes wait for one another in every backward pass, so all make as many: one that has
-        # no examples left takes another's, and counts nothing.
-        most = math.ceil(len(indices) / (processes * self.plan.micro_batch))
-        spare = [indices[:1]] * (most - len(micros))
-        summed: dict[str, float] = {}
-        for number, micro in enumerate([*micros, *spare]):
-            loss = self.forward.loss(self.rows, micro, packing=packing)
-            if number >= len(micros):
-                loss = Loss(loss.sum * 0.0, 0.0, {n: v * 0.0 for n, v in loss.metrics.items()})
-            add(summed, loss)
-            scaled = loss.sum * processes / total
-            regularizer = self.technique.extra_loss(self.forward.bare)
-            if regularizer is not None:
-                scaled = scaled + regularizer * (loss.count * processes / total)
-            self.accelerator.backward(scaled)
-        return summed
+        micros, own = shares(indices, self.plan.micro_batch, self.accelerator)
+        sums: dict[str, float] = {}
+        for number, micro in enumerate(micros):
+            with self._gradients_stay_here(number + 1 < len(micros)):
+                loss = self.forward.loss(self.rows, micro, packing=packing)
+                if number >= own:
+                    loss = nothing(loss)
+                add(sums, loss)
+                scaled = loss.sum * processes / total
+                regularizer = self.technique.extra_loss(self.forward.bare)
+                if regularizer is not None:
+                    scaled = scaled + regularizer * (loss.count * processes / total)
+                self.accelerator.backward(scaled)
+        return sums
 
-    def _over_processes(self, value: float) -> float:
-        """A sum over all processes, so that they decide alike."""
-        if self.accelerator.num_processes == 1:
-            return value
-        tensor = torch.tensor(value, device=self.accelerator.device)
-        return float(self.accelerator.reduce(tensor, reduction="sum"))
+    def _gradients_stay_here(self, more: bool) -> AbstractContextManager[Any]:
+        """Gradients are summed over processes once a step, at its last micro batch."""
+        if more and self.accelerator.num_processes > 1:
+            waiting: AbstractContextManager[Any] = self.accelerator.no_sync(self.forward.model)
+            return waiting
+        return nullcontext()

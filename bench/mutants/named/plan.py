@@ -16,6 +16,55 @@ _PLAN = "builders/plan/plan.py"
 
 NAMED = (
     Named(
+        "experts-are-adapted-too",
+        "builders/methods/low_rank.py",
+        "    if not has_experts(model):\n",
+        "    if True:\n",
+        (f"{_TESTS}/test_attached.py::test_experts_are_left_out_and_said_so",),
+        "a LoRA would be trained that no engine can serve",
+    ),
+    Named(
+        "what-lies-beside-the-index-is-read",
+        "builders/methods/shape.py",
+        "    if index.exists():\n",
+        "    if False:\n",
+        ("tests/builders/methods/test_shape.py::"
+         "test_the_index_is_believed_and_what_lies_beside_it_is_not_read",),
+        "weights that a publisher put there twice would count twice",
+    ),
+    Named(
+        "a-machine-elsewhere-has-one-card",
+        "builders/plan/machine.py",
+        "precision, 8, int(found[1] or 1))",
+        "precision, 8)",
+        (f"{_TESTS}/test_machine.py::test_a_machine_elsewhere_has_a_name",),
+        "two processes on two GPUs would be refused",
+    ),
+    Named(
+        "accumulated-gradients-are-forgotten",
+        "builders/plan/memory.py",
+        "        accumulated=4 * trainable if load.accumulates else 0,\n",
+        "",
+        (f"{_MEMORY}::test_gradients_are_held_beside_the_next_micro_batchs_activations",),
+        "a plan would say that a training fits that is killed at its second micro batch",
+    ),
+    Named(
+        "whatever-is-shared-is-computed-once",
+        "builders/plan/sharing.py",
+        "    return token * (rows - 1) * data.shared > pair * (row**2 - rows * mean**2)\n",
+        "    return True\n",
+        (f"{_TESTS}/test_plan.py::test_a_shared_beginning_is_used_where_it_saves_more_than_it_costs",),
+        "long rows that share their first token would train at a third of the speed",
+    ),
+    Named(
+        "a-window-is-forgotten-when-a-beginning-is-shared",
+        "builders/plan/sharing.py",
+        "(shape.window is not None and longest > shape.window)",
+        "(False)",
+        (f"{_TESTS}/test_plan.py::test_a_beginning_is_not_shared_past_a_window",),
+        "rows would be trained with another attention than they are served with",
+    ),
+    Named(
         "activations-are-predicted-at-a-tenth",
         "builders/plan/memory.py",
         "return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once",
@@ -119,7 +168,7 @@ NAMED = (
     Named(
         "accumulation-is-left-out",
         _PLAN,
-        "accumulation=-(-train.batch_size // micro),",
+        "accumulation=-(-train.batch_size // (micro * train.processes)),",
         "accumulation=1,",
         (f"{_NUMBERS}::test_accumulation_makes_up_the_batch",),
         "the batch would be what fits, not what was asked for",
@@ -142,15 +191,15 @@ NAMED = (
     ),
     Named(
         "dropout-draws-one-mask-for-all-rows",
-        _PLAN,
-        "not (train.packing or recomputed or dropout)",
-        "not (train.packing or recomputed)",
+        "builders/plan/sharing.py",
+        "not (train.packing or recomputed or dropout or own)",
+        "not (train.packing or recomputed or own)",
         (f"{_NUMBERS}::test_where_the_beginning_is_computed_once",),
         "what is shared would have one dropout mask for all rows",
     ),
     Named(
         "positions-beyond-the-bases-are-planned",
-        _PLAN,
+        "builders/plan/possible.py",
         "if longest + virtual > shape.max_positions:",
         "if longest > shape.max_positions:",
         (f"{_NUMBERS}::test_a_row_may_fill_the_bases_positions_with_its_virtual_tokens",),
@@ -158,7 +207,7 @@ NAMED = (
     ),
     Named(
         "a-soft-prompt-is-packed",
-        _PLAN,
+        "builders/plan/possible.py",
         "if train.packing and technique.soft_prompt:",
         "if False:",
         (f"{_NUMBERS}::test_packing_and_recomputing_are_refused_only_where_they_break",),

@@ -12,6 +12,7 @@ _LOOP = "builders/training/loop.py"
 _MODEL = "builders/training/model.py"
 _STATE = "builders/training/state.py"
 _STEP = "builders/training/step.py"
+_PROCESSES = "builders/training/processes.py"
 _ADALORA = "builders/methods/adalora.py"
 _TESTS = "tests/builders/training"
 _REVIEW = "builders.md §5"
@@ -45,8 +46,8 @@ _REVIEWED = (
     Named(
         "random-numbers-begin-anew-on-resume",
         _CHECKPOINT,
-        '        restore_rng(read_folder(found.folder, "rng.safetensors"))\n',
-        "        _ = restore_rng\n",
+        "        restore_rng({name: saved[name + suffix] for name in names",
+        "        _ = restore_rng, ({name: saved[name + suffix] for name in names",
         (f"{_OF_CHECKPOINT}::test_a_resumed_training_with_dropout_ends_with_the_weights_of_one_that"
          "_did_not_stop",),
         "a training that was killed would end with other weights than its plan's",
@@ -191,8 +192,8 @@ _REVIEWED = (
     Named(
         "a-validation-loss-by-row",
         _FORWARD,
-        "        return {name: value / sum(rows.counts) for name, value in summed.items()}\n",
-        "        return {name: value / len(rows) for name, value in summed.items()}\n",
+        "        return {name: value / sum(rows.counts) for name, value in sums.items()}\n",
+        "        return {name: value / len(rows) for name, value in sums.items()}\n",
         (f"{_OF_FORWARD}::test_a_validation_loss_is_the_mean_over_all_labels_without_dropout",),
         "the reported loss would be another unit than the one that is trained",
         _REVIEW,
@@ -257,6 +258,60 @@ _STEP_NAMED = (
         "the schedule would end a step early, at 0",
     ),
     Named(
+        "a-row-that-another-moves-is-not-found-out",
+        "builders/training/shared_prefix.py",
+        "    return bool(((after - before).abs() <=",
+        "    return bool(((after - after).abs() <=",
+        (
+            f"{_TESTS}/test_computes_alike.py::"
+            "test_a_row_that_another_one_moves_is_found_however_much_is_tolerated",
+        ),
+        "in bf16 rows would learn from one another wherever that changes the loss by little",
+    ),
+    Named(
+        "packing-is-not-asked-about",
+        _LOOP,
+        "        if self.train_table.packing and not self._computes_alike(rows, packing=True):\n",
+        "        if False:\n",
+        (f"{_OF_LOOP}::test_packing_that_a_base_cannot_do_is_refused",),
+        "packed rows of a GPT-OSS would learn from one another",
+    ),
+    Named(
+        "gradients-are-summed-at-every-micro-batch",
+        _STEP,
+        "            with self._gradients_stay_here(number + 1 < len(micros)):\n",
+        "            with self._gradients_stay_here(False):\n",
+        (f"{_OF_STEP}::test_gradients_are_summed_over_processes_once_a_step",),
+        "two GPUs would wait for one another as often as there are micro batches",
+    ),
+    Named(
+        "each-process-validates-all-rows-for-itself",
+        _LOOP,
+        "self.plan.micro_batch, self.accelerator)",
+        "self.plan.micro_batch)",
+        (f"{_OF_LOOP}::test_validation_is_shared_and_summed_over_processes",),
+        "processes that differ in the last bit would stop at different steps",
+    ),
+    Named(
+        "sharded-weights-are-trained-and-a-part-is-written",
+        "builders/training/job.py",
+        "    if kind not in REPLICATED:\n",
+        "    if False:\n",
+        (f"{_TESTS}/test_accelerate.py::test_a_configuration_that_shards_is_refused_first",),
+        "a release would hold one process's part of the weights",
+    ),
+    Named(
+        "nothing-is-saved-between-evaluations",
+        _LOOP,
+        "            elif saving.due(self.accelerator):\n",
+        "            elif False:\n",
+        (
+            f"{_TESTS}/test_saving.py::"
+            "test_a_training_saves_between_evaluations_and_goes_on_from_there",
+        ),
+        "a job of twenty hours that is killed in the fifth would begin anew",
+    ),
+    Named(
         "an-overflow-of-fp16-ends-the-training",
         _STEP,
         "        if scaler is None or scaler.get_scale() <= 1.0:\n",
@@ -307,24 +362,24 @@ _STEP_NAMED = (
     Named(
         "a-spare-micro-batch-counts",
         _STEP,
-        "            if number >= len(micros):\n",
-        "            if False:\n",
+        "                if number >= own:\n",
+        "                if False:\n",
         (_RANKS,),
         "a row would be learnt twice wherever processes have unequal shares",
     ),
     Named(
         "processes-take-unequal-numbers-of-passes",
-        _STEP,
-        "        spare = [indices[:1]] * (most - len(micros))\n",
-        "        spare: list[list[int]] = []\n",
+        _PROCESSES,
+        "*([indices[:1]] * (most - len(micros)))",
+        "*([indices[:1]] * 0)",
         (_RANKS,),
         "the last step of an epoch would wait for ever",
     ),
     Named(
         "every-process-has-all-rows",
-        _STEP,
-        "indices[self.accelerator.process_index :: processes]",
-        "indices[:: processes]",
+        _PROCESSES,
+        "indices[accelerator.process_index :: processes]",
+        "indices[::processes]",
         (_RANKS,),
         "half of the rows would teach nothing on two GPUs",
     ),
@@ -570,8 +625,8 @@ _KEPT_NAMED = (
     Named(
         "a-mask-that-is-ignored-is-not-found-out",
         "builders/training/shared_prefix.py",
-        "    return abs(apart - together) <= _TOLERANCE",
-        "    return abs(apart - apart) <= _TOLERANCE",
+        "    if not bool(((got - expected).abs() <=",
+        "    if not bool(((got - got).abs() <=",
         (f"{_TESTS}/test_computes_alike.py",),
         "rows would learn from one another on models that take no such mask",
     ),
@@ -587,8 +642,8 @@ _KEPT_NAMED = (
     Named(
         "a-plan-forgets-adamws-moments",
         "builders/plan/memory.py",
-        '    moments = 2 if manifest.train.optimizer == "paged-adamw-8bit" else 8\n',
-        '    moments = 0 if manifest.train.optimizer == "paged-adamw-8bit" else 4\n',
+        "    moments = 2 if paged else 8\n",
+        "    moments = 0 if paged else 4\n",
         (f"{_TESTS}/test_planned_memory.py",),
         "a full training would be planned that does not fit",
     ),

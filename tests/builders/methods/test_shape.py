@@ -12,81 +12,114 @@ import torch
 from safetensors.torch import save_file
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.methods.shape import Linear, read_shape
+from adapterworks.builders.methods.factors import read_weights
+from adapterworks.builders.methods.shape import Linear, read_shape, weight_files
 from adapterworks.builders.methods.technique import ENGINE_RANKS, engine_rank, largest_linear
 from adapterworks.manifests.errors import InvalidInput
 from tests.builders.build_support import manifest_for
 from tests.builders.methods.made import SMALL, manifest_of
 
 CONFIG = {
+    "model_type": "llama",
     "hidden_size": 12,
     "num_attention_heads": 4,
     "num_hidden_layers": 1,
     "vocab_size": 9,
+    "intermediate_size": 20,
+    "tie_word_embeddings": False,
+    "attention_bias": True,
 }
-TENSORS = {
-    "model.embed_tokens.weight": (9, 12),
-    "lm_head.weight": (9, 12),
-    "model.layers.0.self_attn.q_proj.weight": (16, 12),
-    "model.layers.0.self_attn.q_proj.bias": (16,),
-    "model.layers.0.conv.weight": (3, 2, 5),
-    "model.norm.weight": (12,),
-    "scalar": (),
-}
+_Q, _KV, _MLP = 12 * 12, 12 * 12, 20 * 12
+LINEARS = 2 * _Q + 2 * _KV + 3 * _MLP
+# Embeddings and output 2 · 9 · 12, four biases of 12, three norms of 12.
+OTHER = 2 * 9 * 12 + 4 * 12 + 3 * 12
 
 
-def checkpoint(folder: Path, **config: Any) -> Path:
-    """A checkpoint in two files."""
+def checkpoint(folder: Path, *, numbers: int = LINEARS + OTHER, **config: Any) -> Path:
+    """A checkpoint in two files: as many numbers as its model has, under any names."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(CONFIG | config))
-    tensors = {name: torch.zeros(size) for name, size in TENSORS.items()}
-    first = {name: tensors.pop(name) for name in list(tensors)[:3]}
-    save_file(first, folder / "model-1.safetensors", metadata={"format": "pt"})
-    save_file(tensors, folder / "model-2.safetensors")
+    for name, count in (("model-1", numbers - 100), ("model-2", 100)):
+        tensors = {name: torch.zeros(count)}
+        save_file(tensors, folder / f"{name}.safetensors", metadata={"format": "pt"})
     return folder
 
 
-def test_linears_and_counts_come_from_the_files(tmp_path: Path) -> None:
+def test_linears_and_counts_are_the_models_own(tmp_path: Path) -> None:
     shape = read_shape(checkpoint(tmp_path / "base"))
-    assert shape.linears == (Linear("model.layers.0.self_attn.q_proj", 16, 12),)
-    assert shape.linears[0].leaf == "q_proj"
-    assert shape.linear_parameters == 192
-    # Embeddings and output 2 · 9 · 12, bias 16, convolution 30, norm 12, one number.
-    assert shape.other == 216 + 16 + 30 + 12 + 1
-    assert shape.parameters == 192 + 275
+    assert len(shape.linears) == 7
+    assert Linear("model.layers.0.mlp.up_proj", 20, 12) in shape.linears
+    assert {linear.leaf for linear in shape.linears} == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+    assert shape.linear_parameters == LINEARS
+    assert shape.other == OTHER
     assert (shape.layers, shape.hidden, shape.heads, shape.vocab) == (1, 12, 4, 9)
+    assert (shape.kv_heads, shape.head_dim, shape.intermediate) == (4, 3, 20)
+    assert (shape.window, shape.experts, shape.mixes, shape.uniform_cache) == (
+        None,
+        False,
+        (),
+        True,
+    )
+    assert shape.architecture == "llama"
 
 
-def test_what_a_configuration_leaves_out_is_what_transformers_takes(tmp_path: Path) -> None:
-    shape = read_shape(checkpoint(tmp_path / "base"))
-    assert (shape.intermediate, shape.kv_heads, shape.head_dim) == (48, 4, 3)
-    assert shape.max_positions == 2048
-    given = {
-        "intermediate_size": 20,
-        "num_key_value_heads": 2,
-        "head_dim": 5,
-        "max_position_embeddings": 77,
-    }
-    shape = read_shape(checkpoint(tmp_path / "given", **given))
-    assert (shape.intermediate, shape.kv_heads, shape.head_dim) == (20, 2, 5)
-    assert shape.max_positions == 77
-    empty = {"intermediate_size": None, "num_key_value_heads": None, "head_dim": None}
-    shape = read_shape(checkpoint(tmp_path / "empty", **empty))
-    assert (shape.intermediate, shape.kv_heads, shape.head_dim) == (48, 4, 3)
+def test_a_tied_output_is_counted_once(tmp_path: Path) -> None:
+    shape = read_shape(checkpoint(tmp_path / "base", tie_word_embeddings=True))
+    assert shape.other == OTHER - 9 * 12
+
+
+def test_what_a_configuration_says_in_other_words_is_understood(tmp_path: Path) -> None:
+    given = {"num_key_value_heads": 2, "head_dim": 6, "max_position_embeddings": 77}
+    shape = read_shape(checkpoint(tmp_path / "given", **given, numbers=5000))
+    assert (shape.kv_heads, shape.head_dim, shape.max_positions) == (2, 6, 77)
+    gpt2 = {"model_type": "gpt2", "n_embd": 12, "n_head": 4, "n_layer": 1, "n_positions": 50}
+    shape = read_shape(checkpoint(tmp_path / "gpt2", **gpt2, numbers=9000))
+    assert (shape.hidden, shape.layers, shape.max_positions) == (12, 1, 50)
+    assert Linear("transformer.h.0.attn.c_attn", 36, 12, transposed=True) in shape.linears
+
+
+def test_the_index_is_believed_and_what_lies_beside_it_is_not_read(tmp_path: Path) -> None:
+    """Mistral's repositories have the weights twice; both were counted."""
+    base = checkpoint(tmp_path / "base")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (base / "model.safetensors.index.json").write_text(json.dumps(index))
+    save_file({"again": torch.zeros(LINEARS)}, base / "consolidated.safetensors")
+    assert [path.name for path in weight_files(base)] == [
+        "model-1.safetensors",
+        "model-2.safetensors",
+    ]
+    assert read_weights(base).keys() == {"model-1", "model-2"}
+    (base / "model-2.safetensors").unlink()
+    with pytest.raises(InvalidInput, match=r"names `model-2.safetensors`, which is not there"):
+        read_shape(base)
+    (base / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(InvalidInput, match="no index of weights"):
+        read_shape(base)
+
+
+def test_files_that_hold_less_than_the_model_are_refused(tmp_path: Path) -> None:
+    """`transformers` would draw the rest, and say so in a log that nobody reads."""
+    with pytest.raises(InvalidInput, match=r"hold 1,595 numbers, .* a model of 1,596"):
+        read_shape(checkpoint(tmp_path / "less", numbers=LINEARS + OTHER - 1))
+    read_shape(checkpoint(tmp_path / "more", numbers=LINEARS + OTHER + 1))
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="not a decoder-only checkpoint"):
         read_shape(tmp_path / "nowhere")
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InvalidInput, match="not a decoder-only checkpoint"):
-        read_shape(tmp_path)
-    (tmp_path / "config.json").write_text('{"hidden_size": 1}')
-    with pytest.raises(InvalidInput, match="num_attention_heads"):
-        read_shape(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    with pytest.raises(InvalidInput, match="no safetensors file"):
-        read_shape(tmp_path)
+    for text, reason in (
+        ("{", "not a decoder-only checkpoint"),
+        ('{"hidden_size": 1}', "no `model_type`"),
+        ('{"model_type": "no-such-model"}', "no-such-model"),
+        ('{"model_type": "t5"}', "not a decoder-only checkpoint"),
+        ('{"model_type": "mamba", "num_hidden_layers": 1}', "no attention heads"),
+        (json.dumps(CONFIG), "no safetensors file"),
+    ):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(InvalidInput, match=reason):
+            read_shape(tmp_path)
 
 
 def test_targets_are_found_by_the_last_part_of_their_names() -> None:

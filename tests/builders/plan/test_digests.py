@@ -70,7 +70,9 @@ OTHER: dict[str, Any] = {
     "train.max_steps": 2,
     "train.learning_rate": 0.5,
     "train.batch_size": 4,
+    "train.save_every": "5 steps",
     "train.micro_batch_size": 2,
+    "train.processes": 2,
     "train.max_length": 80,
     "train.on_overflow": "drop",
     "train.loss_on": "all",
@@ -184,7 +186,9 @@ def test_a_key_without_a_decision_is_found() -> None:
 
 @pytest.mark.parametrize("key", sorted(OTHER))
 def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape: BaseShape) -> None:
-    where = replace(MACHINE, device="cuda", precision="fp32")  # which everything can be planned for
+    where = replace(
+        MACHINE, device="cuda", precision="fp32", cards=2
+    )  # which everything can be planned for
     before = plan(shape, manifest(), machine=where)
     if key == "train.objective":  # there is one so far; another's name makes another training
         train = before.manifest.train.model_copy(update={"objective": OTHER[key]})
@@ -273,7 +277,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
     assert resolved == {f"train.{name}" for name in names}
     assert {key for key, part in DECISIONS.items() if part == "nothing"} == {
         *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
-        *("train.trackers", "evaluate.batch_size"),
+        *("train.trackers", "evaluate.batch_size", "train.processes", "train.save_every"),
     }
 
 

@@ -42,20 +42,21 @@ def test_packed_rows_are_one_sequence_of_the_longest_together() -> None:
 
 
 def test_what_is_shared_is_there_once() -> None:
-    assert largest(FACTS, 2, shared=5, packed=False) == Load(2, 50 - 5, 10, 1)
-    assert largest(FACTS, 3, shared=5, packed=False) == Load(3, 60 - 10, 12, 1)
+    assert largest(FACTS, 2, shared=5, packed=False) == Load(2, 50 - 5, 10, 1, mask=45)
+    assert largest(FACTS, 3, shared=5, packed=False) == Load(3, 60 - 10, 12, 1, mask=50)
 
 
 def test_pairs_have_two_sequences_whose_labels_may_stand_in_other_columns() -> None:
     pairs = facts((30, 20), (6, 4), sequences=2, longest=18)
     assert pairs.longest_sequence == 18
     assert largest(pairs, 1, shared=0, packed=False) == Load(2, 2 * 18, 2 * 12, 2)
-    assert largest(pairs, 2, shared=5, packed=False) == Load(4, 50 - 3 * 5, 10, 1)
+    assert largest(pairs, 2, shared=5, packed=False) == Load(4, 50 - 3 * 5, 10, 1, mask=35)
     assert facts((30, 20)).longest_sequence == 30
 
 
 def needed(manifest: Manifest, data: DataFacts, rows: int, *, shared: int = 0) -> Memory:
     load = largest(data, rows, shared=shared, packed=manifest.train.packing)
+    load = replace(load, accumulates=rows < manifest.train.batch_size)
     trainable = METHODS[manifest.method.kind].trainable(SMALL, manifest.method)
     return predict_memory(manifest, SMALL, load, "cpu", trainable=trainable, width=4)
 
@@ -130,7 +131,7 @@ def test_a_refusal_says_what_one_row_needs_and_of_what() -> None:
     hint = caught.value.hint or ""
     assert hint.endswith(
         "weights 0.00 GiB, gradients 0.00 GiB, optimizer 0.00 GiB, activations 0.22 GiB, "
-        "runtime 0.06 GiB"
+        "runtime 0.06 GiB, accumulated 0.00 GiB"
     )
     assert "total" not in hint
     # Two layers' inputs and one whole layer in place of two: 119 MiB.
@@ -166,7 +167,7 @@ def test_what_fits_is_offered_in_order_and_only_if_it_fits() -> None:
     assert gradients_of("lora").startswith("a smaller `train.max_length` or base would need less; ")
     assert gradients_of("full").startswith("`method.kind` `lora` or `qlora` trains a few per cent")
     offered = re.compile(r"^`(train\.gradient_checkpointing = true|method\.kind = \"\w+\")` would")
-    manifest, data = manifest_for("lora"), facts((100,))
+    manifest, data = manifest_for("lora", batch_size=1), facts((100,))
     lighter = manifest.model_copy(
         update={"train": manifest.train.model_copy(update={"gradient_checkpointing": True})}
     )
@@ -188,7 +189,7 @@ def test_a_method_that_does_the_same_in_less_is_named() -> None:
     trainable = METHODS["lora"].trainable(deep, manifest.method)
     assert trainable == 1000 * 128 * 2
     data = facts((10,))
-    load = largest(data, 1, shared=0, packed=False)
+    load = replace(largest(data, 1, shared=0, packed=False), accumulates=True)
     room, dense = (
         predict_memory(it, deep, load, "cpu", trainable=trainable, width=4).total
         for it in (quantized, manifest)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from adapterworks.builders.plan import machine
-from adapterworks.builders.plan.machine import Machine, detect_machine
+from adapterworks.builders.plan.machine import Machine, detect_machine, named_machine
+from adapterworks.manifests.errors import InvalidInput
 
 MEMINFO = (
     "MemTotal:       32000 kB\nMemFree:          100 kB\nMemAvailable:   20000 kB\nCached: 7 kB\n"
@@ -36,7 +37,11 @@ def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
     properties = SimpleNamespace(name="A10", total_memory=24 << 30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: [properties][number])
+    smaller = SimpleNamespace(name="A10", total_memory=20 << 30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: [properties, smaller][number]
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,9 +69,9 @@ def test_a_card_gives_its_memory_and_its_best_precision(monkeypatch: pytest.Monk
     pretend(monkeypatch, {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     card(monkeypatch, driver=True, available=True, bf16=True)
-    assert detect_machine() == Machine("cuda", "A10", 24 << 30, "bf16", 3)
+    assert detect_machine() == Machine("cuda", "A10", 20 << 30, "bf16", 3, cards=2)
     card(monkeypatch, driver=True, available=True, bf16=False)
-    assert detect_machine() == Machine("cuda", "A10", 24 << 30, "fp16", 3)
+    assert detect_machine() == Machine("cuda", "A10", 20 << 30, "fp16", 3, cards=2)
 
 
 def test_a_card_that_is_hidden_or_broken_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +83,26 @@ def test_a_card_that_is_hidden_or_broken_is_none(monkeypatch: pytest.MonkeyPatch
     assert detect_machine().device == "cuda"
     card(monkeypatch, driver=True, available=False, bf16=True)
     assert detect_machine().device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "precision", "cards"),
+    [
+        ("a10", 22.0, "bf16", 1),
+        ("2xa100-80g", 79.0, "bf16", 2),
+        ("a100-40g", 39.2, "bf16", 1),
+        ("8xH100", 79.0, "bf16", 8),
+        ("t4", 14.5, "fp16", 1),
+    ],
+)
+def test_a_machine_elsewhere_has_a_name(name: str, gib: float, precision: str, cards: int) -> None:
+    found = named_machine(name)
+    assert (found.device, found.precision, found.cards) == ("cuda", precision, cards)
+    assert found.memory == int(gib * 2**30)
+
+
+@pytest.mark.parametrize("name", ["", "a10-80g", "0xa10", "2x", "x100", "2xa100-80", "a100 80g"])
+def test_what_names_no_machine_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(InvalidInput, match="names no machine") as caught:
+        named_machine(name)
+    assert "`a100-40g`" in str(caught.value.hint)

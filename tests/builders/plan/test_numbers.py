@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.plan import plan as plans
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Plan, for_kind, make_plan, with_seconds
@@ -106,6 +107,13 @@ def test_the_precision_is_the_manifests_or_the_devices() -> None:
     assert plan(on=GPU, precision="fp32").memory["weights"] == 1272 * 4 + 4 * 512
 
 
+@pytest.fixture
+def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On so small a base, attention is most of the work, and sharing would not pay."""
+    assert plan().shared_prefix == 0
+    monkeypatch.setattr(plans, "sharing_pays", lambda *_: True)
+
+
 @pytest.mark.parametrize(
     ("kind", "train", "shared"),
     [
@@ -120,16 +128,18 @@ def test_the_precision_is_the_manifests_or_the_devices() -> None:
     ],
 )
 def test_where_the_beginning_is_computed_once(
-    kind: str, train: dict[str, Any], shared: int
+    kind: str, train: dict[str, Any], shared: int, worth_it: None
 ) -> None:
     assert plan(kind, **train).shared_prefix == shared
 
 
-def test_what_is_shared_is_computed_once_in_the_memory_too() -> None:
+def test_what_is_shared_is_computed_once_in_the_memory_too(worth_it: None) -> None:
     """8 rows of 20 tokens, 4 of them shared: 132 positions in place of 160; 24 labels in place of
-    8 · 6 columns."""
+    8 · 6 columns; a mask of 132² booleans and as many numbers."""
     numbers, logits = 2 * (112 + 76 + 14) * 4, 10 * 12
-    assert plan(batch_size=8).memory["activations"] == int(1.6 * (132 * numbers + 24 * logits))
+    assert plan(batch_size=8).memory["activations"] == int(
+        1.6 * (132 * numbers + 24 * logits + 132**2 * 5)
+    )
     apart = plan(batch_size=8, share_prefix=False).memory["activations"]
     assert apart == int(1.6 * (160 * numbers + 8 * 6 * logits))
 

@@ -6,7 +6,8 @@ So the gradient of −log p(next | token) is softmax(table[token]) − onehot(ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -115,6 +116,13 @@ class Processes:
     backwards: list[float] = field(default_factory=list)
     reduced: list[float] = field(default_factory=list)
     waits: int = 0
+    waiting: list[bool] = field(default_factory=list)
+    distributed_type: str = "NO"
+
+    @contextmanager
+    def no_sync(self, model: nn.Module) -> Iterator[None]:
+        self.waiting.append(True)
+        yield
 
     def backward(self, loss: torch.Tensor) -> None:
         self.backwards.append(float(loss.detach()))

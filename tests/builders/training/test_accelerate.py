@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.builders.training.processes import require_replicas
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from tests.builders.workshop import COMMAND, Workshop
 
 pytestmark = pytest.mark.train
@@ -66,3 +68,21 @@ def test_an_unreadable_configuration_is_refused_first(
     assert isinstance(result.exception, error)
     assert "none.yaml" in str(result.exception)
     assert not (workshop.home / "bases").exists()
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
+def test_a_configuration_that_shards_is_refused_first(workshop: Workshop, kind: str) -> None:
+    """Each process would have written its own part of the weights as the adapter."""
+    config = CONFIG.replace("distributed_type: 'NO'", f"distributed_type: {kind}")
+    (workshop.folder / "sharded.yaml").write_text(config.replace("use_cpu: true", "use_cpu: false"))
+    result = workshop.build(workshop.manifest(), "--set", "train.accelerate_config=sharded.yaml")
+    assert isinstance(result.exception, InvalidInput)
+    assert kind in str(result.exception)
+    assert not (workshop.home / "bases").exists()
+
+
+def test_a_launcher_that_shards_is_refused_whoever_asked_for_it() -> None:
+    for kind in ("NO", "MULTI_CPU", "MULTI_GPU"):
+        require_replicas(SimpleNamespace(distributed_type=kind))
+    with pytest.raises(Refused, match="one process's part"):
+        require_replicas(SimpleNamespace(distributed_type="FSDP"))

@@ -61,6 +61,39 @@ def test_a_model_that_takes_no_such_mask_does_not(llama: nn.Module, error: type[
     assert not computes_alike(Wrapped(llama, error), rows(), pad=1, precision="fp32")
 
 
+class Leaking(Bigram):
+    """Every token's logits depend on all that stands in its row of the batch."""
+
+    def forward(self, input_ids: torch.Tensor, **inputs: Any) -> Any:
+        found = super().forward(input_ids, **inputs)
+        found.logits[..., 0] += 0.1 * input_ids.float().mean()
+        return found
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_a_row_that_another_one_moves_is_found_however_much_is_tolerated(
+    monkeypatch: pytest.MonkeyPatch, packing: bool
+) -> None:
+    """In bf16 a summed loss within 2 % passed for equal; that another row changes it does not."""
+    monkeypatch.setattr(shared_prefix, "_TOLERANCE", {"fp32": 10.0})
+    given = [sequence for (sequence,) in encoded_set().chosen([1, 3])]
+    asked: dict[str, Any] = {"pad": 6, "precision": "fp32", "packing": packing}
+    assert computes_alike(Bigram(), given, **asked)
+    assert not computes_alike(Leaking(), given, **asked)
+
+
+def test_one_token_that_is_off_is_not_made_up_for_by_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def said(*values: float) -> Any:
+        return lambda *_: Scores(torch.tensor(values), torch.zeros(2), 1)
+
+    monkeypatch.setattr(shared_prefix, "score", said(-2.0, -1.0))
+    monkeypatch.setattr(shared_prefix, "score_behind_shared", said(-1.0, -2.0))
+    given = [*encoded_set().examples[0]]
+    assert not computes_alike(Bigram(), given, pad=6, precision="bf16")
+
+
 def test_what_else_goes_wrong_is_not_hidden(llama: nn.Module) -> None:
     with pytest.raises(KeyError):
         computes_alike(Wrapped(llama, KeyError), rows(), pad=1, precision="fp32")
@@ -73,10 +106,10 @@ def test_what_else_goes_wrong_is_not_hidden(llama: nn.Module) -> None:
         ("fp32", -100.0, -0.8e-2, True),
         ("fp32", -100.0, 1.5e-2, False),
         ("fp32", -100.0, -1.5e-2, False),
-        ("fp32", -0.01, 0.8e-4, True),  # below one nat the difference itself counts
-        ("fp32", -0.01, 1.5e-4, False),
-        ("bf16", -100.0, 1.8, True),
-        ("bf16", -100.0, 3.0, False),
+        ("fp32", -0.01, 0.8e-4, True),  # a small one counts as it is
+        ("fp32", -0.01, 2.5e-4, False),
+        ("bf16", -100.0, 4.5, True),
+        ("bf16", -100.0, 6.0, False),
         ("fp16", -100.0, 0.8, True),
         ("fp16", -100.0, 1.5, False),
     ],
@@ -110,7 +143,7 @@ def test_asking_leaves_no_trace() -> None:
     assert computes_alike(model, sequences, pad=6, precision="fp32")
     assert torch.equal(torch.get_rng_state(), before)
     assert (model.training, model.dropout.training) == (True, False)
-    assert [seen["training"] for seen in model.seen] == [False, False]
+    assert [seen["training"] for seen in model.seen] == [False] * 3
     assert not any(seen["gradient"] for seen in model.seen)
     assert model.seen[0]["input_ids"].tolist()[0] == [0, 3, 5, 6, 6, 6], "padded with `pad`"
 

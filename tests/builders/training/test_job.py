@@ -96,11 +96,24 @@ def test_a_job_comes_back_from_its_file(bench: Bench, tmp_path: Path) -> None:
     assert (plain.until, plain.accelerate) == (None, None)
 
 
-def test_the_users_own_launcher_stands_in_front() -> None:
-    assert job_module._launcher(None) == [sys.executable, "-P"]
-    assert job_module._launcher("/a.yaml") == [
+def test_the_users_own_launcher_stands_in_front(bench: Bench) -> None:
+    job = Job(bench.plan(), "/bases/tiny", 7, 4321)
+    assert job_module._launcher(job) == [sys.executable, "-P"]
+    assert "ACCELERATE_USE_CPU" not in job_module._environment(job)
+    assert job_module._launcher(replace(job, accelerate="/a.yaml")) == [
         sys.executable, "-P", "-m", "accelerate.commands.launch", "--config_file", "/a.yaml",
     ]  # fmt: skip
+
+
+def test_several_processes_are_launched_without_a_configuration(bench: Bench) -> None:
+    job = Job(bench.plan(processes=2), "/bases/tiny", 7, 4321)
+    assert job_module._launcher(job) == [
+        sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
+        "2",
+    ]  # fmt: skip
+    environment = job_module._environment(job)
+    assert environment["ACCELERATE_USE_CPU"] == "true"
+    assert environment["PYTHONSAFEPATH"] == "1"
 
 
 class Child:

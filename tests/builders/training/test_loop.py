@@ -23,6 +23,7 @@ from adapterworks.manifests.errors import Refused
 from tests.builders.training.bench import LENGTHS, Bench, by_numpy
 from tests.builders.training.by_hand import (
     Bigram,
+    Processes,
     encoded_set,
     table_of,
 )
@@ -238,7 +239,7 @@ def test_a_shared_beginning_is_tried_on_the_longest_rows(
     ((model, lengths, options),) = asked
     assert model is trainer.model
     assert lengths == [8, 6]
-    assert options == {"pad": 6, "precision": "fp32", "virtual_tokens": 0}
+    assert options == {"pad": 6, "precision": "fp32", "virtual_tokens": 0, "packing": False}
     (event,) = bench.events("shared_prefix")
     assert (event["tokens"], event["used"]) == (1, alike)
 
@@ -279,3 +280,40 @@ def test_numbers_are_told_to_five_digits_and_metrics_under_their_names(bench: Be
     }  # fmt: skip
     assert (event["tokens"], event["steps"]) == (7, 1)
     assert result.train_loss == 1.23456789
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_packing_that_a_base_cannot_do_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, alike: bool
+) -> None:
+    asked: list[Any] = []
+
+    def computes_alike(model: Any, sequences: Any, **options: Any) -> bool:
+        asked.append(options["packing"])
+        return alike
+
+    monkeypatch.setattr(loop, "computes_alike", computes_alike)
+    plan = bench.plan(packing=True)
+    if alike:
+        bench.trainer(plan)
+    else:
+        with pytest.raises(Refused, match="packed rows would learn from one another"):
+            bench.trainer(plan)
+    assert asked == [True]
+
+
+def test_validation_is_shared_and_summed_over_processes(bench: Bench) -> None:
+    """Each rank computes its rows, and both say the same of all of them."""
+    alone = bench.trainer(bench.plan())
+    whole = alone._validate()
+    assert whole is not None
+    parts = []
+    for rank in (0, 1):
+        trainer = bench.trainer(bench.plan(), f"rank-{rank}")
+        trainer.accelerator = Processes(2, rank)
+        found = trainer._validate()
+        assert found is not None
+        assert len(trainer.accelerator.reduced) == len(found)
+        parts.append(found["loss"] / 2)  # the stand-in's sum is its own part twice
+    assert parts[0] != parts[1]
+    assert sum(parts) == pytest.approx(whole["loss"], rel=1e-6)

@@ -20,6 +20,7 @@ from adapterworks.builders.training.model import (
     make_optimizer,
     save_adapter,
 )
+from adapterworks.manifests.errors import Refused
 from tests.builders.build_support import TinyJob
 
 Make = Callable[..., TinyJob]
@@ -152,7 +153,7 @@ def test_a_base_is_frozen_before_the_method_is_attached(job: Make) -> None:
 
 def test_a_plan_that_counted_otherwise_is_not_trained(job: Make) -> None:
     planned = job("lora")
-    with pytest.raises(AssertionError, match="planned 1 trained parameters"):
+    with pytest.raises(Refused, match="planned 1 trained parameters"):
         built(planned.with_plan(trainable=1))
 
 

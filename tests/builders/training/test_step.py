@@ -343,3 +343,14 @@ def test_one_process_asks_nobody() -> None:
     processes = Processes()
     processes.reduce = None  # type: ignore[method-assign,assignment]
     assert stepper(Bigram(), processes=processes).take(ALL, 1).loss > 0
+
+
+def test_gradients_are_summed_over_processes_once_a_step() -> None:
+    """Three micro batches of this rank: the first two keep their gradients to themselves."""
+    many = Processes(2, 0)
+    stepper(Bigram(), micro_batch=1, processes=many).take(ALL, 1)
+    assert len(many.backwards) == 3
+    assert many.waiting == [True, True]
+    alone = Processes()
+    stepper(Bigram(), micro_batch=1, processes=alone).take(ALL, 1)
+    assert alone.waiting == []

@@ -1,0 +1,115 @@
+"""What is well-formed and cannot be done: on this machine, with this method, on this kind of base.
+
+Invariant: each refusal says why, and what would do instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import Manifest
+
+
+def check_possible(
+    manifest: Manifest,
+    shape: BaseShape,
+    machine: Machine,
+    technique: Technique[Any],
+    precision: Precision,
+    longest: int,
+) -> None:
+    """Refuse what is well-formed but impossible here, saying what would do.
+
+    Args:
+        longest: tokens of the longest sequence.
+
+    Raises:
+        InvalidInput: this base, machine or method cannot do it.
+    """
+    train, method = manifest.train, manifest.method
+    if machine.device == "cpu" and train.optimizer == "paged-adamw-8bit":
+        raise InvalidInput(
+            "`train.optimizer` `paged-adamw-8bit` needs a CUDA device",
+            hint='use `optimizer = "adamw"` on this machine',
+        )
+    if machine.device == "cpu" and precision == "fp16":
+        raise InvalidInput(
+            "`train.precision` `fp16` needs a CUDA device", hint='use `precision = "auto"`'
+        )
+    if machine.device == "cuda" and train.processes > machine.cards:
+        raise InvalidInput(
+            f"`train.processes` is {train.processes}, and this machine has {machine.cards} GPUs",
+            hint=f"set it to at most {machine.cards}; several machines need "
+            "`train.accelerate_config`",
+        )
+    if train.processes > train.batch_size:
+        raise InvalidInput(
+            f"`train.processes` is {train.processes}, more than `train.batch_size` "
+            f"{train.batch_size}: some would never have a row",
+            hint="raise the batch size, or use fewer processes",
+        )
+    if train.processes > 1 and train.accelerate_config is not None:
+        raise InvalidInput(
+            "`train.processes` and `train.accelerate_config` both say how it is launched",
+            hint="leave one of them out",
+        )
+    _check_architecture(manifest, shape, technique)
+    if train.packing and technique.soft_prompt:
+        raise InvalidInput(
+            f"`train.packing` cannot be used with `{method.kind}`: "
+            "only the first packed row would see the virtual tokens",
+            hint="use `train.group_by_length`, which computes almost no padding either",
+        )
+    if train.gradient_checkpointing and not technique.gradient_checkpointing:
+        raise InvalidInput(
+            f"`train.gradient_checkpointing` cannot be used with `{method.kind}`: "
+            "the prefix enters as a cache, which recomputation would fill twice",
+            hint="lower `train.micro_batch_size` instead",
+        )
+    virtual = technique.virtual_tokens(method)
+    if longest + virtual > shape.max_positions:
+        raise InvalidInput(
+            f"rows of {longest} tokens and {virtual} virtual tokens exceed the base's "
+            f"{shape.max_positions} positions",
+            hint=f"set `train.max_length` to {shape.max_positions - virtual} or less",
+        )
+
+
+def _check_architecture(manifest: Manifest, shape: BaseShape, technique: Technique[Any]) -> None:
+    """Refuse what this kind of base would train wrongly, or could not be served."""
+    kind, base = manifest.method.kind, f"a base of type `{shape.architecture}`"
+    virtual = technique.virtual_tokens(manifest.method)
+    if technique.soft_prompt and not shape.uniform_cache:
+        raise InvalidInput(
+            f"`{kind}` cannot be used with {base}: its layers do not all keep keys and values of "
+            "one shape, which a prefix is made of",
+            hint='use `method.kind = "lora"`',
+        )
+    if shape.window is not None and virtual >= shape.window:
+        raise InvalidInput(
+            f"{virtual} virtual tokens do not fit into the window of {shape.window} tokens that "
+            "some layers of this base see",
+            hint=f"use at most {shape.window - 1} virtual tokens",
+        )
+    if technique.cut and shape.experts and technique.whole_model:
+        raise InvalidInput(
+            f"`{kind}` cannot be used with {base}: what its experts learn cannot be served as a "
+            "LoRA",
+            hint='use `method.kind = "lora"`, which adapts what is outside the experts',
+        )
+    if technique.cut and any(linear.transposed for linear in shape.linears):
+        raise InvalidInput(
+            f"`{kind}` cannot be used with {base}: its matrices are stored transposed, and a "
+            "weight delta is cut from ones that are not",
+            hint='use `method.kind = "lora"`',
+        )
+    if manifest.train.packing and shape.mixes:
+        raise InvalidInput(
+            f"`train.packing` cannot be used with {base}: its {', '.join(shape.mixes)} layers "
+            "would mix one row into the next",
+            hint="use `train.group_by_length`, which computes almost no padding either",
+        )

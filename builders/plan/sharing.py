@@ -1,0 +1,53 @@
+"""Whether the tokens that all rows begin with are computed once a micro batch.
+
+Invariant: pure arithmetic; that a model computes the same both ways is asked of it before the first
+step (`builders/training/shared_prefix.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.manifests.models import Manifest
+
+# A core or a GPU multiplies some twenty times in the time in which it moves a number.
+_TOUCHED = 20
+
+
+def can_share(
+    manifest: Manifest, technique: Technique[Any], shape: BaseShape, longest: int
+) -> bool:
+    """Whether `train.share_prefix` can be had.
+
+    Dropout would draw one mask for all rows, and a soft prompt's cache cannot be there while
+    activations are recomputed. A mask from outside takes the place of a window's, and hides nothing
+    from layers that mix neighbours by something else.
+
+    Args:
+        longest: tokens of the longest sequence.
+    """
+    own = bool(shape.mixes) or (shape.window is not None and longest > shape.window)
+    dropout = getattr(manifest.method, "dropout", 0.0)
+    train = manifest.train
+    recomputed = technique.soft_prompt and train.gradient_checkpointing
+    return train.share_prefix and not (train.packing or recomputed or dropout or own)
+
+
+def sharing_pays(shape: BaseShape, data: DataFacts, micro: int) -> bool:
+    """Whether computing the shared tokens once saves more than one long row costs.
+
+    Saved is all but attention for all but one copy of the shared tokens: the matrices' products,
+    and what norms, rotations and activations touch, which memory bounds (`_TOUCHED` operations a
+    number). What is paid is attention: B rows of T tokens are B·T² pairs, one row of L tokens L².
+    """
+    rows = micro * data.sequences
+    mean = sum(data.lengths) / (len(data.lengths) * data.sequences)
+    row = data.shared + rows * max(0.0, mean - data.shared)
+    touched = shape.layers * (4 * shape.hidden + 4 * shape.heads * shape.head_dim)
+    touched += shape.layers * 3 * shape.intermediate
+    token = 2 * shape.linear_parameters + _TOUCHED * touched
+    pair = 4 * shape.layers * shape.heads * shape.head_dim
+    return token * (rows - 1) * data.shared > pair * (row**2 - rows * mean**2)
