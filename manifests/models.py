@@ -204,7 +204,7 @@ class TrainTable(Frozen):
 
 
 class QualityGate(Frozen):
-    """`[[evaluate.gates]]`: the alias moves only if the gain's lower bound reaches `min_gain`."""
+    """`[[evaluate.gates]]`: the alias moves only if the gain's lower bound is above `min_gain`."""
 
     kind: Annotated[str, Named("quality_gates")] = "gain"
     """How it judges (see `adapters gates`)."""
@@ -213,7 +213,7 @@ class QualityGate(Frozen):
     against: Literal["base", "prod"] = "base"
     """What the candidate is compared with on the same rows."""
     min_gain: float = 0.0
-    """Smallest accepted gain, in the metric's own unit."""
+    """The gain must be more than this, in the metric's own unit."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
     """Confidence of the gain's interval."""
 

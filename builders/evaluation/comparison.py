@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction
 from adapterworks.builders.evaluation.statistics import (
@@ -16,7 +18,10 @@ from adapterworks.builders.evaluation.statistics import (
     bootstrap_p,
     interval,
     mcnemar_p,
+    mean_gain_interval,
+    resample_groups,
     resample_weights,
+    widened,
 )
 
 CANDIDATE = "candidate"
@@ -30,11 +35,13 @@ class Comparison:
     Attributes:
         statistics: subject → [rows, k] additive statistics.
         samples: subject → [samples] values on the resamples.
+        groups: [rows] numbers of the groups that rows are drawn in; None if each is its own.
     """
 
     metric: Metric
     statistics: Mapping[str, Floats]
     samples: Mapping[str, Floats]
+    groups: Floats | None = None
 
     @property
     def subjects(self) -> list[str]:
@@ -55,11 +62,24 @@ class Comparison:
 
     def gain_interval(self, reference: str, confidence: float) -> Interval:
         """Of the gain, paired."""
-        return interval(self._gains(reference), confidence)
+        if self.metric.is_mean:
+            per_example = self.metric.per_example
+            before, after = self.statistics[reference], self.statistics[CANDIDATE]
+            differences = self._sign * (per_example(after) - per_example(before))
+            return mean_gain_interval(differences, confidence, self.groups)
+        bounds = interval(self._gains(reference), confidence)
+        return widened(bounds, self.gain(reference), confidence, self.draws)
+
+    @property
+    def draws(self) -> int:
+        """How many rows, or groups of rows, were drawn independently of one another."""
+        if self.groups is not None:
+            return int(self.groups.max()) + 1
+        return len(next(iter(self.statistics.values())))
 
     def p_value(self, reference: str) -> tuple[float, str]:
         """Two-sided p of "no gain" and the test it is from: `mcnemar` or `bootstrap`."""
-        if self.metric.binary:
+        if self.metric.binary and self.groups is None:
             per_example = self.metric.per_example
             before, after = self.statistics[reference], self.statistics[CANDIDATE]
             return mcnemar_p(per_example(before), per_example(after)), "mcnemar"
@@ -81,12 +101,30 @@ def compare(
     seed: int,
 ) -> dict[str, Comparison]:
     """Every metric's comparison, by name; one set of resamples for all."""
-    weights = resample_weights(len(rows), samples, seed)
+    groups = groups_of(rows)
+    weights = (
+        resample_weights(len(rows), samples, seed)
+        if groups is None
+        else resample_groups(groups, samples, seed)
+    )
     comparisons = {}
     for metric in metrics:
         statistics = {name: metric.statistics(given, rows) for name, given in predictions.items()}
         values = {
             name: bootstrap(stats, metric.aggregate, weights) for name, stats in statistics.items()
         }
-        comparisons[metric.name] = Comparison(metric, statistics, values)
+        comparisons[metric.name] = Comparison(metric, statistics, values, groups)
     return comparisons
+
+
+def groups_of(rows: Sequence[Row]) -> Floats | None:
+    """Which rows stand and fall together, by their column `group` (a document, a patient, …).
+
+    Rows that name none are a group each; None if no row names one.
+    """
+    names = [row.meta.get("group") for row in rows]
+    if all(name is None for name in names):
+        return None
+    keys = [(at, None) if name is None else (-1, str(name)) for at, name in enumerate(names)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.asarray([numbers[key] for key in keys], dtype=np.float64)

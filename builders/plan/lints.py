@@ -13,7 +13,13 @@ from adapterworks.manifests.models import Manifest
 
 
 def training_lints(
-    manifest: Manifest, technique: Technique[Any], *, rows: int, steps: int, device: str
+    manifest: Manifest,
+    technique: Technique[Any],
+    *,
+    rows: int,
+    steps: int,
+    device: str,
+    test: int | None = None,
 ) -> list[Lint]:
     """Everything unusual about a training.
 
@@ -21,6 +27,7 @@ def training_lints(
         rows: training sequences.
         steps: optimizer steps.
         device: `cpu` or `cuda`.
+        test: test rows, where they are known.
     """
     train = manifest.train
     default = technique.learning_rate
@@ -52,6 +59,15 @@ def training_lints(
                 "data.train",
                 f"{rows} rows are few",
                 "Zhou et al. 2023 (LIMA, arXiv:2305.11206): 1,000 good rows suffice",
+            )
+        )
+    if test is not None and test < 100 and manifest.evaluate.gates:
+        lints.append(
+            Lint(
+                "data.test",
+                f"{test} test rows are few: at 95 % a gain shows from about "
+                f"{200 / (test + 2) ** 0.5:.0f} points on where half of the answers change",
+                "Bonett & Price 2012: half a width of 1.96 / √(rows + 2) for paired shares",
             )
         )
     if steps < 10:

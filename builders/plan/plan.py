@@ -155,7 +155,12 @@ def make_plan(
     share = steps / per_epoch
     rate = train.learning_rate
     lints = technique.lints(shape, manifest.method) + training_lints(
-        manifest, technique, rows=len(data.lengths), steps=steps, device=machine.device
+        manifest,
+        technique,
+        rows=len(data.lengths),
+        steps=steps,
+        device=machine.device,
+        test=data.rows.get("test"),
     )
     return Plan(
         manifest=manifest,

@@ -50,6 +50,7 @@ class Metric:
         per_example: [n, k] statistics → [n] scores for people to read, one per example.
         unit: of the value: `share` (0–1) or `ppl`.
         binary: each example is right or wrong, so McNemar's exact test applies.
+        is_mean: its value is the mean of `per_example`.
         needs: `text` (the model's answer is generated) or `likelihood` (of the reference).
     """
 
@@ -62,6 +63,7 @@ class Metric:
     higher_is_better: bool = True
     binary: bool = False
     needs: Need = ANSWERS
+    is_mean: bool = False
 
     def value(self, statistics: Floats) -> float:
         """The metric's value on all examples of [n, k] statistics."""
@@ -87,4 +89,5 @@ def mean_metric(
         aggregate=lambda sums, count: sums[..., 0] / count,
         per_example=lambda stats: stats[:, 0],
         binary=binary,
+        is_mean=True,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.evaluation.comparison import Comparison, compare
+from adapterworks.builders.evaluation.comparison import Comparison, compare, groups_of
 from adapterworks.builders.evaluation.metrics import METRICS
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.statistics import resample_weights
@@ -53,12 +53,15 @@ def test_both_subjects_are_resampled_with_the_same_rows(
     np.testing.assert_allclose(match.samples["base"], drawn[:, 0] / 4)
 
 
-def test_intervals_are_percentiles_of_the_gain(comparisons: dict[str, Comparison]) -> None:
+def test_intervals_are_of_the_mean_or_percentiles_of_the_gain(
+    comparisons: dict[str, Comparison],
+) -> None:
     match, perplexity = comparisons["exact_match"], comparisons["perplexity"]
-    # The share of row 0 is b in a resample: the gain is (1 − b) − b.
-    gains = 1 - 2 * resample_weights(4, 200, 11)[:, 0] / 4
+    # 3 gained and 1 lost of 4, with one more of each: a mean of 2/6, a variance of 1 − 1/9 over 6;
+    # Student's 95 % quantile with 3 degrees of freedom is 2.3534.
     bounds = match.gain_interval("base", 0.9)
-    assert (bounds.low, bounds.high) == pytest.approx(tuple(np.quantile(gains, [0.05, 0.95])))
+    reach = 2.3534 * (8 / 9 / 6) ** 0.5
+    assert (bounds.low, bounds.high) == pytest.approx((1 / 3 - reach, 1 / 3 + reach), abs=1e-4)
     own = match.interval("base", 0.5)
     shares = resample_weights(4, 200, 11)[:, 0] / 4
     assert (own.low, own.high) == pytest.approx(tuple(np.quantile(shares, [0.25, 0.75])))
@@ -80,3 +83,28 @@ def test_another_metric_is_tested_by_its_resamples(comparisons: dict[str, Compar
     """Every one of 200 resamples gains: twice (0 + 1) / (200 + 1)."""
     p, test = comparisons["perplexity"].p_value("base")
     assert (p, test) == (pytest.approx(2 / 201), "bootstrap")
+
+
+def test_rows_of_one_group_are_drawn_and_counted_together() -> None:
+    """A column `group` names what rows belong to; a row without one is alone."""
+    pages = [{"group": f"page {i // 4}"} for i in range(8)] + [{}]
+    rows = [chat(f"q{i}", "a", **page) for i, page in enumerate(pages)]
+    groups = groups_of(rows)
+    assert groups is not None
+    assert groups.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert groups_of([chat("q", "a"), chat("r", "b")]) is None
+    given = {
+        "base": [Prediction("b")] * 9,
+        "candidate": [Prediction("a")] * 4 + [Prediction("b")] * 5,
+    }
+    match = compare([METRICS["exact_match"]], rows, given, 100, 3)["exact_match"]
+    assert match.draws == 3
+    assert match.p_value("base")[1] == "bootstrap"  # McNemar's test wants independent rows
+    plain = [chat(f"q{i}", "a") for i in range(9)]
+    alone = compare([METRICS["exact_match"]], plain, given, 100, 3)["exact_match"]
+    assert (alone.draws, alone.p_value("base")[1]) == (9, "mcnemar")
+    assert match.gain_interval("base", 0.9).low < alone.gain_interval("base", 0.9).low
+    # A resample's mean is of the rows that it drew, not of their number in all.
+    drawn = [(a, b, 3 - a - b) for a in range(4) for b in range(4 - a)]
+    means = {round(4 * a / (4 * (a + b) + c), 6) for a, b, c in drawn}
+    assert set(match.samples["candidate"].round(6).tolist()) <= means

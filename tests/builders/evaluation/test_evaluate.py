@@ -63,7 +63,7 @@ def test_a_gate_asks_for_the_lower_bound(candidate: int, passed: bool) -> None:
     (why,) = [gate.why for gate in outcome.gates]
     assert "\n" not in why
     assert "exact_match: gain over base" in why
-    assert ("reaches +2.0 points" in why) is passed
+    assert ("is above +2.0 points" in why) is passed
 
 
 def test_higher_confidence_is_harder() -> None:

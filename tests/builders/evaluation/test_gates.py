@@ -21,16 +21,22 @@ class Measured:
     """A comparison of candidate and base whose gain and bounds the test sets."""
 
     subjects = ("base", "candidate")
+    draws = 200
 
-    def __init__(self, metric: str, gain: float, bounds: dict[float, Interval]) -> None:
+    def __init__(
+        self, metric: str, gain: float, bounds: dict[float, Interval], p: float = 0.001
+    ) -> None:
         self.metric = METRICS[metric]
-        self._gain, self._bounds = gain, bounds
+        self._gain, self._bounds, self._p = gain, bounds, p
 
     def gain(self, reference: str) -> float:
         return self._gain
 
     def gain_interval(self, reference: str, confidence: float) -> Interval:
         return self._bounds[confidence]
+
+    def p_value(self, reference: str) -> tuple[float, str]:
+        return self._p, "mcnemar" if self.metric.binary else "bootstrap"
 
 
 def judged(gate: QualityGate, gain: float, low: float, high: float = 0.95) -> GateOutcome:
@@ -40,9 +46,9 @@ def judged(gate: QualityGate, gain: float, low: float, high: float = 0.95) -> Ga
 
 
 @pytest.mark.parametrize(
-    ("low", "passed"), [(0.02, True), (0.0199, False), (0.0201, True), (-0.3, False), (0.5, True)]
+    ("low", "passed"), [(0.02, False), (0.0199, False), (0.0201, True), (-0.3, False), (0.5, True)]
 )
-def test_the_lower_bound_must_reach_the_gain_that_is_asked_for(low: float, passed: bool) -> None:
+def test_the_lower_bound_must_be_above_the_gain_that_is_asked_for(low: float, passed: bool) -> None:
     outcome = judged(GATE, 0.9, low)
     assert outcome.passed is passed
     assert (outcome.kind, outcome.name) == ("quality", "exact_match")
@@ -58,12 +64,44 @@ def test_the_bound_is_that_of_the_gates_own_confidence() -> None:
 def test_a_quality_gate_says_gain_bound_confidence_and_what_was_asked() -> None:
     assert judged(GATE, 0.1, 0.031).why == (
         "exact_match: gain over base +10.0 points, at 90% at least +3.1 points, "
-        "which reaches +2.0 points"
+        "which is above +2.0 points"
     )
     lower = QualityGate(metric="perplexity", min_gain=0.5)
     assert judged(lower, 0.4, -0.001).why.endswith(
-        "at 95% at least +0.00 ppl, which is below +0.50 ppl"
+        "at 95% at least +0.00 ppl, which is not above +0.50 ppl"
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "min_gain", "p", "passed"),
+    [
+        ("exact_match", 0.0, 0.0501, False),
+        ("exact_match", 0.0, 0.05, True),
+        ("exact_match", -0.1, 0.9, True),  # a loss is allowed: there is no gain to be shown
+        ("rouge_l", 0.0, 0.9, True),  # not right or wrong: the interval alone decides
+    ],
+)
+def test_the_exact_test_must_find_a_gain_of_right_answers_too(
+    metric: str, min_gain: float, p: float, passed: bool
+) -> None:
+    gate = QualityGate(metric=metric, min_gain=min_gain)
+    measured = Measured(metric, 0.5, {0.95: Interval(0.01, 1.0)}, p)
+    outcome = judge(gate, cast(Comparison, measured))
+    assert outcome.passed is passed
+    assert ("too few rows changed" in outcome.why) is not passed
+
+
+def test_a_gate_that_any_share_passes_asks_for_nothing() -> None:
+    assert judged(QualityGate(metric="exact_match", min_gain=-1.0), -0.5, -1.7).passed
+    assert not judged(QualityGate(metric="exact_match", min_gain=-0.99), -0.5, -1.0).passed
+
+
+def test_a_single_row_shows_nothing() -> None:
+    measured = Measured("rouge_l", 1.0, {0.95: Interval(0.5, 1.0)})
+    measured.draws = 1
+    outcome = judge(QualityGate(metric="rouge_l", min_gain=0.1), cast(Comparison, measured))
+    assert not outcome.passed
+    assert "a single row, or group of rows, shows nothing" in outcome.why
 
 
 def test_a_gate_without_a_reference_passes_and_says_so() -> None:

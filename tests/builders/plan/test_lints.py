@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.lints import training_lints
+from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import manifest_for
 
 
@@ -67,3 +69,21 @@ def test_few_rows_and_a_whole_loss_are_ordinary_for_plain_text() -> None:
 def test_half_precision_on_a_gpu_is_ordinary() -> None:
     assert lints(precision="bf16", device="cuda") == {}
     assert lints(precision="fp32") == {}
+
+
+def test_few_test_rows_under_a_gate_are_unusual() -> None:
+    gated = manifest_for("lora").model_dump(mode="json")
+    gated["evaluate"]["gates"] = [{"metric": "exact_match"}]
+    gated["data"]["test"] = "icd-10-cm:test"
+    manifest = Manifest.model_validate_json(json.dumps(gated))
+
+    def found(manifest: Manifest, test: int) -> list[str]:
+        lints = training_lints(
+            manifest, METHODS["lora"], rows=1000, steps=100, device="cpu", test=test
+        )
+        return [lint.message for lint in lints if lint.key == "data.test"]
+
+    assert found(manifest, 100) == []
+    assert found(manifest_for("lora"), 9) == [], "nothing is decided by them"
+    (few,) = found(manifest, 98)
+    assert few.startswith("98 test rows are few: at 95 % a gain shows from about 20 points on")
