@@ -18,6 +18,7 @@ from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.evaluation.evaluate import check_test_rows
 from adapterworks.builders.evaluation.report import slices_of
 from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.objectives import OBJECTIVES
@@ -116,6 +117,7 @@ def prepare(
         raise InvalidInput("there are no training rows", hint="check `data.train` and the gates")
     for row in rows["test"]:
         slices_of(row)  # what the evaluation will read of it is refused before the training
+    check_test_rows(tokenizer, rows["test"], manifest.evaluate, manifest.train.max_length)
     train, objective = manifest.train, OBJECTIVES.named(manifest.train.objective)
     encoded: dict[str, list[Example]] = {}
     for name in ("train", "validation"):

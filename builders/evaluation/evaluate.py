@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapterworks.builders.data.render import encode_rows
+from adapterworks.builders.data.render import encode_rows, render_prompts
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.session import Subject
@@ -30,6 +30,9 @@ from adapterworks.builders.evaluation.metrics.metric import ANSWERS, LIKELIHOOD,
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 BASE = "base"
 
@@ -80,13 +83,7 @@ def predict(
     needs = needs_of(table)
     texts = [""] * len(rows)
     if ANSWERS in needs:
-        for index, row in enumerate(rows, 1):
-            if row.text is not None:
-                raise InvalidInput(
-                    f"test row {row.number or index} is plain text, which has no answer to score: "
-                    f"{row.excerpt(80)}",
-                    hint='set `evaluate.metrics = ["perplexity"]` for continued pre-training',
-                )
+        require_answers(rows)
         texts = generator.generate(
             [row.prompt for row in rows],
             tools=[row.tools for row in rows],
@@ -227,6 +224,37 @@ def evaluate(
         "passed": all_passed(gates),
     }
     return Evaluation(told, tuple(report.lines(rows, predictions, comparisons)), tuple(gates))
+
+
+def require_answers(rows: Sequence[Row]) -> None:
+    """Refuse rows that nothing can be asked of.
+
+    Raises:
+        InvalidInput: a row is plain text.
+    """
+    for index, row in enumerate(rows, 1):
+        if row.text is not None:
+            raise InvalidInput(
+                f"test row {row.number or index} is plain text, which has no answer to score: "
+                f"{row.excerpt(80)}",
+                hint='set `evaluate.metrics = ["perplexity"]` for continued pre-training',
+            )
+
+
+def check_test_rows(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], table: EvaluateTable, max_length: int
+) -> None:
+    """Refuse before a training what the evaluation after it would refuse.
+
+    Raises:
+        InvalidInput: a row is plain text under a metric of answers, or the template refuses it.
+    """
+    needs = needs_of(table)
+    if ANSWERS in needs:
+        require_answers(rows)
+        render_prompts(tokenizer, [row.prompt for row in rows], [row.tools for row in rows])
+    if LIKELIHOOD in needs:
+        encode_rows(tokenizer, rows, max_length)
 
 
 def needs_of(table: EvaluateTable) -> set[str]:

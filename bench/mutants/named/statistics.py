@@ -42,8 +42,8 @@ NAMED = (
     Named(
         "a-bootstrap-without-resampling",
         _STATISTICS,
-        "aggregate(weights @ statistics, weights.shape[1])",
-        "aggregate(np.ones_like(weights) @ statistics, weights.shape[1])",
+        "aggregate(weights @ statistics, weights.sum(axis=1))",
+        "aggregate(np.ones_like(weights) @ statistics, weights.sum(axis=1))",
         (_OF_COMPARISON,),
         "every resample would be all rows: intervals of no width",
     ),
@@ -150,13 +150,13 @@ NAMED = (
         _COMPARISON,
         "return self._sign * (self.samples[CANDIDATE] - self.samples[reference])",
         "return self.samples[CANDIDATE] - self.samples[reference]",
-        (f"{_OF_COMPARISON}::test_intervals_are_percentiles_of_the_gain",),
+        (f"{_OF_COMPARISON}::test_intervals_are_of_the_mean_or_percentiles_of_the_gain",),
         "the bound of a metric that should fall would be the wrong one",
     ),
     Named(
         "right-or-wrong-is-tested-by-bootstrap",
         _COMPARISON,
-        "if self.metric.binary:",
+        "if self.metric.binary and self.groups is None:",
         "if False:",
         (f"{_OF_COMPARISON}::test_a_right_or_wrong_metric_is_tested_by_what_changed",),
         "with few rows the bootstrap calls chance a gain, the exact test does not",
@@ -243,5 +243,17 @@ NAMED = (
         "sums = differences if True else",
         (f"{_OF_STATISTICS}::test_rows_of_one_group_are_one_draw",),
         "twenty questions to one document would count as twenty documents",
+    ),
+    Named(
+        "test-rows-are-looked-at-after-the-training-only",
+        "builders/evaluation/evaluate.py",
+        "    if ANSWERS in needs:\n        require_answers(rows)\n        render",
+        "    if False:\n        require_answers(rows)\n        render",
+        (
+            "tests/builders/evaluation/test_evaluate.py::"
+            "test_what_an_evaluation_would_refuse_is_refused_before_a_training",
+        ),
+        "hours of training would end at a row that the template refuses",
+        "cases 19",
     ),
 )

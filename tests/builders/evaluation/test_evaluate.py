@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
+from transformers import AutoTokenizer
 
 from adapterworks.builders.data.rows import Row, chat
-from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
+from adapterworks.builders.evaluation.evaluate import Evaluation, check_test_rows, evaluate
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.retention import Scores, retain
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, QualityGate, RetentionTable
+from adapterworks.registry.bases.store import Base
 
 ROWS = [
     chat(f"q{i}", f"label {i % 7}").with_meta(slices=["service_not_named"] * (i % 4 != 0))
@@ -131,3 +134,26 @@ def test_nothing_to_evaluate_is_said() -> None:
         evaluate([], {"candidate": []}, EvaluateTable())
     with pytest.raises(InvalidInput, match="no candidate"):
         evaluate(ROWS, {"base": answers(1)}, EvaluateTable())
+
+
+def test_what_an_evaluation_would_refuse_is_refused_before_a_training(
+    base: Base,
+) -> None:
+    """Plain text under a metric of answers; roles that the template refuses."""
+    tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+    tables = [EvaluateTable(metrics=(name,)) for name in ("exact_match", "perplexity")]
+    answered, likelihood = tables
+    text = [chat("q", "a"), Row(text="t").with_meta(row=7)]
+    with pytest.raises(InvalidInput, match="test row 7 is plain text"):
+        check_test_rows(tokenizer, text, answered, 64)
+    check_test_rows(tokenizer, text, likelihood, 64)
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
+    )
+    system = Row(({"role": "system", "content": "s"}, *chat("q", "a").messages))
+    check_test_rows(strict, [chat("q", "a")], answered, 64)
+    for table in tables:
+        with pytest.raises(InvalidInput, match="refuses a conversation of roles system, user"):
+            check_test_rows(strict, [chat("q", "a"), system], table, 64)
