@@ -95,7 +95,7 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
                 slots=config.residency.max_loras,
                 capacity=config.residency.max_cpu_loras,
                 parallel=table.max_num_seqs,
-                key=os.environ.get(table.api_key_env) if table.api_key_env else None,
+                key=_key_of(table),
                 interval=config.supervisor.health_interval,
                 request_seconds=seconds,
             )
@@ -120,6 +120,23 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
             )
         )
     return engines
+
+
+def _key_of(table: RemoteEngine) -> str | None:
+    """What the engine elsewhere is shown.
+
+    Raises:
+        InvalidInput: it is said where it is, and it is not there.
+    """
+    if table.api_key_env is None:
+        return None
+    key = os.environ.get(table.api_key_env)
+    if not key:
+        raise InvalidInput(
+            f"`{table.api_key_env}`, the key of the engine of `{table.base}`, is not set",
+            hint="set the environment variable, or leave `api_key_env` out of `[[engines]]`",
+        )
+    return key
 
 
 def _base_of(app: App, table: RemoteEngine, say: Say) -> Base:

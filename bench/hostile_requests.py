@@ -22,7 +22,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import psutil
@@ -224,14 +223,13 @@ def holdings(gateway: Gateway) -> list[str]:
 
 
 def dead(gateway: Gateway) -> list[str]:
-    """Threads and tasks of a gateway that should run and do not."""
-    meter, tenants = gateway.meter, gateway.tenants
-    running: dict[str, Any] = {"meter writer": meter._writer, "meter drainer": meter._drainer}
-    if tenants is not None:
-        running["tenants"] = tenants._thread
-    lost = [name for name, thread in running.items() if thread is None or not thread.is_alive()]
-    tasks = {"revision watcher": gateway._watch, "limits sweeper": gateway.limiter._sweeper}
-    return lost + [name for name, task in tasks.items() if task is not None and task.done()]
+    """Threads and tasks of a gateway that should run and do not, or that have failed."""
+    wanted = {"meter writer", "meter drainer", "revision watcher"}
+    if gateway.tenants is not None:
+        wanted.add("tenants")
+    workers = gateway.supervisor.workers
+    failed = [f"{w.name} ({w.failures} failures)" for w in workers.values() if w.failures]
+    return sorted(wanted - workers.keys()) + failed + gateway.supervisor.down
 
 
 def _mebibytes() -> float:

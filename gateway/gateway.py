@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,23 +19,25 @@ from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.admission.limiter import Limiter
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines.engine import Engine
-from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.metering.meter import Meter
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.gateway.observe.tracing import Tracing
-from adapterworks.gateway.residency.diagnosis import findings
-from adapterworks.gateway.residency.proof import FINGERPRINT, prove
+from adapterworks.gateway.residency.handover import Handover
+from adapterworks.gateway.residency.loading import Loader
+from adapterworks.gateway.residency.pins import Pins
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.residency.resolve import Resolver
-from adapterworks.gateway.residency.verdict import Proof, ProofFailed
-from adapterworks.gateway.tenants.store import TenantStore
+from adapterworks.gateway.residency.sharing import Sharing
+from adapterworks.gateway.residency.upkeep import Upkeep
+from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
+from adapterworks.gateway.tenants.store import STALE_SECONDS, TenantStore
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
-from adapterworks.manifests.errors import AdapterworksError, NotFound, Refused
+from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.refs import parse_ref
-from adapterworks.registry.lifecycle.clearance import PROVED
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.release import SERVABLE, Release
+from adapterworks.registry.releases.release import Release
 
 _log = logging.getLogger(__name__)
 
@@ -58,13 +61,25 @@ class Gateway:
     meter: Meter
     metrics: Metrics
     tracing: Tracing
+    supervisor: Supervisor
     draining: bool = False
     started: float = field(default_factory=time.time)
     background: set[asyncio.Task[None]] = field(default_factory=set)
     _residencies: dict[str, Residency] = field(default_factory=dict)
     _queues: dict[str, FairQueue] = field(default_factory=dict)
-    _watch: asyncio.Task[None] | None = None
-    _pinning: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        # Not in the registry's file on SQLite: no load waits for a publish.
+        self._aside = self.registry.database.aside("limits", patience=3.0)
+        migrate(self._aside)
+        self._sharing = Sharing(self._aside, uuid.uuid4().hex)
+        self._upkeep = Upkeep(
+            self.registry,
+            {engine.id: engine for engine in self.pool.engines},
+            self._residencies,
+            Pins(self.registry, self.config.residency.pins),
+            self._sharing,
+        )
 
     @classmethod
     def compose(
@@ -77,35 +92,48 @@ class Gateway:
             spool: folder where metered requests are kept until the index has them.
         """
         pool = EnginePool(engines)
+        metrics = Metrics()
+        supervisor = Supervisor(count=lambda name: metrics.background_failures.labels(name).inc())
         gateway = cls(
             config=config,
             registry=registry,
             pool=pool,
             resolver=Resolver(registry, pool),
-            limiter=Limiter(registry.database, defaults=config.limits.tenant_limits()),
+            limiter=Limiter(
+                registry.database, defaults=config.limits.tenant_limits(), supervisor=supervisor
+            ),
             tenants=None if config.open else TenantStore(registry.database),
             meter=Meter(
                 registry.database,
                 spool=spool,
                 commit_seconds=config.metering.commit_milliseconds / 1000,
+                keep_days=config.metering.keep_days,
+                supervisor=supervisor,
             ),
-            metrics=Metrics(),
+            metrics=metrics,
             tracing=Tracing(config.tracing),
+            supervisor=supervisor,
         )
+        loader = Loader(registry, config.trust, config.public_keys, gateway._sharing)
         for engine in engines:
             gateway._residencies[engine.id] = Residency(
                 engine,
-                gateway._load,
-                gateway._unload,
+                loader.load,
+                loader.unload,
                 cold_wait=config.residency.cold_wait_seconds,
                 observe=functools.partial(gateway._observe, engine),
+                supervisor=supervisor,
             )
             engine.on_ready(gateway.metrics.engine_starts.labels(engine.id).inc)
-            gateway._queues[engine.id] = FairQueue(
+            queue = gateway._queues[engine.id] = FairQueue(
                 slots=config.fairness.slots or engine.parallel,
                 max_waiting=config.fairness.max_waiting,
                 max_wait=config.fairness.max_wait_seconds,
             )
+            gateway._residencies[engine.id].seats.on_change(queue.look_again)
+        gateway.resolver.hand_over(
+            Handover(gateway._residencies.values, gateway.resolver.release, supervisor)
+        )
         return gateway
 
     async def start(self, *, engines: bool = True) -> None:
@@ -116,43 +144,54 @@ class Gateway:
         """
         self.meter.start()
         if self.tenants is not None:
-            self.tenants.start()
-        self._watch = asyncio.create_task(self.resolver.watch(_report))
+            self.tenants.start(self.supervisor)
+        upkeep = self._upkeep
+
+        async def watch(worker: Worker) -> None:
+            await self.resolver.watch(worker, upkeep.moved)
+
+        self.supervisor.task("revision watcher", watch, patience=STALE_SECONDS)
         if engines:
             for engine in self.pool.engines:
-                await engine.start()
-        self._pinning = asyncio.create_task(self._pin())
+                await engine.start(self.supervisor)
+        upkeep.start(self.supervisor)
 
     async def stop(self, *, engines: bool = True) -> None:
         """Stop everything, engines last (unless they are someone else's); idempotent."""
         self.draining = True
-        for task in (self._watch, self._pinning):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-        self._watch = self._pinning = None
-        for task in self.background:
-            task.cancel()
-        await asyncio.gather(*self.background, return_exceptions=True)
+        self.supervisor.end()
         for residency in self._residencies.values():
             residency.close()
+        await self.supervisor.cancel()  # nothing is begun any more that is to be given back here
         await self.limiter.close()
+        await self._upkeep.end()
         await asyncio.to_thread(self.meter.close)
         await asyncio.to_thread(self.tracing.close)
         if self.tenants is not None:
             self.tenants.close()
         if engines:
             await asyncio.gather(*(engine.stop() for engine in self.pool.engines))
+        self._aside.close()
 
     @property
     def ready(self) -> tuple[bool, str]:
-        """Whether it can answer now, and why not."""
+        """Whether it can answer now, and why not: for anybody, so it names no place."""
         if self.draining:
             return False, "draining"
-        waiting = [e for e in self.pool.engines if e.health.state != "ready"]
-        reasons = "; ".join(f"engine {e.id}: {e.health.reason}" for e in waiting)
-        return not waiting, reasons
+        reasons = [
+            f"no engine of `{base}` is ready ({states})"
+            for base, states in self.pool.without_engine().items()
+        ]
+        reasons += self.supervisor.down
+        if not self.meter.accepts():
+            reasons.append("usage cannot be recorded")
+        return not reasons, "; ".join(reasons)
+
+    @property
+    def healthy(self) -> tuple[bool, str]:
+        """Whether the process can go on, and what cannot: only a new process may help then."""
+        hopeless = self.supervisor.hopeless
+        return not hopeless, ", ".join(f"`{name}` fails again and again" for name in hopeless)
 
     def authenticate(self, key: str | None) -> Tenant:
         """The tenant of a key; everyone's in open mode.
@@ -216,65 +255,6 @@ class Gateway:
                 held.add(self.registry.resolve(ref).digest)
         return held
 
-    async def _load(self, engine: Engine, release: Release) -> Proof:
-        """Load and prove one release on one engine.
-
-        Raises:
-            Refused, IntegrityError: it may not be served there.
-            Unavailable: the engine does not answer.
-        """
-        servable = release.servable
-        if servable is None or servable.form not in FORMS:
-            raise Refused(
-                f"`{release.name}` has no form that the engine can load",
-                hint="`adapters show` prints its servable form",
-            )
-        if release.base.digest != engine.base.digest:
-            raise Refused(
-                f"`{release.name}` was built on base {release.base.digest[:19]}…, "
-                f"the engine serves {engine.base.digest[:19]}…",
-                hint="serve it with its own base",
-            )
-        if servable.form not in engine.forms:
-            raise Refused(
-                f"`{release.name}` is a {servable.form} adapter, and the engine was started "
-                "without support for those",
-                hint="restart `adapters serve`: it looks at the releases there are",
-            )
-        if self.config.trust.require_signature:
-            keys = self.config.public_keys
-            await asyncio.to_thread(self.registry.require_signature, release.digest, keys)
-        form = FORMS[servable.form]
-        folder = await asyncio.to_thread(self.registry.checkout, release.digest, SERVABLE)
-        await form.load(engine, release.digest, folder, servable)
-        if self.config.trust.proof == "off":
-            return Proof("unproved", "proofs are off (`trust.proof`)")
-        try:
-            proof = await prove(engine, form, release, await self._fingerprint(release))
-        except ProofFailed as error:
-            if error.measured is not None:
-                await asyncio.to_thread(self._note_proof, engine, release, "failed", error.measured)
-            error.findings = await asyncio.to_thread(findings, self.registry, release, folder)
-            if self.config.trust.proof != "warn":
-                raise
-            _log.warning("served unproved: %s", "; ".join((error.message, *error.findings)))
-            return Proof("unproved", error.message)
-        await asyncio.to_thread(self._note_proof, engine, release, PROVED, proof)
-        return proof
-
-    def _note_proof(self, engine: Engine, release: Release, result: str, proof: Proof) -> None:
-        """A fact about the release, for protected aliases; that it cannot be kept stops nobody."""
-        facts = {
-            "engine": engine.id,
-            "base": engine.base.digest,
-            "divergence": proof.divergence,
-            "separation": proof.separation,
-        }
-        try:
-            self.registry.note_proof(release.digest, result, **facts)
-        except AdapterworksError as error:
-            _log.warning("the proof of %s is not in the log: %s", release.name, error.message)
-
     def _observe(self, engine: Engine, release: Release, outcome: str, seconds: float) -> None:
         """Count one load or eviction."""
         if outcome == "evicted":
@@ -284,36 +264,3 @@ class Gateway:
         self.metrics.loaded(engine=engine.id, adapter=release.name, outcome=kind, seconds=seconds)
         fields = {"engine": engine.id, "adapter_digest": release.digest, "seconds": seconds}
         _log.info("load %s: %s", release.name, outcome, extra={"fields": fields})
-
-    async def _unload(self, engine: Engine, release: Release) -> None:
-        if release.servable is not None and release.servable.form in FORMS:
-            await FORMS[release.servable.form].unload(engine, release.digest)
-
-    async def _fingerprint(self, release: Release) -> bytes | None:
-        # One that was withheld when the release was pulled proves as little as none.
-        return await asyncio.to_thread(self.registry.read_if_here, release.digest, FINGERPRINT)
-
-    async def _pin(self) -> None:
-        """Pin what the configuration and the manifests ask for; a missing one is only reported."""
-        refs = set(self.config.residency.pins)
-        for row in await asyncio.to_thread(self.registry.names, limit=1000):
-            refs.update(f"{row.name}:{alias}" for alias in row.aliases)
-        for ref in sorted(refs):
-            try:
-                resolved = await asyncio.to_thread(self.registry.resolve, parse_ref(ref))
-                release = await self.resolver.release(resolved.digest)
-            except (AdapterworksError, NotFound) as error:
-                _log.warning("not pinned: %s", error.message)
-                continue
-            wanted = ref in self.config.residency.pins or _declared_pinned(release)
-            for engine in self.pool.engines:
-                if wanted and engine.base.digest == release.base.digest:
-                    self.residency(engine).pin(release)
-
-
-def _declared_pinned(release: Release) -> bool:
-    return bool(release.declared("serve").get("pinned", False))
-
-
-def _report(error: Exception) -> None:
-    _log.error("the index does not answer: %s", error)

@@ -63,7 +63,8 @@ AREAS = {
             ("gateway/residency/*.py",),
             _files(
                 "tests/gateway/residency",
-                "diagnosis", "holding", "proving", "resolve", "seats", "slices", "verdict",
+                "diagnosis", "gate", "handover", "holding", "proving", "resolve", "seats", "slices",
+                "verdict",
             ),
         ),
         Area(
@@ -175,6 +176,11 @@ AREAS = {
             ("registry/jobs/*.py", "gateway/files/*.py", "gateway/jobs/*.py"),
             ("tests/registry/jobs/test_queue.py", "tests/gateway/files",
              "tests/gateway/jobs/test_conformance.py", "tests/gateway/jobs/test_batches.py"),
+        ),
+        Area(
+            "supervision",
+            ("gateway/supervision/*.py",),
+            ("tests/gateway/supervision/test_supervisor.py",),
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
         Area("importing", ("manifests/importing/*.py",), ("tests/manifests/importing",)),

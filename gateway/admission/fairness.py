@@ -6,7 +6,8 @@ counter of those at work, so idling earns no credit; one that is ahead stays whe
 
 Invariants:
 - a slot is one sequence: a request of several prompts or choices holds as many;
-- work-conserving: nobody waits while there is room for the request that is next;
+- work-conserving: nobody waits while there is room for the request that is next; one whose gate is
+  closed (its adapter has no seat) is passed by, and holds nothing meanwhile;
 - over any time in which two tenants both have requests waiting, served tokens divided by weight
   differ by at most twice what `slots` requests hold (the paper's bound 2U);
 - a tenant that floods cannot fill the queue for others: when it is full, the newest request of the
@@ -23,8 +24,39 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
+
+
+class Gate(Protocol):
+    """What a request needs besides its slots; claimed in the moment that it gets them.
+
+    Attributes:
+        key: gates with the same key are open at the same time.
+        seconds: how long it is waited for, if it is the gate that is waited for.
+    """
+
+    key: str
+    seconds: float
+
+    def open(self) -> bool:
+        """Whether `claim` would succeed; what it raises, the request ends with."""
+
+    def claim(self) -> bool:
+        """Take what it is for, if that is there."""
+
+    def give_back(self) -> None:
+        """It is not used, or no more; idempotent."""
+
+    def wait(self) -> None:
+        """Somebody waits for it."""
+
+    def stop(self) -> None:
+        """Whoever waited does not any more."""
+
+    def late(self) -> Unavailable:
+        """What is said after `seconds`."""
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +64,7 @@ class _Waiter:
     future: asyncio.Future[None]
     tokens: int
     slots: int
+    gate: Gate | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -74,7 +107,13 @@ class FairQueue:
 
     @asynccontextmanager
     async def turn(
-        self, tenant_id: str, expected_tokens: int, *, weight: float = 1.0, sequences: int = 1
+        self,
+        tenant_id: str,
+        expected_tokens: int,
+        *,
+        weight: float = 1.0,
+        sequences: int = 1,
+        gate: Gate | None = None,
     ) -> AsyncIterator[Turn]:
         """Wait for a slot for each sequence, and hold them.
 
@@ -82,22 +121,31 @@ class FairQueue:
             expected_tokens: charged when the slots are given; `Turn.settle` corrects it.
             weight: the tenant's share relative to others; the newest value counts.
             sequences: more than there are slots count as all of them.
+            gate: what must be free besides; it is claimed with the slots, and given back with them.
 
         Raises:
             Unavailable: the queue is full, or the wait was longer than `max_wait` seconds.
+            AdapterworksError: what the gate raised.
         """
         tenant = self._arrive(tenant_id, weight)
         slots = min(sequences, self.slots)
         clock = asyncio.get_running_loop().time
         began = clock()
-        if self.running + slots <= self.slots and not self.waiting:
+        room = self.running + slots <= self.slots and not self.waiting
+        if room and (gate is None or gate.claim()):
             self._serve(tenant, expected_tokens, slots)
         else:
-            await self._wait(tenant, expected_tokens, slots)
+            await self._wait(tenant, expected_tokens, slots, gate)
         try:
             yield Turn(self, tenant_id, expected_tokens, clock() - began)
         finally:
+            if gate is not None:
+                gate.give_back()
             self._leave(tenant, slots)
+
+    def look_again(self) -> None:
+        """A gate may be open that was closed before."""
+        self._dispatch()
 
     def charge(self, tenant_id: str, tokens: int) -> None:
         """Charge tokens as they are served (negative: correct an expectation that was too high)."""
@@ -120,27 +168,50 @@ class FairQueue:
             tenant.counter = max(tenant.counter, min(at_work, default=self._last_counter))
         return tenant
 
-    async def _wait(self, tenant: _Tenant, tokens: int, slots: int) -> None:
+    async def _wait(self, tenant: _Tenant, tokens: int, slots: int, gate: Gate | None) -> None:
         if self.waiting >= self.max_waiting:
             self._make_room(tenant)
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, slots)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, slots, gate)
         tenant.waiting.append(waiter)
         self.waiting += 1
+        if gate is not None:
+            gate.wait()
         try:
-            async with asyncio.timeout(self.max_wait):
-                await waiter.future
-        except BaseException as error:
+            self._dispatch()  # those before it may be waiting for gates of their own
+            await self._served(waiter)
+        except BaseException:
             if waiter in tenant.waiting:
                 tenant.waiting.remove(waiter)
                 self.waiting -= 1
                 self._dispatch()  # it may have stood before one that there is room for
             elif _was_served(waiter.future):  # in the very moment it gave up
                 tenant.counter -= tokens / tenant.weight
+                if gate is not None:
+                    gate.give_back()
                 self._leave(tenant, slots)
-            if isinstance(error, TimeoutError):
-                what = f"no turn at the engine within {self.max_wait:g} s"
-                raise _busy(what, min(5.0, self.max_wait)) from error
             raise
+        finally:
+            if gate is not None:
+                gate.stop()
+
+    async def _served(self, waiter: _Waiter) -> None:
+        """Wait until it is served, for as long as what it lacks is waited for.
+
+        Raises:
+            Unavailable: it was not.
+        """
+        future, gate, left = waiter.future, waiter.gate, self.max_wait
+        if gate is not None and gate.seconds < left:
+            await asyncio.wait({future}, timeout=gate.seconds)
+            if not future.done() and not gate.open():
+                raise gate.late()
+            left -= gate.seconds
+        await asyncio.wait({future}, timeout=left)
+        if not future.done():
+            raise _busy(
+                f"no turn at the engine within {self.max_wait:g} s", min(5.0, self.max_wait)
+            )
+        future.result()
 
     def _make_room(self, newcomer: _Tenant) -> None:
         """Refuse the newest request of the tenant with the longest queue for its weight."""
@@ -156,20 +227,46 @@ class FairQueue:
             waiter.future.set_exception(_busy(what, 1.0))
 
     def _dispatch(self) -> None:
-        while self.waiting:
-            tenant = min(
-                (tenant for tenant in self._tenants.values() if tenant.waiting),
-                key=lambda tenant: (tenant.counter, tenant.running, len(tenant.waiting)),
-            )
-            waiter = tenant.waiting[0]
-            # Whoever is next is not passed by smaller ones, which might be so for ever.
-            if not waiter.future.done() and self.running + waiter.slots > self.slots:
-                return
-            tenant.waiting.popleft()
-            self.waiting -= 1
-            if not waiter.future.done():
+        while self.waiting and self._serve_next():
+            pass
+
+    def _serve_next(self) -> bool:
+        """Serve whoever is next among those with an open gate; returns whether anybody was."""
+        closed: set[str] = set()
+        in_order = sorted(
+            (tenant for tenant in self._tenants.values() if tenant.waiting),
+            key=lambda tenant: (tenant.counter, tenant.running, len(tenant.waiting)),
+        )
+        for tenant in in_order:
+            for waiter in list(tenant.waiting):
+                gate = waiter.gate
+                if waiter.future.done():  # cancelled, and about to leave by itself
+                    self._remove(tenant, waiter)
+                    continue
+                if gate is not None and gate.key in closed:
+                    continue
+                try:
+                    if gate is not None and not gate.open():
+                        closed.add(gate.key)
+                        continue
+                    # Whoever is next is not passed by smaller ones, which might be so for ever.
+                    if self.running + waiter.slots > self.slots:
+                        return False
+                    if gate is not None and not gate.claim():
+                        continue
+                except AdapterworksError as error:
+                    self._remove(tenant, waiter)
+                    waiter.future.set_exception(error)
+                    continue
+                self._remove(tenant, waiter)
                 self._serve(tenant, waiter.tokens, waiter.slots)
                 waiter.future.set_result(None)
+                return True
+        return False
+
+    def _remove(self, tenant: _Tenant, waiter: _Waiter) -> None:
+        tenant.waiting.remove(waiter)
+        self.waiting -= 1
 
     def _serve(self, tenant: _Tenant, tokens: int, slots: int) -> None:
         # Computed first: nothing is held if it cannot be.

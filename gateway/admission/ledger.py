@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection
 from adapterworks.gateway.storage.schema import buckets, slots, usage_days
 from adapterworks.registry.index.database import Database
 
+_LOCK = "limits"
 SLOT_SECONDS = 15.0  # a gateway that died keeps its slots no longer than this
 
 
@@ -69,13 +70,19 @@ class Grant:
 class Ledger:
     """The shared state, as one gateway (`holder`) sees it. Blocking; call it from a thread."""
 
-    def __init__(self, database: Database, holder: str) -> None:
+    def __init__(self, database: Database, holder: str, *, metered: Database | None = None) -> None:
+        """Keep the state in `database`.
+
+        Args:
+            metered: where the metered tokens are; the same one if it is not said.
+        """
         self._database = database
+        self._metered = metered or database
         self._holder = holder
 
     def apply(self, operations: Sequence[Draw | Hold]) -> list[Grant]:
         """Apply all operations in order in one transaction."""
-        with self._database.write() as connection:
+        with self._database.write(lock=_LOCK) as connection:
             now = self._now(connection)
             return [
                 self._draw(connection, operation, now)
@@ -90,7 +97,7 @@ class Ledger:
         query = sa.select(sa.func.coalesce(sa.func.sum(tokens), 0)).where(
             usage_days.c.tenant == tenant, usage_days.c.day >= first_day
         )
-        with self._database.read() as connection:
+        with self._metered.read() as connection:
             return int(connection.scalar(query) or 0)
 
     def _draw(self, connection: Connection, draw: Draw, now: float) -> Grant:

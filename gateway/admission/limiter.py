@@ -11,7 +11,8 @@ Overshoot, with any number of gateways:
 - the month's budget: what the other gateways' requests finish within a second, plus the excess of
   requests in flight over their estimates.
 
-If the index cannot be used, a request whose lease is used up is refused with `Unavailable`.
+If the index cannot be used, or takes longer than `ADMISSION_SECONDS`, a request whose lease is used
+up is refused with `Unavailable`.
 """
 
 from __future__ import annotations
@@ -22,45 +23,48 @@ import logging
 import math
 import time
 import uuid
-from dataclasses import dataclass, field
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.admission.lease import RateLease, SlotLease
 from adapterworks.gateway.admission.ledger import SLOT_SECONDS, Ledger
 from adapterworks.gateway.admission.month import Month
+from adapterworks.gateway.admission.permit import Permit, State, fits, reserved
 from adapterworks.gateway.admission.shared import SharedLedger
 from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
-from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.index.database import Database
 
 __all__ = ["Limiter", "Permit", "RateLimited"]
 
+ADMISSION_SECONDS = 1.5
+CLOSE_SECONDS = 5.0
+_INDEX_SECONDS = 3.0  # a lock of the limits is waited for
 _SWEEP_SECONDS = 1.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _State:
-    """What this gateway knows about one tenant's limits."""
-
-    requests: RateLease
-    tokens: RateLease
-    slots: SlotLease
-    month: Month
-    renewed: float = field(default_factory=time.monotonic)
 
 
 class Limiter:
     """Admission for one gateway process; belongs to one event loop."""
 
-    def __init__(self, database: Database, *, defaults: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        database: Database,
+        *,
+        defaults: Limits = Limits(),  # noqa: B008
+        supervisor: Supervisor | None = None,
+    ) -> None:
         migrate(database)
-        self._ledger = SharedLedger(Ledger(database, holder=uuid.uuid4().hex))
+        # Not the registry's lock: a publish or a gc that takes its time holds up no request.
+        self._own = database.aside("limits", patience=_INDEX_SECONDS)
+        if self._own.is_sqlite:
+            migrate(self._own)
+        ledger = Ledger(self._own, holder=uuid.uuid4().hex, metered=database)
+        self._ledger = SharedLedger(ledger)
         self._defaults = defaults
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, State] = {}
+        self._supervisor = supervisor or Supervisor()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def admit(
@@ -71,6 +75,7 @@ class Limiter:
         estimated_tokens: int,
         demanded_tokens: int | None = None,
         sequences: int = 1,
+        at_once: int | None = None,
     ) -> Permit:
         """Admit one request.
 
@@ -80,6 +85,7 @@ class Limiter:
             demanded_tokens: what cannot be less; all of them if it is not said. What is beyond is
                 reserved up to half a minute's limit, or the month's.
             sequences: answers that the engine works on for it; each counts as a request.
+            at_once: the most of them that it works on at the same time; all if it is not said.
 
         Raises:
             InvalidInput: it is above a limit by itself, so that it never can be admitted.
@@ -87,16 +93,24 @@ class Limiter:
             Unavailable: the index is needed and cannot be used.
         """
         if self._sweeper is None:
-            self._sweeper = asyncio.create_task(self._sweep_forever(), name="limits sweeper")
+            self._sweeper = self._supervisor.task("limits sweeper", self._sweep_forever)
         limits = tenant.limits.over(self._defaults)
         state = self._state(tenant.id)
         least = estimated_tokens if demanded_tokens is None else demanded_tokens
-        _fits(limits, least, sequences)
-        permit = Permit(state, limits, _reserved(limits, estimated_tokens, least), sequences)
+        at_once = sequences if at_once is None else at_once
+        fits(limits, least, sequences, at_once)
+        permit = Permit(
+            state, limits, reserved(limits, estimated_tokens, least), sequences, at_once
+        )
         try:
-            await self._take(permit, tenant, model)
-        except BaseException:
+            # What is taken meanwhile is not lost: it stays leased for the next request.
+            async with asyncio.timeout(ADMISSION_SECONDS):
+                await self._take(permit, tenant, model)
+        except BaseException as error:
             permit.release()
+            if isinstance(error, TimeoutError):
+                what = "the limits cannot be looked up now"
+                raise Unavailable(what, hint="try again shortly", retry_after=2.0) from error
             raise
         return permit
 
@@ -106,7 +120,13 @@ class Limiter:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
-        await self._sweep(math.inf)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._sweep(math.inf)
+        except (TimeoutError, Unavailable) as error:
+            _log.warning("leased limits could not be given back: %s", error)
+        self._ledger.close()
+        self._own.close()
 
     async def _take(self, permit: Permit, tenant: Tenant, model: str) -> None:
         state, limits = permit.state, permit.limits
@@ -118,7 +138,7 @@ class Limiter:
             raise permit.refusal(tenant, model, spent, wait, code="insufficient_quota")
         permit.took_month = limits.monthly_tokens is not None
         if limits.max_concurrency and not await state.slots.take(
-            limits.max_concurrency, permit.sequences
+            limits.max_concurrency, permit.at_once
         ):
             what = f"{limits.max_concurrency} requests are in flight, which is the limit"
             raise permit.refusal(tenant, model, what, 1.0)
@@ -133,10 +153,10 @@ class Limiter:
         permit.took_tokens = limits.tpm is not None
         permit.admitted = True
 
-    def _state(self, tenant_id: str) -> _State:
+    def _state(self, tenant_id: str) -> State:
         state = self._states.get(tenant_id)
         if state is None:
-            state = self._states[tenant_id] = _State(
+            state = self._states[tenant_id] = State(
                 RateLease(self._ledger, tenant_id, "requests"),
                 RateLease(self._ledger, tenant_id, "tokens"),
                 SlotLease(self._ledger, tenant_id),
@@ -144,13 +164,14 @@ class Limiter:
             )
         return state
 
-    async def _sweep_forever(self) -> None:
+    async def _sweep_forever(self, worker: Worker) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
                 await self._sweep(time.monotonic())
-            except (Unavailable, SQLAlchemyError) as error:
+            except Unavailable as error:
                 _log.warning("leased limits could not be renewed: %s", error)
+            worker.beat()
 
     async def _sweep(self, now: float) -> None:
         """Give idle leases back, renew slots in use; all in the ledger's next transaction."""
@@ -163,122 +184,3 @@ class Limiter:
                 state.renewed = now
                 jobs.append(state.slots.renew())
         await asyncio.gather(*jobs)
-
-
-class Permit:
-    """One admitted request. `settle` and `release` may be called in any order, any number of times.
-
-    A permit that is released without `settle` gives its estimated tokens back.
-    """
-
-    __slots__ = (
-        "_released", "_settled", "admitted", "estimated", "limits", "sequences", "state",
-        "took_month", "took_request", "took_slot", "took_tokens",
-    )  # fmt: skip
-
-    def __init__(self, state: _State, limits: Limits, estimated: int, sequences: int) -> None:
-        self.state = state
-        self.limits = limits
-        self.estimated = max(0, estimated)
-        self.sequences = sequences
-        self.took_month = self.took_slot = self.took_request = self.took_tokens = False
-        self.admitted = self._settled = self._released = False
-
-    def headers(self) -> dict[str, str]:
-        """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}` for the limits there are."""
-        headers = {}
-        for kind, limit, lease in (
-            ("requests", self.limits.rpm, self.state.requests),
-            ("tokens", self.limits.tpm, self.state.tokens),
-        ):
-            if limit:
-                lease.per_minute = limit
-                headers[f"x-ratelimit-limit-{kind}"] = str(limit)
-                headers[f"x-ratelimit-remaining-{kind}"] = str(lease.remaining)
-                headers[f"x-ratelimit-reset-{kind}"] = format_seconds(lease.reset)
-        return headers
-
-    def settle(self, prompt: int, completion: int) -> None:
-        """Replace the estimate by the tokens the engine counted."""
-        if not self._settled:
-            self._settle(prompt + completion)
-
-    def release(self) -> None:
-        """The request is over."""
-        if self._released:
-            return
-        self._released = True
-        if not self._settled:
-            self._settle(0)
-        if self.took_slot:
-            self.state.slots.give(self.sequences)
-        if self.took_request and not self.admitted:
-            self.state.requests.give(self.sequences)
-
-    def _settle(self, tokens: int) -> None:
-        self._settled = True
-        if self.took_tokens:
-            self.state.tokens.give(self.estimated - tokens)
-        if self.took_month:
-            self.state.month.settle(self.estimated, tokens)
-
-    def refusal(
-        self,
-        tenant: Tenant,
-        model: str,
-        what: str,
-        wait: float,
-        *,
-        code: str = "rate_limit_exceeded",
-    ) -> RateLimited:
-        """The 429 for this request."""
-        seconds = max(1, math.ceil(wait))
-        return RateLimited(
-            f"`{model}` for `{tenant.name}`: {what}",
-            headers={**self.headers(), "retry-after": str(seconds)},
-            retry_after=wait,
-            code=code,
-            hint=f"try again in {format_seconds(wait)}",
-        )
-
-
-def _fits(limits: Limits, tokens: int, sequences: int) -> None:
-    """Refuse what no waiting can help.
-
-    Raises:
-        InvalidInput: it is above a limit by itself.
-    """
-    for asked, limit, what in (
-        (tokens, limits.tpm, "tokens per minute"),
-        (sequences, limits.max_concurrency, "answers at once"),
-        (sequences, limits.rpm, "answers per minute"),
-    ):
-        if limit is not None and asked > limit:
-            raise InvalidInput(
-                f"the request asks for {asked} {what}, and the tenant's limit is {limit}",
-                hint="send it in smaller parts: fewer prompts, a smaller `n` or `max_tokens`",
-            )
-
-
-def _reserved(limits: Limits, estimated: int, least: int) -> int:
-    """What to reserve: no more than there can be, for a client that sets its answer no bound.
-
-    Half a minute's tokens, because a whole minute's are never there while others hold some.
-    """
-    bounds = [estimated]
-    if limits.tpm is not None:
-        bounds.append(limits.tpm // 2)
-    if limits.monthly_tokens is not None:
-        bounds.append(limits.monthly_tokens)
-    return max(least, min(bounds))
-
-
-def format_seconds(seconds: float) -> str:
-    """A duration as `x-ratelimit-reset-*` headers write it: `120ms`, `7.66s`, `6m0s`, `2h0m0s`."""
-    if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    if seconds < 60:
-        return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"

@@ -8,8 +8,13 @@ bounded by their duration, however many tenants there are.
 from __future__ import annotations
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from adapterworks.gateway.admission.ledger import Draw, Grant, Hold, Ledger
+from adapterworks.manifests.errors import Unavailable
+
+STUCK_SECONDS = 1.0
 
 
 class SharedLedger:
@@ -19,13 +24,19 @@ class SharedLedger:
         self._ledger = ledger
         self._waiting: list[tuple[Draw | Hold, asyncio.Future[Grant]]] = []
         self._worker: asyncio.Task[None] | None = None
+        self._began: float | None = None  # the transaction that runs
+        # Threads of its own: those of others may all be waiting for an index that does not answer.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="limits")
 
     async def apply(self, operation: Draw | Hold) -> Grant:
         """Apply one operation.
 
         Raises:
-            Unavailable: the database cannot be used.
+            Unavailable: the database cannot be used, or has not answered the last one for so long
+                that nothing more is asked of it.
         """
+        if self._began is not None and time.monotonic() - self._began > STUCK_SECONDS:
+            raise Unavailable("the limits cannot be looked up now", retry_after=2.0)
         future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
         if self._worker is None or self._worker.done():
@@ -34,18 +45,28 @@ class SharedLedger:
 
     async def spent_since(self, tenant: str, first_day: str) -> int:
         """Metered tokens of a tenant from `first_day` on."""
-        return await asyncio.to_thread(self._ledger.spent_since, tenant, first_day)
+        loop = asyncio.get_running_loop()
+        spent = self._ledger.spent_since
+        return await loop.run_in_executor(self._threads, spent, tenant, first_day)
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+        self._threads.shutdown(wait=False)
 
     async def _work(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
+            loop, self._began = asyncio.get_running_loop(), time.monotonic()
             try:
-                grants = await asyncio.to_thread(self._ledger.apply, [draw for draw, _ in batch])
+                draws = [draw for draw, _ in batch]
+                grants = await loop.run_in_executor(self._threads, self._ledger.apply, draws)
             except Exception as error:  # whoever asked gets it; the worker goes on
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
+            finally:
+                self._began = None
             for (_, future), grant in zip(batch, grants, strict=True):
                 if not future.done():
                     future.set_result(grant)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from adapterworks.gateway.storage.schema import KEPT_DAYS
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.refs import parse_ref
@@ -93,7 +94,8 @@ class ResidencyTable(Table):
     """`[residency]`: which adapters are loaded, and how long a request waits for a cold one.
 
     `max_loras` is what one batch can mix (the engine's slots), `max_cpu_loras` what host memory
-    keeps ready. `pins` are refs that are loaded at start and never evicted.
+    keeps ready. `pins` are refs that stay loaded, whatever release they are moved to (of more than
+    there are places, those used last).
     """
 
     max_loras: PositiveInt = 4
@@ -196,11 +198,13 @@ class MeteringTable(Table):
     """`[metering]`: where usage is kept until the index has it (default: in `ADAPTERS_HOME`).
 
     Answers that end while the disk syncs share its next sync; `commit_milliseconds` waits for more
-    of them, for disks that sync slowly.
+    of them, for disks that sync slowly. Events older than `keep_days` are removed from the index
+    (the sums of their days stay); without it they stay for good.
     """
 
     spool: str | None = None
     commit_milliseconds: Annotated[float, Field(ge=0.0)] = 0.0
+    keep_days: Annotated[int, Field(ge=KEPT_DAYS)] | None = None
 
 
 class JobsTable(Table):

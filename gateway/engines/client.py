@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from pydantic_core import from_json
 
 from adapterworks.gateway.engines.engine import Health, NotAsked, Scores, State
+from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import Refused, Unavailable
 
@@ -25,6 +29,12 @@ UNTOLD_CONTEXT = 4096  # tokens, of an engine that does not say
 # Of a connection nobody uses; below the 5 s after which vLLM closes it, so that no request meets a
 # connection that is being closed.
 KEEP_SECONDS = 3.0
+# A worker's judgement on the adapter, which vLLM 0.32 passes on as its own failure.
+_OF_THE_ADAPTER = re.compile(
+    r"add_lora method failed: Worker failed with error .{0,80}"
+    r"(LoRA rank|max_lora_rank|target modules|not supported|does not support)"
+)
+_log = logging.getLogger(__name__)
 
 
 class HttpEngine:
@@ -55,6 +65,7 @@ class HttpEngine:
         context: int = UNTOLD_CONTEXT,
     ) -> None:
         self.id = id
+        self.shared_as: str | None = None
         self.context = context
         self.base = base
         self.slots = slots
@@ -113,9 +124,10 @@ class HttpEngine:
     def _became(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
 
-    def _unavailable(self, reason: str | None = None) -> Unavailable:
+    def _unavailable(self, why: str | None = None) -> Unavailable:
+        # Not `self._reason`: that is for those who run the gateway, and says where the engine is.
         return Unavailable(
-            f"the engine of base `{self.base.name}` is not ready: {reason or self._reason}",
+            f"the engine of base `{self.base.name}` is not ready: {why or self._state}",
             hint="try again shortly",
             retry_after=2.0 if self._state == "ready" else 10.0,
         )
@@ -128,15 +140,19 @@ class HttpEngine:
         # A digest names its content: that it is there already is what we want.
         if status == 200 or (status == 400 and "already been loaded" in text):
             return
+        if not (status == 500 and _OF_THE_ADAPTER.search(text)):
+            self._refuses(status, text, f"to load `{digest[:19]}…`")
         raise Refused(
-            f"the engine cannot load `{digest[:19]}…`: {_message(text)}",
+            f"the engine cannot load `{digest[:19]}…`: {message(text)}",
             hint="`adapters show` prints its rank and modules; the engine's own limits are in "
             "`adapters ps`",
         )
 
     async def unload(self, digest: str) -> None:
         """Forget a LoRA."""
-        await self._admin("/v1/unload_lora_adapter", {"lora_name": digest})
+        status, text = await self._admin("/v1/unload_lora_adapter", {"lora_name": digest})
+        if status != 404:  # it is not there, which is what we want
+            self._refuses(status, text, f"to unload `{digest[:19]}…`")
 
     async def score(
         self, fields: Mapping[str, Any], prompts: Sequence[Sequence[int]]
@@ -154,11 +170,11 @@ class HttpEngine:
             "logprobs": TOP,
             "return_tokens_as_token_ids": True,
         }
-        status, answer = await self._json("/v1/completions", request)
-        if status >= 500:
-            raise self._unavailable("it failed to answer a probe")
+        status, text = await self._admin("/v1/completions", request)
+        self._refuses(status, text, "to answer a probe")
         if status != 200:
-            raise Refused(f"the engine refused a probe: {_message(str(answer))}")
+            raise Refused(f"the engine refused a probe: {message(text)}")
+        answer = from_json(text)
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
         scores = [
             {
@@ -172,6 +188,8 @@ class HttpEngine:
     async def models(self) -> list[dict[str, Any]]:
         """The engine's own list of models."""
         async with self._request("GET", "/v1/models", None, PROBE_SECONDS) as response:
+            if response.status != 200:
+                raise self._unavailable(f"it answered {response.status} for its models")
             data: list[dict[str, Any]] = (await response.json())["data"]
             return data
 
@@ -200,6 +218,19 @@ class HttpEngine:
         finally:
             self._inflight -= 1
 
+    def _refuses(self, status: int, text: str, what: str) -> None:
+        """Tell a judgement on what was asked (400, 422) from trouble with the engine.
+
+        Raises:
+            Unavailable: it failed, is busy, does not know us, or lacks the path: asking again
+                later, or an operator, may help.
+        """
+        if status in (200, 400, 422):
+            return
+        _log.error("engine %s answered %d when asked %s: %s", self.id, status, what, text[:1000])
+        why = {401: "does not accept the gateway's key", 403: "does not accept the gateway's key"}
+        raise self._unavailable(f"it {why.get(status, 'failed')} when asked {what}")
+
     async def _healthy(self) -> bool:
         try:
             async with self._request("GET", "/health", None, PROBE_SECONDS) as response:
@@ -211,13 +242,6 @@ class HttpEngine:
         try:
             async with self._request("POST", path, body, ADMIN_SECONDS) as response:
                 return response.status, await response.text()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unavailable(_brief(error)) from error
-
-    async def _json(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        try:
-            async with self._request("POST", path, body, ADMIN_SECONDS) as response:
-                return response.status, await response.json(content_type=None)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unavailable(_brief(error)) from error
 
@@ -238,14 +262,6 @@ class HttpEngine:
 
 def _not_asked(error: Unavailable) -> NotAsked:
     return NotAsked(error.message, hint=error.hint, retry_after=error.retry_after)
-
-
-def _message(text: str) -> str:
-    """The engine's message without its JSON around it, on one line, without paths."""
-    for opening in ('"message":"', "'message': '"):
-        if opening in text:
-            text = text.split(opening, 1)[1].split('","', 1)[0].split("', '", 1)[0]
-    return " ".join(text.split())[:300]
 
 
 def _brief(error: BaseException) -> str:

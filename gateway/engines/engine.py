@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from aiohttp import ClientResponse
 
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
 
 State = Literal["starting", "ready", "down", "stopped"]
@@ -40,14 +41,20 @@ class NotAsked(Unavailable):
     """A request that did not reach the engine, so that it cost nothing."""
 
 
+class NotLoaded(NotAsked):
+    """The engine does not hold the adapter that it was thought to hold."""
+
+
 class Engine(Protocol):
     """One vLLM server: local and supervised, or remote.
 
     Attributes:
         context: tokens that a prompt and its answer may have together.
+        shared_as: its name for all gateways that may use it; None if it is this one's alone.
     """
 
     id: str
+    shared_as: str | None
     context: int
     base: ServedBase
     slots: int
@@ -66,8 +73,12 @@ class Engine(Protocol):
     def on_ready(self, callback: Callable[[], None]) -> None:
         """Call `callback` each time a new generation is ready."""
 
-    async def start(self) -> None:
-        """Begin to run or watch the engine; returns at once."""
+    async def start(self, supervisor: Supervisor | None = None) -> None:
+        """Begin to run or watch the engine; returns at once.
+
+        Args:
+            supervisor: of the gateway whose engine it is.
+        """
 
     async def stop(self) -> None:
         """End it (local) or let go of it (remote); idempotent."""
@@ -77,7 +88,7 @@ class Engine(Protocol):
 
         Raises:
             Refused: the engine cannot load it.
-            Unavailable: the engine does not answer.
+            Unavailable: the engine does not answer, or its answer is no judgement on the adapter.
         """
 
     async def unload(self, digest: str) -> None:
@@ -91,6 +102,13 @@ class Engine(Protocol):
         Args:
             fields: what to ask besides the prompts: `model`, and what its form adds.
             prompts: token ids.
+        """
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The engine's own list of models, loaded adapters among them.
+
+        Raises:
+            Unavailable, ClientError, OSError, LookupError: it does not say.
         """
 
     def post(

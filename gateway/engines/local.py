@@ -23,6 +23,7 @@ from adapterworks.gateway.engines.client import KEEP_SECONDS, HttpEngine
 from adapterworks.gateway.engines.launch import EngineSpec, command
 from adapterworks.gateway.engines.log import reason_from_log
 from adapterworks.gateway.engines.patience import Patience, processor_seconds
+from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.manifests.errors import Unavailable
 
 MISSED_PROBES = 10
@@ -72,14 +73,14 @@ class LocalEngine(HttpEngine):
         """Of the guard that owns the engine's process group."""
         return self._process.pid if self._process else None
 
-    async def start(self) -> None:
+    async def start(self, supervisor: Supervisor | None = None) -> None:
         """Begin to supervise; returns at once."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         connector = aiohttp.UnixConnector(
             str(self._socket), limit=0, keepalive_timeout=KEEP_SECONDS
         )
         self._open(connector, "http://engine")
-        self._task = asyncio.create_task(self._supervise(), name=f"engine {self.id}")
+        self._task = (supervisor or Supervisor()).task(f"engine {self.id}", self._supervise)
 
     async def stop(self) -> None:
         """End the process and its children; idempotent."""
@@ -111,12 +112,15 @@ class LocalEngine(HttpEngine):
     def _socket(self) -> Path:
         return self._folder / "engine.sock"
 
-    async def _supervise(self) -> None:
+    async def _supervise(self, worker: Worker) -> None:
         backoff = self._times.backoff_initial
         while True:
             started = time.monotonic()
-            reason = await self._run_once()
-            await self._end()
+            try:
+                reason = await self._run_once()
+            finally:
+                await self._end()  # also if starting it failed in a way that nobody thought of
+            worker.beat()
             if time.monotonic() - started > STABLE_SECONDS:
                 backoff = self._times.backoff_initial
             self._became("down", reason)

@@ -38,6 +38,18 @@ class EnginePool:
             names.setdefault(f"{base.name}-{base.quantization}", base)
         return names
 
+    def without_engine(self) -> dict[str, str]:
+        """The bases that no engine can answer for now, by name, and in what state theirs are."""
+        states: dict[str, set[str]] = {}
+        names = {engine.base.digest: engine.base.name for engine in self.engines}
+        for engine in self.engines:
+            states.setdefault(engine.base.digest, set()).add(engine.health.state)
+        return {
+            names[digest]: ", ".join(sorted(of_base))
+            for digest, of_base in states.items()
+            if "ready" not in of_base
+        }
+
     def route(self, target: Target) -> Engine:
         """The engine for this target.
 
@@ -54,7 +66,7 @@ class EnginePool:
         ready = [e for e in serving if e.health.state == "ready"]
         if not ready:
             raise Unavailable(
-                f"the engine of `{target.ref}` is not ready: {serving[0].health.reason}",
+                f"the engine of `{target.ref}` is not ready: {serving[0].health.state}",
                 hint="try again shortly",
                 retry_after=10.0,
             )

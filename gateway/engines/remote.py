@@ -1,21 +1,28 @@
 """An engine that runs elsewhere: watched, never started or stopped by us.
 
 It must see the same `ADAPTERS_HOME/checkouts` path as the gateway (a shared folder), because the
-engine loads adapters from paths. Invariant: each time it comes back after not answering counts as a
-new generation, since we cannot know whether it is the same process.
+engine loads adapters from paths. Invariants:
+- it is down when it has missed `MISSED` checks in a row: one that was late is no death, and costs
+  nobody an answer;
+- each time it comes back after that counts as a new generation, since we cannot know whether it is
+  the same process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 
 import aiohttp
 
 from adapterworks.gateway.engines.client import KEEP_SECONDS, UNTOLD_CONTEXT, HttpEngine
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.manifests.errors import AdapterworksError
+
+MISSED = 3
 
 
 class RemoteEngine(HttpEngine):
@@ -51,13 +58,15 @@ class RemoteEngine(HttpEngine):
             request_seconds=request_seconds,
         )
         self.url = url.rstrip("/")
+        # A digest: the index is no place for addresses, which may hold a password.
+        self.shared_as = hashlib.sha256(self.url.encode()).hexdigest()
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def start(self, supervisor: Supervisor | None = None) -> None:
         """Begin to watch it."""
         self._open(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS), self.url)
-        self._task = asyncio.create_task(self._watch(), name=f"engine {self.id}")
+        self._task = (supervisor or Supervisor()).task(f"engine {self.id}", self._watch)
 
     async def stop(self) -> None:
         """Let go of it."""
@@ -69,20 +78,31 @@ class RemoteEngine(HttpEngine):
         self._became("stopped", "stopped")
         await self._close()
 
-    async def _watch(self) -> None:
+    async def _watch(self, worker: Worker) -> None:
+        missed = 0
         while True:
             healthy = await self._healthy()
+            missed = 0 if healthy else missed + 1
             if healthy and self._state != "ready":
                 await self._greet()
-            elif not healthy and self._state != "down":
+            elif not healthy and (missed >= MISSED or self._state == "starting"):
                 self._became("down", f"`{self.url}` does not answer")
+            worker.beat()
             await asyncio.sleep(self._interval)
 
     async def _greet(self) -> None:
         """Check that it serves the base it is said to serve, under the name we will use."""
         try:
             models = {entry["id"]: entry for entry in await self.models()}
-        except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError, KeyError):
+        except (
+            AdapterworksError,
+            aiohttp.ClientError,
+            OSError,
+            TimeoutError,
+            LookupError,
+            ValueError,
+        ):
+            # LookupError, ValueError: whoever answers there speaks another language.
             self._became("down", f"`{self.url}` does not list its models")
             return
         if self.base.model not in models:

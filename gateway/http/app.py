@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http.catalogue import Catalogue
 from adapterworks.gateway.http.header_limit import HeaderLimit
 from adapterworks.gateway.http.routes import (
     batches,
@@ -63,6 +64,7 @@ def create_app(gateway: Gateway) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.gateway = gateway
+    app.state.catalogue = Catalogue(gateway)
     if gateway.config.jobs.on:
         app.state.room = open_room(gateway)
     return app

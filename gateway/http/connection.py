@@ -6,7 +6,9 @@ body within `body_seconds` of the head; and a client that stops reading its answ
 `idle_seconds`. Bytes that drip in prolong nothing.
 
 Invariant: whatever a client sends or leaves out, a connection without a request in work ends by
-itself, and what it can make us keep meanwhile is bounded by `header_limit` and `body_limit`.
+itself, and what it can make us keep meanwhile is bounded by `header_limit` and `body_limit`. When
+all `max_connections` are taken, the newcomer gets the place of the one that has been longest
+without a request in work: whoever holds connections and asks nothing shuts nobody out.
 """
 
 from __future__ import annotations
@@ -59,18 +61,26 @@ class _Joined:
         return getattr(self._transport, name)
 
 
+Resting = dict["Connection", None]
+"""The connections of one server without a request in work, the longest first."""
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol with the limits of `[http]`.
 
     Args:
         limits: seconds and bytes.
+        resting: those of the same server; each keeps itself in it or out of it.
         options: as uvicorn gives them.
     """
 
-    def __init__(self, *, limits: HttpTable, **options: Any) -> None:
+    def __init__(
+        self, *, limits: HttpTable, resting: Resting | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.timeout_keep_alive = limits.idle_seconds  # type: ignore[assignment]
         self._limits = limits
+        self._resting: Resting = {} if resting is None else resting
         self._receiving: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
         self._head: int | None = 0  # bytes of the head so far; None once it is complete
@@ -80,11 +90,19 @@ class Connection(HttpToolsProtocol):
         self._joined = _Joined(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joined))
         self._expect(self._limits.header_seconds, self._late_head)
+        self._resting[self] = None
+        # uvicorn counts this one, and refuses a request when there are as many as the limit.
+        if len(self.connections) >= self._limits.max_connections:
+            longest = next(iter(self._resting))
+            if longest is not self:
+                del self._resting[longest]
+                longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is due any more."""
         self._received()
         self._sent()
+        self._resting.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -107,6 +125,7 @@ class Connection(HttpToolsProtocol):
         """All of the request is here; the answer has limits of its own."""
         self._head = 0
         self._received()
+        self._resting.pop(self, None)
         super().on_message_complete()
 
     def on_message_begin(self) -> None:
@@ -119,6 +138,8 @@ class Connection(HttpToolsProtocol):
         """The answer's last byte is written: it waits for nothing else that is to be done."""
         self._joined.flush()
         super().on_response_complete()
+        if not self.transport.is_closing() and not self._answering():
+            self._resting[self] = None
 
     def pause_writing(self) -> None:
         """The client does not read what it is sent."""

@@ -168,7 +168,7 @@ def uvicorn_config(
         host=host,
         port=port,
         loop="uvloop",
-        http=cast(Any, functools.partial(Connection, limits=gateway.config.http)),
+        http=cast(Any, functools.partial(Connection, limits=gateway.config.http, resting={})),
         lifespan="off",
         log_config=None,
         access_log=False,

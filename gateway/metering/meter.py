@@ -11,12 +11,15 @@ Invariants:
   sums are raised by inserted events only, in the same transaction. So a spool may be drained any
   number of times, by any process.
 - A line that is no event is put aside and reported; it stops neither this drainer nor the next.
+- On a full disk what is in flight is written into a reserve, and `accepts` says no until there is
+  room again: the engine is not asked for what could not be counted.
 - Nothing is lost: a segment is removed only when the index has all of it. What a killed process
   left is drained by the next one that starts on the spool, or by one that is running.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import threading
@@ -24,18 +27,19 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from adapterworks.gateway.metering.event import UsageEvent
-from adapterworks.gateway.metering.spool import Segment, adopt_orphans, put_aside
-from adapterworks.gateway.metering.usage import insert_events
+from adapterworks.gateway.metering.spool import Reserve, Segment, adopt_orphans, put_aside
+from adapterworks.gateway.metering.usage import insert_events, prune
 from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.index.database import Database
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 DRAIN_SECONDS = 1.0
 ORPHAN_SECONDS = 10.0
+PRUNE_SECONDS = 3600.0
+REFUSED_SECONDS = 5.0  # after an event could not be written at all
 FAST_SECONDS = 0.001  # a disk whose last fsync took less
 BATCH = 1000
 SET_ASIDE = "set-aside.lines"
@@ -49,29 +53,41 @@ class Meter:
         set_aside: lines that were no events, and are kept for a person to look at.
     """
 
-    def __init__(self, database: Database, *, spool: Path, commit_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        spool: Path,
+        commit_seconds: float = 0.0,
+        keep_days: int | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         migrate(database)
         spool.mkdir(parents=True, exist_ok=True)
         self._database = database
         self._spool = spool
         self._commit_seconds = commit_seconds
+        self._keep_days = keep_days
         self._queue: queue.SimpleQueue[tuple[UsageEvent, Future[None]] | None] = queue.SimpleQueue()
         self._segments: list[Segment] = []  # oldest first; the last one is written to
         self._lock = threading.Lock()  # guards the list above
         self._writing = threading.Lock()  # one append at a time
         self._append_seconds = float("inf")  # of the last append
         self.set_aside = 0
+        self._reserve = Reserve(spool)
+        self._refused_until = 0.0
         self._open = 0  # requests that have begun and are not recorded
         self._closing = threading.Event()
         self._written = threading.Event()
-        self._writer = threading.Thread(target=self._write, name="meter writer", daemon=True)
-        self._drainer = threading.Thread(target=self._drain, name="meter drainer", daemon=True)
+        self._supervisor = supervisor or Supervisor()
+        self._writer: threading.Thread | None = None
+        self._drainer: threading.Thread | None = None
 
     def start(self) -> None:
         """Take over what dead processes left and begin to write."""
         self._adopt()
-        self._writer.start()
-        self._drainer.start()
+        self._writer = self._supervisor.thread("meter writer", self._write)
+        self._drainer = self._supervisor.thread("meter drainer", self._drain)
 
     def begin(self) -> None:
         """A request has begun that will be recorded, by the thread that calls this."""
@@ -96,13 +112,23 @@ class Meter:
 
     def close(self) -> None:
         """Write what is queued and drain it; what the index does not take stays in the spool."""
-        if self._drainer.ident is None:  # it never started
+        if self._writer is None or self._drainer is None:  # it never started
             return
         self._queue.put(None)
         self._writer.join()
         self._closing.set()
         self._written.set()
         self._drainer.join()
+        with self._lock:
+            for segment in self._segments:
+                segment.close()
+        self._reserve.close()
+
+    def accepts(self) -> bool:
+        """Whether what is asked of the engine now can be counted afterwards."""
+        if self._writer is None:
+            return True
+        return time.monotonic() >= self._refused_until and self._reserve.take()
 
     @property
     def backlog(self) -> int:
@@ -110,7 +136,7 @@ class Meter:
         with self._lock:
             return sum(segment.backlog for segment in self._segments)
 
-    def _write(self) -> None:
+    def _write(self, worker: Worker) -> None:
         running = True
         while running:
             batch = []
@@ -127,13 +153,15 @@ class Meter:
             if batch:
                 with self._writing:
                     self._append(batch)
+            worker.beat()
 
     def _append(self, batch: list[tuple[UsageEvent, Future[None]]]) -> None:
         began = time.perf_counter()
         try:
-            self._current_segment().append([event.to_line() for event, _ in batch])
-        except OSError as error:
+            self._spooled([event.to_line() for event, _ in batch])
+        except Exception as error:  # whoever waits for one of these must not wait for ever
             _log.error("usage cannot be written to `%s`: %s", self._spool, error)
+            self._refused_until = time.monotonic() + REFUSED_SECONDS
             for _, future in batch:
                 if future.set_running_or_notify_cancel():
                     future.set_exception(error)
@@ -145,6 +173,21 @@ class Meter:
                 future.set_result(None)
         self._written.set()
 
+    def _spooled(self, lines: list[bytes]) -> None:
+        """Append lines; on a full disk in the place of the reserve.
+
+        Raises:
+            OSError: the spool cannot be written.
+        """
+        try:
+            self._current_segment().append(lines)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._reserve.held:
+                raise
+            _log.error("the disk of the spool `%s` is full: no request is let in", self._spool)
+            self._reserve.give()
+            self._current_segment().append(lines)
+
     def _current_segment(self) -> Segment:
         with self._lock:
             current = self._segments[-1] if self._segments else None
@@ -155,9 +198,10 @@ class Meter:
                 self._segments.append(current)
             return current
 
-    def _drain(self) -> None:
+    def _drain(self, worker: Worker) -> None:
         failing = False
         orphans_at = time.monotonic() + ORPHAN_SECONDS
+        prune_at = time.monotonic()
         while True:
             last = self._closing.is_set()
             try:
@@ -165,8 +209,12 @@ class Meter:
                     orphans_at = time.monotonic() + ORPHAN_SECONDS
                     self._adopt()
                 self._drain_segments(final=last)
+                if self._keep_days is not None and not last and time.monotonic() >= prune_at:
+                    gone = prune(self._database, days=self._keep_days)
+                    prune_at = time.monotonic() + (DRAIN_SECONDS if gone else PRUNE_SECONDS)
+                worker.beat()
                 failing = False
-            except (Unavailable, SQLAlchemyError) as error:
+            except Unavailable as error:
                 if not failing:
                     _log.warning("usage stays in `%s` for now: %s", self._spool, error)
                 failing = True
@@ -175,9 +223,6 @@ class Meter:
             self._written.wait(DRAIN_SECONDS if failing else ORPHAN_SECONDS)
             self._written.clear()
             self._closing.wait(DRAIN_SECONDS)  # gather a batch
-        with self._lock:
-            for segment in self._segments:
-                segment.close()
 
     def _drain_segments(self, *, final: bool) -> None:
         with self._lock:

@@ -12,14 +12,18 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import logging
 import os
+import tempfile
 import uuid
 import zlib
 from pathlib import Path
 
 SUFFIX = ".usage"
+RESERVE_BYTES = 32 * 1024  # some fifty events
 _log = logging.getLogger(__name__)
 
 
@@ -128,6 +132,47 @@ def adopt_orphans(folder: Path) -> list[Segment]:
             continue
         found.append(Segment(path, descriptor, is_open=False))
     return sorted(found, key=lambda segment: segment.path.stat().st_mtime)
+
+
+class Reserve:
+    """Room on the spool's disk that is kept for what is in flight when the disk runs full.
+
+    It is a file without a name: gone with the process, however that ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+        self.held = False
+
+    def take(self) -> bool:
+        """Reserve the room, if it is not held; returns whether it is now."""
+        if not self.held:
+            try:
+                if self._descriptor is None:
+                    with tempfile.TemporaryFile(dir=self._folder) as file:
+                        self._descriptor = os.dup(file.fileno())
+                if os.pwrite(self._descriptor, bytes(RESERVE_BYTES), 0) < RESERVE_BYTES:
+                    raise OSError(errno.ENOSPC, "the disk is full")
+            except OSError:
+                self.give()
+            else:
+                self.held = True
+        return self.held
+
+    def give(self) -> None:
+        """Let go of it, so that something else can be written."""
+        self.held = False
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+
+    def close(self) -> None:
+        """Let go of it for good."""
+        self.held = False
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def put_aside(path: Path, line: bytes) -> None:

@@ -6,6 +6,7 @@ release and ref that `gateway_usage_events` holds, because both change in one tr
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def insert_events(database: Database, events: Sequence[UsageEvent]) -> int:
         .returning(usage_events.c.request_id)
     )
     unique = {event.request_id: event for event in events}
-    with database.write() as connection:
+    with database.write(lock="metering") as connection:
         rows = [event.values() for event in unique.values()]
         new = connection.execute(insert, rows).scalars().all() if rows else []
         sums: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(SUMS))
@@ -72,6 +73,23 @@ def insert_events(database: Database, events: Sequence[UsageEvent]) -> int:
                 [dict(zip(_KEY + SUMS, (*key, *row), strict=True)) for key, row in sums.items()],
             )
         return len(new)
+
+
+def prune(database: Database, *, days: int, most: int = 1000) -> int:
+    """Remove the oldest events, if they are older than `days`; returns how many.
+
+    The sums stay. At most `most` at once, so that no other writer waits for long.
+    """
+    before = time.time() - days * 86400
+    old = (
+        sa.select(usage_events.c.request_id)
+        .where(usage_events.c.started < before)
+        .order_by(usage_events.c.started)
+        .limit(most)
+    )
+    with database.write(lock="metering") as connection:
+        gone = sa.delete(usage_events).where(usage_events.c.request_id.in_(old))
+        return connection.execute(gone).rowcount
 
 
 def usage(

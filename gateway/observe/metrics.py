@@ -3,6 +3,8 @@
 Invariants:
 - Labels are only names the index knows (tenants, adapters, engines), never text from a client, so
   nobody can make the gateway hold any number of series.
+- No more than `MOST_PAIRS` tenants with an adapter have series of their own; what is beyond is
+  counted under `other`, so that no scrape takes long.
 - What a token costs is one `observe` on a series bound beforehand (`Series`).
 
 Names follow Prometheus' conventions: seconds, bytes, `_total`. `docs/grafana-dashboard.json` shows
@@ -11,6 +13,8 @@ them.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable
 
 from prometheus_client import (
@@ -25,6 +29,10 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+MOST_PAIRS = 1000
+OTHER = "other"
+# Of a text that was made so lately, another scraper gets the same.
+_FRESH_SECONDS = 0.5
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 
@@ -64,7 +72,8 @@ class Metrics:
         )
         self.refusals = Counter(
             "adapters_refusals",
-            "Requests refused before the engine: `limit`, `queue`, `cold`, `access` or `proof`.",
+            "Requests refused before the engine: `limit`, `queue`, `cold`, `access` or `proof`; "
+            "without a tenant, those not let in: `auth_none`, `auth_unknown`, `auth_refused` key.",
             ("tenant", "reason"),
             registry=registry,
         )
@@ -130,14 +139,35 @@ class Metrics:
             "Lines of the spool that are no events and were put aside.",
             registry=registry,
         )
+        self.background_failures = Counter(
+            "adapters_background_failures",
+            "What a thread or task in the background raised; it was started again.",
+            ("worker",),
+            registry=registry,
+        )
         self._series: dict[tuple[str, str], Series] = {}
+        self._pairs: set[tuple[str, str]] = set()
+        self._rendering = threading.Lock()
+        self._rendered = b""
+        self._rendered_at = -_FRESH_SECONDS
 
     def series(self, tenant: str, adapter: str) -> Series:
         """The bound series of a tenant (by name) and adapter (by name)."""
-        found = self._series.get((tenant, adapter))
+        pair = self._pair(tenant, adapter)
+        found = self._series.get(pair)
         if found is None:
-            found = self._series[tenant, adapter] = Series(self, tenant, adapter)
+            found = self._series[pair] = Series(self, *pair)
         return found
+
+    def _pair(self, tenant: str, adapter: str) -> tuple[str, str]:
+        """The labels of a tenant with an adapter: their names, or `other` for both."""
+        pair = (tenant, adapter)
+        if pair in self._pairs:
+            return pair
+        if len(self._pairs) >= MOST_PAIRS:
+            return OTHER, OTHER
+        self._pairs.add(pair)
+        return pair
 
     def finished(
         self,
@@ -152,6 +182,7 @@ class Metrics:
         estimated: bool = False,
     ) -> None:
         """Count one answered request; `endpoint` is the route, not the client's path."""
+        tenant, adapter = self._pair(tenant, adapter)
         if estimated:
             self.estimated.labels(tenant, adapter).inc()
         self.requests.labels(tenant, adapter, endpoint, str(status)).inc()
@@ -178,8 +209,12 @@ class Metrics:
             self.resident.labels(engine, adapter).set(1)
 
     def render(self) -> bytes:
-        """The text that `/metrics` answers, of type `CONTENT_TYPE`."""
-        return generate_latest(self.registry)
+        """The text that `/metrics` answers, of type `CONTENT_TYPE`; from any thread."""
+        with self._rendering:
+            if time.monotonic() - self._rendered_at > _FRESH_SECONDS:
+                self._rendered = generate_latest(self.registry)
+                self._rendered_at = time.monotonic()
+            return self._rendered
 
     def _resident_labels(self) -> list[tuple[str, str]]:
         return [

@@ -16,7 +16,7 @@ from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.request.cost import Cost
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.receipts import Receipt
-from adapterworks.gateway.request.usage import Usage
+from adapterworks.gateway.request.usage import Counts, Usage
 from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import (
     AdapterworksError,
@@ -40,6 +40,7 @@ class Account:
 
     def __init__(self, gateway: Gateway, tenant: Tenant, receipt: Receipt, call: Call) -> None:
         self.usage = Usage()
+        self._parts = Counts(0, 0)
         self.cold = False
         self.phase = "access"
         self._gateway = gateway
@@ -59,18 +60,30 @@ class Account:
         Args:
             most: what it can have cost, charged where the engine gives no usable count.
         """
+        if self._most is None:
+            self._gateway.meter.begin()
         self._most = most
-        self._gateway.meter.begin()
+        self.usage = Usage()
 
     def cost_nothing(self) -> None:
-        """The engine did not get it, or refused it."""
-        self.usage = Usage(final=True)
+        """The engine did not get it, or refused it; parts before it have cost what they did."""
+        done = self._parts
+        self.usage = Usage(done.prompt, done.completion, done.cached, done.reasoning, final=True)
+
+    def part(self, counts: Counts) -> None:
+        """A part of the request was answered."""
+        self._parts += counts
 
     def settle(self) -> Usage:
         """What it costs: the engine's count, or the most it can be; zero if it was not asked."""
         if self._most is not None:
             self.usage.settle(self._most)
         return self.usage
+
+    @property
+    def of_parts(self) -> int:
+        """Tokens of the parts that were answered."""
+        return self._parts.prompt + self._parts.completion
 
     def token(self) -> None:
         """Events of a stream have just been sent."""

@@ -21,6 +21,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.registry.index.database import IndexAway
 from adapterworks.registry.jobs.files import OverQuota
 
 
@@ -107,6 +108,9 @@ _DAMAGED = (
     "hint: whoever runs the gateway finds the file with `adapters verify`"
 )
 
+# What a driver says of the index names hosts and users.
+_INDEX_AWAY = "the gateway's index does not answer\n\nhint: try again shortly"
+
 
 def shape_of(error: AdapterworksError) -> Shape:
     """The shape of the most specific class in the map."""
@@ -120,6 +124,8 @@ def error_body(error: AdapterworksError, *, anthropic: bool = False) -> bytes:
     message = f"{error.message}\n\nhint: {error.hint}" if error.hint else error.message
     if isinstance(error, IntegrityError):
         message = _DAMAGED  # the error's own names the registry's files
+    if isinstance(error, IndexAway):
+        message = _INDEX_AWAY
     if anthropic:
         body: dict[str, object] = {
             "type": "error",

@@ -1,9 +1,9 @@
 """One request from its first byte to its last: the whole path in one place.
 
-    resolve → allow → route → admit → warm → turn → lease → relay → settle
+    resolve → allow → route → admit → warm → turn and seat → relay → settle
 
 Invariant: whatever happens (an error, the client leaving, the engine dying), the permit, the turn
-and the lease are given back, and what the engine counted is metered, exactly once; what it made and
+and the seat are given back, and what the engine counted is metered, exactly once; what it made and
 did not count is metered at the most it can be.
 """
 
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
+from aiohttp import ClientResponse
 from pydantic_core import to_json
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from adapterworks.gateway.engines.engine import Engine, NotAsked
+from adapterworks.gateway.engines.engine import Engine, NotAsked, NotLoaded
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.gateway import Gateway
@@ -26,16 +27,20 @@ from adapterworks.gateway.request.account import Account
 from adapterworks.gateway.request.cost import demanded, expected, most
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.errors import InvalidField, shape_of
+from adapterworks.gateway.request.parts import in_parts, put_together
 from adapterworks.gateway.request.receipts import Receipt
-from adapterworks.gateway.request.relay import Relay
+from adapterworks.gateway.request.relay import Relay, answer_error, error_event
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import Tenant
-from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 # What nginx calls it: the client closed the connection before the answer was complete.
 _LEFT = 499
 # Without fairness all requests stand in one line.
 _EVERYONE = ""
+T = TypeVar("T")
+Take = Callable[[ClientResponse], Awaitable[T]]
+"""What is done with the engine's answer, while the turn lasts."""
 
 
 class Exchange:
@@ -62,10 +67,23 @@ class Exchange:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; give up as soon as the client is gone."""
-        work = asyncio.create_task(self._answer(send))
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        work = asyncio.create_task(self._answer(sent))
         gone = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not work.done():  # the server ends, and its patience with it
+                work.cancel()
+                await asyncio.wait({work})
+                await self._cut(send, begun=begun)
+            raise
         finally:
             left = not work.done()
             work.cancel()
@@ -77,6 +95,15 @@ class Exchange:
         except asyncio.CancelledError:
             if not left:
                 raise
+
+    async def _cut(self, send: Send, *, begun: bool) -> None:
+        """Say that the answer ends here, where a bare end would look like one."""
+        what = "the gateway is being stopped, and the answer with it"
+        error = Unavailable(what, hint="send the request again", retry_after=1.0)
+        if not begun:
+            await answer_error(send, error, self._receipt, self._call)
+        elif self._call.asked.stream:
+            await send({"type": "http.response.body", "body": error_event(error, self._call)})
 
     async def _answer(self, send: Send) -> None:
         account = self._account
@@ -104,8 +131,13 @@ class Exchange:
         gateway, tenant, call = self._gateway, self._tenant, self._call
         self._receipt.target = target
         engine = gateway.pool.route(target)
-        queue = gateway.queue(engine)
-        self._fits(queue.slots)
+        most_at_once = tenant.limits.over(gateway.config.limits.tenant_limits()).max_concurrency
+        places = min(gateway.queue(engine).slots, most_at_once or gateway.queue(engine).slots)
+        parts = in_parts(call, places)
+        at_once = max(part.asked.sequences for part in parts)
+        self._fits(at_once, gateway.queue(engine).slots)
+        if not gateway.meter.accepts():
+            raise Unavailable("usage cannot be recorded now", retry_after=5.0)
         cost = expected(call, engine.context)
         permit = await gateway.limiter.admit(
             tenant,
@@ -113,54 +145,79 @@ class Exchange:
             estimated_tokens=cost.total,
             demanded_tokens=demanded(call, engine.context),
             sequences=call.asked.sequences,
+            at_once=at_once,
         )
         try:
             self._receipt.limits = dict(permit.headers())
             if not call.endpoint.of_base:
-                shadow.consider(gateway, call, target)
-            residency = gateway.residency(engine)
-            # A base's tokenizer is its adapters' too: none is loaded for it.
-            release = None if call.endpoint.of_base else target.release
-            if release is not None:
-                self._account.phase = "cold"
-                # Loaded before the turn: a cold adapter must not hold a place others could use.
-                self._account.cold = await residency.warm(release)
-            self._account.phase = "queue"
-            async with (
-                queue.turn(
-                    tenant.id if gateway.config.fairness.on else _EVERYONE,
-                    expected_tokens=cost.total,
-                    weight=tenant.weight,
-                    sequences=call.asked.sequences,
-                ) as turn,
-                contextlib.AsyncExitStack() as stack,
-            ):
-                gateway.metrics.queue_seconds.labels(engine.id, tenant.name).observe(turn.waited)
-                try:
-                    if release is not None:
-                        await stack.enter_async_context(residency.lease(release))
-                    await self._relay(engine, target, send)
-                finally:
-                    turn.settle(self._account.settle().total)
+                shadow.consider(gateway, parts[0], target)
+            relay = self._relay(engine, target, send)
+            if len(parts) == 1:
+                await self._in_turn(engine, target, call, relay.answer)
+            else:
+                answers = [await self._in_turn(engine, target, p, relay.part) for p in parts]
+                await relay.together(put_together(answers, parts))
         finally:
             usage = self._account.settle()
             permit.settle(usage.prompt, usage.completion)
             permit.release()
 
-    def _fits(self, slots: int) -> None:
+    async def _in_turn(self, engine: Engine, target: Target, call: Call, take: Take[T]) -> T:
+        """Ask the engine when it is the request's turn; what it answers is given to `take`."""
+        try:
+            return await self._once(engine, target, call, take)
+        except NotLoaded:
+            if target.release is None:
+                raise
+            # Another gateway may have unloaded it, or the engine lost it: once more, loaded.
+            self._gateway.residency(engine).lost([target.release.digest])
+            return await self._once(engine, target, call, take)
+
+    async def _once(self, engine: Engine, target: Target, call: Call, take: Take[T]) -> T:
+        gateway, tenant = self._gateway, self._tenant
+        # A base's tokenizer is its adapters' too: none is loaded for it.
+        release = None if call.endpoint.of_base else target.release
+        residency, queue = gateway.residency(engine), gateway.queue(engine)
+        gate = None
+        if release is not None:
+            self._account.phase = "cold"
+            # Loaded before the turn: a cold adapter must not hold a place others could use.
+            self._account.cold |= await residency.warm(release)
+            gate = residency.gate(release)
+        self._account.phase = "queue"
+        before = self._account.of_parts
+        async with queue.turn(
+            tenant.id if gateway.config.fairness.on else _EVERYONE,
+            expected_tokens=expected(call, engine.context).total,
+            weight=tenant.weight,
+            sequences=call.asked.sequences,
+            gate=gate,
+        ) as turn:
+            gateway.metrics.queue_seconds.labels(engine.id, tenant.name).observe(turn.waited)
+            try:
+                with gate.use() if gate is not None else contextlib.nullcontext():
+                    return await self._ask(engine, target, call, take)
+            finally:
+                whole = call is self._call
+                turn.settle(
+                    self._account.settle().total if whole else self._account.of_parts - before
+                )
+
+    def _fits(self, at_once: int, slots: int) -> None:
         """Refuse more sequences than the engine works on at once.
 
         Raises:
             InvalidField: it would hold the whole engine, and longer than any other request.
         """
         asked = self._call.asked
-        if asked.sequences > slots:
+        if at_once > slots:
             param = "n" if asked.prompts <= slots and asked.choices > 1 else "prompt"
             raise InvalidField(
                 f"`{param}` asks for {asked.sequences} answers at once, and the engine works on "
                 f"{slots}",
                 param=param,
-                hint="send several requests; they are worked on side by side",
+                hint="send several requests, or a list of prompts without `stream`, which is "
+                "worked on in turns",
             )
 
     async def _target(self) -> Target:
@@ -171,34 +228,36 @@ class Exchange:
             raise missing(asked.model)
         return target
 
-    async def _relay(self, engine: Engine, target: Target, send: Send) -> None:
-        payload = self._payload(engine, target)
-        relay = Relay(
+    def _relay(self, engine: Engine, target: Target, send: Send) -> Relay:
+        return Relay(
             self._call,
             self._receipt,
             self._account,
-            str(payload["model"]),
+            engine.base.model if self._call.endpoint.of_base else _engines_name(engine, target),
             target,
             send,
             keep_alive=self._gateway.config.http.keep_alive_seconds,
         )
+
+    async def _ask(self, engine: Engine, target: Target, call: Call, take: Take[T]) -> T:
+        payload = self._payload(engine, target, call)
         headers = {"x-request-id": self._receipt.request_id}
         self._gateway.tracing.inject(headers)
         self._account.asked(most(self._call, engine.context))
-        path = self._call.endpoint.engine_path
+        path = call.endpoint.engine_path
         try:
             async with engine.post(path, to_json(payload), headers) as upstream:
-                await relay.answer(upstream)
+                return await take(upstream)
         except NotAsked:
             self._account.cost_nothing()
             raise
 
-    def _payload(self, engine: Engine, target: Target) -> dict[str, Any]:
+    def _payload(self, engine: Engine, target: Target, call: Call) -> dict[str, Any]:
         """What the engine is sent."""
-        body = self._call.payload
-        if self._call.endpoint.of_base:
+        body = call.payload
+        if call.endpoint.of_base:
             return {**body, "model": engine.base.model}
-        if self._call.asked.stream and self._call.endpoint.usage_in_stream:
+        if call.asked.stream and call.endpoint.usage_in_stream:
             # Counted with every event: known to the token whenever the client or the engine goes.
             counts = {"include_usage": True, "continuous_usage_stats": True}
             body = {**body, "stream_options": counts}
@@ -209,6 +268,14 @@ class Exchange:
         assert servable is not None
         form = FORMS[servable.form]
         return form.address(engine, target.digest, servable, body, self._tenant.cache_salt)
+
+
+def _engines_name(engine: Engine, target: Target) -> str:
+    """What the engine calls what is to answer, in its answers."""
+    servable = target.release.servable if target.release is not None else None
+    if servable is None or target.digest is None or servable.form not in FORMS:
+        return engine.base.model
+    return str(FORMS[servable.form].address(engine, target.digest, servable, {}, "")["model"])
 
 
 async def _disconnected(receive: Receive) -> None:

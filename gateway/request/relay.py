@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 from pydantic_core import from_json, to_json
 from starlette.types import Send
 
+from adapterworks.gateway.engines.engine import NotLoaded
+from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.request.account import Account
 from adapterworks.gateway.request.endpoints import EMBEDDINGS, Call
-from adapterworks.gateway.request.errors import error_body
+from adapterworks.gateway.request.errors import (
+    InvalidField,
+    TooLarge,
+    error_body,
+    error_headers,
+    shape_of,
+)
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.stream import Rewriter, rename
 from adapterworks.gateway.request.usage import Unusable, read_counts
@@ -29,6 +38,7 @@ _NO_EMBEDDINGS = (404, 405, 501)
 # An event stream's comment: clients pass over it.
 _COMMENT = b": keep-alive\n\n"
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+_log = logging.getLogger(__name__)
 
 
 class Relay:
@@ -65,49 +75,101 @@ class Relay:
         """Pass it on as it comes.
 
         Raises:
+            InvalidInput: the engine refused what the client sent.
             NotFound: the engine does not have the endpoint.
             Unavailable: it failed, or broke off a whole answer.
         """
         if upstream.status != 200:
             self._account.cost_nothing()
-        if upstream.status >= 500:
-            raise Unavailable("the engine failed to answer", retry_after=1.0)
+            await self._refused(upstream)
         if upstream.status == 200 and upstream.content_type == "text/event-stream":
             await self._stream(upstream)
         else:
             await self._whole(upstream)
+
+    async def part(self, upstream: aiohttp.ClientResponse) -> dict[str, Any]:
+        """The answer to a part of the request; what it cost is in the account.
+
+        Raises:
+            InvalidInput, NotFound, Unavailable: as `answer`.
+        """
+        if upstream.status != 200:
+            self._account.cost_nothing()
+            await self._refused(upstream)
+        try:
+            answer: dict[str, Any] = from_json(await upstream.read())
+            self._account.part(read_counts(answer["usage"]))
+        except _BROKEN as error:
+            raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+        return answer
+
+    async def together(self, answer: dict[str, Any]) -> None:
+        """Pass on what was put together of the answers to all parts."""
+        await self._pass_on(self._finished(answer), 200)
+
+    async def _refused(self, upstream: aiohttp.ClientResponse) -> NoReturn:
+        """Say whose fault it is: the client's own comes in the engine's words, without its places.
+
+        Raises:
+            InvalidInput: what the client sent is refused.
+            NotFound: the engine does not have the endpoint.
+            NotLoaded: it does not have the adapter.
+            Unavailable: anything else is between the gateway and its engine.
+        """
+        try:
+            body = await upstream.read()
+        except _BROKEN as error:
+            raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
+        status = upstream.status
+        said = message(body.decode(errors="replace")).replace(self._model, self._target.ref)
+        if status in (400, 422) and b'"error"' in body:
+            raise InvalidField(said or "the engine refused the request", param=_param(body))
+        if status == 413:
+            raise TooLarge("the request is larger than the engine takes")
+        if self._call.endpoint is EMBEDDINGS and status in _NO_EMBEDDINGS:
+            raise NotFound(
+                f"`{self._target.ref}` makes no embeddings: its base generates text",
+                hint="`GET /v1/models` lists the others; a base that makes them has them",
+            )
+        if status == 404 and b'"error"' in body and self._model == self._target.digest:
+            raise NotLoaded(f"the engine does not hold `{self._target.ref}`", retry_after=1.0)
+        if status in (404, 405, 501):
+            raise NotFound(f"`{self._target.ref}` does not offer `{self._call.endpoint.path}`")
+        _log.error("the engine answered %d: %s", status, said)
+        wait = upstream.headers.get("retry-after", "")
+        busy = float(wait) if status == 429 and wait.isdecimal() and len(wait) < 4 else 1.0
+        what = "is busy" if status == 429 else "failed to answer"
+        raise Unavailable(f"the engine {what}", retry_after=busy)
 
     async def _whole(self, upstream: aiohttp.ClientResponse) -> None:
         try:
             body = await upstream.read()
         except _BROKEN as error:
             raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
-        if upstream.status == 200:
-            body = self._rewritten(body)
-        elif self._call.endpoint is EMBEDDINGS and upstream.status in _NO_EMBEDDINGS:
-            raise NotFound(
-                f"`{self._target.ref}` makes no embeddings: its base generates text",
-                hint="`GET /v1/models` lists the others; a base that makes them has them",
-            )
-        elif b'"error"' in body:
-            body = body.replace(self._model.encode(), self._target.ref.encode())
-        else:
-            raise NotFound(f"`{self._target.ref}` does not offer `{self._call.endpoint.path}`")
-        await self._account.close(upstream.status)
-        await self._head(upstream.status, "application/json", length=len(body))
+        await self._pass_on(self._rewritten(body), upstream.status)
+
+    async def _pass_on(self, body: bytes, status: int) -> None:
+        await self._account.close(status)
+        await self._head(status, "application/json", length=len(body))
         await self._send({"type": "http.response.body", "body": body})
 
     def _rewritten(self, body: bytes) -> bytes:
         """The answer with the client's model name, once its counts are read."""
         try:
             answer: dict[str, Any] = from_json(body)
-            usage = answer.get("usage")
+            answer.get("usage")
         except (ValueError, AttributeError) as error:
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+        return self._finished(answer)
+
+    def _finished(self, answer: dict[str, Any]) -> bytes:
+        """A whole answer as the client gets it, once its counts are in the account."""
         if self._call.endpoint.free:
             self._account.cost_nothing()
         with contextlib.suppress(Unusable):  # charged at its most, and counted
-            self._account.usage.take(read_counts(usage))
+            self._account.usage.take(read_counts(answer.get("usage")))
         rename(answer, self._model, self._target.ref)
         try:
             return to_json(self._call.endpoint.shape(answer, time.monotonic() - self._began))
@@ -149,13 +211,11 @@ class Relay:
         await self._send({"type": "http.response.body", "body": last})
 
     def _broken(self) -> bytes:
-        """The event that ends a stream whose engine went away: an error, as clients know it."""
-        error = Unavailable(
-            "the engine broke off its answer", hint="send the request again", retry_after=2.0
+        """The event that ends a stream whose engine went away."""
+        what = "the engine broke off its answer"
+        return error_event(
+            Unavailable(what, hint="send the request again", retry_after=2.0), self._call
         )
-        body = error_body(error, anthropic=self._call.endpoint.anthropic)
-        name = b"event: error\n" if self._call.endpoint.dialect != "openai" else b""
-        return name + b"data: " + body + b"\n\n"
 
     async def _head(self, status: int, content_type: str, length: int | None = None) -> None:
         headers = [(b"content-type", content_type.encode())]
@@ -188,3 +248,38 @@ async def _chunks(content: aiohttp.StreamReader, silence: float) -> AsyncIterato
         reading.cancel()
         with contextlib.suppress(asyncio.CancelledError, *_BROKEN):
             await reading
+
+
+def error_event(error: Unavailable, call: Call) -> bytes:
+    """The event that ends a stream which cannot go on: an error, as its clients know it."""
+    body = error_body(error, anthropic=call.endpoint.anthropic)
+    name = b"event: error\n" if call.endpoint.dialect != "openai" else b""
+    return name + b"data: " + body + b"\n\n"
+
+
+async def answer_error(send: Send, error: Unavailable, receipt: Receipt, call: Call) -> None:
+    """Answer with an error where nothing was answered yet."""
+    body = error_body(error, anthropic=call.endpoint.anthropic)
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        **receipt.headers(),
+        **error_headers(error),
+    }
+    await send(
+        {
+            "type": "http.response.start",
+            "status": shape_of(error).status,
+            "headers": [(k.encode(), v.encode("latin-1", "replace")) for k, v in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def _param(body: bytes) -> str | None:
+    """The field that the engine's refusal names, if it names one."""
+    try:
+        param = from_json(body)["error"]["param"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return param if isinstance(param, str) and len(param) < 200 else None

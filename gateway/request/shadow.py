@@ -6,7 +6,6 @@ the fair queue as a tenant of its own, and is left out when too many are under w
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from typing import Any
@@ -33,7 +32,7 @@ def consider(gateway: Gateway, call: Call, target: Target) -> None:
     for table in gateway.config.shadow:
         chosen = table.adapter == target.release.name and random.random() < table.share  # noqa: S311
         if chosen and len(gateway.background) < MOST_UNDER_WAY:
-            task = asyncio.create_task(_ask(gateway, call, table.to))
+            task = gateway.supervisor.once("shadow", _ask(gateway, call, table.to))
             gateway.background.add(task)
             task.add_done_callback(gateway.background.discard)
 

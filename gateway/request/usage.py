@@ -71,6 +71,14 @@ class Counts:
     cached: int = 0
     reasoning: int = 0
 
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.cached + other.cached,
+            self.reasoning + other.reasoning,
+        )
+
 
 def read_counts(usage: Any) -> Counts:
     """The counts of a `usage` object, in OpenAI's or Anthropic's words.

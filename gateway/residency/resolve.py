@@ -3,6 +3,7 @@
 Invariants:
 - what is cached was read under the present revision of the index; a revision change empties the
   cache, so an alias move is seen by every gateway within the polling interval;
+- an alias that was moved counts when its new release can answer (`handover.py`);
 - a cache holds names that follow the grammar of refs, which bounds them, and nothing that a client
   made up: names that nobody holds have a small cache of their own.
 """
@@ -11,22 +12,30 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.engines.target import Target
+from adapterworks.gateway.residency.handover import Handover
+from adapterworks.gateway.supervision.supervisor import Worker
 from adapterworks.gateway.tenants.tenant import BASE_PREFIX
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
+from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 from adapterworks.manifests.refs import Ref, parse_ref
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Weighted
 
 POLL_SECONDS = 0.05
+RETRY_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
 _CACHE_LIMIT = 10_000
 _ABSENT_LIMIT = 1_000
+K = TypeVar("K")
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class Resolver:
@@ -38,7 +47,11 @@ class Resolver:
         self._holders: dict[str, tuple[Weighted, ...]] = {}
         self._absent: dict[str, None] = {}
         self._releases: dict[str, Release] = {}
+        self._before: dict[str, tuple[Weighted, ...]] = {}  # under the last revision
+        self._handover: Handover | None = None
         self._epoch = 0
+        # Of its own: an index that does not answer must not take the threads of everything else.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="resolve")
 
     async def target(self, model: str, sticky: str) -> Target:
         """What `model` stands for.
@@ -64,30 +77,92 @@ class Resolver:
         """The verified record of a digest; kept, since it cannot change."""
         release = self._releases.get(digest)
         if release is None:
-            release = await asyncio.to_thread(self._registry.release, digest)
+            release = await self._asked(self._registry.release, digest)
             _put(self._releases, digest, release)
         return release
 
-    async def watch(self, on_error: Callable[[Exception], None]) -> None:
-        """Poll the index's revision for ever; errors are reported and polling goes on."""
+    async def watch(self, worker: Worker, moved: Callable[[], None] = lambda: None) -> None:
+        """Poll the index's revision for ever; while the index is away, polling goes on.
+
+        Args:
+            worker: told of every answer of the index.
+            moved: called after each change that was seen.
+        """
         known: int | None = None
+        failing = False
         while True:
             try:
                 revision = await asyncio.to_thread(self._registry.revision)
-            except (AdapterworksError, OSError) as error:
-                on_error(error)
-                await asyncio.sleep(1.0)
+            except (Unavailable, OSError) as error:
+                if not failing:
+                    _log.error("the index does not answer: %s", error)
+                failing = True
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
+            worker.beat()
+            failing = False
             if revision != known:
                 known = revision
                 self.forget()
+                moved()
             await asyncio.sleep(POLL_SECONDS)
+
+    @property
+    def epoch(self) -> int:
+        """Another number after each change of the index that was seen."""
+        return self._epoch
+
+    def hand_over(self, handover: Handover) -> None:
+        """Let who an alias stood for answer until the new release can."""
+        self._handover = handover
 
     def forget(self) -> None:
         """The index has changed: what names stand for is read anew."""
         self._epoch += 1
+        self._before |= self._holders
+        if len(self._before) > _CACHE_LIMIT:
+            self._before = dict(self._holders)
         self._holders.clear()
         self._absent.clear()
+
+    async def _still(self, model: str, now: tuple[Weighted, ...]) -> tuple[Weighted, ...]:
+        """Who answers: the new holders, or those before while the new ones are being loaded."""
+        before = self._before.get(model)
+        if before is None or self._handover is None:
+            return now
+
+        def done() -> None:
+            self._before.pop(model, None)
+            self._holders.pop(model, None)
+
+        try:
+            # What was deleted answers for nobody.
+            await self._asked(self._alive, before)
+            if await self._handover.begun(model, before, now, done):
+                return before
+        except NotFound:
+            pass
+        self._before.pop(model, None)
+        return now
+
+    async def _asked(self, read: Callable[[K], T], what: K) -> T:
+        """What the registry says.
+
+        Raises:
+            Unavailable: it does not answer in time.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await loop.run_in_executor(self._threads, read, what)
+        except TimeoutError as error:
+            raise Unavailable(
+                "the registry does not answer", hint="try again shortly", retry_after=2.0
+            ) from error
+
+    def _alive(self, holders: tuple[Weighted, ...]) -> None:
+        for holder in holders:
+            self._registry.release(holder.digest)
 
     async def _read(self, model: str) -> tuple[Weighted, ...]:
         holders = self._holders.get(model)
@@ -100,13 +175,16 @@ class Resolver:
         except InvalidInput:
             raise missing(model) from None
         epoch = self._epoch
-        holders = await asyncio.to_thread(self._lookup, ref)
+        holders = await self._asked(self._lookup, ref)
         # Read before the revision changed, stored after it: would be stale until the next.
         fresh = epoch == self._epoch
         if not holders:
             if fresh:
                 _put(self._absent, model, None, _ABSENT_LIMIT)
             raise missing(model)
+        if holders != self._before.get(model, holders):
+            holders = await self._still(model, holders)
+            fresh = epoch == self._epoch
         if fresh:
             _put(self._holders, model, holders)
         return holders

@@ -3,14 +3,18 @@
 Invariants:
 - adapters with requests in flight never number more than the engine's slots;
 - whoever waits is served in order: if no slot comes free, the longest-running adapter takes no
-  further requests until those waiting before them have had a turn.
+  further requests until those waiting before them have had a turn;
+- an adapter is closed only as long as somebody else waits for its slot.
+
+A seat is asked for in two ways: `take` waits for it here, in order of arrival; `claim` takes it at
+once, in the order of whoever gives turns (`gateway/residency/gate.py`) and is told of changes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.entry import Entry
@@ -30,6 +34,8 @@ class Seats:
         self._entries = entries
         self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
         self._seats: dict[str, int] = {}
+        self._asking: Counter[str] = Counter()
+        self._changed: Callable[[], None] = lambda: None
         self._change = asyncio.Event()
 
     def __contains__(self, digest: str) -> bool:
@@ -60,6 +66,34 @@ class Seats:
             self.wake()
             raise
 
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever a claim may succeed that did not before."""
+        self._changed = changed
+
+    def ask(self, digest: str) -> None:
+        """Somebody waits for a claim on this adapter to succeed."""
+        self._asking[digest] += 1
+
+    def stop_asking(self, digest: str) -> None:
+        """And does so no more."""
+        self._asking[digest] -= 1
+        if not self._asking[digest]:
+            del self._asking[digest]
+            self.wake()
+
+    def has_room(self, digest: str) -> bool:
+        """Whether a claim would succeed; if not, somebody is asked to make room."""
+        if digest not in self.busy and self._waiting:
+            return False
+        if self._admits(digest):
+            return True
+        self._yield_longest()
+        return False
+
+    def claim(self, digest: str) -> None:
+        """Hold a place that there is (`has_room`)."""
+        self._seats[digest] = self._seats.get(digest, 0) + 1
+
     def leave(self, digest: str) -> None:
         """Give the place up; without an await in between it becomes a user."""
         self._seats[digest] -= 1
@@ -70,6 +104,7 @@ class Seats:
         """Something changed: let in, in order, as many as fit; the rest keeps waiting."""
         self._change.set()
         self._change = asyncio.Event()
+        self._reopen()
         still: deque[tuple[str, asyncio.Future[None]]] = deque()
         for digest, ticket in self._waiting:
             if ticket.done():
@@ -80,8 +115,9 @@ class Seats:
             else:
                 still.append((digest, ticket))
         self._waiting = still
-        if still:
+        if still or self._asking.keys() - self.busy:
             self._yield_longest()
+        self._changed()
 
     async def changed(self) -> None:
         """Wait for the next `wake`: a user left, or a load or an unload ended."""
@@ -94,6 +130,14 @@ class Seats:
         if entry is not None and not _open_to_more(entry):
             return False
         return digest in busy or len(busy) < self._engine.slots
+
+    def _reopen(self) -> None:
+        """Whoever was asked to yield, and for whom nobody waits any more, takes requests again."""
+        asking = {digest for digest, ticket in self._waiting if not ticket.done()}
+        asking |= self._asking.keys() - self.busy
+        for digest, entry in self._entries.items():
+            if entry.yielding and not asking - {digest}:
+                entry.yielding = False
 
     def _yield_longest(self) -> None:
         """Ask the adapter that has held a slot longest to give it up, if none is doing so."""

@@ -1,7 +1,8 @@
 """The gateway's tables in the index's database, and the numbered migrations that make them.
 
 Invariants, held by the database itself (triggers), not by convention:
-- the audit log and the usage events are append-only;
+- the audit log and the usage events are append-only, but for events older than `KEPT_DAYS`: those
+  may be removed (`[metering] keep_days`), the sums of their days may not;
 - a tenant is never removed but for its tombstone, so usage keeps its name.
 
 `MIGRATIONS` is append-only: a released function is never edited, so it spells its tables out
@@ -17,6 +18,7 @@ from sqlalchemy.engine import Connection
 from adapterworks.registry.index.database import Database, Migration
 
 NAMESPACE = "gateway"
+KEPT_DAYS = 31  # no event goes before, so that a month can be accounted for
 
 metadata = sa.MetaData()
 
@@ -106,6 +108,16 @@ slots = sa.Table(
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("holder", sa.Text, primary_key=True),
     sa.Column("held", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+)
+
+# Adapters that gateways hold on engines they share: the last of them unloads.
+residents = sa.Table(
+    "gateway_residents",
+    metadata,
+    sa.Column("engine", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, primary_key=True),
     sa.Column("expires", sa.Double, nullable=False),
 )
 
@@ -219,8 +231,39 @@ def _m003_no_way_around_the_triggers(connection: Connection) -> None:
         )
 
 
+def _m004_shared_engines(connection: Connection) -> None:
+    """Who holds which adapter on an engine that several gateways use."""
+    connection.exec_driver_sql(
+        """CREATE TABLE gateway_residents (
+            engine TEXT NOT NULL, digest TEXT NOT NULL, holder TEXT NOT NULL,
+            expires DOUBLE PRECISION NOT NULL, PRIMARY KEY (engine, digest, holder))"""
+    )
+
+
+def _m005_old_events_may_go(connection: Connection) -> None:
+    """Events older than 31 days may be deleted; no other, and none may be changed."""
+    message = "gateway_usage_events is append-only"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("DROP TRIGGER gateway_usage_events_no_delete")
+        connection.exec_driver_sql(
+            "CREATE TRIGGER gateway_usage_events_no_delete BEFORE DELETE ON gateway_usage_events "
+            "WHEN OLD.started > CAST(strftime('%s', 'now') AS INTEGER) - 31 * 86400 "
+            f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        )
+        return
+    connection.exec_driver_sql(
+        "CREATE OR REPLACE FUNCTION gateway_usage_events_append_only() RETURNS trigger "
+        "LANGUAGE plpgsql AS $$ BEGIN "
+        # Nested: where a table is emptied there is no OLD to be looked at.
+        "IF TG_OP = 'DELETE' THEN IF OLD.started < extract(epoch FROM now()) - 31 * 86400 THEN "
+        f"RETURN OLD; END IF; END IF; RAISE EXCEPTION '{message}'; END $$"
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
     _m003_no_way_around_the_triggers,
+    _m004_shared_engines,
+    _m005_old_events_may_go,
 )

@@ -19,9 +19,9 @@ import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from adapterworks.gateway.storage.schema import keys, migrate, revision, tenants
+from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.gateway.tenants.errors import Unauthorized, bad_key, no_key
 from adapterworks.gateway.tenants.keys import key_id_of, matches
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Limits, Tenant
@@ -111,11 +111,11 @@ class TenantStore:
         self._confirmed = asked
         return changed
 
-    def start(self) -> None:
+    def start(self, supervisor: Supervisor | None = None) -> None:
         """Poll from a thread until `close`."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._poll, name="tenants", daemon=True)
-            self._thread.start()
+            supervisor = supervisor or Supervisor()
+            self._thread = supervisor.thread("tenants", self._poll, patience=STALE_SECONDS)
 
     def close(self) -> None:
         """Stop polling."""
@@ -123,16 +123,17 @@ class TenantStore:
         if self._thread is not None:
             self._thread.join()
 
-    def _poll(self) -> None:
+    def _poll(self, worker: Worker) -> None:
         failing = False
         while not self._closing.wait(POLL_SECONDS):
             try:
                 self.refresh()
-            except (Unavailable, SQLAlchemyError) as error:
+            except Unavailable as error:
                 if not failing:
                     _log.warning("tenants cannot be read from the index: %s", error)
                 failing = True
             else:
+                worker.beat()
                 failing = False
 
     def _load(self) -> _Snapshot:

@@ -7,12 +7,16 @@ Invariants:
 - Migrations are numbered functions in append-only lists, one list a namespace, applied in order
   inside one write transaction: any number of processes may open the same database at once.
 - A committed transaction is on disk (`synchronous=FULL`).
+- On PostgreSQL nothing waits for ever: locks, statements, idle transactions and silent connections
+  have limits, and what they end is `IndexAway`.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +26,18 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, Row, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused, Unavailable
+from adapterworks.registry.index.hung import HungConnections
 
 Migration = Callable[[Connection], None]
 AnyRow = Row[*tuple[Any, ...]]
@@ -33,6 +46,16 @@ BUSY_TIMEOUT_S = 60
 # SQLITE_CORRUPT, SQLITE_NOTADB; PostgreSQL's code for a missing grant.
 _DAMAGED = (11, 26)
 _INSUFFICIENT_PRIVILEGE = "42501"
+STATEMENT_MORE_S = 5
+# How long a server that has gone without a word is waited for; libpq waits for ever.
+_CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 # Any constant of our own; PostgreSQL's advisory locks are named by 64-bit integers.
 _WRITER_LOCK = 0x6164617074657273
 
@@ -45,11 +68,19 @@ _schema = sa.Table(
 )
 
 
+class IndexAway(Unavailable):
+    """The index cannot be used now; the message may name where it is."""
+
+
 class Database:
     """An open database. Threads may share it; a forked child opens its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = BUSY_TIMEOUT_S, durable: bool = True) -> None:
         """Open `url` (`sqlite:///path`, `postgresql://…`); nothing is created yet.
+
+        Args:
+            patience: seconds that a lock is waited for; a statement on PostgreSQL has five more.
+            durable: whether a committed transaction outlives the machine, not only the process.
 
         Raises:
             InvalidInput: the URL is malformed or names another kind of database.
@@ -71,13 +102,20 @@ class Database:
             )
         self.is_sqlite = backend == "sqlite"
         self.read_only = self.is_sqlite and _may_only_be_read(parsed.database)
+        self._url, self._patience = parsed, patience
+        options: dict[str, Any] = {}
         if self.read_only:
             parsed = _for_reading(parsed)
-        self.engine: Engine = sa.create_engine(parsed, pool_pre_ping=not self.is_sqlite)
+        elif not self.is_sqlite:
+            options = {"pool_timeout": patience, "connect_args": _CONNECTION}
+        self.engine: Engine = sa.create_engine(parsed, **options)
         if self.is_sqlite:
-            configure = _configure_reader if self.read_only else _configure_sqlite
-            event.listen(self.engine, "connect", configure)
+            writer = functools.partial(_configure_sqlite, patience, durable)
+            event.listen(self.engine, "connect", _configure_reader if self.read_only else writer)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "connect", functools.partial(_limit_postgresql, patience))
+            self._hung = HungConnections(self.engine, patience + 2 * STATEMENT_MORE_S)
         self._writers = self.engine.execution_options(adapters_write=True)
         # Read-committed shows every statement the newest state, in a transaction or not; without a
         # transaction a read is one round trip instead of three.
@@ -87,6 +125,24 @@ class Database:
             else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         )
 
+    def aside(self, name: str, *, patience: float) -> Database:
+        """A database whose writers and these do not wait for each other, for a program's own state.
+
+        On PostgreSQL the same one, with connections of its own; write with a `lock` of its own. On
+        SQLite, which has one writer a file, a file beside this one; one that is lost is made anew.
+        What is in it need not outlive the machine.
+
+        Args:
+            name: of the file.
+            patience: as of the constructor.
+        """
+        url = self._url
+        if self.is_sqlite and url.database not in (None, "", ":memory:"):
+            path = Path(str(url.database))
+            url = url.set(database=str(path.with_name(f"{path.stem}-{name}{path.suffix}")))
+        text = url.render_as_string(hide_password=False)
+        return Database(text, patience=patience, durable=False)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading, on one snapshot (SQLite) or read-committed (PostgreSQL)."""
@@ -94,8 +150,12 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, lock: str = "") -> Iterator[Connection]:
         """A write transaction that holds the write lock; commits unless the block raises.
+
+        Args:
+            lock: a lock of its own on PostgreSQL, for tables that nothing else writes, so that
+                they and the registry's do not wait for each other. SQLite has one for a file.
 
         Raises:
             Unavailable: another writer kept the lock for longer than a minute.
@@ -109,7 +169,7 @@ class Database:
         with _reported(self.engine.url), self._writers.begin() as connection:
             if not self.is_sqlite:
                 connection.execute(
-                    sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER_LOCK}
+                    sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _lock_number(lock)}
                 )
             yield connection
 
@@ -154,6 +214,8 @@ class Database:
 
     def close(self) -> None:
         """Close every pooled connection."""
+        if not self.is_sqlite:
+            self._hung.close()
         self.engine.dispose()
 
 
@@ -189,12 +251,28 @@ def _lower(text: str | None) -> str | None:
     return None if text is None else text.lower()
 
 
-def _configure_sqlite(connection: Any, _record: Any) -> None:
+def _lock_number(lock: str) -> int:
+    """The advisory lock of a name; the registry's has none."""
+    return _WRITER_LOCK ^ zlib.crc32(lock.encode())
+
+
+def _limit_postgresql(patience: float, connection: Any, _record: Any) -> None:
+    """No statement, no lock and no idle transaction lasts for ever."""
+    statement = int((patience + STATEMENT_MORE_S) * 1000)
+    before, connection.autocommit = connection.autocommit, True
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {int(patience * 1000)}")
+        cursor.execute(f"SET statement_timeout = {statement}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {2 * statement}")
+    connection.autocommit = before
+
+
+def _configure_sqlite(patience: float, durable: bool, connection: Any, _record: Any) -> None:
     # Transactions are begun by `_begin_sqlite`, not guessed by the driver.
     connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+    connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
     _enable_wal(connection)
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.create_function("lower", 1, _lower, deterministic=True)
 
@@ -226,14 +304,14 @@ def _reported(url: URL) -> Iterator[None]:
     where = f"the index on `{url.host}`" if url.host else "the index"
     try:
         yield
-    except OperationalError as error:
-        said = str(error.orig).strip()
+    except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+        said = str(error if isinstance(error, PoolTimeout) else error.orig).strip()
         hint = "check `ADAPTERS_DATABASE` and that no other program locks it"
         if "full" in said:
             hint = "make room on its disk, then do it again"
         elif "unable to open" in said:
             hint = f"see whether `{url.database}` and its folder are there and may be written"
-        raise Unavailable(f"{where} cannot be used: {said}", hint=hint) from error
+        raise IndexAway(f"{where} cannot be used: {said}", hint=hint) from error
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
             raise

@@ -191,6 +191,24 @@ class Launcher:
 
         return self._loop.run(start())
 
+    def beside(self, engine: Engine, **options: Any) -> Engine:
+        """The same engine, as another gateway has it."""
+        assert isinstance(engine, RemoteEngine)
+        values = {"slots": 2, "capacity": 4, "parallel": 64, **options}
+
+        async def make() -> Engine:
+            return RemoteEngine(
+                engine.id,
+                engine.base,
+                url=engine.url,
+                key=None,
+                interval=0.1,
+                request_seconds=60.0,
+                **values,
+            )
+
+        return self._loop.run(make())
+
     def close(self) -> None:
         """End everything started here, last first, and the clients that were asked for."""
         for running in self._started:

@@ -8,6 +8,7 @@ _FAIRNESS = "gateway/admission/fairness.py"
 _LEASE = "gateway/admission/lease.py"
 _LEDGER = "gateway/admission/ledger.py"
 _LIMITER = "gateway/admission/limiter.py"
+_PERMIT = "gateway/admission/permit.py"
 _MONTH = "gateway/admission/month.py"
 _SHARED = "gateway/admission/shared.py"
 _METER = "gateway/metering/meter.py"
@@ -82,9 +83,18 @@ _FAIRNESS_NAMED = (
     Named(
         "a-place-is-lost-when-a-request-fails",
         _FAIRNESS,
-        "        finally:\n            self._leave(tenant, slots)",
-        "        except BaseException:\n            raise\n        else:\n"
-        "            self._leave(tenant, slots)",
+        (
+            "        finally:\n"
+            "            if gate is not None:\n"
+            "                gate.give_back()\n"
+            "            self._leave(tenant, slots)"
+        ),
+        (
+            "        except BaseException:\n"
+            "            raise\n"
+            "        else:\n"
+            "            self._leave(tenant, slots)"
+        ),
         (f"{_OF_FAIRNESS}::test_whatever_is_cancelled_no_slot_is_lost",),
         "as many failures as there are slots, and every tenant gets 503 until a restart",
         source="gateway.md C1",
@@ -92,9 +102,12 @@ _FAIRNESS_NAMED = (
     Named(
         "a-turn-given-in-the-moment-of-leaving-is-lost",
         _FAIRNESS,
-        "                tenant.counter -= tokens / tenant.weight\n"
-        "                self._leave(tenant, slots)",
-        "                tenant.counter -= tokens / tenant.weight",
+        (
+            "                if gate is not None:\n"
+            "                    gate.give_back()\n"
+            "                self._leave(tenant, slots)"
+        ),
+        ("                if gate is not None:\n                    gate.give_back()\n"),
         (
             f"{_OF_FAIRNESS}::test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on",
             f"{_OF_FAIRNESS}::test_whatever_is_cancelled_no_slot_is_lost",
@@ -121,8 +134,8 @@ _FAIRNESS_NAMED = (
     Named(
         "a-free-slot-is-kept-back",
         _FAIRNESS,
-        "and self.running + waiter.slots > self.slots:",
-        "and self.running + waiter.slots >= self.slots:",
+        "if self.running + waiter.slots > self.slots:",
+        "if self.running + waiter.slots >= self.slots:",
         (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
         "somebody would wait while a slot is free, here for ever",
     ),
@@ -235,7 +248,7 @@ _LIMITS_NAMED = (
     ),
     Named(
         "an-estimate-is-not-given-back",
-        _LIMITER,
+        _PERMIT,
         "            self.state.tokens.give(self.estimated - tokens)",
         "            self.state.tokens.give(0)",
         (f"{_OF_LIMITER}::test_tokens_are_corrected_to_what_the_engine_counted[sqlite]",),
@@ -243,7 +256,7 @@ _LIMITS_NAMED = (
     ),
     Named(
         "a-permit-is-released-twice",
-        _LIMITER,
+        _PERMIT,
         "        self._released = True\n        if not self._settled:",
         "        if not self._settled:",
         (f"{_OF_LIMITER}::test_concurrency_is_exact_and_a_released_slot_is_used_again[sqlite]",),
@@ -252,14 +265,14 @@ _LIMITS_NAMED = (
     Named(
         "a-refused-request-keeps-its-slot",
         _LIMITER,
-        "        except BaseException:\n            permit.release()\n            raise",
-        "        except BaseException:\n            raise",
+        ("        except BaseException as error:\n            permit.release()\n"),
+        "        except BaseException as error:\n",
         (f"{_OF_LIMITER}::test_a_refused_request_takes_nothing[sqlite]",),
         "refusals would use up the tenant's concurrency",
     ),
     Named(
         "a-refusal-counts-as-a-request",
-        _LIMITER,
+        _PERMIT,
         "        if self.took_request and not self.admitted:\n"
         "            self.state.requests.give(self.sequences)",
         "        pass",

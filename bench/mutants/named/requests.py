@@ -240,7 +240,7 @@ _PATH = (
     Named(
         "a-request-may-hold-more-than-the-engine",
         _EXCHANGE,
-        "        if asked.sequences > slots:\n",
+        "        if at_once > slots:\n",
         "        if False:\n",
         (f"{_OF_MONEY}::test_a_refusal_costs_nothing_and_leaves_no_row",),
         "one request of a thousand prompts would shut everybody out while it lasts",
@@ -264,8 +264,8 @@ _HELD = (
     Named(
         "small-requests-pass-large-ones",
         "gateway/admission/fairness.py",
-        "        if self.running + slots <= self.slots and not self.waiting:",
-        "        if self.running + slots <= self.slots:",
+        "        room = self.running + slots <= self.slots and not self.waiting",
+        "        room = self.running + slots <= self.slots",
         (
             "tests/gateway/admission/test_fairness.py::test_a_request_holds_a_slot_for_each_sequence",
         ),

@@ -6,6 +6,9 @@ from bench.mutants.mutant import Named
 
 _RESIDENCY = "gateway/residency/residency.py"
 _SEATS = "gateway/residency/seats.py"
+_VICTIM = "gateway/residency/victim.py"
+_GATE = "gateway/residency/gate.py"
+_HANDOVER = "gateway/residency/handover.py"
 _PROOF = "gateway/residency/proof.py"
 _VERDICT = "gateway/residency/verdict.py"
 _DIAGNOSIS = "gateway/residency/diagnosis.py"
@@ -19,6 +22,70 @@ _OF_VERDICT = f"{_TESTS}/test_verdict.py"
 _OF_DIAGNOSIS = f"{_TESTS}/test_diagnosis.py"
 _OF_RESOLVE = f"{_TESTS}/test_resolve.py"
 _OF_SLICES = f"{_TESTS}/test_slices.py"
+
+_OF_GATE = f"{_TESTS}/test_gate.py"
+_OF_HANDOVER = f"{_TESTS}/test_handover.py"
+
+_PRESSURE_NAMED = (
+    Named(
+        "whoever-yields-stays-closed",
+        _SEATS,
+        "        self._reopen()\n",
+        "",
+        (f"{_OF_GATE}::test_an_adapter_that_yields_is_open_again_when_nobody_waits",),
+        "one that asks for a slot and gives up would take a running adapter down for ten minutes",
+    ),
+    Named(
+        "a-claimed-seat-is-never-given-back",
+        _GATE,
+        "            self._residency.seats.leave(self.key)\n"
+        "            self._residency.seats.wake()",
+        "            pass",
+        (f"{_OF_GATE}::test_a_turn_that_is_given_up_in_its_moment_gives_the_seat_back",),
+        "requests of clients that leave would use up the engine's slots",
+    ),
+    Named(
+        "a-failed-load-is-tried-for-ever",
+        _GATE,
+        "        if self._loading is not None and self._loading.error is not None:\n"
+        "            raise self._loading.error\n",
+        "",
+        (f"{_OF_GATE}::test_what_cannot_be_loaded_again_is_told_at_once",),
+        "one adapter that cannot be loaded would keep the engine busy with loads",
+    ),
+    Named(
+        "what-was-not-proved-stays-in-the-engine",
+        _RESIDENCY,
+        'if generation == self._engine.health.generation and entry.stage == "loading":',
+        "if False:",
+        (f"{_OF_GATE}::test_a_load_that_fails_for_now_leaves_nothing_in_the_engine",),
+        "an engine would hold more than is counted, and run out of places that nobody frees",
+    ),
+    Named(
+        "pins-keep-everybody-else-out",
+        _VICTIM,
+        "only_pins = all(e.pinned for e in held)",
+        "only_pins = False",
+        (f"{_OF_GATE}::test_more_pins_than_places_keep_nobody_out",),
+        "as many pins as places would refuse every other adapter for ever",
+    ),
+    Named(
+        "a-promotion-counts-before-it-can-answer",
+        _HANDOVER,
+        "        if not missing:\n",
+        "        if missing or True:\n",
+        (f"{_OF_HANDOVER}::test_the_new_release_is_loaded_beside_the_old_one_and_counts_then",),
+        "every promotion under traffic would be an outage for as long as a load takes",
+    ),
+    Named(
+        "a-promotion-that-failed-never-counts",
+        _HANDOVER,
+        "                    del self._under_way[model]\n                    done()\n",
+        "                    del self._under_way[model]\n",
+        (f"{_OF_HANDOVER}::test_one_that_cannot_be_loaded_counts_all_the_same",),
+        "an alias would go on meaning a release that it was moved away from",
+    ),
+)
 
 _HOLDING_NAMED = (
     Named(
@@ -67,9 +134,11 @@ _HOLDING_NAMED = (
     Named(
         "everybody-loads-for-itself",
         _RESIDENCY,
-        "            if entry is None:\n                entry = self._begin(release)",
-        "            if entry is None or entry.stage == 'loading':\n"
-        "                entry = self._begin(release)",
+        ("        if entry is None:\n            entry = self._begin(release)"),
+        (
+            "        if entry is None or entry.stage == 'loading':\n"
+            "            entry = self._begin(release)"
+        ),
         (f"{_OF_HOLDING}::test_many_who_ask_at_once_make_one_load",),
         "a hundred first requests would make a hundred loads",
     ),
@@ -92,15 +161,17 @@ _HOLDING_NAMED = (
     Named(
         "an-adapter-in-use-is-unloaded",
         _RESIDENCY,
-        "                    while victim.users or victim.release.digest in self._seats:\n"
-        "                        await self._seats.changed()\n",
+        (
+            "                    while leaver.users or leaver.release.digest in self.seats:\n"
+            "                        await self.seats.changed()\n"
+        ),
         "",
         (f"{_OF_HOLDING}::test_nothing_is_unloaded_while_it_is_used_and_then_takes_no_more",),
         "a stream would go on with the base's weights, or end in the middle",
     ),
     Named(
         "the-most-recently-used-goes",
-        _RESIDENCY,
+        _VICTIM,
         "return min(idle, key=lambda e: e.used)",
         "return max(idle, key=lambda e: e.used)",
         (f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",),
@@ -108,8 +179,8 @@ _HOLDING_NAMED = (
     ),
     Named(
         "pins-are-unloaded-like-any-other",
-        _RESIDENCY,
-        "            and not e.pinned\n",
+        _VICTIM,
+        "        and (only_pins or not e.pinned)\n",
         "",
         (
             f"{_OF_HOLDING}::test_a_pinned_adapter_is_not_unloaded_and_a_wanted_one_is_not_the_first",
@@ -118,8 +189,8 @@ _HOLDING_NAMED = (
     ),
     Named(
         "two-unload-each-others-for-ever",
-        _RESIDENCY,
-        "            and (e.requests or e.release.digest not in self._wanted)\n",
+        _VICTIM,
+        "        and (e.requests or e.release.digest not in wanted)\n",
         "",
         (f"{_OF_HOLDING}::test_two_who_ask_for_one_place_do_not_unload_each_others_for_ever",),
         "both would wait until they are told to come back, while the engine only loads",
@@ -127,8 +198,8 @@ _HOLDING_NAMED = (
     Named(
         "a-load-overtakes-the-unload",
         _RESIDENCY,
-        "        finally:\n            self._forget(entry)\n            self._seats.wake()",
-        "        finally:\n            self._seats.wake()",
+        ("        finally:\n            self._forget(entry)\n            self.seats.wake()"),
+        ("        finally:\n            self.seats.wake()"),
         (
             f"{_OF_HOLDING}::test_an_unload_is_waited_for_by_whoever_wants_it_back",
             f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",
@@ -154,7 +225,7 @@ _HOLDING_NAMED = (
     Named(
         "yielding-is-never-taken-back",
         _RESIDENCY,
-        "            entry.yielding = entry.yielding and entry.users > 0\n",
+        "        entry.yielding = entry.yielding and entry.users > 0\n",
         "",
         (f"{_OF_HOLDING}::test_a_slot_that_does_not_come_free_is_told_and_given_up",),
         "an adapter that yielded once would take no request any more",
@@ -163,8 +234,8 @@ _HOLDING_NAMED = (
     Named(
         "a-user-is-never-gone",
         _RESIDENCY,
-        "        finally:\n            entry.users -= 1\n",
-        "        finally:\n            pass\n",
+        ('        """A user is done."""\n        entry.users -= 1\n'),
+        '        """A user is done."""\n',
         (f"{_OF_HOLDING}::test_a_lease_counts_its_user_and_keeps_the_time",),
         "slots would be held by requests that ended long ago",
     ),
@@ -361,24 +432,29 @@ _RESOLVE_NAMED = (
     Named(
         "an-alias-move-is-never-seen",
         _RESOLVE,
-        "        self._holders.clear()\n",
-        "",
+        ("        self._holders.clear()\n        self._absent"),
+        "        self._absent",
         (f"{_OF_RESOLVE}::test_a_moved_alias_is_seen_and_what_was_read_before_is_not_kept",),
         "a rollback would not reach the gateways",
     ),
     Named(
         "what-was-read-before-the-move-is-kept",
         _RESOLVE,
-        "        fresh = epoch == self._epoch\n",
-        "        fresh = True\n",
+        (
+            "        holders = await self._asked(self._lookup, ref)\n"
+            "        # Read before the revision changed, stored after it: would be stale until the "
+            "next.\n"
+            "        fresh = epoch == self._epoch\n"
+        ),
+        ("        holders = await self._asked(self._lookup, ref)\n        fresh = True\n"),
         (f"{_OF_RESOLVE}::test_what_was_read_under_an_old_revision_is_not_kept",),
         "one gateway would answer with the old version until the next move",
     ),
     Named(
         "the-watcher-dies-with-the-index",
         _RESOLVE,
-        "                await asyncio.sleep(1.0)\n                continue\n",
-        "                await asyncio.sleep(1.0)\n                return\n",
+        ("                await asyncio.sleep(RETRY_SECONDS)\n                continue\n"),
+        ("                await asyncio.sleep(RETRY_SECONDS)\n                return\n"),
         (f"{_OF_RESOLVE}::test_an_index_that_is_away_is_reported_and_asked_again",),
         "aliases would never move again, and /ready would stay green",
         source="gateway.md C6",
@@ -409,4 +485,6 @@ _RESOLVE_NAMED = (
     ),
 )
 
-NAMED = (*_HOLDING_NAMED, *_SEATS_NAMED, *_PROOF_NAMED, *_RESOLVE_NAMED)
+NAMED = (
+    *_PRESSURE_NAMED, *_HOLDING_NAMED, *_SEATS_NAMED, *_PROOF_NAMED, *_RESOLVE_NAMED,
+)  # fmt: skip

@@ -27,6 +27,68 @@ _OF_STREAM = "tests/gateway/request/test_stream.py"
 _OF_ROUTING = "tests/gateway/engines/test_routing.py"
 _OF_TRACES = "tests/gateway/observe/test_observe.py"
 
+_SAID = "gateway/engines/said.py"
+_PARTS = "gateway/request/parts.py"
+_CLIENT = "gateway/engines/client.py"
+_REMOTE = "gateway/engines/remote.py"
+_OF_TOLD = "tests/gateway/engines/test_told_apart.py"
+_OF_PARTS = "tests/gateway/request/test_parts.py"
+_OF_SHARING = "tests/gateway/residency/test_sharing.py"
+
+_ENGINES_NAMED = (
+    Named(
+        "an-engine-says-where-it-is",
+        _SAID,
+        'return _PLACES.sub("…", " ".join(',
+        'return "".join(" ".join(',
+        (f"{_OF_TOLD}::test_no_place_is_in_what_an_engine_said",),
+        "a client would read paths and addresses of the operator's machines",
+    ),
+    Named(
+        "trouble-with-a-load-is-a-judgement",
+        _CLIENT,
+        "if not (status == 500 and _OF_THE_ADAPTER.search(text)):",
+        "if False:",
+        (f"{_OF_TOLD}::test_trouble_with_a_load_is_no_judgement_on_the_adapter",),
+        "one failure of an engine would refuse an adapter for a minute",
+        quick=False,
+    ),
+    Named(
+        "one-late-answer-is-a-death",
+        _REMOTE,
+        "MISSED = 3",
+        "MISSED = 1",
+        (f"{_OF_TOLD}::test_one_health_check_that_is_missed_is_no_death",),
+        "a moment of load would have every adapter loaded and proved anew",
+        quick=False,
+    ),
+    Named(
+        "an-adapter-that-was-unloaded-is-a-404",
+        _RELAY,
+        "if status == 404 and b'\"error\"' in body and self._model == self._target.digest:",
+        "if False:",
+        (f"{_OF_SHARING}::test_what_the_engine_lost_is_loaded_again_and_answered_once",),
+        "two gateways on one engine would take each other's adapters down",
+        quick=False,
+    ),
+    Named(
+        "the-choices-of-parts-have-the-same-places",
+        _PARTS,
+        "before += part.asked.sequences",
+        "before += 0",
+        (f"{_OF_PARTS}::test_the_answers_are_put_together_in_order",),
+        "a client that goes by the index would take one answer for another's",
+    ),
+    Named(
+        "parts-are-wider-than-the-engine",
+        _PARTS,
+        "places // asked.choices",
+        "places",
+        (f"{_OF_PARTS}::test_a_list_is_cut_into_what_fits",),
+        "one request would hold more turns than there are",
+    ),
+)
+
 _WHO_NAMED = (
     Named(
         "a-tenants-users-share-a-side",
@@ -179,8 +241,11 @@ _TOLD_NAMED = (
     Named(
         "answered-before-it-is-metered",
         _RELAY,
-        "        await self._account.close(upstream.status)\n        await self._head(",
-        "        await self._head(",
+        (
+            "        await self._account.close(status)\n"
+            '        await self._head(status, "application/json"'
+        ),
+        '        await self._head(status, "application/json"',
         (f"{_OF_PATH}::test_what_the_engine_counted_is_metered_once",),
         "answers would be free",
     ),
@@ -274,4 +339,4 @@ _TOLD_NAMED = (
     ),
 )
 
-NAMED = (*_WHO_NAMED, *_TOLD_NAMED)
+NAMED = (*_ENGINES_NAMED, *_WHO_NAMED, *_TOLD_NAMED)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.requests import Request
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tenants.keys import key_id_of
 from adapterworks.gateway.tenants.tenant import Tenant
+
+_log = logging.getLogger("adapterworks.gateway.access")
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -41,7 +46,25 @@ def tenant_of(request: Request) -> Tenant:
     bearer = key.strip() if scheme.lower() == "bearer" else None
     shown = bearer or request.headers.get("x-api-key")
     gateway = gateway_of(request)
-    tenant = gateway.authenticate(shown)
+    try:
+        tenant = gateway.authenticate(shown)
+    except Unauthorized:
+        _refused(request, gateway, shown)
+        raise
     if gateway.tenants is not None and shown is not None:
         receipt_of(request).key_id = key_id_of(shown) or ""
     return tenant
+
+
+def _refused(request: Request, gateway: Gateway, shown: str | None) -> None:
+    """Somebody tries keys, or has one that was revoked: whoever runs the gateway sees it."""
+    known = key_id_of(shown) if shown else None
+    kind = "none" if not shown else "unknown" if known is None else "refused"
+    gateway.metrics.refusals.labels("", f"auth_{kind}").inc()
+    fields = {
+        "request_id": receipt_of(request).request_id,
+        "status": 401,
+        "client": request.client.host if request.client is not None else "",
+        "key_id": known or "",
+    }
+    _log.warning("not let in", extra={"fields": fields})

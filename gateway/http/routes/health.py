@@ -15,13 +15,20 @@ def routes() -> list[Route]:
 
 
 async def health(request: Request) -> Response:
-    """Always 200 while the process answers; `model_loaded` is whether an engine can answer now."""
-    loaded = any(engine.health.state == "ready" for engine in gateway_of(request).pool.engines)
+    """200 while the process can go on; 503 says that it should be started again.
+
+    `model_loaded` is whether an engine can answer now.
+    """
+    gateway = gateway_of(request)
+    healthy, reason = gateway.healthy
+    if not healthy:
+        return JSONResponse({"status": "failing", "reason": reason}, status_code=503)
+    loaded = any(engine.health.state == "ready" for engine in gateway.pool.engines)
     return JSONResponse({"status": "ok", "model_loaded": loaded})
 
 
 async def ready(request: Request) -> Response:
-    """200 when every engine can answer, else 503 with the reason."""
+    """200 when every base has an engine that can answer, and all that must run runs."""
     is_ready, reason = gateway_of(request).ready
     if is_ready:
         return JSONResponse({"status": "ready"})

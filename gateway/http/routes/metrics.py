@@ -6,6 +6,8 @@ use everything (`--allow '*'`); to anyone else the path does not exist.
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +29,9 @@ async def metrics(request: Request) -> Response:
         raise HTTPException(404)
     gateway = gateway_of(request)
     refresh(gateway)
-    return Response(gateway.metrics.render(), headers={"content-type": CONTENT_TYPE})
+    # Beside the event loop: many series take a second, in which no stream may stand still.
+    text = await asyncio.to_thread(gateway.metrics.render)
+    return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
 def refresh(gateway: Gateway) -> None:

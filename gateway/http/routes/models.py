@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from starlette.routing import Route
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import BASE_PREFIX, Tenant
 from adapterworks.manifests.errors import NotFound
@@ -20,7 +20,7 @@ from adapterworks.manifests.refs import DEFAULT_ALIAS
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import NameRow
 
-_PAGE = 200
+_MOST = 1000
 
 
 def routes() -> list[Route]:
@@ -32,17 +32,37 @@ def routes() -> list[Route]:
 
 
 async def list_models(request: Request) -> Response:
-    """Bases first, then adapters by name; each alias is a model."""
+    """Bases first, then adapters by name; each alias is a model.
+
+    At most `limit` of them (1,000 unless it is said, which is the most there are in one answer);
+    `after`, the last id of an answer, asks for those that follow it while `has_more`.
+
+    Raises:
+        InvalidField: `limit` or `after` is none.
+    """
     tenant, gateway = tenant_of(request), gateway_of(request)
-    models = _bases(gateway, tenant)
-    for ref, updated, digest in await asyncio.to_thread(_adapters, gateway, tenant):
+    limit = _limit(request.query_params.get("limit"))
+    after = request.query_params.get("after")
+    rows = await request.app.state.catalogue.rows()
+    bases = _bases(gateway, tenant)
+    adapters = await asyncio.to_thread(_adapters, tenant, rows)
+    ids = [base["id"] for base in bases] + [ref for ref, _, _ in adapters]
+    if after is not None and after not in ids:
+        raise InvalidField(f"`after` is no model of yours: `{after[:200]}`", param="after")
+    begin = 0 if after is None else ids.index(after) + 1
+    # Cards are read for what is shown, and no more.
+    page = bases[begin : begin + limit]
+    skipped = max(0, begin - len(bases))
+    for ref, updated, digest in adapters[skipped : skipped + limit - len(page)]:
         try:
-            release = await gateway.resolver.release(digest)
+            release = await _release(gateway, ref, digest)
         except NotFound:  # deleted meanwhile
             continue
-        models.append(_adapter(gateway, ref, updated, release))
-    headers = receipt_of(request).headers()
-    return JSONResponse({"object": "list", "data": models}, headers=headers)
+        page.append(_adapter(gateway, ref, updated, release))
+    answer = {"object": "list", "data": page, "has_more": begin + limit < len(ids)}
+    if page:
+        answer |= {"first_id": page[0]["id"], "last_id": page[-1]["id"]}
+    return JSONResponse(answer, headers=receipt_of(request).headers())
 
 
 async def get_model(request: Request) -> Response:
@@ -101,28 +121,38 @@ def _context(gateway: Gateway, digest: str) -> int | None:
     return min(found, default=None)
 
 
-def _adapters(gateway: Gateway, tenant: Tenant) -> list[tuple[str, str, str]]:
-    """(ref, when it changed, digest) of every model that is an adapter."""
-    models: list[tuple[str, str, str]] = []
-    after: str | None = None
-    while page := gateway.registry.names(limit=_PAGE, after=after):
-        for row in page:
-            if tenant.may_use(row.name):
-                models += [(ref, row.updated, digest) for ref, digest in _refs(gateway, row)]
-        after = page[-1].name
-    return models
+def _adapters(tenant: Tenant, rows: list[NameRow]) -> list[tuple[str, str, str | None]]:
+    """(ref, when it changed, digest where it is known) of every model that is an adapter."""
+    return [
+        (ref, row.updated, digest)
+        for row in rows
+        if tenant.may_use(row.name)
+        for ref, digest in _refs(row)
+    ]
 
 
-def _refs(gateway: Gateway, row: NameRow) -> list[tuple[str, str]]:
+async def _release(gateway: Gateway, ref: str, digest: str | None) -> Release:
+    if digest is None:
+        digest = (await asyncio.to_thread(gateway.registry.resolve, ref)).digest
+    return await gateway.resolver.release(digest)
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _MOST
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST:
+        raise InvalidField(f"`limit` is a whole number from 1 to {_MOST}", param="limit")
+    return int(text)
+
+
+def _refs(row: NameRow) -> list[tuple[str, str | None]]:
     """Refs and digests: the bare name first, then its other aliases; else the newest version."""
-    found = []
+    found: list[tuple[str, str | None]] = []
     for alias in sorted(row.aliases, key=lambda alias: (alias != DEFAULT_ALIAS, alias)):
         holder = max(row.aliases[alias], key=lambda weighted: weighted.weight)
         found.append((row.name if alias == DEFAULT_ALIAS else f"{row.name}:{alias}", holder.digest))
     if row.latest is not None and not row.aliases:
-        ref = f"{row.name}@{row.latest}"
-        with contextlib.suppress(NotFound):
-            found.append((ref, gateway.registry.resolve(ref).digest))
+        found.append((f"{row.name}@{row.latest}", None))
     return found
 
 

@@ -16,7 +16,8 @@ from sqlalchemy import event
 from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.admission.lease import SlotLease
 from adapterworks.gateway.admission.ledger import Draw, Grant, Hold, Ledger
-from adapterworks.gateway.admission.limiter import Limiter, Permit, format_seconds
+from adapterworks.gateway.admission.limiter import Limiter
+from adapterworks.gateway.admission.permit import Permit, format_seconds
 from adapterworks.gateway.admission.shared import SharedLedger
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.usage import insert_events
@@ -197,12 +198,13 @@ async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_pat
     """An eighth of 16 slots is held for one request; 2 s idle, 5 s to a renewal, 15 to its end."""
     database = Database(f"sqlite:///{tmp_path / 'index.db'}")
     limiter = Limiter(database)
+    own = database.aside("limits", patience=3.0)  # where it keeps its state
     permit = await admit(limiter, tenant(max_concurrency=16, rpm=100))
     state = permit.state
     now = time.monotonic()
 
     def row() -> tuple[int, float]:
-        with database.read() as connection:
+        with own.read() as connection:
             found = connection.execute(sa.select(slots.c.held, slots.c.expires)).one()
         return found.held, found.expires
 
@@ -212,7 +214,7 @@ async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_pat
     await limiter._sweep(now + 3.0)
     assert (state.slots.held, state.requests.units) == (1, 0)
     assert row()[0] == 1
-    with database.write() as connection:
+    with own.write() as connection:
         connection.execute(slots.update().values(expires=before - 100))
     await limiter._sweep(now + 3.5)
     assert row()[1] == before - 100  # nothing to give back, and not yet to be renewed
@@ -224,7 +226,7 @@ async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_pat
     assert state.renewed == 5.5
     permit.release()
     await limiter.close()
-    with database.read() as connection:
+    with own.read() as connection:
         assert connection.execute(sa.select(slots)).all() == []
 
 

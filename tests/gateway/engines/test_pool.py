@@ -70,7 +70,7 @@ def test_a_busy_engine_spills_to_the_next() -> None:
 
 def test_another_base_is_never_an_alternative() -> None:
     pool = _pool(Idle("other", base="sha256:" + "c" * 64), Idle("own", state="down"))
-    with pytest.raises(Unavailable, match="for the test"):
+    with pytest.raises(Unavailable, match="not ready: down"):
         pool.route(_target(1))
     with pytest.raises(NotFound, match="no engine serves the base"):
         _pool(Idle("other", base="sha256:" + "c" * 64)).route(_target(1))

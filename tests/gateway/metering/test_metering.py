@@ -21,7 +21,7 @@ from adapterworks.gateway.metering import meter as metering
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.meter import Meter
 from adapterworks.gateway.metering.spool import SUFFIX, Segment, adopt_orphans
-from adapterworks.gateway.metering.usage import insert_events, usage
+from adapterworks.gateway.metering.usage import insert_events, prune, usage
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -305,6 +305,48 @@ def test_events_cannot_be_replaced_or_emptied(database: Database, admin: TenantA
             connection.exec_driver_sql("TRUNCATE gateway_usage_events")
     with database.engine.begin() as connection:
         assert connection.scalar(counted) == before > 0
+
+
+def test_old_events_may_go_and_their_sums_stay(database: Database, admin: TenantAdmin) -> None:
+    now = time.time()
+    events = [
+        make(name, started=now - age * DAY)
+        for name, age in (("new", 1), ("month", 30), ("old", 40), ("older", 50))
+    ]
+    insert_events(database, events)
+    before = usage(database, by=("day",))
+    with pytest.raises(DBAPIError, match="append-only"):
+        prune(database, days=29)
+    assert prune(database, days=31, most=1) == 1  # the oldest first
+    assert _ids(database) == {"new", "month", "old"}
+    assert prune(database, days=31) == 1
+    assert prune(database, days=31) == 0
+    assert _ids(database) == {"new", "month"}
+    assert usage(database, by=("day",)) == before
+    changed = "UPDATE gateway_usage_events SET prompt_tokens = 0"
+    with pytest.raises(DBAPIError, match="append-only"), database.engine.begin() as connection:
+        connection.execute(sa.text(changed))
+
+
+def test_a_meter_that_is_told_to_removes_old_events(
+    database: Database, admin: TenantAdmin, tmp_path: Path
+) -> None:
+    now = time.time()
+    insert_events(database, [make("old", started=now - 50 * DAY), make("new", started=now)])
+    meter = Meter(database, spool=tmp_path / "spool", keep_days=31)
+    meter.start()
+    try:
+        deadline = time.monotonic() + 60
+        while _ids(database) != {"new"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        meter.close()
+
+
+def _ids(database: Database) -> set[str]:
+    with database.read() as connection:
+        return set(connection.scalars(sa.text("SELECT request_id FROM gateway_usage_events")))
 
 
 def test_usage_by_every_group(database: Database, admin: TenantAdmin) -> None:

@@ -67,6 +67,7 @@ def test_a_line_that_is_no_event_is_put_aside(database: Database, tmp_path: Path
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert meter.set_aside == len(lines)
+        assert meter._drainer is not None
         assert meter._drainer.is_alive()
         meter.record(UsageEvent(**{**GOOD, "request_id": "after"})).result(timeout=60)
     finally:

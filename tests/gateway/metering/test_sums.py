@@ -16,6 +16,7 @@ from adapterworks.gateway.metering.meter import Meter
 from adapterworks.gateway.metering.spool import Segment, adopt_orphans
 from adapterworks.gateway.metering.usage import UsageRow, day_of, insert_events, usage
 from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.registry.index.database import Database
 
 NOON = 1_795_521_600.0  # 2026-11-24T12:00:00Z
@@ -245,14 +246,20 @@ def test_orphans_are_looked_for_every_ten_seconds(
     monkeypatch.setattr(meter, "_adopt", lambda: looked.append(clock.now))
     monkeypatch.setattr(meter, "_written", SimpleNamespace(wait=wait, clear=lambda: None))
     monkeypatch.setattr(meter, "_closing", nothing)
-    meter._drain()
+    meter._drain(Supervisor().worker("meter drainer"))
     assert looked == [12.0, 24.0]
 
 
 def test_a_process_can_end_whatever_became_of_its_meter(index: Database, tmp_path: Path) -> None:
     meter = Meter(index, spool=tmp_path / "spool")
-    assert meter._writer.daemon
-    assert meter._drainer.daemon
+    meter.start()
+    try:
+        assert meter._writer is not None
+        assert meter._drainer is not None
+        assert meter._writer.daemon
+        assert meter._drainer.daemon
+    finally:
+        meter.close()
 
 
 def test_what_is_not_durable_yet_is_not_read(tmp_path: Path) -> None:

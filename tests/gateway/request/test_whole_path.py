@@ -323,7 +323,7 @@ def test_what_the_engine_refuses_is_told_under_the_clients_name(path: Way) -> No
     assert "max_tokens must be from 1 to 2048" in answer.text
     path.engine.fails = 400
     path.engine.says = json.dumps({"error": f"no {path.registry.resolve('medical').digest}"})
-    assert path.post("medical").json() == {"error": "no medical"}
+    assert path.post("medical").json()["error"]["message"] == "no medical"
     assert path.events[-1].status == 400
 
 
@@ -334,15 +334,14 @@ def test_what_is_no_answer_of_the_endpoint_is_one_that_it_does_not_offer(path: W
     assert answer.json()["error"]["message"] == "`medical` does not offer `/v1/messages`"
 
 
-@pytest.mark.parametrize(("status", "told"), [(500, 503), (502, 503), (499, 499)])
+@pytest.mark.parametrize(("status", "told"), [(500, 503), (502, 503), (499, 503), (401, 503)])
 def test_an_engine_that_fails_is_told_as_ours(path: Way, status: int, told: int) -> None:
     path.engine.fails, path.engine.says = status, '{"error": "its own words"}'
     answer = path.post("medical")
     assert answer.status_code == told
-    assert ("its own words" in answer.text) is (told == status)
-    if told == 503:
-        assert answer.headers["retry-after"] == "1"
-        assert "the engine failed to answer" in answer.json()["error"]["message"]
+    assert "its own words" not in answer.text
+    assert answer.headers["retry-after"] == "1"
+    assert "the engine failed to answer" in answer.json()["error"]["message"]
     assert path.events[-1].status == told
 
 
@@ -464,7 +463,7 @@ def test_generate_is_chat_under_another_shape(path: Way) -> None:
             assert refused.status_code == 400
             assert words in refused.json()["error"]["message"]
         path.engine.fails, path.engine.says = 400, '{"error": {"message": "no"}}'
-        assert http.post("/generate", json=ask).json() == {"error": {"message": "no"}}
+        assert http.post("/generate", json=ask).json()["error"]["message"] == "no"
 
 
 def test_a_service_of_before_is_called_as_before(

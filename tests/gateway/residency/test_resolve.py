@@ -14,6 +14,7 @@ import pytest
 from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.residency import resolve as module
 from adapterworks.gateway.residency.resolve import Resolver, _choose, missing
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import NotFound, Unavailable
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.registry import Registry
@@ -92,6 +93,10 @@ def resolver(index: Index, **bases: str) -> Resolver:
     return Resolver(cast(Registry, index), cast(EnginePool, pool))
 
 
+def watch(resolving: Resolver) -> asyncio.Task[None]:
+    return Supervisor().task("revision watcher", resolving.watch)
+
+
 async def test_a_name_is_looked_up_once_and_its_record_is_read_once() -> None:
     index = Index()
     resolving = resolver(index)
@@ -147,7 +152,7 @@ async def test_a_moved_alias_is_seen_and_what_was_read_before_is_not_kept(
     monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
     index = Index()
     resolving = resolver(index)
-    watching = asyncio.create_task(resolving.watch(lambda error: None))
+    watching = watch(resolving)
     await asyncio.sleep(0.02)
     assert (await resolving.target("medical", "me")).version == 1
     index.holders["prod"] = (TWO,)
@@ -184,7 +189,7 @@ async def test_what_was_read_while_the_watcher_saw_a_change_is_not_kept(
     monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
     index = Index()
     resolving = resolver(index)
-    watching = asyncio.create_task(resolving.watch(lambda error: None))
+    watching = watch(resolving)
 
     def move() -> None:
         index.holders["prod"] = (TWO,)
@@ -209,7 +214,7 @@ async def test_between_two_looks_at_the_index_there_is_a_pause(
 ) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
     index = Index()
-    watching = asyncio.create_task(resolver(index).watch(lambda error: None))
+    watching = watch(resolver(index))
     async with asyncio.timeout(60):
         while not index.polls:
             await settle()
@@ -219,7 +224,7 @@ async def test_between_two_looks_at_the_index_there_is_a_pause(
 
 
 async def test_an_index_that_is_away_is_reported_and_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     slept: list[float] = []
 
@@ -230,16 +235,16 @@ async def test_an_index_that_is_away_is_reported_and_asked_again(
     monkeypatch.setattr(
         module, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread)
     )
-    index, errors = Index(), []
+    index = Index()
     resolving = resolver(index)
     resolving._holders["medical"] = (ONE,)
     index.broken = Unavailable("away")
-    watching = asyncio.create_task(resolving.watch(errors.append))
+    watching = watch(resolving)
     async with asyncio.timeout(5):
         while resolving._holders:
             await settle()
     watching.cancel()
-    assert [str(error) for error in errors] == ["away"]
+    assert [record.getMessage() for record in caplog.records] == ["the index does not answer: away"]
     assert slept[0] == 1.0
 
 

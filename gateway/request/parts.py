@@ -1,0 +1,50 @@
+"""A list of prompts that is longer than an engine is wide: asked in turns of what fits.
+
+Invariant: the parts' answers, put together, are the answer to the whole: choices in the order of
+their prompts, and counts that are the sums of what the engine counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from adapterworks.gateway.request.endpoints import Call
+from adapterworks.gateway.request.typed.completions import Completion
+
+_SUMS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def in_parts(call: Call, places: int) -> list[Call]:
+    """The request in pieces of at most `places` sequences; itself alone if it cannot be cut."""
+    asked = call.asked
+    if asked.sequences <= places or not isinstance(asked, Completion) or asked.stream:
+        return [call]
+    prompt, many = asked.prompt, places // asked.choices
+    if asked.prompts == 1 or not many or isinstance(prompt, str):
+        return [call]
+    return [
+        replace(
+            call,
+            asked=asked.model_copy(update={"prompt": prompt[begin : begin + many]}),
+            payload={**call.payload, "prompt": prompt[begin : begin + many]},
+            size=max(1, call.size * len(prompt[begin : begin + many]) // len(prompt)),
+        )
+        for begin in range(0, len(prompt), many)
+    ]
+
+
+def put_together(answers: Sequence[dict[str, Any]], parts: Sequence[Call]) -> dict[str, Any]:
+    """One answer of those to the parts.
+
+    Raises:
+        LookupError, TypeError: an answer has no choices or no counts.
+    """
+    choices: list[dict[str, Any]] = []
+    before = 0
+    for answer, part in zip(answers, parts, strict=True):
+        choices += [{**choice, "index": choice["index"] + before} for choice in answer["choices"]]
+        before += part.asked.sequences
+    usage = {name: sum(answer["usage"][name] for answer in answers) for name in _SUMS}
+    return {**answers[0], "choices": choices, "usage": usage}

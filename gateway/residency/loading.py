@@ -1,0 +1,123 @@
+"""What it takes to load a release: who may be served where, its bytes, its form, its proof."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapterworks.gateway.config.tables import TrustTable
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.gateway.residency.diagnosis import findings
+from adapterworks.gateway.residency.proof import FINGERPRINT, prove
+from adapterworks.gateway.residency.sharing import Sharing
+from adapterworks.gateway.residency.verdict import Proof, ProofFailed
+from adapterworks.manifests.errors import AdapterworksError, Refused, Unavailable
+from adapterworks.registry.lifecycle.clearance import PROVED
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import SERVABLE, Release
+
+_log = logging.getLogger(__name__)
+
+
+class Loader:
+    """Loads and unloads for one gateway.
+
+    Args:
+        keys: what a release may be signed with, where `trust` asks for that.
+        sharing: with the other gateways of shared engines.
+    """
+
+    def __init__(
+        self, registry: Registry, trust: TrustTable, keys: Sequence[Path], sharing: Sharing
+    ) -> None:
+        self._registry = registry
+        self._trust = trust
+        self._keys = keys
+        self._sharing = sharing
+
+    async def load(self, engine: Engine, release: Release) -> Proof:
+        """Load and prove one release on one engine.
+
+        Raises:
+            Refused, IntegrityError: it may not be served there.
+            Unavailable: the engine does not answer.
+        """
+        servable = release.servable
+        if servable is None or servable.form not in FORMS:
+            raise Refused(
+                f"`{release.name}` has no form that the engine can load",
+                hint="`adapters show` prints its servable form",
+            )
+        if release.base.digest != engine.base.digest:
+            raise Refused(
+                f"`{release.name}` was built on base {release.base.digest[:19]}…, "
+                f"the engine serves {engine.base.digest[:19]}…",
+                hint="serve it with its own base",
+            )
+        if servable.form not in engine.forms:
+            raise Refused(
+                f"`{release.name}` is a {servable.form} adapter, and the engine was started "
+                "without support for those",
+                hint="restart `adapters serve`: it looks at the releases there are",
+            )
+        if self._trust.require_signature:
+            await asyncio.to_thread(self._registry.require_signature, release.digest, self._keys)
+        form = FORMS[servable.form]
+        if engine.shared_as is not None:
+            with contextlib.suppress(Unavailable):  # it is said again soon
+                await asyncio.to_thread(self._sharing.hold, engine.shared_as, [release.digest])
+        folder = await asyncio.to_thread(self._registry.checkout, release.digest, SERVABLE)
+        await form.load(engine, release.digest, folder, servable)
+        if self._trust.proof == "off":
+            return Proof("unproved", "proofs are off (`trust.proof`)")
+        try:
+            proof = await prove(engine, form, release, await self._fingerprint(release))
+        except ProofFailed as error:
+            if error.measured is not None:
+                await asyncio.to_thread(self._note, engine, release, "failed", error.measured)
+            error.findings = await asyncio.to_thread(findings, self._registry, release, folder)
+            if self._trust.proof != "warn":
+                raise
+            _log.warning("served unproved: %s", "; ".join((error.message, *error.findings)))
+            return Proof("unproved", error.message)
+        await asyncio.to_thread(self._note, engine, release, PROVED, proof)
+        return proof
+
+    def _note(self, engine: Engine, release: Release, result: str, proof: Proof) -> None:
+        """A fact about the release, for protected aliases; that it cannot be kept stops nobody."""
+        facts = {
+            "engine": engine.id,
+            "base": engine.base.digest,
+            "divergence": proof.divergence,
+            "separation": proof.separation,
+        }
+        try:
+            self._registry.note_proof(release.digest, result, **facts)
+        except AdapterworksError as error:
+            _log.warning("the proof of %s is not in the log: %s", release.name, error.message)
+
+    async def unload(self, engine: Engine, release: Release) -> None:
+        """Unload one release from one engine, unless another gateway holds it there.
+
+        Raises:
+            Unavailable: the engine does not answer.
+        """
+        if engine.shared_as is not None:
+            try:
+                last = await asyncio.to_thread(
+                    self._sharing.let_go, engine.shared_as, release.digest
+                )
+            except Unavailable:
+                return  # nobody can say who else needs it
+            if not last:
+                return
+        if release.servable is not None and release.servable.form in FORMS:
+            await FORMS[release.servable.form].unload(engine, release.digest)
+
+    async def _fingerprint(self, release: Release) -> bytes | None:
+        # One that was withheld when the release was pulled proves as little as none.
+        return await asyncio.to_thread(self._registry.read_if_here, release.digest, FINGERPRINT)

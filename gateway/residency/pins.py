@@ -1,0 +1,101 @@
+"""Which releases are kept loaded: what the configuration names, and what manifests declare.
+
+Invariant: a pin follows its alias. Whenever the index changes it is read again: what an alias holds
+now is pinned, and what no pinned alias holds any more may be unloaded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from adapterworks.gateway.residency.residency import Residency
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
+from adapterworks.manifests.refs import parse_ref
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Release
+
+_PAGE = 200
+_log = logging.getLogger(__name__)
+
+
+class Pins:
+    """The pins of one gateway.
+
+    Args:
+        refs: `[residency] pins`.
+    """
+
+    def __init__(self, registry: Registry, refs: Iterable[str]) -> None:
+        self._registry = registry
+        self._refs = tuple(refs)
+        self._declared: dict[str, Release | None] = {}  # by digest: None if it declares no pin
+        self._reported: set[str] = set()
+        self._pinned: dict[str, Release] = {}
+
+    def read(self) -> dict[str, Release]:
+        """What should be pinned now, by digest. Blocking; call it from a thread.
+
+        Raises:
+            Unavailable: the index does not answer.
+        """
+        wanted: dict[str, Release] = {}
+        for ref in self._refs:
+            try:
+                digest = self._registry.resolve(parse_ref(ref)).digest
+                wanted[digest] = self._registry.release(digest)
+                self._reported.discard(ref)
+            except Unavailable:
+                raise  # nothing is known of the pin, which is no reason to let it go
+            except AdapterworksError as error:
+                self._report(ref, error)
+        held: set[str] = set()
+        after: str | None = None
+        while page := self._registry.names(limit=_PAGE, after=after):
+            for row in page:
+                held.update(h.digest for holders in row.aliases.values() for h in holders)
+            after = page[-1].name
+        for digest in held:
+            release = self._of_manifest(digest)
+            if release is not None:
+                wanted[digest] = release
+        self._declared = {d: r for d, r in self._declared.items() if d in held}
+        return wanted
+
+    def apply(self, wanted: Mapping[str, Release], residencies: Mapping[str, Residency]) -> None:
+        """Pin these and no others.
+
+        Args:
+            residencies: by the id of their engine.
+        """
+        gone = {r.name for d, r in self._pinned.items() if d not in wanted}
+        for residency in residencies.values():
+            for name in gone:
+                residency.unpin(name, keep=set(wanted))
+            for release in wanted.values():
+                if residency.base_digest == release.base.digest:
+                    residency.pin(release)
+            residency.warn_of_pins()
+        self._pinned = dict(wanted)
+
+    def held(self, name: str) -> set[str]:
+        """The digests of a name that are pinned now."""
+        return {digest for digest, release in self._pinned.items() if release.name == name}
+
+    def _of_manifest(self, digest: str) -> Release | None:
+        if digest not in self._declared:
+            try:
+                release = self._registry.release(digest)
+            except Unavailable:
+                raise
+            except AdapterworksError as error:
+                self._report(digest, error)
+                return None
+            pinned = bool(release.declared("serve").get("pinned", False))
+            self._declared[digest] = release if pinned else None
+        return self._declared[digest]
+
+    def _report(self, what: str, error: AdapterworksError) -> None:
+        if what not in self._reported:  # once, not at each change of the index
+            self._reported.add(what)
+            _log.warning("not pinned: %s", error.message)

@@ -1,0 +1,189 @@
+"""A list of prompts that is longer than the engine is wide: one answer, made in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from adapterworks.gateway.config.tables import FairnessTable, GatewayConfig, TrustTable
+from adapterworks.gateway.metering.usage import usage
+from adapterworks.gateway.request.body import Body
+from adapterworks.gateway.request.endpoints import CHAT, COMPLETIONS, Call, parse
+from adapterworks.gateway.request.parts import in_parts, put_together
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher, Loop, Running
+from tests.registry.releases import publish
+
+PATH = "/v1/completions"
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def call(**fields: object) -> Call:
+    body = {"model": "m", "prompt": ["a", "b", "c", "d", "e"], **fields}
+    return parse(COMPLETIONS, Body(body, 500, oversized=False))
+
+
+def test_a_list_is_cut_into_what_fits() -> None:
+    assert [part.asked.prompt for part in in_parts(call(), 2)] == [["a", "b"], ["c", "d"], ["e"]]  # type: ignore[attr-defined]
+    assert [part.payload["prompt"] for part in in_parts(call(n=2), 5)] == [
+        ["a", "b"], ["c", "d"], ["e"],
+    ]  # fmt: skip
+    assert [part.asked.sequences for part in in_parts(call(n=2), 5)] == [4, 4, 2]
+    assert sum(part.size for part in in_parts(call(), 2)) == 500
+    ids = call(prompt=[[1, 2], [3], [4]])
+    assert [part.payload["prompt"] for part in in_parts(ids, 1)] == [[[1, 2]], [[3]], [[4]]]
+
+
+def test_what_fits_or_cannot_be_cut_is_asked_as_it_is() -> None:
+    for whole in (
+        call(prompt=["a", "b"]),
+        call(stream=True),
+        call(n=3),
+        call(prompt="one text", n=3),
+        call(prompt=[1, 2, 3], n=3),
+        parse(CHAT, Body({"model": "m", "messages": HELLO, "n": 3}, 9, oversized=False)),
+    ):
+        assert in_parts(whole, 2) == [whole]
+
+
+def test_the_answers_are_put_together_in_order() -> None:
+    parts = in_parts(call(n=2), 4)
+    answers = [
+        {
+            "id": f"cmpl-{number}",
+            "choices": [{"index": i, "text": f"{number}.{i}"} for i in range(part.asked.sequences)],
+            "usage": {"prompt_tokens": 10, "completion_tokens": number, "total_tokens": 10},
+        }
+        for number, part in enumerate(parts, 1)
+    ]
+    whole = put_together(answers, parts)
+    assert whole["id"] == "cmpl-1"
+    assert [choice["index"] for choice in whole["choices"]] == list(range(10))
+    assert [c["text"] for c in whole["choices"]][3:6] == ["1.3", "2.0", "2.1"]
+    assert whole["usage"] == {"prompt_tokens": 30, "completion_tokens": 6, "total_tokens": 30}
+
+
+class Tiring(StandIn):
+    """An engine that refuses after some answers."""
+
+    answers_left: int | None = None
+
+    async def _generate(self, request: Request) -> Response:
+        if self.answers_left == 0:
+            return JSONResponse({"error": {"message": "no more"}}, 400)
+        if self.answers_left:
+            self.answers_left -= 1
+        return await super()._generate(request)
+
+
+@pytest.fixture(scope="module")
+def narrow(
+    loop: Loop, base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Running, Tiring, TenantAdmin]]:
+    """An engine that works on four sequences at once."""
+    home = Path(tmp_path_factory.mktemp("narrow"))
+    registry = Registry.open(
+        database=f"sqlite:///{home / 'index.db'}", blobs=str(home / "blobs"), home=home
+    )
+    publish(registry, home, 1, name="medical", alias="prod", base=base.identity)
+    launcher, standin = Launcher(loop), Tiring(base.name)
+    running = launcher.gateway(
+        registry,
+        [launcher.standin(base, standin)],
+        home / "spool",
+        GatewayConfig(trust=TrustTable(proof="off"), fairness=FairnessTable(slots=4)),
+    )
+    running.wait_ready()
+    yield running, standin, TenantAdmin(registry.database, who="tester")
+    launcher.close()
+    registry.close()
+
+
+def _post(running: Running, key: str, **fields: object) -> httpx.Response:
+    body = {"model": "medical", "max_tokens": 3, **fields}
+    with running.http(key) as http:
+        while (answer := http.post(PATH, json=body)).status_code == 401:
+            pass  # the key is new
+        return answer
+
+
+def test_twenty_prompts_are_one_answer_and_one_bill(
+    narrow: tuple[Running, Tiring, TenantAdmin],
+) -> None:
+    running, standin, admin = narrow
+    key = admin.add("lists", allow=("*",), limits=Limits(rpm=1000, tpm=10**6))[1].text
+    prompts = [f"prompt number {number}" for number in range(20)]
+    answer = _post(running, key, prompt=prompts)
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert [choice["index"] for choice in made["choices"]] == list(range(20))
+    assert made["model"] == "medical"
+    assert standin.most_working <= 4
+    assert [body["prompt"] for body in standin.bodies] == [
+        prompts[at : at + 4] for at in range(0, 20, 4)
+    ]
+    assert made["usage"]["completion_tokens"] == 60 == standin.completion_tokens
+    assert made["usage"]["prompt_tokens"] == standin.prompt_tokens
+    assert _totals(running, "lists", 1) == (standin.prompt_tokens, 60)
+
+
+def test_no_more_at_once_than_the_tenant_may_have(
+    narrow: tuple[Running, Tiring, TenantAdmin],
+) -> None:
+    running, standin, admin = narrow
+    key = admin.add("two", allow=("*",), limits=Limits(max_concurrency=2))[1].text
+    standin.most_working = 0
+    assert _post(running, key, prompt=["x"] * 5).status_code == 200
+    assert standin.most_working == 2
+
+
+def test_a_part_that_is_refused_costs_nothing_and_those_before_it_do(
+    narrow: tuple[Running, Tiring, TenantAdmin],
+) -> None:
+    running, standin, admin = narrow
+    key = admin.add("half", allow=("*",), limits=Limits())[1].text
+    assert _post(running, key, prompt=["x"]).status_code == 200
+    before = standin.prompt_tokens, standin.completion_tokens
+    standin.answers_left = 1
+    try:
+        refused = _post(running, key, prompt=["x"] * 8)
+    finally:
+        standin.answers_left = None
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"] == "no more"
+    spent = standin.prompt_tokens - before[0], standin.completion_tokens - before[1]
+    assert spent[1] == 12
+    assert _totals(running, "half", 2) == (spent[0] + spent[0] // 4, 15)
+
+
+def test_what_cannot_be_cut_is_refused_with_what_helps(
+    narrow: tuple[Running, Tiring, TenantAdmin],
+) -> None:
+    running, _, admin = narrow
+    key = admin.add("wide", allow=("*",), limits=Limits())[1].text
+    for fields in ({"prompt": ["x"] * 5, "stream": True}, {"prompt": "x", "n": 5}):
+        refused = _post(running, key, **fields)
+        assert refused.status_code == 400
+        assert "the engine works on 4" in refused.json()["error"]["message"]
+
+
+def _totals(running: Running, tenant: str, requests: int) -> tuple[int, int]:
+    """Prompt and completion tokens, once there are as many requests."""
+    database = running.gateway.registry.database
+    deadline = time.monotonic() + 60
+    while True:
+        rows = usage(database, by=("tenant",), tenant=tenant)
+        if rows and rows[0].requests == requests:
+            return rows[0].prompt_tokens, rows[0].completion_tokens
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
