@@ -88,7 +88,9 @@ def plan(
 
     loaded = _loaded(manifest, profile, overrides)
     app = _app(settings)
-    return prepare(loaded, app.bases, cache=app.settings.home / "cache", progress=say).plan
+    return prepare(
+        loaded, app.bases, registry=app.registry, cache=app.settings.home / "cache", progress=say
+    ).plan
 
 
 def build(

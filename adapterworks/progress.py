@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+# What a step tells beside its loss, where its objective has it.
+_TOLD = ("accuracy", "margin", "reward", "kl", "length", "entropy")
 # In lines, a step is told at most this often, in seconds.
 _INTERVAL = 10.0
 
@@ -30,9 +32,18 @@ def seconds(value: float) -> str:
 
 def step_line(event: dict[str, Any]) -> str:
     """One training step in words."""
+    told = "".join(f"{name} {event[name]:.3f}  " for name in _TOLD if name in event)
     return (
-        f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f}  "
+        f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f}  {told}"
         f"{event['tokens_per_second']:.0f} tokens/s  {seconds(event['seconds_left'])} left"
+    )
+
+
+def reference_line(event: dict[str, Any]) -> str:
+    """What the policy is held near, and how far from it it begins, in words."""
+    return (
+        f"reference: {event['reference']}; before the first step the policy differs from it by at "
+        f"most {event['max_difference']:.2g} nats a token ({event['tokens']} tokens)"
     )
 
 
@@ -61,6 +72,11 @@ class Lines:
         elif kind == "validation" and event["loss"] is not None:
             best = "  best so far" if event["best"] else ""
             self.say(f"step {event['step']}: validation loss {event['loss']:.4f}{best}")
+        elif kind == "validation" and "reward" in event:
+            best = "  best so far" if event["best"] else ""
+            self.say(f"step {event['step']}: validation reward {event['reward']:.4f}{best}")
+        elif kind == "reference":
+            self.say(reference_line(event))
         elif kind == "resumed":
             self.say(f"resumed at step {event['step']}")
         elif kind == "stage" and event["state"] == "begin":

@@ -17,7 +17,12 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load
 from adapterworks.manifests.method import method_tables
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import BASE, START, ReferenceTable, reference_ref
+from adapterworks.manifests.refs import parse_ref
 from adapterworks.manifests.sources import REPO_PATTERN, parse_base
+
+# What a reference may differ by where the manifest does not say that it may.
+_ALIKE = ReferenceTable.model_fields["max_start_distance"].default
 
 
 @check("base.quantization", "base.double_quantization")
@@ -80,6 +85,17 @@ def _quality_gates(manifest: Manifest, written: dict[str, Any]) -> Iterator[Prob
             "gates need test rows",
             "name a `data.test` source, or hold rows out with `data.test_share`",
         )
+
+
+@check("evaluate.gates", "start")
+def _against_start(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for i, gate in enumerate(manifest.evaluate.gates):
+        if gate.against == START and manifest.start is None:
+            yield Problem(
+                ("evaluate", "gates", i, "against"),
+                "the training continues no release, so there is no start to compare with",
+                'name one in `[start]`, or compare with `"base"`',
+            )
 
 
 @check("evaluate.retention")
@@ -148,7 +164,60 @@ def _conversion(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem
         )
 
 
+@check("start", "objective")
+def _refs(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """What names a release is a ref."""
+    try:
+        reference_ref(manifest.objective)
+    except InvalidInput as error:
+        yield Problem(("objective", "reference"), error.message, error.hint or "")
+    try:
+        if manifest.start is not None:
+            parse_ref(manifest.start.ref)
+    except InvalidInput as error:
+        yield Problem(("start", "from"), error.message, error.hint or "")
+
+
+@check("start", "objective")
+def _reference_apart(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """A continued release begins away from the base, which the build would refuse."""
+    reference = getattr(manifest.objective, "reference", START)
+    limit = getattr(manifest.objective, "max_start_distance", None)
+    if manifest.start is not None and reference == BASE and limit == _ALIKE:
+        yield Problem(
+            ("objective", "reference"),
+            f"the training continues `{manifest.start.ref}`, which is not the base: policy and "
+            "reference would differ before the first step",
+            "remove it (the reference is then what the training starts from), or say by "
+            "`objective.max_start_distance` how far apart they may be",
+        )
+
+
+def _compares_policies(objective: str) -> bool:
+    try:
+        entry = load("objectives", objective)
+        return any(getattr(entry, name, False) for name in ("reference", "rollouts"))
+    except InvalidInput:  # reported as a fault of `objective.kind`
+        return False
+
+
+@check("method", "objective")
+def _dropout(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """With dropout the policy would differ from its reference by chance alone."""
+    if getattr(manifest.method, "dropout", 0.0) and _compares_policies(manifest.objective.kind):
+        yield Problem(
+            ("method", "dropout"),
+            f"objective `{manifest.objective.kind}` compares the policy with a reference, or with "
+            "what it sampled, and dropout changes the policy by chance",
+            "remove it (TRL turns dropout off for it, too)",
+        )
+
+
 _CHECKS = (
+    _refs,
+    _reference_apart,
+    _dropout,
+    _against_start,
     _double_quantization,
     _base_grammar,
     _micro_batch,
@@ -172,7 +241,7 @@ def find_problems(
         written: the merged tables as written, to tell a given value from a default.
         faulty: key paths that have a fault already.
     """
-    for entry in (*_of_method(manifest, faulty), *_CHECKS):
+    for entry in (*_of_method(manifest, faulty), *_of_objective(manifest, faulty), *_CHECKS):
         if not any(_overlap(fault, key) for fault in faulty for key in entry.reads):
             yield from entry.find(manifest, written)
 
@@ -182,6 +251,14 @@ def _of_method(manifest: Manifest, faulty: Collection[KeyPath]) -> tuple[Check, 
     if any(fault[0] == "method" for fault in faulty):
         return ()
     checks: tuple[Check, ...] = load("methods", manifest.method.kind).checks
+    return checks
+
+
+def _of_objective(manifest: Manifest, faulty: Collection[KeyPath]) -> tuple[Check, ...]:
+    """The objective's own checks, which all read its table."""
+    if any(fault[0] == "objective" for fault in faulty):
+        return ()
+    checks: tuple[Check, ...] = getattr(load("objectives", manifest.objective.kind), "checks", ())
     return checks
 
 

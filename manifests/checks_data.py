@@ -45,11 +45,11 @@ def _loaded(kind: Kind, name: str) -> Any:
         return None
 
 
-@check("data.format", "data.mix", "data.replay", "train.objective")
+@check("data.format", "data.mix", "data.replay", "objective")
 def _entries_load(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     named: list[tuple[KeyPath, Kind, str]] = [
         *((key, "formats", name) for key, name, _ in _formats(manifest)),
-        (("train", "objective"), "objectives", manifest.train.objective),
+        (("objective", "kind"), "objectives", manifest.objective.kind),
     ]
     for key, kind, name in named:
         try:
@@ -74,11 +74,11 @@ def _formats(manifest: Manifest) -> list[tuple[KeyPath, str, tuple[str, ...]]]:
     return [(("data", "format"), data.format, tuple(own)), *found]
 
 
-@check("data.train", "data.format", "data.mix", "data.replay", "train.objective")
+@check("data.train", "data.format", "data.mix", "data.replay", "objective")
 def _objective_takes(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """What is not learnt is said before anything is read: an objective of one answer would pass
     over all others."""
-    name = manifest.train.objective
+    name = manifest.objective.kind
     objective = _loaded("objectives", name)
     for key, format_name, sources in _formats(manifest):
         format = _loaded("formats", format_name)
@@ -96,7 +96,7 @@ def _objective_takes(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pr
             fitting = [n for n in names("formats") if _gives(n) in objective.takes]
             hints.append(f"it takes {', '.join(f'`{n}`' for n in fitting) or 'none that is known'}")
         if taking:
-            hints.append(f"set `train.objective` to {' or '.join(f'`{n}`' for n in taking)}")
+            hints.append(f"set `objective.kind` to {' or '.join(f'`{n}`' for n in taking)}")
         if format.instead:
             hints.append(f"to learn one answer a row, set {format.instead}")
         yield Problem(key, message, "; ".join(hints))
@@ -212,11 +212,11 @@ def _augmentation(manifest: Manifest, written: dict[str, Any]) -> Iterator[Probl
         )
 
 
-@check("data.format", "train.loss_on", "train.objective")
+@check("data.format", "train.loss_on", "objective")
 def _loss_on(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     train = manifest.train
     format = _loaded("formats", manifest.data.format)
-    objective = _loaded("objectives", train.objective)
+    objective = _loaded("objectives", manifest.objective.kind)
     if format is not None and format.learnt_whole:
         if train.loss_on == "completion":
             yield Problem(
@@ -227,7 +227,7 @@ def _loss_on(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     elif objective is not None and train.loss_on == "all" and not objective.loss_on_all:
         yield Problem(
             ("train", "loss_on"),
-            f"objective `{train.objective}` compares answers only",
+            f"objective `{manifest.objective.kind}` compares answers only",
             "remove it",
         )
 

@@ -26,6 +26,7 @@ from adapterworks.manifests.merge import Merged, merge
 from adapterworks.manifests.messages import describe, problems, suggest
 from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import ObjectiveTable
 
 # What stands in for a faulty required key while the other tables are checked.
 _STAND_INS: dict[str, dict[str, Any]] = {
@@ -265,6 +266,13 @@ def _problems_beside(found: Iterable[Problem], table: dict[str, Any]) -> list[Pr
     if any(key[0] == "method" for key in faulty):
         sound["method"] = MethodTable(kind="unnamed")
         faulty.add(("method",))
+    if any(key[0] == "objective" for key in faulty):
+        sound["objective"] = ObjectiveTable(kind="unnamed")
+        faulty.add(("objective",))
+    elif "objective" not in table:
+        del sound["objective"]
+    if not sound["start"]:
+        del sound["start"]
     return list(find_problems(Manifest.model_validate(sound), sound, faulty))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import types
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -18,7 +19,13 @@ from adapterworks.manifests.data_gates import DataGate, DataGates
 from adapterworks.manifests.extensions import names
 from adapterworks.manifests.method import MethodTable, method_tables
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import ObjectiveTable, objective_tables
 
+# The tables that are an entry's own, by the manifest's key.
+_BY_KIND: dict[str, tuple[type[BaseModel], Callable[[], Mapping[str, type[BaseModel]]]]] = {
+    "method": (MethodTable, method_tables),
+    "objective": (ObjectiveTable, objective_tables),
+}
 _EXPECTED = {
     "int_type": "an integer",
     "float_type": "a number",
@@ -57,13 +64,15 @@ def _problem(path: KeyPath, details: list[dict[str, Any]], table: dict[str, Any]
     key = path[-1]
     if kind == "extra_forbidden":
         known = known_keys(path[:-1], table)
-        if path[0] == "method" and any(
-            key in method.model_fields for method in method_tables().values()
+        if path == ("train", "objective"):
+            return Problem(path, "the objective has a table", "write `[objective]`, `kind = …`")
+        if path[0] in _BY_KIND and any(
+            key in of.model_fields for of in _BY_KIND[str(path[0])][1]().values()
         ):
-            kind = table["method"].get("kind")
+            kind = table[path[0]].get("kind")
             names = ", ".join(f"`{name}`" for name in known)
             return Problem(
-                path, f"method `{kind}` has no key `{key}`", f"remove it; known here: {names}"
+                path, f"{path[0]} `{kind}` has no key `{key}`", f"remove it; known here: {names}"
             )
         return Problem(path, f"unknown key `{key}`", suggest(str(key), known))
     if kind in ("missing", "union_tag_not_found"):
@@ -127,7 +136,8 @@ def suggest(key: str, known: list[str]) -> str:
 
 
 def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
-    """The keys that a manifest may have at `path`; for `method` those of its kind."""
+    """The keys that a manifest may have at `path`; for `method` and `objective`
+    those of its kind."""
     models: list[type[BaseModel]] = [Manifest]
     for part in path:
         if isinstance(part, str):
@@ -137,10 +147,12 @@ def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
                 if part in _keys(model)
             ]
             models = [model for annotation in annotations for model in _models_in(annotation)]
-        if MethodTable in models:
-            value, tables = _value(path[:1], table), method_tables()
-            kind = value.get("kind") if isinstance(value, dict) else None
-            models = [of for name, of in tables.items() if name == kind] or [*tables.values()]
+        for base, tables in _BY_KIND.values():
+            if base in models:
+                value, known_tables = _value(path[:1], table), tables()
+                kind = value.get("kind") if isinstance(value, dict) else None
+                models = [of for name, of in known_tables.items() if name == kind]
+                models = models or [*known_tables.values()]
     known = [name for model in models for name in _keys(model)]
     if not path:
         known.append("profiles")

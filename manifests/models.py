@@ -12,13 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from adapterworks.manifests.data_gates import DataGate as DataGate
 from adapterworks.manifests.data_gates import DataGates as DataGates
 from adapterworks.manifests.data_gates import standard_gates
 from adapterworks.manifests.method import Method
 from adapterworks.manifests.named import Named
+from adapterworks.manifests.objective import ObjectiveSetting, ObjectiveTable
 from adapterworks.manifests.refs import NAME_PATTERN
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Rank, Share
 
@@ -143,8 +144,6 @@ SAVE_PATTERN = r"^[1-9][0-9]{0,6} (steps|minutes)$"
 class TrainTable(Frozen):
     """`[train]`: how it is trained."""
 
-    objective: Annotated[str, Named("objectives")] = "sft"
-    """What is learnt from the rows (see `adapters objectives`)."""
     epochs: PositiveFloat = 3.0
     """Passes over the training rows."""
     max_steps: PositiveInt | None = None
@@ -210,8 +209,9 @@ class QualityGate(Frozen):
     """How it judges (see `adapters gates`)."""
     metric: Annotated[str, Named("metrics", files=True)]
     """One of `evaluate.metrics`."""
-    against: Literal["base", "prod"] = "base"
-    """What the candidate is compared with on the same rows."""
+    against: Literal["base", "prod", "start"] = "base"
+    """What the candidate is compared with on the same rows: the base, what `prod` names, or the
+    release that `[start]` continues."""
     min_gain: float = 0.0
     """The gain must be more than this, in the metric's own unit."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
@@ -286,6 +286,15 @@ class ServeTable(Frozen):
     """Largest accepted relative error of the served weight delta (Frobenius norm)."""
 
 
+class StartTable(Frozen):
+    """`[start]`: the release whose training is continued, with its method on its base."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    ref: str = Field(alias="from")
+    """The release to begin with (`medical`, `medical@7`); a new adapter without this table."""
+
+
 class Manifest(Frozen):
     """One adapter's declaration, resolved: profile and overrides are already applied.
 
@@ -298,6 +307,8 @@ class Manifest(Frozen):
     base: BaseTable
     method: Method
     data: DataTable
+    objective: ObjectiveSetting = ObjectiveTable(kind="sft")
+    start: StartTable | None = None
     train: TrainTable = TrainTable()
     evaluate: EvaluateTable = EvaluateTable()
     publish: PublishTable = PublishTable()

@@ -24,7 +24,8 @@ from adapterworks.manifests.user_code import UserCode, names_a_file, refusal
 def named_entries(manifest: Manifest) -> tuple[tuple[Kind, str], ...]:
     """Kind and name of all that a manifest uses, each once, sorted; a gate that is off is not."""
     method: tuple[Kind, str] = ("methods", manifest.method.kind)
-    found = {method, *_walk(Manifest, (), manifest), *_recipes(manifest)}
+    objective: tuple[Kind, str] = ("objectives", manifest.objective.kind)
+    found = {method, objective, *_walk(Manifest, (), manifest), *_recipes(manifest)}
     return tuple(sorted(found))
 
 
@@ -39,6 +40,19 @@ def again(manifest: Manifest, values: Mapping[str, Any]) -> Manifest:
     context = {"code": user_code(manifest)}
     copied = Manifest.model_validate_json(json.dumps(values), context=context)
     return copied.placed_in(manifest.folder)
+
+
+def of_record(values: Mapping[str, Any], code: Mapping[str, UserCode] | None = None) -> Manifest:
+    """A manifest as a record has it, with the keys of the version that wrote it.
+
+    Records from before `[objective]` have the objective as a key of `[train]`.
+    """
+    table = {**values}
+    train = {**table.get("train", {})}
+    kind = train.pop("objective", None)
+    if kind is not None:
+        table |= {"train": train, "objective": table.get("objective", {"kind": kind})}
+    return Manifest.model_validate_json(json.dumps(table), context={"code": code or {}})
 
 
 def manifest_of_release(
@@ -63,7 +77,7 @@ def manifest_of_release(
     """
     code = {} if own is None else user_code(own)
     try:
-        manifest = Manifest.model_validate_json(json.dumps(values), context={"code": code})
+        manifest = of_record(values, code)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")

@@ -35,11 +35,11 @@ def reference() -> str:
     tables = schema["properties"]
     lines = [_HEAD]
     for name in tables:
-        if name == "method":
+        if name in ("method", "objective"):
             for option in tables[name]["oneOf"]:
                 model = schema["$defs"][_name(option)]
                 kinds = " · ".join(f"`{kind}`" for kind in _choices(model["properties"]["kind"]))
-                lines += _table(f"[method] {kinds}", model, schema["$defs"], nested=False)
+                lines += _table(f"[{name}] {kinds}", model, schema["$defs"], nested=False)
         elif name != "profiles":
             lines += _table(f"[{name}]", schema["$defs"][_name(tables[name])], schema["$defs"])
     return "\n".join(lines).rstrip() + "\n"

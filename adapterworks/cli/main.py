@@ -40,6 +40,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
             "Show what of a folder of manifests is built, stale, behind or not served, and why.",
         ),
         "rebase": ("rebase", "Build adapters on a new base and promote what survives."),
+        "samples": (
+            "samples",
+            "Show what a training sampled: prompts, answers, rewards; the newest last.",
+        ),
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
         "merge": ("merge", "Merge adapters of one base into one."),
         "export": ("export", "Write a release for another engine, and prove it there."),

@@ -58,6 +58,7 @@ def command(
         prepared = prepare(
             loaded,
             app.bases,
+            registry=app.registry,
             cache=app.settings.home / "cache",
             machine=None if machine is None else named_machine(machine),
             progress=progress.say,
@@ -92,6 +93,19 @@ def _shared(plan: Plan) -> str:
     return f"; the first {count} of every row computed once a micro batch" if count else ""
 
 
+def _begun(plan: Plan) -> list[tuple[str, str]]:
+    """The release that is continued, and what the policy is held near."""
+    known = {parent.digest: parent.ref for parent in plan.parents}
+    rows = []
+    if plan.start is not None:
+        rows.append(("start", f"{plan.start.ref} ({(plan.start.digest or '')[:19]}…)"))
+    if plan.reference is not None:
+        reference = known.get(plan.reference, plan.reference)
+        of = " (the new adapter)" if reference == "start" and plan.start is None else ""
+        rows.append(("reference", f"{reference}{of}"))
+    return rows
+
+
 def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     from adapterworks.cli.printing import echo_table, short, size
     from adapterworks.progress import seconds
@@ -105,6 +119,7 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     rows = [
         ("adapter", f"{plan.manifest.adapter.name} · {plan.manifest.method.kind}"),
         ("objective", f"{plan.stage} ({plan.objective})"),
+        *_begun(plan),
         ("base", f"{plan.base.model} · {plan.base.quantization} · {short(plan.base.digest)}"),
         ("rows", ", ".join(f"{count} {split}" for split, count in plan.rows.items())),
         (

@@ -160,7 +160,7 @@ objectives = _listing(
     "List the objectives: what a training minimizes or maximizes.",
     Shown(
         "objectives",
-        "train.objective",
+        "[objective] kind",
         {
             "LEARNS FROM": lambda entry: ", ".join(sorted(entry.takes)),
             "BEST BY": lambda entry: f"{entry.reports} in {entry.unit}",

@@ -14,7 +14,6 @@ one side does not know (a base that is not prepared, an older lock) is taken to 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -26,6 +25,7 @@ from adapterworks.builders.plan.digests import ADDED, decision, leaves
 from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.naming import of_record
 from adapterworks.manifests.paths import by_file_name
 from adapterworks.manifests.sources import FileSource, parse_source
 
@@ -168,12 +168,13 @@ def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> Ma
     code["evaluate"] = code.get("evaluate", {}) | lock.get("metrics", {})
     if "asked" in lock:
         code["ask"] = code.get("ask", {}) | {TEST_ROWS: lock["asked"]}
+    code["train"] |= lock.get("origins", {})
     for pin in lock.get("extensions", ()):
         key, digest = pinned(pin)
         code.setdefault(added_in(pin["table"]), {})[key] = digest
     try:
         # So that keys which it could not know yet have the values they had: the defaults.
-        known = Manifest.model_validate_json(json.dumps(manifest))
+        known = of_record(manifest)
     except ValidationError:  # of another version: every key that differs is said to
         return Made(dict(leaves(manifest)), base, data.get("splits"), (), code)
     sources = tuple(_sources(known, data.get("sources", ())))

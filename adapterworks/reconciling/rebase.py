@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from adapterworks.manifests.models import EvaluateTable, Manifest, QualityGate, RetentionTable
+from adapterworks.manifests.naming import of_record
 from adapterworks.manifests.paths import told
 from adapterworks.reconciling.carry_out import Hands, Outcome, attempt
 from adapterworks.reconciling.world import Reader, failed_gates, one_line
@@ -144,7 +145,7 @@ def _manifest(reader: Reader, ref: str, release: Release) -> Manifest | None:
     if release.manifest is None:
         return None
     try:
-        manifest = Manifest.model_validate_json(json.dumps(release.manifest))
+        manifest = of_record(release.manifest)
     except ValidationError:
         return None
     here = reader.files(release)

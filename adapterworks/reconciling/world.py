@@ -15,6 +15,7 @@ from typing import Any
 from adapterworks.gateways import running_gateways
 from adapterworks.manifests.errors import AdapterworksError, NotFound
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import reference_ref
 from adapterworks.manifests.paths import base_model, portable
 from adapterworks.reconciling.folder import Folder, Read
 from adapterworks.reconciling.made import TEST_ROWS, Made, added_in, built, declared, pinned
@@ -114,7 +115,7 @@ class Reader:
         from adapterworks.builders.data.identity import asked_digest
         from adapterworks.builders.data.rows import rows_digest
 
-        table, code = manifest.base, _code(manifest)
+        table, code = manifest.base, _code(manifest, self.registry)
         try:
             base = self.bases.prepared(
                 base_model(manifest),
@@ -189,7 +190,7 @@ class Reader:
             )
 
 
-def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
+def _code(manifest: Manifest, registry: Registry) -> dict[str, dict[str, Any]]:
     """What would compute each stage here."""
     from adapterworks.builders.building.prepare import metric_code, named_files
     from adapterworks.builders.plan.digests import training_packages
@@ -201,11 +202,24 @@ def _code(manifest: Manifest) -> dict[str, dict[str, Any]]:
     }
     files = {k: v for k, v in named_files(manifest).items() if k.startswith("train.")}
     code["train"] |= training_packages(manifest, environment().packages) | files
+    code["train"] |= _origins(manifest, registry)
     code["evaluate"] |= metric_code(manifest)
     for pin in pins(manifest):
         key, digest = pinned(pin.to_json())
         code.setdefault(added_in(pin.table), {})[key] = digest
     return code
+
+
+def _origins(manifest: Manifest, registry: Registry) -> dict[str, str]:
+    """The releases that the manifest begins with and is held near, as its refs are now."""
+    from adapterworks.builders.plan.origins import Origins
+
+    found = Origins.declared(manifest).to_json()
+    if manifest.start is not None:
+        found["start"] = registry.resolve(manifest.start.ref).digest
+    if (other := reference_ref(manifest.objective)) is not None:
+        found["reference"] = registry.resolve(other).digest
+    return found
 
 
 def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:

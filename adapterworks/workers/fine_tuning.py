@@ -16,6 +16,7 @@ from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model
 from adapterworks.registry.blobs.store import BlobStore, copy_blob
+from adapterworks.registry.jobs.fine_tuning import METHODS as ASKED
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, manifest_values
 from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Handed, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
@@ -28,9 +29,12 @@ MANIFEST = "manifest.toml"
 def manifest_text(job: Job) -> str:
     """The manifest that a job stands for, with its rows beside it by their digests."""
     from adapterworks.builders.methods import METHODS
+    from adapterworks.builders.objectives import OBJECTIVES
 
     asked = Asked.model_validate_json(json.dumps(job.arguments))
-    return to_toml(manifest_values(asked, lambda kind: METHODS[kind].learning_rate.value))
+    learnt = ASKED[asked.method].objective
+    times = OBJECTIVES.named(learnt).learning_rate.value if learnt else 1.0
+    return to_toml(manifest_values(asked, lambda kind: METHODS[kind].learning_rate.value * times))
 
 
 def write_folder(job: Job, blobs: BlobStore, folder: Path) -> Path:

@@ -6,16 +6,16 @@ nothing behind.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared
-from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan, with_seconds
 from adapterworks.builders.training.events import Event
-from adapterworks.builders.training.job import Job, run_job
+from adapterworks.builders.training.job import run_job
+from adapterworks.manifests.errors import InvalidInput
 
 STEPS = 3
 
@@ -27,19 +27,17 @@ def calibrated(prepared: Prepared) -> Plan:
     plan = prepared.plan
     # AdaLoRA's schedule needs the plan's number of steps: training is stopped, not shortened.
     short = plan.model_copy(update={"evaluate_every": plan.steps + 1})
-    checkpoint = METHODS[plan.manifest.method.kind].checkpoint(prepared.base)
     events: list[Event] = []
     with tempfile.TemporaryDirectory(prefix="adapters-calibrate-") as name:
         folder = Path(name)
+        if objective_of(plan.manifest).rollouts:
+            raise InvalidInput(
+                f"the time of `{plan.objective}` is not measured in advance: it is mostly that of "
+                "sampling answers, whose lengths are not known",
+                hint="leave `--calibrate` out; a build tells the time that is left",
+            )
         save_encoded(folder / "encoded.safetensors", {"train": prepared.encoded["train"]})
-        job = Job(
-            short,
-            str(checkpoint),
-            prepared.pad,
-            os.getpid(),
-            until=min(STEPS, plan.steps),
-            accelerate=prepared.accelerate,
-        )
+        job = prepared.job(plan=short, until=min(STEPS, plan.steps))
         with build_lock(folder) as lock:
             run_job(job, folder, lock, events.append)
     steps = [event for event in events if event["event"] == "step"]

@@ -6,11 +6,13 @@ machine prepares the same plan.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.building.origins import Begun, find_origins
 from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.identity import asked_digest, encoded_digest
@@ -20,12 +22,14 @@ from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.evaluation.evaluate import check_test_rows
 from adapterworks.builders.evaluation.report import slices_of
+from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
-from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.examples import Example
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
+from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.pins import pins
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
@@ -40,12 +44,16 @@ from adapterworks.registry.bases.store import Base, BaseStore
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from adapterworks.builders.training.job import Job
+    from adapterworks.registry.registry import Registry
+
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan with what it was made from; `accelerate` is where its configuration is here."""
+    """A plan with what it was made from; `accelerate` is where its configuration is here, `begun`
+    the releases that the training begins from and is held near."""
 
     plan: Plan
     base: Base
@@ -56,10 +64,35 @@ class Prepared:
     sources: list[dict[str, Any]]
     gates: GateResults
     accelerate: str | None = None
+    begun: Begun = field(default_factory=lambda: Begun(Origins()))
 
     def sequences(self, split: str) -> list[Encoded]:
         """The sequences of a split's examples, in order."""
         return [sequence for example in self.encoded[split] for sequence in example.sequences]
+
+    def job(self, *, plan: Plan | None = None, until: int | None = None) -> Job:
+        """What the training process is given.
+
+        Args:
+            plan: another than the prepared one.
+            until: stop at this step.
+        """
+        from adapterworks.builders.training.job import Job
+
+        technique = METHODS[self.plan.manifest.method.kind]
+        start, reference = self.begun.start, self.begun.reference
+        # A whole model is loaded from where it is continued; an adapter is put on the base.
+        whole = technique.whole_model and start is not None
+        return Job(
+            plan=plan or self.plan,
+            checkpoint=str(start if whole else technique.checkpoint(self.base)),
+            pad=self.pad,
+            parent=os.getpid(),
+            until=until,
+            accelerate=self.accelerate,
+            start=None if start is None or whole else str(start),
+            reference=None if reference is None else str(reference),
+        )
 
     @property
     def pad(self) -> int:
@@ -74,6 +107,7 @@ def prepare(
     manifest: Manifest,
     bases: BaseStore,
     *,
+    registry: Registry | None = None,
     cache: Path | None = None,
     machine: Machine | None = None,
     progress: Callable[[str], None] | None = None,
@@ -83,6 +117,7 @@ def prepare(
     Args:
         manifest: resolved.
         bases: where base models are.
+        registry: where the releases are that it begins from or is held near.
         cache: folder for derived rows.
         machine: this one, if not given.
         progress: told what takes long.
@@ -106,6 +141,7 @@ def prepare(
         double_quantization=manifest.base.double_quantization,
         progress=progress,
     )
+    begun = find_origins(manifest, registry, base.digest)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
     assembled = assemble(manifest, cache=cache, tokenizer=tokenizer)
     splits = assembled.splits
@@ -118,7 +154,7 @@ def prepare(
     for row in rows["test"]:
         slices_of(row)  # what the evaluation will read of it is refused before the training
     check_test_rows(tokenizer, rows["test"], manifest.evaluate, manifest.train.max_length)
-    train, objective = manifest.train, OBJECTIVES.named(manifest.train.objective)
+    train, objective = manifest.train, objective_of(manifest)
     encoded: dict[str, list[Example]] = {}
     for name in ("train", "validation"):
         objective.require(rows[name])
@@ -128,7 +164,7 @@ def prepare(
     facts = DataFacts(
         rows={name: len(rows[name]) for name in SPLITS},
         digests={name: rows_digest(rows[name]) for name in SPLITS},
-        lengths=tuple(example.tokens for example in encoded["train"]),
+        lengths=tuple(objective.planned_tokens(example) for example in encoded["train"]),
         supervised=tuple(example.supervised for example in encoded["train"]),
         shared=common_prefix(
             [sequence.input_ids for sequence in sequences],
@@ -142,27 +178,35 @@ def prepare(
         asked=asked_digest(rows["test"]),
         files=named_files(manifest),
         sequences=objective.sequences,
-        longest=max(len(sequence.input_ids) for sequence in sequences),
+        longest=max(
+            *(len(sequence.input_ids) for sequence in sequences),
+            *(objective.planned_tokens(e) // objective.sequences for e in encoded["train"]),
+        ),
     )
     shape = read_shape(base.checkpoint)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
     here = replace(environment(), metrics=metric_code(manifest))
     machine = machine or detect_machine()
-    plan = make_plan(manifest, base.identity, shape, machine, facts, here, extensions)
+    plan = make_plan(
+        manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
+    )
     check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(
-        plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate
+        plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate, begun
     )
 
 
 def named_files(manifest: Manifest) -> dict[str, str]:
-    """The bytes of the files that a manifest names beside its rows."""
+    """The bytes of the files that a manifest names beside its rows, and of the code of rewards."""
     named = {
         "train.accelerate_config": manifest.train.accelerate_config,
         "data.augment.lexicon": manifest.data.augment.lexicon,
     }
-    return {key: digest_file(place(path, manifest.folder)) for key, path in named.items() if path}
+    files = {key: digest_file(place(path, manifest.folder)) for key, path in named.items() if path}
+    rewards = getattr(manifest.objective, "rewards", ())
+    # What judges sampled answers decides what is learnt.
+    return files | {f"train.reward.{name}": source_digest("metrics", name) for name in rewards}
 
 
 def metric_code(manifest: Manifest) -> dict[str, str]:

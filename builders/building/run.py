@@ -117,7 +117,7 @@ def run_build(
     """
     engines = engines or Engines()
     engines.check_build(manifest.evaluate.engine)
-    prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
+    prepared = prepare(manifest, bases, registry=registry, cache=home / "cache", progress=progress)
     plan, say = prepared.plan, progress or _silent
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
     if (

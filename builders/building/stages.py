@@ -7,13 +7,13 @@ only there; it knows neither the registry's index nor the record of the build.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.data.rows import to_record
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.engine import Adapter, Model
 from adapterworks.builders.engines.session import Subject
@@ -27,13 +27,15 @@ from adapterworks.builders.evaluation.subjects import (
 )
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.training.events import EventLog
-from adapterworks.builders.training.job import Job, run_job
+from adapterworks.builders.training.job import run_job
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import START
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.release import Servable
+from adapterworks.registry.releases.release import Parent, Servable
 
 PROD = "prod"
 PREDICTIONS = "predictions.jsonl"
@@ -43,17 +45,16 @@ def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -
     """Encode the rows and run the training process."""
     from adapterworks.builders.training.batches import save_encoded
 
-    plan, base = prepared.plan, prepared.base
+    plan = prepared.plan
     save_encoded(folder / "encoded.safetensors", prepared.encoded)
+    if objective_of(plan.manifest).rollouts:
+        splits = {
+            split: [to_record(row) for row in prepared.rows[split]] for split in prepared.encoded
+        }
+        text = json.dumps(splits, ensure_ascii=False)
+        (folder / "rows.json").write_text(text, encoding="utf-8")
     technique = METHODS[plan.manifest.method.kind]
-    job = Job(
-        plan=plan,
-        checkpoint=str(technique.checkpoint(base)),
-        pad=prepared.pad,
-        parent=os.getpid(),
-        accelerate=prepared.accelerate,
-    )
-    run_job(job, folder, lock, events.pass_on)
+    run_job(prepared.job(), folder, lock, events.pass_on)
     if technique.whole_model:
         # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
         prepared.tokenizer.save_pretrained(folder / "train" / "adapter")
@@ -196,6 +197,8 @@ def _subjects(
     plan = prepared.plan
     subjects = candidates(prepared, folder, servable)
     subjects[BASE] = Subject(base_model(prepared.base))
+    if plan.start is not None:
+        subjects[START] = find_subject(registry, bases, _exact(plan.start)).subject
     if any(gate.against == PROD for gate in plan.manifest.evaluate.gates):
         try:
             current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
@@ -204,6 +207,11 @@ def _subjects(
         else:
             subjects[PROD] = find_subject(registry, bases, str(current)).subject
     return subjects
+
+
+def _exact(parent: Parent) -> str:
+    """A ref that means this release, whatever its name's aliases are now."""
+    return f"{(parent.ref or '').partition('@')[0]}@{parent.digest}"
 
 
 def fingerprint_stage(prepared: Prepared, folder: Path, servable: Servable) -> dict[str, Any]:

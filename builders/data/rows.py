@@ -9,7 +9,7 @@ changed in place; `meta` carries where a row came from and what metrics and gate
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -148,6 +148,18 @@ class Row:
         )
         line = " ".join(shown.split())
         return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def to_record(row: Row) -> dict[str, Any]:
+    """A row as JSON values, all of it: for a process that is given rows."""
+    return {**{f.name: getattr(row, f.name) for f in fields(row)}, "meta": {**row.meta}}
+
+
+def from_record(values: Mapping[str, Any]) -> Row:
+    """The row that `to_record` wrote."""
+    lists = {"messages", "tools", "others", "scores"}
+    given = {key: tuple(v) if key in lists else v for key, v in values.items()}
+    return Row(**given | {"others": tuple(tuple(answer) for answer in given["others"])})
 
 
 def unweighted(turn: Message) -> Message:

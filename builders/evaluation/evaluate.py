@@ -26,8 +26,15 @@ from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.metrics import metric as metric_named
-from adapterworks.builders.evaluation.metrics.metric import ANSWERS, LIKELIHOOD, Metric, Prediction
+from adapterworks.builders.evaluation.metrics.metric import (
+    ANSWERS,
+    LIKELIHOOD,
+    PREFERENCE,
+    Metric,
+    Prediction,
+)
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
+from adapterworks.builders.objectives.examples import encode_answers
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
 
@@ -96,10 +103,38 @@ def predict(
         encoded = encode_rows(generator.tokenizer, rows, max_length)
         scored = generator.likelihood(encoded, batch_size=table.batch_size, progress=progress)
         np.add.at(likelihoods, [sequence.row for sequence in encoded], scored)
+    margins = [0.0] * len(rows)
+    if PREFERENCE in needs:
+        margins = _margins(generator, rows, table, max_length, progress)
     return [
-        Prediction(text, float(nll), int(count))
-        for text, (nll, count) in zip(texts, likelihoods, strict=True)
+        Prediction(text, float(nll), int(count), margin)
+        for text, (nll, count), margin in zip(texts, likelihoods, margins, strict=True)
     ]
+
+
+def _margins(
+    generator: Generator,
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    max_length: int,
+    progress: Progress | None,
+) -> list[float]:
+    """By how much each row's better answer is likelier than the next best, in nats."""
+    for index, row in enumerate(rows, 1):
+        if not row.others:
+            raise InvalidInput(
+                f"test row {row.number or index} has one answer, and a metric compares two: "
+                f"{row.excerpt(80)}",
+                hint="leave `preference_…` out of `evaluate.metrics`, or use rows of pairs",
+            )
+    pairs = encode_answers(generator.tokenizer, rows, max_length, 2)
+    scored = generator.likelihood(
+        [sequence for pair in pairs for sequence in pair],
+        batch_size=table.batch_size,
+        progress=progress,
+    )
+    better, worse = scored[:, 0].reshape(-1, 2).T
+    return [float(value) for value in worse - better]
 
 
 def evaluate_subjects(
@@ -219,6 +254,7 @@ def evaluate(
         "seed": seed,
         "metrics": report.entries(comparisons),
         "slices": report.slices(metrics, rows, predictions, table.bootstrap_samples, seed),
+        "preferences": report.preferences(metrics, predictions, table.bootstrap_samples, seed),
         "retention": retention.report if retention else None,
         "gates": [gate.to_json() for gate in gates],
         "passed": all_passed(gates),
@@ -258,7 +294,7 @@ def check_test_rows(
 
 
 def needs_of(table: EvaluateTable) -> set[str]:
-    """What the table's metrics need of a model: `text`, `likelihood`."""
+    """What the table's metrics need of a model: `text`, `likelihood`, `preference`."""
     return {metric.needs for metric in _metrics(table)}
 
 

@@ -52,7 +52,7 @@ def evaluate_again(
 
 
 def needs_of_report(report: Mapping[str, Any]) -> set[str]:
-    """What the metrics of a report needed of a model: `text`, `likelihood`.
+    """What the metrics of a report needed of a model: `text`, `likelihood`, `preference`.
 
     It says so itself; a report of an earlier version is asked by its metrics' names.
     """
@@ -64,10 +64,13 @@ def needs_of_report(report: Mapping[str, Any]) -> set[str]:
 
 
 def _predictions(lines: Sequence[Mapping[str, Any]], subject: str) -> list[Prediction]:
-    return [
-        Prediction(line["answers"][subject], *line.get("likelihoods", {}).get(subject, (0.0, 0)))
-        for line in lines
-    ]
+    return [Prediction(line["answers"][subject], *_numbers(line, subject)) for line in lines]
+
+
+def _numbers(line: Mapping[str, Any], subject: str) -> tuple[float, int, float]:
+    """Nats and tokens of the reference answer, and the margin of the better of two."""
+    nll, tokens = line.get("likelihoods", {}).get(subject, (0.0, 0))
+    return nll, tokens, line.get("margins", {}).get(subject, 0.0)
 
 
 def _retained(report: Mapping[str, Any], table: RetentionTable) -> Retained:

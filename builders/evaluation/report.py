@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare
-from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction
-from adapterworks.builders.evaluation.statistics import holm
+from adapterworks.builders.evaluation.metrics.metric import PREFERENCE, Metric, Prediction
+from adapterworks.builders.evaluation.statistics import holm, interval, resample_weights
 from adapterworks.manifests.errors import InvalidInput
 
 CONFIDENCE = 0.95  # of the report's own intervals; a gate has its own
@@ -49,6 +51,34 @@ def _entry(comparison: Comparison) -> dict[str, Any]:
         "intervals": {name: [bounds.low, bounds.high] for name, bounds in intervals.items()},
         "gains": gains,
     }
+
+
+def preferences(
+    metrics: Sequence[Metric],
+    predictions: Mapping[str, Sequence[Prediction]],
+    samples: int,
+    seed: int,
+) -> dict[str, Any] | None:
+    """How often the candidate finds the better answer likelier than a reference found it, which is
+    the accuracy of its implicit reward log π/π₀; None where no metric compares answers."""
+    if not any(metric.needs == PREFERENCE for metric in metrics):
+        return None
+    margins = {
+        name: np.asarray([one.margin for one in given]) for name, given in predictions.items()
+    }
+    rows = len(margins[CANDIDATE])
+    weights = resample_weights(rows, samples, seed)
+    found = {}
+    for name, before in margins.items():
+        if name != CANDIDATE:
+            moved = (margins[CANDIDATE] > before).astype(np.float64)
+            bounds = interval(weights @ moved / rows, CONFIDENCE)
+            found[name] = {
+                "reward_accuracy": float(moved.mean()),
+                "interval": [bounds.low, bounds.high],
+                "margin": float((margins[CANDIDATE] - before).mean()),
+            }
+    return found
 
 
 def slices(
@@ -99,6 +129,11 @@ def lines(
         for name, comparison in comparisons.items()
         for subject in comparison.subjects
     }
+    margins = [
+        {subject: given[index].margin for subject, given in predictions.items()}
+        for index in range(len(rows))
+    ]
+    paired = any(metric.metric.needs == PREFERENCE for metric in comparisons.values())
     scored = any(prediction.tokens for given in predictions.values() for prediction in given)
     for index, row in enumerate(rows):
         likelihoods = {
@@ -116,4 +151,5 @@ def lines(
             },
             # Nats and tokens of the reference, so that it can be judged again without being asked.
             **({"likelihoods": likelihoods} if scored else {}),
+            **({"margins": margins[index]} if paired else {}),
         }

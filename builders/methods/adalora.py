@@ -121,6 +121,7 @@ class Adalora(Technique[AdaloraTable]):
     title = "Adaptive low-rank adaptation"
     source = "Zhang et al. 2023, arXiv:2303.10512"
     form = LORA
+    continues = False  # its ranks are decided: the schedule has nothing left to prune
     learning_rate = Default(1e-3, "Zhang et al. 2023, appendix: 5e-4 to 2e-3")
     checks = (can_prune, adapts_something)
 

@@ -39,6 +39,7 @@ def encoder_width(shape: BaseShape, table: SoftPromptKeys) -> int:
 class PTuningV2(PrefixTuning):
     """Prefix tuning with a two-layer MLP in front."""
 
+    continues = False  # the release has the prefix, not the network that makes it
     table = PTuningV2Table
     title = "P-tuning v2"
     source = "Liu et al. 2022, arXiv:2110.07602"

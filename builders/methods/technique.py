@@ -111,6 +111,7 @@ class Technique(ABC, Generic[Table]):
         gradient_checkpointing: whether activations can be recomputed.
         quantization: of the base it is meant for, where `compare` may choose.
         lightens: the table of a method that it does the same as in less memory, and adopts.
+        continues: whether what a release keeps is all that a training can be continued from.
         relief: what else would need less memory than it does.
     """
 
@@ -126,6 +127,7 @@ class Technique(ABC, Generic[Table]):
     gradient_checkpointing: bool = True
     quantization: Literal["none", "nf4"] = "none"
     lightens: type[MethodTable] | None = None
+    continues: bool = True
     relief: str = "a smaller `train.max_length` or base would need less"
 
     @property

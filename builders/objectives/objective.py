@@ -13,18 +13,23 @@ count is what the examples said when they were encoded.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from adapterworks.builders.data.render import LossOn
 from adapterworks.builders.data.rows import Row, RowKind
+from adapterworks.builders.methods.technique import Default
 from adapterworks.builders.objectives.batch import Batch, TokenSequence
 from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.objectives.scores import Scores
+from adapterworks.manifests.checking import Check
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import Table
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import ObjectiveTable
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +60,7 @@ class Objective(ABC):
     """One objective.
 
     Attributes:
-        name: what `train.objective` says.
+        name: what `objective.kind` says.
         title: its name in the literature.
         source: the paper.
         takes: the kinds of rows that it learns from; with a format's `gives` this decides which
@@ -66,8 +71,14 @@ class Objective(ABC):
         higher_is_better: of what is reported; the loss itself is always lowered.
         sequences: how many sequences an example has.
         reference: its columns need `reference`: the log-probability of every supervised token under
-            the model as it was before training, which the trainer adds.
+            the reference policy, which the trainer adds; its table is a `ReferenceTable`.
         loss_on_all: `train.loss_on = "all"` means something to it.
+        table: its `[objective]`, where it has keys.
+        settings: what the manifest's `[objective]` says; set by `configured`.
+        rollouts: it learns from answers that the policy gives while it is trained; such an
+            objective is a `PolicyGradient`.
+        checks: of a manifest, each refusing a combination with this objective's keys.
+        learning_rate: what the method's default learning rate is multiplied by, and who says so.
     """
 
     name: str
@@ -80,6 +91,17 @@ class Objective(ABC):
     sequences: int = 1
     reference: bool = False
     loss_on_all: bool = False
+    table: type[ObjectiveTable] = ObjectiveTable
+    settings: Any = None
+    rollouts: bool = False
+    checks: tuple[Check, ...] = ()
+    learning_rate: Default = Default(1.0, "the method's own")
+
+    def configured(self, settings: ObjectiveTable) -> Self:
+        """The same objective with what a manifest says of it."""
+        one = copy.copy(self)
+        one.settings = settings
+        return one
 
     @abstractmethod
     def encode(
@@ -112,6 +134,10 @@ class Objective(ABC):
         """What a training on such rows is called."""
         return self.title
 
+    def planned_tokens(self, example: Example) -> int:
+        """The tokens that an example has while it is trained, at most."""
+        return example.tokens
+
     def diverged_above(self, start: float) -> float:
         """The smoothed loss from which a training that began at `start` has diverged.
 
@@ -137,7 +163,7 @@ class Objective(ABC):
                     f"objective `{self.name}` learns from {taken}; row {row.number or index} is "
                     f"{_ONE[row.kind]}: {row.excerpt(80)}",
                     hint="set `data.format` (and that of `data.mix` and `data.replay`) or "
-                    "`train.objective`, so that they fit each other",
+                    "`objective.kind`, so that they fit each other",
                 )
 
 
@@ -153,5 +179,15 @@ _ONE: Mapping[RowKind, str] = {
     "document": "plain text",
     "judged": "a judged answer, whose judgement would be ignored",
 }
+
+
+def objective_of(manifest: Manifest) -> Objective:
+    """The objective of a manifest, with its settings.
+
+    Raises:
+        InvalidInput: it cannot be loaded.
+    """
+    return OBJECTIVES.named(manifest.objective.kind).configured(manifest.objective)
+
 
 OBJECTIVES = Table("objectives", Objective)  # type: ignore[type-abstract]

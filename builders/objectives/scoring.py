@@ -6,9 +6,10 @@ is a fifth of a small model's work, and most positions of a prompt have no label
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.data.render import IGNORED
@@ -18,6 +19,8 @@ from adapterworks.builders.objectives.scores import Scores
 
 if TYPE_CHECKING:
     import torch
+
+_OTHER = "reference"
 
 
 def score(model: Callable[..., Any], batch: Batch, virtual_tokens: int = 0) -> Scores:
@@ -72,6 +75,29 @@ def _behind_prompt(
         past_key_values=cache,
         **inputs,
     )
+
+
+@contextmanager
+def with_adapter(model: Any, folder: Path) -> Iterator[None]:
+    """The model with another adapter in place of its own, which is read from its files.
+
+    It is told by its own configuration, scale and targets included, so that nothing of the model's
+    own adapter decides what it is. The model is afterwards as it was, random numbers included.
+    """
+    import torch
+
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    own = model.active_adapter
+    with torch.random.fork_rng():
+        model.load_adapter(str(folder), adapter_name=_OTHER, is_trainable=False)
+    try:
+        model.set_adapter(_OTHER)
+        yield
+    finally:
+        model.set_adapter(own)
+        model.delete_adapter(_OTHER)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in trained)
 
 
 def without_method(model: Any) -> AbstractContextManager[Any]:

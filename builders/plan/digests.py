@@ -20,7 +20,7 @@ records the micro batch, and a rebuild takes it from there: there, bits are comp
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from adapterworks.manifests.builtin import Kind
@@ -74,7 +74,10 @@ DECISIONS: dict[str, Part] = {
     "data.replay": "publish",
     "data.augment": "publish",
     "data.gates": "publish",
-    "train.objective": "train",
+    "objective": "train",
+    "objective.reference": "publish",  # its name; which release it is is digested for the training
+    "objective.max_start_distance": "publish",  # refuses or not; what is trained is the same
+    "start": "publish",  # its name; its digest is the training's
     "train.epochs": "resolved",
     "train.max_steps": "resolved",
     "train.learning_rate": "resolved",
@@ -122,6 +125,9 @@ DECISIONS: dict[str, Part] = {
 }
 
 
+# Tables that are one value: none of their keys has a decision of its own.
+WHOLE = {key for key in DECISIONS if not any(k.startswith(f"{key}.") for k in DECISIONS)}
+
 # The first stage that runs what a distribution or a user's file adds to a table: it is covered by
 # the bytes of its source. What is built in is covered by the numbers above. What only makes rows or
 # tells of a build is as the keys of `[data]`; metrics have their digests built in or not.
@@ -162,6 +168,8 @@ class Inputs:
         files: manifest key → digest of a further file that it names.
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
+        origins: `start` → digest of the release that is continued, `reference` → what the policy is
+            held near; empty where there is neither.
         added: what others added to the tables → digest of its source.
     """
 
@@ -175,6 +183,7 @@ class Inputs:
     sources: str
     metrics: Mapping[str, str]
     added: Mapping[tuple[Kind, str], str]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
@@ -204,6 +213,8 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "added": added.get("train", {}),
             # On a GPU, 4-bit codes were of weights that had been rounded to bfloat16.
             **({"nf4": "of float32"} if _requantized(manifest, inputs) else {}),
+            # Only where there are any: trainings from nothing keep the digests they have had.
+            **({"origins": dict(inputs.origins)} if inputs.origins else {}),
         }
     )
     convert = digest_json(
@@ -259,10 +270,10 @@ def decision(key: str) -> Part | None:
 
 
 def leaves(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys and values of nested tables; a table that has a decision of its own is one value."""
+    """Keys and values of nested tables; a table that has a decision for the whole is one value."""
     for name, value in values.items():
         key = f"{before}{name}"
-        if isinstance(value, Mapping) and key not in DECISIONS:
+        if isinstance(value, Mapping) and key not in WHOLE:
             yield from leaves(value, f"{key}.")
         else:
             yield key, value

@@ -8,8 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from adapterworks.builders.data.formats import FORMATS
-from adapterworks.builders.methods.technique import Lint, Technique
+from adapterworks.builders.methods.technique import Default, Lint, Technique
+from adapterworks.builders.objectives.objective import Objective, objective_of
 from adapterworks.manifests.models import Manifest
+
+
+def usual_rate(technique: Technique[Any], objective: Objective) -> Default:
+    """The learning rate of a method under an objective, and who says so."""
+    own, times = technique.learning_rate, objective.learning_rate
+    if times.value == 1.0:
+        return own
+    return Default(own.value * times.value, f"{own.value:g} × {times.value:g}; {times.source}")
 
 
 def training_lints(
@@ -30,7 +39,7 @@ def training_lints(
         test: test rows, where they are known.
     """
     train = manifest.train
-    default = technique.learning_rate
+    default = usual_rate(technique, objective_of(manifest))
     lints = []
     if train.learning_rate is not None:
         factor = train.learning_rate / default.value

@@ -17,18 +17,19 @@ from adapterworks.builders.data.formats import FORMATS
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
-from adapterworks.builders.objectives import OBJECTIVES
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.digests import Inputs, StageDigests, stage_digests
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit
-from adapterworks.builders.plan.lints import training_lints
+from adapterworks.builders.plan.lints import training_lints, usual_rate
 from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.pins import Pin
 from adapterworks.builders.plan.possible import check_possible
 from adapterworks.builders.plan.sharing import can_share, sharing_pays
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
-from adapterworks.registry.releases.release import BaseIdentity
+from adapterworks.registry.releases.release import BaseIdentity, Parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,14 @@ class Plan(BaseModel):
     servable: ServableForm
     lints: tuple[Lint, ...] = ()
     extensions: tuple[Pin, ...] = ()
+    start: Parent | None = None
+    reference: str | None = None
+    parents: tuple[Parent, ...] = ()
+
+    @property
+    def origins(self) -> Origins:
+        """What the training begins from and is held near."""
+        return Origins(self.start, self.reference, self.parents)
 
     @property
     def digests(self) -> StageDigests:
@@ -104,6 +113,7 @@ class Plan(BaseModel):
                 sources=self.sources,
                 metrics=self.metrics,
                 added={(pin.table, pin.name): pin.digest for pin in self.extensions},
+                origins=self.origins.to_json(),
             ),
         )
 
@@ -126,11 +136,14 @@ def make_plan(
     data: DataFacts,
     environment: Environment,
     extensions: tuple[Pin, ...] = (),
+    origins: Origins | None = None,
 ) -> Plan:
     """Compute the plan.
 
     Args:
         extensions: what the manifest names and adapterworks does not bring (`pins`).
+        origins: what the training begins from and is held near; found in a registry by
+            `builders/building/origins.py`. Without it, what the manifest says without one.
 
     Raises:
         InvalidInput: a combination this base, machine or engine cannot do.
@@ -153,7 +166,9 @@ def make_plan(
         shared = 0
         micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision)
     share = steps / per_epoch
-    rate = train.learning_rate
+    objective, rate = objective_of(manifest), train.learning_rate
+    default = usual_rate(technique, objective)
+    found = origins or Origins.declared(manifest)
     lints = technique.lints(shape, manifest.method) + training_lints(
         manifest,
         technique,
@@ -176,16 +191,16 @@ def make_plan(
         packages=dict(environment.packages),
         device=machine.device,
         precision=precision,
-        objective=train.objective,
-        stage=OBJECTIVES.named(train.objective).describe(FORMATS.named(manifest.data.format).gives),
+        objective=objective.name,
+        stage=objective.describe(FORMATS.named(manifest.data.format).gives),
         steps=steps,
         steps_per_epoch=per_epoch,
         warmup_steps=round(train.warmup_ratio * steps),
         evaluate_every=max(1, steps // train.evaluations),
         micro_batch=micro,
         accumulation=-(-train.batch_size // (micro * train.processes)),
-        learning_rate=technique.learning_rate.value if rate is None else rate,
-        learning_rate_source=technique.learning_rate.source if rate is None else "manifest",
+        learning_rate=default.value if rate is None else rate,
+        learning_rate_source=default.source if rate is None else "manifest",
         tokens=round(sum(data.lengths) * share),
         supervised_tokens=round(sum(data.supervised) * share),
         longest=longest,
@@ -197,6 +212,9 @@ def make_plan(
         servable=technique.servable(shape, manifest.method, manifest.serve),
         lints=tuple(lints),
         extensions=extensions,
+        start=found.start,
+        reference=found.reference,
+        parents=found.parents,
     )
 
 

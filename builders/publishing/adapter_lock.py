@@ -109,6 +109,8 @@ def make_lock(
         "asked": plan.asked,
         "metrics": plan.metrics,
         "prod": prod,
+        # Named by digest: an alias moves, a name is another's elsewhere.
+        "origins": plan.origins.to_json(),
         "code": plan.code,
         "python": python,
         "packages": plan.packages,

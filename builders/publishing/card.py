@@ -97,9 +97,21 @@ def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -
         f"{plan.precision} on {plan.device}\n"
         f"- {training['tokens_per_second']:.0f} tokens/s; peak memory "
         f"{memory['measured'] / 2**30:.2f} GiB, predicted {memory['predicted'] / 2**30:.2f} GiB\n"
+        f"{_begun(plan, training)}"
         f"- plan `{plan.digest}`, code {plan.code['version']}\n"
         + (f"- trained as {weights_from}, whose weights these are\n" if weights_from else "")
     )
+
+
+def _begun(plan: Plan, training: Mapping[str, Any]) -> str:
+    lines = f"- continues {plan.start.ref} (`{plan.start.digest}`)\n" if plan.start else ""
+    beginning = training.get("beginning")
+    if beginning:
+        lines += (
+            f"- reference: `{beginning['reference']}`; before the first step the policy differs "
+            f"from it by at most {beginning['max_difference']:.2g} nats a token\n"
+        )
+    return lines
 
 
 def _data(sources: list[dict[str, Any]], plan: Plan, report: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.objectives import OBJECTIVES
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.card import make_card
 from adapterworks.builders.publishing.plots import draw_loss, draw_scores
@@ -74,7 +74,7 @@ def assemble(
     _write_json(release / "manifest.json", portable(plan.manifest).model_dump(mode="json"))
     _write_json(release / "adapter.lock", lock)
     _write_json(release / "report.json", report)
-    objective = OBJECTIVES.named(plan.objective)
+    objective = objective_of(plan.manifest)
     draw_loss(events, release / "plots" / "loss.png", objective.reports, objective.unit)
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
     card = make_card(plan, report, servable, sources, reasons, weights_from)
@@ -115,7 +115,7 @@ def make_draft(
         manifest=portable(plan.manifest).model_dump(mode="json"),
         plan=plan.digest,
         digests=plan.digests.to_json(),
-        parents=(weights,) if weights else (),
+        parents=(*([weights] if weights else []), *plan.parents),
         provenance=_provenance(plan, python),
         metrics=dict(metrics),
         withhold=plan.manifest.publish.withhold,

@@ -26,7 +26,7 @@ from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
-from adapterworks.manifests.models import Manifest, RetentionTable
+from adapterworks.manifests.models import Manifest, RetentionTable, StartTable
 from adapterworks.manifests.naming import manifest_of_release
 from adapterworks.manifests.paths import place
 from adapterworks.manifests.sources import FileSource, parse_base
@@ -141,7 +141,7 @@ def rebuild(
         cache=home / "cache",
         folder=data_dir,
     )
-    prepared = prepare(manifest, bases, cache=home / "cache", progress=progress)
+    prepared = prepare(manifest, bases, registry=registry, cache=home / "cache", progress=progress)
     here = make_lock(prepared.plan, prepared.sources, environment().python)
     _require_same_base(resolved, lock, here)
     _require_same_rows(resolved, lock, here)
@@ -192,7 +192,26 @@ def _manifest(
     train = {"trackers": (), "micro_batch_size": lock.get("micro_batch")}
     if train["micro_batch_size"] is None:
         train["micro_batch_size"] = manifest.train.micro_batch_size
-    return manifest.model_copy(update={"train": manifest.train.model_copy(update=train)})
+    changed: dict[str, Any] = {"train": manifest.train.model_copy(update=train)}
+    return _with_origins(manifest.model_copy(update=changed), release)
+
+
+def _with_origins(manifest: Manifest, release: Release) -> Manifest:
+    """The releases that it began from and was held near, by their digests: an alias may have moved
+    and a name mean something else since."""
+    exact = {
+        parent.relation: f"{(parent.ref or '').partition('@')[0]}@{parent.digest}"
+        for parent in release.parents
+        if parent.digest is not None and parent.ref is not None
+    }
+    changed: dict[str, Any] = {}
+    if manifest.start is not None and "start" in exact:
+        changed["start"] = StartTable.model_validate({"from": exact["start"]})
+    if "reference" in exact:
+        changed["objective"] = manifest.objective.model_copy(
+            update={"reference": exact["reference"]}
+        )
+    return manifest.model_copy(update=changed)
 
 
 def _with_base(

@@ -7,9 +7,11 @@ an objective counts is what its examples said when they were encoded, which is c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,11 +28,13 @@ from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.scoring import (
     score,
     score_behind_shared,
+    with_adapter,
     without_method,
 )
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.processes import shares, summed
 from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.objective import BASE
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Forward:
         virtual_tokens: embeddings in front of the logits, else 0.
         pad: the token id that padding is filled with.
         shares_prefix: what sequences begin with is computed once a micro batch.
+        has_method: False while the method is switched off.
     """
 
     objective: Objective
@@ -54,6 +59,7 @@ class Forward:
     virtual_tokens: int
     pad: int
     shares_prefix: bool = False
+    has_method: bool = field(default=True, init=False)
 
     @property
     def device(self) -> torch.device:
@@ -70,10 +76,28 @@ class Forward:
         batch = self.objective.batch(examples, layout).to(self.device)
         return score(self.model, batch, self.virtual_tokens)
 
-    def base_scores(self, sequences: Sequence[TokenSequence]) -> Scores:
-        """What the model says without the method; of a model that is trained whole, as it is."""
-        with torch.no_grad(), without_method(self.bare):
-            return score(self.model, padded(sequences, self.pad).to(self.device))
+    def plain_scores(self, sequences: Sequence[TokenSequence]) -> Scores:
+        """What the model says as it is, side by side and without a gradient."""
+        virtual = self.virtual_tokens if self.has_method else 0
+        with torch.no_grad():
+            return score(self.model, padded(sequences, self.pad).to(self.device), virtual)
+
+    @contextmanager
+    def reference_policy(self, reference: str, folder: Path | None) -> Iterator[None]:
+        """The model as the reference policy: `base` without the method, the adapter in `folder`, or
+        without one as it is, which before the first step is the start."""
+        if folder is not None:
+            with with_adapter(self.bare, folder):
+                yield
+        elif reference == BASE:
+            self.has_method = False
+            try:
+                with without_method(self.bare):
+                    yield
+            finally:
+                self.has_method = True
+        else:
+            yield
 
     def measured(
         self, rows: EncodedSet, micro_batch: int, accelerator: Any = None

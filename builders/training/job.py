@@ -46,6 +46,8 @@ class Job:
         pad: the token id of padding.
         parent: the process that the training must not outlive.
         until: stop at this step, for calibration.
+        start: the folder of the adapter that is continued, if one is.
+        reference: the folder of the adapter that is the reference, where it is one.
         accelerate: where `train.accelerate_config` is on this machine.
     """
 
@@ -55,6 +57,8 @@ class Job:
     parent: int
     until: int | None = None
     accelerate: str | None = None
+    start: str | None = None
+    reference: str | None = None
 
     def write(self, folder: Path) -> None:
         """Write the job into a build directory."""
@@ -65,6 +69,8 @@ class Job:
             "parent": self.parent,
             "until": self.until,
             "accelerate": self.accelerate,
+            "start": self.start,
+            "reference": self.reference,
         }
         (folder / "job.json").write_text(json.dumps(values), encoding="utf-8")
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.objectives.objective import LOSS, OBJECTIVES
+from adapterworks.builders.objectives.objective import LOSS, objective_of
+from adapterworks.builders.objectives.policy_gradient import PolicyGradient
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.arithmetic import Divergence
 from adapterworks.builders.training.batches import EncodedSet, epoch_batches, load_encoded
@@ -27,8 +29,13 @@ from adapterworks.builders.training.forward import Forward
 from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
 from adapterworks.builders.training.peak import PeakMemory
 from adapterworks.builders.training.processes import draw_apart, require_replicas
-from adapterworks.builders.training.reference import with_reference
+from adapterworks.builders.training.reference import (
+    Beginning,
+    compare_with_reference,
+    with_reference,
+)
 from adapterworks.builders.training.result import TrainResult
+from adapterworks.builders.training.rollouts import HuggingFaceSampler, Rollouts, ends
 from adapterworks.builders.training.saving import Saving
 from adapterworks.builders.training.shared_prefix import computes_alike
 from adapterworks.builders.training.step import Step, Stepper
@@ -49,6 +56,8 @@ class Trainer:
         rows: `train` and, if there are any, `validation`.
         events: receives a line per step, evaluation and checkpoint.
         pad: the token id that padding is filled with (it is masked).
+        start: the folder of the adapter that is continued, if one is.
+        reference: the folder of the adapter that is the reference, where it is one.
     """
 
     def __init__(
@@ -60,12 +69,14 @@ class Trainer:
         events: EventLog,
         *,
         pad: int,
+        start: Path | None = None,
+        reference: Path | None = None,
     ) -> None:
         from accelerate import Accelerator
 
         self.plan, self.folder, self.events = plan, folder, events
         self.train_table = plan.manifest.train
-        self.objective = OBJECTIVES.named(plan.objective)
+        self.objective = objective_of(plan.manifest)
         self.technique = METHODS[plan.manifest.method.kind]
         self.memory = PeakMemory(plan.device)
         self.trackers = make_trackers(plan, folder)
@@ -75,7 +86,7 @@ class Trainer:
             cpu=plan.device == "cpu",
         )
         require_replicas(self.accelerator)
-        self.bare = build_model(checkpoint, plan)
+        self.bare = build_model(checkpoint, plan, start)
         optimizer = make_optimizer(self.bare, plan)
         self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
         self.forward = Forward(
@@ -90,7 +101,11 @@ class Trainer:
         # find is the same when the training is resumed.
         self._require_packing(rows["train"])
         self.forward.shares_prefix = self._prefix_can_be_shared(rows["train"])
-        self.rows = with_reference(rows, self.forward, plan, folder, self.accelerator)
+        self.rows = with_reference(rows, self.forward, plan, folder, self.accelerator, reference)
+        self.beginning: Beginning | None = None
+        if plan.reference is not None:
+            self.beginning = compare_with_reference(self.rows["train"], self.forward, plan)
+            self._say("reference", **asdict(self.beginning))
         self.checkpoints = Checkpoints(
             folder / CHECKPOINTS, self.bare, self.optimizer, self.technique, self.accelerator
         )
@@ -100,6 +115,7 @@ class Trainer:
         self.progress = restored or Progress()
         if restored:
             self._say("resumed", step=self.progress.step)
+        self.rollouts = self._rollouts(checkpoint, reference)
         self.stepper = Stepper(
             plan,
             self.forward,
@@ -159,6 +175,32 @@ class Trainer:
         self.saving.done()
         self._say("checkpoint", step=self.progress.step)
 
+    def _rollouts(self, checkpoint: Path, reference: Path | None) -> Rollouts | None:
+        """Who samples, where the objective learns from samples."""
+        if not isinstance(self.objective, PolicyGradient):
+            return None
+        from transformers import AutoTokenizer
+
+        if self.accelerator.num_processes > 1:
+            raise Refused(
+                f"`{self.objective.name}` samples in one process, and "
+                f"{self.accelerator.num_processes} train",
+                hint="leave `train.accelerate_config` out",
+            )
+        given = json.loads((self.folder.parent / "rows.json").read_text(encoding="utf-8"))
+        rollouts = Rollouts(
+            self.plan,
+            self.objective,
+            self.forward,
+            HuggingFaceSampler(self.bare, self.forward.pad, ends(self.bare)),
+            AutoTokenizer.from_pretrained(checkpoint),
+            {split: [from_record(values) for values in rows] for split, rows in given.items()},
+            self.folder.parent,
+            reference,
+        )
+        rollouts.forget_from(self.progress.step)
+        return rollouts
+
     def _batches(self, epoch: int) -> list[list[int]]:
         return epoch_batches(
             self.rows["train"].lengths,
@@ -204,7 +246,14 @@ class Trainer:
         )
 
     def _step(self, indices: list[int]) -> Step:
-        return self.stepper.take(indices, self.progress.step)
+        number = self.progress.step
+        if self.rollouts is None:
+            return self.stepper.take(indices, number)
+        sampled = self.rollouts.collect(self.rows["train"], indices, number)
+        self.stepper.rows = sampled.rows
+        everything = [*range(len(sampled.rows))]
+        taken = self.stepper.take(everything, number) if everything else self.stepper.idle(number)
+        return replace(taken, metrics={**taken.metrics, **sampled.metrics})
 
     def _evaluate(self) -> None:
         """What the objective reports of the validation rows; remembers the best weights, for every
@@ -229,9 +278,11 @@ class Trainer:
         shown: dict[str, Any] = {LOSS: None} if values is None else {**values}
         self._say("validation", step=progress.step, **shown, best=better)
 
-    def _validate(self) -> dict[str, float] | None:
+    def _validate(self) -> dict[str, Any] | None:
         """Loss and metrics on the validation rows; None without rows."""
         rows = self.rows.get("validation")
+        if rows and self.rollouts is not None:
+            return {LOSS: None, **self.rollouts.measured(rows)}
         if not rows:
             return None
         return self.forward.measured(rows, self.plan.micro_batch, self.accelerator)
@@ -260,6 +311,7 @@ class Trainer:
             seconds=progress.seconds,
             peak_memory=self.memory.bytes(),
             stopped_early=progress.stopped_early,
+            beginning=None if self.beginning is None else asdict(self.beginning),
         )
         if self.accelerator.is_main_process:
             save_adapter(self.bare, self.folder / ADAPTER, self.plan)
@@ -287,6 +339,8 @@ def main(folder: Path) -> int:
             load_encoded(folder / "encoded.safetensors"),
             EventLog(folder / "events.jsonl", job.parent_watch()),
             pad=job.pad,
+            start=None if job.start is None else Path(job.start),
+            reference=None if job.reference is None else Path(job.reference),
         ).run(job.until)
     except Refused as error:
         report_failure(folder, error)

@@ -14,6 +14,7 @@ from torch import nn
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.start import continue_from
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.releases.base_names import public_name
@@ -35,13 +36,20 @@ def load_base(checkpoint: Path, plan: Plan) -> nn.Module:
     return model
 
 
-def build_model(checkpoint: Path, plan: Plan) -> nn.Module:
-    """Base and method, in training mode, seeded: equal plans give equal initial weights."""
+def build_model(checkpoint: Path, plan: Plan, start: Path | None = None) -> nn.Module:
+    """Base and method, in training mode, seeded: equal plans give equal initial weights.
+
+    Args:
+        checkpoint: the base's folder; of a whole model that is continued, the release's.
+        start: the folder of the adapter that is continued, if one is.
+    """
     torch.manual_seed(plan.manifest.train.seed)
     base = load_base(checkpoint, plan)
     if plan.manifest.train.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model = METHODS[plan.manifest.method.kind].attach(base, plan.manifest.method, plan.steps)
+    if start is not None:
+        continue_from(model, start)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -1,12 +1,15 @@
-"""The reference: what the model said of every supervised token before anything was learnt.
+"""The reference: what another policy, or this one before its first step, says of every token.
 
 Invariant: it is a column of the examples like any other, computed once, before the first step, and
-read back when the training is resumed; so no second model is ever in memory.
+read back when the training is resumed; so no second model is ever in memory. Before the first step
+policy and reference are compared, token by token: a reference that is not what the policy starts
+from is refused, unless the manifest says how far it may be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +17,64 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, chunks
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.objective import ReferenceTable
 
 COLUMN = "reference"
+# Micro batches whose tokens are compared before the first step, the shortest rows first.
+_COMPARED = 8
+_ALIKE = ReferenceTable.model_fields["max_start_distance"].default
 _FILE = "reference.safetensors"
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What the comparison before the first step came to.
+
+    Attributes:
+        reference: `start`, `base`, or the digest of a release.
+        tokens: how many were compared.
+        max_difference: largest difference of log-probabilities of a token, in nats.
+        mean_difference: of the policy's log-probabilities less the reference's.
+    """
+
+    reference: str
+    tokens: int
+    max_difference: float
+    mean_difference: float
+
+
 def with_reference(
-    rows: Mapping[str, EncodedSet], forward: Forward, plan: Plan, folder: Path, accelerator: Any
+    rows: Mapping[str, EncodedSet],
+    forward: Forward,
+    plan: Plan,
+    folder: Path,
+    accelerator: Any,
+    adapter: Path | None = None,
 ) -> dict[str, EncodedSet]:
     """The examples with their column `reference`, where the objective asks for one.
 
     Args:
         forward: its model is that of before the first step.
         folder: keeps the column for a training that is resumed.
+        adapter: the folder of the adapter that is the reference, where it is one.
     """
-    if not forward.objective.reference:
+    if plan.reference is None:
         return dict(rows)
     path = folder / _FILE
     if path.exists():
         tensors = load_file(path)
     else:
-        tensors = {
-            split: torch.cat(_column(examples, forward, plan.micro_batch))
-            for split, examples in rows.items()
-            if len(examples)
-        }
+        with forward.reference_policy(plan.reference, adapter):
+            tensors = {
+                split: torch.cat(_column(examples, forward, plan.micro_batch))
+                for split, examples in rows.items()
+                if len(examples)
+            }
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
@@ -55,20 +88,60 @@ def with_reference(
     }
 
 
-def _column(examples: EncodedSet, forward: Forward, micro_batch: int) -> list[torch.Tensor]:
-    """Per sequence, [length] float32: the log-probability of each labelled token, else 0."""
-    columns: list[list[torch.Tensor]] = [[] for _ in range(len(examples))]
+def compare_with_reference(examples: EncodedSet, forward: Forward, plan: Plan) -> Beginning:
+    """Compare policy and reference before the first step, in the micro batches that the reference
+    was computed in, so that equal policies give equal numbers.
+
+    Raises:
+        Refused: they differ by more than the manifest allows, or by no number.
+    """
+    assert plan.reference is not None
+    policy = _column(examples, forward, plan.micro_batch, most=_COMPARED)
+    compared = [
+        (own - sequence.columns[COLUMN])[sequence.labels != IGNORED]
+        for own, sequence in zip(policy, _sequences(examples), strict=True)
+        if own is not None
+    ]
+    apart = torch.cat(compared).double()
+    found = Beginning(plan.reference, len(apart), float(apart.abs().max()), float(apart.mean()))
+    limit = getattr(plan.manifest.objective, "max_start_distance", _ALIKE)
+    # Not `>`: what is no number is refused too.
+    if not found.max_difference <= limit:
+        raise Refused(
+            f"before the first step policy and reference (`{plan.reference}`) differ by up to "
+            f"{found.max_difference:.3g} nats a token, allowed are {limit:g}: the policy would be "
+            "held near something that it does not start from",
+            hint='begin with it (`[start] from = …`), use `reference = "start"`, or say by '
+            "`objective.max_start_distance` that the reference is meant to be another policy",
+        )
+    return found
+
+
+def _sequences(examples: EncodedSet) -> list[TokenSequence]:
+    return [sequence for example in examples.examples for sequence in example]
+
+
+def _column(
+    examples: EncodedSet, forward: Forward, micro_batch: int, most: int | None = None
+) -> list[Any]:
+    """Per sequence, [length] float32: the log-probability of each labelled token, else 0; None for
+    those beyond the first `most` micro batches."""
+    columns: list[list[torch.Tensor | None]] = [[] for _ in range(len(examples))]
     order = sorted(range(len(examples)), key=lambda index: examples.lengths[index])
     modes = {module: module.training for module in forward.bare.modules()}
     forward.bare.eval()
-    for micro in chunks(order, micro_batch):
+    for number, micro in enumerate(chunks(order, micro_batch)):
+        if most is not None and number >= most:
+            for index in micro:
+                columns[index] = [None] * len(examples.examples[index])
+            continue
         sequences = [(index, s) for index in micro for s in examples.examples[index]]
-        scores = forward.base_scores([sequence for _, sequence in sequences])
-        for number, (index, sequence) in enumerate(sequences):
+        scores = forward.plain_scores([sequence for _, sequence in sequences])
+        for place, (index, sequence) in enumerate(sequences):
             column = torch.zeros(len(sequence.input_ids))
             learnt = sequence.labels != IGNORED
             learnt[0] = False  # nothing stands before it
-            column[learnt] = scores.logprobs[scores.owners == number].float().cpu()
+            column[learnt] = scores.logprobs[scores.owners == place].float().cpu()
             columns[index].append(column)
     for module, was in modes.items():
         module.training = was
@@ -76,5 +149,5 @@ def _column(examples: EncodedSet, forward: Forward, micro_batch: int) -> list[to
 
 
 def _split(examples: EncodedSet, flat: torch.Tensor | None) -> Sequence[torch.Tensor]:
-    lengths = [len(s.input_ids) for example in examples.examples for s in example]
+    lengths = [len(sequence.input_ids) for sequence in _sequences(examples)]
     return [] if flat is None else flat.split(lengths)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,8 @@ class TrainResult:
         reported: what that is: `loss`, or one of the objective's metrics.
         train_loss: the last step's loss.
         peak_memory: in bytes.
+        beginning: how policy and reference compared before the first step (`Beginning`), where the
+            objective has a reference.
     """
 
     steps: int
@@ -27,3 +31,4 @@ class TrainResult:
     seconds: float
     peak_memory: int
     stopped_early: bool
+    beginning: Mapping[str, Any] | None = None

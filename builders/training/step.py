@@ -63,10 +63,7 @@ class Stepper:
 
     def take(self, indices: list[int], number: int) -> Step:
         """Take step `number` (from 0) on the examples of these indices."""
-        table = self.plan.manifest.train
-        rate = learning_rate_at(
-            number, self.plan.steps, self.plan.learning_rate, self.plan.warmup_steps, table.schedule
-        )
+        table, rate = self.plan.manifest.train, self._rate(number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         total = sum(self.rows.counts[index] for index in indices)
@@ -98,6 +95,16 @@ class Stepper:
             return False
         self.optimizer.step()  # leaves the weights as they are; the scale is halved
         return True
+
+    def idle(self, number: int) -> Step:
+        """Step `number` without anything to learn: nothing moves but the schedule."""
+        return Step(self._rate(number), 0.0, 0.0, 0)
+
+    def _rate(self, number: int) -> float:
+        schedule = self.plan.manifest.train.schedule
+        return learning_rate_at(
+            number, self.plan.steps, self.plan.learning_rate, self.plan.warmup_steps, schedule
+        )
 
     def _backward(self, indices: list[int], total: float) -> dict[str, float]:
         """Add up the gradients of this process's micro batches; returns the sums."""

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-_TABLES = ("adapter", "base", "method", "data", "train", "evaluate", "publish")
+_TABLES = (
+    *("adapter", "base", "method", "data", "objective"),
+    *("train", "evaluate", "publish"),
+)
 Outcome = Literal["mapped", "differs", "no effect", "refused"]
 
 

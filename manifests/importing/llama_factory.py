@@ -48,8 +48,8 @@ def _method(draft: Draft) -> None:
     if stage not in ("sft", "pt"):
         draft.refuse("stage", f"the stage `{stage}` is not imported: supervised ones are")
     else:
-        draft.note("stage", "mapped", "train.objective")
-        draft.put("train.objective", "sft")
+        draft.note("stage", "mapped", "objective.kind")
+        draft.put("objective.kind", "sft")
     kind = draft.get("finetuning_type", "lora")
     if kind == "full":
         draft.map("finetuning_type", "method.kind", "full")

@@ -20,7 +20,7 @@ START: dict[str, Any] = {"method": {"kind": "lora"}}
 # What the job itself decides; a template that names one of these would be overruled unseen.
 OWN = (
     ("adapter", "name"), ("base",), ("data", "train"), ("data", "validation"), ("data", "test"),
-    ("data", "format"), ("train", "seed"), ("train", "objective"), ("publish", "alias"),
+    ("data", "format"), ("train", "seed"), ("objective",), ("publish", "alias"),
 )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
     train = values.setdefault("train", {})
     train["seed"] = asked.seed
     if method.objective:
-        train["objective"] = method.objective
+        values["objective"] = {**values.get("objective", {}), "kind": method.objective}
     if asked.n_epochs is not None:
         train["epochs"] = asked.n_epochs
     if asked.batch_size is not None:
@@ -118,7 +118,7 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
         rate = train.get("learning_rate") or usual_rate(values["method"]["kind"])
         train["learning_rate"] = rate * asked.learning_rate_multiplier
     if asked.beta is not None:
-        train["beta"] = asked.beta
+        values.setdefault("objective", {})["beta"] = asked.beta
     if asked.validation is not None:
         # The rows that the tenant keeps back: the loss is watched on them, and gates judge by them.
         data["validation"] = data["test"] = asked.validation.path

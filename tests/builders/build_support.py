@@ -77,13 +77,15 @@ def make_tiny_base(folder: Path) -> Path:
 
 
 def manifest_for(kind: str, base: str = "./tiny", **train: Any) -> Manifest:
-    """A manifest of a method; `train` overrides `[train]`, `method` in it overrides `[method]`."""
-    method = train.pop("method", {})
+    """A manifest of a method; `train` overrides `[train]`, `method` in it overrides `[method]`, and
+    `objective` is a name or the whole `[objective]`."""
+    method, objective = train.pop("method", {}), train.pop("objective", "sft")
     values = {
         "adapter": {"name": "tiny"},
         "base": {"model": base, "quantization": "nf4" if kind == "qlora" else "none"},
         "method": {"kind": kind, **method},
         "data": {"train": "rows.jsonl"},
+        "objective": {"kind": objective} if isinstance(objective, str) else objective,
         "train": {"batch_size": 8, "max_length": 64, "epochs": 3.0, "evaluations": 4, **train},
     }
     return Manifest.model_validate_json(json.dumps(values))

@@ -184,8 +184,8 @@ NAMED = (
     Named(
         "a-declared-learning-rate-is-ignored",
         _PLAN,
-        "learning_rate=technique.learning_rate.value if rate is None else rate,",
-        "learning_rate=technique.learning_rate.value,",
+        "learning_rate=default.value if rate is None else rate,",
+        "learning_rate=default.value,",
         (f"{_NUMBERS}::test_the_learning_rate_is_the_manifests_or_the_methods_with_its_source",),
         "every training would have the method's default",
     ),

@@ -32,6 +32,10 @@ class Columns:
         self._renamed = renamed
         self._ignored = ignored
 
+    def within(self, values: Mapping[str, Any]) -> Columns:
+        """A table within the record under its own names, with the same keys passed over."""
+        return Columns(values, {}, self._ignored)
+
     def get(self, name: str) -> Any:
         """The value, None if there is no such column."""
         return self._columns.get(self._renamed.get(name, name))

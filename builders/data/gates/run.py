@@ -168,8 +168,15 @@ def losses_of(
 
     Returns:
         Supervised tokens and tokens of the prompt that do not fit into `max_length`, and answers
-        that the template writes differently later.
+        that the template writes differently later; of a row with several answers, of all of them.
     """
+    if any(row.others for row in rows):
+        each = [[row.answered(number) for number in range(len(row.answers))] for row in rows]
+        losses = [losses_of(tokenizer, answers, max_length) for answers in each]
+        return [
+            (sum(x[0] for x in found), sum(x[1] for x in found), sum(x[2] for x in found))
+            for found in losses
+        ]
     try:
         encoded = encode_rows(tokenizer, rows, max_length)
     except InvalidInput:

@@ -52,6 +52,11 @@ def full_text(row: Row) -> str:
     return "\n".join(turn["content"] for turn in turns if turn["role"] != "system")
 
 
+def answer_texts(row: Row) -> list[str]:
+    """Every answer of a row, the best first, as answers are compared."""
+    return [normalise("\n".join(turn["content"] for turn in answer)) for answer in row.answers]
+
+
 def shingles(text: str, width: int) -> Shingles:
     """All runs of `width` words, the text's edges counting as words."""
     tokens = [_EDGE, *words(text), _EDGE]

@@ -39,11 +39,7 @@ def normalise(term: str) -> str:
 
 def derive(cache: Path | None = None) -> Derived:
     """The recipe's rows; takes about a second, so nothing is cached."""
-    folder, origin = package_folder("simple_icd_10_cm", "simple-icd-10-cm")
-    files = sorted((folder / "data").glob("icd10c-tabular-*.xml"))
-    if not files:
-        raise NotFound(f"`{origin}` holds no tabular list of ICD-10-CM")
-    source = files[-1]
+    source, origin = tabular_list()
     descriptions, terms = _read(source)
 
     codes_of: dict[str, dict[str, str]] = defaultdict(dict)  # key → category → first full code
@@ -84,6 +80,24 @@ def derive(cache: Path | None = None) -> Derived:
             "near_or_unknown": sum(len(splits[s]) - len(kept[s]) for s in SPLITS),
         },
     )
+
+
+def tabular_list() -> tuple[Path, str]:
+    """The newest tabular list of the installed package, and `distribution==version`.
+
+    Raises:
+        NotFound: the package is not installed, or holds none.
+    """
+    folder, origin = package_folder("simple_icd_10_cm", "simple-icd-10-cm")
+    files = sorted((folder / "data").glob("icd10c-tabular-*.xml"))
+    if not files:
+        raise NotFound(f"`{origin}` holds no tabular list of ICD-10-CM")
+    return files[-1], origin
+
+
+def categories(source: Path) -> dict[str, str]:
+    """Category (`A06`) → its description."""
+    return {code: text for code, text in _read(source)[0].items() if len(code) == 3}
 
 
 def _read(source: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from adapterworks.builders.data.rows import Row
 
 Floats = NDArray[np.float64]
-# What a metric asks of a model: that it answers, or how likely it finds the reference.
-Need = Literal["text", "likelihood"]
+# What a metric asks of a model: that it answers, how likely it finds the reference, or by how much
+# it finds the better of a row's answers likelier than the next best.
+Need = Literal["text", "likelihood", "preference"]
 ANSWERS: Final[Literal["text"]] = "text"
 LIKELIHOOD: Final[Literal["likelihood"]] = "likelihood"
+PREFERENCE: Final[Literal["preference"]] = "preference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,13 @@ class Prediction:
         text: its answer; empty where only the likelihood was asked for.
         nll: negative log-likelihood of the reference answer, nats, summed over its tokens.
         tokens: number of those tokens.
+        margin: log-probability of the better of two answers less that of the other, nats.
     """
 
     text: str = ""
     nll: float = 0.0
     tokens: int = 0
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ class Metric:
         statistics: predictions and rows → [n, k] additive statistics.
         aggregate: [..., k] summed statistics, their number of examples → [...] values.
         per_example: [n, k] statistics → [n] scores for people to read, one per example.
-        unit: of the value: `share` (0–1) or `ppl`.
+        unit: of the value: `share` (0–1), `ppl` or `nats`.
         binary: each example is right or wrong, so McNemar's exact test applies.
         is_mean: its value is the mean of `per_example`.
-        needs: `text` (the model's answer is generated) or `likelihood` (of the reference).
+        needs: `text` (the model's answer is generated), `likelihood` (of the reference) or
+            `preference` (likelihoods of both answers).
     """
 
     name: str
@@ -59,11 +64,15 @@ class Metric:
     statistics: Callable[[Sequence[Prediction], Sequence[Row]], Floats]
     aggregate: Callable[[Floats, float], Floats]
     per_example: Callable[[Floats], Floats]
-    unit: Literal["share", "ppl"] = "share"
+    unit: Literal["share", "ppl", "nats"] = "share"
     higher_is_better: bool = True
     binary: bool = False
     needs: Need = ANSWERS
     is_mean: bool = False
+
+    def score(self, answer: str, row: Row) -> float:
+        """Of one answer to one row: a verifier's reward."""
+        return float(self.per_example(self.statistics([Prediction(answer)], [row]))[0])
 
     def value(self, statistics: Floats) -> float:
         """The metric's value on all examples of [n, k] statistics."""

@@ -423,3 +423,54 @@ def test_a_format_that_fails_names_the_row(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(FORMATS, "named", lambda name: broken)
     with pytest.raises(InvalidInput, match="the format `broken` failed on row 1: KeyError: 'q'"):
         read("broken", {"q": 1})
+
+
+@pytest.mark.parametrize(
+    ("format", "record"),
+    [
+        (
+            "openai-preference",
+            {
+                "input": {"messages": [{"role": "user", "content": "Fever"}], "tools": []},
+                "preferred_output": [{"role": "assistant", "content": "R50.9"}],
+                "non_preferred_output": [{"role": "assistant", "content": "A00"}],
+            },
+        ),
+        ("ranking", {"instruction": "Fever", "chosen": "R50.9", "rejected": "A00"}),
+        ("ranking", {"instruction": "Fever", "output": ["R50.9", "A00"]}),
+        (
+            "ranking",
+            {
+                "conversations": [{"from": "human", "value": "Fever"}],
+                "chosen": {"from": "gpt", "value": "R50.9"},
+                "rejected": {"from": "gpt", "value": "A00"},
+            },
+        ),
+    ],
+)
+def test_every_format_of_pairs_gives_the_same_row(format: str, record: dict[str, Any]) -> None:
+    """The better answer first, whichever tool the rows were written for."""
+    columns = {"prompt": "Fever", "chosen": "R50.9", "rejected": "A00"}
+    (expected,) = to_rows([Record(1, columns)], "preference", source="x")
+    (row,) = to_rows([Record(1, record)], format, source="x")
+    assert row == expected
+    assert [turn[-1]["content"] for turn in row.answers] == ["R50.9", "A00"]
+
+
+@pytest.mark.parametrize(
+    ("format", "record", "said"),
+    [
+        ("openai-preference", {"input": "Fever"}, "`input` must be a table with `messages`"),
+        (
+            "openai-preference",
+            {"input": {"messages": [{"role": "user", "content": "q"}], "top_p": 1}},
+            "`input` has `top_p`, which is not read",
+        ),
+        ("ranking", {"instruction": "q", "chosen": "a"}, "`rejected` is missing"),
+        ("ranking", {"instruction": "q", "output": ["a"]}, "must be a list of the better and"),
+        ("ranking", {"instruction": "q", "output": ["a", "b"], "chosen": "a"}, "one of them says"),
+    ],
+)
+def test_a_pair_that_is_none_is_a_fault(format: str, record: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        to_rows([Record(1, record)], format, source="x")

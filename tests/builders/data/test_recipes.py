@@ -164,3 +164,33 @@ def test_unknown_recipe_and_split_are_named() -> None:
         load_source("icd-10-cm:dev", "messages")
     with pytest.raises(InvalidInput, match="not a source of rows"):
         load_source("rows.xls", "messages")
+
+
+def test_excludes1_pairs_have_the_right_category_before_the_one_that_is_ruled_out(
+    cache: Path,
+) -> None:
+    """Real notes of the classification, and nothing that another adapter was trained on."""
+    from adapterworks.builders.data.recipes import icd_10_cm, icd_10_cm_excludes1
+
+    derived = icd_10_cm_excludes1.derive(cache)
+    assert {name: len(rows) for name, rows in derived.splits.items()} == {
+        "train": 2892,
+        "validation": 256,
+        "test": 502,
+    }
+    rows = {
+        split: {row.meta["term"]: row for row in rows} for split, rows in derived.splits.items()
+    }
+    row = next(
+        row for part in rows.values() for term, row in part.items() if term == "cysticercosis"
+    )
+    assert row.answer == "B69 Cysticercosis"
+    assert row.kind == "comparison"
+    for split, terms in rows.items():
+        for other in rows.keys() - {split}:
+            assert not terms.keys() & rows[other].keys()
+    for row in (row for part in derived.splits.values() for row in part):
+        better, worse = (answer[-1]["content"][:3] for answer in row.answers)
+        assert better == row.meta["category"] != worse == row.meta["ruled_out"][:3]
+    trained = {icd_10_cm.normalise(r.meta["term"]) for r in icd_10_cm.derive(cache).splits["train"]}
+    assert not trained & {icd_10_cm.normalise(term) for term in rows["test"]}

@@ -27,3 +27,107 @@ def dpo(
         margin = beta * ((c.sum() - rc.sum()) - (r.sum() - rr.sum()))
         total += float(np.log1p(np.exp(-margin)))
     return total
+
+
+def _margins(
+    chosen: list[Values],
+    rejected: list[Values],
+    reference_chosen: list[Values],
+    reference_rejected: list[Values],
+    *,
+    mean: bool = False,
+) -> list[float]:
+    """log π/π₀ of the chosen less that of the rejected answer: of sums, or of means over tokens."""
+    margins = []
+    for c, r, rc, rr in zip(chosen, rejected, reference_chosen, reference_rejected, strict=True):
+        by = (len(c), len(r)) if mean else (1, 1)
+        margins.append((c.sum() - rc.sum()) / by[0] - (r.sum() - rr.sum()) / by[1])
+    return margins
+
+
+def _log_sigmoid(x: float) -> float:
+    return float(-np.log1p(np.exp(-x)))
+
+
+def conservative_dpo(*given: list[Values] | float) -> float:
+    """Σ −(1 − ε)·log σ(βm) − ε·log σ(−βm), Mitchell 2023 ("A note on DPO with noisy preferences"),
+    eq. 3; the last two arguments are β and ε."""
+    *answers, beta, wrong = given
+    return sum(
+        -(1 - wrong) * _log_sigmoid(beta * m) - wrong * _log_sigmoid(-beta * m)  # type: ignore[operator]
+        for m in _margins(*answers)  # type: ignore[arg-type]
+    )
+
+
+def robust_dpo(*given: list[Values] | float) -> float:
+    """Σ (−(1 − ε)·log σ(βm) + ε·log σ(−βm)) / (1 − 2ε), Chowdhury et al. 2024, eq. 8."""
+    *answers, beta, wrong = given
+    total = sum(
+        -(1 - wrong) * _log_sigmoid(beta * m) + wrong * _log_sigmoid(-beta * m)  # type: ignore[operator]
+        for m in _margins(*answers)  # type: ignore[arg-type]
+    )
+    return float(total / (1 - 2 * wrong))  # type: ignore[operator]
+
+
+def ipo(*given: list[Values] | float) -> float:
+    """Σ (m − 1/2β)², m of means over tokens, Azar et al. 2023, eq. 17."""
+    *answers, beta = given
+    return float(sum((m - 0.5 / beta) ** 2 for m in _margins(*answers, mean=True)))  # type: ignore[arg-type, operator]
+
+
+def hinge(*given: list[Values] | float) -> float:
+    """Σ max(0, 1 − βm), Zhao et al. 2023 (SLiC-HF)."""
+    *answers, beta = given
+    return float(sum(max(0.0, 1 - beta * m) for m in _margins(*answers)))  # type: ignore[arg-type, operator]
+
+
+def mean_nats(answers: list[Values]) -> float:
+    """Σ over answers of the mean −log p of their tokens."""
+    return float(sum(-tokens.mean() for tokens in answers))
+
+
+def orpo(chosen: list[Values], rejected: list[Values], weight: float) -> float:
+    """Σ −log p̄(y₁) − λ·log σ(log odds(y₁)/odds(y₂)), odds of p̄ = exp(mean log p), Hong et al.
+    2024, eq. 6 and 7."""
+    total = 0.0
+    for c, r in zip(chosen, rejected, strict=True):
+        one, other = np.exp(c.mean()), np.exp(r.mean())
+        odds = np.log(one / (1 - one)) - np.log(other / (1 - other))
+        total += -float(c.mean()) - weight * _log_sigmoid(float(odds))
+    return total
+
+
+def simpo(chosen: list[Values], rejected: list[Values], beta: float, gamma: float) -> float:
+    """Σ −log σ(β(mean log p(y₁) − mean log p(y₂)) − γ), Meng et al. 2024, eq. 6."""
+    pairs = zip(chosen, rejected, strict=True)
+    return sum(-_log_sigmoid(beta * float(c.mean() - r.mean()) - gamma) for c, r in pairs)
+
+
+def clipped_policy_gradient(
+    policy: list[Values],
+    old: list[Values],
+    reference: list[Values],
+    advantages: tuple[float, ...],
+    kind: str,
+    *,
+    beta: float,
+    low: float,
+    high: float,
+    most: int,
+) -> tuple[float, float]:
+    """Sum and count of −min(ρA, clip(ρ)A) + β(e^(r−p) − (r − p) − 1), token by token. Ratios: of a
+    token (GRPO, DAPO, Dr. GRPO), of the answer's mean (GSPO, eq. 7), of its sum (RLOO)."""
+    total = count = 0.0
+    for p, o, r, a in zip(policy, old, reference, advantages, strict=True):
+        kl = beta * (np.exp(r - p) - (r - p) - 1)
+        if kind == "rloo":
+            ratio = np.exp((p - o).sum())
+            total += -min(ratio * a, np.clip(ratio, 1 - low, 1 + high) * a) + float(kl.sum())
+            count += 1
+            continue
+        ratios = np.exp(p - o) if kind != "gspo" else np.full(len(p), np.exp((p - o).mean()))
+        held = np.clip(ratios, 1 - low, 1 + high)
+        losses = -np.minimum(ratios * a, held * a) + kl
+        total += float(losses.mean() if kind in ("grpo", "gspo") else losses.sum())
+        count += {"dapo": len(p), "dr_grpo": most}.get(kind, 1)
+    return total, count

@@ -17,6 +17,7 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.batch import padded
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.scoring import score
 from adapterworks.builders.plan.facts import DataFacts
@@ -55,7 +56,7 @@ def job(tiny: Path, tmp_path: Path) -> Make:
     def make(kind: str = "lora", name: str = "job", **changes: Any) -> TinyJob:
         given = {"objective": "acme-dpo", "epochs": 3.0, "learning_rate": 5e-3, **changes}
         manifest = manifest_for(kind, **given)
-        objective = OBJECTIVES.named(manifest.train.objective)
+        objective = objective_of(manifest)
         splits = {
             split: objective.encode(tokenizer, [pair(n) for n in numbers], 64, "completion")
             for split, numbers in (("train", range(24)), ("validation", range(100, 106)))
@@ -91,9 +92,8 @@ def test_pairs_are_learnt_from_log_two_on(job: Make, kind: str) -> None:
     trained = job(kind, learning_rate=2e-2 if kind != "full" else 1e-3)
     result = trained.run()
     steps, validations = events_of(trained, "step"), events_of(trained, "validation")
-    if kind in ("lora", "full"):  # a soft prompt is there before it has learnt anything
-        assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
-        assert steps[0]["margin"] == pytest.approx(0.0, abs=1e-4)
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert steps[0]["margin"] == pytest.approx(0.0, abs=1e-4)
     assert steps[-1]["loss"] < steps[0]["loss"]
     assert (result.reported, result.unit) == ("chosen_first", "share of pairs")
     # Higher is better here: the best step is the first with the largest share.
@@ -164,11 +164,16 @@ def test_the_loss_and_its_gradient_are_the_papers() -> None:
 
 @pytest.mark.train
 @pytest.mark.parametrize("kind", ["lora", "prompt-tuning", "p-tuning-v2"])
-def test_the_reference_is_the_base_without_the_method(job: Make, tiny: Path, kind: str) -> None:
+def test_the_base_as_reference_is_without_the_method(job: Make, tiny: Path, kind: str) -> None:
+    """A soft prompt is there before it has learnt anything, so it begins away from the base."""
     from transformers import AutoModelForCausalLM
 
     base = AutoModelForCausalLM.from_pretrained(tiny).eval()
-    examples = job(kind).trainer().rows["train"].examples
+    far = {"kind": "dpo", "reference": "base", "max_start_distance": 50.0}
+    trainer = job(kind, objective=far).trainer()
+    assert trainer.beginning is not None
+    assert (trainer.beginning.max_difference > 1e-3) == (kind != "lora")
+    examples = trainer.rows["train"].examples
     for sequence in (s for example in examples[:4] for s in example):
         learnt = sequence.labels != -100
         with torch.no_grad():
@@ -227,7 +232,7 @@ def test_the_manifest_is_checked_against_what_the_objective_takes(workshop: Work
 
     def faults(format: str, objective: str, more: str = "") -> list[tuple[str, str, str]]:
         changed = text.replace("[data]\n", f'[data]\nformat = "{format}"\n').replace(
-            "[train]\n", f'[train]\nobjective = "{objective}"\n{more}'
+            "[train]\n", f'[objective]\nkind = "{objective}"\n[train]\n{more}'
         )
         Path(path).write_text(changed)
         return [(f.key, f.message, f.hint or "") for f in check_manifest(path)[1]]
@@ -244,7 +249,7 @@ def test_the_manifest_is_checked_against_what_the_objective_takes(workshop: Work
     ((key, message, _),) = faults("preference", "acme-dpo", 'loss_on = "all"\n')
     assert key == "train.loss_on"
     ((key, message, hint),) = faults("messages", "acme-dpq")
-    assert key == "train.objective"
+    assert key == "objective.kind"
     assert "acme-dpo" in message + hint
 
 
@@ -264,7 +269,7 @@ def test_from_manifest_to_card(workshop: Workshop) -> None:
         (workshop.folder / f"{split}.jsonl").write_text(text)
     path = Path(workshop.manifest(epochs=2))
     text = path.read_text().replace("[data]\n", '[data]\nformat = "preference"\n')
-    path.write_text(text.replace("[train]\n", '[train]\nobjective = "acme-dpo"\n'))
+    path.write_text(text.replace("[train]\n", '[objective]\nkind = "acme-dpo"\n[train]\n'))
     built = workshop.json(str(path))
     training = built["report"]["training"]
     assert (training["reported"], training["unit"]) == ("chosen_first", "share of pairs")

@@ -15,9 +15,12 @@ from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.plan import digests
 from adapterworks.builders.plan.digests import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
+from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
 from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import ReferenceTable
+from adapterworks.registry.releases.release import Parent
 from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
 
 STAGES = ("train", "convert", "ask", "evaluate", "publish")
@@ -65,7 +68,10 @@ OTHER: dict[str, Any] = {
     "data.replay": {"source": "general:train"},
     "data.augment": {"share": 0.5, "paraphrase_templates": ["Say: {prompt}"]},
     "data.gates": {"secrets": {"action": "drop"}},
-    "train.objective": "another",
+    "objective": {"kind": "another"},
+    "objective.reference": "tiny@2",
+    "objective.max_start_distance": 0.5,
+    "start": {"from": "tiny@2"},
     "train.epochs": 4.0,
     "train.max_steps": 2,
     "train.learning_rate": 0.5,
@@ -153,6 +159,9 @@ def keys(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[str]:
         table = isinstance(kind, type) and issubclass(kind, BaseModel)
         if table and key not in DECISIONS:
             yield from keys(kind, f"{key}.")  # type: ignore[arg-type]
+        elif table and key == "objective":
+            below = (f"{key}.{name}" for name in ReferenceTable.model_fields)
+            yield from (key, *(one for one in below if one in DECISIONS))
         else:
             yield key
 
@@ -190,10 +199,11 @@ def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape:
         MACHINE, device="cuda", precision="fp32", cards=2
     )  # which everything can be planned for
     before = plan(shape, manifest(), machine=where)
-    if key == "train.objective":  # there is one so far; another's name makes another training
-        train = before.manifest.train.model_copy(update={"objective": OTHER[key]})
-        other = before.manifest.model_copy(update={"train": train})
-        after = before.model_copy(update={"manifest": other})
+    if key.startswith("objective."):
+        pairs = {"kind": "dpo"}
+        before = plan(shape, with_value("objective", pairs), machine=where)
+        pairs[key.removeprefix("objective.")] = OTHER[key]
+        after = plan(shape, with_value("objective", pairs), machine=where)
     else:
         after = plan(shape, with_value(key, OTHER[key]), machine=where)
     assert before.manifest != after.manifest
@@ -250,6 +260,36 @@ def test_a_raised_number_does_its_stage_again(
     after = plan(shape, manifest()).digests.to_json()
     start = {"TRAINING": 0, "CONVERSION": 1, "ASKING": 2, "EVALUATION": 3}[number]
     assert [stage for stage in STAGES if before[stage] != after[stage]] == [*STAGES[start:]]
+
+
+def test_what_a_training_begins_from_is_digested_by_its_release(shape: BaseShape) -> None:
+    """An alias that moved is another start; a ref that is spelled otherwise is not another one."""
+    pairs = with_value("objective", {"kind": "dpo"})
+    arguments = (identity("lora"), shape, MACHINE, FACTS, HERE)
+
+    def digests(**given: Any) -> dict[str, str]:
+        return make_plan(pairs, *arguments, origins=Origins(**given)).digests.to_json()
+
+    one = Parent(relation="start", digest="sha256:1", ref="tiny@1")
+    before = digests(start=one, reference="start")
+    assert before == digests(start=one.model_copy(update={"ref": "t@4"}), reference="start")
+    for other in (
+        digests(start=one.model_copy(update={"digest": "sha256:2"}), reference="start"),
+        digests(start=one, reference="base"),
+        digests(start=one, reference="sha256:3"),
+        digests(reference="start"),
+    ):
+        assert before["train"] != other["train"]
+
+
+def test_a_training_from_nothing_has_the_digest_that_it_always_had(shape: BaseShape) -> None:
+    assert (
+        make_plan(
+            manifest(), identity("lora"), shape, MACHINE, FACTS, HERE, origins=Origins()
+        ).digests
+        == plan(shape, manifest()).digests
+    )
+    assert Origins().to_json() == {}
 
 
 def test_a_folder_is_no_part_of_a_manifest(shape: BaseShape) -> None:

@@ -45,7 +45,7 @@ class Bench:
     def __init__(self, tiny: Path, folder: Path) -> None:
         self.shape, self.folder, self.dropout, self.made = read_shape(tiny), folder, 0.0, count()
 
-    def model(self, checkpoint: Path, plan: Plan) -> Saved:
+    def model(self, checkpoint: Path, plan: Plan, start: Path | None = None) -> Saved:
         torch.manual_seed(plan.manifest.train.seed)
         return Saved(self.dropout)
 

@@ -186,7 +186,10 @@ def test_the_base_is_asked_without_the_method_and_without_a_gradient() -> None:
 
     model = Adapted()
     (one,), (other,) = encoded_set().chosen([0, 1])
-    scores = forward(model, virtual_tokens=9).base_scores([one, other])
+    made = forward(model, virtual_tokens=9)
+    with made.reference_policy("base", None):
+        scores = made.plain_scores([one, other])
+    assert made.has_method
     assert not model.seen[0]["gradient"]
     assert not scores.logprobs.requires_grad
     assert model.seen[0]["input_ids"][0].tolist() == [0, 3, 5, PAD, PAD, PAD]
@@ -200,7 +203,7 @@ def test_a_batch_goes_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> Non
     for changes in ({"packing": False}, {"packing": True}):
         forward(Bigram()).scores(encoded_set(), [0, 1], **changes)
     forward(Bigram(), shares_prefix=True).scores(encoded_set(), [0, 1], packing=False)
-    forward(Bigram()).base_scores(encoded_set().examples[0])
+    forward(Bigram()).plain_scores(encoded_set().examples[0])
     assert sent == [torch.device("cpu")] * 4
     assert forward(Bigram().to("meta")).device == torch.device("meta")
 

@@ -16,7 +16,8 @@ import torch
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward
-from adapterworks.builders.training.reference import with_reference
+from adapterworks.builders.training.reference import compare_with_reference, with_reference
+from adapterworks.manifests.errors import Refused
 from tests.builders.training.by_hand import ROWS, Bigram, Processes, encoded_set, table_of
 
 
@@ -44,7 +45,12 @@ def forward(model: Bigram, objective: Any = None) -> Forward:
     return Forward(objective or Compared(), model, model, False, 0, 6)
 
 
-PLAN: Any = SimpleNamespace(micro_batch=2)
+def plan(reference: str | None = "base", **objective: float) -> Any:
+    said = SimpleNamespace(objective=SimpleNamespace(**objective))
+    return SimpleNamespace(micro_batch=2, reference=reference, manifest=said)
+
+
+PLAN = plan()
 
 
 def expected(table: np.ndarray, index: int) -> list[float]:
@@ -115,7 +121,7 @@ def test_an_objective_that_asks_for_none_gets_none(pairs: EncodedSet, tmp_path: 
     model = Adapted()
     rows = {"train": pairs}
     sft = forward(model, OBJECTIVES["sft"])
-    assert with_reference(rows, sft, PLAN, tmp_path, Processes()) == rows
+    assert with_reference(rows, sft, plan(None), tmp_path, Processes()) == rows
     assert model.seen == []
     assert [*tmp_path.iterdir()] == []
 
@@ -126,3 +132,34 @@ def test_of_several_ranks_one_writes(pairs: EncodedSet, tmp_path: Path) -> None:
     assert columns(found["train"])
     assert other.waits == 2
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(("reference", "apart"), [("start", 0.0), ("base", 5.0)])
+def test_policy_and_reference_are_compared_before_the_first_step(
+    pairs: EncodedSet, tmp_path: Path, reference: str, apart: float
+) -> None:
+    """Away from the base by the 5 that the method adds to one logit; from the start by nothing."""
+    model = Adapted()
+    made, given = forward(model), plan(reference, max_start_distance=9.0)
+    rows = with_reference({"train": pairs}, made, given, tmp_path, Processes())["train"]
+    found = compare_with_reference(rows, made, given)
+    assert (found.reference, found.tokens) == (reference, 15)
+    if apart:
+        assert 0.1 < found.max_difference < apart
+        assert found.mean_difference != 0
+        with pytest.raises(Refused, match=r"`base`\) differ by up to [0-9.]+ nats a token, allow"):
+            compare_with_reference(rows, made, plan(reference))
+    else:
+        assert (found.max_difference, found.mean_difference) == (0.0, 0.0)
+        assert compare_with_reference(rows, made, plan(reference)) == found
+
+
+@pytest.mark.parametrize("difference", [2e-5, -2e-5, float("nan")])
+def test_a_reference_that_is_another_policy_is_refused(
+    pairs: EncodedSet, tmp_path: Path, difference: float
+) -> None:
+    made, given = forward(Adapted()), plan("start")
+    rows = with_reference({"train": pairs}, made, given, tmp_path, Processes())["train"]
+    moved = [s.columns["reference"] + difference for e in rows.examples for s in e]
+    with pytest.raises(Refused, match="before the first step policy and reference"):
+        compare_with_reference(rows.with_column("reference", moved), made, given)

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.methods.shape import read_shape
-from adapterworks.builders.objectives import OBJECTIVES
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan import plan as plans
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.plan import make_plan
@@ -48,7 +48,7 @@ def test_losses_and_gradients_of_the_first_steps_are_what_they_were(
 ) -> None:
     kind, of, changes = SETTINGS[setting]
     manifest = manifest_for(kind, **{**COMMON, **changes})
-    objective = OBJECTIVES.named(manifest.train.objective)
+    objective = objective_of(manifest)
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     train = manifest.train
     splits = {

@@ -79,8 +79,8 @@ def test_its_defaults_are_written_out(folder: Path) -> None:
             "format": "instruction",
             "validation_share": 0.05,
         },
+        "objective": {"kind": "sft"},
         "train": {
-            "objective": "sft",
             "batch_size": 8,
             "micro_batch_size": 8,
             "epochs": 3.0,

@@ -1,0 +1,72 @@
+"""`adapters samples`: what a training sampled, with its rewards, from the folder of its build."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.manifests.errors import NotFound
+
+_SHOWN = 200  # characters of a question or an answer on a line
+
+
+@click.command()
+@click.argument("build")
+@click.option("--step", type=click.IntRange(min=1), help="Samples of this step only.")
+@click.option("--last", type=click.IntRange(min=1), default=3, help="Prompts to show (default 3).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, texts whole.")
+@click.pass_obj
+def command(app: App, build: str, step: int | None, last: int, as_json: bool) -> None:
+    """Show what a training sampled: prompts, answers, rewards; the newest last.
+
+    BUILD is an adapter's name (of several builds the newest) or a folder under `builds/`. The
+    samples are texts of your rows: they stay in that folder, and no release has them.
+
+    \b
+    Example:
+      adapters samples medical
+      adapters samples medical --step 40 --last 8 --json
+    """
+    from adapterworks.cli.printing import echo_json
+
+    path = _samples_of(app.settings.home / "builds", build)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    chosen = [line for line in lines if step is None or line["step"] == step][-last:]
+    if as_json:
+        echo_json(chosen)
+        return
+    for line in chosen:
+        _show(line)
+
+
+def _samples_of(builds: Path, name: str) -> Path:
+    """The file of samples of a build.
+
+    Raises:
+        NotFound: there is no such build here, or it sampled nothing.
+    """
+    found = [path / "samples.jsonl" for path in [builds / name, *builds.glob(f"{name}-*")]]
+    here = sorted((path for path in found if path.is_file()), key=lambda p: p.stat().st_mtime)
+    if not here:
+        raise NotFound(
+            f"no build of `{name}` here has samples",
+            hint="objectives that sample answers (`adapters objectives`) write them while they "
+            "train",
+        )
+    return here[-1]
+
+
+def _show(line: dict[str, Any]) -> None:
+    click.echo(f"step {line['step']}, row {line['row']}: {_short(line['question'])}")
+    pairs = zip(line["rewards"], line["answers"], strict=True)
+    for reward, answer in sorted(pairs, key=lambda pair: -pair[0]):
+        click.echo(f"  {reward:8.3f}  {_short(answer)}")
+
+
+def _short(text: str) -> str:
+    one = " ".join(text.split())
+    return one if len(one) <= _SHOWN else one[: _SHOWN - 1] + "…"

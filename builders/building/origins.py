@@ -1,0 +1,137 @@
+"""Which releases a training begins from and is held near: refs of a manifest → digests and folders.
+
+Invariant: what cannot be continued exactly is refused before anything is trained: another base,
+another method, other shapes. A reference is never chosen silently: the plan and the lock name it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.plan.origins import Origins
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.naming import of_record
+from adapterworks.manifests.objective import BASE, START, reference_ref
+from adapterworks.registry.releases.release import Parent
+
+if TYPE_CHECKING:
+    from adapterworks.registry.registry import Registry
+    from adapterworks.registry.releases.release import Release
+
+# Keys of a method's table that do not change what its weights mean.
+_FREE = {"kind", "dropout"}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The releases with their folders: what the training process is given.
+
+    Attributes:
+        start: the folder of the adapter, or of the whole model, that is continued.
+        reference: the folder of the adapter that the policy is held near, where it is one.
+    """
+
+    origins: Origins
+    start: Path | None = None
+    reference: Path | None = None
+
+
+def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Begun:
+    """Resolve `[start]` and `objective.reference`.
+
+    Args:
+        registry: where their releases are; None where nobody has one.
+        base: digest of the base that is trained on.
+
+    Raises:
+        NotFound: there is no such release.
+        Refused: it cannot be continued, or cannot be a reference, here.
+    """
+    has_reference = objective_of(manifest).reference
+    said = getattr(manifest.objective, "reference", START)
+    other = reference_ref(manifest.objective) if has_reference else None
+    if manifest.start is None and other is None:
+        return Begun(Origins(reference=said if has_reference else None))
+    if registry is None:
+        raise InvalidInput(
+            "the manifest begins with a release, and no registry was given",
+            hint="prepare it with a registry",
+        )
+    whole = METHODS[manifest.method.kind].whole_model
+    parents: list[Parent] = []
+    start = reference = None
+    if manifest.start is not None:
+        resolved, release = _find(registry, manifest.start.ref, base)
+        _require_same_method(manifest, release, resolved.ref or "")
+        start = registry.checkout(release.digest, release.trained)
+        parents.append(resolved)
+    if other is not None:
+        resolved, release = _find(registry, other, base)
+        if whole or release.whole_model:
+            raise Refused(
+                f"`{resolved.ref}` cannot be the reference: with a model that is trained whole, a "
+                "second one would have to be in memory",
+                hint='use `reference = "start"`, or a method that trains an adapter',
+            )
+        reference = registry.checkout(release.digest, release.trained)
+        said = release.digest
+        parents.append(resolved.model_copy(update={"relation": "reference"}))
+    elif said == BASE and whole and start is not None:
+        raise Refused(
+            "the base cannot be the reference of a whole model that is trained on: it is not in "
+            "memory",
+            hint='use `reference = "start"`, or a method that trains an adapter',
+        )
+    elif has_reference and said == START and not whole:
+        reference = start
+    origins = Origins(
+        parents[0] if manifest.start is not None else None,
+        said if has_reference else None,
+        tuple(parents),
+    )
+    return Begun(origins, start, reference)
+
+
+def _find(registry: Registry, ref: str, base: str) -> tuple[Parent, Release]:
+    resolved = registry.resolve(ref)
+    release = registry.release(resolved.digest)
+    name = f"{resolved.name}@{resolved.version}"
+    if release.base.digest != base:
+        raise Refused(
+            f"`{name}` was trained on another base ({release.base.model}, "
+            f"{release.base.quantization}, {release.base.digest[:19]}…)",
+            hint="declare that base, quantization included; an adapter means nothing on another",
+        )
+    absent = registry.absences(resolved.digest)
+    if any(path.startswith(f"{release.trained}/") for path in absent):
+        raise NotFound(f"the weights of `{name}` are not here, erased or withheld")
+    return Parent(relation="start", digest=resolved.digest, ref=name), release
+
+
+def _require_same_method(manifest: Manifest, release: Release, name: str) -> None:
+    """The same shapes with the same meaning; LoRA and QLoRA are one method to this."""
+    technique = METHODS[manifest.method.kind]
+    if not technique.continues:
+        raise Refused(
+            f"a training of `{manifest.method.kind}` cannot be continued from what a release keeps",
+            hint="train it from the base, or choose another `method.kind`",
+        )
+    if release.manifest is None:
+        raise Refused(
+            f"`{name}` was not built from a manifest, so what its weights mean is not known",
+            hint="begin with a release that `adapters build` made",
+        )
+    before = of_record(release.manifest).method
+    adopted = technique.adopt(before)
+    now = manifest.method.model_dump(exclude=_FREE)
+    if adopted is None or adopted.model_dump(exclude=_FREE) != now:
+        was = {key: value for key, value in before.model_dump().items() if value != now.get(key)}
+        raise Refused(
+            f"`{name}` was trained with another `[method]`: {was}",
+            hint="declare its method with the same keys; `adapters show REF` prints them",
+        )

@@ -1,0 +1,50 @@
+"""Pairs that prefer what another row of the same question rejects.
+
+Offending are all rows of such a contradiction: which of them is right is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import combinations
+
+from adapterworks.builders.data.gates.gate import Gate
+from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
+from adapterworks.builders.data.gates.text import answer_texts, normalise
+
+# The turns that were asked, the better answer, the worse one.
+_Preference = tuple[tuple[str, ...], str, str]
+
+
+def check(rows: Rows, threshold: float, context: Context) -> Finding:
+    """Measured: share of training pairs that another contradicts."""
+    train = rows["train"]
+    preferred: dict[_Preference, list[int]] = defaultdict(list)
+    for index, row in enumerate(train):
+        asked = tuple(normalise(turn["content"]) for turn in row.context)
+        # Answers stand in order, so each is preferred to all that follow.
+        for better, worse in combinations(answer_texts(row) if row.others else (), 2):
+            if better != worse:
+                preferred[asked, better, worse].append(index)
+    against: dict[int, int] = {}
+    for (asked, better, worse), members in preferred.items():
+        for other in preferred.get((asked, worse, better), ())[:1]:
+            against |= {index: against.get(index, other) for index in members}
+    offences = [
+        offence(
+            "train",
+            index,
+            train[index],
+            f"row {number(train[other], other)} prefers the answer that it rejects",
+        )
+        for index, other in sorted(against.items())
+    ]
+    pairs = sum(bool(row.others) for row in train)
+    return Finding(tuple(offences), len(offences) / pairs if pairs else 0.0)
+
+
+GATE = Gate(
+    name="contradictory_pairs",
+    description="Pairs that prefer what another pair of the question rejects.",
+    check=check,
+)

@@ -1,0 +1,43 @@
+"""What a training begins from and is held near, as plan and lock know it: digests, no paths.
+
+Invariant: the reference is always said. Where the objective has one it is `start` (the policy as it
+is before the first step), `base`, or the digest of a release; never left to be guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import BASE, START
+from adapterworks.registry.releases.release import Parent
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The releases that a training begins from and is held near.
+
+    Attributes:
+        start: whose training is continued, if any.
+        reference: `start`, `base`, or the digest of a release; None where the objective has none.
+        parents: `start` and `reference`, as the record names them.
+    """
+
+    start: Parent | None = None
+    reference: str | None = None
+    parents: tuple[Parent, ...] = ()
+
+    @classmethod
+    def declared(cls, manifest: Manifest) -> Origins:
+        """What a manifest says where no registry was asked: no release is known."""
+        if not objective_of(manifest).reference:
+            return cls()
+        said = getattr(manifest.objective, "reference", START)
+        return cls(reference=said if said in (START, BASE) else START)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the training's digest covers; empty where there is neither."""
+        found = {"start": self.start and self.start.digest, "reference": self.reference}
+        return {name: value for name, value in found.items() if value is not None}

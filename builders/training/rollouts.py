@@ -1,0 +1,332 @@
+"""Answers of the policy, sampled while it is trained: prompts → samples → rewards → examples.
+
+Invariant: what is sampled at a step is a function of weights, seed and step, so a training that was
+killed samples the same again. Token ids go from the sampler to the trainer as they are, never
+through text. Every prompt of a step ends as a group of examples, or is counted as skipped: a group
+whose rewards are all equal teaches nothing. A reward that is no number, and log-probabilities of
+sampler and trainer that differ by more than the manifest allows, stop the build.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.objectives.batch import TokenSequence
+from adapterworks.builders.objectives.policy_gradient import ADVANTAGE, OLD, PolicyGradient
+from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.batches import EncodedSet
+from adapterworks.builders.training.forward import Forward, chunks
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.extensions import load
+
+SAMPLES = "samples.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sampled answer.
+
+    Attributes:
+        ids: its tokens, the one that ends it included.
+        logprobs: [tokens] what the sampler says each of them had, in nats.
+        finished: it ended by itself, not at the longest length.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: torch.Tensor
+    finished: bool
+
+
+class Sampler(Protocol):
+    """Who gives answers: token ids in, token ids and log-probabilities out."""
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
+    ) -> list[list[Sample]]:
+        """`count` answers to each prompt, at temperature 1.
+
+        Args:
+            most: longest answer in tokens.
+            seed: of what is drawn; None takes the likeliest token each time.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a step samples.
+
+    Attributes:
+        rows: the examples to learn from.
+        metrics: of all that was sampled.
+    """
+
+    rows: EncodedSet
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Rollouts:
+    """Samples, rewards and examples of one training.
+
+    Args:
+        plan: of the training; its objective samples.
+        objective: with the plan's settings.
+        forward: runs the model.
+        sampler: gives the answers.
+        tokenizer: of the base, to read answers for rewards.
+        rows: `train` and `validation`, in the order of the examples.
+        folder: receives `samples.jsonl`.
+        reference: the folder of the adapter that is the reference, where it is one.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        objective: PolicyGradient,
+        forward: Forward,
+        sampler: Sampler,
+        tokenizer: Any,
+        rows: dict[str, list[Row]],
+        folder: Path,
+        reference: Path | None = None,
+    ) -> None:
+        self.plan, self.objective, self.forward = plan, objective, forward
+        self.sampler, self.tokenizer, self.rows = sampler, tokenizer, rows
+        self.samples, self.reference = folder / SAMPLES, reference
+        table = objective.settings
+        weights = table.reward_weights or (1.0,) * len(table.rewards)
+        self.rewards = [
+            (name, load("metrics", name), weight)
+            for name, weight in zip(table.rewards, weights, strict=True)
+        ]
+
+    def collect(self, examples: EncodedSet, indices: Sequence[int], step: int) -> Collected:
+        """What is learnt at a step (from 0) on the prompts of these indices.
+
+        Raises:
+            Refused: a reward is no number, or sampler and trainer disagree.
+        """
+        table = self.objective.settings
+        prompts = [prompt_of(example) for example in examples.chosen(indices)]
+        seed = (self.plan.manifest.train.seed * 1_000_003 + step) % 2**63
+        groups = self.sampler.sample(prompts, table.generations, table.max_completion, seed)
+        rewards = torch.tensor(
+            [
+                [self._reward("train", index, sample) for sample in group]
+                for index, group in zip(indices, groups, strict=True)
+            ]
+        )
+        advantages = self.objective.advantages(rewards)
+        spread = rewards.max(dim=1).values - rewards.min(dim=1).values
+        kept = [number for number, by in enumerate(spread.tolist()) if by > 0]
+        self._tell(step, indices, groups, rewards)
+        flat = [sample for group in groups for sample in group]
+        metrics = {
+            "reward": float(rewards.mean()),
+            "reward_deviation": float(rewards.std(dim=1).mean()),
+            "length": sum(len(sample.ids) for sample in flat) / len(flat),
+            "finished": sum(sample.finished for sample in flat) / len(flat),
+            "skipped_groups": float(len(groups) - len(kept)),
+        }
+        sequences = [
+            _sequence(prompts[number], sample, float(advantages[number, place]))
+            for number in kept
+            for place, sample in enumerate(groups[number])
+        ]
+        if not sequences:
+            return Collected(EncodedSet((), ()), metrics)
+        sequences, mismatch = self._scored(sequences)
+        counts = tuple(self.objective.count(_learnt(sequence)) for sequence in sequences)
+        return Collected(
+            EncodedSet(tuple((sequence,) for sequence in sequences), counts),
+            metrics | {"mismatch": mismatch},
+        )
+
+    def measured(self, examples: EncodedSet) -> dict[str, float]:
+        """The mean reward of the likeliest answers to the validation prompts."""
+        most, total = self.objective.settings.max_completion, 0.0
+        for micro in chunks([*range(len(examples))], self.plan.micro_batch):
+            prompts = [prompt_of(example) for example in examples.chosen(micro)]
+            groups = self.sampler.sample(prompts, 1, most, None)
+            for index, (sample,) in zip(micro, groups, strict=True):
+                total += self._reward("validation", index, sample)
+        return {"reward": total / len(examples)}
+
+    def forget_from(self, step: int) -> None:
+        """Leave out the samples of steps that are taken again."""
+        if self.samples.exists():
+            lines = self.samples.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self.samples.write_text("".join(kept), encoding="utf-8")
+
+    def _reward(self, split: str, index: int, sample: Sample) -> float:
+        row = self.rows[split][index]
+        text = self._text(sample)
+        total = 0.0
+        for name, metric, weight in self.rewards:
+            value = float(metric.score(text, row))
+            if not math.isfinite(value):
+                raise Refused(
+                    f"reward `{name}` of {split} row {row.number or index + 1} is {value}, which "
+                    f"is no number; the answer: {text[:80]!r}",
+                    hint="a reward that cannot judge an answer must say what it is worth",
+                )
+            total += weight * value
+        return total
+
+    def _text(self, sample: Sample) -> str:
+        return str(self.tokenizer.decode(list(sample.ids), skip_special_tokens=True))
+
+    def _scored(self, sequences: list[TokenSequence]) -> tuple[list[TokenSequence], float]:
+        """The sequences with what the trainer says of them now, and how far the sampler was off."""
+        old = self._logprobs(sequences)
+        apart = torch.cat(
+            [
+                (own - sequence.columns[OLD])[sequence.labels != IGNORED].abs()
+                for own, sequence in zip(old, sequences, strict=True)
+            ]
+        )
+        mismatch, limit = float(apart.quantile(0.99)), self.objective.settings.max_mismatch
+        if not mismatch <= limit:
+            raise Refused(
+                f"sampler and trainer differ by {mismatch:.3g} nats a token (99th percentile), "
+                f"allowed are {limit:g}: what is learnt would be biased",
+                hint="`objective.max_mismatch` says how much is allowed; a bound of 1e-3 holds for "
+                "float32",
+            )
+        scored = [_with(sequence, OLD, own) for sequence, own in zip(sequences, old, strict=True)]
+        if self.plan.reference is not None:
+            with self.forward.reference_policy(self.plan.reference, self.reference):
+                held = self._logprobs(scored)
+            scored = [_with(s, "reference", own) for s, own in zip(scored, held, strict=True)]
+        return scored, mismatch
+
+    def _logprobs(self, sequences: list[TokenSequence]) -> list[torch.Tensor]:
+        """[length] of each: the log-probability of every labelled token, else 0."""
+        self.forward.bare.eval()
+        found: list[torch.Tensor] = []
+        for micro in chunks([*range(len(sequences))], self.plan.micro_batch):
+            scores = self.forward.plain_scores([sequences[index] for index in micro])
+            for place, index in enumerate(micro):
+                column = torch.zeros(len(sequences[index].input_ids))
+                own = scores.logprobs[scores.owners == place].float().cpu()
+                column[sequences[index].labels != IGNORED] = own
+                found.append(column)
+        self.forward.bare.train()
+        return found
+
+    def _tell(
+        self,
+        step: int,
+        indices: Sequence[int],
+        groups: Sequence[Sequence[Sample]],
+        rewards: torch.Tensor,
+    ) -> None:
+        self.samples.parent.mkdir(parents=True, exist_ok=True)
+        with self.samples.open("a", encoding="utf-8") as file:
+            for index, group, own in zip(indices, groups, rewards.tolist(), strict=True):
+                line = {
+                    "step": step + 1,
+                    "row": self.rows["train"][index].number or index + 1,
+                    "question": self.rows["train"][index].question,
+                    "answers": [self._text(sample) for sample in group],
+                    "rewards": own,
+                }
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def prompt_of(example: Sequence[TokenSequence]) -> list[int]:
+    """The ids before the first label of a row that was encoded with its own answer."""
+    sequence = example[0]
+    start = int((sequence.labels != IGNORED).nonzero()[0])
+    return list(sequence.input_ids[:start].tolist())
+
+
+def _sequence(prompt: Sequence[int], sample: Sample, advantage: float) -> TokenSequence:
+    ids = torch.tensor([*prompt, *sample.ids])
+    labels = torch.tensor([IGNORED] * len(prompt) + [*sample.ids])
+    logprobs = torch.cat((torch.zeros(len(prompt)), sample.logprobs.float()))
+    return TokenSequence(ids, labels, {OLD: logprobs}, {ADVANTAGE: advantage})
+
+
+def _with(sequence: TokenSequence, name: str, column: torch.Tensor) -> TokenSequence:
+    return replace(sequence, columns={**sequence.columns, name: column})
+
+
+def _learnt(sequence: TokenSequence) -> int:
+    return int((sequence.labels != IGNORED).sum())
+
+
+class HuggingFaceSampler:
+    """Samples by the very model that is trained, in Hugging Face's `generate`.
+
+    Args:
+        model: base with method.
+        pad: the id that padding is filled with.
+        ends: ids that end an answer.
+    """
+
+    def __init__(self, model: Any, pad: int, ends: Sequence[int]) -> None:
+        self.model, self.pad, self.ends = model, pad, [*ends]
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
+    ) -> list[list[Sample]]:
+        longest = max(len(prompt) for prompt in prompts)
+        shape = (len(prompts), longest)
+        ids, mask = torch.full(shape, self.pad), torch.zeros(shape, dtype=torch.long)
+        for row, prompt in enumerate(prompts):  # on the left, so that answers begin together
+            ids[row, longest - len(prompt) :] = torch.tensor([*prompt])
+            mask[row, longest - len(prompt) :] = 1
+        device = next(self.model.parameters()).device
+        self.model.eval()
+        with torch.no_grad(), torch.random.fork_rng():
+            if seed is not None:
+                torch.manual_seed(seed)
+            drawn = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+            output = self.model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=most,
+                num_return_sequences=count,
+                pad_token_id=self.pad,
+                eos_token_id=self.ends,
+                return_dict_in_generate=True,
+                output_logits=True,
+                repetition_penalty=1.0,
+                **(drawn if seed is not None else {"do_sample": False}),
+            )
+        self.model.train()
+        given = output.sequences[:, longest:].cpu()
+        logprobs = torch.stack(
+            [
+                logits.float().log_softmax(-1).cpu().gather(1, given[:, place, None])[:, 0]
+                for place, logits in enumerate(output.logits)
+            ],
+            dim=1,
+        )
+        samples = [self._cut(*one) for one in zip(given.tolist(), logprobs, strict=True)]
+        return [samples[start : start + count] for start in range(0, len(samples), count)]
+
+    def _cut(self, ids: list[int], logprobs: torch.Tensor) -> Sample:
+        """Without the padding behind the token that ends it."""
+        for place, token in enumerate(ids):
+            if token in self.ends:
+                return Sample(tuple(ids[: place + 1]), logprobs[: place + 1], True)
+        return Sample(tuple(ids), logprobs[: len(ids)], False)
+
+
+def ends(model: Any) -> list[int]:
+    """The ids that end an answer, as the model's own generation settings name them."""
+    named = model.generation_config.eos_token_id
+    found = named if isinstance(named, list) else [named]
+    return [int(token) for token in found if token is not None]

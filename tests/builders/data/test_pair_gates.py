@@ -1,0 +1,76 @@
+"""Gates of pairs, each with a planted fault and with what only looks like one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from adapterworks.builders.data.gates.report import Context
+from adapterworks.builders.data.gates.run import GATES, lost_tokens
+from adapterworks.builders.data.rows import Row, chat
+
+
+def pair(asked: str, better: str, worse: str) -> Row:
+    return Row(chat(asked, better).messages, others=(({"role": "assistant", "content": worse},),))
+
+
+def found(name: str, train: Sequence[Row], test: Sequence[Row] = ()) -> tuple[list[object], object]:
+    gate = GATES.named(name)
+    rows = {"train": train, "validation": (), "test": test}
+    finding = gate.check(rows, gate.threshold or 0.0, Context())
+    return [(o.split, o.index) for o in finding.offences], finding.measured
+
+
+def test_answers_that_differ_in_spelling_alone_are_the_same() -> None:
+    rows = [pair("q", "R50.9", "A00"), pair("q", "Yes.", " yes"), pair("q", "+", "-")]
+    offences, measured = found("identical_pairs", rows, [pair("t", "a", "A")])
+    assert offences == [("train", 1), ("test", 0)]
+    assert measured == pytest.approx(1 / 3)
+    assert found("identical_pairs", [chat("q", "a")]) == ([], 0.0)
+    assert GATES.named("identical_pairs").action == "drop"
+
+
+def test_a_pair_that_another_turns_round_contradicts_it() -> None:
+    rows = [
+        pair("q", "a", "b"),
+        pair("other", "b", "a"),  # of another question
+        pair("Q ", "B", "a."),  # against the first
+        pair("q", "a", "c"),
+        pair("q", "a", "b"),  # the first once more
+    ]
+    offences, measured = found("contradictory_pairs", rows)
+    assert offences == [("train", 0), ("train", 2), ("train", 4)]
+    assert measured == pytest.approx(3 / 5)
+    assert found("contradictory_pairs", [pair("q", "a", "a")]) == ([], 0.0)
+    # One question with several better answers is no contradiction of either gate.
+    assert found("contradictions", [pair("q", "a", "b"), pair("q", "c", "d")]) == ([], 0.0)
+
+
+def test_length_bias_names_the_surplus_with_the_largest_differences() -> None:
+    """Of 20 pairs 19 prefer the longer: 16 have to go for 3 of 4 to be 75 %."""
+    rows = [pair(f"q{n}", "x" * (n + 2), "x") for n in range(19)] + [pair("q", "x", "xx")]
+    offences, measured = found("length_bias", rows)
+    assert measured == pytest.approx(0.95)
+    assert offences == [("train", n) for n in range(3, 19)]
+    kept = [row for n, row in enumerate(rows) if ("train", n) not in offences]
+    longer = sum(len(row.answer) > len(row.others[0][0]["content"]) for row in kept)
+    assert longer / len(kept) == 0.75
+    turned = [pair(f"q{n}", "x", "x" * (n + 2)) for n in range(20)]
+    offences, measured = found("length_bias", turned)
+    assert (len(offences), measured) == (20, 0.0)
+    even = [pair(f"q{n}", *(("x", "xx") if n % 2 else ("xx", "x"))) for n in range(20)]
+    assert found("length_bias", even) == ([], 0.5)
+    assert found("length_bias", rows[:19]) == ([], None), "few pairs say little"
+
+
+def test_an_answer_that_is_cut_on_either_side_is_lost(tiny: object) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    short, long = "a", "b" * 60
+    rows = [pair("q", short, short), pair("q", long, short), pair("q", short, long)]
+    lost = lost_tokens(tokenizer, rows, 64)
+    assert lost[0] == 0
+    assert lost[1] == lost[2] > 0
+    assert lost_tokens(tokenizer, [pair("q", long, long)], 64) == [2 * lost[1]]

@@ -1,0 +1,257 @@
+"""Sampling while training: what comes of a prompt, what is refused, and that a resume is exact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adapterworks.builders.data.prefix import common_prefix
+from adapterworks.builders.data.rows import Row, chat, from_record, to_record
+from adapterworks.builders.methods.shape import read_shape
+from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.plan import make_plan
+from adapterworks.builders.training.batches import save_encoded
+from adapterworks.builders.training.events import read_events
+from adapterworks.builders.training.loop import Trainer
+from adapterworks.builders.training.rollouts import Sample
+from adapterworks.manifests.errors import Refused
+from tests.builders.build_support import ENVIRONMENT, MACHINE, TinyJob, identity, manifest_for
+from tests.builders.workshop import Workshop
+
+GRPO: dict[str, Any] = {
+    "kind": "grpo",
+    "rewards": ["exact_match"],
+    "generations": 4,
+    "max_completion": 6,
+}
+Make = Callable[..., TinyJob]
+
+
+def row(number: int) -> Row:
+    return chat(f"case {number}" + "?" * (number % 3), f"A{number % 2}", row=number + 1)
+
+
+@pytest.fixture
+def job(tiny: Path, tmp_path: Path) -> Make:
+    """Makes a planned training on sampled answers; its rewards are of exact answers."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+
+    def make(name: str = "job", **changes: Any) -> TinyJob:
+        objective_table = GRPO | changes.pop("objective", {})
+        given = {"epochs": 2.0, "learning_rate": 5e-3, "batch_size": 4, "evaluations": 2, **changes}
+        manifest = manifest_for("lora", objective=objective_table, **given)
+        objective = objective_of(manifest)
+        rows = {"train": [row(n) for n in range(12)], "validation": [row(n) for n in range(90, 94)]}
+        splits = {s: objective.encode(tokenizer, r, 64, "completion") for s, r in rows.items()}
+        folder = tmp_path / name / "train"
+        folder.mkdir(parents=True)
+        save_encoded(folder / "encoded.safetensors", splits)
+        text = json.dumps({split: [to_record(r) for r in part] for split, part in rows.items()})
+        (folder.parent / "rows.json").write_text(text)
+        examples = splits["train"]
+        sequences = [sequence for example in examples for sequence in example.sequences]
+        facts = DataFacts(
+            rows={"train": 12, "validation": 4, "test": 0},
+            digests={"train": "sha256:1", "validation": "sha256:2", "test": "sha256:3"},
+            lengths=tuple(objective.planned_tokens(example) for example in examples),
+            supervised=tuple(example.supervised for example in examples),
+            shared=common_prefix([s.input_ids for s in sequences], [s.labels for s in sequences]),
+        )
+        plan = make_plan(manifest, identity("lora"), read_shape(tiny), MACHINE, facts, ENVIRONMENT)
+        return TinyJob(plan, tiny, folder)
+
+    return make
+
+
+class Scripted:
+    """Answers as they are written down; log-probabilities are the trainer's but for `off`."""
+
+    def __init__(self, trainer: Trainer, answers: Sequence[str], off: float = 0.0) -> None:
+        self.trainer, self.answers, self.off = trainer, answers, off
+        self.asked: list[tuple[int, int, int | None]] = []
+
+    def sample(self, prompts: Any, count: int, most: int, seed: int | None) -> list[list[Sample]]:
+        self.asked.append((count, most, seed))
+        return [[self._one(prompt, text) for text in self.answers[:count]] for prompt in prompts]
+
+    def _one(self, prompt: list[int], text: str) -> Sample:
+        tokenizer = self.trainer.rollouts.tokenizer  # type: ignore[union-attr]
+        ids = [*tokenizer(text, add_special_tokens=False).input_ids, 1]
+        with torch.no_grad():
+            logits = self.trainer.bare(input_ids=torch.tensor([[*prompt, *ids]])).logits[0]
+        found = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(1, torch.tensor(ids)[:, None])
+        return Sample(tuple(ids), found[:, 0] + self.off, True)
+
+
+def scripted(made: TinyJob, answers: Sequence[str], off: float = 0.0) -> tuple[Trainer, Scripted]:
+    trainer = made.trainer()
+    assert trainer.rollouts is not None
+    trainer.rollouts.sampler = sampler = Scripted(trainer, answers, off)
+    return trainer, sampler
+
+
+@pytest.mark.train
+def test_answers_become_examples_with_their_advantage(job: Make) -> None:
+    """Rows 0 and 2 are to be answered `A0`, row 1 `A1`: of four answers one is right each time."""
+    trainer, sampler = scripted(job(), ["A0", "A1", "no", "nothing"])
+    assert trainer.rollouts is not None
+    found = trainer.rollouts.collect(trainer.rows["train"], [0, 1, 2], 7)
+    assert sampler.asked == [(4, 6, 42 * 1_000_003 + 7)]
+    assert found.metrics["reward"] == pytest.approx(0.25)
+    assert found.metrics["skipped_groups"] == 0
+    assert found.metrics["finished"] == 1.0
+    assert found.metrics["length"] == pytest.approx((3 + 3 + 3 + 8) / 4)
+    assert found.metrics["mismatch"] < 1e-5
+    high, low = 0.75 / (0.5 + 1e-4), -0.25 / (0.5 + 1e-4)
+    values = [example[0].values["advantage"] for example in found.rows.examples]
+    assert values == pytest.approx([high, low, low, low, low, high, low, low, high, low, low, low])
+    assert found.rows.counts == (3.0, 3.0, 3.0, 8.0) * 3, "DAPO divides by tokens"
+    for example, index in zip(found.rows.examples, [0] * 4 + [1] * 4 + [2] * 4, strict=True):
+        (sequence,) = example
+        (asked,) = trainer.rows["train"].examples[index]
+        start = int((asked.labels != -100).nonzero()[0])
+        assert torch.equal(sequence.input_ids[:start], asked.input_ids[:start])
+        assert (sequence.labels[:start] == -100).all()
+        assert torch.equal(sequence.labels[start:], sequence.input_ids[start:])
+        assert (sequence.columns["old"][start:] < 0).all()
+        assert not sequence.columns["old"][:start].any()
+
+
+@pytest.mark.train
+def test_a_group_of_equal_rewards_is_skipped_and_counted(job: Make) -> None:
+    """All right, or all wrong: nothing is learnt of it, and nothing moves."""
+    trainer, _ = scripted(job(), ["A0"] * 4)
+    assert trainer.rollouts is not None
+    found = trainer.rollouts.collect(trainer.rows["train"], [0, 1], 0)
+    assert (len(found.rows), found.metrics["skipped_groups"]) == (0, 2.0)
+    before = [p.detach().clone() for p in trainer.bare.parameters() if p.requires_grad]
+    step = trainer._step([0, 1])
+    assert (step.tokens, step.loss, step.metrics["reward"]) == (0, 0.0, 0.5)
+    after = [p for p in trainer.bare.parameters() if p.requires_grad]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("off", [2e-3, -2e-3, float("nan")])
+def test_a_sampler_that_disagrees_with_the_trainer_is_refused(job: Make, off: float) -> None:
+    trainer, _ = scripted(job(), ["A0", "A1", "no", "no"], off)
+    assert trainer.rollouts is not None
+    with pytest.raises(Refused, match="sampler and trainer differ by"):
+        trainer.rollouts.collect(trainer.rows["train"], [0], 0)
+
+
+@pytest.mark.train
+def test_a_reward_that_is_no_number_is_refused(job: Make) -> None:
+    trainer, _ = scripted(job(), ["A0", "A1", "no", "no"])
+    assert trainer.rollouts is not None
+    name, _, weight = trainer.rollouts.rewards[0]
+
+    class Broken:
+        def score(self, answer: str, row: Row) -> float:
+            return float("nan") if answer == "no" else 1.0
+
+    trainer.rollouts.rewards = [(name, Broken(), weight)]
+    with pytest.raises(Refused, match=r"`exact_match` of train row 4 is nan.*'no'"):
+        trainer.rollouts.collect(trainer.rows["train"], [3], 0)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", ["dapo", "grpo", "dr_grpo", "gspo"])
+def test_what_is_rewarded_becomes_likelier(job: Make, kind: str) -> None:
+    """On the scripted answers, of which the first is right for every second row."""
+    trainer, _ = scripted(job(objective={"loss": kind}), ["A0", "A1", "no", "nothing"])
+    batch = [n for n in range(12) if n % 2 == 0][:4]
+
+    def likelihood() -> float:
+        assert trainer.rollouts is not None
+        rows = trainer.rollouts.collect(trainer.rows["train"], batch, 0).rows
+        own = rows.examples[0][0]
+        return float(own.columns["old"].sum())
+
+    before = likelihood()
+    for _ in range(3):
+        trainer._step(batch)
+    assert likelihood() > before + 0.01
+
+
+@pytest.mark.train
+def test_a_killed_training_samples_the_same_again(job: Make) -> None:
+    """What it samples, and so every weight, is what an uninterrupted training has."""
+    given: dict[str, Any] = {"objective": {"rewards": ["chrf"]}}
+    whole, part = job("whole", **given), job("part", **given)
+    whole.run()
+    part.trainer().run(until=part.plan.evaluate_every + 1)  # beyond the checkpoint: taken again
+    part.run()
+    for name, tensor in whole.adapter().items():
+        assert torch.equal(tensor, part.adapter()[name]), name
+    told = [(one.folder.parent / "samples.jsonl").read_text() for one in (whole, part)]
+    assert told[0] == told[1]
+    lines = [json.loads(line) for line in told[0].splitlines()]
+    assert [line["step"] for line in lines] == [n for n in range(1, 7) for _ in range(4)]
+    assert {len(line["answers"]) for line in lines} == {4}
+    steps = [e for e in read_events(whole.folder / "events.jsonl") if e["event"] == "step"]
+    learnt = [step for step in steps if step["skipped_groups"] < 4]
+    assert learnt, "nothing would have been compared"
+    assert all(0 <= step["mismatch"] <= 1e-3 and step["entropy"] > 0 for step in learnt)
+
+
+@pytest.mark.train
+def test_generated_answers_have_the_trainers_log_probabilities(job: Make) -> None:
+    """The real sampler, on prompts of unequal lengths; a seed decides everything."""
+    trainer = job().trainer()
+    assert trainer.rollouts is not None
+    sampler = trainer.rollouts.sampler
+    prompts = [[5, 6, 7, 8, 9], [5, 6], [4, 4, 4]]
+    one, again, other = (sampler.sample(prompts, 3, 5, seed) for seed in (1, 1, 2))
+    assert [[s.ids for s in group] for group in one] == [[s.ids for s in g] for g in again]
+    assert [[s.ids for s in group] for group in one] != [[s.ids for s in g] for g in other]
+    for prompt, group in zip(prompts, one, strict=True):
+        for sample in group:
+            with torch.no_grad():
+                ids = torch.tensor([[*prompt, *sample.ids]])
+                logits = trainer.bare.eval()(input_ids=ids).logits[0].log_softmax(-1)
+            expected = logits[len(prompt) - 1 : -1].gather(1, torch.tensor([sample.ids]).T)[:, 0]
+            torch.testing.assert_close(sample.logprobs, expected, rtol=0, atol=1e-5)
+            assert sample.finished == (sample.ids[-1] == 1)
+            assert 1 not in sample.ids[:-1]
+    likeliest = sampler.sample(prompts, 1, 5, None)
+    assert likeliest[0][0].ids == sampler.sample(prompts, 1, 5, None)[0][0].ids
+
+
+def test_rows_come_back_from_another_process() -> None:
+    pair = Row(
+        chat("q", "a", label="A", row=3).messages,
+        {"label": "A"},
+        others=(({"role": "assistant", "content": "b"},),),
+        tools=({"name": "f"},),
+        scores=(1.0, 0.0),
+    )
+    for given in (pair, row(1), Row(text="plain")):
+        back = from_record(json.loads(json.dumps(to_record(given))))
+        assert back == given
+        assert back.digest == given.digest
+
+
+@pytest.mark.train
+def test_from_manifest_to_card(workshop: Workshop) -> None:
+    """A whole build whose training samples; the best step is the one of the highest reward."""
+    table = '[objective]\nkind = "rloo"\nrewards = ["chrf"]\ngenerations = 3\nmax_completion = 4\n'
+    built = workshop.json(workshop.manifest(epochs=2, rate=5e-3, more=table))
+    training = built["report"]["training"]
+    assert (training["reported"], training["unit"]) == ("reward", "mean reward")
+    lines = workshop.registry().read(built["digest"], "training.jsonl").decode().splitlines()
+    events = [json.loads(line) for line in lines]
+    steps = [event for event in events if event["event"] == "step"]
+    assert {"reward", "length", "mismatch", "entropy", "skipped_groups"} <= steps[0].keys()
+    values = [event["reward"] for event in events if event["event"] == "validation"]
+    assert training["best_value"] == max(values)
+    lock = json.loads(workshop.registry().read(built["digest"], "adapter.lock"))
+    assert lock["data"]["files"].keys() == {"train.reward.chrf"}
