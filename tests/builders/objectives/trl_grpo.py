@@ -12,9 +12,10 @@ import torch
 
 
 def _of_trl(module: str, name: str) -> Any:
-    """A class of TRL's, which warns of vLLM versions that it was not tried with: none is used."""
+    """A class of TRL's, which imports vLLM although none is used here: what that warns of is not
+    about the losses."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+        warnings.simplefilter("ignore")
         return getattr(importlib.import_module(f"trl.trainer.{module}"), name)
 
 
