@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 # What a step tells beside its loss, where its objective has it.
-_TOLD = ("accuracy", "margin", "reward", "kl", "length", "entropy")
+_TOLD = ("reward_accuracy", "margin", "reward", "kl", "length", "entropy")
 # In lines, a step is told at most this often, in seconds.
 _INTERVAL = 10.0
 

@@ -119,14 +119,14 @@ def run_import(
     from adapterworks.registry.releases.scratch import scratch_folder
 
     check_name(name)
-    if alias is not None:
-        check_alias(alias)
     folder = Path(source).expanduser()
     if not source.startswith("hub:") and not folder.is_dir():
         raise NotFound(
             f"there is no folder `{folder}`", hint="name a PEFT folder, or hub:org/name@…"
         )
-    app.registry.require_movable(name, alias)
+    if alias is not None:
+        check_alias(alias)
+        app.registry.require_movable(name, alias)
     scratch = app.settings.home / "tmp"
     with scratch_folder(scratch, "fetch") as fetched:
         if source.startswith("hub:"):

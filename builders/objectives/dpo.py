@@ -89,7 +89,7 @@ class Dpo(PairObjective):
             losses = losses - table.sft_weight * own
         better, worse = (table.beta * part.detach() for part in halves(ratios))
         metrics = {
-            "accuracy": (better > worse).float().sum(),
+            "reward_accuracy": (better > worse).float().sum(),
             "margin": (better - worse).sum(),
             "reward_chosen": better.sum(),
             "reward_rejected": worse.sum(),

@@ -47,7 +47,7 @@ class Orpo(PairObjective):
         own, _ = halves(means)
         losses = -own - self.settings.beta * logsigmoid(chosen - rejected)
         margins = (chosen - rejected).detach()
-        metrics = {"accuracy": (margins > 0).float().sum(), "log_odds_ratio": margins.sum()}
+        metrics = {"reward_accuracy": (margins > 0).float().sum(), "log_odds_ratio": margins.sum()}
         return Loss(losses.sum(), float(len(losses)), metrics)
 
 

@@ -44,7 +44,7 @@ class Simpo(PairObjective):
         chosen, rejected = halves(scores.by_sequence(scores.logprobs) / scores.lengths())
         losses = -logsigmoid(table.beta * (chosen - rejected) - table.gamma)
         margins = table.beta * (chosen - rejected).detach()
-        metrics = {"accuracy": (margins > 0).float().sum(), "margin": margins.sum()}
+        metrics = {"reward_accuracy": (margins > 0).float().sum(), "margin": margins.sum()}
         return Loss(losses.sum(), float(len(losses)), metrics)
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.batching import run_batches_for_ever
 from adapterworks.gateway.jobs.proving import prove_for_ever
 from adapterworks.gateway.jobs.room import open_room
+from adapterworks.gateway.supervision.supervisor import Worker
 
 
 def start_jobs(gateway: Gateway) -> None:
     """Begin to prove what workers build and to run batches; ends when the gateway stops."""
-    if gateway.config.jobs.on:
-        room = open_room(gateway)
-        for work in (prove_for_ever, run_batches_for_ever):
-            gateway.background.add(asyncio.create_task(work(gateway, room), name=work.__name__))
+    if not gateway.config.jobs.on:
+        return
+    room = open_room(gateway)
+
+    async def prove(worker: Worker) -> None:
+        await prove_for_ever(gateway, room)
+
+    async def run_batches(worker: Worker) -> None:
+        await run_batches_for_ever(gateway, room)
+
+    gateway.supervisor.task("proofs of jobs", prove)
+    gateway.supervisor.task("batches", run_batches)

@@ -307,7 +307,7 @@ def _reported(url: URL) -> Iterator[None]:
     except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
         said = str(error if isinstance(error, PoolTimeout) else error.orig).strip()
         hint = "check `ADAPTERS_DATABASE` and that no other program locks it"
-        if "full" in said:
+        if "is full" in said:
             hint = "make room on its disk, then do it again"
         elif "unable to open" in said:
             hint = f"see whether `{url.database}` and its folder are there and may be written"

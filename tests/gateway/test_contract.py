@@ -108,7 +108,6 @@ def test_models_lists_bases_and_aliases(either: Running) -> None:
         ("POST", "/update_weights"),
         ("POST", "/collective_rpc"),
         ("POST", "/inference/v1/generate"),
-        ("POST", "/tokenize"),
         ("POST", "/v1/chat/completions/batch"),
         ("POST", "/v1/chat/completions/"),
         ("POST", "/v1//chat/completions"),

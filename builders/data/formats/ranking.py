@@ -13,6 +13,7 @@ from adapterworks.builders.data.formats.sharegpt import FORMAT as SHAREGPT
 from adapterworks.builders.data.rows import Row
 
 _ANSWERS = ("chosen", "rejected")
+_QUESTION = INSTRUCTION.columns[0]
 
 
 def _read(columns: Columns) -> Row:
@@ -42,7 +43,7 @@ def _with_answer(columns: Columns, conversations: object, answer: object) -> Row
     own = {name: columns.get(name) for name in ("system", "tools", "input", "history")}
     given = {name: value for name, value in own.items() if value is not None}
     if conversations is None:
-        values = {**given, "instruction": columns.get("instruction"), "output": answer}
+        values = {**given, _QUESTION: columns.get(_QUESTION), "output": answer}
         return INSTRUCTION.read(columns.within(values))
     if not isinstance(conversations, list):
         raise FormatFault("`conversations` must be a list of turns")
@@ -53,11 +54,11 @@ FORMAT = RowFormat(
     name="ranking",
     description="LLaMA-Factory's pairs: instruction or conversations, chosen and rejected",
     columns=(
-        *("instruction", "input", "history", "output", "conversations"),
+        *(_QUESTION, "input", "history", "output", "conversations"),
         *("chosen", "rejected", "system", "tools"),
     ),
     gives="comparison",
-    example={"instruction": "Fever", "chosen": "R50.9", "rejected": "It may be R50.9."},
+    example={_QUESTION: "Fever", "chosen": "R50.9", "rejected": "It may be R50.9."},
     read=_read,
     beside=("rejected",),
 )

@@ -17,6 +17,8 @@ from adapterworks.builders.data.rows import ROLES, Message, Role
 
 # How much a turn counts: OpenAI's field; what Axolotl and ms-swift call theirs.
 _WEIGHTS = ("weight", "train", "loss")
+# What a part of text is called in OpenAI's two APIs.
+_TEXTS = ("text", "input_text", "output_text")
 # Beyond these a weight is nothing, or drowns all others, in the float32 that losses are summed in.
 _LEAST, _MOST = 1e-6, 1e6
 # What exports of chats carry along: who, when, which; never what is said.
@@ -125,7 +127,7 @@ def _content(number: int, value: Any, key: str, may_be_none: bool) -> str:
     if isinstance(value, list | tuple):  # OpenAI's content parts
         parts = [part.get("text") if isinstance(part, Mapping) else None for part in value]
         kinds = [part.get("type", "text") if isinstance(part, Mapping) else "?" for part in value]
-        other = [kind for kind in kinds if kind not in ("text", "input_text", "output_text")]
+        other = [kind for kind in kinds if kind not in _TEXTS]
         if other:
             raise FormatFault(f"turn {number} has a part of type `{other[0]}`; only text is learnt")
         if all(isinstance(text, str) for text in parts):

@@ -72,9 +72,10 @@ def test_a_workbook_that_hides_values_is_refused(tmp_path: Path) -> None:
 def test_a_workbook_that_unpacks_to_too_much_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = workbook(tmp_path / "a.xlsx", [["a", "b"], [1, 2]])
-    monkeypatch.setattr("adapterworks.builders.data.sources.workbook.MOST_BYTES", 100)
-    with pytest.raises(InvalidInput, match="bytes unpacked, the most is 100"):
+    path = workbook(tmp_path / "a.xlsx", [["a", "b"], *[[0, 0]] * 5000])
+    packed = path.stat().st_size
+    monkeypatch.setattr("adapterworks.builders.data.sources.workbook.MOST_BYTES", packed + 1)
+    with pytest.raises(InvalidInput, match=f"bytes unpacked, the most is {packed + 1}"):
         read_file(path)
 
 

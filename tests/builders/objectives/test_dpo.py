@@ -166,7 +166,7 @@ def test_rewards_are_what_the_policy_gained_on_its_reference(given: Given) -> No
     assert float(metrics["margin"]) == pytest.approx(sum(better) - sum(worse))
     right = sum(b > w for b, w in zip(better, worse, strict=True))
     assert 0 < right < len(LENGTHS), "the pairs would not tell a turned sign"
-    assert float(metrics["accuracy"]) == right
+    assert float(metrics["reward_accuracy"]) == right
     assert not any(value.requires_grad for value in metrics.values())
 
 
@@ -177,7 +177,7 @@ def test_at_the_start_nothing_is_preferred(given: Given, settings: dict[str, Any
     cost = (1 / (2 * BETA)) ** 2 if settings.get("loss") == "ipo" else np.log(2)
     loss = measured("dpo", alike, beta=BETA, **settings)
     assert loss.sum.item() == pytest.approx(len(LENGTHS) * cost)
-    assert float(loss.metrics["accuracy"]) == 0.0, "as likely as before is not preferred"
+    assert float(loss.metrics["reward_accuracy"]) == 0.0, "as likely as before is not preferred"
 
 
 def test_an_answer_of_certainty_has_odds() -> None:

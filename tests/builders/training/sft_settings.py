@@ -23,7 +23,7 @@ SETTINGS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"micro_batch_size": 2, "share_prefix": False, "group_by_length": False},
     ),
     "lora, all tokens": ("lora", "chats", {"loss_on": "all"}),
-    "lora, text": ("lora", "texts", {"micro_batch_size": 4}),
+    "lora, text": ("lora", "texts", {"micro_batch_size": 4, "max_length": 160}),
     "lora, dropout": ("lora", "chats", {"method": {"dropout": 0.1}}),
     "qlora": ("qlora", "chats", {}),
     "adalora": ("adalora", "chats", {"micro_batch_size": 4}),
@@ -33,7 +33,7 @@ SETTINGS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 COMMON: dict[str, Any] = {
     "batch_size": 8,
-    "max_length": 160,
+    "max_length": 256,  # of no row anything is cut
     "epochs": 8.0,
     "max_steps": STEPS,
     "evaluations": 2,

@@ -123,7 +123,7 @@ def test_anthropics_messages_and_error_shape(gateway: Running) -> None:
 def test_embeddings_are_404_where_the_base_has_none(gateway: Running) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         gateway.client().embeddings.create(model="medical", input="hello")
-    assert "does not offer `/v1/embeddings`" in caught.value.message
+    assert "`medical` makes no embeddings: its base generates text" in caught.value.message
 
 
 def test_prompt_logprobs_cannot_stop_the_engine(gateway: Running) -> None:
