@@ -138,7 +138,7 @@ def test_what_a_profile_of_aws_needs_is_said(home: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("ADAPTERS_BLOBS", "s3://bucket/adapters")
     monkeypatch.setenv("AWS_PROFILE", "work")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    (outcome,) = run_client(home, [["list"]])
+    (outcome,) = run_client(home, [["verify", "--all"]])
     assert outcome.code == 7
     assert "hint: pip install botocore, or set AWS_ACCESS_KEY_ID" in outcome.errors
 
