@@ -129,13 +129,12 @@ def _train(seen: Look, epochs: int) -> list[str]:
     # A token is a byte at its shortest; a template and an end of turn are below 64 tokens.
     longest = min(2048, 64 * ceil((seen.longest + 64) / 64))
     labels = seen.task == "labels"
-    lines = ["[train]"]
+    lines = []
     if seen.task == "comparison":
-        lines.append(
-            f"objective = {quoted(objective_for('comparison') or '')}                # "
-            "`adapters objectives` lists the others"
-        )
+        kind = quoted(objective_for("comparison") or "")
+        lines += ["[objective]", f"kind = {kind}  # `adapters objectives` lists the others", ""]
     lines += [
+        "[train]",
         f"epochs = {epochs}",
         f"batch_size = {_BATCH}",
         f"max_length = {longest}                  # tokens; the longest row: {seen.longest} bytes",

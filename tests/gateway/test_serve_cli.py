@@ -98,7 +98,7 @@ def test_sigterm_drains_what_is_in_flight(serving: Serving, standin: StandIn) ->
 def _listens(url: str) -> bool:
     try:
         httpx.get(url + "/health")
-    except httpx.ConnectError:
+    except httpx.TransportError:  # refused, or accepted and closed at the last moment
         return False
     return True
 

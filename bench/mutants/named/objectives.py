@@ -317,8 +317,8 @@ NAMED = (
     Named(
         "a-tie-is-a-preference",
         _OWN_DPO,
-        '"accuracy": (better > worse)',
-        '"accuracy": (better >= worse)',
+        '"reward_accuracy": (better > worse)',
+        '"reward_accuracy": (better >= worse)',
         (f"{_OF_PAIRS}::test_at_the_start_nothing_is_preferred",),
         "before the first step every pair would count as learnt",
     ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from adapterworks.builders.data.gates.report import Context
-from adapterworks.builders.data.gates.run import GATES, lost_tokens
+from adapterworks.builders.data.gates.run import GATES, losses_of
 from adapterworks.builders.data.rows import Row, chat
 
 
@@ -70,7 +70,8 @@ def test_an_answer_that_is_cut_on_either_side_is_lost(tiny: object) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     short, long = "a", "b" * 60
     rows = [pair("q", short, short), pair("q", long, short), pair("q", short, long)]
-    lost = lost_tokens(tokenizer, rows, 64)
+    lost = [answers for answers, _, _ in losses_of(tokenizer, rows, 64)]
     assert lost[0] == 0
     assert lost[1] == lost[2] > 0
-    assert lost_tokens(tokenizer, [pair("q", long, long)], 64) == [2 * lost[1]]
+    (both,) = losses_of(tokenizer, [pair("q", long, long)], 64)
+    assert both[0] == 2 * lost[1]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, RedirectResponse
 
+from adapterworks.manifests.errors import Unavailable
 from tests.gateway.running import Loop, remote_engine
 
 
@@ -28,7 +29,8 @@ def test_a_redirect_is_not_followed(loop: Loop, way: str) -> None:
                 async with engine.post("/v1/chat/completions", b"{}", {}) as answer:
                     assert answer.status == 307
             else:
-                await engine.unload("sha256:" + "a" * 64)
+                with pytest.raises(Unavailable):
+                    await engine.unload("sha256:" + "a" * 64)
 
     loop.run(scene())
     assert "/elsewhere" not in paths

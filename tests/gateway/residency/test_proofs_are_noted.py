@@ -37,7 +37,7 @@ def test_each_engines_word_is_kept(
             raise ProofFailed("it answers otherwise", hint="", measured=proof)
         return proof
 
-    monkeypatch.setattr("adapterworks.gateway.gateway.prove", prove)
+    monkeypatch.setattr("adapterworks.gateway.residency.loading.prove", prove)
     running = launcher.gateway(
         registry, [launcher.standin(base, standin)], tmp_path / "spool", GatewayConfig(open=True)
     )
