@@ -8,7 +8,7 @@ it is for has been asked (`run.py`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,6 @@ from typing import ClassVar
 
 from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.readers.reader import Reader
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Export(ABC):
         """Why this release cannot have this form, each a sentence."""
 
     @abstractmethod
-    def write(self, material: Material, settings: Settings, place: Path, say: Say) -> None:
+    def write(self, material: Material, settings: Settings, place: Path) -> None:
         """Write it to `place`: a file if there is a suffix, else a folder that does not exist."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from adapterworks.builders.exports.export import Export, Say, Settings
+from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.gguf.writer import write_adapter, write_model
 from adapterworks.builders.exports.gguf_model import unknown_family
 from adapterworks.builders.exports.material import Material
@@ -35,7 +35,7 @@ class GgufLora(Export):
         yield from no_lora(material)
         yield from unknown_family(material)
 
-    def write(self, material: Material, settings: Settings, place: Path, say: Say) -> None:
+    def write(self, material: Material, settings: Settings, place: Path) -> None:
         """See `Export`."""
         facts = {"general.name": material.ref, **material.facts()}
         write_adapter(place, material.checkpoint, material.deltas(), settings.type, facts)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from adapterworks.builders.exports.export import Export, Say, Settings
+from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.gguf.families import family_of
 from adapterworks.builders.exports.gguf.writer import read_config, write_model
 from adapterworks.builders.exports.material import Material
@@ -32,7 +32,7 @@ class GgufModel(Export):
         yield from no_weight_delta(material)
         yield from unknown_family(material)
 
-    def write(self, material: Material, settings: Settings, place: Path, say: Say) -> None:
+    def write(self, material: Material, settings: Settings, place: Path) -> None:
         """See `Export`."""
         facts = {
             "general.name": material.ref,

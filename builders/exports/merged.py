@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from adapterworks.builders.evaluation.served_model import ServedModel
-from adapterworks.builders.exports.export import Export, Say, Settings
+from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.objections import no_weight_delta
 from adapterworks.builders.exports.readers.reader import Reader
@@ -35,7 +35,7 @@ class Merged(Export):
         """No weight delta."""
         yield from no_weight_delta(material)
 
-    def write(self, material: Material, settings: Settings, place: Path, say: Say) -> None:
+    def write(self, material: Material, settings: Settings, place: Path) -> None:
         """See `Export`."""
         import torch
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from adapterworks.builders.evaluation.served_model import ServedModel
-from adapterworks.builders.exports.export import Export, Say, Settings
+from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.objections import no_lora
 from adapterworks.builders.exports.readers.reader import Reader
@@ -30,7 +30,7 @@ class Peft(Export):
         """No LoRA."""
         yield from no_lora(material)
 
-    def write(self, material: Material, settings: Settings, place: Path, say: Say) -> None:
+    def write(self, material: Material, settings: Settings, place: Path) -> None:
         """See `Export`."""
         assert material.servable is not None
         place.mkdir()

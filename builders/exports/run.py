@@ -105,7 +105,7 @@ def run_export(
     ):
         written = scratch / f"export{export.suffix}"
         progress(f"writing {material.ref} as {form} ({settings.type})")
-        export.write(material, settings, written, progress)
+        export.write(material, settings, written)
         proof = None
         if here:
             (scratch / "reading").mkdir()

@@ -15,6 +15,7 @@ from adapterworks.manifests.importing.common import (
     Source,
     adapter_name,
     put_base,
+    put_batch,
     put_held_out,
     put_optimizer,
     put_precision,
@@ -22,7 +23,7 @@ from adapterworks.manifests.importing.common import (
     put_sources,
     put_warmup,
 )
-from adapterworks.manifests.importing.conversion import Conversion, Draft, Outcome, names, positive
+from adapterworks.manifests.importing.conversion import Conversion, Draft, Outcome, names
 
 PROGRAM = "Axolotl"
 _PLUGINS = (
@@ -185,17 +186,7 @@ def _source(entry: dict[str, Any]) -> Source:
 
 
 def _training(draft: Draft) -> None:
-    steps = draft.get("gradient_accumulation_steps", 1)
-    rows = draft.get("micro_batch_size", 1)
-    try:
-        draft.put("train.batch_size", positive(rows) * positive(steps))
-        draft.put("train.micro_batch_size", rows)
-    except ValueError as error:
-        draft.refuse("micro_batch_size", str(error))
-    else:
-        why = "of one device: multiply it by the number of yours"
-        draft.note("micro_batch_size", "mapped", "train.batch_size", why=why)
-        draft.note("gradient_accumulation_steps", "mapped", "train.batch_size")
+    put_batch(draft, "micro_batch_size", 1)
     draft.map("num_epochs", "train.epochs", float(draft.number("num_epochs", 1.0) or 1))
     rate = draft.number("learning_rate")
     if rate is None:

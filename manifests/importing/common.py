@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule
+from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule, positive
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant",
               "constant_with_warmup": "constant"}  # fmt: skip
@@ -56,6 +56,21 @@ TRAINING: dict[str, Rule] = {
     "label_smoothing_factor": Not("label smoothing of a supervised loss is not there", (0, 0.0)),
     "torchdistx_path": Not("it is another framework"),
 }
+
+
+def put_batch(draft: Draft, key: str, default: int) -> None:
+    """The rows of a step: those of one forward pass, as often as gradients are added up."""
+    accumulated = "gradient_accumulation_steps"
+    rows = draft.get(key, default)
+    try:
+        draft.put("train.batch_size", positive(rows) * positive(draft.get(accumulated, 1)))
+        draft.put("train.micro_batch_size", rows)
+    except ValueError as error:
+        draft.refuse(key, str(error))
+        return
+    why = "of one device: multiply it by the number of yours"
+    draft.note(key, "mapped", "train.batch_size", why=why)
+    draft.note(accumulated, "mapped", "train.batch_size")
 
 
 def put_schedule(draft: Draft, key: str, default: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from adapterworks.manifests.importing.common import (
     adapter_name,
     put_base,
+    put_batch,
     put_held_out,
     put_optimizer,
     put_precision,
@@ -17,7 +18,7 @@ from adapterworks.manifests.importing.common import (
     put_sources,
     put_warmup,
 )
-from adapterworks.manifests.importing.conversion import Conversion, Draft, names, positive
+from adapterworks.manifests.importing.conversion import Conversion, Draft, names
 from adapterworks.manifests.importing.llama_factory_data import datasets
 from adapterworks.manifests.importing.llama_factory_keys import ASIDE, JOINT, RULES
 
@@ -108,6 +109,8 @@ def _rows(draft: Draft, folder: Path) -> None:
     checked = datasets(draft, "eval_dataset", folder)
     if len(checked) == 1:
         draft.map("eval_dataset", "data.validation", checked[0].source)
+        if checked[0].limit is not None:  # `max_samples` is of each set, this one too
+            draft.put("data.limit_validation", checked[0].limit)
     elif checked:
         draft.refuse("eval_dataset", "there is one validation set")
     if not checked:
@@ -121,17 +124,7 @@ def _rows(draft: Draft, folder: Path) -> None:
 
 
 def _training(draft: Draft) -> None:
-    rows = draft.get("per_device_train_batch_size", 8)
-    steps = draft.get("gradient_accumulation_steps", 1)
-    try:
-        draft.put("train.batch_size", positive(rows) * positive(steps))
-        draft.put("train.micro_batch_size", rows)
-    except ValueError as error:
-        draft.refuse("per_device_train_batch_size", str(error))
-    else:
-        why = "of one device: multiply it by the number of yours"
-        draft.note("per_device_train_batch_size", "mapped", "train.batch_size", why=why)
-        draft.note("gradient_accumulation_steps", "mapped", "train.batch_size")
+    put_batch(draft, "per_device_train_batch_size", 8)
     draft.map("num_train_epochs", "train.epochs", float(draft.number("num_train_epochs", 3.0) or 3))
     draft.map("learning_rate", "train.learning_rate", draft.number("learning_rate", 5e-5))
     put_schedule(draft, "lr_scheduler_type", "linear")

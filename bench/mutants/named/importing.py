@@ -41,8 +41,8 @@ NAMED = (
     ),
     Named(
         "accumulation-does-not-count",
-        _FACTORY,
-        "positive(rows) * positive(steps)",
+        _COMMON,
+        "positive(rows) * positive(draft.get(accumulated, 1))",
         "positive(rows)",
         (f"{_OF_FACTORY}::test_what_a_key_becomes",),
         "every step would be made of a fraction of its rows",

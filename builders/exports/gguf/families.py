@@ -23,19 +23,17 @@ class Family:
     Attributes:
         architecture: llama.cpp's name.
         permuted: whether the rows of q and k go from halves to pairs.
-        norms: whether q and k are normalized (Qwen3).
     """
 
     architecture: str
     permuted: bool = False
-    norms: bool = False
 
 
 FAMILIES = {
     "llama": Family("llama", permuted=True),
     "mistral": Family("llama", permuted=True),
     "qwen2": Family("qwen2"),
-    "qwen3": Family("qwen3", norms=True),
+    "qwen3": Family("qwen3"),
 }
 
 

@@ -196,6 +196,8 @@ def test_several_data_sets_are_a_mix(folder: Path) -> None:
     ]
     assert data["validation"] == str(folder / "data" / "talks.jsonl")
     assert "validation_share" not in data
+    limited = manifest(folder, eval_dataset="talks", max_samples=9)["data"]
+    assert (limited["limit"], limited["limit_validation"]) == (9, 9)
 
 
 @pytest.mark.parametrize(
