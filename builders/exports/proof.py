@@ -114,7 +114,9 @@ def prove(
     base = reference.base() if material.lora else None
     probes = _probes(material, reference)
     bound = BOUNDS[type_]
-    same_texts = sum(reader.tokenize(text) == reference.tokenize(text) for text in _TEXTS)
+    # The talk has the template's control tokens.
+    texts = (*_TEXTS, reference.render(_TALK)) if reference.has_template else _TEXTS
+    same_texts = sum(reader.tokenize(text) == reference.tokenize(text) for text in texts)
     template = _same_template(reader, reference)
     say(f"comparing {sum(len(p) for _, p in probes)} distributions in {reader.name}")
     found: list[float] = []
@@ -139,7 +141,7 @@ def prove(
         base_divergence=_mean(of_base) if of_base else None,
         answers=len(prompts),
         same_answers=same,
-        texts=len(_TEXTS),
+        texts=len(texts),
         same_texts=same_texts,
         template=template,
     )

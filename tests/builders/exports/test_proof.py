@@ -233,6 +233,7 @@ def test_rows_go_from_halves_to_pairs() -> None:
     """Two heads of four: (0 1 | 2 3) becomes 0 2 1 3."""
     rows = torch.arange(8.0)[:, None]
     assert families.in_pairs(rows, 2)[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+    assert families.in_pairs(torch.arange(6.0), 1).tolist() == [0, 3, 1, 4, 2, 5]
     assert families.in_pairs(torch.arange(4.0), 1).tolist() == [0, 2, 1, 3]
 
 
@@ -243,6 +244,8 @@ def test_scales_as_peft_has_them() -> None:
     config = {"r": 16, "lora_alpha": 8, "alpha_pattern": {"layers.1.mlp.down_proj": 32}}
     assert lora.scale(config, "model.layers.1.mlp.down_proj") == 2.0
     assert lora.scale(config, "model.layers.11.mlp.down_proj") == 0.5
+    config = {"r": 16, "lora_alpha": 8, "alpha_pattern": {"q_proj": 32}}
+    assert lora.scale(config, "model.layers.0.self_attn.rq_proj") == 0.5
 
 
 @pytest.mark.parametrize(
