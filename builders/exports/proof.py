@@ -145,11 +145,16 @@ def prove(
         same_texts=same_texts,
         template=template,
     )
-    _judge(proof, bound)
+    judge(proof, bound)
     return proof
 
 
-def _judge(proof: Proof, bound: Bound) -> None:
+def judge(proof: Proof, bound: Bound) -> None:
+    """Refuse what is not the release.
+
+    Raises:
+        Refused: names the first comparison that failed, and by how much.
+    """
     if proof.same_texts < proof.texts:
         raise Refused(
             f"{proof.engine} splits {proof.texts - proof.same_texts} of {proof.texts} texts into "

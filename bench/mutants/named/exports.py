@@ -136,7 +136,7 @@ NAMED = (
         _PROOF,
         "proof.divergence > proof.base_divergence / 2",
         "proof.divergence > proof.base_divergence * 200",
-        (f"{_TESTS}::test_an_adapter_that_rounding_hides_is_refused",),
+        (f"{_TESTS}::test_a_file_is_nearer_to_the_release_than_to_the_base",),
         "a four-bit file might be the base, and nobody would know",
     ),
     Named(

@@ -14,7 +14,7 @@ from gguf import GGUFReader
 
 from adapterworks.builders.exports import lora, run
 from adapterworks.builders.exports.gguf import families, writer
-from adapterworks.builders.exports.proof import divergence
+from adapterworks.builders.exports.proof import Bound, Proof, divergence, judge
 from adapterworks.builders.exports.run import Exported, run_export
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
@@ -155,6 +155,30 @@ def test_another_template_is_seen(shelf: Shelf, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tokenizer, "chat_template", lambda folder: "{{ messages[0].content }}")
     with pytest.raises(Refused, match="chat template"):
         export(shelf, "gguf", type_="f32")
+
+
+@pytest.mark.parametrize(("nats", "served"), [(0.05, True), (0.0501, False)])
+def test_a_file_is_nearer_to_the_release_than_to_the_base(nats: float, served: bool) -> None:
+    """At most half the way: of 0.1 nats between release and base, 0.05 is the last to serve."""
+    proof = Proof(
+        engine="an engine",
+        version="1",
+        type="q4_0",
+        positions=10,
+        divergence=nats,
+        worst=nats,
+        base_divergence=0.1,
+        answers=5,
+        same_answers=5,
+        texts=5,
+        same_texts=5,
+        template=True,
+    )
+    if served:
+        judge(proof, Bound(1.0, None))
+    else:
+        with pytest.raises(Refused, match="the adapter cannot be told from none"):
+            judge(proof, Bound(1.0, None))
 
 
 def test_an_adapter_that_rounding_hides_is_refused(shelf: Shelf) -> None:
