@@ -129,6 +129,13 @@ class Running:
             assert time.monotonic() < deadline, httpx.get(self.url + "/ready").text
             time.sleep(0.05)
 
+    def wait_for_engines(self, seconds: float = 600.0) -> None:
+        """Wait until each of its engines is ready; `/ready` asks for one of each base."""
+        deadline = time.monotonic() + seconds
+        while any(engine.health.state != "ready" for engine in self.gateway.pool.engines):
+            assert time.monotonic() < deadline, httpx.get(self.url + "/ready").text
+            time.sleep(0.05)
+
     def http(self, key: str | None = None) -> httpx.Client:
         """A plain HTTP client."""
         headers = {"authorization": f"Bearer {key}"} if key else {}

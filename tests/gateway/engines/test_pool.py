@@ -95,7 +95,7 @@ def test_two_gateways_and_two_engines_share_what_the_registry_says(
         for gateway in range(2)
     ]
     for gateway in running:
-        gateway.wait_ready()
+        gateway.wait_for_engines()
 
     def digests() -> set[str]:
         return {
