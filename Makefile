@@ -54,10 +54,17 @@ lint: $(STAMP)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: $(STAMP)  ## the documentation as pages in build/docs, pictures made, links and spelling checked
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-config --no-deps --require-hashes \
+		-r requirements/docs.lock
+	@$(BIN)/python -m docs.make
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/docs/test_words.py tests/docs/test_links.py
+
 bench: $(STAMP)  ## speed, as ratios side by side in one run
 	@$(BIN)/python -m bench
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist
 
-.PHONY: help setup wheelhouse lock demo test test-all lint bench clean
+.PHONY: help setup wheelhouse lock demo test test-all lint docs bench clean

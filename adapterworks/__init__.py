@@ -8,7 +8,7 @@
         print(gateway.url)
 
 Names are imported when they are first used: `import adapterworks` costs nothing, and the parts that
-need an extra (docs/python-api.md says which) ask for it by name.
+need an extra (docs/reference/python-api.md says which) ask for it by name.
 """
 
 from __future__ import annotations

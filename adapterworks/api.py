@@ -1,4 +1,4 @@
-"""What notebooks and programs use: `import adapterworks` gives these names (docs/python-api.md).
+"""What `import adapterworks` gives to notebooks and programs (docs/reference/python-api.md).
 
 Every function takes `settings` and opens what it needs, and closes it again; without `settings` the
 environment's are used, as by the command. What takes long is told line by line to `say`, which

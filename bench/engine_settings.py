@@ -4,7 +4,7 @@
 
 One engine with the gateway's settings stays loaded; for every variant a second one is started, and
 both are asked in turn. A ratio above 1 means that the variant is faster. What was chosen from it is
-in docs/engine-plugin.md; `adapters doctor` says what of it a machine lacks.
+in docs/explanation/engine-plugin.md; `adapters doctor` says what of it a machine lacks.
 """
 
 from __future__ import annotations

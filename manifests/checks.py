@@ -17,7 +17,7 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load
 from adapterworks.manifests.method import method_tables
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.objective import BASE, START, ReferenceTable, reference_ref
+from adapterworks.manifests.objective import BASE, NEAREST, START, ReferenceTable, reference_ref
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.manifests.sources import REPO_PATTERN, parse_base
 
@@ -95,6 +95,17 @@ def _against_start(manifest: Manifest, written: dict[str, Any]) -> Iterator[Prob
                 ("evaluate", "gates", i, "against"),
                 "the training continues no release, so there is no start to compare with",
                 'name one in `[start]`, or compare with `"base"`',
+            )
+
+
+@check("evaluate.gates", "evaluate.baseline")
+def _against_nearest(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for i, gate in enumerate(manifest.evaluate.gates):
+        if gate.against == NEAREST and manifest.evaluate.baseline != NEAREST:
+            yield Problem(
+                ("evaluate", "gates", i, "against"),
+                "the nearest training row is not asked, so there is nothing to compare with",
+                'set `evaluate.baseline = "nearest"`, or compare with `"base"`',
             )
 
 
@@ -218,6 +229,7 @@ _CHECKS = (
     _reference_apart,
     _dropout,
     _against_start,
+    _against_nearest,
     _double_quantization,
     _base_grammar,
     _micro_batch,

@@ -209,9 +209,9 @@ class QualityGate(Frozen):
     """How it judges (see `adapters gates`)."""
     metric: Annotated[str, Named("metrics", files=True)]
     """One of `evaluate.metrics`."""
-    against: Literal["base", "prod", "start"] = "base"
-    """What the candidate is compared with on the same rows: the base, what `prod` names, or the
-    release that `[start]` continues."""
+    against: Literal["base", "prod", "start", "nearest"] = "base"
+    """What the candidate is compared with on the same rows: the base, what `prod` names, the
+    release that `[start]` continues, or the nearest training row (`evaluate.baseline`)."""
     min_gain: float = 0.0
     """The gain must be more than this, in the metric's own unit."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
@@ -242,9 +242,12 @@ class EvaluateTable(Frozen):
 
     metrics: tuple[Annotated[str, Named("metrics", files=True)], ...] = ("exact_match",)
     """Metrics by name (see `adapters metrics`), or `./FILE.py:FUNCTION` for one of your own, whose
-    function takes an answer and a reference and gives a number (docs/extensions.md)."""
+    function takes an answer and a reference and gives a number (docs/reference/extensions.md)."""
     gates: tuple[QualityGate, ...] = ()
     retention: RetentionTable = RetentionTable()
+    baseline: Literal["none", "nearest"] = "none"
+    """What is compared beside the base without a model: `nearest` answers each test row as the
+    training row with the most similar question was answered (tf-idf of characters, cosine)."""
     max_new_tokens: PositiveInt = 64
     """Longest generated answer in tokens."""
     batch_size: PositiveInt = 32

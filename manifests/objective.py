@@ -18,7 +18,7 @@ from adapterworks.manifests.refs import parse_ref
 from adapterworks.manifests.values import Frozen, PositiveFloat
 
 # What `reference` can say beside a ref.
-START, BASE = "start", "base"
+START, BASE, NEAREST = "start", "base", "nearest"
 
 
 class ObjectiveTable(Frozen):

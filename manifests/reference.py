@@ -1,4 +1,4 @@
-"""The manifest's reference page: `python -m adapterworks.manifests.reference > docs/manifest.md`.
+"""The manifest's page: `python -m adapterworks.manifests.reference > docs/reference/manifest.md`.
 
 Made from the models, so that it cannot say anything else; a test holds the page equal to this.
 """
@@ -15,7 +15,7 @@ from adapterworks.manifests.schema import manifest_schema
 _HEAD = """\
 # The manifest
 
-Made by `python -m adapterworks.manifests.reference > docs/manifest.md`.
+Made by `python -m adapterworks.manifests.reference > docs/reference/manifest.md`.
 
 A manifest is a TOML file that declares one adapter. Unknown keys, wrong types and impossible
 combinations are refused, all of them at once: `adapters validate FILE`. `adapters schema` prints
@@ -30,7 +30,7 @@ paths are relative to the manifest.
 
 
 def reference() -> str:
-    """The whole of docs/manifest.md."""
+    """The whole of docs/reference/manifest.md."""
     schema = manifest_schema()
     tables = schema["properties"]
     lines = [_HEAD]

@@ -4,6 +4,7 @@
 #
 #   cpu.lock  the extras cpu, demo and dev, without what breaks a CPU build of torch (excludes.txt)
 #   gpu.lock  the extras gpu, demo and dev
+#   docs.lock what `make docs` adds to an environment of cpu.lock, at its versions of what both have
 #   uv.lock   uv itself
 #   bench/litellm.lock  what the gateway is measured beside, in an environment of its own
 #
@@ -31,5 +32,8 @@ compile requirements/cpu.lock pyproject.toml --extra cpu --extra demo --extra de
   --excludes requirements/excludes.txt --overrides requirements/overrides.txt
 compile requirements/gpu.lock pyproject.toml --extra gpu --extra demo --extra dev \
   --excludes requirements/excludes-gpu.txt
+.venv/bin/python -c 'import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+  | compile requirements/docs.lock - --constraint requirements/cpu.lock
 echo 'uv>=0.13' | compile requirements/uv.lock -
 echo 'litellm[proxy]' | compile bench/litellm.lock -

@@ -12,6 +12,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import ENGINES
+from adapterworks.manifests.objective import NEAREST
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.run import BuildResult
@@ -231,20 +232,21 @@ def _show_alias(result: BuildResult) -> None:
 
 
 def score_lines(report: dict[str, Any]) -> list[str]:
-    """One line per metric: base, adapter and the gain with its 95 % interval."""
+    """One line per metric: adapter, base and baseline, and the gains with their 95 % intervals."""
     lines = []
     for name, entry in (report.get("metrics") or {}).items():
         share = entry["unit"] == "share"
         scale, digits, mark = (100, 1, " %") if share else (1, 3, "")
-        values, gain = entry["values"], entry["gains"].get("base")
+        values = entry["values"]
         line = f"{name}: adapter {values['candidate'] * scale:.{digits}f}{mark}"
-        if gain is not None:
-            points = " points" if share else ""
-            line += (
-                f", base {values['base'] * scale:.{digits}f}{mark}, "
-                f"gain {gain['gain'] * scale:+.{digits}f}{points} "
-                f"[{gain['low'] * scale:+.{digits}f}, {gain['high'] * scale:+.{digits}f}]"
-            )
+        for subject, shown in (("base", "base"), (NEAREST, "nearest training row")):
+            if subject in entry["gains"]:
+                gain = entry["gains"][subject]
+                line += (
+                    f", {shown} {values[subject] * scale:.{digits}f}{mark}, "
+                    f"gain {gain['gain'] * scale:+.{digits}f}{' points' if share else ''} "
+                    f"[{gain['low'] * scale:+.{digits}f}, {gain['high'] * scale:+.{digits}f}]"
+                )
         if "native" in values:
             line += f", before conversion {values['native'] * scale:.{digits}f}{mark}"
         lines.append(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -19,6 +19,11 @@ from adapterworks.manifests.models import ENGINES
 @click.argument("ref")
 @click.argument("other", required=False)
 @click.option("--against", help="A second release, as OTHER says it; the base is always compared.")
+@click.option(
+    "--baseline",
+    type=click.Choice(["nearest", "none"]),
+    help="What is compared beside the base without a model, if not `evaluate.baseline`.",
+)
 @click.option("--manifest", "manifest_name", help="Take `[data]` and `[evaluate]` from here.")
 @click.option("--profile", help="A profile of `--manifest`.")
 @click.option(
@@ -37,6 +42,7 @@ def command(
     ref: str,
     other: str | None,
     against: str | None,
+    baseline: Literal["nearest", "none"] | None,
     manifest_name: str | None,
     profile: str | None,
     data_dir: Path | None,
@@ -57,6 +63,7 @@ def command(
     Example:
       adapters eval medical@2
       adapters eval medical@2 medical@1
+      adapters eval bank-tickets --baseline nearest
       adapters eval medical:candidate --against medical:prod --limit 200 --json
       adapters eval medical:prod --engine gateway
     """
@@ -75,6 +82,7 @@ def command(
     evaluation = evaluate_release(
         ref,
         against=other or against or BASE,
+        baseline=baseline,
         manifest=load_manifest(manifest_name, profile=profile) if manifest_name else None,
         data_dir=data_dir,
         limit=limit,

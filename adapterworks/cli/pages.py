@@ -1,6 +1,6 @@
-"""Help pages made from the command tree: `python -m adapterworks.cli.pages > docs/cli.md`.
+"""Help pages of the commands: `python -m adapterworks.cli.pages > docs/reference/cli.md`.
 
-A test holds docs/cli.md equal to what this prints.
+A test holds docs/reference/cli.md equal to what this prints.
 """
 
 from __future__ import annotations
@@ -9,23 +9,21 @@ from collections.abc import Iterator
 
 import click
 
-from adapterworks import crash, settings
 from adapterworks.cli.main import SECTIONS, cli
-from adapterworks.errors import EXIT_CODES
-from adapterworks.manifests.errors import AdapterworksError
 
 WIDTH = 100
 
 
 def pages() -> str:
-    """The whole of docs/cli.md."""
+    """The whole of docs/reference/cli.md."""
     lines = [
         "# `adapters`",
         "",
-        "Made by `python -m adapterworks.cli.pages > docs/cli.md`.",
+        "Made by `python -m adapterworks.cli.pages > docs/reference/cli.md`.",
         "",
-        *_settings(),
-        *_exit_codes(),
+        "Variables and the file of settings are in [environment](environment.md), what a script "
+        "can tell by in [exit codes](exit-codes.md).",
+        "",
     ]
     shown = {**cli.context_settings, "terminal_width": WIDTH}
     with click.Context(cli, info_name="adapters", **shown) as root:
@@ -38,28 +36,6 @@ def pages() -> str:
                     lines += [f"### `{context.command_path}`", "", "```text"]
                     lines += [context.get_help().rstrip(), "```", ""]
     return "\n".join(lines)
-
-
-def _settings() -> list[str]:
-    """The environment, in the words of `settings.py`."""
-    text = (settings.__doc__ or "").strip().partition("\n\n")[2]
-    return ["## Settings", "", "```text", *text.splitlines(), "```", ""]
-
-
-def _exit_codes() -> list[str]:
-    """What a script can tell by."""
-    lines = ["## Exit codes", "", "| code | means |", "|---|---|", "| 0 | done |"]
-    for kind, code in sorted(EXIT_CODES.items(), key=lambda item: item[1]):
-        meaning = (kind.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-        if kind is AdapterworksError:
-            meaning = "A gate, a check or one of several failed, or something else did"
-        lines.append(f"| {code} | {meaning} |")
-    lines += [
-        f"| {crash.EXIT_CODE} | A fault of adapterworks itself; a report is in a file |",
-        "| 130 | Interrupted |",
-        "",
-    ]
-    return lines
 
 
 def _walk(command: click.Command, name: str, parent: click.Context) -> Iterator[click.Context]:

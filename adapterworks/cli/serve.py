@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--config",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A gateway.toml; see docs/gateway.example.toml.",
+    help="A gateway.toml; see docs/reference/gateway.example.toml.",
 )
 @click.option("--base", help="Serve this base only, by its name in `adapters base list`.")
 @click.option(

@@ -44,8 +44,9 @@ def _listing(name: str, title: str, *shown: Shown) -> click.Command:
         name,
         help=f"{title}\n\n"
         "Each line says where an entry comes from: built in, an installed distribution and its "
-        "version, or, with --manifest, a file beside that manifest. docs/extensions.md says how to "
-        f"add one.\n\n\b\nExample:\n  adapters {name}\n  adapters {name} --json",
+        "version, or, with --manifest, a file beside that manifest. "
+        "docs/reference/extensions.md says how to add one."
+        f"\n\n\b\nExample:\n  adapters {name}\n  adapters {name} --json",
     )
     @click.option("--manifest", "source", help="List the files' entries that this one names too.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -19,6 +19,7 @@ _BATCH = 8
 # table (docs/log.md); another table may need more.
 _STEPS, _QUICK_STEPS = 300, 120
 _MOST_TEST = 500
+_NEAREST = 'baseline = "nearest"              # compared with a search over the training rows'
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def _head(seen: Look, draft: Draft) -> list[str]:
         what = "plain text, learnt whole"
     return [
         f"# Written by `adapters init` from {seen.path.name}: {seen.rows} rows, {what}.",
-        f"# Check it with `adapters validate {draft.name}`; every key is in docs/manifest.md.",
+        f"# Check it with `adapters validate {draft.name}`;",
+        "# every key is in docs/reference/manifest.md.",
         "",
         "[adapter]",
         f"name = {quoted(draft.name)}",
@@ -159,6 +161,7 @@ def _evaluate(seen: Look) -> list[str]:
         "[evaluate]",
         f"metrics = [{', '.join(quoted(metric) for metric in metrics)}]",
         *([] if seen.task == "prose" else [f"max_new_tokens = {answer}"]),
+        *([_NEAREST] if seen.task == "labels" else []),
         "",
         "# The alias moves only if the adapter is better than its base beyond chance.",
         "[[evaluate.gates]]",

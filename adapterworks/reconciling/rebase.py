@@ -221,7 +221,7 @@ def judge(reader: Reader, engines: Engines, new: Resolved, move: Move, margin: f
     from adapterworks.builders.evaluation.subjects import find_subject
 
     manifest = move.manifest
-    rows = rows_to_evaluate(manifest, cache=reader.cache)
+    rows = rows_to_evaluate(manifest, cache=reader.cache).test
     if not rows:
         raise InvalidInput(
             f"`{move.name}` has no test rows to be judged on",
@@ -262,9 +262,8 @@ def judged_by(table: EvaluateTable, margin: float) -> EvaluateTable:
         QualityGate(metric=metric, against=PROD, min_gain=-margin, confidence=level)
         for metric, level in confidence.items()
     )
-    return table.model_copy(
-        update={"metrics": tuple(confidence), "gates": gates, "retention": RetentionTable()}
-    )
+    update = {"metrics": tuple(confidence), "gates": gates, "retention": RetentionTable()}
+    return table.model_copy(update={**update, "baseline": "none"})
 
 
 def _answers(

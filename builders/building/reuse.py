@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.building.record import Stages
-from adapterworks.builders.evaluation.evaluate import needs_of
+from adapterworks.builders.evaluation.needs import needs_of
 from adapterworks.builders.evaluation.recorded import needs_of_report
 from adapterworks.builders.plan.digests import decision, leaves
 from adapterworks.builders.plan.plan import Plan

@@ -118,6 +118,7 @@ def evaluate_stage(
         say=say,
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
+        train=prepared.rows["train"],
         progress=progress,
     )
     return _evaluated(evaluation, folder, prod_digest(manifest, registry))

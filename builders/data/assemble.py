@@ -22,7 +22,6 @@ from adapterworks.builders.data.load import (
     with_system,
 )
 from adapterworks.builders.data.mix import replay, sample
-from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.models import Manifest, MixTable, ReplayTable
 
 if TYPE_CHECKING:
@@ -72,8 +71,8 @@ def _load_part(part: MixTable | ReplayTable, manifest: Manifest, cache: Path | N
     )
 
 
-def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[Row, ...]:
-    """The test rows that a build scores: without those that a `drop` gate names.
+def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> Splits:
+    """The rows that a build scores, and those it trained on: without what a `drop` gate names.
 
     Gates whose action is `fail` or `warn` are about what is trained on, and do not stop an
     evaluation.
@@ -81,7 +80,7 @@ def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> tuple[
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
-    return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits.test
+    return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits
 
 
 def rows_of_build(

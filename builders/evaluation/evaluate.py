@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from adapterworks.builders.data.render import encode_rows, render_prompts
+from adapterworks.builders.data.render import encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.session import Subject
@@ -25,21 +25,19 @@ from adapterworks.builders.evaluation.comparison import CANDIDATE, NATIVE, compa
 from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.generator import Generator, Progress
-from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
     LIKELIHOOD,
     PREFERENCE,
-    Metric,
     Prediction,
 )
+from adapterworks.builders.evaluation.nearest import nearest_answers
+from adapterworks.builders.evaluation.needs import metrics_of, needs_of, require_answers
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
 from adapterworks.builders.objectives.examples import encode_answers
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from adapterworks.manifests.objective import NEAREST
 
 BASE = "base"
 
@@ -145,6 +143,7 @@ def evaluate_subjects(
     engines: Engines,
     seed: int = 42,
     max_length: int = 1024,
+    train: Sequence[Row] = (),
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -152,6 +151,7 @@ def evaluate_subjects(
 
     Args:
         subjects: as `evaluate_generators`; `native` may be asked elsewhere, the others may not.
+        train: the training rows, which `table.baseline` looks answers up in.
         engines: who may be asked; `table.engine` says which one is.
         say: told what is not asked of the engine that was wanted, and why.
 
@@ -167,6 +167,7 @@ def evaluate_subjects(
             table,
             seed=seed,
             max_length=max_length,
+            train=train,
             progress=progress,
         )
         return replace(evaluation, report={**evaluation.report, "engine": session.used()})
@@ -179,6 +180,7 @@ def evaluate_generators(
     *,
     seed: int = 42,
     max_length: int = 1024,
+    train: Sequence[Row] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Ask every subject, one after the other, and evaluate.
@@ -190,6 +192,7 @@ def evaluate_generators(
         table: the manifest's `[evaluate]`; retention is measured where it is on.
         seed: of the bootstrap.
         max_length: tokens of a row whose likelihood is scored.
+        train: as `evaluate_subjects`.
         progress: called with (subject, done, total).
 
     Raises:
@@ -204,6 +207,8 @@ def evaluate_generators(
         if table.retention.on and name in (BASE, CANDIDATE):
             retained[name] = measure(generator, table.retention, progress=step)
         del generator
+    if table.baseline == NEAREST:
+        predictions[NEAREST] = nearest_answers(train, rows)
     retention = None
     if BASE in retained and CANDIDATE in retained:
         retention = retain(retained[BASE], retained[CANDIDATE], table.retention)
@@ -238,7 +243,7 @@ def evaluate(
         )
     if CANDIDATE not in predictions:
         raise InvalidInput("there is no candidate to evaluate")
-    metrics = _metrics(table)
+    metrics = metrics_of(table)
     comparisons = compare(metrics, rows, predictions, table.bootstrap_samples, seed)
     gates = [
         QUALITY_GATES.named(gate.kind).judge(gate, comparisons[gate.metric]) for gate in table.gates
@@ -260,45 +265,3 @@ def evaluate(
         "passed": all_passed(gates),
     }
     return Evaluation(told, tuple(report.lines(rows, predictions, comparisons)), tuple(gates))
-
-
-def require_answers(rows: Sequence[Row]) -> None:
-    """Refuse rows that nothing can be asked of.
-
-    Raises:
-        InvalidInput: a row is plain text.
-    """
-    for index, row in enumerate(rows, 1):
-        if row.text is not None:
-            raise InvalidInput(
-                f"test row {row.number or index} is plain text, which has no answer to score: "
-                f"{row.excerpt(80)}",
-                hint='set `evaluate.metrics = ["perplexity"]` for continued pre-training',
-            )
-
-
-def check_test_rows(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], table: EvaluateTable, max_length: int
-) -> None:
-    """Refuse before a training what the evaluation after it would refuse.
-
-    Raises:
-        InvalidInput: a row is plain text under a metric of answers, or the template refuses it.
-    """
-    needs = needs_of(table)
-    if ANSWERS in needs:
-        require_answers(rows)
-        render_prompts(tokenizer, [row.prompt for row in rows], [row.tools for row in rows])
-    if LIKELIHOOD in needs:
-        encode_rows(tokenizer, rows, max_length)
-
-
-def needs_of(table: EvaluateTable) -> set[str]:
-    """What the table's metrics need of a model: `text`, `likelihood`, `preference`."""
-    return {metric.needs for metric in _metrics(table)}
-
-
-def _metrics(table: EvaluateTable) -> list[Metric]:
-    """The metrics the table names, those of its gates included, each once."""
-    names = dict.fromkeys((*table.metrics, *(gate.metric for gate in table.gates)))
-    return [metric_named(name) for name in names]

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate, needs_of
+from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.evaluation.needs import needs_of
 from adapterworks.builders.evaluation.retention import Retained, Scores, retain
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.models import EvaluateTable, RetentionTable

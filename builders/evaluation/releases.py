@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.load import take
@@ -13,6 +13,7 @@ from adapterworks.builders.data.places import located
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_subjects
+from adapterworks.builders.evaluation.needs import check_metrics
 from adapterworks.builders.evaluation.subjects import find_subject
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -29,6 +30,7 @@ def evaluate_release(
     *,
     against: str = BASE,
     manifest: Manifest | None = None,
+    baseline: Literal["none", "nearest"] | None = None,
     limit: int | None = None,
     data_dir: Path | None = None,
     registry: Registry,
@@ -44,6 +46,7 @@ def evaluate_release(
         ref: the candidate.
         against: a second release, or `base`, which is always among the compared.
         manifest: whose rows, metrics and gates are taken instead of the candidate's own.
+        baseline: what is compared beside the base without a model, if not what `[evaluate]` says.
         limit: at most this many test rows.
         data_dir: where the relative paths of the candidate's own manifest begin.
         cache: folder of what recipes derive.
@@ -69,19 +72,25 @@ def evaluate_release(
         manifest = located(
             candidate.manifest, lock, what=candidate.name, cache=cache, folder=data_dir
         )
-    rows = take(rows_to_evaluate(manifest, cache=cache), limit)
+    splits = rows_to_evaluate(manifest, cache=cache)
+    rows = take(splits.test, limit)
     if not rows:
         raise InvalidInput(
             f"the manifest of `{candidate.name}` names no test rows",
             hint="set `data.test` or `data.test_share`, or name another manifest with `--manifest`",
         )
+    table = manifest.evaluate
+    if baseline is not None:
+        table = table.model_copy(update={"baseline": baseline})
+    check_metrics(table)
     return evaluate_subjects(
         subjects,
         rows,
-        manifest.evaluate,
+        table,
         engines=engines or Engines(),
         say=say,
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
+        train=splits.train,
         progress=progress,
     )

@@ -110,6 +110,7 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.limit": "ask",
     "evaluate.retention.max_perplexity_increase": "evaluate",
     "evaluate.retention.max_suite_loss": "evaluate",
+    "evaluate.baseline": "ask",
     "evaluate.max_new_tokens": "ask",
     "evaluate.batch_size": "nothing",  # as a micro batch
     "evaluate.engine": "ask",  # as declared: members answer alike; the report says which did

@@ -12,6 +12,7 @@ from typing import Any
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.extensions import singular
+from adapterworks.manifests.objective import NEAREST
 from adapterworks.registry.releases.release import Servable
 
 
@@ -77,12 +78,23 @@ def _scores(report: Mapping[str, Any]) -> str:
         "| metric | base | adapter | gain |",
         "|---|---|---|---|",
     ]
+    looked_up = any(NEAREST in entry["values"] for entry in metrics.values())
+    if looked_up:
+        lines[1:] = [
+            "| metric | base | nearest training row | adapter | gain over base | over nearest |",
+            "|---|---|---|---|---|---|",
+        ]
     for name, entry in metrics.items():
-        gain = entry["gains"].get("base")
-        shown = f"{gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" if gain else ""
-        base = entry["values"].get("base", float("nan"))
-        lines.append(f"| {name} | {base:.3f} | {entry['values']['candidate']:.3f} | {shown} |")
+        values, subjects = entry["values"], ["base", *([NEAREST] if looked_up else [])]
+        shown = [f"{values.get(subject, float('nan')):.3f}" for subject in subjects]
+        shown.append(f"{values['candidate']:.3f}")
+        shown += [_gain(entry["gains"].get(subject)) for subject in subjects]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
+
+
+def _gain(gain: Mapping[str, float] | None) -> str:
+    return f"{gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" if gain else ""
 
 
 def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -> str:

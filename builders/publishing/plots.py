@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.training.events import Event
+from adapterworks.manifests.objective import NEAREST
 
-_BASE, _ADAPTER = "#9aa0a6", "#1a73e8"
+_BASE, _NEAREST, _ADAPTER = "#9aa0a6", "#f9ab00", "#1a73e8"
 
 
 def draw_loss(events: Sequence[Event], path: Path, reports: str, unit: str) -> None:
@@ -43,25 +44,31 @@ def draw_loss(events: Sequence[Event], path: Path, reports: str, unit: str) -> N
 
 
 def draw_scores(metrics: Mapping[str, Any], path: Path) -> None:
-    """Base and adapter per metric, with 95 % intervals; shares only, as they have one scale."""
+    """Base, nearest training row where it was asked, and adapter per metric, with 95 % intervals;
+    shares only, as they have one scale."""
     shown = {
         name: entry
         for name, entry in metrics.items()
         if entry["unit"] == "share" and "base" in entry["values"]
     }
     figure, axes = _axes(2.0 + 1.6 * max(1, len(shown)))
-    for offset, subject, colour in ((-0.2, "base", _BASE), (0.2, "candidate", _ADAPTER)):
+    bars = [("base", "base", _BASE), ("candidate", "adapter", _ADAPTER)]
+    if any(NEAREST in entry["values"] for entry in shown.values()):
+        bars.insert(1, (NEAREST, "nearest training row", _NEAREST))
+    width = 0.8 / len(bars)
+    for place, (subject, label, colour) in enumerate(bars):
+        offset = (place - (len(bars) - 1) / 2) * width
         for position, entry in enumerate(shown.values()):
             value = entry["values"][subject]
             low, high = entry["intervals"][subject]
             axes.bar(
                 position + offset,
                 value,
-                width=0.38,
+                width=0.95 * width,
                 color=colour,
                 yerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
                 capsize=3,
-                label=("base" if subject == "base" else "adapter") if position == 0 else None,
+                label=label if position == 0 else None,
             )
     axes.set_xticks(range(len(shown)), list(shown))
     axes.set_ylim(0, 1)

@@ -280,7 +280,7 @@ def _evaluate(
     manifest, rows = prepared.plan.manifest, prepared.rows["test"]
     if not rows:
         return None
-    alone = {"gates": (), "retention": RetentionTable()}
+    alone = {"gates": (), "retention": RetentionTable(), "baseline": "none"}
     return evaluate_subjects(
         {CANDIDATE: candidates(prepared, folder, servable)[CANDIDATE]},
         rows,

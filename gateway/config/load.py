@@ -218,7 +218,7 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(
-            f"`{path}` does not exist", hint="start from docs/gateway.example.toml"
+            f"`{path}` does not exist", hint="start from docs/reference/gateway.example.toml"
         ) from error
     except UnicodeDecodeError as error:
         raise ManifestError(str(path), [Fault(str(path), None, "", "not UTF-8 text")]) from error

@@ -1,8 +1,8 @@
 """What `gateway.toml` can say: frozen tables, unknown keys refused, every value with a default.
 
 Loading, the environment and faults with lines are in `gateway/config/load.py`; the example with
-every key explained is `docs/gateway.example.toml`. Sizes are bytes, times are seconds, tokens are
-the engine's own tokens.
+every key explained is `docs/reference/gateway.example.toml`. Sizes are bytes, times are seconds,
+tokens are the engine's own tokens.
 """
 
 from __future__ import annotations

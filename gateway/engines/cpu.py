@@ -14,7 +14,7 @@ _TCMALLOC = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 
 
 def cpu_environment() -> dict[str, str]:
-    """What an engine on CPU is faster with; what was measured is in docs/engine-plugin.md.
+    """What an engine on CPU is faster with; measured in docs/explanation/engine-plugin.md.
 
     Intel's OpenMP comes with vLLM's wheel, tcmalloc with the system, and both are preloaded, as
     vLLM's documentation advises. A variable that is set already is the user's and stays.

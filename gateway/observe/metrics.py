@@ -7,8 +7,8 @@ Invariants:
   counted under `other`, so that no scrape takes long.
 - What a token costs is one `observe` on a series bound beforehand (`Series`).
 
-Names follow Prometheus' conventions: seconds, bytes, `_total`. `docs/grafana-dashboard.json` shows
-them.
+Names follow Prometheus' conventions: seconds, bytes, `_total`. They are shown
+by `docs/reference/grafana-dashboard.json`.
 """
 
 from __future__ import annotations

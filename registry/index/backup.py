@@ -1,6 +1,6 @@
 """Copies of an SQLite index, taken while it is in use and put back where there is none.
 
-A PostgreSQL index is backed up with `pg_dump` (docs/registry.md). Invariant: a copy is one
+A PostgreSQL index is backed up with `pg_dump` (docs/reference/registry.md). A copy is one
 consistent snapshot in one file, and a restored index is put in place by a rename, checked before.
 """
 

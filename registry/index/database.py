@@ -317,7 +317,7 @@ def _reported(url: URL) -> Iterator[None]:
             raise
         raise Refused(
             f"{where} does not let this role do that: {str(error.orig).splitlines()[0]}",
-            hint="its owner grants what a role needs: docs/registry.md, Roles",
+            hint="its owner grants what a role needs: docs/reference/registry.md, Roles",
         ) from error
     except DatabaseError as error:
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF

@@ -1,4 +1,4 @@
-"""docs/first-adapter.ipynb: saved as it ran, with nothing of the machine it ran on; and it runs."""
+"""The notebook of docs/tutorials: saved as it ran, with nothing of its machine; and it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "docs" / "first-adapter.ipynb"
+NOTEBOOK = ROOT / "docs" / "tutorials" / "first-adapter.ipynb"
 EXECUTE = Path(sys.executable).with_name("jupyter-execute")
 # What a notebook about a first adapter must go through, in this order.
 STEPS = ("load_manifest", "plan", "build", "open_registry", "evaluate", "serve")

@@ -1,4 +1,4 @@
-"""docs/python-api.md is one program: its blocks run in order, in one process.
+"""docs/reference/python-api.md is one program: its blocks run in order, in one process.
 
 As they are written, with a change that only saves time: the build gets fewer rows. `make test` runs
 them on a base of two layers, served by a stand-in; `make test-all` as a user does.
@@ -19,7 +19,7 @@ from tests.cli.test_readme import FEWER_ROWS
 from tests.users_files import executed, plant
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "python-api.md"
+PAGE = ROOT / "docs" / "reference" / "python-api.md"
 LOAD = 'load_manifest("medical", profile="quick"'
 
 

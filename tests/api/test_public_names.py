@@ -30,7 +30,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_the_page_lists_the_same_names() -> None:
-    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "python-api.md").read_text(encoding="utf-8")
     table = page.partition("## All names")[2]
     listed = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
     assert sorted(listed) == NAMES

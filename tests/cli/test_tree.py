@@ -47,8 +47,8 @@ def test_help_pages_are_up_to_date() -> None:
         check=True,
         cwd=ROOT,
     )
-    assert (ROOT / "docs" / "cli.md").read_text() == made.stdout, (
-        "run `python -m adapterworks.cli.pages > docs/cli.md`"
+    assert (ROOT / "docs" / "reference" / "cli.md").read_text() == made.stdout, (
+        "run `python -m adapterworks.cli.pages > docs/reference/cli.md`"
     )
 
 

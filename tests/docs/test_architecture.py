@@ -9,7 +9,7 @@ from pathlib import Path
 from adapterworks.gateway.engines.forms import FORMS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 PACKAGES = ("builders", "gateway", "registry", "manifests")
 
 
@@ -28,7 +28,7 @@ def test_every_folder_of_a_package_is_drawn() -> None:
 
 
 def test_the_engines_flag_is_the_one_that_the_gateway_gives() -> None:
-    page = (ROOT / "docs" / "engine-plugin.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "engine-plugin.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"--kv-transfer-config '(\{.*?\})'", page)
     (given,) = FORMS["prefix"].engine_flags().values()
     assert json.loads(shown) == json.loads(str(given))

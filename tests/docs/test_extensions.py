@@ -1,4 +1,4 @@
-"""docs/extensions.md: what it shows is installed as it says and does what it says."""
+"""docs/reference/extensions.md: what it shows is installed as it says and does what it says."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tests.distribution import write_distribution
 from tests.warm.python import warm_python
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "extensions.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^```(?:python|toml) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+PAGE = (ROOT / "docs" / "reference" / "extensions.md").read_text(encoding="utf-8")
+_TITLED = re.compile(r'^```(?:python|toml) title="(\S+)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+FILES = dict(_TITLED.findall(PAGE))
 COMMANDS = {
     "metrics": "metrics",
     "data_gates": "gates",

@@ -259,7 +259,13 @@ def test_a_missing_manifest_is_not_found(tmp_path: Path) -> None:
 
 
 def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
-    assert built_in_manifests() == ("code", "enterprise-kb", "medical", "medical-dpo")
+    assert built_in_manifests() == (
+        "bank-tickets",
+        "code",
+        "enterprise-kb",
+        "medical",
+        "medical-dpo",
+    )
     for name in built_in_manifests():
         profiles, found = check_manifest(name)
         assert found == ()

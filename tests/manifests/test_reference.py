@@ -1,4 +1,4 @@
-"""docs/manifest.md is what the models say."""
+"""docs/reference/manifest.md is what the models say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapterworks.manifests.reference import reference
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "manifest.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "manifest.md"
 
 
 def test_the_reference_page_is_up_to_date() -> None:

@@ -199,11 +199,11 @@ def test_an_evaluation_has_the_builds_test_rows(tmp_path: Path) -> None:
     manifest = load_manifest(path)
     built = assemble(manifest).splits.test
     assert [row.question for row in built] == [new.question]
-    assert rows_to_evaluate(manifest) == built
+    assert rows_to_evaluate(manifest).test == built
     strict = load_manifest(path, overrides=['data.gates.class_balance.action="fail"'])
     with pytest.raises(Refused):
         assemble(strict)
-    assert rows_to_evaluate(strict) == built
+    assert rows_to_evaluate(strict).test == built
 
 
 def test_every_source_of_a_mix_is_read_under_the_same_columns(tmp_path: Path) -> None:

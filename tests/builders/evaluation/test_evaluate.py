@@ -9,8 +9,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from adapterworks.builders.data.rows import Row, chat
-from adapterworks.builders.evaluation.evaluate import Evaluation, check_test_rows, evaluate
+from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.retention import Scores, retain
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, QualityGate, RetentionTable

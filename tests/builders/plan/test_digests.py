@@ -104,6 +104,7 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.limit": 3,
     "evaluate.retention.max_perplexity_increase": 0.1,
     "evaluate.retention.max_suite_loss": 0.1,
+    "evaluate.baseline": "nearest",
     "evaluate.max_new_tokens": 5,
     "evaluate.engine": "vllm",
     "evaluate.batch_size": 2,

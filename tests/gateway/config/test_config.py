@@ -14,7 +14,7 @@ from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import ManifestError
 
 ROOT = Path(__file__).resolve().parents[3]
-EXAMPLE = ROOT / "docs" / "gateway.example.toml"
+EXAMPLE = ROOT / "docs" / "reference" / "gateway.example.toml"
 
 
 def write(folder: Path, text: str) -> Path:

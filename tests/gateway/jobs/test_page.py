@@ -1,4 +1,4 @@
-"""docs/jobs.md as it stands: OpenAI's flow on real rows, with a real build and the real engine."""
+"""docs/how-to/jobs.md as it stands: OpenAI's flow with real rows, build and engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.gateway.conftest import ENGINE_CONFIG
 from tests.gateway.running import Launcher, Running
 from tests.warm.python import warm
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "jobs.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "jobs.md"
 TEMPLATE = """
 [train]
 max_length = 96

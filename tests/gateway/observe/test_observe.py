@@ -63,7 +63,7 @@ def test_resident_adapters_are_exactly_those_said() -> None:
 
 
 def test_the_dashboard_asks_only_for_metrics_there_are() -> None:
-    dashboard = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
+    dashboard = json.loads((ROOT / "docs" / "reference" / "grafana-dashboard.json").read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     expressions += [
         variable["query"] for variable in dashboard["templating"]["list"] if "refresh" in variable

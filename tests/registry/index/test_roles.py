@@ -18,7 +18,7 @@ from adapterworks.registry.registry import Registry
 from tests.postgres import new_database
 from tests.registry.releases import publish
 
-DOCS = Path(__file__).parents[3] / "docs" / "registry.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "registry.md"
 Roles = tuple[str, str]
 ROLES = ("adapters_reader", "adapters_publisher", "adapters_gateway")
 

@@ -1,0 +1,78 @@
+"""What the metrics of an `[evaluate]` table need of a model and of the rows, and who lacks it.
+
+Invariant: what the evaluation would refuse after a training is refused here, before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from adapterworks.builders.data.render import encode_rows, render_prompts
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics import metric as metric_named
+from adapterworks.builders.evaluation.metrics.metric import ANSWERS, LIKELIHOOD, Metric
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import EvaluateTable
+from adapterworks.manifests.objective import NEAREST
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def require_answers(rows: Sequence[Row]) -> None:
+    """Refuse rows that nothing can be asked of.
+
+    Raises:
+        InvalidInput: a row is plain text.
+    """
+    for index, row in enumerate(rows, 1):
+        if row.text is not None:
+            raise InvalidInput(
+                f"test row {row.number or index} is plain text, which has no answer to score: "
+                f"{row.excerpt(80)}",
+                hint='set `evaluate.metrics = ["perplexity"]` for continued pre-training',
+            )
+
+
+def check_test_rows(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], table: EvaluateTable, max_length: int
+) -> None:
+    """Refuse before a training what the evaluation after it would refuse.
+
+    Raises:
+        InvalidInput: a row is plain text under a metric of answers, or the template refuses it.
+    """
+    check_metrics(table)
+    needs = needs_of(table)
+    if ANSWERS in needs:
+        require_answers(rows)
+        render_prompts(tokenizer, [row.prompt for row in rows], [row.tools for row in rows])
+    if LIKELIHOOD in needs:
+        encode_rows(tokenizer, rows, max_length)
+
+
+def check_metrics(table: EvaluateTable) -> None:
+    """Refuse a baseline that a metric cannot be taken of.
+
+    Raises:
+        InvalidInput: naming the metric.
+    """
+    unfit = [metric.name for metric in metrics_of(table) if metric.needs != ANSWERS]
+    if table.baseline == NEAREST and unfit:
+        raise InvalidInput(
+            f"the nearest training row has an answer and no probabilities, so `{unfit[0]}` cannot "
+            "be compared with it",
+            hint='set `evaluate.baseline = "none"`, or leave the metric out',
+        )
+
+
+def needs_of(table: EvaluateTable) -> set[str]:
+    """What the table's metrics need of a model: `text`, `likelihood`, `preference`."""
+    return {metric.needs for metric in metrics_of(table)}
+
+
+def metrics_of(table: EvaluateTable) -> list[Metric]:
+    """The metrics the table names, those of its gates included, each once."""
+    names = dict.fromkeys((*table.metrics, *(gate.metric for gate in table.gates)))
+    return [metric_named(name) for name in names]

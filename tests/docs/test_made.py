@@ -1,0 +1,40 @@
+"""The pages that are made from the code are what it says now."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from docs.make import reference
+from tests.docs.blocks import ROOT
+
+PAGES = reference.pages()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_the_code_says(name: str) -> None:
+    page = (reference.FOLDER / name).read_text(encoding="utf-8")
+    assert page == PAGES[name], "run `python -m docs.make.reference`"
+
+
+def test_every_variable_that_the_code_reads_is_on_the_page() -> None:
+    """`os.environ[…]`, `.get(…)` and click's `envvar`, but for those that we set for children."""
+    read = set()
+    for package in ("adapterworks", "builders", "gateway", "registry"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                text = ast.unparse(node) if isinstance(node, ast.Call | ast.Subscript) else ""
+                read |= set(re.findall(r"environ(?:\.get\(|\[)'([A-Z][A-Z_]+)'", text))
+                read |= set(re.findall(r"envvar='([A-Z_]+)'", text))
+    assert {"ADAPTERS_KEY", "ADAPTERS_URL", "NO_COLOR"} <= read
+    assert sorted(name for name in read - OURS if f"`{name}`" not in PAGES["environment.md"]) == []
+
+
+# Set by whoever starts a process of ours or of a library, and read back there.
+OURS = {
+    *("LOCAL_RANK", "RANK", "WORLD_SIZE", "TERM", "PYTHONSAFEPATH", "LD_PRELOAD"),
+    *("ADAPTERS_SERVABLES", "ADAPTERS_READER_KEY", "TQDM_DISABLE", "VLLM_CPU_KVCACHE_SPACE"),
+    *("NUMBA_NUM_THREADS", "VLLM_CPU_NUM_OF_RESERVED_CPU"),
+}
