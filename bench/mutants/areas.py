@@ -71,9 +71,13 @@ AREAS = {
             "statistics",
             (
                 "builders/evaluation/statistics.py", "builders/evaluation/comparison.py",
+                "builders/evaluation/nearest.py",
                 "builders/evaluation/gates/*.py",
             ),
-            _files("tests/builders/evaluation", "statistics", "comparison", "gates", "evaluate"),
+            _files(
+                "tests/builders/evaluation",
+                *("statistics", "comparison", "gates", "evaluate", "nearest"),
+            ),
         ),
         Area(
             "registry",

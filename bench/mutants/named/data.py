@@ -320,8 +320,8 @@ NAMED = (
     Named(
         "what-gates-drop-is-evaluated",
         f"{_DATA}/assemble.py",
-        "return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits.test",
-        "return gather(manifest, cache=cache).test",
+        "return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits\n",
+        "return gather(manifest, cache=cache)\n",
         (f"{_TESTS}/test_mix.py::test_an_evaluation_has_the_builds_test_rows",),
         "leaked test rows would raise every score: decontamination skipped",
     ),

@@ -9,7 +9,9 @@ _COMPARISON = "builders/evaluation/comparison.py"
 _GAIN = "builders/evaluation/gates/gain.py"
 _GATE = "builders/evaluation/gates/gate.py"
 _RETENTION = "builders/evaluation/gates/retention.py"
+_NEAREST = "builders/evaluation/nearest.py"
 _TESTS = "tests/builders/evaluation"
+_OF_NEAREST = f"{_TESTS}/test_nearest.py"
 _OF_STATISTICS = f"{_TESTS}/test_statistics.py"
 _OF_COMPARISON = f"{_TESTS}/test_comparison.py"
 _OF_GATES = f"{_TESTS}/test_gates.py"
@@ -246,7 +248,7 @@ NAMED = (
     ),
     Named(
         "test-rows-are-looked-at-after-the-training-only",
-        "builders/evaluation/evaluate.py",
+        "builders/evaluation/needs.py",
         "    if ANSWERS in needs:\n        require_answers(rows)\n        render",
         "    if False:\n        require_answers(rows)\n        render",
         (
@@ -255,5 +257,29 @@ NAMED = (
         ),
         "hours of training would end at a row that the template refuses",
         "cases 19",
+    ),
+    Named(
+        "a-long-question-is-always-the-nearest",
+        _NEAREST,
+        "return int(np.argmax(dots / self._norms))",
+        "return int(np.argmax(dots))",
+        (_OF_NEAREST,),
+        "the baseline would be weaker than a search is, and a useless adapter would beat it",
+    ),
+    Named(
+        "every-piece-weighs-the-same",
+        _NEAREST,
+        "dots[numbers] += weights * (1 + np.log(count)) * self._rarity[piece]",
+        "dots[numbers] += 1.0",
+        (_OF_NEAREST,),
+        "greetings that every message has would decide what is near",
+    ),
+    Named(
+        "the-search-knows-the-test-rows",
+        "builders/evaluation/evaluate.py",
+        "nearest_answers(train, rows)",
+        "nearest_answers(rows, rows)",
+        (_OF_NEAREST,),
+        "the baseline would be right everywhere and no adapter worth serving",
     ),
 )
