@@ -132,9 +132,19 @@ class Gateway:
             )
             gateway._residencies[engine.id].seats.on_change(queue.look_again)
         gateway.resolver.hand_over(
-            Handover(gateway._residencies.values, gateway.resolver.release, supervisor)
+            Handover(
+                gateway._residencies.values,
+                gateway._places,
+                gateway.resolver.release,
+                supervisor,
+            )
         )
         return gateway
+
+    def _places(self, release: Release) -> list[Residency]:
+        """Of the engines that the release's requests are sent to, in order of preference."""
+        ranked = self.pool.ranked(release.base.digest, release.digest)
+        return [self._residencies[engine.id] for engine in ranked]
 
     async def start(self, *, engines: bool = True) -> None:
         """Start engines and watchers; returns at once, `ready` says when it can answer.

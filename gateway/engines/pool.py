@@ -74,8 +74,20 @@ class EnginePool:
             return min(ready, key=lambda engine: engine.inflight)
         total = sum(engine.inflight for engine in ready) + 1
         limit = math.ceil(LOAD_FACTOR * total / len(ready))
-        ranked = sorted(ready, key=lambda e: _score(e.id, target.digest or ""), reverse=True)
+        ranked = _ranked(ready, target.digest)
         return next((e for e in ranked if e.inflight < limit), ranked[0])
+
+    def ranked(self, base_digest: str, digest: str) -> list[Engine]:
+        """The ready engines of a base in the order in which a digest is sent to them."""
+        return _ranked(
+            [e for e in self.engines if e.base.digest == base_digest and e.health.state == "ready"],
+            digest,
+        )
+
+
+def _ranked(engines: Sequence[Engine], digest: str) -> list[Engine]:
+    """By rendezvous hashing: each digest has an order of its own, and keeps it."""
+    return sorted(engines, key=lambda engine: _score(engine.id, digest), reverse=True)
 
 
 def _score(engine: str, digest: str) -> bytes:

@@ -2,7 +2,8 @@
 
 Invariants:
 - where a release answers for an alias that is moved to another one, the other one is loaded and
-  proved first, beside it; nobody waits for that, or gets an error;
+  proved first, in as many engines, and in those that its requests will be sent to; nobody waits for
+  that, or gets an error;
 - it counts from then on, and also if it is refused or takes longer than `LONGEST_SECONDS`: what an
   alias stands for is not for a gateway to decide;
 - what was deleted answers for nobody.
@@ -30,16 +31,19 @@ class Handover:
 
     Args:
         residencies: of its engines.
+        places: those that a release's requests are sent to, in order of preference.
         read: the record of a digest.
     """
 
     def __init__(
         self,
         residencies: Callable[[], Iterable[Residency]],
+        places: Callable[[Release], Sequence[Residency]],
         read: Callable[[str], Awaitable[Release]],
         supervisor: Supervisor,
     ) -> None:
         self._residencies = residencies
+        self._places = places
         self._read = read
         self._supervisor = supervisor
         self._under_way: dict[str, tuple[tuple[str, ...], asyncio.Task[None]]] = {}
@@ -80,18 +84,18 @@ class Handover:
         return True
 
     async def _missing(self, old: set[str], new: Iterable[str]) -> list[tuple[Residency, Release]]:
-        """What is to be loaded where, so that the new ones can answer where the old ones do."""
-        answering = [r for r in self._residencies() if any(r.holds(digest) for digest in old)]
-        missing = []
-        for digest in new:
+        """What is to be loaded where, so that the new ones can answer when they count."""
+        answering = sum(any(r.holds(digest) for digest in old) for r in self._residencies())
+        missing: list[tuple[Residency, Release]] = []
+        for digest in new if answering else ():
             try:
                 release = await self._read(digest)
             except AdapterworksError:
                 continue
             missing += [
                 (residency, release)
-                for residency in answering
-                if residency.base_digest == release.base.digest and not residency.knows(digest)
+                for residency in self._places(release)[:answering]
+                if not residency.knows(digest)
             ]
         return missing
 

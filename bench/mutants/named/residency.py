@@ -78,6 +78,14 @@ _PRESSURE_NAMED = (
         "every promotion under traffic would be an outage for as long as a load takes",
     ),
     Named(
+        "a-promoted-release-is-loaded-in-any-engine",
+        _HANDOVER,
+        "for residency in self._places(release)[:answering]",
+        "for residency in list(self._residencies())[:answering]",
+        (f"{_OF_HANDOVER}::test_it_is_loaded_where_its_requests_will_go",),
+        "with two engines every second promotion would be waited for, and loaded twice",
+    ),
+    Named(
         "a-promotion-that-failed-never-counts",
         _HANDOVER,
         "                    del self._under_way[model]\n                    done()\n",

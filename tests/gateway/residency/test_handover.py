@@ -39,7 +39,11 @@ class Moved:
                 raise NotFound("deleted")
             return RELEASES[digest]
 
-        self.handover = Handover(lambda: [self.residency], read, Supervisor())
+        self.other = Scripted().residency()
+        self.places = [self.residency, self.other]
+        self.handover = Handover(
+            lambda: [self.residency, self.other], lambda release: self.places, read, Supervisor()
+        )
 
     def done(self) -> None:
         self.counts += 1
@@ -63,6 +67,28 @@ async def test_the_new_release_is_loaded_beside_the_old_one_and_counts_then() ->
     assert moved.residency.holds(NEW.digest)
     assert moved.engine.log.count("+new") == 1
     assert not await moved.move()
+
+
+async def test_it_is_loaded_where_its_requests_will_go() -> None:
+    """Each release has its own first engine: beside the old one it would be loaded for nobody."""
+    moved = Moved()
+    await moved.residency.warm(OLD)
+    moved.places.reverse()
+    assert await moved.move()
+    await settle()
+    assert moved.counts == 1
+    assert moved.other.holds(NEW.digest)
+    assert not moved.residency.holds(NEW.digest)
+
+
+async def test_it_is_loaded_in_as_many_engines_as_the_old_one() -> None:
+    moved = Moved()
+    await moved.residency.warm(OLD)
+    await moved.other.warm(OLD)
+    assert await moved.move()
+    await settle()
+    assert moved.residency.holds(NEW.digest)
+    assert moved.other.holds(NEW.digest)
 
 
 async def test_where_the_old_one_answers_nowhere_nothing_is_waited_for() -> None:
