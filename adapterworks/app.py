@@ -40,6 +40,7 @@ class App:
             blobs=self.settings.blobs,
             home=self.settings.home,
             author=self.settings.author,
+            most_checkouts=self.settings.checkouts,
         )
 
     def ref(self, text: str) -> Ref:

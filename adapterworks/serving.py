@@ -78,6 +78,7 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
     from adapterworks.gateway.engines.local import LocalEngine
     from adapterworks.gateway.engines.plan import engine_specs, remote_base, served_releases
     from adapterworks.gateway.engines.remote import RemoteEngine as Remote
+    from adapterworks.gateway.engines.remote import engine_id
 
     tables = [table for table in config.engines if isinstance(table, RemoteEngine)]
     all_remote = bool(tables) and len(tables) == len(config.engines)
@@ -86,10 +87,11 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
     releases = served_releases(app.registry, say)
     seconds = config.http.request_seconds
     engines: list[Engine] = []
-    for number, table in enumerate(tables):
+    for table in tables:
+        name = engine_id(table.url)
         engines.append(
             Remote(
-                f"remote-{number}",
+                name,
                 remote_base(_base_of(app, table, say)),
                 url=table.url,
                 slots=config.residency.max_loras,
@@ -100,7 +102,7 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
                 request_seconds=seconds,
             )
         )
-        say(f"engine remote-{number}: {table.url}, base {table.base}")
+        say(f"engine {name}: {table.url}, base {table.base}")
     if all_remote:
         return engines
     for spec in engine_specs(

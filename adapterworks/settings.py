@@ -4,6 +4,8 @@ ADAPTERS_HOME       folder of the registry, bases and builds (default ~/.adapter
 ADAPTERS_DATABASE   SQLAlchemy URL of the index (default SQLite in ADAPTERS_HOME)
 ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_HOME/blobs)
 ADAPTERS_BASES      folder of prepared base models (default ADAPTERS_HOME/bases)
+ADAPTERS_CHECKOUTS  room for adapters unpacked to be served or trained on, `200GB` (default 50GB);
+                    what was not asked for within a day makes room, or `none`: they stay
 ADAPTERS_USER       who acts: for histories and logs (default the login name), and the author in the
                     records of releases, which travel (default "unnamed": a login is not told)
 ADAPTERS_GATEWAY    URL of a running gateway, for `evaluate.engine = "gateway"`
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +37,7 @@ class Settings:
     bases: Path
     who: str
     author: str = "unnamed"
+    checkouts: int | None = 50 * 10**9
     gateway: str | None = None
     gateway_key: str | None = field(default=None, repr=False)
 
@@ -54,12 +58,15 @@ class Settings:
             bases=Path(given.get("bases") or home / "bases").expanduser().absolute(),
             who=given.get("user") or _login_name(),
             author=given.get("user") or "unnamed",
+            checkouts=_bytes(given.get("checkouts") or "50GB"),
             gateway=given.get("gateway") or None,
             gateway_key=given.get("gateway_key") or None,
         )
 
 
-KEYS = ("home", "database", "blobs", "bases", "user", "gateway", "gateway_key")
+KEYS = ("home", "database", "blobs", "bases", "checkouts", "user", "gateway", "gateway_key")
+_BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([kMGT]?)B")
+_SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,23 @@ def _database(text: str | None) -> str | None:
 def _blobs(text: str | None) -> str | None:
     """`s3://…` as it is, a folder as an absolute path."""
     return text if not text or "://" in text else str(Path(text).expanduser().absolute())
+
+
+def _bytes(text: str) -> int | None:
+    """`200GB` as a number; None for `none`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if text == "none":
+        return None
+    match = _BYTES.fullmatch(text)
+    if match is None:
+        raise InvalidInput(
+            f"`checkouts` (`ADAPTERS_CHECKOUTS`) is no size: `{text}`",
+            hint="write `50GB`, `1.5TB`, or `none` for as much as they take",
+        )
+    return round(float(match[1]) * _SCALE[match[2]])
 
 
 def _login_name() -> str:

@@ -77,6 +77,7 @@ class Gateway:
             self.registry,
             {engine.id: engine for engine in self.pool.engines},
             self._residencies,
+            self._queues,
             Pins(self.registry, self.config.residency.pins),
             self._sharing,
         )

@@ -31,6 +31,7 @@ from adapterworks.registry.index.search import search
 from adapterworks.registry.lifecycle import (
     aliases,
     clearance,
+    eviction,
     gc,
     identity,
     leases,
@@ -67,8 +68,16 @@ from adapterworks.registry.releases.types import (
 class Registry:
     """An open registry; as a context manager it is closed at the end."""
 
-    def __init__(self, database: Database, blobs: Store, home: Path, author: str = UNNAMED) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: Store,
+        home: Path,
+        author: str = UNNAMED,
+        most_checkouts: int | None = None,
+    ) -> None:
         """Use stores that are open; `Registry.open` is the usual way."""
+        self.most_checkouts = most_checkouts
         self.database = database
         self.blobs = blobs
         self.home = home
@@ -77,7 +86,15 @@ class Registry:
         self._own_store = False
 
     @classmethod
-    def open(cls, *, database: str, blobs: str, home: Path, author: str = UNNAMED) -> Registry:
+    def open(
+        cls,
+        *,
+        database: str,
+        blobs: str,
+        home: Path,
+        author: str = UNNAMED,
+        most_checkouts: int | None = None,
+    ) -> Registry:
         """Open, creating and migrating what is not there.
 
         Args:
@@ -85,6 +102,8 @@ class Registry:
             blobs: a folder or `s3://bucket/prefix`.
             home: folder of this machine's checkouts.
             author: `created_by` of what is published here; a name that was given, no login.
+            most_checkouts: bytes that this machine's checkouts may take; those that were not asked
+                for lately, and that nobody holds, make room. None: they stay.
 
         Raises:
             InvalidInput: a URL of another kind.
@@ -104,7 +123,7 @@ class Registry:
         except BaseException:
             opened.close()
             raise
-        return cls(opened, store, home, author)
+        return cls(opened, store, home, author, most_checkouts)
 
     def close(self) -> None:
         """Close the database's connections; idempotent."""
@@ -571,9 +590,12 @@ class Registry:
                 never are.
             IntegrityError: bytes are missing or damaged in the blob store.
         """
-        return checkout(
-            self.blobs, self.checkouts, self.release(digest), role, self.absences(digest)
-        )
+        release = self.release(digest)
+        new = not (self.checkouts / digest.removeprefix("sha256:") / role).exists()
+        folder = checkout(self.blobs, self.checkouts, release, role, self.absences(digest))
+        if new and self.most_checkouts is not None:
+            eviction.evict(self.database, self.checkouts, self.most_checkouts)
+        return folder
 
     def versions(
         self, name: str, *, limit: int = 50, before: int | None = None, deleted: bool = False

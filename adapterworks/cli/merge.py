@@ -21,18 +21,17 @@ if TYPE_CHECKING:
 @click.option("--name", "--as", required=True, help="The adapter that the result is a version of.")
 @click.option("--weights", help="One weight for each REF, with commas; default equal shares of 1.")
 @click.option(
-    "--method",
+    "--rule",
     type=click.Choice(list(RULES)),
-    default="cat",
-    show_default=True,
-    metavar="METHOD",
-    help=f"PEFT's combination type: {', '.join(RULES)}.",
+    help=f"PEFT's combination type: {', '.join(RULES)} (default cat).",
+    metavar="RULE",
 )
+@click.option("--method", type=click.Choice(list(RULES)), hidden=True)  # as it was called before
 @click.option(
     "--density", type=float, help=f"Share of the numbers that pruning keeps (default {DENSITY})."
 )
 @click.option("--seed", type=int, help=f"What DARE drops is drawn from it (default {SEED}).")
-@click.option("--rank", type=int, help="Rank of an svd method (default the largest REF's).")
+@click.option("--rank", type=int, help="Rank of an svd rule (default the largest REF's).")
 @click.option("--alias", help="Point this alias to it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -41,7 +40,8 @@ def command(
     refs: tuple[str, ...],
     name: str,
     weights: str | None,
-    method: str,
+    rule: str | None,
+    method: str | None,
     density: float | None,
     seed: int | None,
     rank: int | None,
@@ -59,7 +59,7 @@ def command(
     \b
     Example:
       adapters merge medical@3 enterprise-kb --name clinic-kb
-      adapters merge medical code --name both --weights 0.7,0.3 --method ties_svd --rank 32
+      adapters merge medical code --name both --weights 0.7,0.3 --rule ties_svd --rank 32
     """
     from adapterworks.builders.merging.merge import run_merge
     from adapterworks.builders.merging.rules.recipe import Recipe
@@ -71,7 +71,7 @@ def command(
         bases=app.bases,
         scratch=app.settings.home / "tmp",
         who=app.settings.who,
-        recipe=Recipe(method, density, seed, rank),
+        recipe=Recipe(rule or method or "cat", density, seed, rank),
         weights=None if weights is None else _numbers(weights),
         alias=alias,
         progress=printing.note,

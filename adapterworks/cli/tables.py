@@ -235,7 +235,7 @@ merge_rules = _listing(
     "List the rules by which adapters can be merged.",
     Shown(
         "merge_rules",
-        "adapters merge --method",
+        "adapters merge --rule",
         {"SPACE": _of("space")},
         {"prunes": _of("prunes"), "random": _of("random")},
     ),

@@ -45,15 +45,16 @@ def command() -> None:
 
 def _limits(function: Function) -> Function:
     for name, text in (
-        ("--weight", "Share of a busy engine relative to others (1)."),
+        ("--share", "Share of a busy engine relative to others (1)."),
         ("--monthly-tokens", "Tokens per calendar month (UTC): 50M."),
         ("--max-concurrency", "Requests in flight."),
         ("--tpm", "Prompt and completion tokens per minute."),
         ("--rpm", "Requests per minute."),
     ):
-        kind: click.ParamType[Any] = click.FLOAT if name == "--weight" else Amount()
+        kind: click.ParamType[Any] = click.FLOAT if name == "--share" else Amount()
         function = click.option(name, type=kind, help=text)(function)
-    return function
+    # As it was called before; elsewhere `--weight` is a canary's percentage.
+    return click.option("--weight", type=click.FLOAT, hidden=True)(function)
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -66,7 +67,14 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_as_json
 @click.pass_obj
 def add(
-    app: App, /, name: str, allow: str, weight: float | None, as_json: bool, **limits: int | None
+    app: App,
+    /,
+    name: str,
+    allow: str,
+    share: float | None,
+    weight: float | None,
+    as_json: bool,
+    **limits: int | None,
 ) -> None:
     """Add a tenant and print its first key, which is not shown again.
 
@@ -80,8 +88,8 @@ def add(
     from adapterworks.gateway.tenants.tenant import Limits, parse_allow
 
     given = Limits(**{limit: value or None for limit, value in limits.items()})
-    share = 1.0 if weight is None else weight
-    tenant, key = _admin(app).add(name, allow=parse_allow(allow), limits=given, weight=share)
+    of_engine = next((given for given in (share, weight) if given is not None), 1.0)
+    tenant, key = _admin(app).add(name, allow=parse_allow(allow), limits=given, weight=of_engine)
     _print_key(tenant, key, as_json=as_json, expires=None)
 
 
@@ -132,7 +140,15 @@ def show(app: App, name: str, as_json: bool) -> None:
 @_limits
 @_as_json
 @click.pass_obj
-def set_(app: App, /, name: str, allow: str | None, as_json: bool, **values: float | None) -> None:
+def set_(
+    app: App,
+    /,
+    name: str,
+    allow: str | None,
+    share: float | None,
+    as_json: bool,
+    **values: float | None,
+) -> None:
     """Change what a tenant may use or its limits; `none` goes back to the gateway's default.
 
     \b
@@ -141,6 +157,8 @@ def set_(app: App, /, name: str, allow: str | None, as_json: bool, **values: flo
     """
     from adapterworks.gateway.tenants.tenant import parse_allow
 
+    if share is not None:
+        values["weight"] = share
     changes: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
     changes |= {key: None for key in LIMITS if changes.get(key) == 0}
     if allow is not None:
@@ -174,10 +192,11 @@ def remove(app: App, name: str, yes: bool, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name", required=False)
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--after", type=int, help="The next page: what `more:` said.")
 @_as_json
 @click.pass_obj
-def log(app: App, name: str | None, limit: int, as_json: bool) -> None:
+def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool) -> None:
     """Show who changed what, newest first.
 
     \b
@@ -197,13 +216,16 @@ def log(app: App, name: str | None, limit: int, as_json: bool) -> None:
             "tenant": entry.tenant,
             "details": entry.details,
         }
-        for entry in audit.entries(app.registry.database, tenant=name, limit=limit)
+        for entry in audit.entries(app.registry.database, tenant=name, limit=limit, before=after)
     ]
     if as_json:
         printing.echo_json(rows)
-        return
-    columns = ("at", "who", "action", "tenant", "details")
-    echo_table(columns, [_cells(row, columns) for row in rows])
+    else:
+        columns = ("at", "who", "action", "tenant", "details")
+        echo_table(columns, [_cells(row, columns) for row in rows])
+    if len(rows) == limit:
+        of = "" if name is None else f" {name}"
+        printing.echo_more(f"adapters tenant log{of} --after {rows[-1]['sequence']}")
 
 
 @command.group()

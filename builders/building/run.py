@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,10 @@ def run_build(
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
         given = _Given(registry, bases, engines, who, alias, hold_alias, say, guard)
-        return _run(prepared, stages, events, lock, given)
+        parents = [parent.digest for parent in plan.origins.parents]
+        read = {d for d in (*parents, prod_digest(manifest, registry)) if d is not None}
+        with registry.hold(*read, kind="build") if read else nullcontext():
+            return _run(prepared, stages, events, lock, given)
 
 
 @dataclass(frozen=True)

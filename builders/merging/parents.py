@@ -110,7 +110,7 @@ def complete(recipe: Recipe, parents: Sequence[Parent]) -> Recipe:
         if getattr(recipe, option) is not None and not applies:
             raise InvalidInput(
                 f"`{recipe.method}` has no {option}",
-                hint=f"leave out `--{option}`, or use another `--method`",
+                hint=f"leave out `--{option}`, or use another `--rule`",
             )
     if recipe.density is not None and not 0 < recipe.density < 1:
         raise InvalidInput(f"density {recipe.density:g} is not between 0 and 1")
@@ -124,7 +124,7 @@ def complete(recipe: Recipe, parents: Sequence[Parent]) -> Recipe:
         raise Refused(
             f"side by side the ranks add up to {sum(ranks)}, the engine's largest is "
             f"{ENGINE_RANKS[-1]}",
-            hint="cut the sum: `--method svd --rank N`",
+            hint="cut the sum: `--rule svd --rank N`",
         )
     return replace(
         recipe,

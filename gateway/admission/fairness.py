@@ -8,6 +8,7 @@ Invariants:
 - a slot is one sequence: a request of several prompts or choices holds as many;
 - work-conserving: nobody waits while there is room for the request that is next; one whose gate is
   closed (its adapter has no seat) is passed by, and holds nothing meanwhile;
+- several gateways on one engine divide its slots, and each counts what the others have served;
 - over any time in which two tenants both have requests waiting, served tokens divided by weight
   differ by at most twice what `slots` requests hold (the paper's bound 2U);
 - a tenant that floods cannot fill the queue for others: when it is full, the newest request of the
@@ -20,13 +21,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import AsyncIterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
+
+# Far above any request's tokens, and small enough that a counter loses nothing by it.
+_MOST = 2**40
 
 
 class Gate(Protocol):
@@ -94,16 +98,23 @@ class Turn:
 
 
 class FairQueue:
-    """The queue in front of one engine that works on `slots` sequences at once."""
+    """The queue in front of one engine that works on `slots` sequences at once.
+
+    Attributes:
+        whole: the engine's slots.
+        slots: those of them that are this gateway's.
+    """
 
     def __init__(self, slots: int, *, max_waiting: int = 512, max_wait: float = 60.0) -> None:
+        self.whole = slots
         self.slots = slots
         self.max_waiting = max_waiting
         self.max_wait = max_wait
         self.running = 0
         self.waiting = 0
         self._tenants: dict[str, _Tenant] = {}
-        self._last_counter = 0.0  # of the tenant served last, for when nobody else is here
+        self._last: _Tenant | None = None  # served last, for when nobody else is here
+        self._unsaid: Counter[str] = Counter()  # tokens since somebody asked
 
     @asynccontextmanager
     async def turn(
@@ -127,15 +138,16 @@ class FairQueue:
             Unavailable: the queue is full, or the wait was longer than `max_wait` seconds.
             AdapterworksError: what the gate raised.
         """
+        expected_tokens = min(expected_tokens, _MOST)
         tenant = self._arrive(tenant_id, weight)
         slots = min(sequences, self.slots)
         clock = asyncio.get_running_loop().time
         began = clock()
         room = self.running + slots <= self.slots and not self.waiting
         if room and (gate is None or gate.claim()):
-            self._serve(tenant, expected_tokens, slots)
+            self._serve(tenant_id, tenant, expected_tokens, slots)
         else:
-            await self._wait(tenant, expected_tokens, slots, gate)
+            slots = await self._wait(tenant_id, expected_tokens, slots, gate)
         try:
             yield Turn(self, tenant_id, expected_tokens, clock() - began)
         finally:
@@ -152,6 +164,34 @@ class FairQueue:
         tenant = self._tenants.get(tenant_id)
         if tenant is not None:
             tenant.counter += tokens / tenant.weight
+            self._unsaid[tenant_id] += tokens
+
+    def share(self, among: int) -> None:
+        """Take this gateway's part of the engine's slots from now on."""
+        slots = max(1, -(-self.whole // among))
+        if slots == self.slots:
+            return
+        self.slots = slots
+        for tenant in self._tenants.values():
+            for waiter in tenant.waiting:
+                waiter.slots = min(waiter.slots, slots)
+        self._dispatch()
+
+    def served(self) -> dict[str, int]:
+        """Tokens charged to each tenant since this was asked last."""
+        served, self._unsaid = self._unsaid, Counter()
+        return {tenant: tokens for tenant, tokens in served.items() if tokens}
+
+    def not_told(self, served: Mapping[str, int]) -> None:
+        """What `served` gave could not be passed on: it is given once more."""
+        self._unsaid.update(served)
+
+    def served_elsewhere(self, tokens: Mapping[str, int]) -> None:
+        """Other gateways have served this much of the engine to these tenants."""
+        for tenant_id, count in tokens.items():
+            tenant = self._tenants.get(tenant_id)
+            if tenant is not None:
+                tenant.counter += count / tenant.weight
 
     def depth(self, tenant_id: str) -> int:
         """Requests of a tenant that wait."""
@@ -168,7 +208,14 @@ class FairQueue:
             tenant.counter = max(tenant.counter, min(at_work, default=self._last_counter))
         return tenant
 
-    async def _wait(self, tenant: _Tenant, tokens: int, slots: int, gate: Gate | None) -> None:
+    @property
+    def _last_counter(self) -> float:
+        """Of the tenant that was served last, as it is settled by now."""
+        return 0.0 if self._last is None else self._last.counter
+
+    async def _wait(self, tenant_id: str, tokens: int, slots: int, gate: Gate | None) -> int:
+        """Wait for slots; returns how many were given."""
+        tenant = self._tenants[tenant_id]
         if self.waiting >= self.max_waiting:
             self._make_room(tenant)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, slots, gate)
@@ -185,14 +232,15 @@ class FairQueue:
                 self.waiting -= 1
                 self._dispatch()  # it may have stood before one that there is room for
             elif _was_served(waiter.future):  # in the very moment it gave up
-                tenant.counter -= tokens / tenant.weight
+                self.charge(tenant_id, -tokens)
                 if gate is not None:
                     gate.give_back()
-                self._leave(tenant, slots)
+                self._leave(tenant, waiter.slots)
             raise
         finally:
             if gate is not None:
                 gate.stop()
+        return waiter.slots
 
     async def _served(self, waiter: _Waiter) -> None:
         """Wait until it is served, for as long as what it lacks is waited for.
@@ -234,10 +282,10 @@ class FairQueue:
         """Serve whoever is next among those with an open gate; returns whether anybody was."""
         closed: set[str] = set()
         in_order = sorted(
-            (tenant for tenant in self._tenants.values() if tenant.waiting),
-            key=lambda tenant: (tenant.counter, tenant.running, len(tenant.waiting)),
+            (named for named in self._tenants.items() if named[1].waiting),
+            key=lambda named: (named[1].counter, named[1].running, len(named[1].waiting)),
         )
-        for tenant in in_order:
+        for tenant_id, tenant in in_order:
             for waiter in list(tenant.waiting):
                 gate = waiter.gate
                 if waiter.future.done():  # cancelled, and about to leave by itself
@@ -259,7 +307,7 @@ class FairQueue:
                     waiter.future.set_exception(error)
                     continue
                 self._remove(tenant, waiter)
-                self._serve(tenant, waiter.tokens, waiter.slots)
+                self._serve(tenant_id, tenant, waiter.tokens, waiter.slots)
                 waiter.future.set_result(None)
                 return True
         return False
@@ -268,10 +316,11 @@ class FairQueue:
         tenant.waiting.remove(waiter)
         self.waiting -= 1
 
-    def _serve(self, tenant: _Tenant, tokens: int, slots: int) -> None:
+    def _serve(self, tenant_id: str, tenant: _Tenant, tokens: int, slots: int) -> None:
         # Computed first: nothing is held if it cannot be.
         counter = tenant.counter + tokens / tenant.weight
-        tenant.counter = self._last_counter = counter
+        tenant.counter, self._last = counter, tenant
+        self._unsaid[tenant_id] += tokens
         self.running += slots
         tenant.running += slots
 

@@ -61,10 +61,10 @@ class Limiter:
         if self._own.is_sqlite:
             migrate(self._own)
         ledger = Ledger(self._own, holder=uuid.uuid4().hex, metered=database)
-        self._ledger = SharedLedger(ledger)
+        self._supervisor = supervisor or Supervisor()
+        self._ledger = SharedLedger(ledger, self._supervisor)
         self._defaults = defaults
         self._states: dict[str, State] = {}
-        self._supervisor = supervisor or Supervisor()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def admit(
@@ -160,7 +160,7 @@ class Limiter:
                 RateLease(self._ledger, tenant_id, "requests"),
                 RateLease(self._ledger, tenant_id, "tokens"),
                 SlotLease(self._ledger, tenant_id),
-                Month(self._ledger, tenant_id),
+                Month(self._ledger, tenant_id, self._supervisor),
             )
         return state
 

@@ -14,6 +14,8 @@ from collections import deque
 from datetime import UTC, datetime
 
 from adapterworks.gateway.admission.shared import SharedLedger
+from adapterworks.gateway.supervision.supervisor import Supervisor
+from adapterworks.manifests.errors import Unavailable
 
 FRESH_SECONDS = 1.0  # after this the total is read again, beside the requests
 STALE_SECONDS = 5.0  # after this a request waits for the reading
@@ -23,9 +25,10 @@ LAG_SECONDS = 2.0  # from an answer's end until the index has its event
 class Month:
     """One tenant's budget in this gateway."""
 
-    def __init__(self, ledger: SharedLedger, tenant: str) -> None:
+    def __init__(self, ledger: SharedLedger, tenant: str, supervisor: Supervisor) -> None:
         self._ledger = ledger
         self._tenant = tenant
+        self._supervisor = supervisor
         self._month = ""
         self._total = 0
         self._read_at = -STALE_SECONDS
@@ -39,11 +42,13 @@ class Month:
         age = time.monotonic() - self._read_at
         if age > FRESH_SECONDS or self._month != _this_month():
             if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read(), name="month's tokens")
+                # While the index is away it is read again by the next request, which waits for it
+                # once what is known is stale.
+                self._reading = self._supervisor.once(
+                    "month's tokens", self._read(), expected=(Unavailable,)
+                )
             if age > STALE_SECONDS or self._month != _this_month():
                 await asyncio.shield(self._reading)
-            else:
-                self._reading.add_done_callback(_ignore)
         if self._total + self._settled_sum + self._in_flight + estimated > budget:
             return False
         self._in_flight += estimated
@@ -72,9 +77,3 @@ class Month:
 
 def _this_month() -> str:
     return datetime.now(UTC).strftime("%Y-%m")
-
-
-def _ignore(task: asyncio.Task[None]) -> None:
-    # A failed background reading is read again by the next request, which waits once it is stale.
-    if not task.cancelled():
-        task.exception()

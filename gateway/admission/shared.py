@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from adapterworks.gateway.admission.ledger import Draw, Grant, Hold, Ledger
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
 
 STUCK_SECONDS = 1.0
@@ -20,8 +21,9 @@ STUCK_SECONDS = 1.0
 class SharedLedger:
     """One gateway's ordered, batched access to the ledger; belongs to one event loop."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, supervisor: Supervisor) -> None:
         self._ledger = ledger
+        self._supervisor = supervisor
         self._waiting: list[tuple[Draw | Hold, asyncio.Future[Grant]]] = []
         self._worker: asyncio.Task[None] | None = None
         self._began: float | None = None  # the transaction that runs
@@ -40,7 +42,7 @@ class SharedLedger:
         future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work(), name="limits ledger")
+            self._worker = self._supervisor.once("limits ledger", self._work())
         return await future
 
     async def spent_since(self, tenant: str, first_day: str) -> int:
@@ -60,13 +62,14 @@ class SharedLedger:
             try:
                 draws = [draw for draw, _ in batch]
                 grants = await loop.run_in_executor(self._threads, self._ledger.apply, draws)
+                for (_, future), grant in zip(batch, grants, strict=True):
+                    if not future.done():
+                        future.set_result(grant)
             except Exception as error:  # whoever asked gets it; the worker goes on
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
-                continue
+                if not isinstance(error, Unavailable):
+                    self._supervisor.saw("limits ledger", error)
             finally:
                 self._began = None
-            for (_, future), grant in zip(batch, grants, strict=True):
-                if not future.done():
-                    future.set_result(grant)

@@ -99,9 +99,9 @@ def _impossible(config: GatewayConfig) -> list[tuple[KeyPath, str, str]]:
                 "pin fewer adapters or raise `max_cpu_loras`",
             )
         )
-    urls = [engine.url for engine in config.engines if isinstance(engine, RemoteEngine)]
+    urls = [_same(engine.url) for engine in config.engines if isinstance(engine, RemoteEngine)]
     for index, engine in enumerate(config.engines):
-        if isinstance(engine, RemoteEngine) and urls.count(engine.url) > 1:
+        if isinstance(engine, RemoteEngine) and urls.count(_same(engine.url)) > 1:
             found.append(
                 (
                     ("engines", index, "url"),
@@ -110,6 +110,11 @@ def _impossible(config: GatewayConfig) -> list[tuple[KeyPath, str, str]]:
                 )
             )
     return found
+
+
+def _same(url: str) -> str:
+    """An address without what does not matter."""
+    return url.rstrip("/").lower()
 
 
 class _Places:

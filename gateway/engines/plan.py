@@ -6,6 +6,7 @@ that hold all of its releases.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,10 +90,12 @@ def engine_specs(
         wanted = [(default, base) for base in needed] or [
             (default, bases.ensure(default.base, progress=say))
         ]
-    return [
-        _spec(config, table, base, releases, number, servables)
-        for number, (table, base) in enumerate(wanted)
-    ]
+    before: Counter[str] = Counter()  # of a base's own engines: others change no name
+    specs = []
+    for table, base in wanted:
+        specs.append(_spec(config, table, base, releases, before[base.name], servables))
+        before[base.name] += 1
+    return specs
 
 
 def remote_base(base: Base) -> ServedBase:

@@ -25,6 +25,14 @@ from adapterworks.manifests.errors import AdapterworksError
 MISSED = 3
 
 
+def engine_id(url: str) -> str:
+    """The name of the engine at a URL: in every gateway, whatever stands beside it there.
+
+    So an adapter keeps its place when others come and go. It says no address.
+    """
+    return f"remote-{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:8]}"
+
+
 class RemoteEngine(HttpEngine):
     """A vLLM at a URL.
 

@@ -135,7 +135,7 @@ class Exchange:
         places = min(gateway.queue(engine).slots, most_at_once or gateway.queue(engine).slots)
         parts = in_parts(call, places)
         at_once = max(part.asked.sequences for part in parts)
-        self._fits(at_once, gateway.queue(engine).slots)
+        self._fits(at_once, gateway.queue(engine).whole)
         if not gateway.meter.accepts():
             raise Unavailable("usage cannot be recorded now", retry_after=5.0)
         cost = expected(call, engine.context)
@@ -182,18 +182,21 @@ class Exchange:
         if release is not None:
             self._account.phase = "cold"
             # Loaded before the turn: a cold adapter must not hold a place others could use.
-            self._account.cold |= await residency.warm(release)
-            gate = residency.gate(release)
+            self._account.cold |= await residency.warm(release, tenant.id)
+            gate = residency.gate(release, tenant.id)
         self._account.phase = "queue"
         before = self._account.of_parts
+        who = tenant.id if gateway.config.fairness.on else _EVERYONE
         async with queue.turn(
-            tenant.id if gateway.config.fairness.on else _EVERYONE,
+            who,
             expected_tokens=expected(call, engine.context).total,
             weight=tenant.weight,
             sequences=call.asked.sequences,
             gate=gate,
         ) as turn:
             gateway.metrics.queue_seconds.labels(engine.id, tenant.name).observe(turn.waited)
+            if release is not None:  # a proof goes past the queue: whoever it is for stands back
+                queue.charge(who, residency.debt(release.digest))
             try:
                 with gate.use() if gate is not None else contextlib.nullcontext():
                     return await self._ask(engine, target, call, take)
@@ -222,7 +225,7 @@ class Exchange:
 
     async def _target(self) -> Target:
         asked = self._call.asked
-        sticky = f"{self._tenant.id}\n{asked.end_user}" if asked.end_user else self._tenant.id
+        sticky = f"{self._tenant.id}\n{asked.sticky}"
         target = await self._gateway.resolver.target(asked.model, sticky)
         if not self._tenant.may_use(target.access):
             raise missing(asked.model)

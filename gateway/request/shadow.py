@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.request.cost import expected
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.manifests.errors import AdapterworksError
 
@@ -48,18 +49,23 @@ async def _ask(gateway: Gateway, call: Call, ref: str) -> None:
             return
         engine = gateway.pool.route(target)
         residency = gateway.residency(engine)
-        await residency.warm(release)
+        await residency.warm(release, _TENANT)
+        gate = residency.gate(release, _TENANT)
         payload = FORMS[release.servable.form].address(
             engine, release.digest, release.servable, body, _TENANT
         )
-        async with (
-            gateway.queue(engine).turn(
-                _TENANT, expected_tokens=1, weight=_WEIGHT, sequences=sequences
-            ),
-            residency.lease(release),
-            engine.post(call.endpoint.engine_path, to_json(payload), {}) as answer,
-        ):
-            await answer.read()
+        turn = gateway.queue(engine).turn(
+            _TENANT,
+            expected_tokens=expected(call, engine.context).total,
+            weight=_WEIGHT,
+            sequences=sequences,
+            gate=gate,
+        )
+        async with turn:
+            with gate.use():
+                path = call.endpoint.engine_path
+                async with engine.post(path, to_json(payload), {}) as answer:
+                    await answer.read()
         outcome = str(answer.status)
     except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError) as error:
         outcome = type(error).__name__

@@ -24,6 +24,8 @@ class Entry:
         busy_since: when `users` last rose from 0; monotonic seconds.
         yielding: takes no new users until it has none.
         leaving: takes no new users and is unloaded when it has none.
+        owner: the tenant that had it loaded, as long as no other one uses it.
+        unpaid: tokens of its proof that nobody was charged for.
     """
 
     release: Release
@@ -39,3 +41,5 @@ class Entry:
     error: AdapterworksError | None = None
     task: asyncio.Task[None] | None = None
     requests: int = 0
+    owner: str | None = None
+    unpaid: int = 0

@@ -23,10 +23,10 @@ class Holder(Protocol):
 
     seats: Seats
 
-    def loading(self, release: Release) -> Entry | None:
+    def loading(self, release: Release, tenant: str | None) -> Entry | None:
         """The load that must end before the adapter can be used; None if it is loaded."""
 
-    def enter(self, digest: str) -> Entry | None:
+    def enter(self, digest: str, tenant: str | None) -> Entry | None:
         """Become a user of what is loaded; None if it is not."""
 
     def leave(self, entry: Entry) -> None:
@@ -44,11 +44,14 @@ class Gate:
         seconds: how long it is waited for.
     """
 
-    def __init__(self, residency: Holder, release: Release, seconds: float) -> None:
+    def __init__(
+        self, residency: Holder, release: Release, seconds: float, tenant: str | None = None
+    ) -> None:
         self.key = release.digest
         self.seconds = seconds
         self._residency = residency
         self._release = release
+        self._tenant = tenant
         self._loading: Entry | None = None
         self._claimed = False
 
@@ -60,7 +63,7 @@ class Gate:
         """
         if self._loading is not None and self._loading.error is not None:
             raise self._loading.error
-        self._loading = self._residency.loading(self._release)
+        self._loading = self._residency.loading(self._release, self._tenant)
         return self._loading is None and self._residency.seats.has_room(self.key)
 
     def claim(self) -> bool:
@@ -104,7 +107,7 @@ class Gate:
         assert self._claimed
         self._claimed = False
         self._residency.seats.leave(self.key)
-        entry = self._residency.enter(self.key)
+        entry = self._residency.enter(self.key, self._tenant)
         if entry is None:
             self._residency.seats.wake()
             raise NotLoaded("the engine was restarted meanwhile", retry_after=2.0)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.pins import Pins
 from adapterworks.gateway.residency.residency import Residency
@@ -36,7 +37,7 @@ class Upkeep:
     """Of one gateway; `start` begins it, the supervisor ends it.
 
     Args:
-        residencies: by the id of their engine.
+        residencies, queues: by the id of their engine.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Upkeep:
         registry: Registry,
         engines: Mapping[str, Engine],
         residencies: Mapping[str, Residency],
+        queues: Mapping[str, FairQueue],
         pins: Pins,
         sharing: Sharing,
     ) -> None:
         self._registry = registry
         self._engines = engines
         self._residencies = residencies
+        self._queues = queues
         self._pins = pins
         self._sharing = sharing
         self._moved = asyncio.Event()
@@ -144,6 +147,7 @@ class Upkeep:
         if engine.shared_as is not None:
             digests = [entry.release.digest for entry in entries]
             await asyncio.to_thread(self._sharing.hold, engine.shared_as, digests)
+            await self._meet(engine, engine.shared_as)
         there = [
             e.release.digest
             for e in entries
@@ -155,3 +159,15 @@ class Upkeep:
         gone = residency.lost(digest for digest in there if digest not in listed)
         if gone:
             _log.warning("engine %s does not hold %s any more", engine.id, ", ".join(gone))
+
+    async def _meet(self, engine: Engine, shared_as: str) -> None:
+        """Divide the engine with the other gateways on it, and learn what they have served."""
+        queue = self._queues[engine.id]
+        served = queue.served()
+        try:
+            meeting = await asyncio.to_thread(self._sharing.meet, shared_as, served)
+        except Unavailable:
+            queue.not_told(served)
+            raise
+        queue.share(meeting.gateways)
+        queue.served_elsewhere(meeting.elsewhere)

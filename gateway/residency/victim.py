@@ -8,7 +8,11 @@ from adapterworks.gateway.residency.entry import Entry
 
 
 def victim(
-    held: Sequence[Entry], *, busy: Collection[str], wanted: Collection[str]
+    held: Sequence[Entry],
+    *,
+    busy: Collection[str],
+    wanted: Collection[str],
+    owner: str | None = None,
 ) -> Entry | None:
     """Whom to unload: the least recently used that nobody wants, else the longest busy.
 
@@ -20,6 +24,8 @@ def victim(
         held: what takes a place.
         busy: digests in use.
         wanted: digests that somebody waits for.
+        owner: the tenant for whom room is made. One that holds its share of the places alone makes
+            room among those: asking for one version after the other unloads nobody else's.
     """
     only_pins = all(e.pinned for e in held)
     free = [
@@ -31,5 +37,15 @@ def victim(
     ]
     idle = [e for e in free if e.release.digest not in busy and e.release.digest not in wanted]
     if idle:
-        return min(idle, key=lambda e: e.used)
+        own = [e for e in idle if e.owner == owner] if _has_its_share(held, owner) else []
+        return min(own or idle, key=lambda e: e.used)
     return min(free, key=lambda e: e.busy_since or e.used, default=None)
+
+
+def _has_its_share(held: Sequence[Entry], owner: str | None) -> bool:
+    """Whether a tenant holds as many places alone as it would if all who hold some had as many."""
+    if owner is None:
+        return False
+    # What several use (None) counts as one more who holds some.
+    holders = {entry.owner for entry in held} | {owner}
+    return sum(entry.owner == owner for entry in held) * len(holders) >= len(held)

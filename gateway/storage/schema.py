@@ -121,6 +121,15 @@ residents = sa.Table(
     sa.Column("expires", sa.Double, nullable=False),
 )
 
+# Tokens that all gateways have served of an engine they share: who is next, is by this.
+totals = sa.Table(
+    "gateway_served",
+    metadata,
+    sa.Column("engine", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+)
+
 
 def migrate(database: Database) -> None:
     """Bring the gateway's tables of `database` to the newest schema; safe in every process."""
@@ -260,10 +269,20 @@ def _m005_old_events_may_go(connection: Connection) -> None:
     )
 
 
+def _m006_served_of_shared_engines(connection: Connection) -> None:
+    """What tenants were served of an engine that several gateways use."""
+    connection.exec_driver_sql(
+        """CREATE TABLE gateway_served (
+            engine TEXT NOT NULL, tenant TEXT NOT NULL, tokens BIGINT NOT NULL,
+            PRIMARY KEY (engine, tenant))"""
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
     _m003_no_way_around_the_triggers,
     _m004_shared_engines,
     _m005_old_events_may_go,
+    _m006_served_of_shared_engines,
 )

@@ -164,22 +164,37 @@ class Supervisor:
         return self._kept(asyncio.create_task(supervised(), name=name))
 
     def once(
-        self, name: str, work: Coroutine[Any, Any, None], *, what: str = ""
+        self,
+        name: str,
+        work: Coroutine[Any, Any, None],
+        *,
+        what: str = "",
+        expected: tuple[type[Exception], ...] = (),
     ) -> asyncio.Task[None]:
         """Do something in the background once; what it raises is logged and counted as `name`.
 
         Whoever awaits the task gets it too.
+
+        Args:
+            expected: errors that whoever waits is told of, and nobody else.
         """
         task = self._kept(asyncio.create_task(work, name=f"{name} {what}".strip()))
 
         def ended(task: asyncio.Task[None]) -> None:
             if task.cancelled() or (error := task.exception()) is None:
                 return
+            if isinstance(error, expected):
+                return
             _log.error("`%s` failed", task.get_name(), exc_info=error)
             self._counted(name)
 
         task.add_done_callback(ended)
         return task
+
+    def saw(self, name: str, error: Exception) -> None:
+        """What a worker survived and could not have expected: logged, and counted as `name`."""
+        _log.error("`%s` failed", name, exc_info=error)
+        self._counted(name)
 
     @property
     def down(self) -> list[str]:

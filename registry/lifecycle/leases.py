@@ -7,19 +7,24 @@ after the lease was taken stays until the lease ends. Leases of the dead expire.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterable
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.index import lookup, schema
 from adapterworks.registry.index.clock import now_s
 from adapterworks.registry.index.database import Database
 
 LEASE_S = 3600.0
+RENEWALS = 4  # attempts before a lease that is kept would expire
+_log = logging.getLogger(__name__)
 
 _leases, _lease_blobs = schema.leases, schema.lease_blobs
 _release_blobs = schema.release_blobs
@@ -74,6 +79,17 @@ def held_by(connection: Connection, kind: str, holder: str) -> list[str]:
     return list(connection.scalars(query))
 
 
+def needed(connection: Connection, blob: str) -> bool:
+    """Whether a lease that has not expired is on a blob."""
+    query = (
+        sa.select(_lease_blobs.c.blob)
+        .join(_leases, _leases.c.id == _lease_blobs.c.lease)
+        .where(_lease_blobs.c.blob == blob, _leases.c.expires >= now_s(connection))
+        .limit(1)
+    )
+    return connection.scalar(query) is not None
+
+
 def sweep(connection: Connection) -> int:
     """Remove expired leases; returns how many."""
     past = _leases.c.expires < now_s(connection)
@@ -85,7 +101,8 @@ def sweep(connection: Connection) -> int:
 class Lease:
     """A lease on whole releases, held by a running build or by whoever serves them.
 
-    A context manager. A long holder calls `renew` well before `LEASE_S` seconds have passed.
+    As a context manager it is renewed until the block ends, however long that takes. Other holders
+    call `renew` well before its seconds have passed.
     """
 
     def __init__(self, database: Database, kind: str, digests: Iterable[str], seconds: float):
@@ -98,6 +115,7 @@ class Lease:
         self._kind = kind
         self._digests = tuple(digests)
         self._seconds = seconds
+        self._over = threading.Event()
         self._take()
 
     def renew(self) -> None:
@@ -126,7 +144,22 @@ class Lease:
             self._id = take(connection, self._kind, blobs, seconds=self._seconds)
 
     def __enter__(self) -> Lease:
+        self._over.clear()
+        self._renewer = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._renewer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._renewer.join()
         self.end()
+
+    def _keep(self) -> None:
+        while not self._over.wait(self._seconds / RENEWALS):
+            try:
+                self.renew()
+            except NotFound as error:  # it was deleted: its bytes are in the trash for a while
+                _log.warning("no longer kept: %s", error.message)
+                return
+            except Exception:  # the index is away: the lease lasts for some more attempts
+                _log.warning("a lease could not be renewed", exc_info=True)

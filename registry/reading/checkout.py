@@ -9,10 +9,11 @@ found. Files are copies, not hard links: whatever is done to them, the blobs sta
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -55,6 +56,7 @@ def checkout(
         raise AbsentFile(f"{release.name}@{digest}", path, absences[path])
     files = {path: blob for path, blob in files.items() if path not in left_out}
     target = root / digest.removeprefix("sha256:") / role
+    _asked_for(target)  # first: from now on nobody takes it for unused
     if _is_intact(target, role, files):
         return target
     with locked(root, digest):
@@ -75,6 +77,12 @@ def checkout(
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     return target
+
+
+def _asked_for(target: Path) -> None:
+    """Let the folder's time say when it was asked for: room is made by it."""
+    with suppress(OSError):  # not there yet, another user's, or on a disk that cannot be written
+        os.utime(target)
 
 
 def remove_tree(folder: Path, root: Path) -> None:

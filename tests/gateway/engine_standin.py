@@ -33,10 +33,13 @@ class StandIn:
         broken: when set, streams are cut off and nothing answers.
         cannot_load: what it says to a load instead of doing it.
         headers: of the requests in `bodies`.
-        answered: prompt and completion tokens of every answer made to its end, by request id.
+        answered: prompt and completion tokens of every answer made to its end, by request id; the
+            parts of one request together.
         counted: the same of every answer it began, as far as it came.
         cached: half of each prompt is said to come from the cache.
         makes: the most tokens that an answer has, whatever it may have.
+        holds_after: a stream waits after so many events of tokens, and a whole answer before its
+            end, until this is None again or the engine is broken.
         countless: it does not say what an answer cost.
         sequences: answers to prompts it was asked for, all in all.
         working, most_working: those it works on now, and the most of them at once.
@@ -64,6 +67,7 @@ class StandIn:
     cached: bool = False
     countless: bool = False
     makes: int | None = None
+    holds_after: int | None = None
     sequences: int = 0
     working: int = 0
     most_working: int = 0
@@ -156,30 +160,40 @@ class StandIn:
         self.prompt_tokens += answer.counts[0]
         self.sequences += answer.sequences
         request_id = request.headers.get("x-request-id", "")
-        self.counted[request_id] = (answer.counts[0], 0)
+        before = self.answered.get(request_id, (0, 0))  # of parts of the same request
+        self.counted[request_id] = (before[0] + answer.counts[0], before[1])
         # As lenient as vLLM's pydantic.
         if body.get("stream") in (True, 1, "1", "true", "yes", "on"):
-            events = self._events(answer, request_id)
+            events = self._events(answer, request_id, before)
             return StreamingResponse(events, media_type="text/event-stream")
         async with _Active(self, answer):
             await asyncio.sleep(self.token_seconds * len(answer.words))
+            await self._held(answer.counts[1])
         self.completion_tokens += answer.counts[1]
-        self.answered[request_id] = self.counted[request_id] = answer.counts
+        whole = (before[0] + answer.counts[0], before[1] + answer.counts[1])
+        self.answered[request_id] = self.counted[request_id] = whole
         return Response(answer.whole(), media_type="application/json")
 
-    async def _events(self, answer: Answer, request_id: str) -> AsyncIterator[bytes]:
-        made = 0
+    async def _held(self, made: int) -> None:
+        while not self.broken and self.holds_after is not None and made >= self.holds_after:  # noqa: ASYNC110 (a test changes it)
+            await asyncio.sleep(0.01)
+
+    async def _events(
+        self, answer: Answer, request_id: str, before: tuple[int, int]
+    ) -> AsyncIterator[bytes]:
+        made, read = 0, before[0] + answer.counts[0]
         async with _Active(self, answer):
             for event, tokens in answer.events():
                 if tokens and made % answer.sequences == 0:
                     await asyncio.sleep(self.token_seconds)
+                await self._held(made)
                 if self.broken:
                     raise ConnectionResetError("the stand-in was told to break")
                 made += tokens
                 self.completion_tokens += tokens
-                self.counted[request_id] = (answer.counts[0], made)
+                self.counted[request_id] = (read, before[1] + made)
                 if made == answer.counts[1] and not tokens:
-                    self.answered[request_id] = answer.counts
+                    self.answered[request_id] = self.counted[request_id]
                 yield event
 
 

@@ -21,6 +21,12 @@ class Answer:
     body: bytes
 
 
+def connected(url: str) -> socket.socket:
+    """A connection of one's own to the server of `url`."""
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port), timeout=60.0)
+
+
 def send(url: str, data: bytes, *, seconds: float = 10.0) -> list[Answer]:
     """Send bytes and read every answer until the server closes the connection."""
     address = urlsplit(url)

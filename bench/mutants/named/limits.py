@@ -105,7 +105,7 @@ _FAIRNESS_NAMED = (
         (
             "                if gate is not None:\n"
             "                    gate.give_back()\n"
-            "                self._leave(tenant, slots)"
+            "                self._leave(tenant, waiter.slots)"
         ),
         ("                if gate is not None:\n                    gate.give_back()\n"),
         (
@@ -138,6 +138,54 @@ _FAIRNESS_NAMED = (
         "if self.running + waiter.slots >= self.slots:",
         (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
         "somebody would wait while a slot is free, here for ever",
+    ),
+)
+
+_SHARED_ENGINE_NAMED = (
+    Named(
+        "every-gateway-takes-the-whole-engine",
+        _FAIRNESS,
+        "slots = max(1, -(-self.whole // among))",
+        "slots = self.whole",
+        (
+            f"{_OF_FAIRNESS}::test_gateways_divide_an_engine_and_each_has_a_place",
+            f"{_OF_FAIRNESS}::test_who_waits_for_more_than_is_left_gets_all_that_is_left",
+        ),
+        "ten gateways would give out an engine's turns ten times, and none would be fair",
+        source="gateway.md, 10 gateways, 5",
+    ),
+    Named(
+        "who-waits-for-the-whole-engine-waits-for-ever",
+        _FAIRNESS,
+        "waiter.slots = min(waiter.slots, slots)",
+        "pass",
+        (f"{_OF_FAIRNESS}::test_who_waits_for_more_than_is_left_gets_all_that_is_left",),
+        "a second gateway that starts would shut a queue for good",
+    ),
+    Named(
+        "what-others-served-is-said-again",
+        _FAIRNESS,
+        "                tenant.counter += count / tenant.weight\n",
+        "                self.charge(tenant_id, count)\n",
+        (f"{_OF_FAIRNESS}::test_what_others_served_counts_and_is_not_passed_on",),
+        "two gateways would raise each other's counters without end",
+    ),
+    Named(
+        "a-wish-is-remembered",
+        _FAIRNESS,
+        "        expected_tokens = min(expected_tokens, _MOST)\n",
+        "",
+        (f"{_OF_FAIRNESS}::test_what_a_request_wishes_for_changes_nothing_once_it_is_settled",),
+        "one request for 1e30 tokens would wipe a tenant's counter out",
+        source="gateway.md H1",
+    ),
+    Named(
+        "a-reading-that-breaks-is-not-seen",
+        _MONTH,
+        "expected=(Unavailable,)",
+        "expected=(Exception,)",
+        (f"{_OF_LEASE}::test_a_reading_that_fails_as_nobody_expects_is_seen",),
+        "budgets would go by an old total, and nobody would know",
     ),
 )
 
@@ -306,8 +354,8 @@ _LIMITS_NAMED = (
     Named(
         "a-failed-batch-stops-the-ledger",
         _SHARED,
-        "                continue\n",
-        "                return\n",
+        '                    self._supervisor.saw("limits ledger", error)\n',
+        "                    pass\n                return\n",
         (f"{_TESTS}/test_shared.py",),
         "operations that queued up meanwhile would wait for ever",
     ),
@@ -433,4 +481,4 @@ _METERING_NAMED = (
     ),
 )
 
-NAMED = (*_FAIRNESS_NAMED, *_LIMITS_NAMED, *_METERING_NAMED)
+NAMED = (*_FAIRNESS_NAMED, *_SHARED_ENGINE_NAMED, *_LIMITS_NAMED, *_METERING_NAMED)

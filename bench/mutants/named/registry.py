@@ -220,6 +220,44 @@ _REVIEW_NAMED = (
     ),
 )
 
+_EVICTION = "registry/lifecycle/eviction.py"
+_OF_EVICTION = f"{_LIFECYCLE}/test_eviction.py"
+_EVICTED_NAMED = (
+    Named(
+        "a-checkout-in-use-makes-room",
+        _EVICTION,
+        "                if leases.needed(connection, checkout.digest):\n",
+        "                if False:\n",
+        (f"{_OF_EVICTION}::test_none_that_is_leased_goes",),
+        "an engine would find the folder gone that it reloads an adapter from",
+    ),
+    Named(
+        "a-checkout-of-today-makes-room",
+        _EVICTION,
+        "checkout.asked > time.time() - IN_USE_S",
+        "False",
+        (f"{_OF_EVICTION}::test_none_that_was_asked_for_today_goes",),
+        "an evaluation that runs would lose the adapter it compares with",
+    ),
+    Named(
+        "asking-for-a-checkout-does-not-keep-it",
+        "registry/reading/checkout.py",
+        "    _asked_for(target)  # first",
+        "    pass  # first",
+        (f"{_OF_EVICTION}::test_asking_for_one_keeps_it",),
+        "the adapter that is asked for most would be unpacked every day",
+    ),
+    Named(
+        "a-builds-lease-ends-after-an-hour",
+        "registry/lifecycle/leases.py",
+        "                self.renew()\n            except NotFound",
+        "                pass\n            except NotFound",
+        (f"{_OF_EVICTION}::test_a_lease_is_renewed_until_its_block_ends[sqlite]",),
+        "a training of a day would lose what it began from to gc",
+        source="registry.md H6",
+    ),
+)
+
 _OTHER_NAMED = (
     Named(
         "the-record-is-put-first",
@@ -560,4 +598,4 @@ _OTHER_NAMED = (
     ),
 )
 
-NAMED = (*_REVIEW_NAMED, *_OTHER_NAMED)
+NAMED = (*_REVIEW_NAMED, *_EVICTED_NAMED, *_OTHER_NAMED)

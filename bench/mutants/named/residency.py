@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _RESIDENCY = "gateway/residency/residency.py"
+_PLACES = "gateway/residency/places.py"
 _SEATS = "gateway/residency/seats.py"
 _VICTIM = "gateway/residency/victim.py"
 _GATE = "gateway/residency/gate.py"
@@ -55,7 +56,7 @@ _PRESSURE_NAMED = (
     ),
     Named(
         "what-was-not-proved-stays-in-the-engine",
-        _RESIDENCY,
+        _PLACES,
         'if generation == self._engine.health.generation and entry.stage == "loading":',
         "if False:",
         (f"{_OF_GATE}::test_a_load_that_fails_for_now_leaves_nothing_in_the_engine",),
@@ -95,10 +96,52 @@ _PRESSURE_NAMED = (
     ),
 )
 
+_OF_VICTIM = f"{_TESTS}/test_victim.py"
+_OF_SHARING = f"{_TESTS}/test_sharing.py"
+_SHARES_NAMED = (
+    Named(
+        "one-tenants-loads-unload-everybodys",
+        _VICTIM,
+        "own = [e for e in idle if e.owner == owner] if _has_its_share(held, owner) else []",
+        "own: list[Entry] = []",
+        (
+            f"{_OF_VICTIM}::test_a_tenant_makes_room_among_its_own",
+            f"{_OF_VICTIM}::test_asking_for_one_version_after_the_other_unloads_nobody_elses",
+        ),
+        "a tenant that goes through a name's versions would make every other one's adapter cold",
+        source="gateway.md M1",
+    ),
+    Named(
+        "what-all-use-is-one-tenants",
+        _RESIDENCY,
+        "            entry.owner = None  # of use to more than who had it loaded\n",
+        "            pass\n",
+        (f"{_OF_VICTIM}::test_what_another_tenant_uses_is_no_ones_own",),
+        "whoever had a popular adapter loaded would be the one to make room for all",
+    ),
+    Named(
+        "a-proof-is-free",
+        _RESIDENCY,
+        "unpaid, entry.unpaid = entry.unpaid, 0",
+        "unpaid, entry.unpaid = 0, 0",
+        (f"{_OF_VICTIM}::test_a_proof_is_charged_once_to_whoever_had_it_made",),
+        "cold loads would cost their tenant nothing, and the others a thousand tokens each",
+        source="gateway.md M1",
+    ),
+    Named(
+        "what-was-served-before-one-came-is-news",
+        "gateway/residency/sharing.py",
+        "        if seen is None:\n            elsewhere = {}\n",
+        "",
+        (f"{_OF_SHARING}::test_each_learns_what_the_others_have_served[sqlite]",),
+        "a gateway's first minute would go by what was served last year",
+    ),
+)
+
 _HOLDING_NAMED = (
     Named(
         "a-failed-load-is-reported-as-success",
-        _RESIDENCY,
+        _PLACES,
         "            await asyncio.shield(entry.task)\n            if entry.error is not None:\n"
         "                raise entry.error\n",
         "            await asyncio.shield(entry.task)\n            return\n",
@@ -108,7 +151,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-refused-adapter-stays-in-the-engine",
-        _RESIDENCY,
+        _PLACES,
         "            with contextlib.suppress(AdapterworksError):\n"
         "                await self._unload(self._engine, entry.release)",
         "            pass",
@@ -117,7 +160,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-refused-adapter-is-loaded-for-every-request",
-        _RESIDENCY,
+        _PLACES,
         "if time.time() - entry.since < RETRY_REFUSED_SECONDS:",
         "if False:",
         (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
@@ -125,7 +168,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-refusal-is-for-ever",
-        _RESIDENCY,
+        _PLACES,
         "if time.time() - entry.since < RETRY_REFUSED_SECONDS:",
         "if True:",
         (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
@@ -133,7 +176,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-load-of-a-dead-engine-counts",
-        _RESIDENCY,
+        _PLACES,
         "            if generation != self._engine.health.generation:",
         "            if False:",
         (f"{_OF_HOLDING}::test_a_load_of_an_engine_that_was_restarted_does_not_count",),
@@ -141,18 +184,18 @@ _HOLDING_NAMED = (
     ),
     Named(
         "everybody-loads-for-itself",
-        _RESIDENCY,
-        ("        if entry is None:\n            entry = self._begin(release)"),
+        _PLACES,
+        ("        if entry is None:\n            entry = self._begin(release, tenant)"),
         (
             "        if entry is None or entry.stage == 'loading':\n"
-            "            entry = self._begin(release)"
+            "            entry = self._begin(release, tenant)"
         ),
         (f"{_OF_HOLDING}::test_many_who_ask_at_once_make_one_load",),
         "a hundred first requests would make a hundred loads",
     ),
     Named(
         "whoever-leaves-ends-the-load",
-        _RESIDENCY,
+        _PLACES,
         "            await asyncio.shield(entry.task)\n            if entry.error",
         "            await entry.task\n            if entry.error",
         (f"{_OF_HOLDING}::test_whoever_started_a_load_may_leave",),
@@ -160,7 +203,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "capacity-is-one-more-than-the-engine-has",
-        _RESIDENCY,
+        _PLACES,
         "if len(held) < self._engine.capacity:",
         "if len(held) <= self._engine.capacity:",
         (f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",),
@@ -168,7 +211,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "an-adapter-in-use-is-unloaded",
-        _RESIDENCY,
+        _PLACES,
         (
             "                    while leaver.users or leaver.release.digest in self.seats:\n"
             "                        await self.seats.changed()\n"
@@ -180,8 +223,8 @@ _HOLDING_NAMED = (
     Named(
         "the-most-recently-used-goes",
         _VICTIM,
-        "return min(idle, key=lambda e: e.used)",
-        "return max(idle, key=lambda e: e.used)",
+        "return min(own or idle, key=lambda e: e.used)",
+        "return max(own or idle, key=lambda e: e.used)",
         (f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",),
         "the adapter that everybody asks for would be loaded again each time",
     ),
@@ -205,7 +248,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-load-overtakes-the-unload",
-        _RESIDENCY,
+        _PLACES,
         ("        finally:\n            self._forget(entry)\n            self.seats.wake()"),
         ("        finally:\n            self.seats.wake()"),
         (
@@ -216,7 +259,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-new-engine-stays-empty",
-        _RESIDENCY,
+        _PLACES,
         "        self._reload(list(again.values())[: self._engine.capacity])",
         "        self._reload([])",
         (f"{_OF_HOLDING}::test_a_new_engine_gets_what_the_old_one_held_pins_first",),
@@ -224,8 +267,8 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-new-engine-is-taken-to-hold-what-the-old-one-held",
-        _RESIDENCY,
-        "        self._entries.clear()\n",
+        _PLACES,
+        "        self.entries.clear()\n",
         "",
         (f"{_OF_HOLDING}::test_a_new_engine_gets_what_the_old_one_held_pins_first",),
         "adapters would answer that were not proved in this engine",
@@ -494,5 +537,6 @@ _RESOLVE_NAMED = (
 )
 
 NAMED = (
-    *_PRESSURE_NAMED, *_HOLDING_NAMED, *_SEATS_NAMED, *_PROOF_NAMED, *_RESOLVE_NAMED,
+    *_PRESSURE_NAMED, *_SHARES_NAMED, *_HOLDING_NAMED, *_SEATS_NAMED,
+    *_PROOF_NAMED, *_RESOLVE_NAMED,
 )  # fmt: skip

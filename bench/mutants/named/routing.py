@@ -93,10 +93,33 @@ _WHO_NAMED = (
     Named(
         "a-tenants-users-share-a-side",
         _EXCHANGE,
-        'sticky = f"{self._tenant.id}\\n{asked.end_user}" if asked.end_user else self._tenant.id',
+        'sticky = f"{self._tenant.id}\\n{asked.sticky}"',
         "sticky = self._tenant.id",
         (f"{_OF_PATH}::test_a_canarys_callers_are_divided_by_tenant_and_user",),
         "a trial of ten percent would get all users of one tenant, or none",
+    ),
+    Named(
+        "each-turn-of-a-conversation-has-a-side-of-its-own",
+        "gateway/request/typed/opening.py",
+        "            return turns[: index + 1]\n",
+        "            return turns\n",
+        (
+            "tests/gateway/request/test_sticky.py::test_it_is_said_by_whom_or_by_what",
+            f"{_OF_PATH}::test_a_canarys_callers_are_divided_by_tenant_and_user",
+        ),
+        "a conversation would go back and forth between two versions",
+        source="gateway.md M4",
+    ),
+    Named(
+        "an-engines-name-has-its-slash",
+        "gateway/engines/remote.py",
+        "url.rstrip('/').encode()",
+        "url.encode()",
+        (
+            "tests/gateway/engines/test_ids.py"
+            "::test_it_says_no_address_and_is_the_same_with_a_slash",
+        ),
+        "two gateways that write one engine differently would each have every adapter elsewhere",
     ),
     Named(
         "whoever-has-a-key-may-use-everything",

@@ -39,7 +39,7 @@ class Rule:
     """One rule.
 
     Attributes:
-        name: as `adapters merge --method` says it.
+        name: as `adapters merge --rule` says it.
         description: one sentence for `adapters merge-rules`.
         space: what is combined: the deltas B·A, or the factors A and B each for itself; `rows` puts
             the factors side by side.

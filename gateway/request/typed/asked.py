@@ -82,6 +82,16 @@ class Asked(BaseModel):
         return self.user
 
     @property
+    def sticky(self) -> str:
+        """What keeps its side of a canary: whom it is asked for, else the conversation."""
+        return self.end_user or self.opening
+
+    @property
+    def opening(self) -> str:
+        """What the conversation begins with."""
+        return ""
+
+    @property
     def hidden(self) -> bool:
         """Whether tokens may be made that no event of the stream shows."""
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from adapterworks.gateway.request.typed.asked import Sampled, contradiction
+from adapterworks.gateway.request.typed.opening import opening, until_first_user
 from adapterworks.gateway.request.typed.values import (
     ChatToolChoice,
     ChatTools,
@@ -53,6 +54,11 @@ class Chat(Sampled):
     def end_user(self) -> str:
         """`user`, or what newer clients send instead."""
         return self.user or self.safety_identifier
+
+    @property
+    def opening(self) -> str:
+        """The cache's key, which clients keep for a conversation, or its first turns."""
+        return self.prompt_cache_key or opening(until_first_user(self.messages))
 
     def check(self) -> None:
         """Refuse two bounds, log-probabilities of the prompt by any spelling, and unknown tools."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapterworks.gateway.request.typed.asked import Sampled, contradiction
+from adapterworks.gateway.request.typed.opening import opening
 from adapterworks.gateway.request.typed.values import (
     Metadata,
     Prompt,
@@ -35,6 +36,11 @@ class Completion(Sampled):
     def limit(self) -> int | None:
         """`max_tokens`, which is never without a bound here."""
         return max(1, self.max_tokens)
+
+    @property
+    def opening(self) -> str:
+        """Of the first prompt."""
+        return opening(self.prompt)
 
     def check(self) -> None:
         """Refuse log-probabilities of the prompt, and the best of more answers than are given."""

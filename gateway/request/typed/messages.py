@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapterworks.gateway.request.typed.asked import Asked
+from adapterworks.gateway.request.typed.opening import opening, until_first_user
 from adapterworks.gateway.request.typed.values import (
     Messages as MessageList,
 )
@@ -35,6 +36,11 @@ class CountTokens(Asked):
         """`metadata.user_id`."""
         found = (self.metadata or {}).get("user_id")
         return found[:512].replace("\0", "") if isinstance(found, str) else self.user
+
+    @property
+    def opening(self) -> str:
+        """The first turns."""
+        return opening(self.system, until_first_user(self.messages))
 
 
 class Messages(CountTokens):

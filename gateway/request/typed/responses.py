@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from adapterworks.gateway.request.typed.asked import Asked
+from adapterworks.gateway.request.typed.opening import opening, until_first_user
 from adapterworks.gateway.request.typed.values import (
     MOST_TOOLS,
     Biases,
@@ -76,6 +77,11 @@ class Responses(Asked):
     def end_user(self) -> str:
         """`user`, or what newer clients send instead."""
         return self.user or self.safety_identifier
+
+    @property
+    def opening(self) -> str:
+        """The cache's key, which clients keep for a conversation, or its first turns."""
+        return self.prompt_cache_key or opening(self.instructions, until_first_user(self.input))
 
     @property
     def hidden(self) -> bool:

@@ -164,7 +164,7 @@ def test_the_command(home: Path, tmp_path: Path, tiny: Path) -> None:
         "ADAPTERS_BLOBS": str(tmp_path / "blobs"),
         "ADAPTERS_BASES": str(tmp_path / "bases"),
     }
-    arguments = ["one@1", "two@1", "--name", "both", "--method", "ties_svd", "--rank", "8"]
+    arguments = ["one@1", "two@1", "--name", "both", "--rule", "ties_svd", "--rank", "8"]
 
     def run(*more: str) -> str:
         result = CliRunner().invoke(

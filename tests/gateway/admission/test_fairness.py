@@ -271,7 +271,7 @@ async def test_a_charge_moves_the_counter_and_is_settled_once() -> None:
         turn.settle(500)  # only the first counts
     b = ("b", 40, 1.0)
     # `first` has no tokens, so that `a` at 100 stays ahead: b 0, 40, 80, and then a.
-    queue._last_counter = 0.0
+    queue._last = None
     assert await order_of(queue, [("a", 10, 1.0), b, b, b, b]) == ["b", "b", "b", "a", "b"]
 
 
@@ -451,8 +451,8 @@ async def _hold(queue: FairQueue, tenant: str, sequences: int) -> None:
 async def test_a_cost_that_cannot_be_reckoned_holds_nothing() -> None:
     queue = FairQueue(1)
     for _ in range(3):
-        with pytest.raises(OverflowError):
-            async with queue.turn("a", 10**400):
+        with pytest.raises(ZeroDivisionError):
+            async with queue.turn("a", 10, weight=0.0):
                 pass
     assert queue.running == 0
     async with queue.turn("a", 10):
@@ -501,3 +501,76 @@ def test_a_tenant_that_was_never_here_is_charged_nothing() -> None:
     queue = FairQueue(1)
     queue.charge("nobody", 5)
     assert queue.depth("nobody") == 0
+
+
+async def test_what_a_request_wishes_for_changes_nothing_once_it_is_settled() -> None:
+    """A counter is a float: 487 + 1e30 - 1e30 is 0, and 487 + 2**40 - 2**40 is 487."""
+    queue = FairQueue(1)
+    async with queue.turn("a", 500) as turn:
+        turn.settle(487)
+    async with queue.turn("a", 10**400) as turn:
+        turn.settle(0)
+    assert queue._tenants["a"].counter == 487
+    async with queue.turn("b", 1):  # new, and no further ahead than `a` was left
+        assert queue._tenants["b"].counter == 488
+
+
+async def test_gateways_divide_an_engine_and_each_has_a_place() -> None:
+    queue = FairQueue(8)
+    for among, slots in ((1, 8), (2, 4), (3, 3), (8, 1), (9, 1), (2, 4)):
+        queue.share(among)
+        assert (queue.slots, queue.whole) == (slots, 8)
+
+
+async def test_who_waits_for_more_than_is_left_gets_all_that_is_left() -> None:
+    queue = FairQueue(8)
+    held: list[int] = []
+
+    async def ask() -> None:
+        async with queue.turn("b", 1, sequences=8):
+            held.append(queue.running)
+
+    async with queue.turn("a", 1, sequences=8):
+        waiting = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        queue.share(2)
+        await asyncio.sleep(0)
+        assert held == []
+    async with asyncio.timeout(5):
+        await waiting
+    assert held == [4]
+    assert queue.running == queue._tenants["b"].running == 0
+    queue.share(1)
+    async with queue.turn("c", 1, sequences=5):
+        assert queue.running == 5
+
+
+async def test_more_room_is_used_at_once() -> None:
+    queue = FairQueue(2)
+    queue.share(2)
+    async with queue.turn("a", 1):
+        waiting = asyncio.create_task(_enter(queue))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        queue.share(1)
+        async with asyncio.timeout(5):
+            await waiting
+
+
+async def _enter(queue: FairQueue) -> None:
+    async with queue.turn("b", 1):
+        pass
+
+
+async def test_what_others_served_counts_and_is_not_passed_on() -> None:
+    queue = FairQueue(1)
+    async with queue.turn("a", 10, weight=2.0) as turn:
+        turn.settle(30)
+    assert queue.served() == {"a": 30}
+    assert queue.served() == {}
+    queue.served_elsewhere({"a": 100, "nobody": 5})
+    assert queue._tenants["a"].counter == 15 + 50
+    assert queue.served() == {}
+    queue.not_told({"a": 7})
+    queue.charge("a", 3)
+    assert queue.served() == {"a": 10}

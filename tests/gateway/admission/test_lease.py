@@ -17,6 +17,7 @@ from adapterworks.gateway.admission.lease import RateLease, SlotLease
 from adapterworks.gateway.admission.ledger import Draw, Grant, Hold
 from adapterworks.gateway.admission.month import Month
 from adapterworks.gateway.admission.shared import SharedLedger
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
 
 
@@ -263,7 +264,7 @@ async def test_slots_are_renewed_and_let_go(slot: SlotLease, ledger: Scripted) -
 
 @pytest.fixture
 def month(ledger: Scripted, clock: Clock) -> Month:
-    return Month(cast(SharedLedger, ledger), "t")
+    return Month(cast(SharedLedger, ledger), "t", Supervisor())
 
 
 async def test_a_budget_is_spent_reserved_and_settled(month: Month, ledger: Scripted) -> None:
@@ -328,6 +329,22 @@ async def test_a_reading_that_fails_beside_requests_troubles_nobody(
     del failing, reading
     gc.collect()
     assert troubles == []
+
+
+async def test_a_reading_that_fails_as_nobody_expects_is_seen(
+    ledger: Scripted, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    month = Month(cast(SharedLedger, ledger), "t", Supervisor(count=seen.append))
+    assert await month.take(1, 1000)
+    for error, counted in ((Unavailable("away"), []), (KeyError("tokens"), ["month's tokens"])):
+        failing = asyncio.get_running_loop().create_future()
+        failing.set_exception(error)
+        monkeypatch.setattr(ledger, "spent_since", lambda *_, reading=failing: reading)
+        clock.now += 1.1
+        assert await month.take(1, 1000)  # read beside it
+        await asyncio.sleep(0.01)
+        assert seen == counted
 
 
 async def test_tokens_count_until_the_total_must_have_them(

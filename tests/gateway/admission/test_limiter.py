@@ -22,6 +22,7 @@ from adapterworks.gateway.admission.shared import SharedLedger
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.usage import insert_events
 from adapterworks.gateway.storage.schema import migrate, slots
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.index.database import Database
@@ -128,7 +129,7 @@ async def test_concurrency_is_exact_and_a_released_slot_is_used_again(database: 
 
 async def test_a_renewal_beside_an_admission_forgets_no_slot(database: Database) -> None:
     migrate(database)
-    ledger = SharedLedger(Ledger(database, "me"))
+    ledger = SharedLedger(Ledger(database, "me"), Supervisor())
     lease = SlotLease(ledger, "t")
     for _ in range(8):
         taking = asyncio.create_task(lease.take(8))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from adapterworks.gateway.admission.ledger import Draw, Grant, Hold, Ledger
 from adapterworks.gateway.admission.shared import SharedLedger
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
 
 
@@ -44,7 +45,7 @@ def counting() -> Counting:
 
 @pytest.fixture
 def shared(counting: Counting) -> SharedLedger:
-    return SharedLedger(cast(Ledger, counting))
+    return SharedLedger(cast(Ledger, counting), Supervisor())
 
 
 async def begun(counting: Counting) -> None:
@@ -99,3 +100,21 @@ async def test_whoever_leaves_takes_nobody_with_it(
     assert (await staying).granted == 2
     assert (await shared.apply(draw(5))).granted == 5
     assert await shared.spent_since("t", "2026-11-01") == 7
+
+
+async def test_a_batch_that_fails_as_nobody_expects_is_told_and_seen(counting: Counting) -> None:
+    seen: list[str] = []
+    shared = SharedLedger(cast(Ledger, counting), Supervisor(count=seen.append))
+    # Fewer grants than were asked for: whoever asked must not wait for ever.
+    for error, grants, counted in ((Unavailable("away"), None, 0), (None, [], 1)):
+
+        def apply(_: object, error: Any = error, grants: Any = grants) -> Any:
+            if error is not None:
+                raise error
+            return grants
+
+        counting.apply = apply  # type: ignore[method-assign]
+        async with asyncio.timeout(5):
+            with pytest.raises((Unavailable, ValueError)):
+                await shared.apply(draw(1))
+        assert seen == ["limits ledger"] * counted

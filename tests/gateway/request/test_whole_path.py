@@ -201,9 +201,19 @@ def test_a_canarys_callers_are_divided_by_tenant_and_user(path: Way) -> None:
         assert answer.headers["x-adapter-digest"] == expected(f"{tenant}\n{user}")
         assert path.engine.bodies[-1]["model"] == answer.headers["x-adapter-digest"]
     assert len({expected(f"{tenant}\n{user}") for user in users}) == 2
-    for odd in ({}, {"user": ""}, {"user": None}):
-        answer = path.ok("medical:trial", **odd)
-        assert answer.headers["x-adapter-digest"] == expected(tenant)
+    # Whose it is nobody says: by what the conversation begins with, so that few tenants are no
+    # hindrance to a small canary, and the next turn of a conversation stays on its side.
+    sides = set()
+    for number in range(30):
+        first = {"role": "user", "content": f"question {number}"}
+        side = expected(f"{tenant}\nuser\nquestion {number}")
+        later = [first, {"role": "assistant", "content": "yes"}, {**first, "content": "and?"}]
+        for odd in ({}, {"user": ""}, {"user": None}):
+            for messages in ([first], later):
+                answer = path.ok("medical:trial", messages=messages, **odd)
+                assert answer.headers["x-adapter-digest"] == side
+        sides.add(side)
+    assert len(sides) == 2
 
 
 def test_what_may_not_be_used_looks_like_what_is_not_there(path: Way) -> None:

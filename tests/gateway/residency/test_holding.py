@@ -187,7 +187,7 @@ async def test_a_pinned_adapter_is_not_unloaded_and_a_wanted_one_is_not_the_firs
     assert stages(residency) == {"a": "resident"}
     await residency.warm(B)
     await residency.warm(C)
-    with residency._want(B.digest):
+    with residency._places.want(B.digest):
         await residency.warm(D)
     assert [line for line in engine.log if line.startswith("-")] == ["-c"]
     assert [entry.pinned for entry in residency.entries] == [True, False, False]
@@ -393,7 +393,7 @@ async def test_an_engine_that_cannot_unload_is_taken_to_hold_nothing() -> None:
         raise Unavailable("away")
 
     residency = engine.residency()
-    residency._unload = fail
+    residency._places._unload = fail
     await residency.warm(A)
     assert await residency.warm(B)
     assert stages(residency) == {"b": "resident"}

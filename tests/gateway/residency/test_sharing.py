@@ -13,7 +13,7 @@ import pytest
 
 from adapterworks.gateway.config.tables import GatewayConfig, ResidencyTable, TrustTable
 from adapterworks.gateway.residency import sharing, upkeep
-from adapterworks.gateway.residency.sharing import Sharing
+from adapterworks.gateway.residency.sharing import Meeting, Sharing
 from adapterworks.gateway.storage.schema import migrate
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.index.database import Database
@@ -52,10 +52,10 @@ def test_what_a_killed_gateway_held_is_forgotten(
     killed.hold("engine", ["sha256:a"])
     one.hold("engine", ["sha256:a"])
     now = time.time()
-    monkeypatch.setattr(sharing.time, "time", lambda: now + sharing.HELD_SECONDS - 1)
+    monkeypatch.setattr(sharing, "now_s", lambda _: now + sharing.HELD_SECONDS - 1)
     assert not one.let_go("engine", "sha256:a")
     one.hold("engine", ["sha256:a"])
-    monkeypatch.setattr(sharing.time, "time", lambda: now + sharing.HELD_SECONDS + 1)
+    monkeypatch.setattr(sharing, "now_s", lambda _: now + sharing.HELD_SECONDS + 1)
     assert one.let_go("engine", "sha256:a")
 
 
@@ -64,6 +64,28 @@ def test_who_ends_holds_nothing(database: Database) -> None:
     one.hold("engine", ["sha256:a"])
     other.hold("engine", ["sha256:a"])
     other.end()
+    assert one.let_go("engine", "sha256:a")
+
+
+def test_each_learns_what_the_others_have_served(database: Database) -> None:
+    one, other, late = (Sharing(database, name) for name in ("one", "other", "late"))
+    assert one.meet("engine", {"ann": 100}) == Meeting(1, {})
+    # What was served before it came is nobody's news.
+    assert other.meet("engine", {"ann": 7, "bob": 5}) == Meeting(2, {})
+    assert one.meet("engine", {}) == Meeting(2, {"ann": 7, "bob": 5})
+    assert other.meet("engine", {"bob": -2}) == Meeting(2, {})
+    assert one.meet("engine", {"ann": 50}) == Meeting(2, {"bob": -2})
+    assert other.meet("engine", {}) == Meeting(2, {"ann": 50})
+    assert late.meet("another engine", {"ann": 9}) == Meeting(1, {})
+    assert late.meet("engine", {}) == Meeting(3, {})
+    other.end()
+    assert one.meet("engine", {}) == Meeting(2, {})
+
+
+def test_who_is_only_there_holds_no_adapter(database: Database) -> None:
+    one, other = Sharing(database, "one"), Sharing(database, "other")
+    one.hold("engine", ["sha256:a"])
+    other.meet("engine", {})
     assert one.let_go("engine", "sha256:a")
 
 
@@ -256,3 +278,23 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_two_gateways_divide_the_turns_of_their_engine(pair: Callable[..., Pair]) -> None:
+    both = pair()
+    queues = [next(iter(running.gateway._queues.values())) for running in both.gateways]
+    whole = queues[0].whole
+    _until(lambda: [queue.slots for queue in queues] == [whole // 2, whole // 2])
+
+
+def test_what_a_tenant_was_served_by_one_counts_in_the_other(pair: Callable[..., Pair]) -> None:
+    """Else whoever floods every gateway gets a share of each."""
+    both = pair()
+    queues = [next(iter(running.gateway._queues.values())) for running in both.gateways]
+    assert both.ask(1, "a").status_code == 200  # known there
+    _until(lambda: queues[1].slots < queues[1].whole)
+    before = queues[1]._tenants["open"].counter
+    for _ in range(5):
+        assert both.ask(0, "a").status_code == 200
+    counted = sum(sum(counts) for counts in both.standin.answered.values())
+    _until(lambda: queues[1]._tenants["open"].counter > before + counted / 2)

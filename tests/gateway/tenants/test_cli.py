@@ -65,7 +65,7 @@ def test_a_tenants_life(database: Database) -> None:
     expires = datetime.fromisoformat(second["expires"]).timestamp()
     assert expires == pytest.approx(time.time() + 90 * 86400, abs=60)
 
-    ok("tenant", "set", "acme", "--rpm", "none", "--weight", "2", "--allow", "*")
+    ok("tenant", "set", "acme", "--rpm", "none", "--share", "2", "--allow", "*")
     shown = values("tenant", "show", "acme")
     assert (shown["rpm"], shown["weight"], shown["allow"]) == (None, 2.0, ["*"])
     assert [key["state"] for key in shown["keys"]] == ["active", "active"]
@@ -82,6 +82,11 @@ def test_a_tenants_life(database: Database) -> None:
         "tenant.remove", "key.revoke", "tenant.set", "key.add", "key.add", "tenant.add",
     ]  # fmt: skip
     assert {entry["who"] for entry in log} == {"tester"}
+    pages, after = [], ()
+    while page := values("tenant", "log", "--limit", "2", *after):
+        pages += page
+        after = ("--after", str(page[-1]["sequence"]))
+    assert pages == log
     everything = json.dumps([log, shown]) + ok("tenant", "log")
     assert first not in everything
     assert second["key"] not in everything
@@ -94,6 +99,8 @@ MISTAKES: list[tuple[str, type[AdapterworksError] | None]] = [
     ("tenant add NotAName --allow *", InvalidInput),
     ("tenant add a --allow b;c", InvalidInput),
     ("tenant set a", InvalidInput),
+    ("tenant add a --allow * --share 0", InvalidInput),
+    ("tenant add a --allow * --weight 0", InvalidInput),
     ("usage --tenant nobody", NotFound),
     ("usage --since monday", InvalidInput),
     ("tenant add a --allow * --rpm many", None),  # None: click's own usage error

@@ -1,0 +1,259 @@
+"""What one engine holds: adapters are loaded, proved, unloaded to make room, and loaded again.
+
+Invariants:
+- an adapter is held only after it was loaded and proved in this generation of the engine;
+- loaded adapters never number more than the engine's capacity;
+- an adapter is unloaded only while nothing uses it;
+- a tenant that has adapters loaded which nobody else uses makes room among those first, once they
+  are its share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.residency.entry import Entry
+from adapterworks.gateway.residency.seats import Seats
+from adapterworks.gateway.residency.verdict import Proof
+from adapterworks.gateway.residency.victim import victim
+from adapterworks.gateway.supervision.supervisor import Supervisor
+from adapterworks.manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
+from adapterworks.registry.releases.release import Release
+
+RETRY_REFUSED_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+# Loads and proves; raises Refused or IntegrityError for good, Unavailable for now.
+Load = Callable[[Engine, Release], Awaitable[Proof]]
+Unload = Callable[[Engine, Release], Awaitable[None]]
+# Told of a release the outcome (a proof's state, `refused`, `failed` or `evicted`) and seconds.
+Observe = Callable[[Release, str, float], None]
+
+
+class Places:
+    """The places for adapters in one engine.
+
+    Attributes:
+        entries: what is loaded, loading or refused now, by digest.
+        seats: who may use what is loaded.
+    """
+
+    def __init__(
+        self, engine: Engine, load: Load, unload: Unload, observe: Observe, supervisor: Supervisor
+    ) -> None:
+        self._engine = engine
+        self._load = load
+        self._unload = unload
+        self._observe = observe
+        self._supervisor = supervisor
+        self.entries: dict[str, Entry] = {}
+        self.seats = Seats(engine, self.entries)
+        self._pins: dict[str, Release] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._wanted: dict[str, int] = {}
+        self._room = asyncio.Lock()
+        self._closed = False
+        self._warned = False
+        engine.on_ready(self._new_generation)
+
+    def close(self) -> None:
+        """Load nothing more; what is loaded stays with the engine."""
+        self._closed = True
+        loads = [e.task for e in self.entries.values() if e.task is not None]
+        for task in [*self._background, *loads]:
+            task.cancel()
+
+    def pin(self, release: Release) -> None:
+        """Keep it loaded from now on and after every restart of the engine."""
+        new = release.digest not in self._pins
+        self._pins[release.digest] = release
+        entry = self.entries.get(release.digest)
+        if entry is not None:
+            entry.pinned = True
+        # More than there are places would unload each other's.
+        if (
+            self._engine.health.state == "ready"
+            and new
+            and len(self._pins) <= self._engine.capacity
+        ):
+            self._reload([release])
+
+    def unpin(self, name: str, *, keep: set[str]) -> None:
+        """Let releases of a name be unloaded again, but those with a digest in `keep`."""
+        for digest in [d for d, r in self._pins.items() if r.name == name and d not in keep]:
+            del self._pins[digest]
+            entry = self.entries.get(digest)
+            if entry is not None:
+                entry.pinned = False
+        self.seats.wake()
+
+    def warn_of_pins(self) -> None:
+        """Say so when there are more pins than places."""
+        if len(self._pins) > self._engine.capacity and not self._warned:
+            _log.warning(
+                "engine %s: %d adapters are pinned, and it holds %d: the pins that were used "
+                "last stay", self._engine.id, len(self._pins), self._engine.capacity,
+            )  # fmt: skip
+        self._warned = len(self._pins) > self._engine.capacity
+
+    def loading(self, release: Release, tenant: str | None) -> Entry | None:
+        """The load that must end before the adapter can be used, begun if need be; None if loaded.
+
+        Args:
+            tenant: whose request asks for it; None if no request does.
+
+        Raises:
+            Refused, IntegrityError: it was refused lately.
+        """
+        entry = self._present(release)
+        if entry is None:
+            entry = self._begin(release, tenant)
+        return None if entry.stage == "resident" else entry
+
+    async def ensure(self, release: Release, tenant: str | None = None) -> None:
+        """Have it loaded and proved; one load at a time for one digest, however many ask.
+
+        Raises:
+            Refused, IntegrityError: it may not be served.
+            Unavailable: the engine does not answer, or was replaced meanwhile.
+        """
+        while True:
+            entry = self.loading(release, tenant)
+            if entry is None:
+                return
+            assert entry.task is not None
+            # Shielded: who started the load may leave, those who joined still want it.
+            await asyncio.shield(entry.task)
+            if entry.error is not None:
+                raise entry.error
+
+    @contextlib.contextmanager
+    def want(self, digest: str) -> Iterator[None]:
+        """Somebody waits for it: not the first to be unloaded."""
+        self._wanted[digest] = self._wanted.get(digest, 0) + 1
+        try:
+            yield
+        finally:
+            self._wanted[digest] -= 1
+            if not self._wanted[digest]:
+                del self._wanted[digest]
+                entry = self.entries.get(digest)
+                if entry is not None and not entry.requests:
+                    self.seats.wake()  # whoever had it loaded has gone: it may be unloaded
+
+    def _present(self, release: Release) -> Entry | None:
+        """What is known of it; a refusal is forgotten after a while."""
+        entry = self.entries.get(release.digest)
+        if entry is None or entry.stage != "refused":
+            return entry
+        assert entry.error is not None
+        if time.time() - entry.since < RETRY_REFUSED_SECONDS:
+            raise entry.error
+        del self.entries[release.digest]
+        return None
+
+    def _begin(self, release: Release, tenant: str | None) -> Entry:
+        pinned = release.digest in self._pins
+        entry = Entry(release, "waiting", pinned=pinned, owner=tenant)
+        self.entries[release.digest] = entry
+        entry.task = self._supervisor.once("load", self._run(entry), what=release.digest[:19])
+        return entry
+
+    async def _run(self, entry: Entry) -> None:
+        """Load one entry; its outcome, error included, is left in the entry."""
+        began = time.perf_counter()
+        generation = self._engine.health.generation
+        outcome = "failed"
+        try:
+            await self._make_room(entry)
+            entry.proof = await self._load(self._engine, entry.release)
+            if generation != self._engine.health.generation:
+                raise Unavailable("the engine was restarted meanwhile", retry_after=2.0)
+            entry.stage = "resident"
+            outcome = entry.proof.state
+            entry.unpaid = entry.proof.tokens if entry.owner is not None else 0
+        except (Refused, IntegrityError) as error:
+            entry.stage, entry.error, outcome = "refused", error, "refused"
+            entry.proof = getattr(error, "measured", None)
+            with contextlib.suppress(AdapterworksError):
+                await self._unload(self._engine, entry.release)
+        except AdapterworksError as error:
+            if generation == self._engine.health.generation and entry.stage == "loading":
+                # It may be in the engine, or get there yet: what is not counted must not be.
+                with contextlib.suppress(AdapterworksError):
+                    await self._unload(self._engine, entry.release)
+            entry.error, outcome = error, "failed"
+            self._forget(entry)
+        except asyncio.CancelledError:
+            self._forget(entry)
+            raise
+        except BaseException as error:  # a bug must not leave an entry that loads for ever
+            entry.error = Unavailable(f"loading failed: {type(error).__name__}", retry_after=10.0)
+            self._forget(entry)
+            self.seats.wake()
+            raise
+        entry.since = time.time()
+        self._observe(entry.release, outcome, time.perf_counter() - began)
+        self.seats.wake()
+
+    async def _make_room(self, newcomer: Entry) -> None:
+        """Unload others until one more fits; newcomers are served in order."""
+        async with self._room:
+            while True:
+                held = [e for e in self.entries.values() if e.stage not in ("waiting", "refused")]
+                if len(held) < self._engine.capacity:
+                    newcomer.stage = "loading"
+                    return
+                leaver = victim(
+                    held, busy=self.seats.busy, wanted=self._wanted, owner=newcomer.owner
+                )
+                if leaver is not None:
+                    leaver.leaving = True
+                    while leaver.users or leaver.release.digest in self.seats:
+                        await self.seats.changed()
+                    leaver.stage = "unloading"
+                    # A task of its own: whoever wants it back meanwhile waits for the end of it,
+                    # so that the engine never sees a load overtake the unload.
+                    leaver.task = self._supervisor.once("unload", self._drop(leaver))
+                    await asyncio.shield(leaver.task)
+                else:
+                    await self.seats.changed()
+
+    async def _drop(self, entry: Entry) -> None:
+        try:
+            await self._unload(self._engine, entry.release)
+        except AdapterworksError:
+            pass  # an engine that does not answer will be replaced, and then holds nothing
+        finally:
+            self._forget(entry)
+            self.seats.wake()
+        self._observe(entry.release, "evicted", 0.0)
+
+    def _forget(self, entry: Entry) -> None:
+        if self.entries.get(entry.release.digest) is entry:
+            del self.entries[entry.release.digest]
+
+    def _new_generation(self) -> None:
+        """The engine is new and empty: load what it held, in the order of last use."""
+        if self._closed:
+            return
+        held = [e for e in self.entries.values() if e.stage not in ("refused", "unloading")]
+        held.sort(key=lambda e: e.used, reverse=True)
+        self.entries.clear()
+        again = {**self._pins, **{e.release.digest: e.release for e in held}}
+        self._reload(list(again.values())[: self._engine.capacity])
+        self.seats.wake()
+
+    def _reload(self, releases: list[Release]) -> None:
+        async def reload() -> None:
+            for release in releases:
+                with contextlib.suppress(AdapterworksError):
+                    await self.ensure(release)
+
+        task = self._supervisor.once("reload", reload(), what=self._engine.id)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
