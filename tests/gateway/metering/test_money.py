@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from adapterworks.gateway.config.tables import FairnessTable, GatewayConfig, TrustTable
+from adapterworks.gateway.metering import meter
 from adapterworks.gateway.request.body import parse_body
 from adapterworks.gateway.request.cost import most
 from adapterworks.gateway.request.endpoints import (
@@ -107,6 +108,8 @@ class Till:
 
 @pytest.fixture(scope="module")
 def till(loop: Loop, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Till]:
+    patched = pytest.MonkeyPatch()
+    patched.setattr(meter, "DRAIN_SECONDS", 0.02)  # each test waits for its event
     home = Path(tmp_path_factory.mktemp("till"))
     registry = Registry.open(
         database=f"sqlite:///{home / 'index.db'}", blobs=str(home / "blobs"), home=home
@@ -124,6 +127,7 @@ def till(loop: Loop, base: Base, tmp_path_factory: pytest.TempPathFactory) -> It
     running.wait_ready()
     yield Till(running, standin, registry, key.text, key.id)
     launcher.close()
+    patched.undo()
 
 
 @pytest.fixture(autouse=True)
