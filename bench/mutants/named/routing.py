@@ -141,8 +141,8 @@ _WHO_NAMED = (
     Named(
         "a-digest-goes-anywhere",
         _POOL,
-        'ranked = sorted(ready, key=lambda e: _score(e.id, target.digest or ""), reverse=True)',
-        'ranked = sorted(ready, key=lambda e: _score(e.id, ""), reverse=True)',
+        "key=lambda engine: _score(engine.id, digest), reverse=True",
+        'key=lambda engine: _score(engine.id, ""), reverse=True',
         (f"{_OF_ROUTING}::test_an_adapter_goes_to_the_engine_of_its_hash",),
         "every adapter would be loaded in one engine, and the others idle",
     ),
