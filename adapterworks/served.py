@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import Conflict, Unavailable
-from adapterworks.serving import Say, compose_engines, compose_gateway, say_who_gets_in
+from adapterworks.serving import Say, compose, say_who_gets_in
 
 if TYPE_CHECKING:
     from adapterworks.gateway.config.tables import GatewayConfig
@@ -145,9 +145,8 @@ class Served:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         try:
             say_who_gets_in(self._app, self._config, self._say)
-            engines = compose_engines(self._app, self._config, only=self._base, say=self._say)
             await run_gateway(
-                compose_gateway(self._app, self._config, engines),
+                compose(self._app, self._config, only=self._base, say=self._say),
                 run=self._app.settings.home / "run",
                 say=self._say,
                 on_ready=self._became_ready,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from adapterworks.gateway.engines.engine import Engine
     from adapterworks.gateway.gateway import Gateway
     from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.releases.release import Release
 
 Say = Callable[[str], None]
 
@@ -55,17 +56,8 @@ def say_who_gets_in(app: App, config: GatewayConfig, say: Say) -> None:
         )
 
 
-def compose_gateway(app: App, config: GatewayConfig, engines: list[Engine]) -> Gateway:
-    """A gateway on these engines; starts nothing."""
-    from adapterworks.gateway.gateway import Gateway
-
-    home = app.settings.home
-    spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
-    return Gateway.compose(config, app.registry, engines, spool=spool)
-
-
-def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> list[Engine]:
-    """The engines to start or to use; starts none.
+def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> Gateway:
+    """A gateway with its engines; starts nothing.
 
     Args:
         only: serve this base alone, by its name.
@@ -74,9 +66,25 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
     Raises:
         MissingExtra: an engine is to be started, and vLLM is not installed.
     """
+    from adapterworks.gateway.engines.plan import served_releases
+    from adapterworks.gateway.gateway import Gateway
+
+    served = served_releases(app.registry, say)
+    engines = _engines(app, config, served, only=only, say=say)
+
+    home = app.settings.home
+    spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
+    newest = sorted(served, key=lambda release: release.created, reverse=True)
+    return Gateway.compose(config, app.registry, engines, spool=spool, first=newest)
+
+
+def _engines(
+    app: App, config: GatewayConfig, releases: list[Release], *, only: str | None, say: Say
+) -> list[Engine]:
+    """The engines to start or to use; starts none."""
     from adapterworks.gateway.config.tables import RemoteEngine
     from adapterworks.gateway.engines.local import LocalEngine
-    from adapterworks.gateway.engines.plan import engine_specs, remote_base, served_releases
+    from adapterworks.gateway.engines.plan import engine_specs, remote_base
     from adapterworks.gateway.engines.remote import RemoteEngine as Remote
     from adapterworks.gateway.engines.remote import engine_id
 
@@ -84,7 +92,6 @@ def compose_engines(app: App, config: GatewayConfig, *, only: str | None, say: S
     all_remote = bool(tables) and len(tables) == len(config.engines)
     if not all_remote:
         require("cpu", "an engine of its own")
-    releases = served_releases(app.registry, say)
     seconds = config.http.request_seconds
     engines: list[Engine] = []
     for table in tables:

@@ -12,6 +12,7 @@ MEASUREMENTS = (
     "startup",
     "gateway_hop",
     "hot_load",
+    "proof_cost",
     "registry_scale",
     "build_throughput",
     "engine_lora",

@@ -84,13 +84,21 @@ class Gateway:
 
     @classmethod
     def compose(
-        cls, config: GatewayConfig, registry: Registry, engines: Sequence[Engine], *, spool: Path
+        cls,
+        config: GatewayConfig,
+        registry: Registry,
+        engines: Sequence[Engine],
+        *,
+        spool: Path,
+        first: Sequence[Release] = (),
     ) -> Gateway:
         """Put a gateway together; starts nothing.
 
         Args:
             config: with `open`, everyone is let in without a key.
             spool: folder where metered requests are kept until the index has them.
+            first: loaded and proved before it says that it is ready, as the pins are; as many as
+                there is room for, in this order.
         """
         pool = EnginePool(engines)
         metrics = Metrics()
@@ -132,6 +140,7 @@ class Gateway:
                 max_wait=config.fairness.max_wait_seconds,
             )
             gateway._residencies[engine.id].seats.on_change(queue.look_again)
+            gateway._residencies[engine.id].begin_with(first)
         gateway.resolver.hand_over(
             Handover(
                 gateway._residencies.values,
@@ -193,6 +202,10 @@ class Gateway:
             f"no engine of `{base}` is ready ({states})"
             for base, states in self.pool.without_engine().items()
         ]
+        if not reasons:
+            up = [engine for engine in self.pool.engines if engine.health.state == "ready"]
+            told = {self.residency(engine).unsettled for engine in up}
+            reasons += sorted(reason for reason in told if reason is not None)
         reasons += self.supervisor.down
         if not self.meter.accepts():
             reasons.append("usage cannot be recorded")

@@ -13,11 +13,10 @@ import click
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.serving import compose_engines, compose_gateway, opened, say_who_gets_in
+from adapterworks.serving import compose, opened, say_who_gets_in
 
 if TYPE_CHECKING:
     from adapterworks.gateway.config.tables import GatewayConfig, LogTable
-    from adapterworks.gateway.engines.engine import Engine
 
 
 @click.command()
@@ -72,21 +71,20 @@ def command(
     config = opened(config, open_)
     say_who_gets_in(app, config, _say)
     configure_logging(_log_table(config))
-    engines = compose_engines(app, config, only=base, say=_say)
 
     def on_ready(url: str) -> None:
         _say(f"ready after {time.monotonic() - began:.0f} s")
         click.echo(url)
 
-    uvloop.run(_serve(app, config, engines, on_ready))
+    uvloop.run(_serve(app, config, base, on_ready))
 
 
 async def _serve(
-    app: App, config: GatewayConfig, engines: list[Engine], on_ready: Callable[[str], None]
+    app: App, config: GatewayConfig, base: str | None, on_ready: Callable[[str], None]
 ) -> None:
     from adapterworks.gateway.http.server import run_gateway
 
-    gateway = compose_gateway(app, config, engines)
+    gateway = compose(app, config, only=base, say=_say)
     await run_gateway(gateway, run=app.settings.home / "run", say=_say, on_ready=on_ready)
 
 

@@ -63,8 +63,8 @@ AREAS = {
             ("gateway/residency/*.py",),
             _files(
                 "tests/gateway/residency",
-                "diagnosis", "gate", "handover", "holding", "proving", "resolve", "seats", "slices",
-                "verdict",
+                "diagnosis", "gate", "handover", "holding", "probes", "proving", "resolve", "seats",
+                "slices", "verdict", "waiting",
             ),
         ),
         Area(
@@ -106,8 +106,9 @@ AREAS = {
         Area(
             "plugin",
             ("gateway/engine_plugin/*.py",),
-            _files("tests/gateway/engine_plugin", "few_rows", "grouping", "products", "requests",
-                "weights",
+            _files(
+                "tests/gateway/engine_plugin",
+                "few_rows", "grouping", "products", "prompt_scores", "requests", "weights",
             ),
         ),
         Area(
@@ -149,7 +150,7 @@ AREAS = {
             ),
             (*_files(
                 "tests/gateway/request",
-                "account", "errors", "receipts", "stream", "whole_path",
+                "account", "errors", "receipts", "scored_prompts", "stream", "whole_path",
             ),
              "tests/gateway/engines/test_routing.py"),
         ),

@@ -38,11 +38,9 @@ class Gate(Protocol):
 
     Attributes:
         key: gates with the same key are open at the same time.
-        seconds: how long it is waited for, if it is the gate that is waited for.
     """
 
     key: str
-    seconds: float
 
     def open(self) -> bool:
         """Whether `claim` would succeed; what it raises, the request ends with."""
@@ -59,8 +57,17 @@ class Gate(Protocol):
     def stop(self) -> None:
         """Whoever waited does not any more."""
 
+    def left(self) -> float:
+        """Seconds that it is still waited for, as long as it is closed."""
+
     def late(self) -> Unavailable:
-        """What is said after `seconds`."""
+        """What is said when none are left."""
+
+
+# Between two looks at whether a gate that is waited at is open.
+LOOK_SECONDS = 0.5
+# What is left of a wait whose timer has rung, by rounding.
+_MOMENT = 1e-6
 
 
 @dataclass(eq=False, slots=True)
@@ -245,20 +252,26 @@ class FairQueue:
     async def _served(self, waiter: _Waiter) -> None:
         """Wait until it is served, for as long as what it lacks is waited for.
 
+        A closed gate has its own patience; `max_wait` is for turns.
+
         Raises:
             Unavailable: it was not.
         """
         future, gate, left = waiter.future, waiter.gate, self.max_wait
-        if gate is not None and gate.seconds < left:
-            await asyncio.wait({future}, timeout=gate.seconds)
-            if not future.done() and not gate.open():
-                raise gate.late()
-            left -= gate.seconds
-        await asyncio.wait({future}, timeout=left)
-        if not future.done():
-            raise _busy(
-                f"no turn at the engine within {self.max_wait:g} s", min(5.0, self.max_wait)
-            )
+        clock = asyncio.get_running_loop().time
+        while not future.done():
+            began = clock()
+            if gate is not None and not gate.open():
+                patience = gate.left()
+                if patience < _MOMENT:
+                    raise gate.late()
+                await asyncio.wait({future}, timeout=min(patience, LOOK_SECONDS))
+                continue
+            if left < _MOMENT:
+                what = f"no turn at the engine within {self.max_wait:g} s"
+                raise _busy(what, min(5.0, self.max_wait))
+            await asyncio.wait({future}, timeout=left if gate is None else min(left, LOOK_SECONDS))
+            left -= clock() - began
         future.result()
 
     def _make_room(self, newcomer: _Tenant) -> None:

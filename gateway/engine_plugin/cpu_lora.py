@@ -2,8 +2,11 @@
 
 Invariant: the same numbers as the stock path up to the order of float additions, except that rows
 of the base stay the base's (vLLM #48421). Operations other than plain linear layers are stock:
-embeddings and logits are left out when no adapter of the batch touches them, which stock computes
-as a product with zeros, vocabulary-wide for logits; experts and sharded ranks are untouched.
+embeddings are left out when no adapter of the batch touches them; logits are products of the rows
+of those that do, where stock copies an adapter's whole vocabulary for every row; experts and
+sharded ranks are untouched.
+
+Making the wrapper, as vLLM does where it makes its LoRA layers, also mends the scores of prompts.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import torch
 from vllm.lora.layers.base import BaseLayerWithLoRA
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from adapterworks.gateway.engine_plugin import few_rows
+from adapterworks.gateway.engine_plugin import few_rows, prompt_scores
 from adapterworks.gateway.engine_plugin.grouping import group_rows
 from adapterworks.gateway.engine_plugin.products import Batch, Product
 from adapterworks.gateway.engine_plugin.weights import LayerWeights, adopt, follow
@@ -31,6 +34,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         **kwargs: Any,
     ) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
+        prompt_scores.install()
         # By identity of the tuple that the layer hands over with each call; the value keeps that
         # tuple alive, so that an identity is never reused.
         self._layers: dict[int, tuple[LayerWeights, tuple[torch.Tensor, ...]]] = {}
@@ -118,9 +122,14 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         scale: float,
         **kwargs: Any,
     ) -> None:
-        """Stock, if an adapter of the batch touches the logits; base rows stay as they are."""
-        if self._touched(lora_b_stacked):
-            base = (self.sampler_indices < 0).nonzero().squeeze(1)
-            kept = y[base]
+        """`y += x·A·B` by adapters that touch the logits; base rows stay as they are."""
+        filled = self._filled.get(id(lora_b_stacked))
+        if filled is None:
             super().add_lora_logits(y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs)
-            y[base] = kept
+            return
+        for slot in sorted(filled[0] & self._slots):
+            rows = (self.sampler_indices == slot).nonzero().squeeze(1)
+            h = x[rows].float() @ lora_a_stacked[slot, 0].float().t()
+            delta = h @ lora_b_stacked[slot, 0].float().t()
+            width = min(delta.shape[1], y.shape[1])  # either may be padded
+            y[rows, :width] += (scale * delta[:, :width]).to(y.dtype)

@@ -10,12 +10,17 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 ROOT = "ADAPTERS_SERVABLES"
 """Environment variable: the folder that holds one folder a release, named by its hex digest."""
+
+PARAMETER = "kv_transfer_params"
+"""Where vLLM's API carries what its KV connector needs: {"adapter_digest": "sha256:…"}."""
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
@@ -46,6 +51,12 @@ def find(digest: object) -> VirtualTokens:
     if match is None:
         raise ValueError("`adapter_digest` is not a sha256 digest")
     return _read(os.environ.get(ROOT, ""), match.group(1))
+
+
+def virtual_count(extra: Mapping[str, Any] | None) -> int:
+    """How many virtual tokens stand in front of a request with these `extra_args`."""
+    wanted = (extra or {}).get(PARAMETER) or {}
+    return find(wanted["adapter_digest"]).count if "adapter_digest" in wanted else 0
 
 
 @lru_cache(maxsize=4096)

@@ -39,6 +39,12 @@ def virtual_tokens(request: Request) -> VirtualTokens | None:
     return find(wanted["adapter_digest"]) if "adapter_digest" in wanted else None
 
 
+def _scored(request: Request) -> bool:
+    return request.sampling_params is not None and (
+        request.sampling_params.prompt_logprobs is not None
+    )
+
+
 def prepend(request: Request, adapter: VirtualTokens) -> None:
     """Put the adapter's virtual tokens in front of a request that was not scheduled yet.
 
@@ -55,7 +61,9 @@ def prepend(request: Request, adapter: VirtualTokens) -> None:
     # vLLM does not ask the connector for requests that skip the prefix cache.
     request.skip_reading_prefix_cache = False
     # Blocks are shared within one adapter (and tenant) only: the hash must differ from that of the
-    # same tokens elsewhere, whatever salt the caller chose.
-    request.cache_salt = f"{adapter.digest}:{request.cache_salt or ''}"
+    # same tokens elsewhere, whatever salt the caller chose. And with nobody by whose prompt is to
+    # be scored: what comes from the cache is not computed.
+    own = f":{request.request_id}" if _scored(request) else ""
+    request.cache_salt = f"{adapter.digest}:{request.cache_salt or ''}{own}"
     request.block_hashes.clear()
     request.update_block_hashes()

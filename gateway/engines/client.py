@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 from pydantic_core import from_json
 
-from adapterworks.gateway.engines.engine import Health, NotAsked, Scores, State
+from adapterworks.gateway.engines.engine import Health, NotAsked, Probe, Scores, State
 from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import Refused, Unavailable
@@ -25,6 +25,10 @@ from adapterworks.manifests.errors import Refused, Unavailable
 ADMIN_SECONDS = 120.0
 PROBE_SECONDS = 5.0
 TOP = 20
+# As `gateway/engine_plugin/positions.py` has it, which is not for processes without vLLM.
+POSITIONS = "adapterworks_positions"
+# What an engine is asked first; token ids that every vocabulary has.
+_WARM = Probe(tuple(range(3, 40)), (1, 36))
 UNTOLD_CONTEXT = 4096  # tokens, of an engine that does not say
 # Of a connection nobody uses; below the 5 s after which vLLM closes it, so that no request meets a
 # connection that is being closed.
@@ -66,6 +70,7 @@ class HttpEngine:
     ) -> None:
         self.id = id
         self.shared_as: str | None = None
+        self._scores_prompts: bool | None = None
         self.context = context
         self.base = base
         self.slots = slots
@@ -121,6 +126,21 @@ class HttpEngine:
         for callback in self._callbacks:
             callback()
 
+    async def can_score_prompts(self) -> bool:
+        """Whether it has log-probabilities of a prompt's own tokens; it is asked once.
+
+        With our plugin it has. An engine without it ignores the positions; and with LoRA it must
+        not be asked by `prompt_logprobs`, which end it as soon as a batch holds two requests
+        (vLLM 0.32).
+        """
+        if self._scores_prompts is None:
+            fields = {"model": self.base.model, "cache_salt": "warm"}
+            try:
+                self._scores_prompts = await self._prefill(fields, _WARM) is not None
+            except Refused:  # it takes no field that it does not know
+                self._scores_prompts = False
+        return self._scores_prompts
+
     def _became(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
 
@@ -155,26 +175,54 @@ class HttpEngine:
             self._refuses(status, text, f"to unload `{digest[:19]}…`")
 
     async def score(
-        self, fields: Mapping[str, Any], prompts: Sequence[Sequence[int]]
+        self, fields: Mapping[str, Any], probes: Sequence[Probe]
     ) -> tuple[list[Scores], int]:
-        """The next token's log-probabilities after each prompt, and the tokens that cost.
+        """The log-probabilities at all positions of the probes, and the tokens they cost.
 
-        Asked for as ordinary generations of one token: `prompt_logprobs` would be one request a
-        prompt, but with LoRA it stops the engine as soon as a batch holds two requests (0.32).
+        One prefill a probe where the engine can, else one generated token a position.
         """
-        request = {
-            **fields,
-            "prompt": [list(prompt) for prompt in prompts],
-            "max_tokens": 1,
-            "temperature": 0.0,
-            "logprobs": TOP,
-            "return_tokens_as_token_ids": True,
-        }
-        status, text = await self._admin("/v1/completions", request)
-        self._refuses(status, text, "to answer a probe")
-        if status != 200:
-            raise Refused(f"the engine refused a probe: {message(text)}")
-        answer = from_json(text)
+        if not await self.can_score_prompts():
+            return await self._generate(fields, probes)
+        answers = await asyncio.gather(*(self._prefill(fields, probe) for probe in probes))
+        if None in answers:
+            raise self._unavailable("it left out what a probe asked for")
+        together = [answer for answer in answers if answer is not None]
+        return [at for some, _ in together for at in some], sum(cost for _, cost in together)
+
+    async def _prefill(
+        self, fields: Mapping[str, Any], probe: Probe
+    ) -> tuple[list[Scores], int] | None:
+        """One probe's scores; None if the engine does not know what is asked."""
+        answer = await self._probe(
+            {
+                **fields,
+                "prompt": list(probe.token_ids),
+                "vllm_xargs": {POSITIONS: list(probe.positions)},
+            }
+        )
+        try:
+            (choice,) = answer["choices"]
+            told = choice.get("prompt_logprobs")
+            if told is None:
+                return None
+            scores = [
+                {int(token): float(entry["logprob"]) for token, entry in at.items()}
+                for at in told[1:]
+            ]
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise self._unavailable("what it answered to a probe is no completion") from error
+        if len(scores) != len(probe.positions):
+            raise self._unavailable("it scored other positions than a probe asked for")
+        return scores, int(answer["usage"]["total_tokens"])
+
+    async def _generate(
+        self, fields: Mapping[str, Any], probes: Sequence[Probe]
+    ) -> tuple[list[Scores], int]:
+        """The same by ordinary generations of one token after each position."""
+        prompts = [
+            list(probe.token_ids[:position]) for probe in probes for position in probe.positions
+        ]
+        answer = await self._probe({**fields, "prompt": prompts})
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
         scores = [
             {
@@ -184,6 +232,21 @@ class HttpEngine:
             for choice in choices
         ]
         return scores, int(answer["usage"]["total_tokens"])
+
+    async def _probe(self, asked: dict[str, Any]) -> dict[str, Any]:
+        request = {
+            **asked,
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "logprobs": TOP,
+            "return_tokens_as_token_ids": True,
+        }
+        status, text = await self._admin("/v1/completions", request)
+        self._refuses(status, text, "to answer a probe")
+        if status != 200:
+            raise Refused(f"the engine refused a probe: {message(text)}")
+        answer: dict[str, Any] = from_json(text)
+        return answer
 
     async def models(self) -> list[dict[str, Any]]:
         """The engine's own list of models."""

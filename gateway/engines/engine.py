@@ -19,8 +19,22 @@ from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
 
 State = Literal["starting", "ready", "down", "stopped"]
-# Log-probabilities of the next token after one prompt, by token id: the engine's most likely ones.
+# Log-probabilities at one position, by token id: the engine's most likely ones.
 Scores = dict[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A prompt, and where in it log-probabilities are asked for.
+
+    Attributes:
+        token_ids: as the model sees them, without what a form puts in front.
+        positions: ascending indices from 1: what is scored is the token at each, given all that
+            stands before it.
+    """
+
+    token_ids: tuple[int, ...]
+    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +108,24 @@ class Engine(Protocol):
     async def unload(self, digest: str) -> None:
         """Forget a LoRA; forgetting an unknown one is not an error."""
 
+    async def can_score_prompts(self) -> bool:
+        """Whether it has log-probabilities of a prompt's own tokens; it is asked once.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+
     async def score(
-        self, fields: Mapping[str, Any], prompts: Sequence[Sequence[int]]
+        self, fields: Mapping[str, Any], probes: Sequence[Probe]
     ) -> tuple[list[Scores], int]:
-        """The next token's log-probabilities after each prompt, and the tokens that cost.
+        """The log-probabilities at all positions of the probes, in order, and the tokens they cost.
 
         Args:
             fields: what to ask besides the prompts: `model`, and what its form adds.
-            prompts: token ids.
+
+        Raises:
+            Refused: the engine does not take them.
+            Unavailable: it does not answer.
         """
 
     async def models(self) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from adapterworks.gateway.engines.launch import EngineSpec, command
 from adapterworks.gateway.engines.log import reason_from_log
 from adapterworks.gateway.engines.patience import Patience, processor_seconds
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
-from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 MISSED_PROBES = 10
 STABLE_SECONDS = 60.0
@@ -159,6 +159,10 @@ class LocalEngine(HttpEngine):
             if ended.done():
                 return f"exited with {ended.result()}: {reason_from_log(self.log)}"
             if self._socket.exists() and await self._healthy():
+                # What is made at a first request is made before anybody's; a fault shows by then.
+                self._scores_prompts = None
+                with contextlib.suppress(AdapterworksError):
+                    await self.can_score_prompts()
                 self._became_ready()
                 self._say(f"ready after {time.monotonic() - began:.0f} s")
                 return None

@@ -118,4 +118,5 @@ class RemoteEngine(HttpEngine):
             return
         context = models[self.base.model].get("max_model_len")
         self.context = context if type(context) is int and context > 0 else UNTOLD_CONTEXT
+        self._scores_prompts = None  # it may be another one now
         self._became_ready()

@@ -28,6 +28,8 @@ from adapterworks.gateway.http.sockets import bind, bind_unix
 from adapterworks.gateway.http.status import create_status_app
 from adapterworks.gateway.jobs.service import start_jobs
 
+SETTLE_SECONDS = 0.1  # between two looks at what is loaded to begin with
+
 
 class Server(uvicorn.Server):
     """The public server: a signal makes the gateway say that it drains."""
@@ -78,7 +80,8 @@ async def run_gateway(
     Args:
         run: folder of the status socket.
         say: progress lines for a person.
-        on_ready: called once with the URL when every local engine answers.
+        on_ready: called once with the URL when every local engine answers, and has loaded and
+            proved what it is to begin with.
         own_process: whether signals and Python's collector are the gateway's to handle; false in
             a thread of a process that does other things too.
 
@@ -110,6 +113,7 @@ async def run_gateway(
                     gateway,
                     {public: public_socket, status: status_socket},
                     on_ready=lambda: on_ready(f"http://{host}:{port}"),
+                    say=say,
                 )
         say("stopping")
     finally:
@@ -119,14 +123,17 @@ async def run_gateway(
 
 
 async def _serve(
-    gateway: Gateway, servers: dict[uvicorn.Server, socket], on_ready: Callable[[], None]
+    gateway: Gateway,
+    servers: dict[uvicorn.Server, socket],
+    on_ready: Callable[[], None],
+    say: Callable[[str], None],
 ) -> None:
     """Serve until the first server ends; requests in flight are finished, also if cancelled."""
     tasks = [
         asyncio.create_task(server.serve(sockets=[listener]), name=f"server {number}")
         for number, (server, listener) in enumerate(servers.items())
     ]
-    coming_up = asyncio.create_task(_all_ready(gateway), name="engines")
+    coming_up = asyncio.create_task(_all_ready(gateway, say), name="engines")
     try:
         await asyncio.wait({tasks[0], coming_up}, return_when=asyncio.FIRST_COMPLETED)
         if coming_up.done():
@@ -153,10 +160,17 @@ def quieten_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-async def _all_ready(gateway: Gateway) -> None:
+async def _all_ready(gateway: Gateway, say: Callable[[str], None]) -> None:
+    """Wait until every local engine answers, and holds what it is to begin with."""
+    told = None
     for engine in gateway.pool.engines:
         if isinstance(engine, LocalEngine):
             await engine.ready()
+            while (reason := gateway.residency(engine).unsettled) is not None:
+                if reason != told:
+                    told = reason
+                    say(f"engine {engine.id}: {reason}")
+                await asyncio.sleep(SETTLE_SECONDS)
 
 
 def uvicorn_config(

@@ -91,6 +91,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "form": servable.form if servable else None,
         "origin": servable.origin if servable else None,
         "state": entry.stage,
+        "step": entry.step if entry.stage in ("waiting", "loading") else None,
         "pinned": entry.pinned,
         "inflight": entry.users,
         "requests": entry.requests,

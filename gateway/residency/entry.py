@@ -26,6 +26,9 @@ class Entry:
         leaving: takes no new users and is unloaded when it has none.
         owner: the tenant that had it loaded, as long as no other one uses it.
         unpaid: tokens of its proof that nobody was charged for.
+        step: what is being done to load it, for a person.
+        begun: when its load began; monotonic seconds.
+        moved: when that step began; monotonic seconds.
     """
 
     release: Release
@@ -43,3 +46,10 @@ class Entry:
     requests: int = 0
     owner: str | None = None
     unpaid: int = 0
+    step: str = "waiting for a place"
+    begun: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+
+    def tell(self, step: str) -> None:
+        """Its load has come to this step."""
+        self.step, self.moved = step, time.monotonic()

@@ -8,6 +8,7 @@ it is.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -32,6 +33,9 @@ class Holder(Protocol):
     def leave(self, entry: Entry) -> None:
         """A user is done."""
 
+    def left(self, release: Release, since: float) -> float:
+        """Seconds that somebody who came at `since` still waits for it."""
+
     def too_slow(self, release: Release) -> Unavailable:
         """What is said to whoever waited for too long."""
 
@@ -41,14 +45,11 @@ class Gate:
 
     Attributes:
         key: gates with the same key are open at the same time.
-        seconds: how long it is waited for.
     """
 
-    def __init__(
-        self, residency: Holder, release: Release, seconds: float, tenant: str | None = None
-    ) -> None:
+    def __init__(self, residency: Holder, release: Release, tenant: str | None = None) -> None:
         self.key = release.digest
-        self.seconds = seconds
+        self._since = time.monotonic()
         self._residency = residency
         self._release = release
         self._tenant = tenant
@@ -92,6 +93,10 @@ class Gate:
     def stop(self) -> None:
         """Nobody does any more."""
         self._residency.seats.stop_asking(self.key)
+
+    def left(self) -> float:
+        """Seconds that it is still waited for."""
+        return self._residency.left(self._release, self._since)
 
     def late(self) -> Unavailable:
         """What is said to whoever waited for too long."""

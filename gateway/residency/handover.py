@@ -5,7 +5,8 @@ Invariants:
   proved first, in as many engines, and in those that its requests will be sent to; nobody waits for
   that, or gets an error;
 - it counts from then on, and also if it is refused or takes longer than `LONGEST_SECONDS`: what an
-  alias stands for is not for a gateway to decide;
+  alias stands for is not for a gateway to decide. That it cannot be loaded for now is no refusal:
+  it is tried again as long as the old one answers;
 - what was deleted answers for nobody.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.supervision.supervisor import Supervisor
-from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Weighted
 
@@ -73,7 +74,7 @@ class Handover:
 
         async def bring() -> None:
             try:
-                await self._bring(model, missing)
+                await self._bring(model, missing, old)
             finally:
                 mine = self._under_way.get(model)
                 if mine is not None and mine[0] == new:
@@ -99,12 +100,24 @@ class Handover:
             ]
         return missing
 
-    async def _bring(self, model: str, missing: list[tuple[Residency, Release]]) -> None:
+    async def _have(self, residency: Residency, release: Release, old: set[str]) -> None:
+        while True:
+            try:
+                return await residency.have(release)
+            except Unavailable as error:
+                if not any(one.holds(digest) for one in self._residencies() for digest in old):
+                    raise
+                _log.info("the new release of %s is tried again: %s", release.name, error.message)
+                await asyncio.sleep(error.retry_after or 1.0)
+
+    async def _bring(
+        self, model: str, missing: list[tuple[Residency, Release]], old: set[str]
+    ) -> None:
         _log.info("`%s` was moved: its new release is loaded while the old one answers", model)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONGEST_SECONDS):
                 outcomes = await asyncio.gather(
-                    *(residency.have(release) for residency, release in missing),
+                    *(self._have(residency, release, old) for residency, release in missing),
                     return_exceptions=True,
                 )
                 for error in outcomes:

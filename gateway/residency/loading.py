@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adapterworks.gateway.config.tables import TrustTable
@@ -39,8 +39,13 @@ class Loader:
         self._keys = keys
         self._sharing = sharing
 
-    async def load(self, engine: Engine, release: Release) -> Proof:
+    async def load(
+        self, engine: Engine, release: Release, tell: Callable[[str], None] = lambda step: None
+    ) -> Proof:
         """Load and prove one release on one engine.
+
+        Args:
+            tell: called with each step that it comes to.
 
         Raises:
             Refused, IntegrityError: it may not be served there.
@@ -70,12 +75,16 @@ class Loader:
         if engine.shared_as is not None:
             with contextlib.suppress(Unavailable):  # it is said again soon
                 await asyncio.to_thread(self._sharing.hold, engine.shared_as, [release.digest])
+        tell("checking its files")
         folder = await asyncio.to_thread(self._registry.checkout, release.digest, SERVABLE)
+        tell("loading it into the engine")
         await form.load(engine, release.digest, folder, servable)
         if self._trust.proof == "off":
             return Proof("unproved", "proofs are off (`trust.proof`)")
         try:
-            proof = await prove(engine, form, release, await self._fingerprint(release))
+            fingerprint = await self._fingerprint(release)
+            tell("proving it")
+            proof = await prove(engine, form, release, fingerprint, tell)
         except ProofFailed as error:
             if error.measured is not None:
                 await asyncio.to_thread(self._note, engine, release, "failed", error.measured)

@@ -76,6 +76,7 @@ class Pins:
                 if residency.base_digest == release.base.digest:
                     residency.pin(release)
             residency.warn_of_pins()
+            residency.pins_are_told()
         self._pinned = dict(wanted)
 
     def held(self, name: str) -> set[str]:

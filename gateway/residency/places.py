@@ -14,21 +14,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.gateway.residency.seats import Seats
 from adapterworks.gateway.residency.verdict import Proof
 from adapterworks.gateway.residency.victim import victim
+from adapterworks.gateway.residency.waiting import FIRST_GUESS_SECONDS
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
 from adapterworks.registry.releases.release import Release
 
 RETRY_REFUSED_SECONDS = 60.0
 _log = logging.getLogger(__name__)
-# Loads and proves; raises Refused or IntegrityError for good, Unavailable for now.
-Load = Callable[[Engine, Release], Awaitable[Proof]]
+# Loads and proves, and tells its steps; raises Refused or IntegrityError for good, Unavailable for
+# now.
+Load = Callable[[Engine, Release, Callable[[str], None]], Awaitable[Proof]]
 Unload = Callable[[Engine, Release], Awaitable[None]]
 # Told of a release the outcome (a proof's state, `refused`, `failed` or `evicted`) and seconds.
 Observe = Callable[[Release, str, float], None]
@@ -40,6 +42,7 @@ class Places:
     Attributes:
         entries: what is loaded, loading or refused now, by digest.
         seats: who may use what is loaded.
+        usual: seconds that a load takes here: what the last one took.
     """
 
     def __init__(
@@ -52,7 +55,11 @@ class Places:
         self._supervisor = supervisor
         self.entries: dict[str, Entry] = {}
         self.seats = Seats(engine, self.entries)
+        self.usual = FIRST_GUESS_SECONDS
         self._pins: dict[str, Release] = {}
+        self._first: tuple[Release, ...] = ()
+        self._pins_told = False
+        self._settled = False
         self._background: set[asyncio.Task[None]] = set()
         self._wanted: dict[str, int] = {}
         self._room = asyncio.Lock()
@@ -66,6 +73,32 @@ class Places:
         loads = [e.task for e in self.entries.values() if e.task is not None]
         for task in [*self._background, *loads]:
             task.cancel()
+
+    def begin_with(self, releases: Iterable[Release]) -> None:
+        """Load these, besides the pins, when the engine comes up for the first time.
+
+        Of those of its base as many as one batch can mix, in this order.
+        """
+        base = self._engine.base.digest
+        own = [release for release in releases if release.base.digest == base]
+        self._first = tuple(own[: self._engine.slots])
+
+    def pins_are_told(self) -> None:
+        """What is to be pinned is known now."""
+        self._pins_told = True
+
+    @property
+    def unsettled(self) -> str | None:
+        """What is still done before it is as it is to begin; None from then on. Names nobody."""
+        if not self._settled and self._engine.health.state == "ready":
+            self._settled = self._pins_told and not self._background
+        if self._settled:
+            return None
+        if not self._pins_told:
+            return "the pins are not read yet"
+        stages = [entry.stage for entry in self.entries.values()]
+        there = sum(stage in ("resident", "refused") for stage in stages)
+        return f"adapters are being loaded: {there} of {len(stages)}"
 
     def pin(self, release: Release) -> None:
         """Keep it loaded from now on and after every restart of the engine."""
@@ -170,7 +203,9 @@ class Places:
         outcome = "failed"
         try:
             await self._make_room(entry)
-            entry.proof = await self._load(self._engine, entry.release)
+            entry.begun = time.monotonic()
+            entry.tell("checking what it is")
+            entry.proof = await self._load(self._engine, entry.release, entry.tell)
             if generation != self._engine.health.generation:
                 raise Unavailable("the engine was restarted meanwhile", retry_after=2.0)
             entry.stage = "resident"
@@ -197,6 +232,8 @@ class Places:
             self.seats.wake()
             raise
         entry.since = time.time()
+        if entry.stage == "resident":
+            self.usual = time.monotonic() - entry.begun
         self._observe(entry.release, outcome, time.perf_counter() - began)
         self.seats.wake()
 
@@ -244,7 +281,9 @@ class Places:
         held = [e for e in self.entries.values() if e.stage not in ("refused", "unloading")]
         held.sort(key=lambda e: e.used, reverse=True)
         self.entries.clear()
-        again = {**self._pins, **{e.release.digest: e.release for e in held}}
+        first, self._first = self._first, ()
+        wanted = [*self._pins.values(), *(e.release for e in held), *first]
+        again = {release.digest: release for release in wanted}
         self._reload(list(again.values())[: self._engine.capacity])
         self.seats.wake()
 

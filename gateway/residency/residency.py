@@ -9,22 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.gateway.residency.gate import Gate
 from adapterworks.gateway.residency.places import Load, Observe, Places, Unload
+from adapterworks.gateway.residency.waiting import left, too_slow
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.releases.release import Release
+
+T = TypeVar("T")
 
 
 class Residency:
     """The adapters of one engine.
 
     Args:
-        cold_wait: seconds a request waits for a load or a slot before it is told to come back.
+        cold_wait: seconds a request waits for a slot, or for a load to come a step further, before
+            it is told to come back. How long a load takes in all is the machine's affair.
         observe: told what became of a load, and what was unloaded.
     """
 
@@ -53,6 +58,22 @@ class Residency:
         """Load nothing more; what is loaded stays with the engine."""
         self._places.close()
 
+    def begin_with(self, releases: Iterable[Release]) -> None:
+        """Load these, besides the pins, when the engine comes up for the first time.
+
+        Of those of its base as many as one batch can mix, in this order.
+        """
+        self._places.begin_with(releases)
+
+    def pins_are_told(self) -> None:
+        """What is to be pinned is known now."""
+        self._places.pins_are_told()
+
+    @property
+    def unsettled(self) -> str | None:
+        """What is still done before it is as it is to begin; None from then on. Names nobody."""
+        return self._places.unsettled
+
     def pin(self, release: Release) -> None:
         """Keep it loaded from now on and after every restart of the engine."""
         self._places.pin(release)
@@ -78,12 +99,8 @@ class Residency:
         entry = self._entries.get(release.digest)
         if entry is not None and entry.stage == "resident":
             return False
-        try:
-            async with asyncio.timeout(self._cold_wait):
-                with self._places.want(release.digest):
-                    await self._places.ensure(release, tenant)
-        except TimeoutError as error:
-            raise self.too_slow(release) from error
+        with self._places.want(release.digest):
+            await self._patiently(release, self._places.ensure(release, tenant))
         return True
 
     @contextlib.asynccontextmanager
@@ -93,12 +110,8 @@ class Residency:
         Raises:
             Refused, IntegrityError, Unavailable: as `warm`.
         """
-        try:
-            async with asyncio.timeout(self._cold_wait):
-                with self._places.want(release.digest):
-                    entry = await self._acquire(release)
-        except TimeoutError as error:
-            raise self.too_slow(release) from error
+        with self._places.want(release.digest):
+            entry = await self._patiently(release, self._acquire(release))
         try:
             yield entry
         finally:
@@ -106,7 +119,7 @@ class Residency:
 
     def gate(self, release: Release, tenant: str | None = None) -> Gate:
         """What one request for the adapter waits for, besides its turn."""
-        return Gate(self, release, self._cold_wait, tenant)
+        return Gate(self, release, tenant)
 
     def loading(self, release: Release, tenant: str | None = None) -> Entry | None:
         """The load that must end before the adapter can be used, begun if need be; None if loaded.
@@ -191,10 +204,28 @@ class Residency:
             # It was evicted, or the engine replaced, while this request waited.
             self.seats.wake()
 
+    def left(self, release: Release, since: float) -> float:
+        """Seconds that somebody who came at `since` (monotonic) still waits for it."""
+        return left(self._entries.get(release.digest), since, self._cold_wait)
+
     def too_slow(self, release: Release) -> Unavailable:
         """What is said to whoever waited for the adapter or its slot for too long."""
-        return Unavailable(
-            f"`{release.name}` is still being loaded or has no free slot",
-            hint="try again shortly",
-            retry_after=2.0,
-        )
+        return too_slow(release, self._entries.get(release.digest), self._places.usual)
+
+    async def _patiently(self, release: Release, work: Coroutine[Any, Any, T]) -> T:
+        """Do it, for as long as it is waited for.
+
+        Raises:
+            Unavailable: it came no further.
+        """
+        began = time.monotonic()
+        task = asyncio.ensure_future(work)
+        try:
+            while (seconds := self.left(release, began)) > 0:
+                if (await asyncio.wait({task}, timeout=seconds))[0]:
+                    return task.result()
+            raise self.too_slow(release)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})

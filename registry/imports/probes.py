@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from adapterworks.registry.imports.errors import ImportRefused
 
 FINGERPRINT = "fingerprint.json"
-# Tokens that an engine would read for one proof; ours take about a thousand.
+# Tokens that an engine would read for one proof, if it is one that can only be asked for generated
+# tokens: ours take about a thousand there, and a seventh of that elsewhere.
 MAX_TOKENS = 1 << 20
 _Token = Annotated[int, Field(ge=0, lt=1 << 24, strict=True)]
 _Top = Annotated[list[tuple[_Token, FiniteFloat]], Field(min_length=1, max_length=64)]

@@ -43,6 +43,7 @@ class StandIn:
         countless: it does not say what an answer cost.
         sequences: answers to prompts it was asked for, all in all.
         working, most_working: those it works on now, and the most of them at once.
+        scores_prompts: it scores the positions that a probe names, as one with our plugin does.
         strays: requests on paths that it does not have.
     """
 
@@ -68,6 +69,7 @@ class StandIn:
     countless: bool = False
     makes: int | None = None
     holds_after: int | None = None
+    scores_prompts: bool = False
     sequences: int = 0
     working: int = 0
     most_working: int = 0
@@ -152,6 +154,9 @@ class StandIn:
         model = body["model"]
         if model != self.base and model not in self.loaded:
             return _error(404, f"The model `{model}` does not exist.")
+        named = body.get("vllm_xargs", {}).get("adapterworks_positions")
+        if self.scores_prompts and named is not None:
+            return JSONResponse(_scored(body["prompt"], named))
         answer = _answer(request.url.path, model, body, self.cached)
         if isinstance(answer, str):
             return _error(400, answer)
@@ -195,6 +200,13 @@ class StandIn:
                 if made == answer.counts[1] and not tokens:
                     self.answered[request_id] = self.counted[request_id]
                 yield event
+
+
+def _scored(prompt: list[int], positions: list[int]) -> dict[str, Any]:
+    """Each token as sure as can be, where it is asked for."""
+    scores = [{str(prompt[at]): {"logprob": 0.0, "rank": 1}} for at in positions]
+    choice = {"index": 0, "text": "", "prompt_logprobs": [None, *scores]}
+    return {"choices": [choice], "usage": {"total_tokens": len(prompt) + 1}}
 
 
 def _answer(path: str, model: str, body: dict[str, Any], cached: bool) -> Answer | str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import openai
 
+from adapterworks.gateway.config.tables import ResidencyTable
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Start
@@ -72,6 +73,37 @@ def test_every_answer_is_from_the_digest_in_its_receipt(
     assert all(digest == content and model == "flip" for digest, content, model in told)
     assert len({digest for digest, _, _ in told}) == 2
     assert standin.most_active <= 2
+
+
+def test_a_promotion_under_traffic_is_never_a_503(
+    start: Start,
+    two_versions: Callable[[str], None],
+    registry: Registry,
+    standin: StandIn,
+) -> None:
+    """The new version takes longer to load than a request would wait for it."""
+    two_versions("flip")
+    registry.promote("flip", 1, "prod", who="tester")
+    running = start(residency=ResidencyTable(cold_wait_seconds=0.5))
+    told: list[str] = []
+    with running.http() as http:
+
+        def ask() -> str:
+            body = {"model": "flip", "messages": HELLO, "max_tokens": 1}
+            answer = http.post("/v1/chat/completions", json=body)
+            assert answer.status_code == 200, answer.text
+            told.append(answer.headers["x-adapter-digest"])
+            return told[-1]
+
+        old = ask()
+        standin.load_seconds = 2.0
+        registry.promote("flip", 2, "prod", who="tester")
+        moved = time.monotonic()
+        while ask() == old:
+            assert time.monotonic() - moved < 60.0
+    assert len(told) > 10
+    assert time.monotonic() - moved > 1.5  # the old one answered all the while
+    assert len(standin.loads) == 2
 
 
 def test_a_move_is_seen_within_a_second(

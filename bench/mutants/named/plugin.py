@@ -8,8 +8,10 @@ _PLUGIN = "gateway/engine_plugin"
 _FEW = f"{_PLUGIN}/few_rows.py"
 _FRONT = f"{_PLUGIN}/front.py"
 _GROUPING = f"{_PLUGIN}/grouping.py"
+_POSITIONS = f"{_PLUGIN}/positions.py"
 _PREFIX = f"{_PLUGIN}/prefix_connector.py"
 _PRODUCTS = f"{_PLUGIN}/products.py"
+_SCORES = f"{_PLUGIN}/prompt_scores.py"
 _SERVABLES = f"{_PLUGIN}/servables.py"
 _VIRTUAL = f"{_PLUGIN}/virtual_requests.py"
 _WEIGHTS = f"{_PLUGIN}/weights.py"
@@ -19,6 +21,7 @@ _OF_FEW = f"{_TESTS}/test_few_rows.py"
 _OF_GROUPING = f"{_TESTS}/test_grouping.py"
 _OF_PRODUCTS = f"{_TESTS}/test_products.py"
 _OF_REQUESTS = f"{_TESTS}/test_requests.py"
+_OF_SCORES = f"{_TESTS}/test_prompt_scores.py"
 
 NAMED = (
     Named(
@@ -88,8 +91,8 @@ NAMED = (
     Named(
         "rows-of-the-base-get-an-adapters-logits",
         _WRAPPER,
-        "scale, **kwargs)\n            y[base] = kept",
-        "scale, **kwargs)",
+        "rows = (self.sampler_indices == slot).nonzero().squeeze(1)",
+        "rows = (self.sampler_indices <= slot).nonzero().squeeze(1)",
         (f"{_OF_PRODUCTS}::test_vllm_48421_logits_of_base_rows_stay_the_bases",),
         "the base would answer with somebody's output layer",
         quick=False,
@@ -173,7 +176,7 @@ NAMED = (
     Named(
         "adapters-share-cached-blocks",
         _VIRTUAL,
-        "request.cache_salt = f\"{adapter.digest}:{request.cache_salt or ''}\"",
+        "request.cache_salt = f\"{adapter.digest}:{request.cache_salt or ''}{own}\"",
         "request.cache_salt = request.cache_salt",
         (f"{_OF_REQUESTS}::test_virtual_tokens_come_first_and_in_the_hash",),
         "a prompt would be answered behind another adapter's prefix",
@@ -181,10 +184,69 @@ NAMED = (
     Named(
         "tenants-share-cached-blocks-of-an-adapter",
         _VIRTUAL,
-        "{adapter.digest}:{request.cache_salt or ''}",
-        "{adapter.digest}",
+        "{adapter.digest}:{request.cache_salt or ''}{own}",
+        "{adapter.digest}{own}",
         (f"{_OF_REQUESTS}::test_virtual_tokens_come_first_and_in_the_hash",),
         "the time of an answer would tell one tenant what another one asked",
+    ),
+    Named(
+        "what-is-cached-of-a-scored-prompt-is-not-scored",
+        _VIRTUAL,
+        'own = f":{request.request_id}" if _scored(request) else ""',
+        'own = ""',
+        (f"{_OF_REQUESTS}::test_nothing_of_a_prompt_that_is_scored_comes_from_the_cache",),
+        "the second proof of a prefix would be compared with whatever memory holds",
+    ),
+    Named(
+        "a-probe-may-be-read-from-the-cache",
+        _FRONT,
+        "sampling.skip_reading_prefix_cache = True",
+        "sampling.skip_reading_prefix_cache = False",
+        (f"{_OF_REQUESTS}::test_a_request_that_names_positions_asks_for_the_prompts_scores",),
+        "positions that were in the cache would be compared with whatever memory holds",
+    ),
+    Named(
+        "positions-behind-the-prompt-are-taken",
+        _POSITIONS,
+        "if type(n) is int and 0 < n < tokens",
+        "if type(n) is int and 0 < n",
+        (f"{_OF_REQUESTS}::test_positions_that_a_prompt_has_not_are_a_bad_request",),
+        "the engine would stop at an index, for all clients",
+    ),
+    Named(
+        "engines-that-were-not-mended-are-asked-for-scores",
+        _FRONT,
+        "        config.lora_config is not None\n        and ",
+        "        ",
+        (f"{_OF_REQUESTS}::test_prompts_are_scored_where_the_worker_was_mended",),
+        "positions would be answered with all of the prompt's",
+    ),
+    Named(
+        "all-prompts-are-scored-with-the-first-adapter",
+        _SCORES,
+        "loras = tuple(row.lora for row in rows)",
+        "loras = tuple(rows[0].lora for row in rows)",
+        (f"{_OF_SCORES}::test_every_request_is_scored_with_its_own_adapter",),
+        "of two tenants' prompts in one batch one would be scored by the other's adapter",
+        quick=False,
+    ),
+    Named(
+        "virtual-tokens-are-scored",
+        _SCORES,
+        "first = request.num_computed_tokens + 1 - virtual",
+        "first = request.num_computed_tokens + 1",
+        (f"{_OF_SCORES}::test_positions_are_the_clients_where_virtual_tokens_stand_in_front",),
+        "a prefix would be proved by the scores of other tokens",
+        quick=False,
+    ),
+    Named(
+        "a-table-is-given-before-it-is-full",
+        _SCORES,
+        "if request.num_computed_tokens + scheduled >= len(request.prompt_token_ids):",
+        "if True:",
+        (f"{_OF_SCORES}::test_chunks_fill_one_table_which_is_given_when_the_prompt_has_ended",),
+        "long prompts would be scored with whatever memory held",
+        quick=False,
     ),
     Named(
         "a-prefix-is-written-from-its-beginning-again",

@@ -79,10 +79,10 @@ _EDGE = (
     Named(
         "no-logprobs-are-no-logprobs",
         _COMPLETIONS,
-        "if self.echo and self.logprobs is not None:",
-        "if self.echo and self.logprobs:",
-        (f"{_OF_EDGE}::test_a_wrong_field_is_named",),
-        "`logprobs: 0` with `echo` scores the prompt",
+        "(self.echo and self.logprobs is not None)",
+        "(self.echo and bool(self.logprobs))",
+        (f"{_OF_EDGE}::test_whether_a_prompt_is_to_be_scored_is_known_at_the_edge",),
+        "`logprobs: 0` with `echo` scores the prompt, and would end an engine without our plugin",
         source=f"{_REVIEW}, H10",
     ),
     Named(

@@ -10,11 +10,13 @@ _SEATS = "gateway/residency/seats.py"
 _VICTIM = "gateway/residency/victim.py"
 _GATE = "gateway/residency/gate.py"
 _HANDOVER = "gateway/residency/handover.py"
+_PROBES = "gateway/residency/probes.py"
 _PROOF = "gateway/residency/proof.py"
 _VERDICT = "gateway/residency/verdict.py"
 _DIAGNOSIS = "gateway/residency/diagnosis.py"
 _RESOLVE = "gateway/residency/resolve.py"
 _SLICES = "gateway/residency/slices.py"
+_WAITING = "gateway/residency/waiting.py"
 _TESTS = "tests/gateway/residency"
 _OF_HOLDING = f"{_TESTS}/test_holding.py"
 _OF_SEATS = f"{_TESTS}/test_seats.py"
@@ -22,7 +24,9 @@ _OF_PROVING = f"{_TESTS}/test_proving.py"
 _OF_VERDICT = f"{_TESTS}/test_verdict.py"
 _OF_DIAGNOSIS = f"{_TESTS}/test_diagnosis.py"
 _OF_RESOLVE = f"{_TESTS}/test_resolve.py"
+_OF_PROBES = f"{_TESTS}/test_probes.py"
 _OF_SLICES = f"{_TESTS}/test_slices.py"
+_OF_WAITING = f"{_TESTS}/test_waiting.py"
 
 _OF_GATE = f"{_TESTS}/test_gate.py"
 _OF_HANDOVER = f"{_TESTS}/test_handover.py"
@@ -91,8 +95,46 @@ _PRESSURE_NAMED = (
         _HANDOVER,
         "                    del self._under_way[model]\n                    done()\n",
         "                    del self._under_way[model]\n",
-        (f"{_OF_HANDOVER}::test_one_that_cannot_be_loaded_counts_all_the_same",),
+        (f"{_OF_HANDOVER}::test_one_that_is_refused_counts_all_the_same",),
         "an alias would go on meaning a release that it was moved away from",
+    ),
+    Named(
+        "a-promotion-counts-when-its-load-failed-once",
+        _HANDOVER,
+        "if not any(one.holds(digest) for one in self._residencies() for digest in old):",
+        "if True:",
+        (
+            f"{_OF_HANDOVER}::"
+            "test_one_that_cannot_be_loaded_for_now_is_tried_again_while_the_old_one_answers",
+        ),
+        "an engine that is busy for a moment would make a promotion an outage",
+    ),
+    Named(
+        "a-slow-load-is-an-error",
+        _WAITING,
+        'moved = entry.moved if entry is not None and entry.stage == "loading" else since',
+        "moved = since",
+        (
+            f"{_OF_WAITING}::test_a_load_that_comes_further_is_waited_for",
+            f"{_OF_WAITING}::test_only_a_load_has_more_time_than_was_set",
+        ),
+        "the first request on a busy machine would end in a 503 (`make demo` did)",
+    ),
+    Named(
+        "a-load-that-stands-still-is-waited-for-ever",
+        _WAITING,
+        "    return max(since, moved) + seconds - time.monotonic()",
+        "    return seconds",
+        (f"{_OF_WAITING}::test_only_a_load_has_more_time_than_was_set",),
+        "requests would hang with their engine",
+    ),
+    Named(
+        "ready-before-the-pins-are-proved",
+        _PLACES,
+        "self._settled = self._pins_told and not self._background",
+        "self._settled = True",
+        (f"{_OF_WAITING}::test_it_is_settled_when_pins_and_the_first_are_loaded_and_proved",),
+        "the first request after a start would wait for a load and its proof",
     ),
 )
 
@@ -388,7 +430,7 @@ _PROOF_NAMED = (
     Named(
         "a-fingerprint-of-another-base-is-taken",
         _PROOF,
-        '    if not document["base_digest"] == release.base.digest == engine.base.digest:',
+        "    if not document.base_digest == release.base.digest == engine.base.digest:",
         "    if False:",
         (
             f"{_OF_PROVING}::test_a_fingerprint_of_something_else_is_refused_before_anything_is_asked",
@@ -397,8 +439,8 @@ _PROOF_NAMED = (
     ),
     Named(
         "positions-without-answers-are-skipped",
-        _PROOF,
-        '            and all(probe["adapter"])\n',
+        _PROBES,
+        "        and all((*adapter, *base))\n",
         "",
         (f"{_OF_PROVING}::test_a_malformed_probe_never_passes",),
         "a fingerprint that says nothing would be matched by anything",
@@ -461,19 +503,43 @@ _PROOF_NAMED = (
         quick=False,  # its tests import torch
     ),
     Named(
+        "one-kind-of-probe-is-enough",
+        _PROBES,
+        "(turn < LEAST_OF_A_KIND or found < WANTED)",
+        "found < 6",
+        (f"{_OF_PROBES}::test_positions_are_what_is_counted",),
+        "an adapter that only answers its own template would pass",
+    ),
+    Named(
+        "a-look-at-few-is-enough-for-the-unclear",
+        _PROBES,
+        "    return some if separation(some) >= _CLEAR * SMALLEST_SEPARATION else probes",
+        "    return some",
+        (f"{_OF_PROBES}::test_an_adapter_that_is_hardly_told_from_its_base_is_judged_by_all",),
+        "an adapter would be refused for the choice of its probes",
+    ),
+    Named(
+        "a-probe-is-prefilled-to-its-end",
+        _PROBES,
+        "Probe(ids[: max(positions) + 1], ",
+        "Probe(ids, ",
+        (f"{_OF_PROBES}::test_a_probe_ends_with_its_last_position",),
+        "a long answer's tokens would be paid for in every proof",
+    ),
+    Named(
         "a-prompt-is-asked-twice",
         _SLICES,
-        "prompts[len(scores) : len(scores) + size]",
-        "prompts[max(0, len(scores) - 1) : len(scores) + size]",
+        "_fitting(probes[done:], room)",
+        "_fitting(probes[max(0, done - 1) :], room)",
         (f"{_OF_SLICES}::test_a_fast_engine_is_asked_a_few_times_only",),
         "scores would be compared with another position's",
     ),
     Named(
         "a-slow-engine-is-asked-everything-at-once",
         _SLICES,
-        "            size = max(1, size // 2)",
-        "            size *= 2",
-        (f"{_OF_SLICES}::test_a_slow_engine_is_kept_by_one_prompt_at_a_time",),
+        "            room = used // 2",
+        "            room = 2 * used",
+        (f"{_OF_SLICES}::test_a_slow_engine_is_kept_by_one_probe_at_a_time",),
         "a proof would stop everybody's stream for seconds",
         quick=False,
     ),

@@ -35,7 +35,18 @@ _OF_TOLD = "tests/gateway/engines/test_told_apart.py"
 _OF_PARTS = "tests/gateway/request/test_parts.py"
 _OF_SHARING = "tests/gateway/residency/test_sharing.py"
 
+_OF_SCORED = "tests/gateway/request/test_scored_prompts.py"
+
 _ENGINES_NAMED = (
+    Named(
+        "every-engine-is-asked-to-score-prompts",
+        _EXCHANGE,
+        "if call.asked.scores_prompt and not await engine.can_score_prompts():",
+        "if False:",
+        (f"{_OF_SCORED}::test_an_engine_that_cannot_score_prompts_is_not_asked_to",),
+        "two requests with `echo` and `logprobs` end a stock engine, for everybody",
+        quick=False,
+    ),
     Named(
         "an-engine-says-where-it-is",
         _SAID,

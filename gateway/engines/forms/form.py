@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapterworks.gateway.engines.engine import Engine, Scores
+from adapterworks.gateway.engines.engine import Engine, Probe, Scores
 from adapterworks.registry.releases.release import Servable
 
 
@@ -47,11 +47,7 @@ class Form(Protocol):
         engine: Engine,
         digest: str,
         servable: Servable,
-        prompts: Sequence[Sequence[int]],
+        probes: Sequence[Probe],
         salt: str,
     ) -> tuple[list[Scores], int]:
-        """The next token's log-probabilities under the adapter after each prompt, and the cost.
-
-        Args:
-            prompts: token ids as the model sees them, without what the form puts in front.
-        """
+        """As `Engine.score`, under the adapter."""

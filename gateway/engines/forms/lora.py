@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adapterworks.gateway.engines.engine import Engine, Scores
+from adapterworks.gateway.engines.engine import Engine, Probe, Scores
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Servable
 
@@ -39,8 +39,8 @@ class LoraForm:
         engine: Engine,
         digest: str,
         servable: Servable,
-        prompts: Sequence[Sequence[int]],
+        probes: Sequence[Probe],
         salt: str,
     ) -> tuple[list[Scores], int]:
         """Ask the engine under the digest."""
-        return await engine.score({"model": digest, "cache_salt": salt}, prompts)
+        return await engine.score({"model": digest, "cache_salt": salt}, probes)

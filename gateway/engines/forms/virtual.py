@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adapterworks.gateway.engines.engine import Engine, Scores
+from adapterworks.gateway.engines.engine import Engine, Probe, Scores
 from adapterworks.registry.releases.release import Servable
 
 _CONNECTOR = {
@@ -52,11 +52,11 @@ class VirtualForm:
         engine: Engine,
         digest: str,
         servable: Servable,
-        prompts: Sequence[Sequence[int]],
+        probes: Sequence[Probe],
         salt: str,
     ) -> tuple[list[Scores], int]:
         """Ask the engine with the virtual tokens in front."""
-        return await engine.score(self._fields(engine, digest, salt), prompts)
+        return await engine.score(self._fields(engine, digest, salt), probes)
 
     def _fields(self, engine: Engine, digest: str, salt: str) -> dict[str, Any]:
         return {

@@ -92,6 +92,11 @@ class Asked(BaseModel):
         return ""
 
     @property
+    def scores_prompt(self) -> bool:
+        """Whether log-probabilities of the prompt's own tokens are asked for."""
+        return False
+
+    @property
     def hidden(self) -> bool:
         """Whether tokens may be made that no event of the stream shows."""
         return False

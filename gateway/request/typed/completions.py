@@ -22,6 +22,7 @@ class Completion(Sampled):
     max_tokens: SomeTokens = USUAL_TOKENS
     echo: bool = False
     logprobs: Top | None = None
+    prompt_logprobs: SomeTokens | None = None
     suffix: str | None = None
     best_of: int | None = None
     store: bool | None = None
@@ -42,15 +43,17 @@ class Completion(Sampled):
         """Of the first prompt."""
         return opening(self.prompt)
 
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether log-probabilities of the prompt's own tokens are asked for; 0 asks for them."""
+        return self.prompt_logprobs is not None or (self.echo and self.logprobs is not None)
+
     def check(self) -> None:
-        """Refuse log-probabilities of the prompt, and the best of more answers than are given."""
+        """Refuse the prompt's scores in a stream, and the best of more answers than are given."""
         super().check()
-        if self.echo and self.logprobs is not None:
-            raise contradiction(
-                "logprobs",
-                "together with `echo` is not supported: score a continuation with `logprobs` on "
-                "generated tokens instead",
-            )
+        if self.scores_prompt and self.stream:
+            param = "logprobs" if self.prompt_logprobs is None else "prompt_logprobs"
+            raise contradiction(param, "of the prompt are not streamed: leave `stream` out")
         if self.max_tokens == 0 and not self.echo:
             raise contradiction("max_tokens", "is 0: nothing would be answered")
         if self.best_of not in (None, self.n):

@@ -31,11 +31,9 @@ Refusals = Mapping[str, Refusal]
 
 _GUIDED = Refusal("use `structured_outputs`, as vLLM calls it now, or `response_format`")
 _ELSEWHERE = "templates, embeddings and engine arguments are the release's, not a request's"
-# With LoRA, log-probabilities of prompt tokens stop the engine, for every tenant, once a batch
-# holds two requests (vLLM 0.32: its logits layer maps adapters by request, not by token). 0 asks
-# for them too.
+# 0 asks for log-probabilities of the prompt too.
+_PROMPT_LOGPROBS: Refusals = {"prompt_logprobs": Refusal("`/v1/completions` has it")}
 _EVERYWHERE: Refusals = {
-    "prompt_logprobs": Refusal("score a continuation with `logprobs` on generated tokens instead"),
     **dict.fromkeys(
         (
             "guided_json",
@@ -82,6 +80,7 @@ _NO_LOGPROBS: Refusals = {
 
 OF_CHAT: Refusals = {
     **_EVERYWHERE,
+    **_PROMPT_LOGPROBS,
     **_limits("max_completion_tokens", "max_tokens"),
     **_FUNCTIONS,
     "best_of": Refusal("ask for `n` answers with `logprobs` and choose", (1,)),
@@ -99,6 +98,7 @@ OF_COMPLETIONS: Refusals = {
 }
 OF_RESPONSES: Refusals = {
     **_EVERYWHERE,
+    **_PROMPT_LOGPROBS,
     **_limits("max_output_tokens"),
     **_FUNCTIONS,
     **_CHOICES,
@@ -115,6 +115,7 @@ OF_RESPONSES: Refusals = {
 }
 OF_MESSAGES: Refusals = {
     **_EVERYWHERE,
+    **_PROMPT_LOGPROBS,
     **_limits("max_tokens"),
     **_FUNCTIONS,
     **_CHOICES,

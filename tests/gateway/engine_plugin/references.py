@@ -30,10 +30,17 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """Greedy tokens and their log-probabilities."""
+    """Greedy tokens and their log-probabilities, and those of the prompt but its first token.
+
+    Attributes:
+        prompt: of its own tokens.
+        likeliest: what was likeliest in their places.
+    """
 
     tokens: list[int]
     logprobs: list[float]
+    prompt: list[float]
+    likeliest: list[int]
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,15 @@ def _answer(model: Any, ids: list[int]) -> Answer:
     )
     tokens = out.sequences[0, -NEW_TOKENS:].tolist()
     scores = [torch.log_softmax(step[0].float(), -1) for step in out.logits]
-    return Answer(tokens, [s[t].item() for s, t in zip(scores, tokens, strict=True)])
+    with torch.no_grad():
+        asked = model(torch.tensor([ids]), use_cache=False).logits[0, -len(ids) : -1].float()
+    prompt = torch.log_softmax(asked, -1)
+    return Answer(
+        tokens,
+        [s[t].item() for s, t in zip(scores, tokens, strict=True)],
+        prompt.gather(1, torch.tensor(ids[1:])[:, None]).flatten().tolist(),
+        prompt.argmax(-1).tolist(),
+    )
 
 
 class Maker:
@@ -107,7 +122,8 @@ class Maker:
                 if "lora_B" in parameter_name:
                     parameter.normal_(0, 0.02, generator=self.draw)
         target = self.folder / name
-        model.save_pretrained(target)
+        # The base's embeddings are no part of an adapter, also of one of the logits.
+        model.save_pretrained(target, save_embedding_layers=False)
         answers = [_answer(model, ids) for ids in self.prompts]
         return Reference(name, {"model": name}, target, answers)
 

@@ -13,14 +13,21 @@ from safetensors.torch import save_file
 from vllm.exceptions import VLLMValidationError
 
 from adapterworks.gateway.engine_plugin import prefix_connector
-from adapterworks.gateway.engine_plugin.front import admit
+from adapterworks.gateway.engine_plugin.front import admit, ask_for_positions, scores_prompts
+from adapterworks.gateway.engine_plugin.positions import POSITIONS, positions_of
 from adapterworks.gateway.engine_plugin.prefix_connector import Load, Loads, PrefixConnector
-from adapterworks.gateway.engine_plugin.servables import ROOT, VirtualTokens, find
+from adapterworks.gateway.engine_plugin.servables import (
+    ROOT,
+    VirtualTokens,
+    find,
+    virtual_count,
+)
 from adapterworks.gateway.engine_plugin.virtual_requests import (
     OwnPrefillStats,
     prepend,
     virtual_tokens,
 )
+from adapterworks.gateway.engines import client
 
 DIGEST = "a" * 64
 TOKENS, HEADS, WIDTH = 6, 2, 3
@@ -75,6 +82,8 @@ def asked(prompt: int = 10, **changes: Any) -> Any:
     sampling = SimpleNamespace(
         extra_args={"kv_transfer_params": {"adapter_digest": DIGEST}},
         prompt_logprobs=None,
+        logprobs=None,
+        skip_reading_prefix_cache=None,
         max_tokens=None,
     )
     request = SimpleNamespace(
@@ -115,7 +124,6 @@ def test_a_request_for_no_adapter_is_left_alone() -> None:
         ({"prompt_token_ids": None}, "prompt embeddings cannot follow"),
         ({"prompt_embeds": torch.zeros(1)}, "prompt embeddings cannot follow"),
         ({"lora_request": object()}, "cannot be combined"),
-        ({"prompt_logprobs": 0}, "log-probabilities of the prompt"),
         ({"extra_args": {"kv_transfer_params": {"adapter_digest": "x"}}}, "not a sha256 digest"),
     ],
 )
@@ -144,6 +152,8 @@ class Queued:
     """A request as the scheduler holds it."""
 
     def __init__(self, salt: str | None = None) -> None:
+        self.request_id = "cmpl-1"
+        self.sampling_params = SimpleNamespace(prompt_logprobs=None)
         self.kv_transfer_params = {"adapter_digest": DIGEST}
         self.prompt_token_ids = [7, 8, 9]
         self._all_token_ids = [7, 8, 9]
@@ -172,6 +182,75 @@ def test_virtual_tokens_come_first_and_in_the_hash(servables: Path, salt: str | 
     assert request.skip_reading_prefix_cache is False
     assert request.block_hashes == []
     assert request.hashed == [(f"{DIGEST}:{salt or ''}", whole)]
+
+
+def test_nothing_of_a_prompt_that_is_scored_comes_from_the_cache(servables: Path) -> None:
+    """What is not computed is not scored; 0 asks for the scores too."""
+    request: Any = Queued("tenant")
+    request.sampling_params.prompt_logprobs = 0
+    adapter = virtual_tokens(request)
+    assert adapter is not None
+    prepend(request, adapter)
+    assert request.cache_salt == f"{DIGEST}:tenant:cmpl-1"
+
+
+def scored(positions: Any, **changes: Any) -> Any:
+    """A request that names positions of its ten tokens."""
+    return asked(extra_args={POSITIONS: positions}, logprobs=20, **changes)
+
+
+def test_a_request_that_names_positions_asks_for_the_prompts_scores() -> None:
+    request = scored([1, 4, 9])
+    ask_for_positions(request)
+    assert request.sampling_params.prompt_logprobs == 20
+    assert request.sampling_params.skip_reading_prefix_cache is True
+    assert positions_of(request.sampling_params.extra_args) == (1, 4, 9)
+
+
+@pytest.mark.parametrize("extra", [None, {}, {"kv_transfer_params": {"adapter_digest": DIGEST}}])
+def test_one_that_names_none_asks_for_none(extra: Any) -> None:
+    request = asked(extra_args=extra, prompt_logprobs=None)
+    ask_for_positions(request)
+    assert request.sampling_params.prompt_logprobs is None
+    assert positions_of(extra) is None
+    ask_for_positions(cast("Any", SimpleNamespace(sampling_params=None)))  # pooling
+
+
+@pytest.mark.parametrize(
+    "positions", [[], [0], [10], [1, 10], [4, 1], [4, 4], ["1"], [True], [1.0], "14", 4, {"1": 4}]
+)
+def test_positions_that_a_prompt_has_not_are_a_bad_request(positions: Any) -> None:
+    request = scored(positions)
+    with pytest.raises(VLLMValidationError, match="ascending indices from 1 to 9"):
+        ask_for_positions(request)
+    assert request.sampling_params.prompt_logprobs is None
+
+
+def test_embeddings_have_no_tokens_to_score() -> None:
+    with pytest.raises(VLLMValidationError, match="ascending indices"):
+        ask_for_positions(scored([1], prompt_token_ids=None))
+
+
+@pytest.mark.parametrize(
+    ("lora", "newer", "scores"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_prompts_are_scored_where_the_worker_was_mended(
+    lora: bool, newer: bool, scores: bool
+) -> None:
+    """On CPU beside LoRA, by the first model runner."""
+    config = SimpleNamespace(lora_config=lora or None, use_v2_model_runner=newer)
+    assert scores_prompts(cast("Any", config)) is scores
+
+
+def test_the_gateway_calls_the_positions_what_the_plugin_does() -> None:
+    assert client.POSITIONS == POSITIONS
+
+
+def test_virtual_tokens_are_counted_by_what_a_request_says(servables: Path) -> None:
+    named = {"kv_transfer_params": {"adapter_digest": DIGEST}}
+    assert virtual_count(named) == TOKENS
+    for extra in (None, {}, {"kv_transfer_params": None}, {"kv_transfer_params": {"other": 1}}):
+        assert virtual_count(extra) == 0
 
 
 def connector() -> Any:

@@ -67,6 +67,7 @@ RANGES: list[tuple[str, str, float, float, dict[str, Any]]] = [
     ("chat", "top_logprobs", -1, 100_000, {"logprobs": True}),
     ("completions", "logprobs", -1, 100_000, {}),
     ("completions", "max_tokens", 0, MOST, {"echo": True}),
+    ("completions", "prompt_logprobs", 0, MOST, {}),
     ("embeddings", "dimensions", 1, MOST, {}),
 ]
 

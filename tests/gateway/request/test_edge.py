@@ -170,10 +170,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("completions", {"prompt": [-1]}, "prompt"),
     ("completions", {"prompt": [2**40]}, "prompt"),
     ("completions", {"prompt": ["a"] * 1025}, "prompt"),
-    ("completions", {"echo": True, "logprobs": 0}, "logprobs"),
-    ("completions", {"echo": True, "logprobs": 1}, "logprobs"),
+    ("completions", {"echo": True, "logprobs": 0, "stream": True}, "logprobs"),
+    ("completions", {"prompt_logprobs": 0, "stream": True}, "prompt_logprobs"),
+    ("completions", {"prompt_logprobs": -1}, "prompt_logprobs"),
     ("completions", {"logprobs": False}, "logprobs"),
-    ("completions", {"prompt_logprobs": 0}, "prompt_logprobs"),
+    ("messages", {"prompt_logprobs": 0}, "prompt_logprobs"),
     ("completions", {"best_of": 2}, "best_of"),
     ("completions", {"max_tokens": 0, "echo": False}, "max_tokens"),
     ("responses", {"n": 2}, "n"),
@@ -198,6 +199,25 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("name", "fields", "field"), WRONG, ids=lambda v: str(v)[:40])
 def test_a_wrong_field_is_named(name: str, fields: dict[str, Any], field: str) -> None:
     assert param(name, **fields) == field
+
+
+@pytest.mark.parametrize(
+    ("fields", "scored"),
+    [
+        ({"prompt_logprobs": 0}, True),
+        ({"echo": True, "logprobs": 0}, True),
+        ({"logprobs": 1}, False),
+        ({"echo": True}, False),
+        ({"echo": False, "logprobs": 1}, False),
+    ],
+)
+def test_whether_a_prompt_is_to_be_scored_is_known_at_the_edge(
+    fields: dict[str, Any], scored: bool
+) -> None:
+    """Zero asks too: an engine that cannot must not be sent it."""
+    call = understood("completions", **fields)
+    assert call.asked.scores_prompt is scored
+    assert fields.items() <= call.payload.items()
 
 
 def test_a_value_that_asks_for_nothing_is_no_fault() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import openai
 import pytest
@@ -126,11 +128,38 @@ def test_embeddings_are_404_where_the_base_has_none(gateway: Running) -> None:
     assert "`medical` makes no embeddings: its base generates text" in caught.value.message
 
 
-def test_prompt_logprobs_cannot_stop_the_engine(gateway: Running) -> None:
+SCORED = [504, 338, 260, 3575, 282, 4649, 314]
+
+
+def test_prompts_of_several_adapters_are_scored_at_once_and_counted_once(gateway: Running) -> None:
     """In vLLM 0.32 two requests with LoRA in one such batch end the engine for everyone."""
-    with gateway.http() as http:
-        body = {"model": "medical", "prompt": "one two three", "max_tokens": 1}
-        for extra in ({"prompt_logprobs": 1}, {"echo": True, "logprobs": 1}):
-            answer = http.post("/v1/completions", json={**body, **extra})
-            assert answer.status_code == 400
-            assert "is not supported" in answer.json()["error"]["message"]
+    prompts = [SCORED, SCORED[:4]]
+    body = {"prompt": prompts, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
+    models = ("medical", "code", "smollm2-135m-instruct") * 3
+
+    def ask(model: str) -> dict[str, Any]:
+        with gateway.http() as http:
+            answer = http.post("/v1/completions", json={**body, "model": model})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    with ThreadPoolExecutor(len(models)) as threads:
+        answers = list(threads.map(ask, models))
+    by_model: dict[str, list[list[float]]] = {}
+    for model, answer in zip(models, answers, strict=True):
+        counts = (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"])
+        assert counts == (len(SCORED) + 4, 2)
+        for choice, prompt in zip(answer["choices"], prompts, strict=True):
+            scores = choice["logprobs"]["token_logprobs"]
+            assert scores[0] is None
+            assert len(scores) == len(prompt) + 1
+        # The shorter prompt is the longer one's beginning: so are its scores.
+        long, short = (choice["logprobs"]["token_logprobs"] for choice in answer["choices"])
+        assert short[1:4] == pytest.approx(long[1:4], abs=1e-3)
+        by_model.setdefault(model, []).append(long[1:-1])
+    for same in by_model.values():
+        assert same[1] == pytest.approx(same[0], abs=1e-3)
+        assert same[2] == pytest.approx(same[0], abs=1e-3)
+    medical, code, base = (by_model[model][0] for model in models[:3])
+    for one, other in ((medical, code), (medical, base), (code, base)):
+        assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 0.05

@@ -58,7 +58,9 @@ class Scripted:
         self.loaded.clear()
         self.again()
 
-    async def load(self, engine: Engine, release: Release) -> Proof:
+    async def load(
+        self, engine: Engine, release: Release, tell: Callable[[str], None] = lambda step: None
+    ) -> Proof:
         name = release.name
         self.log.append(f"+{name}")
         self.loaded.add(name)

@@ -11,7 +11,7 @@ from adapterworks.gateway.residency.handover import Handover
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.residency.verdict import ProofFailed
 from adapterworks.gateway.supervision.supervisor import Supervisor
-from adapterworks.manifests.errors import AdapterworksError, NotFound, Unavailable
+from adapterworks.manifests.errors import NotFound, Unavailable
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Weighted
 from tests.gateway.residency.scripted import Scripted, release, settle
@@ -97,18 +97,44 @@ async def test_where_the_old_one_answers_nowhere_nothing_is_waited_for() -> None
     assert moved.engine.log == []
 
 
-@pytest.mark.parametrize("fault", [ProofFailed("no", hint=""), Unavailable("away")])
-async def test_one_that_cannot_be_loaded_counts_all_the_same(
-    fault: AdapterworksError, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_one_that_is_refused_counts_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     """What an alias stands for is not for a gateway to decide; it says what is wrong."""
     moved = Moved()
     await moved.residency.warm(OLD)
-    moved.engine.faults["new"] = fault
+    moved.engine.faults["new"] = ProofFailed("not what was built", hint="")
     assert await moved.move()
     await settle()
     assert moved.counts == 1
-    assert f"the new release of `m`: {fault.message}" in caplog.text
+    assert "the new release of `m`: not what was built" in caplog.text
+
+
+async def test_one_that_cannot_be_loaded_for_now_is_tried_again_while_the_old_one_answers() -> None:
+    moved = Moved()
+    await moved.residency.warm(OLD)
+    moved.engine.faults["new"] = Unavailable("busy", retry_after=0.05)
+    assert await moved.move()
+    await settle()
+    assert moved.counts == 0
+    assert moved.residency.holds(OLD.digest)
+    await asyncio.sleep(0.1)
+    assert moved.counts == 1
+    assert moved.residency.holds(NEW.digest)
+
+
+async def test_where_the_old_one_is_gone_the_new_one_counts_though_it_cannot_be_loaded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    moved = Moved()
+    await moved.residency.warm(OLD)
+    moved.engine.gates["new"] = asyncio.Event()
+    moved.engine.faults["new"] = Unavailable("away")
+    assert await moved.move()
+    await settle()
+    moved.residency.lost([OLD.digest])
+    moved.engine.gates["new"].set()
+    await settle()
+    assert moved.counts == 1
+    assert "the new release of `m`: away" in caplog.text
 
 
 async def test_an_alias_that_is_moved_once_more_is_handed_to_the_last() -> None:

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from adapterworks.gateway.engines.engine import Engine, Scores
+from adapterworks.gateway.engines.engine import Engine, Probe, Scores
 from adapterworks.gateway.engines.forms.form import Form
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.residency import proof as module
-from adapterworks.gateway.residency.proof import _thinned, prove
+from adapterworks.gateway.residency.proof import prove
 from adapterworks.gateway.residency.verdict import Proof, ProofFailed
 from adapterworks.registry.releases.release import Release
 from tests.registry.releases import BASE, draft
@@ -33,7 +33,7 @@ class Answering:
 
     def __init__(self, off: float, *, exact: bool = True, off_base: float = 0.0) -> None:
         self.base = ServedBase("b", "engine-model", BASE.digest, "none", "sha256:t", exact)
-        self.asked: list[list[int]] = []
+        self.asked: list[Probe] = []
         self.salts: set[str] = set()
         self.base_fields: list[Any] = []
         self._off, self._off_base = off, off_base
@@ -43,22 +43,27 @@ class Answering:
         engine: Engine,
         digest: str,
         servable: object,
-        prompts: Sequence[list[int]],
+        probes: Sequence[Probe],
         salt: str,
     ) -> tuple[list[Scores], int]:
         assert digest == RELEASE.digest
         assert servable is RELEASE.servable
         self.salts.add(salt)
-        self.asked += prompts
-        return [{int(t): p for t, p in moved(self._off)} for _ in prompts], 2 * len(prompts)
+        self.asked += probes
+        return _each(probes, self._off), 4 * len(probes)
 
     def engine(self, separation: float) -> Engine:
-        async def score(fields: Any, prompts: Sequence[Any]) -> tuple[list[Scores], int]:
+        async def score(fields: Any, probes: Sequence[Probe]) -> tuple[list[Scores], int]:
             self.base_fields.append(fields)
-            given = moved(separation + self._off_base)
-            return [{int(t): p for t, p in given} for _ in prompts], len(prompts)
+            return _each(probes, separation + self._off_base), len(probes)
 
-        return cast(Engine, SimpleNamespace(base=self.base, score=score))
+        return cast(Engine, SimpleNamespace(base=self.base, score=score, inflight=0))
+
+
+def _each(probes: Sequence[Probe], off: float) -> list[Scores]:
+    """The same scores at every position."""
+    scores = {int(token): logprob for token, logprob in moved(off)}
+    return [scores for probe in probes for _ in probe.positions]
 
 
 def document(separation: float = 1.0, **fields: Any) -> dict[str, Any]:
@@ -93,7 +98,7 @@ async def test_a_proof_says_what_it_measured_and_cost(monkeypatch: pytest.Monkey
     assert proof.separation == pytest.approx(1.0)
     assert proof.tokens == 8
     assert proof.milliseconds == 250.0
-    assert form.asked == [[5], [5, 6, 7], [5, 6], [5, 6, 7]]
+    assert form.asked == [Probe((5, 6, 7, 8), (1, 3)), Probe((5, 6, 7, 8), (2, 3))]
     assert form.base_fields == []  # the base is asked only to say what is wrong
     assert form.salts == {"fingerprint"}  # no tenant's cache is looked into
 
@@ -201,16 +206,3 @@ async def test_a_remote_engine_of_unknown_template_is_asked_all_the_same() -> No
     form = Answering(0.0)
     form.base = ServedBase("b", "engine-model", BASE.digest)
     assert (await proved(form, template_digest="sha256:u")).state == "proved"
-
-
-@pytest.mark.parametrize(
-    ("count", "picked"),
-    [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (4, [1, 2, 3]), (6, [1, 3, 5]), (9, [2, 5, 8])],
-)
-def test_three_positions_are_picked_spread_and_with_the_last(count: int, picked: list[int]) -> None:
-    """Of n: n − 1, n − 1 − ⌊n / 3⌋ and n − 1 − ⌊2n / 3⌋; of fewer than three all that there are."""
-    values = list(range(count))
-    probe = {"positions": values, "adapter": values, "base": values, "kind": "k"}
-    assert _thinned(probe) == {
-        "positions": picked, "adapter": picked, "base": picked, "kind": "k"
-    }  # fmt: skip

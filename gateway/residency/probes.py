@@ -1,0 +1,108 @@
+"""A release's fingerprint, read into values, and which of its probes a proof asks for.
+
+A probe costs a prefill of its tokens, whatever the number of its positions. So the shortest are
+asked, of each kind by turns, until there are `WANTED` positions: prose beside the task's own rows,
+because an adapter that is applied in part may still answer its own template.
+
+Invariant: probes are cut after their last position; an adapter that the chosen ones hardly tell
+from its base is judged by all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from adapterworks.gateway.engines.engine import Probe
+from adapterworks.gateway.residency.verdict import SMALLEST_SEPARATION, Position, divergence
+
+# As many as were compared when each cost a prompt of its own, in far fewer tokens.
+WANTED = 24
+LEAST_OF_A_KIND = 2
+# Times the smallest separation: below it, the choice may be why adapter and base look alike.
+_CLEAR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One probe, and what adapter and base gave when the fingerprint was taken."""
+
+    kind: str
+    probe: Probe
+    adapter: tuple[Position, ...]
+    base: tuple[Position, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The document, as far as a proof reads it."""
+
+    base_digest: str
+    template_digest: str | None
+    probes: tuple[Expected, ...]
+
+
+def read_fingerprint(content: bytes) -> Fingerprint:
+    """Read `fingerprint.json`.
+
+    Raises:
+        ValueError: it is not in its format.
+    """
+    try:
+        document: dict[str, Any] = json.loads(content)
+        probes = tuple(_probe(value) for value in document["probes"])
+        if document["schema_version"] != 1 or not probes:
+            raise ValueError("not version 1, or without probes")
+        return Fingerprint(str(document["base_digest"]), document.get("template_digest"), probes)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError("fields are missing, or are of another type") from error
+
+
+def _probe(value: dict[str, Any]) -> Expected:
+    positions = tuple(int(position) for position in value["positions"])
+    ids = tuple(int(token) for token in value["token_ids"])
+    adapter, base = (_positions(value[name]) for name in ("adapter", "base"))
+    whole = (
+        len(positions) == len(adapter) == len(base)
+        and min(positions) > 0
+        and max(positions) < len(ids)
+        and all((*adapter, *base))
+    )
+    if not whole:
+        raise ValueError("a probe's positions, tokens and log-probabilities do not fit")
+    # Others' may stand in any order, and twice; the first counts.
+    first = {position: index for index, position in reversed([*enumerate(positions)])}
+    order = [first[position] for position in sorted(first)]
+    probe = Probe(ids[: max(positions) + 1], tuple(positions[i] for i in order))
+    adapter, base = tuple(adapter[i] for i in order), tuple(base[i] for i in order)
+    return Expected(str(value.get("kind", "")), probe, adapter, base)
+
+
+def _positions(values: Sequence[Any]) -> tuple[Position, ...]:
+    return tuple([(int(token), float(logprob)) for token, logprob in at] for at in values)
+
+
+def chosen(probes: Sequence[Expected]) -> Sequence[Expected]:
+    """The probes to ask, in the fingerprint's order."""
+    kinds: dict[str, list[Expected]] = {}
+    for one in sorted(probes, key=lambda one: len(one.probe.token_ids)):
+        kinds.setdefault(one.kind, []).append(one)
+    picked: set[int] = set()
+    found = 0
+    for turn, row in enumerate(zip_longest(*kinds.values())):
+        for one in row:
+            if one is not None and (turn < LEAST_OF_A_KIND or found < WANTED):
+                picked.add(id(one))
+                found += len(one.probe.positions)
+    some = [one for one in probes if id(one) in picked]
+    return some if separation(some) >= _CLEAR * SMALLEST_SEPARATION else probes
+
+
+def separation(probes: Sequence[Expected]) -> float:
+    """How far adapter and base are from one another in the fingerprint, nats."""
+    adapter = [at for one in probes for at in one.adapter]
+    base = [dict(at) for one in probes for at in one.base]
+    return divergence(adapter, base)
