@@ -22,6 +22,8 @@ Kind = Literal[
     "retention_suites",
     "trackers",
     "exports",
+    "optimizers",
+    "schedules",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -34,6 +36,8 @@ _OBJECTIVES = "adapterworks.builders.objectives"
 _RULES = "adapterworks.builders.merging.rules"
 _SUITES = "adapterworks.builders.evaluation.suites"
 _TRACKERS = "adapterworks.builders.training.trackers"
+_OPTIMIZERS = "adapterworks.builders.optimizers"
+_SCHEDULES = "adapterworks.builders.schedules"
 _EXPORTS = "adapterworks.builders.exports"
 
 BUILTIN: dict[Kind, dict[str, str]] = {
@@ -43,6 +47,9 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "qlora": f"{_METHODS}.qlora:QLORA",
         "adalora": f"{_METHODS}.adalora:ADALORA",
         "dora": f"{_METHODS}.dora:DORA",
+        "vera": f"{_METHODS}.vera:VERA",
+        "vblora": f"{_METHODS}.vblora:VBLORA",
+        "ia3": f"{_METHODS}.ia3:IA3",
         "prefix-tuning": f"{_METHODS}.prefix_tuning:PREFIX_TUNING",
         "prompt-tuning": f"{_METHODS}.prompt_tuning:PROMPT_TUNING",
         "p-tuning-v2": f"{_METHODS}.p_tuning_v2:P_TUNING_V2",
@@ -139,6 +146,20 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "gguf": f"{_EXPORTS}.gguf_model:EXPORT",
         "gguf-lora": f"{_EXPORTS}.gguf_lora:EXPORT",
     },
+    "optimizers": {
+        "adamw": f"{_OPTIMIZERS}.adamw:OPTIMIZER",
+        "adamw-8bit": f"{_OPTIMIZERS}.adamw_8bit:OPTIMIZER",
+        "paged-adamw-8bit": f"{_OPTIMIZERS}.paged_adamw_8bit:OPTIMIZER",
+        "adafactor": f"{_OPTIMIZERS}.adafactor:OPTIMIZER",
+        "muon": f"{_OPTIMIZERS}.muon:OPTIMIZER",
+        "schedule-free": f"{_OPTIMIZERS}.schedule_free:OPTIMIZER",
+    },
+    "schedules": {
+        "cosine": f"{_SCHEDULES}.cosine:SCHEDULE",
+        "linear": f"{_SCHEDULES}.linear:SCHEDULE",
+        "constant": f"{_SCHEDULES}.constant:SCHEDULE",
+        "wsd": f"{_SCHEDULES}.wsd:SCHEDULE",
+    },
 }
 
 # Kinds of which a plain function is enough: what makes an entry of it, `(name, object) -> entry`.
@@ -161,4 +182,6 @@ TYPES: dict[Kind, str] = {
     "retention_suites": f"{_SUITES}.suite:Suite",
     "trackers": f"{_TRACKERS}.tracker:Tracker",
     "exports": f"{_EXPORTS}.export:Export",
+    "optimizers": f"{_OPTIMIZERS}.optimizer:Optimizer",
+    "schedules": f"{_SCHEDULES}.schedule:Schedule",
 }

@@ -20,6 +20,7 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.objective import BASE, NEAREST, START, ReferenceTable, reference_ref
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.manifests.sources import REPO_PATTERN, parse_base
+from adapterworks.manifests.templates import SUFFIX, TEMPLATES, names_template_file
 
 # What a reference may differ by where the manifest does not say that it may.
 _ALIKE = ReferenceTable.model_fields["max_start_distance"].default
@@ -43,6 +44,27 @@ def _base_grammar(manifest: Manifest, written: dict[str, Any]) -> Iterator[Probl
         yield Problem(("base", "model"), error.message, error.hint or "")
 
 
+@check("base.chat_template", "base.template_arguments")
+def _chat_template(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for argument in manifest.base.template_arguments:
+        if not (argument.isidentifier() and argument.isascii()):
+            yield Problem(
+                ("base", "template_arguments", argument),
+                f"`{argument}` is no name that a template could read",
+                "a name has letters, digits and `_`",
+            )
+    name = manifest.base.chat_template
+    if name is None or name in TEMPLATES:
+        return
+    known = ", ".join(f"`{known}`" for known in TEMPLATES)
+    if not names_template_file(name):
+        yield Problem(
+            ("base", "chat_template"),
+            f"there is no chat template `{name}`",
+            f"known are {known}; a file ends in `{SUFFIX}`",
+        )
+
+
 @check("train.batch_size", "train.micro_batch_size")
 def _micro_batch(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     train = manifest.train
@@ -61,6 +83,32 @@ def _packing(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             ("train", "group_by_length"),
             "`packing` and `group_by_length` exclude each other: packed rows have one length",
             "turn one of them off",
+        )
+
+
+@check("train.schedule", "train.optimizer", "train.learning_rate_floor", "train.decay_ratio")
+def _schedule(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """Keys that the schedule does not read, and schedules that the optimizer does not take."""
+    train = manifest.train
+    schedule: Any = load("schedules", train.schedule)
+    if train.learning_rate_floor and not schedule.falls:
+        yield Problem(
+            ("train", "learning_rate_floor"),
+            f"the schedule `{train.schedule}` does not fall, so that it has no floor",
+            'remove it, or use another schedule, such as `"cosine"`',
+        )
+    if is_written(written, "train", "decay_ratio") and not schedule.decays:
+        yield Problem(
+            ("train", "decay_ratio"),
+            f"the schedule `{train.schedule}` does not read it",
+            'remove it, or set `schedule = "wsd"`',
+        )
+    optimizer: Any = load("optimizers", train.optimizer)
+    if optimizer.schedules and train.schedule not in optimizer.schedules:
+        yield Problem(
+            ("train", "schedule"),
+            f"the optimizer `{train.optimizer}` takes no schedule `{train.schedule}`",
+            f'set `schedule = "{optimizer.schedules[0]}"`',
         )
 
 
@@ -233,7 +281,9 @@ _CHECKS = (
     _double_quantization,
     _base_grammar,
     _micro_batch,
+    _chat_template,
     _packing,
+    _schedule,
     _quality_gates,
     _retention,
     _publication,

@@ -218,7 +218,7 @@ def _loss_on(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     format = _loaded("formats", manifest.data.format)
     objective = _loaded("objectives", manifest.objective.kind)
     if format is not None and format.learnt_whole:
-        if train.loss_on == "completion":
+        if train.loss_on != "all":
             yield Problem(
                 ("train", "loss_on"),
                 "rows of plain text have no completion",

@@ -48,6 +48,13 @@ class BaseTable(Frozen):
     """How the base's weights are held while training; `nf4` is 4-bit NormalFloat."""
     double_quantization: bool = True
     """With `nf4`: quantize the quantization constants too (Dettmers et al. 2023)."""
+    chat_template: str | None = None
+    """A chat template in place of the base's own, or for one that has none: `alpaca`, `chatml`,
+    `llama-3`, `vicuna`, `zephyr`, or a `.jinja` file (relative to the manifest). It is part of the
+    base's digest: the adapter is served under it."""
+    template_arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Arguments of the template (`{ enable_thinking = false }`), in training and where it is
+    served; a request's own have precedence."""
 
 
 Format = Annotated[str, Named("formats")]
@@ -159,18 +166,28 @@ class TrainTable(Frozen):
     on_overflow: Literal["cut", "drop", "fail"] = "cut"
     """Rows that do not fit into `max_length`: shorten them (the question behind the system turn
     first, then the answer; gates count them), leave them out, or refuse the build."""
-    loss_on: Literal["completion", "all"] = "completion"
-    """The tokens that are learnt: the answers only, or everything (always so for `text` rows)."""
+    loss_on: Literal["completion", "last", "all"] = "completion"
+    """The tokens that are learnt: the answers only, a conversation's last answer only, or
+    everything (always so for `text` rows)."""
     warmup_ratio: Share = 0.03
     """Share of the steps in which the learning rate rises."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """The learning rate's course after warm-up."""
+    schedule: Annotated[str, Named("schedules")] = "cosine"
+    """The learning rate's course after warm-up (see `adapters schedules`)."""
+    learning_rate_floor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Where it ends, as a share of the peak."""
+    decay_ratio: Share = 0.2
+    """`wsd` only: share of the steps after warm-up in which it falls."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Decoupled weight decay."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients are clipped to this norm."""
-    optimizer: Literal["adamw", "paged-adamw-8bit"] = "adamw"
-    """The optimizer; the paged 8-bit one needs a GPU."""
+    optimizer: Annotated[str, Named("optimizers")] = "adamw"
+    """The optimizer (see `adapters optimizers`); the paged 8-bit one needs a GPU."""
+    neftune_alpha: PositiveFloat | None = None
+    """NEFTune: uniform noise on the embeddings while training, of size α/√(length × width); 5 to 15
+    is usual. None if not given."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """This share of every label is spread evenly over the vocabulary (`sft` only)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic while training; `auto` takes the best the device has."""
     gradient_checkpointing: bool = False

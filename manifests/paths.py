@@ -13,6 +13,7 @@ from pathlib import Path
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import FileSource, parse_base, parse_source
+from adapterworks.manifests.templates import names_template_file
 
 
 def place(path: str, folder: Path) -> Path:
@@ -78,11 +79,16 @@ def with_paths(manifest: Manifest, change: Callable[[str], str], *, base: bool =
         return change(text) if isinstance(parse_source(text), FileSource) else text
 
     data, train, augment = manifest.data, manifest.train, manifest.data.augment
-    model = manifest.base.model
+    model, written = manifest.base.model, manifest.base.chat_template
     return manifest.model_copy(
         update={
             "base": manifest.base.model_copy(
-                update={"model": change(model) if base and _is_folder(model) else model}
+                update={
+                    "model": change(model) if base and _is_folder(model) else model,
+                    "chat_template": change(written)
+                    if written is not None and names_template_file(written)
+                    else written,
+                }
             ),
             "data": data.model_copy(
                 update={

@@ -135,8 +135,11 @@ def _tokenizer(app: App, manifest: Manifest) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     from adapterworks.manifests.paths import base_model
+    from adapterworks.registry.bases.template import template_of
 
-    base = app.bases.ensure(base_model(manifest), progress=printing.note)
+    base = app.bases.ensure(
+        base_model(manifest), template=template_of(manifest), progress=printing.note
+    )
     return AutoTokenizer.from_pretrained(base.checkpoint)
 
 

@@ -67,6 +67,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "suites": ("tables:suites", "List the suites that retention is measured on."),
         "trackers": ("tables:trackers", "List the experiment trackers and the package of each."),
         "exports": ("tables:exports", "List the forms that a release can be exported to."),
+        "optimizers": ("tables:optimizers", "List the optimizers."),
+        "schedules": ("tables:schedules", "List the courses that the learning rate can take."),
         "merge-rules": (
             "tables:merge_rules",
             "List the rules by which adapters can be merged.",

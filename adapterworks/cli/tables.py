@@ -250,3 +250,18 @@ exports = _listing(
         {"engine": _of("engine"), "types": lambda entry: [*entry.types]},
     ),
 )
+optimizers = _listing(
+    "optimizers",
+    "List the optimizers.",
+    Shown(
+        "optimizers",
+        "train.optimizer",
+        {"BYTES": _of("state"), "PACKAGE": _of("package"), "SOURCE": _of("source")},
+        {"needs": _of("needs"), "schedules": lambda entry: [*entry.schedules]},
+    ),
+)
+schedules = _listing(
+    "schedules",
+    "List the courses that the learning rate can take.",
+    Shown("schedules", "train.schedule", {"SOURCE": _of("source")}, {"falls": _of("falls")}),
+)

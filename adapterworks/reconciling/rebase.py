@@ -25,6 +25,7 @@ from adapterworks.manifests.naming import of_record
 from adapterworks.manifests.paths import told
 from adapterworks.reconciling.carry_out import Hands, Outcome, attempt
 from adapterworks.reconciling.world import Reader, failed_gates, one_line
+from adapterworks.registry.bases.template import template_of
 from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Resolved
@@ -103,7 +104,10 @@ def _planned(reader: Reader, name: str, base: str, own: Manifest | None) -> Move
         return Stays(name, ref, "it was not built from a manifest that this version can read")
     table = manifest.base.model_copy(update={"model": base})
     target = reader.bases.prepared(
-        base, quantization=table.quantization, double_quantization=table.double_quantization
+        base,
+        quantization=table.quantization,
+        double_quantization=table.double_quantization,
+        template=template_of(manifest),
     )
     if target is not None and target.digest == release.base.digest:
         return Stays(name, ref, f"is on `{base}` already", done=True)

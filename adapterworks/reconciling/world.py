@@ -30,6 +30,7 @@ from adapterworks.reconciling.state import (
     World,
 )
 from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.bases.template import template_of
 from adapterworks.registry.reading.diff import LOCK
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
@@ -121,6 +122,7 @@ class Reader:
                 base_model(manifest),
                 quantization=table.quantization,
                 double_quantization=table.double_quantization,
+                template=template_of(manifest),
             )
         except NotFound:
             base = None

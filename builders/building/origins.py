@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.releases.release import Release
 
 # Keys of a method's table that do not change what its weights mean.
-_FREE = {"kind", "dropout"}
+_FREE = {"kind", "dropout", "init", "learning_rate_ratio"}
 
 
 @dataclass(frozen=True)

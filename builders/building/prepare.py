@@ -7,7 +7,7 @@ machine prepares the same plan.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,11 @@ from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.evaluation.needs import check_test_rows
+from adapterworks.builders.data.template_lints import template_lints
 from adapterworks.builders.evaluation.report import slices_of
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.methods.technique import Lint
 from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.attached import check_attached
@@ -38,8 +40,10 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import source_digest
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, place, require_files
+from adapterworks.registry.bases.files import chat_template
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.template import template_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -139,6 +143,7 @@ def prepare(
         base_model(manifest),
         quantization=manifest.base.quantization,
         double_quantization=manifest.base.double_quantization,
+        template=template_of(manifest),
         progress=progress,
     )
     begun = find_origins(manifest, registry, base.digest)
@@ -191,10 +196,33 @@ def prepare(
     plan = make_plan(
         manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
     )
+    said = tuple(_template_lints(manifest, bases, tokenizer, rows["train"]))
+    plan = plan.model_copy(update={"lints": (*plan.lints, *said)})
     check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(
         plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate, begun
     )
+
+
+def _template_lints(
+    manifest: Manifest,
+    bases: BaseStore,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+) -> Iterator[Lint]:
+    """What is unusual about the template that rows are rendered with; of texts none is."""
+    if all(row.text is not None for row in rows):
+        return
+    replaced, own = manifest.base.chat_template is not None, ""
+    if replaced:
+        original = bases.prepared(
+            base_model(manifest),
+            quantization=manifest.base.quantization,
+            double_quantization=manifest.base.double_quantization,
+        )
+        own = chat_template(original.checkpoint) if original is not None else ""
+    for what, source in template_lints(tokenizer, replaced=replaced, own=own):
+        yield Lint("base.chat_template" if replaced else "base.model", what, source)
 
 
 def named_files(manifest: Manifest) -> dict[str, str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
-LossOn = Literal["completion", "all"]
+LossOn = Literal["completion", "last", "all"]
 # A prompt that must be shortened for its answer keeps at least this share of `max_length`.
 PROMPT_SHARE = 0.25
 _BATCH = 512
@@ -240,6 +240,8 @@ def _fit(
     unlearnt = sum(bool(turn.get("weight", 1.0)) for turn in answers) - sum(
         bool(span.weight) for span in spans
     )
+    if loss_on == "last":
+        spans = [*(span._replace(weight=0.0) for span in spans[:-1]), spans[-1]]
     supervised = sum(span.stop - span.start for span in spans if span.weight)
     head, first, last = 0, 0, len(ids)  # ids[:head] and ids[first:last] are what stays
     if len(ids) > max_length:

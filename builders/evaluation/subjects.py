@@ -16,6 +16,7 @@ from adapterworks.manifests.digests import digest_file, digest_json
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.naming import manifest_of_release
+from adapterworks.registry.bases.template import template_of_record
 from adapterworks.registry.releases.release import SERVABLE, Servable
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def base_of(bases: BaseStore, release: Release) -> Base:
         release.base.model,
         quantization=release.base.quantization,
         double_quantization=table.get("double_quantization", True),
+        template=template_of_record(table),
     )
     if base.digest != release.base.digest:
         raise IntegrityError(

@@ -6,13 +6,11 @@ of the modules that they name. Converters that read `lora_alpha` alone give anot
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adapterworks.builders.methods.factors import read_adapter
+from adapterworks.builders.methods.factors import module_scale, read_adapter
 from adapterworks.manifests.errors import Refused
 
 if TYPE_CHECKING:
@@ -54,22 +52,9 @@ def read_deltas(folder: Path) -> dict[str, Delta]:
         )
     return {
         name: Delta(
-            tensors[name + _A].float(), tensors[name + _B].float(), scale(configuration, name)
+            tensors[name + _A].float(),
+            tensors[name + _B].float(),
+            module_scale(configuration, name),
         )
         for name in sorted(pairs)
     }
-
-
-def scale(configuration: dict[str, Any], module: str) -> float:
-    """s of one module, as PEFT computes it (peft/tuners/lora/layer.py)."""
-    rank = _of(configuration.get("rank_pattern"), module, configuration["r"])
-    alpha = _of(configuration.get("alpha_pattern"), module, configuration["lora_alpha"])
-    return float(alpha / (math.sqrt(rank) if configuration.get("use_rslora") else rank))
-
-
-def _of(patterns: dict[str, float] | None, module: str, default: float) -> float:
-    """The first pattern's value that a module's name ends with (peft `get_pattern_key`)."""
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default

@@ -18,14 +18,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from adapterworks.builders.methods.conversion import Conversion, Source
-from adapterworks.builders.methods.factors import Factors, leaves, read_adapter, write_lora
+from adapterworks.builders.methods.factors import (
+    Factors,
+    leaves,
+    paths_of,
+    read_adapter,
+    write_lora,
+)
 from adapterworks.builders.methods.low_rank import (
     RANKS,
-    Targets,
+    TargetKeys,
     adapts_something,
     low_rank_kept,
     low_rank_train_lints,
     peft_targets,
+    targeted,
 )
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
@@ -38,7 +45,6 @@ from adapterworks.builders.methods.technique import (
 )
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import Manifest, ServeTable, TrainTable
 from adapterworks.manifests.values import Dropout, PositiveInt, Rank, Share
 from adapterworks.registry.releases.forms import LORA
@@ -53,7 +59,7 @@ _AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 _INITIAL = 1.5
 
 
-class AdaloraTable(MethodTable):
+class AdaloraTable(TargetKeys):
     """AdaLoRA (Zhang et al. 2023): starts at `initial_rank`, prunes to `rank` on average."""
 
     kind: Literal["adalora"]
@@ -66,8 +72,6 @@ class AdaloraTable(MethodTable):
     """Scale α; 2·rank if not given."""
     dropout: Dropout = 0.0
     """Dropout on the adapter's input while training."""
-    target_modules: Targets = "all-linear"
-    """`all-linear`, or names of the modules that get an adapter."""
     warmup_share: Share = 0.2
     """Share of the steps before pruning starts."""
     final_share: Share = 0.3
@@ -129,7 +133,7 @@ class Adalora(Technique[AdaloraTable]):
         rank = table.initial_rank
         return sum(
             rank * (linear.in_features + linear.out_features + 1)
-            for linear in shape.targeted(table.target_modules)
+            for linear in targeted(shape, table)
         )
 
     def servable(self, shape: BaseShape, table: AdaloraTable, serve: ServeTable) -> ServableForm:
@@ -155,7 +159,8 @@ class Adalora(Technique[AdaloraTable]):
         return low_rank_train_lints(train)
 
     def kept(self, shape: BaseShape, table: AdaloraTable, width: int) -> Kept:
-        return low_rank_kept(shape, table.target_modules, table.initial_rank, table.dropout)
+        ranks = table.initial_rank * len(targeted(shape, table))
+        return low_rank_kept(shape, ranks, table.dropout)
 
     def sizes(self, table: AdaloraTable) -> Iterable[AdaloraTable]:
         """Every rank to start from."""
@@ -183,7 +188,7 @@ class Adalora(Technique[AdaloraTable]):
                 lora_alpha=table.alpha if table.alpha is not None else 2 * table.rank,
                 lora_dropout=table.dropout,
                 orth_reg_weight=table.orthogonality,
-                target_modules=peft_targets(table.target_modules, model),
+                target_modules=peft_targets(table, model),
                 task_type="CAUSAL_LM",
             ),
         )
@@ -251,7 +256,7 @@ class Adalora(Technique[AdaloraTable]):
                 "AdaLoRA pruned every rank: the adapter changes nothing",
                 hint="train longer, or raise `train.learning_rate` or `method.rank`",
             )
-        rank = write_lora(folder, factors, source.manifest.base.model)
+        rank = write_lora(folder, factors, source.manifest.base.model, paths_of(configuration))
         return Conversion(
             Servable(form=LORA, origin="exact", rank=rank, target_modules=tuple(leaves(factors)))
         )

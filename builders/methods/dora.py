@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.methods.conversion import Conversion, Source
-from adapterworks.builders.methods.factors import read_adapter, read_weights, write_cut
-from adapterworks.builders.methods.lora import Lora, LoraKeys, lora_scale
+from adapterworks.builders.methods.factors import (
+    module_scale,
+    paths_of,
+    read_adapter,
+    read_weights,
+    write_cut,
+)
+from adapterworks.builders.methods.lora import Lora
+from adapterworks.builders.methods.lora_keys import LoraKeys, as_lora, highest_rank
+from adapterworks.builders.methods.low_rank import targeted
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
     Default,
@@ -45,14 +53,15 @@ class Dora(Lora):
     source = "Liu et al. 2024, arXiv:2402.09353"
     learning_rate = Default(2e-4, "Liu et al. 2024, appendix: 1e-4 to 3e-4 for LLaMA models")
     use_dora = True
+    inits = ("kaiming", "gaussian", "orthogonal")
     cut = True
 
     def trainable(self, shape: BaseShape, table: LoraKeys) -> int:
-        magnitudes = sum(x.out_features for x in shape.targeted(table.target_modules))
+        magnitudes = sum(x.out_features for x in targeted(shape, table))
         return super().trainable(shape, table) + magnitudes
 
     def servable(self, shape: BaseShape, table: LoraKeys, serve: ServeTable) -> ServableForm:
-        rank = serve.conversion_rank or dora_rank(table.rank)
+        rank = serve.conversion_rank or dora_rank(highest_rank(table))
         return ServableForm(
             LORA, "approximate", f"SVD of the merged delta at rank {rank}", engine_rank(rank)
         )
@@ -68,19 +77,22 @@ class Dora(Lora):
 
         tensors, configuration = read_adapter(source.adapter)
         weights = read_weights(source.served)
-        trained, scale = lora_scale(source, configuration)
 
         def deltas() -> Iterator[tuple[str, torch.Tensor]]:
             for module in sorted({name.rpartition(".lora_")[0] for name in tensors}):
                 base = weights[f"{module}.weight"].float()
                 b, a = tensors[f"{module}.lora_B.weight"], tensors[f"{module}.lora_A.weight"]
+                scale = module_scale(configuration, module)
                 directed = base + scale * (b.float() @ a.float())
                 norms = torch.linalg.norm(directed, dim=1)
                 magnitude = _magnitude(tensors, module).float()
                 yield module, (magnitude / norms)[:, None] * directed - base
 
-        rank = source.manifest.serve.conversion_rank or dora_rank(trained)
-        return write_cut(folder, deltas(), rank, source.manifest.base.model)
+        table = as_lora(source.manifest.method)
+        assert table is not None
+        rank = source.manifest.serve.conversion_rank or dora_rank(highest_rank(table))
+        base = source.manifest.base.model
+        return write_cut(folder, deltas(), rank, base, paths_of(configuration))
 
 
 def dora_rank(rank: int) -> int:

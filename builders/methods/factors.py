@@ -7,10 +7,12 @@ configuration field can change what they mean.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.conversion import Conversion
 from adapterworks.builders.methods.shape import weight_files
@@ -79,7 +81,11 @@ def relative_error(deltas: dict[str, torch.Tensor], factors: dict[str, Factors])
 
 
 def write_cut(
-    folder: Path, deltas: Iterable[tuple[str, torch.Tensor]], rank: int, base: str
+    folder: Path,
+    deltas: Iterable[tuple[str, torch.Tensor]],
+    rank: int,
+    base: str,
+    targets: list[str] | None = None,
 ) -> Conversion:
     """Cut every module's weight delta to one rank, and write the LoRA.
 
@@ -87,6 +93,7 @@ def write_cut(
         deltas: (module name in the base, ΔW [out, in] float32), made one after the other.
         rank: at most this; a module smaller than it is exact.
         base: the base's name, for the record only.
+        targets: as of `write_lora`.
     """
     factors: dict[str, Factors] = {}
     errors: dict[str, float] = {}
@@ -101,7 +108,7 @@ def write_cut(
         Servable(
             form=LORA,
             origin="approximate",
-            rank=write_lora(folder, factors, base),
+            rank=write_lora(folder, factors, base, targets),
             target_modules=tuple(leaves(factors)),
             error=(lost / whole) ** 0.5 if whole else 0.0,
         ),
@@ -109,12 +116,16 @@ def write_cut(
     )
 
 
-def write_lora(folder: Path, factors: dict[str, Factors], base: str) -> int:
+def write_lora(
+    folder: Path, factors: dict[str, Factors], base: str, targets: list[str] | None = None
+) -> int:
     """Write factors as a PEFT LoRA folder; returns the rank, padded to one the engine allows.
 
     Args:
         factors: by module name in the base (`model.layers.0.self_attn.q_proj`).
         base: the base's name, for the record only.
+        targets: PEFT's `target_modules`; the modules' last names if not given, which also names
+            those of other layers.
     """
     import torch
     from safetensors.torch import save_file
@@ -140,7 +151,7 @@ def write_lora(folder: Path, factors: dict[str, Factors], base: str) -> int:
         "use_rslora": False,
         "use_dora": False,
         "inference_mode": True,
-        "target_modules": leaves(factors),
+        "target_modules": targets or leaves(factors),
     }
     text = json.dumps(configuration, indent=2, sort_keys=True) + "\n"
     (folder / "adapter_config.json").write_text(text, encoding="utf-8")
@@ -152,13 +163,42 @@ def leaves(modules: dict[str, Factors] | set[str] | list[str]) -> list[str]:
     return sorted({name.rsplit(".", 1)[-1] for name in modules})
 
 
-def read_adapter(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def paths_of(configuration: Mapping[str, Any]) -> list[str] | None:
+    """PEFT's `target_modules` where they are paths of some modules among those of a name."""
+    named = configuration.get("target_modules")
+    if not isinstance(named, list) or not any("." in name for name in named):
+        return None
+    return sorted(named)
+
+
+def read_adapter(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors (without PEFT's prefix) and the configuration of an adapter folder."""
     from safetensors.torch import load_file
 
     tensors = load_file(folder / "adapter_model.safetensors")
     configuration = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}, configuration
+
+
+def module_rank(configuration: Mapping[str, Any], module: str) -> int:
+    """r of one module: `rank_pattern`'s, else `r`."""
+    return int(by_pattern(configuration.get("rank_pattern"), module, configuration["r"]))
+
+
+def module_scale(configuration: Mapping[str, Any], module: str) -> float:
+    """s of one module, as PEFT computes it (peft/tuners/lora/layer.py): α/r, or α/√r with rsLoRA
+    (Kalajdzievski 2023), where `rank_pattern` and `alpha_pattern` name other r and α."""
+    rank = module_rank(configuration, module)
+    alpha = by_pattern(configuration.get("alpha_pattern"), module, configuration["lora_alpha"])
+    return float(alpha / (math.sqrt(rank) if configuration.get("use_rslora") else rank))
+
+
+def by_pattern(patterns: Mapping[str, float] | None, module: str, default: float) -> float:
+    """The first pattern's value that a module's name ends with (peft `get_pattern_key`)."""
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return default
 
 
 def read_weights(checkpoint: Path) -> dict[str, torch.Tensor]:

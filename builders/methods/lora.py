@@ -1,27 +1,54 @@
 """LoRA (Hu et al. 2021, arXiv:2106.09685): W + s·B·A of rank r; s = α/r, or α/√r (rsLoRA).
 
-Invariant: B starts at zero, so an untrained adapter is the base. It is served as trained, and the
-engine honours rsLoRA's α/√r (vllm/lora/peft_helper.py): at a rank the engine allows, the files are
-PEFT's own, byte for byte; at another, zeros are added to the factors and the scale is folded in,
-which changes no product.
+Invariant: an untrained adapter is the base (of LoftQ, nearer to what was quantized). It is served
+as trained, and the engine honours rsLoRA's α/√r (vllm/lora/peft_helper.py): at a rank the engine
+allows, the files are PEFT's own, byte for byte; at another, and where modules have ranks or scales
+of their own, zeros are added to the factors and the scale is folded in, which changes no product.
+
+PiSSA and OLoRA take their start s·B₀·A₀ out of the base's weights while they are trained. What is
+written is the change against the base as it is, s·(B·A − B₀·A₀), a LoRA of rank 2r without any loss
+(PEFT's `path_initial_model_for_weight_conversion`).
+
+LoRA+ (Hayou et al. 2024, arXiv:2402.12354): `learning_rate_ratio` is B's learning rate over A's.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.methods.conversion import Conversion, Source
-from adapterworks.builders.methods.factors import Factors, leaves, read_adapter, write_lora
+from adapterworks.builders.methods.factors import (
+    Factors,
+    leaves,
+    module_scale,
+    paths_of,
+    read_adapter,
+    write_lora,
+)
+from adapterworks.builders.methods.inits import INITS
+from adapterworks.builders.methods.lora_keys import (
+    WITHOUT_REGRET,
+    LoraKeys,
+    as_lora,
+    has_patterns,
+    highest_rank,
+    lora_alpha,
+    lora_lints,
+    rank_of,
+    require_used,
+    starts_as_it_can,
+)
 from adapterworks.builders.methods.low_rank import (
     RANKS,
-    Targets,
     adapts_something,
     low_rank_kept,
     low_rank_train_lints,
     peft_targets,
+    targeted,
 )
 from adapterworks.builders.methods.shape import BaseShape, adapted_linears
 from adapterworks.builders.methods.technique import (
@@ -34,34 +61,15 @@ from adapterworks.builders.methods.technique import (
     engine_rank,
 )
 from adapterworks.manifests.checking import Check
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import ServeTable, TrainTable
-from adapterworks.manifests.values import Dropout, PositiveInt, Rank
 from adapterworks.registry.releases.forms import LORA as FORM
 from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
-
-WITHOUT_REGRET = "LoRA Without Regret (Thinking Machines, 2025)"
-
-
-class LoraKeys(MethodTable):
-    """The keys of LoRA and of what is LoRA in another way: quantized, or weight-decomposed.
-
-    `rslora` scales by α/√r (Kalajdzievski 2023).
-    """
-
-    rank: Rank = 16
-    """Rank r of the weight delta."""
-    alpha: PositiveInt | None = None
-    """Scale α; 2·rank if not given."""
-    dropout: Dropout = 0.0
-    """Dropout on the adapter's input while training."""
-    target_modules: Targets = "all-linear"
-    """`all-linear`, or names of the modules that get an adapter."""
-    rslora: bool = False
-    """Scale by α/√r in place of α/r."""
 
 
 class LoraTable(LoraKeys):
@@ -69,56 +77,6 @@ class LoraTable(LoraKeys):
 
     kind: Literal["lora"]
     """The method."""
-
-
-def lora_alpha(table: LoraKeys) -> int:
-    """α, by default 2·r."""
-    return table.alpha if table.alpha is not None else 2 * table.rank
-
-
-def lora_lints(shape: BaseShape, table: LoraKeys) -> list[Lint]:
-    """Unusual ranks, scales and targets."""
-    lints = []
-    alpha = lora_alpha(table)
-    if not table.rslora and not 0.5 <= alpha / table.rank <= 4:
-        lints.append(
-            Lint(
-                "method.alpha",
-                f"alpha/rank is {alpha / table.rank:g}; 1 to 2 is usual",
-                "Hu et al. 2021 fix α and tune the learning rate; α = 2r is the common default",
-            )
-        )
-    if table.rslora and alpha > 4 * table.rank**0.5 * 2:
-        lints.append(
-            Lint(
-                "method.alpha",
-                f"with rslora the scale is alpha/√rank = {alpha / table.rank**0.5:g}",
-                "Kalajdzievski 2023, arXiv:2312.03732: keep the scale near that of rank 8",
-            )
-        )
-    if table.target_modules != "all-linear":
-        chosen = shape.targeted(table.target_modules)
-        if not any("mlp" in linear.name or "ffn" in linear.name for linear in chosen):
-            lints.append(
-                Lint(
-                    "method.target_modules",
-                    "no MLP layer is adapted; attention alone learns less at equal parameters",
-                    WITHOUT_REGRET,
-                )
-            )
-    smallest = min(
-        min(linear.in_features, linear.out_features)
-        for linear in shape.targeted(table.target_modules)
-    )
-    if table.rank > smallest // 2:
-        lints.append(
-            Lint(
-                "method.rank",
-                f"rank {table.rank} is more than half of the smallest adapted width {smallest}",
-                "a product of rank ≥ width/2 has as many parameters as the matrix itself",
-            )
-        )
-    return lints
 
 
 class Lora(Technique[LoraKeys]):
@@ -129,26 +87,48 @@ class Lora(Technique[LoraKeys]):
     source = "Hu et al. 2021, arXiv:2106.09685"
     form = FORM
     learning_rate = Default(2e-4, f"≈10× full fine-tuning's: {WITHOUT_REGRET}")
-    checks: tuple[Check, ...] = (adapts_something,)
+    checks: tuple[Check, ...] = (adapts_something, has_patterns, starts_as_it_can)
     use_dora = False
+    inits: tuple[str, ...] = ("kaiming", "gaussian", "orthogonal", "pissa", "olora", "eva")
 
     def trainable(self, shape: BaseShape, table: LoraKeys) -> int:
+        chosen = targeted(shape, table)
+        require_used(table.rank_pattern, "rank_pattern", chosen)
+        require_used(table.alpha_pattern, "alpha_pattern", chosen)
         return sum(
-            table.rank * (linear.in_features + linear.out_features)
-            for linear in shape.targeted(table.target_modules)
+            rank_of(table, linear.name) * (linear.in_features + linear.out_features)
+            for linear in chosen
         )
 
+    def require(self, shape: BaseShape, table: LoraKeys) -> None:
+        init = INITS[table.init]
+        if why := init.objection(shape, table.rank):
+            raise InvalidInput(f"`method.init` `{init.name}`: {why}", hint='use `"kaiming"`')
+        if init.changes_base and 2 * highest_rank(table) > ENGINE_RANKS[-1]:
+            raise InvalidInput(
+                f"`method.init` `{init.name}` is served at twice its rank, and the engine takes "
+                f"{ENGINE_RANKS[-1]} at most",
+                hint=f"set `method.rank` to {ENGINE_RANKS[-1] // 2} or less",
+            )
+
     def servable(self, shape: BaseShape, table: LoraKeys, serve: ServeTable) -> ServableForm:
-        return ServableForm(FORM, "native", "as trained", rank=engine_rank(table.rank))
+        rank = highest_rank(table)
+        if INITS[table.init].changes_base:
+            via = f"{table.init}'s start taken out again, at twice its rank"
+            return ServableForm(FORM, "exact", via, rank=engine_rank(2 * rank))
+        if table.rank_pattern or table.alpha_pattern:
+            return ServableForm(FORM, "exact", "scales folded in", rank=engine_rank(rank))
+        return ServableForm(FORM, "native", "as trained", rank=engine_rank(rank))
 
     def lints(self, shape: BaseShape, table: LoraKeys) -> list[Lint]:
-        return lora_lints(shape, table)
+        return lora_lints(shape, table) + INITS[table.init].lints(shape)
 
     def train_lints(self, train: TrainTable) -> list[Lint]:
         return low_rank_train_lints(train)
 
     def kept(self, shape: BaseShape, table: LoraKeys, width: int) -> Kept:
-        return low_rank_kept(shape, table.target_modules, table.rank, table.dropout)
+        ranks = sum(rank_of(table, linear.name) for linear in targeted(shape, table))
+        return low_rank_kept(shape, ranks, table.dropout)
 
     def sizes(self, table: LoraKeys) -> Iterable[LoraKeys]:
         """Every rank; α keeps its ratio to it."""
@@ -160,60 +140,132 @@ class Lora(Technique[LoraKeys]):
 
     def adopt(self, table: MethodTable) -> LoraKeys | None:
         """LoRA, QLoRA and DoRA mean the same by rank, α and learning rate."""
-        if not isinstance(table, LoraKeys):
+        if (alike := as_lora(table)) is None:
             return None
-        return self.table.model_validate({**table.model_dump(), "kind": self.kind})
+        return self.table.model_validate({**alike.model_dump(), "kind": self.kind})
 
     def attach(self, model: nn.Module, table: LoraKeys, steps: int) -> nn.Module:
         from peft import LoraConfig, get_peft_model
 
-        adapted: nn.Module = get_peft_model(
-            model,
-            LoraConfig(
-                r=table.rank,
-                lora_alpha=lora_alpha(table),
-                lora_dropout=table.dropout,
-                target_modules=peft_targets(table.target_modules, model),
-                use_rslora=table.rslora,
-                use_dora=self.use_dora,
-                # GPT-2's matrices are stored transposed; PEFT would see it, and warn.
-                fan_in_fan_out=any(linear.transposed for linear in adapted_linears(model)),
-                bias="none",
-                task_type="CAUSAL_LM",
-            ),
+        init = INITS[table.init]
+        configuration = LoraConfig(
+            r=table.rank,
+            lora_alpha=lora_alpha(table),
+            lora_dropout=table.dropout,
+            target_modules=peft_targets(table, model),
+            rank_pattern=dict(table.rank_pattern),
+            alpha_pattern=dict(table.alpha_pattern),
+            init_lora_weights=init.peft,
+            **init.configuration(),
+            use_rslora=table.rslora,
+            use_dora=self.use_dora,
+            # GPT-2's matrices are stored transposed; PEFT would see it, and warn.
+            fan_in_fan_out=any(linear.transposed for linear in adapted_linears(model)),
+            bias="none",
+            task_type="CAUSAL_LM",
         )
-        return adapted
+        with warnings.catch_warnings():
+            # Of memory only: the factors of EVA would be allocated once they are known.
+            warnings.filterwarnings(
+                "ignore", message=".*low_cpu_mem_usage=False", category=UserWarning
+            )
+            adapted: Any = get_peft_model(model, configuration)
+        init.attached(adapted)
+        if not init.needs_rows:
+            _forget_init(adapted)
+        if init.changes_base:
+            adapted.taken_out = {
+                name: parameter.detach().float().clone()
+                for name, parameter in adapted.named_parameters()
+                if parameter.requires_grad
+            }
+        whole: nn.Module = adapted
+        return whole
+
+    def unset(self, table: LoraKeys) -> LoraKeys:
+        return table.model_copy(update={"init": "kaiming"})
+
+    def needs_rows(self, table: LoraKeys) -> bool:
+        return INITS[table.init].needs_rows
+
+    def begin(self, model: nn.Module, table: LoraKeys, batches: Sequence[dict[str, Any]]) -> None:
+        INITS[table.init].begin(model, batches)
+        _forget_init(model)
+
+    def rates(self, model: nn.Module, table: LoraKeys) -> dict[str, float]:
+        """B's, where it has one of its own."""
+        if table.learning_rate_ratio is None:
+            return {}
+        names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        return {name: table.learning_rate_ratio for name in names if ".lora_B." in name}
+
+    def save(self, model: nn.Module, folder: Path, base: str) -> None:
+        """PEFT's adapter; what was taken out of the base is put back first."""
+        taken_out: dict[str, torch.Tensor] | None = getattr(model, "taken_out", None)
+        if taken_out is None:
+            super().save(model, folder, base)
+            return
+        import torch
+
+        whole: Any = model
+        configuration = whole.peft_config["default"].to_dict()
+        now = {name: p.detach().cpu().float() for name, p in model.named_parameters()}
+        factors = {}
+        for name in sorted(taken_out):
+            module, _, part = name.removeprefix("base_model.model.").partition(".lora_")
+            if not part.startswith("A"):
+                continue
+            of_b = name.replace(".lora_A.", ".lora_B.")
+            scale = module_scale(configuration, module)
+            factors[module] = Factors(
+                torch.cat([now[name], taken_out[name].cpu()]),
+                torch.cat([scale * now[of_b], -scale * taken_out[of_b].cpu()], dim=1),
+            )
+        write_lora(folder, factors, base, sorted(configuration["target_modules"]))
 
     def convert(self, source: Source, folder: Path) -> Conversion:
         """Copy, or pad to a rank that the engine allows."""
         tensors, configuration = read_adapter(source.adapter)
         modules = {name.rpartition(".lora_")[0] for name in tensors}
-        rank, scale = lora_scale(source, configuration)
+        rank = int(configuration["r"])
+        patterns = configuration.get("rank_pattern") or configuration.get("alpha_pattern")
         targets = tuple(leaves(modules))
-        if rank in ENGINE_RANKS:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in ("adapter_model.safetensors", "adapter_config.json"):
-                shutil.copyfile(source.adapter / name, folder / name)
+        # What was taken out of the base is served at twice the rank that was trained.
+        table = as_lora(source.manifest.method)
+        if table is not None and INITS[table.init].changes_base:
+            _copy(source.adapter, folder)
+            return Conversion(
+                Servable(form=FORM, origin="exact", rank=rank, target_modules=targets)
+            )
+        if rank in ENGINE_RANKS and not patterns:
+            _copy(source.adapter, folder)
             return Conversion(
                 Servable(form=FORM, origin="native", rank=rank, target_modules=targets)
             )
         factors = {
             module: Factors(
                 tensors[f"{module}.lora_A.weight"].float(),
-                tensors[f"{module}.lora_B.weight"].float() * scale,
+                tensors[f"{module}.lora_B.weight"].float() * module_scale(configuration, module),
             )
             for module in modules
         }
-        padded = write_lora(folder, factors, source.manifest.base.model)
+        base = source.manifest.base.model
+        padded = write_lora(folder, factors, base, paths_of(configuration))
         return Conversion(Servable(form=FORM, origin="exact", rank=padded, target_modules=targets))
 
 
-def lora_scale(source: Source, configuration: dict[str, object]) -> tuple[int, float]:
-    """Rank, and what B·A is multiplied by, of a trained adapter."""
-    table = source.manifest.method
-    assert isinstance(table, LoraKeys)
-    alpha = float(str(configuration["lora_alpha"]))
-    return table.rank, alpha / table.rank**0.5 if table.rslora else alpha / table.rank
+def _copy(adapter: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        shutil.copyfile(adapter / name, folder / name)
+
+
+def _forget_init(model: Any) -> None:
+    """The factors are what they are: a reader of the folder must not start from anything else, and
+    the engine refuses what it does not know."""
+    configuration = model.peft_config["default"]
+    configuration.init_lora_weights = True
+    configuration.eva_config = None
 
 
 LORA = Lora()

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adapterworks.builders.methods.lora import Lora, LoraKeys, LoraTable
+from adapterworks.builders.methods.lora import Lora, LoraTable
+from adapterworks.builders.methods.lora_keys import LoraKeys
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Default, Kept, largest_linear, own_card
 from adapterworks.manifests.checking import Problem, check
@@ -56,6 +57,7 @@ class Qlora(Lora):
     learning_rate = Default(2e-4, "Dettmers et al. 2023, table 9 (7B and 13B)")
     checks = (needs_nf4, *Lora.checks)
     quantization = "nf4"
+    inits = ("kaiming", "gaussian", "orthogonal", "eva", "loftq")
     lightens = LoraTable
 
     def weight_bytes(self, shape: BaseShape, base: BaseTable, *, width: int, trainable: int) -> int:

@@ -8,6 +8,7 @@ the ones its index names, and are asked only whether they hold enough.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,6 +19,7 @@ from adapterworks.manifests.errors import InvalidInput
 if TYPE_CHECKING:
     from torch import nn
 
+ALL_LINEAR = "all-linear"
 INDEX = "model.safetensors.index.json"
 # What PEFT takes for experts in a base that has some, by the last part of a name, which dense
 # layers have, too.
@@ -81,24 +83,83 @@ class BaseShape:
     def parameters(self) -> int:
         return self.linear_parameters + self.other
 
-    def targeted(self, targets: str | tuple[str, ...]) -> tuple[Linear, ...]:
-        """The linears that `target_modules` selects.
+    def targeted(
+        self,
+        targets: str | tuple[str, ...],
+        exclude: str | tuple[str, ...] = (),
+        layers: tuple[int, ...] | None = None,
+        key: str = "target_modules",
+    ) -> tuple[Linear, ...]:
+        """The linears that `target_modules`, `exclude_modules` and `layers_to_transform` select.
+
+        Args:
+            key: of the manifest's `[method]`, what `targets` is called there.
 
         Raises:
-            InvalidInput: a target names no linear layer of this base.
+            InvalidInput: one of them says something that this base does not have, or nothing is
+                left.
         """
-        if targets == "all-linear":
-            return self.linears
-        chosen = tuple(linear for linear in self.linears if linear.leaf in targets)
-        if missing := set(targets) - {linear.leaf for linear in chosen}:
-            known = ", ".join(f"`{leaf}`" for leaf in sorted({x.leaf for x in self.linears}))
-            experts = " outside its experts, which get no adapter" if self.experts else ""
+        self._require_known(key, targets)
+        self._require_known("exclude_modules", exclude)
+        if beyond := sorted(set(layers or ()) - set(range(self.layers))):
             raise InvalidInput(
-                f"`method.target_modules` names `{sorted(missing)[0]}`, "
-                f"which is no linear layer of this base{experts}",
-                hint=f"this base has {known}",
+                f"`method.layers_to_transform` has {beyond[0]}, and this base has {self.layers} "
+                "layers, counted from 0"
+            )
+        chosen = select(self.linears, targets, exclude, layers)
+        if not chosen:
+            raise InvalidInput(
+                "`method.target_modules`, without what `exclude_modules` and `layers_to_transform` "
+                "leave out, selects no linear layer of this base",
+                hint=f"this base has {self._known()}",
             )
         return chosen
+
+    def _require_known(self, key: str, words: str | tuple[str, ...]) -> None:
+        """Refuse what selects nothing: a word that was mistyped, for one."""
+        for word in (words,) if isinstance(words, str) else words:
+            if word == ALL_LINEAR or not word:
+                continue
+            asked = word if isinstance(words, str) else (word,)
+            if not any(selected_by(linear.name, asked) for linear in self.linears):
+                experts = " outside its experts, which get no adapter" if self.experts else ""
+                raise InvalidInput(
+                    f"`method.{key}` names `{word}`, which is no linear layer of this base"
+                    f"{experts}",
+                    hint=f"this base has {self._known()}",
+                )
+
+    def _known(self) -> str:
+        return ", ".join(f"`{leaf}`" for leaf in sorted({x.leaf for x in self.linears}))
+
+
+def select(
+    linears: tuple[Linear, ...],
+    targets: str | tuple[str, ...],
+    exclude: str | tuple[str, ...] = (),
+    layers: tuple[int, ...] | None = None,
+) -> tuple[Linear, ...]:
+    """Those of some linears that a method's table selects, as PEFT selects by the same keys."""
+    return tuple(
+        linear
+        for linear in linears
+        if (targets == ALL_LINEAR or selected_by(linear.name, targets))
+        and not selected_by(linear.name, exclude)
+        and (layers is None or layer_of(linear.name) in layers)
+    )
+
+
+def selected_by(name: str, words: str | tuple[str, ...]) -> bool:
+    """Whether a module's name ends with one of several words, part by part, or matches a regular
+    expression from end to end."""
+    if isinstance(words, str):
+        return bool(words) and re.fullmatch(words, name) is not None
+    return any(name == word or name.endswith(f".{word}") for word in words)
+
+
+def layer_of(name: str) -> int | None:
+    """The number of the layer that a module is in (`model.layers.3.mlp.up_proj`: 3)."""
+    return next((int(part) for part in name.split(".") if part.isdecimal()), None)
 
 
 def read_shape(checkpoint: Path) -> BaseShape:

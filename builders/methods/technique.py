@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
@@ -153,6 +153,14 @@ class Technique(ABC, Generic[Table]):
         """Choices in `[train]` that are unusual with this method."""
         return []
 
+    def require(self, shape: BaseShape, table: Table) -> None:
+        """Refuse a base that does not fit the method's own table.
+
+        Raises:
+            InvalidInput: with the reason, and what would do.
+        """
+        return None
+
     def virtual_tokens(self, table: Table) -> int:
         """Positions of the base that the method takes in front of every row."""
         return 0
@@ -227,6 +235,28 @@ class Technique(ABC, Generic[Table]):
             steps: optimizer steps of the whole training (AdaLoRA's schedule needs them).
         """
 
+    def unset(self, table: Table) -> Table:
+        """The table of the same parameters without values that are computed from the base's: what
+        `attach` is given where the base has shapes and no numbers."""
+        return table
+
+    def needs_rows(self, table: Table) -> bool:
+        """Whether `begin` looks at rows."""
+        return False
+
+    def begin(self, model: nn.Module, table: Table, batches: Sequence[dict[str, Any]]) -> None:
+        """Set values that depend on the training rows, once, before the first step.
+
+        Args:
+            model: with the method attached.
+            batches: micro batches of the first steps, as the base is called with them.
+        """
+        return None
+
+    def rates(self, model: nn.Module, table: Table) -> dict[str, float]:
+        """What the learning rate is multiplied by, for parameters that have one of their own."""
+        return {}
+
     def extra_loss(self, model: nn.Module) -> torch.Tensor | None:
         """A regularizer added to the loss, if the method has one."""
         return None
@@ -248,6 +278,15 @@ class Technique(ABC, Generic[Table]):
     ) -> None:
         """Put back what `state` gave."""
         return None
+
+    def save(self, model: nn.Module, folder: Path, base: str) -> None:
+        """Write what was trained: PEFT's adapter, or the whole checkpoint.
+
+        Args:
+            base: the base's name, for the record only.
+        """
+        writes: Any = model
+        writes.save_pretrained(folder, safe_serialization=True)
 
     # What the engine gets.
 

@@ -73,7 +73,9 @@ class Objective(ABC):
         reference: its columns need `reference`: the log-probability of every supervised token under
             the reference policy, which the trainer adds; its table is a `ReferenceTable`.
         loss_on_all: `train.loss_on = "all"` means something to it.
+        smooths: it reads `scores.uniform`, for `train.label_smoothing`.
         table: its `[objective]`, where it has keys.
+        smoothing: `train.label_smoothing`.
         settings: what the manifest's `[objective]` says; set by `configured`.
         rollouts: it learns from answers that the policy gives while it is trained; such an
             objective is a `PolicyGradient`.
@@ -91,6 +93,8 @@ class Objective(ABC):
     sequences: int = 1
     reference: bool = False
     loss_on_all: bool = False
+    smooths: bool = False
+    smoothing: float = 0.0
     table: type[ObjectiveTable] = ObjectiveTable
     settings: Any = None
     rollouts: bool = False
@@ -187,7 +191,10 @@ def objective_of(manifest: Manifest) -> Objective:
     Raises:
         InvalidInput: it cannot be loaded.
     """
-    return OBJECTIVES.named(manifest.objective.kind).configured(manifest.objective)
+    objective = OBJECTIVES.named(manifest.objective.kind).configured(manifest.objective)
+    if manifest.train.label_smoothing:
+        objective.smoothing = manifest.train.label_smoothing
+    return objective
 
 
 OBJECTIVES = Table("objectives", Objective)  # type: ignore[type-abstract]

@@ -25,6 +25,8 @@ class Scores:
             where k is the objective's `sequences`.
         columns: [tokens] float32 by name: the columns that `encode` gave, and `reference` for an
             objective that asks for it.
+        uniform: [tokens] float32, the mean of all words' log-probabilities where each token stands;
+            only for an objective that smooths its labels.
         values: [sequences] float32 by name: the values that `encode` gave.
     """
 
@@ -33,6 +35,7 @@ class Scores:
     sequences: int
     columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
     values: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    uniform: torch.Tensor | None = None
 
     def by_sequence(self, tokens: torch.Tensor) -> torch.Tensor:
         """[tokens] → [sequences]: the sum over each sequence's tokens."""

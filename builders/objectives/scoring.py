@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 _OTHER = "reference"
 
 
-def score(model: Callable[..., Any], batch: Batch, virtual_tokens: int = 0) -> Scores:
+def score(
+    model: Callable[..., Any], batch: Batch, virtual_tokens: int = 0, *, uniform: bool = False
+) -> Scores:
     """The scores of a micro batch, differentiable.
 
     Args:
         model: base or PEFT model, or what is called like one.
         batch: on the model's device.
         virtual_tokens: embeddings the model puts in front of the sequence (prompt tuning), else 0.
+        uniform: give the mean of all words' log-probabilities, too.
     """
     from torch import nn
 
@@ -50,15 +53,17 @@ def score(model: Callable[..., Any], batch: Batch, virtual_tokens: int = 0) -> S
         batch.sequences,
         {name: column[:, 1:][:, columns][kept] for name, column in batch.columns.items()},
         batch.values,
+        nn.functional.log_softmax(logits[kept].float(), dim=-1).mean(dim=-1) if uniform else None,
     )
 
 
-def score_behind_shared(model: Any, batch: Batch) -> Scores:
+def score_behind_shared(model: Any, batch: Batch, *, uniform: bool = False) -> Scores:
     """The scores of a batch that was laid out behind what its sequences share.
 
     A soft prompt is the first thing that sequences share: its keys and values are there once, too.
     """
-    return score(partial(_behind_prompt, model) if has_soft_prompt(model) else model, batch)
+    behind = partial(_behind_prompt, model) if has_soft_prompt(model) else model
+    return score(behind, batch, uniform=uniform)
 
 
 def _behind_prompt(

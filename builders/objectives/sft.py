@@ -1,8 +1,10 @@
 """Supervised fine-tuning: the answer's tokens become more likely, each counting the same.
 
 What is left out: no length normalisation by row (a long answer weighs more than a short one, as its
-tokens are more), no label smoothing, no z-loss. A turn's `weight` multiplies its tokens in sum and
-count, so that weights that are all equal change nothing.
+tokens are more), no z-loss. A turn's `weight` multiplies its tokens in sum and count, so that
+weights that are all equal change nothing. With label smoothing ε (Szegedy et al. 2015,
+arXiv:1512.00567) a token's loss is (1 − ε) of its own and ε of the mean over the vocabulary, as
+transformers' `LabelSmoother` has it; what it would be without is reported as `nll`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Sft(Objective):
     takes = frozenset({"conversation", "document"})
     unit = "nats per supervised token"
     loss_on_all = True
+    smooths = True
 
     def encode(
         self,
@@ -48,9 +51,15 @@ class Sft(Objective):
     def losses(self, scores: Scores) -> Loss:
         """Sum: nats. Count: supervised tokens, or the sum of their weights."""
         weights = scores.columns.get(_WEIGHTS)
+        learnt, metrics = scores.logprobs, {}
+        if self.smoothing:
+            assert scores.uniform is not None
+            learnt = (1 - self.smoothing) * learnt + self.smoothing * scores.uniform
+            own = scores.logprobs if weights is None else weights * scores.logprobs
+            metrics = {"nll": -own.sum()}
         if weights is None:
-            return Loss(-scores.logprobs.sum(), float(len(scores.logprobs)))
-        return Loss(-(weights * scores.logprobs).sum(), float(weights.sum()))
+            return Loss(-learnt.sum(), float(len(learnt)), metrics)
+        return Loss(-(weights * learnt).sum(), float(weights.sum()), metrics)
 
     def describe(self, kind: RowKind) -> str:
         return "continued pre-training" if kind == "document" else self.title

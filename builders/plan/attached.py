@@ -33,7 +33,7 @@ def check_attached(manifest: Manifest, checkpoint: Path, *, planned: int, steps:
     kind = f"`{manifest.method.kind}` on a base of type `{model.config.model_type}`"
     hint = "name other modules in `method.target_modules`, or choose another method"
     try:
-        adapted = technique.attach(model, manifest.method, steps)
+        adapted = technique.attach(model, technique.unset(manifest.method), steps)
     except Exception as error:  # whatever PEFT says
         reason = " ".join(str(error).split())[:300]
         raise InvalidInput(f"{kind} cannot be trained: {reason}", hint=hint) from error

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
@@ -57,6 +58,8 @@ DECISIONS: dict[str, Part] = {
     "base.model": "publish",  # its name; its bytes are the base's digest
     "base.quantization": "train",
     "base.double_quantization": "train",
+    "base.chat_template": "publish",  # its name; its text is in the base's digest
+    "base.template_arguments": "publish",  # as the template that they are written into
     "method": "train",
     "data.train": "publish",
     "data.validation": "publish",
@@ -88,6 +91,10 @@ DECISIONS: dict[str, Part] = {
     "train.loss_on": "publish",  # the labels, which are digested
     "train.warmup_ratio": "resolved",
     "train.schedule": "train",
+    "train.learning_rate_floor": "train",
+    "train.decay_ratio": "train",
+    "train.neftune_alpha": "train",
+    "train.label_smoothing": "train",
     "train.weight_decay": "train",
     "train.max_grad_norm": "train",
     "train.optimizer": "train",
@@ -135,6 +142,8 @@ WHOLE = {key for key in DECISIONS if not any(k.startswith(f"{key}.") for k in DE
 ADDED: dict[Kind, Part] = {
     "methods": "train",
     "objectives": "train",
+    "optimizers": "train",
+    "schedules": "train",
     "retention_suites": "ask",
     "quality_gates": "evaluate",
 }
@@ -283,6 +292,8 @@ def leaves(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
 def training_packages(manifest: Manifest, packages: Mapping[str, str]) -> dict[str, str]:
     """The packages that a training's numbers come from, without their local version (`+cu128`):
     that is the device's, which is covered by its kind."""
-    quantized = manifest.base.quantization != "none" or manifest.train.optimizer != "adamw"
-    names = (*TRAINING_PACKAGES, *(["bitsandbytes"] if quantized else []))
+    used = {OPTIMIZERS[manifest.train.optimizer].package}
+    if manifest.base.quantization != "none":
+        used.add("bitsandbytes")
+    names = (*TRAINING_PACKAGES, *sorted(name for name in used if name))
     return {name: packages[name].partition("+")[0] for name in names if name in packages}

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.manifests.models import Manifest
 
 # What allocators and thread pools hold beyond tensors.
@@ -96,19 +97,17 @@ def predict_memory(
         width: bytes of a weight or activation in the training's precision (4 or 2).
     """
     technique = METHODS[manifest.method.kind]
-    paged = manifest.train.optimizer == "paged-adamw-8bit"
-    moments = 2 if paged else 8
+    stepped = OPTIMIZERS[manifest.train.optimizer]
     gpu = device == "cuda"
     return Memory(
         weights=technique.weight_bytes(shape, manifest.base, width=width, trainable=trainable),
         gradients=4 * trainable,
-        optimizer=moments * trainable,
+        optimizer=int(stepped.state * trainable),
         activations=int(_HEAP[device] * _activations(manifest, shape, load, width)),
         accumulated=4 * trainable if load.accumulates else 0,
         # Autocast casts what is trained in float32 once a forward pass, and the backward needs it.
         casts=width * trainable if gpu and width < 4 else 0,
-        # On a GPU, AdamW computes on all parameters together ("~ sizeof(params) more", its docs).
-        stepping=4 * trainable if gpu and not paged else 0,
+        stepping=stepped.temporaries * trainable if gpu else 0,
     )
 
 

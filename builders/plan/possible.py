@@ -5,10 +5,13 @@ Invariant: each refusal says why, and what would do instead.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -31,10 +34,16 @@ def check_possible(
         InvalidInput: this base, machine or method cannot do it.
     """
     train, method = manifest.train, manifest.method
-    if machine.device == "cpu" and train.optimizer == "paged-adamw-8bit":
+    if machine.device == "cpu" and OPTIMIZERS[train.optimizer].needs == "cuda":
         raise InvalidInput(
-            "`train.optimizer` `paged-adamw-8bit` needs a CUDA device",
-            hint='use `optimizer = "adamw"` on this machine',
+            f"`train.optimizer` `{train.optimizer}` needs a CUDA device",
+            hint='use `optimizer = "adamw"` or `"adamw-8bit"` on this machine',
+        )
+    _check_installed(train.optimizer)
+    if train.label_smoothing and not objective_of(manifest).smooths:
+        raise InvalidInput(
+            f"`train.label_smoothing` means nothing to the objective `{manifest.objective.kind}`",
+            hint="leave it out",
         )
     if machine.device == "cpu" and precision == "fp16":
         raise InvalidInput(
@@ -57,6 +66,7 @@ def check_possible(
             "`train.processes` and `train.accelerate_config` both say how it is launched",
             hint="leave one of them out",
         )
+    technique.require(shape, method)
     _check_architecture(manifest, shape, technique)
     if train.packing and technique.soft_prompt:
         raise InvalidInput(
@@ -76,6 +86,16 @@ def check_possible(
             f"rows of {longest} tokens and {virtual} virtual tokens exceed the base's "
             f"{shape.max_positions} positions",
             hint=f"set `train.max_length` to {shape.max_positions - virtual} or less",
+        )
+
+
+def _check_installed(name: str) -> None:
+    """Refuse an optimizer whose package is not there."""
+    package = OPTIMIZERS[name].package
+    if package is not None and find_spec(package) is None:
+        raise InvalidInput(
+            f"`train.optimizer` `{name}` needs the package `{package}`, which is not installed",
+            hint=f"pip install {package}",
         )
 
 

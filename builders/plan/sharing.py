@@ -22,16 +22,16 @@ def can_share(
 ) -> bool:
     """Whether `train.share_prefix` can be had.
 
-    Dropout would draw one mask for all rows, and a soft prompt's cache cannot be there while
-    activations are recomputed. A mask from outside takes the place of a window's, and hides nothing
-    from layers that mix neighbours by something else.
+    Dropout would draw one mask for all rows, NEFTune one noise, and a soft prompt's cache cannot be
+    there while activations are recomputed. A mask from outside takes the place of a window's, and
+    hides nothing from layers that mix neighbours by something else.
 
     Args:
         longest: tokens of the longest sequence.
     """
     own = bool(shape.mixes) or (shape.window is not None and longest > shape.window)
-    dropout = getattr(manifest.method, "dropout", 0.0)
     train = manifest.train
+    dropout = getattr(manifest.method, "dropout", 0.0) or train.neftune_alpha is not None
     recomputed = technique.soft_prompt and train.gradient_checkpointing
     return train.share_prefix and not (train.packing or recomputed or dropout or own)
 

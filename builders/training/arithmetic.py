@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+
+from adapterworks.builders.schedules import SCHEDULES
 
 
 def learning_rate_at(
@@ -12,17 +13,20 @@ def learning_rate_at(
     steps: int,
     peak: float,
     warmup: int,
-    schedule: Literal["cosine", "linear", "constant"],
+    schedule: str,
+    floor: float = 0.0,
+    decay_ratio: float = 0.2,
 ) -> float:
-    """The learning rate of optimizer step `step` (from 0): linear warm-up, then the schedule."""
+    """The learning rate of optimizer step `step` (from 0): linear warm-up, then the schedule.
+
+    Args:
+        floor: where it ends, as a share of the peak.
+        decay_ratio: of the steps after warm-up, for schedules that read it.
+    """
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
-    if schedule == "cosine":
-        return peak * 0.5 * (1 + math.cos(math.pi * progress))
-    if schedule == "linear":
-        return peak * (1 - progress)
-    return peak
+    return peak * (floor + (1 - floor) * SCHEDULES[schedule].fall(progress, decay_ratio))
 
 
 class Divergence:

@@ -18,11 +18,13 @@ from torch import nn
 from adapterworks.builders.methods.technique import Technique
 from adapterworks.builders.training.processes import draw_apart
 from adapterworks.builders.training.state import (
+    group_values,
     keep_only,
     load_trainable,
     newest,
     optimizer_tensors,
     read_folder,
+    restore_groups,
     restore_optimizer,
     restore_rng,
     rng_tensors,
@@ -58,6 +60,7 @@ class Checkpoints:
         optimizer: as `accelerate` prepared it.
         technique: the method, for state of its own.
         accelerator: says which process writes, and has the loss scaler.
+        remembers: keys of the optimizer's groups that belong to its state.
     """
 
     def __init__(
@@ -67,9 +70,11 @@ class Checkpoints:
         optimizer: Any,
         technique: Technique[Any],
         accelerator: Any,
+        remembers: tuple[str, ...] = (),
     ) -> None:
         self.folder, self.model, self.optimizer = folder, model, optimizer
         self.technique, self.accelerator = technique, accelerator
+        self.remembers = remembers
         self.names = {p: n for n, p in model.named_parameters() if p.requires_grad}
 
     def save(self, progress: Progress) -> None:
@@ -86,6 +91,7 @@ class Checkpoints:
                 "progress": asdict(progress),
                 "method": values,
                 "optimizer": scalars,
+                "groups": group_values(self.optimizer.optimizer, self.remembers),
                 "scaler": scaler.state_dict() if scaler is not None else {},
             },
         )
@@ -117,6 +123,7 @@ class Checkpoints:
             read_folder(found.folder, "optimizer.safetensors"),
             values["optimizer"],
         )
+        restore_groups(self.optimizer.optimizer, values.get("groups", []))
         method = read_folder(found.folder, "method.safetensors")
         self.technique.restore(self.model, method, values["method"])
         if self.accelerator.scaler is not None and values["scaler"]:

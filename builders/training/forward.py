@@ -68,13 +68,14 @@ class Forward:
 
     def scores(self, rows: EncodedSet, indices: Sequence[int], *, packing: bool) -> Scores:
         """What the model says of some examples."""
-        examples = rows.chosen(indices)
+        examples, uniform = rows.chosen(indices), self.objective.smoothing > 0
         if self.shares_prefix:
             batch = self.objective.batch(examples, behind_shared).to(self.device)
-            return score_behind_shared(self.bare if self.soft_prompt else self.model, batch)
+            model = self.bare if self.soft_prompt else self.model
+            return score_behind_shared(model, batch, uniform=uniform)
         layout = packed if packing else partial(padded, pad=self.pad)
         batch = self.objective.batch(examples, layout).to(self.device)
-        return score(self.model, batch, self.virtual_tokens)
+        return score(self.model, batch, self.virtual_tokens, uniform=uniform)
 
     def plain_scores(self, sequences: Sequence[TokenSequence]) -> Scores:
         """What the model says as it is, side by side and without a gradient."""

@@ -18,8 +18,10 @@ from typing import Any
 
 from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives.batch import padded
 from adapterworks.builders.objectives.objective import LOSS, objective_of
 from adapterworks.builders.objectives.policy_gradient import PolicyGradient
+from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.arithmetic import Divergence
 from adapterworks.builders.training.batches import EncodedSet, epoch_batches, load_encoded
@@ -44,6 +46,8 @@ from adapterworks.manifests.errors import Refused
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
+# Micro batches that a method may look at before it begins.
+_LOOKED_AT = 64
 
 
 class Trainer:
@@ -74,7 +78,7 @@ class Trainer:
     ) -> None:
         from accelerate import Accelerator
 
-        self.plan, self.folder, self.events = plan, folder, events
+        self.plan, self.folder, self.events, self.pad = plan, folder, events, pad
         self.train_table = plan.manifest.train
         self.objective = objective_of(plan.manifest)
         self.technique = METHODS[plan.manifest.method.kind]
@@ -88,6 +92,7 @@ class Trainer:
         require_replicas(self.accelerator)
         self.bare = build_model(checkpoint, plan, start)
         optimizer = make_optimizer(self.bare, plan)
+        self._begin(rows["train"])  # every process looks at the same
         self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
         self.forward = Forward(
             self.objective,
@@ -107,7 +112,12 @@ class Trainer:
             self.beginning = compare_with_reference(self.rows["train"], self.forward, plan)
             self._say("reference", **asdict(self.beginning))
         self.checkpoints = Checkpoints(
-            folder / CHECKPOINTS, self.bare, self.optimizer, self.technique, self.accelerator
+            folder / CHECKPOINTS,
+            self.bare,
+            self.optimizer,
+            self.technique,
+            self.accelerator,
+            OPTIMIZERS[self.train_table.optimizer].remembers,
         )
         draw_apart(self.accelerator, plan.manifest.train.seed)
         self.saving = Saving(self.train_table.save_every)
@@ -115,6 +125,7 @@ class Trainer:
         self.progress = restored or Progress()
         if restored:
             self._say("resumed", step=self.progress.step)
+        self.optimizer.train()  # of one that averages: to where gradients are taken
         self.rollouts = self._rollouts(checkpoint, reference)
         self.stepper = Stepper(
             plan,
@@ -164,11 +175,31 @@ class Trainer:
                 ),
             )
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
+                self.optimizer.eval()
                 self._evaluate()
+                self.optimizer.train()
                 self._save()
             elif saving.due(self.accelerator):
                 self._save()
         return self._finish()
+
+    def _begin(self, rows: EncodedSet) -> None:
+        """Let the method set what it takes from rows: those of the first epoch, in its order."""
+        method = self.plan.manifest.method
+        if not self.technique.needs_rows(method):
+            return
+        device = next(self.bare.parameters()).device
+        micros = [
+            batch[start : start + self.plan.micro_batch]
+            for batch in self._batches(0)
+            for start in range(0, len(batch), self.plan.micro_batch)
+        ]
+        given = []
+        for micro in micros[:_LOOKED_AT]:
+            sequences = [sequence for one in rows.chosen(micro) for sequence in one]
+            batch = padded(sequences, self.pad).to(device)
+            given.append({"input_ids": batch.input_ids, "attention_mask": batch.attention_mask})
+        self.technique.begin(self.bare, method, given)
 
     def _save(self) -> None:
         self.checkpoints.save(self.progress)
@@ -299,6 +330,7 @@ class Trainer:
     def _finish(self) -> TrainResult:
         """Put the best weights back and write them as the method's own adapter."""
         progress = self.progress
+        self.optimizer.eval()
         self.checkpoints.put_best_back(progress)
         result = TrainResult(
             steps=progress.step,

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.optimizers import OPTIMIZERS
+from adapterworks.builders.optimizers.optimizer import Group
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.start import continue_from
 from adapterworks.manifests.errors import Refused
@@ -50,6 +53,7 @@ def build_model(checkpoint: Path, plan: Plan, start: Path | None = None) -> nn.M
     model = METHODS[plan.manifest.method.kind].attach(base, plan.manifest.method, plan.steps)
     if start is not None:
         continue_from(model, start)
+    add_noise(model, plan.manifest.train.neftune_alpha)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -64,24 +68,53 @@ def build_model(checkpoint: Path, plan: Plan, start: Path | None = None) -> nn.M
     return model
 
 
-def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
-    """AdamW over the trained parameters, in the order of their names' appearance."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    decay = plan.manifest.train.weight_decay
-    if plan.manifest.train.optimizer == "paged-adamw-8bit":
-        import bitsandbytes
+def add_noise(model: nn.Module, alpha: float | None) -> None:
+    """NEFTune (Jain et al. 2023, arXiv:2310.05914): while training, every number of the embeddings
+    gets uniform noise in ±α/√(length × width), the length as transformers counts it, padding too.
+    """
+    if alpha is None:
+        return
 
-        paged: torch.optim.Optimizer = bitsandbytes.optim.PagedAdamW8bit(
-            parameters, lr=plan.learning_rate, weight_decay=decay
-        )
-        return paged
-    return torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=decay)
+    def noisy(module: nn.Module, given: Any, embedded: torch.Tensor) -> torch.Tensor:
+        if not module.training:
+            return embedded
+        size = alpha / (embedded.shape[1] * embedded.shape[2]) ** 0.5
+        return embedded + torch.zeros_like(embedded).uniform_(-size, size)
+
+    whole: Any = model
+    whole.get_input_embeddings().register_forward_hook(noisy)
+
+
+def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """The plan's optimizer over the trained parameters, in the order of their names' appearance."""
+    manifest = plan.manifest
+    technique = METHODS[manifest.method.kind]
+    optimizer = OPTIMIZERS[manifest.train.optimizer]
+    rates = technique.rates(model, manifest.method)
+    outer = _outer(model)
+    found: dict[tuple[float, bool], Group] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            times = rates.get(name, 1.0)
+            matrix = optimizer.matrices and parameter.dim() == 2 and parameter not in outer
+            group = found.setdefault((times, matrix), Group([], [], times, matrix))
+            group.parameters.append(parameter)
+            group.names.append(name)
+    return optimizer.make([*found.values()], plan.learning_rate, manifest.train.weight_decay)
+
+
+def _outer(model: Any) -> set[nn.Parameter]:
+    """Embeddings and the output projection, where a model has them."""
+    ends = ("get_input_embeddings", "get_output_embeddings")
+    modules = [getattr(model, end)() for end in ends if hasattr(model, end)]
+    return {parameter for module in modules if module for parameter in module.parameters()}
 
 
 def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
     """Write what was trained: PEFT's adapter, or the whole checkpoint."""
-    METHODS[plan.manifest.method.kind].before_save(model)
-    model.save_pretrained(folder, safe_serialization=True)
+    technique = METHODS[plan.manifest.method.kind]
+    technique.before_save(model)
+    technique.save(model, folder, plan.base.model)
     config = folder / "adapter_config.json"
     if config.exists():
         # A path of this machine has no place in a release. (Set before saving, PEFT would ask the

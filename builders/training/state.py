@@ -129,6 +129,24 @@ def restore_optimizer(
         optimizer.state[parameters[name]].update(slots)
 
 
+def group_values(optimizer: torch.optim.Optimizer, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What an optimizer remembers by group: numbers and flags."""
+    return [
+        {key: _plain(group[key]) for key in keys if key in group}
+        for group in optimizer.param_groups
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def restore_groups(optimizer: torch.optim.Optimizer, values: list[dict[str, Any]]) -> None:
+    """Put back what `group_values` gave."""
+    for group, saved in zip(optimizer.param_groups, values, strict=False):
+        group.update(saved)
+
+
 def rng_tensors() -> dict[str, torch.Tensor]:
     """The states of the random generators."""
     states = {"cpu": torch.get_rng_state()}

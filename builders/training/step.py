@@ -65,7 +65,7 @@ class Stepper:
         """Take step `number` (from 0) on the examples of these indices."""
         table, rate = self.plan.manifest.train, self._rate(number)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("times", 1.0)
         total = sum(self.rows.counts[index] for index in indices)
         while True:
             sums = self._backward(indices, total)
@@ -101,9 +101,15 @@ class Stepper:
         return Step(self._rate(number), 0.0, 0.0, 0)
 
     def _rate(self, number: int) -> float:
-        schedule = self.plan.manifest.train.schedule
+        plan, train = self.plan, self.plan.manifest.train
         return learning_rate_at(
-            number, self.plan.steps, self.plan.learning_rate, self.plan.warmup_steps, schedule
+            number,
+            plan.steps,
+            plan.learning_rate,
+            plan.warmup_steps,
+            train.schedule,
+            train.learning_rate_floor,
+            train.decay_ratio,
         )
 
     def _backward(self, indices: list[int], total: float) -> dict[str, float]:

@@ -22,6 +22,7 @@ from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.template import template_of_record
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.forms import LORA
@@ -180,7 +181,12 @@ def _prepare(bases: BaseStore, release: Release, say: Callable[[str], None]) -> 
         names.append(wanted.model)
     for name in names:
         for double in (True, False):
-            base = bases.ensure(name, quantization=wanted.quantization, double_quantization=double)
+            base = bases.ensure(
+                name,
+                quantization=wanted.quantization,
+                double_quantization=double,
+                template=template_of_record(release.declared("base")),
+            )
             if base.digest == wanted.digest:
                 return base
     raise NotFound(

@@ -89,7 +89,7 @@ RULES: dict[str, Rule] = {
     "peft_init_lora_weights": Not("factors start as in the paper", (True,)),
     "loftq_config": Not("factors start as in the paper"),
     "peft": Not("factors start as in the paper"),
-    "loraplus_lr_ratio": Not("LoRA+ is not there"),
+    "loraplus_lr_ratio": To("method.learning_rate_ratio", float),
     "relora": Not("ReLoRA is not there"),
     "gptq": Not("bases are NF4 or not quantized"),
     "load_in_8bit": Not("bases are NF4 or not quantized"),

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule, positive
+from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule, To, positive
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant",
               "constant_with_warmup": "constant"}  # fmt: skip
 _ADAMW = ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw", "adamw_apex_fused")
-_PAGED = ("paged_adamw_8bit", "adamw_bnb_8bit", "adamw_8bit", "paged_adamw_32bit")
+_OPTIMIZERS = {
+    "paged_adamw_8bit": "paged-adamw-8bit",
+    "adamw_bnb_8bit": "adamw-8bit",
+    "adamw_8bit": "adamw-8bit",
+    "adafactor": "adafactor",
+    "schedule_free_adamw": "schedule-free",
+}
 
 REGISTRY = "releases go to the registry, checkpoints beside the build"
 OURS = "a build decides it by itself"
@@ -52,8 +58,8 @@ TRAINING: dict[str, Rule] = {
     "deepspeed": Not("name an accelerate configuration in `train.accelerate_config`"),
     "fsdp": Not("name an accelerate configuration in `train.accelerate_config`"),
     "fsdp_config": Not("name an accelerate configuration in `train.accelerate_config`"),
-    "neftune_noise_alpha": Not("noise on embeddings is not there", (0, 0.0)),
-    "label_smoothing_factor": Not("label smoothing of a supervised loss is not there", (0, 0.0)),
+    "neftune_noise_alpha": To("train.neftune_alpha", float, (0,)),
+    "label_smoothing_factor": To("train.label_smoothing", float, (0,)),
     "torchdistx_path": Not("it is another framework"),
 }
 
@@ -102,18 +108,18 @@ def put_warmup(draft: Draft) -> None:
 
 
 def put_optimizer(draft: Draft, key: str, default: str = "adamw_torch") -> None:
-    """AdamW, or its paged 8-bit form."""
+    """One of ours under the program's name."""
     name = str(draft.get(key, default)).lower()
     if name in _ADAMW:
         draft.map(key, "train.optimizer", "adamw")
-    elif name in _PAGED:
-        exact = name == "paged_adamw_8bit"
-        why = "" if exact else "its states are held in 8 bits, paged"
-        draft.map(key, "train.optimizer", "paged-adamw-8bit", why=why, differs=not exact)
+    elif name == "paged_adamw_32bit":
+        why = "its states are held in 8 bits, paged"
+        draft.map(key, "train.optimizer", "paged-adamw-8bit", why=why, differs=True)
+    elif name in _OPTIMIZERS:
+        draft.map(key, "train.optimizer", _OPTIMIZERS[name])
     else:
-        draft.refuse(
-            key, f"the optimizer `{name}` is not there: AdamW and its paged 8-bit form are"
-        )
+        known = ", ".join(("AdamW", *_OPTIMIZERS))
+        draft.refuse(key, f"the optimizer `{name}` is not there: {known} are")
 
 
 def put_precision(draft: Draft, *switches: tuple[str, str]) -> None:

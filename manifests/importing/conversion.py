@@ -54,10 +54,12 @@ class To:
     Attributes:
         path: ours, with dots.
         reads: brings a value to ours; raises ValueError with the reason when it cannot.
+        off: values that switch it off.
     """
 
     path: str
     reads: Callable[[Any], Any] = lambda value: value
+    off: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class Draft:
             if rule is None or value is None:
                 continue
             match rule:
+                case To() if value in rule.off:
+                    self.note(key, "no effect", why="it is off")
                 case To():
                     try:
                         self.map(key, rule.path, rule.reads(value))

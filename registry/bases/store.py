@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -35,6 +36,7 @@ from adapterworks.registry.bases.files import (
     stamps,
 )
 from adapterworks.registry.bases.sources import EMBEDDED, fetch_commit, parse_hub, prepare_embedded
+from adapterworks.registry.bases.template import Template, with_template
 from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.release import BaseIdentity
 
@@ -106,9 +108,13 @@ class BaseStore:
         *,
         quantization: str = "none",
         double_quantization: bool = True,
+        template: Template | None = None,
         progress: Progress | None = None,
     ) -> Base:
         """Return the base, preparing it first if it is not here.
+
+        Args:
+            template: what is decided of its chat template, which makes it another base.
 
         Raises:
             NotFound: no such name or path.
@@ -118,7 +124,7 @@ class BaseStore:
         say = progress or (lambda _: None)
         # Without nf4 the flag means nothing: one base, not two.
         double_quantization = double_quantization and quantization == "nf4"
-        name, source, folder = self._place(model, quantization, double_quantization)
+        name, source, folder = self._place(model, quantization, double_quantization, template)
         with self._lock(folder.name):
             if (folder / RECORD).exists():
                 return self._read(folder)
@@ -127,9 +133,18 @@ class BaseStore:
                 shutil.rmtree(killed, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=self.root))
             try:
-                base = self._prepare(
-                    name, source, quantization, double_quantization, folder, staging, say
-                )
+                if template is not None:
+                    original = self.ensure(
+                        model,
+                        quantization=quantization,
+                        double_quantization=double_quantization,
+                        progress=progress,
+                    )
+                    base = _retemplated(original, template, folder, staging)
+                else:
+                    base = self._prepare(
+                        name, source, quantization, double_quantization, folder, staging, say
+                    )
                 _write_record(staging / RECORD, base, folder)
                 staging.rename(folder)
             except BaseException:
@@ -138,20 +153,30 @@ class BaseStore:
             return base
 
     def prepared(
-        self, model: str, *, quantization: str = "none", double_quantization: bool = True
+        self,
+        model: str,
+        *,
+        quantization: str = "none",
+        double_quantization: bool = True,
+        template: Template | None = None,
     ) -> Base | None:
         """The base that `ensure` would return, if that would prepare nothing.
 
         Raises: as `ensure`.
         """
         double_quantization = double_quantization and quantization == "nf4"
-        _, _, folder = self._place(model, quantization, double_quantization)
+        _, _, folder = self._place(model, quantization, double_quantization, template)
         return self._read(folder) if (folder / RECORD).exists() else None
 
-    def _place(self, model: str, quantization: str, double: bool) -> tuple[str, str, Path]:
+    def _place(
+        self, model: str, quantization: str, double: bool, template: Template | None
+    ) -> tuple[str, str, Path]:
         """(display name, pinned source, folder) of a base, prepared or not."""
         name, source = self._source(model)
-        key = digest_json({"source": source, "quantization": quantization, "double": double})[7:23]
+        told: dict[str, Any] = {"source": source, "quantization": quantization, "double": double}
+        if template is not None:
+            told["template"] = {"text": template.text, "arguments": dict(template.arguments)}
+        key = digest_json(told)[7:23]
         return name, source, self.root / f"{_slug(name)}-{quantization}-{key}"
 
     def add(self, name: str, source: str) -> BaseSource:
@@ -334,6 +359,22 @@ class BaseStore:
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"{key}.lock"):
             yield
+
+
+def _retemplated(original: Base, template: Template, folder: Path, staging: Path) -> Base:
+    """The same base under another template; made in `staging`, told of as in `folder`."""
+    made: dict[str, Path] = {}
+    for part in ("checkpoint", "served"):
+        source: Path = getattr(original, part)
+        if part == "served" and source == original.checkpoint:
+            made[part] = made["checkpoint"]
+            continue
+        with_template(source, staging / part, template)
+        made[part] = folder / part
+    digest = base_digest(
+        staging / "checkpoint", original.quantization, original.double_quantization
+    )
+    return replace(original, digest=digest, checkpoint=made["checkpoint"], served=made["served"])
 
 
 def _write_record(path: Path, base: Base, folder: Path) -> None:

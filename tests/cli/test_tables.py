@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[Kind, ...]] = {
     "trackers": ("trackers",),
     "merge-rules": ("merge_rules",),
     "exports": ("exports",),
+    "optimizers": ("optimizers",),
+    "schedules": ("schedules",),
 }
 GATE = """
 from adapterworks.builders.data.gates.gate import Gate

@@ -30,6 +30,8 @@ COMMANDS = {
     "trackers": "trackers",
     "merge_rules": "merge-rules",
     "exports": "exports",
+    "optimizers": "optimizers",
+    "schedules": "schedules",
 }
 PROJECT = tomllib.loads(FILES["pyproject.toml"])["project"]
 POINTS = {
@@ -71,6 +73,12 @@ run.log({"loss": 1.0}, step=3)
 run.finish()
 half = load("exports", "peft-half")
 import torch
+from adapterworks.builders.optimizers import OPTIMIZERS
+from adapterworks.builders.optimizers.optimizer import Group
+weight = torch.nn.Parameter(torch.ones(2))
+weight.grad = torch.tensor([1.0, -2.0])
+OPTIMIZERS["signs"].make([Group([weight], ["w"], 2.0)], 0.25, 0.0).step()
+stepped = weight.detach()
 from adapterworks.builders.objectives.scores import Scores
 merged = load("merge_rules", "loudest").merge(
     [torch.tensor([1.0, -3.0]), torch.tensor([2.0, 2.0])], torch.tensor([1.0, 1.0]), None
@@ -87,6 +95,8 @@ json.dump(
         "tracked": (folder / "run.txt").read_text(),
         "merged": merged.tolist(),
         "export": [half.name, *half.types],
+        "stepped": stepped.tolist(),
+        "falls": [load("schedules", "staircase").fall(at, 0.2) for at in (0.0, 0.5, 1.0)],
     },
     sys.stdout,
 )
@@ -165,3 +175,5 @@ def test_each_does_what_it_says(site: Path, project: Path) -> None:
     assert done["tracked"] == "3 {'loss': 1.0}\n"
     assert done["merged"] == [2.0, -3.0]
     assert done["export"] == ["peft-half", "f16"]
+    assert done["stepped"] == [0.5, 1.5]  # 1 ∓ 0.25 × 2
+    assert done["falls"] == [1.0, 0.5, 0.0]

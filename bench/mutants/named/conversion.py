@@ -28,17 +28,17 @@ _OF_MERGE = "tests/builders/merging/test_merge.py"
 NAMED = (
     Named(
         "rslora-is-scaled-as-lora",
-        _LORA,
-        "alpha / table.rank**0.5 if table.rslora else alpha / table.rank",
-        "alpha / table.rank",
+        "builders/methods/factors.py",
+        '(math.sqrt(rank) if configuration.get("use_rslora") else rank)',
+        "rank",
         (f"{_OF_LORA}::test_the_scale_is_folded_into_what_is_padded",),
         "an adapter trained at α/√r would be served at a fraction of its strength",
     ),
     Named(
         "the-scale-is-lost-when-a-rank-is-padded",
         _LORA,
-        '.float() * scale,\n            )',
-        ".float(),\n            )",
+        '.float() * module_scale(configuration, module),\n',
+        ".float(),\n",
         (f"{_OF_LORA}::test_the_scale_is_folded_into_what_is_padded",),
         "an adapter of rank 12 would be served at half its strength, one of rank 16 not",
     ),

@@ -122,5 +122,5 @@ def draw(
                 parameter += spread * torch.randn(parameter.shape, generator=generator)
     model.eval()
     technique.before_save(model)
-    model.save_pretrained(folder / "adapter")
+    technique.save(model, folder / "adapter", "base")
     return Drawn(model, Source(folder / "adapter", base, read_shape(base), manifest))

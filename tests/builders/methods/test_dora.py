@@ -33,7 +33,8 @@ def made(folder: Path, *, rslora: bool, named: str, serve: int | None = None) ->
         tensors[f"{module}.lora_A.weight"] = drawn(2, inputs, seed=10 + seed)
         tensors[f"{module}.lora_B.weight"] = drawn(4, 2, seed=20 + seed)
         tensors[f"{module}.lora_magnitude_vector{named}"] = 1 + drawn(4, seed=30 + seed).abs()
-    adapter = write_adapter(folder / "adapter", tensors, {"r": 2, "lora_alpha": 6})
+    configuration = {"r": 2, "lora_alpha": 6, "use_rslora": rslora}
+    adapter = write_adapter(folder / "adapter", tensors, configuration)
     manifest = manifest_of("dora", rank=2, alpha=6, rslora=rslora, serve={"conversion_rank": serve})
     return Source(adapter, folder, SMALL, manifest)
 

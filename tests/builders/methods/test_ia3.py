@@ -1,4 +1,7 @@
-"""A method from outside: IA3 in one file of an installed distribution, from manifest to card."""
+"""A method from outside: one file of an installed distribution, from manifest to card.
+
+The file is that of IA3 under another name.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from tests.distribution import write_distribution
 from tests.warm.python import warm_python
 
 pytestmark = pytest.mark.train
+KIND = 'kind = "rescale"'
 ROOT = Path(__file__).parents[3]
+IA3 = (ROOT / "builders" / "methods" / "ia3.py").read_text()
 
 
 class Outside:
@@ -28,13 +33,15 @@ class Outside:
             site,
             "acme-ia3",
             "0.3",
-            {"methods": {"ia3": "acme_ia3:IA3", "broken": "acme_broken:IA3"}},
+            {"methods": {"rescale": "acme_ia3:IA3", "broken": "acme_broken:IA3"}},
             {
-                "acme_ia3.py": (Path(__file__).parent / "ia3.py").read_text(),
+                "acme_ia3.py": IA3.replace('Literal["ia3"]', 'Literal["rescale"]').replace(
+                    "Ia3Table", "RescaleTable"
+                ),
                 "acme_broken.py": "raise RuntimeError('no such accelerator')\n",
             },
         )
-        self.manifest = workshop.manifest("ia3", epochs=8, rate=3e-2)
+        self.manifest = workshop.manifest("rescale", epochs=8, rate=3e-2)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         paths = [str(self.site), str(ROOT), os.environ.get("PYTHONPATH", "")]
@@ -66,40 +73,42 @@ def test_it_is_validated_listed_and_described_as_ours_are(outside: Outside) -> N
 
     text = Path(manifest).read_text()
     Path(manifest).write_text(
-        text.replace('kind = "ia3"', 'kind = "ia3"\noutput = ["k_proj"]\ninputs = ["k_proj", 3]')
+        text.replace(
+            'kind = "rescale"', 'kind = "rescale"\noutput = ["k_proj"]\ninputs = ["k_proj", 3]'
+        )
     )
     faults = outside.run("validate", manifest, "--json")
     assert "did you mean `outputs`?" in faults.stdout
     assert "method.inputs[1]" in faults.stdout
     assert "expected a string, got 3" in faults.stdout
 
-    Path(manifest).write_text(text.replace('kind = "ia3"', 'kind = "ia3"\ninputs = ["k_proj"]'))
+    Path(manifest).write_text(text.replace(KIND, f'{KIND}\ninputs = ["k_proj"]'))
     assert "`k_proj` is in `outputs` too" in outside.run("validate", manifest, "--json").stdout
 
-    Path(manifest).write_text(text.replace('kind = "ia3"', 'kind = "ia33"'))
-    assert 'did you mean \\"ia3\\"?' in outside.run("validate", manifest, "--json").stdout
+    Path(manifest).write_text(text.replace('kind = "rescale"', 'kind = "rescales"'))
+    assert 'did you mean \\"rescale\\"?' in outside.run("validate", manifest, "--json").stdout
 
     schema = outside.json("schema")
     tables = [option["$ref"] for option in schema["properties"]["method"]["oneOf"]]
-    assert tables[-1] == "#/$defs/Ia3Table"
-    assert schema["$defs"]["Ia3Table"]["properties"]["inputs"]["default"] == ["down_proj"]
+    assert tables[-1] == "#/$defs/RescaleTable"
+    assert schema["$defs"]["RescaleTable"]["properties"]["inputs"]["default"] == ["down_proj"]
 
     listed = {line["name"]: line for line in outside.json("methods", "--json")}
-    assert "arXiv:2205.05638" in json.dumps(listed["ia3"])
-    assert "acme-ia3 0.3" in json.dumps(listed["ia3"])
+    assert "arXiv:2205.05638" in json.dumps(listed["rescale"])
+    assert "acme-ia3 0.3" in json.dumps(listed["rescale"])
     assert "no such accelerator" in json.dumps(listed["broken"])
 
 
 def test_one_that_cannot_be_loaded_breaks_only_what_names_it(outside: Outside) -> None:
     manifest = outside.manifest
     text = Path(manifest).read_text()
-    Path(manifest).write_text(text.replace('kind = "ia3"', 'kind = "broken"'))
+    Path(manifest).write_text(text.replace('kind = "rescale"', 'kind = "broken"'))
     result = outside.run("validate", manifest, "--json")
     assert result.returncode != 0
     assert "no such accelerator" in result.stdout
     assert "method.kind" in result.stdout
     assert "uninstall `acme-ia3`" in result.stdout
-    Path(manifest).write_text(text.replace('kind = "ia3"', 'kind = "lora"'))
+    Path(manifest).write_text(text.replace('kind = "rescale"', 'kind = "lora"'))
     assert outside.run("validate", manifest).returncode == 0
 
 
@@ -118,14 +127,14 @@ def test_from_a_manifest_to_a_release_and_its_card(outside: Outside) -> None:
     assert built["report"]["training"]["memory"]["measured"] > 0
     registry = outside.workshop.registry()
     release = registry.release(built["digest"])
-    assert release.method == "ia3"
+    assert release.method == "rescale"
     assert {"adapter/adapter_config.json", "servable/adapter_config.json"} <= release.files.keys()
     config = json.loads(registry.read(built["digest"], "adapter/adapter_config.json"))
     assert config["peft_type"] == "IA3"
     card = registry.read(built["digest"], "README.md").decode()
     assert "Infused adapter by inhibiting and amplifying" in card
     assert "Served as lora (approximate" in card
-    assert "| method | ia3 | acme-ia3 0.3 |" in card
+    assert "| method | rescale | acme-ia3 0.3 |" in card
     (pin,) = json.loads(registry.read(built["digest"], "adapter.lock"))["extensions"]
     assert pin["digest"] == digest_file(outside.site / "acme_ia3.py")
     check_served(outside.workshop, built["digest"])

@@ -96,3 +96,22 @@ def test_weights_that_are_all_equal_change_nothing() -> None:
 def test_a_stage_has_the_fields_own_name() -> None:
     assert SFT.describe("conversation") == "instruction tuning"
     assert SFT.describe("document") == "continued pre-training"
+
+
+def test_smoothed_labels_are_those_of_transformers() -> None:
+    """`LabelSmoother`, with the mean over the tokens as its divisor."""
+    from transformers.trainer_pt_utils import LabelSmoother
+
+    logits = torch.randn(1, 6, 11, generator=torch.Generator().manual_seed(2))
+    labels = torch.tensor([[-100, 3, -100, 0, 10, 4]])
+    expected = LabelSmoother(0.2)({"logits": logits}, labels.clone())
+    kept = labels[0] != -100
+    words = torch.log_softmax(logits[0][kept], dim=-1)
+    own = words.gather(1, labels[0][kept][:, None])[:, 0]
+    scores = Scores(own, torch.zeros(4, dtype=torch.long), 1, uniform=words.mean(dim=-1))
+    smoothed = SFT.configured(SFT.table(kind="sft"))
+    smoothed.smoothing = 0.2
+    loss = smoothed.losses(scores)
+    assert float(loss.sum) / loss.count == pytest.approx(float(expected), rel=1e-6)
+    assert float(loss.metrics["nll"]) == pytest.approx(-float(own.sum()))
+    assert SFT.losses(scores).metrics == {}

@@ -57,6 +57,8 @@ OTHER: dict[str, Any] = {
     "data.test": "test.jsonl",
     "data.format": "instruction",
     "data.system": "Be brief",
+    "base.chat_template": "chatml",
+    "base.template_arguments": {"enable_thinking": False},
     "data.columns": {"prompt": "question"},
     "data.ignore": ["mood"],
     "data.limit": 9,
@@ -84,6 +86,10 @@ OTHER: dict[str, Any] = {
     "train.loss_on": "all",
     "train.warmup_ratio": 0.5,
     "train.schedule": "linear",
+    "train.learning_rate_floor": 0.1,
+    "train.decay_ratio": 0.5,
+    "train.neftune_alpha": 5.0,
+    "train.label_smoothing": 0.1,
     "train.weight_decay": 0.1,
     "train.max_grad_norm": 0.5,
     "train.optimizer": "paged-adamw-8bit",
@@ -311,6 +317,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
     assert read == {
         *("base.quantization", "base.double_quantization", "method", "objective", "batch_size"),
         *("schedule", "weight_decay", "max_grad_norm", "optimizer", "packing"),
+        *("learning_rate_floor", "decay_ratio", "neftune_alpha", "label_smoothing"),
         *("group_by_length", "early_stopping", "seed"),
     }
     resolved = {key for key, part in DECISIONS.items() if part == "resolved"}

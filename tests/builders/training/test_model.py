@@ -38,7 +38,10 @@ def batch() -> dict[str, torch.Tensor]:
 def plan_of(**train: Any) -> Any:
     table = {"weight_decay": 0.0, "optimizer": "adamw", **train}
     return SimpleNamespace(
-        manifest=SimpleNamespace(train=SimpleNamespace(**table)), learning_rate=0.01
+        manifest=SimpleNamespace(
+            train=SimpleNamespace(**table), method=SimpleNamespace(kind="full")
+        ),
+        learning_rate=0.01,
     )
 
 
@@ -90,9 +93,29 @@ def test_the_paged_optimizer_is_bitsandbytes_with_the_same_numbers(
     monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=paged))
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
     make_optimizer(model, plan_of(optimizer="paged-adamw-8bit", weight_decay=0.3))
-    ((parameters,), options) = given[0]
+    (((group,),), options) = given[0]
+    parameters = group["params"]
     assert [id(p) for p in parameters] == [id(p) for p in model[0].parameters()]
     assert options == {"lr": 0.01, "weight_decay": 0.3}
+
+
+def test_noise_is_neftunes_and_only_while_training(job: Make) -> None:
+    """Jain et al. 2023, as transformers' `neftune_post_forward_hook` adds it."""
+    planned = job("lora", neftune_alpha=5.0)
+    model: Any = built(planned)
+    embed = model.get_input_embeddings()
+    ids = torch.arange(24).reshape(2, 12)
+    plain = embed.weight[ids]
+    torch.manual_seed(3)
+    noisy = embed(ids)
+    size = 5.0 / (12 * plain.shape[-1]) ** 0.5
+    torch.manual_seed(3)
+    theirs = plain + torch.zeros_like(plain).uniform_(-size, size)
+    assert torch.equal(noisy, theirs)
+    assert 0.9 * size < (noisy - plain).abs().max() <= size * 1.0001
+    model.eval()
+    assert torch.equal(model.get_input_embeddings()(ids), plain)
+    assert planned.plan.shared_prefix == 0  # one noise for all rows would be another training
 
 
 def test_the_manifests_weight_decay_and_rate_reach_the_optimizer(job: Make) -> None:

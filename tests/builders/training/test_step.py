@@ -154,6 +154,9 @@ def test_every_group_of_parameters_has_the_steps_rate(number: int, rate: float) 
     take.optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": 7.0})
     assert take.take(ALL, number).rate == pytest.approx(rate)
     assert [group["lr"] for group in take.optimizer.param_groups] == pytest.approx([rate] * 2)
+    take.optimizer.param_groups[1]["times"] = 3.0  # what a method asks for some of its parameters
+    take.take(ALL, number)
+    assert [g["lr"] for g in take.optimizer.param_groups] == pytest.approx([rate, 3 * rate])
 
 
 @pytest.mark.parametrize("limit", [0.1, 1e3])

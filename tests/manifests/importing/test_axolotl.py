@@ -91,7 +91,7 @@ def test_an_example_of_its_own() -> None:
         "learning_rate": 0.0002,
         "schedule": "cosine",
         "warmup_ratio": 0.1,
-        "optimizer": "paged-adamw-8bit",
+        "optimizer": "adamw-8bit",
         "precision": "auto",
         "loss_on": "completion",
         "packing": True,

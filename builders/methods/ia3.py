@@ -1,8 +1,9 @@
 """IA3 (Liu et al. 2022, arXiv:2205.05638): three learned vectors a layer rescale keys, values and
 the feed-forward's inner activations.
 
-A whole method in one file, as a distribution outside adapterworks would bring it: `test_ia3.py`
-installs this file with the entry point `adapterworks.methods: ia3`.
+Invariant: a vector of ones changes nothing. What is served is the change of each matrix,
+(diag(l) − I)·W or W·(diag(l) − I), as LoRA by truncated SVD: rescaling has full rank, so the error
+is stated and bounded by `serve.max_conversion_error`.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class Ia3(Technique[Ia3Table]):
     cut = True
 
     def trainable(self, shape: BaseShape, table: Ia3Table) -> int:
-        outputs = shape.targeted(table.outputs) if table.outputs else ()
-        inputs = shape.targeted(table.inputs) if table.inputs else ()
+        outputs = shape.targeted(table.outputs, key="outputs") if table.outputs else ()
+        inputs = shape.targeted(table.inputs, key="inputs") if table.inputs else ()
         return sum(x.out_features for x in outputs) + sum(x.in_features for x in inputs)
 
     def servable(self, shape: BaseShape, table: Ia3Table, serve: ServeTable) -> ServableForm:

@@ -1,0 +1,124 @@
+"""A base under another chat template is another base, with the same weights and its own digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.templates import TEMPLATES
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.bases.template import (
+    Template,
+    template_of,
+    template_of_record,
+)
+from tests.builders.build_support import make_tiny_base, manifest_for
+
+TURNS = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "one?"},
+    {"role": "assistant", "content": "two."},
+]
+THINKS = "{{ 'on' if enable_thinking is not defined or enable_thinking else 'off' }}{{ messages }}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The tests' random base, without a template."""
+    bare = make_tiny_base(tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink(missing_ok=True)
+    return bare
+
+
+def test_it_has_its_own_digest_and_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    store = BaseStore(tmp_path / "bases")
+    plain = store.ensure(str(folder))
+    chatml = template_of_record({"chat_template": "chatml"})
+    changed = store.ensure(str(folder), template=chatml)
+    assert changed.digest != plain.digest
+    assert changed.template_digest != plain.template_digest
+    assert "<|im_start|>" in (changed.checkpoint / "chat_template.jinja").read_text()
+    assert changed.served == changed.checkpoint
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (changed.checkpoint / name).read_bytes() == (plain.checkpoint / name).read_bytes()
+    again = BaseStore(tmp_path / "bases")
+    assert again.ensure(str(folder), template=chatml) == changed
+    assert again.prepared(str(folder), template=chatml) == changed
+    assert again.prepared(str(folder), template=Template("{{ messages }}")) is None
+    assert again.find(changed.digest) == changed
+    assert store.ensure(str(folder)) == plain  # which stays what it is
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_known_template_opens_the_answer_as_it_writes_it(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    from transformers import AutoTokenizer
+
+    base = BaseStore(tmp_path / "bases").ensure(
+        str(folder), template=template_of_record({"chat_template": name})
+    )
+    tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+    asked = tokenizer.apply_chat_template(TURNS[:2], tokenize=False, add_generation_prompt=True)
+    whole = tokenizer.apply_chat_template(TURNS, tokenize=False)
+    assert whole.startswith(asked)
+    assert "two." in whole[len(asked) :]
+    assert "Be brief." in asked
+    assert tokenizer.apply_chat_template(TURNS[1:], tokenize=False)  # without a system turn
+
+
+def test_arguments_are_written_into_it_and_a_request_has_precedence(
+    folder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    store = BaseStore(tmp_path / "bases")
+    on = store.ensure(str(folder), template=Template(THINKS))
+    off = store.ensure(str(folder), template=Template(THINKS, {"enable_thinking": False}))
+    assert on.digest != off.digest
+
+    def begins(base: Path, **given: bool) -> str:
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        text: str = tokenizer.apply_chat_template(TURNS, tokenize=False, **given)
+        return text.partition("[")[0]
+
+    assert (begins(on.checkpoint), begins(off.checkpoint)) == ("on", "off")
+    assert begins(off.checkpoint, enable_thinking=True) == "on"
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (Template(THINKS, {"enable_thinkin": False}), "does not read `enable_thinkin`"),
+        (Template(None, {"enable_thinking": False}), "the base has no chat template"),
+        (Template("{% for m in messages %}"), "cannot be read: line 1"),
+        (Template(THINKS, {"messages": "x"}), "does not read `messages`"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused(template: Template, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        template.applied("")
+
+
+def test_a_manifest_says_it_by_name_or_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.jinja").write_text(THINKS)
+    manifest = manifest_for("lora").placed_in(tmp_path)
+    assert template_of(manifest) is None
+
+    def of(**keys: object) -> Template | None:
+        base = manifest.base.model_copy(update=keys)
+        return template_of(manifest.model_copy(update={"base": base}).placed_in(tmp_path))
+
+    assert of(chat_template="mine.jinja") == Template(THINKS)
+    assert of(template_arguments={"a": 1}) == Template(None, {"a": 1})
+    assert of(chat_template="zephyr") == template_of_record({"chat_template": "zephyr"})
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        of(chat_template="other.jinja")
+    (tmp_path / "blank.jinja").write_text(" \n")
+    with pytest.raises(InvalidInput, match="is empty"):
+        of(chat_template="blank.jinja")
+    # A file of its author's is not known from the record.
+    assert template_of_record({"chat_template": "mine.jinja"}) is None
+    assert template_of_record({}) is None
