@@ -44,6 +44,7 @@ def command(
     from adapterworks.builders.building.prepare import prepare
     from adapterworks.builders.building.reuse import find_known, sentences
     from adapterworks.builders.building.stages import prod_digest
+    from adapterworks.builders.plan.disk import require_disk
     from adapterworks.builders.plan.machine import named_machine
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
@@ -64,6 +65,8 @@ def command(
             progress=progress.say,
         )
         plan = prepared.plan
+        if machine is None:
+            require_disk(plan, app.settings.home / "builds")
         if calibrate:
             from adapterworks.builders.building.calibrate import calibrated
 

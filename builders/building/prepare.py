@@ -7,6 +7,7 @@ machine prepares the same plan.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from adapterworks.builders.building.origins import Begun, find_origins
 from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.run import GateResults
+from adapterworks.builders.data.gates.run import Progress as GateProgress
 from adapterworks.builders.data.identity import asked_digest, encoded_digest
 from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.prefix import common_prefix
-from adapterworks.builders.data.render import Encoded
+from adapterworks.builders.data.render import Encoded, encoded_once
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.data.template_lints import template_lints
@@ -32,7 +34,7 @@ from adapterworks.builders.plan.attached import check_attached
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.origins import Origins
-from adapterworks.builders.plan.pins import pins
+from adapterworks.builders.plan.pins import Pin, pins
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.digests import digest_file
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
 
 SPLITS = ("train", "validation", "test")
+_PATIENCE = 5.0  # seconds until gates say what they do
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,35 @@ def prepare(
     )
     begun = find_origins(manifest, registry, base.digest)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
-    assembled = assemble(manifest, cache=cache, tokenizer=tokenizer)
+    with encoded_once():
+        return _prepared(
+            manifest,
+            bases,
+            base,
+            begun,
+            tokenizer,
+            accelerate,
+            extensions,
+            cache,
+            machine,
+            progress,
+        )
+
+
+def _prepared(
+    manifest: Manifest,
+    bases: BaseStore,
+    base: Base,
+    begun: Begun,
+    tokenizer: PreTrainedTokenizerBase,
+    accelerate: str | None,
+    extensions: tuple[Pin, ...],
+    cache: Path | None,
+    machine: Machine | None,
+    progress: Callable[[str], None] | None,
+) -> Prepared:
+    """Rows, gates, plan; the base is there."""
+    assembled = assemble(manifest, cache=cache, tokenizer=tokenizer, progress=_each_gate(progress))
     splits = assembled.splits
     for report in assembled.gates.reports:
         if report.rows and progress:
@@ -202,6 +233,19 @@ def prepare(
     return Prepared(
         plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate, begun
     )
+
+
+def _each_gate(progress: Callable[[str], None] | None) -> GateProgress | None:
+    """Says which gate looks at the rows, where one takes longer than somebody waits."""
+    if progress is None:
+        return None
+    began = time.monotonic()
+
+    def say(name: str, done: int, total: int) -> None:
+        if time.monotonic() - began > _PATIENCE:
+            progress(f"data gate `{name}` ({done + 1} of {total})")
+
+    return say
 
 
 def _template_lints(

@@ -33,6 +33,7 @@ from adapterworks.builders.building.stages import (
     train_stage,
 )
 from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.plan.disk import require_disk
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft
@@ -126,6 +127,7 @@ def run_build(
         and (existing := registry.find_plan(manifest.adapter.name, plan.digest)) is not None
     ):
         return _named(registry, existing, plan, folder, alias, who)
+    require_disk(plan, folder)
     moved = None if hold_alias else alias or manifest.publish.alias
     registry.require_movable(manifest.adapter.name, moved)
     with build_lock(folder) as lock:

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.augment import augment
-from adapterworks.builders.data.gates.run import GATES, GateResults, gates_of, judge, run_gates
+from adapterworks.builders.data.gates.run import (
+    GATES,
+    GateResults,
+    Progress,
+    gates_of,
+    judge,
+    run_gates,
+)
 from adapterworks.builders.data.load import (
     Loaded,
     Splits,
@@ -124,6 +131,7 @@ def assemble(
     *,
     cache: Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    progress: Progress | None = None,
 ) -> Assembled:
     """Load, judge, mix, augment and add replay.
 
@@ -131,12 +139,13 @@ def assemble(
         manifest: resolved.
         cache: folder for derived rows.
         tokenizer: the base's; without it truncated answers are not looked for.
+        progress: told which gate looks at the rows.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
         Refused: a data gate whose action is `fail` found rows.
     """
-    results = run_gates(gather(manifest, cache=cache), manifest, tokenizer)
+    results = run_gates(gather(manifest, cache=cache), manifest, tokenizer, progress)
     return Assembled(_complete(results, manifest, cache), results)
 
 

@@ -11,8 +11,10 @@ a column of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.data.chat import RENDERED_ON as RENDERED_ON
@@ -29,6 +31,8 @@ LossOn = Literal["completion", "last", "all"]
 # A prompt that must be shortened for its answer keeps at least this share of `max_length`.
 PROMPT_SHARE = 0.25
 _BATCH = 512
+_Key = tuple[int, int, str, str]
+_KNOWN: ContextVar[dict[_Key, list[Encoded]] | None] = ContextVar("encoded", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +85,44 @@ def encode_rows(
         InvalidInput: a row has no supervised token, or the tokenizer has no chat template.
     """
     sequences: list[Encoded] = []
+    known = _KNOWN.get()
+    under = (id(tokenizer), max_length, loss_on)
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
-        _require_shown(tokenizer, batch)
-        chats = iter(_chat_spans(tokenizer, [row for row in batch if row.text is None]))
-        texts = iter(tokenize(tokenizer, [r.text for r in batch if r.text is not None], True))
+        new = batch
+        if known is not None:
+            new = [row for row in batch if (*under, row.digest) not in known]
+        _require_shown(tokenizer, new)
+        chats = iter(_chat_spans(tokenizer, [row for row in new if row.text is None]))
+        texts = iter(tokenize(tokenizer, [r.text for r in new if r.text is not None], True))
+        fresh = {id(row) for row in new}
         for index, row in enumerate(batch, start):
-            if row.text is not None:
-                sequences += _text_sequences(tokenizer, next(texts), max_length, index)
+            if id(row) not in fresh:
+                assert known is not None
+                made = [replace(each, row=index) for each in known[(*under, row.digest)]]
+            elif row.text is not None:
+                made = _text_sequences(tokenizer, next(texts), max_length, index)
             else:
                 ids, spans = next(chats)
-                sequences.append(_fit(tokenizer, ids, spans, max_length, loss_on, row, index))
+                made = [_fit(tokenizer, ids, spans, max_length, loss_on, row, index)]
             # The first token has nothing before it to be predicted by.
-            if all(label == IGNORED for label in sequences[-1].labels[1:]):
+            if all(label == IGNORED for label in made[-1].labels[1:]):
                 raise _unsupervised(row, index)
+            if known is not None:
+                known[(*under, row.digest)] = made
+            sequences += made
     return sequences
+
+
+@contextmanager
+def encoded_once() -> Iterator[None]:
+    """Within it a row is encoded once for each tokenizer, length and loss, whoever asks: gates look
+    at the tokens of rows that are then trained on."""
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:

@@ -344,8 +344,8 @@ NAMED = (
     Named(
         "a-leak-in-validation-is-kept",
         f"{_DATA}/gates/contamination.py",
-        'for split in ("validation", "test"):',
-        'for split in ("test",):',
+        'for split in ("validation", "test")\n',
+        'for split in ("test",)\n',
         (
             f"{_BOUNDS}::"
             "test_a_held_out_question_leaks_if_enough_of_one_training_question_is_in_it",
@@ -353,10 +353,18 @@ NAMED = (
         "the best checkpoint would be the one that knows its validation rows by heart",
     ),
     Named(
+        "a-template-makes-rows-alike",
+        f"{_DATA}/gates/near_duplicates.py",
+        "alike = len(shared) - int(within(shared, common).sum())",
+        "alike = len(shared)",
+        (f"{_TESTS}/test_gates.py", f"{_TESTS}/test_hashed.py"),
+        "rows of one form would be taken for copies of each other",
+    ),
+    Named(
         "nothing-is-decontaminated",
         f"{_DATA}/gates/contamination.py",
-        "            if share >= threshold:",
-        "            if share > 1.0:",
+        "        if share >= threshold:",
+        "        if share > 1.0:",
         (
             f"{_BOUNDS}::"
             "test_a_held_out_question_leaks_if_enough_of_one_training_question_is_in_it",

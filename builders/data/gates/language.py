@@ -16,6 +16,7 @@ from adapterworks.builders.data.gates.text import full_text
 
 _CONFIDENT = 0.8
 _LONGEST = 2000  # characters; more does not change the verdict
+_SHORT = 300  # characters of the first look: where they are surely as expected, that is enough
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
@@ -23,7 +24,12 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     offences = []
     for split, members in rows.items():
         for index, row in enumerate(members):
-            language, confidence = _identifier().classify(full_text(row)[:_LONGEST])
+            text = full_text(row)[:_LONGEST]
+            language, confidence = _identifier().classify(text[:_SHORT])
+            if len(text) > _SHORT and not (
+                confidence >= _CONFIDENT and language in context.languages
+            ):
+                language, confidence = _identifier().classify(text)
             if confidence >= _CONFIDENT and language not in context.languages:
                 reason = f"language `{language}` ({confidence:.0%} sure)"
                 offences.append(offence(split, index, row, reason))

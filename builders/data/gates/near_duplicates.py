@@ -1,57 +1,72 @@
 """Training rows that are almost an earlier one: Jaccard similarity of their word triples.
 
-Candidates come from MinHash LSH (Broder 1997; datasketch) and each is confirmed on the exact sets,
-so chance decides about speed only. What many rows share (`text.py`) is no evidence of likeness
-where two rows have it, and is evidence of difference where only one has it. Exact repetitions are
-another gate's.
+Candidates come from MinHash and bands (Broder 1997; `hashed.py`) and each is confirmed on the exact
+sets, so chance decides about speed only. What many rows share is no evidence of likeness where two
+rows have it, and is evidence of difference where only one has it. Exact repetitions are another
+gate's.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from adapterworks.builders.data.gates.gate import Gate
+from adapterworks.builders.data.gates.hashed import (
+    Documents,
+    Numbers,
+    candidates,
+    common_shingles,
+    signatures,
+    within,
+)
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
-from adapterworks.builders.data.gates.text import Shingles, boilerplate, full_text, shingles
+from adapterworks.builders.data.gates.text import full_text
 
 _WIDTH = 3
 _PERMUTATIONS = 128
-_SLACK = 0.15  # LSH looks this much below the threshold, so that it rarely misses a pair
+_SLACK = 0.15  # candidates are looked for this much below the threshold: few pairs are missed
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
     """Measured: share of training rows that are near repetitions; threshold: similarity."""
-    from datasketch import MinHash, MinHashLSH
-
     train = rows["train"]
-    documents = [shingles(full_text(row), _WIDTH) for row in train]
-    common = boilerplate(documents)
-    encoded = [
-        [" ".join(shingle).encode() for shingle in sorted(document - common)]
-        for document in documents
-    ]
-    index = MinHashLSH(threshold=max(threshold - _SLACK, 0.1), num_perm=_PERMUTATIONS)
+    documents = Documents(len(train), lambda index: full_text(train[index]), _WIDTH)
+    common = common_shingles(documents)
+    signed = signatures(documents, common, _PERMUTATIONS, seed=1)
+    found = candidates(signed, max(threshold - _SLACK, 0.1))
+    repeated = _repeated([row.digest for row in train])
     offences = []
-    seen: set[str] = set()
-    hashes = MinHash.generator(encoded, num_perm=_PERMUTATIONS, seed=1)
-    for position, (document, signature) in enumerate(zip(documents, hashes, strict=True)):
-        row = train[position]
-        if document <= common or row.digest in seen:
+    for position in sorted(found):
+        document = documents.document(position)
+        if position in repeated or within(document, common).all():
             continue
-        seen.add(row.digest)
         alike = [
-            (_similarity(document, documents[other], common), -other)
-            for other in index.query(signature)
+            (_similarity(document, documents.document(other), common), -other)
+            for other in found[position]
+            if other not in repeated
         ]
         similarity, other = max(alike, default=(0.0, 0))
-        if similarity >= threshold:
+        if similarity >= threshold and similarity > 0:
             reason = f"{similarity:.0%} like row {number(train[-other], -other)}"
-            offences.append(offence("train", position, row, reason))
-        index.insert(position, signature)
+            offences.append(offence("train", position, train[position], reason))
     return Finding(tuple(offences), len(offences) / len(train) if train else 0.0)
 
 
-def _similarity(one: Shingles, other: Shingles, common: Shingles) -> float:
-    alike = len((one & other) - common)
-    return alike / (alike + len(one ^ other)) if alike else 0.0
+def _repeated(digests: list[str]) -> set[int]:
+    """Rows that an earlier one is equal to."""
+    seen: set[str] = set()
+    found = set()
+    for position, digest in enumerate(digests):
+        if digest in seen:
+            found.add(position)
+        seen.add(digest)
+    return found
+
+
+def _similarity(one: Numbers, other: Numbers, common: Numbers) -> float:
+    shared = np.intersect1d(one, other, assume_unique=True)
+    alike = len(shared) - int(within(shared, common).sum())
+    return alike / (alike + len(one) + len(other) - 2 * len(shared)) if alike else 0.0
 
 
 GATE = Gate(

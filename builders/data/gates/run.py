@@ -7,7 +7,7 @@ rows listed; a `warn` gate only reports.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 GATES: Table[Gate] = Table("data_gates", Gate)
+Progress = Callable[[str, int, int], None]
 _LISTED = 5  # rows in a refusal
 _KEPT = 100  # row numbers in a release
 _OVERFLOW = ("truncated_supervision", "truncated_prompts")
@@ -86,12 +87,20 @@ class GateResults:
         )
 
 
-def check_rows(splits: Splits, gates: DataGates, context: Context) -> GateResults:
-    """Run the gates that are on; drop what is to be dropped. Deterministic."""
+def check_rows(
+    splits: Splits, gates: DataGates, context: Context, progress: Progress | None = None
+) -> GateResults:
+    """Run the gates that are on; drop what is to be dropped. Deterministic.
+
+    Args:
+        progress: called with a gate's name, how many are done, and of how many, before each.
+    """
     rows = {split: getattr(splits, split) for split in SPLITS}
-    reports = []
+    reports: list[GateReport] = []
     for name, setting in gates.items():
         if setting.on:
+            if progress is not None:
+                progress(name, len(reports), _on(gates))
             gate = GATES.named(name)
             threshold = gate.threshold if setting.threshold is None else setting.threshold
             finding = gate.check(rows, threshold or 0.0, context)
@@ -112,18 +121,24 @@ def check_rows(splits: Splits, gates: DataGates, context: Context) -> GateResult
 
 
 def run_gates(
-    splits: Splits, manifest: Manifest, tokenizer: PreTrainedTokenizerBase | None = None
+    splits: Splits,
+    manifest: Manifest,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    progress: Progress | None = None,
 ) -> GateResults:
     """`judge`, and refuse.
 
     Raises:
         Refused: a gate whose action is `fail` found rows.
     """
-    return judge(splits, manifest, tokenizer).require()
+    return judge(splits, manifest, tokenizer, progress).require()
 
 
 def judge(
-    splits: Splits, manifest: Manifest, tokenizer: PreTrainedTokenizerBase | None = None
+    splits: Splits,
+    manifest: Manifest,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    progress: Progress | None = None,
 ) -> GateResults:
     """Run a manifest's gates on its rows.
 
@@ -131,11 +146,14 @@ def judge(
         splits: the rows as they were read.
         manifest: whose `data.gates`, `adapter.language` and `train` are used.
         tokenizer: the base's; without it, truncation is not measured.
+        progress: told which gate looks at the rows.
     """
     gates = gates_of(manifest)
     context = Context(manifest.adapter.language)
     reads_tokens = any(GATES.named(name).reads_tokens for name, gate in gates.items() if gate.on)
     if tokenizer is not None and reads_tokens:
+        if progress is not None:
+            progress("tokens", 0, _on(gates))
         losses = {
             split: losses_of(tokenizer, getattr(splits, split), manifest.train.max_length)
             for split in ("train", "validation")
@@ -145,7 +163,11 @@ def judge(
             for part in range(3)
         )
         context = Context(manifest.adapter.language, answers, prompts, turns, specials(tokenizer))
-    return check_rows(splits, gates, context)
+    return check_rows(splits, gates, context, progress)
+
+
+def _on(gates: DataGates) -> int:
+    return sum(setting.on for _, setting in gates.items())
 
 
 def gates_of(manifest: Manifest) -> DataGates:

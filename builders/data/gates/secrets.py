@@ -28,6 +28,36 @@ _ASSIGNED = re.compile(
     [\w-]* ["']? \s* (?: [:=：]{1,2}=? | \s is \s | \s? 是 ) \s*
     ["']? ([^\s"',;<>(){}\[\]$]{8,})"""
 )
+# A run of what keys are made of: detectors in `_NEED_LENGTH` find nothing without one.
+_LONG = re.compile(r"[A-Za-z0-9_+/=.-]{20}")
+_ARTIFACTORY = re.compile(r"AKC|AP[0-9A-F]")
+_NEED_LENGTH = {
+    "AWSKeyDetector",
+    "AzureStorageKeyDetector",
+    "CloudantDetector",
+    "DiscordBotTokenDetector",
+    "GitHubTokenDetector",
+    "GitLabTokenDetector",
+    "IbmCloudIamDetector",
+    "IbmCosHmacDetector",
+    "MailchimpDetector",
+    "OpenAIDetector",
+    "PypiTokenDetector",
+    "SendGridDetector",
+    "SoftlayerDetector",
+    "SquareOAuthDetector",
+    "StripeDetector",
+    "TelegramBotTokenDetector",
+    "TwilioKeyDetector",
+}
+_NEED_MARK = {
+    "ArtifactoryDetector": (),  # by `_ARTIFACTORY`: its letters are large ones
+    "JwtTokenDetector": ("eyj",),
+    "NpmDetector": ("_authtoken",),
+    "PrivateKeyDetector": ("private key", "putty"),
+    "SlackDetector": ("xox", "hooks.slack.com"),
+}
+_OF_ASSIGNMENTS = ("passw", "pwd", "secret", "token", "key", "密码", "口令", "密钥")
 _URL_PASSWORD = re.compile(r"://[^\s/:@]+:([^\s/@]{3,})@")
 
 
@@ -50,6 +80,8 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
 def find_secrets(text: str) -> dict[str, str]:
     """Secret → what it is; several lines may hold several."""
     found: dict[str, str] = {}
+    if not _may_hold(text):
+        return found
     for line in text.splitlines():
         for plugin in _plugins():
             for secret in plugin.analyze_string(line):
@@ -60,6 +92,26 @@ def find_secrets(text: str) -> dict[str, str]:
             if _looks_random(match[1]):
                 found.setdefault(match[1], "password or key")
     return found
+
+
+def _may_hold(text: str) -> bool:
+    """Whether a text has what every one of the detectors needs: most rows have nothing of it, and
+    are not read pattern by pattern."""
+    low = text.lower()
+    return (
+        any(mark in low for mark in _marks())
+        or _LONG.search(text) is not None
+        or _ARTIFACTORY.search(text) is not None
+    )
+
+
+@lru_cache(maxsize=1)
+def _marks() -> tuple[str, ...]:
+    """Texts one of which stands in whatever a detector finds in fewer than 20 characters; of a
+    detector that is not known here, the empty text, which stands everywhere."""
+    unknown = {type(plugin).__name__ for plugin in _plugins()} - _NEED_LENGTH - _NEED_MARK.keys()
+    marks = [mark for own in _NEED_MARK.values() for mark in own]
+    return (*marks, *_OF_ASSIGNMENTS, "://", *([""] if unknown else []))
 
 
 def _looks_random(value: str) -> bool:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable
 
 from adapterworks.builders.data.rows import Row
 
@@ -18,7 +16,7 @@ from adapterworks.builders.data.rows import Row
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
-_EDGE = "\x00"  # marks begin and end, so that "typhoid" is not contained in "typhoid fever"
+EDGE = "\x00"  # marks begin and end, so that "typhoid" is not contained in "typhoid fever"
 COMMON_ROWS, COMMON_SHARE = 5, 0.01
 
 Shingles = frozenset[tuple[str, ...]]
@@ -59,16 +57,8 @@ def answer_texts(row: Row) -> list[str]:
 
 def shingles(text: str, width: int) -> Shingles:
     """All runs of `width` words, the text's edges counting as words."""
-    tokens = [_EDGE, *words(text), _EDGE]
+    tokens = [EDGE, *words(text), EDGE]
     if len(tokens) == 2:
         return frozenset()
     last = max(len(tokens) - width, 0)
     return frozenset(tuple(tokens[at : at + width]) for at in range(last + 1))
-
-
-def boilerplate(documents: Iterable[Shingles]) -> Shingles:
-    """Shingles of more than 5 different documents and more than 1 % of them."""
-    distinct = set(documents)
-    counts = Counter(shingle for document in distinct for shingle in document)
-    bound = max(COMMON_ROWS, COMMON_SHARE * len(distinct))
-    return frozenset(shingle for shingle, count in counts.items() if count > bound)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from adapterworks.builders.data.gates import secrets
 from adapterworks.builders.data.gates.personal_data import find_personal_data, mask
 from adapterworks.builders.data.gates.secrets import _plugins, find_secrets
 
@@ -93,3 +94,56 @@ def test_secrets(text: str, kind: str) -> None:
 )
 def test_what_only_looks_like_a_secret(text: str) -> None:
     assert find_secrets(text) == {}
+
+
+SECRETS = (
+    "AKIA" + "Z" * 16,
+    "aws_secret_key = '" + "aB3/" * 10 + "'",
+    "AKCabcdefghij1",
+    "key: AP1abcdefgh12",
+    "AccountKey=" + "aB3/" * 22,
+    "cloudant_password = " + "0a" * 32,
+    "M" + "a1" * 12 + ".abc123." + "x" * 27,
+    "ghp_" + "a1B2" * 9,
+    "glpat-" + "a1B2" * 5,
+    "ibm_cloud_iam_api_key = " + "a1B2" * 11,
+    "cos_hmac_secret_key = " + "0a" * 24,
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+    "a1" * 16 + "-us12",
+    "//registry.npmjs.org/:_authToken=npm_abc",
+    "sk-" + "a" * 20 + "T3BlbkFJ" + "b" * 20,
+    "-----BEGIN RSA PRIVATE KEY-----",
+    "pypi-AgEIcHlwaS5vcmc" + "a1" * 36,
+    "SG." + "a" * 22 + "." + "b" * 43,
+    "xoxb-1234-abcd",
+    "https://hooks.slack.com/services/T1/B1/x1",
+    "softlayer_api_key = " + "0a" * 32,
+    "sq0csp-" + "a1-" * 14 + "b",
+    "sk_live_" + "a1B2" * 6,
+    "12345678:" + "a1B2-" * 7,
+    "AC" + "a1" * 16,
+    "password = hunter2hunter2",
+    "密码是 abc12345xyz",
+    "https://user:pa55word@host/",
+)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_row_is_passed_over_that_a_detector_would_find(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most rows are read by none of them, since they have nothing that all need."""
+    text = f"Dear all, please note {secret} and keep it."
+    found = find_secrets(text)
+    monkeypatch.setattr(secrets, "_may_hold", lambda text: True)
+    assert found == find_secrets(text)
+    assert found or "eyJ" in secret  # that detector asks for a signature that can be read
+
+
+def test_plain_prose_is_not_read_by_every_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_plugins", lambda: pytest.fail("it was read"))
+    monkeypatch.setattr(secrets, "_marks", lambda: marks)
+    assert find_secrets("The quick brown fox jumps over the lazy dog, extraordinarily so.") == {}
+
+
+marks = secrets._marks()

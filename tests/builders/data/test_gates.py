@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from transformers import PreTrainedTokenizerBase
 
 from adapterworks.builders.data.assemble import assemble, gather
+from adapterworks.builders.data.gates.hashed import Documents, common_shingles, within
 from adapterworks.builders.data.gates.report import SPLITS, Context, Finding
 from adapterworks.builders.data.gates.run import GATES, GateResults, check_rows, judge
-from adapterworks.builders.data.gates.text import boilerplate, normalise, shingles, words
+from adapterworks.builders.data.gates.text import normalise, shingles, words
 from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.cli.main import cli
@@ -289,10 +290,12 @@ def test_words_of_scripts_with_and_without_spaces() -> None:
 
 
 def test_one_text_repeated_is_no_template() -> None:
-    repeated = shingles("a very particular question", 3)
-    assert boilerplate([repeated] * 50) == frozenset()
-    different = [shingles(f"a very particular question {i}", 3) for i in range(50)]
-    assert ("a", "very", "particular") in boilerplate(different)
+    repeated = Documents(50, lambda index: "a very particular question", 3)
+    assert not len(common_shingles(repeated))
+    different = Documents(50, "a very particular question {}".format, 3)
+    shared = Documents(1, lambda index: "a very particular question", 3).document(0)
+    # Three of its four: the last ends in the text's edge.
+    assert within(shared, common_shingles(different)).sum() == 3
 
 
 def test_a_word_that_many_rows_have_still_tells_two_rows_apart() -> None:

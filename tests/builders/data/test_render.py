@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerBase
 
+from adapterworks.builders.data import render
 from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.render import (
     IGNORED,
@@ -286,3 +288,30 @@ def test_a_template_that_cannot_join_what_a_row_has_names_its_roles(
     joining = with_template(tokenizer, "{% for m in messages %}{{ m.content + 1 }}{% endfor %}")
     with pytest.raises(InvalidInput, match="refuses a conversation of roles user, assistant"):
         encode(joining, TALK, 64)
+
+
+def test_rows_are_encoded_once_whoever_asks(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    spans = render._chat_spans
+
+    def counting(tokenizer: Any, rows: Any) -> Any:
+        asked.append(len(rows))
+        return spans(tokenizer, rows)
+
+    monkeypatch.setattr(render, "_chat_spans", counting)
+    rows = [chat(f"question {n}?", f"answer {n}") for n in range(6)]
+    apart = render.encode_rows(tokenizer, rows, 64)
+    with render.encoded_once():
+        first = render.encode_rows(tokenizer, rows[:4], 64)
+        again = render.encode_rows(tokenizer, rows[2:], 64)
+        render.encode_rows(tokenizer, rows, 32)  # another length is another encoding
+        twice = render.encode_rows(tokenizer, [rows[0], rows[0]], 64)
+    assert asked == [6, 4, 2, 6, 0]
+    assert first == apart[:4]
+    assert [e.input_ids for e in again] == [e.input_ids for e in apart[2:]]
+    assert [e.row for e in again] == [0, 1, 2, 3]
+    assert [e.row for e in twice] == [0, 1]
+    render.encode_rows(tokenizer, rows, 64)
+    assert asked[-1] == 6
