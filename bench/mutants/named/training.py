@@ -174,7 +174,7 @@ _REVIEWED = (
     Named(
         "dropout-is-not-passed-on",
         "builders/methods/lora.py",
-        "                lora_dropout=table.dropout,\n",
+        "            lora_dropout=table.dropout,\n",
         "",
         (_DROPOUT,),
         "a key of the manifest would do nothing",
