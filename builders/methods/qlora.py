@@ -16,6 +16,7 @@ from adapterworks.builders.methods.lora_keys import LoraKeys
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Default, Kept, largest_linear, own_card
 from adapterworks.manifests.checking import Problem, check
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import BaseTable, Manifest
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ class Qlora(Lora):
     quantization = "nf4"
     inits = ("kaiming", "gaussian", "orthogonal", "eva", "loftq")
     lightens = LoraTable
+
+    def require(self, shape: BaseShape, table: LoraKeys) -> None:
+        super().require(shape, table)
+        if any(linear.transposed for linear in shape.linears):
+            raise InvalidInput(
+                f"`qlora` cannot be used with a base of type `{shape.architecture}`: its matrices "
+                "are stored transposed, and 4-bit kernels read them in another order than they are "
+                "served in",
+                hint='use `method.kind = "lora"`, on the same NF4 values',
+            )
 
     def weight_bytes(self, shape: BaseShape, base: BaseTable, *, width: int, trainable: int) -> int:
         """Linears in 4 bits, everything else as in any training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def served_answers(base: Path, folder: Path) -> torch.Tensor:
         return torch.log_softmax(model(input_ids=torch.tensor([IDS])).logits[0], dim=-1)
 
 
+TRANSPOSED = replace(SMALL, linears=tuple(replace(x, transposed=True) for x in SMALL.linears))
 CASES: list[tuple[str, dict[str, Any], str]] = [
     ("lora", {"rank": 4, "init": "pissa"}, "exact"),
     ("lora", {"rank": 4, "alpha": 4, "init": "olora", "rslora": True}, "exact"),
@@ -174,6 +176,8 @@ def test_what_names_nothing_is_refused(kind: str, method: dict[str, Any], reason
         ("lora", {"rank": 5, "init": "orthogonal"}, SMALL, "needs an even rank, not 5"),
         ("lora", {"rank": 257, "init": "pissa"}, SMALL, "at twice its rank"),
         ("vblora", {"vector_length": 4}, SMALL, "does not divide the width 2"),
+        ("lora", {"rank": 4, "init": "olora"}, TRANSPOSED, "stores its matrices transposed"),
+        ("qlora", {"rank": 4}, TRANSPOSED, "4-bit kernels read them in another order"),
     ],
 )
 def test_what_a_base_cannot_have_is_refused(
