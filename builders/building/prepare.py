@@ -22,8 +22,8 @@ from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded, encoded_once
 from adapterworks.builders.data.rows import Row, rows_digest
-from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.data.template_lints import template_lints
+from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.report import slices_of
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
