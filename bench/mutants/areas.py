@@ -108,7 +108,8 @@ AREAS = {
             ("gateway/engine_plugin/*.py",),
             _files(
                 "tests/gateway/engine_plugin",
-                "few_rows", "grouping", "products", "prompt_scores", "requests", "weights",
+                "few_rows", "grouping", "products", "prompt_scores", "requests", "stock_path",
+                "weights",
             ),
         ),
         Area(

@@ -11,6 +11,8 @@ Making the wrapper, as vLLM does where it makes its LoRA layers, also mends the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +23,15 @@ from adapterworks.gateway.engine_plugin import few_rows, prompt_scores
 from adapterworks.gateway.engine_plugin.grouping import group_rows
 from adapterworks.gateway.engine_plugin.products import Batch, Product
 from adapterworks.gateway.engine_plugin.weights import LayerWeights, adopt, follow
+
+
+@contextmanager
+def _as_before(y: torch.Tensor, slots: torch.Tensor) -> Iterator[None]:
+    """The base's rows keep what they have: stock gives them the last slot's adapter (#48421)."""
+    base = (slots < 0).nonzero().squeeze(1)
+    kept = y[base]
+    yield
+    y[base] = kept
 
 
 class GroupedPunicaWrapper(PunicaWrapperCPU):
@@ -87,9 +98,11 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
                 self._products[id(lora_a_stacked)] = products
         plain = x.is_contiguous() and y.is_contiguous() and scale == 1.0 and not kwargs
         if products is None or not plain:
-            super().add_lora_linear(
-                y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, buffer=buffer, **kwargs
-            )
+            with _as_before(y, self.token_lora_indices):
+                super().add_lora_linear(
+                    y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, buffer=buffer,
+                    **kwargs,
+                )  # fmt: skip
             return
         for product in products:
             product(x, y)
@@ -108,10 +121,8 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
     ) -> None:
         """Stock, if an adapter of the batch touches the embedding; base rows stay as they are."""
         if self._touched(lora_b_stacked):
-            base = (self.token_lora_indices < 0).nonzero().squeeze(1)
-            kept = y[base]
-            super().add_lora_embedding(y, x, lora_b_stacked, add_inputs, **kwargs)
-            y[base] = kept
+            with _as_before(y, self.token_lora_indices):
+                super().add_lora_embedding(y, x, lora_b_stacked, add_inputs, **kwargs)
 
     def add_lora_logits(
         self,
@@ -125,7 +136,8 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         """`y += x·A·B` by adapters that touch the logits; base rows stay as they are."""
         filled = self._filled.get(id(lora_b_stacked))
         if filled is None:
-            super().add_lora_logits(y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs)
+            with _as_before(y, self.sampler_indices):
+                super().add_lora_logits(y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs)
             return
         for slot in sorted(filled[0] & self._slots):
             rows = (self.sampler_indices == slot).nonzero().squeeze(1)

@@ -22,6 +22,7 @@ _OF_GROUPING = f"{_TESTS}/test_grouping.py"
 _OF_PRODUCTS = f"{_TESTS}/test_products.py"
 _OF_REQUESTS = f"{_TESTS}/test_requests.py"
 _OF_SCORES = f"{_TESTS}/test_prompt_scores.py"
+_OF_STOCK = f"{_TESTS}/test_stock_path.py"
 
 NAMED = (
     Named(
@@ -95,6 +96,24 @@ NAMED = (
         "rows = (self.sampler_indices <= slot).nonzero().squeeze(1)",
         (f"{_OF_PRODUCTS}::test_vllm_48421_logits_of_base_rows_stay_the_bases",),
         "the base would answer with somebody's output layer",
+        quick=False,
+    ),
+    Named(
+        "rows-of-the-base-get-an-adapter-where-vllm-multiplies",
+        _WRAPPER,
+        "_as_before(y, self.token_lora_indices):\n                super().add_lora_linear",
+        "_as_before(y, self.token_lora_indices[:0]):\n                super().add_lora_linear",
+        (_OF_STOCK,),
+        "the base would answer as the adapter in the last slot",
+        quick=False,
+    ),
+    Named(
+        "a-scale-is-left-out-of-our-products",
+        _WRAPPER,
+        "and scale == 1.0 and not kwargs",
+        "and not kwargs",
+        (f"{_OF_STOCK}::test_every_sum_is_the_same_whoever_makes_it",),
+        "an adapter would be added with another weight than vLLM asked for",
         quick=False,
     ),
     Named(
