@@ -161,7 +161,7 @@ AREAS = {
             _files(
                 "tests/registry/remotes/hub",
                 "absent", "blobs_of_a_push", "card", "client", "download", "errors", "fetch",
-                "fetched_record", "last_push", "layout", "leave_out", "names", "pulling",
+                "fetched_record", "last_push", "layout", "leave_out", "names", "private", "pulling",
                 "pushing", "signatures", "offline", "hostile_records",
             ),
         ),

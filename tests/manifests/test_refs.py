@@ -66,6 +66,24 @@ def test_what_is_no_version_and_no_digest_is_named(selector: str) -> None:
     assert meant in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("selector", "hint"),
+    [
+        ("v7", "write `medical@7`; `v7` is the tag of a push"),
+        ("V12", "write `medical@12`; `V12` is the tag of a push"),
+        ("latest", "nothing is called latest here: `medical` is `medical:prod`, and "),
+        ("staging", "an alias is written `medical:staging`, a version `medical@7`"),
+        ("0", "write `medical@7` or `medical@sha256:"),  # no version, and no alias can be called so
+        ("No Name", "write `medical@7` or `medical@sha256:"),
+        ("", "write `medical@7` or `medical@sha256:"),
+    ],
+)
+def test_a_refusal_says_what_may_have_been_meant(selector: str, hint: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_ref(f"medical@{selector}")
+    assert (caught.value.hint or "").startswith(hint)
+
+
 def test_a_bare_name_means_prod() -> None:
     assert parse_ref("medical") == Ref("medical", alias="prod")
 

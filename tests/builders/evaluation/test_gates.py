@@ -89,6 +89,7 @@ def test_the_exact_test_must_find_a_gain_of_right_answers_too(
     outcome = judge(gate, cast(Comparison, measured))
     assert outcome.passed is passed
     assert ("too few rows changed" in outcome.why) is not passed
+    assert outcome.why.startswith(f"{metric}: gain over base ")
 
 
 def test_a_gate_that_any_share_passes_asks_for_nothing() -> None:
@@ -96,12 +97,14 @@ def test_a_gate_that_any_share_passes_asks_for_nothing() -> None:
     assert not judged(QualityGate(metric="exact_match", min_gain=-0.99), -0.5, -1.0).passed
 
 
-def test_a_single_row_shows_nothing() -> None:
+@pytest.mark.parametrize(("rows", "passed"), [(1, False), (2, True)])
+def test_a_single_row_shows_nothing(rows: int, passed: bool) -> None:
     measured = Measured("rouge_l", 1.0, {0.95: Interval(0.5, 1.0)})
-    measured.draws = 1
+    measured.draws = rows
     outcome = judge(QualityGate(metric="rouge_l", min_gain=0.1), cast(Comparison, measured))
-    assert not outcome.passed
-    assert "a single row, or group of rows, shows nothing" in outcome.why
+    assert outcome.passed is passed
+    assert outcome.why.startswith("rouge_l: gain over base ")
+    assert outcome.why.endswith("; but a single row, or group of rows, shows nothing") is not passed
 
 
 def test_a_gate_without_a_reference_passes_and_says_so() -> None:

@@ -190,6 +190,18 @@ def test_a_stream_that_is_left_before_its_first_event_costs_its_prompt() -> None
     assert (usage.prompt, usage.completion, usage.estimated) == (1000, 0, True)
 
 
+@pytest.mark.parametrize("space", [b"", b" ", b"   "])
+def test_a_blank_before_the_data_is_the_senders_choice(space: bytes) -> None:
+    """One line or several, and with a name: what is in it is read either way."""
+    data = json.dumps(_chunk("hello", None)).encode()
+    for head in (b"", b"event: chunk\n"):
+        passed = _rewriter(Usage()).feed(head + b"data:" + space + data + b"\n\n")
+        assert passed.startswith(head + b"data: {")
+        event = json.loads(passed.partition(b"data: ")[2])
+        assert event["model"] == "médical"
+        assert event["choices"][0]["delta"] == {"content": "hello"}
+
+
 def test_comments_and_what_is_no_json_pass_as_they_are() -> None:
     rewriter = _rewriter(Usage())
     for event in (b": keep-alive\n\n", b"data: {broken\n\n", b"data: 5\n\n", b"id: 7\n\n"):

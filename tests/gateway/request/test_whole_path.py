@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
 import socket
 import time
@@ -33,6 +34,7 @@ from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.request import shadow
 from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.keys import key_id_of
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
@@ -48,6 +50,8 @@ class Engine(StandIn):
 
     fails: int | None = None
     says: str = "{}"
+    names: dict[str, str] = field(default_factory=dict)  # headers of a failure
+    fails_again: int | None = None  # so many times more, then it answers
     ends_after: int | None = None  # events of a stream, and a part of the next one
 
     async def _events(self, *arguments: Any) -> AsyncIterator[bytes]:
@@ -63,7 +67,12 @@ class Engine(StandIn):
         if self.fails is None:
             return await super()._generate(request)
         self.bodies.append(await request.json())
-        return PlainTextResponse(self.says, self.fails)
+        status, headers = self.fails, self.names
+        if self.fails_again == 0:
+            self.fails, self.fails_again = None, None
+        elif self.fails_again is not None:
+            self.fails_again -= 1
+        return PlainTextResponse(self.says, status, headers)
 
 
 @dataclass
@@ -147,6 +156,7 @@ def _settled(path: Way) -> Iterator[None]:
     yield
     path.engine.fails, path.engine.ends_after, path.engine.makes = None, None, None
     path.engine.broken, path.engine.token_seconds = False, 0.0
+    path.engine.names, path.engine.fails_again = {}, None
     path.engine.bodies.clear()
     path.engine.headers.clear()
     path.events.clear()
@@ -355,6 +365,40 @@ def test_an_engine_that_fails_is_told_as_ours(path: Way, status: int, told: int)
     assert path.events[-1].status == told
 
 
+@pytest.mark.parametrize(
+    ("after", "told"), [("7", "7"), ("999", "999"), ("1000", "1"), ("soon", "1"), (None, "1")]
+)
+def test_an_engine_that_is_busy_says_when_to_come_back(
+    path: Way, after: str | None, told: str
+) -> None:
+    path.engine.fails, path.engine.says = 429, '{"error": "its own words"}'
+    path.engine.names = {} if after is None else {"retry-after": after}
+    answer = path.post("medical")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["message"].startswith("the engine is busy")
+    assert answer.headers["retry-after"] == told
+
+
+def test_an_adapter_that_the_engine_lost_is_loaded_again_and_answers(path: Way) -> None:
+    path.ok("medical")
+    digest = path.registry.resolve("medical").digest
+    loads = path.engine.loads.count(digest)
+    path.engine.bodies.clear()
+    path.engine.fails, path.engine.fails_again = 404, 0
+    path.engine.says = json.dumps({"error": {"message": f"no model {digest}"}})
+    assert path.ok("medical").json()["model"] == "medical"
+    assert [body["model"] for body in path.engine.bodies] == [digest, digest]
+    assert path.engine.loads.count(digest) == loads + 1
+    # A second time in a row is the engine's fault.
+    path.engine.fails, path.engine.fails_again = 404, 1
+    answer = path.post("medical")
+    assert answer.status_code == 503
+    assert "the engine does not hold `medical`" in answer.json()["error"]["message"]
+    # A base cannot be lost: there it is a path that the engine does not have.
+    path.engine.fails, path.engine.fails_again = 404, 0
+    assert path.post("tiny").status_code == 404
+
+
 def test_a_stream_that_breaks_off_ends_in_an_error(path: Way) -> None:
     path.engine.token_seconds = 0.02
     body = {"model": "medical", "messages": HELLO, "max_tokens": 500, "stream": True}
@@ -445,6 +489,25 @@ def test_a_key_is_asked_for_in_either_header(path: Way) -> None:
     ):
         with path.running.http() as http:
             assert http.post(CHAT, json=body, headers=headers).status_code == status, headers
+
+
+def test_who_is_not_let_in_is_logged_by_the_keys_id(
+    path: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that was revoked is known by its id; of what is no key nothing is written down."""
+    admin = TenantAdmin(path.registry.database, who="tester")
+    _, key = admin.add("dora", allow=("*",), limits=Limits())
+    admin.remove("dora")
+    body = {"model": "medical", "messages": HELLO, "max_tokens": 1}
+    caplog.set_level(logging.WARNING, logger="adapterworks.gateway.access")
+    for shown in (None, "nonsense", key.text):
+        headers = {} if shown is None else {"x-api-key": shown}
+        with path.running.http() as http:
+            assert http.post(CHAT, json=body, headers=headers).status_code == 401
+    told = [r.fields for r in caplog.records if r.name == "adapterworks.gateway.access"]  # type: ignore[attr-defined]
+    assert [fields["status"] for fields in told] == [401] * 3
+    assert [fields["key_id"] for fields in told] == ["", "", key_id_of(key.text)]
+    assert [fields["client"] for fields in told] == ["127.0.0.1"] * 3
 
 
 def test_generate_is_chat_under_another_shape(path: Way) -> None:

@@ -238,3 +238,17 @@ async def test_what_the_engine_lost_is_loaded_for_whoever_asks_next() -> None:
     assert residency.lost([A.digest]) == []
     assert stages(residency) == {"b": "resident"}
     assert await residency.warm(A)
+
+
+async def test_a_seat_that_is_given_back_twice_was_one_seat() -> None:
+    """Two requests of one adapter: what ends twice does not take the other one's."""
+    front = Front(slots=1)
+    await front.residency.warm(A)
+    first, second = front.residency.gate(A), front.residency.gate(A)
+    assert first.claim()
+    assert second.claim()
+    first.give_back()
+    first.give_back()
+    assert front.residency.seats.busy == {A.digest}
+    second.give_back()
+    assert not front.residency.seats.busy

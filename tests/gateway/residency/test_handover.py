@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -39,10 +41,18 @@ class Moved:
                 raise NotFound("deleted")
             return RELEASES[digest]
 
+        supervisor = Supervisor()
+        once, self.tasks = supervisor.once, list[asyncio.Task[None]]()
+
+        def remembered(*arguments: Any, **options: Any) -> asyncio.Task[None]:
+            self.tasks.append(once(*arguments, **options))
+            return self.tasks[-1]
+
+        supervisor.once = remembered  # type: ignore[method-assign]
         self.other = Scripted().residency()
         self.places = [self.residency, self.other]
         self.handover = Handover(
-            lambda: [self.residency, self.other], lambda release: self.places, read, Supervisor()
+            lambda: [self.residency, self.other], lambda release: self.places, read, supervisor
         )
 
     def done(self) -> None:
@@ -52,7 +62,9 @@ class Moved:
         return await self.handover.begun("m", holder(before), holder(now), self.done)
 
 
-async def test_the_new_release_is_loaded_beside_the_old_one_and_counts_then() -> None:
+async def test_the_new_release_is_loaded_beside_the_old_one_and_counts_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     moved = Moved()
     await moved.residency.warm(OLD)
     moved.engine.gates["new"] = asyncio.Event()
@@ -66,6 +78,8 @@ async def test_the_new_release_is_loaded_beside_the_old_one_and_counts_then() ->
     assert moved.counts == 1
     assert moved.residency.holds(NEW.digest)
     assert moved.engine.log.count("+new") == 1
+    assert len(moved.tasks) == 1
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
     assert not await moved.move()
 
 
@@ -145,6 +159,7 @@ async def test_an_alias_that_is_moved_once_more_is_handed_to_the_last() -> None:
     await settle()
     assert await moved.move(now=NEWER)
     await settle()
+    assert [task.done() for task in moved.tasks] == [True, False]  # nobody waits for the first
     assert moved.counts == 0
     moved.engine.gates["new"].set()
     await settle()

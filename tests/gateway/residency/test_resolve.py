@@ -248,6 +248,69 @@ async def test_an_index_that_is_away_is_reported_and_asked_again(
     assert slept[0] == 1.0
 
 
+async def test_an_index_that_is_away_for_the_second_time_is_reported_for_the_second_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time once, however often it is asked."""
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    index = Index()
+    answers = iter(["away", "away", "here", "here", "gone", "gone", "here"])
+
+    def revision() -> int:
+        index.polls += 1
+        said = next(answers, "here")
+        if said != "here":
+            raise Unavailable(said)
+        return index.number
+
+    monkeypatch.setattr(index, "revision", revision)
+    watching = watch(resolver(index))
+    async with asyncio.timeout(60):
+        while index.polls < 8:
+            await settle()
+    watching.cancel()
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"the index does not answer: {said}" for said in ("away", "gone")]
+
+
+async def test_an_absence_that_was_read_under_an_old_revision_is_not_kept() -> None:
+    """Published while it was being looked up: it would be missing until the next change."""
+    index = Index()
+    resolving = resolver(index)
+
+    def publish() -> None:
+        index.holders["later"] = (TWO,)
+        resolving.forget()
+        index.before = lambda: None
+
+    index.before = publish
+    with pytest.raises(NotFound):
+        await resolving.target("medical:later", "me")
+    assert (await resolving.target("medical:later", "me")).version == 2
+
+
+async def test_who_answered_is_remembered_over_several_changes_of_other_names() -> None:
+    """An alias that nobody asked for between two changes is handed over all the same."""
+    index = Index()
+    index.holders["other"] = (TWO,)
+    resolving = resolver(index)
+    asked: list[str] = []
+
+    async def begun(model: str, before: Any, now: Any, done: Callable[[], None]) -> bool:
+        asked.append(model)
+        return True
+
+    resolving.hand_over(cast(Any, SimpleNamespace(begun=begun)))
+    await resolving.target("medical:prod", "me")
+    resolving.forget()
+    await resolving.target("medical:other", "me")
+    index.holders["prod"] = (TWO,)
+    resolving.forget()
+    assert (await resolving.target("medical:prod", "me")).version == 1
+    assert asked == ["medical:prod"]
+
+
 async def test_the_cache_is_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CACHE_LIMIT", 2)
     index = Index()
