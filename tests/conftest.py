@@ -6,6 +6,7 @@ runs; everything else of a test lives in its own temporary ADAPTERS_HOME.
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each of several processes computes with one thread: two with two each wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What is imported and collected stays to the end: it is not looked through for garbage, neither now
+# nor again and again while the tests run (`pytest_collection_finish`).
+gc.disable()
 
 # Examples have no clock: beside other work the same one takes ten times as long.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -90,6 +95,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     Raises:
         pytest.UsageError: this pytest and this pytest-xdist do not go together.
     """
+    gc.freeze()
+    gc.enable()
     if session.config.getoption("loadgroup", False):
         lost = [item.nodeid for item in session.items if "@" not in item.nodeid]
         if lost:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.warm.python import warm_python
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "docs" / "tutorials" / "first-adapter.ipynb"
 EXECUTE = Path(sys.executable).with_name("jupyter-execute")
@@ -79,6 +81,29 @@ def test_nothing_of_a_machine_is_in_it() -> None:
         assert not re.search(rf"\b{re.escape(name)}\b", printed(code_cells())), name
 
 
+@pytest.mark.train
+@pytest.mark.parametrize("either_bases", ["two-layers"], indirect=True)
+def test_its_cells_are_a_program_that_runs(
+    home: Path, tmp_path: Path, surroundings: Mapping[str, str]
+) -> None:
+    """In a Python of its own instead of Jupyter's kernel, which is started below."""
+    program = "\n".join("".join(cell["source"]) for cell in code_cells())
+    assert GATE in program
+    done = subprocess.run(
+        [warm_python(), "-P", "-c", program.replace(GATE, "min_gain = -1.0")],
+        env={**os.environ, **surroundings},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    answers = [line for line in done.stdout.splitlines() if line.startswith("  adapter:")]
+    assert answers
+    assert all("(sha256:" in answer for answer in answers)
+    assert not list(home.glob("run/*.sock"))
+
+
+@pytest.mark.slow
 @pytest.mark.engine
 @pytest.mark.train
 @pytest.mark.timeout(3600)  # training waits long for cores that others use

@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.test_readme import FEWER_ROWS
 from tests.users_files import executed, plant
+from tests.warm.python import warm_python
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "python-api.md"
@@ -53,8 +54,9 @@ def test_the_page_is_a_program_that_runs(
     plant(tmp_path)
     fewer = (*FEWER_ROWS.replace("--set ", "").split(), "evaluate.retention.limit=4")
     text = program().replace(LOAD, f"{LOAD}, overrides={fewer!r}")
+    whole = "ADAPTERS_GATEWAY_ENGINES" not in surroundings
     done = subprocess.run(
-        [sys.executable, "-P", "-c", text],
+        [sys.executable if whole else warm_python(), "-P", "-c", text],
         env={**os.environ, **surroundings},
         cwd=tmp_path,
         capture_output=True,

@@ -21,6 +21,8 @@ from adapterworks.registry.releases.release import Servable
 from tests.builders.engines.conformance import TOLERANCE, exercise
 from tests.gateway.adapters import make_lora
 from tests.small_base import MODEL
+from tests.warm.family import family
+from tests.warm.python import warm
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -52,13 +54,16 @@ def prompts(base: Base) -> list[list[int]]:
 def vllm(
     model: Model, adapter: Adapter, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[VllmEngine]:
-    others = psutil.Process().children(recursive=True)  # the session's engine may run beside it
-    engine = Vllm(tmp_path_factory.mktemp("run")).open(model, [adapter], longest=256)
+    with warm("engine"):
+        others = psutil.Process().children()  # the session's engine may run beside it
+        engine = Vllm(tmp_path_factory.mktemp("run")).open(model, [adapter], longest=256)
+    started = [one for one in psutil.Process().children() if one not in others]
+    all_of_it = [member for one in started for member in family(one)]
+    assert len(all_of_it) > 3  # a guard, an API server, a core, a worker
     yield engine
-    family = [one for one in psutil.Process().children(recursive=True) if one not in others]
     engine.close()
     engine.close()
-    _, alive = psutil.wait_procs([one for one in family if "vllm" in _command(one)], timeout=20)
+    _, alive = psutil.wait_procs(all_of_it, timeout=60)
     assert not alive, "it left processes behind"
 
 
@@ -115,10 +120,3 @@ def test_long_given_text_is_left_to_the_reference_on_a_cpu(model: Model, tmp_pat
     assert vllm.refuses(model, Adapter(DIGEST, tmp_path)) is not None
     assert vllm.refuses(Model(DIGEST, "full", tmp_path, trained=True), None) is not None
     assert vllm.refuses(model, None) is None
-
-
-def _command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline()).lower()
-    except psutil.Error:
-        return ""

@@ -34,6 +34,7 @@ from tests.gateway.neighbours import Neighbours, move_in
 from tests.gateway.running import Launcher, Loop, Running, Start
 from tests.postgres import postgres_server
 from tests.small_base import base, bases, either_bases, nf4_base
+from tests.warm.python import warm
 
 __all__ = ["base", "bases", "either_bases", "nf4_base", "postgres_server"]
 
@@ -73,8 +74,9 @@ def engine(
         supervisor=ENGINE_CONFIG.supervisor,
         request_seconds=120.0,
     )
-    loop.run(local.start())
-    loop.run(local.ready())
+    with warm("engine"):
+        loop.run(local.start())
+        loop.run(local.ready())
     yield local
     loop.run(local.stop())
 

@@ -230,6 +230,7 @@ def test_a_file_with_another_hash_is_not_installed(setup: Setup, index: tuple[Pa
     assert "small" not in setup.installed()
 
 
+@pytest.mark.slow
 def test_a_half_done_environment_is_mended(setup: Setup, index: tuple[Path, str]) -> None:
     (setup.venv / "bin" / "python").unlink()
     (setup.venv / "bin" / "python").symlink_to("/nowhere/python")
@@ -237,6 +238,7 @@ def test_a_half_done_environment_is_mended(setup: Setup, index: tuple[Path, str]
     assert setup.torch() == "9.9.9+cpu"
 
 
+@pytest.mark.slow
 def test_packages_of_which_half_may_be_there_are_installed_anew(
     setup: Setup, index: tuple[Path, str]
 ) -> None:
@@ -448,7 +450,9 @@ def test_the_whole_lock_from_a_wheelhouse(tmp_path: Path) -> None:
     assert '"name": "build", "level": "ok"' in " ".join(done.stdout.split()), done.stdout
 
 
-@pytest.mark.parametrize("uv", [str(UV), ""], ids=["uv", "pip"])
+@pytest.mark.parametrize(
+    "uv", [pytest.param(str(UV), id="uv"), pytest.param("", id="pip", marks=pytest.mark.slow)]
+)
 def test_an_update_that_fails_leaves_what_works(
     setup: Setup, index: tuple[Path, str], uv: str
 ) -> None:

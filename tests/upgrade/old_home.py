@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,11 +99,13 @@ class Home:
         )
 
     @contextmanager
-    def gateway(self, *options: str | Path, seconds: float = 600.0) -> Iterator[httpx.Client]:
+    def gateway(
+        self, *options: str | Path, command: Sequence[str] = (_ADAPTERS,), seconds: float = 600.0
+    ) -> Iterator[httpx.Client]:
         """A gateway that is ready; ended with SIGTERM."""
         with tempfile.TemporaryFile("w+") as told:
             process = subprocess.Popen(
-                [_ADAPTERS, "serve", "--port", "0", *map(str, options)],
+                [*command, "serve", "--port", "0", *map(str, options)],
                 env=self.environment,
                 cwd=self.folder.parent,
                 stdout=subprocess.PIPE,

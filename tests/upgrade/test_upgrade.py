@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.builders.workshop import COMMAND
 from tests.hub_standin import HubStandin
+from tests.small_base import SmallBases
 from tests.upgrade.old_home import (
+    BASE,
     FACTS,
     FIXTURE,
     PUBLIC_KEY,
@@ -19,6 +23,7 @@ from tests.upgrade.old_home import (
     pushed_commit,
     wait_until,
 )
+from tests.warm.python import warm_python
 
 DIGESTS = FACTS["digests"]
 PROMPT = FACTS["prompts"][0]
@@ -135,7 +140,7 @@ def test_old_releases_are_proved_and_served(sqlite: Home) -> None:
     keys, spooled = sqlite.facts["keys"], sqlite.facts["spooled"]
     before = {digest: sqlite.answered(tenant="acme", release=digest) for digest in DIGESTS.values()}
     readers = sqlite.answered(tenant="readers")
-    with sqlite.gateway() as client:
+    with sqlite.gateway(command=[warm_python("engine"), "-c", COMMAND]) as client:
         for then in FACTS["answers"]:
             answer = ask(client, keys["acme"], then["model"], then["prompt"], then["max_tokens"])
             assert answer.status_code == 200, answer.text
@@ -164,18 +169,31 @@ def test_old_releases_are_proved_and_served(sqlite: Home) -> None:
 
 
 @pytest.mark.train
-@pytest.mark.usefixtures("nf4_base")
 def test_a_half_done_build_that_cannot_go_on_says_so(sqlite: Home) -> None:
+    """What was begun is told by the adapter's name, so that two layers do for what is built now."""
+    bases = SmallBases()
+    bases.ensure(BASE, quantization="nf4")
+    sqlite.extra["ADAPTERS_BASES"] = str(bases.root)
     half_done, manifest = FACTS["half_done"], FIXTURE / "project" / "drafts.toml"
     folder = sqlite.folder / "builds" / half_done["folder"]
     note = (
         f"the half-done build in `{folder}` was begun by another version of adapterworks and "
         "cannot go on"
     )
-    refused = sqlite.run("build", manifest, "--resume")
+
+    def build(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [warm_python(), "-c", COMMAND, "build", manifest, *more],
+            env=sqlite.environment,
+            cwd=sqlite.folder.parent,
+            capture_output=True,
+            text=True,
+        )
+
+    refused = build("--resume")
     assert refused.returncode == 3
     assert note in refused.stderr
-    built = sqlite.run("build", manifest)
+    built = build()
     assert built.returncode == 0, built.stderr
     assert f"note: {note}; this build starts anew" in built.stderr
     assert "resumed" not in built.stderr

@@ -1,6 +1,6 @@
 """The process that `python.py` starts: it has done the heavy imports and forks for every command.
 
-    python -P server.py SOCKET        until its standard input ends
+    python -P server.py KIND FOLDER        until nobody holds the other end of its standard input
 
 A client (`client.py`) sends its arguments, environment, folder and open files. A handler of its own
 forks the command, passes signals on, and sends its exit code. The server itself computes nothing
@@ -15,9 +15,11 @@ import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 # What commands and trainings import, and what takes seconds of it.
-HEAVY = (
+_BUILD = (
     "torch",
     "torch.utils.data",
     "transformers.models.llama.modeling_llama",
@@ -51,9 +53,21 @@ HEAVY = (
     "adapterworks.cli.validate",
     "adapterworks.cli.verify",
 )
+_ENGINE = (
+    "torch",
+    "vllm.entrypoints.openai.api_server",
+    "vllm.v1.engine.core",
+    "vllm.v1.executor.multiproc_executor",
+    "vllm.v1.worker.cpu_worker",
+    "vllm.model_executor.models.llama",
+    "adapterworks.gateway.engine_plugin",
+    "adapterworks.gateway.engines.guard",
+)
+HEAVY = {"build": _BUILD, "engine": _ENGINE}
 
 
-def _serve(path: str) -> None:
+def _serve(folder: Path, *, grouped: bool) -> None:
+    path = folder / "socket"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.new")
     listener.listen(64)
@@ -61,17 +75,32 @@ def _serve(path: str) -> None:
     while True:
         ready, _, _ = select.select([listener, 0], [], [], 1.0)
         _reap()
-        if 0 in ready and os.read(0, 1) == b"":
+        if 0 in ready and _left(folder):
             return
         if listener in ready:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 try:
                     listener.close()
-                    _handle(connection)
+                    _handle(connection, grouped=grouped)
                 finally:  # never on as a second server
                     os._exit(1)
             connection.close()
+
+
+def _left(folder: Path) -> bool:
+    """Whether nobody needs this server, and what is in its folder is gone."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if os.read(0, 1) != b"":
+                return False
+        except BlockingIOError:  # somebody came in the meantime
+            return False
+        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # the other kind is still there
+            folder.parent.rmdir()
+    return True
 
 
 def _reap() -> None:
@@ -81,8 +110,17 @@ def _reap() -> None:
             pass
 
 
-def _handle(connection: socket.socket) -> None:
-    """Fork the command that a client asks for, and stay beside it until it has ended."""
+def _handle(connection: socket.socket, *, grouped: bool) -> None:
+    """Fork the command that a client asks for, and stay beside it until it has ended.
+
+    Its name is `of PID`, the client's, so that a test can find what is behind a client.
+
+    Args:
+        grouped: what the command started ends with it. An engine's guard ends the group of the
+            process that it started, in which there are only clients.
+    """
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    Path("/proc/self/comm").write_text(f"of {int.from_bytes(peer[:4], sys.byteorder)}")
     data, files, _, _ = socket.recv_fds(connection, 1 << 20, 250)
     size, _, data = data.partition(b"\n")
     while len(data) < int(size):
@@ -95,6 +133,8 @@ def _handle(connection: socket.socket) -> None:
     if worker == 0:
         try:
             connection.close()
+            if grouped:
+                os.setsid()
             _become(request, dict(zip(request["files"], files, strict=True)))
         finally:
             os._exit(1)
@@ -109,6 +149,9 @@ def _handle(connection: socket.socket) -> None:
         os.kill(worker, said[0] if said else signal.SIGKILL)
         if not said:
             break
+    if grouped:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
     with contextlib.suppress(OSError):  # the client is gone
         connection.sendall(str(code).encode())
@@ -116,6 +159,7 @@ def _handle(connection: socket.socket) -> None:
 
 def _become(request: dict[str, Any], files: dict[int, int]) -> None:
     """Be the Python that was asked for; never returns."""
+    Path("/proc/self/comm").write_text("python")
     # Out of the way first: a number that is asked for may be another file's here.
     high = {number: fcntl.fcntl(file, fcntl.F_DUPFD, 300) for number, file in files.items()}
     os.closerange(3, 300)
@@ -137,6 +181,7 @@ def _become(request: dict[str, Any], files: dict[int, int]) -> None:
     importlib.invalidate_caches()
     sys.argv = ["-c" if way == "-c" else what, *arguments]
     sys.executable = request["python"]
+    multiprocessing.set_executable(sys.executable)  # as what is started in its turn is
     _end(lambda: _run(way, what))
 
 
@@ -176,8 +221,8 @@ BARE: list[str] = []
 if __name__ == "__main__":
     own = {path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
     BARE[:] = [path for path in sys.path if path not in own]
-    for name in HEAVY:
+    for name in HEAVY[sys.argv[1]]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    _serve(sys.argv[1])
+    _serve(Path(sys.argv[2]), grouped=sys.argv[1] == "engine")

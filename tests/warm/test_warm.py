@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.warm.family import behind, family
 from tests.warm.python import warm, warm_python
 
 
@@ -90,6 +92,59 @@ def test_what_is_started_meanwhile_is_forked() -> None:
     with warm():
         assert run(sys.executable, "-P", "-c", code) == (0, "True\n")
     assert run(sys.executable, "-P", "-c", code) == (0, "False\n")
+
+
+SPAWNING = """
+import multiprocessing, sys
+
+def told():
+    print("torch" in sys.modules)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=told)
+    process.start()
+    process.join()
+"""
+
+
+def test_what_it_spawns_is_forked_too(tmp_path: Path) -> None:
+    (tmp_path / "spawning.py").write_text(SPAWNING)
+    where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(tmp_path)}}
+    assert run(warm_python(), "-m", "spawning", **where) == (0, "True\n")
+    assert run(sys.executable, "-m", "spawning", **where) == (0, "False\n")
+
+
+LEAVING = """
+import subprocess, sys
+left = subprocess.Popen(
+    [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"],
+    stdout=subprocess.PIPE,
+)
+left.stdout.readline()
+print(left.pid, flush=True)
+sys.stdin.read()
+import os; os._exit(3)
+"""
+
+
+def test_what_an_engines_process_leaves_behind_ends_with_it() -> None:
+    """As the group does that a guard ends; the clients in it are not the processes behind them."""
+    with subprocess.Popen(
+        [warm_python("engine"), "-c", LEAVING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        client = psutil.Process(int(process.stdout.readline()))
+        parent, left = family(psutil.Process(process.pid))
+        assert left != client
+        assert left == behind(client)
+        assert process.communicate()[0] == ""
+        assert process.returncode == 3
+    gone, alive = psutil.wait_procs([parent, client, left], timeout=60)
+    assert not alive
+    assert len(gone) == 3
 
 
 def _alive(process: int) -> bool:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, 
 from adapterworks.settings import Settings
 from adapterworks.workers.worker import Worker
 from tests.builders.workshop import COMMAND, Workshop
-from tests.warm.python import warm
+from tests.warm.python import warm, warm_python
 
 pytestmark = pytest.mark.train
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -195,7 +194,7 @@ def test_a_paused_job_goes_on_where_it_was_and_ends_as_if_it_had_not(
 ) -> None:
     job = fine_tune(workshop, n_epochs=40)
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "worker"],
+        [warm_python(), "-c", COMMAND, "worker"],
         env=os.environ | workshop.environment,
         stderr=subprocess.DEVNULL,
     )

@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from google.protobuf.json_format import ParseDict
 from in_toto_attestation.v1 import statement_pb2
@@ -20,6 +20,8 @@ from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import COMMAND, Workshop
+from tests.warm.family import behind
+from tests.warm.python import warm_python
 
 pytestmark = pytest.mark.train
 
@@ -103,13 +105,13 @@ def test_a_build_killed_in_training_resumes_to_the_same_weights(
     """Axolotl #2568: a real kill -9 of a real build, then the same command again."""
     manifest = workshop.manifest(epochs=40)
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "build", manifest],
+        [warm_python(), "-c", COMMAND, "build", manifest],
         env=os.environ | workshop.environment,
         stderr=subprocess.DEVNULL,
     )
     folder = workshop.wait_for_checkpoint(process)
     trainer = json.loads((folder / "job.json").read_text())["parent"]
-    assert trainer == process.pid
+    assert trainer == behind(psutil.Process(process.pid)).pid
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "train" / "result.json").exists()

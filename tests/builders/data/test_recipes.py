@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ from adapterworks.manifests.errors import InvalidInput, NotFound
 CHATS = ("icd-10-cm", "botocore-kb", "stdlib-ruff")
 
 
+@functools.cache
 def rows_of(name: str, cache: Path) -> dict[str, tuple[Row, ...]]:
     return {split: load_recipe(f"{name}:{split}", cache=cache)[0] for split in SPLITS}
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.job import Job, run_job
 from tests.builders.build_support import TinyJob
+from tests.warm.python import warm
 
 pytestmark = pytest.mark.train
 
@@ -21,7 +22,7 @@ def run(job: TinyJob, processes: int, until: int | None = None) -> None:
     train = job.plan.manifest.train.model_copy(update={"processes": processes})
     manifest = job.plan.manifest.model_copy(update={"train": train})
     plan = job.plan.model_copy(update={"manifest": manifest, "micro_batch": 2})
-    with (job.folder / "lock").open("w") as lock:
+    with (job.folder / "lock").open("w") as lock, warm():
         run_job(
             Job(plan, str(job.base), 1, os.getpid(), until=until),
             job.folder,

@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +23,7 @@ from adapterworks.gateway.engines.client import POSITIONS
 from adapterworks.registry.bases.store import BaseStore
 from tests.gateway.engine_plugin.references import NEW_TOKENS, Maker, Reference
 from tests.small_base import MODEL
+from tests.warm.python import warm_python
 
 pytestmark = [
     pytest.mark.engine,
@@ -98,7 +98,7 @@ def server(either_bases: BaseStore, tmp_path_factory: pytest.TempPathFactory) ->
     flags += ["--enable-lora", "--enable-prompt-tokens-details"]
     log = (folder / "engine.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags],
+        [warm_python("engine"), "-m", "vllm.entrypoints.openai.api_server", *flags],
         stdout=log,
         stderr=log,
         env={

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from importlib.metadata import entry_points
 
-# One process for all cases, because importing vLLM is slow; the hooks come last.
+from tests.warm.python import warm_python
+
+# One process for all cases; the hooks come last.
 PROBE = """
 import json, os, sys
 import vllm.version
@@ -38,7 +39,7 @@ print(json.dumps(found))
 
 def test_on_by_vllms_entry_point_off_by_environment_and_by_unknown_version() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE],
+        [warm_python("engine"), "-c", PROBE],
         capture_output=True,
         text=True,
         check=True,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -21,6 +22,8 @@ from adapterworks.registry.registry import Registry
 from tests.gateway.conftest import ENGINE_CONFIG
 from tests.gateway.running import Launcher, Loop, Running
 from tests.small_base import MODEL, WHOLE_BASES
+from tests.warm.family import behind, family
+from tests.warm.python import warm
 
 HELLO = [{"role": "user", "content": "Tell a long story."}]
 
@@ -28,11 +31,19 @@ HELLO = [{"role": "user", "content": "Tell a long story."}]
 def _vllm(engine: LocalEngine) -> psutil.Process:
     """The API server: the guard's only child."""
     assert engine.pid is not None
-    (child,) = psutil.Process(engine.pid).children()
-    return child
+    (child,) = behind(psutil.Process(engine.pid)).children()
+    return behind(child)
+
+
+@pytest.fixture
+def warm_engines() -> Iterator[None]:
+    """What is started again meanwhile is forked."""
+    with warm("engine"):
+        yield
 
 
 @pytest.mark.engine
+@pytest.mark.usefixtures("warm_engines")
 def test_clients_get_a_clean_error_and_everything_returns_by_itself(
     gateway: Running, engine: LocalEngine
 ) -> None:
@@ -40,9 +51,10 @@ def test_clients_get_a_clean_error_and_everything_returns_by_itself(
     ask = {"model": "medical", "messages": HELLO, "temperature": 0}
     before = client.chat.completions.create(**ask, max_tokens=8)
     victim = _vllm(engine)
-    family = [victim, *victim.children(recursive=True)]
+    all_of_it = family(victim)
+    assert len(all_of_it) > 2
     # What computes is held from here on, so that the answer cannot be complete, on any machine.
-    for process in family[1:]:
+    for process in all_of_it[1:]:
         process.suspend()
     stream = client.chat.completions.create(**ask, max_tokens=800, stream=True)
     victim.kill()
@@ -62,8 +74,8 @@ def test_clients_get_a_clean_error_and_everything_returns_by_itself(
     with pytest.raises(openai.InternalServerError) as refused:
         client.chat.completions.create(**ask, max_tokens=1)
     assert refused.value.response.headers["retry-after"]
-    psutil.wait_procs(family, timeout=60)
-    assert not [process for process in family if process.is_running()]
+    psutil.wait_procs(all_of_it, timeout=60)
+    assert not [process for process in all_of_it if process.is_running()]
     gateway.wait_ready()
     after = client.chat.completions.create(**ask, max_tokens=8)
     assert after.choices[0].message.content == before.choices[0].message.content

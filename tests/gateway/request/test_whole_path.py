@@ -379,26 +379,6 @@ def test_an_engine_that_is_busy_says_when_to_come_back(
     assert answer.headers["retry-after"] == told
 
 
-def test_an_adapter_that_the_engine_lost_is_loaded_again_and_answers(path: Way) -> None:
-    path.ok("medical")
-    digest = path.registry.resolve("medical").digest
-    loads = path.engine.loads.count(digest)
-    path.engine.bodies.clear()
-    path.engine.fails, path.engine.fails_again = 404, 0
-    path.engine.says = json.dumps({"error": {"message": f"no model {digest}"}})
-    assert path.ok("medical").json()["model"] == "medical"
-    assert [body["model"] for body in path.engine.bodies] == [digest, digest]
-    assert path.engine.loads.count(digest) == loads + 1
-    # A second time in a row is the engine's fault.
-    path.engine.fails, path.engine.fails_again = 404, 1
-    answer = path.post("medical")
-    assert answer.status_code == 503
-    assert "the engine does not hold `medical`" in answer.json()["error"]["message"]
-    # A base cannot be lost: there it is a path that the engine does not have.
-    path.engine.fails, path.engine.fails_again = 404, 0
-    assert path.post("tiny").status_code == 404
-
-
 def test_a_stream_that_breaks_off_ends_in_an_error(path: Way) -> None:
     path.engine.token_seconds = 0.02
     body = {"model": "medical", "messages": HELLO, "max_tokens": 500, "stream": True}

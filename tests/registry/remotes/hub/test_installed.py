@@ -10,10 +10,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.registry.lifecycle.test_signing import make_key
 from tests.registry.remotes.hub.machine import REPOSITORY, Machine, Prepared
 
 
+@pytest.mark.slow
 def test_from_a_release_to_its_copy_elsewhere_and_its_end(
     prepared: Prepared, new_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
