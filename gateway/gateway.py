@@ -171,6 +171,7 @@ class Gateway:
             await self.resolver.watch(worker, upkeep.moved)
 
         self.supervisor.task("revision watcher", watch, patience=STALE_SECONDS)
+        self.supervisor.task("promotions", self.resolver.follow)
         if engines:
             for engine in self.pool.engines:
                 await engine.start(self.supervisor)

@@ -49,6 +49,15 @@ class Handover:
         self._supervisor = supervisor
         self._under_way: dict[str, tuple[tuple[str, ...], asyncio.Task[None]]] = {}
 
+    def answering(self) -> set[str]:
+        """The digests that can answer now."""
+        return {
+            entry.release.digest
+            for residency in self._residencies()
+            for entry in residency.entries
+            if entry.stage == "resident"
+        }
+
     async def begun(
         self,
         model: str,

@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
@@ -50,6 +51,7 @@ class Resolver:
         self._before: dict[str, tuple[Weighted, ...]] = {}  # under the last revision
         self._handover: Handover | None = None
         self._epoch = 0
+        self._forgotten = asyncio.Event()
         # Of its own: an index that does not answer must not take the threads of everything else.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="resolve")
 
@@ -124,6 +126,23 @@ class Resolver:
             self._before = dict(self._holders)
         self._holders.clear()
         self._absent.clear()
+        self._forgotten.set()
+
+    async def follow(self, worker: Worker) -> None:
+        """After each change, see what became of the names that loaded releases answer for.
+
+        So a promotion is begun when it is made, not when the next request comes: that one would
+        still be answered by the release before.
+        """
+        while True:
+            await self._forgotten.wait()
+            self._forgotten.clear()
+            loaded = set() if self._handover is None else self._handover.answering()
+            for model, holders in list(self._before.items()):
+                if any(holder.digest in loaded for holder in holders):
+                    with contextlib.suppress(NotFound, Unavailable):
+                        await self._read(model)
+            worker.beat()
 
     async def _still(self, model: str, now: tuple[Weighted, ...]) -> tuple[Weighted, ...]:
         """Who answers: the new holders, or those before while the new ones are being loaded."""

@@ -180,6 +180,17 @@ _SHARES_NAMED = (
     ),
 )
 
+_PROMOTED_NAMED = (
+    Named(
+        "a-promotion-waits-for-a-request",
+        _RESOLVE,
+        "                        await self._read(model)\n",
+        "                        pass\n",
+        (f"{_OF_SHARING}::test_a_promotion_that_nobody_asks_for_is_begun_all_the_same",),
+        "the first answer after a promotion, however late, would be the old release's",
+    ),
+)
+
 _HOLDING_NAMED = (
     Named(
         "a-failed-load-is-reported-as-success",
@@ -603,6 +614,6 @@ _RESOLVE_NAMED = (
 )
 
 NAMED = (
-    *_PRESSURE_NAMED, *_SHARES_NAMED, *_HOLDING_NAMED, *_SEATS_NAMED,
+    *_PRESSURE_NAMED, *_SHARES_NAMED, *_PROMOTED_NAMED, *_HOLDING_NAMED, *_SEATS_NAMED,
     *_PROOF_NAMED, *_RESOLVE_NAMED,
 )  # fmt: skip

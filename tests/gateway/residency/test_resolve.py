@@ -233,7 +233,7 @@ async def test_an_index_that_is_away_is_reported_and_asked_again(
         await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.001)
 
     monkeypatch.setattr(
-        module, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread)
+        module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
     )
     index = Index()
     resolving = resolver(index)

@@ -235,6 +235,17 @@ def test_a_promotion_under_traffic_costs_nobody_an_answer(pair: Callable[..., Pa
     assert seen == sorted(seen, key=lambda digest: digest == new.digest)  # never back
 
 
+def test_a_promotion_that_nobody_asks_for_is_begun_all_the_same(pair: Callable[..., Pair]) -> None:
+    """Else the first request after it, an hour later, is answered by the release before."""
+    both = pair()
+    assert both.ask(0, "a").headers["x-adapter-digest"] == both.digests["a"]
+    new = publish(both.registry, both.home, 50, name="a", base=_base_of(both), alias="prod")
+    residency = next(iter(both.gateways[0].gateway._residencies.values()))
+    _until(lambda: residency.holds(new.digest))
+    _until(lambda: not both.gateways[0].gateway.resolver._handover._under_way)  # type: ignore[union-attr]
+    assert both.ask(0, "a").headers["x-adapter-digest"] == new.digest
+
+
 def test_pins_follow_their_alias(pair: Callable[..., Pair]) -> None:
     both = pair(pins=("a:prod",))
     residency = next(iter(both.gateways[0].gateway._residencies.values()))
