@@ -45,7 +45,8 @@ AnyRow = Row[*tuple[Any, ...]]
 BUSY_TIMEOUT_S = 60
 # SQLITE_CORRUPT, SQLITE_NOTADB; PostgreSQL's code for a missing grant.
 _DAMAGED = (11, 26)
-_INSUFFICIENT_PRIVILEGE = "42501"
+# No right to it; no right to see any schema to look in.
+_NOT_GRANTED = ("42501", "3F000")
 STATEMENT_MORE_S = 5
 # How long a server that has gone without a word is waited for; libpq waits for ever.
 _CONNECTION = {
@@ -313,7 +314,7 @@ def _reported(url: URL) -> Iterator[None]:
             hint = f"see whether `{url.database}` and its folder are there and may be written"
         raise IndexAway(f"{where} cannot be used: {said}", hint=hint) from error
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+        if getattr(error.orig, "sqlstate", None) not in _NOT_GRANTED:
             raise
         raise Refused(
             f"{where} does not let this role do that: {str(error.orig).splitlines()[0]}",

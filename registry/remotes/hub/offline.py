@@ -65,7 +65,8 @@ def check_offline(place: Path, bundle: Path | None, public_keys: Sequence[Path])
         raise NotFound(f"`{record}` is not there", hint="name a pushed folder, or its record")
     data = _read(record, MAX_RECORD)
     release = parse_record(data, str(place))
-    key = signing.require(data, _bundles(place, bundle, public_keys), public_keys, release.name)
+    bundles = _bundles(place, release.digest, bundle, public_keys)
+    key = signing.require(data, bundles, public_keys, release.name)
     found: dict[str, list[str]] = {"right": [], "absent": [], "wrong": []}
     for target, path in layout(release).items() if place.is_dir() else ():
         found[_state(place / target, release, path)].append(path)
@@ -81,16 +82,21 @@ def _state(file: Path, release: Release, path: str) -> str:
     return "right" if digest_file(file) == entry.digest else "wrong"
 
 
-def _bundles(place: Path, bundle: Path | None, public_keys: Sequence[Path]) -> dict[str, list[str]]:
+def _bundles(
+    place: Path, digest: str, bundle: Path | None, public_keys: Sequence[Path]
+) -> dict[str, list[str]]:
     """The signatures by the key that each is tried with."""
     if bundle is not None:
         text = _read(bundle, _MAX_BUNDLE).decode(errors="replace")
         return {signing.key_id(key): [text] for key in public_keys}
-    found = {}
+    found: dict[str, list[str]] = {}
+    folder = place / FOLDER / "signatures"
     for identity in map(signing.key_id, public_keys):
-        file = place / FOLDER / "signatures" / f"{identity.removeprefix('sha256:')}.json"
-        if file.is_file() and not file.is_symlink():
-            found[identity] = [_read(file, _MAX_BUNDLE).decode(errors="replace")]
+        name = f"{identity.removeprefix('sha256:')}.json"
+        for file in (folder / name, folder / digest.removeprefix("sha256:") / name):
+            if file.is_file() and not file.is_symlink():
+                text = _read(file, _MAX_BUNDLE).decode(errors="replace")
+                found.setdefault(identity, []).append(text)
     return found
 
 

@@ -29,7 +29,7 @@ from adapterworks.registry.remotes.hub.client import Hub, RepoState
 from adapterworks.registry.remotes.hub.layout import layout
 from adapterworks.registry.remotes.hub.names import HubSource
 from adapterworks.registry.remotes.hub.record import fetch_record, parse_record
-from adapterworks.registry.remotes.hub.signatures import fetch_signatures
+from adapterworks.registry.remotes.hub.signatures import fetch_late, fetch_signatures
 
 KIND = "pull"
 
@@ -82,7 +82,9 @@ def pull(
             folder, taken, withheld=withheld, alias=alias, who=who, why=f"pulled from {source}"
         )
     if not renamed:  # they are of the record that was pushed
-        bundles = fetch_signatures(hub, state, scratch)
+        main = hub.state(HubSource(state.repository))
+        bundles = fetch_late(hub, main, published.digest, scratch)
+        bundles |= fetch_signatures(hub, state, scratch)
         registry.receive_signatures(published.digest, bundles, who=who)
     registry.note(
         published.name,

@@ -32,7 +32,7 @@ from adapterworks.registry.remotes.hub.layout import ABSENT, ATTRIBUTES, CARD, R
 from adapterworks.registry.remotes.hub.names import HubSource
 from adapterworks.registry.remotes.hub.private import local_text, private_files
 from adapterworks.registry.remotes.hub.record import fetch_record
-from adapterworks.registry.remotes.hub.signatures import signature_files
+from adapterworks.registry.remotes.hub.signatures import is_late, late_files, signature_files
 
 KIND = "push"
 _SEEN = {True: "private", False: "PUBLIC: anybody may read what is pushed"}
@@ -119,6 +119,14 @@ def push(
     absent = {path for target, path in layout(release).items() if target not in held}
     absent |= _same_bytes(release, absent)
     _note(registry, hub, resolved, repository, commit=there, tag=tag, who=who, absent=absent)
+    late = late_files(registry.all_signatures(release.digest), release.digest, held)
+    late = {path: bundle for path, bundle in late.items() if path not in head.files}
+    if late and not created:
+        commit = _sign_late(registry, hub, resolved, head, late, say)
+        if commit is not None:
+            _note(
+                registry, hub, resolved, repository, commit=commit, tag=tag, who=who, absent=absent
+            )
     return Pushed(
         name=resolved.name,
         version=resolved.version,
@@ -132,6 +140,30 @@ def push(
         exposed=tuple(sorted(left_out.keys() - absent)),
         tells=_tells(release, held_back, release.files.keys() - absent),
     )
+
+
+def _sign_late(
+    registry: Registry,
+    hub: Hub,
+    resolved: Resolved,
+    head: RepoState,
+    late: Mapping[str, bytes],
+    say: Callable[[str], None],
+) -> str | None:
+    """Push the signatures that were made since; the release's own commit and tag stay.
+
+    Returns:
+        the commit; None if `main` is where somebody else left it.
+    """
+    if head.commit != _last_push(registry, hub, resolved.name, head.repository):
+        say(f"its newer signatures stayed here: `main` is at {head.commit[:12]}, which is not ours")
+        return None
+    message = f"signatures of {resolved.name}@{resolved.version}"
+    commit = hub.commit(
+        head.repository, add=dict(late), delete=[], parent=head.commit, message=message
+    )
+    say(f"pushed {len(late)} signatures that were made since")
+    return commit
 
 
 def leave_out(
@@ -255,7 +287,9 @@ def _commit(
     return hub.commit(
         head.repository,
         add=add,
-        delete=sorted(head.files.keys() - add.keys() - {ATTRIBUTES}),
+        delete=sorted(
+            path for path in head.files.keys() - add.keys() - {ATTRIBUTES} if not is_late(path)
+        ),
         parent=head.commit,
         message=f"{resolved.name}@{resolved.version}",
     )

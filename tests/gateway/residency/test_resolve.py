@@ -232,9 +232,7 @@ async def test_an_index_that_is_away_is_reported_and_asked_again(
         slept.append(seconds)
         await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.001)
 
-    monkeypatch.setattr(
-        module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
-    )
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
     index = Index()
     resolving = resolver(index)
     resolving._holders["medical"] = (ONE,)

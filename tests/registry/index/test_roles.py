@@ -150,3 +150,18 @@ def test_the_default_first_contact_is_a_message(roles: Roles) -> None:
         database.migrate("registry", [lambda connection: None])
     database.close()
     assert refused.value.hint
+
+
+def test_a_login_that_may_see_no_schema_is_told_so(
+    roles: Roles, postgres_server: str, tmp_path: Path
+) -> None:
+    """The first contact of a login that nobody has granted anything."""
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute("CREATE ROLE stranger_login LOGIN PASSWORD 'x'")
+    try:
+        with pytest.raises(Refused, match="does not let this role") as caught:
+            as_role(roles, "stranger", tmp_path)
+        assert "Roles" in (caught.value.hint or "")
+    finally:
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute("DROP ROLE stranger_login")

@@ -101,6 +101,13 @@ def test_texts_of_rows_stay_here_and_the_release_verifies_there_with_its_signatu
     refused = other.run("show", "medical@1", "--file", "predictions.jsonl")
     assert refused.code == 3
     assert f"is withheld: not sent by hub:{REPOSITORY}@" in refused.err
+    # A second person signs later: the tag and its commit stay, and who pulls finds it.
+    private, second = make_key(tmp_path, "second")
+    machine.ok("sign", "medical@2", "--key", private)
+    assert "1 signatures that were made since" in machine.ok("push", "medical@2").err
+    third = new_machine("third")
+    third.ok("pull", f"{REPOSITORY}@v2")
+    third.ok("verify", "medical@1", "--key", second)
     # Here nothing is withheld: the same loss is a fault.
     assert machine.ok("verify", "--all", "--json").json["report"]["absent"] == []
     # And what was taken there before is said, not taken back in silence.

@@ -9,10 +9,14 @@ from typing import Any, cast
 import pytest
 
 from adapterworks.manifests.errors import Conflict, Refused
+from adapterworks.registry.lifecycle.signing import key_id
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Published
 from adapterworks.registry.remotes.hub.client import Hub
+from adapterworks.registry.remotes.hub.names import HubSource
 from adapterworks.registry.remotes.hub.push import Pushed, push, pushes
+from adapterworks.registry.remotes.hub.signatures import fetch_late
+from tests.registry.keys import make_key
 from tests.registry.releases import draft, folder
 from tests.registry.remotes.hub.memory import REPOSITORY, MemoryHub
 
@@ -97,6 +101,57 @@ def test_again_does_nothing_and_notes_nothing(
     assert hub.done == []
     assert (again.created, again.commit) == (False, first.commit)
     assert len(pushes(local_registry, "medical")) == 1
+
+
+def test_signatures_made_after_a_push_go_with_the_next_one(
+    local_registry: Registry, published: Published, hub: MemoryHub, tmp_path: Path
+) -> None:
+    """The release's commit and tag stay; whoever pulls it finds them on `main`."""
+    first = pushed(local_registry, hub)
+    keys = [make_key(tmp_path, name) for name in ("one", "two")]
+    for private, _ in keys:
+        local_registry.sign(published.digest, private, who="ann")
+        hub.done.clear()
+        again = pushed(local_registry, hub)
+        assert hub.done == ["commit"]
+        assert (again.created, again.commit) == (False, first.commit)
+        pushed(local_registry, hub)
+        assert hub.done == ["commit"]  # nothing is new
+    repository = hub.repositories[REPOSITORY]
+    assert repository.tags == {"v1": first.commit}
+    publish(local_registry, tmp_path, 2)
+    pushed(local_registry, hub, 2)  # takes nothing of theirs away, and `main` is known to be ours
+    with Registry.open(
+        database=f"sqlite:///{tmp_path / 'theirs.db'}",
+        blobs=str(tmp_path / "their-blobs"),
+        home=tmp_path / "theirs",
+    ) as theirs:
+        folder = published.digest.removeprefix("sha256:")
+        state = hub.state(HubSource(REPOSITORY))
+        found = fetch_late(cast(Hub, hub), state, published.digest, theirs.home)
+        assert len(found) == 2
+        assert sorted(p for p in hub.files() if f"/signatures/{folder}/" in p) == sorted(
+            f"adapterworks/signatures/{folder}/{key.removeprefix('sha256:')}.json" for key in found
+        )
+        assert fetch_late(cast(Hub, hub), state, f"sha256:{'0' * 64}", theirs.home) == {}
+    for private, public in keys:
+        assert local_registry.require_signature(published.digest, [public]) == key_id(public)
+        assert key_id(public) in found
+        assert private.exists()
+
+
+def test_newer_signatures_stay_where_main_is_somebody_elses(
+    local_registry: Registry, published: Published, hub: MemoryHub, tmp_path: Path
+) -> None:
+    pushed(local_registry, hub)
+    hub.fill({"README.md": b"by hand"})
+    private, _ = make_key(tmp_path, "one")
+    local_registry.sign(published.digest, private, who="ann")
+    hub.done.clear()
+    said: list[str] = []
+    pushed(local_registry, hub, say=said.append)
+    assert hub.done == []
+    assert "stayed here" in said[-1]
 
 
 def test_what_a_killed_push_left_undone_is_done(
