@@ -1,14 +1,17 @@
 """`make demo`: two adapters from manifest to answer, on real data, with nothing simulated.
 
-Builds `medical` and `enterprise-kb` (profile quick), publishes both, starts one gateway with one
-vLLM, asks both adapters and their base through the `openai` client, checks that the three answer
-differently and that every answer's receipt names the release that was built; then stops all it
-started. Ends with one line `demo: OK …`, or with what failed and exit code 1.
+Builds `bank-tickets` and `enterprise-kb` (profile quick), publishes both, starts one gateway with
+one vLLM, asks both adapters and their base through the `openai` client, and checks that they answer
+differently and that every answer's receipt names the release that was built. Each adapter is shown
+beside its base and beside a search over its training rows, with intervals; one at least must beat
+both beyond chance. Nothing here waits by a clock: a slow machine is waited for. Ends with one line
+`demo: OK …`, or with what failed and exit code 1.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,18 +20,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from openai import OpenAI
+from openai import APIStatusError, OpenAI
+from rich.console import Console
+from rich.table import Table
 
 from bench.served_values import PROMPTS, TOLERANCE, largest_difference
 from bench.serving import ADAPTERS, ServingFailed, serving
 
 ROOT = Path(__file__).resolve().parent
 BASE = "smollm2-135m-instruct"
-NAMES = ("medical", "enterprise-kb")
+NAMES = ("bank-tickets", "enterprise-kb")
 QUESTIONS = {
-    "medical": "Give the ICD-10-CM category for: staphylococcal arthritis, right knee",
+    "bank-tickets": "早上给你们打电话一直占线，公司基本户想销户，请问该怎么办理？",
     "enterprise-kb": "Which service owns this? Creates a new secret and stores its value.",
 }
+METRIC = "exact_match"
 
 
 class DemoFailed(Exception):
@@ -42,23 +48,32 @@ def main() -> int:
         os.environ["ADAPTERS_HOME"] = home
         os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
         try:
-            built = {name: build(name) for name in NAMES}
-            gains = [name for name in NAMES if _gain(built[name])["low"] > 0]
-            if not gains:
-                raise DemoFailed("no adapter is better than its base with its interval above 0")
+            built = {}
+            for name in NAMES:
+                built[name] = build(name)
+                show({name: built[name]})
+                print(f"({minutes(began)} since the beginning)", flush=True)
             step("adapters serve --open")
             os.environ["ADAPTERS_GATEWAY_LOG__LEVEL"] = "warning"
-            with serving(Path(home), quiet=False) as url:
+            with serving(Path(home), quiet=False, seconds=math.inf) as url:
                 ask(url, built)
+            show(built)
+            best = [name for name in NAMES if beats(built[name], "base", "nearest")]
+            if not best:
+                raise DemoFailed("no adapter beats its base and a search over its training rows")
         except (DemoFailed, ServingFailed, subprocess.CalledProcessError) as error:
             print(f"demo: FAILED: {error}")
             return 1
-    minutes = (time.monotonic() - began) / 60
     print(
-        f"demo: OK: two adapters built, published and served by one vLLM; better than their base "
-        f"beyond chance: {', '.join(gains)}; {minutes:.1f} min"
+        f"demo: OK: two adapters built, published and served by one vLLM; better than base and "
+        f"search beyond chance: {', '.join(best)}; {minutes(began)}"
     )
     return 0
+
+
+def minutes(since: float) -> str:
+    """The time since then, for people."""
+    return f"{(time.monotonic() - since) / 60:.1f} min"
 
 
 def build(name: str) -> dict[str, Any]:
@@ -71,33 +86,42 @@ def build(name: str) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(again.stdout)
     if result["created"]:
         raise DemoFailed(f"`{name}` was built twice from one plan")
-    gain = _gain(result)
-    print(
-        f"{name}: {gain['metric']} on {gain['rows']} unseen test rows: base {gain['base']:.1%}, "
-        f"adapter {gain['adapter']:.1%}, gain {gain['gain']:+.1%} "
-        f"[{gain['low']:+.1%}, {gain['high']:+.1%}]"
-    )
     return result
 
 
-def _gain(result: dict[str, Any]) -> dict[str, Any]:
-    """The gated metric's scores and the 95 % interval of its gain over the base."""
-    report = result["report"]
-    metric = report["gates"][0]["name"]
-    entry = report["metrics"][metric]
-    values, gain = entry["values"], entry["gains"]["base"]
-    return {
-        "metric": metric,
-        "rows": report["rows"],
-        "base": values["base"],
-        "adapter": values["candidate"],
-        **{key: gain[key] for key in ("gain", "low", "high")},
-    }
+def show(built: dict[str, dict[str, Any]]) -> None:
+    """Adapter, base and search over the training rows, on the same unseen rows."""
+    table = Table(title=f"{METRIC} on unseen rows, with 95 % intervals", title_justify="left")
+    for heading in ("adapter", "rows", "adapter is right", "base", "nearest training row"):
+        table.add_column(heading)
+    table.add_column("gain over base")
+    table.add_column("gain over nearest")
+    for name, result in built.items():
+        entry = result["report"]["metrics"][METRIC]
+        shares = [_share(entry, subject) for subject in ("candidate", "base", "nearest")]
+        gains = [_gain(entry["gains"][subject]) for subject in ("base", "nearest")]
+        table.add_row(name, str(result["report"]["rows"]), *shares, *gains)
+    Console(width=None if sys.stdout.isatty() else 130).print(table)
+
+
+def _share(entry: dict[str, Any], subject: str) -> str:
+    low, high = entry["intervals"][subject]
+    return f"{entry['values'][subject]:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def _gain(gain: dict[str, float]) -> str:
+    return f"{gain['gain']:+.0%} [{gain['low']:+.0%}, {gain['high']:+.0%}]"
+
+
+def beats(result: dict[str, Any], *references: str) -> bool:
+    """Whether the gain over each has its 95 % interval above 0."""
+    gains = result["report"]["metrics"][METRIC]["gains"]
+    return all(gains[reference]["low"] > 0 for reference in references)
 
 
 def ask(url: str, built: dict[str, dict[str, Any]]) -> None:
     """Ask every model every question; check difference and receipts."""
-    client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=None)
     models = [*(result["ref"] for result in built.values()), BASE]
     listed = {model.id for model in client.models.list()}
     print(f"models: {', '.join(sorted(listed))}")
@@ -105,12 +129,7 @@ def ask(url: str, built: dict[str, dict[str, Any]]) -> None:
         step(question)
         answers = []
         for model in models:
-            raw = client.chat.completions.with_raw_response.create(
-                model=model,
-                messages=[{"role": "user", "content": question}],
-                max_tokens=24,
-                temperature=0,
-            )
+            raw = answered(client, model, question)
             answer = (raw.parse().choices[0].message.content or "").strip()
             digest = raw.headers.get("x-adapter-digest", "")
             print(f"  {model:<24} {answer!r}  {digest[:19]}")
@@ -122,13 +141,38 @@ def ask(url: str, built: dict[str, dict[str, Any]]) -> None:
             raise DemoFailed(f"two models gave the same answer to {question!r}")
     step("adapters ps")
     subprocess.run([ADAPTERS, "ps"], check=True, cwd=ROOT)
-    difference = largest_difference(built["medical"]["ref"], url)
+    difference = largest_difference(built[NAMES[0]]["ref"], url)
     print(
         f"served values: largest log-probability difference between the trainer's NF4 model and "
         f"vLLM, {PROMPTS} prompts × top 20: {difference:.1e} nats (tolerance {TOLERANCE})"
     )
     if difference > TOLERANCE:
         raise DemoFailed("the engine does not serve the values that training saw")
+
+
+def answered(client: OpenAI, model: str, question: str) -> Any:
+    """The answer, with its headers; while an adapter is being loaded and proved, ask again.
+
+    Raises:
+        DemoFailed: the gateway refuses, or says no time after which to ask again.
+    """
+    said = ""
+    while True:
+        try:
+            return client.chat.completions.with_raw_response.create(
+                model=model,
+                messages=[{"role": "user", "content": question}],
+                max_tokens=24,
+                temperature=0,
+            )
+        except APIStatusError as error:
+            after = error.response.headers.get("retry-after")
+            if error.status_code != 503 or after is None:
+                raise DemoFailed(f"`{model}`: {error}") from error
+            if error.message != said:
+                said = error.message
+                print(f"  waiting: {said}", flush=True)
+            time.sleep(float(after))
 
 
 def step(text: str) -> None:

@@ -33,6 +33,14 @@ def exit_code(error: AdapterworksError) -> int:
     return next(EXIT_CODES[cls] for cls in type(error).__mro__ if cls in EXIT_CODES)
 
 
+def of_click(error: click.ClickException) -> InvalidInput:
+    """What click says of a command line, in our words: one style for all errors."""
+    message = error.format_message().rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = None if context is None else f"`{context.command_path} --help` shows what it takes"
+    return InvalidInput(message[:1].lower() + message[1:], hint=hint)
+
+
 def set_color(choice: str) -> None:
     """Let `always` or `never` hold for all that prints in this process; `auto` changes nothing."""
     if choice == "never":

@@ -17,7 +17,7 @@ import click
 from adapterworks import __version__
 from adapterworks.app import App
 from adapterworks.cli.suggesting import Suggesting
-from adapterworks.errors import exit_code, render, set_color, wants_color
+from adapterworks.errors import exit_code, of_click, render, set_color, wants_color
 from adapterworks.extras import extra_of, missing, require
 from adapterworks.manifests.errors import AdapterworksError
 
@@ -214,12 +214,12 @@ def _fail(error: Exception) -> NoReturn:
 def _run() -> None:
     try:
         # Without standalone mode click returns the code that `Context.exit` was given.
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="adapters", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        render(of_click(error))
         sys.exit(error.exit_code)
     except AdapterworksError as error:
         render(error)

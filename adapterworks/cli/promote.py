@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     help="Move only if this version (or `none`) holds the alias now and no other is its canary.",
 )
 @click.option(
+    "--percent",
     "--weight",
+    "weight",
     type=click.IntRange(1, 100),
     default=100,
     show_default=True,
@@ -40,7 +42,7 @@ def command(
     \b
     Example:
       adapters promote medical@3 prod --expect medical@2 --why "passes the ICD gate"
-      adapters promote medical@4 prod --weight 10
+      adapters promote medical@4 prod --percent 10
       adapters promote medical:candidate prod
     """
     registry = app.registry

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from docs.make import reference
+from docs.make import pictures, reference
 
 if __name__ == "__main__":
     reference.main()
+    pictures.main()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_readme import FEWER_ROWS
+from tests.docs.scene import FEWER_ROWS
 from tests.users_files import executed, plant
 from tests.warm.python import warm_python
 

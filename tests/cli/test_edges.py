@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -314,3 +315,29 @@ def test_purging_asks_in_scripts_for_yes(shelf: list[str]) -> None:
         run("delete", "medical@1", "--purge", "--yes")
     assert "erased" in run(*purge, "--yes")
     assert "clean" in run("verify", "--all")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("biuld medical", "error: no such command 'biuld'. Did you mean 'build'?"),
+        ("build --alais x", "error: no such option '--alais'."),
+        ("promote", "error: missing argument 'REF'"),
+    ],
+)
+def test_a_command_line_is_refused_in_the_style_of_all_errors(typed: str, message: str) -> None:
+    done = adapters(*typed.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    first, _, hint = done.stderr.splitlines()
+    assert first.startswith(message)
+    assert re.fullmatch(r"hint: `adapters( \w+)? --help` shows what it takes", hint)
+
+
+def test_a_flag_has_one_meaning_and_its_old_spelling_is_taken(shelf: list[str]) -> None:
+    run("promote", "medical@1", "prod")
+    for flag in ("--percent", "--weight"):
+        run("promote", "medical@2", "prod", flag, "25")
+        assert "25" in run("list", "medical")
+    merge = cli.get_command(click.Context(cli), "merge")
+    assert merge is not None
+    assert {"--rule", "--method"} <= {name for one in merge.params for name in one.opts}

@@ -1,57 +1,49 @@
-"""Every command of the README is run, in its order, in one home.
+"""Every command of the README is typed, in its order, in one home, with a real vLLM.
 
+<<<<<<< HEAD
 As it is written, with changes that only save time or reach: builds get fewer rows, the gateway a
 free port, the Hub is the loopback stand-in, and in `make test` the base has two layers. The folder
 has files of the user's with our names and libraries' (`registry.py`, `torch.py`): nothing that is
 started may run one. What imports torch is started by Python itself once (the first build, the
 engine), and then forked from a Python that has imported it.
+=======
+As it is written, with the changes that `tests/docs/scene.py` names; in `make test` the base has two
+layers.
+>>>>>>> a0e9784d (wip)
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import signal
-import subprocess
+import shutil
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from adapterworks.registry.bases.store import BaseStore
+<<<<<<< HEAD
 from tests.builders.workshop import COMMAND
 from tests.hub_standin import Account, HubStandin
 from tests.registry.remotes.hub.machine import OWNER
 from tests.small_base import MODEL, WHOLE_BASES
 from tests.users_files import executed, plant
 from tests.warm.python import warm_python
+=======
+from tests.docs.blocks import ROOT, blocks
+from tests.docs.scene import Scene, environment
+from tests.hub_standin import Account, HubStandin
+from tests.registry.remotes.hub.machine import OWNER
+from tests.small_base import MODEL, WHOLE_BASES
+>>>>>>> a0e9784d (wip)
 
-ROOT = Path(__file__).resolve().parents[2]
-FEWER_ROWS = (
-    "--set data.limit=32 --set data.limit_validation=8 --set data.limit_test=8 "
-    "--set train.batch_size=8 --set evaluate.max_new_tokens=4 --set train.epochs=1"
-)
-READMES_OWN = ("make demo", "make test")
-
-
-def readme_blocks() -> list[tuple[str, str]]:
-    """(language, text) of the README's fenced blocks, in order."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+README = ROOT / "README.md"
 
 
-def commands() -> list[str]:
-    """The lines that a reader would type, continuation lines joined."""
-    lines = []
-    for language, text in readme_blocks():
-        if language == "console":
-            joined = text.replace("\\\n", " ")
-            lines += [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
-    return [re.sub(r"\s+#.*$", "", line).strip() for line in lines]
+def typed() -> list[str]:
+    """The lines that a reader types."""
+    found = [block for block in blocks(README) if block.language == "console"]
+    return [command.text for block in found for command in block.commands()]
 
 
 @pytest.fixture
@@ -62,10 +54,10 @@ def hub() -> Iterator[str]:
 
 
 def test_the_readme_names_what_it_should() -> None:
-    typed = commands()
-    for word in ("validate", "plan", "build", "promote", "push", "serve", "chat", "ps"):
-        assert any(line.startswith(f"adapters {word}") for line in typed), word
-    assert [line for line in typed if line.startswith("make ")] == list(READMES_OWN)
+    lines = typed()
+    for word in ("init", "plan", "build", "promote", "push", "serve", "chat", "ps", "tenant"):
+        assert any(line.startswith(f"adapters {word}") for line in lines), word
+    assert [line for line in lines if line.startswith("make ")] == ["make demo", "make test"]
 
 
 @pytest.mark.engine
@@ -74,12 +66,8 @@ def test_every_command_of_the_readme_runs(
     tmp_path: Path, hub: str, either_bases: BaseStore
 ) -> None:
     either_bases.ensure(MODEL, quantization="nf4")
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "ADAPTERS_HOME": str(tmp_path / "home"),
+    variables = {
         "ADAPTERS_BASES": str(either_bases.root),
-        "ADAPTERS_USER": "you",
         "HF_ENDPOINT": hub,
         "HF_TOKEN": OWNER,
         "HF_HOME": str(tmp_path / "hf"),
@@ -87,6 +75,7 @@ def test_every_command_of_the_readme_runs(
         "HF_HUB_OFFLINE": "0",
         "ADAPTERS_GATEWAY_RESIDENCY__COLD_WAIT_SECONDS": "300",  # loading, on a busy machine
     }
+<<<<<<< HEAD
     if either_bases.root != WHOLE_BASES:  # two layers find no end, and write until there is no room
         environment["ADAPTERS_GATEWAY_ENGINES"] = '[{quantization = "nf4", max_model_len = 384}]'
     for language, text in readme_blocks():
@@ -166,3 +155,14 @@ def _wait(url: str, server: subprocess.Popen[str], seconds: float = 600.0) -> No
             pass
         time.sleep(0.5)
     raise AssertionError(f"{url} did not answer within {seconds:.0f} s")
+=======
+    folder = tmp_path / "checkout"
+    (folder / "docs" / "tutorials").mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "tutorials" / "tickets.csv", folder / "docs" / "tutorials")
+    quick = either_bases.root != WHOLE_BASES
+    scene = Scene(folder, environment(tmp_path, sys.executable, **variables), quick=quick)
+    try:
+        scene.page(README)
+    finally:
+        scene.close()
+>>>>>>> a0e9784d (wip)

@@ -55,7 +55,7 @@ def test_help_pages_are_up_to_date() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["nope"], 2, "No such command"),
+        (["nope"], 2, "no such command"),
         (["base", "show", "nope"], 3, "error: no base `nope`"),
         (["base", "add", "UPPER", "/tmp"], 2, "not a base name"),
     ],

@@ -12,12 +12,15 @@ line `…` stands for any lines, and `…` in a line for anything.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_FENCE = re.compile(r"^```([\w-]*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^( *)```([\w-]*)(?: title=\"([^\"]+)\")?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL
+)
 ANY = "…"
 
 
@@ -50,7 +53,8 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """The page's blocks, in order."""
-    return [Block(*match) for match in _FENCE.findall(page.read_text(encoding="utf-8"))]
+    found = _FENCE.findall(page.read_text(encoding="utf-8"))
+    return [Block(language, title, textwrap.dedent(text)) for _, language, title, text in found]
 
 
 def shape(line: str) -> str:

@@ -13,6 +13,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -24,12 +25,15 @@ from tests.users_files import executed, plant
 URL = "http://127.0.0.1:8080"
 FEWER_ROWS = (
     "--set data.limit=32 --set data.limit_validation=8 --set data.limit_test=8 "
-    "--set train.batch_size=8 --set evaluate.max_new_tokens=4 --set train.epochs=1 "
-    "--set evaluate.gates=[]"
+    "--set train.batch_size=8 --set evaluate.max_new_tokens=4 --set train.epochs=1"
 )
 # Of these the model decides what is printed; that something is, is compared.
 _ANSWERS = ("adapters chat", "adapters try", "adapters samples", "python ")
-_MODEL = {"adapters build": FEWER_ROWS, "adapters apply": "", "adapters eval": "--limit 8"}
+_MODEL = {
+    "adapters build": f"{FEWER_ROWS} --set evaluate.gates=[]",
+    "adapters apply": "",
+    "adapters eval": "--limit 8",
+}
 
 
 class Scene:
@@ -170,14 +174,14 @@ def environment(home: Path, python: str, **more: str) -> dict[str, str]:
 
     Args:
         home: a folder for ADAPTERS_HOME, and the commands' own.
-        python: the executable that `adapters` is started with.
+        python: the executable that `adapters` is started with; programs are run by this Python.
     """
     shims = home / "bin"
     shims.mkdir(parents=True)
     code = "from adapterworks.cli.main import main; main()"
     for name, text in (
         ("adapters", f"exec {shlex.quote(python)} -P -c '{code}' \"$@\""),
-        ("python", f'exec {shlex.quote(python)} "$@"'),
+        ("python", f'exec {shlex.quote(sys.executable)} "$@"'),
     ):
         (shims / name).write_text(f"#!/bin/sh\n{text}\n")
         (shims / name).chmod(0o755)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 
 import pytest
 
-from docs.make import reference
+from docs.make import pictures, reference
 from tests.docs.blocks import ROOT
 
 PAGES = reference.pages()
@@ -38,3 +39,20 @@ OURS = {
     *("ADAPTERS_SERVABLES", "ADAPTERS_READER_KEY", "TQDM_DISABLE", "VLLM_CPU_KVCACHE_SPACE"),
     *("NUMBA_NUM_THREADS", "VLLM_CPU_NUM_OF_RESERVED_CPU"),
 }
+
+
+def test_the_house_is_drawn_from_the_contracts() -> None:
+    drawn = (pictures.FOLDER / "house.svg").read_text(encoding="utf-8")
+    assert drawn == pictures.house(), "run `python -m docs.make.pictures`"
+    for folder in ("evaluation", "residency", "lifecycle", "importing"):
+        assert f">{folder}" in drawn or f"·  {folder}" in drawn, folder
+
+
+def test_the_recordings_are_of_the_tutorial_as_it_is() -> None:
+    made = json.loads((pictures.FOLDER / "made.json").read_text())
+    assert made["from"] == pictures.made_from(), "run `make docs`"
+    tutorial = (ROOT / "docs" / "tutorials" / "own-data.md").read_text(encoding="utf-8")
+    for commands in pictures.RECORDED.values():
+        assert [line for line in commands if f"$ {line}\n" not in tutorial] == []
+    for picture in pictures.FOLDER.glob("*.svg"):
+        assert "http" not in picture.read_text().replace("http://www.w3.org/", "")

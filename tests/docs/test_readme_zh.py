@@ -24,9 +24,15 @@ def test_it_has_the_same_sections_and_links() -> None:
     level = re.compile(r"^(#+) ", re.MULTILINE)
     assert level.findall(_text("README.zh.md")) == level.findall(_text("README.md"))
     link = re.compile(r"\]\((docs/[^)]+)\)")
-    assert sorted(set(link.findall(_text("README.zh.md")))) == sorted(
-        set(link.findall(_text("README.md")))
-    )
+    translated = {target.replace(".zh.md", ".md") for target in link.findall(_text("README.zh.md"))}
+    assert translated == {*link.findall(_text("README.md"))}
+
+
+def test_what_is_translated_is_linked_in_chinese() -> None:
+    targets = re.findall(r"\]\((docs/[^)]+\.md)\)", _text("README.zh.md"))
+    english = [target for target in targets if not target.endswith(".zh.md")]
+    translated = [one for one in english if (ROOT / one.replace(".md", ".zh.md")).exists()]
+    assert translated == []
 
 
 def test_each_names_the_other() -> None:
