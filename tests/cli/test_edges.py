@@ -337,7 +337,7 @@ def test_a_flag_has_one_meaning_and_its_old_spelling_is_taken(shelf: list[str]) 
     run("promote", "medical@1", "prod")
     for flag in ("--percent", "--weight"):
         run("promote", "medical@2", "prod", flag, "25")
-        assert "25" in run("list", "medical")
+        assert "canary prod: medical@2 at 25 %" in run("log", "medical:prod")
     merge = cli.get_command(click.Context(cli), "merge")
     assert merge is not None
     assert {"--rule", "--method"} <= {name for one in merge.params for name in one.opts}

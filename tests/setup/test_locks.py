@@ -127,3 +127,14 @@ def _names(extra: str) -> set[str]:
 
 def _core() -> set[str]:
     return {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+
+
+def test_what_the_docs_add_changes_nothing_that_is_there() -> None:
+    """docs.lock is installed over cpu.lock's environment."""
+    docs, cpu = locked("docs"), locked("cpu")
+    for needed in _named("docs"):
+        (pin,) = docs[needed.name].specifier
+        assert needed.specifier.contains(pin.version), needed
+    shared = docs.keys() & cpu.keys()
+    assert {"jinja2", "markdown", "pyyaml"} <= shared
+    assert [name for name in shared if docs[name].specifier != cpu[name].specifier] == []

@@ -1,0 +1,41 @@
+"""docs/how-to/troubleshooting.md names messages that the program says."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from tests.docs.blocks import ROOT
+
+PAGE = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+CELLS = re.findall(r"^\| ([^|]+) \|", PAGE, re.MULTILINE)
+MESSAGES = sorted({text for cell in CELLS for text in re.findall(r"`([^`]+)`", cell)} - {"/ready"})
+
+
+def said() -> str:
+    """The text of every string of the program, values in them as `…`."""
+    found = []
+    for package in ("adapterworks", "builders", "gateway", "registry", "manifests"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [p.value if isinstance(p, ast.Constant) else "…" for p in node.values]
+                    found.append("".join(map(str, parts)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return "\n".join(found).replace("`", "")
+
+
+SAID = said()
+
+
+def test_there_are_some() -> None:
+    assert len(MESSAGES) >= 12
+
+
+@pytest.mark.parametrize("message", [m for m in MESSAGES if m not in ("init", "verify")])
+def test_a_message_is_one(message: str) -> None:
+    pattern = re.escape(re.sub(r"\d+", "…", message)).replace(re.escape("…"), ".*")
+    assert re.search(pattern, SAID), message
