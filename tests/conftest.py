@@ -70,6 +70,7 @@ _GROUPS = {"engine": "engine", "gateway": "engine", "either": "engine", "vllm_cp
 _LONG = (
     "engine",
     "cli/test_readme.py",
+    "docs/test_pages.py",
     "upgrade/test_upgrade.py",
     "gateway/engine_plugin/test_engine.py",
     "engines/test_vllm.py",

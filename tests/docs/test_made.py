@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from docs.make import pictures, reference
+from docs.make import hooks, pictures, reference
 from tests.docs.blocks import ROOT
 
 PAGES = reference.pages()
@@ -56,3 +57,16 @@ def test_the_recordings_are_of_the_tutorial_as_it_is() -> None:
         assert [line for line in commands if f"$ {line}\n" not in tutorial] == []
     for picture in pictures.FOLDER.glob("*.svg"):
         assert "http" not in picture.read_text().replace("http://www.w3.org/", "")
+
+
+def test_chinese_lines_are_joined_and_blocks_are_not() -> None:
+    page = "在这篇\n教程里\nsee\n\n```text\n中\n文\n```\n前\n后\n"
+    joined = hooks.on_page_markdown(page, page=None)
+    assert joined == "在这篇教程里\nsee\n\n```text\n中\n文\n```\n前后\n"
+
+
+def test_nothing_is_fetched_from_elsewhere() -> None:
+    shim = '<script src="https://unpkg.com/iframe-worker/shim"></script>'
+    page = SimpleNamespace(file=SimpleNamespace(url="zh/how-to/keys.html"))
+    assert "../../iframe-worker.js" in hooks.on_post_page(shim, page=page, config=None)
+    assert "unpkg" not in hooks.on_post_template(shim, template_name="404.html", config=None)
