@@ -138,7 +138,7 @@ class Scene:
     def _serve(self, line: str) -> None:
         if self.url != URL and "--config" not in line:
             return  # it goes on from an earlier page
-        line = re.sub(r" --port \d+", "", line)
+        line = re.sub(r" --port \d+", "", line).replace("adapters", "adapters-itself", 1)
         server = self._begin(f"{line} --port 0")
         assert server.stdout is not None
         self.url = server.stdout.readline().strip()
@@ -174,13 +174,15 @@ def environment(home: Path, python: str, **more: str) -> dict[str, str]:
 
     Args:
         home: a folder for ADAPTERS_HOME, and the commands' own.
-        python: the executable that `adapters` is started with; programs are run by this Python.
+        python: the executable that `adapters` is started with; a gateway, whose engine is vLLM,
+            and programs are run by this Python itself.
     """
     shims = home / "bin"
     shims.mkdir(parents=True)
     code = "from adapterworks.cli.main import main; main()"
     for name, text in (
         ("adapters", f"exec {shlex.quote(python)} -P -c '{code}' \"$@\""),
+        ("adapters-itself", f"exec {shlex.quote(sys.executable)} -P -c '{code}' \"$@\""),
         ("python", f'exec {shlex.quote(sys.executable)} "$@"'),
     ):
         (shims / name).write_text(f"#!/bin/sh\n{text}\n")
