@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adapterworks.app import App
 from adapterworks.extras import require
@@ -156,6 +156,7 @@ def evaluate(
     *,
     against: str = "base",
     manifest: Manifest | str | Path | None = None,
+    baseline: Literal["nearest", "none"] | None = None,
     limit: int | None = None,
     engine: str | None = None,
     data_dir: str | Path | None = None,
@@ -168,6 +169,7 @@ def evaluate(
         ref: the release.
         against: another release, or `base`, which is always among the compared.
         manifest: whose rows, metrics and gates are taken instead of the release's own.
+        baseline: what is compared beside the base without a model, if not `evaluate.baseline`.
         limit: at most this many rows.
         engine: who answers (`huggingface`, `vllm`, `gateway`), if not what the manifest says. What
             an engine answered before is not asked again.
@@ -188,6 +190,7 @@ def evaluate(
         return evaluate_release(
             ref,
             against=against,
+            baseline=baseline,
             manifest=None if manifest is None else _loaded(manifest, None, ()),
             limit=limit,
             data_dir=None if data_dir is None else Path(data_dir),
