@@ -101,7 +101,7 @@ def _recording(commands: list[str]) -> str:
         console.print(Text.from_ansi("\n".join(lines[-_KEPT_LINES:])))
     svg = console.export_svg(title="", unique_id="terminal")
     # The reader's own fonts: nothing is fetched.
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->\n?", "", svg, flags=re.DOTALL)
     return re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.docs.blocks import ROOT, blocks
 from tests.docs.scene import Scene
 
-TUTORIALS = ("own-data", "medical")
+TUTORIALS = ("own-data",)
 # In this order, in the home that the tutorials leave.
 HOW_TO = ("keys", "backup", "incident", "erasure", "upgrade", "systemd", "migrate")
 
