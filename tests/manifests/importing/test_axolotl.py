@@ -160,3 +160,52 @@ def test_what_cannot_be_honoured_is_refused_with_its_reason(
 ) -> None:
     (note,) = convert(**keys).refused
     assert f"{note.key}: {note.why}".startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("named", "modules"),
+    [
+        ("all-linear", "all-linear"),
+        ("q_proj, ,v_proj,", ["q_proj", "v_proj"]),
+        ([" q_proj", "", "v_proj "], ["q_proj", "v_proj"]),
+    ],
+)
+def test_modules_are_a_list_a_text_with_commas_or_all_of_them(named: Any, modules: Any) -> None:
+    assert manifest(lora_target_modules=named)["method"]["target_modules"] == modules
+
+
+@pytest.mark.parametrize("sets", [{"path": "org/rows"}, "org/rows", 3, [3], [{"path": "a/b"}, 3]])
+def test_data_sets_are_a_list_of_tables(sets: Any) -> None:
+    whys = {note.key: note.why for note in convert(datasets=sets).refused}
+    assert whys["datasets"] == "it is no list of data sets"
+
+
+@pytest.mark.parametrize("share", [1, 1.0, 1.5, 200])
+def test_a_number_of_held_out_rows_is_no_share(share: float) -> None:
+    (note,) = convert(val_set_size=share).refused
+    assert (note.key, note.why) == (
+        "val_set_size",
+        "a share of the rows is held out, not a number of them",
+    )
+
+
+def test_a_base_beside_the_configuration_is_a_folder_and_one_elsewhere_by_its_path(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for model, base in (
+        ("mine", "mine"),
+        ("./not-there-yet", "./not-there-yet"),
+        ("/srv/models/m", "/srv/models/m"),
+        ("~/m", "~/m"),
+        ("org/mine", "hub:org/mine@main"),
+    ):
+        keys = yaml.safe_load(EXAMPLE) | {"base_model": model}
+        found = PROGRAMS["axolotl"](keys, tmp_path, "own")
+        assert found.manifest["base"]["model"] == base
+
+
+def test_what_makes_it_dora_is_said_to_be_the_kind() -> None:
+    notes = {note.key: note for note in convert(peft_use_dora=True).notes}
+    for key in ("adapter", "peft_use_dora"):
+        assert (notes[key].outcome, notes[key].to) == ("mapped", ("method.kind",))
