@@ -25,8 +25,9 @@ from adapterworks.manifests.lines import key_lines
 from adapterworks.manifests.merge import Merged, merge
 from adapterworks.manifests.messages import describe, problems, suggest
 from adapterworks.manifests.method import MethodTable
-from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.models import Manifest, StageOf
 from adapterworks.manifests.objective import ObjectiveTable
+from adapterworks.manifests.stages import STAGES, stage_names, stage_of, stage_problems
 
 # What stands in for a faulty required key while the other tables are checked.
 _STAND_INS: dict[str, dict[str, Any]] = {
@@ -194,13 +195,32 @@ def check_document(
     imported: set[str] | None = None,
 ) -> tuple[Manifest | None, tuple[Fault, ...]]:
     """The validated manifest, or None and its faults; the user's files run are in `imported`."""
-    faults = list(_profile_faults(document, profile))
+    faults = [*_profile_faults(document, profile), *_stage_faults(document)]
     if faults:
         return None, tuple(faults)
     try:
         merged = merge(document.table, profile, overrides)
     except InvalidInput as error:
         return None, (Fault("--set", None, "", error.message, error.hint),)
+    if STAGES not in merged.table:
+        return _validated(document, merged, imported)
+    declared = [str(stage["name"]) for stage in document.table[STAGES]]
+    if stage_names(merged) != declared:
+        message = f"the stages are {', '.join(f'`{name}`' for name in declared)}, and no other"
+        return None, (Fault("--set", None, STAGES, message, None),)
+    found: dict[Fault, None] = {}
+    before: Manifest | None = None
+    for index, name in enumerate(declared):
+        manifest, of_stage = _validated(document, stage_of(merged, name), imported)
+        found |= dict.fromkeys(of_stage)
+        if manifest is not None:
+            before = manifest.as_stage(StageOf(name, index, len(declared)), before)
+    return (None, tuple(found)) if found else (before, ())
+
+
+def _validated(
+    document: Document, merged: Merged, imported: set[str] | None
+) -> tuple[Manifest | None, tuple[Fault, ...]]:
     table = _frozen_arrays(merged.table)
     written = _with_derived_defaults(table)
     context = {"folder": document.folder, "imported": imported}
@@ -236,6 +256,12 @@ def _profile_faults(document: Document, profile: str | None) -> Iterator[Fault]:
         known = list(profiles)
         hint = suggest(profile, known) if known else "it has no profiles"
         yield Fault(name, line, "profiles", f"there is no profile `{profile}`", hint)
+
+
+def _stage_faults(document: Document) -> Iterator[Fault]:
+    for problem in stage_problems(document.table):
+        line, key = document.line(problem.key), _dotted(problem.key)
+        yield Fault(document.name, line, key, problem.message, problem.hint or None)
 
 
 def _with_derived_defaults(table: dict[str, Any]) -> dict[str, Any]:

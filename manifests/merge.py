@@ -118,6 +118,11 @@ def merge(document: Table, profile: str | None, overrides: Sequence[str]) -> Mer
         InvalidInput: an override is malformed (see `Merged.set`).
     """
     merged = Merged(_copy({key: value for key, value in document.items() if key != "profiles"}))
+    if stages := document.get("stages"):  # `[[stages]]`, by name from here on
+        merged.table["stages"] = {
+            stage["name"]: _copy({key: v for key, v in stage.items() if key != "name"})
+            for stage in stages
+        }
     if profile is not None:
         table = _copy(document["profiles"][profile])
         merged.lay_over(table, Origin(("profiles", profile)))

@@ -155,7 +155,7 @@ def known_keys(path: KeyPath, table: dict[str, Any]) -> list[str]:
                 models = models or [*known_tables.values()]
     known = [name for model in models for name in _keys(model)]
     if not path:
-        known.append("profiles")
+        known += ["profiles", "stages"]
     return list(dict.fromkeys(known))
 
 

@@ -10,7 +10,7 @@ Schema.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -315,6 +315,14 @@ class StartTable(Frozen):
     """The release to begin with (`medical`, `medical@7`); a new adapter without this table."""
 
 
+class StageOf(NamedTuple):
+    """Which of several stages a manifest is: name, number from 0, and how many there are."""
+
+    name: str
+    index: int
+    count: int
+
+
 class Manifest(Frozen):
     """One adapter's declaration, resolved: profile and overrides are already applied.
 
@@ -335,11 +343,34 @@ class Manifest(Frozen):
     serve: ServeTable = ServeTable()
 
     _folder: Path | None = PrivateAttr(default=None)
+    _stage: StageOf | None = PrivateAttr(default=None)
+    _before: Manifest | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
         """Where its relative paths begin; the working directory if it came from no file."""
         return self._folder or Path()
+
+    @property
+    def stage(self) -> StageOf | None:
+        """Which of several stages it is, if it is one."""
+        return self._stage
+
+    @property
+    def before(self) -> Manifest | None:
+        """The stage that is built before it, and that it begins with."""
+        return self._before
+
+    @property
+    def chain(self) -> tuple[Manifest, ...]:
+        """All stages up to this one, the first one first; itself alone where there are none."""
+        return (*(self._before.chain if self._before else ()), self)
+
+    def as_stage(self, stage: StageOf, before: Manifest | None) -> Manifest:
+        """The same manifest as a stage of several."""
+        staged = self.model_copy()
+        staged._stage, staged._before = stage, before
+        return staged
 
     def placed_in(self, folder: Path) -> Manifest:
         """The same manifest with the folder that its relative paths are taken from."""

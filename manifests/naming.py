@@ -39,7 +39,8 @@ def again(manifest: Manifest, values: Mapping[str, Any]) -> Manifest:
     # JSON has no tuples; the strict models take them from JSON mode only.
     context = {"code": user_code(manifest)}
     copied = Manifest.model_validate_json(json.dumps(values), context=context)
-    return copied.placed_in(manifest.folder)
+    copied = copied.placed_in(manifest.folder)
+    return copied if manifest.stage is None else copied.as_stage(manifest.stage, manifest.before)
 
 
 def of_record(values: Mapping[str, Any], code: Mapping[str, UserCode] | None = None) -> Manifest:

@@ -26,6 +26,11 @@ line.
 merged, everything else, arrays included, is replaced. `--set key.path=VALUE` replaces one key after
 that; the value is TOML, or else text, and a table given as value replaces the whole table. Relative
 paths are relative to the manifest.
+
+`[[stages]]` makes several trainings of one manifest, each with a `name` and whatever differs in
+`[objective]`, `[data]`, `[train]` and `[evaluate]`; each begins where the one before ended and
+gives a release of its own, and the next one is begun only if its gates pass. A profile and `--set`
+name them: `[profiles.quick.stages.sft]`, `--set stages.sft.train.epochs=1`.
 """
 
 
@@ -40,7 +45,7 @@ def reference() -> str:
                 model = schema["$defs"][_name(option)]
                 kinds = " · ".join(f"`{kind}`" for kind in _choices(model["properties"]["kind"]))
                 lines += _table(f"[{name}] {kinds}", model, schema["$defs"], nested=False)
-        elif name != "profiles":
+        elif name not in ("profiles", "stages"):
             lines += _table(f"[{name}]", schema["$defs"][_name(tables[name])], schema["$defs"])
     return "\n".join(lines).rstrip() + "\n"
 
@@ -93,6 +98,8 @@ def _type(value: dict[str, Any]) -> str:
         return "string"  # a name or a file's: the description says more than a list of both
     if "anyOf" in value:
         return " or ".join(_type(part) for part in value["anyOf"] if part.get("type") != "null")
+    if "oneOf" in value:
+        return "table"  # of several kinds, which the description names
     kind = str(value["type"])
     if kind == "array":
         return f"array of {_type(value['items'])}"

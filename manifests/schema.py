@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.stages import NAME_PATTERN, STAGES, TABLES
 
 _REF = "#/$defs/"
 _PARTIAL = "Partial"
@@ -23,12 +24,42 @@ def manifest_schema() -> dict[str, Any]:
     partial["Profile"] = _partial(root) | {
         "description": "A profile: keys that replace those of the manifest; tables are merged."
     }
+    stage = {name: _partial(root["properties"][name]) for name in TABLES}
+    partial["Profile"]["properties"] |= {
+        STAGES: {
+            "description": "What differs in a stage, by its name.",
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": stage,
+                "additionalProperties": False,
+            },
+        }
+    }
     properties = root["properties"] | {
+        STAGES: {
+            "description": "Trainings one after the other, each beginning where the last ended.",
+            "type": "array",
+            "minItems": 2,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {
+                        "description": "Its name, and the alias of its release.",
+                        "type": "string",
+                        "pattern": NAME_PATTERN,
+                    },
+                    **stage,
+                },
+                "required": ["name"],
+                "additionalProperties": False,
+            },
+        },
         "profiles": {
             "description": "Named sets of overrides: `[profiles.quick]`, `data.limit = 600`.",
             "type": "object",
             "additionalProperties": {"$ref": _REF + "Profile"},
-        }
+        },
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -196,6 +196,7 @@ def result_json(result: BuildResult) -> dict[str, Any]:
         "plan": result.plan.digest,
         "digests": result.plan.digests.to_json(),
         "reused": dict(result.reused),
+        "before": None if result.before is None else result_json(result.before),
         "servable": result.servable.model_dump(mode="json") if result.servable else None,
         "report": result.report,
         "folder": str(result.folder),
@@ -205,6 +206,8 @@ def result_json(result: BuildResult) -> dict[str, Any]:
 def _show(result: BuildResult) -> None:
     from adapterworks.cli.printing import short
 
+    if result.before is not None:
+        _show(result.before)
     if not result.created:
         click.echo(f"unchanged: this plan's release is {result.ref} ({short(result.digest)})")
         printing.note("`--force` builds it again")

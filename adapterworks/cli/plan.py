@@ -9,7 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
@@ -55,32 +55,47 @@ def command(
             hint="leave one of them out",
         )
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
-    with BuildProgress(quiet=as_json) as progress:
-        prepared = prepare(
-            loaded,
-            app.bases,
-            registry=app.registry,
-            cache=app.settings.home / "cache",
-            machine=None if machine is None else named_machine(machine),
-            progress=progress.say,
-        )
-        plan = prepared.plan
-        if machine is None:
-            require_disk(plan, app.settings.home / "builds")
-        if calibrate:
-            from adapterworks.builders.building.calibrate import calibrated
+    told: list[dict[str, Any]] = []
+    for stage in loaded.chain:
+        with BuildProgress(quiet=as_json) as progress:
+            try:
+                prepared = prepare(
+                    stage,
+                    app.bases,
+                    registry=app.registry,
+                    cache=app.settings.home / "cache",
+                    machine=None if machine is None else named_machine(machine),
+                    progress=progress.say,
+                )
+            except NotFound as error:
+                if stage.stage is None or not stage.stage.index:
+                    raise
+                printing.note(
+                    f"stage `{stage.stage.name}` begins with what is not built yet: {error}"
+                )
+                break
+            plan = prepared.plan
+            if machine is None:
+                require_disk(plan, app.settings.home / "builds")
+            if calibrate:
+                from adapterworks.builders.building.calibrate import calibrated
 
-            plan = calibrated(prepared)
-    existing = app.registry.find_plan(plan.manifest.adapter.name, plan.digest)
-    ref = f"{existing.name}@{existing.version}" if existing else None
-    known = None if existing else find_known(app.registry, plan)
-    reused = sentences(known, plan, prod_digest(loaded, app.registry)) if known else []
+                plan = calibrated(prepared)
+        existing = app.registry.find_plan(plan.manifest.adapter.name, plan.digest)
+        ref = f"{existing.name}@{existing.version}" if existing else None
+        known = None if existing else find_known(app.registry, plan)
+        reused = sentences(known, plan, prod_digest(stage, app.registry)) if known else []
+        told.append(_plan_json(plan) | {"release": ref, "reused": known.ref if known else None})
+        if not as_json:
+            if stage.stage is not None:
+                click.echo(
+                    f"stage `{stage.stage.name}`, {stage.stage.index + 1} of {stage.stage.count}"
+                )
+            _show(plan, ref, reused)
     if as_json:
         from adapterworks.cli.printing import echo_json
 
-        echo_json(_plan_json(plan) | {"release": ref, "reused": known.ref if known else None})
-    else:
-        _show(plan, ref, reused)
+        echo_json(told[0] if loaded.stage is None else {"stages": told})
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:

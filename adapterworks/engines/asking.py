@@ -206,5 +206,8 @@ def _completion(choice: dict[str, Any]) -> Completion:
     ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
     if len(ids) != len(logprobs):
         raise Unavailable(f"the engine gave {len(ids)} tokens and {len(logprobs)} probabilities")
-    ended = choice["finish_reason"] == "stop"
+    reason = choice["finish_reason"]
+    if reason not in ("stop", "length"):  # `abort`, say: a part of an answer is none
+        raise Unavailable(f"the engine broke an answer off (`{reason}`)")
+    ended = reason == "stop"
     return Completion(tuple(ids), tuple(logprobs), "stop" if ended else "length")

@@ -165,6 +165,16 @@ class VllmEngine:
         self._wait(FORMS[form].load(engine, adapter.digest, adapter.served, adapter.servable))
         self._adapters[adapter.digest] = adapter
 
+    def forget(self, adapter: str) -> None:
+        """Unload it."""
+        from adapterworks.gateway.engines.forms import FORMS
+
+        known = self._adapters.pop(adapter, None)
+        if known is None or known.servable is None:
+            return
+        self._wait(FORMS[known.servable.form].unload(self._running(), adapter))
+        shutil.rmtree(self._forms / adapter.removeprefix("sha256:"), ignore_errors=True)
+
     def complete(
         self,
         prompts: Sequence[Ids],

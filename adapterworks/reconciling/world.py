@@ -117,6 +117,9 @@ class Reader:
         from adapterworks.builders.data.rows import rows_digest
 
         table, code = manifest.base, _code(manifest, self.registry)
+        if manifest.before is not None and not self._as_declared(manifest.before):
+            stage = manifest.before.stage
+            code["train"]["start"] = f"stage {stage and stage.name} as it is declared"
         try:
             base = self.bases.prepared(
                 base_model(manifest),
@@ -144,6 +147,12 @@ class Reader:
             datasheets=[sheet.to_json() for sheet in splits.datasheets],
             code=code,
         )
+
+    def _as_declared(self, stage: Manifest) -> bool:
+        """Whether the release that a stage's alias names is what the stage would give."""
+        resolved = self.registry.resolve(f"{stage.adapter.name}:{stage.publish.alias}")
+        found = self._version(self.registry.version(resolved.name, resolved.version)).made
+        return found is not None and self._made(stage).stale(found) is None
 
     def _versions(self, name: str, made: Made | None) -> Iterator[Version]:
         """The live versions, newest first, down to the first that is as declared."""
@@ -221,6 +230,8 @@ def _origins(manifest: Manifest, registry: Registry) -> dict[str, str]:
         found["start"] = registry.resolve(manifest.start.ref).digest
     if (other := reference_ref(manifest.objective)) is not None:
         found["reference"] = registry.resolve(other).digest
+    if (rewarding := getattr(manifest.objective, "reward_release", None)) is not None:
+        found["reward"] = registry.resolve(rewarding).digest
     return found
 
 

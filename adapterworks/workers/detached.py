@@ -25,10 +25,16 @@ def arguments(
         "manifest": source,
         "profile": profile,
         "overrides": list(overrides),
-        "declared": digest_json(manifest.model_dump(mode="json")),
+        "declared": _declared(manifest),
         "name": manifest.adapter.name,
         **more,
     }
+
+
+def _declared(manifest: Manifest) -> str:
+    """Digest of what it says, all of its stages."""
+    *before, last = (stage.model_dump(mode="json") for stage in manifest.chain)
+    return digest_json([*before, last] if before else last)
 
 
 def run(app: App, job: Job, claim: Claim) -> Outcome:
@@ -40,7 +46,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     manifest = load_manifest(
         asked["manifest"], profile=asked["profile"], overrides=asked["overrides"]
     )
-    if digest_json(manifest.model_dump(mode="json")) != asked["declared"]:
+    if _declared(manifest) != asked["declared"]:
         message = f"`{asked['manifest']}` is not what it was when the job was queued"
         return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
     with Teller(app.registry.database, claim) as teller:

@@ -196,5 +196,15 @@ AREAS = {
             ("tests/builders/exports",),
         ),
         Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
+        Area(
+            "alignment",
+            ("builders/data/verdict.py", "builders/evaluation/sandbox.py", "manifests/stages.py"),
+            (
+                "tests/builders/objectives",
+                "tests/builders/evaluation/test_verifiers.py",
+                "tests/manifests/test_stages.py",
+                "tests/builders/building/test_stages.py",
+            ),
+        ),
     )
 }  # fmt: skip

@@ -34,11 +34,13 @@ class Begun:
     Attributes:
         start: the folder of the adapter, or of the whole model, that is continued.
         reference: the folder of the adapter that the policy is held near, where it is one.
+        reward: the folder of the reward's adapter, where a release rewards.
     """
 
     origins: Origins
     start: Path | None = None
     reference: Path | None = None
+    reward: Path | None = None
 
 
 def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Begun:
@@ -55,7 +57,8 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
     has_reference = objective_of(manifest).reference
     said = getattr(manifest.objective, "reference", START)
     other = reference_ref(manifest.objective) if has_reference else None
-    if manifest.start is None and other is None:
+    rewarding = getattr(manifest.objective, "reward_release", None)
+    if manifest.start is None and other is None and rewarding is None:
         return Begun(Origins(reference=said if has_reference else None))
     if registry is None:
         raise InvalidInput(
@@ -64,7 +67,7 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
         )
     whole = METHODS[manifest.method.kind].whole_model
     parents: list[Parent] = []
-    start = reference = None
+    start = reference = judge = rewarded = None
     if manifest.start is not None:
         resolved, release = _find(registry, manifest.start.ref, base)
         _require_same_method(manifest, release, resolved.ref or "")
@@ -89,12 +92,36 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
         )
     elif has_reference and said == START and not whole:
         reference = start
+    if rewarding is not None:
+        resolved, release = _find(registry, rewarding, base)
+        _require_reward(manifest, release, resolved.ref or "")
+        judge, rewarded = registry.checkout(release.digest, release.trained), release.digest
+        parents.append(resolved.model_copy(update={"relation": "reward"}))
     origins = Origins(
         parents[0] if manifest.start is not None else None,
         said if has_reference else None,
+        rewarded,
         tuple(parents),
     )
-    return Begun(origins, start, reference)
+    return Begun(origins, start, reference, judge)
+
+
+def _require_reward(manifest: Manifest, release: Release, name: str) -> None:
+    """A reward, as an adapter that can stand in the policy's place for a moment."""
+    objective = release.provenance.objective
+    if objective != "reward":
+        raise Refused(
+            f"`{name}` was trained for `{objective or 'something unknown'}`, not for a reward",
+            hint='train one with `objective.kind = "reward"`',
+        )
+    policy = METHODS[manifest.method.kind]
+    soft = policy.soft_prompt or METHODS[release.method].soft_prompt
+    if policy.whole_model or release.whole_model or soft:
+        raise Refused(
+            f"`{name}` cannot reward a training of `{manifest.method.kind}`: both must be LoRA, as "
+            "one stands in the other's place while answers are judged",
+            hint="train policy and reward with `lora`, `qlora` or `dora`",
+        )
 
 
 def _find(registry: Registry, ref: str, base: str) -> tuple[Parent, Release]:

@@ -23,12 +23,14 @@ from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded, encoded_once
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.data.template_lints import template_lints
+from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.report import slices_of
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.methods.technique import Lint
 from adapterworks.builders.objectives.examples import Example
+from adapterworks.builders.objectives.graders import grade
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.builders.plan.facts import DataFacts
@@ -87,7 +89,7 @@ class Prepared:
         from adapterworks.builders.training.job import Job
 
         technique = METHODS[self.plan.manifest.method.kind]
-        start, reference = self.begun.start, self.begun.reference
+        start, reference, reward = self.begun.start, self.begun.reference, self.begun.reward
         # A whole model is loaded from where it is continued; an adapter is put on the base.
         whole = technique.whole_model and start is not None
         return Job(
@@ -99,6 +101,7 @@ class Prepared:
             accelerate=self.accelerate,
             start=None if start is None or whole else str(start),
             reference=None if reference is None else str(reference),
+            reward=None if reward is None else str(reward),
         )
 
     @property
@@ -194,6 +197,7 @@ def _prepared(
     encoded: dict[str, list[Example]] = {}
     for name in ("train", "validation"):
         objective.require(rows[name])
+        require_rewards(manifest, rows[name])
         encoded[name] = objective.encode(tokenizer, rows[name], train.max_length, train.loss_on)
     sources = [sheet.to_json() for sheet in splits.datasheets]
     sequences = [sequence for example in encoded["train"] for sequence in example.sequences]
@@ -267,6 +271,22 @@ def _template_lints(
         own = chat_template(original.checkpoint) if original is not None else ""
     for what, source in template_lints(tokenizer, replaced=replaced, own=own):
         yield Lint("base.chat_template" if replaced else "base.model", what, source)
+
+
+def require_rewards(manifest: Manifest, rows: tuple[Row, ...]) -> None:
+    """Refuse, before a training, rewards that cannot be given here or to these rows.
+
+    Raises:
+        InvalidInput: a row lacks what a reward reads of it.
+        Refused: there is no sandbox, say.
+    """
+    for name in getattr(manifest.objective, "rewards", ()):
+        reward = metric(name)
+        if reward.require is not None:
+            reward.require(rows)
+    for grader in getattr(manifest.objective, "graders", ()):
+        for row in rows:
+            grade(grader, row.answer, row)  # a column that it reads is there, and a formula is one
 
 
 def named_files(manifest: Manifest) -> dict[str, str]:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft
 from adapterworks.builders.training.events import EventLog, Listener
-from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
@@ -63,6 +64,7 @@ class BuildResult:
         report: the release's `report.json`; empty if that is not here any more.
         folder: the build directory.
         reused: stage → the release that it was taken from (`train`, `convert`, `evaluate`, …).
+        before: what the manifest's stage before came to, of several.
     """
 
     ref: str
@@ -75,6 +77,7 @@ class BuildResult:
     report: dict[str, Any]
     folder: Path
     reused: Mapping[str, str] = field(default_factory=dict)
+    before: BuildResult | None = None
 
 
 def run_build(
@@ -93,7 +96,7 @@ def run_build(
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
-    """Build a manifest, or name the release its unchanged plan gave.
+    """Build a manifest, stage after stage, or name the release its unchanged plan gave.
 
     Args:
         manifest: resolved.
@@ -113,12 +116,63 @@ def run_build(
     Raises:
         Conflict: the plan is being built by another process.
         NotFound: nothing to resume.
-        Refused: the plan cannot run here, the training diverged, the alias is protected, or a
-            gateway is to evaluate what is not published yet.
+        Refused: the plan cannot run here, the training diverged, the alias is protected, a gateway
+            is to evaluate what is not published yet, or a stage before the last one did not pass.
         InvalidInput: the data or a combination is faulty.
     """
     engines = engines or Engines()
-    engines.check_build(manifest.evaluate.engine)
+    for stage in manifest.chain:
+        engines.check_build(stage.evaluate.engine)
+    each = partial(
+        _run_one,
+        registry=registry,
+        bases=bases,
+        home=home,
+        who=who,
+        force=force,
+        guard=guard,
+        engines=engines,
+        listeners=listeners,
+        progress=progress,
+    )
+    before: BuildResult | None = None
+    for stage in manifest.chain[:-1]:
+        built = each(stage, alias=stage.publish.alias, hold_alias=False, resume=resume)
+        before = replace(built, before=before)
+        if built.reasons:
+            name = stage.stage.name if stage.stage else stage.adapter.name
+            raise Refused(
+                f"stage `{name}` ({built.ref}) did not pass, so the next one is not begun: "
+                f"{'; '.join(built.reasons)}",
+                hint=f"`adapters show {built.ref}` tells what it came to; change the stage or its "
+                "gates and build again",
+            )
+        resume = False  # where a stage is done, what is left of the chain is its unfinished rest
+    last = each(manifest, alias=alias, hold_alias=hold_alias, resume=resume)
+    return replace(last, before=before)
+
+
+def _run_one(
+    manifest: Manifest,
+    *,
+    registry: Registry,
+    bases: BaseStore,
+    home: Path,
+    who: str,
+    alias: str | None,
+    hold_alias: bool,
+    resume: bool,
+    force: bool,
+    guard: Callable[[Connection], object] | None,
+    engines: Engines,
+    listeners: Sequence[Listener],
+    progress: Callable[[str], None] | None,
+) -> BuildResult:
+    """Build one manifest, which begins where the stage before ended, if there is one."""
+    if manifest.stage is not None and progress is not None:
+        progress(
+            f"stage `{manifest.stage.name}`, {manifest.stage.index + 1} of {manifest.stage.count}"
+        )
     prepared = prepare(manifest, bases, registry=registry, cache=home / "cache", progress=progress)
     plan, say = prepared.plan, progress or _silent
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
@@ -249,7 +303,9 @@ def _run(
     registry = given.registry
     plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
     events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
-    training = stages.once("train", digests.train, lambda: _trained(prepared, folder, lock, events))
+    training = stages.once(
+        "train", digests.train, lambda: _trained(prepared, folder, lock, events, given)
+    )
     conversion = stages.once("convert", digests.convert, lambda: convert_stage(prepared, folder))
     servable = Servable(**conversion["servable"]) if conversion["servable"] else None
 
@@ -341,9 +397,11 @@ def _run(
     )
 
 
-def _trained(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
+def _trained(
+    prepared: Prepared, folder: Path, lock: int, events: EventLog, given: _Given
+) -> dict[str, Any]:
     """The report's `training`: the stage's result beside what the plan predicted."""
-    training = train_stage(prepared, folder, lock, events)
+    training = train_stage(prepared, folder, lock, events, given.engines)
     predicted = prepared.plan.memory["total"]
     return {**training, "memory": {"predicted": predicted, "measured": training["peak_memory"]}}
 

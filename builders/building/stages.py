@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.building.sampling import sampling
 from adapterworks.builders.data.rows import to_record
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.engine import Adapter, Model
@@ -41,8 +43,20 @@ PROD = "prod"
 PREDICTIONS = "predictions.jsonl"
 
 
-def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -> dict[str, Any]:
-    """Encode the rows and run the training process."""
+def train_stage(
+    prepared: Prepared,
+    folder: Path,
+    lock: int,
+    events: EventLog,
+    engines: Engines | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Encode the rows and run the training process.
+
+    Args:
+        engines: who samples, where the objective learns from an engine's answers.
+        say: told how far an engine is that starts.
+    """
     from adapterworks.builders.training.batches import save_encoded
 
     plan = prepared.plan
@@ -54,7 +68,8 @@ def train_stage(prepared: Prepared, folder: Path, lock: int, events: EventLog) -
         text = json.dumps(splits, ensure_ascii=False)
         (folder / "rows.json").write_text(text, encoding="utf-8")
     technique = METHODS[plan.manifest.method.kind]
-    run_job(prepared.job(), folder, lock, events.pass_on)
+    with sampling(prepared, engines or Engines(), folder) as engine:
+        run_job(replace(prepared.job(), engine=engine), folder, lock, events.pass_on)
     if technique.whole_model:
         # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
         prepared.tokenizer.save_pretrained(folder / "train" / "adapter")

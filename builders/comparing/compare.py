@@ -153,8 +153,13 @@ def compare_methods(
         equal_on: the base's shape, to let every method train as many parameters as the manifest's.
 
     Raises:
-        InvalidInput: no such method, or a metric that the manifest does not evaluate.
+        InvalidInput: no such method, a metric that the manifest does not evaluate, or stages.
     """
+    if manifest.before is not None:
+        raise InvalidInput(
+            "the manifest has stages, and methods are compared by one training each",
+            hint="compare them by a manifest of the first stage alone",
+        )
     metric = metric or deciding_metric(manifest)
     if metric not in manifest.evaluate.metrics:
         raise InvalidInput(

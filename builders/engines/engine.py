@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,6 +237,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of the model; idempotent."""
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """An engine that lets go of adapters: one for whom there is a new one each step."""
+
+    def forget(self, adapter: str) -> None:
+        """Let go of the adapter of this digest; what it does not know is no error."""
 
 
 class Opener(Protocol):

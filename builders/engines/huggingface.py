@@ -91,6 +91,10 @@ class HuggingFaceEngine:
         """Note where it is."""
         self._adapters[adapter.digest] = adapter.folder
 
+    def forget(self, adapter: str) -> None:
+        """Let go of where it was; its weights go when the next one is asked for."""
+        self._adapters.pop(adapter, None)
+
     def complete(
         self,
         prompts: Sequence[Ids],

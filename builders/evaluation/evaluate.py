@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from adapterworks.builders.data.render import encode_rows
+from adapterworks.builders.data.render import Encoded, encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.session import Subject
@@ -29,12 +29,20 @@ from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
     LIKELIHOOD,
     PREFERENCE,
+    VERDICT,
     Prediction,
 )
 from adapterworks.builders.evaluation.nearest import nearest_answers
-from adapterworks.builders.evaluation.needs import metrics_of, needs_of, require_answers
+from adapterworks.builders.evaluation.needs import (
+    metrics_of,
+    needs_of,
+    require_answers,
+    require_pairs,
+)
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
+from adapterworks.builders.objectives.batch import CONTRAST
 from adapterworks.builders.objectives.examples import encode_answers
+from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
 from adapterworks.manifests.objective import NEAREST
@@ -104,9 +112,14 @@ def predict(
     margins = [0.0] * len(rows)
     if PREFERENCE in needs:
         margins = _margins(generator, rows, table, max_length, progress)
+    verdicts = [0.0] * len(rows)
+    if VERDICT in needs:
+        verdicts = _verdicts(generator, rows, table, max_length, progress)
     return [
-        Prediction(text, float(nll), int(count), margin)
-        for text, (nll, count), margin in zip(texts, likelihoods, margins, strict=True)
+        Prediction(text, float(nll), int(count), margin, verdict)
+        for text, (nll, count), margin, verdict in zip(
+            texts, likelihoods, margins, verdicts, strict=True
+        )
     ]
 
 
@@ -118,13 +131,7 @@ def _margins(
     progress: Progress | None,
 ) -> list[float]:
     """By how much each row's better answer is likelier than the next best, in nats."""
-    for index, row in enumerate(rows, 1):
-        if not row.others:
-            raise InvalidInput(
-                f"test row {row.number or index} has one answer, and a metric compares two: "
-                f"{row.excerpt(80)}",
-                hint="leave `preference_…` out of `evaluate.metrics`, or use rows of pairs",
-            )
+    require_pairs(rows)
     pairs = encode_answers(generator.tokenizer, rows, max_length, 2)
     scored = generator.likelihood(
         [sequence for pair in pairs for sequence in pair],
@@ -133,6 +140,37 @@ def _margins(
     )
     better, worse = scored[:, 0].reshape(-1, 2).T
     return [float(value) for value in worse - better]
+
+
+def _verdicts(
+    generator: Generator,
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    max_length: int,
+    progress: Progress | None,
+) -> list[float]:
+    """By how much each row's better answer is judged better than the next best, in nats."""
+    require_pairs(rows)
+    sequences = [
+        said
+        for pair in encode_verdicts(generator.tokenizer, rows, max_length, 2)
+        for sequence in pair
+        for said in (sequence, _contrary(sequence))
+    ]
+    scored = generator.likelihood(sequences, batch_size=table.batch_size, progress=progress)
+    good, bad = scored[:, 0].reshape(-1, 2).T
+    better, worse = (bad - good).reshape(-1, 2).T
+    return [float(value) for value in better - worse]
+
+
+def _contrary(sequence: Encoded) -> Encoded:
+    """The same sequence with the other verdict."""
+    other = int(sequence.columns[CONTRAST][-1])
+    return replace(
+        sequence,
+        input_ids=[*sequence.input_ids[:-1], other],
+        labels=[*sequence.labels[:-1], other],
+    )
 
 
 def evaluate_subjects(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from adapterworks.builders.data.render import encode_rows, render_prompts
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics import metric as metric_named
-from adapterworks.builders.evaluation.metrics.metric import ANSWERS, LIKELIHOOD, Metric
+from adapterworks.builders.evaluation.metrics.metric import (
+    ANSWERS,
+    LIKELIHOOD,
+    PREFERENCE,
+    VERDICT,
+    Metric,
+)
+from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
 from adapterworks.manifests.objective import NEAREST
@@ -35,21 +42,46 @@ def require_answers(rows: Sequence[Row]) -> None:
             )
 
 
+def require_pairs(rows: Sequence[Row]) -> None:
+    """Refuse rows that there is nothing to compare in.
+
+    Raises:
+        InvalidInput: a row has one answer.
+    """
+    for index, row in enumerate(rows, 1):
+        if not row.others:
+            raise InvalidInput(
+                f"test row {row.number or index} has one answer, and a metric compares two: "
+                f"{row.excerpt(80)}",
+                hint="leave `preference_…` and `verdict_…` out of `evaluate.metrics`, or use rows "
+                "of pairs",
+            )
+
+
 def check_test_rows(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], table: EvaluateTable, max_length: int
 ) -> None:
     """Refuse before a training what the evaluation after it would refuse.
 
     Raises:
-        InvalidInput: a row is plain text under a metric of answers, or the template refuses it.
+        InvalidInput: a row is plain text under a metric of answers, has one answer under a metric
+            of two, or the template refuses it.
+        Refused: a metric cannot be measured here.
     """
     check_metrics(table)
     needs = needs_of(table)
+    for metric in metrics_of(table) if rows else ():
+        if metric.require is not None:
+            metric.require(rows)
     if ANSWERS in needs:
         require_answers(rows)
         render_prompts(tokenizer, [row.prompt for row in rows], [row.tools for row in rows])
     if LIKELIHOOD in needs:
         encode_rows(tokenizer, rows, max_length)
+    if needs & {PREFERENCE, VERDICT}:
+        require_pairs(rows)
+    if VERDICT in needs:
+        encode_verdicts(tokenizer, rows, max_length, 2)
 
 
 def check_metrics(table: EvaluateTable) -> None:
@@ -68,7 +100,7 @@ def check_metrics(table: EvaluateTable) -> None:
 
 
 def needs_of(table: EvaluateTable) -> set[str]:
-    """What the table's metrics need of a model: `text`, `likelihood`, `preference`."""
+    """What the table's metrics need of a model: `text`, `likelihood`, `preference`, `verdict`."""
     return {metric.needs for metric in metrics_of(table)}
 
 

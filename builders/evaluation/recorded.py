@@ -53,7 +53,8 @@ def evaluate_again(
 
 
 def needs_of_report(report: Mapping[str, Any]) -> set[str]:
-    """What the metrics of a report needed of a model: `text`, `likelihood`, `preference`.
+    """What the metrics of a report needed of a model: `text`, `likelihood`, `preference`,
+    `verdict`.
 
     It says so itself; a report of an earlier version is asked by its metrics' names.
     """
@@ -68,10 +69,11 @@ def _predictions(lines: Sequence[Mapping[str, Any]], subject: str) -> list[Predi
     return [Prediction(line["answers"][subject], *_numbers(line, subject)) for line in lines]
 
 
-def _numbers(line: Mapping[str, Any], subject: str) -> tuple[float, int, float]:
-    """Nats and tokens of the reference answer, and the margin of the better of two."""
+def _numbers(line: Mapping[str, Any], subject: str) -> tuple[float, int, float, float]:
+    """Nats and tokens of the reference answer, and margin and verdict of the better of two."""
     nll, tokens = line.get("likelihoods", {}).get(subject, (0.0, 0))
-    return nll, tokens, line.get("margins", {}).get(subject, 0.0)
+    margin, verdict = (line.get(name, {}).get(subject, 0.0) for name in ("margins", "verdicts"))
+    return nll, tokens, margin, verdict
 
 
 def _retained(report: Mapping[str, Any], table: RetentionTable) -> Retained:

@@ -12,7 +12,12 @@ import numpy as np
 
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare
-from adapterworks.builders.evaluation.metrics.metric import PREFERENCE, Metric, Prediction
+from adapterworks.builders.evaluation.metrics.metric import (
+    PREFERENCE,
+    VERDICT,
+    Metric,
+    Prediction,
+)
 from adapterworks.builders.evaluation.statistics import holm, interval, resample_weights
 from adapterworks.manifests.errors import InvalidInput
 
@@ -134,6 +139,7 @@ def lines(
         for index in range(len(rows))
     ]
     paired = any(metric.metric.needs == PREFERENCE for metric in comparisons.values())
+    judged = any(metric.metric.needs == VERDICT for metric in comparisons.values())
     scored = any(prediction.tokens for given in predictions.values() for prediction in given)
     for index, row in enumerate(rows):
         likelihoods = {
@@ -152,4 +158,9 @@ def lines(
             # Nats and tokens of the reference, so that it can be judged again without being asked.
             **({"likelihoods": likelihoods} if scored else {}),
             **({"margins": margins[index]} if paired else {}),
+            **(
+                {"verdicts": {s: p[index].verdict for s, p in predictions.items()}}
+                if judged
+                else {}
+            ),
         }

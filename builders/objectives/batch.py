@@ -16,6 +16,9 @@ from adapterworks.builders.data.render import IGNORED
 if TYPE_CHECKING:
     import torch
 
+# The column of a token that is weighed against a label: here its id, in scores its log-probability.
+CONTRAST = "contrast"
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:

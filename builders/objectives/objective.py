@@ -79,6 +79,8 @@ class Objective(ABC):
         settings: what the manifest's `[objective]` says; set by `configured`.
         rollouts: it learns from answers that the policy gives while it is trained; such an
             objective is a `PolicyGradient`.
+        looks_ahead: its losses need what `beforehand` finds over the whole step.
+        usage: how a release of it is asked, where that is not as an assistant.
         checks: of a manifest, each refusing a combination with this objective's keys.
         learning_rate: what the method's default learning rate is multiplied by, and who says so.
     """
@@ -98,6 +100,8 @@ class Objective(ABC):
     table: type[ObjectiveTable] = ObjectiveTable
     settings: Any = None
     rollouts: bool = False
+    looks_ahead: bool = False
+    usage: str = ""
     checks: tuple[Check, ...] = ()
     learning_rate: Default = Default(1.0, "the method's own")
 
@@ -133,6 +137,19 @@ class Objective(ABC):
             layout: makes a batch of sequences: padded, packed or behind what they share.
         """
         return layout([sequence for example in examples for sequence in example])
+
+    def batch_beforehand(
+        self, examples: Sequence[tuple[TokenSequence, ...]], layout: Layout
+    ) -> Batch:
+        """What is run before a step's losses, without a gradient, where it `looks_ahead`."""
+        raise NotImplementedError(f"objective `{self.name}` looks ahead at nothing")
+
+    def beforehand(self, scores: Scores) -> Mapping[str, torch.Tensor]:
+        """Sums by name over a micro batch of `batch_beforehand`. Pure.
+
+        Divided by the step's examples they are `Scores.beforehand`, the same in each micro batch.
+        """
+        raise NotImplementedError(f"objective `{self.name}` looks ahead at nothing")
 
     def describe(self, kind: RowKind) -> str:
         """What a training on such rows is called."""

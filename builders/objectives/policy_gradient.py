@@ -8,8 +8,8 @@ token its log-probability at that time (`old`) and each sequence its `advantage`
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -19,8 +19,14 @@ from adapterworks.builders.methods.technique import Default
 from adapterworks.builders.objectives.examples import Example, encode_answers
 from adapterworks.builders.objectives.objective import Objective
 from adapterworks.builders.objectives.scores import Scores
+from adapterworks.manifests.checking import Problem, check
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.extensions import load
+from adapterworks.manifests.graders import Grader
+from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.named import Named
 from adapterworks.manifests.objective import ObjectiveTable, ReferenceTable
+from adapterworks.manifests.refs import parse_ref
 from adapterworks.manifests.values import PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
@@ -33,19 +39,69 @@ OLD, ADVANTAGE = "old", "advantage"
 class RolloutTable(ReferenceTable):
     """What every objective that samples can be told."""
 
-    rewards: Annotated[tuple[Annotated[str, Named("metrics")], ...], Field(min_length=1)]
+    rewards: tuple[Annotated[str, Named("metrics")], ...] = ()
     """Metrics whose score of an answer is its reward, added up (see `adapters metrics`)."""
     reward_weights: tuple[float, ...] = ()
     """What each reward is multiplied by; 1 if not given."""
+    graders: tuple[Grader, ...] = ()
+    """OpenAI's graders, whose scores are added to the rewards (docs/explanation/alignment.md)."""
+    reward_release: str | None = None
+    """A release of `kind = "reward"` on the same base, whose reward of an answer is added."""
+    reward_release_weight: float = 1.0
+    """What its reward is multiplied by."""
     generations: Annotated[int, Field(ge=2, le=256)] = 8
     """Answers sampled to each prompt: a group, within which rewards are compared."""
     max_completion: PositiveInt = 256
     """Longest sampled answer in tokens."""
     beta: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the divergence from the reference; without it there is no reference."""
+    engine: Literal["huggingface", "vllm"] = "huggingface"
+    """Who samples: the model that is trained, in Hugging Face's `generate`, or a vLLM that is
+    started for the training and loads each step's adapter under its digest."""
     max_mismatch: PositiveFloat = 1e-3
     """The most that the log-probabilities of sampler and trainer may differ by, in nats a token, at
     the 99th percentile of a batch; more stops the build."""
+
+
+@check("objective")
+def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """A reward is a score of a sampled answer; as many weights as rewards."""
+    table = manifest.objective
+    assert isinstance(table, RolloutTable)
+    for index, name in enumerate(table.rewards):
+        needs = load("metrics", name).needs
+        if needs != "text":
+            yield Problem(
+                ("objective", "rewards", index),
+                f"`{name}` needs `{needs}` of a model, and a sampled answer has its text alone",
+                "reward by a metric of answers: `adapters metrics`",
+            )
+    technique = load("methods", manifest.method.kind)
+    if table.engine != "huggingface" and (technique.form != "lora" or technique.cut):
+        yield Problem(
+            ("objective", "engine"),
+            f"`{table.engine}` samples with adapters that it loads exactly as LoRA, and "
+            f"`{manifest.method.kind}` trains none",
+            'remove it, or set `method.kind = "lora"`',
+        )
+    try:
+        if table.reward_release is not None:
+            parse_ref(table.reward_release)
+    except InvalidInput as error:
+        yield Problem(("objective", "reward_release"), error.message, error.hint or "")
+    if not table.rewards and not table.graders and table.reward_release is None:
+        yield Problem(
+            ("objective", "rewards"),
+            "nothing says what an answer is worth",
+            'name a metric, `rewards = ["exact_match"]`, a grader, `[[objective.graders]]`, or a '
+            "`reward_release`",
+        )
+    if table.reward_weights and len(table.reward_weights) != len(table.rewards):
+        yield Problem(
+            ("objective", "reward_weights"),
+            f"{len(table.reward_weights)} weights for {len(table.rewards)} rewards",
+            "give each reward a weight, in the same order",
+        )
 
 
 class PolicyGradient(Objective):
@@ -56,6 +112,7 @@ class PolicyGradient(Objective):
     reports = "reward"
     higher_is_better = True
     rollouts = True
+    checks = (_rewards,)
     learning_rate = Default(0.05, "1e-5 beside 2e-4 for LoRA: TRL, docs/source/peft_integration.md")
 
     def configured(self, settings: ObjectiveTable) -> Self:

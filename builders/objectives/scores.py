@@ -24,10 +24,11 @@ class Scores:
         sequences: how many sequences there are; example i has those from i·k to (i + 1)·k − 1,
             where k is the objective's `sequences`.
         columns: [tokens] float32 by name: the columns that `encode` gave, and `reference` for an
-            objective that asks for it.
+            objective that asks for it; `contrast` as log-probabilities, differentiable.
         uniform: [tokens] float32, the mean of all words' log-probabilities where each token stands;
             only for an objective that smooths its labels.
         values: [sequences] float32 by name: the values that `encode` gave.
+        beforehand: what was found for the whole step before its losses, by name.
     """
 
     logprobs: torch.Tensor
@@ -36,6 +37,7 @@ class Scores:
     columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
     values: Mapping[str, torch.Tensor] = field(default_factory=dict)
     uniform: torch.Tensor | None = None
+    beforehand: Mapping[str, float] = field(default_factory=dict)
 
     def by_sequence(self, tokens: torch.Tensor) -> torch.Tensor:
         """[tokens] → [sequences]: the sum over each sequence's tokens."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
-from adapterworks.builders.objectives.batch import Batch
+from adapterworks.builders.objectives.batch import CONTRAST, Batch
 from adapterworks.builders.objectives.scores import Scores
 
 if TYPE_CHECKING:
@@ -47,11 +47,17 @@ def score(
     chosen = targets[:, columns]
     kept = chosen != IGNORED
     losses = nn.functional.cross_entropy(logits[kept].float(), chosen[kept], reduction="none")
+    found = {name: column[:, 1:][:, columns][kept] for name, column in batch.columns.items()}
+    if CONTRAST in found:
+        others = found[CONTRAST].long()
+        found[CONTRAST] = -nn.functional.cross_entropy(
+            logits[kept].float(), others, reduction="none"
+        )
     return Scores(
         -losses,
         batch.owners[:, 1:][:, columns][kept],
         batch.sequences,
-        {name: column[:, 1:][:, columns][kept] for name, column in batch.columns.items()},
+        found,
         batch.values,
         nn.functional.log_softmax(logits[kept].float(), dim=-1).mean(dim=-1) if uniform else None,
     )

@@ -79,6 +79,7 @@ DECISIONS: dict[str, Part] = {
     "data.gates": "publish",
     "objective": "train",
     "objective.reference": "publish",  # its name; which release it is is digested for the training
+    "objective.reward_release": "publish",  # its name; its digest is the training's
     "objective.max_start_distance": "publish",  # refuses or not; what is trained is the same
     "start": "publish",  # its name; its digest is the training's
     "train.epochs": "resolved",
@@ -179,7 +180,7 @@ class Inputs:
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
         origins: `start` → digest of the release that is continued, `reference` → what the policy is
-            held near; empty where there is neither.
+            held near, `reward` → what says what an answer is worth; empty where there is none.
         added: what others added to the tables → digest of its source.
     """
 

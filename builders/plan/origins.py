@@ -22,11 +22,13 @@ class Origins:
     Attributes:
         start: whose training is continued, if any.
         reference: `start`, `base`, or the digest of a release; None where the objective has none.
-        parents: `start` and `reference`, as the record names them.
+        reward: the digest of the release that says what an answer is worth, if one does.
+        parents: `start`, `reference` and `reward`, as the record names them.
     """
 
     start: Parent | None = None
     reference: str | None = None
+    reward: str | None = None
     parents: tuple[Parent, ...] = ()
 
     @classmethod
@@ -39,5 +41,9 @@ class Origins:
 
     def to_json(self) -> dict[str, Any]:
         """What the training's digest covers; empty where there is neither."""
-        found = {"start": self.start and self.start.digest, "reference": self.reference}
+        found = {
+            "start": self.start and self.start.digest,
+            "reference": self.reference,
+            "reward": self.reward,
+        }
         return {name: value for name, value in found.items() if value is not None}

@@ -89,12 +89,13 @@ class Plan(BaseModel):
     extensions: tuple[Pin, ...] = ()
     start: Parent | None = None
     reference: str | None = None
+    reward: str | None = None
     parents: tuple[Parent, ...] = ()
 
     @property
     def origins(self) -> Origins:
         """What the training begins from and is held near."""
-        return Origins(self.start, self.reference, self.parents)
+        return Origins(self.start, self.reference, self.reward, self.parents)
 
     @property
     def digests(self) -> StageDigests:
@@ -214,6 +215,7 @@ def make_plan(
         extensions=extensions,
         start=found.start,
         reference=found.reference,
+        reward=found.reward,
         parents=found.parents,
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.extensions import singular
 from adapterworks.manifests.objective import NEAREST
@@ -45,7 +46,7 @@ def make_card(
         "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
         "## Training\n\n" + _training(plan, report, weights_from),
         "## Data\n\n" + _data(sources, plan, report),
-        "## Serving\n\n" + _serving(servable, report),
+        "## Serving\n\n" + _serving(servable, report) + _usage(plan),
         *(["## Code beside adapterworks\n\n" + _extensions(plan)] if plan.extensions else []),
     ]
     if reasons:
@@ -146,6 +147,11 @@ def _extensions(plan: Plan) -> str:
         source = pin.file if pin.distribution is None else f"{pin.distribution} {pin.version}"
         lines.append(f"| {singular(pin.table)} | {pin.name} | {source} | `{pin.digest}` |")
     return "\n".join(lines) + "\n"
+
+
+def _usage(plan: Plan) -> str:
+    usage = objective_of(plan.manifest).usage
+    return f"\n{usage}\n" if usage else ""
 
 
 def _serving(servable: Servable | None, report: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from adapterworks.registry.releases.release import (
     Parent,
     Provenance,
     Servable,
+    Stage,
 )
 
 RELEASE = "release"
@@ -115,10 +116,26 @@ def make_draft(
         manifest=portable(plan.manifest).model_dump(mode="json"),
         plan=plan.digest,
         digests=plan.digests.to_json(),
-        parents=(*([weights] if weights else []), *plan.parents),
+        parents=(*([weights] if weights else []), *_parents(plan)),
+        stage=_stage(plan),
         provenance=_provenance(plan, python),
         metrics=dict(metrics),
         withhold=plan.manifest.publish.withhold,
+    )
+
+
+def _stage(plan: Plan) -> Stage | None:
+    stage = plan.manifest.stage
+    return None if stage is None else Stage(name=stage.name, index=stage.index, count=stage.count)
+
+
+def _parents(plan: Plan) -> tuple[Parent, ...]:
+    """What it was made from; of a later stage, the release it begins with is the stage before."""
+    if not plan.manifest.stage or not plan.manifest.stage.index:
+        return plan.parents
+    return tuple(
+        parent.model_copy(update={"relation": "stage"}) if parent.relation == "start" else parent
+        for parent in plan.parents
     )
 
 

@@ -154,7 +154,7 @@ def rebuild(
     folder = Path(tempfile.mkdtemp(prefix="rebuild-", dir=home / "tmp"))
     with build_lock(folder) as held:
         events = EventLog(folder / "events.jsonl", *listeners)
-        training = train_stage(prepared, folder, held, events)
+        training = train_stage(prepared, folder, held, events, engines)
         evaluation = _evaluate(prepared, folder, engines or Engines(), events)
     result = Rebuilt(
         ref=_title(resolved),
@@ -205,12 +205,13 @@ def _with_origins(manifest: Manifest, release: Release) -> Manifest:
         if parent.digest is not None and parent.ref is not None
     }
     changed: dict[str, Any] = {}
-    if manifest.start is not None and "start" in exact:
-        changed["start"] = StartTable.model_validate({"from": exact["start"]})
-    if "reference" in exact:
-        changed["objective"] = manifest.objective.model_copy(
-            update={"reference": exact["reference"]}
-        )
+    begun = exact.get("start", exact.get("stage"))
+    if manifest.start is not None and begun is not None:
+        changed["start"] = StartTable.model_validate({"from": begun})
+    named = {"reference": "reference", "reward": "reward_release"}
+    held = {key: exact[relation] for relation, key in named.items() if relation in exact}
+    if held:
+        changed["objective"] = manifest.objective.model_copy(update=held)
     return manifest.model_copy(update=changed)
 
 

@@ -68,7 +68,8 @@ def try_out(
     """Train a few steps in a folder of its own, then ask base and adapter unseen questions.
 
     Args:
-        manifest: of what will be built; its own limits stay where they are smaller.
+        manifest: of what will be built, of several stages the first; its own limits stay where they
+            are smaller.
         bases: where base models are.
         home: `tmp/` and `cache/` are made under it.
         steps: of the optimizer.
@@ -82,7 +83,7 @@ def try_out(
         Refused, Unavailable: as `run_build`; the folder is kept then, for its log.
     """
     prepared = prepare(
-        _short(manifest, steps, questions), bases, cache=home / "cache", progress=progress
+        _short(manifest.chain[0], steps, questions), bases, cache=home / "cache", progress=progress
     )
     rows = (prepared.rows["test"] or prepared.rows["validation"])[:questions]
     if not rows or any(row.text is not None for row in rows):

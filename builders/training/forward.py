@@ -7,9 +7,9 @@ an objective counts is what its examples said when they were encoded, which is c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from adapterworks.builders.objectives.batch import (
+    Batch,
     TokenSequence,
     behind_shared,
     packed,
@@ -66,16 +67,56 @@ class Forward:
         """Where the model is."""
         return next(self.bare.parameters()).device
 
-    def scores(self, rows: EncodedSet, indices: Sequence[int], *, packing: bool) -> Scores:
-        """What the model says of some examples."""
+    def scores(
+        self,
+        rows: EncodedSet,
+        indices: Sequence[int],
+        *,
+        packing: bool,
+        batch: Callable[..., Batch] | None = None,
+    ) -> Scores:
+        """What the model says of some examples.
+
+        Args:
+            batch: which of their sequences; those that are learnt from, if not given.
+        """
         examples, uniform = rows.chosen(indices), self.objective.smoothing > 0
+        chosen = batch or self.objective.batch
         if self.shares_prefix:
-            batch = self.objective.batch(examples, behind_shared).to(self.device)
+            made = chosen(examples, behind_shared).to(self.device)
             model = self.bare if self.soft_prompt else self.model
-            return score_behind_shared(model, batch, uniform=uniform)
+            return score_behind_shared(model, made, uniform=uniform)
         layout = packed if packing else partial(padded, pad=self.pad)
-        batch = self.objective.batch(examples, layout).to(self.device)
-        return score(self.model, batch, self.virtual_tokens, uniform=uniform)
+        made = chosen(examples, layout).to(self.device)
+        return score(self.model, made, self.virtual_tokens, uniform=uniform)
+
+    def beforehand(
+        self, rows: EncodedSet, indices: list[int], micro_batch: int, accelerator: Any = None
+    ) -> dict[str, float]:
+        """What the objective asks of all examples of a step before its losses, without a gradient;
+        empty where it asks nothing.
+
+        Args:
+            accelerator: whose processes each compute a share; this one alone if not given.
+        """
+        if not self.objective.looks_ahead:
+            return {}
+        training = self.model.training
+        self.model.eval()
+        micros, own = chunks(indices, micro_batch), len(indices)
+        if accelerator is not None:
+            micros, own = shares(indices, micro_batch, accelerator)
+        sums: dict[str, float] = {}
+        with torch.no_grad():
+            for number, micro in enumerate(micros):
+                batch = self.objective.batch_beforehand
+                scores = self.scores(rows, micro, packing=False, batch=batch)
+                for name, value in self.objective.beforehand(scores).items():
+                    sums[name] = sums.get(name, 0.0) + (float(value) if number < own else 0.0)
+        self.model.train(training)
+        if accelerator is not None:
+            sums = {name: summed(accelerator, sums[name]) for name in sorted(sums)}
+        return {name: value / len(indices) for name, value in sums.items()}
 
     def plain_scores(self, sequences: Sequence[TokenSequence]) -> Scores:
         """What the model says as it is, side by side and without a gradient."""
@@ -111,25 +152,37 @@ class Forward:
         self.model.eval()
         sums: dict[str, float] = {}
         order = sorted(range(len(rows)), key=lambda index: rows.lengths[index])
+        found = self.beforehand(rows, order, micro_batch, accelerator)
         micros, own = chunks(order, micro_batch), len(rows)
         if accelerator is not None:
             micros, own = shares(order, micro_batch, accelerator)
         with torch.no_grad():
             for number, micro in enumerate(micros):
-                loss = self.loss(rows, micro, packing=False)
+                loss = self.loss(rows, micro, packing=False, beforehand=found)
                 add(sums, loss if number < own else nothing(loss))
         self.model.train()
         if accelerator is not None:
             sums = {name: summed(accelerator, sums[name]) for name in sorted(sums)}
         return {name: value / sum(rows.counts) for name, value in sums.items()}
 
-    def loss(self, rows: EncodedSet, indices: Sequence[int], *, packing: bool) -> Loss:
+    def loss(
+        self,
+        rows: EncodedSet,
+        indices: Sequence[int],
+        *,
+        packing: bool,
+        beforehand: Mapping[str, float] | None = None,
+    ) -> Loss:
         """The loss of a micro batch, with its gradient.
+
+        Args:
+            beforehand: what `beforehand` found for the step.
 
         Raises:
             Refused: the objective counts something else than its examples said.
         """
         scores = self.scores(rows, indices, packing=packing)
+        scores = replace(scores, beforehand=beforehand or {})
         loss = self.objective.losses(scores)
         expected = sum(rows.counts[index] for index in indices)
         if not math.isclose(loss.count, expected, rel_tol=1e-4):

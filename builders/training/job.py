@@ -48,6 +48,8 @@ class Job:
         until: stop at this step, for calibration.
         start: the folder of the adapter that is continued, if one is.
         reference: the folder of the adapter that is the reference, where it is one.
+        engine: where an engine samples for it, if one does.
+        reward: the folder of the reward's adapter, where a release rewards.
         accelerate: where `train.accelerate_config` is on this machine.
     """
 
@@ -59,6 +61,8 @@ class Job:
     accelerate: str | None = None
     start: str | None = None
     reference: str | None = None
+    engine: str | None = None
+    reward: str | None = None
 
     def write(self, folder: Path) -> None:
         """Write the job into a build directory."""
@@ -71,6 +75,8 @@ class Job:
             "accelerate": self.accelerate,
             "start": self.start,
             "reference": self.reference,
+            "engine": self.engine,
+            "reward": self.reward,
         }
         (folder / "job.json").write_text(json.dumps(values), encoding="utf-8")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.arithmetic import Divergence
 from adapterworks.builders.training.batches import EncodedSet, epoch_batches, load_encoded
 from adapterworks.builders.training.checkpoint import Checkpoints, Progress
+from adapterworks.builders.training.engine_sampler import EngineSampler
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.forward import Forward
 from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
@@ -37,7 +39,8 @@ from adapterworks.builders.training.reference import (
     with_reference,
 )
 from adapterworks.builders.training.result import TrainResult
-from adapterworks.builders.training.rollouts import HuggingFaceSampler, Rollouts, ends
+from adapterworks.builders.training.rollouts import Rollouts
+from adapterworks.builders.training.samplers import HuggingFaceSampler, Sampler, ends
 from adapterworks.builders.training.saving import Saving
 from adapterworks.builders.training.shared_prefix import computes_alike
 from adapterworks.builders.training.step import Step, Stepper
@@ -62,6 +65,8 @@ class Trainer:
         pad: the token id that padding is filled with (it is masked).
         start: the folder of the adapter that is continued, if one is.
         reference: the folder of the adapter that is the reference, where it is one.
+        engine: where an engine samples, if one does (`engine_sampler.py`).
+        reward: the folder of the reward's adapter, where a release rewards.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Trainer:
         pad: int,
         start: Path | None = None,
         reference: Path | None = None,
+        engine: str | None = None,
+        reward: Path | None = None,
     ) -> None:
         from accelerate import Accelerator
 
@@ -126,7 +133,7 @@ class Trainer:
         if restored:
             self._say("resumed", step=self.progress.step)
         self.optimizer.train()  # of one that averages: to where gradients are taken
-        self.rollouts = self._rollouts(checkpoint, reference)
+        self.rollouts = self._rollouts(checkpoint, reference, reward, engine)
         self.stepper = Stepper(
             plan,
             self.forward,
@@ -203,10 +210,18 @@ class Trainer:
 
     def _save(self) -> None:
         self.checkpoints.save(self.progress)
+        if self.rollouts is not None:
+            self.rollouts.sampler.durable()
         self.saving.done()
         self._say("checkpoint", step=self.progress.step)
 
-    def _rollouts(self, checkpoint: Path, reference: Path | None) -> Rollouts | None:
+    def _rollouts(
+        self,
+        checkpoint: Path,
+        reference: Path | None,
+        reward: Path | None,
+        engine: str | None,
+    ) -> Rollouts | None:
         """Who samples, where the objective learns from samples."""
         if not isinstance(self.objective, PolicyGradient):
             return None
@@ -223,14 +238,22 @@ class Trainer:
             self.plan,
             self.objective,
             self.forward,
-            HuggingFaceSampler(self.bare, self.forward.pad, ends(self.bare)),
+            self._sampler(engine),
             AutoTokenizer.from_pretrained(checkpoint),
             {split: [from_record(values) for values in rows] for split, rows in given.items()},
             self.folder.parent,
             reference,
+            reward,
         )
         rollouts.forget_from(self.progress.step)
         return rollouts
+
+    def _sampler(self, engine: str | None) -> Sampler:
+        stop = ends(self.bare)
+        if engine is None:
+            return HuggingFaceSampler(self.bare, self.forward.pad, stop)
+        save = partial(save_adapter, self.bare, plan=self.plan)
+        return EngineSampler(engine, save, self.folder / "sampling", stop)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         return epoch_batches(
@@ -373,6 +396,8 @@ def main(folder: Path) -> int:
             pad=job.pad,
             start=None if job.start is None else Path(job.start),
             reference=None if job.reference is None else Path(job.reference),
+            engine=job.engine,
+            reward=None if job.reward is None else Path(job.reward),
         ).run(job.until)
     except Refused as error:
         report_failure(folder, error)

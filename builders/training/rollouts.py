@@ -14,51 +14,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.batch import TokenSequence
+from adapterworks.builders.objectives.graders import grade
 from adapterworks.builders.objectives.policy_gradient import ADVANTAGE, OLD, PolicyGradient
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, chunks
+from adapterworks.builders.training.judge import Judge, answered_with
+from adapterworks.builders.training.samplers import Sample, Sampler
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.extensions import load
 
 SAMPLES = "samples.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One sampled answer.
-
-    Attributes:
-        ids: its tokens, the one that ends it included.
-        logprobs: [tokens] what the sampler says each of them had, in nats.
-        finished: it ended by itself, not at the longest length.
-    """
-
-    ids: tuple[int, ...]
-    logprobs: torch.Tensor
-    finished: bool
-
-
-class Sampler(Protocol):
-    """Who gives answers: token ids in, token ids and log-probabilities out."""
-
-    def sample(
-        self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
-    ) -> list[list[Sample]]:
-        """`count` answers to each prompt, at temperature 1.
-
-        Args:
-            most: longest answer in tokens.
-            seed: of what is drawn; None takes the likeliest token each time.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -86,6 +59,7 @@ class Rollouts:
         rows: `train` and `validation`, in the order of the examples.
         folder: receives `samples.jsonl`.
         reference: the folder of the adapter that is the reference, where it is one.
+        reward: the folder of the reward's adapter, where a release rewards.
     """
 
     def __init__(
@@ -98,11 +72,13 @@ class Rollouts:
         rows: dict[str, list[Row]],
         folder: Path,
         reference: Path | None = None,
+        reward: Path | None = None,
     ) -> None:
         self.plan, self.objective, self.forward = plan, objective, forward
         self.sampler, self.tokenizer, self.rows = sampler, tokenizer, rows
         self.samples, self.reference = folder / SAMPLES, reference
         table = objective.settings
+        self.judge = None if reward is None else Judge(forward, tokenizer, plan, reward)
         weights = table.reward_weights or (1.0,) * len(table.rewards)
         self.rewards = [
             (name, load("metrics", name), weight)
@@ -119,12 +95,7 @@ class Rollouts:
         prompts = [prompt_of(example) for example in examples.chosen(indices)]
         seed = (self.plan.manifest.train.seed * 1_000_003 + step) % 2**63
         groups = self.sampler.sample(prompts, table.generations, table.max_completion, seed)
-        rewards = torch.tensor(
-            [
-                [self._reward("train", index, sample) for sample in group]
-                for index, group in zip(indices, groups, strict=True)
-            ]
-        )
+        rewards = torch.tensor(self._rewards("train", indices, groups))
         advantages = self.objective.advantages(rewards)
         spread = rewards.max(dim=1).values - rewards.min(dim=1).values
         kept = [number for number, by in enumerate(spread.tolist()) if by > 0]
@@ -136,6 +107,7 @@ class Rollouts:
             "length": sum(len(sample.ids) for sample in flat) / len(flat),
             "finished": sum(sample.finished for sample in flat) / len(flat),
             "skipped_groups": float(len(groups) - len(kept)),
+            **self.sampler.told,
         }
         sequences = [
             _sequence(prompts[number], sample, float(advantages[number, place]))
@@ -157,8 +129,7 @@ class Rollouts:
         for micro in chunks([*range(len(examples))], self.plan.micro_batch):
             prompts = [prompt_of(example) for example in examples.chosen(micro)]
             groups = self.sampler.sample(prompts, 1, most, None)
-            for index, (sample,) in zip(micro, groups, strict=True):
-                total += self._reward("validation", index, sample)
+            total += sum(value for (value,) in self._rewards("validation", micro, groups))
         return {"reward": total / len(examples)}
 
     def forget_from(self, step: int) -> None:
@@ -167,6 +138,29 @@ class Rollouts:
             lines = self.samples.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if json.loads(line)["step"] <= step]
             self.samples.write_text("".join(kept), encoding="utf-8")
+
+    def _rewards(
+        self, split: str, indices: Sequence[int], groups: Sequence[Sequence[Sample]]
+    ) -> list[list[float]]:
+        """What each answer is worth: [prompts][generations].
+
+        Raises:
+            Refused: something says no number.
+        """
+        found = [
+            [self._reward(split, index, sample) for sample in group]
+            for index, group in zip(indices, groups, strict=True)
+        ]
+        if self.judge is None:
+            return found
+        answered = [
+            answered_with(self.rows[split][index], self._text(sample))
+            for index, group in zip(indices, groups, strict=True)
+            for sample in group
+        ]
+        judged = iter(self.judge.rewards(answered))
+        weight = self.objective.settings.reward_release_weight
+        return [[value + weight * next(judged) for value in group] for group in found]
 
     def _reward(self, split: str, index: int, sample: Sample) -> float:
         row = self.rows[split][index]
@@ -181,6 +175,8 @@ class Rollouts:
                     hint="a reward that cannot judge an answer must say what it is worth",
                 )
             total += weight * value
+        for grader in self.objective.settings.graders:
+            total += grade(grader, text, row)
         return total
 
     def _text(self, sample: Sample) -> str:
@@ -264,69 +260,3 @@ def _with(sequence: TokenSequence, name: str, column: torch.Tensor) -> TokenSequ
 
 def _learnt(sequence: TokenSequence) -> int:
     return int((sequence.labels != IGNORED).sum())
-
-
-class HuggingFaceSampler:
-    """Samples by the very model that is trained, in Hugging Face's `generate`.
-
-    Args:
-        model: base with method.
-        pad: the id that padding is filled with.
-        ends: ids that end an answer.
-    """
-
-    def __init__(self, model: Any, pad: int, ends: Sequence[int]) -> None:
-        self.model, self.pad, self.ends = model, pad, [*ends]
-
-    def sample(
-        self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
-    ) -> list[list[Sample]]:
-        longest = max(len(prompt) for prompt in prompts)
-        shape = (len(prompts), longest)
-        ids, mask = torch.full(shape, self.pad), torch.zeros(shape, dtype=torch.long)
-        for row, prompt in enumerate(prompts):  # on the left, so that answers begin together
-            ids[row, longest - len(prompt) :] = torch.tensor([*prompt])
-            mask[row, longest - len(prompt) :] = 1
-        device = next(self.model.parameters()).device
-        self.model.eval()
-        with torch.no_grad(), torch.random.fork_rng():
-            if seed is not None:
-                torch.manual_seed(seed)
-            drawn = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
-            output = self.model.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                max_new_tokens=most,
-                num_return_sequences=count,
-                pad_token_id=self.pad,
-                eos_token_id=self.ends,
-                return_dict_in_generate=True,
-                output_logits=True,
-                repetition_penalty=1.0,
-                **(drawn if seed is not None else {"do_sample": False}),
-            )
-        self.model.train()
-        given = output.sequences[:, longest:].cpu()
-        logprobs = torch.stack(
-            [
-                logits.float().log_softmax(-1).cpu().gather(1, given[:, place, None])[:, 0]
-                for place, logits in enumerate(output.logits)
-            ],
-            dim=1,
-        )
-        samples = [self._cut(*one) for one in zip(given.tolist(), logprobs, strict=True)]
-        return [samples[start : start + count] for start in range(0, len(samples), count)]
-
-    def _cut(self, ids: list[int], logprobs: torch.Tensor) -> Sample:
-        """Without the padding behind the token that ends it."""
-        for place, token in enumerate(ids):
-            if token in self.ends:
-                return Sample(tuple(ids[: place + 1]), logprobs[: place + 1], True)
-        return Sample(tuple(ids), logprobs[: len(ids)], False)
-
-
-def ends(model: Any) -> list[int]:
-    """The ids that end an answer, as the model's own generation settings name them."""
-    named = model.generation_config.eos_token_id
-    found = named if isinstance(named, list) else [named]
-    return [int(token) for token in found if token is not None]

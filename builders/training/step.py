@@ -116,11 +116,12 @@ class Stepper:
         """Add up the gradients of this process's micro batches; returns the sums."""
         packing = self.plan.manifest.train.packing
         processes = self.accelerator.num_processes
+        found = self.forward.beforehand(self.rows, indices, self.plan.micro_batch, self.accelerator)
         micros, own = shares(indices, self.plan.micro_batch, self.accelerator)
         sums: dict[str, float] = {}
         for number, micro in enumerate(micros):
             with self._gradients_stay_here(number + 1 < len(micros)):
-                loss = self.forward.loss(self.rows, micro, packing=packing)
+                loss = self.forward.loss(self.rows, micro, packing=packing, beforehand=found)
                 if number >= own:
                     loss = nothing(loss)
                 add(sums, loss)

@@ -15,7 +15,7 @@ from adapterworks.builders.data.render import render_prompts
 from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
 from adapterworks.builders.engines.huggingface import HuggingFace
 from adapterworks.engines.vllm import Vllm, VllmEngine
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.releases.release import Servable
 from tests.builders.engines.conformance import TOLERANCE, exercise
@@ -120,3 +120,45 @@ def test_long_given_text_is_left_to_the_reference_on_a_cpu(model: Model, tmp_pat
     assert vllm.refuses(model, Adapter(DIGEST, tmp_path)) is not None
     assert vllm.refuses(Model(DIGEST, "full", tmp_path, trained=True), None) is not None
     assert vllm.refuses(model, None) is None
+
+
+@pytest.mark.engine
+def test_it_takes_a_new_adapter_each_step_and_forgets_the_last(
+    vllm: VllmEngine,
+    model: Model,
+    base: Base,
+    adapter: Adapter,
+    prompts: list[list[int]],
+    tmp_path: Path,
+) -> None:
+    """As a training that learns from its answers asks: one adapter after the other in one slot,
+    drawn with the shares that the trainer computes, and the first one's answers when it is back."""
+    asked = Sampling(8, stop=(2,), temperature=1.0, n=4, seed=11)
+    before = vllm.complete(prompts[:2], asked, adapter=adapter.digest)
+    made = make_lora(tmp_path / "lora", base, seed=2)
+    served = made.folder / "servable"
+    second = Adapter(
+        "sha256:" + "b" * 64,
+        served,
+        Servable(form="lora", origin="native", rank=made.rank),
+        served,
+    )
+    vllm.forget(adapter.digest)
+    with pytest.raises(NotFound):
+        vllm.complete(prompts[:1], asked, adapter=adapter.digest)
+    vllm.know(second)
+    drawn = vllm.complete(prompts[:2], asked, adapter=second.digest)
+    reference = HuggingFace().open(model, [second], longest=256)
+    for prompt, group in zip(prompts[:2], drawn, strict=True):
+        assert len({one.token_ids for one in group}) > 1, "four draws of one seed were one"
+        given = [Given((*prompt, *one.token_ids), len(prompt)) for one in group]
+        scored = reference.score(given, adapter=second.digest)
+        for one, expected in zip(group, scored, strict=True):
+            np.testing.assert_allclose(one.logprobs, expected, atol=TOLERANCE)
+    vllm.forget(second.digest)
+    vllm.forget(second.digest)
+    vllm.know(adapter)
+    again = vllm.complete(prompts[:2], asked, adapter=adapter.digest)
+    assert [[one.token_ids for one in group] for group in again] == [
+        [one.token_ids for one in group] for group in before
+    ]

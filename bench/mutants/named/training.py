@@ -120,8 +120,8 @@ _REVIEWED = (
     Named(
         "validation-with-dropout",
         _FORWARD,
-        "        self.model.eval()\n",
-        "        pass\n",
+        "        self.model.eval()\n        sums: dict[str, float] = {}\n        order",
+        "        sums: dict[str, float] = {}\n        order",
         (f"{_OF_FORWARD}::test_a_validation_loss_is_the_mean_over_all_labels_without_dropout",),
         "the best step would be drawn by lot",
         _REVIEW,

@@ -19,7 +19,8 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     train = rows["train"]
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, row in enumerate(train):
-        if row.text is None and not row.others:  # of pairs, see `contradictory_pairs.py`
+        # Of pairs, see `contradictory_pairs.py`; a bad answer beside a good one is what is meant.
+        if row.text is None and not row.others and not row.scores:
             groups[tuple(normalise(turn["content"]) for turn in row.prompt)].append(index)
     offences, questions = [], 0
     for members in groups.values():

@@ -22,10 +22,15 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_met
 _FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
+def fenced(text: str) -> str:
+    """The first fenced block of an answer if there is one, else all of it."""
+    block = _FENCE.search(text)
+    return block.group(1) if block else text
+
+
 def source_of(text: str) -> str:
-    """The Python in an answer: the first fenced block if there is one, else all of it."""
-    fenced = _FENCE.search(text)
-    return textwrap.dedent(fenced.group(1) if fenced else text).strip("\n") + "\n"
+    """The Python in an answer."""
+    return textwrap.dedent(fenced(text)).strip("\n") + "\n"
 
 
 def shape(source: str) -> str | None:

@@ -18,11 +18,12 @@ from adapterworks.builders.data.rows import Row
 
 Floats = NDArray[np.float64]
 # What a metric asks of a model: that it answers, how likely it finds the reference, or by how much
-# it finds the better of a row's answers likelier than the next best.
-Need = Literal["text", "likelihood", "preference"]
+# it finds the better of a row's answers likelier than the next best, or judges it better.
+Need = Literal["text", "likelihood", "preference", "verdict"]
 ANSWERS: Final[Literal["text"]] = "text"
 LIKELIHOOD: Final[Literal["likelihood"]] = "likelihood"
 PREFERENCE: Final[Literal["preference"]] = "preference"
+VERDICT: Final[Literal["verdict"]] = "verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,15 @@ class Prediction:
         nll: negative log-likelihood of the reference answer, nats, summed over its tokens.
         tokens: number of those tokens.
         margin: log-probability of the better of two answers less that of the other, nats.
+        verdict: reward of the better of two answers less that of the other, as the model judges
+            them itself (`builders/data/verdict.py`), nats.
     """
 
     text: str = ""
     nll: float = 0.0
     tokens: int = 0
     margin: float = 0.0
+    verdict: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,10 @@ class Metric:
         unit: of the value: `share` (0–1), `ppl` or `nats`.
         binary: each example is right or wrong, so McNemar's exact test applies.
         is_mean: its value is the mean of `per_example`.
-        needs: `text` (the model's answer is generated), `likelihood` (of the reference) or
-            `preference` (likelihoods of both answers).
+        require: refuses, before anything is trained or asked, rows or a machine that it cannot be
+            measured on.
+        needs: `text` (the model's answer is generated), `likelihood` (of the reference),
+            `preference` (likelihoods of both answers) or `verdict` (its verdicts on both).
     """
 
     name: str
@@ -69,6 +75,7 @@ class Metric:
     binary: bool = False
     needs: Need = ANSWERS
     is_mean: bool = False
+    require: Callable[[Sequence[Row]], None] | None = None
 
     def score(self, answer: str, row: Row) -> float:
         """Of one answer to one row: a verifier's reward."""

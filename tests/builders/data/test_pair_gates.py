@@ -47,6 +47,13 @@ def test_a_pair_that_another_turns_round_contradicts_it() -> None:
     assert found("contradictions", [pair("q", "a", "b"), pair("q", "c", "d")]) == ([], 0.0)
 
 
+def test_judged_answers_contradict_nothing() -> None:
+    """A good and a bad answer to one prompt are what there is to learn; two right ones are not."""
+    good, bad = (Row(chat("q", text).messages, scores=(s,)) for text, s in (("A", 1.0), ("B", 0.0)))
+    assert found("contradictions", [good, bad]) == ([], 0.0)
+    assert found("contradictions", [chat("q", "A"), chat("q", "B")])[1] == 1.0
+
+
 def test_length_bias_names_the_surplus_with_the_largest_differences() -> None:
     """Of 20 pairs 19 prefer the longer: 16 have to go for 3 of 4 to be 75 %."""
     rows = [pair(f"q{n}", "x" * (n + 2), "x") for n in range(19)] + [pair("q", "x", "xx")]

@@ -19,7 +19,7 @@ from adapterworks.builders.plan.plan import make_plan
 from adapterworks.builders.training.batches import save_encoded
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.loop import Trainer
-from adapterworks.builders.training.rollouts import Sample
+from adapterworks.builders.training.samplers import Sample
 from adapterworks.manifests.errors import Refused
 from tests.builders.build_support import ENVIRONMENT, MACHINE, TinyJob, identity, manifest_for
 from tests.builders.workshop import Workshop
@@ -77,6 +77,10 @@ class Scripted:
     def __init__(self, trainer: Trainer, answers: Sequence[str], off: float = 0.0) -> None:
         self.trainer, self.answers, self.off = trainer, answers, off
         self.asked: list[tuple[int, int, int | None]] = []
+        self.told: dict[str, float] = {}
+
+    def durable(self) -> None:
+        """Nothing is kept."""
 
     def sample(self, prompts: Any, count: int, most: int, seed: int | None) -> list[list[Sample]]:
         self.asked.append((count, most, seed))

@@ -1,0 +1,322 @@
+"""Defects in rewards, judged answers, stages and verifiers: what is learnt, and what is said."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_TESTS = "tests/builders/objectives"
+_OF_REWARD = f"{_TESTS}/test_reward.py"
+_OF_KTO = f"{_TESTS}/test_kto.py"
+_REWARD = "builders/objectives/reward.py"
+_KTO = "builders/objectives/kto.py"
+_METRIC = "builders/evaluation/metrics/verdict.py"
+_STAGES = "manifests/stages.py"
+_OF_STAGES = "tests/manifests/test_stages.py"
+_CHAIN = "tests/builders/building/test_stages.py"
+_SANDBOX = "builders/evaluation/sandbox.py"
+_OF_VERIFIERS = "tests/builders/evaluation/test_verifiers.py"
+_GRADERS = "builders/objectives/graders.py"
+_OF_GRADERS = f"{_TESTS}/test_graders.py"
+_GRADIENT = "builders/objectives/policy_gradient.py"
+_SAMPLING = "builders/building/sampling.py"
+_OF_SAMPLING = "tests/builders/building/test_sampling.py"
+_TRLS = f"{_OF_KTO}::test_the_loss_and_every_gradient_are_trls"
+
+NAMED = (
+    Named(
+        "a-reward-is-of-yes-alone",
+        _REWARD,
+        "rewards = scores.by_sequence(scores.logprobs - scores.columns[CONTRAST])",
+        "rewards = scores.by_sequence(scores.logprobs)",
+        (f"{_OF_REWARD}::test_the_loss_and_its_gradients_are_trls",),
+        "a reward would fall wherever the model says anything but yes or no",
+    ),
+    Named(
+        "a-margin-is-given-away",
+        _REWARD,
+        "losses = -logsigmoid(better - worse - margins)",
+        "losses = -logsigmoid(better - worse + margins)",
+        (f"{_OF_REWARD}::test_the_loss_and_its_gradients_are_trls",),
+        "pairs that are far apart would need less distance than others",
+    ),
+    Named(
+        "rewards-are-centred-apart",
+        _REWARD,
+        "self.settings.center * (better + worse) ** 2",
+        "self.settings.center * (better - worse) ** 2",
+        (f"{_OF_REWARD}::test_the_loss_and_its_gradients_are_trls",),
+        "the distance that is learnt would be held small instead of the mean",
+    ),
+    Named(
+        "a-margin-is-not-multiplied",
+        _REWARD,
+        "return float(self.settings.margin) * given",
+        "return float(given)",
+        (f"{_OF_REWARD}::test_margins_are_read_where_they_are_asked_for",),
+        "`objective.margin` would switch margins on and say nothing of their size",
+    ),
+    Named(
+        "a-contrast-is-the-label-itself",
+        "builders/objectives/scoring.py",
+        "logits[kept].float(), others, reduction",
+        "logits[kept].float(), chosen[kept], reduction",
+        (f"{_OF_REWARD}::test_what_is_weighed_against_a_label_is_scored_with_its_gradient",),
+        "every reward would be 0 and nothing would be learnt",
+    ),
+    Named(
+        "a-verdict-is-weighed-against-itself",
+        "builders/objectives/verdicts.py",
+        "columns={CONTRAST: [*nothing, float(other)]},",
+        "columns={CONTRAST: [*nothing, float(one)]},",
+        (f"{_OF_REWARD}::test_a_verdict_is_what_a_chat_would_be_asked",),
+        "every reward would be 0",
+    ),
+    Named(
+        "answers-are-judged-as-prompts",
+        "builders/data/verdict.py",
+        'turns += [{"role": "user", "content": QUESTION}, {',
+        'turns += [{',
+        (f"{_OF_REWARD}::test_a_verdict_is_what_a_chat_would_be_asked",),
+        "what a gateway is asked would not be what was trained",
+    ),
+    Named(
+        "the-base-judges-with-one-word",
+        "builders/evaluation/evaluate.py",
+        "better, worse = (bad - good).reshape(-1, 2).T",
+        "better, worse = (-good).reshape(-1, 2).T",
+        (f"{_OF_REWARD}::test_verdicts_are_asked_of_both_answers_with_both_words",),
+        "a gain in saying yes would count as a gain in judging",
+    ),
+    Named(
+        "equal-rewards-rank",
+        _METRIC,
+        "return [float(prediction.verdict > 0) for prediction in predictions]",
+        "return [float(prediction.verdict >= 0) for prediction in predictions]",
+        (f"{_OF_REWARD}::test_accuracy_loss_and_calibration_by_hand",),
+        "a model that says the same of all answers would be always right",
+    ),
+    Named(
+        "confidence-is-what-it-is-of-the-better",
+        _METRIC,
+        "confidence = float(1 / (1 + np.exp(-abs(prediction.verdict))))",
+        "confidence = float(1 / (1 + np.exp(-max(0.0, prediction.verdict))))",
+        (f"{_OF_REWARD}::test_accuracy_loss_and_calibration_by_hand",),
+        "being surely wrong would count as being unsure",
+    ),
+    Named(
+        "bad-answers-are-liked",
+        _KTO,
+        "gains = table.beta * (2 * good - 1) * (ratios - moved)",
+        "gains = table.beta * (ratios - moved)",
+        (_TRLS,),
+        "bad answers would become likelier, too",
+    ),
+    Named(
+        "the-estimate-may-be-negative",
+        _KTO,
+        'moved = max(0.0, scores.beforehand[_KL])',
+        'moved = scores.beforehand[_KL]',
+        (_TRLS,),
+        "a divergence below 0 would let bad answers gain",
+    ),
+    Named(
+        "weights-are-the-other-sides",
+        _KTO,
+        "weights = table.good_weight * good + table.bad_weight * (1 - good)",
+        "weights = table.bad_weight * good + table.good_weight * (1 - good)",
+        (_TRLS,),
+        "the rarer side would be weighed down instead of up",
+    ),
+    Named(
+        "another-row-is-the-row-itself",
+        _KTO,
+        "following = rows[(number + 1) % len(rows)]",
+        "following = rows[number]",
+        (f"{_OF_KTO}::test_an_answer_stands_beside_another_rows",),
+        "what is learnt would be measured by itself",
+    ),
+    Named(
+        "the-estimate-is-a-sum",
+        "builders/training/forward.py",
+        "return {name: value / len(indices) for name, value in sums.items()}",
+        "return dict(sums)",
+        (f"{_OF_KTO}::test_the_estimate_is_of_the_step_however_it_is_cut",),
+        "with larger batches every answer would seem to have gained too little",
+    ),
+    Named(
+        "a-bad-answer-is-a-contradiction",
+        "builders/data/gates/contradictions.py",
+        "not row.others and not row.scores:",
+        "not row.others:",
+        ("tests/builders/data/test_pair_gates.py::test_judged_answers_contradict_nothing",),
+        "the good and the bad answer to one prompt would both be dropped",
+    ),
+    Named(
+        "a-stage-begins-with-nothing",
+        _STAGES,
+        "    if index:\n        adapter",
+        "    if index > 1:\n        adapter",
+        (f"{_OF_STAGES}::test_each_stage_is_a_manifest_that_begins_where_the_one_before_ended",),
+        "preferences would be learnt by an adapter that was never fine-tuned",
+    ),
+    Named(
+        "every-stage-is-the-candidate",
+        _STAGES,
+        "if index + 1 < len(names):\n        publish",
+        "if index + 1 < 0:\n        publish",
+        (f"{_OF_STAGES}::test_each_stage_is_a_manifest_that_begins_where_the_one_before_ended",),
+        "the alias would name a half-done chain",
+    ),
+    Named(
+        "keys-of-another-objective-stay",
+        _STAGES,
+        'now["kind"] != before.get("kind")',
+        "False",
+        (f"{_OF_STAGES}::test_each_stage_is_a_manifest_that_begins_where_the_one_before_ended",),
+        "a stage with another objective would be refused for the first one's keys",
+    ),
+    Named(
+        "a-profile-changes-no-stage",
+        _STAGES,
+        "own.origins[path] = origin",
+        "pass",
+        (f"{_OF_STAGES}::test_faults_are_told_where_they_were_written",),
+        "a fault of a profile or of `--set` would be shown at another line",
+    ),
+    Named(
+        "a-stage-that-failed-goes-on",
+        "builders/building/run.py",
+        "        if built.reasons:\n            name = stage.stage.name",
+        "        if False:\n            name = stage.stage.name",
+        (f"{_CHAIN}::test_a_stage_that_does_not_pass_is_the_last",),
+        "the next stage would begin with the release of an earlier build",
+    ),
+    Named(
+        "a-stage-is-a-start",
+        "builders/publishing/folder.py",
+        "if not plan.manifest.stage or not plan.manifest.stage.index:",
+        "if True:",
+        (f"{_CHAIN}::test_each_stage_is_a_release_that_the_next_begins_with",),
+        "the lineage would not tell a chain from a release that was continued",
+    ),
+    Named(
+        "what-ended-well-passed",
+        _SANDBOX,
+        "return ended.returncode == 0 and ended.stdout[:_SAID] == word.encode()",
+        "return ended.returncode == 0",
+        (f"{_OF_VERIFIERS}::test_code_is_run_against_the_rows_tests",),
+        "`exit(0)` would be the best answer to every prompt",
+    ),
+    Named(
+        "the-word-is-read-with-the-code",
+        _SANDBOX,
+        "    line += os.read(0, 1)",
+        "    line += os.read(0, 65536)",
+        (f"{_OF_VERIFIERS}::test_code_is_run_against_the_rows_tests",),
+        "tests and word would be in the code's hands, or lost",
+    ),
+    Named(
+        "a-sandbox-with-a-network",
+        _SANDBOX,
+        'options = ["--unshare-all",',
+        'options = ["--unshare-all", "--share-net",',
+        (f"{_OF_VERIFIERS}::test_code_reaches_nothing_outside",),
+        "a sampled answer could send what it finds",
+    ),
+    Named(
+        "a-sandbox-with-the-files",
+        _SANDBOX,
+        'for path in dict.fromkeys((*_SYSTEM, sys.base_prefix)):',
+        'for path in ("/",):',
+        (f"{_OF_VERIFIERS}::test_code_reaches_nothing_outside",),
+        "a sampled answer could read the user's files",
+    ),
+    Named(
+        "a-sandbox-without-limits",
+        _SANDBOX,
+        "    resource.setrlimit(getattr(resource, name), (most, most))",
+        "    pass",
+        (f"{_OF_VERIFIERS}::test_time_and_memory_are_bounded",),
+        "an endless loop or a large list would stop the training",
+    ),
+    Named(
+        "without-a-sandbox-it-is-run",
+        _SANDBOX,
+        "    require()\n    bounds",
+        "    bounds",
+        (f"{_OF_VERIFIERS}::test_without_a_sandbox_nothing_runs",),
+        "a model's code would fail somewhere else than at the question whether it may run",
+    ),
+    Named(
+        "part-of-a-text-is-equal",
+        _GRADERS,
+        '"eq": lambda given, wanted: given == wanted,',
+        '"eq": lambda given, wanted: given in wanted,',
+        (f"{_OF_GRADERS}::test_a_string_check",),
+        "an empty answer would be right",
+    ),
+    Named(
+        "like-is-turned-round",
+        _GRADERS,
+        '"like": lambda given, wanted: wanted in given,',
+        '"like": lambda given, wanted: given in wanted,',
+        (f"{_OF_GRADERS}::test_a_string_check",),
+        "an empty answer would be right",
+    ),
+    Named(
+        "a-power-binds-least",
+        "manifests/graders.py",
+        'text.replace("^", "**")',
+        'text.replace("^", "*")',
+        (f"{_OF_GRADERS}::test_a_formula_of_graders",),
+        "rewards would have another scale than OpenAI's",
+    ),
+    Named(
+        "a-formula-may-be-anything",
+        "manifests/graders.py",
+        "not isinstance(node, _NODES)",
+        "False",
+        (f"{_OF_GRADERS}::test_a_formula_is_no_python",),
+        "a manifest would fail in the middle of a training",
+    ),
+    Named(
+        "a-reward-that-no-answer-has",
+        _GRADIENT,
+        'if needs != "text":',
+        "if False:",
+        (f"{_OF_VERIFIERS}::test_rewards_are_scores_of_answers_and_each_has_its_weight",),
+        "a reward of likelihoods would be 0 for every answer, and nothing be learnt",
+    ),
+    Named(
+        "the-last-steps-adapter-stays",
+        _SAMPLING,
+        "            self.engine.forget(self.current)",
+        "            pass",
+        (f"{_OF_SAMPLING}::test_each_steps_adapter_is_loaded_and_the_last_one_unloaded",),
+        "an engine with one slot would drop adapters by itself, and many would pile up",
+    ),
+    Named(
+        "a-step-samples-with-the-first-adapter",
+        _SAMPLING,
+        "        if digest == self.current:",
+        "        if self.current:",
+        (f"{_OF_SAMPLING}::test_each_steps_adapter_is_loaded_and_the_last_one_unloaded",),
+        "what is learnt from would not be the policy's own answers",
+    ),
+    Named(
+        "answers-are-kept-for-other-weights",
+        "builders/training/engine_sampler.py",
+        '            "digest": digest,',
+        '            "digest": "",',
+        (f"{_OF_SAMPLING}::test_what_a_step_sampled_is_kept_until_it_is_in_a_checkpoint",),
+        "a step after a resume could learn from another policy's answers",
+    ),
+    Named(
+        "an-answer-that-was-broken-off-is-long",
+        "adapterworks/engines/asking.py",
+        'if reason not in ("stop", "length"):',
+        "if False:",
+        (f"{_OF_SAMPLING}::test_an_answer_that_was_broken_off_is_none",),
+        "half an answer would be trained as one that ran to its longest",
+    ),
+)  # fmt: skip

