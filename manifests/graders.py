@@ -56,12 +56,13 @@ def formula_of(text: str) -> ast.Expression:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"`{text[:80]}` is no formula") from None
     for node in ast.walk(tree):
-        call = isinstance(node, ast.Call)
-        if (
-            not isinstance(node, _NODES)
-            or (isinstance(node, ast.Constant) and type(node.value) not in (int, float))
-            or (call and (node.keywords or getattr(node.func, "id", "") not in FUNCTIONS))
-        ):
+        sound = isinstance(node, _NODES)
+        if isinstance(node, ast.Constant):
+            sound = type(node.value) in (int, float)
+        elif isinstance(node, ast.Call):
+            named = node.func.id if isinstance(node.func, ast.Name) else ""
+            sound = named in FUNCTIONS and not node.keywords
+        if not sound:
             raise ValueError(
                 f"`{text[:80]}` has more than names, numbers, + - * / ^ and {', '.join(FUNCTIONS)}"
             )

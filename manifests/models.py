@@ -9,8 +9,9 @@ Schema.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -315,7 +316,8 @@ class StartTable(Frozen):
     """The release to begin with (`medical`, `medical@7`); a new adapter without this table."""
 
 
-class StageOf(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StageOf:
     """Which of several stages a manifest is: name, number from 0, and how many there are."""
 
     name: str

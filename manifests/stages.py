@@ -92,10 +92,10 @@ def stage_of(merged: Merged, name: str) -> Merged:
     own = Merged(rest, {p: o for p, o in merged.origins.items() if p[0] != STAGES})
     table = _copied(merged.table[STAGES][name])
     # Another objective's keys mean nothing to this one.
-    before, now = (one.get("objective") for one in (rest, table))
-    both = isinstance(before, dict) and isinstance(now, dict)
-    if both and "kind" in now and now["kind"] != before.get("kind"):
-        rest["objective"] = {}
+    before, now = rest.get("objective"), table.get("objective")
+    if isinstance(before, dict) and isinstance(now, dict):
+        same = now.get("kind", before.get("kind")) == before.get("kind")
+        rest["objective"] = before if same else {}
     own.lay_over(table, Origin((STAGES, index)))
     for path in _leaves(table):
         origin = merged.origin((STAGES, name, *path))

@@ -99,7 +99,8 @@ def passes(codes: Sequence[str], tests: Sequence[str], limits: Limits | None = N
     require()
     bounds = limits or Limits()
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        return list(pool.map(lambda pair: _run(*pair, bounds), zip(codes, tests, strict=True)))
+        pairs = list(zip(codes, tests, strict=True))
+        return list(pool.map(lambda pair: _run(pair[0], pair[1], bounds), pairs))
 
 
 def _run(code: str, tests: str, limits: Limits) -> bool:

@@ -94,16 +94,16 @@ def _similar(grader: TextSimilarity, given: str, wanted: str) -> float:
 
 def _calculated(grader: Multi, parts: Mapping[str, float]) -> float:
     def value(node: Any) -> float:
-        match node:
-            case ast.Constant():
-                return float(node.value)
-            case ast.Name():
-                return parts[node.id]
-            case ast.UnaryOp():
-                inner = value(node.operand)
-                return -inner if isinstance(node.op, ast.USub) else inner
-            case ast.Call():
-                return float(_FUNCTIONS[node.func.id](*(value(one) for one in node.args)))
+        if isinstance(node, ast.Constant):
+            return float(node.value)  # type: ignore[arg-type]  # a formula has numbers only
+        if isinstance(node, ast.Name):
+            return parts[node.id]
+        if isinstance(node, ast.UnaryOp):
+            inner = value(node.operand)
+            return -inner if isinstance(node.op, ast.USub) else inner
+        if isinstance(node, ast.Call):
+            assert isinstance(node.func, ast.Name)
+            return float(_FUNCTIONS[node.func.id](*(value(one) for one in node.args)))
         return float(_OPERATIONS[type(node.op)](value(node.left), value(node.right)))
 
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adapterworks.manifests.load import check_manifest, load_manifest
+from adapterworks.manifests.models import StageOf
 
 STAGED = """
 [adapter]
@@ -61,7 +62,8 @@ def written(folder: Path, *changes: tuple[str, str]) -> str:
 def test_each_stage_is_a_manifest_that_begins_where_the_one_before_ended(tmp_path: Path) -> None:
     last = load_manifest(written(tmp_path))
     chain = last.chain
-    assert [stage.stage for stage in chain] == [("sft", 0, 3), ("pairs", 1, 3), ("last", 2, 3)]
+    names = ("sft", "pairs", "last")
+    assert [stage.stage for stage in chain] == [StageOf(n, i, 3) for i, n in enumerate(names)]
     assert [stage.objective.kind for stage in chain] == ["sft", "dpo", "dpo"]
     assert [getattr(stage.objective, "beta", None) for stage in chain] == [None, 0.5, 0.3]
     assert [stage.train.epochs for stage in chain] == [1.0, 2.0, 2.0]
