@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows
-from adapterworks.builders.data.rows import Row
-from adapterworks.builders.data.verdict import BAD, GOOD, with_verdict
+from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows, render_prompt
+from adapterworks.builders.data.rows import Message, Row
+from adapterworks.builders.data.verdict import BAD, GOOD, QUESTION, with_verdict
 from adapterworks.builders.objectives.batch import CONTRAST
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# Tokens of the verdict itself, with the end of its turn, at most.
+_VERDICT = 16
 
 
 def encode_verdicts(
@@ -26,16 +29,22 @@ def encode_verdicts(
 ) -> list[tuple[Encoded, ...]]:
     """Per row, the sequences of its first `answers` answers up to the verdict, the best first.
 
+    Args:
+        max_length: tokens of a row; the verdict's question comes on top of it, so that no answer is
+            cut for it.
+
     Raises:
         InvalidInput: this tokenizer does not tell the two verdicts apart by their first token.
     """
+    asked: Message = {"role": "user", "content": QUESTION}
+    longest = max_length + len(render_prompt(tokenizer, [asked])) + _VERDICT
     encoded = [
         [
             _up_to_verdict(*both)
             for both in zip(
                 *(
                     encode_rows(
-                        tokenizer, [with_verdict(row, number, said) for row in rows], max_length
+                        tokenizer, [with_verdict(row, number, said) for row in rows], longest
                     )
                     for said in (GOOD, BAD)
                 ),

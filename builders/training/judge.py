@@ -22,9 +22,6 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.manifests.errors import Refused
 
-# Tokens that the verdict's question may have, with what the template writes around it.
-_QUESTION = 64
-
 
 def answered_with(row: Row, text: str) -> Row:
     """A row's prompt with another answer."""
@@ -52,7 +49,7 @@ class Judge:
             Refused: one is no number.
         """
         most: int = getattr(self.plan.manifest.objective, "max_completion", 0)
-        longest = self.plan.manifest.train.max_length + most + _QUESTION
+        longest = self.plan.manifest.train.max_length + most
         encoded = encode_verdicts(self.tokenizer, rows, longest, 1)
         sequences = [
             TokenSequence(

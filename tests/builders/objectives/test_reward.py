@@ -106,6 +106,11 @@ def test_a_verdict_is_what_a_chat_would_be_asked(tiny: Path) -> None:
         assert sequence.input_ids == [*prompt, yes]
         assert sequence.labels == [IGNORED] * len(prompt) + [yes]
         assert sequence.columns["contrast"] == [0.0] * len(prompt) + [float(no)]
+    # The question comes on top of what a row may have: an answer that fits is not cut for it.
+    (short,) = reward().encode(tokenizer, [pair(3)], len(prompt) - 60, "completion")
+    assert [one.input_ids for one in short.sequences] == [
+        one.input_ids for one in example.sequences
+    ]
 
 
 def test_margins_are_read_where_they_are_asked_for(tiny: Path) -> None:
