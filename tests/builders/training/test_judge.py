@@ -89,7 +89,7 @@ def test_a_release_that_rewards_is_in_plan_lock_and_lineage(workshop: Workshop) 
     assert lock["origins"] == {"reward": judge["digest"]}
     lines = registry.read(built["digest"], "training.jsonl").decode().splitlines()
     steps = [e for e in map(json.loads, lines) if e["event"] == "step"]
-    assert any(step["reward_deviation"] > 0.01 for step in steps), "all answers are worth the same"
+    assert all(step["reward_deviation"] > 0 for step in steps), "all answers are worth the same"
     # What was not trained for a reward is none.
     failed = workshop.build(
         workshop.manifest(more=GRPO.replace("tiny-pairs@1", "tiny@1"), rate=4e-3)
