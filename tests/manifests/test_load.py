@@ -262,6 +262,7 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
     assert built_in_manifests() == (
         "bank-tickets",
         "code",
+        "code-aligned",
         "enterprise-kb",
         "medical",
         "medical-dpo",
@@ -282,6 +283,8 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
     code = load_manifest("code", profile="codellama-34b")
     assert isinstance(code.method, FullTable)
     assert (code.train.learning_rate, code.train.batch_size) == (5e-6, 64)
+    stages = load_manifest("code-aligned").chain
+    assert [stage.objective.kind for stage in stages] == ["sft", "grpo"]
 
 
 def test_a_manifest_survives_json(write: Any) -> None:
