@@ -205,8 +205,10 @@ class HttpEngine:
             told = choice.get("prompt_logprobs")
             if told is None:
                 return None
+            # The likeliest alone: the prompt's own token is told too, however unlikely it is, and
+            # would be taken for what the engine thinks least likely of those.
             scores = [
-                {int(token): float(entry["logprob"]) for token, entry in at.items()}
+                {int(k): float(e["logprob"]) for k, e in at.items() if e["rank"] <= TOP}
                 for at in told[1:]
             ]
         except (LookupError, TypeError, ValueError, AttributeError) as error:
