@@ -27,6 +27,7 @@ Version 2. Version 1 is read by `version1.py`; a value of `Release` may come fro
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -221,6 +222,7 @@ class Release(Draft):
     def read_from(self, record: bytes) -> Release:
         """The same value, knowing the bytes it was read from (`record.py`)."""
         self._record = record
+        self.__dict__.pop("digest", None)
         return self
 
     def to_bytes(self) -> bytes:
@@ -232,9 +234,9 @@ class Release(Draft):
         table: dict[str, Any] = json.loads(self.to_bytes())
         return table
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
-        """`sha256:…` of the record."""
+        """`sha256:…` of the record; reckoned once, as each request asks for it."""
         return digest_bytes(self.to_bytes())
 
     @property
