@@ -27,7 +27,7 @@ PACKAGES = (
     "lm_eval==0.4.13", "evaluate==0.4.6", "pytablewriter==1.2.1", "DataProperty==1.1.0",
     "mbstrdecoder==1.1.4", "pathvalidate==3.3.1", "tabledata==1.3.4", "tcolorpy==0.1.7",
     "typepy==1.3.4", "sqlitedict==2.1.0", "more_itertools==10.8.0", "word2number==1.1",
-    "tenacity==9.1.2",
+    "tenacity==9.1.2", "chardet==5.2.0", "pytz==2025.2",
 )  # fmt: skip
 INSTALLED = Path(__file__).resolve().parents[2] / ".cache" / "lm-eval-0.4.13"
 TASK = """\
@@ -66,7 +66,7 @@ QUESTIONS = (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The task and its rows; the package is put in its place, once."""
     folder = tmp_path_factory.mktemp("lm-eval")
-    if not (INSTALLED / "lm_eval").exists():
+    if not (INSTALLED / "chardet").exists():
         command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target"]
         subprocess.run([*command, str(folder / "packages"), *PACKAGES], check=True)
         INSTALLED.parent.mkdir(parents=True, exist_ok=True)
