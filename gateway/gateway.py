@@ -97,8 +97,8 @@ class Gateway:
         Args:
             config: with `open`, everyone is let in without a key.
             spool: folder where metered requests are kept until the index has them.
-            first: loaded and proved before it says that it is ready, as the pins are; as many as
-                there is room for, in this order.
+            first: loaded and proved before it says that it is ready, as the pins are, each in the
+                engine that its requests are sent to; as many as there is room for, in this order.
         """
         pool = EnginePool(engines)
         metrics = Metrics()
@@ -140,7 +140,9 @@ class Gateway:
                 max_wait=config.fairness.max_wait_seconds,
             )
             gateway._residencies[engine.id].seats.on_change(queue.look_again)
-            gateway._residencies[engine.id].begin_with(first)
+            gateway._residencies[engine.id].begin_with(
+                [r for r in first if pool.home(r.base.digest, r.digest) is engine]
+            )
         gateway.resolver.hand_over(
             Handover(
                 gateway._residencies.values,

@@ -77,6 +77,11 @@ class EnginePool:
         ranked = _ranked(ready, target.digest)
         return next((e for e in ranked if e.inflight < limit), ranked[0])
 
+    def home(self, base_digest: str, digest: str) -> Engine | None:
+        """The engine that a digest is sent to when all are ready and idle."""
+        engines = [e for e in self.engines if e.base.digest == base_digest]
+        return _ranked(engines, digest)[0] if engines else None
+
     def ranked(self, base_digest: str, digest: str) -> list[Engine]:
         """The ready engines of a base in the order in which a digest is sent to them."""
         return _ranked(

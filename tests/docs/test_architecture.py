@@ -9,7 +9,7 @@ from pathlib import Path
 from adapterworks.gateway.engines.forms import FORMS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGES = ("builders", "gateway", "registry", "manifests")
 
 

@@ -9,19 +9,22 @@ but do count where they are missing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.gates.gate import Gate
-from adapterworks.builders.data.gates.hashed import Documents, Numbers, common_shingles, within
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 from adapterworks.builders.data.gates.text import question_text
+
+if TYPE_CHECKING:
+    from adapterworks.builders.data.gates.hashed import Documents, Numbers
 
 _WIDTH = 5
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
     """Measured: share of held-out rows found in training; threshold: share of a row's 5-grams."""
+    from adapterworks.builders.data.gates.hashed import Documents, common_shingles, within
+
     held = [
         (split, index, row)
         for split in ("validation", "test")
@@ -62,6 +65,10 @@ def _places(
 ) -> tuple[dict[int, list[int]], dict[bytes, int]]:
     """Telling shingle that is asked for → training rows that have it; and, of documents that are
     nothing but template, the first training row that is the same."""
+    import numpy as np
+
+    from adapterworks.builders.data.gates.hashed import within
+
     telling, plain = [], set()
     for document in asked:
         own = document[~within(document, common)]
@@ -81,6 +88,8 @@ def _places(
 
 def _missing(document: Numbers, other: Numbers) -> int:
     """Shingles of a document that another one does not have."""
+    from adapterworks.builders.data.gates.hashed import within
+
     return int((~within(document, other)).sum())
 
 

@@ -8,19 +8,14 @@ gate's.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.gates.gate import Gate
-from adapterworks.builders.data.gates.hashed import (
-    Documents,
-    Numbers,
-    candidates,
-    common_shingles,
-    signatures,
-    within,
-)
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 from adapterworks.builders.data.gates.text import full_text
+
+if TYPE_CHECKING:
+    from adapterworks.builders.data.gates.hashed import Numbers
 
 _WIDTH = 3
 _PERMUTATIONS = 128
@@ -29,6 +24,14 @@ _SLACK = 0.15  # candidates are looked for this much below the threshold: few pa
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
     """Measured: share of training rows that are near repetitions; threshold: similarity."""
+    from adapterworks.builders.data.gates.hashed import (
+        Documents,
+        candidates,
+        common_shingles,
+        signatures,
+        within,
+    )
+
     train = rows["train"]
     documents = Documents(len(train), lambda index: full_text(train[index]), _WIDTH)
     common = common_shingles(documents)
@@ -64,6 +67,10 @@ def _repeated(digests: list[str]) -> set[int]:
 
 
 def _similarity(one: Numbers, other: Numbers, common: Numbers) -> float:
+    import numpy as np
+
+    from adapterworks.builders.data.gates.hashed import within
+
     shared = np.intersect1d(one, other, assume_unique=True)
     alike = len(shared) - int(within(shared, common).sum())
     return alike / (alike + len(one) + len(other) - 2 * len(shared)) if alike else 0.0
