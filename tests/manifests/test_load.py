@@ -283,8 +283,10 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
     code = load_manifest("code", profile="codellama-34b")
     assert isinstance(code.method, FullTable)
     assert (code.train.learning_rate, code.train.batch_size) == (5e-6, 64)
-    stages = load_manifest("code-aligned").chain
-    assert [stage.objective.kind for stage in stages] == ["sft", "grpo"]
+    for profile in (None, "quick"):
+        stages = load_manifest("code-aligned", profile=profile).chain
+        assert [stage.objective.kind for stage in stages] == ["sft", "grpo"]
+        assert [stage.train.on_overflow for stage in stages] == ["drop", "drop"]
 
 
 def test_a_manifest_survives_json(write: Any) -> None:
