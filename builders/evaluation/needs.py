@@ -90,7 +90,7 @@ def check_metrics(table: EvaluateTable) -> None:
     Raises:
         InvalidInput: naming the metric.
     """
-    unfit = [metric.name for metric in metrics_of(table) if metric.needs != ANSWERS]
+    unfit = [metric.name for metric in metrics_of(table) if not metric.of_answers]
     if table.baseline == NEAREST and unfit:
         raise InvalidInput(
             f"the nearest training row has an answer and no probabilities, so `{unfit[0]}` cannot "

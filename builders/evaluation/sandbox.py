@@ -150,7 +150,7 @@ def _walls() -> list[str]:
 
 def _python() -> str:
     """The interpreter itself: what a virtual environment adds is not there."""
-    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
+    return str(Path(getattr(sys, "_base_executable", "") or sys.executable).resolve())
 
 
 def _program() -> str | None:

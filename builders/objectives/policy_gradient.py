@@ -28,6 +28,7 @@ from adapterworks.manifests.named import Named
 from adapterworks.manifests.objective import ObjectiveTable, ReferenceTable
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.manifests.values import PositiveFloat, PositiveInt
+from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
     import torch
@@ -69,15 +70,16 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     table = manifest.objective
     assert isinstance(table, RolloutTable)
     for index, name in enumerate(table.rewards):
-        needs = load("metrics", name).needs
-        if needs != "text":
+        metric = load("metrics", name)
+        if not metric.of_answers:
             yield Problem(
                 ("objective", "rewards", index),
-                f"`{name}` needs `{needs}` of a model, and a sampled answer has its text alone",
+                f"`{name}` needs `{metric.needs}` of a model, and a sampled answer has its "
+                "text alone",
                 "reward by a metric of answers: `adapters metrics`",
             )
     technique = load("methods", manifest.method.kind)
-    if table.engine != "huggingface" and (technique.form != "lora" or technique.cut):
+    if table.engine != "huggingface" and (technique.form != LORA or technique.cut):
         yield Problem(
             ("objective", "engine"),
             f"`{table.engine}` samples with adapters that it loads exactly as LoRA, and "

@@ -63,4 +63,8 @@ def test_every_page_is_in_the_navigation_and_nothing_lies_beside_the_kinds() -> 
     names = {page.relative_to(docs).as_posix() for page in docs.glob("**/*.md")}
     english = {name for name in names if not name.endswith(".zh.md")}
     assert [name for name in sorted(english) if f": {name}\n" not in listed] == []
-    assert {name for name in english if "/" not in name} == {"index.md", "log.md"}
+    assert {name for name in english if "/" not in name} == {
+        "architecture.md",
+        "index.md",
+        "log.md",
+    }

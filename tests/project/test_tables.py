@@ -35,14 +35,18 @@ Module = tuple[str, ast.Module]
 def modules() -> tuple[Module, ...]:
     """Path and syntax tree of every module of adapterworks; links are not followed twice.
 
-    Without `manifests/importing`: what stands there are the words of other programs.
+    Without `manifests/importing` and the graders: what stands there are the words of others.
     """
-    foreign = ROOT / "manifests" / "importing"
+    foreign = {
+        ROOT / "manifests" / "importing",
+        ROOT / "manifests" / "graders.py",
+        ROOT / "builders" / "objectives" / "graders.py",
+    }
     paths = [
         path
         for package in PACKAGES
         for path in sorted((ROOT / package).rglob("*.py"))
-        if foreign not in path.parents
+        if foreign.isdisjoint((path, *path.parents))
     ]
     return tuple((str(p.relative_to(ROOT)), ast.parse(p.read_text("utf-8"))) for p in paths)
 

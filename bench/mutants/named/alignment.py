@@ -282,7 +282,7 @@ NAMED = (
     Named(
         "a-reward-that-no-answer-has",
         _GRADIENT,
-        'if needs != "text":',
+        "if not metric.of_answers:",
         "if False:",
         (f"{_OF_VERIFIERS}::test_rewards_are_scores_of_answers_and_each_has_its_weight",),
         "a reward of likelihoods would be 0 for every answer, and nothing be learnt",

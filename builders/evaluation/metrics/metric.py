@@ -77,6 +77,11 @@ class Metric:
     is_mean: bool = False
     require: Callable[[Sequence[Row]], None] | None = None
 
+    @property
+    def of_answers(self) -> bool:
+        """Whether an answer's text is all that it needs of a model."""
+        return self.needs == ANSWERS
+
     def score(self, answer: str, row: Row) -> float:
         """Of one answer to one row: a verifier's reward."""
         return float(self.per_example(self.statistics([Prediction(answer)], [row]))[0])

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from adapterworks.app import App
 from adapterworks.builders.building import prepare, run
-from adapterworks.builders.evaluation import evaluate
+from adapterworks.builders.evaluation import needs
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.cli.build import command as build
 from adapterworks.cli.plan import command as plan
@@ -144,7 +144,7 @@ def test_changed_metric_code_is_evaluated_again_without_training(
     registry = clone.registry()
     before = json.loads(registry.read(registry.resolve("tiny@1").digest, "report.json"))
     unasked.setattr(prepare, "source_digest", lambda kind, name: "sha256:" + "9" * 64)
-    unasked.setattr(evaluate, "metric_named", mended)
+    unasked.setattr(needs, "metric_named", mended)
     said = clone.build(manifest(clone))
     assert said.exit_code == 0, said.output or said.exception
     (line,) = [line for line in said.stderr.splitlines() if line.startswith("evaluation: ")]

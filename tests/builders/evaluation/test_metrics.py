@@ -152,7 +152,8 @@ def test_perplexity_is_over_tokens_not_rows() -> None:
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_a_resample_of_all_rows_once_is_the_value(name: str) -> None:
     """The invariant that the bootstrap stands on: additive statistics, one aggregate."""
-    rows = [chat("q", text).with_meta(rule="UP031") for text in ("A06 one", "B15 two", "A06 one")]
+    columns = {"rule": "UP031", "schema": {"type": "string"}, "tests": "assert one"}
+    rows = [chat("q", text).with_meta(**columns) for text in ("A06 one", "B15 two", "A06 one")]
     given = [
         Prediction(text, nll, 3)
         for text, nll in (("A06 one", 1.0), ("A06 one", 2.0), ("B15 two", 3.0))

@@ -76,7 +76,7 @@ def test_on_the_bank_s_messages_it_is_right_where_the_log_says() -> None:
 def test_a_manifest_without_it_is_refused_a_gate_against_it() -> None:
     gate = 'evaluate.gates=[{ metric = "exact_match", against = "nearest" }]'
     with pytest.raises(InvalidInput, match="the nearest training row is not asked"):
-        load_manifest("medical", overrides=('evaluate.metrics=["exact_match"]', gate))
+        load_manifest("bank-tickets", overrides=('evaluate.baseline="none"', gate))
     loaded = load_manifest("bank-tickets", overrides=(gate,))
     assert loaded.evaluate.baseline == "nearest"
 

@@ -135,7 +135,9 @@ def test_rows_in_the_wrong_order_are_seen(
 
 def test_a_scale_that_is_lost_is_seen(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """What llama.cpp's own converter does with rsLoRA: α/r for α/√r."""
-    monkeypatch.setattr(lora, "scale", lambda config, module: config["lora_alpha"] / config["r"])
+    monkeypatch.setattr(
+        lora, "module_scale", lambda config, module: config["lora_alpha"] / config["r"]
+    )
     with pytest.raises(Refused, match="other distributions"):
         export(shelf, "gguf-lora", type_="f32")
     assert left(shelf) == []
@@ -263,13 +265,13 @@ def test_rows_go_from_halves_to_pairs() -> None:
 
 def test_scales_as_peft_has_them() -> None:
     config = {"r": 16, "lora_alpha": 8, "use_rslora": True, "rank_pattern": {"q_proj": 4}}
-    assert lora.scale(config, "model.layers.0.self_attn.q_proj") == 4.0
-    assert lora.scale(config, "model.layers.0.self_attn.v_proj") == 2.0
+    assert lora.module_scale(config, "model.layers.0.self_attn.q_proj") == 4.0
+    assert lora.module_scale(config, "model.layers.0.self_attn.v_proj") == 2.0
     config = {"r": 16, "lora_alpha": 8, "alpha_pattern": {"layers.1.mlp.down_proj": 32}}
-    assert lora.scale(config, "model.layers.1.mlp.down_proj") == 2.0
-    assert lora.scale(config, "model.layers.11.mlp.down_proj") == 0.5
+    assert lora.module_scale(config, "model.layers.1.mlp.down_proj") == 2.0
+    assert lora.module_scale(config, "model.layers.11.mlp.down_proj") == 0.5
     config = {"r": 16, "lora_alpha": 8, "alpha_pattern": {"q_proj": 32}}
-    assert lora.scale(config, "model.layers.0.self_attn.rq_proj") == 0.5
+    assert lora.module_scale(config, "model.layers.0.self_attn.rq_proj") == 0.5
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.objectives.policy_gradient import RolloutTable
 from adapterworks.builders.plan import digests
 from adapterworks.builders.plan.digests import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
@@ -19,7 +20,6 @@ from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
 from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.objective import ReferenceTable
 from adapterworks.registry.releases.release import Parent
 from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
 
@@ -72,6 +72,7 @@ OTHER: dict[str, Any] = {
     "data.gates": {"secrets": {"action": "drop"}},
     "objective": {"kind": "another"},
     "objective.reference": "tiny@2",
+    "objective.reward_release": "tiny@2",
     "objective.max_start_distance": 0.5,
     "start": {"from": "tiny@2"},
     "train.epochs": 4.0,
@@ -167,7 +168,7 @@ def keys(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[str]:
         if table and key not in DECISIONS:
             yield from keys(kind, f"{key}.")  # type: ignore[arg-type]
         elif table and key == "objective":
-            below = (f"{key}.{name}" for name in ReferenceTable.model_fields)
+            below = (f"{key}.{name}" for name in RolloutTable.model_fields)
             yield from (key, *(one for one in below if one in DECISIONS))
         else:
             yield key
