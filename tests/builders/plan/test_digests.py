@@ -20,6 +20,7 @@ from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
 from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import ReferenceTable
 from adapterworks.registry.releases.release import Parent
 from tests.builders.build_support import MACHINE, encoded_rows, facts_of, identity
 
@@ -208,9 +209,11 @@ def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape:
     )  # which everything can be planned for
     before = plan(shape, manifest(), machine=where)
     if key.startswith("objective."):
-        pairs = {"kind": "dpo"}
+        name = key.removeprefix("objective.")
+        samples = name in RolloutTable.model_fields and name not in ReferenceTable.model_fields
+        pairs = {"kind": "grpo", "rewards": ["exact_match"]} if samples else {"kind": "dpo"}
         before = plan(shape, with_value("objective", pairs), machine=where)
-        pairs[key.removeprefix("objective.")] = OTHER[key]
+        pairs[name] = OTHER[key]
         after = plan(shape, with_value("objective", pairs), machine=where)
     else:
         after = plan(shape, with_value(key, OTHER[key]), machine=where)
