@@ -43,7 +43,7 @@ RANK = 16
 GOAL = "≤150"
 WHOLE_GOAL, OWN_GOAL = "≤15", "≤1.5"  # times the engine's own load call
 QUIET_SECONDS = 2.0
-POLL_SECONDS = 0.002
+POLL_SECONDS = 0.01  # more often, the asking itself would take what the load needs
 Span = tuple[float, float]
 
 

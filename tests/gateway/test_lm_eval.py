@@ -88,6 +88,7 @@ def evaluated(
     out = folder / "results" / name
     done = subprocess.run(
         [sys.executable, "-m", "lm_eval", "--model", model, "--tasks", "chapters",
+         "--device", "cpu", "--batch_size", "16" if model == "hf" else "1",
          "--model_args", ",".join(f"{key}={value}" for key, value in arguments.items()),
          "--include_path", str(folder / "tasks"), "--output_path", str(out), "--log_samples"],
         env={**os.environ, "PYTHONPATH": str(INSTALLED), "HF_HUB_OFFLINE": "1",
@@ -124,10 +125,13 @@ def test_multiple_choice_gives_what_hugging_face_and_peft_give(
         folder,
         f"{name}-hf",
         "hf",
-        {"pretrained": base.served, "dtype": "float32", "device": "cpu", **adapter},
+        {"pretrained": base.served, "dtype": "float32", **adapter},
     )
     figures = {metric: served[metric] for metric in ("acc,none", "acc_norm,none")}
-    print(f"{name}: {figures}")
+    furthest = max(
+        abs(a - b) for pair in zip(own, theirs, strict=True) for a, b in zip(*pair, strict=True)
+    )
+    print(f"{name}: {figures}, log-likelihoods within {furthest:.1e}")
     assert figures == {metric: reference[metric] for metric in figures}
     assert len(own) == len(theirs) == len(QUESTIONS)
     for ours, wanted in zip(own, theirs, strict=True):
