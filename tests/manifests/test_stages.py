@@ -103,6 +103,7 @@ def test_a_release_may_come_before_the_first_stage(tmp_path: Path) -> None:
         (('name = "pairs"', 'name = "candidate"\n'), "stages[1].name", "is taken"),
         (('name = "pairs"', 'name = "pairs"\nmethod.rank = 4'), "stages[1].method", "no stage"),
         (("stages.pairs]", "stages.pear]"), "profiles.quick.stages.pear", "no stage can say"),
+        (("max_steps = 5", "max_steps = -5"), "train.max_steps", "greater than 0"),
     ],
 )
 def test_faults_are_told_where_they_were_written(
@@ -123,6 +124,13 @@ def test_faults_are_told_where_they_were_written(
 def test_a_fault_of_all_stages_is_told_once(tmp_path: Path) -> None:
     faults = check_manifest(written(tmp_path, ("seed = 7", "seed = -7")))[1]
     assert [(fault.line, fault.key) for fault in faults] == [(15, "train.seed")]
+
+
+def test_a_fault_of_an_override_is_told_as_it_was_given(tmp_path: Path) -> None:
+    given = "stages.last.train.epochs=-9"
+    (fault,) = check_manifest(written(tmp_path), overrides=[given])[1]
+    assert fault.key == "train.epochs"
+    assert str(fault).endswith(f"(in `{given}`)")
 
 
 def test_an_override_makes_no_stage(tmp_path: Path) -> None:

@@ -180,7 +180,10 @@ NAMED = (
         _STAGES,
         "own.origins[path] = origin",
         "pass",
-        (f"{_OF_STAGES}::test_faults_are_told_where_they_were_written",),
+        (
+            f"{_OF_STAGES}::test_faults_are_told_where_they_were_written",
+            f"{_OF_STAGES}::test_a_fault_of_an_override_is_told_as_it_was_given",
+        ),
         "a fault of a profile or of `--set` would be shown at another line",
     ),
     Named(
