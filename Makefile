@@ -42,7 +42,7 @@ lock:  ## resolve the lock files anew; what is locked stays, but for UPGRADE='pa
 demo: $(STAMP)  ## build two adapters, serve both from one vLLM, ask them
 	@$(BIN)/python demo.py
 
-test: $(STAMP)  ## the test suite (about 13 minutes on 2 cores)
+test: $(STAMP)  ## the test suite (about 11 minutes on 2 cores)
 	@$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-all: $(STAMP)  ## everything, slow checks too
