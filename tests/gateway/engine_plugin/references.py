@@ -119,7 +119,10 @@ class Maker:
         model = get_peft_model(self._model(), config).eval()
         with torch.no_grad():
             for parameter_name, parameter in model.named_parameters():
-                if "lora_B" in parameter_name:
+                if "lora_A" in parameter_name:  # as PEFT draws it, but the same in every run
+                    bound = parameter.shape[1] ** -0.5
+                    parameter.uniform_(-bound, bound, generator=self.draw)
+                elif "lora_B" in parameter_name:
                     parameter.normal_(0, 0.02, generator=self.draw)
         target = self.folder / name
         # The base's embeddings are no part of an adapter, also of one of the logits.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import operator
 import os
 import re
 import socket
@@ -234,8 +236,11 @@ def test_every_form_equals_peft_in_one_batch(server: Running, cache: str) -> Non
 
 def test_adapters_differ_from_the_base_and_one_another(server: Running) -> None:
     """Otherwise the comparison above would prove nothing."""
-    texts = {tuple(tuple(a.tokens) for a in r.answers) for r in server.references}
-    assert len(texts) == len(server.references)
+    for one, other in itertools.combinations(server.references, 2):
+        assert any(
+            a.tokens != b.tokens or max(map(abs, map(operator.sub, a.logprobs, b.logprobs))) > 0.05
+            for a, b in zip(one.answers, other.answers, strict=True)
+        ), (one.name, other.name)
 
 
 @pytest.mark.parametrize("name", ["prefix-150", "prompt-12"])
@@ -282,10 +287,14 @@ def test_preempted_requests_get_their_prefix_again(server: Running) -> None:
 
     alone = ask(0)
     before = _preemptions(server)
-    with ThreadPoolExecutor(BLOCKS) as threads:
-        together = list(threads.map(ask, range(BLOCKS)))
-    assert _preemptions(server) > before
-    assert together[0] == alone
+    for _ in range(20):  # on a busy machine they may come one after the other
+        with ThreadPoolExecutor(BLOCKS) as threads:
+            together = list(threads.map(ask, range(BLOCKS)))
+        assert together[0] == alone
+        if _preemptions(server) > before:
+            break
+    else:
+        pytest.fail("nothing was preempted")
 
 
 def _preemptions(server: Running) -> float:
