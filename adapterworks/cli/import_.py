@@ -196,7 +196,9 @@ def _fingerprint(base: Base, folder: Path, servable: Servable) -> bytes:
     from adapterworks.builders.evaluation.fingerprint import make_fingerprint
     from adapterworks.builders.evaluation.served_model import ServedModel
     from adapterworks.manifests.digests import canonical_json
+    from adapterworks.registry.bases.complete import require_complete
 
+    require_complete(base.checkpoint)
     value = make_fingerprint(
         ServedModel(base.served, folder, servable),
         AutoTokenizer.from_pretrained(base.checkpoint),

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.conversion import Conversion
-from adapterworks.builders.methods.shape import weight_files
 from adapterworks.builders.methods.technique import engine_rank
+from adapterworks.registry.bases.complete import weight_files
 from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Servable

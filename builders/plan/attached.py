@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.methods.shape import meta_model
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
+from adapterworks.registry.bases.complete import meta_model
 
 
 def check_attached(manifest: Manifest, checkpoint: Path, *, planned: int, steps: int) -> None:

@@ -297,8 +297,10 @@ class BaseStore:
             served=checkpoint,
         )
         if quantization == "nf4":
+            from adapterworks.registry.bases.complete import require_complete
             from adapterworks.registry.bases.nf4 import write_dequantized
 
+            require_complete(checkpoint)
             say(f"base {name}: quantizing to NF4 and storing the values training will see")
             write_dequantized(checkpoint, staging / "served", double_quantization=double)
             return replace(base, served=folder / "served")

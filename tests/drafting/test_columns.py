@@ -66,9 +66,10 @@ def test_without_known_names_the_repeated_column_is_the_answer_and_somebody_is_a
 
 
 def test_numbers_keys_and_dates_are_no_questions() -> None:
+    # The key is the longest text of a row: what is longest and varies would be taken for the question.
     records = [
         {
-            "id": f"T-{i:04d}",
+            "id": f"T-{i:020d}",
             "on": f"2026-11-{i % 28 + 1:02d}",
             "n": i,
             "q": f"what about {i}",

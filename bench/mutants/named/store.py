@@ -362,4 +362,12 @@ NAMED: tuple[Named, ...] = (
         (f"{_OF_BACKUP}::test_a_copy_taken_while_it_is_in_use_is_put_back",),
         "a restore in the wrong home would destroy an index",
     ),
+    Named(
+        "a-hollow-base-is-loaded",
+        "adapterworks/cli/import_.py",
+        "    require_complete(base.checkpoint)\n",
+        "",
+        ("tests/registry/bases/test_complete.py::test_a_hollow_base_gives_no_fingerprint",),
+        "a configuration of a few bytes would take all of the memory, until the kernel kills",
+    ),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.factors import cut
 from adapterworks.builders.methods.inits.init import Init
-from adapterworks.builders.methods.shape import weight_files
+from adapterworks.registry.bases.complete import weight_files
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.factors import read_weights
-from adapterworks.builders.methods.shape import Linear, read_shape, weight_files
+from adapterworks.builders.methods.shape import Linear, read_shape
 from adapterworks.builders.methods.technique import ENGINE_RANKS, engine_rank, largest_linear
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.registry.bases.complete import weight_files
 from tests.builders.build_support import manifest_for
 from tests.builders.methods.made import SMALL, manifest_of
 

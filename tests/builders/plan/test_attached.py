@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.methods.shape import meta_model, read_shape
+from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.registry.bases.complete import meta_model
 from bench.architectures import make_base
 from tests.builders.build_support import KINDS, manifest_for
 

@@ -1,0 +1,107 @@
+"""Whether a checkpoint's files hold the model that its configuration describes.
+
+Invariant: asked without loading a weight: `transformers` builds the model from `config.json` on the
+meta device, which holds shapes and no numbers, and the files answer with their headers.
+"""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapterworks.manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+INDEX = "model.safetensors.index.json"
+
+
+def meta_model(checkpoint: Path) -> nn.Module:
+    """The model that a checkpoint's `config.json` describes, with shapes and without numbers.
+
+    Raises:
+        InvalidInput: it describes no decoder-only model that `transformers` knows.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        values = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        if "model_type" not in values:
+            raise InvalidInput("`config.json` has no `model_type`")
+        config = AutoConfig.from_pretrained(checkpoint)
+        with init_empty_weights():
+            model: nn.Module = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # whatever the libraries raise at a configuration, it says why
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidInput(
+            f"`{checkpoint}` is not a decoder-only checkpoint: {reason}",
+            hint="the base needs a `config.json` of a causal language model that the installed "
+            "transformers knows",
+        ) from error
+    model.tie_weights()
+    return model
+
+
+def weight_files(checkpoint: Path) -> list[Path]:
+    """The files of a checkpoint's weights: those its index names, else all in safetensors.
+
+    What else lies in a folder is not read: publishers put the same weights there a second time
+    (`consolidated.safetensors`).
+
+    Raises:
+        InvalidInput: the index cannot be read, or names a file that is not there.
+    """
+    index = checkpoint / INDEX
+    if index.exists():
+        try:
+            weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            files = sorted({checkpoint / name for name in weights.values()})
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise InvalidInput(
+                f"`{index}` is no index of weights: {error!r}", hint="fetch the base again"
+            ) from error
+        if lost := [path.name for path in files if not path.is_file()]:
+            raise InvalidInput(
+                f"`{index}` names `{lost[0]}`, which is not there", hint="fetch the base again"
+            )
+        return files
+    single = checkpoint / "model.safetensors"
+    return [single] if single.exists() else sorted(checkpoint.glob("*.safetensors"))
+
+
+def require_complete(checkpoint: Path, model: nn.Module | None = None) -> None:
+    """Refuse files that hold fewer numbers than the model has, before any of it is loaded.
+
+    `transformers` would draw the rest at random, and take the memory for it: a configuration of a
+    few bytes can describe a model of any size. More are no fault (a tied output that was stored
+    all the same, further heads).
+
+    Args:
+        model: what `meta_model` gave for this checkpoint, if it was asked already.
+
+    Raises:
+        InvalidInput: there are no safetensors, too few numbers in them, or `meta_model` refuses.
+    """
+    model = meta_model(checkpoint) if model is None else model
+    stored = 0
+    files = weight_files(checkpoint)
+    for path in files:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        stored += sum(prod(v["shape"]) for k, v in header.items() if k != "__metadata__")
+    if not files:
+        raise InvalidInput(
+            f"`{checkpoint}` has no safetensors file",
+            hint="pickled checkpoints are not read; convert the base to safetensors",
+        )
+    needed = sum(parameter.numel() for parameter in model.parameters())
+    if stored < needed:
+        raise InvalidInput(
+            f"the files in `{checkpoint}` hold {stored:,} numbers, and its `config.json` describes "
+            f"a model of {needed:,}",
+            hint="fetch the base again; one that is quantized already is not taken",
+        )
