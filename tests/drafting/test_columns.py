@@ -66,7 +66,7 @@ def test_without_known_names_the_repeated_column_is_the_answer_and_somebody_is_a
 
 
 def test_numbers_keys_and_dates_are_no_questions() -> None:
-    # The key is the longest text of a row: what is longest and varies would be taken for the question.
+    # The key is the longest text of a row, and what is longest would be taken for the question.
     records = [
         {
             "id": f"T-{i:020d}",
