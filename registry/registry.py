@@ -629,10 +629,49 @@ class Registry:
         with self.database.read() as connection:
             return lookup.get_version(connection, name, version)
 
-    def names(self, *, limit: int = 50, after: str | None = None) -> list[NameRow]:
-        """A page of names in alphabetical order, after `after`."""
+    def names(self, *, limit: int = 50, after: str | None = None, text: str = "") -> list[NameRow]:
+        """A page of names in alphabetical order, after `after`; see `names.list_names`."""
         with self.database.read() as connection:
-            return names.list_names(connection, limit=limit, after=after)
+            return names.list_names(connection, limit=limit, after=after, text=text)
+
+    def name(self, name: str) -> NameRow:
+        """One name's row.
+
+        Raises:
+            NotFound: there is no such name.
+        """
+        with self.database.read() as connection:
+            found = names.get_name(connection, name)
+            if found is None:
+                lookup.require_name(connection, name)
+        assert found is not None
+        return found
+
+    def find(self, digest: str) -> Resolved:
+        """The live version of a release digest, whatever its name.
+
+        Raises:
+            NotFound: it was deleted, or never published here.
+        """
+        with self.database.read() as connection:
+            lookup.require_live(connection, digest)
+            found = lookup.find_live(connection, digest)
+        assert found is not None
+        return found
+
+    def size_of_blob(self, digest: str) -> int:
+        """Bytes of a file, or of the record, of a live release.
+
+        Raises:
+            NotFound: no live release has it.
+            AbsentFile: it was erased.
+        """
+        with self.database.read() as connection:
+            size = lookup.size_of_blob(connection, digest)
+            gone = absences.erased(connection, [digest]).get(digest)
+        if gone is not None:
+            raise AbsentFile("a release", digest, gone)
+        return size
 
     def find_plan(self, name: str, plan: str) -> Resolved | None:
         """The newest live version of a name that was built here from a plan digest."""

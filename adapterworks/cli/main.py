@@ -88,7 +88,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "delete": ("delete", "Delete a version, leaving a tombstone."),
         "erase": ("erase", "Erase a file's bytes, keeping its digest."),
         "gc": ("gc", "Remove bytes that nothing needs."),
-        "registry": ("registry", "Back up, restore and rebuild the index."),
+        "registry": ("registry", "Back up, restore and rebuild the index; serve it to others."),
         "verify": ("verify", "Check bytes, records and signatures."),
         "sign": ("sign", "Sign a release record."),
         "import": (

@@ -1,4 +1,4 @@
-"""`adapters registry`: the index backed up, restored, and made again from the store."""
+"""`adapters registry`: the index backed up, restored, made again from the store; settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
+from adapterworks.cli import printing, registry_http
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.rebuild import Unlisted
@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Back up, restore and rebuild the index.
+    """Back up, restore and rebuild the index; serve it to others.
 
     \b
     Example:
       adapters registry backup index-2026-11-29.db
       adapters registry restore index-2026-11-29.db
       adapters registry rebuild-index
+      adapters registry serve --port 8090
     """
+
+
+for _command in (registry_http.serve, registry_http.token, registry_http.audit):
+    command.add_command(_command)
 
 
 @command.command()

@@ -133,7 +133,7 @@ def metrics() -> str:
 
 def http_api() -> str:
     """Path by path: the fields that the gateway itself reads."""
-    described = document(jobs=True)
+    described = document(jobs=True, registry=True)
     lines = [
         "# The HTTP API, path by path",
         "",
@@ -148,6 +148,9 @@ def http_api() -> str:
             lines += [f"## `{method.upper()} {path}`", ""]
             if path in JOBS:
                 lines += ["With `[jobs] on = true`.", ""]
+            if path.startswith("/v1/registry"):
+                turned_on = "With `[registry] on = true`, or `adapters registry serve`."
+                lines += [f"{turned_on} {operation['description']}", ""]
             lines += _fields(operation)
     lines += ["## Statuses", "", "| status | means |", "|---|---|"]
     answers = described["paths"]["/health"]["get"]["responses"]

@@ -226,6 +226,17 @@ class JobsTable(Table):
     batch_parallel: PositiveInt = 8
 
 
+class RegistryTable(Table):
+    """`[registry]`: the registry over HTTP, `/v1/registry`; none of its paths unless `on`.
+
+    Callers show a token of `adapters registry token create`. `anonymous` is what somebody without
+    one may do; without it, nothing.
+    """
+
+    on: bool = False
+    anonymous: Literal["reader"] | None = None
+
+
 class LogTable(Table):
     """`[log]`: `prompts = true` writes prompts and answers to the log; off unless you ask."""
 
@@ -264,6 +275,7 @@ class GatewayConfig(Table):
     shadow: tuple[ShadowTable, ...] = ()
     metering: MeteringTable = MeteringTable()
     jobs: JobsTable = JobsTable()
+    registry: RegistryTable = RegistryTable()
     log: LogTable = LogTable()
     tracing: TracingTable = TracingTable()
 

@@ -28,6 +28,8 @@ from adapterworks.gateway.http.routes import (
     openapi,
 )
 from adapterworks.gateway.http.routes.common import receipt_of
+from adapterworks.gateway.http.routes.registry.desk import Desk, open_desk
+from adapterworks.gateway.http.routes.registry.table import routes as registry_routes
 from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.request.errors import (
     MethodNotAllowed,
@@ -36,10 +38,16 @@ from adapterworks.gateway.request.errors import (
     error_headers,
     shape_of,
 )
+from adapterworks.gateway.tokens.roles import role_of
 from adapterworks.manifests.errors import AdapterworksError, IntegrityError, InvalidInput
 
 _log = logging.getLogger(__name__)
-_OF_JOBS = ("/v1/files", "/v1/uploads", "/v1/fine_tuning/", "/v1/batches")
+# Paths that are there only with a table of gateway.toml.
+_OPTIONAL = {
+    "jobs": ("/v1/files", "/v1/uploads", "/v1/fine_tuning/", "/v1/batches"),
+    "registry": ("/v1/registry",),
+}
+_WHAT = {"jobs": "files, jobs and batches", "registry": "the registry over HTTP"}
 
 
 def create_app(gateway: Gateway) -> Starlette:
@@ -51,11 +59,36 @@ def create_app(gateway: Gateway) -> Starlette:
         *metrics.routes(),
         *openapi.routes(),
     ]
-    if gateway.config.jobs.on:
+    config, desk = gateway.config, None
+    if config.jobs.on:
         routes += [*files.routes(), *fine_tuning.routes(), *batches.routes()]
+    if config.registry.on:
+        word = config.registry.anonymous
+        anonymous = None if word is None else role_of(word)
+        desk = open_desk(gateway.registry, anonymous, config.http)
+        routes += registry_routes()
+    app = _application(routes, config.http)
+    app.state.gateway = gateway
+    app.state.desk = desk
+    app.state.off = [table for table in _OPTIONAL if not getattr(config, table).on]
+    app.state.catalogue = Catalogue(gateway)
+    if config.jobs.on:
+        app.state.room = open_room(gateway)
+    return app
+
+
+def create_registry_app(desk: Desk) -> Starlette:
+    """The registry alone, without engines."""
+    app = _application([*registry_routes(), *openapi.registry_routes()], desk.http)
+    app.state.desk = desk
+    app.state.off = []
+    return app
+
+
+def _application(routes: list[Route], http: HttpTable) -> Starlette:
     app = Starlette(
         routes=routes,
-        middleware=_middleware(gateway.config.http),
+        middleware=_middleware(http),
         exception_handlers={
             AdapterworksError: _known,
             HTTPException: _http,
@@ -63,10 +96,6 @@ def create_app(gateway: Gateway) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    app.state.gateway = gateway
-    app.state.catalogue = Catalogue(gateway)
-    if gateway.config.jobs.on:
-        app.state.room = open_room(gateway)
     return app
 
 
@@ -78,7 +107,7 @@ def _middleware(http: HttpTable) -> list[Middleware]:
             Middleware(
                 CORSMiddleware,
                 allow_origins=http.cors_origins,
-                allow_methods=["GET", "POST", "DELETE"],
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=["*"],
                 expose_headers=["*"],
                 max_age=600,
@@ -101,8 +130,9 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         path = request.url.path
         hint = None
-        if path.startswith(_OF_JOBS) and not request.app.state.gateway.config.jobs.on:
-            hint = "`[jobs] on = true` in gateway.toml turns files, jobs and batches on"
+        for table in request.app.state.off:
+            if path.startswith(_OPTIONAL[table]):
+                hint = f"`[{table}] on = true` in gateway.toml turns {_WHAT[table]} on"
         return _render(request, NoSuchPath(f"no such path: `{path[:200]}`", hint=hint))
     if error.status_code == 405:
         wrong = MethodNotAllowed(f"`{request.url.path}` does not take {request.method}")

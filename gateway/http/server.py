@@ -20,10 +20,12 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
+from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.engines.local import LocalEngine
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.http.app import create_app
+from adapterworks.gateway.http.app import create_app, create_registry_app
 from adapterworks.gateway.http.connection import Connection
+from adapterworks.gateway.http.routes.registry.desk import Desk
 from adapterworks.gateway.http.sockets import bind, bind_unix
 from adapterworks.gateway.http.status import create_status_app
 from adapterworks.gateway.jobs.service import start_jobs
@@ -103,12 +105,12 @@ async def run_gateway(
                 application = create_app(gateway)
                 public = Server(
                     uvicorn_config(
-                        application, host=config.host, port=config.port, gateway=gateway
+                        application, host=config.host, port=config.port, http=config.http
                     ),
                     on_exit=lambda: setattr(gateway, "draining", True),
                     signals=own_process,
                 )
-                status = _Quiet(uvicorn_config(create_status_app(gateway, port), gateway=gateway))
+                status = _Quiet(uvicorn_config(create_status_app(gateway, port), http=config.http))
                 await _serve(
                     gateway,
                     {public: public_socket, status: status_socket},
@@ -120,6 +122,22 @@ async def run_gateway(
         await gateway.stop()
         if path is not None:
             path.unlink(missing_ok=True)
+
+
+async def run_registry(
+    desk: Desk, *, host: str, port: int, on_ready: Callable[[str], None]
+) -> None:
+    """Serve a registry without engines until a signal.
+
+    Raises:
+        Unavailable: the port is taken.
+    """
+    with bind(host, port) as listener:
+        config = uvicorn_config(create_registry_app(desk), http=desk.http, host=host, port=port)
+        server = Server(config, on_exit=lambda: None, signals=True)
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{shown}:{listener.getsockname()[1]}")
+        await server.serve(sockets=[listener])
 
 
 async def _serve(
@@ -174,22 +192,22 @@ async def _all_ready(gateway: Gateway, say: Callable[[str], None]) -> None:
 
 
 def uvicorn_config(
-    app: ASGIApp, *, gateway: Gateway, host: str = "127.0.0.1", port: int = 0
+    app: ASGIApp, *, http: HttpTable, host: str = "127.0.0.1", port: int = 0
 ) -> uvicorn.Config:
-    """How any application of this gateway is served, with the limits of `[http]`."""
+    """How any application is served, with the limits of `[http]`."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=cast(Any, functools.partial(Connection, limits=gateway.config.http, resting={})),
+        http=cast(Any, functools.partial(Connection, limits=http, resting={})),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(gateway.config.http.drain_seconds),
-        limit_concurrency=gateway.config.http.max_connections,
+        timeout_graceful_shutdown=int(http.drain_seconds),
+        limit_concurrency=http.max_connections,
         backlog=2048,
     )

@@ -65,6 +65,22 @@ class NoSuchThing(NotFound):
     """A file, upload, job or batch that does not exist, or is another tenant's."""
 
 
+class Forbidden(AdapterworksError):
+    """The caller is known, and may not do this (HTTP 403)."""
+
+
+class NoSuchPart(InvalidInput):
+    """A range that the bytes do not have (HTTP 416).
+
+    Args:
+        size: how many there are.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"there are {size} bytes")
+        self.size = size
+
+
 class NoSuchPath(NotFound):
     """A path that the gateway does not have; it says nothing of any model."""
 
@@ -88,6 +104,8 @@ SHAPES: dict[type[AdapterworksError], Shape] = {
     HeadersTooLarge: Shape(431, "invalid_request_error", "headers_too_large"),
     TooSlow: Shape(408, "invalid_request_error", "request_too_slow"),
     TooLarge: Shape(413, "invalid_request_error", "request_too_large"),
+    Forbidden: Shape(403, "permission_error", "forbidden"),
+    NoSuchPart: Shape(416, "invalid_request_error", "range_not_satisfiable"),
     MethodNotAllowed: Shape(405, "invalid_request_error", "method_not_allowed"),
     InvalidInput: Shape(400, "invalid_request_error", "invalid_request"),
     NoSuchPath: Shape(404, "not_found_error", "path_not_found"),
@@ -147,6 +165,8 @@ def error_headers(error: AdapterworksError) -> dict[str, str]:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, RateLimited):
         headers.update({name.lower(): value for name, value in error.headers.items()})
+    if isinstance(error, NoSuchPart):
+        headers["content-range"] = f"bytes */{error.size}"
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     return headers

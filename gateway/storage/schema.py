@@ -130,6 +130,36 @@ totals = sa.Table(
     sa.Column("tokens", sa.BigInteger, nullable=False),
 )
 
+# Who may do what with the registry over HTTP. A token has a digest; a tenant's own keys, which are
+# given a role, have the tenant's id.
+tokens = sa.Table(
+    "gateway_registry_tokens",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text),
+    sa.Column("tenant", sa.Text),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double),
+    sa.Column("revoked", sa.Double),
+)
+# What was asked of the registry over HTTP that changes something (`of` 0), and what came of it
+# (`of` the sequence of the asking).
+trail = sa.Table(
+    "gateway_registry_trail",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("of", sa.BigInteger, nullable=False, quote=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+)
+
 
 def migrate(database: Database) -> None:
     """Bring the gateway's tables of `database` to the newest schema; safe in every process."""
@@ -278,6 +308,45 @@ def _m006_served_of_shared_engines(connection: Connection) -> None:
     )
 
 
+def _m007_registry_over_http(connection: Connection) -> None:
+    """Tokens with roles for the registry over HTTP, and the trail of what they changed."""
+    sequence = (
+        "INTEGER PRIMARY KEY AUTOINCREMENT"
+        if connection.dialect.name == "sqlite"
+        else "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    )
+    for statement in (
+        """CREATE TABLE gateway_registry_tokens (
+            id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, digest TEXT, tenant TEXT,
+            created DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION, revoked DOUBLE PRECISION,
+            CHECK ((digest IS NULL) <> (tenant IS NULL)))""",
+        "CREATE UNIQUE INDEX gateway_registry_tokens_name ON gateway_registry_tokens (name) "
+        "WHERE revoked IS NULL",
+        "CREATE UNIQUE INDEX gateway_registry_tokens_tenant ON gateway_registry_tokens (tenant) "
+        "WHERE revoked IS NULL AND tenant IS NOT NULL",
+        f"""CREATE TABLE gateway_registry_trail (
+            sequence {sequence}, "of" BIGINT NOT NULL, at DOUBLE PRECISION NOT NULL,
+            who TEXT NOT NULL, token TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
+            status INTEGER NOT NULL, details TEXT NOT NULL)""",
+        'CREATE INDEX gateway_registry_trail_of ON gateway_registry_trail ("of")',
+    ):
+        connection.exec_driver_sql(statement)
+    _append_only(connection, "gateway_registry_trail")
+    if connection.dialect.name == "sqlite":
+        same = "EXISTS (SELECT 1 FROM gateway_registry_trail WHERE sequence = NEW.sequence)"
+        connection.exec_driver_sql(
+            "CREATE TRIGGER gateway_registry_trail_no_insert BEFORE INSERT "
+            f"ON gateway_registry_trail WHEN {same} "
+            "BEGIN SELECT RAISE(ABORT, 'gateway_registry_trail is append-only'); END"
+        )
+        return
+    connection.exec_driver_sql(
+        "CREATE TRIGGER gateway_registry_trail_no_truncate BEFORE TRUNCATE "
+        "ON gateway_registry_trail FOR EACH STATEMENT "
+        "EXECUTE FUNCTION gateway_registry_trail_append_only()"
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
@@ -285,4 +354,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m004_shared_engines,
     _m005_old_events_may_go,
     _m006_served_of_shared_engines,
+    _m007_registry_over_http,
 )

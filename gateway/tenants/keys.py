@@ -5,6 +5,8 @@
     secret   = 32 characters, 160 random bits
     check    = 7 characters, CRC-32 of all before it
 
+Tokens of the registry (`gateway/tokens/`) are made alike, and begin with "awr-".
+
 The alphabet is base32's, lower case. The checksum lets a gateway refuse a mistyped key, and a
 secret scanner recognise a leaked one, without asking anybody.
 
@@ -27,7 +29,8 @@ import secrets
 import zlib
 from dataclasses import dataclass, field
 
-_KEY = re.compile(r"aw-([a-z2-7]{8})-[a-z2-7]{39}")
+TENANT, REGISTRY = "aw", "awr"
+_KEYS = {kind: re.compile(kind + r"-([a-z2-7]{8})-[a-z2-7]{39}") for kind in (TENANT, REGISTRY)}
 _NO_DIGEST = "0" * 64
 
 
@@ -40,17 +43,17 @@ class NewKey:
     text: str = field(repr=False)
 
 
-def new_key() -> NewKey:
-    """A fresh random key."""
+def new_key(kind: str = TENANT) -> NewKey:
+    """A fresh random key of a tenant, or token of the registry."""
     key_id = _base32(secrets.token_bytes(5))
-    body = f"aw-{key_id}-{_base32(secrets.token_bytes(20))}"
+    body = f"{kind}-{key_id}-{_base32(secrets.token_bytes(20))}"
     text = body + _check(body)
     return NewKey(key_id, digest_key(text), text)
 
 
-def key_id_of(text: str) -> str | None:
-    """The id inside a well-formed key; None for anything else."""
-    match = _KEY.fullmatch(text)
+def key_id_of(text: str, kind: str = TENANT) -> str | None:
+    """The id inside a well-formed key of a kind; None for anything else."""
+    match = _KEYS[kind].fullmatch(text)
     if match is None or not hmac.compare_digest(_check(text[:-7]), text[-7:]):
         return None
     return match[1]

@@ -17,6 +17,7 @@ from pathlib import Path
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.blobs.marker import MARKER, read_marker, write_marker
 from adapterworks.registry.blobs.store import (
+    CHUNK,
     TRASH,
     BlobInfo,
     CorruptBlob,
@@ -28,6 +29,8 @@ from adapterworks.registry.blobs.store import (
     key_of,
     trash_key_of,
 )
+
+_RESTORE = "restore it from another store: adapters verify --all --repair STORE"
 
 
 class LocalBlobs:
@@ -72,14 +75,26 @@ class LocalBlobs:
         try:
             yield from checked(digest, chunks_of(path), str(path))
         except FileNotFoundError as error:
-            raise MissingBlob(
-                f"`{path}` is missing",
-                hint="restore it from another store: adapters verify --all --repair STORE",
-            ) from error
+            raise MissingBlob(f"`{path}` is missing", hint=_RESTORE) from error
         except OSError as error:
             raise CorruptBlob(
                 f"`{path}` cannot be read: {error.strerror}",
                 hint="see who owns it; or: adapters verify --all --repair STORE",
+            ) from error
+
+    def part(self, digest: str, start: int, stop: int) -> Iterator[bytes]:
+        path = self.path(digest)
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                while start < stop and (chunk := file.read(min(CHUNK, stop - start))):
+                    start += len(chunk)
+                    yield chunk
+        except FileNotFoundError as error:
+            raise MissingBlob(f"`{path}` is missing", hint=_RESTORE) from error
+        except OSError as error:
+            raise CorruptBlob(
+                f"`{path}` cannot be read: {error.strerror}", hint=_RESTORE
             ) from error
 
     def exists(self, digest: str) -> bool:

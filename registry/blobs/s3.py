@@ -39,6 +39,7 @@ from adapterworks.registry.blobs.store import (
 )
 
 PART = 8 * CHUNK
+_RESTORE = "restore it from another store: adapters verify --all --repair STORE"
 
 
 class S3Blobs:
@@ -102,12 +103,21 @@ class S3Blobs:
             try:
                 result = obs.get(self._store, key_of(digest))
             except FileNotFoundError as error:
-                raise MissingBlob(
-                    f"`{where}` is missing",
-                    hint="restore it from another store: adapters verify --all --repair STORE",
-                ) from error
+                raise MissingBlob(f"`{where}` is missing", hint=_RESTORE) from error
             chunks = (bytes(chunk) for chunk in result.stream(min_chunk_size=CHUNK))
             yield from checked(digest, chunks, where)
+
+    def part(self, digest: str, start: int, stop: int) -> Iterator[bytes]:
+        while start < stop:
+            end = min(stop, start + PART)
+            with self._reported():
+                try:
+                    part = obs.get_range(self._store, key_of(digest), start=start, end=end)
+                except FileNotFoundError as error:
+                    where = f"{self._url.rstrip('/')}/{key_of(digest)}"
+                    raise MissingBlob(f"`{where}` is missing", hint=_RESTORE) from error
+            yield bytes(part)
+            start = end
 
     def exists(self, digest: str) -> bool:
         return self._size(key_of(digest)) is not None

@@ -82,6 +82,16 @@ class Store(BlobStore, Protocol):
     puts them anew. Only gc looks there.
     """
 
+    def part(self, digest: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` to before `stop`, in chunks; nobody has checked them.
+
+        Whoever puts the parts together checks the whole.
+
+        Raises:
+            MissingBlob: there is no such blob.
+        """
+        ...
+
     def identity(self) -> str | None:
         """The id that the store was given; `None` if it has none yet.
 

@@ -119,6 +119,23 @@ def releases_with(connection: Connection, blob: str) -> list[Resolved]:
     return [Resolved(r.name, r.version, r.digest, exact(r.name, r.version)) for r in rows]
 
 
+def size_of_blob(connection: Connection, blob: str) -> int:
+    """Bytes of a file, or of the record, of a live release.
+
+    Raises:
+        NotFound: no live release has it; what else is in the store is nobody's to read by digest.
+    """
+    size = connection.scalar(
+        sa.select(_blobs.c.size)
+        .join(_versions, _versions.c.digest == _blobs.c.release)
+        .where(_blobs.c.blob == blob, _versions.c.deleted.is_(None))
+        .limit(1)
+    )
+    if size is None:
+        raise NotFound(f"no release has a file {blob}", hint="see a release: adapters show REF")
+    return int(size)
+
+
 def require_live(connection: Connection, digest: str) -> None:
     """Check that a release digest has a live version.
 

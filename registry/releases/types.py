@@ -84,7 +84,10 @@ class VersionRow:
 
 @dataclass(frozen=True, slots=True)
 class NameRow:
-    """One adapter as listed: its newest live version, how many are live, and its aliases."""
+    """One adapter as listed: its newest live version, how many are live, and its aliases.
+
+    `description`, `base` and `method` are those of the newest live version.
+    """
 
     name: str
     description: str
@@ -92,6 +95,8 @@ class NameRow:
     versions: int
     updated: str
     aliases: dict[str, tuple[Weighted, ...]] = field(default_factory=dict)
+    base: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class Launcher:
             await gateway.start(engines=start_engines)
             start_jobs(gateway)
             app = create_app(gateway)
-            served = await serve(app, uvicorn_config(app, gateway=gateway))
+            served = await serve(app, uvicorn_config(app, http=gateway.config.http))
             self._stack += [gateway.stop(engines=start_engines), served.stop()]
             running = Running(gateway, served.url, self._loop)
             self._started.append(running)

@@ -10,7 +10,7 @@ from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.tenants.errors import Unauthorized
-from adapterworks.gateway.tenants.keys import key_id_of
+from adapterworks.gateway.tenants.keys import REGISTRY, key_id_of
 from adapterworks.gateway.tenants.tenant import Tenant
 
 _log = logging.getLogger("adapterworks.gateway.access")
@@ -36,31 +36,36 @@ def receipt_of(request: Request) -> Receipt:
     return receipt
 
 
+def shown_key(request: Request) -> str | None:
+    """What the caller shows, untrusted; None if it shows nothing."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    bearer = key.strip() if scheme.lower() == "bearer" else None
+    return bearer or request.headers.get("x-api-key")
+
+
 def tenant_of(request: Request) -> Tenant:
     """The caller, by `Authorization: Bearer KEY` or, as Anthropic's clients do, `x-api-key`.
 
     Raises:
         Unauthorized: no key, or one that does not work.
     """
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    bearer = key.strip() if scheme.lower() == "bearer" else None
-    shown = bearer or request.headers.get("x-api-key")
-    gateway = gateway_of(request)
+    gateway, shown = gateway_of(request), shown_key(request)
     try:
         tenant = gateway.authenticate(shown)
     except Unauthorized:
-        _refused(request, gateway, shown)
+        gateway.metrics.refusals.labels("", f"auth_{not_let_in(request, shown)}").inc()
         raise
     if gateway.tenants is not None and shown is not None:
         receipt_of(request).key_id = key_id_of(shown) or ""
     return tenant
 
 
-def _refused(request: Request, gateway: Gateway, shown: str | None) -> None:
-    """Somebody tries keys, or has one that was revoked: whoever runs the gateway sees it."""
-    known = key_id_of(shown) if shown else None
-    kind = "none" if not shown else "unknown" if known is None else "refused"
-    gateway.metrics.refusals.labels("", f"auth_{kind}").inc()
+def not_let_in(request: Request, shown: str | None) -> str:
+    """Somebody tries keys, or has one that was revoked: whoever runs the gateway sees it.
+
+    Returns the kind of it: `none`, `unknown` or `refused`.
+    """
+    known = key_id_of(shown) or key_id_of(shown, REGISTRY) if shown else None
     fields = {
         "request_id": receipt_of(request).request_id,
         "status": 401,
@@ -68,3 +73,4 @@ def _refused(request: Request, gateway: Gateway, shown: str | None) -> None:
         "key_id": known or "",
     }
     _log.warning("not let in", extra={"fields": fields})
+    return "none" if not shown else "unknown" if known is None else "refused"

@@ -14,6 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adapterworks.gateway.http.routes.common import gateway_of
+from adapterworks.gateway.http.routes.registry.access import PREFIX
+from adapterworks.gateway.http.routes.registry.table import TABLE
 from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint
 from adapterworks.gateway.request.typed.values import MOST_CHOICES, MOST_NAME, MOST_TOKENS
 
@@ -21,6 +23,7 @@ _VERSION = "1"
 _ERRORS = {
     "400": "The request is malformed",
     "401": "No key, or one that does not work",
+    "403": "The key may not do this",
     "404": "The model does not exist or may not be used",
     "405": "The path does not take this method",
     "408": "The request arrived too slowly",
@@ -139,16 +142,33 @@ def routes() -> list[Route]:
     return [Route("/openapi.json", openapi, methods=["GET"])]
 
 
+def registry_routes() -> list[Route]:
+    """`/openapi.json` of a registry without a gateway."""
+    return [Route("/openapi.json", openapi_of_registry, methods=["GET"])]
+
+
 async def openapi(request: Request) -> Response:
     """The document."""
-    return JSONResponse(document(jobs=gateway_of(request).config.jobs.on))
+    config = gateway_of(request).config
+    return JSONResponse(document(jobs=config.jobs.on, registry=config.registry.on))
 
 
-def document(*, jobs: bool = False) -> dict[str, Any]:
+async def openapi_of_registry(request: Request) -> Response:
+    """The document of a registry without a gateway."""
+    return JSONResponse(registry_document())
+
+
+def registry_document() -> dict[str, Any]:
+    """OpenAPI 3.1 for the registry's paths alone."""
+    return _document("adapterworks registry", {**_of_registry(), "/openapi.json": {"get": _get()}})
+
+
+def document(*, jobs: bool = False, registry: bool = False) -> dict[str, Any]:
     """OpenAPI 3.1 for every public path.
 
     Args:
         jobs: whether files, fine-tuning jobs and batches are among them.
+        registry: whether the registry's are.
     """
     paths: dict[str, Any] = {e.path: {"post": _post(_relayed(e))} for e in ENDPOINTS}
     paths[GENERATE.path] = {
@@ -177,15 +197,36 @@ def document(*, jobs: bool = False) -> dict[str, Any]:
     }
     if jobs:
         paths |= {path: _of_jobs(path, methods) for path, methods in JOBS.items()}
+    if registry:
+        paths |= _of_registry()
     for path in ("/health", "/ready", "/metrics", "/openapi.json"):
         paths[path] = {"get": _get()}
+    return _document("adapterworks gateway", paths)
+
+
+def _document(title: str, paths: dict[str, Any]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
-        "info": {"title": "adapterworks gateway", "version": _VERSION},
+        "info": {"title": title, "version": _VERSION},
         "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{"key": []}],
         "paths": paths,
     }
+
+
+def _of_registry() -> dict[str, Any]:
+    """The registry's paths, from the table that they are answered by."""
+    found: dict[str, Any] = {}
+    for entry in TABLE:
+        described = {**_get(), "description": f"For the role `{entry.role.word}` and above."}
+        names = re.findall(r"{(\w+)}", entry.path)
+        if names:
+            described["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in names
+            ]
+        found.setdefault(PREFIX + entry.path, {})[entry.method.lower()] = described
+    return found
 
 
 def _of_jobs(path: str, methods: tuple[str, ...]) -> dict[str, Any]:

@@ -244,3 +244,14 @@ def test_a_second_writer_does_not_overwrite_where_the_server_can_tell(
     (second,) = store.list()
     assert second.modified == first.modified
     assert read_blob(store, DIGEST) == DATA
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 4), (5, 9), (9990, 10_000), (7, 7), (0, 10_000)])
+def test_a_part_of_a_blob(blobs: Store, start: int, stop: int) -> None:
+    blobs.put(DIGEST, DATA)
+    assert b"".join(blobs.part(DIGEST, start, stop)) == DATA[start:stop]
+
+
+def test_a_part_of_a_missing_blob(blobs: Store) -> None:
+    with pytest.raises(MissingBlob):
+        list(blobs.part(DIGEST, 0, 1))

@@ -1,0 +1,212 @@
+"""`adapters registry serve|token|audit`: the registry over HTTP, who may use it, and who did.
+
+Invariant: a token's text is printed once, on stdout, by the command that made it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.cli.amounts import Duration
+
+if TYPE_CHECKING:
+    from adapterworks.gateway.tokens.tokens import TokenRow, Tokens
+
+# As in `gateway/tokens/roles.py`, which a help page does not import.
+ROLES = ("reader", "publisher", "promoter", "admin")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_COLUMNS = ("name", "role", "state", "id", "created", "expires")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True)
+@click.option("--anonymous", is_flag=True, help="Let anyone read without a token.")
+@click.pass_obj
+def serve(app: App, host: str, port: int, anonymous: bool) -> None:
+    """Serve this registry over HTTP, without engines.
+
+    Others use it with `ADAPTERS_REGISTRY=URL` and a token in `ADAPTERS_REGISTRY_TOKEN`; they need
+    neither the database nor the store. A gateway offers the same under `/v1/registry` with
+    `[registry] on = true`. Put a proxy that speaks HTTPS before it where others than this machine
+    can reach it: tokens travel with every request.
+
+    \b
+    Example:
+      adapters registry token create alice --role publisher
+      adapters registry serve --port 8090
+    """
+    import uvloop
+
+    from adapterworks.gateway.config.tables import HttpTable
+    from adapterworks.gateway.http.routes.registry.desk import open_desk
+    from adapterworks.gateway.http.server import run_registry
+    from adapterworks.gateway.tokens.roles import Role
+
+    desk = open_desk(app.registry, Role.READER if anonymous else None, HttpTable())
+    if not anonymous and not desk.tokens.list():
+        app.note(
+            "there are no tokens yet: every request is refused until one is made with "
+            "`adapters registry token create NAME --role reader`"
+        )
+    uvloop.run(run_registry(desk, host=host, port=port, on_ready=click.echo))
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke tokens of the registry over HTTP.
+
+    Each role may do all that those before it may: a reader sees and fetches, a publisher publishes,
+    tags and signs, a promoter moves aliases, an admin deletes, revokes and manages tokens.
+
+    \b
+    Example:
+      adapters registry token create alice --role publisher --expires 90d
+      adapters registry token list
+      adapters registry token revoke alice
+    """
+
+
+@token.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What it may do.")
+@click.option("--expires", type=Duration(), help="Time it works for: 90d.")
+@click.option("--tenant", is_flag=True, help="NAME is a tenant: its own keys get the role.")
+@_as_json
+@click.pass_obj
+def create(
+    app: App, name: str, role: str, expires: int | None, tenant: bool, as_json: bool
+) -> None:
+    """Print a new token, which is not shown again.
+
+    Its name stands in logs as who did what. The keys of tenants do not reach the registry unless
+    their tenant is given a role with `--tenant`.
+
+    \b
+    Example:
+      adapters registry token create alice --role publisher --expires 90d
+      adapters registry token create acme --tenant --role reader
+    """
+    from adapterworks.gateway.tokens.roles import role_of
+    from adapterworks.manifests.errors import InvalidInput
+
+    until = None if expires is None else time.time() + expires
+    if tenant:
+        if until is not None:
+            raise InvalidInput("a tenant's keys expire by themselves", hint="leave out --expires")
+        _tokens(app).grant(name, role_of(role), who=app.settings.who)
+        if as_json:
+            printing.echo_json({"tenant": name, "role": role})
+        else:
+            click.echo(f"the keys of tenant {printing.harmless(name)} are {role}s now")
+        return
+    made = _tokens(app).create(name, role_of(role), who=app.settings.who, expires=until)
+    if as_json:
+        shown = {"name": name, "role": role, "expires": _time(until)}
+        printing.echo_json({**shown, "token": made.text, "id": made.id})
+        return
+    click.echo(made.text)
+    click.echo(f"this token of `{name}` is not shown again; its id is {made.id}", err=True)
+
+
+@token.command("list")
+@_as_json
+@click.pass_obj
+def list_(app: App, as_json: bool) -> None:
+    """List tokens by their names; their texts are nowhere.
+
+    \b
+    Example:
+      adapters registry token list --json
+    """
+    rows = [_row(row) for row in _tokens(app).list()]
+    if as_json:
+        printing.echo_json(rows)
+        return
+    printing.echo_table(_COLUMNS, ([row[column] or "–" for column in _COLUMNS] for row in rows))
+
+
+@token.command()
+@click.argument("name")
+@_as_json
+@click.pass_obj
+def revoke(app: App, name: str, as_json: bool) -> None:
+    """Revoke a token by its name or id, or take back a tenant's role: at once.
+
+    \b
+    Example:
+      adapters registry token revoke alice
+    """
+    row = _tokens(app).revoke(name, who=app.settings.who)
+    if as_json:
+        printing.echo_json(_row(row))
+    else:
+        click.echo(f"revoked the token {printing.harmless(row.name)} ({row.id})")
+
+
+@click.command()
+@click.option("--after", type=int, default=0, help="Only what follows this number.")
+@_as_json
+@click.pass_obj
+def audit(app: App, after: int, as_json: bool) -> None:
+    """Show what was changed over HTTP: who asked for what, when, and what came of it.
+
+    With `--json` it is one object a line, oldest first, for whoever keeps such records. What has no
+    status was cut off; the registry's own log (`adapters log NAME`) says whether it was done.
+
+    \b
+    Example:
+      adapters registry audit
+      adapters registry audit --json --after 1200
+    """
+    import dataclasses
+    import json
+
+    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.tokens import trail
+
+    migrate(app.registry.database)
+    found = trail.entries(app.registry.database, after=after)
+    if as_json:
+        for entry in found:
+            values = {**dataclasses.asdict(entry), "at": _time(entry.at)}
+            click.echo(json.dumps(values, ensure_ascii=False))
+        return
+    printing.echo_table(
+        ("#", "at", "who", "what", "of", "status"),
+        (
+            (e.sequence, _time(e.at), e.who, e.action, e.subject, e.status or "cut off")
+            for e in found
+        ),
+    )
+
+
+def _tokens(app: App) -> Tokens:
+    from adapterworks.gateway.tokens.tokens import Tokens
+
+    return Tokens(app.registry.database)
+
+
+def _row(row: TokenRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "role": row.role,
+        "state": row.state,
+        "id": row.id,
+        "tenant": row.tenant,
+        "created": _time(row.created),
+        "expires": _time(row.expires),
+        "revoked": _time(row.revoked),
+    }
+
+
+def _time(at: float | None) -> str | None:
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
