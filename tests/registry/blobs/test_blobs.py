@@ -17,6 +17,7 @@ from adapterworks.registry.blobs.store import (
     BlobStore,
     CorruptBlob,
     MissingBlob,
+    Store,
     copy_blob,
     key_of,
     read_blob,
