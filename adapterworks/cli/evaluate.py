@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,22 @@ from adapterworks.manifests.models import ENGINES
 @click.command()
 @click.argument("ref")
 @click.argument("other", required=False)
-@click.option("--against", help="A second release, as OTHER says it; the base is always compared.")
+@click.option(
+    "--against",
+    help="A second release, as OTHER says it, or URL#MODEL; the base is always compared.",
+)
+@click.option("--judge", help="URL#MODEL that says which of two answers is better, in both orders.")
+@click.option(
+    "--key-env", metavar="NAME", help="Environment variable with the key of URL#MODEL of --against."
+)
+@click.option("--judge-key-env", metavar="NAME", help="The same, of --judge.")
+@click.option(
+    "--price",
+    nargs=2,
+    type=click.FloatRange(min=0),
+    metavar="IN OUT",
+    help="What a million prompt and completion tokens of --against cost.",
+)
 @click.option(
     "--baseline",
     type=click.Choice(["nearest", "none"]),
@@ -42,6 +58,10 @@ def command(
     ref: str,
     other: str | None,
     against: str | None,
+    judge: str | None,
+    key_env: str | None,
+    judge_key_env: str | None,
+    price: tuple[float, float] | None,
     baseline: Literal["nearest", "none"] | None,
     manifest_name: str | None,
     profile: str | None,
@@ -59,6 +79,11 @@ def command(
     are left out, as in the build, and no data gate refuses. What an engine answered before is not
     asked again.
 
+    A model behind any OpenAI-compatible endpoint is compared too, as URL#MODEL: the questions of
+    the test rows are sent there, nothing else of them. --judge sends questions, reference answers
+    and answers. Keys are read from the environment: OPENAI_API_KEY goes to openai.com alone, others
+    where --key-env says so.
+
     \b
     Example:
       adapters eval medical@2
@@ -66,9 +91,13 @@ def command(
       adapters eval bank-tickets --baseline nearest
       adapters eval medical:candidate --against medical:prod --limit 200 --json
       adapters eval medical:prod --engine gateway
+      adapters eval medical --against https://api.openai.com/v1#gpt-4.1-mini --price 0.4 1.6
+      adapters eval medical --judge http://localhost:8000/v1#judge --judge-key-env JUDGE_KEY
     """
+    from adapterworks.builders.endpoints.endpoint import is_endpoint, parse_endpoint
     from adapterworks.builders.evaluation.evaluate import BASE
     from adapterworks.builders.evaluation.releases import evaluate_release
+    from adapterworks.builders.evaluation.remote import Prices, Remote
     from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
 
@@ -79,9 +108,28 @@ def command(
             f"`{ref}` is to be compared with `{other}` and with `{against}`",
             hint="name one of them",
         )
+    wanted = other or against or BASE
+    remote = None
+    if is_endpoint(wanted):
+        endpoint = parse_endpoint(wanted, os.environ, key_env)
+        remote, wanted = Remote(endpoint, Prices(*price) if price else None), BASE
+        _say(f"the questions of the test rows are sent to {endpoint.host}")
+    elif key_env or price:
+        raise InvalidInput(
+            "`--key-env` and `--price` are of an endpoint",
+            hint="name one, as in `--against https://api.openai.com/v1#gpt-4.1-mini`",
+        )
+    judged_by = None
+    if judge is not None:
+        judged_by = parse_endpoint(judge, os.environ, judge_key_env)
+        _say(f"questions, references and answers of the test rows are sent to {judged_by.host}")
+    elif judge_key_env:
+        raise InvalidInput("`--judge-key-env` is one of `--judge`", hint="name the judge, too")
     evaluation = evaluate_release(
         ref,
-        against=other or against or BASE,
+        against=wanted,
+        remote=remote,
+        judge=judged_by,
         baseline=baseline,
         manifest=load_manifest(manifest_name, profile=profile) if manifest_name else None,
         data_dir=data_dir,
@@ -145,5 +193,33 @@ def _print(report: dict[str, Any]) -> None:
             ["on", "base", "candidate"],
             [(name, f"{pair['base']:.3f}", f"{pair['candidate']:.3f}") for name, pair in kept],
         )
+    for name, used in report.get("endpoints", {}).items():
+        cost = f", cost {used['cost']:.4g}" if "cost" in used else ""
+        click.echo(
+            f"{name}: {used['prompt_tokens']} prompt and {used['completion_tokens']} completion "
+            f"tokens{cost}, {used['cut']} answers cut"
+        )
+    if "judge" in report:
+        _print_judged(report["judge"])
     for gate in report["gates"]:
         click.echo(f"{'pass' if gate['passed'] else 'FAIL'}  {gate['why']}")
+
+
+def _print_judged(judged: dict[str, Any]) -> None:
+    click.echo(f"judged by {judged['model']}, in both orders")
+    echo_table(
+        ["against", "better", "worse", "tie", "order decided", "unread", "gain [95%]", "p"],
+        [
+            (
+                name,
+                told["wins"],
+                told["losses"],
+                told["ties"],
+                told["flipped"],
+                told["unread"],
+                f"{told['gain']:+.3f} [{told['low']:+.3f}, {told['high']:+.3f}]",
+                f"{told['p']:.3g}",
+            )
+            for name, told in judged["against"].items()
+        ],
+    )

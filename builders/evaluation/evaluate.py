@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from adapterworks.builders.data.render import Encoded, encode_rows
 from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.session import Subject
 from adapterworks.builders.evaluation import report
@@ -24,25 +22,18 @@ from adapterworks.builders.evaluation.asking import asked
 from adapterworks.builders.evaluation.comparison import CANDIDATE, NATIVE, compare
 from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
-from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.generator import Generator
+from adapterworks.builders.evaluation.judge import judge_answers
 from adapterworks.builders.evaluation.metrics.metric import (
-    ANSWERS,
-    LIKELIHOOD,
-    PREFERENCE,
-    VERDICT,
     Prediction,
 )
 from adapterworks.builders.evaluation.nearest import nearest_answers
 from adapterworks.builders.evaluation.needs import (
     metrics_of,
-    needs_of,
-    require_answers,
-    require_pairs,
 )
+from adapterworks.builders.evaluation.predicting import predict
+from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
-from adapterworks.builders.objectives.batch import CONTRAST
-from adapterworks.builders.objectives.examples import encode_answers
-from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
 from adapterworks.manifests.objective import NEAREST
@@ -77,102 +68,6 @@ class Evaluation:
         return "".join(f"{line}\n" for line in lines)
 
 
-def predict(
-    generator: Generator,
-    rows: Sequence[Row],
-    table: EvaluateTable,
-    *,
-    max_length: int = 1024,
-    progress: Progress | None = None,
-) -> list[Prediction]:
-    """One subject's predictions on the rows: texts, likelihoods, or both, as the metrics need.
-
-    Args:
-        max_length: tokens of a row whose likelihood is scored.
-
-    Raises:
-        InvalidInput: an unknown metric, or a text row under a metric that needs answers.
-    """
-    needs = needs_of(table)
-    texts = [""] * len(rows)
-    if ANSWERS in needs:
-        require_answers(rows)
-        texts = generator.generate(
-            [row.prompt for row in rows],
-            tools=[row.tools for row in rows],
-            max_new_tokens=table.max_new_tokens,
-            batch_size=table.batch_size,
-            progress=progress,
-        )
-    likelihoods = np.zeros((len(rows), 2))
-    if LIKELIHOOD in needs:
-        encoded = encode_rows(generator.tokenizer, rows, max_length)
-        scored = generator.likelihood(encoded, batch_size=table.batch_size, progress=progress)
-        np.add.at(likelihoods, [sequence.row for sequence in encoded], scored)
-    margins = [0.0] * len(rows)
-    if PREFERENCE in needs:
-        margins = _margins(generator, rows, table, max_length, progress)
-    verdicts = [0.0] * len(rows)
-    if VERDICT in needs:
-        verdicts = _verdicts(generator, rows, table, max_length, progress)
-    return [
-        Prediction(text, float(nll), int(count), margin, verdict)
-        for text, (nll, count), margin, verdict in zip(
-            texts, likelihoods, margins, verdicts, strict=True
-        )
-    ]
-
-
-def _margins(
-    generator: Generator,
-    rows: Sequence[Row],
-    table: EvaluateTable,
-    max_length: int,
-    progress: Progress | None,
-) -> list[float]:
-    """By how much each row's better answer is likelier than the next best, in nats."""
-    require_pairs(rows)
-    pairs = encode_answers(generator.tokenizer, rows, max_length, 2)
-    scored = generator.likelihood(
-        [sequence for pair in pairs for sequence in pair],
-        batch_size=table.batch_size,
-        progress=progress,
-    )
-    better, worse = scored[:, 0].reshape(-1, 2).T
-    return [float(value) for value in worse - better]
-
-
-def _verdicts(
-    generator: Generator,
-    rows: Sequence[Row],
-    table: EvaluateTable,
-    max_length: int,
-    progress: Progress | None,
-) -> list[float]:
-    """By how much each row's better answer is judged better than the next best, in nats."""
-    require_pairs(rows)
-    sequences = [
-        said
-        for pair in encode_verdicts(generator.tokenizer, rows, max_length, 2)
-        for sequence in pair
-        for said in (sequence, _contrary(sequence))
-    ]
-    scored = generator.likelihood(sequences, batch_size=table.batch_size, progress=progress)
-    good, bad = scored[:, 0].reshape(-1, 2).T
-    better, worse = (bad - good).reshape(-1, 2).T
-    return [float(value) for value in better - worse]
-
-
-def _contrary(sequence: Encoded) -> Encoded:
-    """The same sequence with the other verdict."""
-    other = int(sequence.columns[CONTRAST][-1])
-    return replace(
-        sequence,
-        input_ids=[*sequence.input_ids[:-1], other],
-        labels=[*sequence.labels[:-1], other],
-    )
-
-
 def evaluate_subjects(
     subjects: Mapping[str, Subject],
     rows: Sequence[Row],
@@ -182,6 +77,8 @@ def evaluate_subjects(
     seed: int = 42,
     max_length: int = 1024,
     train: Sequence[Row] = (),
+    remotes: Mapping[str, Remote] | None = None,
+    judge: Endpoint | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -191,6 +88,8 @@ def evaluate_subjects(
         subjects: as `evaluate_generators`; `native` may be asked elsewhere, the others may not.
         train: the training rows, which `table.baseline` looks answers up in.
         engines: who may be asked; `table.engine` says which one is.
+        remotes: subjects behind endpoints, by name; they are asked first.
+        judge: who compares the candidate's answers with every other subject's.
         say: told what is not asked of the engine that was wanted, and why.
 
     Raises:
@@ -198,17 +97,27 @@ def evaluate_subjects(
     """
     compared = [subject for name, subject in subjects.items() if name != NATIVE]
     tokens = len(rows) * table.max_new_tokens
+    away = {name: _ready(remote) for name, remote in (remotes or {}).items()}
     with engines.session(table.engine, compared, tokens=tokens, say=say) as session:
+        here = {name: asked(session, subject) for name, subject in subjects.items()}
         evaluation = evaluate_generators(
-            {name: asked(session, subject) for name, subject in subjects.items()},
+            {**away, **here},
             rows,
             table,
             seed=seed,
             max_length=max_length,
             train=train,
+            judge=judge,
             progress=progress,
         )
-        return replace(evaluation, report={**evaluation.report, "engine": session.used()})
+        told = {**evaluation.report, "engine": session.used()}
+        if remotes:
+            told["endpoints"] = {name: remote.used() for name, remote in remotes.items()}
+        return replace(evaluation, report=told)
+
+
+def _ready(generator: Generator) -> Callable[[], Generator]:
+    return lambda: generator
 
 
 def evaluate_generators(
@@ -219,6 +128,7 @@ def evaluate_generators(
     seed: int = 42,
     max_length: int = 1024,
     train: Sequence[Row] = (),
+    judge: Endpoint | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Ask every subject, one after the other, and evaluate.
@@ -230,7 +140,7 @@ def evaluate_generators(
         table: the manifest's `[evaluate]`; retention is measured where it is on.
         seed: of the bootstrap.
         max_length: tokens of a row whose likelihood is scored.
-        train: as `evaluate_subjects`.
+        train, judge: as `evaluate_subjects`.
         progress: called with (subject, done, total).
 
     Raises:
@@ -250,7 +160,12 @@ def evaluate_generators(
     retention = None
     if BASE in retained and CANDIDATE in retained:
         retention = retain(retained[BASE], retained[CANDIDATE], table.retention)
-    return evaluate(rows, predictions, table, seed=seed, retention=retention)
+    evaluation = evaluate(rows, predictions, table, seed=seed, retention=retention)
+    if judge is None:
+        return evaluation
+    step = partial(progress, "judge") if progress else None
+    judged = judge_answers(judge, rows, predictions, progress=step)
+    return replace(evaluation, report={**evaluation.report, "judge": judged})
 
 
 def evaluate(

@@ -5,7 +5,7 @@ Invariant: what the evaluation would refuse after a training is refused here, be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.render import encode_rows, render_prompts
@@ -97,6 +97,29 @@ def check_metrics(table: EvaluateTable) -> None:
             "be compared with it",
             hint='set `evaluate.baseline = "none"`, or leave the metric out',
         )
+
+
+def of_answers(table: EvaluateTable, say: Callable[[str], None] | None = None) -> EvaluateTable:
+    """The table without what an answer's text cannot show, gates of it included.
+
+    Args:
+        say: told what is left out.
+
+    Raises:
+        InvalidInput: nothing is left to measure.
+    """
+    unfit = {metric.name for metric in metrics_of(table) if not metric.of_answers}
+    metrics = tuple(name for name in table.metrics if name not in unfit)
+    if not metrics:
+        raise InvalidInput(
+            f"{', '.join(f'`{name}`' for name in sorted(unfit))} cannot be measured by answers "
+            "alone, which are all that an endpoint gives",
+            hint="name a manifest with metrics of answers by `--manifest`, such as `exact_match`",
+        )
+    if unfit and say is not None:
+        say(f"left out, as an endpoint gives answers only: {', '.join(sorted(unfit))}")
+    gates = tuple(gate for gate in table.gates if gate.metric not in unfit)
+    return table.model_copy(update={"metrics": metrics, "gates": gates})
 
 
 def needs_of(table: EvaluateTable) -> set[str]:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.load import take
 from adapterworks.builders.data.places import located
+from adapterworks.builders.endpoints.asking import require_answering
+from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_subjects
-from adapterworks.builders.evaluation.needs import check_metrics
+from adapterworks.builders.evaluation.metrics.metric import ANSWERS
+from adapterworks.builders.evaluation.needs import check_metrics, needs_of, of_answers
+from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.subjects import find_subject
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -31,6 +35,8 @@ def evaluate_release(
     against: str = BASE,
     manifest: Manifest | None = None,
     baseline: Literal["none", "nearest"] | None = None,
+    remote: Remote | None = None,
+    judge: Endpoint | None = None,
     limit: int | None = None,
     data_dir: Path | None = None,
     registry: Registry,
@@ -47,6 +53,9 @@ def evaluate_release(
         against: a second release, or `base`, which is always among the compared.
         manifest: whose rows, metrics and gates are taken instead of the candidate's own.
         baseline: what is compared beside the base without a model, if not what `[evaluate]` says.
+        remote: a model behind an endpoint that is asked the same questions. What can only be
+            measured by likelihoods is left out then, gates of it included.
+        judge: a model that compares the candidate's answers with the others'.
         limit: at most this many test rows.
         data_dir: where the relative paths of the candidate's own manifest begin.
         cache: folder of what recipes derive.
@@ -55,7 +64,8 @@ def evaluate_release(
         say: told which engine is asked where that is not the one that was wanted.
 
     Raises:
-        InvalidInput: there are no test rows.
+        InvalidInput: there are no test rows, or nothing that an endpoint or a judge can be asked.
+        Refused, Unavailable: an endpoint refuses, or does not answer.
         NotFound: no such release, or its base or data is not here.
         IntegrityError: a data file is not the one that the candidate was built from.
     """
@@ -83,6 +93,16 @@ def evaluate_release(
     if baseline is not None:
         table = table.model_copy(update={"baseline": baseline})
     check_metrics(table)
+    if remote is not None:
+        table = of_answers(table, say)
+        require_answering(remote.endpoint)
+    if judge is not None:
+        if ANSWERS not in needs_of(table):
+            raise InvalidInput(
+                "there are no answers to judge: none of the metrics needs one",
+                hint="name a manifest with a metric of answers by `--manifest`",
+            )
+        require_answering(judge)
     return evaluate_subjects(
         subjects,
         rows,
@@ -92,5 +112,7 @@ def evaluate_release(
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
         train=splits.train,
+        remotes={remote.endpoint.name: remote} if remote else None,
+        judge=judge,
         progress=progress,
     )

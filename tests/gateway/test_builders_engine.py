@@ -7,7 +7,12 @@ from transformers import AutoTokenizer
 
 from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.render import render_prompts
+from adapterworks.builders.endpoints.endpoint import parse_endpoint
+from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.engine import Adapter, Model
+from adapterworks.builders.engines.session import Subject
+from adapterworks.builders.evaluation.asking import asked
+from adapterworks.builders.evaluation.remote import Prices, Remote
 from adapterworks.engines.gateway import GatewayOpener
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
 from adapterworks.registry.bases.store import Base
@@ -40,6 +45,25 @@ def test_it_does_what_every_engine_must(
     engine = GatewayOpener(gateway.url + "/v1", None).open(model, [adapter], longest=256)
     exercise(engine, adapter.digest, prompts)
     engine.close()
+
+
+@pytest.mark.engine
+def test_as_an_endpoint_it_says_what_the_same_adapter_says_here(
+    gateway: Running, shared_registry: Registry, base: Base, model: Model
+) -> None:
+    """Its own template renders the turns, and its engine answers: the texts are the same."""
+    rows = load_source("icd-10-cm:test", "messages").rows[:6]
+    remote = Remote(parse_endpoint(f"{gateway.url}/v1#medical", {}, None), Prices(1.0, 1.0))
+    turns = [row.prompt for row in rows]
+    there = remote.generate(turns, max_new_tokens=12, batch_size=6)
+    adapter = adapter_of(shared_registry, "medical")
+    with Engines().session("huggingface", [Subject(model, adapter)], tokens=72) as session:
+        here = asked(session, Subject(model, adapter))()
+        assert there == here.generate(turns, max_new_tokens=12, batch_size=6)
+    used = remote.used()
+    prompts = render_prompts(here.tokenizer, turns)
+    assert used["prompt_tokens"] == sum(map(len, prompts))
+    assert used["cost"] == pytest.approx((used["prompt_tokens"] + used["completion_tokens"]) / 1e6)
 
 
 def test_another_base_under_the_same_name_is_refused(on_standin: Running, model: Model) -> None:

@@ -81,7 +81,7 @@ NAMED = (
     ),
     Named(
         "the-base-judges-with-one-word",
-        "builders/evaluation/evaluate.py",
+        "builders/evaluation/predicting.py",
         "better, worse = (bad - good).reshape(-1, 2).T",
         "better, worse = (-good).reshape(-1, 2).T",
         (f"{_OF_REWARD}::test_verdicts_are_asked_of_both_answers_with_both_words",),

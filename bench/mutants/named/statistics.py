@@ -9,8 +9,10 @@ _COMPARISON = "builders/evaluation/comparison.py"
 _GAIN = "builders/evaluation/gates/gain.py"
 _GATE = "builders/evaluation/gates/gate.py"
 _RETENTION = "builders/evaluation/gates/retention.py"
+_JUDGE = "builders/evaluation/judge.py"
 _NEAREST = "builders/evaluation/nearest.py"
 _TESTS = "tests/builders/evaluation"
+_OF_JUDGE = f"{_TESTS}/test_judge.py"
 _OF_NEAREST = f"{_TESTS}/test_nearest.py"
 _OF_STATISTICS = f"{_TESTS}/test_statistics.py"
 _OF_COMPARISON = f"{_TESTS}/test_comparison.py"
@@ -281,5 +283,45 @@ NAMED = (
         "nearest_answers(rows, rows)",
         (_OF_NEAREST,),
         "the baseline would be right everywhere and no adapter worth serving",
+    ),
+    Named(
+        "a-judge-that-goes-by-the-order-is-believed",
+        _JUDGE,
+        'return 1 if pair == ("A", "B") else -1 if pair == ("B", "A") else 0',
+        'return 1 if pair and pair[0] == "A" else -1 if pair and pair[0] == "B" else 0',
+        (_OF_JUDGE,),
+        "whoever is shown first would win",
+    ),
+    Named(
+        "an-answer-speaks-for-the-judge",
+        _JUDGE,
+        "last = found[-1].lower()",
+        "last = found[0].lower()",
+        (_OF_JUDGE,),
+        "an answer that is quoted with a verdict in it would win",
+    ),
+    Named(
+        "a-judge-reads-our-marks-in-an-answer",
+        _JUDGE,
+        "while any(mark in text for _, text in parts):",
+        "while False:",
+        (_OF_JUDGE,),
+        "an answer could end early and write the other one",
+    ),
+    Named(
+        "anybody-is-sent-the-key",
+        "builders/endpoints/endpoint.py",
+        "return environ.get(KEY) or None if own else None",
+        "return environ.get(KEY) or None",
+        ("tests/builders/endpoints/test_endpoint.py",),
+        "a key of one company would be sent to another",
+    ),
+    Named(
+        "a-refused-row-is-asked-for-ever",
+        "builders/endpoints/asking.py",
+        "if response.status_code not in (408, 409, 429) and response.status_code < 500:",
+        "if False:",
+        ("tests/builders/endpoints/test_asking.py",),
+        "a wrong key would be noticed after minutes of waiting",
     ),
 )

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from adapterworks.builders.data.rows import Row, chat
-from adapterworks.builders.evaluation.evaluate import evaluate, predict
+from adapterworks.builders.evaluation.evaluate import evaluate
 from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.recorded import evaluate_again
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable

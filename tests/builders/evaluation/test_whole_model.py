@@ -11,7 +11,7 @@ from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.render import IGNORED, render_prompt
 from adapterworks.builders.engines.huggingface import load_model
 from adapterworks.builders.evaluation.asking import Asked
-from adapterworks.builders.evaluation.evaluate import predict
+from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.retention import measure
 from adapterworks.builders.evaluation.suites import SUITES
 from adapterworks.builders.evaluation.suites.suite import Choice, _continuations

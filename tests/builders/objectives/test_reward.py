@@ -14,9 +14,10 @@ import torch
 from adapterworks.builders.data.render import IGNORED, render_prompt
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.data.verdict import QUESTION
-from adapterworks.builders.evaluation.evaluate import evaluate, predict
+from adapterworks.builders.evaluation.evaluate import evaluate
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import check_test_rows
+from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.recorded import evaluate_again
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.batch import TokenSequence, padded

@@ -1,0 +1,1 @@
+"""Models behind anybody's OpenAI-compatible address: compared with, judges, generators."""

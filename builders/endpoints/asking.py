@@ -1,0 +1,235 @@
+"""Chats sent to an endpoint, several at a time, and what it said to each.
+
+Invariant: an answer is text with a reason for its end, or the whole call fails: no row is left out
+unseen. What is busy (429, 5xx, a connection that breaks) is asked again as it says itself; what is
+refused is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from adapterworks.builders.endpoints.endpoint import Endpoint
+from adapterworks.manifests.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    import httpx2
+
+# Called with (done, total) as answers come.
+Progress = Callable[[int, int], None]
+
+PARALLEL = 8
+_TRIES = 8
+_FIRST_WAIT, _MOST_WAIT = 1.0, 60.0
+_SECONDS, _CONNECT_SECONDS = 600.0, 10.0
+# Parameters that some models know by another name, or not at all: models that reason take
+# `max_completion_tokens`, and no temperature but their own.
+_OTHERWISE = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """One question.
+
+    Attributes:
+        messages: turns in OpenAI's form.
+        max_tokens: longest answer.
+        tools: functions that may be called, in OpenAI's form.
+        temperature: 0 is the likeliest answer.
+        seed: of the draws, for endpoints that know one.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    max_tokens: int
+    tools: Sequence[Mapping[str, Any]] = ()
+    temperature: float = 0.0
+    seed: int | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Of the request, but for the model."""
+        given: dict[str, Any] = {
+            "messages": list(self.messages),
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+        }
+        if self.tools:
+            given["tools"] = list(self.tools)
+        if self.seed is not None:
+            given["seed"] = self.seed
+        return given
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One answer.
+
+    Attributes:
+        text: what was said; empty where it only calls tools.
+        cut: it ended because it was too long.
+        prompt_tokens, completion_tokens: as the endpoint counts them; 0 where it does not say.
+        tool_calls: what it calls, in OpenAI's form.
+    """
+
+    text: str
+    cut: bool
+    prompt_tokens: int
+    completion_tokens: int
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(slots=True)
+class _Spelling:
+    """How this endpoint wants its parameters; learnt from its first refusal."""
+
+    changed: dict[str, str | None] = field(default_factory=dict)
+
+    def of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        named = {self.changed.get(key, key): value for key, value in fields.items()}
+        return {key: value for key, value in named.items() if key is not None}
+
+    def learn(self, sent: Mapping[str, Any], answer: bytes) -> bool:
+        """Whether a refusal names a parameter that can be said otherwise."""
+        try:
+            said = json.loads(answer)["error"]
+            name = said.get("param") or ""
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+        # One that was sent at the same time may have learnt it meanwhile.
+        if name not in _OTHERWISE or name not in sent:
+            return False
+        self.changed[name] = _OTHERWISE[name]
+        return True
+
+
+def ask_endpoint(
+    endpoint: Endpoint,
+    chats: Sequence[Chat],
+    *,
+    parallel: int = PARALLEL,
+    progress: Progress | None = None,
+    heard: Callable[[int, Said], None] | None = None,
+) -> list[Said]:
+    """An answer to each chat, in their order.
+
+    Args:
+        parallel: requests at once.
+        heard: called with the number of a chat and its answer as soon as it is there.
+
+    Raises:
+        Refused: the endpoint does not take a request.
+        Unavailable: it does not answer, or with something that is no answer.
+    """
+    return asyncio.run(_ask_all(endpoint, chats, parallel, progress, heard))
+
+
+def require_answering(endpoint: Endpoint) -> None:
+    """Ask one token, so that a wrong key or name is known before anything long begins.
+
+    Raises: as `ask_endpoint`.
+    """
+    ask_endpoint(endpoint, [Chat([{"role": "user", "content": "Say yes."}], 16)])
+
+
+async def _ask_all(
+    endpoint: Endpoint,
+    chats: Sequence[Chat],
+    parallel: int,
+    progress: Progress | None,
+    heard: Callable[[int, Said], None] | None,
+) -> list[Said]:
+    import httpx2
+
+    headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    times = httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
+    spelling, waiting = _Spelling(), iter(enumerate(chats))
+    answers: dict[int, Said] = {}
+
+    async def work() -> None:
+        for number, chat in waiting:
+            said = await _ask(client, endpoint, chat, spelling)
+            answers[number] = said
+            if heard:
+                heard(number, said)
+            if progress:
+                progress(len(answers), len(chats))
+
+    try:
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=times) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(min(parallel, len(chats))):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [answers[number] for number in range(len(chats))]
+
+
+async def _ask(
+    client: httpx2.AsyncClient, endpoint: Endpoint, chat: Chat, spelling: _Spelling
+) -> Said:
+    import httpx2
+
+    wait, why = _FIRST_WAIT, ""
+    for _ in range(_TRIES):
+        fields = spelling.of(chat.fields())
+        hinted: str | None = None
+        try:
+            response = await client.post(
+                f"{endpoint.url}/chat/completions", json={"model": endpoint.model, **fields}
+            )
+        except (httpx2.HTTPError, OSError) as error:
+            why = str(error) or type(error).__name__
+        else:
+            if response.status_code == 200:
+                return _said(endpoint, response.content)
+            why = f"{response.status_code}: {_text(response.content)}"
+            if response.status_code == 400 and spelling.learn(fields, response.content):
+                continue
+            if response.status_code not in (408, 409, 429) and response.status_code < 500:
+                raise Refused(
+                    f"`{endpoint.host}` refused to answer as `{endpoint.model}` ({why})",
+                    hint="name the variable that holds its key with `--key-env`"
+                    if response.status_code in (401, 403)
+                    else "see that the address ends before `/chat/completions`, and the model's "
+                    "name is one that it has",
+                )
+            hinted = response.headers.get("retry-after")
+        await asyncio.sleep(_wait(hinted, wait))
+        wait = min(_MOST_WAIT, wait * 2)
+    raise Unavailable(f"`{endpoint.host}` did not answer {_TRIES} times, at last: {why}")
+
+
+def _said(endpoint: Endpoint, data: bytes) -> Said:
+    try:
+        body = json.loads(data)
+        choice = body["choices"][0]
+        message, usage = choice["message"], body.get("usage") or {}
+        text, calls = message.get("content"), message.get("tool_calls") or ()
+        counts = [usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
+        if not isinstance(text, str | None) or not all(isinstance(n, int) for n in counts):
+            raise TypeError("its content is no text, or its usage no numbers")
+        cut = choice.get("finish_reason") == "length"
+        return Said(text or "", cut, max(0, counts[0]), max(0, counts[1]), tuple(calls))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise Unavailable(
+            f"what `{endpoint.host}` answered is no chat completion ({error}): {_text(data)}"
+        ) from error
+
+
+def _text(data: bytes) -> str:
+    """The beginning of an answer, on one line and fit for a terminal."""
+    shown = " ".join(data.decode("utf-8", "replace").split())[:300]
+    return "".join(c if c.isprintable() else "�" for c in shown)
+
+
+def _wait(retry_after: str | None, otherwise: float) -> float:
+    """Seconds until it is asked again."""
+    try:
+        return min(_MOST_WAIT, max(0.0, float(retry_after or otherwise)))
+    except ValueError:  # a date
+        return otherwise

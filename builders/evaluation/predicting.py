@@ -1,0 +1,123 @@
+"""What one subject gives for the rows: texts, likelihoods, margins and verdicts, as metrics need.
+
+Invariant: a subject is asked for nothing that no metric of the table needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from adapterworks.builders.data.render import Encoded, encode_rows
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.metrics.metric import (
+    ANSWERS,
+    LIKELIHOOD,
+    PREFERENCE,
+    VERDICT,
+    Prediction,
+)
+from adapterworks.builders.evaluation.needs import needs_of, require_answers, require_pairs
+from adapterworks.builders.objectives.batch import CONTRAST
+from adapterworks.builders.objectives.examples import encode_answers
+from adapterworks.builders.objectives.verdicts import encode_verdicts
+from adapterworks.manifests.models import EvaluateTable
+
+
+def predict(
+    generator: Generator,
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    *,
+    max_length: int = 1024,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """One subject's predictions on the rows: texts, likelihoods, or both, as the metrics need.
+
+    Args:
+        max_length: tokens of a row whose likelihood is scored.
+
+    Raises:
+        InvalidInput: an unknown metric, or a text row under a metric that needs answers.
+    """
+    needs = needs_of(table)
+    texts = [""] * len(rows)
+    if ANSWERS in needs:
+        require_answers(rows)
+        texts = generator.generate(
+            [row.prompt for row in rows],
+            tools=[row.tools for row in rows],
+            max_new_tokens=table.max_new_tokens,
+            batch_size=table.batch_size,
+            progress=progress,
+        )
+    likelihoods = np.zeros((len(rows), 2))
+    if LIKELIHOOD in needs:
+        encoded = encode_rows(generator.tokenizer, rows, max_length)
+        scored = generator.likelihood(encoded, batch_size=table.batch_size, progress=progress)
+        np.add.at(likelihoods, [sequence.row for sequence in encoded], scored)
+    margins = [0.0] * len(rows)
+    if PREFERENCE in needs:
+        margins = _margins(generator, rows, table, max_length, progress)
+    verdicts = [0.0] * len(rows)
+    if VERDICT in needs:
+        verdicts = _verdicts(generator, rows, table, max_length, progress)
+    return [
+        Prediction(text, float(nll), int(count), margin, verdict)
+        for text, (nll, count), margin, verdict in zip(
+            texts, likelihoods, margins, verdicts, strict=True
+        )
+    ]
+
+
+def _margins(
+    generator: Generator,
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    max_length: int,
+    progress: Progress | None,
+) -> list[float]:
+    """By how much each row's better answer is likelier than the next best, in nats."""
+    require_pairs(rows)
+    pairs = encode_answers(generator.tokenizer, rows, max_length, 2)
+    scored = generator.likelihood(
+        [sequence for pair in pairs for sequence in pair],
+        batch_size=table.batch_size,
+        progress=progress,
+    )
+    better, worse = scored[:, 0].reshape(-1, 2).T
+    return [float(value) for value in worse - better]
+
+
+def _verdicts(
+    generator: Generator,
+    rows: Sequence[Row],
+    table: EvaluateTable,
+    max_length: int,
+    progress: Progress | None,
+) -> list[float]:
+    """By how much each row's better answer is judged better than the next best, in nats."""
+    require_pairs(rows)
+    sequences = [
+        said
+        for pair in encode_verdicts(generator.tokenizer, rows, max_length, 2)
+        for sequence in pair
+        for said in (sequence, _contrary(sequence))
+    ]
+    scored = generator.likelihood(sequences, batch_size=table.batch_size, progress=progress)
+    good, bad = scored[:, 0].reshape(-1, 2).T
+    better, worse = (bad - good).reshape(-1, 2).T
+    return [float(value) for value in better - worse]
+
+
+def _contrary(sequence: Encoded) -> Encoded:
+    """The same sequence with the other verdict."""
+    other = int(sequence.columns[CONTRAST][-1])
+    return replace(
+        sequence,
+        input_ids=[*sequence.input_ids[:-1], other],
+        labels=[*sequence.labels[:-1], other],
+    )

@@ -1,0 +1,103 @@
+"""A model behind somebody's endpoint as a subject: asked the turns of the rows, in its own words.
+
+Invariant: it is sent the question of each row and nothing else of it. It has its own template and
+its own tokens, so it is compared by what it answers alone, never by likelihoods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapterworks.builders.data.render import Encoded
+from adapterworks.builders.data.rows import Message
+from adapterworks.builders.endpoints.asking import Chat, Said, ask_endpoint
+from adapterworks.builders.endpoints.endpoint import Endpoint
+from adapterworks.builders.evaluation.generator import Progress
+from adapterworks.manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What an endpoint charges, in any currency, for a million tokens of each kind."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+
+@dataclass
+class Remote:
+    """One endpoint as a `Generator`; what it used is summed up.
+
+    Attributes:
+        endpoint: who is asked.
+        prices: of its tokens; None if nobody said.
+    """
+
+    endpoint: Endpoint
+    prices: Prices | None = None
+    _said: list[Said] = field(default_factory=list)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """It has its own, which is not here."""
+        raise self._only_answers()
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        tools: Sequence[Sequence[Mapping[str, Any]]] = (),
+        max_new_tokens: int,
+        batch_size: int,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Its likeliest answers, in the order of the prompts."""
+        offered = tools or [()] * len(prompts)
+        chats = [
+            Chat([_plain(turn) for turn in turns], max_new_tokens, tools=own)
+            for turns, own in zip(prompts, offered, strict=True)
+        ]
+        self._said = ask_endpoint(self.endpoint, chats, progress=progress)
+        return [said.text for said in self._said]
+
+    def likelihood(
+        self, sequences: Sequence[Encoded], *, batch_size: int, progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Not to be had."""
+        raise self._only_answers()
+
+    def used(self) -> dict[str, Any]:
+        """For the report: who answered, how many answers were cut, tokens and their cost."""
+        prompt = sum(said.prompt_tokens for said in self._said)
+        completion = sum(said.completion_tokens for said in self._said)
+        told: dict[str, Any] = {
+            "url": self.endpoint.url,
+            "model": self.endpoint.model,
+            "cut": sum(said.cut for said in self._said),
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+        }
+        if self.prices is not None:
+            of_each = (prompt * self.prices.prompt, completion * self.prices.completion)
+            told["cost"] = sum(of_each) / 1_000_000
+        return told
+
+    def _only_answers(self) -> InvalidInput:
+        return InvalidInput(
+            f"`{self.endpoint.name}` can be compared by its answers only: how likely it finds a "
+            "given one, it does not say",
+            hint="choose metrics of answers with `--manifest`, such as `exact_match`",
+        )
+
+
+def _plain(turn: Message) -> dict[str, Any]:
+    """A turn without what only training reads."""
+    return {key: value for key, value in turn.items() if key != "weight"}
