@@ -237,6 +237,17 @@ class RegistryTable(Table):
     anonymous: Literal["reader"] | None = None
 
 
+class ConsoleTable(Table):
+    """`[console]`: pages for people at `/console`; whoever has a key logs in with it.
+
+    Unless `enabled` says so, they are there where only this machine can reach the gateway, and for
+    a browser that asks for them by a loopback name. `session_hours` is how long a login lasts.
+    """
+
+    enabled: bool | None = None
+    session_hours: Annotated[float, Field(gt=0.0, le=24.0 * 30)] = 12.0
+
+
 class LogTable(Table):
     """`[log]`: `prompts = true` writes prompts and answers to the log; off unless you ask."""
 
@@ -276,6 +287,7 @@ class GatewayConfig(Table):
     metering: MeteringTable = MeteringTable()
     jobs: JobsTable = JobsTable()
     registry: RegistryTable = RegistryTable()
+    console: ConsoleTable = ConsoleTable()
     log: LogTable = LogTable()
     tracing: TracingTable = TracingTable()
 
@@ -283,6 +295,12 @@ class GatewayConfig(Table):
     @classmethod
     def _default_is_a_ref(cls, ref: str | None) -> str | None:
         return None if ref is None else _check_ref(ref)
+
+    @property
+    def has_console(self) -> bool:
+        """Whether there are pages at `/console`."""
+        enabled = self.console.enabled
+        return is_loopback(self.host) if enabled is None else enabled
 
     @property
     def public_keys(self) -> tuple[Path, ...]:

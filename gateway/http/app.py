@@ -10,15 +10,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
 
 from adapterworks.gateway.config.tables import HttpTable
+from adapterworks.gateway.console.app import create_console
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.catalogue import Catalogue
 from adapterworks.gateway.http.header_limit import HeaderLimit
 from adapterworks.gateway.http.routes import (
     batches,
+    engines,
     files,
     fine_tuning,
     health,
@@ -55,6 +57,7 @@ def create_app(gateway: Gateway) -> Starlette:
     routes: list[Route] = [
         *inference.routes(),
         *models.routes(),
+        *engines.routes(),
         *health.routes(),
         *metrics.routes(),
         *openapi.routes(),
@@ -74,6 +77,11 @@ def create_app(gateway: Gateway) -> Starlette:
     app.state.catalogue = Catalogue(gateway)
     if config.jobs.on:
         app.state.room = open_room(gateway)
+    if config.has_console:
+        app.router.routes += [
+            Route("/console", _to_console, methods=["GET"]),
+            Mount("/console", app=create_console(app, config)),
+        ]
     return app
 
 
@@ -114,6 +122,10 @@ def _middleware(http: HttpTable) -> list[Middleware]:
             )
         )
     return found
+
+
+async def _to_console(request: Request) -> Response:
+    return RedirectResponse("/console/")
 
 
 async def _known(request: Request, error: Exception) -> Response:

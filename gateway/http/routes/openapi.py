@@ -187,6 +187,7 @@ def document(*, jobs: bool = False, registry: bool = False) -> dict[str, Any]:
         )
     }
     paths["/v1/models"] = {"get": _get()}
+    paths["/v1/engines"] = {"get": _get()}
     paths["/v1/models/{model}"] = {
         "get": {
             **_get(),

@@ -1,0 +1,1 @@
+"""Pages for people at `/console`, over the gateway's public API and nothing else."""

@@ -1,0 +1,1 @@
+"""One file a page: what it shows as a frozen dataclass, and what its address does."""

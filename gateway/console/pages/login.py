@@ -1,0 +1,92 @@
+"""Logging in with a key, and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from starlette.responses import RedirectResponse, Response
+
+from adapterworks.gateway.console.inside import Denied
+from adapterworks.gateway.console.page import Page
+from adapterworks.gateway.console.visit import SESSION, Visit, form_of, page, safe_next
+
+_MOST_KEY = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login(Page):
+    """The form.
+
+    Attributes:
+        next: where it goes on.
+        message: why it did not work; empty at first.
+        open: whether the gateway lets anybody in.
+    """
+
+    template: ClassVar[str] = "login.html"
+    next: str
+    message: str = ""
+    open: bool = False
+
+
+async def show(visit: Visit) -> Response:
+    """`GET /login`; the visitor's cookie is what the form's token belongs to."""
+    form = Login(
+        next=safe_next(visit.asked("next") or ""),
+        open=await _lets_in(visit, "") is None,
+        commands=("adapters tenant key add NAME",),
+    )
+    answer = visit.show(form)
+    visit.remember(
+        answer,
+        SESSION,
+        visit.console.sessions.cookie(visit.session),
+        visit.console.sessions.seconds,
+    )
+    return answer
+
+
+async def log_in(visit: Visit) -> Response:
+    """`POST /login`."""
+    form = await form_of(visit.request)
+    key = form.get("key", "").strip()[:_MOST_KEY]
+    denied = await _lets_in(visit, key)
+    if denied is not None:
+        again = Login(
+            next=safe_next(form.get("next", "")),
+            message=denied.message,
+            commands=("adapters tenant key add NAME",),
+        )
+        return visit.show(again, denied.status)
+    sessions = visit.console.sessions
+    sessions.log_out(visit.session)
+    answer = RedirectResponse(safe_next(form.get("next", "")), status_code=303)
+    visit.remember(answer, SESSION, sessions.cookie(sessions.log_in(key)), sessions.seconds)
+    return answer
+
+
+async def log_out(visit: Visit) -> Response:
+    """`POST /logout`."""
+    visit.console.sessions.log_out(visit.session)
+    answer = visit.go("/login")
+    visit.remember(answer, SESSION, "", 0)
+    return answer
+
+
+async def _lets_in(visit: Visit, key: str) -> Denied | None:
+    """None if the API takes the key."""
+    if not key.isascii() or not key.isprintable():
+        key = "?"  # no key has such characters; the API says so in its own words
+    try:
+        await visit.with_key(key).get("/v1/models", limit=1)
+    except Denied as denied:
+        return denied
+    return None
+
+
+ROUTES = [
+    page("/login", show, anybody=True),
+    page("/login", log_in, method="POST", anybody=True),
+    page("/logout", log_out, method="POST", anybody=True),
+]

@@ -1,0 +1,187 @@
+"""One request to a page: whose session it is, and the way to the API that goes with it.
+
+Invariant: there is one way to a handler, `page`: nobody gets there who has not logged in, and
+nothing that changes anything without a form of this session, sent by a page of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from adapterworks.gateway.console.guard import is_own
+from adapterworks.gateway.console.inside import Denied, Inside, Through
+from adapterworks.gateway.console.page import Page, Shell, Templates, other_language
+from adapterworks.gateway.console.sessions import Session, Sessions
+from adapterworks.gateway.console.words import LANGUAGES, Words, language_of
+from adapterworks.gateway.tenants.keys import key_id_of
+
+ROOT = "/console"
+SESSION = "adapters_session"
+THEME = "adapters_theme"
+THEMES = ("auto", "light", "dark")
+_MOST_FIELDS = 50
+_MOST_FIELD = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What all pages share: the API's application, sessions and templates."""
+
+    api: ASGIApp
+    sessions: Sessions
+    templates: Templates
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request, and who sent it."""
+
+    request: Request
+    session: Session
+    console: Console
+
+    @property
+    def words(self) -> Words:
+        """The texts in the reader's language."""
+        return Words(language_of(self.request))
+
+    @property
+    def api(self) -> Inside:
+        """The public API with the session's key."""
+        return self.with_key(self.session.key or "")
+
+    def with_key(self, key: str) -> Inside:
+        """The public API with another one."""
+        client = self.request.client
+        return Inside(self.console.api, key, None if client is None else (client.host, client.port))
+
+    def asked(self, name: str) -> str | None:
+        """A parameter of the address; None if it is empty or not there."""
+        return self.request.query_params.get(name, "")[:2000] or None
+
+    def show(self, page: Page, status: int = 200) -> Response:
+        """The page."""
+        words = self.words
+        theme = self.request.cookies.get(THEME, "auto")
+        query = self.request.url.query
+        key = self.session.key
+        shell = Shell(
+            lang=LANGUAGES[words.language][0],
+            other=other_language(words.language),
+            theme=theme if theme in THEMES else "auto",
+            who=None if key is None else key_id_of(key) or "",
+            token=self.console.sessions.token(self.session),
+            here=self.request.url.path + (f"?{query}" if query else ""),
+        )
+        return HTMLResponse(self.console.templates.render(page, shell, words), status_code=status)
+
+    def go(self, path: str, **query: str) -> Response:
+        """To another page of the console, asked for by GET."""
+        return RedirectResponse(
+            ROOT + path + ("?" + urlencode(query) if query else ""), status_code=303
+        )
+
+    def remember(self, answer: Response, name: str, value: str, seconds: float) -> None:
+        """Set a cookie that no script reads and no other site's request carries."""
+        answer.set_cookie(
+            name,
+            value,
+            max_age=int(seconds),
+            path=ROOT,
+            httponly=True,
+            samesite="strict",
+            secure=self.is_https,
+        )
+
+    @property
+    def is_https(self) -> bool:
+        """Whether the browser came by TLS, here or at a proxy in front."""
+        origin = self.request.headers.get("origin", "")
+        return self.request.url.scheme == "https" or urlsplit(origin).scheme == "https"
+
+
+Answering = Response | Through
+Handler = Callable[[Visit], Awaitable[Answering]]
+
+
+def page(path: str, handler: Handler, *, method: str = "GET", anybody: bool = False) -> Route:
+    """The route of a handler.
+
+    Args:
+        anybody: also before one has logged in.
+    """
+
+    @functools.wraps(handler)
+    async def answer(request: Request) -> Answering:
+        visit = visit_of(request)
+        if visit.session.key is None and not anybody:
+            return to_login(visit)
+        if method != "GET":
+            await require_own_form(visit)
+        try:
+            return await handler(visit)
+        except Denied as denied:
+            if denied.status != 401 or anybody:
+                raise
+            visit.console.sessions.log_out(visit.session)
+            return to_login(visit)
+
+    return Route(path, answer, methods=[method])
+
+
+def visit_of(request: Request) -> Visit:
+    """The visit of a request; a new visitor's, if its cookie is none of ours."""
+    console: Console = request.app.state.console
+    session = console.sessions.find(request.cookies.get(SESSION)) or console.sessions.visitor()
+    return Visit(request, session, console)
+
+
+def to_login(visit: Visit) -> Response:
+    """To the form, and back to where it was; what was to be changed is not."""
+    if visit.request.method != "GET":
+        return visit.go("/login")
+    path = visit.request.url.path
+    query = visit.request.url.query
+    return visit.go("/login", next=path + (f"?{query}" if query else ""))
+
+
+async def require_own_form(visit: Visit) -> None:
+    """Refuse what another site's page has sent, or a form that we did not give to this session.
+
+    The token is in the form, in a header (scripts), or in the address (where the form's body is
+    handed on unread).
+
+    Raises:
+        HTTPException: 403.
+    """
+    request = visit.request
+    token = request.headers.get("x-form-token") or request.query_params.get("form")
+    if token is None and "urlencoded" in request.headers.get("content-type", ""):
+        token = (await form_of(request)).get("form")
+    if not is_own(request) or not visit.console.sessions.is_token(visit.session, token or ""):
+        raise HTTPException(403)
+
+
+async def form_of(request: Request) -> Mapping[str, str]:
+    """The fields of a form, within bounds; read once."""
+    form: FormData = await request.form(max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD)
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def safe_next(text: str) -> str:
+    """Where to go after a form: a page of the console, whatever was written."""
+    parts = urlsplit(text[:2000])
+    own = parts.path == ROOT or parts.path.startswith(ROOT + "/")
+    if parts.scheme or parts.netloc or not own or "\\" in text or not text.isprintable():
+        return ROOT + "/"
+    return parts._replace(fragment="").geturl()
