@@ -1,12 +1,30 @@
-"""`adapters pull`: a release on the Hub becomes the same release here."""
+"""`adapters pull`: a release on the Hub or in an OCI registry becomes the same release here."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.extras import require
+
+if TYPE_CHECKING:
+    from adapterworks.registry.remotes.arriving import Pulled
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a pull was asked for; see the command's help. The last four are of imports."""
+
+    name: str | None
+    alias: str | None
+    base: str | None
+    quantization: str | None
+    rename: bool
+    fingerprint: bool
 
 
 @click.command()
@@ -25,6 +43,9 @@ from adapterworks.extras import require
 )
 @click.option("--rename", is_flag=True, help="As `adapters import`, for those.")
 @click.option("--fingerprint", is_flag=True, help="As `adapters import`, for those.")
+@click.option(
+    "--plain-http", is_flag=True, help="OCI: the registry, on another machine, has no TLS."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -36,89 +57,47 @@ def command(
     quantization: str | None,
     rename: bool,
     fingerprint: bool,
+    plain_http: bool,
     as_json: bool,
 ) -> None:
-    """Pull a release from the Hugging Face Hub.
+    """Pull a release from the Hugging Face Hub or an OCI registry.
 
-    SOURCE is org/name@revision (a tag, a commit, or a branch as it is now). What `adapters push`
-    put there comes back as the same release, byte for byte; any other adapter is imported, with
-    all checks, and needs --as and --base.
+    SOURCE is org/name@revision (a tag, a commit, or a branch as it is now), or
+    oci://host/org/name:tag. What `adapters push` put there comes back as the same release, byte
+    for byte; any other adapter of the Hub is imported, with all checks, and needs --as and --base.
+    A pull that was cut off goes on where it stopped.
 
     \b
     Example:
       adapters pull org/medical-lora@v3
+      adapters pull oci://registry.example/org/medical:v3
       adapters pull org/somebodys-lora@main --as support --base smollm2-135m-instruct --fingerprint
     """
     from adapterworks.manifests.errors import InvalidInput
-    from adapterworks.manifests.refs import check_name
     from adapterworks.registry.releases.roles import UNPROVED, role_of
-    from adapterworks.registry.remotes.hub.client import Hub
-    from adapterworks.registry.remotes.hub.layout import RECORD
-    from adapterworks.registry.remotes.hub.names import HubSource, parse_source
-    from adapterworks.registry.remotes.hub.pull import pull
 
-    hub, wanted = Hub(), parse_source(source)
-    withheld: tuple[str, ...] = ()
-    state = hub.state(wanted)
-    if not wanted.is_commit:
-        printing.note(f"{wanted} is commit {state.commit}")
-    if RECORD in state.files and (base or quantization or rename or fingerprint):
-        raise InvalidInput(
-            f"`{state.repository}` was pushed by adapterworks: its record says its base, and it "
-            "brings its own fingerprint",
-            hint=f"adapters pull {state.repository}@{wanted.revision}",
-        )
-    if name is not None:
-        app.registry.require_movable(check_name(name), alias)
-    if RECORD in state.files:
-        pulled = pull(
-            app.registry,
-            hub,
-            state,
-            who=app.settings.who,
-            scratch=app.settings.home / "tmp",
-            find_base=app.bases.find,
-            name=name,
-            alias=alias,
-        )
-        published, withheld = pulled.published, pulled.withheld
-    elif name is None or base is None:
-        raise InvalidInput(
-            f"`{state.repository}` was not pushed by adapterworks, so it is an import",
-            hint=f"adapters pull {state.repository}@{wanted.revision} --as NAME --base BASE",
-        )
+    options = Options(name, alias, base, quantization, rename, fingerprint)
+    if source.startswith("oci://"):
+        pulled = _from_oci(app, source, options, plain_http=plain_http)
+    elif plain_http:
+        raise InvalidInput("`--plain-http` is of OCI registries")
     else:
-        from adapterworks.cli.import_ import run_import, warn
-
-        pinned = str(HubSource(state.repository, state.commit))
-        if fingerprint:
-            require("build", "`adapters pull --fingerprint`")
-        imported = run_import(
-            app,
-            pinned,
-            name=name,
-            base=base,
-            quantization=quantization or "none",
-            alias=alias,
-            rename=rename,
-            fingerprint=fingerprint,
-        )
-        published = imported.published
-        warn(app, imported)
+        pulled = _from_hub(app, source, options)
+    published, withheld = pulled.published, pulled.withheld
     if as_json:
         values = {
             "name": published.name,
             "version": published.version,
             "digest": published.digest,
             "created": published.created,
-            "repository": state.repository,
-            "commit": state.commit,
+            "repository": pulled.repository,
+            "commit": pulled.commit,
             "withheld": withheld,
         }
         printing.echo_json(values)
         return
     done = "pulled" if published.created else "already here:"
-    click.echo(f"{done} {published} ({published.digest}) from {state.repository}@{state.commit}")
+    click.echo(f"{done} {published} ({published.digest}) from {pulled.repository}@{pulled.commit}")
     if withheld:
         printing.note(
             f"without the bytes of: {printing.harmless(' '.join(withheld))} (withheld there)"
@@ -129,3 +108,88 @@ def command(
             printing.note(f"without {printing.harmless(without[0])} {unproved}")
     if "fingerprint.json" in withheld:
         printing.note('a gateway serves it only under `trust.proof = "warn"` or "off"')
+
+
+def _from_oci(app: App, source: str, options: Options, *, plain_http: bool) -> Pulled:
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.registry.remotes.arriving import arrive
+    from adapterworks.registry.remotes.oci.client import Client
+    from adapterworks.registry.remotes.oci.held import OciRelease
+    from adapterworks.registry.remotes.oci.names import parse_oci
+
+    if options.base or options.quantization or options.rename or options.fingerprint:
+        raise InvalidInput(
+            "what an OCI registry holds was pushed by adapterworks: its record says its base, and "
+            "it brings its own fingerprint",
+            hint=f"adapters pull {source}",
+        )
+    wanted, scratch = parse_oci(source), app.settings.home / "tmp"
+    with Client(wanted, plain_http=plain_http) as client:
+        held = OciRelease(client, wanted, scratch)
+        if wanted.digest is None:
+            printing.note(f"{wanted} is manifest {held.revision}")
+        return arrive(
+            app.registry,
+            held,
+            who=app.settings.who,
+            scratch=scratch,
+            find_base=app.bases.find,
+            name=options.name,
+            alias=options.alias,
+        )
+
+
+def _from_hub(app: App, source: str, options: Options) -> Pulled:
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.manifests.refs import check_name
+    from adapterworks.registry.remotes.arriving import Pulled
+    from adapterworks.registry.remotes.hub.client import Hub
+    from adapterworks.registry.remotes.hub.layout import RECORD
+    from adapterworks.registry.remotes.hub.names import HubSource, parse_source
+    from adapterworks.registry.remotes.hub.pull import pull
+
+    hub, wanted = Hub(), parse_source(source)
+    state = hub.state(wanted)
+    if not wanted.is_commit:
+        printing.note(f"{wanted} is commit {state.commit}")
+    pushed, name, base = RECORD in state.files, options.name, options.base
+    if pushed and (base or options.quantization or options.rename or options.fingerprint):
+        raise InvalidInput(
+            f"`{state.repository}` was pushed by adapterworks: its record says its base, and it "
+            "brings its own fingerprint",
+            hint=f"adapters pull {state.repository}@{wanted.revision}",
+        )
+    if name is not None:
+        app.registry.require_movable(check_name(name), options.alias)
+    if pushed:
+        return pull(
+            app.registry,
+            hub,
+            state,
+            who=app.settings.who,
+            scratch=app.settings.home / "tmp",
+            find_base=app.bases.find,
+            name=name,
+            alias=options.alias,
+        )
+    if name is None or base is None:
+        raise InvalidInput(
+            f"`{state.repository}` was not pushed by adapterworks, so it is an import",
+            hint=f"adapters pull {state.repository}@{wanted.revision} --as NAME --base BASE",
+        )
+    from adapterworks.cli.import_ import run_import, warn
+
+    if options.fingerprint:
+        require("build", "`adapters pull --fingerprint`")
+    imported = run_import(
+        app,
+        str(HubSource(state.repository, state.commit)),
+        name=name,
+        base=base,
+        quantization=options.quantization or "none",
+        alias=options.alias,
+        rename=options.rename,
+        fingerprint=options.fingerprint,
+    )
+    warn(app, imported)
+    return Pulled(imported.published, state.repository, state.commit)

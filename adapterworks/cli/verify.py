@@ -14,6 +14,7 @@ from adapterworks.extras import require
 
 if TYPE_CHECKING:
     from adapterworks.builders.rebuilding.rebuild import Rebuilt
+    from adapterworks.registry.blobs.store import BlobStore
 
 
 @click.command()
@@ -81,7 +82,6 @@ def command(
     """
     from adapterworks.manifests.errors import IntegrityError, InvalidInput
     from adapterworks.registry.blobs.open import open_blobs
-    from adapterworks.registry.blobs.store import BlobStore
     from adapterworks.registry.releases.roles import UNPROVED, role_of
 
     if ref is not None and ref.startswith((".", "/", "~")):
@@ -108,12 +108,9 @@ def command(
     if rebuild:
         require("build", "`adapters verify --rebuild`")
     source: BlobStore | None = None
-    if repair is not None and repair.startswith("hub:"):
-        from adapterworks.registry.remotes.hub.blobs import HubBlobs
-
-        source = HubBlobs(repair, app.settings.home / "tmp")
-    elif repair is not None:
-        source = open_blobs(repair)
+    if repair is not None:
+        pushed = repair.startswith(("hub:", "oci://"))
+        source = _pushed(app, repair) if pushed else open_blobs(repair)
     wanted = None if ref is None else app.look_for(ref)
     report = app.registry.verify(wanted, repair_from=source, public_keys=keys)
     left = [problem for problem in report.problems if not problem.repaired]
@@ -161,6 +158,30 @@ def command(
             if signatures
             else "restore the bytes from another store: adapters verify --all --repair STORE",
         )
+
+
+def _pushed(app: App, place: str) -> BlobStore:
+    """A pushed release as a store."""
+    from adapterworks.registry.remotes.blobs import HeldBlobs
+    from adapterworks.registry.remotes.held import Held
+
+    held: Held
+    scratch = app.settings.home / "tmp"
+    if place.startswith("oci://"):
+        from adapterworks.registry.remotes.oci.client import Client
+        from adapterworks.registry.remotes.oci.held import OciRelease
+        from adapterworks.registry.remotes.oci.names import parse_oci
+
+        name = parse_oci(place)
+        held = OciRelease(Client(name), name, scratch)
+    else:
+        from adapterworks.registry.remotes.hub.client import Hub
+        from adapterworks.registry.remotes.hub.held import HubRelease
+        from adapterworks.registry.remotes.hub.names import parse_source
+
+        hub = Hub()
+        held = HubRelease(hub, hub.state(parse_source(place)), scratch)
+    return HeldBlobs(held, scratch)
 
 
 def _offline(place: Path, bundle: Path | None, keys: tuple[Path, ...], *, as_json: bool) -> None:

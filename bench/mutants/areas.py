@@ -117,7 +117,7 @@ AREAS = {
             (
                 "registry/lifecycle/identity.py", "registry/lifecycle/rebuild.py",
                 "registry/index/stores.py", "registry/index/backup.py", "registry/blobs/marker.py",
-                "registry/remotes/hub/private.py",
+                "registry/remotes/private.py", "registry/remotes/leaving.py",
             ),
             (*_files("tests/registry/lifecycle", "own_store", "gc"),
              "tests/registry/index/test_backup.py",
@@ -157,7 +157,7 @@ AREAS = {
         ),
         Area(
             "hub",
-            ("registry/remotes/hub/*.py", "registry/bases/hub_errors.py"),
+            ("registry/remotes/hub/*.py", "registry/remotes/*.py", "registry/bases/hub_errors.py"),
             _files(
                 "tests/registry/remotes/hub",
                 "absent", "blobs_of_a_push", "card", "client", "download", "errors", "fetch",

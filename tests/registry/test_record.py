@@ -24,7 +24,7 @@ from adapterworks.registry.releases.release import (
     Stage,
 )
 from adapterworks.registry.releases.version1 import Record1
-from adapterworks.registry.remotes.hub.record import parse_record
+from adapterworks.registry.remotes.record import parse_record
 from tests.registry.releases import draft, folder
 from tests.upgrade.old_home import FIXTURE
 

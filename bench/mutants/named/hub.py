@@ -5,10 +5,12 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _HUB = "registry/remotes/hub"
-_ABSENT, _BLOBS, _CARD = f"{_HUB}/absent.py", f"{_HUB}/blobs.py", f"{_HUB}/card.py"
+_REMOTES = "registry/remotes"
+_ABSENT, _BLOBS, _CARD = f"{_REMOTES}/absent.py", f"{_REMOTES}/blobs.py", f"{_HUB}/card.py"
+_LEAVING, _STAGING = f"{_REMOTES}/leaving.py", f"{_REMOTES}/staging.py"
 _CLIENT, _ERRORS, _FETCH = f"{_HUB}/client.py", "registry/bases/hub_errors.py", f"{_HUB}/fetch.py"
-_LAYOUT, _NAMES, _PULL = f"{_HUB}/layout.py", f"{_HUB}/names.py", f"{_HUB}/pull.py"
-_PUSH, _RECORD, _SIGNATURES = f"{_HUB}/push.py", f"{_HUB}/record.py", f"{_HUB}/signatures.py"
+_LAYOUT, _NAMES, _PULL = f"{_HUB}/layout.py", f"{_HUB}/names.py", f"{_REMOTES}/arriving.py"
+_PUSH, _RECORD, _SIGNATURES = f"{_HUB}/push.py", f"{_REMOTES}/record.py", f"{_HUB}/signatures.py"
 _TESTS = "tests/registry/remotes/hub"
 _OF_PUSHING, _OF_PULLING = f"{_TESTS}/test_pushing.py", f"{_TESTS}/test_pulling.py"
 _OF_CLIENT, _OF_ABSENT = f"{_TESTS}/test_client.py", f"{_TESTS}/test_absent.py"
@@ -52,7 +54,7 @@ _PUSH_NAMED = (
     ),
     Named(
         "a-twin-carries-what-is-withheld",
-        _PUSH,
+        _LEAVING,
         "    return {**dict.fromkeys(paths | twins), **gone}",
         "    return {**dict.fromkeys(paths), **gone}",
         (
@@ -128,9 +130,9 @@ _PULL_NAMED = (
     ),
     Named(
         "pulled-bytes-need-not-be-the-records",
-        _PULL,
-        "downloaded.stat().st_size != entry.size or digest_file(downloaded) != entry.digest",
-        "downloaded.stat().st_size != entry.size",
+        _STAGING,
+        "coming.stat().st_size != size or digest_file(coming) != digest",
+        "coming.stat().st_size != size",
         (f"{_OF_PULLING}::test_equal_size_is_not_equal_bytes",),
         "whoever can write to the repository would decide what is served",
         quick=False,  # the registry looks again, so that nothing else fails
@@ -197,8 +199,8 @@ _PULL_NAMED = (
     Named(
         "a-repair-is-not-checked",
         _BLOBS,
-        'yield from checked(digest, chunks_of(file), f"{self.url}/{path}")',
-        "yield from chunks_of(file)",
+        'yield from checked(digest, chunks_of(folder / "blob"), self.url)',
+        'yield from chunks_of(folder / "blob")',
         (f"{_TESTS}/test_blobs_of_a_push.py::test_changed_bytes_are_no_repair",),
         "a repair would put other bytes in the place of damaged ones",
     ),

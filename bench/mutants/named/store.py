@@ -11,10 +11,11 @@ _PUBLISH = "registry/lifecycle/publish.py"
 _REGISTRY = "registry/registry.py"
 _LOCAL = "registry/blobs/local.py"
 _BACKUP = "registry/index/backup.py"
-_PRIVATE = "registry/remotes/hub/private.py"
+_PRIVATE = "registry/remotes/private.py"
 _PUSH = "registry/remotes/hub/push.py"
 _OF_PRIVATE = "tests/registry/remotes/hub/test_private.py"
-_PULL = "registry/remotes/hub/pull.py"
+_PULL = "registry/remotes/arriving.py"
+_LEAVING = "registry/remotes/leaving.py"
 _IMPORTED = "registry/imports/release.py"
 _LOOKUP = "registry/index/lookup.py"
 _OF_PULLING = "tests/registry/remotes/hub/test_pulling.py"
@@ -192,7 +193,7 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "a-withhold-list-lets-predictions-go",
-        _PUSH,
+        _LEAVING,
         "    paths = asked | (set(private) - named) | release.withheld",
         "    private = () if release.withhold is not None else private\n"
         "    paths = asked | (set(private) - named) | release.withheld",
@@ -202,7 +203,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "a-record-with-paths-is-pushed",
         _PUSH,
-        "    if head is None:\n        _refuse_local(release, include)\n",
+        "    if head is None:\n        parcel.require_portable()\n",
         "    if head is None:\n",
         (f"{_OF_PRIVATE}::test_a_record_that_tells_of_a_machine_is_not_pushed",),
         "an empty repository would be made, and a second push would be needed to see why",
@@ -210,7 +211,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "a-record-with-paths-is-pushed-to-what-is-there",
         _PUSH,
-        "        _refuse_local(release, include)\n        _check_head(",
+        "        parcel.require_portable()\n        _check_head(",
         "        _check_head(",
         (f"{_OF_PRIVATE}::test_a_record_that_tells_of_a_machine_is_not_pushed",),
         "folders and names of a hospital would be published",
@@ -226,7 +227,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "a-strangers-record-decides-a-name",
         _PULL,
-        "    _check_name(registry, hub, state, taken, asked=name is not None)\n",
+        "    _check_name(registry, held, taken, asked=name is not None)\n",
         "",
         (f"{_OF_PULLING}::test_a_strangers_record_decides_no_name_that_exists_here",),
         "a stranger's adapter would become the next version of ours",
@@ -234,8 +235,8 @@ NAMED: tuple[Named, ...] = (
     Named(
         "another-hubs-repository-is-known-too",
         _PULL,
-        'here = {"repository": state.repository, "endpoint": hub.endpoint}',
-        'here = {"repository": state.repository}',
+        'here = {"repository": held.repository, "endpoint": held.endpoint}',
+        'here = {"repository": held.repository}',
         (f"{_OF_PULLING}::test_a_name_that_was_pushed_to_a_repository_is_pulled_from_it",),
         "who owns a name on another Hub would own it here",
     ),

@@ -20,7 +20,7 @@ from adapterworks.registry.lifecycle import signing
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.roles import may_be_withheld
 from adapterworks.registry.remotes.hub.layout import FOLDER, RECORD, layout
-from adapterworks.registry.remotes.hub.record import MAX_RECORD, parse_record
+from adapterworks.registry.remotes.record import MAX_RECORD, parse_record
 
 _MAX_BUNDLE = 1 << 20  # bytes
 

@@ -1,23 +1,16 @@
-"""The release record inside a repository: fetched with a bound, parsed strictly."""
+"""The record and the statement of what lacks, fetched from a repository with a bound."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from adapterworks.manifests.digests import canonical_json
-from adapterworks.manifests.errors import IntegrityError
-from adapterworks.registry.imports import strictjson
-from adapterworks.registry.releases.paths import check_path
-from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.scratch import scratch_folder
+from adapterworks.registry.remotes.absent import MAX_ABSENT, parse_absent
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
-from adapterworks.registry.remotes.hub.layout import RECORD
-
-MAX_RECORD = 8 << 20  # bytes; a record of ours has a few kilobytes
-MAX_SIZE = 1 << 50  # bytes of all files; what is withheld may claim any size
-_MAX_DEPTH = 16
+from adapterworks.registry.remotes.hub.layout import ABSENT, RECORD
+from adapterworks.registry.remotes.hub.names import HubSource
+from adapterworks.registry.remotes.record import MAX_RECORD
 
 
 def fetch_record(hub: Hub, state: RepoState, scratch: Path) -> bytes:
@@ -26,45 +19,14 @@ def fetch_record(hub: Hub, state: RepoState, scratch: Path) -> bytes:
         return hub.download(state, RECORD, folder, limit=MAX_RECORD).read_bytes()
 
 
-def parse_record(data: bytes, repository: str) -> Release:
-    """The release a record describes.
+def fetch_absent(hub: Hub, state: RepoState, release: Release, scratch: Path) -> dict[str, str]:
+    """Why a file is not in the repository, by path; empty where nothing is left out.
 
     Raises:
-        IntegrityError: not a record, or not in the one spelling whose digest is the release's name.
+        IntegrityError: it is not such a statement (`adapterworks.registry.remotes.absent`).
     """
-    table = strictjson.parse(data, file=RECORD, max_depth=_MAX_DEPTH)
-    try:
-        release = read_record(data)
-    except NotARecord as error:
-        raise IntegrityError(
-            f"`{RECORD}` of `{repository}` is not a release record: {error.message}",
-            hint=error.hint,
-        ) from error
-    try:
-        canonical = canonical_json(table)
-    except ValueError as error:  # an integer that JSON does not hold exactly, half a character
-        raise IntegrityError(
-            f"`{RECORD}` of `{repository}` has no canonical form: {error}"
-        ) from error
-    if canonical != data:
-        raise IntegrityError(
-            f"`{RECORD}` of `{repository}` is not in canonical form: its digest is nobody's name"
-        )
-    for path in release.files:
-        check_path(path)
-        above = next((str(p) for p in PurePosixPath(path).parents if str(p) in release.files), None)
-        if above is not None:
-            raise IntegrityError(f"`{above}` of `{repository}` is a file and a folder")
-    if _has_nul(table):  # PostgreSQL takes no such text
-        raise IntegrityError(f"`{RECORD}` of `{repository}` has a text with a NUL")
-    if release.size > MAX_SIZE:
-        raise IntegrityError(f"`{RECORD}` of `{repository}` claims {release.size} bytes")
-    return release
-
-
-def _has_nul(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_has_nul(part) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return any(_has_nul(part) for part in value)
-    return isinstance(value, str) and "\0" in value
+    if ABSENT not in state.files:
+        return {}
+    with scratch_folder(scratch, "absent") as folder:
+        data = hub.download(state, ABSENT, folder, limit=MAX_ABSENT).read_bytes()
+    return parse_absent(data, release, str(HubSource(state.repository, state.commit)))

@@ -12,8 +12,9 @@ from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.releases.absence import Absence
 from adapterworks.registry.releases.release import FileEntry, Release
-from adapterworks.registry.remotes.hub.absent import fetch_absent, write_absent
+from adapterworks.registry.remotes.absent import write_absent
 from adapterworks.registry.remotes.hub.client import Hub
+from adapterworks.registry.remotes.hub.record import fetch_absent
 from tests.registry.releases import draft
 from tests.registry.remotes.hub.memory import REPOSITORY, MemoryHub
 

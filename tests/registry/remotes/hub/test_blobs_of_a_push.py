@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.registry.blobs.store import MissingBlob
 from adapterworks.registry.releases.release import FileEntry, Release
-from adapterworks.registry.remotes.hub import blobs
-from adapterworks.registry.remotes.hub.blobs import HubBlobs
+from adapterworks.registry.remotes.blobs import HeldBlobs
+from adapterworks.registry.remotes.hub.client import Hub
+from adapterworks.registry.remotes.hub.held import HubRelease
+from adapterworks.registry.remotes.hub.names import HubSource
 from tests.registry.releases import draft
 from tests.registry.remotes.hub.memory import REPOSITORY, MemoryHub
 
@@ -39,15 +42,18 @@ PUSHED = {
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> MemoryHub:
-    made = MemoryHub()
-    monkeypatch.setattr(blobs, "Hub", lambda: made)
-    return made
+def hub() -> MemoryHub:
+    return MemoryHub()
+
+
+def store_of(hub: MemoryHub, scratch: Path) -> HeldBlobs:
+    state = hub.state(HubSource(REPOSITORY))
+    return HeldBlobs(HubRelease(cast(Hub, hub), state, scratch), scratch)
 
 
 def test_it_gives_the_bytes_of_the_release_and_its_record(hub: MemoryHub, tmp_path: Path) -> None:
     commit = hub.fill(PUSHED).commit
-    store = HubBlobs(f"hub:{REPOSITORY}", tmp_path)
+    store = store_of(hub, tmp_path)
     assert store.url == f"hub:{REPOSITORY}@{commit}"
     expected = {digest(b"weights"): b"weights", digest(b"# card\n"): b"# card\n"}
     expected[RELEASE.digest] = RELEASE.to_bytes()
@@ -61,7 +67,7 @@ def test_it_gives_the_bytes_of_the_release_and_its_record(hub: MemoryHub, tmp_pa
 
 def test_what_it_has_not_is_missing(hub: MemoryHub, tmp_path: Path) -> None:
     hub.fill({path: data for path, data in PUSHED.items() if path != "w"})
-    store = HubBlobs(f"hub:{REPOSITORY}@main", tmp_path)
+    store = store_of(hub, tmp_path)
     for unknown in (digest(b"weights"), digest(b"never there")):
         assert not store.exists(unknown)
         with pytest.raises(MissingBlob, match=unknown):
@@ -71,8 +77,8 @@ def test_what_it_has_not_is_missing(hub: MemoryHub, tmp_path: Path) -> None:
 
 def test_changed_bytes_are_no_repair(hub: MemoryHub, tmp_path: Path) -> None:
     hub.fill({**PUSHED, "w": b"WEIGHTS"})
-    with pytest.raises(IntegrityError, match=f"{REPOSITORY}@.*/w"):
-        b"".join(HubBlobs(f"hub:{REPOSITORY}@main", tmp_path).get(digest(b"weights")))
+    with pytest.raises(IntegrityError, match=f"{REPOSITORY}@"):
+        b"".join(store_of(hub, tmp_path).get(digest(b"weights")))
 
 
 def test_a_repository_of_somebody_else_is_nothing_to_repair_from(
@@ -80,12 +86,12 @@ def test_a_repository_of_somebody_else_is_nothing_to_repair_from(
 ) -> None:
     hub.fill({"adapter_config.json": b"{}"})
     with pytest.raises(Refused, match="was not pushed by adapterworks"):
-        HubBlobs(f"hub:{REPOSITORY}@main", tmp_path)
+        store_of(hub, tmp_path)
 
 
 def test_it_is_read_only(hub: MemoryHub, tmp_path: Path) -> None:
     hub.fill(PUSHED)
-    store = HubBlobs(f"hub:{REPOSITORY}@main", tmp_path)
+    store = store_of(hub, tmp_path)
     with pytest.raises(Refused, match="read-only"):
         store.put(RELEASE.digest, b"x")
     with pytest.raises(Refused, match="read-only"):

@@ -14,7 +14,8 @@ from adapterworks.manifests.errors import AdapterworksError, IntegrityError
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.releases.release import FileEntry, Release
 from adapterworks.registry.remotes.hub.client import Hub
-from adapterworks.registry.remotes.hub.record import MAX_RECORD, fetch_record, parse_record
+from adapterworks.registry.remotes.hub.record import fetch_record
+from adapterworks.registry.remotes.record import MAX_RECORD, parse_record
 from tests.registry.releases import draft
 from tests.registry.remotes.hub.memory import MemoryHub
 

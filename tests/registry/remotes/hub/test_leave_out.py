@@ -7,7 +7,7 @@ import pytest
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.releases.absence import Absence
 from adapterworks.registry.releases.release import FileEntry, Release
-from adapterworks.registry.remotes.hub.push import leave_out
+from adapterworks.registry.remotes.leaving import leave_out
 from tests.registry.releases import draft
 
 PREDICTIONS = "predictions.jsonl"

@@ -14,8 +14,9 @@ from adapterworks.manifests.paths import portable
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Published
 from adapterworks.registry.remotes.hub.client import Hub
-from adapterworks.registry.remotes.hub.private import local_text, private_files
-from adapterworks.registry.remotes.hub.push import Pushed, Refused, push
+from adapterworks.registry.remotes.hub.push import Refused, push
+from adapterworks.registry.remotes.private import local_text, private_files
+from adapterworks.registry.remotes.pushed import Pushed
 from tests.registry.releases import draft, folder
 from tests.registry.remotes.hub.memory import REPOSITORY, MemoryHub
 

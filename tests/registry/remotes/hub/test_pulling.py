@@ -131,8 +131,11 @@ def test_a_statement_does_not_hide_what_is_there(theirs: Registry, hub: MemoryHu
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"adapter_config__json": b"{}"}, "`adapter_config.json` .* is not what its record says"),
-        ({"adapter_config__json": None}, "has no `adapter_config.json`, its record names it as"),
+        (
+            {"adapter_config__json": b"{}"},
+            "`adapter/adapter_config.json` .* is not what its record says",
+        ),
+        ({"adapter_config__json": None}, "has no `adapter/adapter_config.json`, which its record"),
         ({"adapterworks/absent__json": None}, f"has no `{ROWS}`"),
         ({"_": b"{}"}, "is not a release record"),
     ],

@@ -368,7 +368,7 @@ def test_what_was_tampered_with_on_the_hub_is_not_pulled(
     other = new_machine("theirs")
     result = other.run("pull", f"{REPOSITORY}@main")
     assert result.code == 5
-    assert "`adapter_model.safetensors`" in result.err
+    assert "`adapter/adapter_model.safetensors`" in result.err
     assert "is not what its record says" in result.err
     assert other.registry.names() == []
     assert other.ok("pull", f"{REPOSITORY}@v2", "--json").json["digest"] == published.digest

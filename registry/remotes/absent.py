@@ -1,17 +1,16 @@
-"""What a pushed repository says it lacks: `adapterworks/absent.json`, beside the record.
+"""What a place says it lacks of a release: a small table beside the record.
 
     {"schema_version": 1, "files": {"predictions.jsonl": {"state": "withheld", "at": null}}}
 
 `state` is `withheld` or `erased`; an erasure has its day, not its reason, which may tell of a
-person. Invariant: a file that is neither in the repository nor named here is a fault, and no
-weights may be named. Whatever it says, a registry that pulls believes only that the bytes did not
-come: a stranger's "erased" erases nothing here.
+person. Invariant: a file that is neither there nor named here is a fault, and no weights may be
+named. Whatever it says, a registry that pulls believes only that the bytes did not come: a
+stranger's "erased" erases nothing here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from adapterworks.manifests.digests import canonical_json
@@ -20,11 +19,9 @@ from adapterworks.registry.imports import strictjson
 from adapterworks.registry.releases.absence import ERASED, WITHHELD, Absence
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.roles import may_be_withheld
-from adapterworks.registry.releases.scratch import scratch_folder
-from adapterworks.registry.remotes.hub.client import Hub, RepoState
-from adapterworks.registry.remotes.hub.layout import ABSENT
 
-_MAX = 1 << 20  # bytes
+ABSENT = "absent.json"
+MAX_ABSENT = 1 << 20  # bytes
 _MAX_DEPTH = 8
 
 
@@ -39,27 +36,25 @@ def write_absent(left_out: Mapping[str, Absence | None]) -> bytes:
     return canonical_json({"schema_version": 1, "files": files})
 
 
-def fetch_absent(hub: Hub, state: RepoState, release: Release, scratch: Path) -> dict[str, str]:
-    """Why a file is not in the repository, by path; empty where nothing is left out.
+def parse_absent(data: bytes, release: Release, where: str) -> dict[str, str]:
+    """Why a file is not at a place, by path.
+
+    Args:
+        where: the place, for the errors and in what is told.
 
     Raises:
         IntegrityError: it is not such a statement, or names weights or no file of the release.
     """
-    if ABSENT not in state.files:
-        return {}
-    with scratch_folder(scratch, "absent") as folder:
-        data = hub.download(state, ABSENT, folder, limit=_MAX).read_bytes()
     table = strictjson.parse(data, file=ABSENT, max_depth=_MAX_DEPTH)
     files = table.get("files") if isinstance(table, dict) else None
     if not isinstance(files, dict):
-        raise IntegrityError(f"`{ABSENT}` of `{state.repository}` has no table `files`")
+        raise IntegrityError(f"`{ABSENT}` of `{where}` has no table `files`")
     for path in files:
         if path not in release.files or not may_be_withheld(path):
             raise IntegrityError(
-                f"`{ABSENT}` of `{state.repository}` leaves out `{path[:200]}`, which cannot be"
+                f"`{ABSENT}` of `{where}` leaves out `{path[:200]}`, which cannot be"
             )
-    source = f"hub:{state.repository}@{state.commit}"
-    return {path: f"{_said(entry)} by {source}" for path, entry in files.items()}
+    return {path: f"{_said(entry)} by {where}" for path, entry in files.items()}
 
 
 def _said(entry: Any) -> str:
