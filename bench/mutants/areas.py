@@ -156,6 +156,11 @@ AREAS = {
              "tests/gateway/engines/test_routing.py"),
         ),
         Area(
+            "oci",
+            ("registry/remotes/oci/*.py",),
+            _files("tests/registry/remotes/oci", "cut_off", "names", "release", "who"),
+        ),
+        Area(
             "hub",
             ("registry/remotes/hub/*.py", "registry/remotes/*.py", "registry/bases/hub_errors.py"),
             _files(

@@ -28,7 +28,6 @@ TIMEOUT_S = 30.0
 ATTEMPTS = 3
 MAX_MANIFEST = 4 << 20  # bytes, as the specification's registries have it
 _ACCEPT = f"{MANIFEST}, {INDEX}"
-_STEP = 1 << 20  # bytes read at once
 
 
 class Client:
@@ -154,7 +153,7 @@ class Client:
                     have = 0
                 with target.open("r+b" if have else "wb") as file:
                     file.seek(have)
-                    for chunk in response.iter_raw(_STEP):
+                    for chunk in response.iter_raw():
                         have += len(chunk)
                         if have > limit:
                             raise IntegrityError(

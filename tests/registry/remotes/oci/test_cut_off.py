@@ -11,10 +11,13 @@ import pytest
 
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.remotes.leaving import pack
 from adapterworks.registry.remotes.oci.client import Client
 from adapterworks.registry.remotes.oci.held import OciRelease
 from adapterworks.registry.remotes.oci.media import ABSENT
 from adapterworks.registry.remotes.oci.names import parse_oci
+from adapterworks.registry.remotes.oci.push import send
+from adapterworks.registry.remotes.oci.uploads import Uploads
 from adapterworks.registry.remotes.staging import assemble, stage_of
 from tests.registry.remotes.oci.conftest import ROWS
 from tests.registry.remotes.oci.moves import REPOSITORY, pulled, pushed
@@ -43,17 +46,26 @@ def cut_off(oci: OciStandin, at: int, move: Callable[[], object]) -> int:
     raise AssertionError("it never ended")
 
 
-def test_no_byte_is_sent_twice_beyond_a_chunk(ours: Registry, oci: OciStandin) -> None:
-    release = ours.release(ours.resolve("medical@1").digest)
-    whole = sum({e.digest: e.size for e in release.files.values()}.values())
+def test_no_byte_is_sent_twice_beyond_a_chunk(
+    ours: Registry, oci: OciStandin, tmp_path: Path
+) -> None:
+    parcel = pack(ours, ours.resolve("medical@1"))
+    whole = sum({e.digest: e.size for e in parcel.release.files.values()}.values())
+    client = Client(parse_oci(f"oci://{oci.host}/{REPOSITORY}"), push=True)
+
+    def push() -> None:
+        send(client, Uploads(client, tmp_path / "uploads.json", chunk=CHUNK), parcel, "v1")
+
     for point in range(1, POINTS + 1):
         at = whole * point // (POINTS + 1)
-        assert cut_off(oci, at, lambda: pushed(ours, oci.host, chunk=CHUNK)) == 2
+        assert cut_off(oci, at, push) == 2
         there = sum(map(len, oci.blobs.values()))
         assert there <= oci.received <= there + CHUNK, f"cut off after {at} bytes"
         for kept in (oci.blobs, oci.manifests, oci.tags, oci.uploads):
             kept.clear()
         oci.received = 0
+    client.__exit__()
+    assert cut_off(oci, whole // 2, lambda: pushed(ours, oci.host, chunk=CHUNK)) == 2
 
 
 def test_no_byte_is_fetched_twice(

@@ -28,7 +28,8 @@ def test_a_name_is_read_and_written_alike(text: str, name: OciName) -> None:
 @pytest.mark.parametrize(
     "text",
     ["ghcr.io/org/medical", "oci://", "oci://ghcr.io", "oci://ghcr.io/", "oci://ghcr.io/Org/a",
-     "oci://ghcr.io/a//b", "oci://ghcr.io/../a", "oci://ghcr.io/a:-t", f"oci://ghcr.io/a:{'t' * 129}",
+     "oci://ghcr.io/a//b", "oci://ghcr.io/../a", "oci://ghcr.io/a:-t",
+     f"oci://ghcr.io/a:{'t' * 129}",
      "oci://user@ghcr.io/a", "oci://ghcr.io/a@sha256:abc", "oci://ghcr.io/a?b", "oci://ghcr.io:x/a",
      "oci://ghcr.io/" + "a" * 256],
 )  # fmt: skip

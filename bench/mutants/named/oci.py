@@ -1,0 +1,95 @@
+"""OCI registries: who is told what, what is sent twice, what is believed."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_OCI = "registry/remotes/oci"
+_TESTS = "tests/registry/remotes/oci"
+_OF_RELEASE, _OF_WHO = f"{_TESTS}/test_release.py", f"{_TESTS}/test_who.py"
+_OF_CUT_OFF = f"{_TESTS}/test_cut_off.py"
+
+NAMED: tuple[Named, ...] = (
+    Named(
+        "what-is-public-is-pushed-to-all-the-same",
+        f"{_OCI}/push.py",
+        "    if public and private:",
+        "    if False:",
+        (f"{_OF_RELEASE}::test_who_may_read_is_found_out_before_anything_is_sent",),
+        "a private adapter would be published to the world",
+    ),
+    Named(
+        "its-owner-is-asked-whether-anybody-may-read",
+        f"{_OCI}/client.py",
+        'plain_http=self.scheme == "http", anonymous=True)',
+        'plain_http=self.scheme == "http")',
+        (f"{_OF_WHO}::test_who_logged_in_pushes_in_private_and_nobody_else_reads",),
+        "every repository of one's own would be called public",
+    ),
+    Named(
+        "a-tag-is-moved",
+        f"{_OCI}/push.py",
+        "        if manifest.config.digest != release.digest:",
+        "        if False:",
+        (f"{_OF_RELEASE}::test_a_tag_of_something_else_is_not_moved",),
+        "a push would say that it is done where something else is",
+    ),
+    Named(
+        "an-upload-begins-anew",
+        f"{_OCI}/uploads.py",
+        "        place, offset = self._resume(digest) or self._start(digest)\n        while",
+        "        place, offset = self._start(digest)\n        while",
+        (f"{_OF_CUT_OFF}::test_no_byte_is_sent_twice_beyond_a_chunk",),
+        "gigabytes would be sent again after each break of a line",
+    ),
+    Named(
+        "a-download-begins-anew",
+        f"{_OCI}/client.py",
+        "            have = target.stat().st_size if target.exists() else 0",
+        "            have = 0",
+        (f"{_OF_CUT_OFF}::test_no_byte_is_fetched_twice",),
+        "gigabytes would be fetched again after each break of a line",
+    ),
+    Named(
+        "a-manifest-is-what-a-registry-says",
+        f"{_OCI}/client.py",
+        '            if reference.startswith("sha256:") and found != reference:',
+        "            if False:",
+        (f"{_OF_RELEASE}::test_changed_bytes_do_not_arrive",),
+        "what was pinned could be another adapter tomorrow",
+    ),
+    Named(
+        "a-password-goes-to-a-token-server-without-tls",
+        f"{_OCI}/auth.py",
+        '        if url.scheme != "https" and not (url.scheme == "http" and own):',
+        '        if url.scheme not in ("http", "https"):',
+        (f"{_OF_WHO}::test_a_token_server_is_told_over_tls_only",),
+        "whoever listens would read passwords",
+    ),
+    Named(
+        "any-host-is-told-who-we-are",
+        f"{_OCI}/auth.py",
+        "        if request.url.netloc.decode() != self._name.host:",
+        "        if False:",
+        (f"{_OF_WHO}::test_no_other_host_is_told_who_we_are",),
+        "a registry could have the password of another sent to it",
+    ),
+    Named(
+        "the-fallback-of-old-registries-is-forgotten",
+        f"{_OCI}/referrers.py",
+        "        if not client.put_manifest(digest_bytes(made), made, media.MANIFEST):\n"
+        "            _list_by_tag(client, digest, made)",
+        "        client.put_manifest(digest_bytes(made), made, media.MANIFEST)",
+        (f"{_OF_RELEASE}::test_a_release_comes_back_as_the_same_one_with_its_signature",),
+        "signatures would not come along from most registries",
+    ),
+    Named(
+        "any-artifact-is-a-release",
+        f"{_OCI}/held.py",
+        "        if manifest.artifactType != media.RELEASE "
+        "or manifest.config.media_type != media.RECORD:",
+        "        if False:",
+        (f"{_OF_RELEASE}::test_what_is_not_there_and_what_is_not_ours",),
+        "a container image would end in a message about records",
+    ),
+)
