@@ -207,6 +207,23 @@ class Registry:
         act = publishing.Act(who, why, alias, built=False)
         return publishing.adopt(self.database, self.blobs, folder, release, withheld, act)
 
+    def publish_stored(
+        self, release: Release, *, built: bool, who: str, why: str = ""
+    ) -> Published:
+        """Publish a release whose bytes are in the store already, under its own record.
+
+        Args:
+            built: whether its build is one of this registry's.
+
+        Raises:
+            Conflict: some of its bytes are not there.
+            Refused: bytes that it cannot be without were erased here.
+        """
+        check_name(release.name)
+        self.require_own_store()
+        act = publishing.Act(who, why, built=built)
+        return publishing.list_stored(self.database, self.blobs, release, act=act)
+
     def promote(
         self,
         name: str,
@@ -442,6 +459,29 @@ class Registry:
         """
         release = self.release(digest)
         key, bundle = signing.sign(release.to_bytes(), private_key, password)
+        self._keep_signature(digest, key, bundle, who=who, why=why)
+        return key
+
+    def add_signature(
+        self, digest: str, public_key: Path, bundle: str, *, who: str, why: str = ""
+    ) -> str:
+        """Keep a signature that was made elsewhere just now; returns the key's id.
+
+        Raises:
+            NotFound: no such release.
+            Refused: it is not this key's signature of this release.
+        """
+        release = self.release(digest)
+        key = signing.key_id(public_key)
+        if not signing.fits(release.to_bytes(), bundle, public_key):
+            raise Refused(
+                f"the signature is not by this key, or not of `{release.name}@{digest}`",
+                hint="adapters sign REF --key KEY",
+            )
+        self._keep_signature(digest, key, bundle, who=who, why=why)
+        return key
+
+    def _keep_signature(self, digest: str, key: str, bundle: str, *, who: str, why: str) -> None:
         with self.database.write() as connection:
             live = lookup.find_live(connection, digest)
             new = live is not None and signing.store(connection, digest, key, bundle, who=who)
@@ -458,7 +498,6 @@ class Registry:
                     key=key,
                     bundle=digest_bytes(bundle.encode()),
                 )
-        return key
 
     def revoke(self, ref: Ref | str, key: str = revocation.EVERY, *, who: str, why: str) -> Event:
         """Say that what a key, or every one, signed of a release up to now does not count.

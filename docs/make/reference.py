@@ -162,14 +162,18 @@ def _fields(operation: dict[str, Any]) -> Iterator[str]:
     content = operation.get("requestBody", {}).get("content", {})
     for kind, body in content.items():
         schema = body["schema"]
+        if not schema["properties"]:
+            continue
         yield from (f"Body: `{kind}`.", "", "| field | type | |", "|---|---|---|")
         for name, field in schema["properties"].items():
-            needed = "required" if name in schema["required"] else ""
+            needed = "required" if name in schema.get("required", ()) else ""
             yield f"| `{name}` | {_type(field)} | {needed} |"
         yield ""
 
 
 def _type(schema: dict[str, Any]) -> str:
+    if not schema:
+        return "any value"
     if "anyOf" in schema:
         return " or ".join(_type(one) for one in schema["anyOf"])
     if "enum" in schema:

@@ -160,6 +160,16 @@ trail = sa.Table(
     sa.Column("details", sa.Text, nullable=False),
 )
 
+# Bytes that came over HTTP for a release that is to be published, by who sent them.
+sent = sa.Table(
+    "gateway_registry_sent",
+    metadata,
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
 
 def migrate(database: Database) -> None:
     """Bring the gateway's tables of `database` to the newest schema; safe in every process."""
@@ -347,6 +357,15 @@ def _m007_registry_over_http(connection: Connection) -> None:
     )
 
 
+def _m008_bytes_sent_to_the_registry(connection: Connection) -> None:
+    """Who sent which bytes: nobody publishes bytes that they have not."""
+    connection.exec_driver_sql(
+        """CREATE TABLE gateway_registry_sent (
+            token TEXT NOT NULL, digest TEXT NOT NULL, size BIGINT NOT NULL,
+            at DOUBLE PRECISION NOT NULL, PRIMARY KEY (token, digest))"""
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
@@ -355,4 +374,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m005_old_events_may_go,
     _m006_served_of_shared_engines,
     _m007_registry_over_http,
+    _m008_bytes_sent_to_the_registry,
 )

@@ -4,6 +4,8 @@ Invariants:
 - a token's text is in `NewKey.text` and nowhere else; the table has its SHA-256;
 - a token that is revoked, expired or unknown is refused at once and with the same words: each
   request looks it up, by an id that was checked to be one;
+- a change of tokens on this machine is in the trail with it; one that comes over HTTP is noted by
+  the way in (`http/routes/registry/access.py`), and says here which `token` it came with;
 - a tenant's own keys are no tokens. They have a role only while a grant of that tenant stands.
 """
 
@@ -216,5 +218,6 @@ def _row(row: Any, revoked: float | None = None) -> TokenRow:
 def _note(
     connection: Connection, action: str, name: str, details: dict[str, Any], who: str, token: str
 ) -> None:
-    asked = trail.Asked(who, token, action, name, details)
-    trail.ended(connection, trail.begun(connection, asked), asked, trail.DONE)
+    if not token:
+        asked = trail.Asked(who, "", action, name, details)
+        trail.ended(connection, trail.begun(connection, asked), asked, trail.DONE)

@@ -23,7 +23,7 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.digests import digest_file
-from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, Refused
 from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.index import absences, lookup, stores, versions
 from adapterworks.registry.index.database import Database
@@ -34,7 +34,8 @@ from adapterworks.registry.releases.release import UNNAMED, Draft, FileEntry, Re
 from adapterworks.registry.releases.roles import check_withheld, may_be_erased
 from adapterworks.registry.releases.types import Published
 
-Sources = dict[str, Path | bytes]
+# Digest → its bytes; None: they are in the store already.
+Sources = Mapping[str, Path | bytes | None]
 Guard = Callable[[Connection], object]
 _POLL_S = 0.02
 
@@ -65,7 +66,7 @@ def publish(
         draft = draft.model_copy(update={"created_by": author or UNNAMED})
     release = Release.from_draft(draft, files)
     check_withheld(release.withheld, "`withhold`")
-    sources: Sources = {entry.digest: folder / path for path, entry in files.items()}
+    sources = {entry.digest: folder / path for path, entry in files.items()}
     return _publish(database, blobs, release, sources, {}, act)
 
 
@@ -92,8 +93,17 @@ def adopt(
         entry = expected.get(path)
         if entry is None or (entry.digest, entry.size) != (found[path].digest, found[path].size):
             raise IntegrityError(f"`{path}` is not what the record of `{release.name}` says")
-    sources: Sources = {entry.digest: folder / path for path, entry in expected.items()}
+    sources = {entry.digest: folder / path for path, entry in expected.items()}
     return _publish(database, blobs, release, sources, withheld, act)
+
+
+def list_stored(database: Database, blobs: BlobStore, release: Release, *, act: Act) -> Published:
+    """See `Registry.publish_stored`."""
+    check_withheld(release.withheld, "`withhold`")
+    for path in release.files:
+        check_path(path)
+    sources: dict[str, None] = {entry.digest: None for entry in release.files.values()}
+    return _publish(database, blobs, release, sources, {}, act)
 
 
 def scan(folder: Path) -> dict[str, FileEntry]:
@@ -202,7 +212,12 @@ def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: 
             with database.write() as connection:
                 if not leases.renew(connection, lease):
                     return False
-        blobs.put(digest, source)
+        if source is not None:
+            blobs.put(digest, source)
+        elif not blobs.exists(digest):
+            raise Conflict(
+                f"the bytes {digest} are not in the store", hint="send them again, then publish"
+            )
     return True
 
 

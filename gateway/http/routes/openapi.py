@@ -226,6 +226,10 @@ def _of_registry() -> dict[str, Any]:
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
                 for name in names
             ]
+        if entry.body is not None:
+            schema = entry.body.model_json_schema()
+            content = {"application/json": {"schema": schema}}
+            described["requestBody"] = {"required": True, "content": content}
         found.setdefault(PREFIX + entry.path, {})[entry.method.lower()] = described
     return found
 

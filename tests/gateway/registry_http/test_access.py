@@ -21,6 +21,8 @@ FILLED = {
     "ref": "medical@1",
     "other": "medical@2",
     "digest": f"sha256:{'0' * 64}",
+    "alias": "prod",
+    "token": "nobody",
 }
 DENIED = [(entry, role) for entry in TABLE for role in Role if role < entry.role]
 ALLOWED = [(entry, role) for entry in TABLE for role in Role if role >= entry.role]
@@ -31,7 +33,8 @@ def _url(path: str) -> str:
 
 
 def _status(client: TestClient, method: str, path: str) -> int:
-    return client.request(method, _url(path)).status_code
+    body = {"json": {}} if method == "POST" else {}
+    return client.request(method, _url(path), **body).status_code  # type: ignore[arg-type]
 
 
 def test_every_path_of_the_application_has_a_line_in_the_table(offered: Offered) -> None:

@@ -1,6 +1,7 @@
 """The way into the registry's paths: who asks, whether the role is enough, then the answer.
 
 Invariants:
+- what changes something is in the trail before it is done, and what came of it after;
 - a path exists only by its line in the table (`table.py`), so there is none without a role;
 - the role is looked at before anything of the request is: who may not do it learns nothing by it;
 - names, versions and bytes that do not exist are 404 with the code `not_found`.
@@ -9,24 +10,27 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from adapterworks.gateway.config.tables import Table
 from adapterworks.gateway.http.routes.common import not_let_in, receipt_of, shown_key
 from adapterworks.gateway.http.routes.registry.desk import Asked, Desk
-from adapterworks.gateway.request.errors import Forbidden, NoSuchThing
+from adapterworks.gateway.request.body import read_body
+from adapterworks.gateway.request.checked import checked
+from adapterworks.gateway.request.errors import Forbidden, NoSuchThing, shape_of
 from adapterworks.gateway.tenants.errors import Unauthorized
+from adapterworks.gateway.tokens import trail
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.tokens import Caller
-from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.errors import AdapterworksError, NotFound
 
 PREFIX = "/v1/registry"
-Answer = Callable[[Asked], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +39,91 @@ class Reading:
 
     path: str
     role: Role
-    answer: Answer
+    answer: Callable[[Asked], Any]
+    method: ClassVar[str] = "GET"
+    body: ClassVar[type[Table] | None] = None
 
-    @property
-    def method(self) -> str:
-        """As HTTP has it."""
-        return "GET"
+    async def answered(self, asked: Asked) -> Any:
+        """What is answered."""
+        return await asyncio.to_thread(self.answer, asked)
 
 
-def routes(table: Sequence[Reading]) -> list[Route]:
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A path that takes bytes with PUT."""
+
+    path: str
+    role: Role
+    answer: Callable[[Asked], Awaitable[Any]]
+    method: ClassVar[str] = "PUT"
+    body: ClassVar[type[Table] | None] = None
+
+    async def answered(self, asked: Asked) -> Any:
+        """What is answered."""
+        return await self.answer(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A path that changes something with POST: its body is a table, and the trail has it.
+
+    Attributes:
+        action: as the trail calls it.
+    """
+
+    path: str
+    role: Role
+    action: str
+    body: type[Table]
+    answer: Callable[[Asked, Any], Any]
+    method: ClassVar[str] = "POST"
+
+    async def answered(self, asked: Asked) -> Any:
+        """What is answered. It is in the trail before it is done."""
+        http = asked.desk.http
+        given = (await read_body(asked.request, http.body_limit, http.body_seconds)).values
+        body = checked(self.body, given)
+        said = {key: value for key, value in given.items() if key not in _LONG}
+        caller, subject = asked.caller, asked.request.url.path.removeprefix(PREFIX + "/")
+        of_trail = trail.Asked(caller.name, caller.id, self.action, subject, said)
+        database = asked.registry.database
+
+        def do() -> Any:
+            with database.write() as connection:
+                sequence = trail.begun(connection, of_trail)
+            status = 500
+            try:
+                answer = self.answer(asked, body)
+                status = trail.DONE
+                return answer
+            except NotFound:
+                status = shape_of(NoSuchThing("")).status
+                raise
+            except AdapterworksError as error:
+                status = shape_of(error).status
+                raise
+            finally:
+                with database.write() as connection:
+                    trail.ended(connection, sequence, of_trail, status)
+
+        return await asyncio.to_thread(do)
+
+
+Entry = Reading | Sending | Writing
+# Fields of bodies that would fill the trail: what they come to is in the registry's own log.
+_LONG = ("record", "bundle", "public_key", "data")
+
+
+def routes(table: Sequence[Entry]) -> list[Route]:
     """The paths of a table."""
-    return [Route(PREFIX + entry.path, _reading(entry), methods=["GET"]) for entry in table]
+    return [Route(PREFIX + entry.path, _way(entry), methods=[entry.method]) for entry in table]
 
 
-def _reading(entry: Reading) -> Any:
+def _way(entry: Entry) -> Any:
     async def answer(request: Request) -> Response:
         asked = await let_in(request, entry.role)
         try:
-            given = await asyncio.to_thread(entry.answer, asked)
+            given = await entry.answered(asked)
         except NotFound as error:
             raise NoSuchThing(error.message, hint=error.hint) from error
         if isinstance(given, Response):

@@ -14,8 +14,8 @@ from starlette.responses import Response, StreamingResponse
 
 from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.http.routes.registry.desk import Asked
-from adapterworks.gateway.request.errors import InvalidField, NoSuchPart
-from adapterworks.manifests.digests import DIGEST_PATTERN
+from adapterworks.gateway.http.routes.registry.sending import digest_of
+from adapterworks.gateway.request.errors import NoSuchPart
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
@@ -27,9 +27,7 @@ def blob(asked: Asked) -> Response:
         NotFound: no release has them, or they were erased.
         NoSuchPart: they are fewer.
     """
-    digest = asked.path("digest")
-    if not DIGEST_PATTERN.fullmatch(digest):
-        raise InvalidField("a digest is `sha256:` and 64 hex digits", param="digest")
+    digest = digest_of(asked)
     size = asked.registry.size_of_blob(digest)
     tag = f'"{digest}"'
     headers = {

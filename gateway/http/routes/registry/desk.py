@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.tokens.roles import Role
+from adapterworks.gateway.tokens.sent import Sent
 from adapterworks.gateway.tokens.tokens import Caller, Tokens
 from adapterworks.registry.registry import Registry
 
@@ -23,6 +24,7 @@ class Desk:
 
     registry: Registry
     tokens: Tokens
+    sent: Sent
     anonymous: Role | None
     http: HttpTable
 
@@ -51,4 +53,4 @@ class Asked:
 
 def open_desk(registry: Registry, anonymous: Role | None, http: HttpTable) -> Desk:
     """The desk of a registry, its tables migrated."""
-    return Desk(registry, Tokens(registry.database), anonymous, http)
+    return Desk(registry, Tokens(registry.database), Sent(registry), anonymous, http)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from adapterworks.gateway.http.routes.registry import access, blobs, reading, release
-from adapterworks.gateway.http.routes.registry.access import Reading
+from adapterworks.gateway.http.routes.registry import (
+    access,
+    administering,
+    blobs,
+    bodies,
+    reading,
+    release,
+    sending,
+    writing,
+)
+from adapterworks.gateway.http.routes.registry.access import Entry, Reading, Sending, Writing
 from adapterworks.gateway.tokens.roles import Role
 
-TABLE: tuple[Reading, ...] = (
+_NAME, _VERSION = "/adapters/{name}", "/adapters/{name}/versions/{version}"
+_ALIAS = "/adapters/{name}/aliases/{alias}"
+TABLE: tuple[Entry, ...] = (
     Reading("/me", Role.READER, reading.me),
     Reading("/adapters", Role.READER, reading.adapters),
     Reading("/adapters/{name}", Role.READER, reading.adapter),
@@ -22,6 +33,41 @@ TABLE: tuple[Reading, ...] = (
     Reading("/releases/{ref}", Role.READER, release.release),
     Reading("/releases/{ref}/diff/{other}", Role.READER, reading.differences),
     Reading("/blobs/{digest}", Role.READER, blobs.blob),
+    Reading("/settings", Role.READER, administering.settings),
+    Reading("/sent/{digest}", Role.PUBLISHER, sending.received),
+    Sending("/sent/{digest}", Role.PUBLISHER, sending.send),
+    Writing(f"{_NAME}/versions", Role.PUBLISHER, "publish", bodies.Publication, writing.publish),
+    Writing(f"{_VERSION}/tags", Role.PUBLISHER, "tag", bodies.Tags, writing.tag),
+    Writing(
+        f"{_VERSION}/deprecation",
+        Role.PUBLISHER,
+        "deprecate",
+        bodies.Deprecation,
+        writing.deprecate,
+    ),
+    Writing(f"{_VERSION}/notes", Role.PUBLISHER, "note", bodies.Note, writing.note),
+    Writing("/releases/{ref}/signatures", Role.PUBLISHER, "sign", bodies.Signature, writing.sign),
+    Writing(_ALIAS, Role.PROMOTER, "promote", bodies.Move, writing.move),
+    Writing(f"{_ALIAS}/rollback", Role.PROMOTER, "rollback", bodies.Back, writing.rollback),
+    Writing(f"{_ALIAS}/retirement", Role.PROMOTER, "retire", bodies.Back, writing.retire),
+    Writing(f"{_VERSION}/deletion", Role.ADMIN, "delete", bodies.Deletion, administering.delete),
+    Writing(
+        "/releases/{ref}/revocation",
+        Role.ADMIN,
+        "revoke",
+        bodies.Revocation,
+        administering.revoke,
+    ),
+    Reading("/tokens", Role.ADMIN, administering.tokens),
+    Writing("/tokens", Role.ADMIN, "token.create", bodies.NewToken, administering.create_token),
+    Writing(
+        "/tokens/{token}/revocation",
+        Role.ADMIN,
+        "token.revoke",
+        bodies.Nothing,
+        administering.revoke_token,
+    ),
+    Reading("/trail", Role.ADMIN, administering.trail_of_changes),
 )
 
 

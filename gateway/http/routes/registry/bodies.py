@@ -1,0 +1,111 @@
+"""What those who change something say: one frozen table for each body."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from adapterworks.gateway.config.tables import Table
+from adapterworks.registry.releases.types import UNSET, Unset
+
+_Why = Annotated[str, Field(max_length=2000)]
+_Reason = Annotated[str, Field(min_length=1, max_length=2000)]
+_Version = Annotated[int, Field(ge=1, lt=10**9)]
+_Tag = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Publication(Table):
+    """A release whose bytes were sent.
+
+    Attributes:
+        record: the record's exact bytes, as text.
+        built: whether it was built for this registry, so that its plan and gates count here.
+    """
+
+    record: Annotated[str, Field(min_length=2, max_length=4 * 1024 * 1024)]
+    built: bool = False
+    why: _Why = ""
+
+
+class Move(Table):
+    """An alias is to move. `expect` is the version that holds it now; null: none does."""
+
+    version: _Version
+    expect: _Version | None = None
+    percent: Annotated[int, Field(ge=1, le=100)] = 100
+    why: _Why = ""
+
+    @property
+    def expected(self) -> int | Unset | None:
+        """As the registry takes it: what is not said is not expected."""
+        return self.expect if "expect" in self.model_fields_set else UNSET
+
+
+class Back(Table):
+    """An alias is to go back, or to be taken away. `expect` is the version that goes."""
+
+    expect: _Version | None = None
+    why: _Why = ""
+
+    @property
+    def expected(self) -> int | Unset:
+        """As the registry takes it."""
+        return UNSET if self.expect is None else self.expect
+
+
+class Tags(Table):
+    """Tags to give and to take."""
+
+    add: Annotated[tuple[_Tag, ...], Field(max_length=64)] = ()
+    remove: Annotated[tuple[_Tag, ...], Field(max_length=64)] = ()
+    why: _Why = ""
+
+
+class Deprecation(Table):
+    """A version should no longer be used, or should again."""
+
+    deprecated: bool = True
+    why: _Why = ""
+
+
+class Note(Table):
+    """Something that was done with a version elsewhere. A proof is only said by a gateway."""
+
+    kind: Literal["push", "pull", "import", "export"]
+    data: Annotated[dict[str, Any], Field(max_length=32)] = Field(default_factory=dict)
+    why: _Why = ""
+
+
+class Signature(Table):
+    """A signature of a record, and the public key (PEM) that it is by."""
+
+    public_key: Annotated[str, Field(min_length=1, max_length=10_000)]
+    bundle: Annotated[str, Field(min_length=1, max_length=200_000)]
+    why: _Why = ""
+
+
+class Revocation(Table):
+    """What a key signed up to now is not to count; without one, what every key did."""
+
+    key: Annotated[str, Field(max_length=100)] = ""
+    why: _Reason
+
+
+class Deletion(Table):
+    """A version is to become a tombstone."""
+
+    with_aliases: bool = False
+    why: _Why = ""
+
+
+class NewToken(Table):
+    """A token is to be made."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    role: Literal["reader", "publisher", "promoter", "admin"]
+    seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86400)] | None = None
+
+
+class Nothing(Table):
+    """Nothing needs to be said."""

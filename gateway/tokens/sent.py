@@ -1,0 +1,118 @@
+"""Bytes that are sent for a release, part by part, until the whole has the digest it was said to.
+
+Invariants:
+- what is in the blob store was hashed whole; a part that does not follow the last one is refused
+  with how far it is, so that a sender who was cut off goes on from there;
+- a release can be published only with bytes that its publisher has: sent by the same token, or
+  named by a release that every reader may fetch. A digest alone opens nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from adapterworks.gateway.storage.schema import sent
+from adapterworks.manifests.errors import Conflict, NotFound
+from adapterworks.registry.registry import Registry
+
+_WHO = "anonymous"
+
+
+class Sent:
+    """What tokens have sent to a registry, and are sending."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._staging = registry.home / "sent"
+
+    def received(self, token: str, digest: str) -> tuple[int, bool]:
+        """Bytes of a blob that came from a token, and whether it is whole."""
+        size = self._size(token, digest)
+        if size is not None:
+            return size, True
+        path = self._path(token, digest)
+        return (path.stat().st_size if path.exists() else 0), False
+
+    def add(self, token: str, digest: str, start: int, part: bytes, total: int) -> int:
+        """Append a part; returns how many bytes are here now.
+
+        Raises:
+            Conflict: it does not follow what is here; the message says where to go on.
+            CorruptBlob: all are here, and are not what the digest says; none is kept.
+        """
+        path = self._path(token, digest)
+        self._staging.mkdir(parents=True, exist_ok=True)
+        with _held(path.with_suffix(".lock")):
+            here, whole = self.received(token, digest)
+            if whole:
+                return here
+            if start != here or here + len(part) > total:
+                raise Conflict(
+                    f"{here} of {total} bytes are here, and the part begins at {start}",
+                    hint=f"go on from {here}",
+                )
+            with path.open("ab") as file:
+                file.write(part)
+            here += len(part)
+            if here == total:
+                self._keep(token, digest, path, total)
+            return here
+
+    def require(self, token: str, digests: Iterable[str]) -> None:
+        """Check that a publisher has all bytes of a release.
+
+        Raises:
+            Conflict: naming those that are to be sent.
+        """
+        lacking = sorted(digest for digest in set(digests) if not self._has(token, digest))
+        if lacking:
+            raise Conflict(
+                f"{len(lacking)} files were not sent: {', '.join(lacking[:20])}",
+                hint="send each to /v1/registry/sent/DIGEST, then publish",
+            )
+
+    def _has(self, token: str, digest: str) -> bool:
+        if self._size(token, digest) is not None:
+            return self._registry.blobs.exists(digest)
+        try:
+            self._registry.size_of_blob(digest)
+        except NotFound:
+            return False
+        return True
+
+    def _keep(self, token: str, digest: str, path: Path, size: int) -> None:
+        try:
+            self._registry.require_own_store()
+            self._registry.blobs.put(digest, path)
+        finally:
+            path.unlink(missing_ok=True)
+        with self._registry.database.write() as connection:
+            gone = (sent.c.token == token) & (sent.c.digest == digest)
+            connection.execute(sa.delete(sent).where(gone))
+            connection.execute(
+                sa.insert(sent).values(token=token, digest=digest, size=size, at=time.time())
+            )
+
+    def _size(self, token: str, digest: str) -> int | None:
+        """Bytes of what the token has sent whole, while they are in the store."""
+        query = sa.select(sent.c.size).where(sent.c.token == token, sent.c.digest == digest)
+        with self._registry.database.read() as connection:
+            size = connection.scalar(query)
+        return size if size is not None and self._registry.blobs.exists(digest) else None
+
+    def _path(self, token: str, digest: str) -> Path:
+        return self._staging / f"{token or _WHO}-{digest.removeprefix('sha256:')}"
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    """One part of a blob at a time, whichever process takes it."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,238 @@
+"""What is changed over HTTP: published, moved, tagged, signed, deleted; and the trail of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.gateway.http.routes.registry import sending
+from adapterworks.gateway.http.routes.registry.access import PREFIX
+from adapterworks.gateway.tokens import trail
+from adapterworks.gateway.tokens.roles import Role
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.registry.lifecycle.publish import scan
+from adapterworks.registry.lifecycle.signing import sign
+from adapterworks.registry.releases.release import Release
+from tests.gateway.registry_http.conftest import Offered
+from tests.registry.keys import make_key
+from tests.registry.releases import draft, folder, publish
+
+
+def made(place: Path, number: int = 1, **fields: Any) -> tuple[Release, dict[str, bytes]]:
+    """A release as a builder elsewhere has it, and its bytes by digest."""
+    found = folder(place / f"made-{number}", number)
+    files = scan(found)
+    release = Release.from_draft(draft(number, **fields), files)
+    return release, {entry.digest: (found / path).read_bytes() for path, entry in files.items()}
+
+
+def post(offered: Offered, role: Role, path: str, /, **body: Any) -> Any:
+    answer = offered.ask(role).post(PREFIX + path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def refusal(offered: Offered, role: Role, path: str, /, **body: Any) -> tuple[int, str]:
+    answer = offered.ask(role).post(PREFIX + path, json=body)
+    return answer.status_code, answer.json()["error"]["message"]
+
+
+def put(offered: Offered, digest: str, part: bytes, place: str | None = None) -> Any:
+    headers = {} if place is None else {"content-range": f"bytes {place}"}
+    client = offered.ask(Role.PUBLISHER)
+    return client.put(f"{PREFIX}/sent/{digest}", content=part, headers=headers)
+
+
+def send(offered: Offered, blobs: dict[str, bytes]) -> None:
+    for digest, data in blobs.items():
+        assert put(offered, digest, data).json()["whole"] is True
+
+
+def test_a_release_that_was_sent_is_the_same_release(offered: Offered, tmp_path: Path) -> None:
+    release, blobs = made(tmp_path)
+    send(offered, blobs)
+    body = {"record": release.to_bytes().decode(), "built": True, "why": "first"}
+    told = post(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)
+    assert (told["version"], told["digest"], told["created"]) == (1, release.digest, True)
+    assert offered.registry.release(release.digest).to_bytes() == release.to_bytes()
+    assert offered.registry.verify().clean
+    (event,) = offered.registry.events("medical")
+    assert (event.who, event.why) == ("publisher", "first")
+    again = post(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)
+    assert (again["version"], again["created"]) == (1, False)
+
+
+def test_nobody_publishes_bytes_that_it_has_not(offered: Offered, tmp_path: Path) -> None:
+    """A digest of a tenant's rows, which are in the same store, opens nothing."""
+    release, blobs = made(tmp_path)
+    offered.registry.require_own_store()
+    for digest, data in blobs.items():
+        offered.registry.blobs.put(digest, data)  # there, but not sent by this token
+    body = {"record": release.to_bytes().decode()}
+    status, message = refusal(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)
+    assert status == 409
+    assert all(digest in message for digest in blobs)
+    client = offered.ask(Role.ADMIN)
+    for digest, data in blobs.items():
+        client.put(f"{PREFIX}/sent/{digest}", content=data)
+    assert refusal(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)[0] == 409
+    assert post(offered, Role.ADMIN, "/adapters/medical/versions", **body)["version"] == 1
+    # What a release has that everybody may fetch needs not be sent again.
+    copy = release.to_draft(name="legal")
+    record = Release.from_draft(copy, release.files).to_bytes().decode()
+    assert post(offered, Role.PUBLISHER, "/adapters/legal/versions", record=record)["version"] == 1
+
+
+def test_sending_goes_on_where_it_was_cut_off(offered: Offered) -> None:
+    data = b"0123456789" * 10
+    digest = digest_bytes(data)
+    assert put(offered, digest, data[:40], "0-39/100").json()["received"] == 40
+    asked = offered.ask(Role.PUBLISHER).get(f"{PREFIX}/sent/{digest}").json()
+    assert (asked["received"], asked["whole"]) == (40, False)
+    gap = put(offered, digest, data[50:], "50-99/100")
+    assert (gap.status_code, "40 of 100" in gap.json()["error"]["message"]) == (409, True)
+    assert put(offered, digest, data[40:], "40-99/100").json()["whole"] is True
+    assert offered.registry.blobs.exists(digest)
+    again = put(offered, digest, data[:40], "0-39/100").json()
+    assert (again["received"], again["whole"]) == (100, True)
+
+
+def test_bytes_of_another_digest_are_not_kept(offered: Offered) -> None:
+    digest = digest_bytes(b"right")
+    assert put(offered, digest, b"wrong").status_code == 422
+    assert not offered.registry.blobs.exists(digest)
+    assert offered.ask(Role.PUBLISHER).get(f"{PREFIX}/sent/{digest}").json()["received"] == 0
+    assert put(offered, digest, b"right").json()["whole"] is True
+
+
+@pytest.mark.parametrize("place", ["0-3/4", "0-4/4", "5-9/9", "x", "0-4/99999999999999"])
+def test_a_range_is_what_the_body_has(offered: Offered, place: str) -> None:
+    assert put(offered, digest_bytes(b"right"), b"right", place).status_code == 400
+
+
+def test_a_part_is_bounded(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "PART_BYTES", 4)
+    assert put(offered, digest_bytes(b"right"), b"right").status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "x" + text, "none"),
+        (lambda text: text.replace(":", ": ", 1), "canonical"),
+        (lambda text: text.replace("medical", "legal", 1), "`legal`"),
+        (lambda text: text.replace('"README.md"', '"../README.md"', 1), "path"),
+    ],
+)
+def test_a_record_is_one(offered: Offered, tmp_path: Path, change: Any, said: str) -> None:
+    release, blobs = made(tmp_path, description="d")
+    send(offered, blobs)
+    record = change(release.to_bytes().decode())
+    status, message = refusal(offered, Role.PUBLISHER, "/adapters/medical/versions", record=record)
+    assert status == 400
+    assert said in message
+    assert offered.registry.names() == []
+
+
+def test_aliases_move_by_compare_and_set(offered: Offered, tmp_path: Path) -> None:
+    for number in (1, 2):
+        publish(offered.registry, tmp_path, number)
+    way = "/adapters/medical/aliases/prod"
+    assert post(offered, Role.PROMOTER, way, version=1, expect=None)["version"] == 1
+    assert refusal(offered, Role.PROMOTER, way, version=2, expect=None)[0] == 409
+    moved = post(offered, Role.PROMOTER, way, version=2, expect=1, why="better")
+    assert (moved["version"], moved["previous"], moved["who"]) == (2, 1, "promoter")
+    assert refusal(offered, Role.PROMOTER, f"{way}/rollback", expect=1)[0] == 409
+    assert post(offered, Role.PROMOTER, f"{way}/rollback", expect=2)["version"] == 1
+    canary = post(offered, Role.PROMOTER, way, version=2, percent=10)
+    assert (canary["version"], canary["canary"], canary["weight"]) == (1, 2, 10)
+    assert post(offered, Role.PROMOTER, f"{way}/retirement", why="done")["kind"] == "retire"
+    assert refusal(offered, Role.PROMOTER, way, version=3)[0] == 404
+
+
+def test_what_is_learnt_of_a_version_is_noted(offered: Offered, tmp_path: Path) -> None:
+    publish(offered.registry, tmp_path, 1)
+    way = "/adapters/medical/versions/1"
+    assert post(offered, Role.PUBLISHER, f"{way}/tags", add=["good"])["tags"][-1] == "good"
+    post(offered, Role.PUBLISHER, f"{way}/deprecation", why="old")
+    assert offered.registry.deprecation("medical", 1).why == "old"  # type: ignore[union-attr]
+    post(offered, Role.PUBLISHER, f"{way}/deprecation", deprecated=False)
+    assert offered.registry.deprecation("medical", 1) is None
+    post(offered, Role.PUBLISHER, f"{way}/notes", kind="export", data={"form": "gguf"})
+    assert offered.registry.events("medical")[0].data == {"form": "gguf"}
+    assert refusal(offered, Role.PUBLISHER, f"{way}/notes", kind="proof")[0] == 400
+    clash = refusal(offered, Role.PUBLISHER, f"{way}/notes", kind="push", data={"who": "x"})
+    assert clash[0] == 400
+
+
+def test_a_signature_is_kept_if_it_fits(offered: Offered, tmp_path: Path) -> None:
+    one, two = publish(offered.registry, tmp_path, 1), publish(offered.registry, tmp_path, 2)
+    private, public = make_key(tmp_path, "release")
+    key, bundle = sign(offered.registry.release(one.digest).to_bytes(), private)
+    body = {"public_key": public.read_text(), "bundle": bundle}
+    wrong = refusal(offered, Role.PUBLISHER, f"/releases/{two.digest}/signatures", **body)
+    assert wrong[0] == 422
+    assert offered.registry.signatures(two.digest) == {}
+    told = post(offered, Role.PUBLISHER, f"/releases/{one.digest}/signatures", **body)
+    assert told["key"] == key
+    assert offered.registry.require_signature(one.digest, [public]) == key
+    post(offered, Role.ADMIN, f"/releases/{one.digest}/revocation", why="poisoned")
+    assert offered.registry.all_signatures(one.digest) == {}
+
+
+def test_deleting_is_for_administrators(offered: Offered, tmp_path: Path) -> None:
+    publish(offered.registry, tmp_path, 1, alias="prod")
+    way = "/adapters/medical/versions/1/deletion"
+    assert refusal(offered, Role.PROMOTER, way)[0] == 403
+    assert refusal(offered, Role.ADMIN, way)[0] == 409
+    assert post(offered, Role.ADMIN, way, with_aliases=True, why="bad")["deleted"] is not None
+
+
+def test_what_is_asked_for_is_in_the_trail_with_its_outcome(
+    offered: Offered, tmp_path: Path
+) -> None:
+    publish(offered.registry, tmp_path, 1)
+    way = "/adapters/medical/aliases/prod"
+    post(offered, Role.PROMOTER, way, version=1, why="good")
+    refusal(offered, Role.PROMOTER, way, version=7)
+    refusal(offered, Role.PUBLISHER, way, version=1)  # not let in: nothing was asked
+    rows = offered.ask(Role.ADMIN).get(f"{PREFIX}/trail").json()["data"]
+    shown = [(row["who"], row["action"], row["subject"], row["status"]) for row in rows]
+    assert shown[:4] == [("me", "token.create", role.word, 200) for role in Role]
+    assert shown[4:] == [
+        ("promoter", "promote", "adapters/medical/aliases/prod", 200),
+        ("promoter", "promote", "adapters/medical/aliases/prod", 404),
+    ]
+    assert rows[4]["details"] == {"version": 1, "why": "good"}
+    page = offered.ask(Role.ADMIN).get(f"{PREFIX}/trail", params={"limit": 4}).json()
+    assert (len(page["data"]), page["has_more"]) == (4, True)
+
+
+def test_nothing_is_done_that_the_trail_does_not_have(
+    offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(offered.registry, tmp_path, 1)
+
+    def cannot(*_: object) -> int:
+        raise sqlite3.OperationalError("disk is full")
+
+    monkeypatch.setattr(trail, "begun", cannot)
+    body = {"version": 1}
+    client = offered.ask(Role.PROMOTER)
+    assert client.post(f"{PREFIX}/adapters/medical/aliases/prod", json=body).status_code == 500
+    assert offered.registry.history("medical") == []
+
+
+def test_tokens_are_managed_by_administrators(offered: Offered) -> None:
+    told = post(offered, Role.ADMIN, "/tokens", name="bob", role="reader", seconds=60)
+    assert offered.with_key(told["token"]).get(f"{PREFIX}/me").json()["name"] == "bob"
+    listed = offered.ask(Role.ADMIN).get(f"{PREFIX}/tokens").text
+    assert '"bob"' in listed
+    assert told["token"] not in listed
+    post(offered, Role.ADMIN, "/tokens/bob/revocation")
+    assert offered.with_key(told["token"]).get(f"{PREFIX}/me").status_code == 401
+    actions = [entry.action for entry in trail.entries(offered.registry.database)]
+    assert actions[-2:] == ["token.create", "token.revoke"]
