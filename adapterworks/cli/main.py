@@ -95,8 +95,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
             "import_",
             "Import an adapter trained elsewhere, or another program's configuration.",
         ),
-        "push": ("push", "Push a release to the Hugging Face Hub."),
-        "pull": ("pull", "Pull a release from the Hugging Face Hub."),
+        "push": ("push", "Push a release to the Hugging Face Hub or to an OCI registry."),
+        "pull": ("pull", "Pull a release from the Hugging Face Hub or an OCI registry."),
+        "cp": ("cp", "Copy a release from one place to another."),
     },
     "Serve": {
         "serve": ("serve", "Serve adapters and their base, OpenAI-compatible."),

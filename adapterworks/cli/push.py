@@ -134,10 +134,10 @@ def command(
         printing.echo_json(asdict(pushed))
         return
     done = "pushed" if pushed.created else "already there:"
-    click.echo(
-        f"{done} {pushed.name}@{pushed.version} at {pushed.repository} {pushed.tag} "
-        f"(commit {pushed.commit})"
-    )
+    there = f"{pushed.repository} {pushed.tag} (commit {pushed.commit})"
+    if send is _to_oci:
+        there = pushed.url
+    click.echo(f"{done} {pushed.name}@{pushed.version} at {there}")
     if pushed.withheld:
         printing.note(
             f"stayed here: {' '.join(pushed.withheld)} (--include takes what tells of rows along)"

@@ -157,8 +157,8 @@ AREAS = {
         ),
         Area(
             "oci",
-            ("registry/remotes/oci/*.py",),
-            _files("tests/registry/remotes/oci", "cut_off", "names", "release", "who"),
+            ("registry/remotes/oci/*.py", "registry/remotes/own.py"),
+            _files("tests/registry/remotes/oci", "copy", "cut_off", "names", "release", "who"),
         ),
         Area(
             "hub",

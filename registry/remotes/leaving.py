@@ -10,17 +10,21 @@ along; a record that tells of the machine it was built on leaves only when it is
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused
+from adapterworks.registry.imports.release import check_named
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import Absence
 from adapterworks.registry.releases.release import ADAPTER, FULL, SERVABLE, Release
 from adapterworks.registry.releases.roles import check_withheld, matching
 from adapterworks.registry.releases.types import Resolved
+from adapterworks.registry.remotes.held import Held
 from adapterworks.registry.remotes.private import local_text, private_files
+from adapterworks.registry.remotes.staging import staged
 
 # As `--include` names the record; the path that it has in a repository of the Hub.
 RECORD = "adapterworks/release.json"
@@ -31,7 +35,7 @@ class Parcel:
     """A release on its way.
 
     Attributes:
-        title: `medical@3`, for messages.
+        tag: what names it where it goes, `v3`.
         left_out: the files that stay, with why they are not here if they are not.
         held_back: those that tell of rows or local files.
         signatures: bundles by key id.
@@ -40,7 +44,7 @@ class Parcel:
     """
 
     release: Release
-    version: int
+    tag: str
     left_out: Mapping[str, Absence | None]
     held_back: Collection[str]
     signatures: Mapping[str, Sequence[str]]
@@ -50,7 +54,7 @@ class Parcel:
     @property
     def title(self) -> str:
         """`medical@3`."""
-        return f"{self.release.name}@{self.version}"
+        return f"{self.release.name}@{self.tag.removeprefix('v')}"
 
     @property
     def sent(self) -> list[str]:
@@ -86,12 +90,14 @@ def pack(
     registry: Registry,
     resolved: Resolved,
     *,
+    tag: str | None = None,
     withhold: Sequence[str] = (),
     include: Sequence[str] = (),
 ) -> Parcel:
     """A version of this registry, as it leaves.
 
     Args:
+        tag: what names it where it goes; `v<version>` if it is not given.
         withhold: patterns of files to leave out too.
         include: patterns of files to take along although they tell of rows.
 
@@ -99,7 +105,8 @@ def pack(
         InvalidInput: a pattern means weights, or something that the record withholds.
     """
     release = registry.release(resolved.digest)
-    held_back = private_files(registry, release)
+    read = functools.partial(registry.read_if_here, resolved.digest)
+    held_back = private_files(release, read)
     absences = registry.absences(resolved.digest)
 
     def file(path: str) -> Path | bytes:
@@ -110,10 +117,55 @@ def pack(
 
     return Parcel(
         release,
-        resolved.version,
+        tag or f"v{resolved.version}",
         leave_out(release, absences, withhold, include, held_back),
         held_back,
         registry.all_signatures(release.digest),
+        file,
+        local_named=bool(matching(include, [RECORD])),
+    )
+
+
+def pack_held(
+    held: Held,
+    stage: Path,
+    *,
+    tag: str,
+    withhold: Sequence[str] = (),
+    include: Sequence[str] = (),
+) -> Parcel:
+    """A release of another place, as it goes on to a third; what it tells of is judged anew.
+
+    Args:
+        stage: where its files are fetched to, when they are needed.
+
+    Raises:
+        InvalidInput: a pattern means weights.
+        IntegrityError: a file lacks that is not stated to.
+    """
+    release = held.release
+    check_named(release)
+    stated = held.stated()
+    gone = {path for path, entry in release.files.items() if held.size(entry.digest) is None}
+    unsaid = sorted(gone - same_bytes(release, stated))
+    if unsaid:
+        raise IntegrityError(f"`{held.where}` has no `{unsaid[0]}`, which its record names")
+
+    def file(path: str) -> Path:
+        entry = release.files[path]
+        return staged(held, entry.digest, entry.size, stage)
+
+    def read(path: str) -> bytes | None:
+        return None if path in gone else file(path).read_bytes()
+
+    held_back = private_files(release, read)
+    left_out = leave_out(release, {}, withhold, include, held_back)
+    return Parcel(
+        release,
+        tag,
+        {**left_out, **dict.fromkeys(gone)},
+        held_back,
+        {key: [bundle] for key, bundle in held.signatures().items()},
         file,
         local_named=bool(matching(include, [RECORD])),
     )

@@ -14,14 +14,12 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.sources import FileSource, RecipeSource, parse_source
-from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.absence import AbsentFile
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.roles import PROOF, is_private, role_of
 
@@ -29,8 +27,12 @@ _LOCK = "lock"
 _PATH = re.compile(r"(?:file:)?(?:~/\S|/[^\s/]+/\S|/\S+\.\w{1,8}$|[A-Za-z]:\\\S)")
 
 
-def private_files(registry: Registry, release: Release) -> set[str]:
-    """The files that leave only when they are named."""
+def private_files(release: Release, read: Callable[[str], bytes | None]) -> set[str]:
+    """The files that leave only when they are named.
+
+    Args:
+        read: a file's bytes; None if they are not to be had, as is right.
+    """
     sources = list(_sources(release))
     found = {path for path in release.files if is_private(path)}
     for path in release.files:
@@ -38,7 +40,7 @@ def private_files(registry: Registry, release: Release) -> set[str]:
         if role == _LOCK and any(isinstance(source, FileSource) for source in sources):
             found.add(path)
         public = bool(sources) and all(map(_is_public, sources))
-        if role == PROOF and not public and _has_rows(registry, release, path):
+        if role == PROOF and not public and _has_rows(read, path):
             found.add(path)
     return found
 
@@ -73,13 +75,14 @@ def _is_public(source: object) -> bool:
     return isinstance(source, RecipeSource) and source.name in BUILTIN["recipes"]
 
 
-def _has_rows(registry: Registry, release: Release, path: str) -> bool:
+def _has_rows(read: Callable[[str], bytes | None], path: str) -> bool:
     """Whether a fingerprint has other probes than the general ones, as far as one can tell."""
-    try:
-        table = json.loads(registry.read(release.digest, path))
-        return any(probe["kind"] != "general" for probe in table.get("probes", []))
-    except AbsentFile:
+    data = read(path)
+    if data is None:
         return False
+    try:
+        table = json.loads(data)
+        return any(probe["kind"] != "general" for probe in table.get("probes", []))
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return True
 

@@ -36,7 +36,7 @@ _PUSH_NAMED = (
     Named(
         "somebody-elses-work-is-written-over",
         _PUSH,
-        "        _check_head(head, _last_push(registry, hub, resolved.name, repository), expect)\n",
+        "        _check_head(head, place.last, place.expect)\n",
         "",
         (
             f"{_OF_PUSHING}::test_only_an_empty_repository_is_taken",

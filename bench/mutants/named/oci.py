@@ -84,6 +84,22 @@ NAMED: tuple[Named, ...] = (
         "signatures would not come along from most registries",
     ),
     Named(
+        "what-was-let-out-once-is-let-out-again",
+        "registry/remotes/leaving.py",
+        "    held_back = private_files(release, read)\n    left_out = leave_out(release, {}, ",
+        "    held_back = set[str]()\n    left_out = leave_out(release, {}, ",
+        (f"{_TESTS}/test_copy.py::test_what_was_let_out_once_is_not_let_out_again",),
+        "rows that a company's own registry may have would go to the Hub with a copy",
+    ),
+    Named(
+        "between-own-registries-the-records-word-does-not-count",
+        "registry/remotes/own.py",
+        "for path in gone | self.release.withheld}",
+        "for path in gone}",
+        (f"{_TESTS}/test_copy.py::test_between_own_registries_all_goes_but_what_the_record_keeps",),
+        "what was promised to stay where it was published would travel",
+    ),
+    Named(
         "any-artifact-is-a-release",
         f"{_OCI}/held.py",
         "        if manifest.artifactType != media.RELEASE "

@@ -13,6 +13,7 @@ before it is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_bytes
@@ -20,15 +21,17 @@ from adapterworks.manifests.errors import Conflict, Refused
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Resolved
+from adapterworks.registry.remotes import delivering
 from adapterworks.registry.remotes.absent import write_absent
+from adapterworks.registry.remotes.delivering import Delivered
 from adapterworks.registry.remotes.hub.card import build_card
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
 from adapterworks.registry.remotes.hub.layout import ABSENT, ATTRIBUTES, CARD, RECORD, layout
 from adapterworks.registry.remotes.hub.names import HubSource
 from adapterworks.registry.remotes.hub.record import fetch_record
 from adapterworks.registry.remotes.hub.signatures import is_late, late_files, signature_files
-from adapterworks.registry.remotes.leaving import Parcel, pack, same_bytes
-from adapterworks.registry.remotes.pushed import Pushed, note_push, pushes
+from adapterworks.registry.remotes.leaving import Parcel, same_bytes
+from adapterworks.registry.remotes.pushed import Pushed, pushes
 
 _SEEN = {True: "private", False: "PUBLIC: anybody may read what is pushed"}
 
@@ -62,9 +65,45 @@ def push(
         Conflict: `main` is not where our last push (or `expect`) left it, or the tag is taken.
         Refused: the token may not write there, or the repository is public.
     """
-    parcel = pack(registry, resolved, withhold=withhold, include=include)
-    release = parcel.release
-    tag = f"v{resolved.version}"
+    last = _last_push(registry, hub, resolved.name, repository)
+    destination = HubRepository(hub, repository, scratch, expect=expect, last=last)
+    return delivering.push(
+        registry,
+        destination,
+        resolved,
+        who=who,
+        private=private,
+        withhold=withhold,
+        include=include,
+        say=say,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HubRepository:
+    """A repository that takes releases; see `delivering.Destination`.
+
+    Attributes:
+        scratch: a folder for temporary files.
+        expect: the commit `main` is known to be at, if somebody else put it there.
+        last: the commit that the last push from here left it at.
+    """
+
+    hub: Hub
+    repository: str
+    scratch: Path
+    expect: str | None = None
+    last: str | None = None
+
+    def deliver(self, parcel: Parcel, *, private: bool, say: Callable[[str], None]) -> Delivered:
+        """See `Destination.deliver`."""
+        return _deliver(self, parcel, private, say)
+
+
+def _deliver(
+    place: HubRepository, parcel: Parcel, private: bool, say: Callable[[str], None]
+) -> Delivered:
+    hub, repository, release, tag = place.hub, place.repository, parcel.release, parcel.tag
     head = hub.find(repository)
     seen = private if head is None else head.private
     say(f"{repository} {'will be' if head is None else 'is'} {_SEEN[seen]}")
@@ -77,56 +116,35 @@ def push(
             f"`{repository}` is public, a private push was asked for",
             hint="make it private in its settings, push elsewhere, or say so: `--public`",
         )
-    there = _find(hub, head, release, tag, scratch)
+    there = _find(hub, head, release, tag, place.scratch)
     created = there is None
     if there is None:
         parcel.require_portable()
-        _check_head(head, _last_push(registry, hub, resolved.name, repository), expect)
+        _check_head(head, place.last, place.expect)
         there = _commit(hub, head, parcel)
     if hub.tag(repository, tag) is None:
         hub.create_tag(repository, tag, there)
     held = hub.state(HubSource(repository, there)).files
     absent = {path for target, path in layout(release).items() if target not in held}
     absent |= same_bytes(release, absent)
-
-    def note(commit: str) -> None:
-        note_push(
-            registry,
-            resolved,
-            who=who,
-            repository=repository,
-            endpoint=hub.endpoint,
-            commit=commit,
-            tag=tag,
-            absent=absent,
-        )
-
-    note(there)
     late = late_files(parcel.signatures, release.digest, held)
     late = {path: bundle for path, bundle in late.items() if path not in head.files}
-    if late and not created:
-        commit = _sign_late(registry, hub, resolved, head, late, say)
-        if commit is not None:
-            note(commit)
-    return Pushed(
-        name=resolved.name,
-        version=resolved.version,
-        digest=resolved.digest,
+    later = _sign_late(place, parcel, head, late, say) if late and not created else None
+    return Delivered(
         repository=repository,
+        endpoint=hub.endpoint,
         commit=there,
         tag=tag,
         url=f"{hub.endpoint}/{repository}/tree/{there}",
         created=created,
-        withheld=tuple(sorted(absent)),
-        exposed=tuple(sorted(parcel.left_out.keys() - absent)),
-        tells=parcel.told(release.files.keys() - absent),
+        absent=absent,
+        later=later,
     )
 
 
 def _sign_late(
-    registry: Registry,
-    hub: Hub,
-    resolved: Resolved,
+    place: HubRepository,
+    parcel: Parcel,
     head: RepoState,
     late: Mapping[str, bytes],
     say: Callable[[str], None],
@@ -136,11 +154,11 @@ def _sign_late(
     Returns:
         the commit; None if `main` is where somebody else left it.
     """
-    if head.commit != _last_push(registry, hub, resolved.name, head.repository):
+    if head.commit != place.last:
         say(f"its newer signatures stayed here: `main` is at {head.commit[:12]}, which is not ours")
         return None
-    message = f"signatures of {resolved.name}@{resolved.version}"
-    commit = hub.commit(
+    message = f"signatures of {parcel.title}"
+    commit = place.hub.commit(
         head.repository, add=dict(late), delete=[], parent=head.commit, message=message
     )
     say(f"pushed {len(late)} signatures that were made since")

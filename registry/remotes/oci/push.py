@@ -10,20 +10,23 @@ killed is finished by the next one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, Refused
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
-from adapterworks.registry.remotes.leaving import Parcel, pack, same_bytes
+from adapterworks.registry.remotes import delivering
+from adapterworks.registry.remotes.delivering import Delivered
+from adapterworks.registry.remotes.leaving import Parcel, same_bytes
 from adapterworks.registry.remotes.oci import media
 from adapterworks.registry.remotes.oci.client import Client
 from adapterworks.registry.remotes.oci.manifest import parse_manifest, release_manifest
 from adapterworks.registry.remotes.oci.names import OciName
 from adapterworks.registry.remotes.oci.referrers import refer
 from adapterworks.registry.remotes.oci.uploads import CHUNK, Uploads
-from adapterworks.registry.remotes.pushed import Pushed, note_push
+from adapterworks.registry.remotes.pushed import Pushed
 
 _SEEN = {True: "private", False: "PUBLIC: anybody may read what is pushed"}
 _EMPTY = digest_bytes(media.EMPTY)
@@ -60,40 +63,57 @@ def push(
         Conflict: the tag names something else.
         Refused: we may not write there, anybody may read there, or the record tells of a machine.
     """
-    parcel = pack(registry, resolved, withhold=withhold, include=include)
-    parcel.require_portable()
-    tag = tag or f"v{resolved.version}"
-    uploads = Uploads(client, scratch / f"uploads-{_short(client)}.json", chunk=chunk)
-    _look(client, uploads, private, say)
-    there, created, absent = send(client, uploads, parcel, tag)
-    for alias in aliases:
-        client.put_manifest(alias, there, media.MANIFEST)
-    if not created and refer(client, uploads, there, parcel):
-        say("pushed signatures that were made since")
-    digest = digest_bytes(there)
-    note_push(
+    destination = OciRepository(client, scratch, aliases=tuple(aliases), chunk=chunk)
+    return delivering.push(
         registry,
+        destination,
         resolved,
         who=who,
-        repository=client.name.repository,
-        endpoint=client.endpoint,
-        commit=digest,
+        private=private,
+        withhold=withhold,
+        include=include,
         tag=tag,
-        absent=absent,
+        say=say,
     )
-    return Pushed(
-        name=resolved.name,
-        version=resolved.version,
-        digest=resolved.digest,
-        repository=f"{client.name}",
-        commit=digest,
-        tag=tag,
-        url=str(OciName(client.name.host, client.name.repository, tag, digest)),
-        created=created,
-        withheld=tuple(sorted(absent)),
-        exposed=tuple(sorted(parcel.left_out.keys() - absent)),
-        tells=parcel.told(parcel.release.files.keys() - absent),
-    )
+
+
+@dataclass(frozen=True, slots=True)
+class OciRepository:
+    """A repository that takes releases; see `delivering.Destination`.
+
+    Attributes:
+        scratch: a folder for what is remembered of uploads.
+        aliases: tags that are moved to the release besides its own.
+        chunk: bytes sent at once.
+    """
+
+    client: Client
+    scratch: Path
+    aliases: tuple[str, ...] = ()
+    chunk: int = CHUNK
+
+    def deliver(self, parcel: Parcel, *, private: bool, say: Callable[[str], None]) -> Delivered:
+        """See `Destination.deliver`."""
+        client = self.client
+        parcel.require_portable()
+        state = self.scratch / f"uploads-{_short(client)}.json"
+        uploads = Uploads(client, state, chunk=self.chunk)
+        _look(client, uploads, private, say)
+        there, created, absent = send(client, uploads, parcel, parcel.tag)
+        for alias in self.aliases:
+            client.put_manifest(alias, there, media.MANIFEST)
+        if not created and refer(client, uploads, there, parcel):
+            say("pushed signatures that were made since")
+        name, digest = client.name, digest_bytes(there)
+        return Delivered(
+            repository=name.repository,
+            endpoint=client.endpoint,
+            commit=digest,
+            tag=parcel.tag,
+            url=str(OciName(name.host, name.repository, parcel.tag, digest)),
+            created=created,
+            absent=absent,
+        )
 
 
 def send(

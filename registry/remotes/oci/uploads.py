@@ -134,6 +134,9 @@ class Uploads:
         return table if isinstance(table, dict) else {}
 
     def _write(self, known: dict[str, str]) -> None:
+        if not known:
+            self._state.unlink(missing_ok=True)
+            return
         self._state.parent.mkdir(parents=True, exist_ok=True)
         coming = self._state.with_suffix(".coming")
         coming.write_text(json.dumps(known))

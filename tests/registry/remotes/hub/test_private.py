@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 from pathlib import Path
@@ -113,7 +114,8 @@ def test_what_is_private(
 ) -> None:
     published = publish(local_registry, tmp_path, data, probes)
     release = local_registry.release(published.digest)
-    assert private_files(local_registry, release) == {"predictions.jsonl", *expected}
+    read = functools.partial(local_registry.read_if_here, release.digest)
+    assert private_files(release, read) == {"predictions.jsonl", *expected}
 
 
 def test_what_is_named_leaves(local_registry: Registry, tmp_path: Path, hub: MemoryHub) -> None:

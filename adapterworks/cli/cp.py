@@ -1,0 +1,109 @@
+"""`adapters cp`: a release from any place to any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import places, printing
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@click.option(
+    "--private/--public",
+    default=True,
+    help="Hub, OCI: whether anybody may read it there (default: private).",
+)
+@click.option(
+    "--withhold", multiple=True, metavar="PATTERN", help="Hub, OCI: leave these files out too."
+)
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Hub, OCI: take these along although they tell of rows.",
+)
+@click.option("--plain-http", is_flag=True, help="OCI: registries on other machines have no TLS.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    source: str,
+    target: str,
+    private: bool,
+    withhold: tuple[str, ...],
+    include: tuple[str, ...],
+    plain_http: bool,
+    as_json: bool,
+) -> None:
+    """Copy a release from one place to another.
+
+    \b
+    SRC and DST are places:
+      NAME@VERSION, NAME:ALIAS     of this registry
+      registry:PATH#NAME@VERSION   of another registry of yours: PATH is its home, or a
+                                   settings file that names its database and store
+      hub:org/name@v3              a repository of the Hugging Face Hub
+      oci://host/org/name:v3       a repository of an OCI registry
+
+    As DST a registry of yours is given the NAME that the release comes under. Every file is
+    compared with its digest when it has come, and again where it goes. What leaves for the Hub or
+    an OCI registry is what `adapters push` lets leave; what comes into a registry of yours is
+    checked as `adapters pull` checks it. A copy that was cut off goes on where it stopped when it
+    is asked for again.
+
+    \b
+    Example:
+      adapters cp oci://registry.example/org/medical:v3 hub:org/medical-lora@v3
+      adapters cp medical@3 registry:/srv/production.toml#medical
+      adapters cp registry:/srv/staging#medical:prod medical
+    """
+    scratch = app.settings.home / "tmp"
+    values: dict[str, Any]
+    with places.held(app, source, plain_http=plain_http) as (held, tag):
+        if target.startswith(places.REMOTE):
+            from adapterworks.registry.remotes.delivering import copy
+
+            with places.destination(app, target, plain_http=plain_http) as (destination, named):
+                done = copy(
+                    held,
+                    destination,
+                    scratch=scratch,
+                    tag=named or tag,
+                    private=private,
+                    withhold=withhold,
+                    include=include,
+                    say=lambda line: click.echo(printing.harmless(line), err=True),
+                )
+            values = {"place": done.url, "created": done.created, "withheld": sorted(done.absent)}
+        else:
+            from adapterworks.registry.remotes.arriving import arrive
+
+            with places.own(app, target) as (own, name):
+                came = arrive(
+                    own.registry,
+                    held,
+                    who=app.settings.who,
+                    scratch=scratch,
+                    find_base=own.bases.find,
+                    name=name,
+                )
+            published = came.published
+            place = target.partition("#")[0] + "#" if target.startswith("registry:") else ""
+            values = {
+                "place": f"{place}{published}",
+                "created": published.created,
+                "withheld": list(came.withheld),
+            }
+    if as_json:
+        printing.echo_json({"digest": held.release.digest, "source": held.where, **values})
+        return
+    done_ = "copied" if values["created"] else "already there:"
+    click.echo(printing.harmless(f"{done_} {held.release.digest} at {values['place']}"))
+    if values["withheld"]:
+        stayed = " ".join(values["withheld"])
+        printing.note(printing.harmless(f"without the bytes of: {stayed}"))
