@@ -104,6 +104,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "length_bias": f"{_GATES}.length_bias:GATE",
         "contradictions": f"{_GATES}.contradictions:GATE",
         "contamination": f"{_GATES}.contamination:GATE",
+        "sealed": f"{_GATES}.sealed:GATE",
         "empty_supervision": f"{_GATES}.empty_supervision:GATE",
         "truncated_supervision": f"{_GATES}.truncated_supervision:GATE",
         "truncated_prompts": f"{_GATES}.truncated_prompts:GATE",

@@ -15,7 +15,7 @@ from adapterworks.manifests.checking import KeyPath, Problem, check, is_written
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load, names
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.sources import RecipeSource, parse_source
+from adapterworks.manifests.sources import DatasetSource, RecipeSource, parse_source
 from adapterworks.manifests.user_code import UserCode, names_a_file
 
 
@@ -82,7 +82,7 @@ def _objective_takes(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pr
     objective = _loaded("objectives", name)
     for key, format_name, sources in _formats(manifest):
         format = _loaded("formats", format_name)
-        if objective is None or format is None or all(_is_recipe(text) for text in sources):
+        if objective is None or format is None or all(_is_read(text) for text in sources):
             continue
         if format.gives in objective.takes:
             continue
@@ -114,10 +114,10 @@ def _gives(format: str) -> str:
 def _columns(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     data = manifest.data
     sources = [text for text in (data.train, data.validation, data.test) if text is not None]
-    if data.columns and all(_is_recipe(text) for text in sources):
+    if data.columns and all(_is_read(text) for text in sources):
         yield Problem(
             ("data", "columns"),
-            "a recipe's rows are conversations already: no column would be renamed",
+            "rows of a recipe or dataset are conversations already: no column would be renamed",
             "remove it; it is for files and Hub data sets",
         )
     given: list[tuple[KeyPath, str, dict[str, str]]] = [(("data",), data.format, data.columns)]
@@ -138,9 +138,10 @@ def _columns(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
                 )
 
 
-def _is_recipe(text: str) -> bool:
+def _is_read(text: str) -> bool:
+    """Whether a source has rows, not records that a format reads."""
     try:
-        return isinstance(parse_source(text), RecipeSource)
+        return isinstance(parse_source(text), RecipeSource | DatasetSource)
     except InvalidInput:  # reported by its own check
         return False
 
@@ -247,6 +248,25 @@ def _gate_thresholds(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pr
                 yield Problem(key, f"{gate.threshold} is not positive", "use a number such as 6")
 
 
+@check("data.gates")
+def _binding_gates(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    for name, gate in manifest.data.gates.items():
+        if names_a_file(name) or not load("data_gates", name).binding:
+            continue
+        if not gate.on:
+            yield Problem(
+                ("data", "gates", name, "on"),
+                f"gate `{name}` cannot be turned off",
+                'remove it; `action = "drop"` leaves the rows out',
+            )
+        elif gate.action == "warn":
+            yield Problem(
+                ("data", "gates", name, "action"),
+                f"gate `{name}` cannot only warn",
+                'use "fail", or "drop" to leave the rows out',
+            )
+
+
 DATA_CHECKS = (
     _source_grammar,
     _entries_load,
@@ -256,4 +276,5 @@ DATA_CHECKS = (
     _augmentation,
     _loss_on,
     _gate_thresholds,
+    _binding_gates,
 )

@@ -83,6 +83,11 @@ class DataGates(RootModel[dict[Annotated[str, AfterValidator(_known)], DataGate]
             }
         )
 
+    def without(self, name: str) -> DataGates:
+        """The same gates, one of them off."""
+        off = {name: self[name].model_copy(update={"on": False})} if name in self.root else {}
+        return self.model_copy(update={"root": {**self.root, **off}})
+
     def acting(self, action: Literal["fail", "drop", "warn"], which: Collection[str]) -> DataGates:
         """The same gates, some of them with another action, and on."""
         changed = {

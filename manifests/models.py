@@ -38,6 +38,9 @@ class AdapterTable(Frozen):
     """Words to search by."""
     language: tuple[str, ...] = ("en",)
     """ISO 639-1 codes of the languages the rows are expected in."""
+    tenant: str | None = None
+    """The tenant whose adapter it is; the operator's own, which serves everybody, if not given.
+    Only a tenant's own adapters are trained on rows that it does not share."""
 
 
 class BaseTable(Frozen):
@@ -105,8 +108,9 @@ class DataTable(Frozen):
 
     A source is a built-in recipe (`icd-10-cm:train`), a `.jsonl`, `.json`, `.csv` or `.tsv` file
     (also `.gz` and `.zst`), a `.parquet`, `.arrow` or `.xlsx` file, a folder (`rows/`) or pattern
-    (`rows/*.jsonl`) of such, relative to the manifest, or `hub:org/dataset@revision#split`, with a
-    configuration `hub:org/dataset@revision#configuration:split`.
+    (`rows/*.jsonl`) of such, relative to the manifest, `hub:org/dataset@revision#split`, with a
+    configuration `hub:org/dataset@revision#configuration:split`, or a dataset of the registry,
+    `dataset:medical-failures@3`, with `#test` where another split than the key's is meant.
     """
 
     train: str
@@ -127,6 +131,8 @@ class DataTable(Frozen):
     ignore: tuple[str, ...] = ()
     """Columns, and keys of turns, that may be passed over: what could change a row's meaning and is
     not read is a fault otherwise."""
+    tenants: tuple[str, ...] = ()
+    """The other tenants whose shared datasets it may be trained on."""
     limit: PositiveInt | None = None
     """Use at most this many training rows."""
     limit_validation: PositiveInt | None = None

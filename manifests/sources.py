@@ -1,9 +1,11 @@
 """Where rows and base models come from, parsed once into frozen values.
 
-source    = recipe | hub | file
+source    = recipe | hub | dataset | file
 recipe    = name ":" split                        icd-10-cm:train
 hub       = "hub:" repo "@" revision ["#" [configuration ":"] split]
                                                   hub:org/dataset@4f1c…#socratic:train
+dataset   = "dataset:" name "@" (version | digest) ["#" split]
+                                                  dataset:medical-failures@3
 file      = a path ending in a suffix of data files, in a pattern of such (`rows/*.jsonl`), or a
             folder of them, ending in `/`
 base      = name | "hub:" repo "@" revision | a path with a "/" in it
@@ -16,7 +18,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from adapterworks.manifests.digests import DIGEST_PATTERN
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.refs import NAME_PATTERN
 
 _TEXT = (".jsonl", ".json", ".csv", ".tsv")
 FILE_SUFFIXES = (
@@ -29,6 +33,11 @@ _REPO = r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*"
 _REVISION = r"[A-Za-z0-9][\w./-]*"
 _HUB = re.compile(rf"hub:({_REPO})@({_REVISION})(?:#(?:([\w.-]+):)?([\w.-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+DATASET = "dataset:"
+_DATASET = re.compile(
+    rf"{DATASET}({NAME_PATTERN})@([1-9][0-9]{{0,8}}|{DIGEST_PATTERN.pattern})"
+    r"(?:#(train|validation|test))?"
+)
 REPO_PATTERN = re.compile(_REPO)
 
 
@@ -60,6 +69,18 @@ class HubSource:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetSource:
+    """Rows of a dataset of the registry; without a split, those for the key that names it."""
+
+    name: str
+    selector: str
+    split: str | None = None
+
+    def __str__(self) -> str:
+        return f"{DATASET}{self.name}@{self.selector}" + (f"#{self.split}" if self.split else "")
+
+
+@dataclass(frozen=True, slots=True)
 class FileSource:
     """Local files of rows (one, a pattern, or a folder ending in `/`), or a base's folder."""
 
@@ -73,7 +94,10 @@ class NamedBase:
     name: str
 
 
-def parse_source(text: str) -> RecipeSource | HubSource | FileSource:
+Source = RecipeSource | HubSource | DatasetSource | FileSource
+
+
+def parse_source(text: str) -> Source:
     """Parse a source of rows.
 
     Raises:
@@ -81,6 +105,8 @@ def parse_source(text: str) -> RecipeSource | HubSource | FileSource:
     """
     if text.startswith("hub:"):
         return _parse_hub(text, "data set")
+    if text.startswith(DATASET):
+        return _parse_dataset(text)
     if text.endswith((*FILE_SUFFIXES, "/")) and text != "/":
         return FileSource(text)
     if match := _RECIPE.fullmatch(text):
@@ -88,8 +114,8 @@ def parse_source(text: str) -> RecipeSource | HubSource | FileSource:
     raise InvalidInput(
         f"`{text}` is not a source of rows",
         hint="name a recipe (`icd-10-cm:train`), a file ending in .jsonl, .json, .csv (also .gz "
-        "and .zst), .parquet or .arrow, a folder ending in `/`, or "
-        "`hub:org/dataset@revision#split`",
+        "and .zst), .parquet or .arrow, a folder ending in `/`, "
+        "`dataset:NAME@VERSION`, or `hub:org/dataset@revision#split`",
     )
 
 
@@ -114,6 +140,21 @@ def parse_base(text: str) -> NamedBase | HubSource | FileSource:
     raise InvalidInput(
         f"`{text}` is not a base model",
         hint="name one of `adapters base list`, a path with a `/`, or `hub:org/name@revision`",
+    )
+
+
+def _parse_dataset(text: str) -> DatasetSource:
+    if match := _DATASET.fullmatch(text):
+        return DatasetSource(match[1], match[2], match[3])
+    name = text.removeprefix(DATASET).partition("@")[0].partition("#")[0]
+    if "@" not in text and re.fullmatch(NAME_PATTERN, name):
+        raise InvalidInput(
+            f"`{text}` names no version, so it could change under you",
+            hint=f"write `{DATASET}{name}@N`; `adapters dataset list {name}` has the numbers",
+        )
+    raise InvalidInput(
+        f"`{text}` is not a dataset",
+        hint=f"write `{DATASET}NAME@VERSION`, and `#train`, `#validation` or `#test` for a split",
     )
 
 

@@ -1,4 +1,5 @@
-"""`adapters data`: rows as the model sees them, and what the data gates say about them.
+"""`adapters data`: rows as the model sees them, and what the data gates say about them; what makes
+rows is in files of its own (`from_failures.py`).
 
 Tables and rows are the commands' data and go to stdout; `--json` prints the same as JSON.
 """
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
+from adapterworks.cli import from_failures, printing
 from adapterworks.cli.printing import echo_json, echo_table
 from adapterworks.errors import EXIT_CODES
 from adapterworks.manifests.errors import Refused
@@ -41,12 +42,13 @@ def _manifest_options(command: Command) -> Command:
 
 @click.group()
 def command() -> None:
-    """Inspect the rows a manifest trains on.
+    """Inspect the rows a manifest trains on, and make rows of failures.
 
     \b
     Example:
       adapters data inspect medical --profile quick --rows 3
       adapters data gates medical
+      adapters data from-failures medical --dry-run
     """
 
 
@@ -77,7 +79,7 @@ def inspect(
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     tokenizer = _tokenizer(app, loaded)
-    splits = gather(loaded, cache=app.settings.home / "cache")
+    splits = gather(loaded, cache=app.settings.home / "cache", registry=app.registry)
     chosen = getattr(splits, split)[:count]
     rows = [_rendered(tokenizer, row, index, loaded) for index, row in enumerate(chosen)]
     results = _judge(app, loaded, tokenizer) if with_gates else None
@@ -127,7 +129,8 @@ def _judge(app: App, manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> 
     from adapterworks.builders.data.assemble import gather
     from adapterworks.builders.data.gates.run import judge
 
-    return judge(gather(manifest, cache=app.settings.home / "cache"), manifest, tokenizer)
+    rows = gather(manifest, cache=app.settings.home / "cache", registry=app.registry)
+    return judge(rows, manifest, tokenizer, registry=app.registry)
 
 
 def _tokenizer(app: App, manifest: Manifest) -> PreTrainedTokenizerBase:
@@ -223,3 +226,6 @@ def _echo_gates(results: GateResults, limit: int | None = _SHOWN_ROWS) -> None:
         if limit is not None and len(report.rows) > limit:
             more = len(report.rows) - limit
             printing.note(f"{report.name}: {more} more rows; list them with --all")
+
+
+command.add_command(from_failures.command)

@@ -8,6 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.erase_rows import erase_rows
 from adapterworks.cli.registry import agree
 
 if TYPE_CHECKING:
@@ -16,17 +17,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("what")
-@click.argument("path", required=False)
+@click.argument("parts", nargs=-1, metavar="[PATH|SPLIT:ROW…]")
 @click.option(
     "--why", "reason", required=True, help="Why, for the log and for whoever asks for the file."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
 @click.pass_obj
-def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_json: bool) -> None:
+def command(
+    app: App, what: str, parts: tuple[str, ...], reason: str, yes: bool, as_json: bool
+) -> None:
     """Erase a file's bytes, keeping its digest.
 
-    WHAT is a release with the PATH of one of its files, or the digest of the bytes (sha256:…).
+    WHAT is a release with the PATH of one of its files, the digest of the bytes (sha256:…), or a
+    dataset with rows of it: those go out of every dataset that has them, and every release that was
+    trained on them is named.
     Every release that has these bytes loses them; record, digest and signatures stay good. Copies
     under ADAPTERS_HOME go too. What serving needs is refused
     while the release is live (`adapters delete` it first). Doing it again finishes what was
@@ -35,6 +40,7 @@ def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_js
 
     \b
     Example:
+      adapters erase dataset:medical@3 train:17 train:204 --why "a patient withdrew consent"
       adapters erase medical@3 predictions.jsonl --why "a patient withdrew consent"
       adapters erase sha256:9f86d081884c… --why "a patient withdrew consent" --yes
     """
@@ -44,6 +50,12 @@ def command(app: App, what: str, path: str | None, reason: str, yes: bool, as_js
         raise InvalidInput("`--why` is empty", hint='write why: --why "consent withdrawn"')
     if as_json and not yes:
         raise InvalidInput("`--json` does not ask", hint="add --yes")
+    if what.startswith("dataset:"):
+        erase_rows(app, what, parts, reason=reason, yes=yes, as_json=as_json)
+        return
+    path = parts[0] if parts else None
+    if len(parts) > 1:
+        raise InvalidInput("one file at a time", hint=f"adapters erase {what} {path} --why …")
     if what.startswith("sha256:"):
         blob = what
     else:

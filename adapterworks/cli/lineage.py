@@ -12,6 +12,7 @@ from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
+    from adapterworks.registry.datasets.store import Dataset
     from adapterworks.registry.reading.lineage import Ancestor, Lineage
 
 
@@ -27,6 +28,7 @@ def command(app: App, ref: str, as_json: bool) -> None:
       adapters lineage medical
       adapters lineage medical@3 --json
     """
+    from adapterworks.registry.datasets.store import Datasets
     from adapterworks.registry.reading.diff import flatten
 
     found = app.registry.lineage(app.look_for(ref))
@@ -47,7 +49,10 @@ def command(app: App, ref: str, as_json: bool) -> None:
     rows += [(f"code {key}", str(value)) for key, value in flatten(found.code).items()]
     rows += [(f"package {key}", version) for key, version in sorted(found.packages.items())]
     rows += [(key, value) for key, value in _made(found) if value]
-    rows += [(parent.relation, _parent(parent)) for parent in found.parents]
+    datasets = Datasets(app.registry)
+    for parent in found.parents:
+        dataset = None if parent.here else datasets.find(parent.digest)
+        rows.append((parent.relation, _parent(parent, dataset)))
     printing.echo_table(("what", "value"), rows)
 
 
@@ -62,7 +67,9 @@ def _made(found: Lineage) -> Iterator[tuple[str, str | None]]:
         yield f"{stage_name} digest", digest
 
 
-def _parent(parent: Ancestor) -> str:
+def _parent(parent: Ancestor, dataset: Dataset | None) -> str:
+    if dataset is not None:
+        return f"{dataset.ref} {dataset.digest} of {parent.child}"
     share = "" if parent.weight is None else f" × {parent.weight:g}"
     state = " (deleted)" if parent.deleted else "" if parent.here else " (not here)"
     return f"{parent.ref}{share} {parent.digest}{state} of {parent.child}"

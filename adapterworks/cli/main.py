@@ -28,7 +28,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "validate": ("validate", "Check manifests and report every fault at once."),
         "plan": ("plan", "Show what a build would do: steps, memory, time, servability."),
         "schema": ("schema", "Print the manifest's JSON Schema."),
-        "data": ("data", "Inspect the rows a manifest trains on."),
+        "data": ("data", "Inspect the rows a manifest trains on, and make rows of failures."),
+        "dataset": ("dataset", "Keep rows as datasets: versioned, owned, test sets sealed."),
         "base": ("base", "List, add and show base models."),
     },
     "Build": {
@@ -114,7 +115,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 EXTRAS = {
     **dict.fromkeys(
         (
-            *("plan", "data", "build", "apply", "status", "rebase", "eval", "merge", "compare"),
+            *("plan", "data", "dataset", "build", "apply", "status", "rebase"),
+            *("eval", "merge", "compare"),
             "worker",
             "init",
             "try",

@@ -45,6 +45,7 @@ def command(
         tried = try_out(
             loaded,
             bases=app.bases,
+            registry=app.registry,
             home=app.settings.home,
             steps=steps,
             questions=questions,

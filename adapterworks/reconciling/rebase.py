@@ -225,7 +225,7 @@ def judge(reader: Reader, engines: Engines, new: Resolved, move: Move, margin: f
     from adapterworks.builders.evaluation.subjects import find_subject
 
     manifest = move.manifest
-    rows = rows_to_evaluate(manifest, cache=reader.cache).test
+    rows = rows_to_evaluate(manifest, cache=reader.cache, registry=reader.registry).test
     if not rows:
         raise InvalidInput(
             f"`{move.name}` has no test rows to be judged on",

@@ -136,7 +136,9 @@ class Reader:
             from transformers import AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
-        splits = rows_of_build(manifest, cache=self.cache, tokenizer=tokenizer)
+        splits = rows_of_build(
+            manifest, cache=self.cache, tokenizer=tokenizer, registry=self.registry
+        )
         code["ask"][TEST_ROWS] = asked_digest(splits.test)
         return declared(
             manifest,

@@ -180,6 +180,7 @@ AREAS = {
                 "tests/builders/data",
                 "detectors", "formats", "gate_bounds", "gates", "identity", "load", "loss_mask",
                 "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
+                "datasets", "seals",
             ),
         ),
         Area(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.building.origins import Begun, find_origins
+from adapterworks.builders.building.shelf import datasets_of
 from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.gates.run import Progress as GateProgress
@@ -48,6 +49,7 @@ from adapterworks.registry.bases.files import chat_template
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.bases.template import template_of
+from adapterworks.registry.releases.release import Parent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -153,6 +155,7 @@ def prepare(
         progress=progress,
     )
     begun = find_origins(manifest, registry, base.digest)
+    datasets = datasets_of(manifest, registry)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
     with encoded_once():
         return _prepared(
@@ -163,6 +166,8 @@ def prepare(
             tokenizer,
             accelerate,
             extensions,
+            datasets,
+            registry,
             cache,
             machine,
             progress,
@@ -177,12 +182,20 @@ def _prepared(
     tokenizer: PreTrainedTokenizerBase,
     accelerate: str | None,
     extensions: tuple[Pin, ...],
+    datasets: tuple[Parent, ...],
+    registry: Registry | None,
     cache: Path | None,
     machine: Machine | None,
     progress: Callable[[str], None] | None,
 ) -> Prepared:
     """Rows, gates, plan; the base is there."""
-    assembled = assemble(manifest, cache=cache, tokenizer=tokenizer, progress=_each_gate(progress))
+    assembled = assemble(
+        manifest,
+        cache=cache,
+        tokenizer=tokenizer,
+        progress=_each_gate(progress),
+        registry=registry,
+    )
     splits = assembled.splits
     for report in assembled.gates.reports:
         if report.rows and progress:
@@ -232,7 +245,7 @@ def _prepared(
         manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
     )
     said = tuple(_template_lints(manifest, bases, tokenizer, rows["train"]))
-    plan = plan.model_copy(update={"lints": (*plan.lints, *said)})
+    plan = plan.model_copy(update={"lints": (*plan.lints, *said), "datasets": datasets})
     check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(
         plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate, begun

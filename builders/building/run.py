@@ -25,6 +25,7 @@ from adapterworks.builders.building import reuse
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
 from adapterworks.builders.building.record import Stages, left_behind, start_over, unfinished
+from adapterworks.builders.building.shelf import seal_test_rows
 from adapterworks.builders.building.stages import (
     convert_stage,
     evaluate_again_stage,
@@ -342,6 +343,7 @@ def _run(
     weights = reused.get("train")
 
     def publish() -> dict[str, Any]:
+        seal_test_rows(registry, prepared.rows["test"], plan)
         release = assemble(
             folder,
             plan,

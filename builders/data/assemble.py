@@ -34,6 +34,8 @@ from adapterworks.manifests.models import Manifest, MixTable, ReplayTable
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from adapterworks.registry.registry import Registry
+
 _PART = "mix"  # meta key while gates run: position of the row's source in `data.mix`
 
 
@@ -45,23 +47,30 @@ class Assembled:
     gates: GateResults
 
 
-def gather(manifest: Manifest, *, cache: Path | None = None) -> Splits:
+def gather(
+    manifest: Manifest, *, cache: Path | None = None, registry: Registry | None = None
+) -> Splits:
     """The manifest's own rows with those of `data.mix` behind its training rows, unsampled.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
-    splits = load_rows(manifest, cache=cache)
+    splits = load_rows(manifest, cache=cache, registry=registry)
     train, datasheets = [*splits.train], [*splits.datasheets]
     for position, part in enumerate(manifest.data.mix):
-        loaded = _load_part(part, manifest, cache)
+        loaded = _load_part(part, manifest, cache, registry)
         rows = with_system(take(loaded.rows, part.limit), manifest.data.system)
         train += [row.with_meta(**{_PART: position}) for row in rows]
         datasheets.append(loaded.datasheet)
     return replace(splits, train=tuple(train), datasheets=tuple(datasheets))
 
 
-def _load_part(part: MixTable | ReplayTable, manifest: Manifest, cache: Path | None) -> Loaded:
+def _load_part(
+    part: MixTable | ReplayTable,
+    manifest: Manifest,
+    cache: Path | None,
+    registry: Registry | None,
+) -> Loaded:
     """A further source of training rows; columns are renamed as those of `data.train` unless it
     has a format or columns of its own."""
     data = manifest.data
@@ -75,10 +84,13 @@ def _load_part(part: MixTable | ReplayTable, manifest: Manifest, cache: Path | N
         ignore=data.ignore,
         cache=cache,
         folder=manifest.folder,
+        registry=registry,
     )
 
 
-def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> Splits:
+def rows_to_evaluate(
+    manifest: Manifest, *, cache: Path | None = None, registry: Registry | None = None
+) -> Splits:
     """The rows that a build scores, and those it trained on: without what a `drop` gate names.
 
     Gates whose action is `fail` or `warn` are about what is trained on, and do not stop an
@@ -87,7 +99,8 @@ def rows_to_evaluate(manifest: Manifest, *, cache: Path | None = None) -> Splits
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
-    return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits
+    gathered = gather(manifest, cache=cache, registry=registry)
+    return judge(gathered, _only_dropping(manifest), registry=registry).splits
 
 
 def rows_of_build(
@@ -95,6 +108,7 @@ def rows_of_build(
     *,
     cache: Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    registry: Registry | None = None,
 ) -> Splits:
     """The rows that a build trains and evaluates on, without asking whether it would be refused.
 
@@ -103,12 +117,14 @@ def rows_of_build(
 
     Args:
         tokenizer: the base's; asked for by `needs_tokenizer` only.
+        registry: where datasets and sealed test sets are.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
-    results = judge(gather(manifest, cache=cache), _only_dropping(manifest), tokenizer)
-    return _complete(results, manifest, cache)
+    gathered = gather(manifest, cache=cache, registry=registry)
+    results = judge(gathered, _only_dropping(manifest), tokenizer, registry=registry)
+    return _complete(results, manifest, cache, registry)
 
 
 def needs_tokenizer(manifest: Manifest) -> bool:
@@ -132,6 +148,7 @@ def assemble(
     cache: Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> Assembled:
     """Load, judge, mix, augment and add replay.
 
@@ -140,16 +157,20 @@ def assemble(
         cache: folder for derived rows.
         tokenizer: the base's; without it truncated answers are not looked for.
         progress: told which gate looks at the rows.
+        registry: where datasets and sealed test sets are.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
         Refused: a data gate whose action is `fail` found rows.
     """
-    results = run_gates(gather(manifest, cache=cache), manifest, tokenizer, progress)
-    return Assembled(_complete(results, manifest, cache), results)
+    gathered = gather(manifest, cache=cache, registry=registry)
+    results = run_gates(gathered, manifest, tokenizer, progress, registry)
+    return Assembled(_complete(results, manifest, cache, registry), results)
 
 
-def _complete(results: GateResults, manifest: Manifest, cache: Path | None) -> Splits:
+def _complete(
+    results: GateResults, manifest: Manifest, cache: Path | None, registry: Registry | None
+) -> Splits:
     """The kept rows, sampled, augmented and with replay."""
     data, seed = manifest.data, manifest.train.seed
     kept = results.splits.train
@@ -160,7 +181,7 @@ def _complete(results: GateResults, manifest: Manifest, cache: Path | None) -> S
     train += augment(train, data.augment, seed, folder=manifest.folder)
     datasheets = results.splits.datasheets
     if data.replay is not None:
-        general = _load_part(data.replay, manifest, cache)
+        general = _load_part(data.replay, manifest, cache, registry)
         train += replay(train, general.rows, data.replay.share, seed)
         datasheets = (*datasheets, general.datasheet)
     return replace(results.splits, train=tuple(train), datasheets=datasheets)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from adapterworks.builders.data.datasets import read_dataset
 from adapterworks.builders.data.datasheet import Datasheet
 from adapterworks.builders.data.formats import to_rows
 from adapterworks.builders.data.recipes import load_recipe
@@ -20,7 +22,17 @@ from adapterworks.builders.data.sources import read_file, read_hub
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import place, source_label
-from adapterworks.manifests.sources import HubSource, RecipeSource, parse_source
+from adapterworks.manifests.sources import (
+    DatasetSource,
+    FileSource,
+    HubSource,
+    RecipeSource,
+    parse_source,
+)
+
+if TYPE_CHECKING:
+    from adapterworks.registry.datasets.record import Split
+    from adapterworks.registry.registry import Registry
 
 # The sixteen hexadecimal digits of a row's digest that decide on which side it is.
 _OF_VALIDATION, _OF_TEST = slice(0, 16), slice(16, 32)
@@ -49,7 +61,9 @@ class Splits:
         return rows_digest((*self.train, *self.validation, *self.test))
 
 
-def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
+def load_rows(
+    manifest: Manifest, *, cache: Path | None = None, registry: Registry | None = None
+) -> Splits:
     """The rows that a manifest declares: its own sources, limited, with its system message.
 
     `data.mix`, `data.replay`, `data.augment` and the gates act on the result of this.
@@ -57,6 +71,7 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     Args:
         manifest: the resolved manifest; its relative paths begin at its folder.
         cache: folder for results that are expensive to derive, keyed by content digest.
+        registry: where datasets are.
 
     Raises:
         InvalidInput: a source is malformed, or has no row.
@@ -66,7 +81,7 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
     data = manifest.data
     datasheets: list[Datasheet] = []
 
-    def rows_of(source: str | None, limit: int | None) -> tuple[Row, ...]:
+    def rows_of(source: str | None, limit: int | None, split: Split) -> tuple[Row, ...]:
         if source is None:
             return ()
         loaded = load_source(
@@ -76,13 +91,15 @@ def load_rows(manifest: Manifest, *, cache: Path | None = None) -> Splits:
             ignore=data.ignore,
             cache=cache,
             folder=manifest.folder,
+            split=split,
+            registry=registry,
         )
         datasheets.append(loaded.datasheet)
         return take(with_system(loaded.rows, data.system), limit)
 
-    test = rows_of(data.test, data.limit_test)
-    validation = rows_of(data.validation, data.limit_validation)
-    train = rows_of(data.train, None)
+    test = rows_of(data.test, data.limit_test, "test")
+    validation = rows_of(data.validation, data.limit_validation, "validation")
+    train = rows_of(data.train, None, "train")
     if data.test is None and data.test_share > 0:
         train, test = split_off(train, data.test_share, digits=_OF_TEST)
         test = take(test, data.limit_test)
@@ -100,8 +117,10 @@ def load_source(
     ignore: Collection[str] = (),
     cache: Path | None = None,
     folder: Path = Path(),
+    split: Split = "train",
+    registry: Registry | None = None,
 ) -> Loaded:
-    """The rows of one source: a recipe, files, or a Hub data set.
+    """The rows of one source: a recipe, files, a Hub data set, or a dataset of the registry.
 
     Rows and datasheet tell of a file as `source_label` does: nothing of where it is here.
 
@@ -112,16 +131,31 @@ def load_source(
         ignore: see `data.ignore`.
         cache: folder for results that are expensive to derive.
         folder: where a relative path begins.
+        split: of a dataset, where its source names none.
+        registry: where datasets are.
 
     Raises: as `load_rows`.
     """
-    loaded = _read_source(source, format, columns, ignore, cache, folder)
+    parsed = parse_source(source)
+    if isinstance(parsed, DatasetSource):
+        loaded = _read_dataset(parsed, split, registry)
+    else:
+        loaded = _read_source(parsed, source, format, columns, ignore, cache, folder)
     if cache is not None:
         remember(cache, loaded.datasheet.digest, loaded.rows)
     return loaded
 
 
+def _read_dataset(parsed: DatasetSource, split: Split, registry: Registry | None) -> Loaded:
+    if registry is None:
+        raise InvalidInput(
+            f"`{parsed}` is in a registry, and none was given", hint="read it with a registry"
+        )
+    return Loaded(*read_dataset(registry, parsed, split))
+
+
 def _read_source(
+    parsed: RecipeSource | HubSource | FileSource,
     source: str,
     format: str,
     columns: Mapping[str, str] | None,
@@ -129,7 +163,6 @@ def _read_source(
     cache: Path | None,
     folder: Path,
 ) -> Loaded:
-    parsed = parse_source(source)
     if isinstance(parsed, RecipeSource):
         return Loaded(*load_recipe(source, cache=cache))
     read = (
@@ -168,12 +201,20 @@ def split_off(
         digits: of the digest that decide; what is split off twice is by digits of its own, or the
             second time would find that all with small ones are gone.
     """
-    bound = int(share * 2**64)
 
     def is_off(row: Row) -> bool:
-        return int(row.digest.removeprefix("sha256:")[digits], 16) < bound
+        return _is_below(row.digest, share, digits)
 
     return tuple(r for r in rows if not is_off(r)), tuple(r for r in rows if is_off(r))
+
+
+def on_side(digest: str, share: float, side: Literal["validation", "test"]) -> bool:
+    """Whether what has this digest is held out, as `data.validation_share` and `test_share` do."""
+    return _is_below(digest, share, _OF_TEST if side == "test" else _OF_VALIDATION)
+
+
+def _is_below(digest: str, share: float, digits: slice) -> bool:
+    return int(digest.removeprefix("sha256:")[digits], 16) < int(share * 2**64)
 
 
 def with_system(rows: Sequence[Row], system: str | None) -> tuple[Row, ...]:

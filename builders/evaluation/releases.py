@@ -82,7 +82,7 @@ def evaluate_release(
         manifest = located(
             candidate.manifest, lock, what=candidate.name, cache=cache, folder=data_dir
         )
-    splits = rows_to_evaluate(manifest, cache=cache)
+    splits = rows_to_evaluate(manifest, cache=cache, registry=registry)
     rows = take(splits.test, limit)
     if not rows:
         raise InvalidInput(

@@ -54,6 +54,7 @@ DECISIONS: dict[str, Part] = {
     "adapter.description": "publish",
     "adapter.license": "publish",
     "adapter.tags": "publish",
+    "adapter.tenant": "publish",  # which rows it may have; what it may not is refused
     "adapter.language": "publish",  # a data gate reads it; what it drops is missing in the rows
     "base.model": "publish",  # its name; its bytes are the base's digest
     "base.quantization": "train",
@@ -69,6 +70,7 @@ DECISIONS: dict[str, Part] = {
     "data.system": "publish",
     "data.columns": "publish",
     "data.ignore": "publish",
+    "data.tenants": "publish",
     "data.limit": "publish",
     "data.limit_validation": "publish",
     "data.limit_test": "publish",

@@ -91,6 +91,7 @@ class Plan(BaseModel):
     reference: str | None = None
     reward: str | None = None
     parents: tuple[Parent, ...] = ()
+    datasets: tuple[Parent, ...] = ()
 
     @property
     def origins(self) -> Origins:

@@ -80,6 +80,12 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _datasets(plan: Plan) -> dict[str, Any]:
+    """The datasets that were read, by digest; nothing where there were none."""
+    found = [parent.model_dump(mode="json", exclude_none=True) for parent in plan.datasets]
+    return {"datasets": found} if found else {}
+
+
 def make_lock(
     plan: Plan,
     sources: list[dict[str, Any]],
@@ -104,7 +110,8 @@ def make_lock(
         "semantics": semantics(),
         "reused": dict(reused or {}),
         "base": plan.base.model_dump(mode="json"),
-        "data": {"splits": plan.data_digests, "sources": sources, "files": plan.files},
+        "data": {"splits": plan.data_digests, "sources": sources, "files": plan.files}
+        | _datasets(plan),
         "encoded": plan.encoded,
         "asked": plan.asked,
         "metrics": plan.metrics,

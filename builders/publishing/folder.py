@@ -116,7 +116,7 @@ def make_draft(
         manifest=portable(plan.manifest).model_dump(mode="json"),
         plan=plan.digest,
         digests=plan.digests.to_json(),
-        parents=(*([weights] if weights else []), *_parents(plan)),
+        parents=(*([weights] if weights else []), *_parents(plan), *plan.datasets),
         stage=_stage(plan),
         provenance=_provenance(plan, python),
         metrics=dict(metrics),

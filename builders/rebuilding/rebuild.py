@@ -141,6 +141,11 @@ def rebuild(
         cache=home / "cache",
         folder=data_dir,
     )
+    if not _lost_sealed_rows(registry, resolved):
+        # What was sealed since then was learnt then: the rows are to be those of the lock.
+        gates = manifest.data.gates.without("sealed")
+        data = manifest.data.model_copy(update={"gates": gates})
+        manifest = manifest.model_copy(update={"data": data})
     prepared = prepare(manifest, bases, registry=registry, cache=home / "cache", progress=progress)
     here = make_lock(prepared.plan, prepared.sources, environment().python)
     _require_same_base(resolved, lock, here)
@@ -240,6 +245,13 @@ def _with_base(
 
 def _surroundings(lock: Mapping[str, Any]) -> dict[str, Any]:
     return flatten({name: lock[name] for name in _SURROUNDINGS if name in lock})
+
+
+def _lost_sealed_rows(registry: Registry, resolved: Resolved) -> bool:
+    """Whether rows were left out of the training then because they had been test rows."""
+    told = registry.read_if_here(resolved.digest, "report.json")
+    gates = [] if told is None else json.loads(told).get("data_gates") or []
+    return any(gate["name"] == "sealed" and gate["rows"] for gate in gates)
 
 
 def _require_same_base(resolved: Resolved, lock: Mapping[str, Any], here: Any) -> None:

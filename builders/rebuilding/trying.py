@@ -24,6 +24,7 @@ from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest, RetentionTable
 from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.registry import Registry
 
 STEPS, QUESTIONS = 20, 5
 
@@ -58,6 +59,7 @@ def try_out(
     manifest: Manifest,
     *,
     bases: BaseStore,
+    registry: Registry | None = None,
     home: Path,
     steps: int = STEPS,
     questions: int = QUESTIONS,
@@ -71,6 +73,7 @@ def try_out(
         manifest: of what will be built, of several stages the first; its own limits stay where they
             are smaller.
         bases: where base models are.
+        registry: where datasets and sealed test sets are.
         home: `tmp/` and `cache/` are made under it.
         steps: of the optimizer.
         questions: of the test rows, or of the validation rows where there are none.
@@ -83,7 +86,11 @@ def try_out(
         Refused, Unavailable: as `run_build`; the folder is kept then, for its log.
     """
     prepared = prepare(
-        _short(manifest.chain[0], steps, questions), bases, cache=home / "cache", progress=progress
+        _short(manifest.chain[0], steps, questions),
+        bases,
+        registry=registry,
+        cache=home / "cache",
+        progress=progress,
     )
     rows = (prepared.rows["test"] or prepared.rows["validation"])[:questions]
     if not rows or any(row.text is not None for row in rows):

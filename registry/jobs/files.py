@@ -19,16 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
-from adapterworks.registry.index import stores
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.jobs import schema
-from adapterworks.registry.lifecycle import leases
+from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.registry.registry import Registry
 
 _files = schema.files
-# A file without an expiry is held for this long; the lease is renewed when the file is listed.
-_FOR_EVER_S = 100 * 365 * 86400.0
-_POLL_S = 0.02
 
 
 class OverQuota(Refused):
@@ -96,7 +92,7 @@ class Files:
         self.require_room(new.tenant, new.size, quota)  # before anything is copied
         now = time.time()
         file = f"file-{secrets.token_hex(12)}"
-        lease = self.hold(new.blob, new.path, new.seconds or _FOR_EVER_S, holder=file)
+        lease = self.hold(new.blob, new.path, new.seconds or holding.FOR_EVER_S, holder=file)
         try:
             with self._database.write() as connection:
                 _require_room(connection, new.tenant, new.size, quota, now)
@@ -123,28 +119,15 @@ class Files:
     def hold(self, blob: str, path: Path, seconds: float, *, holder: str) -> str:
         """Put bytes and hold them; returns the lease."""
         self._registry.require_own_store()
-        with self._database.write() as connection:
-            lease = leases.take(connection, "file", [blob], holder=holder, seconds=seconds)
-        try:
-            self._wait_for_gc(blob)
-            self._blobs.put(blob, path)
-        except BaseException:
-            self.let_go([lease])
-            raise
-        return lease
+        return holding.hold(
+            self._database, self._blobs, "file", {blob: path}, holder=holder, seconds=seconds
+        )
 
     def let_go(self, held: Sequence[str]) -> None:
         """Give leases back."""
         with self._database.write() as connection:
             for lease in held:
                 leases.end(connection, lease)
-
-    def _wait_for_gc(self, blob: str) -> None:
-        while True:
-            with self._database.read() as connection:
-                if not stores.are_doomed(connection, [blob]):
-                    return
-            time.sleep(_POLL_S)
 
     def require_room(self, tenant: str, size: int, quota: int | None) -> None:
         """Ask whether `size` more bytes of a tenant fit.

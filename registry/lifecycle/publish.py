@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput
 from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.index import absences, lookup, stores, versions
 from adapterworks.registry.index.database import Database
-from adapterworks.registry.lifecycle import aliases, leases
+from adapterworks.registry.lifecycle import aliases, holding, leases
 from adapterworks.registry.releases.absence import Absence
 from adapterworks.registry.releases.paths import check_path
 from adapterworks.registry.releases.release import UNNAMED, Draft, FileEntry, Release
@@ -37,7 +37,6 @@ from adapterworks.registry.releases.types import Published
 # Digest → its bytes; None: they are in the store already.
 Sources = Mapping[str, Path | bytes | None]
 Guard = Callable[[Connection], object]
-_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ def _publish(
             stores.begin(connection, release.digest)
         try:
             published = None
-            _wait_for_gc(database, sources)
+            holding.wait_for_gc(database, sources)
             wanted = {digest: source for digest, source in sources.items() if digest not in gone}
             if _put_missing(database, blobs, wanted, lease):
                 absent = {
@@ -192,15 +191,6 @@ def _refuse_erased(release: Release, gone: Mapping[str, Absence]) -> None:
                 f"the bytes of `{path}` were {gone[entry.digest]}",
                 hint="a release cannot be without them; what was erased does not come back",
             )
-
-
-def _wait_for_gc(database: Database, blobs: Collection[str]) -> None:
-    """Wait while a gc moves one of the blobs away; from now on the lease keeps them."""
-    while True:
-        with database.read() as connection:
-            if not stores.are_doomed(connection, blobs):
-                return
-        time.sleep(_POLL_S)
 
 
 def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: str) -> bool:

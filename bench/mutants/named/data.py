@@ -13,6 +13,8 @@ _BOUNDS = f"{_TESTS}/test_gate_bounds.py"
 _ROWS = f"{_TESTS}/test_rows.py"
 _IDENTITY = f"{_TESTS}/test_identity.py"
 _PLACES = f"{_TESTS}/test_places.py"
+_SEALS = f"{_TESTS}/test_seals.py"
+_DATASETS = f"{_TESTS}/test_datasets.py"
 _DATA = "builders/data"
 _SOURCES = f"{_DATA}/sources"
 _RENDER = f"{_DATA}/render.py"
@@ -270,10 +272,10 @@ NAMED = (
         "a-row-moves-between-splits-by-its-place",
         f"{_DATA}/load.py",
         "    def is_off(row: Row) -> bool:\n"
-        '        return int(row.digest.removeprefix("sha256:")[digits], 16) < bound',
+        "        return _is_below(row.digest, share, digits)",
         "    places = {id(row): place for place, row in enumerate(rows)}\n\n"
         "    def is_off(row: Row) -> bool:\n"
-        "        return (places[id(row)] * 2654435761 % 2**64) < bound",
+        "        return (places[id(row)] * 2654435761 % 2**64) < share * 2**64",
         (f"{_SPLITS}::test_a_row_is_held_out_if_its_digest_is_below_the_share",),
         "a row that is added moves others from validation into training",
     ),
@@ -296,8 +298,8 @@ NAMED = (
     Named(
         "the-test-rows-are-limited-as-the-training",
         f"{_DATA}/load.py",
-        "test = rows_of(data.test, data.limit_test)",
-        "test = rows_of(data.test, data.limit)",
+        "test = rows_of(data.test, data.limit_test, \"test\")",
+        "test = rows_of(data.test, data.limit, \"test\")",
         (f"{_SPLITS}::test_each_split_has_a_limit_of_its_own",),
         "a quick training would be judged by a handful of rows",
     ),
@@ -320,8 +322,8 @@ NAMED = (
     Named(
         "what-gates-drop-is-evaluated",
         f"{_DATA}/assemble.py",
-        "return judge(gather(manifest, cache=cache), _only_dropping(manifest)).splits\n",
-        "return gather(manifest, cache=cache)\n",
+        "return judge(gathered, _only_dropping(manifest), registry=registry).splits\n",
+        "return gathered\n",
         (f"{_TESTS}/test_mix.py::test_an_evaluation_has_the_builds_test_rows",),
         "leaked test rows would raise every score: decontamination skipped",
     ),
@@ -577,5 +579,46 @@ NAMED = (
         (f"{_BOUNDS}::test_control_tokens_in_texts_are_named_wherever_they_stand",),
         "a text that ends its own turn would be learnt as several turns",
         "cases 10",
+    ),
+    Named(
+        "a-seal-holds-within-one-dataset-only",
+        f"{_DATA}/gates/seals.py",
+        "    seals = [read_seal(datasets.read(blob), owner) for blob, owner in owners.items()]\n",
+        "    seals: list[Seal] = []\n",
+        (f"{_DATASETS}::test_training_rows_that_were_test_rows_are_refused_by_number",),
+        "a row that one release was tested on would be learnt by the next",
+    ),
+    Named(
+        "only-the-very-same-question-is-sealed",
+        f"{_DATA}/gates/seals.py",
+        "        for shingle in document[within(document, self._telling)].tolist():\n"
+        "            hits.update(self._places[shingle])\n",
+        "",
+        (f"{_SEALS}::test_almost_the_same_question_is_found",),
+        "a test question with a word before it could be learnt",
+    ),
+    Named(
+        "a-template-is-evidence",
+        f"{_DATA}/gates/seals.py",
+        "template = np.union1d(common, common_shingles(seal.questions))",
+        "template = common",
+        (f"{_SEALS}::test_a_template_is_no_evidence_however_few_rows_are_looked_at",),
+        "no row of a task with a long prompt could be added once one was tested on",
+    ),
+    Named(
+        "a-test-row-is-divided-anew",
+        f"{_DATA}/dividing.py",
+        'if now == "test" or on_side(',
+        "if on_side(",
+        (f"{_DATASETS}::test_rows_are_divided_by_what_they_say",),
+        "what was tested on would be trained on after the next division",
+    ),
+    Named(
+        "erased-rows-stay-in-other-datasets",
+        f"{_DATA}/erasing.py",
+        "    for other in datasets.list():\n",
+        "    for other in (dataset,):\n",
+        (f"{_DATASETS}::test_erased_rows_leave_every_dataset_and_every_learner_is_named",),
+        "a person's row would be gone from one dataset and stay in its copies",
     ),
 )  # fmt: skip

@@ -189,9 +189,9 @@ NAMED = (
     ),
     Named(
         "a-files-bytes-are-not-held",
-        _FILES,
-        'lease = leases.take(connection, "file", [blob], holder=holder, seconds=seconds)',
-        'lease = leases.take(connection, "file", [], holder=holder, seconds=seconds)',
+        "registry/lifecycle/holding.py",
+        "lease = leases.take(connection, kind, sources, holder=holder, seconds=seconds)",
+        "lease = leases.take(connection, kind, [], holder=holder, seconds=seconds)",
         _OF_FILES,
         "a gc would take the bytes of files that are listed",
     ),

@@ -112,7 +112,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "a-publish-does-not-wait-for-gc",
         _PUBLISH,
-        "            _wait_for_gc(database, sources)\n",
+        "            holding.wait_for_gc(database, sources)\n",
         "",
         (f"{_OWN}::test_a_publish_waits_while_a_gc_moves_its_bytes",),
         "a blob could be seen, and moved away before the release is listed",

@@ -28,6 +28,7 @@ class Gate:
         unit: of the threshold; None for a gate without.
         action: what happens to offending rows where the manifest does not say.
         reads_tokens: it needs `Context.lost`, for which rows are encoded.
+        binding: a manifest can neither turn it off nor let it only warn.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Gate:
     unit: Unit | None = None
     action: Action = "warn"
     reads_tokens: bool = False
+    binding: bool = False
 
     def __post_init__(self) -> None:
         assert (self.threshold is None) == (self.unit is None), "a threshold has a unit"

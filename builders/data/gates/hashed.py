@@ -85,7 +85,7 @@ class Documents:
         return np.unique(mixed ^ (mixed >> _HALF))
 
 
-def common_shingles(documents: Documents) -> Numbers:
+def common_shingles(documents: Documents | Sequence[Numbers]) -> Numbers:
     """Shingles of more than 5 different documents and more than 1 % of them, sorted.
 
     Counted in buckets first, so that only what may be so frequent is counted one by one.
@@ -108,7 +108,7 @@ def common_shingles(documents: Documents) -> Numbers:
     return shingles[counts > bound]
 
 
-def _distinct(documents: Documents) -> Iterator[list[Numbers]]:
+def _distinct(documents: Documents | Sequence[Numbers]) -> Iterator[list[Numbers]]:
     """Different documents in batches."""
     seen: set[int] = set()
     batch: list[Numbers] = []

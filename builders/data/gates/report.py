@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.data.rows import Row
+
+if TYPE_CHECKING:
+    from adapterworks.builders.data.gates.seals import Seal
 
 Rows = Mapping[str, Sequence[Row]]  # split → its rows
 Action = Literal["fail", "drop", "warn"]
@@ -81,6 +84,7 @@ class Context:
         lost_prompts: the same of tokens that are asked.
         unlearnt: split → answers of each row that the template keeps from being learnt.
         special: the tokenizer's control tokens as text.
+        seals: the test sets of the registry; None where none was asked.
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -88,6 +92,7 @@ class Context:
     lost_prompts: Mapping[str, Sequence[int]] | None = None
     unlearnt: Mapping[str, Sequence[int]] | None = None
     special: Sequence[str] | None = None
+    seals: Sequence[Seal] | None = None
 
 
 def offence(split: str, index: int, row: Row, reason: str, excerpt: str | None = None) -> Offence:

@@ -23,6 +23,8 @@ from adapterworks.manifests.models import DataGates, Manifest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from adapterworks.registry.registry import Registry
+
 GATES: Table[Gate] = Table("data_gates", Gate)
 Progress = Callable[[str, int, int], None]
 _LISTED = 5  # rows in a refusal
@@ -125,13 +127,14 @@ def run_gates(
     manifest: Manifest,
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> GateResults:
     """`judge`, and refuse.
 
     Raises:
         Refused: a gate whose action is `fail` found rows.
     """
-    return judge(splits, manifest, tokenizer, progress).require()
+    return judge(splits, manifest, tokenizer, progress, registry).require()
 
 
 def judge(
@@ -139,6 +142,7 @@ def judge(
     manifest: Manifest,
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> GateResults:
     """Run a manifest's gates on its rows.
 
@@ -147,9 +151,14 @@ def judge(
         manifest: whose `data.gates`, `adapter.language` and `train` are used.
         tokenizer: the base's; without it, truncation is not measured.
         progress: told which gate looks at the rows.
+        registry: whose sealed test sets are kept out; without it, they are not looked for.
     """
     gates = gates_of(manifest)
     context = Context(manifest.adapter.language)
+    if registry is not None and gates["sealed"].on:
+        from adapterworks.builders.data.gates.seals import sealed_here
+
+        context = replace(context, seals=sealed_here(registry, beside=splits.test))
     reads_tokens = any(GATES.named(name).reads_tokens for name, gate in gates.items() if gate.on)
     if tokenizer is not None and reads_tokens:
         if progress is not None:
@@ -162,7 +171,9 @@ def judge(
             {split: [loss[part] for loss in found] for split, found in losses.items()}
             for part in range(3)
         )
-        context = Context(manifest.adapter.language, answers, prompts, turns, specials(tokenizer))
+        context = replace(
+            context, lost=answers, lost_prompts=prompts, unlearnt=turns, special=specials(tokenizer)
+        )
     return check_rows(splits, gates, context, progress)
 
 

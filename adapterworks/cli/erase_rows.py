@@ -1,0 +1,91 @@
+"""`adapters erase dataset:NAME@3 train:17 …`: rows go, and whoever learnt them is named."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.cli.registry import agree
+from adapterworks.manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from adapterworks.builders.data.erasing import RowErasure
+    from adapterworks.registry.datasets.record import Split
+
+_ROW = re.compile(r"(train|validation|test):([1-9][0-9]{0,8})")
+
+
+def erase_rows(
+    app: App, what: str, parts: tuple[str, ...], *, reason: str, yes: bool, as_json: bool
+) -> None:
+    """Show who has the rows and who learnt them; erase when that is agreed to.
+
+    Raises:
+        InvalidInput: no row is named, or one that is not there.
+    """
+    from adapterworks.builders.data import erasing
+    from adapterworks.cli.dataset_reading import find
+    from adapterworks.extras import require
+
+    require("build", "`adapters erase` of rows")
+    found = erasing.look_for_rows(app.registry, find(app, what), [_row(part) for part in parts])
+    if not found.digests:
+        raise InvalidInput(
+            "which rows are to be erased?", hint=f"name them: adapters erase {what} train:17"
+        )
+    if not as_json:
+        _show(found)
+    agree("Erase these rows for good?", yes=yes, what="erased")
+    done = erasing.erase_rows(app.registry, found, who=app.settings.who, why=reason)
+    if as_json:
+        printing.echo_json(_table(done))
+        return
+    click.echo(f"erased {len(done.blobs)} files of rows from the blob store")
+    for successor in done.successors:
+        click.echo(f"{successor.ref} has the rows that remain")
+    if done.releases:
+        printing.note(
+            "the weights of the releases above may hold what they learnt: build them again from "
+            "what remains, then `adapters delete REF --with-aliases --purge`"
+        )
+    printing.note(
+        "not reached from here: files that the rows were added from, exported copies, folders of "
+        "builds, backups"
+    )
+
+
+def _row(text: str) -> tuple[Split, int]:
+    match = _ROW.fullmatch(text)
+    if match is None:
+        raise InvalidInput(f"`{text}` names no row", hint="write SPLIT:NUMBER, as train:17")
+    splits: dict[str, Split] = {"train": "train", "validation": "validation", "test": "test"}
+    return splits[match[1]], int(match[2])
+
+
+def _show(found: RowErasure) -> None:
+    printing.echo_table(
+        ("dataset", "rows"),
+        (
+            (
+                held.dataset.ref,
+                ", ".join(f"{split} {n}" for split, numbers in held.rows.items() for n in numbers),
+            )
+            for held in found.held
+        ),
+    )
+    for release in found.releases:
+        click.echo(f"trained or tested on them: {release}  {release.digest}")
+
+
+def _table(done: RowErasure) -> dict[str, object]:
+    return {
+        "rows": sorted(done.digests),
+        "datasets": [{"ref": held.dataset.ref, "rows": held.rows} for held in done.held],
+        "releases": [{"ref": str(r), "digest": r.digest} for r in done.releases],
+        "successors": [dataset.ref for dataset in done.successors],
+        "blobs": list(done.blobs),
+    }

@@ -1,0 +1,152 @@
+"""Rows → a dataset: judged by what may be trained on, encoded, sealed and listed.
+
+Invariant: no row that was ever a test row of this registry, or almost is one, is listed among
+training rows; the test rows that come with them are held against them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adapterworks.builders.data.datasets import Rows, encode, part_of
+from adapterworks.builders.data.gates.seals import (
+    THRESHOLD,
+    Match,
+    make_seal,
+    read_seal,
+    sealed_here,
+    sealed_rows,
+)
+from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.refs import check_name
+from adapterworks.registry.datasets.record import SPLITS, DatasetRecord, Share, Split
+from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.releases.release import Parent
+from adapterworks.registry.releases.types import now
+
+if TYPE_CHECKING:
+    from adapterworks.registry.registry import Registry
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is said of a dataset; see `DatasetRecord`."""
+
+    description: str = ""
+    license: str = "unknown"
+    source: str = ""
+    consent: str = ""
+    synthetic_from: str | None = None
+    reviewed_by: tuple[str, ...] = ()
+    tenant: str | None = None
+    share: Share = "own"
+    parents: tuple[Parent, ...] = ()
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of it.
+
+    Attributes:
+        new: false where the newest version says just this already.
+        dropped: training rows that were left out because they were ever test rows.
+    """
+
+    dataset: Dataset
+    new: bool
+    dropped: int = 0
+
+
+def add_dataset(
+    registry: Registry,
+    name: str,
+    rows: Rows,
+    about: About,
+    *,
+    drop_sealed: bool = False,
+    judged: bool = False,
+    who: str,
+    why: str = "",
+) -> Added:
+    """List rows as the next version of a dataset.
+
+    Args:
+        drop_sealed: leave training rows out that were ever test rows, in place of refusing.
+        judged: they are a part of rows that were held against the seals before.
+
+    Raises:
+        InvalidInput: there is no row, or no such name can be.
+        Refused: training rows were ever test rows; the message lists them by number.
+        Conflict: a test set was sealed meanwhile.
+    """
+    check_name(name)
+    if about.tenant is None and about.share == "none":
+        raise InvalidInput(
+            "`--share none` is about a tenant's rows, and no tenant is named",
+            hint="name whose they are: --tenant NAME",
+        )
+    splits: dict[Split, Sequence[Row]] = {name: rows[name] for name in SPLITS if rows.get(name)}
+    if not splits:
+        raise InvalidInput(f"there are no rows for `{name}`", hint="name files of rows")
+    datasets = Datasets(registry)
+    seen = datasets.seals()
+    test = splits.get("test", ())
+    seal = make_seal(test) if test else None
+    train = () if judged else splits.get("train", ())
+    if found := sealed_in(registry, train, name, seal):
+        if not drop_sealed:
+            raise _refusal(name, splits["train"], found)
+        gone = {match.index for match in found}
+        splits["train"] = [row for at, row in enumerate(splits["train"]) if at not in gone]
+        if not splits["train"]:
+            raise _refusal(name, rows["train"], found)
+    parts = {split: encode(of) for split, of in splits.items()}
+    record = DatasetRecord(
+        name=name,
+        created=now(),
+        created_by=registry.author,
+        splits={split: part_of(splits[split], data) for split, data in parts.items()},
+        description=about.description,
+        license=about.license,
+        source=about.source,
+        consent=about.consent,
+        synthetic_from=about.synthetic_from,
+        reviewed_by=about.reviewed_by,
+        tenant=about.tenant,
+        share=about.share,
+        parents=about.parents,
+    )
+    added, new = datasets.add(record, parts, seal=seal, seen=seen, who=who, why=why)
+    return Added(added, new, len(found))
+
+
+def sealed_in(
+    registry: Registry, train: Sequence[Row], name: str, seal: bytes | None = None
+) -> list[Match]:
+    """The training rows that are in a sealed test set, or in the one that comes with them."""
+    own = () if seal is None else (read_seal(seal, f"{name}, its own test rows"),)
+    return sealed_rows(train, (*own, *sealed_here(registry)), THRESHOLD)
+
+
+def _refusal(name: str, train: Sequence[Row], found: Sequence[Match]) -> Refused:
+    rows = "1 training row" if len(found) == 1 else f"{len(found)} training rows"
+    lines = [f"{rows} of `{name}` were ever test rows, which may never be trained on"]
+    lines += [
+        f"  row {_number(train[match.index], match.index)}: {match}: {train[match.index].excerpt()}"
+        for match in found[:_SHOWN]
+    ]
+    if len(found) > _SHOWN:
+        numbers = ", ".join(str(_number(train[m.index], m.index)) for m in found[_SHOWN:])
+        lines.append(f"  and rows {numbers}")
+    return Refused(
+        "\n".join(lines), hint="take them out, or let them be: --drop-sealed leaves them out"
+    )
+
+
+def _number(row: Row, index: int) -> int:
+    return row.number or index + 1

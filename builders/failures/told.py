@@ -1,0 +1,141 @@
+"""The failures that people told of: captured answers with feedback, as `feedback export` has them.
+
+Invariant: what its tenant lets nobody learn from is passed over and counted, and rows of two
+tenants are never put together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adapterworks.builders.data.rows import ROLES, Message
+from adapterworks.builders.failures.failure import Failure
+from adapterworks.manifests.errors import InvalidInput
+
+_SHARES = ("none", "own", "all")
+
+
+class _Lenient(BaseModel):
+    """Keys of later versions are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Said(_Lenient):
+    """What one reviewer said."""
+
+    thumb: Literal["up", "down", ""] = ""
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    correction: str | None = None
+
+    @property
+    def negative(self) -> bool:
+        """Whether it says that the answer was wrong."""
+        low = self.score is not None and self.score < 0.5
+        return self.thumb == "down" or low or self.correction is not None
+
+
+class Answered(_Lenient):
+    """A line of `adapters feedback export`."""
+
+    receipt: str
+    tenant: str
+    share: Literal["none", "own", "all"] = "none"
+    adapter: str
+    release: str | None = None
+    messages: list[dict[str, Any]]
+    answer: str
+    feedback: list[Said] = []
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was read.
+
+    Attributes:
+        failures: of the adapter, in order.
+        traffic: every question that the adapter was asked, right or wrong.
+        withheld: failures that nobody may learn from.
+    """
+
+    failures: tuple[Failure, ...]
+    traffic: tuple[str, ...]
+    withheld: int
+
+
+def read_told(path: Path, adapter: str, *, tenant: str | None = None) -> Told:
+    """The failures in a file of `adapters feedback export`.
+
+    Raises:
+        InvalidInput: a line is none of an export; the message names it.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return told((_parsed(line, n, path.name) for n, line in enumerate(lines, 1)), adapter, tenant)
+
+
+def told(answered: Iterable[Answered], adapter: str, tenant: str | None = None) -> Told:
+    """The failures among answers.
+
+    Raises:
+        InvalidInput: they are of several tenants, and none is chosen.
+    """
+    failures, traffic, withheld = [], [], 0
+    for one in answered:
+        if one.adapter != adapter or tenant not in (None, one.tenant):
+            continue
+        failure = _failure(one)
+        traffic.append(failure.question)
+        if not any(said.negative for said in one.feedback):
+            continue
+        if one.share == "none":
+            withheld += 1
+        else:
+            failures.append(failure)
+    tenants = sorted({failure.tenant or "" for failure in failures})
+    if len(tenants) > 1:
+        raise InvalidInput(
+            f"these are failures of several tenants: {', '.join(tenants)}",
+            hint="make a dataset for each: --tenant NAME",
+        )
+    return Told(tuple(failures), tuple(traffic), withheld)
+
+
+def _failure(one: Answered) -> Failure:
+    corrections = [said.correction for said in one.feedback if said.correction is not None]
+    return Failure(
+        prompt=tuple(_message(turn, one.receipt) for turn in one.messages),
+        answer=one.answer,
+        correction=corrections[-1] if corrections else None,  # the last word
+        place=one.receipt,
+        tenant=one.tenant,
+        share=one.share,
+    )
+
+
+def _message(turn: Mapping[str, Any], place: str) -> Message:
+    role, content = turn.get("role"), turn.get("content")
+    for known in ROLES:
+        if role == known and isinstance(content, str):
+            return {"role": known, "content": content}
+    raise InvalidInput(
+        f"a turn of `{place}` is no text of one of {', '.join(ROLES)}",
+        hint="leave the answer out: such turns cannot be learnt from",
+    )
+
+
+def _parsed(line: str, number: int, name: str) -> Answered:
+    try:
+        return Answered.model_validate(json.loads(line))
+    except (ValidationError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()
+        raise InvalidInput(
+            f"`{name}` line {number} is no line of `adapters feedback export`: "
+            f"{' '.join(first[1:3]) or first[0]}",
+            hint="write the file anew: adapters feedback export --adapter NAME > FILE",
+        ) from error

@@ -1,0 +1,256 @@
+"""The datasets of a registry: added, listed, read; and the seals of every test set.
+
+    put rows, record and seal under a lease → one transaction: number, row, seal
+
+Invariants:
+- Versions of a name are 1, 2, 3, … without a gap; what is listed is complete, and stays.
+- The bytes of what is listed are held by leases without an end, so gc keeps them.
+- Whoever adds training rows has seen every seal that stands when they are listed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Refused
+from adapterworks.registry.blobs.store import read_blob
+from adapterworks.registry.datasets import schema
+from adapterworks.registry.datasets.record import DatasetRecord, Split
+from adapterworks.registry.index import absences
+from adapterworks.registry.index.database import AnyRow
+from adapterworks.registry.lifecycle import holding, leases
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.types import now
+
+_datasets, _seals = schema.datasets, schema.seals
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One version: its number, its record, who added it, when and why."""
+
+    version: int
+    digest: str
+    record: DatasetRecord
+    at: str
+    who: str
+    why: str
+
+    @property
+    def ref(self) -> str:
+        """As manifests name it."""
+        return f"dataset:{self}"
+
+    def __str__(self) -> str:
+        return f"{self.record.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSet:
+    """A test set whose rows may not be trained on: its blob, and what it was the test set of."""
+
+    blob: str
+    owner: str
+
+
+class Datasets:
+    """Datasets and seals, in the registry's stores."""
+
+    def __init__(self, registry: Registry) -> None:
+        schema.migrate(registry.database)
+        self._registry, self._database = registry, registry.database
+
+    def add(
+        self,
+        record: DatasetRecord,
+        parts: Mapping[Split, bytes],
+        *,
+        seal: bytes | None,
+        seen: Sequence[SealedSet],
+        who: str,
+        why: str = "",
+    ) -> tuple[Dataset, bool]:
+        """List a dataset as the next version of its name; returns it, and whether it is new.
+
+        Args:
+            record: its parts are those of `parts`.
+            parts: the bytes of every split.
+            seal: of its test rows, if it has any.
+            seen: the seals that its training rows were held against.
+
+        Raises:
+            Conflict: a test set was sealed meanwhile.
+            Refused: bytes of it were erased here.
+            IntegrityError: the bytes are not what the record says.
+        """
+        if {split: digest_bytes(data) for split, data in parts.items()} != {
+            split: part.digest for split, part in record.splits.items()
+        }:
+            raise IntegrityError(f"the rows of `{record.name}` are not what its record says")
+        same = self.newest(record.name)
+        if same is not None and same.record.says_the_same(record):
+            return same, False
+        blobs = {digest_bytes(data): data for data in (*parts.values(), record.to_bytes())}
+        if seal is not None:
+            blobs[digest_bytes(seal)] = seal
+        with self._database.read() as connection:
+            if gone := absences.erased(connection, blobs):
+                raise Refused(
+                    f"rows of `{record.name}` were {next(iter(gone.values()))}",
+                    hint="what was erased does not come back; add the rows that may be kept",
+                )
+        lease = self._hold("dataset", blobs, record.name)
+        new = False
+        try:
+            added, new = self._list(record, seal, seen, who, why)
+            return added, new
+        finally:
+            if not new:  # its bytes are held already, or nothing of it is listed
+                self._let_go(lease)
+
+    def _list(
+        self,
+        record: DatasetRecord,
+        seal: bytes | None,
+        seen: Sequence[SealedSet],
+        who: str,
+        why: str,
+    ) -> tuple[Dataset, bool]:
+        with self._database.write() as connection:
+            known = _find(connection, _datasets.c.digest == record.digest)
+            if known is not None:
+                return _dataset(known), False
+            if {of.blob for of in _sealed(connection)} - {of.blob for of in seen}:
+                raise Conflict(
+                    "a test set was sealed while these rows were looked at",
+                    hint="do it again: the rows are then held against that one too",
+                )
+            last = connection.scalar(
+                sa.select(sa.func.max(_datasets.c.version)).where(_datasets.c.name == record.name)
+            )
+            version, at = (last or 0) + 1, now()
+            connection.execute(
+                sa.insert(_datasets).values(
+                    name=record.name, version=version, digest=record.digest,
+                    record=record.to_bytes().decode(), at=at, who=who, why=why,
+                )
+            )  # fmt: skip
+            added = Dataset(version, record.digest, record, at, who, why)
+            if seal is not None:
+                _seal(connection, digest_bytes(seal), added.ref)
+            return added, True
+
+    def seal(self, data: bytes, owner: str) -> None:
+        """Seal a test set for ever; doing it again does nothing.
+
+        Args:
+            data: what rows are recognised by (`builders.data.gates.seals.py`), no text.
+            owner: what it is the test set of, for people.
+        """
+        blob = digest_bytes(data)
+        if not any(of.blob == blob for of in self.seals()):
+            self._hold("seal", {blob: data}, owner)
+        with self._database.write() as connection:
+            _seal(connection, blob, owner)
+
+    def seals(self) -> list[SealedSet]:
+        """Every sealed test set, each once for each that it is the test set of; oldest first."""
+        with self._database.read() as connection:
+            return _sealed(connection)
+
+    def read(self, blob: str) -> bytes:
+        """Bytes of a part or a seal, verified.
+
+        Raises:
+            Refused: they were erased.
+            IntegrityError: they are missing or damaged.
+        """
+        with self._database.read() as connection:
+            gone = absences.erased(connection, [blob])
+        if gone:
+            raise Refused(
+                f"the rows were {gone[blob]}",
+                hint="the newest version of the dataset has the rows that remain",
+            )
+        return read_blob(self._registry.blobs, blob)
+
+    def get(self, name: str, selector: str | None = None) -> Dataset:
+        """A version by number or digest; the newest one without.
+
+        Raises:
+            NotFound: there is no such dataset.
+        """
+        where = _datasets.c.name == name
+        if selector is not None:
+            where &= (
+                _datasets.c.version == int(selector)
+                if _VERSION.fullmatch(selector)
+                else _datasets.c.digest == selector
+            )
+        with self._database.read() as connection:
+            row = _find(connection, where)
+        if row is None:
+            raise NotFound(
+                f"there is no dataset `{name}{f'@{selector}' if selector else ''}`",
+                hint="see which there are: adapters dataset list",
+            )
+        return _dataset(row)
+
+    def newest(self, name: str) -> Dataset | None:
+        """The newest version of a name, if there is one."""
+        with self._database.read() as connection:
+            row = _find(connection, _datasets.c.name == name)
+        return None if row is None else _dataset(row)
+
+    def find(self, digest: str) -> Dataset | None:
+        """The dataset of a digest, whatever its name."""
+        with self._database.read() as connection:
+            row = _find(connection, _datasets.c.digest == digest)
+        return None if row is None else _dataset(row)
+
+    def list(self, name: str | None = None) -> list[Dataset]:
+        """Every version (of a name), by name, newest first."""
+        query = sa.select(_datasets).order_by(_datasets.c.name, _datasets.c.version.desc())
+        if name is not None:
+            query = query.where(_datasets.c.name == name)
+        with self._database.read() as connection:
+            return [_dataset(row) for row in connection.execute(query)]
+
+    def _hold(self, kind: str, blobs: Mapping[str, bytes], holder: str) -> str:
+        self._registry.require_own_store()
+        return holding.hold(self._database, self._registry.blobs, kind, blobs, holder=holder)
+
+    def _let_go(self, lease: str) -> None:
+        with self._database.write() as connection:
+            leases.end(connection, lease)
+
+
+def _find(connection: Connection, where: sa.ColumnElement[bool]) -> AnyRow | None:
+    query = sa.select(_datasets).where(where).order_by(_datasets.c.version.desc()).limit(1)
+    return connection.execute(query).first()
+
+
+def _seal(connection: Connection, blob: str, owner: str) -> None:
+    known = sa.select(_seals.c.blob).where(_seals.c.blob == blob, _seals.c.owner == owner)
+    if connection.scalar(known) is None:
+        connection.execute(sa.insert(_seals).values(blob=blob, owner=owner, at=now()))
+
+
+def _sealed(connection: Connection) -> list[SealedSet]:
+    query = sa.select(_seals).order_by(_seals.c.at, _seals.c.blob, _seals.c.owner)
+    return [SealedSet(row.blob, row.owner) for row in connection.execute(query)]
+
+
+def _dataset(row: AnyRow) -> Dataset:
+    if digest_bytes(row.record.encode()) != row.digest:
+        raise IntegrityError(f"the record of `{row.name}@{row.version}` is damaged in the index")
+    record = DatasetRecord.model_validate(json.loads(row.record))
+    return Dataset(row.version, row.digest, record, row.at, row.who, row.why)

@@ -1,0 +1,89 @@
+"""A build on a dataset, by commands: what it learnt from is named, what it was tested on sealed."""
+
+from __future__ import annotations
+
+import json
+
+from adapterworks.builders.building.shelf import TESTED_ON, TRAINED_ON
+from adapterworks.cli.dataset import command as dataset
+from adapterworks.cli.erase import command as erase
+from adapterworks.cli.lineage import command as lineage
+from adapterworks.cli.plan import command as plan
+from adapterworks.registry.datasets.store import Datasets
+from tests.builders.workshop import Workshop
+
+
+def test_from_rows_to_a_release_and_back(workshop: Workshop) -> None:
+    files = {split: str(workshop.folder / f"{split}.jsonl") for split in ("train", "test")}
+    added = workshop.invoke(
+        dataset, "add", "cases", files["train"], "--test", files["test"], "--source", "ward 7",
+        "--reviewed-by", "Dr. Wu", "--json",
+    )  # fmt: skip
+    assert added.exit_code == 0, added.output
+    digest = json.loads(added.stdout)["digest"]
+    path = workshop.manifest(epochs=1)
+    text = (workshop.folder / "lora.toml").read_text()
+    named = text.replace('"train.jsonl"', '"dataset:cases@1"').replace(
+        '"test.jsonl"', '"dataset:cases@1"'
+    )
+    (workshop.folder / "lora.toml").write_text(named)
+    built = workshop.json(path)
+    registry = workshop.registry()
+    release = registry.release(built["digest"])
+    assert [(p.relation, p.digest, p.ref) for p in release.parents] == [
+        (TRAINED_ON, digest, "dataset:cases@1"),
+        (TESTED_ON, digest, "dataset:cases@1"),
+    ]
+    lock = json.loads(registry.read(release.digest, "adapter.lock"))
+    assert [parent["digest"] for parent in lock["data"]["datasets"]] == [digest, digest]
+    seals = Datasets(registry).seals()
+    assert {of.blob for of in seals} == {seals[0].blob}  # the dataset's test rows are the release's
+    assert [of.owner.partition(",")[0] for of in seals] == ["dataset:cases@1", "tiny"]
+
+    # A row that a release was tested on: `plan` refuses it in whatever file it comes.
+    (workshop.folder / "lora.toml").write_text(text.replace('"train.jsonl"', '"more.jsonl"'))
+    rows = [
+        (workshop.folder / f"{split}.jsonl").read_text().splitlines() for split in ("train", "test")
+    ]
+    (workshop.folder / "more.jsonl").write_text("\n".join([*rows[0], rows[1][3]]) + "\n")
+    (workshop.folder / "test.jsonl").write_text(rows[0][0].replace("case", "ward") + "\n")
+    refused = workshop.invoke(plan, path)
+    message = str(refused.exception)
+    assert "data gate `sealed` refuses 1 row\n  train row 25: 100% of test row 4 of" in message
+
+    shown = workshop.invoke(lineage, "tiny@1").stdout
+    assert f"dataset  dataset:cases@1 {digest} of tiny@1" in " ".join(shown.split()).replace(
+        "dataset dataset", "dataset  dataset"
+    )
+    assert "(not here)" not in shown
+    gone = workshop.invoke(
+        erase, "dataset:cases@1", "train:2", "--why", "withdrew", "--yes", "--json"
+    )
+    assert gone.exit_code == 0, gone.output
+    told = json.loads(gone.stdout)
+    assert told["releases"] == [{"ref": "tiny@1", "digest": release.digest}]
+    assert told["successors"] == ["dataset:cases@2"]
+    listed = json.loads(workshop.invoke(dataset, "list", "cases", "--json").stdout)
+    assert [of["record"]["splits"]["train"]["rows"] for of in listed] == [23, 24]
+
+
+def test_what_commands_say_of_datasets(workshop: Workshop) -> None:
+    rows = str(workshop.folder / "train.jsonl")
+    assert workshop.invoke(dataset, "add", "cases", rows).exit_code == 0
+    again = workshop.invoke(dataset, "add", "cases", rows)
+    assert "(was there already)" in again.stdout
+    divided = workshop.invoke(dataset, "split", "cases", "--test", "0.3")
+    assert divided.stdout.startswith("dataset:cases@2  "), divided.output
+    changes = workshop.invoke(dataset, "diff", "cases@1", "cases@2").stdout.splitlines()
+    part = Datasets(workshop.registry()).get("cases").record.splits["test"]
+    assert len(changes) == part.rows > 0
+    assert all(line.startswith("train → test  user: code of case ") for line in changes)
+    shown = workshop.invoke(dataset, "show", "dataset:cases@2").stdout
+    assert "from (split)  dataset:cases@1 sha256:" in shown
+    out = workshop.folder / "out"
+    assert workshop.invoke(dataset, "export", "cases@2", str(out)).exit_code == 0
+    assert len((out / "test.jsonl").read_text().splitlines()) == part.rows
+    bad = workshop.invoke(dataset, "add", "cases", rows, "--column", "prompt")
+    assert "`--column prompt` names no column" in str(bad.exception)
+    named = workshop.invoke(erase, "dataset:cases@2", "row 7", "--why", "x", "--yes")
+    assert "write SPLIT:NUMBER" in str(getattr(named.exception, "hint", ""))

@@ -1,0 +1,288 @@
+"""Rows as datasets: added, refused, divided, compared, erased, and named by manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.builders.building.shelf import datasets_of
+from adapterworks.builders.data.adding import About, Added, add_dataset
+from adapterworks.builders.data.assemble import assemble
+from adapterworks.builders.data.datasets import decode, encode, rows_of
+from adapterworks.builders.data.dividing import divide, row_diff
+from adapterworks.builders.data.erasing import erase_rows, look_for_rows
+from adapterworks.builders.data.exporting import lines_of
+from adapterworks.builders.data.load import load_rows, load_source
+from adapterworks.builders.data.rows import Row, chat
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused
+from adapterworks.manifests.load import check_manifest
+from adapterworks.manifests.models import Manifest
+from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Parent
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(
+        database=f"sqlite:///{tmp_path / 'index.db'}",
+        blobs=str(tmp_path / "blobs"),
+        home=tmp_path / "home",
+    ) as opened:
+        yield opened
+
+
+def questions(kind: str, *numbers: int, **meta: Any) -> list[Row]:
+    return [
+        chat(f"what is the {kind} number {n} of the house with {n} rooms", f"{n}", **meta)
+        for n in numbers
+    ]
+
+
+def add(registry: Registry, name: str = "cases", about: About | None = None, **rows: Any) -> Added:
+    drop = rows.pop("drop_sealed", False)
+    return add_dataset(registry, name, rows, about or About(), drop_sealed=drop, who="me")
+
+
+def manifest(train: str = "dataset:cases@1", **data: Any) -> Manifest:
+    adapter = {"name": "tiny", "tenant": data.pop("tenant", None)}
+    values = {
+        "adapter": adapter,
+        "base": {"model": "smollm2"},
+        "method": {"kind": "lora"},
+        "data": {"train": train, **data},
+    }
+    return Manifest.model_validate_json(json.dumps(values))
+
+
+def test_rows_are_read_back_whole_under_the_manifests_keys(registry: Registry) -> None:
+    pair = Row(
+        chat("better or worse", "better").messages,
+        {"ward": 7},
+        others=(({"role": "assistant", "content": "worse"},),),
+        scores=(1.0, 0.0),
+    )
+    add(registry, train=[*questions("a", 1, 2), pair], test=questions("b", 3))
+    splits = load_rows(manifest(test="dataset:cases@1", validation_share=0.01), registry=registry)
+    train = [*splits.train, *splits.validation]
+    assert {row.digest for row in train} == {row.digest for row in [*questions("a", 1, 2), pair]}
+    kept = next(row for row in train if row.others)
+    assert (kept.scores, kept.meta["ward"], kept.meta["row"]) == ((1.0, 0.0), 7, 3)
+    assert [row.answer for row in splits.test] == ["3"]
+    sheet = next(s for s in splits.datasheets if s.origin.startswith("dataset:cases@1#train "))
+    dataset = Datasets(registry).get("cases")
+    assert sheet.origin.endswith(dataset.digest)
+    assert sheet.digest == dataset.record.splits["train"].content
+    one = load_source("dataset:cases@1#test", "messages", registry=registry).rows
+    assert [row.answer for row in one] == ["3"]
+
+
+def test_what_a_source_names_and_is_not_there(registry: Registry) -> None:
+    add(registry, train=questions("a", 1))
+    for source, error, words in (
+        ("dataset:cases@2", NotFound, "no dataset `cases@2`"),
+        ("dataset:cases@1#test", InvalidInput, "has no test rows"),
+    ):
+        with pytest.raises(error, match=words):
+            load_source(source, "messages", registry=registry)
+    with pytest.raises(InvalidInput, match="none was given"):
+        load_source("dataset:cases@1", "messages")
+
+
+def test_training_rows_that_were_test_rows_are_refused_by_number(registry: Registry) -> None:
+    add(registry, "exam", test=questions("a", 1, 2, 3))
+    train = [*questions("b", 1), *questions("a", 2), *questions("c", 1), *questions("a", 3)]
+    with pytest.raises(Refused) as refused:
+        add(registry, train=train)
+    assert "2 training rows of `cases`" in refused.value.message
+    assert "row 2: 100% of test row 2 of `dataset:exam@1`" in refused.value.message
+    assert "row 4: 100% of test row 3" in refused.value.message
+    assert Datasets(registry).list("cases") == []
+    added = add(registry, train=train, drop_sealed=True)
+    assert (added.dropped, added.dataset.record.splits["train"].rows) == (2, 2)
+
+
+def test_more_refused_rows_than_are_shown_are_numbered(registry: Registry) -> None:
+    add(registry, "exam", test=questions("a", *range(9)))
+    with pytest.raises(Refused, match="and rows 6, 7, 8, 9\n"):
+        add(registry, train=questions("a", *range(9)))
+    with pytest.raises(Refused, match="9 training rows"):  # nothing would be left
+        add(registry, train=questions("a", *range(9)), drop_sealed=True)
+
+
+def test_rows_that_come_with_their_own_test_rows_are_held_against_them(
+    registry: Registry,
+) -> None:
+    with pytest.raises(Refused, match="test row 1 of `cases, its own test rows`"):
+        add(registry, train=questions("a", 1, 2), test=questions("a", 2))
+    assert Datasets(registry).seals() == []
+
+
+def test_a_build_is_refused_what_was_sealed_and_may_leave_it_out(registry: Registry) -> None:
+    add(registry, "cases", train=questions("a", *range(30)))
+    assert len(assemble(manifest(), registry=registry).splits.train) > 20
+    add(registry, "exam", test=questions("a", 5, 6))
+    with pytest.raises(Refused, match=r"data gate `sealed` refuses 2 rows\n  train row 6: 100%"):
+        assemble(manifest(validation_share=1e-9), registry=registry)
+    gates = {"sealed": {"action": "drop"}}
+    kept = assemble(manifest(validation_share=1e-9, gates=gates), registry=registry)
+    assert len(kept.splits.train) == 28
+    # Its own test rows are another gate's, which only warns.
+    own = manifest(validation_share=1e-9, test="dataset:exam@1")
+    assert len(assemble(own, registry=registry).splits.train) == 30
+
+
+def test_a_manifest_cannot_turn_the_gate_off(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    for setting, words in (
+        ("on = false", "cannot be turned off"),
+        ('action = "warn"', "cannot only warn"),
+    ):
+        path.write_text(
+            '[adapter]\nname = "tiny"\n[base]\nmodel = "smollm2-135m-instruct"\n'
+            '[method]\nkind = "lora"\n[data]\ntrain = "dataset:cases@1"\n'
+            f"[data.gates.sealed]\n{setting}\n"
+        )
+        (fault,) = check_manifest(path)[1]
+        assert words in fault.message
+        assert fault.line == 10
+
+
+@pytest.mark.parametrize(
+    ("share", "tenant", "tenants", "words"),
+    [
+        ("own", "acme", (), None),
+        ("own", None, ("acme",), "only adapters of that tenant"),
+        ("own", "other", ("acme",), "only adapters of that tenant"),
+        ("none", "acme", (), "lets nobody"),
+        ("all", "acme", (), None),
+        ("all", "other", (), "does not say that it takes them"),
+        ("all", "other", ("acme",), None),
+        ("all", None, ("acme",), None),
+    ],
+)
+def test_a_tenants_rows_go_where_both_say_so(
+    registry: Registry, share: Any, tenant: str | None, tenants: tuple[str, ...], words: str | None
+) -> None:
+    about = About(tenant="acme", share=share)
+    dataset = add(registry, about=about, train=questions("a", 1)).dataset
+    wanted = manifest(tenant=tenant, tenants=tenants)
+    if words is None:
+        expected = Parent(relation="dataset", digest=dataset.digest, ref="dataset:cases@1")
+        assert datasets_of(wanted, registry) == (expected,)
+    else:
+        with pytest.raises(Refused, match=words):
+            datasets_of(wanted, registry)
+    for key in ("mix", "replay", "validation", "test"):
+        add(registry, "free", train=questions("b", 1), validation=questions("c", 1))
+        source = "dataset:cases@1"
+        value: Any = {"mix": [{"source": source}], "replay": {"source": source}}.get(key, source)
+        other = manifest("dataset:free@1", tenant=tenant, tenants=tenants, **{key: value})
+        if words is None:
+            relation = "test" if key == "test" else "dataset"
+            assert (relation, "dataset:cases@1") in [
+                (p.relation, p.ref) for p in datasets_of(other, registry)
+            ]
+        else:
+            with pytest.raises(Refused, match=words):
+                datasets_of(other, registry)
+
+
+def test_rows_are_divided_by_what_they_say() -> None:
+    rows = questions("a", *range(400))
+    divided = divide({"train": rows}, validation=0.1, test=0.25)
+    assert 70 < len(divided["test"]) < 130
+    assert 15 < len(divided["validation"]) < 55
+    more = divide({"train": [*questions("b", *range(50)), *rows]}, validation=0.1, test=0.25)
+    assert {r.digest for r in divided["test"]} <= {r.digest for r in more["test"]}
+    again = divide({"train": divided["train"], "test": divided["test"]}, validation=0.0, test=0.0)
+    assert again["test"] == divided["test"]
+
+
+def test_rows_of_one_group_stay_together() -> None:
+    rows = [row for n in range(60) for row in questions("a", n, n + 1000, patient=n % 20)]
+    divided = divide({"train": rows}, validation=0.0, test=0.4, by="patient")
+    sides = [{row.meta["patient"] for row in divided[split]} for split in ("train", "test")]
+    assert sides[0] | sides[1] == set(range(20))
+    assert not sides[0] & sides[1]
+    assert len(sides[1]) > 2
+    with pytest.raises(InvalidInput, match="train row 1 has no column `ward`"):
+        divide({"train": rows}, validation=0.0, test=0.4, by="ward")
+
+
+def test_two_versions_are_compared_by_rows() -> None:
+    one, two, three, four = questions("a", 1, 2, 3, 4)
+    found = row_diff({"train": [one, two, three]}, {"train": [one, four], "test": [two]})
+    assert (found.added, found.gone) == ({"train": [four]}, {"train": [three]})
+    assert found.moved == {("train", "test"): [two]}
+    assert row_diff({"train": [one]}, {"train": [one]}).empty
+
+
+def test_erased_rows_leave_every_dataset_and_every_learner_is_named(registry: Registry) -> None:
+    first = add(registry, "cases", train=questions("a", 1, 2, 3)).dataset
+    add(registry, "cases", train=questions("a", 1, 2, 3, 4), test=questions("b", 1))
+    add(registry, "copy", train=questions("a", 2))
+    add(registry, "others", train=questions("c", 2))
+    found = look_for_rows(registry, first, [("train", 2)])
+    held = {(str(of.dataset), *of.rows.items()) for of in found.held}
+    assert held == {
+        ("cases@1", ("train", (2,))),
+        ("cases@2", ("train", (2,))),
+        ("copy@1", ("train", (1,))),
+    }
+    done = erase_rows(registry, found, who="me", why="withdrew")
+    assert [str(dataset) for dataset in done.successors] == ["cases@3"]
+    datasets = Datasets(registry)
+    newest = datasets.get("cases")
+    answers = {split: [r.answer for r in of] for split, of in rows_of(datasets, newest).items()}
+    assert answers == {"train": ["1", "3", "4"], "test": ["1"]}
+    assert [parent.relation for parent in newest.record.parents] == ["erasure"]
+    assert len(done.blobs) == 3
+    for blob in done.blobs:
+        assert not registry.blobs.exists(blob)
+    with pytest.raises(Refused, match="withdrew"):
+        load_source("dataset:cases@1", "messages", registry=registry)
+    assert look_for_rows(registry, newest, [("train", 1)]).held[0].dataset == newest
+    with pytest.raises(InvalidInput, match="no train row 9"):
+        look_for_rows(registry, newest, [("train", 9)])
+
+
+def test_rows_are_the_same_bytes_wherever_they_were_read() -> None:
+    row = chat("q", "a", ward=7)
+    read = row.with_meta(source="rows.jsonl", row=4)
+    assert encode([row]) == encode([read])
+    assert decode(encode([read])) == (row,)
+    with pytest.raises(InvalidInput, match="row 1 has a column that JSON does not hold"):
+        encode([chat("q", "a", big=2**70)])
+
+
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [
+        (chat("q", "a", ward=7), "messages"),
+        (Row(text="prose", meta={"page": 3}), "text"),
+        (Row(chat("q", "a").messages, others=(chat("", "b").messages[1:],)), "preference"),
+        (Row(chat("q", "a").messages, scores=(0.0,)), "unpaired-preference"),
+    ],
+)
+def test_exported_rows_are_read_as_the_same_rows(row: Row, format: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(lines_of([row]))
+    (read,) = load_source(str(path), format).rows
+    assert read.digest == row.digest
+    assert {k: v for k, v in read.meta.items() if k not in ("row", "source")} == row.meta
+
+
+def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
+    for rows, about, words in (
+        ({}, About(), "no rows"),
+        ({"train": questions("a", 1)}, About(share="none"), "no tenant is named"),
+    ):
+        with pytest.raises(AdapterworksError, match=words):
+            add(registry, "cases", about, **rows)
+    with pytest.raises(InvalidInput, match="not an adapter name"):
+        add(registry, "UPPER", train=questions("a", 1))
