@@ -32,7 +32,17 @@ class App:
 
     @cached_property
     def registry(self) -> Registry:
-        """The registry of these settings, migrated and ready."""
+        """The registry of these settings: a server's, or this machine's, migrated and ready."""
+        if self.settings.registry is not None:
+            from adapterworks.registry.remotes.http.registry import RemoteRegistry
+
+            return RemoteRegistry(
+                self.settings.registry,
+                self.settings.registry_token,
+                self.settings.home,
+                self.settings.author,
+                insecure=self.settings.registry_insecure,
+            )
         from adapterworks.registry.registry import Registry
 
         return Registry.open(

@@ -8,6 +8,10 @@ ADAPTERS_CHECKOUTS  room for adapters unpacked to be served or trained on, `200G
                     what was not asked for within a day makes room, or `none`: they stay
 ADAPTERS_USER       who acts: for histories and logs (default the login name), and the author in the
                     records of releases, which travel (default "unnamed": a login is not told)
+ADAPTERS_REGISTRY   URL of a server of the registry (`adapters registry serve`): commands ask it and
+                    need neither database nor store; what is checked out is in ADAPTERS_HOME
+ADAPTERS_REGISTRY_TOKEN   the token it is asked with
+ADAPTERS_REGISTRY_INSECURE   `1` lets the token travel over plain HTTP to another machine
 ADAPTERS_GATEWAY    URL of a running gateway, for `evaluate.engine = "gateway"`
 ADAPTERS_GATEWAY_KEY   the key it is asked with, if it wants one
 
@@ -38,6 +42,9 @@ class Settings:
     who: str
     author: str = "unnamed"
     checkouts: int | None = 50 * 10**9
+    registry: str | None = None
+    registry_token: str | None = field(default=None, repr=False)
+    registry_insecure: bool = False
     gateway: str | None = None
     gateway_key: str | None = field(default=None, repr=False)
 
@@ -59,12 +66,19 @@ class Settings:
             who=given.get("user") or _login_name(),
             author=given.get("user") or "unnamed",
             checkouts=_bytes(given.get("checkouts") or "50GB"),
+            registry=given.get("registry") or None,
+            registry_token=given.get("registry_token") or None,
+            registry_insecure=_flag(given.get("registry_insecure")),
             gateway=given.get("gateway") or None,
             gateway_key=given.get("gateway_key") or None,
         )
 
 
-KEYS = ("home", "database", "blobs", "bases", "checkouts", "user", "gateway", "gateway_key")
+KEYS = (
+    *("home", "database", "blobs", "bases", "checkouts", "user"),
+    *("registry", "registry_token", "registry_insecure", "gateway", "gateway_key"),
+)
+_SECRET = ("gateway_key", "registry_token")
 _BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([kMGT]?)B")
 _SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -86,7 +100,7 @@ def origins(settings: Settings, environ: Mapping[str, str] | None = None) -> lis
     found = []
     for key in KEYS:
         value = settings.who if key == "user" else getattr(settings, key)
-        if key == "gateway_key" and value is not None:
+        if key in _SECRET and value is not None:
             value = "(set)"
         source = f"ADAPTERS_{key.upper()}" if key in variables else str(file)
         if key not in variables and key not in written:
@@ -148,6 +162,19 @@ def _database(text: str | None) -> str | None:
 def _blobs(text: str | None) -> str | None:
     """`s3://…` as it is, a folder as an absolute path."""
     return text if not text or "://" in text else str(Path(text).expanduser().absolute())
+
+
+def _flag(text: str | None) -> bool:
+    """`1` as yes; nothing, or `0`, as no.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if text not in (None, "0", "1"):
+        raise InvalidInput(
+            f"`registry_insecure` (`ADAPTERS_REGISTRY_INSECURE`) is `{text}`", hint="write `1`"
+        )
+    return text == "1"
 
 
 def _bytes(text: str) -> int | None:

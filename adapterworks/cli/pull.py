@@ -60,16 +60,19 @@ def command(
     plain_http: bool,
     as_json: bool,
 ) -> None:
-    """Pull a release from the Hugging Face Hub or an OCI registry.
+    """Pull a release from the Hugging Face Hub, an OCI registry, or this registry.
 
     SOURCE is org/name@revision (a tag, a commit, or a branch as it is now), or
     oci://host/org/name:tag. What `adapters push` put there comes back as the same release, byte
     for byte; any other adapter of the Hub is imported, with all checks, and needs --as and --base.
-    A pull that was cut off goes on where it stopped.
+    A pull that was cut off goes on where it stopped. A REF (medical@3) is checked out of the
+    registry that is used, which may be a server (`ADAPTERS_REGISTRY`): what an engine loads, in a
+    folder whose path is printed.
 
     \b
     Example:
       adapters pull org/medical-lora@v3
+      adapters pull medical@3
       adapters pull oci://registry.example/org/medical:v3
       adapters pull org/somebodys-lora@main --as support --base smollm2-135m-instruct --fingerprint
     """
@@ -77,6 +80,11 @@ def command(
     from adapterworks.registry.releases.roles import UNPROVED, role_of
 
     options = Options(name, alias, base, quantization, rename, fingerprint)
+    if "/" not in source:
+        if any((name, alias, base, quantization, rename, fingerprint, plain_http)):
+            raise InvalidInput("a REF is checked out, and takes no options of other registries")
+        _check_out(app, source, as_json=as_json)
+        return
     if source.startswith("oci://"):
         pulled = _from_oci(app, source, options, plain_http=plain_http)
     elif plain_http:
@@ -108,6 +116,21 @@ def command(
             printing.note(f"without {printing.harmless(without[0])} {unproved}")
     if "fingerprint.json" in withheld:
         printing.note('a gateway serves it only under `trust.proof = "warn"` or "off"')
+
+
+def _check_out(app: App, ref: str, *, as_json: bool) -> None:
+    """A release of the registry as a folder on this machine: what an engine loads, if it has it."""
+    from adapterworks.registry.releases.release import SERVABLE
+
+    resolved = app.registry.resolve(app.look_for(ref))
+    release = app.registry.release(resolved.digest)
+    role = SERVABLE if release.servable is not None else release.trained
+    folder = app.registry.checkout(resolved.digest, role)
+    if as_json:
+        values = {"name": resolved.name, "version": resolved.version, "digest": resolved.digest}
+        printing.echo_json({**values, "role": role, "folder": str(folder)})
+    else:
+        click.echo(str(folder))
 
 
 def _from_oci(app: App, source: str, options: Options, *, plain_http: bool) -> Pulled:

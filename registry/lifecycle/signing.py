@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -48,13 +49,29 @@ def sign(record: bytes, private_key: Path, password: str | None = None) -> tuple
             f"`{private_key}` is not a usable private key: {error}",
             hint="make one: openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
         ) from error
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = _pem(key.public_key())
     with _as_folder(record) as folder:
         bundle = folder.parent / "bundle.json"
         config.sign(folder, bundle)
         return digest_bytes(public), bundle.read_text()
+
+
+def public_key_of(private_key: Path, password: str | None = None) -> str:
+    """The public key (PEM) of a private one that `sign` took."""
+    from cryptography.hazmat.primitives import serialization
+
+    secret = None if password is None else password.encode()
+    key = serialization.load_pem_private_key(private_key.read_bytes(), secret)
+    return _pem(key.public_key()).decode()
+
+
+def _pem(key: Any) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    pem: bytes = key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return pem
 
 
 def key_id(public_key: Path) -> str:
@@ -72,11 +89,7 @@ def key_id(public_key: Path) -> str:
             f"`{public_key}` is not a public key: {error}",
             hint="derive it: openssl ec -in key.pem -pubout -out key.pub",
         ) from error
-    return digest_bytes(
-        key.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
+    return digest_bytes(_pem(key))
 
 
 def require(

@@ -136,6 +136,32 @@ def differences(asked: Asked) -> dict[str, Any]:
     }
 
 
+def found(asked: Asked) -> dict[str, Any]:
+    """Live versions by what they were made from: `by` says what `digest` is.
+
+    `plan` (of a `name`), `stage` (whose `stage` is `train`, `evaluate` or `publish`), `parent` (a
+    release), `data` (rows), `blob` (a file).
+    """
+    registry, digest, by = asked.registry, asked.query("digest") or "", asked.query("by")
+    if not DIGEST_PATTERN.fullmatch(digest):
+        raise InvalidField("a digest is `sha256:` and 64 hex digits", param="digest")
+    rows: list[Resolved]
+    if by == "plan":
+        of_plan = registry.find_plan(check_name(asked.query("name") or ""), digest)
+        rows = [] if of_plan is None else [of_plan]
+    elif by == "stage":
+        rows = registry.find_stages(asked.query("stage") or "", digest)
+    elif by == "parent":
+        rows = registry.releases_from("parent", digest)
+    elif by == "data":
+        rows = registry.releases_from("data", digest)
+    elif by == "blob":
+        rows = registry.releases_with(digest)
+    else:
+        raise InvalidField("`by` is plan, stage, parent, data or blob", param="by")
+    return {"data": to_jsonable_python(rows[:MOST])}
+
+
 def find(registry: Registry, text: str) -> Resolved:
     """What a ref, or a release's digest alone, stands for.
 

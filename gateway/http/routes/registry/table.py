@@ -29,6 +29,7 @@ TABLE: tuple[Entry, ...] = (
     Reading("/adapters/{name}/log", Role.READER, reading.log),
     Reading("/adapters/{name}/lineage", Role.READER, reading.lineage),
     Reading("/search", Role.READER, reading.search),
+    Reading("/found", Role.READER, reading.found),
     Reading("/refs/{ref}", Role.READER, reading.resolved),
     Reading("/releases/{ref}", Role.READER, release.release),
     Reading("/releases/{ref}/diff/{other}", Role.READER, reading.differences),

@@ -1,0 +1,1 @@
+"""A registry that is reached over HTTP, and answers as one that is here."""

@@ -1,0 +1,84 @@
+"""The command line with `ADAPTERS_REGISTRY`: no database, no store, the same words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from adapterworks.cli.main import cli
+from adapterworks.gateway.tokens.roles import Role
+from adapterworks.manifests.errors import InvalidInput
+from tests.registry.keys import make_key
+from tests.registry.remotes.http.conftest import Server
+
+
+@pytest.fixture
+def adapters(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adapters:
+    """Runs a command against the server, with a token of an administrator."""
+    monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ADAPTERS_DATABASE", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("ADAPTERS_BLOBS", str(tmp_path / "none"))
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("ADAPTERS_REGISTRY", server.url)
+    monkeypatch.setenv("ADAPTERS_REGISTRY_TOKEN", server.offered.tokens[Role.ADMIN])
+    return Adapters()
+
+
+class Adapters:
+    """The command line."""
+
+    def __call__(self, *words: str) -> str:
+        """What a command prints; it must end well."""
+        result = CliRunner().invoke(cli, words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+
+def test_commands_that_read(adapters: Adapters, server: Server) -> None:
+    assert "medical" in adapters("list")
+    assert len(json.loads(adapters("list", "medical", "--json"))) == 3
+    assert "legal@1" in adapters("search", "--method", "dora")
+    told = json.loads(adapters("show", "medical@2", "--json"))
+    assert told["digest"] == server.registry.resolve("medical@2").digest
+    assert told["release"] == server.registry.release(told["digest"]).to_json()
+    assert "# medical" in adapters("show", "medical", "--file", "README.md")
+    assert "promote prod" in adapters("log", "medical:prod")
+    assert "seed" in adapters("lineage", "medical@1")
+    assert "adapter.lock" in adapters("diff", "medical@1", "medical@2")
+    assert json.loads(adapters("verify", "medical@1", "--json"))["clean"] is True
+
+
+def test_a_release_is_checked_out(adapters: Adapters, server: Server) -> None:
+    folder = Path(adapters("pull", "medical@2").strip())
+    digest = server.registry.resolve("medical@2").digest
+    name = "adapter_model.safetensors"
+    expected = server.registry.read(digest, f"servable/{name}")
+    assert (folder / name).read_bytes() == expected
+
+
+def test_commands_that_write(adapters: Adapters, server: Server, tmp_path: Path) -> None:
+    adapters("promote", "medical@1", "tried", "--expect", "none", "--why", "to see")
+    adapters("promote", "medical@2", "tried", "--expect", "medical@1")
+    assert "medical@1" in adapters("rollback", "medical:tried", "--expect", "medical@2")
+    adapters("tag", "medical@3", "+seen")
+    adapters("deprecate", "medical@3", "--why", "not yet")
+    private, public = make_key(tmp_path, "release")
+    adapters("sign", "medical@3", "--key", str(private))
+    adapters("verify", "medical@3", "--key", str(public))
+    said = {(event.kind, event.who) for event in server.registry.events("medical", limit=6)}
+    assert said == {(kind, "admin") for kind in ("promote", "rollback", "tag", "deprecate", "sign")}
+
+
+@pytest.mark.parametrize("words", [["gc", "--dry-run"], ["tenant", "list"], ["verify", "--all"]])
+def test_what_is_done_where_the_registry_is(adapters: Adapters, words: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="own database"):
+        adapters(*words)
+
+
+def test_a_token_is_not_shown(adapters: Adapters, server: Server) -> None:
+    told = adapters("config")
+    assert server.url in told
+    assert server.offered.tokens[Role.ADMIN] not in told
