@@ -19,6 +19,7 @@ from adapterworks.settings import Settings
 if TYPE_CHECKING:
     from adapterworks.manifests.refs import Ref
     from adapterworks.registry.bases.store import Base, BaseStore
+    from adapterworks.registry.exchanges.store import Exchanges
     from adapterworks.registry.registry import Registry
 
 
@@ -52,6 +53,13 @@ class App:
             author=self.settings.author,
             most_checkouts=self.settings.checkouts,
         )
+
+    @cached_property
+    def exchanges(self) -> Exchanges:
+        """What was captured of answers, and said of them."""
+        from adapterworks.registry.exchanges.store import Exchanges
+
+        return Exchanges.of(self.registry, self.settings.keys)
 
     def ref(self, text: str) -> Ref:
         """What somebody typed for a release; the beginning of a digest will do."""

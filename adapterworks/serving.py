@@ -75,7 +75,9 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
     home = app.settings.home
     spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
     newest = sorted(served, key=lambda release: release.created, reverse=True)
-    return Gateway.compose(config, app.registry, engines, spool=spool, first=newest)
+    return Gateway.compose(
+        config, app.registry, engines, spool=spool, first=newest, keys=app.settings.keys
+    )
 
 
 def _engines(

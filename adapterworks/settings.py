@@ -6,6 +6,8 @@ ADAPTERS_BLOBS      folder or s3://bucket/prefix of the blobs (default ADAPTERS_
 ADAPTERS_BASES      folder of prepared base models (default ADAPTERS_HOME/bases)
 ADAPTERS_CHECKOUTS  room for adapters unpacked to be served or trained on, `200GB` (default 50GB);
                     what was not asked for within a day makes room, or `none`: they stay
+ADAPTERS_KEYS_DIR   folder of the keys that captured answers are sealed with (default beside
+                    ADAPTERS_HOME: `~/.adapters-keys`); outside of what is backed up
 ADAPTERS_USER       who acts: for histories and logs (default the login name), and the author in the
                     records of releases, which travel (default "unnamed": a login is not told)
 ADAPTERS_REGISTRY   URL of a server of the registry (`adapters registry serve`): commands ask it and
@@ -40,6 +42,7 @@ class Settings:
     blobs: str
     bases: Path
     who: str
+    keys: Path
     author: str = "unnamed"
     checkouts: int | None = 50 * 10**9
     registry: str | None = None
@@ -64,6 +67,7 @@ class Settings:
             blobs=_blobs(given.get("blobs")) or str(home / "blobs"),
             bases=Path(given.get("bases") or home / "bases").expanduser().absolute(),
             who=given.get("user") or _login_name(),
+            keys=Path(given.get("keys_dir") or f"{home}-keys").expanduser().absolute(),
             author=given.get("user") or "unnamed",
             checkouts=_bytes(given.get("checkouts") or "50GB"),
             registry=given.get("registry") or None,
@@ -75,10 +79,11 @@ class Settings:
 
 
 KEYS = (
-    *("home", "database", "blobs", "bases", "checkouts", "user"),
+    *("home", "database", "blobs", "bases", "checkouts", "keys_dir", "user"),
     *("registry", "registry_token", "registry_insecure", "gateway", "gateway_key"),
 )
 _SECRET = ("gateway_key", "registry_token")
+_NAMES = {"user": "who", "keys_dir": "keys"}  # where a setting's attribute is called otherwise
 _BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([kMGT]?)B")
 _SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -99,7 +104,7 @@ def origins(settings: Settings, environ: Mapping[str, str] | None = None) -> lis
     written, variables = _of_file(file), _of_variables(env)
     found = []
     for key in KEYS:
-        value = settings.who if key == "user" else getattr(settings, key)
+        value = getattr(settings, _NAMES.get(key, key))
         if key in _SECRET and value is not None:
             value = "(set)"
         source = f"ADAPTERS_{key.upper()}" if key in variables else str(file)

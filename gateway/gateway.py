@@ -17,6 +17,8 @@ from pathlib import Path
 
 from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.admission.limiter import Limiter
+from adapterworks.gateway.capture.answered import Recent
+from adapterworks.gateway.capture.capture import Capture
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.pool import EnginePool
@@ -36,6 +38,7 @@ from adapterworks.gateway.tenants.store import STALE_SECONDS, TenantStore
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.refs import parse_ref
+from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 
@@ -48,6 +51,7 @@ class Gateway:
 
     Attributes:
         draining: no new requests; set when the process is asked to end.
+        recent: the last answers, for feedback that comes before their usage is in the index.
         background: work that no client waits for (shadows, proofs of jobs); ended when the gateway
             stops.
     """
@@ -62,8 +66,10 @@ class Gateway:
     metrics: Metrics
     tracing: Tracing
     supervisor: Supervisor
+    capture: Capture
     draining: bool = False
     started: float = field(default_factory=time.time)
+    recent: Recent = field(default_factory=Recent)
     background: set[asyncio.Task[None]] = field(default_factory=set)
     _residencies: dict[str, Residency] = field(default_factory=dict)
     _queues: dict[str, FairQueue] = field(default_factory=dict)
@@ -91,6 +97,7 @@ class Gateway:
         *,
         spool: Path,
         first: Sequence[Release] = (),
+        keys: Path | None = None,
     ) -> Gateway:
         """Put a gateway together; starts nothing.
 
@@ -99,6 +106,7 @@ class Gateway:
             spool: folder where metered requests are kept until the index has them.
             first: loaded and proved before it says that it is ready, as the pins are, each in the
                 engine that its requests are sent to; as many as there is room for, in this order.
+            keys: folder of the keys that captured answers are sealed with; None: beside the home.
         """
         pool = EnginePool(engines)
         metrics = Metrics()
@@ -122,6 +130,11 @@ class Gateway:
             metrics=metrics,
             tracing=Tracing(config.tracing),
             supervisor=supervisor,
+            capture=Capture(
+                Exchanges.of(registry, keys),
+                supervisor=supervisor,
+                count=lambda tenant, outcome: metrics.captured.labels(tenant, outcome).inc(),
+            ),
         )
         loader = Loader(registry, config.trust, config.public_keys, gateway._sharing)
         for engine in engines:
@@ -165,6 +178,7 @@ class Gateway:
             engines: false if someone else starts and stops them (several gateways share them).
         """
         self.meter.start()
+        self.capture.start()
         if self.tenants is not None:
             self.tenants.start(self.supervisor)
         upkeep = self._upkeep
@@ -189,6 +203,7 @@ class Gateway:
         await self.limiter.close()
         await self._upkeep.end()
         await asyncio.to_thread(self.meter.close)
+        await asyncio.to_thread(self.capture.close)
         await asyncio.to_thread(self.tracing.close)
         if self.tenants is not None:
             self.tenants.close()

@@ -32,6 +32,22 @@ class Amount(click.ParamType[int]):
         return amount
 
 
+class ShareOrConsent(click.ParamType[float | str]):
+    """A number above zero, or one of the words of consent: `none`, `own`, `all`."""
+
+    name = "number|none|own|all"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        if not isinstance(value, str) or value in ("none", "own", "all"):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"`{value}` is no number, and none of none, own, all", param, ctx)
+
+
 class Duration(click.ParamType[int]):
     """A time span in seconds: `30m`, `12h`, `90d`, `8w`."""
 

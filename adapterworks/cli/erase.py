@@ -9,6 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.erase_rows import erase_rows
+from adapterworks.cli.erase_tenant import PREFIX, erase_tenant
 from adapterworks.cli.registry import agree
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ def command(
 ) -> None:
     """Erase a file's bytes, keeping its digest.
 
-    WHAT is a release with the PATH of one of its files, the digest of the bytes (sha256:…), or a
-    dataset with rows of it: those go out of every dataset that has them, and every release that was
-    trained on them is named.
+    WHAT is a release with the PATH of one of its files, the digest of the bytes (sha256:…), a
+    dataset with rows of it (those go out of every dataset that has them, and every release that was
+    trained on them is named), or tenant:NAME: all that was captured of its answers, with the key.
     Every release that has these bytes loses them; record, digest and signatures stay good. Copies
     under ADAPTERS_HOME go too. What serving needs is refused
     while the release is live (`adapters delete` it first). Doing it again finishes what was
@@ -42,6 +43,7 @@ def command(
     Example:
       adapters erase dataset:medical@3 train:17 train:204 --why "a patient withdrew consent"
       adapters erase medical@3 predictions.jsonl --why "a patient withdrew consent"
+      adapters erase tenant:acme --why "end of contract"
       adapters erase sha256:9f86d081884c… --why "a patient withdrew consent" --yes
     """
     from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -50,6 +52,9 @@ def command(
         raise InvalidInput("`--why` is empty", hint='write why: --why "consent withdrawn"')
     if as_json and not yes:
         raise InvalidInput("`--json` does not ask", hint="add --yes")
+    if what.startswith(PREFIX):
+        erase_tenant(app, what, reason=reason, yes=yes, as_json=as_json)
+        return
     if what.startswith("dataset:"):
         erase_rows(app, what, parts, reason=reason, yes=yes, as_json=as_json)
         return

@@ -105,6 +105,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "chat": ("chat", "Ask an adapter from the terminal, or several the same."),
         "ps": ("ps", "Show engines and resident adapters."),
         "tenant": ("tenant", "Manage tenants, their keys and limits."),
+        "feedback": (
+            "feedback",
+            "Show what people said of answers, add to it, export it.",
+        ),
         "usage": ("usage", "Report metered tokens per tenant, adapter and day."),
         "doctor": ("doctor", "Check this machine and say what would make it faster."),
         "config": ("config", "Show the settings and where each comes from."),

@@ -5,28 +5,31 @@ Invariant: a key's text is printed once, on stdout, by the command that made it.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.amounts import Amount, Duration
+from adapterworks.cli.amounts import Amount, Duration, ShareOrConsent
 from adapterworks.cli.printing import echo_table
 from adapterworks.cli.registry import agree
+from adapterworks.cli.tenant_keys import key
+from adapterworks.cli.tenant_shown import (
+    LIMITS,
+    cells,
+    key_json,
+    print_key,
+    shown_time,
+    tenant_json,
+)
+from adapterworks.cli.tenant_shown import admin as admin_of
 
 if TYPE_CHECKING:
-    from adapterworks.gateway.tenants.admin import KeyRow, TenantAdmin
-    from adapterworks.gateway.tenants.keys import NewKey
-    from adapterworks.gateway.tenants.tenant import Tenant
+    pass
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_LONGEST_ID = 16  # a key's text, which may be given too, is longer and is not repeated
-LIMITS = ("rpm", "tpm", "max_concurrency", "monthly_tokens")
 
 
 @click.group()
@@ -45,14 +48,12 @@ def command() -> None:
 
 def _limits(function: Function) -> Function:
     for name, text in (
-        ("--share", "Share of a busy engine relative to others (1)."),
         ("--monthly-tokens", "Tokens per calendar month (UTC): 50M."),
         ("--max-concurrency", "Requests in flight."),
         ("--tpm", "Prompt and completion tokens per minute."),
         ("--rpm", "Requests per minute."),
     ):
-        kind: click.ParamType[Any] = click.FLOAT if name == "--share" else Amount()
-        function = click.option(name, type=kind, help=text)(function)
+        function = click.option(name, type=Amount(), help=text)(function)
     # As it was called before; elsewhere `--weight` is a canary's percentage.
     return click.option("--weight", type=click.FLOAT, hidden=True)(function)
 
@@ -64,6 +65,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("name")
 @click.option("--allow", required=True, help="Adapters it may use: 'medical,enterprise-*,base:*'.")
 @_limits
+@click.option("--share", type=click.FLOAT, help="Share of a busy engine relative to others (1).")
 @_as_json
 @click.pass_obj
 def add(
@@ -89,8 +91,8 @@ def add(
 
     given = Limits(**{limit: value or None for limit, value in limits.items()})
     of_engine = next((given for given in (share, weight) if given is not None), 1.0)
-    tenant, key = _admin(app).add(name, allow=parse_allow(allow), limits=given, weight=of_engine)
-    _print_key(tenant, key, as_json=as_json, expires=None)
+    tenant, key = admin_of(app).add(name, allow=parse_allow(allow), limits=given, weight=of_engine)
+    print_key(tenant, key, as_json=as_json, expires=None)
 
 
 @command.command("list")
@@ -103,12 +105,12 @@ def list_(app: App, as_json: bool) -> None:
     Example:
       adapters tenant list --json
     """
-    tenants = _admin(app).list()
+    tenants = admin_of(app).list()
     if as_json:
-        printing.echo_json([_tenant_json(tenant) for tenant in tenants])
+        printing.echo_json([tenant_json(tenant) for tenant in tenants])
         return
     columns = ("name", "allow", *LIMITS, "weight")
-    echo_table(columns, [_cells(_tenant_json(tenant), columns) for tenant in tenants])
+    echo_table(columns, [cells(tenant_json(tenant), columns) for tenant in tenants])
 
 
 @command.command()
@@ -122,22 +124,39 @@ def show(app: App, name: str, as_json: bool) -> None:
     Example:
       adapters tenant show acme
     """
-    tenant, keys = _admin(app).show(name)
-    values = {**_tenant_json(tenant), "keys": [_key_json(key) for key in keys]}
+    tenant, keys = admin_of(app).show(name)
+    values = {**tenant_json(tenant), "keys": [key_json(key) for key in keys]}
     if as_json:
         printing.echo_json(values)
         return
-    for field in ("name", "id", "allow", *LIMITS, "weight"):
-        click.echo(f"{field:<16} {_cells(values, (field,))[0]}")
+    for field in ("name", "id", "allow", *LIMITS, "weight", "capture"):
+        click.echo(f"{field:<16} {cells(values, (field,))[0]}")
     click.echo()
     columns = ("id", "state", "created", "expires", "revoked")
-    echo_table(columns, [_cells(_key_json(key), columns) for key in keys])
+    echo_table(columns, [cells(key_json(key), columns) for key in keys])
 
 
 @command.command("set")
 @click.argument("name")
 @click.option("--allow", help="Adapters it may use, all of them anew.")
 @_limits
+@click.option(
+    "--share",
+    type=ShareOrConsent(),
+    help="Share of a busy engine (a number); or who may learn from what is captured.",
+)
+@click.option(
+    "--capture",
+    metavar="ADAPTERS",
+    help="Keep answers of these adapters: 'medical,enterprise-*'; `none`: no further ones.",
+)
+@click.option("--retain", type=Duration(), help="How long what is captured is kept (30d).")
+@click.option("--sample", type=click.FLOAT, help="The share of answers that is captured (1).")
+@click.option(
+    "--on-personal",
+    type=click.Choice(["redact", "drop"]),
+    help="Take personal data and secrets out (redact), or do not keep the answer (drop).",
+)
 @_as_json
 @click.pass_obj
 def set_(
@@ -145,29 +164,57 @@ def set_(
     /,
     name: str,
     allow: str | None,
-    share: float | None,
+    share: float | str | None,
+    capture: str | None,
+    retain: int | None,
+    sample: float | None,
+    on_personal: str | None,
     as_json: bool,
     **values: float | None,
 ) -> None:
-    """Change what a tenant may use or its limits; `none` goes back to the gateway's default.
+    """Change what a tenant may use, its limits, and what may be kept of its traffic.
+
+    `none` goes back to the gateway's default. Nothing is captured unless --capture says so; what
+    else it says of capturing (--retain, --share, --sample, --on-personal) stays until it is said
+    anew. A shorter --retain holds for what was captured before, too.
 
     \b
     Example:
       adapters tenant set acme --rpm 1200 --monthly-tokens none
+      adapters tenant set acme --capture medical --retain 30d --share own --sample 0.1
     """
+    from adapterworks.gateway.tenants.consent import consented
     from adapterworks.gateway.tenants.tenant import parse_allow
 
-    if share is not None:
+    if isinstance(share, float):
         values["weight"] = share
     changes: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
     changes |= {key: None for key in LIMITS if changes.get(key) == 0}
     if allow is not None:
         changes["allow"] = parse_allow(allow)
-    tenant = _admin(app).set(name, changes)
+    of_capture = {
+        "adapters": None if capture in (None, "none") else parse_allow(capture),
+        "retain": retain,
+        "share": share if isinstance(share, str) else None,
+        "sample": sample,
+        "on_personal": on_personal,
+    }
+    said = {key: value for key, value in of_capture.items() if value is not None}
+    admin = admin_of(app)
+    if capture is not None or said:
+        before = admin.show(name)[0].consent
+        changes["capture"] = consented(before, said, off=capture == "none")
+    tenant = admin.set(name, changes)
+    if retain is not None and tenant.consent is not None:
+        app.exchanges.shorten(tenant.id, tenant.consent.retain)
     if as_json:
-        printing.echo_json(_tenant_json(tenant))
-    else:
-        click.echo(f"changed {', '.join(changes) or 'nothing'} of tenant {tenant.name}")
+        printing.echo_json(tenant_json(tenant))
+        return
+    click.echo(f"changed {', '.join(changes) or 'nothing'} of tenant {tenant.name}")
+    if capture == "none":
+        printing.note(
+            f"what was captured stays until it expires; `adapters erase tenant:{name}` erases it"
+        )
 
 
 @command.command()
@@ -183,7 +230,7 @@ def remove(app: App, name: str, yes: bool, as_json: bool) -> None:
       adapters tenant remove acme --yes
     """
     agree(f"Remove tenant `{name}` and all its keys?", yes=yes, what="removed")
-    _admin(app).remove(name)
+    admin_of(app).remove(name)
     if as_json:
         printing.echo_json({"removed": name})
     else:
@@ -210,7 +257,7 @@ def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool
     rows = [
         {
             "sequence": entry.sequence,
-            "at": _time(entry.at),
+            "at": shown_time(entry.at),
             "who": entry.who,
             "action": entry.action,
             "tenant": entry.tenant,
@@ -222,118 +269,10 @@ def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool
         printing.echo_json(rows)
     else:
         columns = ("at", "who", "action", "tenant", "details")
-        echo_table(columns, [_cells(row, columns) for row in rows])
+        echo_table(columns, [cells(row, columns) for row in rows])
     if len(rows) == limit:
         of = "" if name is None else f" {name}"
         printing.echo_more(f"adapters tenant log{of} --after {rows[-1]['sequence']}")
 
 
-@command.group()
-def key() -> None:
-    """Add, list and revoke keys.
-
-    \b
-    Example:
-      adapters tenant key add acme --expires 90d
-      adapters tenant key revoke k3yid234
-    """
-
-
-@key.command("add")
-@click.argument("name")
-@click.option("--expires", type=Duration(), help="Time it works for: 90d.")
-@_as_json
-@click.pass_obj
-def key_add(app: App, name: str, expires: int | None, as_json: bool) -> None:
-    """Print a further key of a tenant, which is not shown again.
-
-    \b
-    Example:
-      adapters tenant key add acme --expires 90d
-    """
-    admin = _admin(app)
-    until = None if expires is None else time.time() + expires
-    new = admin.add_key(name, expires=until)
-    _print_key(admin.show(name)[0], new, as_json=as_json, expires=until)
-
-
-@key.command("list")
-@click.argument("name")
-@_as_json
-@click.pass_obj
-def key_list(app: App, name: str, as_json: bool) -> None:
-    """List a tenant's keys by their ids.
-
-    \b
-    Example:
-      adapters tenant key list acme
-    """
-    rows = [_key_json(row) for row in _admin(app).show(name)[1]]
-    if as_json:
-        printing.echo_json(rows)
-        return
-    columns = ("id", "state", "created", "expires", "revoked")
-    echo_table(columns, [_cells(row, columns) for row in rows])
-
-
-@key.command("revoke")
-@click.argument("key", metavar="ID")
-@_as_json
-@click.pass_obj
-def key_revoke(app: App, key: str, as_json: bool) -> None:
-    """Revoke a key by its id (or its text); it stops working within a second.
-
-    \b
-    Example:
-      adapters tenant key revoke k3yid234
-    """
-    _admin(app).revoke_key(key)
-    shown = "key" if len(key) > _LONGEST_ID else f"key {printing.harmless(key)}"
-    if as_json:
-        printing.echo_json({"revoked": None if shown == "key" else key})
-    else:
-        click.echo(f"revoked {shown}; it stops working within a second")
-
-
-def _admin(app: App) -> TenantAdmin:
-    from adapterworks.gateway.tenants.admin import TenantAdmin
-
-    return TenantAdmin(app.registry.database, who=app.settings.who)
-
-
-def _print_key(tenant: Tenant, key: NewKey, *, as_json: bool, expires: float | None) -> None:
-    if as_json:
-        values = {"key": key.text, "key_id": key.id, "expires": _time(expires)}
-        printing.echo_json({**_tenant_json(tenant), **values})
-        return
-    click.echo(key.text)
-    click.echo(f"this key of `{tenant.name}` is not shown again; its id is {key.id}", err=True)
-
-
-def _tenant_json(tenant: Tenant) -> dict[str, Any]:
-    limits = {name: getattr(tenant.limits, name) for name in LIMITS}
-    identity = {"name": tenant.name, "id": tenant.id, "allow": list(tenant.allow)}
-    return {**identity, **limits, "weight": tenant.weight}
-
-
-def _key_json(row: KeyRow) -> dict[str, Any]:
-    times = {"created": row.created, "expires": row.expires, "revoked": row.revoked}
-    return {"id": row.id, "state": row.state, **{name: _time(at) for name, at in times.items()}}
-
-
-def _time(at: float | None) -> str | None:
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _cells(values: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
-    cells = []
-    for column in columns:
-        value = values[column]
-        if isinstance(value, list):
-            value = ",".join(value)
-        elif isinstance(value, dict):
-            value = json.dumps(value, ensure_ascii=False)
-        cells.append("-" if value is None else str(value))
-    return cells
+command.add_command(key)

@@ -28,6 +28,7 @@ from adapterworks.gateway.http.routes import (
     metrics,
     models,
     openapi,
+    stored,
 )
 from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.http.routes.registry.desk import Desk, open_desk
@@ -56,6 +57,7 @@ def create_app(gateway: Gateway) -> Starlette:
     """The public application of one gateway; it neither starts nor stops it."""
     routes: list[Route] = [
         *inference.routes(),
+        *stored.routes(),
         *models.routes(),
         *engines.routes(),
         *health.routes(),

@@ -18,7 +18,8 @@ from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.jobs.template import check_manifest
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.residency.resolve import missing
-from adapterworks.gateway.tenants.tenant import BASE_PREFIX, Tenant
+from adapterworks.gateway.tenants.patterns import BASE_PREFIX
+from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.extensions import names
 from adapterworks.registry.jobs import events, putting

@@ -136,6 +136,13 @@ class Metrics:
             "Lines of the spool that are no events and were put aside.",
             registry=registry,
         )
+        self.captured = Counter(
+            "adapters_captured",
+            "Answers that a tenant lets be kept: `kept`; not kept for their `personal` data, as "
+            "`unreadable` (images), because the queue was `full`, or because that `failed`.",
+            ("tenant", "outcome"),
+            registry=registry,
+        )
         self.background_failures = Counter(
             "adapters_background_failures",
             "What a thread or task in the background raised; it was started again.",

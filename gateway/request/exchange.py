@@ -29,6 +29,7 @@ from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.errors import InvalidField, shape_of
 from adapterworks.gateway.request.parts import in_parts, put_together
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.recorder import recorder_of
 from adapterworks.gateway.request.relay import Relay, answer_error, error_event
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import Tenant
@@ -247,6 +248,9 @@ class Exchange:
             target,
             send,
             keep_alive=self._gateway.config.http.keep_alive_seconds,
+            recorder=recorder_of(
+                self._gateway, self._tenant, self._call, self._receipt, target, engine
+            ),
         )
 
     async def _ask(self, engine: Engine, target: Target, call: Call, take: Take[T]) -> T:
@@ -254,6 +258,8 @@ class Exchange:
         headers = {"x-request-id": self._receipt.request_id}
         self._gateway.tracing.inject(headers)
         self._account.asked(most(self._call, engine.context))
+        release = target.digest or target.base_digest
+        self._gateway.recent.note(self._tenant.id, self._receipt.request_id, target.access, release)
         path = call.endpoint.engine_path
         try:
             async with engine.post(path, to_json(payload), headers) as upstream:

@@ -29,6 +29,7 @@ from adapterworks.gateway.request.errors import (
     shape_of,
 )
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.recorder import Recorder
 from adapterworks.gateway.request.stream import Rewriter, rename
 from adapterworks.gateway.request.usage import Unusable, read_counts
 from adapterworks.manifests.errors import NotFound, Unavailable
@@ -49,6 +50,7 @@ class Relay:
         target: what the client asked for.
         keep_alive: seconds of a stream's silence after which the client is sent a comment, so that
             no proxy in between takes the connection for dead.
+        recorder: holds the answer for a tenant that lets it be kept.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Relay:
         send: Send,
         *,
         keep_alive: float,
+        recorder: Recorder | None = None,
     ) -> None:
+        self._recorder = recorder
         self._call = call
         self._receipt = receipt
         self._account = account
@@ -154,6 +158,8 @@ class Relay:
         await self._account.close(status)
         await self._head(status, "application/json", length=len(body))
         await self._send({"type": "http.response.body", "body": body})
+        if self._recorder is not None and status == 200:
+            self._recorder.done(self._account.usage, len(body))
 
     def _rewritten(self, body: bytes) -> bytes:
         """The answer with the client's model name, once its counts are read."""
@@ -171,6 +177,8 @@ class Relay:
         with contextlib.suppress(Unusable):  # charged at its most, and counted
             self._account.usage.take(read_counts(answer.get("usage")))
         rename(answer, self._model, self._target.ref)
+        if self._recorder is not None:
+            self._recorder.whole(answer)
         try:
             return to_json(self._call.endpoint.shape(answer, time.monotonic() - self._began))
         except (LookupError, TypeError) as error:
@@ -184,6 +192,7 @@ class Relay:
             self._model,
             self._target.ref,
             self._account.usage,
+            None if self._recorder is None else self._recorder.event,
         )
         await self._head(200, "text/event-stream; charset=utf-8")
         status, last = 200, b""
@@ -209,6 +218,8 @@ class Relay:
             status, last = 503, self._broken()
         await self._account.close(status)
         await self._send({"type": "http.response.body", "body": last})
+        if self._recorder is not None and status == 200:
+            self._recorder.done(self._account.usage, 0)
 
     def _broken(self) -> bytes:
         """The event that ends a stream whose engine went away."""

@@ -8,6 +8,7 @@ its parsed JSON, where an answer's text or a client's tool cannot look like a co
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -31,12 +32,22 @@ class Rewriter:
         model: the engine's name for what answered.
         ref: the name the client sent.
         usage: counts are kept here as they pass.
+        seen: told every event of JSON, as the client gets it.
 
     Attributes:
         finished: the engine has said that this is all.
     """
 
-    def __init__(self, asked: Asked, dialect: Dialect, model: str, ref: str, usage: Usage) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        dialect: Dialect,
+        model: str,
+        ref: str,
+        usage: Usage,
+        seen: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._seen = seen
         self._model = model
         self._ref = ref
         self._dialect = dialect
@@ -75,6 +86,8 @@ class Rewriter:
                 return b""
         else:
             self._of_others(value)
+        if self._seen is not None:
+            self._seen(value)
         return head + b"data: " + to_json(value) + b"\n\n"
 
     def _of_openai(self, value: dict[str, Any]) -> bool:

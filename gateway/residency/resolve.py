@@ -22,7 +22,7 @@ from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.residency.handover import Handover
 from adapterworks.gateway.supervision.supervisor import Worker
-from adapterworks.gateway.tenants.tenant import BASE_PREFIX
+from adapterworks.gateway.tenants.patterns import BASE_PREFIX
 from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 from adapterworks.manifests.refs import Ref, parse_ref
 from adapterworks.registry.registry import Registry

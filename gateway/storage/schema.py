@@ -15,6 +15,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from adapterworks.registry.exchanges import schema as exchanges
 from adapterworks.registry.index.database import Database, Migration
 
 NAMESPACE = "gateway"
@@ -36,6 +37,7 @@ tenants = sa.Table(
     sa.Column("weight", sa.Double, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("removed", sa.Double),
+    sa.Column("capture", sa.Text),
 )
 keys = sa.Table(
     "gateway_keys",
@@ -172,8 +174,12 @@ sent = sa.Table(
 
 
 def migrate(database: Database) -> None:
-    """Bring the gateway's tables of `database` to the newest schema; safe in every process."""
+    """Bring the gateway's tables of `database` to the newest schema; safe in every process.
+
+    Those of captured exchanges are made with them, so that one command of the owner makes all.
+    """
     database.migrate(NAMESPACE, MIGRATIONS)
+    database.migrate(exchanges.NAMESPACE, exchanges.MIGRATIONS)
 
 
 def _append_only(connection: Connection, table: str) -> None:
@@ -366,6 +372,11 @@ def _m008_bytes_sent_to_the_registry(connection: Connection) -> None:
     )
 
 
+def _m009_what_tenants_let_us_keep(connection: Connection) -> None:
+    """A tenant's consent to have its traffic kept; none has given it."""
+    connection.exec_driver_sql("ALTER TABLE gateway_tenants ADD COLUMN capture TEXT")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
@@ -375,4 +386,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m006_served_of_shared_engines,
     _m007_registry_over_http,
     _m008_bytes_sent_to_the_registry,
+    _m009_what_tenants_let_us_keep,
 )

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.gateway.storage.schema import keys, migrate, revision, tenants
 from adapterworks.gateway.tenants import audit
+from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.gateway.tenants.keys import NewKey, key_id_of, new_key
 from adapterworks.gateway.tenants.store import tenant_of
 from adapterworks.gateway.tenants.tenant import Limits, Tenant, parse_allow
@@ -84,7 +85,9 @@ class TenantAdmin:
             return tenant, self._insert_key(connection, tenant, expires=None)
 
     def set(self, name: str, changes: dict[str, Any]) -> Tenant:
-        """Change `allow`, `weight` or limits by name; None lifts a limit.
+        """Change `allow`, `weight`, `capture` or limits by name; None lifts a limit.
+
+        `capture` is a `Consent`, or None: nothing is kept from now on.
 
         Raises:
             NotFound: there is no such tenant.
@@ -98,10 +101,15 @@ class TenantAdmin:
             stored = dict(values)
             if "allow" in stored:
                 stored["allow"] = json.dumps(stored["allow"])
+            if isinstance(stored.get("capture"), Consent):
+                stored["capture"] = stored["capture"].to_json()
             connection.execute(sa.update(tenants).where(tenants.c.id == before.id).values(**stored))
             was = {field: before._mapping[field] for field in values if field != "allow"}
             if "allow" in values:
                 was["allow"] = json.loads(before.allow)
+            if "capture" in values:
+                was["capture"] = before.capture and json.loads(before.capture)
+                values["capture"] = stored["capture"] and json.loads(stored["capture"])
             self._record(connection, "tenant.set", name, {"from": was, "to": values})
             return tenant_of(_get(connection, name))
 
@@ -196,6 +204,17 @@ class TenantAdmin:
     ) -> None:
         audit.record(connection, who=self._who, action=action, tenant=tenant, details=details)
         connection.execute(sa.update(revision).values(value=revision.c.value + 1))
+
+
+def tenant_id(database: Database, name: str) -> str:
+    """The id of a tenant by its name, or of one that was removed by its id.
+
+    Raises:
+        NotFound: there is, and was, no such tenant.
+    """
+    with database.read() as connection:
+        known = connection.scalar(sa.select(tenants.c.id).where(tenants.c.id == name))
+        return str(known or _get(connection, name).id)
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from adapterworks.gateway.storage.schema import keys, migrate, revision, tenants
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
+from adapterworks.gateway.tenants.consent import consent_of
 from adapterworks.gateway.tenants.errors import Unauthorized, bad_key, no_key
 from adapterworks.gateway.tenants.keys import key_id_of, matches
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Limits, Tenant
@@ -163,4 +164,5 @@ def tenant_of(row: sa.Row[tuple[object, ...]]) -> Tenant:
         cache_salt=row.cache_salt,
         limits=Limits(row.rpm, row.tpm, row.max_concurrency, row.monthly_tokens),
         weight=row.weight,
+        consent=consent_of(row.capture),
     )

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from adapterworks.gateway.tenants.consent import Consent
+from adapterworks.gateway.tenants.patterns import BASE_PREFIX, opens
 from adapterworks.manifests.errors import InvalidInput
 
-BASE_PREFIX = "base:"
 _OWN_PREFIX = "ft."
 # What tenants have made themselves: `ft.TENANT.…`, by the id that no other tenant ever has.
 _OWNED = re.compile(r"ft\.(?:[0-9a-f]{16}|open)\.")
@@ -57,6 +58,7 @@ class Tenant:
         cache_salt: secret and stable; keeps one tenant's prefix cache from answering another's
             timing (it is what the engine is given as `cache_salt`, whatever the client sent).
         weight: share of a busy engine relative to other tenants.
+        consent: what may be kept of its traffic; None for nothing.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Tenant:
     cache_salt: str
     limits: Limits = Limits()
     weight: float = 1.0
+    consent: Consent | None = None
 
     def may_use(self, name: str) -> bool:
         """Whether the tenant may use adapter `name`, or base model `base:NAME`."""
@@ -73,12 +76,7 @@ class Tenant:
                 pattern.startswith(_OWN_PREFIX) and fnmatchcase(name, pattern)
                 for pattern in self.allow
             )
-        is_base = name.startswith(BASE_PREFIX)
-        return any(
-            pattern == "*"
-            or (pattern.startswith(BASE_PREFIX) == is_base and fnmatchcase(name, pattern))
-            for pattern in self.allow
-        )
+        return opens(self.allow, name)
 
     @property
     def prefix(self) -> str:

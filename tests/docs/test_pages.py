@@ -9,7 +9,10 @@ from tests.docs.scene import Scene
 
 TUTORIALS = ("own-data",)
 # In this order, in the home that the tutorials leave.
-HOW_TO = ("keys", "backup", "incident", "erasure", "datasets", "upgrade", "systemd", "migrate")
+HOW_TO = (
+    *("keys", "backup", "incident", "erasure", "capture", "datasets"),
+    *("upgrade", "systemd", "migrate"),
+)
 
 
 @pytest.mark.engine

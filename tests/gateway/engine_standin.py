@@ -38,6 +38,7 @@ class StandIn:
         counted: the same of every answer it began, as far as it came.
         cached: half of each prompt is said to come from the cache.
         makes: the most tokens that an answer has, whatever it may have.
+        says: the tokens of every answer, instead of its own.
         holds_after: a stream waits after so many events of tokens, and a whole answer before its
             end, until this is None again or the engine is broken.
         countless: it does not say what an answer cost.
@@ -68,6 +69,7 @@ class StandIn:
     cached: bool = False
     countless: bool = False
     makes: int | None = None
+    says: list[str] | None = None
     holds_after: int | None = None
     scores_prompts: bool = False
     sequences: int = 0
@@ -161,10 +163,12 @@ class StandIn:
         if isinstance(answer, str):
             return _error(400, answer)
         answer.countless = self.countless
-        answer.words = answer.words[: self.makes]
+        answer.words = (answer.words if self.says is None else self.says)[: self.makes]
         self.prompt_tokens += answer.counts[0]
         self.sequences += answer.sequences
         request_id = request.headers.get("x-request-id", "")
+        if request_id and request.url.path == "/v1/chat/completions":
+            answer.id = f"chatcmpl-{request_id}"  # as vLLM names it
         before = self.answered.get(request_id, (0, 0))  # of parts of the same request
         self.counted[request_id] = (before[0] + answer.counts[0], before[1])
         # As lenient as vLLM's pydantic.

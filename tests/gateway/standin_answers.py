@@ -20,6 +20,7 @@ class Answer:
         choices: answers to each.
         cached: prompt tokens said to come from the cache.
         countless: what it cost is left out.
+        id: of the answer.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Answer:
     words: list[str]
     cached: int = 0
     countless: bool = False
+    id: str = "cmpl-1"
 
     @property
     def sequences(self) -> int:
@@ -83,7 +85,7 @@ class Answer:
     def _head(self, chunk: bool = False) -> dict[str, Any]:
         kind = "chat.completion" if self._chat else "text_completion"
         kind += ".chunk" if chunk and self._chat else ""
-        return {"id": "cmpl-1", "object": kind, "created": 1, "model": self.model}
+        return {"id": self.id, "object": kind, "created": 1, "model": self.model}
 
     def _openai_events(self) -> Iterator[Event]:
         options = self.body.get("stream_options") or {}

@@ -14,7 +14,8 @@ from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.residency.resolve import missing
-from adapterworks.gateway.tenants.tenant import BASE_PREFIX, Tenant
+from adapterworks.gateway.tenants.patterns import BASE_PREFIX
+from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.refs import DEFAULT_ALIAS
 from adapterworks.registry.releases.release import Release

@@ -100,6 +100,12 @@ JOBS: dict[str, tuple[str, ...]] = {
     "/v1/fine_tuning/checkpoints/{checkpoint}/permissions": ("get", "post"),
     "/v1/fine_tuning/checkpoints/{checkpoint}/permissions/{permission}": ("delete",),
 }
+# Stored completions and feedback.
+STORED: dict[str, tuple[str, ...]] = {
+    "/v1/chat/completions/{completion}": ("get", "post", "delete"),
+    "/v1/chat/completions/{completion}/messages": ("get",),
+    "/v1/feedback": ("post",),
+}
 _PURPOSE = {"enum": ["fine-tune", "batch", "assistants", "vision", "user_data", "evals"]}
 _FILE = {"type": "string", "format": "binary"}
 
@@ -134,6 +140,30 @@ JOBS_BODIES: dict[str, dict[str, Any]] = {
     "/v1/fine_tuning/jobs": _object(
         model=_MODEL, training_file={"type": "string", "minLength": 1, "maxLength": 80}
     ),
+}
+
+
+_WORD = {"type": "string", "maxLength": 64}
+_STORED_BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions/{completion}": _object(metadata={"type": "object"}),
+    "/v1/feedback": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["id"],
+                "properties": {
+                    "id": {"type": "string", "minLength": 1, "maxLength": 200},
+                    "thumb": {"enum": ["up", "down"]},
+                    "score": {"type": "number", "minimum": 0, "maximum": 1},
+                    "label": _WORD,
+                    "correction": {"type": "string", "minLength": 1, "maxLength": 100_000},
+                    "comment": {"type": "string", "minLength": 1, "maxLength": 10_000},
+                    "reviewer": _WORD,
+                    "idempotency_key": {"type": "string", "minLength": 1, "maxLength": 200},
+                },
+            }
+        }
+    },
 }
 
 
@@ -196,8 +226,10 @@ def document(*, jobs: bool = False, registry: bool = False) -> dict[str, Any]:
             ],
         }
     }
+    paths["/v1/chat/completions"]["get"] = _get()
+    paths |= {path: _described(path, methods, _STORED_BODIES) for path, methods in STORED.items()}
     if jobs:
-        paths |= {path: _of_jobs(path, methods) for path, methods in JOBS.items()}
+        paths |= {path: _described(path, methods, JOBS_BODIES) for path, methods in JOBS.items()}
     if registry:
         paths |= _of_registry()
     for path in ("/health", "/ready", "/metrics", "/openapi.json"):
@@ -234,7 +266,9 @@ def _of_registry() -> dict[str, Any]:
     return found
 
 
-def _of_jobs(path: str, methods: tuple[str, ...]) -> dict[str, Any]:
+def _described(
+    path: str, methods: tuple[str, ...], bodies: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     names = re.findall(r"{(\w+)}", path)
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -243,7 +277,7 @@ def _of_jobs(path: str, methods: tuple[str, ...]) -> dict[str, Any]:
     described: dict[str, Any] = {}
     for method in methods:
         described[method] = {**_get(), **({"parameters": parameters} if parameters else {})}
-        content = JOBS_BODIES.get(path) if method == "post" else None
+        content = bodies.get(path) if method == "post" else None
         if content is not None:
             described[method]["requestBody"] = {"required": True, "content": content}
     return described

@@ -10,7 +10,6 @@ import pytest
 from adapterworks.builders.data.gates.function import as_gate
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.hashed import Documents, common_shingles
-from adapterworks.builders.data.gates.personal_data import Found, find_personal_data, mask
 from adapterworks.builders.data.gates.report import (
     SPLITS,
     Context,
@@ -20,7 +19,6 @@ from adapterworks.builders.data.gates.report import (
     offence,
 )
 from adapterworks.builders.data.gates.run import GATES, GateResults, check_rows
-from adapterworks.builders.data.gates.secrets import find_secrets
 from adapterworks.builders.data.gates.text import (
     full_text,
     normalise,
@@ -31,6 +29,8 @@ from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.manifests.data_gates import DataGate, DataGates
 from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.privacy.credentials import find_secrets
+from adapterworks.privacy.personal import Found, find_personal_data, mask
 
 SYSTEM: Any = {"role": "system", "content": "system words"}
 PAIR = Row(

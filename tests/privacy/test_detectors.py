@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapterworks.builders.data.gates import secrets
-from adapterworks.builders.data.gates.personal_data import find_personal_data, mask
-from adapterworks.builders.data.gates.secrets import _plugins, find_secrets
+from adapterworks.privacy import credentials
+from adapterworks.privacy.credentials import _plugins, find_secrets
+from adapterworks.privacy.personal import find_personal_data, mask
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_no_row_is_passed_over_that_a_detector_would_find(
     """Most rows are read by none of them, since they have nothing that all need."""
     text = f"Dear all, please note {secret} and keep it."
     found = find_secrets(text)
-    monkeypatch.setattr(secrets, "_may_hold", lambda text: True)
+    monkeypatch.setattr(credentials, "_may_hold", lambda text: True)
     assert found == find_secrets(text)
     assert found or "eyJ" in secret  # that detector asks for a signature that can be read
 
 
 def test_plain_prose_is_not_read_by_every_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "_plugins", lambda: pytest.fail("it was read"))
-    monkeypatch.setattr(secrets, "_marks", lambda: marks)
+    monkeypatch.setattr(credentials, "_plugins", lambda: pytest.fail("it was read"))
+    monkeypatch.setattr(credentials, "_marks", lambda: marks)
     assert find_secrets("The quick brown fox jumps over the lazy dog, extraordinarily so.") == {}
 
 
-marks = secrets._marks()
+marks = credentials._marks()

@@ -1,0 +1,244 @@
+"""`adapters feedback`: what people said of answers, and how far they agree."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.cli.tenant_shown import admin, cells, shown_time
+
+if TYPE_CHECKING:
+    from adapterworks.registry.exchanges.exchange import Exchange, Feedback
+
+_COLUMNS = ("at", "tenant", "adapter", "receipt", "reviewer", "thumb", "score", "label", "texts")
+_tenant = click.option("--tenant", help="Of one tenant's answers, by its name.")
+_adapter = click.option("--adapter", help="Of one adapter's answers, by its name.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def command() -> None:
+    """Show what people said of answers, add to it, export it.
+
+    Clients send it to `POST /v1/feedback`, by the receipt of an answer.
+
+    \b
+    Example:
+      adapters feedback list --adapter medical
+      adapters feedback agreement --on thumb
+      adapters feedback export --adapter medical > reviewed.jsonl
+    """
+
+
+@command.command("list")
+@_tenant
+@_adapter
+@click.option("--release", help="Of one release's answers, as `medical@7`.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--after", type=int, help="The next page: what `more:` said.")
+@_as_json
+@click.pass_obj
+def list_(
+    app: App,
+    tenant: str | None,
+    adapter: str | None,
+    release: str | None,
+    limit: int,
+    after: int | None,
+    as_json: bool,
+) -> None:
+    """List feedback, newest first; its texts only in JSON.
+
+    \b
+    Example:
+      adapters feedback list --adapter medical --limit 10
+    """
+    from adapterworks.registry.exchanges import feedback
+
+    names = _names(app)
+    digest = None if release is None else app.registry.resolve(app.ref(release)).digest
+    rows = list(
+        feedback.listed(
+            app.exchanges,
+            tenant=_id(app, tenant),
+            adapter=adapter,
+            release=digest,
+            limit=limit,
+            before=after,
+        )
+    )
+    if as_json:
+        printing.echo_json([_json(said, names) for _, said in rows])
+    else:
+        table = [cells({**_json(said, names), "texts": _texts(said)}, _COLUMNS) for _, said in rows]
+        printing.echo_table(_COLUMNS, table)
+    if len(rows) == limit:
+        printing.echo_more(f"adapters feedback list --after {rows[-1][0]}")
+
+
+@command.command()
+@click.argument("answer")
+@click.option("--tenant", required=True, help="Whose answer it is, by name.")
+@click.option("--thumb", type=click.Choice(["up", "down"]))
+@click.option("--score", type=float, help="From 0 to 1.")
+@click.option("--label", help="One word.")
+@click.option("--correction", help="What the answer should have been.")
+@click.option("--comment", help="A remark.")
+@click.option("--reviewer", help="Who says so: a short name (default: ADAPTERS_USER).")
+@click.option("--once", help="An idempotency key: the same, said twice, is said once.")
+@_as_json
+@click.pass_obj
+def add(app: App, /, answer: str, tenant: str, as_json: bool, **given: Any) -> None:
+    """Say something of an answer, by its receipt or the id of its completion.
+
+    \b
+    Example:
+      adapters feedback add req-0123456789abcdef01234567 --tenant acme --thumb down \\
+        --correction "A06.0" --reviewer ann
+    """
+    from pydantic import ValidationError
+
+    from adapterworks.gateway.capture.answered import answered
+    from adapterworks.gateway.capture.asked import AskedFeedback
+    from adapterworks.gateway.capture.saying import say
+    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.manifests.errors import InvalidInput
+
+    given["idempotency_key"] = given.pop("once")
+    given["reviewer"] = given["reviewer"] or app.settings.who
+    try:
+        asked = AskedFeedback(id=answer, **given)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = str(fault["loc"][0]).replace("idempotency_key", "once")
+        raise InvalidInput(f"`--{name}` cannot be that: {fault['msg']}") from error
+    new = asked.new()
+    migrate(app.registry.database)
+    owner = admin(app).show(tenant)[0]
+    subject = answered(app.exchanges, owner.id, asked.id)
+    on_personal = "redact" if owner.consent is None else owner.consent.on_personal
+    said, created = say(app.exchanges, owner.id, subject, new, on_personal)
+    if as_json:
+        printing.echo_json(_json(said, _names(app)))
+    else:
+        click.echo(f"{'kept' if created else 'known already'}: {said.id}, of {said.receipt}")
+
+
+@command.command()
+@_tenant
+@_adapter
+@click.option("--share", type=click.Choice(["none", "own", "all"]), help="Of such consent only.")
+@click.pass_obj
+def export(app: App, tenant: str | None, adapter: str | None, share: str | None) -> None:
+    """Print captured answers that somebody said something of, one JSON object a line.
+
+    Each line has `messages`, the `answer`, the receipt's digests and all `feedback`. Answers that
+    were not captured have no texts: `adapters feedback list --json` has what was said of them.
+
+    \b
+    Example:
+      adapters feedback export --adapter medical > reviewed.jsonl
+    """
+    names = _names(app)
+    for item in app.exchanges.read(tenant=_id(app, tenant), adapter=adapter):
+        if item.feedback and share in (None, item.share):
+            click.echo(json.dumps(_exported(item, names), ensure_ascii=False))
+
+
+@command.command()
+@_tenant
+@_adapter
+@click.option(
+    "--on",
+    "aspect",
+    type=click.Choice(["thumb", "label", "score"]),
+    default="thumb",
+    show_default=True,
+    help="What is compared.",
+)
+@_as_json
+@click.pass_obj
+def agreement(
+    app: App, tenant: str | None, adapter: str | None, aspect: Any, as_json: bool
+) -> None:
+    """How far each two reviewers agree on the answers that both have judged: Cohen's kappa.
+
+    1 is full agreement, 0 is what chance gives; scores agree in part where they are near.
+
+    \b
+    Example:
+      adapters feedback agreement --adapter medical --on label
+    """
+    from adapterworks.registry.exchanges import agreement as agreeing
+    from adapterworks.registry.exchanges import feedback
+
+    said = (item for _, item in feedback.listed(
+        app.exchanges, tenant=_id(app, tenant), adapter=adapter
+    ))  # fmt: skip
+    found = agreeing.agreement(said, aspect)
+    columns = ("first", "second", "answers", "same", "kappa", "low", "high")
+    rows: list[dict[str, Any]] = [
+        {name: _rounded(getattr(pair, name)) for name in columns} for pair in found
+    ]
+    if as_json:
+        printing.echo_json([{"on": aspect, **row} for row in rows])
+        return
+    printing.echo_table(columns, [cells(row, columns) for row in rows])
+    if not rows:
+        printing.note("no two reviewers have judged the same answer")
+
+
+def _rounded(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def _id(app: App, tenant: str | None) -> str | None:
+    return None if tenant is None else admin(app).show(tenant)[0].id
+
+
+def _names(app: App) -> dict[str, str]:
+    return {tenant.id: tenant.name for tenant in admin(app).list()}
+
+
+def _texts(said: Feedback) -> str:
+    found = [name for name in ("correction", "comment") if getattr(said, name) is not None]
+    return ", ".join(found) or "-"
+
+
+def _json(said: Feedback, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": said.id,
+        "at": shown_time(said.created),
+        "tenant": names.get(said.tenant, said.tenant),
+        "adapter": said.adapter,
+        "release": said.release,
+        "receipt": said.receipt,
+        "reviewer": said.reviewer or None,
+        "thumb": said.thumb or None,
+        "score": said.score,
+        "label": said.label or None,
+        "correction": said.correction,
+        "comment": said.comment,
+    }
+
+
+def _exported(item: Exchange, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "receipt": item.receipt,
+        "tenant": names.get(item.tenant, item.tenant),
+        "share": item.share,
+        "adapter": item.adapter,
+        "release": item.release or None,
+        "base": item.base,
+        "template": item.template or None,
+        "created": shown_time(item.created),
+        "messages": item.messages,
+        "answer": item.text,
+        "redacted": list(item.redacted),
+        "feedback": [_json(said, names) for said in item.feedback],
+    }

@@ -1,0 +1,68 @@
+"""Which answer a piece of feedback is about: kept, metered, or given a moment ago.
+
+Invariant: an answer is found by its own tenant alone; what is another's is not found.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+
+import sqlalchemy as sa
+
+from adapterworks.gateway.storage.schema import usage_events
+from adapterworks.manifests.errors import NotFound
+from adapterworks.registry.exchanges.exchange import Subject
+from adapterworks.registry.exchanges.store import Exchanges
+
+MOST_RECENT = 10_000
+# An engine names its answers by the request id that it was given: `chatcmpl-req-…`.
+_NAMED = re.compile(r"(?:[a-z]{2,12}[-_])?(req-[0-9a-f]{24})(?:-\d{1,6})?")
+
+
+class Recent:
+    """The last answers of this process, until their usage is in the index; from any thread."""
+
+    def __init__(self, most: int = MOST_RECENT) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[str, tuple[str, Subject]] = OrderedDict()
+
+    def note(self, tenant: str, receipt: str, adapter: str, release: str) -> None:
+        """An answer is given now."""
+        with self._lock:
+            self._answers[receipt] = tenant, Subject(receipt, adapter, release, kept=False)
+            if len(self._answers) > self._most:
+                self._answers.popitem(last=False)
+
+    def find(self, tenant: str, receipt: str) -> Subject | None:
+        """A tenant's own answer."""
+        with self._lock:
+            owner, subject = self._answers.get(receipt, ("", None))
+        return subject if owner == tenant else None
+
+
+def answered(store: Exchanges, tenant: str, name: str, recent: Recent | None = None) -> Subject:
+    """The answer of a receipt (`req-…`) or of a completion's id.
+
+    Raises:
+        NotFound: the tenant was given no such answer.
+    """
+    if (kept := store.subject(tenant, name)) is not None:
+        return kept
+    match = _NAMED.fullmatch(name)
+    receipt = match[1] if match else ""
+    if recent is not None and (subject := recent.find(tenant, receipt)) is not None:
+        return subject
+    query = sa.select(usage_events).where(
+        usage_events.c.request_id == receipt, usage_events.c.tenant == tenant
+    )
+    with store.database.read() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"no answer `{name[:100]}` is known",
+            hint="give the `x-request-id` of an answer, or the id of its completion",
+        )
+    return Subject(receipt, row.ref.partition("@")[0], row.release, kept=False)

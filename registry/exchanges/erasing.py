@@ -1,0 +1,53 @@
+"""Erasing what was kept of a tenant: rows, key, files, for good.
+
+Invariant: the key goes before the files, so a copy of the files elsewhere (a backup, a snapshot)
+can be read by nobody; doing it again finishes what was interrupted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from adapterworks.registry.exchanges.schema import erased, exchanges
+from adapterworks.registry.exchanges.schema import feedback as said
+from adapterworks.registry.exchanges.store import Exchanges
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What there is of a tenant: exchanges, feedback on answers, files on this disk."""
+
+    exchanges: int
+    feedback: int
+    files: int
+
+
+def holding(store: Exchanges, tenant: str) -> Holding:
+    """What an erasure would remove."""
+    with store.database.read() as connection:
+        rows = [
+            connection.scalar(
+                sa.select(sa.func.count()).select_from(table).where(table.c.tenant == tenant)
+            )
+            for table in (exchanges, said)
+        ]
+    return Holding(rows[0] or 0, rows[1] or 0, store.files.count(tenant))
+
+
+def erase(store: Exchanges, tenant: str, now: float) -> Holding:
+    """Erase everything of a tenant; returns what there was.
+
+    Raises:
+        Unavailable: disk or index.
+    """
+    found = holding(store, tenant)
+    with store.database.write() as connection:
+        connection.execute(sa.delete(erased).where(erased.c.tenant == tenant))
+        connection.execute(sa.insert(erased).values(tenant=tenant, at=now))
+        connection.execute(sa.delete(exchanges).where(exchanges.c.tenant == tenant))
+        connection.execute(sa.delete(said).where(said.c.tenant == tenant))
+    store.files.keys.destroy(tenant)
+    store.files.remove_all(tenant)
+    return found

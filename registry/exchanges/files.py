@@ -1,0 +1,105 @@
+"""Sealed files, one folder a tenant: written whole, removed for good.
+
+Invariant: a file that is there is complete; its name is its row's, so that whatever has no row can
+be found and removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from adapterworks.manifests.errors import NotFound, Unavailable
+from adapterworks.registry.exchanges.keyring import Keyring
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+class SealedFiles:
+    """JSON values of tenants, each in a file that only the tenant's key opens."""
+
+    def __init__(self, folder: Path, keys: Keyring) -> None:
+        self.folder = folder
+        self.keys = keys
+
+    def write(self, tenant: str, name: str, value: Any) -> int:
+        """Write a value in the place of what was there; returns the file's size in bytes.
+
+        Raises:
+            Unavailable: the disk is full, or the folder cannot be written.
+        """
+        data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        sealed = self.keys.seal(tenant, name, zlib.compress(data))
+        path = self._path(tenant, name)
+        new = path.with_name(f".{name}-{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(sealed)
+                    file.flush()
+                    os.fsync(file.fileno())
+                new.replace(path)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise Unavailable(f"`{path.parent}` cannot be written: {error.strerror}") from error
+        return len(sealed)
+
+    def read(self, tenant: str, name: str) -> Any:
+        """A value.
+
+        Raises:
+            NotFound: it is not there, or the tenant's key is not.
+            IntegrityError: it was changed.
+        """
+        try:
+            sealed = self._path(tenant, name).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"`{name}` of tenant `{tenant}` is not kept any more") from error
+        except OSError as error:
+            raise Unavailable(f"`{name}` of tenant `{tenant}` cannot be read") from error
+        return json.loads(zlib.decompress(self.keys.open(tenant, name, sealed)))
+
+    def remove(self, tenant: str, name: str) -> None:
+        """Remove a file, if it is there."""
+        self._path(tenant, name).unlink(missing_ok=True)
+
+    def count(self, tenant: str) -> int:
+        """How many files there are of a tenant."""
+        folder = self.folder / tenant
+        return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+    def remove_all(self, tenant: str) -> None:
+        """Remove a tenant's files."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._path(tenant, "x").parent)
+
+    def old(self, before: float) -> Iterator[tuple[str, str]]:
+        """Tenant and name of every file last written before a time (seconds since the epoch)."""
+        if not self.folder.is_dir():
+            return
+        for folder in self.folder.iterdir():
+            for path in folder.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before:
+                        yield folder.name, path.name
+
+    def discard(self, tenant: str, name: str) -> None:
+        """Remove what `old` named, half-written files included."""
+        (self.folder / tenant / Path(name).name).unlink(missing_ok=True)
+
+    def _path(self, tenant: str, name: str) -> Path:
+        assert _NAME.fullmatch(tenant), "tenants' ids are made by us"
+        assert _NAME.fullmatch(name), "names of rows are made by us"
+        return self.folder / tenant / name

@@ -1,0 +1,285 @@
+"""`Exchanges`: what is kept of answers, and what people said of them.
+
+Invariants:
+- a file is written before its row and removed before it, so what is listed can be read, and what a
+  crash leaves over has no row and is removed by `sweep`;
+- nothing that was asked before a tenant's things were erased is kept after that, whichever process
+  had it in hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from adapterworks.manifests.errors import IntegrityError, NotFound
+from adapterworks.registry.exchanges.exchange import Exchange, Feedback, Subject
+from adapterworks.registry.exchanges.files import SealedFiles
+from adapterworks.registry.exchanges.keyring import Keyring, default_keys
+from adapterworks.registry.exchanges.rows import (
+    erased_since,
+    exchange_of,
+    feedback_of,
+    find,
+    named,
+    of_tenant,
+    row_of,
+    sealed_of,
+)
+from adapterworks.registry.exchanges.schema import MIGRATIONS, NAMESPACE, exchanges
+from adapterworks.registry.exchanges.schema import feedback as said
+from adapterworks.registry.index.database import AnyRow, Database
+
+if TYPE_CHECKING:
+    from adapterworks.registry.registry import Registry
+
+ORPHAN_SECONDS = 3600.0  # no write takes longer between its file and its row
+PAGE = 200
+
+
+class Exchanges:
+    """The captured exchanges of an index.
+
+    Args:
+        database: where the rows are.
+        folder: where the sealed files are.
+        keys: folder of the tenants' keys.
+    """
+
+    def __init__(self, database: Database, folder: Path, keys: Path) -> None:
+        database.migrate(NAMESPACE, MIGRATIONS)
+        self.database = database
+        self.files = SealedFiles(folder, Keyring(keys))
+
+    @classmethod
+    def of(cls, registry: Registry, keys: Path | None = None) -> Exchanges:
+        """Those of a registry; the keys beside its home unless a folder is given."""
+        home = registry.home
+        return cls(registry.database, home / "exchanges", keys or default_keys(home))
+
+    def put(self, made: Sequence[Exchange]) -> int:
+        """Keep exchanges; returns how many. Those of erased tenants and known receipts are not.
+
+        Raises:
+            Unavailable: disk or index.
+        """
+        with self.database.read() as connection:
+            wanted = [item for item in made if not erased_since(connection, item)]
+        sizes = [self.files.write(item.tenant, item.receipt, sealed_of(item)) for item in wanted]
+        kept = 0
+        refused = []
+        with self.database.write() as connection:
+            for item, size in zip(wanted, sizes, strict=True):
+                known = connection.scalar(
+                    sa.select(exchanges.c.tenant).where(exchanges.c.receipt == item.receipt)
+                )
+                if erased_since(connection, item) or known not in (None, item.tenant):
+                    refused.append(item)
+                elif known is None:
+                    connection.execute(sa.insert(exchanges).values(**row_of(item, size)))
+                    kept += 1
+        for item in refused:
+            self.files.remove(item.tenant, item.receipt)
+        return kept
+
+    def get(self, tenant: str, name: str) -> Exchange:
+        """One exchange, by the id of its completion or by its receipt.
+
+        Raises:
+            NotFound: the tenant has no such exchange.
+        """
+        with self.database.read() as connection:
+            row = find(connection, tenant, name)
+        if row is None or row.expires <= time.time():
+            raise NotFound(f"there is no stored completion `{name[:200]}`")
+        return exchange_of(row, self.files)
+
+    def listed(
+        self,
+        tenant: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = False,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> tuple[list[Exchange], bool]:
+        """A page of a tenant's exchanges, and whether more follow.
+
+        Args:
+            after: id of the last of the page before.
+            model: only those that were asked of this model, as the client named it.
+            metadata: only those whose metadata have all these pairs.
+
+        Raises:
+            NotFound: `after` names none of the tenant's.
+        """
+        query = of_tenant(tenant).where(exchanges.c.expires > time.time())
+        if model is not None:
+            query = query.where(exchanges.c.ref == model)
+        edge = None
+        if after is not None:
+            with self.database.read() as connection:
+                row = find(connection, tenant, after)
+            if row is None:
+                raise NotFound(f"there is no stored completion `{after[:200]}`")
+            edge = int(row.sequence)
+        found: list[Exchange] = []
+        for item in self._walk(query, edge, newest_first):
+            if metadata and any(item.metadata.get(k) != v for k, v in metadata.items()):
+                continue
+            if len(found) == limit:
+                return found, True
+            found.append(item)
+        return found, False
+
+    def set_metadata(self, tenant: str, name: str, metadata: Mapping[str, str]) -> Exchange:
+        """Give an exchange other metadata.
+
+        Raises:
+            NotFound: the tenant has no such exchange.
+        """
+        changed = replace(self.get(tenant, name), metadata=dict(metadata))
+        size = self.files.write(tenant, changed.receipt, sealed_of(changed))
+        with self.database.write() as connection:
+            kept = connection.execute(
+                sa.update(exchanges).where(exchanges.c.receipt == changed.receipt).values(size=size)
+            )
+        if not kept.rowcount:  # it was deleted meanwhile
+            self.files.remove(tenant, changed.receipt)
+            raise NotFound(f"there is no stored completion `{name[:200]}`")
+        return changed
+
+    def delete(self, tenant: str, name: str) -> str:
+        """Remove an exchange and the texts said of it; scores stay. Returns its id.
+
+        Raises:
+            NotFound: the tenant has no such exchange.
+        """
+        with self.database.read() as connection:
+            row = find(connection, tenant, name)
+        if row is None:
+            raise NotFound(f"there is no stored completion `{name[:200]}`")
+        self._remove([row])
+        return str(row.id)
+
+    def read(
+        self, *, tenant: str | None = None, adapter: str | None = None, since: float = 0.0
+    ) -> Iterator[Exchange]:
+        """Exchanges that are kept, oldest first, with what people said of them.
+
+        What is removed while this goes on, and what a key of this machine does not open, is passed
+        over.
+
+        Args:
+            tenant: id of a tenant.
+            adapter: a name, or `base:NAME`.
+            since: captured at this time or later, seconds since the epoch.
+        """
+        now = time.time()
+        query = sa.select(exchanges).where(exchanges.c.expires > now, exchanges.c.created >= since)
+        if tenant is not None:
+            query = query.where(exchanges.c.tenant == tenant)
+        if adapter is not None:
+            query = query.where(exchanges.c.adapter == adapter)
+        for item in self._walk(query, None, False):
+            yield item.with_feedback(tuple(self._said(item)))
+
+    def subject(self, tenant: str, name: str) -> Subject | None:
+        """What feedback on a kept exchange is about; None where it is not kept."""
+        with self.database.read() as connection:
+            row = find(connection, tenant, name)
+        if row is None or row.expires <= time.time():
+            return None
+        return Subject(row.receipt, row.adapter, row.release or row.base, kept=True)
+
+    def shorten(self, tenant: str, retain: float) -> None:
+        """Let a tenant's exchanges expire no later than so many seconds after they were made."""
+        until = exchanges.c.created + retain
+        with self.database.write() as connection:
+            connection.execute(
+                sa.update(exchanges)
+                .where(exchanges.c.tenant == tenant, exchanges.c.expires > until)
+                .values(expires=until)
+            )
+
+    def sweep(self, now: float) -> int:
+        """Remove what has expired and what a crash left over; returns how many exchanges went.
+
+        Raises:
+            Unavailable: disk or index.
+        """
+        gone = 0
+        while True:
+            query = sa.select(exchanges).where(exchanges.c.expires <= now).limit(PAGE)
+            with self.database.read() as connection:
+                rows = connection.execute(query).all()
+            self._remove(rows)
+            gone += len(rows)
+            if len(rows) < PAGE:
+                break
+        for tenant, name in list(self.files.old(now - ORPHAN_SECONDS)):
+            with self.database.read() as connection:
+                known = connection.scalar(named(exchanges.c.receipt, tenant, name)) or (
+                    connection.scalar(named(said.c.id, tenant, name))
+                )
+            if known is None:
+                self.files.discard(tenant, name)
+        return gone
+
+    def _walk(
+        self, query: sa.Select[Any], edge: int | None, newest_first: bool
+    ) -> Iterator[Exchange]:
+        """The exchanges of a query, a page of rows at a time."""
+        at = exchanges.c.sequence
+        query = query.order_by(at.desc() if newest_first else at).limit(PAGE)
+        while True:
+            paged = query
+            if edge is not None:
+                paged = query.where(at < edge if newest_first else at > edge)
+            with self.database.read() as connection:
+                rows = connection.execute(paged).all()
+            for row in rows:
+                try:
+                    yield exchange_of(row, self.files)
+                except (NotFound, IntegrityError):
+                    continue
+            if len(rows) < PAGE:
+                return
+            edge = int(rows[-1].sequence)
+
+    def _said(self, item: Exchange) -> Iterator[Feedback]:
+        query = (
+            sa.select(said)
+            .where(said.c.tenant == item.tenant, said.c.receipt == item.receipt)
+            .order_by(said.c.sequence)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        return (feedback_of(row, self.files) for row in rows)
+
+    def _remove(self, rows: Sequence[AnyRow]) -> None:
+        """Files first, then rows; the texts of what was said go, its numbers stay."""
+        for row in rows:
+            self.files.remove(row.tenant, row.receipt)
+            with self.database.read() as connection:
+                texts = connection.execute(
+                    sa.select(said.c.id).where(
+                        said.c.tenant == row.tenant, said.c.receipt == row.receipt, said.c.sealed
+                    )
+                ).all()
+            for text in texts:
+                self.files.remove(row.tenant, text.id)
+        if not rows:
+            return
+        receipts = [row.receipt for row in rows]
+        with self.database.write() as connection:
+            connection.execute(
+                sa.update(said).where(said.c.receipt.in_(receipts)).values(sealed=False)
+            )
+            connection.execute(sa.delete(exchanges).where(exchanges.c.receipt.in_(receipts)))
