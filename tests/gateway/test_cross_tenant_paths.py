@@ -57,8 +57,6 @@ ENGINE_PATHS = [
     "/update_weight_version",
     "/update_weights",
     "/v1/audio/transcriptions",
-    "/v1/chat/completions/batch",
-    "/v1/chat/completions/render",
     "/v1/load_lora_adapter",
     "/v1/realtime",
     "/v1/rerank",
@@ -130,6 +128,16 @@ def test_the_path_of_one_model_reaches_no_other_path(two: Neighbours) -> None:
     for name in ("../load_lora_adapter", "..%2fmetrics", "enterprise-kb/../medical", "%6dedical"):
         assert two.ask("GET", f"/v1/models/{name}").status == 404
         assert two.ask("POST", f"/v1/models/{name}", {}).status == 405
+    assert two.reached() == before
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions/batch", "/v1/chat/completions/render"])
+def test_a_path_of_the_engine_is_the_id_of_a_stored_completion_here(
+    two: Neighbours, path: str
+) -> None:
+    before = two.reached()
+    for method, status in (("GET", 404), ("POST", 404), ("DELETE", 404), ("PUT", 405)):
+        assert two.ask(method, path, None if method == "GET" else BODY).status == status
     assert two.reached() == before
 
 

@@ -17,7 +17,8 @@ from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
 from adapterworks.gateway.residency.entry import Entry
-from adapterworks.gateway.tenants.tenant import BASE_PREFIX, Tenant
+from adapterworks.gateway.tenants.patterns import BASE_PREFIX
+from adapterworks.gateway.tenants.tenant import Tenant
 
 
 def routes() -> list[Route]:
