@@ -30,6 +30,7 @@ from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.index.search import search
 from adapterworks.registry.lifecycle import (
     aliases,
+    approval,
     clearance,
     eviction,
     gc,
@@ -259,7 +260,87 @@ class Registry:
                     cleared=cleared,
                 )
 
-    def _clear(self, name: str, version: int, alias: str) -> int | None:
+    def request(
+        self,
+        name: str,
+        version: int,
+        alias: str,
+        *,
+        who: str,
+        why: str,
+        expect: int | Unset | None = UNSET,
+        weight: int = 100,
+    ) -> approval.Request:
+        """Ask for a move that somebody else is to approve.
+
+        Raises:
+            NotFound: there is no such live version.
+        """
+        check_alias(alias)
+        with self.database.write() as connection:
+            lookup.resolve(connection, lookup.exact(name, version))
+            return approval.ask(
+                connection, name, version, alias, who=who, why=why, expect=expect, percent=weight
+            )
+
+    def requests(self, *, limit: int = 50) -> list[approval.Request]:
+        """The moves that were asked for and are not decided, newest first."""
+        with self.database.read() as connection:
+            return approval.standing(connection, limit=limit)
+
+    def approve(self, request: int, *, who: str, why: str = "") -> approval.Request:
+        """Approve a move that somebody else asked for; the last approval needed makes it.
+
+        Raises:
+            NotFound: there is no such request, or its version was deleted.
+            Refused: `who` asked for it, or the version lacks what the alias asks for.
+            Conflict: it was decided, or another version holds the alias than was expected.
+        """
+        while True:
+            with self.database.read() as connection:
+                found = approval.find(connection, request)
+                approval.require_open(found)
+                approval.require_other(found, who)
+                settings = protection.standing(connection)
+                seen = log.head(connection, found.name)
+            rule = None if settings is None else settings.rule(found.name, found.alias)
+            needed = max(1, rule.approvals) if rule is not None else 1
+            last = len(found.approved_by) + 1 >= needed
+            cleared = (
+                self._clear(found.name, found.version, found.alias, approved=True) if last else None
+            )
+            with self.database.write() as connection:
+                if log.head(connection, found.name) != seen:
+                    continue  # somebody was quicker, or something was learnt: once more
+                approval.decide(connection, found, approval.APPROVE, who=who, why=why, last=last)
+                if last:
+                    aliases.promote(
+                        connection,
+                        found.name,
+                        found.version,
+                        found.alias,
+                        who=who,
+                        why=f"request {request} by {found.who}: {found.why}",
+                        expect=found.expect,
+                        weight=found.percent,
+                        cleared=cleared,
+                    )
+                return approval.find(connection, request)
+
+    def deny(self, request: int, *, who: str, why: str = "") -> approval.Request:
+        """Decide that a move is not made.
+
+        Raises:
+            NotFound: there is no such request.
+            Conflict: it was decided.
+        """
+        with self.database.write() as connection:
+            found = approval.find(connection, request)
+            approval.require_open(found)
+            approval.decide(connection, found, approval.DENY, who=who, why=why, last=True)
+            return approval.find(connection, request)
+
+    def _clear(self, name: str, version: int, alias: str, *, approved: bool = False) -> int | None:
         """The settings that a version fulfils, where its alias is protected."""
         with self.database.read() as connection:
             found = protection.standing(connection)
@@ -274,6 +355,7 @@ class Registry:
                 alias,
                 record=self.release(resolved.digest).to_bytes(),
                 read=lambda path: self.read_if_here(resolved.digest, path),
+                approved=approved,
             )
             return found.sequence
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,13 +13,14 @@ from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
+    from adapterworks.registry.lifecycle.approval import Request
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.types import AliasMove, Unset
 
 
 @click.command()
-@click.argument("ref", shell_complete=complete_ref)
-@click.argument("alias")
+@click.argument("ref", required=False, shell_complete=complete_ref)
+@click.argument("alias", required=False)
 @click.option(
     "--expect",
     help="Move only if this version (or `none`) holds the alias now and no other is its canary.",
@@ -31,22 +34,67 @@ if TYPE_CHECKING:
     show_default=True,
     help="Percent of requests for the version; below 100 the present holder keeps the rest.",
 )
+@click.option("--to", help="The alias, in place of ALIAS.")
+@click.option("--request", is_flag=True, help="Ask for the move; somebody else approves it.")
+@click.option("--requests", is_flag=True, help="List the moves that were asked for.")
+@click.option("--approve", type=int, metavar="ID", help="Approve a move that another asked for.")
+@click.option("--deny", type=int, metavar="ID", help="Decide that a move is not made.")
 @click.option("--why", default="", help="Reason, for the log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
-    app: App, ref: str, alias: str, expect: str | None, weight: int, why: str, as_json: bool
+    app: App,
+    ref: str | None,
+    alias: str | None,
+    to: str | None,
+    expect: str | None,
+    weight: int,
+    request: bool,
+    requests: bool,
+    approve: int | None,
+    deny: int | None,
+    why: str,
+    as_json: bool,
 ) -> None:
     """Move an alias to a version.
+
+    With --request it is asked for, and moves when somebody else approves it: under another token
+    of the registry, or another `ADAPTERS_USER` where the database is. An alias whose settings have
+    `approvals` moves in no other way.
 
     \b
     Example:
       adapters promote medical@3 prod --expect medical@2 --why "passes the ICD gate"
       adapters promote medical@4 prod --percent 10
       adapters promote medical:candidate prod
+      adapters promote medical@5 --to prod --request --why "better on chapter J"
+      adapters promote --approve 118
     """
-    registry = app.registry
+    from adapterworks.manifests.errors import InvalidInput
+
+    registry, alias = app.registry, alias or to
+    if requests or approve is not None or deny is not None:
+        if ref is not None or request or requests + (approve is not None) + (deny is not None) > 1:
+            raise InvalidInput("one of `--requests`, `--approve` and `--deny`, and no REF")
+        decide(app, approve, deny, why, as_json=as_json)
+        return
+    if ref is None or alias is None:
+        raise InvalidInput("which version, to which alias?", hint="adapters promote REF ALIAS")
     resolved = registry.resolve(app.ref(ref))
+    if request:
+        if not why.strip():
+            raise InvalidInput("`--request` needs `--why`", hint="whoever approves it will ask")
+        asked = registry.request(
+            resolved.name,
+            resolved.version,
+            alias,
+            who=app.settings.who,
+            why=why,
+            expect=expected(registry, resolved.name, expect),
+            weight=weight,
+        )
+        show([asked], as_json=as_json)
+        return
     move = registry.promote(
         resolved.name,
         resolved.version,
@@ -63,6 +111,43 @@ def command(
         printing.echo_json(move)
     else:
         click.echo(describe(move))
+
+
+def decide(app: App, approve: int | None, deny: int | None, why: str, *, as_json: bool) -> None:
+    """List what was asked for, or decide one of it."""
+    who = app.settings.who
+    if approve is not None:
+        show([app.registry.approve(approve, who=who, why=why)], as_json=as_json)
+    elif deny is not None:
+        show([app.registry.deny(deny, who=who, why=why)], as_json=as_json)
+    else:
+        show(app.registry.requests(), as_json=as_json)
+
+
+def show(requests: Sequence[Request], *, as_json: bool) -> None:
+    """Requests as a table."""
+    if as_json:
+        values = [dataclasses.asdict(request) for request in requests]
+        for value in values:
+            if not isinstance(value["expect"], int | None):
+                del value["expect"]  # nothing was expected
+        printing.echo_json(values)
+        return
+    words = {None: "open", "approve": "approved", "deny": "denied"}
+    printing.echo_table(
+        ("id", "move", "by", "why", "approved by", "state"),
+        (
+            (
+                request.id,
+                f"{request.name}:{request.alias} → {request.name}@{request.version}",
+                request.who,
+                request.why,
+                " ".join(request.approved_by),
+                words[request.outcome],
+            )
+            for request in requests
+        ),
+    )
 
 
 def describe(move: AliasMove) -> str:

@@ -120,7 +120,8 @@ def settings(app: App, file: Path | None, why: str, as_json: bool) -> None:
     FILE is TOML. Its [aliases.NAME] tables are protected aliases: a version gets one by `adapters
     promote` only, and only if its gates passed in a build here (`gates = true`), an engine
     reproduced its fingerprint (`proof = true`), and so many of `keys` signed it (`signatures = 2`,
-    `keys = ["release.pub", "review.pub"]`). `names = ["icd-*"]` says whose alias. Settings are kept
+    `keys = ["release.pub", "review.pub"]`), and so many others approved the move (`approvals = 1`,
+    `adapters promote --request`). `names = ["icd-*"]` says whose alias. Settings are kept
     in the index and hold for everybody who uses it; an empty file takes them back. Rollbacks are
     free.
 
@@ -143,10 +144,13 @@ def settings(app: App, file: Path | None, why: str, as_json: bool) -> None:
             " ".join(rule.names),
             *map(_yes, (rule.gates, rule.proof)),
             f"{rule.signatures} of {len(rule.keys)} keys" if rule.signatures else "no",
+            str(rule.approvals or "no"),
         )
         for alias, rule in sorted(found.aliases.items())
     ]
-    printing.echo_table(("protected alias", "of", "gates", "proof", "signatures"), rows)
+    printing.echo_table(
+        ("protected alias", "of", "gates", "proof", "signatures", "approvals"), rows
+    )
 
 
 def _yes(value: bool) -> str:

@@ -5,6 +5,7 @@ and the one before it (`chain.py`), so that `verify` sees what its owner changed
 release's record says what was known when it was published; every later fact about it is here:
 
     publish promote canary rollback retire          by the registry itself
+    request, approve, deny                          of a move, by two people (`approval.py`)
     delete
     sign, revoke   key, bundle                      `adapters sign`
     settings       aliases                          of the registry itself, under the name ""
@@ -33,7 +34,7 @@ from adapterworks.registry.releases.types import AliasMove, Event, now
 
 MOVES = ("promote", "canary", "rollback")
 # What happens to the name rather than to the release.
-_OF_NAMES = ("publish", "delete", "retire", "apply", *MOVES)
+_OF_NAMES = ("publish", "delete", "retire", "apply", "request", "approve", "deny", *MOVES)
 
 _PAGE = 1000
 _log = schema.log

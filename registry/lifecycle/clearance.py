@@ -31,17 +31,20 @@ def require(
     *,
     record: bytes,
     read: Callable[[str], bytes | None],
+    approved: bool = False,
 ) -> None:
     """Check all that a rule asks for.
 
     Args:
         record: of the release.
         read: a file of the release by path; None if its bytes are rightly not here.
+        approved: whether this very move was asked for and approved (`approval.py`).
 
     Raises:
         Refused: naming everything that lacks.
     """
     lacking = [
+        *(() if approved or not rule.approvals else (_unapproved(rule, alias, resolved),)),
         *(_gates(connection, resolved, read) if rule.gates else ()),
         *(_proof(connection, resolved) if rule.proof else ()),
         *(_signatures(connection, resolved, rule, record) if rule.signatures else ()),
@@ -52,6 +55,13 @@ def require(
             + "; ".join(lacking),
             hint="see what it asks for: adapters registry settings",
         )
+
+
+def _unapproved(rule: Rule, alias: str, resolved: Resolved) -> str:
+    return (
+        f"{rule.approvals} others must approve the move "
+        f"(adapters promote {resolved} {alias} --request --why …)"
+    )
 
 
 def _gates(

@@ -6,6 +6,7 @@
     proof = true                   # an engine reproduced its fingerprint
     signatures = 2                 # so many of the keys below signed it
     keys = ["release.pub", "review.pub"]
+    approvals = 1                  # so many others than who asked for the move approved it
 
 The rules are the registry's, not a machine's: they are in the index, the newest settings in its log
 hold for everybody. A canary is a move to it; going back (`rollback`) and taking an alias away are
@@ -47,6 +48,7 @@ class Rule(BaseModel):
     proof: bool = False
     signatures: Annotated[int, Field(ge=0, le=16)] = 0
     keys: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    approvals: Annotated[int, Field(ge=0, le=16)] = 0
 
     def concerns(self, name: str) -> bool:
         """Whether it is about this name's alias."""

@@ -22,6 +22,7 @@ from adapterworks.registry.index import log
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import leases, protection, revocation, signing
 from adapterworks.registry.lifecycle import publish as publishing
+from adapterworks.registry.lifecycle.approval import Request
 from adapterworks.registry.lifecycle.verify import VerifyReport
 from adapterworks.registry.reading.diff import Diff
 from adapterworks.registry.reading.files import read_release
@@ -196,6 +197,36 @@ class RemoteRegistry(Registry):
         return self.link.post(
             self._alias(name, alias), AliasMove, version=version, percent=weight, why=why, **said
         )
+
+    def request(
+        self,
+        name: str,
+        version: int,
+        alias: str,
+        *,
+        who: str,
+        why: str,
+        expect: int | Unset | None = UNSET,
+        weight: int = 100,
+    ) -> Request:
+        """Ask for a move that another token is to approve."""
+        said = {} if isinstance(expect, Unset) else {"expect": expect}
+        way = f"{self._alias(name, alias)}/requests"
+        told = self.link.post(way, dict[str, Any], version=version, percent=weight, why=why, **said)
+        return _request(told)
+
+    def requests(self, *, limit: int = 50) -> list[Request]:
+        """The moves that were asked for and are not decided."""
+        told = self.link.get("/requests", dict[str, Any])
+        return [_request(value) for value in told["data"][:limit]]
+
+    def approve(self, request: int, *, who: str, why: str = "") -> Request:
+        """Approve a move that another token asked for."""
+        return _request(self.link.post(f"/requests/{request}/approval", dict[str, Any], why=why))
+
+    def deny(self, request: int, *, who: str, why: str = "") -> Request:
+        """Decide that a move is not made."""
+        return _request(self.link.post(f"/requests/{request}/denial", dict[str, Any], why=why))
 
     def rollback(
         self, name: str, alias: str, *, who: str, why: str = "", expect: int | Unset = UNSET
@@ -472,6 +503,12 @@ class RemoteRegistry(Registry):
 
     def _version(self, name: str, version: int) -> str:
         return f"/adapters/{part(check_name(name))}/versions/{version}"
+
+
+def _request(told: dict[str, Any]) -> Request:
+    """A request as a server says it; without `expect` nothing is expected."""
+    known = {key: told[key] for key in Request.__slots__ if key in told}
+    return Request(**{"expect": UNSET, **known, "approved_by": tuple(told["approved_by"])})
 
 
 class _NoLease(leases.Lease):

@@ -23,6 +23,7 @@ FILLED = {
     "digest": f"sha256:{'0' * 64}",
     "alias": "prod",
     "token": "nobody",
+    "request": "7",
 }
 DENIED = [(entry, role) for entry in TABLE for role in Role if role < entry.role]
 ALLOWED = [(entry, role) for entry in TABLE for role in Role if role >= entry.role]

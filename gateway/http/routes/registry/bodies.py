@@ -42,6 +42,18 @@ class Move(Table):
         return self.expect if "expect" in self.model_fields_set else UNSET
 
 
+class Wish(Move):
+    """A move is asked for, which somebody else is to approve."""
+
+    why: _Reason
+
+
+class Decision(Table):
+    """A move that was asked for is approved, or denied."""
+
+    why: _Why = ""
+
+
 class Back(Table):
     """An alias is to go back, or to be taken away. `expect` is the version that goes."""
 

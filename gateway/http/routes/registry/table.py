@@ -48,6 +48,12 @@ TABLE: tuple[Entry, ...] = (
     ),
     Writing(f"{_VERSION}/notes", Role.PUBLISHER, "note", bodies.Note, writing.note),
     Writing("/releases/{ref}/signatures", Role.PUBLISHER, "sign", bodies.Signature, writing.sign),
+    Reading("/requests", Role.READER, writing.requests),
+    Writing(f"{_ALIAS}/requests", Role.PUBLISHER, "request", bodies.Wish, writing.request),
+    Writing(
+        "/requests/{request}/approval", Role.PROMOTER, "approve", bodies.Decision, writing.approve
+    ),
+    Writing("/requests/{request}/denial", Role.PROMOTER, "deny", bodies.Decision, writing.deny),
     Writing(_ALIAS, Role.PROMOTER, "promote", bodies.Move, writing.move),
     Writing(f"{_ALIAS}/rollback", Role.PROMOTER, "rollback", bodies.Back, writing.rollback),
     Writing(f"{_ALIAS}/retirement", Role.PROMOTER, "retire", bodies.Back, writing.retire),

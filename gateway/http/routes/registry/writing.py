@@ -10,11 +10,13 @@ from pydantic_core import to_jsonable_python
 
 from adapterworks.gateway.http.routes.registry import bodies
 from adapterworks.gateway.http.routes.registry.desk import Asked
-from adapterworks.gateway.http.routes.registry.reading import find
+from adapterworks.gateway.http.routes.registry.reading import MOST, find
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
+from adapterworks.registry.lifecycle.approval import Request
 from adapterworks.registry.releases.record import NotARecord, read_record
+from adapterworks.registry.releases.types import Unset
 
 # What the log says of every event itself.
 _OWN = frozenset(("name", "version", "kind", "alias", "who", "why", "connection"))
@@ -50,6 +52,52 @@ def move(asked: Asked, body: bodies.Move) -> dict[str, Any]:
         weight=body.percent,
     )
     return {"object": "registry.move", **to_jsonable_python(moved)}
+
+
+def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
+    """A move is asked for; another token approves it."""
+    made = asked.registry.request(
+        name_of(asked),
+        body.version,
+        check_alias(asked.path("alias")),
+        who=asked.caller.name,
+        why=body.why,
+        expect=body.expected,
+        weight=body.percent,
+    )
+    return request_object(made)
+
+
+def approve(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
+    """A move that another token asked for is approved; the last approval needed makes it."""
+    made = asked.registry.approve(_request(asked), who=asked.caller.name, why=body.why)
+    return request_object(made)
+
+
+def deny(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
+    """It is decided that a move is not made."""
+    return request_object(asked.registry.deny(_request(asked), who=asked.caller.name, why=body.why))
+
+
+def requests(asked: Asked) -> dict[str, Any]:
+    """The moves that were asked for and are not decided, newest first."""
+    rows = asked.registry.requests(limit=MOST)
+    return {"object": "list", "data": [request_object(row) for row in rows], "has_more": False}
+
+
+def request_object(request: Request) -> dict[str, Any]:
+    """A request; without `expect` where nothing was expected."""
+    values = to_jsonable_python(request)
+    if isinstance(request.expect, Unset):
+        del values["expect"]
+    return {"object": "registry.request", **values}
+
+
+def _request(asked: Asked) -> int:
+    text = asked.path("request")
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise InvalidField("`request` is not a number", param="request")
+    return int(text)
 
 
 def rollback(asked: Asked, body: bodies.Back) -> dict[str, Any]:

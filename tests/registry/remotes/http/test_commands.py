@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
 from adapterworks.gateway.tokens.roles import Role
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, Refused
 from tests.registry.keys import make_key
 from tests.registry.remotes.http.conftest import Server
 
@@ -82,3 +82,20 @@ def test_a_token_is_not_shown(adapters: Adapters, server: Server) -> None:
     told = adapters("config")
     assert server.url in told
     assert server.offered.tokens[Role.ADMIN] not in told
+
+
+def test_two_tokens_move_an_alias(
+    adapters: Adapters, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ("promote", "medical@2", "--to", "reviewed", "--request", "--why", "better", "--json")
+    (asked,) = json.loads(adapters(*ask, "--expect", "none"))
+    number = str(asked["id"])
+    with pytest.raises(Refused, match="by `admin`"):
+        adapters("promote", "--approve", number)
+    assert "open" in adapters("promote", "--requests")
+    monkeypatch.setenv("ADAPTERS_REGISTRY_TOKEN", server.offered.tokens[Role.PROMOTER])
+    assert "approved" in adapters("promote", "--approve", number)
+    assert server.registry.resolve("medical:reviewed").version == 2
+    assert server.registry.history("medical", "reviewed")[-1].who == "promoter"
+    (other,) = json.loads(adapters(*ask[:3], "more", *ask[4:]))
+    assert "denied" in adapters("promote", "--deny", str(other["id"]), "--why", "not yet")
