@@ -49,9 +49,9 @@ def command(app: App, ref: str, as_json: bool) -> None:
     rows += [(f"code {key}", str(value)) for key, value in flatten(found.code).items()]
     rows += [(f"package {key}", version) for key, version in sorted(found.packages.items())]
     rows += [(key, value) for key, value in _made(found) if value]
-    datasets = Datasets(app.registry)
     for parent in found.parents:
-        dataset = None if parent.here else datasets.find(parent.digest)
+        of_rows = parent.relation in ("dataset", "test") and not parent.here
+        dataset = Datasets(app.registry).find(parent.digest) if of_rows else None
         rows.append((parent.relation, _parent(parent, dataset)))
     printing.echo_table(("what", "value"), rows)
 

@@ -190,6 +190,15 @@ AREAS = {
              "tests/gateway/jobs/test_conformance.py", "tests/gateway/jobs/test_batches.py"),
         ),
         Area(
+            "offered",
+            (
+                "gateway/tokens/*.py", "gateway/http/routes/registry/*.py",
+                "registry/remotes/http/*.py", "registry/lifecycle/approval.py",
+            ),
+            ("tests/gateway/registry_http", "tests/registry/remotes/http",
+             "tests/registry/lifecycle/test_approval.py"),
+        ),
+        Area(
             "supervision",
             ("gateway/supervision/*.py",),
             ("tests/gateway/supervision/test_supervisor.py",),

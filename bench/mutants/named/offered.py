@@ -1,0 +1,110 @@
+"""The registry over HTTP: who gets in, which bytes are given and taken, whose move it is."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_ACCESS = "gateway/http/routes/registry/access.py"
+_BLOBS = "gateway/http/routes/registry/blobs.py"
+_TOKENS = "gateway/tokens/tokens.py"
+_SENT = "gateway/tokens/sent.py"
+_LINK = "registry/remotes/http/link.py"
+_FETCH = "registry/remotes/http/blobs.py"
+_APPROVAL = "registry/lifecycle/approval.py"
+_LOOKUP = "registry/index/lookup.py"
+_OF_ACCESS = "tests/gateway/registry_http/test_access.py"
+_OF_BLOBS = "tests/gateway/registry_http/test_blobs.py"
+_OF_WRITING = "tests/gateway/registry_http/test_writing.py"
+_OF_REMOTE = "tests/registry/remotes/http/test_remote.py"
+_OF_APPROVAL = "tests/registry/lifecycle/test_approval.py"
+
+NAMED = (
+    Named(
+        "a-role-below-is-enough",
+        _ACCESS,
+        "    if caller.role < role:\n",
+        "    if caller.role + 1 < role:\n",
+        (f"{_OF_ACCESS}::test_no_path_answers_a_role_that_is_too_low",),
+        "a reader would publish, a publisher would move aliases",
+    ),
+    Named(
+        "a-revoked-token-opens",
+        _TOKENS,
+        "        if row is None or not good or row.revoked is not None:\n",
+        "        if row is None or not good:\n",
+        (f"{_OF_ACCESS}::test_no_path_answers_what_is_no_token",),
+        "a token that was taken back would go on working",
+    ),
+    Named(
+        "an-id-is-enough",
+        _TOKENS,
+        "        if row is None or not good or row.revoked is not None:\n",
+        "        if row is None or row.revoked is not None:\n",
+        (f"{_OF_ACCESS}::test_no_path_answers_what_is_no_token",),
+        "ids are in logs and lists: whoever reads one would have the token",
+    ),
+    Named(
+        "what-was-deleted-is-given",
+        _LOOKUP,
+        "        .where(_blobs.c.blob == blob, _versions.c.deleted.is_(None))\n        .limit(1)\n",
+        "        .where(_blobs.c.blob == blob)\n        .limit(1)\n",
+        (f"{_OF_BLOBS}::test_bytes_of_no_release_are_not_given",),
+        "what was deleted would be given for as long as its bytes are there",
+    ),
+    Named(
+        "a-digest-is-as-good-as-the-bytes",
+        _SENT,
+        "            return False\n        return True\n",
+        "            return self._registry.blobs.exists(digest)\n        return True\n",
+        (f"{_OF_WRITING}::test_nobody_publishes_bytes_that_it_has_not",),
+        "a publisher would read tenants' rows by publishing their digests",
+    ),
+    Named(
+        "a-gap-is-not-seen",
+        _SENT,
+        "            if start != here or here + len(part) > total:\n",
+        "            if here + len(part) > total:\n",
+        (f"{_OF_WRITING}::test_sending_goes_on_where_it_was_cut_off",),
+        "a part that was lost would be noticed at the end only, and all sent again",
+    ),
+    Named(
+        "the-last-byte-is-left-out",
+        _BLOBS,
+        "int(match[2]) + 1 if match[2] else size)",
+        "int(match[2]) if match[2] else size)",
+        (f"{_OF_BLOBS}::test_a_part_is_what_was_asked_for",),
+        "the end of a range is its last byte, not the one after it",
+    ),
+    Named(
+        "a-token-in-the-clear",
+        _LINK,
+        '    if parts.scheme == "http" and not insecure and not',
+        '    if parts.scheme == "http" and insecure and not',
+        (f"{_OF_REMOTE}::test_no_token_travels_in_the_clear",),
+        "anybody on the way would have the token",
+    ),
+    Named(
+        "what-came-is-believed",
+        _FETCH,
+        "            if digest_file(part) != digest:\n",
+        "            if not digest_file(part):\n",
+        (f"{_OF_REMOTE}::test_bytes_that_are_something_else_are_thrown_away",),
+        "a damaged part of an earlier fetch would be taken for the file",
+    ),
+    Named(
+        "whoever-asks-approves",
+        _APPROVAL,
+        "    if who == request.who:\n",
+        "    if not who:\n",
+        (f"{_OF_APPROVAL}::test_nobody_approves_what_they_asked_for_or_twice",),
+        "one person would be enough",
+    ),
+    Named(
+        "one-approves-for-two",
+        _APPROVAL,
+        "    if who in request.approved_by:\n",
+        "    if not who:\n",
+        (f"{_OF_APPROVAL}::test_nobody_approves_what_they_asked_for_or_twice",),
+        "two approvals would be one person's",
+    ),
+)
