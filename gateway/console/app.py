@@ -16,7 +16,18 @@ from adapterworks.gateway.console.assets import Assets
 from adapterworks.gateway.console.guard import Guard
 from adapterworks.gateway.console.inside import Denied
 from adapterworks.gateway.console.page import Templates
-from adapterworks.gateway.console.pages import files, jobs, login, overview, playground, settings
+from adapterworks.gateway.console.pages import (
+    adapter,
+    adapters,
+    files,
+    jobs,
+    login,
+    overview,
+    playground,
+    release,
+    settings,
+    usage,
+)
 from adapterworks.gateway.console.pages.problem import Problem
 from adapterworks.gateway.console.sessions import Sessions
 from adapterworks.gateway.console.visit import Console, visit_of
@@ -38,6 +49,10 @@ def create_console(api: ASGIApp, config: GatewayConfig) -> Starlette:
             *files.ROUTES,
             *jobs.ROUTES,
             *playground.ROUTES,
+            *adapters.ROUTES,
+            *adapter.ROUTES,
+            *release.ROUTES,
+            *usage.ROUTES,
             *Assets().routes(),
         ],
         middleware=[Middleware(Guard, local=config.console.enabled is None)],

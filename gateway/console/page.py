@@ -35,12 +35,14 @@ class Shell:
     Attributes:
         who: the id of the key that is logged in; None before.
         token: what this session's forms carry.
+        areas: name and path of each page that the key opens.
         theme: `auto`, `light` or `dark`.
         here: the page's own address, to come back to.
     """
 
     lang: str
     other: tuple[str, str]
+    areas: tuple[tuple[str, str], ...]
     theme: str
     who: str | None
     token: str

@@ -24,10 +24,12 @@ class Session:
     Attributes:
         key: what it logged in with; None before, empty where the gateway needs none.
         ends: seconds since the epoch.
+        doors: parts of the API that took the key.
     """
 
     id: str
     ends: float
+    doors: frozenset[str] = frozenset()
     key: str | None = field(default=None, repr=False)
 
 
@@ -53,9 +55,9 @@ class Sessions:
         """Somebody who has not logged in; nothing is kept of it here."""
         return Session(secrets.token_urlsafe(32), self._now() + self.seconds)
 
-    def log_in(self, key: str) -> Session:
+    def log_in(self, key: str, doors: frozenset[str]) -> Session:
         """A new session, under an id that nobody knew before."""
-        session = replace(self.visitor(), key=key)
+        session = replace(self.visitor(), key=key, doors=doors)
         self._open[session.id] = session
         while len(self._open) > self._most:
             self._open.popitem(last=False)

@@ -30,6 +30,16 @@ SESSION = "adapters_session"
 THEME = "adapters_theme"
 THEMES = ("auto", "light", "dark")
 _MOST_FIELDS = 50
+# What a key may open: the first path that its pages ask, and those pages.
+DOORS = {"models": "/v1/models", "registry": "/v1/registry/me"}
+_AREAS = {
+    "overview": ("", "models"),
+    "files": ("files", "models"),
+    "jobs": ("jobs", "models"),
+    "playground": ("playground", "models"),
+    "adapters": ("adapters", "registry"),
+    "usage": ("usage", "models"),
+}
 _MOST_FIELD = 256 * 1024
 
 
@@ -78,6 +88,9 @@ class Visit:
         shell = Shell(
             lang=LANGUAGES[words.language][0],
             other=other_language(words.language),
+            areas=tuple(
+                (name, path) for name, (path, door) in _AREAS.items() if door in self.session.doors
+            ),
             theme=theme if theme in THEMES else "auto",
             who=None if key is None else key_id_of(key) or "",
             token=self.console.sessions.token(self.session),
@@ -131,7 +144,7 @@ def page(path: str, handler: Handler, *, method: str = "GET", anybody: bool = Fa
         try:
             return await handler(visit)
         except Denied as denied:
-            if denied.status != 401 or anybody:
+            if denied.status != 401 or anybody or await doors_of(visit, visit.session.key or ""):
                 raise
             visit.console.sessions.log_out(visit.session)
             return to_login(visit)
@@ -144,6 +157,13 @@ def visit_of(request: Request) -> Visit:
     console: Console = request.app.state.console
     session = console.sessions.find(request.cookies.get(SESSION)) or console.sessions.visitor()
     return Visit(request, session, console)
+
+
+async def doors_of(visit: Visit, key: str) -> frozenset[str]:
+    """The parts of the API that take a key."""
+    api = visit.with_key(key)
+    answers = {name: await api.ask("GET", path, query={"limit": 1}) for name, path in DOORS.items()}
+    return frozenset(name for name, answer in answers.items() if answer.status == 200)
 
 
 def to_login(visit: Visit) -> Response:

@@ -29,6 +29,7 @@ from adapterworks.gateway.http.routes import (
     models,
     openapi,
     stored,
+    usage,
 )
 from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.http.routes.registry.desk import Desk, open_desk
@@ -60,6 +61,7 @@ def create_app(gateway: Gateway) -> Starlette:
         *stored.routes(),
         *models.routes(),
         *engines.routes(),
+        *usage.routes(),
         *health.routes(),
         *metrics.routes(),
         *openapi.routes(),

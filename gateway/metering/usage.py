@@ -97,6 +97,7 @@ def usage(
     *,
     by: Sequence[By] = ("day",),
     tenant: str | None = None,
+    tenant_id: str | None = None,
     since: str | None = None,
     until: str | None = None,
 ) -> list[UsageRow]:
@@ -105,6 +106,7 @@ def usage(
     Args:
         tenant: only this tenant, by name; a name used again after its tenant was removed means all
             tenants that had it.
+        tenant_id: only this one, whatever others have had its name.
         since, until: first and last day, `2026-11-01`, both included, UTC.
 
     Raises:
@@ -135,6 +137,8 @@ def usage(
             if not ids and tenant != OPEN_TENANT.id:
                 raise NotFound(f"there is no tenant `{tenant}`", hint="see `adapters tenant list`")
             query = query.where(usage_days.c.tenant.in_(ids or [tenant]))
+        if tenant_id is not None:
+            query = query.where(usage_days.c.tenant == tenant_id)
         if since is not None:
             query = query.where(usage_days.c.day >= _checked_day(since))
         if until is not None:

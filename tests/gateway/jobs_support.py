@@ -10,7 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from adapterworks.gateway.config.tables import GatewayConfig, JobsTable, TrustTable
+from adapterworks.gateway.config.tables import GatewayConfig, JobsTable, RegistryTable, TrustTable
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.registry.bases.store import Base
@@ -35,13 +35,25 @@ class House:
         return self.running.client(self.keys[tenant])
 
 
-def move_in(launcher: Launcher, registry: Registry, base: Base, folder: Path, **jobs: Any) -> House:
-    """Start a gateway with two tenants that may use everything."""
+def move_in(
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    folder: Path,
+    *,
+    offered: bool = False,
+    **jobs: Any,
+) -> House:
+    """Start a gateway with two tenants that may use everything.
+
+    Args:
+        offered: whether the registry is there over HTTP.
+    """
     admin = TenantAdmin(registry.database, who="tester")
     acme, acme_key = admin.add("acme", allow=("*",), limits=Limits())
     globex, globex_key = admin.add("globex", allow=("*",), limits=Limits())
     keys = {"acme": acme_key.text, "globex": globex_key.text}
-    running, standin = _start(launcher, registry, base, folder, jobs)
+    running, standin = _start(launcher, registry, base, folder, jobs, offered)
     return House(running, registry, standin, acme, globex, keys)
 
 
@@ -52,10 +64,19 @@ def again(launcher: Launcher, house: House, base: Base, folder: Path) -> House:
 
 
 def _start(
-    launcher: Launcher, registry: Registry, base: Base, folder: Path, jobs: dict[str, Any]
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    folder: Path,
+    jobs: dict[str, Any],
+    offered: bool = False,
 ) -> tuple[Running, StandIn]:
     standin = StandIn(base.name)
-    config = GatewayConfig(trust=TrustTable(proof="off"), jobs=JobsTable(on=True, **jobs))
+    config = GatewayConfig(
+        trust=TrustTable(proof="off"),
+        jobs=JobsTable(on=True, **jobs),
+        registry=RegistryTable(on=offered),
+    )
     engine = launcher.standin(base, standin)
     running = launcher.gateway(registry, [engine], folder / "spool", config)
     running.wait_ready()

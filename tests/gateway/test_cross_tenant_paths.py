@@ -77,7 +77,6 @@ PRIVATE_PATHS = [
     "/keys",
     "/v1/keys",
     "/usage",
-    "/v1/usage",
     "/v1/files",
     "/v1/batches",
     "/v1/fine_tuning/jobs",

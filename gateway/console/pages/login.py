@@ -9,7 +9,15 @@ from starlette.responses import RedirectResponse, Response
 
 from adapterworks.gateway.console.inside import Denied
 from adapterworks.gateway.console.page import Page
-from adapterworks.gateway.console.visit import SESSION, Visit, form_of, page, safe_next
+from adapterworks.gateway.console.visit import (
+    DOORS,
+    SESSION,
+    Visit,
+    doors_of,
+    form_of,
+    page,
+    safe_next,
+)
 
 _MOST_KEY = 500
 
@@ -34,7 +42,7 @@ async def show(visit: Visit) -> Response:
     """`GET /login`; the visitor's cookie is what the form's token belongs to."""
     form = Login(
         next=safe_next(visit.asked("next") or ""),
-        open=await _lets_in(visit, "") is None,
+        open="models" in await doors_of(visit, ""),
         commands=("adapters tenant key add NAME",),
     )
     answer = visit.show(form)
@@ -51,18 +59,20 @@ async def log_in(visit: Visit) -> Response:
     """`POST /login`."""
     form = await form_of(visit.request)
     key = form.get("key", "").strip()[:_MOST_KEY]
-    denied = await _lets_in(visit, key)
-    if denied is not None:
+    if not key.isascii() or not key.isprintable():
+        key = "?"  # no key has such characters; the API says so in its own words
+    doors = await doors_of(visit, key)
+    if not doors:
         again = Login(
             next=safe_next(form.get("next", "")),
-            message=denied.message,
+            message=await _why_not(visit, key),
             commands=("adapters tenant key add NAME",),
         )
-        return visit.show(again, denied.status)
+        return visit.show(again, 401)
     sessions = visit.console.sessions
     sessions.log_out(visit.session)
     answer = RedirectResponse(safe_next(form.get("next", "")), status_code=303)
-    visit.remember(answer, SESSION, sessions.cookie(sessions.log_in(key)), sessions.seconds)
+    visit.remember(answer, SESSION, sessions.cookie(sessions.log_in(key, doors)), sessions.seconds)
     return answer
 
 
@@ -74,15 +84,13 @@ async def log_out(visit: Visit) -> Response:
     return answer
 
 
-async def _lets_in(visit: Visit, key: str) -> Denied | None:
-    """None if the API takes the key."""
-    if not key.isascii() or not key.isprintable():
-        key = "?"  # no key has such characters; the API says so in its own words
+async def _why_not(visit: Visit, key: str) -> str:
+    """What the API says of a key that it does not take."""
     try:
-        await visit.with_key(key).get("/v1/models", limit=1)
+        await visit.with_key(key).get(DOORS["models"], limit=1)
     except Denied as denied:
-        return denied
-    return None
+        return denied.message
+    return ""
 
 
 ROUTES = [

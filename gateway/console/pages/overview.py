@@ -30,6 +30,8 @@ class Overview(Page):
 
 async def overview(visit: Visit) -> Response:
     """`GET /`."""
+    if "models" not in visit.session.doors:
+        return visit.go("/adapters")
     engines = await visit.api.get("/v1/engines")
     state = (await visit.api.ask("GET", "/ready")).values
     return visit.show(

@@ -218,6 +218,7 @@ def document(*, jobs: bool = False, registry: bool = False) -> dict[str, Any]:
     }
     paths["/v1/models"] = {"get": _get()}
     paths["/v1/engines"] = {"get": _get()}
+    paths["/v1/usage"] = {"get": _get()}
     paths["/v1/models/{model}"] = {
         "get": {
             **_get(),

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from adapterworks.gateway.tokens.roles import Role
+from adapterworks.gateway.tokens.tokens import Tokens
 from adapterworks.registry.bases.store import Base
 from tests.gateway.conftest import open_registry
 from tests.gateway.console.browsing import Browser
@@ -17,7 +19,9 @@ from tests.gateway.running import Launcher, Loop
 def house(loop: Loop, base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The gateway of a module's tests."""
     launcher, folder = Launcher(loop), tmp_path_factory.mktemp("console")
-    yield move_in(launcher, open_registry(folder / "registry"), base, folder)
+    house = move_in(launcher, open_registry(folder / "registry"), base, folder, offered=True)
+    Tokens(house.registry.database).grant("acme", Role.PROMOTER, who="tester")
+    yield house
     launcher.close()
 
 

@@ -159,7 +159,7 @@ def test_a_session_ends_with_its_key(house: House) -> None:
 def test_a_session_ends_with_its_time_and_the_oldest_for_one_too_many() -> None:
     now = [1000.0]
     sessions = Sessions(60.0, most=2, now=lambda: now[0])
-    first = sessions.log_in("a")
+    first = sessions.log_in("a", frozenset())
     found = sessions.find(sessions.cookie(first))
     assert found == first
     now[0] += 59
@@ -168,7 +168,7 @@ def test_a_session_ends_with_its_time_and_the_oldest_for_one_too_many() -> None:
     ended = sessions.find(sessions.cookie(first))
     assert ended is not None
     assert ended.key is None
-    three = [sessions.log_in(key) for key in "abc"]
+    three = [sessions.log_in(key, frozenset()) for key in "abc"]
     keys = [found.key for s in three if (found := sessions.find(sessions.cookie(s)))]
     assert keys == [None, "b", "c"]
     assert Sessions(60.0).find(sessions.cookie(three[2])) is None, "another process signed it"

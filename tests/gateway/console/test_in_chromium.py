@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,28 @@ import pytest
 from tests.gateway.console.chromium import CHROMIUM, Visitor, chromium
 from tests.gateway.files.test_files import ROWS
 from tests.gateway.jobs_support import House
-from tests.warm.python import warm_python
+from tests.registry import releases
 
+CARD = """# tickets
+
+Routes a bank's tickets, on `smollm2-135m-instruct`.
+
+## Scores
+
+| metric | base | adapter |
+|---|---|---|
+| exact_match | 0.11 | 0.60 |
+
+![base and adapter](plots/scores.png)
+
+![loss](plots/loss.png)
+
+## Use
+
+```python
+client.chat.completions.create(model="tickets", messages=messages)
+```
+"""
 ROOT = Path(__file__).resolve().parents[3]
 
 pytestmark = [
@@ -31,7 +53,7 @@ def worker(house: House, tmp_path: Path) -> Iterator[None]:
         "ADAPTERS_BLOBS": str(house.registry.home / "blobs"),
         "PYTHONPATH": str(ROOT),
     }
-    command = [warm_python(), "-P", "-m", "tests.workers.run_worker", "10"]
+    command = [sys.executable, "-P", "-m", "tests.workers.run_worker", "10"]
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
     yield
@@ -66,12 +88,12 @@ def test_from_rows_to_an_answer(house: House, worker: None, tmp_path: Path) -> N
         page.get_by_role("button", name="Begin a job").click()
         page.wait_for_url("**/jobs/ftjob-*")
         job = page.url.rpartition("/")[2]
-        page.wait_for_selector("figure.chart svg polyline")
+        page.wait_for_selector("figure.chart svg polyline", state="attached")
         page.wait_for_selector("h1 .job-running")
         me.look("job-running")
         (house.registry.home / f"go-{job}").touch()
         page.wait_for_selector("h1 .job-succeeded", timeout=120_000)
-        page.wait_for_selector("figure.chart svg polyline")
+        page.wait_for_selector("figure.chart svg polyline", state="attached")
         me.look("job")
         model = page.locator(".done code").inner_text()
         me.go("/jobs")
@@ -89,15 +111,66 @@ def test_from_rows_to_an_answer(house: House, worker: None, tmp_path: Path) -> N
         shown = page.locator("#answers [data-slot=release]").nth(1).get_attribute("title")
         assert shown == release.digest
         me.look("playground")
+        me.go("/usage")
+        me.look("usage")
         me.go("/")
         me.look("overview")
         assert release.digest in page.content()
         page.get_by_role("button", name="中文").click()
         assert page.evaluate("document.documentElement.lang") == "zh-Hans"
-        for path in ("/", "/files", "/jobs", f"/jobs/{job}", "/playground"):
+        for path in ("/", "/files", "/jobs", f"/jobs/{job}", "/playground", "/usage"):
             me.go(path)
             me.look("zh" + path.replace("/", "-").replace(job, "job"))
         assert me.complaints == []
+
+
+def test_the_registry_is_looked_through(house: House, tmp_path: Path) -> None:
+    name = _three_versions(house, tmp_path)
+    with chromium() as browser:
+        me = Visitor.of(browser, house.running.url, tmp_path, locale="en-GB")
+        page = me.page
+        me.log_in(house.keys["acme"])
+        page.get_by_role("link", name="Adapters").click()
+        page.get_by_label("Words in name or description").fill("tickets")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/console/adapters?q=tickets")
+        me.look("adapters")
+        page.get_by_role("link", name=name).click()
+        page.wait_for_url(f"**/adapters/{name}")
+        me.look("adapter")
+        page.get_by_role("button", name="Compare the two").click()
+        page.wait_for_url("**/console/diff?*")
+        me.look("diff")
+        page.go_back()
+        page.get_by_role("link", name="@2", exact=True).first.click()
+        page.wait_for_url("**/versions/2")
+        page.wait_for_function("[...document.images].every((image) => image.naturalWidth > 0)")
+        assert page.locator("article img").count() == 2
+        me.look("release")
+        page.go_back()
+        page.get_by_role("button", name="Promote …").first.click()
+        page.wait_for_url("**/move?*")
+        me.look("move")
+        assert me.complaints == []
+
+
+def _three_versions(house: House, folder: Path) -> str:
+    """An adapter with the plots of this documentation."""
+    name, plots = "tickets", ROOT / "docs" / "pictures"
+    for number in (1, 2, 3):
+        files = releases.folder(folder / str(number), number)
+        (files / "README.md").write_text(CARD)
+        (files / "plots").mkdir()
+        for plot in ("scores.png", "loss.png"):
+            shutil.copy(plots / plot, files / "plots" / plot)
+        draft = releases.draft(
+            number,
+            name,
+            description="Routes a bank's tickets to the team that answers them",
+            metrics={"exact_match": 0.4 + number / 10, "f1": 0.5 + number / 12},
+        )
+        house.registry.publish(files, draft, alias="prod" if number < 3 else "next", who="tester")
+    return name
 
 
 def test_everything_works_without_scripts(house: House, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.gateway.jobs_support import House
 from tests.gateway.running import Start
 from tests.registry.releases import publish
 
-PAGES = ("/", "/files", "/jobs", "/playground")
+PAGES = ("/", "/files", "/jobs", "/playground", "/usage")
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2);.jsonl'
 CONSOLE = Path(__file__).resolve().parents[3] / "gateway/console"
 
