@@ -1,4 +1,4 @@
-"""`/console/static/…`: styles, scripts and an icon, read once; a name that is not among them is none."""
+"""`/console/static/…`: styles, scripts and an icon, read once; any other name is none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 _FOLDER = Path(__file__).parent / "static"
-_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 
 class Assets:

@@ -159,6 +159,32 @@ def test_a_move_is_shown_before_it_is_made(acme: Browser, house: House, shown: s
     assert house.registry.resolve(shown).version == 3
 
 
+def test_a_move_goes_by_what_the_page_showed(
+    acme: Browser, reader: Browser, house: House, shown: str
+) -> None:
+    house.registry.promote(shown, 2, "stage", who="tester")
+    form = {"alias": "stage", "version": "3", "expect": "2", "why": "better", "percent": "100"}
+    refused = reader.send(f"/adapters/{shown}/move", form)
+    assert refused.status_code == 403
+    assert "promoter" in refused.text
+    assert acme.send(f"/adapters/{shown}/move", form).status_code == 303
+    assert house.registry.resolve(f"{shown}:stage").version == 3
+    event = house.registry.events(shown, alias="stage")[0]
+    assert (event.who, event.why) == ("tenant:acme", "better")
+    stale = acme.send(f"/adapters/{shown}/move", {**form, "version": "1"})
+    assert stale.status_code == 409
+    assert 'name="expect" value="3"' in stale.text, "what holds it now, to decide again"
+    assert house.registry.resolve(f"{shown}:stage").version == 3
+    back = {"alias": "stage", "back": "yes", "expect": "3"}
+    assert acme.send(f"/adapters/{shown}/move", back).status_code == 303
+    assert house.registry.resolve(f"{shown}:stage").version == 2
+    new = {"alias": "fresh", "version": "1", "expect": "none", "percent": "100"}
+    assert acme.send(f"/adapters/{shown}/move", new).status_code == 303
+    assert acme.send(f"/adapters/{shown}/move", new).status_code == 409, "somebody was first"
+    odd = acme.send(f"/adapters/{shown}/move", {**new, "version": "one", "expect": "1"})
+    assert odd.status_code == 400
+
+
 def test_every_page_of_the_registry_is_there_in_chinese(acme: Browser, shown: str) -> None:
     acme.send("/settings", {"lang": "zh", "next": "/console/"})
     for path, words in (

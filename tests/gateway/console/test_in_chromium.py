@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,8 @@ def test_from_rows_to_an_answer(house: House, worker: None, tmp_path: Path) -> N
         release = house.registry.resolve(model)
         shown = page.locator("#answers [data-slot=release]").nth(1).get_attribute("title")
         assert shown == release.digest
+        line = page.locator(".command code").inner_text()
+        assert line == shlex.join(["adapters", "chat", house.standin.base, model, "hello?"])
         me.look("playground")
         me.go("/usage")
         me.look("usage")
@@ -151,6 +154,22 @@ def test_the_registry_is_looked_through(house: House, tmp_path: Path) -> None:
         page.get_by_role("button", name="Promote …").first.click()
         page.wait_for_url("**/move?*")
         me.look("move")
+        page.get_by_label("Why").fill("passes the gate")
+        page.get_by_role("button", name="Promote").click()
+        page.wait_for_url(f"**/adapters/{name}")
+        assert house.registry.resolve(f"{name}:next").version == 3
+        assert "tenant:acme" in page.content()
+        page.locator(".row", has_text="prod").get_by_role("button", name="Promote …").click()
+        page.wait_for_url("**/move?*")
+        page.get_by_role("button", name="Promote").click()
+        page.wait_for_url(f"**/adapters/{name}")
+        assert house.registry.resolve(name).version == 3
+        page.locator(".row", has_text="prod").get_by_role("button", name="Roll back …").click()
+        page.wait_for_url("**/move?*")
+        me.look("rollback")
+        page.get_by_role("button", name="Roll back").click()
+        page.wait_for_url(f"**/adapters/{name}")
+        assert house.registry.resolve(name).version == 2
         assert me.complaints == []
 
 

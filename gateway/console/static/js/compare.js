@@ -77,14 +77,25 @@ async function proofs() {
   }
 }
 
+// As a shell takes it: the command line below says what is asked now.
+const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`);
+
+function say(models, question) {
+  const line = ["adapters", "chat", ...models, question].map(quoted).join(" ");
+  document.querySelector(".command code").textContent = line;
+  document.querySelector(".command [data-copy]").dataset.copy = line;
+}
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("button.main");
-  const models = ["model1", "model2", "model3"].map((name) => form.elements[name].value.trim());
+  const names = ["model1", "model2", "model3"].map((name) => form.elements[name].value.trim());
+  const [models, question] = [names.filter(Boolean), form.elements.question.value];
+  say(models, question);
   answers.replaceChildren();
   button.disabled = true;
   try {
-    await Promise.allSettled(models.filter(Boolean).map((m) => ask(m, form.elements.question.value)));
+    await Promise.allSettled(models.map((model) => ask(model, question)));
     await proofs();
   } finally {
     button.disabled = false;

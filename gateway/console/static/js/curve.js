@@ -1,7 +1,7 @@
 // The training loss over the steps, as `live.js` hears of them, as one SVG.
 const figure = document.querySelector("[data-curve]");
 const points = new Map(); // step → loss: a step that was done again counts once
-const [width, height, left, bottom, top] = [640, 240, 52, 28, 12];
+const [height, left, bottom, top] = [240, 52, 28, 12];
 let waiting = false;
 
 function element(name, attributes, text) {
@@ -13,6 +13,10 @@ function element(name, attributes, text) {
 
 function draw() {
   waiting = false;
+  if (points.size === 0) return;
+  figure.hidden = false;
+  // As wide as there is room, so that the numbers are as large as all other text.
+  const width = Math.max(240, figure.clientWidth - 26);
   const steps = [...points.keys()].sort((a, b) => a - b);
   const losses = steps.map((step) => points.get(step));
   const [first, last] = [steps[0], steps.at(-1)];
@@ -35,7 +39,6 @@ function draw() {
   const path = steps.map((step, index) => `${x(step).toFixed(1)},${y(losses[index]).toFixed(1)}`);
   svg.append(element("polyline", { class: "curve", points: path.join(" ") }));
   svg.append(element("circle", { class: "point", cx: x(last), cy: y(losses.at(-1)), r: 4 }));
-  figure.hidden = false;
   figure.replaceChildren(svg, figure.querySelector("figcaption"));
   figure.querySelector("figcaption").textContent = said;
 }
@@ -47,3 +50,5 @@ document.addEventListener("measured", ({ detail }) => {
   waiting = true;
   requestAnimationFrame(draw);
 });
+
+addEventListener("resize", draw);
