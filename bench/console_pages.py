@@ -28,7 +28,7 @@ from tests.registry.releases import draft
 
 
 def fill(registry: Registry, adapters: int, each: int) -> None:
-    """Insert the rows of versions, an alias (not `prod`, which is loaded) on the newest of each name; no blobs."""
+    """Insert the rows of versions, and an alias that no gateway loads on the newest; no blobs."""
     number = 0
     with registry.database.write() as connection:
         for adapter in range(adapters):

@@ -68,6 +68,11 @@ AREAS = {
             ),
         ),
         Area(
+            "console",
+            ("gateway/console/*.py", "gateway/console/pages/*.py"),
+            _files("tests/gateway/console", "adapters", "doors", "pages"),
+        ),
+        Area(
             "statistics",
             (
                 "builders/evaluation/statistics.py", "builders/evaluation/comparison.py",

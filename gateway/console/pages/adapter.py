@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -73,10 +74,12 @@ def _path(name: str) -> str:
 async def show(visit: Visit) -> Response:
     """`GET /adapters/{name}`."""
     path = _path(visit.request.path_params["name"])
-    adapter = await visit.api.get(path)
-    aliases = await visit.api.get(f"{path}/aliases")
-    versions = await visit.api.get(f"{path}/versions", limit=_PAGE, after=visit.asked("after"))
-    log = await visit.api.get(f"{path}/log", limit=_MOVES)
+    adapter, aliases, versions, log = await asyncio.gather(
+        visit.api.get(path),
+        visit.api.get(f"{path}/aliases"),
+        visit.api.get(f"{path}/versions", limit=_PAGE, after=visit.asked("after")),
+        visit.api.get(f"{path}/log", limit=_MOVES),
+    )
     name = adapter["name"]
     return visit.show(
         AdapterPage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -61,9 +62,11 @@ async def show(visit: Visit) -> Response:
     """`GET /adapters/{name}/versions/{version}`."""
     name, version = _asked(visit)
     ref = f"{name}@{version}"
-    release = await visit.api.get(f"{_REGISTRY}/releases/{ref}")
-    lineage = await visit.api.get(f"{_REGISTRY}/adapters/{name}/lineage", version=version)
-    versions = await visit.api.get(f"{_REGISTRY}/adapters/{name}/versions", limit=50)
+    release, lineage, versions = await asyncio.gather(
+        visit.api.get(f"{_REGISTRY}/releases/{ref}"),
+        visit.api.get(f"{_REGISTRY}/adapters/{name}/lineage", version=version),
+        visit.api.get(f"{_REGISTRY}/adapters/{name}/versions", limit=50),
+    )
     here = f"{ROOT}/adapters/{quote(name)}/versions/{quote(version)}/plots/"
     text = release["card"]
     return visit.show(

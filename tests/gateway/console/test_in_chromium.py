@@ -25,7 +25,7 @@ Routes a bank's tickets, on `smollm2-135m-instruct`.
 
 | metric | base | adapter |
 |---|---|---|
-| exact_match | 0.11 | 0.60 |
+| exact_match | 0.00 | 0.78 |
 
 ![base and adapter](plots/scores.png)
 
@@ -186,7 +186,7 @@ def _three_versions(house: House, folder: Path) -> str:
             number,
             name,
             description="Routes a bank's tickets to the team that answers them",
-            metrics={"exact_match": 0.4 + number / 10, "f1": 0.5 + number / 12},
+            metrics={"exact_match": (0.41, 0.78, 0.76)[number - 1], "macro_f1": 0.73},
         )
         house.registry.publish(files, draft, alias="prod" if number < 3 else "next", who="tester")
     return name
