@@ -67,7 +67,13 @@ from adapterworks.registry.releases.types import (
 
 
 class Registry:
-    """An open registry; as a context manager it is closed at the end."""
+    """An open registry; as a context manager it is closed at the end.
+
+    Attributes:
+        has_index: whether its tables can be asked here; those of a server cannot.
+    """
+
+    has_index = True
 
     def __init__(
         self,

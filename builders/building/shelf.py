@@ -44,7 +44,7 @@ def datasets_of(manifest: Manifest, registry: Registry | None) -> tuple[Parent, 
 def seal_test_rows(registry: Registry, rows: Sequence[Row], plan: Plan) -> None:
     """Seal what a release was tested on, before it is listed: a release that is there has sealed
     test rows, whatever is killed when."""
-    if rows:
+    if rows and registry.has_index:
         name = plan.manifest.adapter.name
         Datasets(registry).seal(make_seal(rows), f"{name}, plan {plan.digest[7:19]}")
 

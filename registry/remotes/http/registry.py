@@ -52,6 +52,8 @@ _HINT = "do it where the registry is, or unset `ADAPTERS_REGISTRY` for the regis
 class RemoteRegistry(Registry):
     """A registry behind a server."""
 
+    has_index = False
+
     def __init__(
         self,
         url: str,

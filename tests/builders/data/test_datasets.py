@@ -24,6 +24,7 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
+from adapterworks.registry.remotes.http.registry import RemoteRegistry
 
 
 @pytest.fixture
@@ -286,3 +287,13 @@ def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
             add(registry, "cases", about, **rows)
     with pytest.raises(InvalidInput, match="not an adapter name"):
         add(registry, "UPPER", train=questions("a", 1))
+
+
+def test_a_servers_seals_are_not_taken_for_none(tmp_path: Path) -> None:
+    server = RemoteRegistry("https://registry.example", None, tmp_path / "home")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(lines_of(questions("a", *range(20))))
+    results = assemble(manifest(str(rows)), registry=server).gates
+    assert next(r for r in results.reports if r.name == "sealed").measured is None
+    with pytest.raises(InvalidInput, match="the registry's own database"):
+        datasets_of(manifest(), server)
