@@ -161,6 +161,14 @@ AREAS = {
              "tests/gateway/engines/test_routing.py"),
         ),
         Area(
+            "capture",
+            (
+                "gateway/capture/*.py", "gateway/tenants/consent.py", "registry/exchanges/*.py",
+                "adapterworks/privacy/*.py", "gateway/request/recorder.py",
+            ),
+            ("tests/gateway/capture", "tests/registry/exchanges", "tests/privacy"),
+        ),
+        Area(
             "oci",
             ("registry/remotes/oci/*.py", "registry/remotes/own.py"),
             _files("tests/registry/remotes/oci", "copy", "cut_off", "names", "release", "who"),
@@ -183,7 +191,7 @@ AREAS = {
             ),
             _files(
                 "tests/builders/data",
-                "detectors", "formats", "gate_bounds", "gates", "identity", "load", "loss_mask",
+                "formats", "gate_bounds", "gates", "identity", "load", "loss_mask",
                 "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
                 "datasets", "seals",
             ),

@@ -11,6 +11,8 @@ import openai
 import pytest
 
 from adapterworks.gateway.capture import capture as capturing
+from adapterworks.gateway.capture.clean import clean
+from adapterworks.gateway.capture.draft import Draft
 from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -188,6 +190,38 @@ def test_what_cannot_be_looked_through_is_not_kept(clinic: Clinic) -> None:
     clinic.ask([{"type": "text", "text": "what is this?"}, image])
     assert clinic.settled(1) == {"unreadable": 1}
     assert clinic.kept() == []
+
+
+def test_tokens_one_by_one_are_not_kept() -> None:
+    """They would spell what was taken out of the text."""
+    spelt = {"content": [{"token": part} for part in ("jane", "@", "acme", ".org")]}
+    message = {"role": "assistant", "content": "write to jane@acme.org"}
+    choice = {"index": 0, "message": message, "logprobs": spelt, "token_ids": [1, 2, 3]}
+    draft = Draft(
+        tenant="tn_acme",
+        tenant_name="acme",
+        consent=Consent(adapters=("*",)),
+        receipt="req-" + "0" * 24,
+        adapter="medical",
+        ref="medical",
+        release="sha256:r",
+        base="sha256:b",
+        template="",
+        stored=False,
+        request={"messages": [{"role": "user", "content": "whom?"}], "user": "jane"},
+        metadata={},
+        events=({"id": "chatcmpl-1", "choices": [choice], "prompt_token_ids": [4]},),
+        streamed=False,
+        tokens=(3, 4),
+        size=1,
+        created=0.0,
+    )
+    kept = clean(draft)
+    assert kept.answer["choices"] == [
+        {"index": 0, "message": {"role": "assistant", "content": "write to ‹e-mail address›"}}
+    ]
+    assert "jane" not in str(kept)
+    assert "prompt_token_ids" not in kept.answer
 
 
 def test_a_sample_is_drawn_by_the_receipt(clinic: Clinic) -> None:

@@ -1,0 +1,117 @@
+"""What is kept of tenants' traffic: too much of it, for too long, or for the wrong eyes."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_CAPTURE = "tests/gateway/capture/test_capture.py"
+_SAID = "tests/gateway/capture/test_said.py"
+_STORE = "tests/registry/exchanges/test_exchanges.py"
+_REDACT = "tests/privacy/test_redact.py"
+
+NAMED = (
+    Named(
+        "store-false-is-kept",
+        "gateway/request/recorder.py",
+        "    if asked.store is False or not",
+        "    if not",
+        (f"{_CAPTURE}::test_nothing_is_kept_of_whoever_has_not_said_so",),
+        "a client that said no would be kept all the same",
+    ),
+    Named(
+        "every-adapter-is-captured",
+        "gateway/request/recorder.py",
+        "not consent.covers(target.access)",
+        "not consent.adapters",
+        (f"{_CAPTURE}::test_nothing_is_kept_of_whoever_has_not_said_so",),
+        "answers of adapters that the tenant did not name would be kept",
+    ),
+    Named(
+        "tokens-are-kept-one-by-one",
+        "gateway/capture/clean.py",
+        "k: v for k, v in choice.items() if k not in _OF_CHOICE",
+        "k: v for k, v in choice.items()",
+        (f"{_CAPTURE}::test_tokens_one_by_one_are_not_kept",),
+        "log-probabilities would spell what was taken out of the text",
+    ),
+    Named(
+        "drop-redacts",
+        "gateway/capture/clean.py",
+        'if kinds and draft.consent.on_personal == "drop":',
+        "if False:",
+        (f"{_CAPTURE}::test_an_exchange_with_personal_data_can_be_dropped_instead",),
+        "a tenant that lets nothing personal be kept would have it kept with holes",
+    ),
+    Named(
+        "an-image-is-kept-unseen",
+        "gateway/capture/clean.py",
+        '    if not readable:\n        raise NotKept("unreadable")\n',
+        "",
+        (f"{_CAPTURE}::test_what_cannot_be_looked_through_is_not_kept",),
+        "a scanned letter would be stored with everything on it",
+    ),
+    Named(
+        "the-queue-has-no-end",
+        "gateway/capture/capture.py",
+        "full = self._waiting.qsize() >= MOST_WAITING or",
+        "full =",
+        (f"{_CAPTURE}::test_no_answer_waits_for_a_disk_that_hangs",),
+        "a slow disk would fill the memory",
+    ),
+    Named(
+        "a-file-opens-in-any-place",
+        "registry/exchanges/keyring.py",
+        'return f"{tenant}\\n{name}".encode()',
+        'return b""',
+        (f"{_STORE}::test_a_file_opens_only_in_its_place_and_unchanged",),
+        "one exchange could be put in another's place",
+    ),
+    Named(
+        "the-key-stays",
+        "registry/exchanges/erasing.py",
+        "    store.files.keys.destroy(tenant)\n",
+        "",
+        (f"{_STORE}::test_what_is_erased_nobody_reads_again",),
+        "a backup of the files could be read after the erasure",
+    ),
+    Named(
+        "what-was-in-hand-survives-the-erasure",
+        "registry/exchanges/store.py",
+        "                if erased_since(connection, item) or known",
+        "                if known",
+        (f"{_STORE}::test_an_erasure_between_file_and_row_wins",),
+        "an exchange that was being written would come back after the erasure",
+    ),
+    Named(
+        "expired-is-shown",
+        "registry/exchanges/store.py",
+        "        if row is None or row.expires <= time.time():\n            raise NotFound",
+        "        if row is None:\n            raise NotFound",
+        (f"{_STORE}::test_what_has_expired_is_not_shown_and_then_removed",),
+        "what is over its time would be read until somebody removes it",
+    ),
+    Named(
+        "anothers-answer-takes-feedback",
+        "gateway/capture/answered.py",
+        "        return subject if owner == tenant else None",
+        "        return subject",
+        (f"{_SAID}::test_a_score_needs_no_captured_answer_and_a_correction_does",),
+        "one tenant could judge another's answers, and learn that they exist",
+    ),
+    Named(
+        "a-correction-is-not-looked-through",
+        "gateway/capture/saying.py",
+        '        correction=_clean("correction", new.correction, on_personal),\n',
+        "",
+        (f"{_SAID}::test_a_correction_is_looked_through_and_reaches_reviewers",),
+        "what a reviewer pastes would be stored as it is",
+    ),
+    Named(
+        "one-pass-is-enough",
+        "adapterworks/privacy/redact.py",
+        "    for _ in range(PASSES):",
+        "    for _ in range(1):",
+        (f"{_REDACT}::test_what_is_taken_out",),
+        "text that holds something would be refused in place of redacted",
+    ),
+)

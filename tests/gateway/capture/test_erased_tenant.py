@@ -1,0 +1,66 @@
+"""Whoever erases a tenant is told what has learnt from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from adapterworks.cli.main import cli
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.registry.datasets.record import DatasetRecord, Part
+from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Parent
+from tests.registry.releases import publish
+
+ROW = b'{"prompt":"what is A06?","completion":"amebiasis"}\n'
+
+
+def dataset(registry: Registry, name: str, tenant: str | None) -> str:
+    data = ROW.replace(b"A06", name.encode())
+    part = Part(digest=digest_bytes(data), size=len(data), rows=1, content=digest_bytes(b"x"))
+    record = DatasetRecord(
+        name=name,
+        created="2026-01-01T00:00:00Z",
+        created_by="tester",
+        splits={"train": part},
+        tenant=tenant,
+    )
+    added, _ = Datasets(registry).add(record, {"train": data}, seal=None, seen=(), who="tester")
+    return added.digest
+
+
+def test_what_learnt_from_a_tenant_is_named(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path / "registry"))
+    admin = TenantAdmin(registry.database, who="tester")
+    admin.add("acme", allow=("*",), limits=Limits())
+    of_acme, other = dataset(registry, "failures", "acme"), dataset(registry, "open", None)
+
+    def made(number: int, parent: str, relation: str) -> str:
+        parents = (Parent(relation=relation, digest=parent),)
+        return publish(registry, tmp_path, number, name=f"m{number}", parents=parents).digest
+
+    first = made(1, of_acme, "dataset")
+    made(2, other, "dataset")
+    made(3, first, "start")  # continued: it has the rows in its weights too
+
+    def erase(what: str, *options: str) -> str:
+        result = CliRunner().invoke(cli, ["erase", what, "--why", "withdrawn", *options])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    told = json.loads(erase("tenant:acme", "--yes", "--json"))
+    assert [item["ref"] for item in told["releases"]] == ["m1@1", "m3@1"]
+    assert told["datasets"] == ["dataset:failures@1"]
+    admin.remove("acme")
+    said = erase(f"tenant:{told['tenant']}", "--yes")  # of one that was removed, by its id
+    assert "0 captured answers" in said
+    entries = CliRunner().invoke(cli, ["tenant", "log", "--json"]).stdout
+    assert [entry["action"] for entry in json.loads(entries)][:1] == ["tenant.erase"]
