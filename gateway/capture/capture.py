@@ -25,7 +25,7 @@ from adapterworks.registry.exchanges.store import Exchanges
 
 MOST_WAITING = 256
 MOST_BYTES = 64 * 1024 * 1024
-BATCH = 32
+BATCH, BATCH_SECONDS = 32, 0.5  # written together: requests wait for the same disk
 SWEEP_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
@@ -89,12 +89,13 @@ class Capture:
         while running:
             drafts: list[Draft] = []
             item = self._waiting.get()
+            deadline = time.monotonic() + BATCH_SECONDS
             while item is not None:
                 drafts.append(item)
                 if len(drafts) == BATCH:
                     break
                 try:
-                    item = self._waiting.get_nowait()
+                    item = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
                 except queue.Empty:
                     break
             else:

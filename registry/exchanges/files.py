@@ -1,7 +1,8 @@
 """Sealed files, one folder a tenant: written whole, removed for good.
 
-Invariant: a file that is there is complete; its name is its row's, so that whatever has no row can
-be found and removed.
+Invariant: a file that is there is complete, or does not open (the machine may have stopped while
+one was written without `durable`); its name is its row's, so that whatever has no row can be found
+and removed.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ class SealedFiles:
         self.folder = folder
         self.keys = keys
 
-    def write(self, tenant: str, name: str, value: Any) -> int:
+    def write(self, tenant: str, name: str, value: Any, *, durable: bool = True) -> int:
         """Write a value in the place of what was there; returns the file's size in bytes.
+
+        Args:
+            durable: whether it outlives the machine, not only the process.
 
         Raises:
             Unavailable: the disk is full, or the folder cannot be written.
@@ -47,7 +51,8 @@ class SealedFiles:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(sealed)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 new.replace(path)
             except BaseException:
                 new.unlink(missing_ok=True)

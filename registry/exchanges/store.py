@@ -65,12 +65,17 @@ class Exchanges:
     def put(self, made: Sequence[Exchange]) -> int:
         """Keep exchanges; returns how many. Those of erased tenants and known receipts are not.
 
+        What a machine that stops loses does not open any more, and is passed over.
+
         Raises:
             Unavailable: disk or index.
         """
         with self.database.read() as connection:
             wanted = [item for item in made if not erased_since(connection, item)]
-        sizes = [self.files.write(item.tenant, item.receipt, sealed_of(item)) for item in wanted]
+        sizes = [
+            self.files.write(item.tenant, item.receipt, sealed_of(item), durable=False)
+            for item in wanted
+        ]
         kept = 0
         refused = []
         with self.database.write() as connection:

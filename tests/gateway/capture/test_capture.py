@@ -81,7 +81,14 @@ class Clinic:
 
 
 @pytest.fixture
-def clinic(launcher: Launcher, registry: Registry, base: Base, tmp_path: Path) -> Clinic:
+def clinic(
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Clinic:
+    monkeypatch.setattr(capturing, "BATCH_SECONDS", 0.01)
     made = publish(registry, tmp_path / "made", 1, alias="prod", base=base.identity)
     publish(registry, tmp_path / "made", 2, name="code", alias="prod", base=base.identity)
     admin = TenantAdmin(registry.database, who="tester")

@@ -237,8 +237,8 @@ def test_an_erasure_between_file_and_row_wins(
 ) -> None:
     write = one.files.write
 
-    def slow(tenant: str, name: str, value: object) -> int:
-        size = write(tenant, name, value)
+    def slow(tenant: str, name: str, value: object, *, durable: bool = True) -> int:
+        size = write(tenant, name, value, durable=durable)
         erasing.erase(one, tenant, NOW + 10)
         write(tenant, name, value)  # as if the file had been written just after
         return size
