@@ -14,9 +14,10 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import DatasetSource, parse_source
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.store import Dataset
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
+from adapterworks.registry.remotes.http.seals import open_datasets
 
 # The relations of a release to the rows that it learnt from, and to those that judged it.
 TRAINED_ON, TESTED_ON = "dataset", "test"
@@ -33,7 +34,7 @@ def datasets_of(manifest: Manifest, registry: Registry | None) -> tuple[Parent, 
         return ()
     found: dict[tuple[str, str], Parent] = {}
     for relation, source in _sources(manifest):
-        dataset = Datasets(registry).get(source.name, source.selector)
+        dataset = open_datasets(registry).get(source.name, source.selector)
         _require_shared(dataset, manifest)
         found[relation, dataset.digest] = Parent(
             relation=relation, digest=dataset.digest, ref=dataset.ref
@@ -46,7 +47,7 @@ def seal_test_rows(registry: Registry, rows: Sequence[Row], plan: Plan) -> None:
     test rows, whatever is killed when."""
     if rows and registry.has_index:
         name = plan.manifest.adapter.name
-        Datasets(registry).seal(make_seal(rows), f"{name}, plan {plan.digest[7:19]}")
+        open_datasets(registry).seal(make_seal(rows), f"{name}, plan {plan.digest[7:19]}")
 
 
 def _sources(manifest: Manifest) -> Iterator[tuple[str, DatasetSource]]:

@@ -20,8 +20,8 @@ from adapterworks.builders.data.gates.hashed import Documents, Numbers, common_s
 from adapterworks.builders.data.gates.text import question_text
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import IntegrityError
-from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.remotes.http.seals import open_datasets
 
 WIDTH = 5  # as contamination is looked for
 THRESHOLD = 0.8
@@ -93,7 +93,7 @@ def sealed_here(registry: Registry, *, beside: Sequence[Row] = ()) -> tuple[Seal
         beside: test rows that are left out, because they are judged by a gate of their own
             (`contamination`): those of the manifest whose rows are looked at.
     """
-    datasets = Datasets(registry)
+    datasets = open_datasets(registry)
     own = {document.tobytes() for document in questions(beside)}
     owners: dict[str, str] = {}
     for sealed in datasets.seals():

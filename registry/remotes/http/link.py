@@ -25,6 +25,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.registry.blobs.store import checked
 
 PREFIX = "/v1/registry"
 T = TypeVar("T")
@@ -128,6 +129,15 @@ class Link:
             if not page["has_more"]:
                 return
             after = page["last_id"]
+
+    def whole(self, path: str, digest: str) -> bytes:
+        """All bytes of a path.
+
+        Raises:
+            CorruptBlob: they are not what the digest says.
+        """
+        data: bytes = self._ask("GET", path).content
+        return b"".join(checked(digest, [data], self.url))
 
     def stream(self, path: str, start: int) -> Iterator[bytes]:
         """Bytes from a place on, as they come; what is cut off is an `Unavailable`."""

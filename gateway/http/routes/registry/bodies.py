@@ -119,5 +119,12 @@ class NewToken(Table):
     seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86400)] | None = None
 
 
+class NewSeal(Table):
+    """A test set is to be sealed: the digest of its seal, which was sent, and whose it is."""
+
+    blob: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    owner: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class Nothing(Table):
     """Nothing needs to be said."""

@@ -11,6 +11,7 @@ from adapterworks.gateway.http.routes.registry import (
     bodies,
     reading,
     release,
+    seals,
     sending,
     writing,
 )
@@ -38,6 +39,9 @@ TABLE: tuple[Entry, ...] = (
     Reading("/sent/{digest}", Role.PUBLISHER, sending.received),
     Sending("/sent/{digest}", Role.PUBLISHER, sending.send),
     Writing(f"{_NAME}/versions", Role.PUBLISHER, "publish", bodies.Publication, writing.publish),
+    Reading("/seals", Role.PUBLISHER, seals.listed),
+    Reading("/seals/{digest}", Role.PUBLISHER, seals.content),
+    Writing("/seals", Role.PUBLISHER, "seal", bodies.NewSeal, seals.add),
     Writing(f"{_VERSION}/tags", Role.PUBLISHER, "tag", bodies.Tags, writing.tag),
     Writing(
         f"{_VERSION}/deprecation",

@@ -1,0 +1,49 @@
+"""The sealed test sets of a registry, for builds elsewhere: what no adapter is trained on.
+
+A seal is what rows are recognised by, no text (`registry/datasets/store.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from starlette.responses import Response
+
+from adapterworks.gateway.http.routes.common import receipt_of
+from adapterworks.gateway.http.routes.registry import bodies
+from adapterworks.gateway.http.routes.registry.desk import Asked
+from adapterworks.gateway.http.routes.registry.sending import digest_of
+from adapterworks.manifests.errors import NotFound
+from adapterworks.registry.blobs.store import read_blob
+from adapterworks.registry.datasets.store import Datasets
+
+
+def listed(asked: Asked) -> dict[str, Any]:
+    """Every sealed test set: its blob, and what it is the test set of."""
+    rows = [dataclasses.asdict(sealed) for sealed in Datasets(asked.registry).seals()]
+    return {"object": "list", "data": rows, "has_more": False}
+
+
+def content(asked: Asked) -> Response:
+    """The bytes of a seal.
+
+    Raises:
+        NotFound: there is none of that digest.
+    """
+    digest, datasets = digest_of(asked), Datasets(asked.registry)
+    if not any(sealed.blob == digest for sealed in datasets.seals()):
+        raise NotFound(f"no test set has the seal {digest}")
+    return Response(
+        datasets.read(digest),
+        media_type="application/octet-stream",
+        headers=receipt_of(asked.request).headers(),
+    )
+
+
+def add(asked: Asked, body: bodies.NewSeal) -> dict[str, Any]:
+    """A test set is sealed for ever, whose seal the same token has sent."""
+    asked.desk.sent.require(asked.caller.id, [body.blob])
+    data = read_blob(asked.registry.blobs, body.blob)
+    Datasets(asked.registry).seal(data, body.owner)
+    return {"object": "registry.seal", "blob": body.blob, "owner": body.owner}
