@@ -25,6 +25,7 @@ from adapterworks.gateway.console.pages import (
     overview,
     playground,
     release,
+    requests,
     settings,
     usage,
 )
@@ -52,6 +53,7 @@ def create_console(api: ASGIApp, config: GatewayConfig) -> Starlette:
             *adapters.ROUTES,
             *adapter.ROUTES,
             *release.ROUTES,
+            *requests.ROUTES,
             *usage.ROUTES,
             *Assets().routes(),
         ],

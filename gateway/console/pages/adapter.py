@@ -145,7 +145,10 @@ async def move(visit: Visit) -> Response:
         else:
             to = {"version": _number(form.get("version", "")), "expect": expect}
             percent = {"percent": _number(form.get("percent", "100"))}
-            await visit.api.post(path, {**to, **percent, **why})
+            asks = form.get("ask") == "yes"
+            await visit.api.post(f"{path}/requests" if asks else path, {**to, **percent, **why})
+            if asks:
+                return visit.go("/requests")
     except Denied as denied:
         if denied.status == 401:
             raise

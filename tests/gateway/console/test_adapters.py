@@ -185,6 +185,32 @@ def test_a_move_goes_by_what_the_page_showed(
     assert odd.status_code == 400
 
 
+def test_one_asks_for_a_move_and_another_approves_it(
+    acme: Browser, house: House, shown: str
+) -> None:
+    token = Tokens(house.registry.database).create("second", Role.PROMOTER, who="tester").text
+    house.registry.promote(shown, 1, "eyes", who="tester")
+    form = {"alias": "eyes", "version": "2", "expect": "1", "ask": "yes", "percent": "100"}
+    without = acme.send(f"/adapters/{shown}/move", form)
+    assert without.status_code == 400, "who asks says why"
+    why = "<script>alert(1)</script>"
+    asked = acme.send(f"/adapters/{shown}/move", {**form, "why": why})
+    assert asked.headers["location"] == "/console/requests"
+    (request,) = house.registry.requests(limit=10)
+    page = acme.get("/requests").text
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>" not in page
+    path = f"/requests/{request.id}"
+    assert acme.send(f"{path}/approve").status_code in (403, 409, 422), "not one's own"
+    assert house.registry.resolve(f"{shown}:eyes").version == 1
+    with Browser(house.running.url) as other:
+        assert other.log_in(token).status_code == 303
+        assert other.send(f"{path}/agree").status_code == 404
+        assert other.send(f"{path}/approve", {"why": "seen"}).status_code == 303
+        assert "Nothing waits." in other.get("/requests").text
+    assert house.registry.resolve(f"{shown}:eyes").version == 2
+
+
 def test_every_page_of_the_registry_is_there_in_chinese(acme: Browser, shown: str) -> None:
     acme.send("/settings", {"lang": "zh", "next": "/console/"})
     for path, words in (
@@ -194,6 +220,7 @@ def test_every_page_of_the_registry_is_there_in_chinese(acme: Browser, shown: st
         (f"/adapters/{shown}/move?alias=prod&version=1", "当前持有者"),
         (f"/diff?before={shown}@1&after={shown}@2", "差异"),
         ("/usage", "用量"),
+        ("/requests", "等待批准的移动"),
     ):
         assert words in acme.get(path).text, path
 

@@ -147,8 +147,11 @@ def test_the_registry_is_looked_through(house: House, tmp_path: Path) -> None:
         page.go_back()
         page.get_by_role("link", name="@2", exact=True).first.click()
         page.wait_for_url("**/versions/2")
-        page.wait_for_function("[...document.images].every((image) => image.naturalWidth > 0)")
-        assert page.locator("article img").count() == 2
+        plots = page.locator("article img").all()
+        assert len(plots) == 2
+        for plot in plots:
+            plot.scroll_into_view_if_needed()
+            plot.evaluate("image => image.decode()")
         me.look("release")
         page.go_back()
         page.get_by_role("button", name="Promote …").first.click()
@@ -170,6 +173,12 @@ def test_the_registry_is_looked_through(house: House, tmp_path: Path) -> None:
         page.get_by_role("button", name="Roll back").click()
         page.wait_for_url(f"**/adapters/{name}")
         assert house.registry.resolve(name).version == 2
+        house.registry.request(name, 3, "prod", who="another", why="fewer faults", expect=2)
+        me.go("/requests")
+        me.look("requests")
+        page.get_by_role("button", name="Approve").click()
+        page.wait_for_selector(".empty")
+        assert house.registry.resolve(name).version == 3
         assert me.complaints == []
 
 
