@@ -5,6 +5,7 @@ The one place where engines are chosen: `adapters serve` and `adapterworks.serve
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from adapterworks.extras import require
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
+    from adapterworks.gateway.config.engines import FoundEngines, RemoteEngine
+    from adapterworks.gateway.config.tables import GatewayConfig
     from adapterworks.gateway.engines.engine import Engine
+    from adapterworks.gateway.engines.target import ServedBase
     from adapterworks.gateway.gateway import Gateway
-    from adapterworks.registry.bases.store import Base
     from adapterworks.registry.releases.release import Release
 
 Say = Callable[[str], None]
@@ -66,6 +68,7 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
     Raises:
         MissingExtra: an engine is to be started, and vLLM is not installed.
     """
+    from adapterworks.gateway.config.engines import FoundEngines
     from adapterworks.gateway.engines.plan import served_releases
     from adapterworks.gateway.gateway import Gateway
 
@@ -75,44 +78,35 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
     home = app.settings.home
     spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
     newest = sorted(served, key=lambda release: release.created, reverse=True)
-    return Gateway.compose(
+    gateway = Gateway.compose(
         config, app.registry, engines, spool=spool, first=newest, keys=app.settings.keys
     )
+    for table in config.engines:
+        if isinstance(table, FoundEngines):
+            _follow(app, config, table, gateway)
+    return gateway
 
 
 def _engines(
     app: App, config: GatewayConfig, releases: list[Release], *, only: str | None, say: Say
 ) -> list[Engine]:
     """The engines to start or to use; starts none."""
-    from adapterworks.gateway.config.tables import RemoteEngine
+    from adapterworks.gateway.config.engines import FoundEngines, RemoteEngine
     from adapterworks.gateway.engines.local import LocalEngine
-    from adapterworks.gateway.engines.plan import engine_specs, remote_base
-    from adapterworks.gateway.engines.remote import RemoteEngine as Remote
-    from adapterworks.gateway.engines.remote import engine_id
+    from adapterworks.gateway.engines.plan import engine_specs
 
     tables = [table for table in config.engines if isinstance(table, RemoteEngine)]
-    all_remote = bool(tables) and len(tables) == len(config.engines)
-    if not all_remote:
+    found = [table for table in config.engines if isinstance(table, FoundEngines)]
+    all_elsewhere = len(tables) + len(found) == len(config.engines)
+    if not all_elsewhere:
         require("cpu", "an engine of its own")
-    seconds = config.http.request_seconds
     engines: list[Engine] = []
     for table in tables:
-        name = engine_id(table.url)
-        engines.append(
-            Remote(
-                name,
-                remote_base(_base_of(app, table, say)),
-                url=table.url,
-                slots=config.residency.max_loras,
-                capacity=config.residency.max_cpu_loras,
-                parallel=table.max_num_seqs,
-                key=_key_of(table),
-                interval=config.supervisor.health_interval,
-                request_seconds=seconds,
-            )
-        )
-        say(f"engine {name}: {table.url}, base {table.base}")
-    if all_remote:
+        base = _base_of(app, table.base, table.quantization, say)
+        engine = _elsewhere(config, table, table.url, base)
+        engines.append(engine)
+        say(f"engine {engine.id}: {table.url}, base {table.base}")
+    if all_elsewhere:
         return engines
     for spec in engine_specs(
         config, app.bases, releases, only=only, servables=app.registry.checkouts, say=say
@@ -126,14 +120,52 @@ def _engines(
                 spec,
                 run=app.settings.home / "run",
                 supervisor=config.supervisor,
-                request_seconds=seconds,
+                request_seconds=config.http.request_seconds,
                 say=functools.partial(_say_engine, say, spec.id),
             )
         )
     return engines
 
 
-def _key_of(table: RemoteEngine) -> str | None:
+def _elsewhere(
+    config: GatewayConfig, table: RemoteEngine | FoundEngines, url: str, base: ServedBase
+) -> Engine:
+    from adapterworks.gateway.engines.remote import RemoteEngine as Remote
+    from adapterworks.gateway.engines.remote import engine_id
+
+    return Remote(
+        engine_id(url),
+        base,
+        url=url,
+        slots=config.residency.max_loras,
+        capacity=config.residency.max_cpu_loras,
+        parallel=table.max_num_seqs,
+        key=_key_of(table),
+        interval=config.supervisor.health_interval,
+        request_seconds=config.http.request_seconds,
+    )
+
+
+def _follow(app: App, config: GatewayConfig, table: FoundEngines, gateway: Gateway) -> None:
+    """Have engines join and leave as the table says."""
+    from adapterworks.gateway.discovery.open import open_finder
+    from adapterworks.gateway.engines.identity import ask_base
+
+    key = _key_of(table)  # that it is not set is said now
+
+    async def make(url: str) -> Engine:
+        if table.base is None:
+            base = await ask_base(url, key)
+        else:
+            base = await asyncio.to_thread(
+                _base_of, app, table.base, table.quantization, _say_nothing
+            )
+        return _elsewhere(config, table, url, base)
+
+    gateway.follow(table.discover, open_finder(table.place), make, seconds=table.seconds)
+
+
+def _key_of(table: RemoteEngine | FoundEngines) -> str | None:
     """What the engine elsewhere is shown.
 
     Raises:
@@ -144,16 +176,23 @@ def _key_of(table: RemoteEngine) -> str | None:
     key = os.environ.get(table.api_key_env)
     if not key:
         raise InvalidInput(
-            f"`{table.api_key_env}`, the key of the engine of `{table.base}`, is not set",
+            f"`{table.api_key_env}`, the key of the engine of `{table.base or 'any base'}`, is "
+            "not set",
             hint="set the environment variable, or leave `api_key_env` out of `[[engines]]`",
         )
     return key
 
 
-def _base_of(app: App, table: RemoteEngine, say: Say) -> Base:
+def _base_of(app: App, name: str, quantization: str, say: Say) -> ServedBase:
     """The base of an engine elsewhere; prepared here, since its digest is that of its values."""
-    what = f"serving the base `{table.base}`, which is not prepared here,"
-    return app.base(table.base, quantization=table.quantization, what=what, say=say)
+    from adapterworks.gateway.engines.plan import remote_base
+
+    what = f"serving the base `{name}`, which is not prepared here,"
+    return remote_base(app.base(name, quantization=quantization, what=what, say=say))
+
+
+def _say_nothing(line: str) -> None:
+    """Not at every look."""
 
 
 def _say_engine(say: Say, engine: str, line: str) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import aiohttp
 
-from adapterworks.gateway.config.tables import FairnessTable, GatewayConfig, LocalEngine
+from adapterworks.gateway.config.engines import LocalEngine
+from adapterworks.gateway.config.tables import FairnessTable, GatewayConfig
 from adapterworks.gateway.engines.local import LocalEngine as Local
 from adapterworks.gateway.engines.plan import engine_specs
 from adapterworks.gateway.tenants.admin import TenantAdmin

@@ -32,7 +32,8 @@ from typing import Any
 import aiohttp
 import sqlalchemy as sa
 
-from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, ResidencyTable
+from adapterworks.gateway.config.engines import LocalEngine
+from adapterworks.gateway.config.tables import GatewayConfig, ResidencyTable
 from adapterworks.gateway.engines.client import KEEP_SECONDS
 from adapterworks.gateway.engines.local import LocalEngine as Local
 from adapterworks.gateway.engines.plan import engine_specs
@@ -173,7 +174,7 @@ def crowd(scene: Scene, expected: Texts, requests: int, seed: int) -> list[Row]:
     asyncio.run(all_())
     for line in wrong[:5]:
         _say(f"fault: {line}")
-    slots = [next(iter(g.gateway._queues.values())).slots for g in scene.gateways]
+    slots = [next(iter(g.gateway.fleet.queues.values())).slots for g in scene.gateways]
     texts = len(set(expected.values()))
     note = f"{requests} in {time.monotonic() - began:.0f} s, {CLIENTS} clients, turns {slots}"
     return [

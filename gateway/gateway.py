@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -20,8 +18,11 @@ from adapterworks.gateway.admission.limiter import Limiter
 from adapterworks.gateway.capture.answered import Recent
 from adapterworks.gateway.capture.capture import Capture
 from adapterworks.gateway.config.tables import GatewayConfig
+from adapterworks.gateway.discovery.finder import Finder
+from adapterworks.gateway.discovery.follow import Follower, Make
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.pool import EnginePool
+from adapterworks.gateway.fleet import Fleet
 from adapterworks.gateway.metering.meter import Meter
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.gateway.observe.tracing import Tracing
@@ -39,10 +40,9 @@ from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.exchanges.store import Exchanges
+from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -52,13 +52,14 @@ class Gateway:
     Attributes:
         draining: no new requests; set when the process is asked to end.
         recent: the last answers, for feedback that comes before their usage is in the index.
+        aside: the database of what gateways tell each other.
         background: work that no client waits for (shadows, proofs of jobs); ended when the gateway
             stops.
     """
 
     config: GatewayConfig
     registry: Registry
-    pool: EnginePool
+    fleet: Fleet
     resolver: Resolver
     limiter: Limiter
     tenants: TenantStore | None
@@ -67,26 +68,28 @@ class Gateway:
     tracing: Tracing
     supervisor: Supervisor
     capture: Capture
+    aside: Database
+    sharing: Sharing
     draining: bool = False
     started: float = field(default_factory=time.time)
     recent: Recent = field(default_factory=Recent)
     background: set[asyncio.Task[None]] = field(default_factory=set)
-    _residencies: dict[str, Residency] = field(default_factory=dict)
-    _queues: dict[str, FairQueue] = field(default_factory=dict)
+    followers: dict[str, Follower] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Not in the registry's file on SQLite: no load waits for a publish.
-        self._aside = self.registry.database.aside("limits", patience=3.0)
-        migrate(self._aside)
-        self._sharing = Sharing(self._aside, uuid.uuid4().hex)
         self._upkeep = Upkeep(
             self.registry,
-            {engine.id: engine for engine in self.pool.engines},
-            self._residencies,
-            self._queues,
+            lambda: self.pool.engines,
+            self.fleet.residencies,
+            self.fleet.queues,
             Pins(self.registry, self.config.residency.pins),
-            self._sharing,
+            self.sharing,
         )
+
+    @property
+    def pool(self) -> EnginePool:
+        """The engines."""
+        return self.fleet.pool
 
     @classmethod
     def compose(
@@ -108,14 +111,26 @@ class Gateway:
                 engine that its requests are sent to; as many as there is room for, in this order.
             keys: folder of the keys that captured answers are sealed with; None: beside the home.
         """
-        pool = EnginePool(engines)
         metrics = Metrics()
         supervisor = Supervisor(count=lambda name: metrics.background_failures.labels(name).inc())
+        # Not in the registry's file on SQLite: no load waits for a publish.
+        aside = registry.database.aside("limits", patience=3.0)
+        migrate(aside)
+        sharing = Sharing(aside, uuid.uuid4().hex)
+        fleet = Fleet(
+            engines,
+            loader=Loader(registry, config.trust, config.public_keys, sharing),
+            residency=config.residency,
+            fairness=config.fairness,
+            metrics=metrics,
+            supervisor=supervisor,
+            first=first,
+        )
         gateway = cls(
             config=config,
             registry=registry,
-            pool=pool,
-            resolver=Resolver(registry, pool),
+            fleet=fleet,
+            resolver=Resolver(registry, fleet.pool),
             limiter=Limiter(
                 registry.database, defaults=config.limits.tenant_limits(), supervisor=supervisor
             ),
@@ -135,41 +150,29 @@ class Gateway:
                 supervisor=supervisor,
                 count=lambda tenant, outcome: metrics.captured.labels(tenant, outcome).inc(),
             ),
+            aside=aside,
+            sharing=sharing,
         )
-        loader = Loader(registry, config.trust, config.public_keys, gateway._sharing)
-        for engine in engines:
-            gateway._residencies[engine.id] = Residency(
-                engine,
-                loader.load,
-                loader.unload,
-                cold_wait=config.residency.cold_wait_seconds,
-                observe=functools.partial(gateway._observe, engine),
-                supervisor=supervisor,
-            )
-            engine.on_ready(gateway.metrics.engine_starts.labels(engine.id).inc)
-            queue = gateway._queues[engine.id] = FairQueue(
-                slots=config.fairness.slots or engine.parallel,
-                max_waiting=config.fairness.max_waiting,
-                max_wait=config.fairness.max_wait_seconds,
-            )
-            gateway._residencies[engine.id].seats.on_change(queue.look_again)
-            gateway._residencies[engine.id].begin_with(
-                [r for r in first if pool.home(r.base.digest, r.digest) is engine]
-            )
         gateway.resolver.hand_over(
-            Handover(
-                gateway._residencies.values,
-                gateway._places,
-                gateway.resolver.release,
-                supervisor,
-            )
+            Handover(fleet.residencies.values, fleet.places, gateway.resolver.release, supervisor)
         )
         return gateway
 
-    def _places(self, release: Release) -> list[Residency]:
-        """Of the engines that the release's requests are sent to, in order of preference."""
-        ranked = self.pool.ranked(release.base.digest, release.digest)
-        return [self._residencies[engine.id] for engine in ranked]
+    def follow(self, what: str, finder: Finder, make: Make, *, seconds: float) -> None:
+        """Have engines join and leave as `finder` says, from `start` on.
+
+        Args:
+            what: where they are found, for logs.
+            make: of a URL its engine.
+        """
+
+        async def join(engine: Engine) -> None:
+            await self.fleet.join(engine)
+            self._upkeep.moved()  # what is pinned is pinned there too
+
+        self.followers[what] = Follower(
+            what, finder, make, join=join, leave=self.fleet.leave, seconds=seconds
+        )
 
     async def start(self, *, engines: bool = True) -> None:
         """Start engines and watchers; returns at once, `ready` says when it can answer.
@@ -192,12 +195,14 @@ class Gateway:
             for engine in self.pool.engines:
                 await engine.start(self.supervisor)
         upkeep.start(self.supervisor)
+        for what, follower in self.followers.items():
+            self.supervisor.task(f"engines of {what}", follower.run)
 
     async def stop(self, *, engines: bool = True) -> None:
         """Stop everything, engines last (unless they are someone else's); idempotent."""
         self.draining = True
         self.supervisor.end()
-        for residency in self._residencies.values():
+        for residency in self.fleet.residencies.values():
             residency.close()
         await self.supervisor.cancel()  # nothing is begun any more that is to be given back here
         await self.limiter.close()
@@ -209,14 +214,15 @@ class Gateway:
             self.tenants.close()
         if engines:
             await asyncio.gather(*(engine.stop() for engine in self.pool.engines))
-        self._aside.close()
+        self.aside.close()
 
     @property
     def ready(self) -> tuple[bool, str]:
         """Whether it can answer now, and why not: for anybody, so it names no place."""
         if self.draining:
             return False, "draining"
-        reasons = [
+        reasons = [] if self.pool.engines else ["no engine is found yet"]
+        reasons += [
             f"no engine of `{base}` is ready ({states})"
             for base, states in self.pool.without_engine().items()
         ]
@@ -251,11 +257,11 @@ class Gateway:
 
     def residency(self, engine: Engine) -> Residency:
         """Which adapters the engine holds."""
-        return self._residencies[engine.id]
+        return self.fleet.residencies[engine.id]
 
     def queue(self, engine: Engine) -> FairQueue:
         """Who is next on the engine."""
-        return self._queues[engine.id]
+        return self.fleet.queues[engine.id]
 
     async def have_resident(self, digest: str, *, pin: bool) -> list[str]:
         """Load and prove a release now, on every engine of its base; returns their ids.
@@ -296,13 +302,3 @@ class Gateway:
             with contextlib.suppress(NotFound):
                 held.add(self.registry.resolve(ref).digest)
         return held
-
-    def _observe(self, engine: Engine, release: Release, outcome: str, seconds: float) -> None:
-        """Count one load or eviction."""
-        if outcome == "evicted":
-            self.metrics.evictions.labels(engine.id).inc()
-            return
-        kind = "ok" if outcome in ("proved", "unproved") else outcome
-        self.metrics.loaded(engine=engine.id, adapter=release.name, outcome=kind, seconds=seconds)
-        fields = {"engine": engine.id, "adapter_digest": release.digest, "seconds": seconds}
-        _log.info("load %s: %s", release.name, outcome, extra={"fields": fields})

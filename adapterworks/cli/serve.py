@@ -97,7 +97,8 @@ def _with_options(
     base: str | None,
 ) -> GatewayConfig:
     """The configuration with what the command line says instead."""
-    from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
+    from adapterworks.gateway.config.engines import RemoteEngine
+    from adapterworks.gateway.config.tables import GatewayConfig
 
     changed: dict[str, Any] = {}
     if host is not None:

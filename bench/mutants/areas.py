@@ -151,14 +151,24 @@ AREAS = {
             "routing",
             (
                 "gateway/request/[!bcu]*.py", "gateway/engines/pool.py",
-                "gateway/engines/target.py", "gateway/engines/forms/*.py",
-                "gateway/http/header_limit.py", "gateway/http/routes/common.py",
+                "gateway/engines/routing.py", "gateway/engines/target.py",
+                "gateway/engines/forms/*.py", "gateway/http/header_limit.py",
+                "gateway/http/routes/common.py",
             ),
             (*_files(
                 "tests/gateway/request",
                 "account", "errors", "receipts", "scored_prompts", "stream", "whole_path",
             ),
-             "tests/gateway/engines/test_routing.py"),
+             *_files("tests/gateway/engines", "keeping", "routing")),
+        ),
+        Area(
+            "fleet",
+            (
+                "gateway/discovery/*.py", "gateway/config/place.py", "gateway/engines/identity.py",
+                "gateway/engines/routing.py",
+            ),
+            (*_files("tests/gateway/discovery", "place", "finders", "follow"),
+             *_files("tests/gateway/engines", "keeping", "routing")),
         ),
         Area(
             "capture",

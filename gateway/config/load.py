@@ -20,14 +20,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, RemoteEngine, is_loopback
+from adapterworks.gateway.config.engines import FoundEngines, LocalEngine, RemoteEngine
+from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import Fault, ManifestError
 from adapterworks.manifests.lines import key_lines
 
 PREFIX = "ADAPTERS_GATEWAY_"
 KeyPath = tuple[str | int, ...]
-_ENGINE_KINDS = frozenset({"local", "remote"})
+_ENGINE_KINDS = {"local": LocalEngine, "remote": RemoteEngine, "found": FoundEngines}
 
 
 def load_gateway_config(
@@ -183,7 +184,7 @@ def _nearest(path: KeyPath, location: KeyPath) -> str | None:
         if isinstance(part, int):
             continue
         if part in _ENGINE_KINDS:
-            model = LocalEngine if part == "local" else RemoteEngine
+            model = _ENGINE_KINDS[part]
         elif part != "engines":
             model = model.model_fields[part].annotation
             model = model if isinstance(model, type) else model.__args__[0]
@@ -210,10 +211,16 @@ def _resolve_paths(config: GatewayConfig, path: Path | None) -> GatewayConfig:
     folder = path.absolute().parent if path else Path.cwd()
     keys = tuple(str(folder / key) for key in config.trust.public_keys)
     template = config.jobs.template and str(folder / config.jobs.template)
+    engines = tuple(
+        engine.below(folder) if isinstance(engine, FoundEngines) else engine
+        for engine in config.engines
+    )
     return config.model_copy(
         update={
             "trust": config.trust.model_copy(update={"public_keys": keys}),
             "jobs": config.jobs.model_copy(update={"template": template}),
+            # A copy does not mark a field as set, and whether it was decides what is derived.
+            **({"engines": engines} if "engines" in config.model_fields_set else {}),
         }
     )
 

@@ -9,76 +9,23 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import Field, field_validator
 
+from adapterworks.gateway.config.engines import EngineTable, LocalEngine
+from adapterworks.gateway.config.table import (
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    Table,
+    check_http_url,
+)
 from adapterworks.gateway.storage.schema import KEPT_DAYS
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.refs import parse_ref
-
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-# The ranks vLLM compiles for; any other is refused by the engine at start.
-LoraRank = Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
-
-
-class Table(BaseModel):
-    """Base of all tables: immutable, strict, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class LocalEngine(Table):
-    """`[[engines]]` without `url`: a vLLM process that the gateway starts and supervises.
-
-    `kv_cache_gib` sizes the key-value cache on CPU; `gpu_memory_utilization` on a GPU. `options`
-    are further engine arguments by their long names, without the dashes.
-    """
-
-    base: str = "smollm2-135m-instruct"
-    quantization: Literal["none", "nf4"] = "none"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    max_model_len: PositiveInt = 2048
-    max_num_seqs: PositiveInt = 64
-    max_lora_rank: LoraRank = 32
-    kv_cache_gib: PositiveInt = 1
-    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
-    options: dict[str, str | int | float | bool] = {}
-
-
-class RemoteEngine(Table):
-    """`[[engines]]` with `url`: a vLLM that runs elsewhere with our engine plugin.
-
-    `base` names the base it serves, as for a local engine: requests are routed by its digest.
-    """
-
-    url: str
-    base: str
-    quantization: Literal["none", "nf4"] = "none"
-    max_num_seqs: PositiveInt = 64
-    max_lora_rank: LoraRank = 32
-    api_key_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        return _check_http_url(url)
-
-
-def _engine_kind(value: Any) -> str:
-    if isinstance(value, dict):
-        return "remote" if "url" in value else "local"
-    return "remote" if isinstance(value, RemoteEngine) else "local"
-
-
-EngineTable = Annotated[
-    Annotated[LocalEngine, Tag("local")] | Annotated[RemoteEngine, Tag("remote")],
-    Discriminator(_engine_kind),
-]
 
 
 class SupervisorTable(Table):
@@ -265,7 +212,7 @@ class TracingTable(Table):
     @field_validator("endpoint")
     @classmethod
     def _is_an_address(cls, endpoint: str | None) -> str | None:
-        return None if endpoint is None else _check_http_url(endpoint)
+        return None if endpoint is None else check_http_url(endpoint)
 
 
 class GatewayConfig(Table):
@@ -324,10 +271,3 @@ def _check_ref(text: str) -> str:
     except InvalidInput as error:
         raise ValueError(error.message) from error
     return text
-
-
-def _check_http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("should be an address such as `http://host:8000`")
-    return url

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine
+from adapterworks.gateway.config.engines import LocalEngine
+from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines.launch import (
     LORA_RANKS,
     EngineSpec,

@@ -1,29 +1,49 @@
-"""Which engine answers: the base's digest first, then adapter affinity, then load.
+"""Which engine answers: the base's digest first, then as `routing.py` decides.
 
-Invariant: the same digest goes to the same engine as long as that engine is not much busier than
-the others (rendezvous hashing with bounded load), so an adapter is loaded in as few engines as its
-traffic needs.
+Invariant: the same digest goes to the same engine as long as that engine is not full, so an adapter
+is loaded in as few engines as its traffic needs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.routing import Ranking, Seen, choose, least_busy
 from adapterworks.gateway.engines.target import ServedBase, Target
 from adapterworks.manifests.errors import NotFound, Unavailable
 
-# An engine may carry this much more than its share before its adapters spill to the next one.
-LOAD_FACTOR = 1.5
-
 
 class EnginePool:
-    """The engines behind one gateway."""
+    """The engines behind one gateway; they can join and leave.
+
+    Attributes:
+        engines: those that requests are sent to.
+    """
 
     def __init__(self, engines: Sequence[Engine]) -> None:
+        self.engines: tuple[Engine, ...] = ()
+        self._arrange(engines)
+
+    def join(self, engine: Engine) -> None:
+        """Send requests to this one too."""
+        self._arrange([*self.engines, engine])
+
+    def leave(self, engine: Engine) -> None:
+        """Send it no further ones."""
+        self._arrange([one for one in self.engines if one is not engine])
+
+    def _arrange(self, engines: Sequence[Engine]) -> None:
         self.engines = tuple(engines)
+        self._of_base: dict[str, tuple[Engine, ...]] = {}
+        for engine in self.engines:
+            of_base = self._of_base.get(engine.base.digest, ())
+            self._of_base[engine.base.digest] = (*of_base, engine)
+        self._rankings = {
+            base: Ranking([engine.id for engine in of_base])
+            for base, of_base in self._of_base.items()
+        }
+        self._bases = self._named()
 
     def bases(self) -> dict[str, ServedBase]:
         """Every served base by the name clients use.
@@ -31,6 +51,9 @@ class EnginePool:
         The first engine of a name keeps it; a base of another quantization is called
         `NAME-QUANTIZATION`, which also works for the first.
         """
+        return self._bases
+
+    def _named(self) -> dict[str, ServedBase]:
         names: dict[str, ServedBase] = {}
         for engine in self.engines:
             base = engine.base
@@ -50,20 +73,23 @@ class EnginePool:
             if "ready" not in of_base
         }
 
-    def route(self, target: Target) -> Engine:
+    def route(self, target: Target, see: Callable[[Engine], Seen]) -> Engine:
         """The engine for this target.
+
+        Args:
+            see: what is seen of an engine now, for this target's adapter.
 
         Raises:
             NotFound: no engine serves its base.
             Unavailable: those that do are not ready.
         """
-        serving = [e for e in self.engines if e.base.digest == target.base_digest]
+        serving = self._of_base.get(target.base_digest)
         if not serving:
             raise NotFound(
                 f"no engine serves the base of `{target.ref}`",
                 hint="start one with `adapters serve --base NAME`",
             )
-        ready = [e for e in serving if e.health.state == "ready"]
+        ready = self.ranked(target.base_digest, target.digest)
         if not ready:
             raise Unavailable(
                 f"the engine of `{target.ref}` is not ready: {serving[0].health.state}",
@@ -71,29 +97,20 @@ class EnginePool:
                 retry_after=10.0,
             )
         if target.digest is None:
-            return min(ready, key=lambda engine: engine.inflight)
-        total = sum(engine.inflight for engine in ready) + 1
-        limit = math.ceil(LOAD_FACTOR * total / len(ready))
-        ranked = _ranked(ready, target.digest)
-        return next((e for e in ranked if e.inflight < limit), ranked[0])
+            return least_busy(ready, see)
+        return choose(ready, see)
 
     def home(self, base_digest: str, digest: str) -> Engine | None:
-        """The engine that a digest is sent to when all are ready and idle."""
-        engines = [e for e in self.engines if e.base.digest == base_digest]
-        return _ranked(engines, digest)[0] if engines else None
+        """The engine that a digest is sent to when all are ready and none has it."""
+        return next(iter(self._ordered(base_digest, digest)), None)
 
-    def ranked(self, base_digest: str, digest: str) -> list[Engine]:
-        """The ready engines of a base in the order in which a digest is sent to them."""
-        return _ranked(
-            [e for e in self.engines if e.base.digest == base_digest and e.health.state == "ready"],
-            digest,
-        )
+    def ranked(self, base_digest: str, digest: str | None) -> list[Engine]:
+        """The ready engines of a base in the order in which a digest prefers them."""
+        ordered = self._ordered(base_digest, digest)
+        return [engine for engine in ordered if engine.health.state == "ready"]
 
-
-def _ranked(engines: Sequence[Engine], digest: str) -> list[Engine]:
-    """By rendezvous hashing: each digest has an order of its own, and keeps it."""
-    return sorted(engines, key=lambda engine: _score(engine.id, digest), reverse=True)
-
-
-def _score(engine: str, digest: str) -> bytes:
-    return hashlib.sha256(f"{engine}\n{digest}".encode()).digest()
+    def _ordered(self, base_digest: str, digest: str | None) -> Sequence[Engine]:
+        engines = self._of_base.get(base_digest, ())
+        if digest is None or not engines:
+            return engines
+        return [engines[place] for place in self._rankings[base_digest].of(digest)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapterworks.gateway.config.tables import Table
+from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.registry.jobs.files import File

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.gateway.config.tables import Table
+from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.files.objects import ExpiresAfter
 from adapterworks.gateway.jobs.objects import FileId, Metadata
 from adapterworks.registry.jobs import schema

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapterworks.gateway.config.tables import Table
+from adapterworks.gateway.config.table import Table
 from adapterworks.registry.jobs.events import METRICS, Checkpoint, Event
 from adapterworks.registry.jobs.job import Job
 

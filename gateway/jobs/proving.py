@@ -33,10 +33,10 @@ _AGAIN_S = 5.0
 async def prove_for_ever(gateway: Gateway, room: Room) -> None:
     """Prove jobs until the task is cancelled."""
     name = holder()
-    lanes = sorted({PROOF_LANE + engine.base.digest for engine in gateway.pool.engines})
     while True:
+        lanes = sorted({PROOF_LANE + engine.base.digest for engine in gateway.pool.engines})
         try:
-            taken = await asyncio.to_thread(claim, room, lanes, name)
+            taken = await asyncio.to_thread(claim, room, lanes, name) if lanes else None
             if taken is not None:
                 await _prove(gateway, room, *taken)
                 continue

@@ -116,7 +116,10 @@ class Exchange:
                 endpoint=self._call.endpoint.path,
                 request_id=self._receipt.request_id,
             ):
-                await self._admitted(await self._target(), send)
+                target = await self._target()
+                self._receipt.target = target
+                with self._gateway.fleet.using(target) as engine:
+                    await self._admitted(engine, target, send)
         except asyncio.CancelledError:
             account.close(_LEFT)
             raise
@@ -128,10 +131,8 @@ class Exchange:
             account.close(500)
             raise
 
-    async def _admitted(self, target: Target, send: Send) -> None:
+    async def _admitted(self, engine: Engine, target: Target, send: Send) -> None:
         gateway, tenant, call = self._gateway, self._tenant, self._call
-        self._receipt.target = target
-        engine = gateway.pool.route(target)
         most_at_once = tenant.limits.over(gateway.config.limits.tenant_limits()).max_concurrency
         places = min(gateway.queue(engine).slots, most_at_once or gateway.queue(engine).slots)
         parts = in_parts(call, places)

@@ -47,25 +47,25 @@ async def _ask(gateway: Gateway, call: Call, ref: str) -> None:
         release = target.release
         if release is None or release.servable is None:
             return
-        engine = gateway.pool.route(target)
-        residency = gateway.residency(engine)
-        await residency.warm(release, _TENANT)
-        gate = residency.gate(release, _TENANT)
-        payload = FORMS[release.servable.form].address(
-            engine, release.digest, release.servable, body, _TENANT
-        )
-        turn = gateway.queue(engine).turn(
-            _TENANT,
-            expected_tokens=expected(call, engine.context).total,
-            weight=_WEIGHT,
-            sequences=sequences,
-            gate=gate,
-        )
-        async with turn:
-            with gate.use():
-                path = call.endpoint.engine_path
-                async with engine.post(path, to_json(payload), {}) as answer:
-                    await answer.read()
+        with gateway.fleet.using(target) as engine:
+            residency = gateway.residency(engine)
+            await residency.warm(release, _TENANT)
+            gate = residency.gate(release, _TENANT)
+            payload = FORMS[release.servable.form].address(
+                engine, release.digest, release.servable, body, _TENANT
+            )
+            turn = gateway.queue(engine).turn(
+                _TENANT,
+                expected_tokens=expected(call, engine.context).total,
+                weight=_WEIGHT,
+                sequences=sequences,
+                gate=gate,
+            )
+            async with turn:
+                with gate.use():
+                    path = call.endpoint.engine_path
+                    async with engine.post(path, to_json(payload), {}) as answer:
+                        await answer.read()
         outcome = str(answer.status)
     except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError) as error:
         outcome = type(error).__name__

@@ -42,6 +42,7 @@ class Places:
     Attributes:
         entries: what is loaded, loading or refused now, by digest.
         seats: who may use what is loaded.
+        wanted: how many wait for a load, by digest.
         usual: seconds that a load takes here: what the last one took.
     """
 
@@ -61,7 +62,7 @@ class Places:
         self._pins_told = False
         self._settled = False
         self._background: set[asyncio.Task[None]] = set()
-        self._wanted: dict[str, int] = {}
+        self.wanted: dict[str, int] = {}
         self._room = asyncio.Lock()
         self._closed = False
         self._warned = False
@@ -167,13 +168,13 @@ class Places:
     @contextlib.contextmanager
     def want(self, digest: str) -> Iterator[None]:
         """Somebody waits for it: not the first to be unloaded."""
-        self._wanted[digest] = self._wanted.get(digest, 0) + 1
+        self.wanted[digest] = self.wanted.get(digest, 0) + 1
         try:
             yield
         finally:
-            self._wanted[digest] -= 1
-            if not self._wanted[digest]:
-                del self._wanted[digest]
+            self.wanted[digest] -= 1
+            if not self.wanted[digest]:
+                del self.wanted[digest]
                 entry = self.entries.get(digest)
                 if entry is not None and not entry.requests:
                     self.seats.wake()  # whoever had it loaded has gone: it may be unloaded
@@ -246,7 +247,7 @@ class Places:
                     newcomer.stage = "loading"
                     return
                 leaver = victim(
-                    held, busy=self.seats.busy, wanted=self._wanted, owner=newcomer.owner
+                    held, busy=self.seats.busy, wanted=self.wanted, owner=newcomer.owner
                 )
                 if leaver is not None:
                     leaver.leaving = True

@@ -27,6 +27,9 @@ T = TypeVar("T")
 class Residency:
     """The adapters of one engine.
 
+    Attributes:
+        listed: digests that the engine said it has when it was asked last, whoever loaded them.
+
     Args:
         cold_wait: seconds a request waits for a slot, or for a load to come a step further, before
             it is told to come back. How long a load takes in all is the machine's affair.
@@ -48,6 +51,7 @@ class Residency:
         self._places = Places(engine, load, unload, observe, supervisor or Supervisor())
         self._entries = self._places.entries
         self.seats = self._places.seats
+        self.listed: frozenset[str] = frozenset()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -183,6 +187,21 @@ class Residency:
         """Whether it is loaded and proved."""
         entry = self._entries.get(digest)
         return entry is not None and entry.stage == "resident"
+
+    @property
+    def awaited(self) -> int:
+        """Requests that wait for an adapter to be loaded."""
+        return sum(self._places.wanted.values())
+
+    def has_or_brings(self, digest: str) -> bool:
+        """Whether the engine has it or is about to: loaded, being loaded, or loaded by others.
+
+        What is on its way out counts as gone.
+        """
+        entry = self._entries.get(digest)
+        if entry is None:
+            return digest in self.listed
+        return entry.stage in ("waiting", "loading", "resident") and not entry.leaving
 
     async def have(self, release: Release) -> None:
         """Have it loaded and proved, however long that takes.

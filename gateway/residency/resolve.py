@@ -44,7 +44,7 @@ class Resolver:
 
     def __init__(self, registry: Registry, pool: EnginePool) -> None:
         self._registry = registry
-        self._bases = pool.bases()
+        self._pool = pool
         self._holders: dict[str, tuple[Weighted, ...]] = {}
         self._absent: dict[str, None] = {}
         self._releases: dict[str, Release] = {}
@@ -65,7 +65,7 @@ class Resolver:
             NotFound: nothing of that name, version or alias; malformed names too, so that a name
                 that cannot exist looks like one that does not.
         """
-        base = self._bases.get(model)
+        base = self._pool.bases().get(model)
         if base is not None:
             return Target(model, BASE_PREFIX + base.name, base.digest)
         holders = await self._read(model)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
@@ -37,13 +37,14 @@ class Upkeep:
     """Of one gateway; `start` begins it, the supervisor ends it.
 
     Args:
-        residencies, queues: by the id of their engine.
+        engines: those there are now.
+        residencies, queues: by the id of their engine; they change with the engines.
     """
 
     def __init__(
         self,
         registry: Registry,
-        engines: Mapping[str, Engine],
+        engines: Callable[[], Sequence[Engine]],
         residencies: Mapping[str, Residency],
         queues: Mapping[str, FairQueue],
         pins: Pins,
@@ -104,7 +105,7 @@ class Upkeep:
     async def _lease_once(self) -> None:
         served = {
             entry.release.digest
-            for residency in self._residencies.values()
+            for residency in tuple(self._residencies.values())
             for entry in residency.entries
             if entry.stage in ("loading", "resident")
         }
@@ -133,7 +134,7 @@ class Upkeep:
 
     async def _compare(self, worker: Worker) -> None:
         while True:
-            for engine in self._engines.values():
+            for engine in self._engines():
                 try:
                     await self._compare_one(engine)
                 except (AdapterworksError, aiohttp.ClientError, OSError, LookupError) as error:
@@ -153,9 +154,14 @@ class Upkeep:
             for e in entries
             if e.stage == "resident" and e.release.servable and e.release.servable.form == LORA
         ]
-        if not there or engine.health.state != "ready":
+        alone = engine.shared_as is None
+        if engine.health.state != "ready":
+            residency.listed = frozenset()
+            return
+        if not there and alone:
             return
         listed = {model["id"] for model in await engine.models()}
+        residency.listed = frozenset() if alone else frozenset(listed)
         gone = residency.lost(digest for digest in there if digest not in listed)
         if gone:
             _log.warning("engine %s does not hold %s any more", engine.id, ", ".join(gone))

@@ -17,7 +17,8 @@ from openai import AuthenticationError, OpenAI
 
 import adapterworks
 from adapterworks.extras import MODULES
-from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
+from adapterworks.gateway.config.engines import RemoteEngine
+from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines import local
 from adapterworks.registry.bases.store import Base
 from tests.small_base import MODEL
@@ -171,7 +172,8 @@ def test_what_was_not_closed_is_closed_when_the_interpreter_ends(
 ) -> None:
     code = f"""if True:
         import adapterworks
-        from adapterworks.gateway.config.tables import GatewayConfig, RemoteEngine
+        from adapterworks.gateway.config.engines import RemoteEngine
+        from adapterworks.gateway.config.tables import GatewayConfig
         config = GatewayConfig(engines=(RemoteEngine(url={engine_url!r}, base={MODEL!r}),))
         gateway = adapterworks.serve(config, open=True, say=None).start()
         print(gateway.url)

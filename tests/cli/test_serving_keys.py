@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapterworks.gateway.config.tables import RemoteEngine
+from adapterworks.gateway.config.engines import RemoteEngine
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.serving import _key_of
 

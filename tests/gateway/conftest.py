@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from adapterworks.gateway.config.engines import LocalEngine
 from adapterworks.gateway.config.tables import (
     GatewayConfig,
-    LocalEngine,
     ResidencyTable,
     SupervisorTable,
     TrustTable,

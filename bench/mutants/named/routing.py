@@ -15,6 +15,7 @@ _RECEIPTS = "gateway/request/receipts.py"
 _SHADOW = "gateway/request/shadow.py"
 _STREAM = "gateway/request/stream.py"
 _POOL = "gateway/engines/pool.py"
+_CHOICE = "gateway/engines/routing.py"
 _LORA = "gateway/engines/forms/lora.py"
 _VIRTUAL = "gateway/engines/forms/virtual.py"
 _TRACING = "gateway/observe/tracing.py"
@@ -25,6 +26,7 @@ _OF_EDGE = "tests/gateway/request/test_edge.py"
 _OF_ERRORS = "tests/gateway/request/test_errors.py"
 _OF_STREAM = "tests/gateway/request/test_stream.py"
 _OF_ROUTING = "tests/gateway/engines/test_routing.py"
+_OF_KEEPING = "tests/gateway/engines/test_keeping.py"
 _OF_TRACES = "tests/gateway/observe/test_observe.py"
 
 _SAID = "gateway/engines/said.py"
@@ -151,33 +153,58 @@ _WHO_NAMED = (
     ),
     Named(
         "a-digest-goes-anywhere",
-        _POOL,
-        "key=lambda engine: _score(engine.id, digest), reverse=True",
-        'key=lambda engine: _score(engine.id, ""), reverse=True',
+        _CHOICE,
+        'hashlib.sha256(f"{id}\\n{digest}".encode())',
+        "hashlib.sha256(id.encode())",
         (f"{_OF_ROUTING}::test_an_adapter_goes_to_the_engine_of_its_hash",),
         "every adapter would be loaded in one engine, and the others idle",
     ),
     Named(
         "a-busy-engine-gets-more",
-        _POOL,
-        "return next((e for e in ranked if e.inflight < limit), ranked[0])",
-        "return ranked[0]",
-        (f"{_OF_ROUTING}::test_it_spills_when_its_engine_has_half_as_much_again_as_its_share",),
+        _CHOICE,
+        "        if not full(now):\n            return engine\n",
+        "        return engine\n",
+        (f"{_OF_KEEPING}::test_no_engine_has_more_than_its_bounded_share",),
         "a popular adapter would wait in front of one engine beside idle ones",
+    ),
+    Named(
+        "a-burst-loads-its-adapter-everywhere",
+        _CHOICE,
+        "now.load >= max(now.room, math.ceil(share * now.room))",
+        "now.load >= math.ceil(share * now.room)",
+        (f"{_OF_KEEPING}::test_replicas_come_with_demand_and_no_sooner",),
+        "sixteen requests at once would load and prove their adapter in sixteen engines",
+        source="gateway.md, 10 gateways, 1",
+    ),
+    Named(
+        "the-preferred-engine-loads-what-another-one-has",
+        _CHOICE,
+        "if now.holds and now.load < now.room:",
+        "if now.load < now.room:",
+        (f"{_OF_KEEPING}::test_one_that_has_it_is_asked_before_one_that_is_preferred",),
+        "an engine that comes back would have its adapters loaded twice",
+    ),
+    Named(
+        "a-further-engine-need-not-be-less-busy",
+        _CHOICE,
+        " / LOAD_FACTOR\n",
+        " * LOAD_FACTOR\n",
+        (f"{_OF_KEEPING}::test_a_further_engine_loads_it_only_where_that_relieves",),
+        "where all are busy every adapter would be loaded everywhere",
     ),
     Named(
         "another-bases-engine-answers",
         _POOL,
-        "serving = [e for e in self.engines if e.base.digest == target.base_digest]",
-        "serving = list(self.engines)",
+        "self._of_base.get(base_digest, ())",
+        "self.engines",
         (f"{_OF_ROUTING}::test_another_base_and_an_engine_that_is_not_ready_are_no_alternative",),
         "an adapter would be laid over weights it was not trained on",
     ),
     Named(
         "an-engine-that-is-down-is-asked",
         _POOL,
-        'ready = [e for e in serving if e.health.state == "ready"]',
-        "ready = serving",
+        'return [engine for engine in ordered if engine.health.state == "ready"]',
+        "return list(ordered)",
         (f"{_OF_ROUTING}::test_an_adapter_goes_to_the_engine_of_its_hash",),
         "a restart of one engine would fail its adapters' requests",
     ),

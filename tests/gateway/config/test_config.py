@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from adapterworks.gateway.config.engines import LocalEngine, RemoteEngine
 from adapterworks.gateway.config.load import load_gateway_config
-from adapterworks.gateway.config.tables import GatewayConfig, LocalEngine, RemoteEngine, is_loopback
+from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import ManifestError
 

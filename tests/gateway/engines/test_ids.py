@@ -11,7 +11,7 @@ from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.engines.remote import engine_id
 from adapterworks.gateway.engines.target import Target
 from adapterworks.manifests.faults import ManifestError
-from tests.gateway.engines.test_pool import BASE, Idle
+from tests.gateway.engines.test_pool import BASE, Idle, see
 
 URLS = [f"http://gpu-{number}:8000" for number in range(10)]
 
@@ -19,7 +19,7 @@ URLS = [f"http://gpu-{number}:8000" for number in range(10)]
 def _places(urls: list[str]) -> dict[int, str]:
     pool = EnginePool([Idle(engine_id(url)) for url in urls])  # type: ignore[misc]
     targets = {n: Target("a", "a", BASE, digest=f"sha256:{n:064x}") for n in range(300)}
-    return {number: pool.route(target).id for number, target in targets.items()}
+    return {number: pool.route(target, see).id for number, target in targets.items()}
 
 
 def test_without_the_first_of_ten_only_its_adapters_move() -> None:

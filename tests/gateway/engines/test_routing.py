@@ -13,6 +13,7 @@ import pytest
 from adapterworks.gateway.engines.engine import Engine, Health
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.pool import EnginePool
+from adapterworks.gateway.engines.routing import Seen
 from adapterworks.gateway.engines.target import ServedBase, Target
 from adapterworks.gateway.http.header_limit import HeaderLimit
 from adapterworks.manifests.errors import NotFound, Unavailable
@@ -35,6 +36,10 @@ class Idle:
         self.inflight = inflight
 
 
+def see(engine: Any) -> Seen:
+    return Seen(engine.inflight, 2, False)
+
+
 def pool(*engines: Idle) -> EnginePool:
     return EnginePool(cast(Any, engines))
 
@@ -47,7 +52,7 @@ def ranked(*names: str) -> list[str]:
 
 
 def routed(*engines: Idle, digest: str | None = DIGEST) -> str:
-    return pool(*engines).route(Target("medical", "medical", BASE, digest=digest)).id
+    return pool(*engines).route(Target("medical", "medical", BASE, digest=digest), see).id
 
 
 def test_an_adapter_goes_to_the_engine_of_its_hash() -> None:
@@ -58,21 +63,6 @@ def test_an_adapter_goes_to_the_engine_of_its_hash() -> None:
     assert routed(*down) == second
 
 
-@pytest.mark.parametrize(
-    ("first", "other", "stays"),
-    # Of n requests and this one, two engines' share is (n + 1) / 2; half as much again is allowed.
-    [(0, 0, True), (1, 0, True), (2, 0, True), (3, 0, False), (2, 1, True), (3, 1, True),
-     (4, 1, True), (5, 1, True), (6, 1, False), (9, 9, True)],
-)  # fmt: skip
-def test_it_spills_when_its_engine_has_half_as_much_again_as_its_share(
-    first: int, other: int, stays: bool
-) -> None:
-    one, two = ranked("a", "b")
-    limit = -(-3 * (first + other + 1) // 4)  # 1.5 times the share, rounded up
-    assert stays is (first < limit)
-    assert routed(Idle(one, first), Idle(two, other)) == (one if stays else two)
-
-
 def test_a_base_itself_is_asked_where_least_is_under_way() -> None:
     assert routed(Idle("a", 3), Idle("b", 1), Idle("c", 2), digest=None) == "b"
 
@@ -80,9 +70,9 @@ def test_a_base_itself_is_asked_where_least_is_under_way() -> None:
 def test_another_base_and_an_engine_that_is_not_ready_are_no_alternative() -> None:
     target = Target("medical", "medical", BASE, digest=DIGEST)
     with pytest.raises(NotFound, match="no engine serves the base of `medical`"):
-        pool(Idle("a", digest="sha256:other")).route(target)
+        pool(Idle("a", digest="sha256:other")).route(target, see)
     with pytest.raises(Unavailable, match="not ready: down") as refused:
-        pool(Idle("a", digest="sha256:other"), Idle("b", state="down")).route(target)
+        pool(Idle("a", digest="sha256:other"), Idle("b", state="down")).route(target, see)
     assert refused.value.retry_after == 10.0
 
 

@@ -23,12 +23,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
 
-from adapterworks.gateway.config.tables import (
-    GatewayConfig,
-    HttpTable,
-    ShadowTable,
-    TrustTable,
-)
+from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, ShadowTable, TrustTable
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.metering.event import UsageEvent

@@ -210,7 +210,7 @@ def test_what_the_engine_does_not_list_is_known_without_a_request(
 ) -> None:
     both = pair()
     assert both.ask(0, "a").status_code == 200
-    residency = next(iter(both.gateways[0].gateway._residencies.values()))
+    residency = next(iter(both.gateways[0].gateway.fleet.residencies.values()))
     del both.standin.loaded[both.digests["a"]]
     deadline = time.monotonic() + 60
     while residency.holds(both.digests["a"]):
@@ -240,7 +240,7 @@ def test_a_promotion_that_nobody_asks_for_is_begun_all_the_same(pair: Callable[.
     both = pair()
     assert both.ask(0, "a").headers["x-adapter-digest"] == both.digests["a"]
     new = publish(both.registry, both.home, 50, name="a", base=_base_of(both), alias="prod")
-    residency = next(iter(both.gateways[0].gateway._residencies.values()))
+    residency = next(iter(both.gateways[0].gateway.fleet.residencies.values()))
     _until(lambda: residency.holds(new.digest))
     _until(lambda: not both.gateways[0].gateway.resolver._handover._under_way)  # type: ignore[union-attr]
     assert both.ask(0, "a").headers["x-adapter-digest"] == new.digest
@@ -248,7 +248,7 @@ def test_a_promotion_that_nobody_asks_for_is_begun_all_the_same(pair: Callable[.
 
 def test_pins_follow_their_alias(pair: Callable[..., Pair]) -> None:
     both = pair(pins=("a:prod",))
-    residency = next(iter(both.gateways[0].gateway._residencies.values()))
+    residency = next(iter(both.gateways[0].gateway.fleet.residencies.values()))
 
     def pinned() -> set[str]:
         return {e.release.digest for e in residency.entries if e.pinned and e.stage == "resident"}
@@ -293,7 +293,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 def test_two_gateways_divide_the_turns_of_their_engine(pair: Callable[..., Pair]) -> None:
     both = pair()
-    queues = [next(iter(running.gateway._queues.values())) for running in both.gateways]
+    queues = [next(iter(running.gateway.fleet.queues.values())) for running in both.gateways]
     whole = queues[0].whole
     _until(lambda: [queue.slots for queue in queues] == [whole // 2, whole // 2])
 
@@ -301,7 +301,7 @@ def test_two_gateways_divide_the_turns_of_their_engine(pair: Callable[..., Pair]
 def test_what_a_tenant_was_served_by_one_counts_in_the_other(pair: Callable[..., Pair]) -> None:
     """Else whoever floods every gateway gets a share of each."""
     both = pair()
-    queues = [next(iter(running.gateway._queues.values())) for running in both.gateways]
+    queues = [next(iter(running.gateway.fleet.queues.values())) for running in both.gateways]
     assert both.ask(1, "a").status_code == 200  # known there
     _until(lambda: queues[1].slots < queues[1].whole)
     before = queues[1]._tenants["open"].counter

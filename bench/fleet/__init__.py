@@ -1,0 +1,1 @@
+"""A fleet simulated: many gateways, engines and adapters; see `__main__.py`."""

@@ -1,0 +1,72 @@
+"""The fleet: which engines there are, who joins, who leaves, and what is let go of."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_FOLLOW = "gateway/discovery/follow.py"
+_KUBERNETES = "gateway/discovery/kubernetes.py"
+_FILE = "gateway/discovery/file.py"
+_OF_FOLLOW = "tests/gateway/discovery/test_follow.py"
+_OF_FINDERS = "tests/gateway/discovery/test_finders.py"
+
+NAMED = (
+    Named(
+        "what-cannot-be-asked-is-an-empty-list",
+        _FOLLOW,
+        "            self._say(self._what, error.message)\n            return\n",
+        "            self._say(self._what, error.message)\n            found = frozenset()\n",
+        (f"{_OF_FOLLOW}::test_what_cannot_be_asked_changes_nothing",),
+        "a name server that is away for a moment would take every engine out",
+    ),
+    Named(
+        "one-that-comes-back-joins-twice",
+        _FOLLOW,
+        "found - self._here.keys() - self._leaving.keys()",
+        "found - self._here.keys()",
+        (f"{_OF_FOLLOW}::test_one_that_comes_back_joins_when_it_has_finished",),
+        "two engines of one name would share what is known of them",
+    ),
+    Named(
+        "an-engine-that-is-silent-ends-the-look",
+        _FOLLOW,
+        "                self._say(url, error.message)\n                continue\n",
+        "                self._say(url, error.message)\n                break\n",
+        (f"{_OF_FOLLOW}::test_one_that_does_not_say_its_base_is_asked_again",),
+        "one broken engine would keep all others out",
+    ),
+    Named(
+        "a-pod-that-ends-is-asked",
+        _KUBERNETES,
+        'if conditions.get("ready") is False or conditions.get("terminating"):',
+        'if conditions.get("ready") is False:',
+        (f"{_OF_FINDERS}::test_ready_endpoints_are_engines",),
+        "each rolling upgrade would cut streams",
+    ),
+    Named(
+        "the-first-token-is-kept",
+        _KUBERNETES,
+        'headers = {"authorization": f"Bearer {self._told(\'token\')}"}',
+        "self._first = getattr(self, '_first', None) or self._told('token')\n"
+        '        headers = {"authorization": f"Bearer {self._first}"}',
+        (f"{_OF_FINDERS}::test_ready_endpoints_are_engines",),
+        "after an hour Kubernetes would refuse the gateway's questions",
+    ),
+    Named(
+        "a-refusal-is-an-empty-list",
+        _KUBERNETES,
+        "        if answer.status != 200:\n",
+        "        if answer.status == 403:\n            return frozenset()\n"
+        "        if answer.status != 200:\n",
+        (f"{_OF_FINDERS}::test_what_kubernetes_refuses_is_said_and_is_no_empty_list",),
+        "a changed role would take every engine out",
+    ),
+    Named(
+        "half-a-file-is-a-list",
+        _FILE,
+        'if said.keys() != {"urls"} or not isinstance(urls, list):',
+        "if not isinstance(urls, list):",
+        (f"{_OF_FINDERS}::test_a_file_that_says_something_else_says_nothing",),
+        "a misspelled second key would be passed over",
+    ),
+)

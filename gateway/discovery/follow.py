@@ -1,0 +1,93 @@
+"""Engines join and leave a running gateway as somebody says that they are there.
+
+Invariants:
+- what cannot be asked changes nothing: engines that were found stay;
+- an engine that is new says itself which base it serves, before anything is sent to it;
+- one that leaves gets no new request, and finishes those it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from adapterworks.gateway.discovery.finder import Finder
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.supervision.supervisor import Worker
+from adapterworks.manifests.errors import AdapterworksError
+
+_log = logging.getLogger(__name__)
+# Makes the engine at a URL, or raises AdapterworksError if it does not say (yet) what it serves.
+Make = Callable[[str], Coroutine[None, None, Engine]]
+
+
+class Follower:
+    """One `discover` of one gateway.
+
+    Args:
+        what: `discover` as it is written, for logs.
+        join, leave: of the gateway's fleet; `leave` ends when the engine has finished.
+        seconds: between two questions.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        finder: Finder,
+        make: Make,
+        *,
+        join: Callable[[Engine], Coroutine[None, None, None]],
+        leave: Callable[[Engine], Coroutine[None, None, None]],
+        seconds: float,
+    ) -> None:
+        self._what, self._finder, self._make = what, finder, make
+        self._join, self._leave, self._seconds = join, leave, seconds
+        self._here: dict[str, Engine] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._said: dict[str, str] = {}
+
+    async def run(self, worker: Worker) -> None:
+        """Follow for ever."""
+        try:
+            while True:
+                await self.look()
+                worker.beat()
+                await asyncio.sleep(self._seconds)
+        finally:
+            for task in self._leaving.values():
+                task.cancel()
+            await self._finder.close()
+
+    async def look(self) -> None:
+        """Ask once, and let join and leave who is to."""
+        try:
+            found = await self._finder.urls()
+        except AdapterworksError as error:
+            self._say(self._what, error.message)
+            return
+        self._said.pop(self._what, None)
+        for url in self._here.keys() - found:
+            engine = self._here.pop(url)
+            _log.info("engine %s leaves: `%s` does not name it any more", engine.id, self._what)
+            task = asyncio.create_task(self._leave(engine), name=f"engine {engine.id} leaves")
+            self._leaving[url] = task
+        self._leaving = {url: task for url, task in self._leaving.items() if not task.done()}
+        # One that comes back before it has finished is taken when it has.
+        for url in sorted(found - self._here.keys() - self._leaving.keys()):
+            try:
+                engine = await self._make(url)
+            except AdapterworksError as error:
+                self._say(url, error.message)
+                continue
+            await self._join(engine)
+            self._here[url] = engine
+            self._said.pop(url, None)
+            _log.info("engine %s joins: %s serves `%s`", engine.id, url, engine.base.name)
+        self._said = {k: v for k, v in self._said.items() if k == self._what or k in found}
+
+    def _say(self, of: str, why: str) -> None:
+        """Log it once, not at every look."""
+        if self._said.get(of) != why:
+            self._said[of] = why
+            _log.warning("engines of `%s`: %s", self._what, why)

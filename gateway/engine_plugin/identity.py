@@ -1,0 +1,74 @@
+"""`GET /adapterworks/base`: which base this engine serves, for gateways that have no copy of it.
+
+It is what stands in the record beside the model's folder, written when the base was prepared
+(`adapters base add`). vLLM adds the route where it is asked to: `VLLM_PLUGINS=adapterworks`.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PATH = "/adapterworks/base"
+RECORD = "base.json"
+
+
+def describe(model: str, served_as: str, dtype: str) -> dict[str, Any] | None:
+    """What is known of the base in a folder; None if no record is beside it.
+
+    Args:
+        model: folder of the weights, as vLLM was given it.
+        served_as: the name that vLLM answers to.
+        dtype: that it computes in, as torch writes it.
+    """
+    from adapterworks.manifests.digests import digest_bytes
+    from adapterworks.registry.bases.files import chat_template
+
+    folder = Path(model)
+    records = [place / RECORD for place in (folder, folder.parent)]
+    record = next((file for file in records if file.is_file()), None)
+    if record is None:
+        return None
+    said = json.loads(record.read_text(encoding="utf-8"))
+    return {
+        "name": said["name"],
+        "model": served_as,
+        "digest": said["digest"],
+        "quantization": said["quantization"],
+        "template_digest": digest_bytes(chat_template(folder).encode()),
+        "exact": dtype.removeprefix("torch.") == "float32",
+    }
+
+
+class Identity:
+    """vLLM's `EndpointPlugin`."""
+
+    name = "adapterworks"
+    required_tasks = None
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Add the route."""
+        from fastapi import Request
+        from fastapi.responses import JSONResponse
+
+        @app.get(PATH)
+        async def base(request: Request) -> JSONResponse:
+            said = getattr(request.app.state, "adapterworks_base", None)
+            if said is None:
+                message = "no record of a prepared base is beside the model's folder"
+                return JSONResponse({"error": {"message": message}}, status_code=404)
+            return JSONResponse(said)
+
+    async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
+        """Read the record once."""
+        config = getattr(engine_client, "model_config", None)
+        served = (args.served_model_name or [args.model])[0]
+        dtype = str(getattr(config, "dtype", args.dtype))
+        # Quantized as it is loaded, it is another base than the one whose weights lie there.
+        as_it_lies = getattr(args, "quantization", None) is None
+        state.adapterworks_base = describe(args.model, served, dtype) if as_it_lies else None

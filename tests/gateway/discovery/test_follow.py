@@ -1,0 +1,209 @@
+"""Engines join and leave: what changes the gateway's pool, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
+from adapterworks.gateway.discovery.file import FileFinder
+from adapterworks.gateway.discovery.finder import NotTold
+from adapterworks.gateway.discovery.follow import Follower
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.identity import ask_base
+from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.bases.store import Base
+from adapterworks.registry.registry import Registry
+from tests.gateway.adapters import Made, publish
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher, serve
+
+BASE = ServedBase("tiny", "tiny", "sha256:" + "b" * 64)
+
+
+class One:
+    """An engine as far as a follower looks."""
+
+    def __init__(self, url: str) -> None:
+        self.id, self.base = url, BASE
+
+
+class Scene:
+    """A finder, a maker and a fleet that do as they are told."""
+
+    def __init__(self) -> None:
+        self.says: frozenset[str] | None = frozenset()
+        self.silent: set[str] = set()
+        self.here: list[str] = []
+        self.done = asyncio.Event()
+        self.follower = Follower(
+            "file:engines.toml", self, self.make, join=self.join, leave=self.leave, seconds=60.0
+        )
+
+    async def urls(self) -> frozenset[str]:
+        if self.says is None:
+            raise NotTold("nobody answers")
+        return self.says
+
+    async def close(self) -> None: ...
+
+    async def make(self, url: str) -> Engine:
+        if url in self.silent:
+            raise Unavailable("does not say which base it serves")
+        return cast(Engine, One(url))
+
+    async def join(self, engine: Engine) -> None:
+        self.here.append(engine.id)
+
+    async def leave(self, engine: Engine) -> None:
+        self.here.remove(engine.id)
+        await self.done.wait()
+
+    async def look(self, *urls: str) -> list[str]:
+        self.says = frozenset(urls)
+        await self.follower.look()
+        await asyncio.sleep(0)
+        return sorted(self.here)
+
+
+async def test_engines_join_once_and_leave() -> None:
+    scene = Scene()
+    assert await scene.look("a", "b") == ["a", "b"]
+    assert await scene.look("a", "b") == ["a", "b"]
+    assert await scene.look("b", "c") == ["b", "c"]
+
+
+async def test_what_cannot_be_asked_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    await scene.look("a")
+    scene.says = None
+    for _ in range(3):
+        await scene.follower.look()
+    assert scene.here == ["a"]
+    assert caplog.text.count("nobody answers") == 1
+
+
+async def test_one_that_does_not_say_its_base_is_asked_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    scene.silent = {"a"}
+    for _ in range(3):
+        assert await scene.look("a", "b") == ["b"]
+    assert caplog.text.count("does not say which base") == 1
+    scene.silent = set()
+    assert await scene.look("a", "b") == ["a", "b"]
+
+
+async def test_one_that_comes_back_joins_when_it_has_finished() -> None:
+    scene = Scene()
+    await scene.look("a")
+    assert await scene.look() == []
+    assert await scene.look("a") == []  # what it was sent is not done yet
+    scene.done.set()
+    await asyncio.sleep(0)
+    assert await scene.look("a") == ["a"]
+
+
+def _engine(base: dict[str, Any] | None, standin: StandIn | None = None) -> Any:
+    def said(request: Any) -> Response:
+        return JSONResponse(base or {"error": {"message": "?"}}, 200 if base else 404)
+
+    rest = standin.app().routes if standin else []
+    return Starlette(routes=[Route("/adapterworks/base", said), *rest])
+
+
+SAID = {
+    "name": "tiny", "model": "tiny", "digest": "sha256:" + "b" * 64, "quantization": "none",
+    "template_digest": "sha256:" + "c" * 64, "exact": True,
+}  # fmt: skip
+
+
+async def test_an_engine_says_its_base_and_nothing_else_is_taken() -> None:
+    served = await serve(_engine(SAID))
+    try:
+        assert await ask_base(served.url, None) == ServedBase(**SAID)  # type: ignore[arg-type]
+    finally:
+        await served.stop()
+    with pytest.raises(Unavailable, match="does not answer"):
+        await ask_base(served.url, None)
+    for wrong in (
+        None,
+        SAID | {"digest": "b" * 64},
+        SAID | {"exact": "yes"},
+        SAID | {"name": "../x"},
+    ):
+        served = await serve(_engine(wrong))
+        try:
+            with pytest.raises(Unavailable, match=r"does not say|something unknown"):
+                await ask_base(served.url, None)
+        finally:
+            await served.stop()
+
+
+def test_engines_are_added_and_taken_out_under_load(
+    launcher: Launcher, made: dict[str, Made], registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    publish(registry, made["medical"], base, "medical")
+    standins = [StandIn(base.name) for _ in range(2)]
+    for standin in standins:
+        standin.token_seconds = 0.02
+    engines = {
+        cast(Any, engine).url: engine
+        for engine in (
+            launcher.standin(base, standin, id=f"engine-{number}")
+            for number, standin in enumerate(standins)
+        )
+    }
+    listed = tmp_path / "engines.toml"
+    listed.write_text("urls = []\n")
+    running = launcher.gateway(
+        registry, [], tmp_path / "spool", GatewayConfig(open=True, trust=TrustTable(proof="off"))
+    )
+    gateway = running.gateway
+    assert "no engine is found yet" in httpx.get(running.url + "/ready").json()["reason"]
+
+    async def make(url: str) -> Engine:
+        return engines[url]
+
+    gateway.follow("file:engines.toml", FileFinder(listed), make, seconds=60.0)
+    follower = gateway.followers["file:engines.toml"]
+
+    def look(*urls: str) -> None:
+        listed.write_text(f"urls = {json.dumps(urls)}\n")
+        running.loop.run(follower.look())
+
+    first, second = engines
+    look(first)
+    running.wait_for_engines()
+    client = running.client()
+    stream = client.chat.completions.create(
+        model="medical", messages=[{"role": "user", "content": "hello"}], max_tokens=50, stream=True
+    )
+    parts = iter(stream)
+    next(parts)
+    look(second)  # the one that is answering leaves
+    assert [cast(Any, e).url for e in gateway.pool.engines] == [second]
+    assert len(gateway.fleet.residencies) == 2
+    assert len([part for part in parts if part.choices]) > 40  # to its end
+    assert not standins[0].broken
+    running.wait_for_engines()
+    client.chat.completions.create(
+        model="medical", messages=[{"role": "user", "content": "hello"}], max_tokens=1
+    )
+    assert standins[1].loads
+    deadline = time.monotonic() + 60
+    while len(gateway.fleet.residencies) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert engines[first].health.state == "stopped"
