@@ -48,6 +48,15 @@ _REUSED = {
 @click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
 @click.option("--detach", is_flag=True, help="Queue it for a worker and print the job's id.")
 @click.option("--priority", type=int, default=0, help="With --detach: higher runs earlier (0).")
+@click.option(
+    "--on",
+    metavar="PLACE",
+    help="Have it built there: `slurm:PARTITION`, `local` (a process that outlives this one).",
+)
+@click.option("--gpus", type=click.IntRange(0), default=0, help="With --on: GPUs of the node (0).")
+@click.option("--cpus", type=click.IntRange(1), help="With --on: cores.")
+@click.option("--memory", metavar="SIZE", help="With --on: memory, as `16GB`.")
+@click.option("--hours", type=click.FloatRange(0.01), help="With --on: it is ended after.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -63,6 +72,11 @@ def command(
     force: bool,
     detach: bool,
     priority: int,
+    on: str | None,
+    gpus: int,
+    cpus: int | None,
+    memory: str | None,
+    hours: float | None,
     as_json: bool,
 ) -> None:
     """Train, evaluate, convert and publish an adapter.
@@ -81,6 +95,7 @@ def command(
       adapters build medical.toml --set train.epochs=1 --alias staging
       adapters build --all adapters/
       adapters build medical --detach
+      adapters build medical --on slurm:gpu --gpus 1 --memory 64GB
     """
     from adapterworks.builders.building.run import run_build
     from adapterworks.engines.compose import compose_builders_engines
@@ -90,9 +105,9 @@ def command(
 
     if engine is not None:
         overrides = (*overrides, f'evaluate.engine="{engine}"')
-    if detach and (manifest is None or folder is not None or resume):
+    if (detach or on) and (manifest is None or folder is not None or resume):
         raise InvalidInput(
-            "`--detach` queues one manifest, without `--all` and `--resume`",
+            f"`{'--on' if on else '--detach'}` queues one manifest, without `--all` and `--resume`",
             hint="a queued build that is interrupted goes on by itself",
         )
     if processes is not None:
@@ -108,7 +123,7 @@ def command(
             "name one manifest, or a folder of them with `--all`", hint="adapters build medical"
         )
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
-    if detach:
+    if detach or on is not None:
         from adapterworks.workers.detached import arguments
 
         asked = arguments(
@@ -120,7 +135,13 @@ def command(
             force=force,
             who=app.settings.who,
         )
-        _queue(app, asked, priority, as_json)
+        if on is None:
+            _queue(app, asked, priority, as_json)
+        else:
+            from adapterworks.cli.build_on import build_on, resources
+
+            needs = resources(gpus, cpus, memory, hours)
+            build_on(app, on, asked, needs, priority=priority, detach=detach, as_json=as_json)
         return
     with BuildProgress(quiet=as_json) as progress:
         result = run_build(

@@ -11,8 +11,11 @@ from adapterworks.app import App
 
 @click.command()
 @click.option("--once", is_flag=True, help="End when there is nothing to do.")
+@click.option(
+    "--lane", help="Take the jobs of this lane only, and end when they have (`build --on` says it)."
+)
 @click.pass_obj
-def command(app: App, once: bool) -> None:
+def command(app: App, once: bool, lane: str | None) -> None:
     """Run queued jobs on this machine, one at a time.
 
     Jobs are fine-tuning jobs of a gateway with `[jobs]` and builds queued with `adapters build
@@ -28,11 +31,13 @@ def command(app: App, once: bool) -> None:
     from adapterworks.workers.worker import Worker
 
     schema.migrate(app.registry.database)
-    worker = Worker(app.registry.database, app.settings.home, say=_say)
+    from adapterworks.registry.jobs.job import BUILD_LANE
+
+    worker = Worker(app.registry.database, app.settings.home, say=_say, lanes=(lane or BUILD_LANE,))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     _say(f"waiting for jobs as {worker.holder}")
-    worker.run(once=once)
+    worker.run(once=once, out=lane is not None)
 
 
 def _say(line: str) -> None:

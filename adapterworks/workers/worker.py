@@ -43,6 +43,7 @@ class Worker:
         say: told what begins and ends.
         poll: seconds between looks at an empty queue.
         lease: seconds after which a worker that does not renew is taken for dead.
+        lanes: of the jobs that it takes.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class Worker:
         child: Sequence[str] | None = None,
         poll: float = 1.0,
         lease: float = queue.LEASE_S,
+        lanes: Sequence[str] = (BUILD_LANE,),
     ) -> None:
         self._database, self._home, self._say = database, home, say
         self._child = tuple(child or (sys.executable, "-P", "-m", "adapterworks.workers.child"))
         self._poll, self._lease = poll, lease
+        self._lanes = tuple(lanes)
         self._stop = threading.Event()
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
@@ -65,11 +68,13 @@ class Worker:
         """Give back what runs, and end."""
         self._stop.set()
 
-    def run(self, *, once: bool = False) -> int:
+    def run(self, *, once: bool = False, out: bool = False) -> int:
         """Run jobs; returns how many were begun.
 
         Args:
             once: end when there is nothing to do.
+            out: end when no job of these lanes is to be run any more, by whomever: one that
+                another worker holds is waited for, since that worker may be dead.
         """
         begun = 0
         while not self._stop.is_set():
@@ -77,21 +82,30 @@ class Worker:
             if taken is not None:
                 begun += 1
                 self._run(*taken)
-            elif once:
+            elif once or (out and self._are_out()):
                 break
             else:
                 self._stop.wait(self._poll)
         return begun
 
+    def _are_out(self) -> bool:
+        """Whether nothing in these lanes waits or runs."""
+        try:
+            with self._database.read() as connection:
+                return not queue.is_anything_left(connection, self._lanes)
+        except Unavailable as error:
+            self._say(error.message)
+            return False
+
     def _claim(self) -> tuple[Job, Claim] | None:
         now = time.time()
         try:
             with self._database.read() as connection:
-                if not queue.is_something_to_do(connection, (BUILD_LANE,), now=now):
+                if not queue.is_something_to_do(connection, self._lanes, now=now):
                     return None
             with self._database.write() as connection:
                 return queue.claim(
-                    connection, (BUILD_LANE,), holder=self.holder, now=now, seconds=self._lease
+                    connection, self._lanes, holder=self.holder, now=now, seconds=self._lease
                 )
         except Unavailable as error:
             self._say(error.message)

@@ -58,6 +58,12 @@ def is_something_to_do(connection: Connection, lanes: Iterable[str], *, now: flo
     return found is not None
 
 
+def is_anything_left(connection: Connection, lanes: Iterable[str]) -> bool:
+    """Whether a job of these lanes waits for its turn or is being run."""
+    left = sa.and_(_jobs.c.state.in_(("queued", "running")), _jobs.c.lane.in_(list(lanes)))
+    return connection.scalar(sa.select(_jobs.c.id).where(left).limit(1)) is not None
+
+
 def claim(
     connection: Connection,
     lanes: Iterable[str],

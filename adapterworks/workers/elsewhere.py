@@ -1,0 +1,128 @@
+"""A build on another machine: a job in a lane of its own, and a worker for that lane started there.
+
+What came of it is asked of the queue, like any job's: `adapters jobs show`, `logs`, `cancel`. The
+place is asked only whether anybody runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapterworks.app import App
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
+from adapterworks.registry.jobs import events, lookup, putting, queue, schema
+from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
+from adapterworks.workers.executors.executor import Executor, Resources, Task
+from adapterworks.workers.executors.where import Where
+
+LANE = "on:"
+_LOOK_S = 1.0
+_PLACE_LOOK_S = 10.0
+_TOLD_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A job, and the id that the place has given its worker."""
+
+    job: Job
+    task: str
+
+
+def begin(
+    app: App,
+    where: Where,
+    executor: Executor,
+    arguments: Mapping[str, Any],
+    *,
+    resources: Resources,
+    priority: int = 0,
+) -> Begun:
+    """Queue a build and have its worker started.
+
+    Args:
+        arguments: of `detached.arguments`.
+
+    Raises:
+        Refused, Unavailable, NotFound: the place does not take it; the job is cancelled.
+    """
+    database = app.registry.database
+    schema.migrate(database)
+    lane = LANE + secrets.token_hex(8)
+    labels = {"on": str(where)}
+    new = NewJob(DETACHED, OPERATOR, lane, arguments, priority=priority, labels=labels)
+    with database.write() as connection:
+        job = putting.put(connection, new, now=time.time())
+    worker = (sys.executable, "-P", "-m", "adapterworks.cli.main", "worker", "--lane", lane)
+    task = Task(job.id, worker, _environment(app), Path.cwd(), resources)
+    try:
+        began = executor.submit(task)
+    except AdapterworksError:
+        _cancel(app, job.id)
+        raise
+    with database.write() as connection:
+        events.add(connection, job.id, f"given to {where} as {began}", time.time())
+    return Begun(job, began)
+
+
+def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None]) -> Job:
+    """Say what happens until the job has ended; returns it.
+
+    Raises:
+        Unavailable: its worker ended without it, with the end of what it printed; the job is
+            cancelled.
+    """
+    seen, looked = 0, time.monotonic()
+    while True:
+        with app.registry.database.read() as connection:
+            job = lookup.get(connection, begun.job.id)
+            later = events.since(connection, begun.job.id, seen)
+        for event in later:
+            seen = event.sequence
+            say(event.message)
+        if job.ended:
+            return job
+        if time.monotonic() - looked > _PLACE_LOOK_S:
+            looked = time.monotonic()
+            _require_a_worker(app, executor, begun)
+        time.sleep(_LOOK_S)
+
+
+def _require_a_worker(app: App, executor: Executor, begun: Begun) -> None:
+    state = executor.status(begun.task)
+    if state in ("waiting", "running"):
+        return
+    with app.registry.database.read() as connection:
+        if lookup.get(connection, begun.job.id).ended:  # between the two questions
+            return
+    _cancel(app, begun.job.id)
+    said = "\n".join(executor.log(begun.task).splitlines()[-_TOLD_LINES:])
+    raise Unavailable(
+        f"the worker `{begun.task}` {state} before its job was done:\n{said or 'it said nothing'}"
+    )
+
+
+def _cancel(app: App, job: str) -> None:
+    with app.registry.database.write() as connection:
+        queue.cancel(connection, job, now=time.time())
+
+
+def _environment(app: App) -> dict[str, str]:
+    """What the worker must know to work in the same registry, whatever a node's own says."""
+    settings = app.settings
+    told = {name: value for name, value in os.environ.items() if name.startswith("ADAPTERS_")}
+    return {
+        **told,
+        "ADAPTERS_HOME": str(settings.home),
+        "ADAPTERS_DATABASE": settings.database,
+        "ADAPTERS_BLOBS": settings.blobs,
+        "ADAPTERS_BASES": str(settings.bases),
+        "PYTHONSAFEPATH": "1",
+    }

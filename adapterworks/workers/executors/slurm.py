@@ -1,0 +1,139 @@
+"""A job of Slurm: `sbatch`, `squeue`, `scancel` of the machine this runs on.
+
+The file system is shared, as it is in Slurm's world: the task's folder and the user's home are the
+same on every node. A job whose node dies, or that is preempted, is queued again by Slurm
+(`--requeue`), and its worker goes on where the last one was.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapterworks.manifests.errors import NotFound, Refused, Unavailable
+from adapterworks.workers.executors.executor import Resources, State, Task
+from adapterworks.workers.executors.folder import SCRIPT, TaskFolder
+
+_SECONDS = 60.0
+_WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED"}
+_RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "RESIZING"}
+
+
+class SlurmExecutor:
+    """Runs tasks in a partition.
+
+    Args:
+        partition: Slurm's default one if empty.
+        root: of the tasks' folders, on the shared file system.
+    """
+
+    def __init__(self, partition: str, root: Path) -> None:
+        self._partition, self._root = partition, root
+
+    def submit(self, task: Task) -> str:
+        """See `Executor`; the id is Slurm's number and the task's name."""
+        folder = TaskFolder.make(self._root, task)
+        options = [
+            "--parsable",
+            f"--job-name={task.name}",
+            f"--output={folder.path / 'slurm'}",
+            f"--chdir={task.folder}",
+            "--requeue",
+            "--open-mode=append",
+            "--signal=B:TERM@30",  # the worker gives back what it runs before its time is over
+            *([f"--partition={self._partition}"] if self._partition else []),
+            *_asked(task.resources),
+        ]
+        words = [str(folder.path), str(task.folder), *task.command]
+        # `sbatch` copies the script away; its words come after it.
+        script = "#!/bin/sh\n" + SCRIPT.lstrip()
+        environment = {**os.environ, **task.environment}
+        said = _run(["sbatch", *options, "/dev/stdin", *words], script, environment)
+        return f"{said.strip().split(';')[0]}.{task.name}"
+
+    def status(self, id: str) -> State:
+        """See `Executor`."""
+        number, folder = self._find(id)
+        if (ended := folder.ended) is not None:
+            return ended
+        state = _state(number)
+        if state in _WAITING:
+            return "waiting"
+        if state in _RUNNING:
+            return "running"
+        # Gone from the queue: it may have ended between the two questions.
+        if (ended := folder.ended) is not None:
+            return ended
+        return "cancelled" if state == "CANCELLED" else "failed"
+
+    def log(self, id: str) -> str:
+        """See `Executor`."""
+        return self._find(id)[1].log
+
+    def cancel(self, id: str) -> None:
+        """See `Executor`; the worker is asked first, and gives back what it runs."""
+        number, folder = self._find(id)
+        if folder.ended is None:
+            folder.cancelled()
+            if _state(number) in _RUNNING:
+                _run(["scancel", "--batch", "--signal=TERM", number])
+            else:
+                _run(["scancel", number])
+
+    def _find(self, id: str) -> tuple[str, TaskFolder]:
+        number, _, name = id.partition(".")
+        return number, TaskFolder.find(self._root, name)
+
+
+def _asked(resources: Resources) -> list[str]:
+    """The resources as `sbatch` takes them; memory in KiB, rounded up, and time in minutes."""
+    asked = ["--nodes=1", "--ntasks=1"]
+    if resources.gpus:
+        asked.append(f"--gres=gpu:{resources.gpus}")
+    if resources.cpus is not None:
+        asked.append(f"--cpus-per-task={resources.cpus}")
+    if resources.memory is not None:
+        asked.append(f"--mem={-(-resources.memory // 1024)}K")
+    if resources.seconds is not None:
+        asked.append(f"--time={-(-resources.seconds // 60)}")
+    return asked
+
+
+def _state(number: str) -> str | None:
+    """Slurm's word for a job's state; None when the queue has forgotten it."""
+    try:
+        said = _run(["squeue", "--noheader", f"--jobs={number}", "--states=all", "--format=%T"])
+    except Refused:  # an id that is forgotten is an error to it
+        return None
+    return said.split()[0] if said.split() else None
+
+
+def _run(
+    command: Sequence[str], text: str | None = None, environment: dict[str, str] | None = None
+) -> str:
+    """Run one of Slurm's commands.
+
+    Raises:
+        NotFound: it is not on this machine.
+        Refused: Slurm does not want that.
+        Unavailable: the controller does not answer.
+    """
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, env=environment, timeout=_SECONDS
+        )
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"`{command[0]}` is not on this machine",
+            hint="run this where Slurm's commands are, on a login node",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"`{command[0]}` does not answer", retry_after=60.0) from error
+    if done.returncode == 0:
+        return done.stdout
+    why = " ".join(done.stderr.split()) or f"it ended with {done.returncode}"
+    if "Unable to contact" in why or "Connection refused" in why:
+        raise Unavailable(f"Slurm's controller does not answer: {why}", retry_after=60.0)
+    raise Refused(f"Slurm refused: {why}")
