@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapterworks.gateway.config.tables import Table
+from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.http.routes.common import not_let_in, receipt_of, shown_key
 from adapterworks.gateway.http.routes.registry.desk import Asked, Desk
 from adapterworks.gateway.request.body import read_body

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapterworks.gateway.config.tables import Table
+from adapterworks.gateway.config.table import Table
 from adapterworks.registry.releases.types import UNSET, Unset
 
 _Why = Annotated[str, Field(max_length=2000)]
