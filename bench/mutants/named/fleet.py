@@ -62,6 +62,16 @@ NAMED = (
         "a changed role would take every engine out",
     ),
     Named(
+        "what-others-have-loaded-is-nothing",
+        "gateway/residency/residency.py",
+        "            return digest in self.listed\n",
+        "            return False\n",
+        (
+            "tests/gateway/residency/test_listed.py::test_what_is_loading_loaded_or_loaded_by_others_is_there",
+        ),
+        "two gateways would have one adapter in two engines",
+    ),
+    Named(
         "half-a-file-is-a-list",
         _FILE,
         'if said.keys() != {"urls"} or not isinstance(urls, list):',
