@@ -23,6 +23,7 @@ from adapterworks.workers.executors.executor import Executor, Resources, Task
 from adapterworks.workers.executors.where import Where
 
 LANE = "on:"
+_COMMAND = "from adapterworks.cli.main import main; main()"
 _LOOK_S = 1.0
 _PLACE_LOOK_S = 10.0
 _TOLD_LINES = 20
@@ -60,7 +61,7 @@ def begin(
     new = NewJob(DETACHED, OPERATOR, lane, arguments, priority=priority, labels=labels)
     with database.write() as connection:
         job = putting.put(connection, new, now=time.time())
-    worker = (sys.executable, "-P", "-m", "adapterworks.cli.main", "worker", "--lane", lane)
+    worker = (sys.executable, "-P", "-c", _COMMAND, "worker", "--lane", lane)
     task = Task(job.id, worker, _environment(app), Path.cwd(), resources)
     try:
         began = executor.submit(task)
