@@ -77,14 +77,10 @@ class Gateway:
     followers: dict[str, Follower] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._upkeep = Upkeep(
-            self.registry,
-            lambda: self.pool.engines,
-            self.fleet.residencies,
-            self.fleet.queues,
-            Pins(self.registry, self.config.residency.pins),
-            self.sharing,
-        )
+        pins, fleet = Pins(self.registry, self.config.residency.pins), self.fleet
+        held = fleet.residencies, fleet.queues
+        engines = lambda: fleet.pool.engines  # noqa: E731
+        self._upkeep = Upkeep(self.registry, engines, *held, pins, self.sharing)
 
     @property
     def pool(self) -> EnginePool:
@@ -162,17 +158,15 @@ class Gateway:
         """Have engines join and leave as `finder` says, from `start` on.
 
         Args:
-            what: where they are found, for logs.
-            make: of a URL its engine.
+            what: where they are found, for logs; `make`: of a URL its engine.
         """
 
         async def join(engine: Engine) -> None:
             await self.fleet.join(engine)
             self._upkeep.moved()  # what is pinned is pinned there too
 
-        self.followers[what] = Follower(
-            what, finder, make, join=join, leave=self.fleet.leave, seconds=seconds
-        )
+        leave = self.fleet.leave
+        self.followers[what] = Follower(what, finder, make, join=join, leave=leave, seconds=seconds)
 
     async def start(self, *, engines: bool = True) -> None:
         """Start engines and watchers; returns at once, `ready` says when it can answer.

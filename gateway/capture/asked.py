@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapterworks.gateway.config.tables import Table
+from adapterworks.gateway.config.table import Table
 from adapterworks.registry.exchanges.exchange import Feedback
 from adapterworks.registry.exchanges.feedback import NewFeedback
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from adapterworks.gateway.capture.answered import answered
 from adapterworks.gateway.capture.asked import AskedFeedback, feedback_object
 from adapterworks.gateway.capture.saying import say
-from adapterworks.gateway.config.tables import Table
+from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
 from adapterworks.gateway.http.routes.pages import listed, number, one_of
 from adapterworks.gateway.request.body import read_body
