@@ -81,8 +81,8 @@ def erase_tenant(app: App, what: str, *, reason: str, yes: bool, as_json: bool) 
             "rows out; build again, then `adapters delete REF --with-aliases --purge`"
         )
     printing.note(
-        "not reached from here: copies of the folder of keys, if somebody made any; what was "
-        "captured is off only when `adapters tenant set … --capture none` says so"
+        "not reached from here: copies of the folder of keys, if somebody made any; answers are "
+        "captured again until `adapters tenant set NAME --capture none`"
     )
 
 
