@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from adapterworks.gateway.config.tables import JobsTable
+from adapterworks.gateway.config.tables import JobsTable, RegistryTable
 from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.http.routes.openapi import document
 from tests.gateway.running import Running, Start
@@ -91,3 +91,22 @@ def test_every_path_of_jobs_is_described(start: Start) -> None:
     paths = {route.path.replace(":path}", "}") for route in app.routes}  # type: ignore[attr-defined]
     assert paths == set(document(jobs=True)["paths"])
     assert httpx.get(running.url + "/openapi.json").json() == document(jobs=True)
+
+
+def test_every_path_of_the_registry_is_described(start: Start) -> None:
+    running = start(registry=RegistryTable(on=True, anonymous="reader"))
+    app = create_app(running.gateway)
+    there = {route.path for route in app.routes}  # type: ignore[attr-defined]
+    described = set(document(registry=True)["paths"])
+    of_registry = {path for path in described if path.startswith("/v1/registry/")}
+    assert {path for path in there if path.startswith("/v1/registry/")} == of_registry
+    assert len(of_registry) > 20
+    assert httpx.get(running.url + "/openapi.json").json() == document(registry=True)
+    told = httpx.get(running.url + "/v1/registry/me").json()
+    assert (told["name"], told["role"]) == ("anonymous", "reader")
+
+
+def test_a_gateway_without_it_says_how_it_is_turned_on(on_standin: Running) -> None:
+    answer = httpx.get(on_standin.url + "/v1/registry/adapters")
+    assert answer.status_code == 404
+    assert "[registry] on = true" in answer.json()["error"]["message"]
