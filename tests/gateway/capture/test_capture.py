@@ -273,13 +273,15 @@ def test_no_answer_waits_for_a_disk_that_hangs(
 
     monkeypatch.setattr(clinic.store, "put", hangs)
     monkeypatch.setattr(capturing, "MOST_WAITING", 3)
+    monkeypatch.setattr(capturing, "BATCH", 1)  # the writer has one in hand
     clinic.agree()
     for number in range(8):
         assert clinic.ask(f"question {number}").choices
-    full = clinic.settled(1)["full"]
-    assert full >= 4
+    assert clinic.settled(4).keys() == {"full"}
     go.set()
-    assert clinic.settled(8) == {"full": full, "kept": 8 - full}
+    outcomes = clinic.settled(8)
+    assert outcomes["full"] >= 4
+    assert outcomes["full"] + outcomes["kept"] == 8
 
 
 def test_what_waits_is_written_before_the_gateway_ends(clinic: Clinic) -> None:
