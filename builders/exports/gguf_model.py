@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.gguf.families import family_of
+from adapterworks.builders.exports.gguf.quantize import missing
+from adapterworks.builders.exports.gguf.types import K_QUANTS
 from adapterworks.builders.exports.gguf.writer import read_config, write_model
 from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.objections import no_weight_delta
@@ -24,13 +26,17 @@ class GgufModel(Export):
     title = "a GGUF file of the whole model, for llama.cpp, Ollama, LM Studio"
     engine = "llama.cpp"
     package = "xllamacpp"
-    types: ClassVar[tuple[str, ...]] = ("f16", "f32", "bf16", "q8_0", "q4_0")
+    types: ClassVar[tuple[str, ...]] = (
+        *("f16", "f32", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"),
+    )
     suffix = ".gguf"
 
     def objections(self, material: Material, settings: Settings) -> Iterator[str]:
-        """No weight delta, or a base of no family that is known."""
+        """No weight delta, a base of no family that is known, or K-quants without llama.cpp."""
         yield from no_weight_delta(material)
         yield from unknown_family(material)
+        if settings.type in K_QUANTS and (why := missing()) is not None:
+            yield why
 
     def write(self, material: Material, settings: Settings, place: Path) -> None:
         """See `Export`."""

@@ -64,6 +64,9 @@ BOUNDS = {
     "f16": Bound(1e-3, 0.05),
     "bf16": Bound(2e-2, None),
     "q8_0": Bound(2e-2, None),
+    "q6_k": Bound(0.1, None),
+    "q5_k_m": Bound(0.3, None),
+    "q4_k_m": Bound(0.5, None),
     "q4_0": Bound(1.0, None),
 }
 

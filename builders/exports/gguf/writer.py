@@ -18,7 +18,9 @@ from adapterworks.builders.exports.gguf.families import (
     ordered,
     rope_of,
 )
+from adapterworks.builders.exports.gguf.quantize import quantize
 from adapterworks.builders.exports.gguf.tokenizer import add_tokenizer
+from adapterworks.builders.exports.gguf.types import FILE_TYPES, types_of
 from adapterworks.builders.exports.lora import Delta
 from adapterworks.manifests.errors import Refused
 
@@ -66,7 +68,7 @@ def write_model(
     _add_shape(writer, config, family)
     add_tokenizer(writer, checkpoint, config["vocab_size"])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_file_type(gguf.LlamaFileType[_FILE_TYPES[type_]])
+    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[type_]])
     _stream(
         writer,
         [(names.of(name), shape) for name, shape in shapes],
@@ -105,18 +107,9 @@ def write_adapter(
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(alpha))
-    writer.add_file_type(gguf.LlamaFileType[_FILE_TYPES[type_]])
+    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[type_]])
     _add_facts(writer, facts)
     _stream(writer, [(n, tuple(t.shape)) for n, t in tensors], type_, iter(tensors))
-
-
-_FILE_TYPES = {
-    "f32": "ALL_F32",
-    "f16": "MOSTLY_F16",
-    "bf16": "MOSTLY_BF16",
-    "q8_0": "MOSTLY_Q8_0",
-    "q4_0": "MOSTLY_Q4_0",
-}
 
 
 class _Names:
@@ -168,7 +161,7 @@ def _stream(
     import gguf
     import numpy as np
 
-    types = {name: _type_of(name, shape, type_) for name, shape in shapes}
+    types = types_of(shapes, type_)
     for name, shape in shapes:
         kind = types[name]
         stored = gguf.quant_shape_to_byte_shape(shape, kind) if _quantized(kind) else shape
@@ -185,32 +178,14 @@ def _stream(
 
 
 def _as(values: np.ndarray[Any, Any], kind: GGMLQuantizationType) -> np.ndarray[Any, Any]:
-    import gguf
     import numpy as np
 
     if kind.name == "F32":
         return np.ascontiguousarray(values, dtype=np.float32)
     if kind.name == "F16":
         return np.ascontiguousarray(values, dtype=np.float16)
-    quantized: np.ndarray[Any, Any] = gguf.quantize(np.ascontiguousarray(values), kind)
-    return quantized
+    return quantize(values, kind)
 
 
 def _quantized(kind: GGMLQuantizationType) -> bool:
     return kind.name not in ("F32", "F16")
-
-
-def _type_of(name: str, shape: tuple[int, ...], type_: str) -> GGMLQuantizationType:
-    """Vectors (norms, biases) are float32, as llama.cpp reads them; rows that do not fit, half.
-
-    Embeddings, which are the output's weights too in small models, keep eight bits of four.
-    """
-    import gguf
-
-    kept = name.startswith(("token_embd", "output")) and type_ == "q4_0"
-    kind = gguf.GGMLQuantizationType["Q8_0" if kept else type_.upper()]
-    if len(shape) < 2:
-        return gguf.GGMLQuantizationType.F32
-    if shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
-        return gguf.GGMLQuantizationType.F16
-    return kind
