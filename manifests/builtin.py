@@ -154,6 +154,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "peft": f"{_EXPORTS}.peft:EXPORT",
         "gguf": f"{_EXPORTS}.gguf_model:EXPORT",
         "gguf-lora": f"{_EXPORTS}.gguf_lora:EXPORT",
+        "ollama": f"{_EXPORTS}.ollama:EXPORT",
     },
     "optimizers": {
         "adamw": f"{_OPTIMIZERS}.adamw:OPTIMIZER",
