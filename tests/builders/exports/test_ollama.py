@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
 
-from adapterworks.builders.exports.ollama import go_template
+from adapterworks.builders.exports.export import Settings
+from adapterworks.builders.exports.material import gather
+from adapterworks.builders.exports.ollama import EXPORT, go_template
 from adapterworks.builders.exports.turns import Render, Turns, find_turns
 from adapterworks.manifests.errors import Refused
 from tests.builders.exports.test_proof import export
@@ -141,14 +142,20 @@ func main() {
 """
 
 
-def test_an_export_is_a_folder_that_ollama_creates_from(
-    shelves: Callable[[str], Shelf],
-) -> None:
-    done = export(shelves("llama"), "ollama", type_="f32")
-    assert done.proof is not None
-    assert done.proof.same_answers == done.proof.answers
-    assert {path.name for path in done.place.iterdir()} == {"model.gguf", "Modelfile"}
-    lines = (done.place / "Modelfile").read_text().splitlines()
+def test_the_folder_has_what_ollama_creates_from(shelf: Shelf, tmp_path: Path) -> None:
+    material = gather(shelf.registry, shelf.bases, "one@1")
+    settings, place = Settings("f32"), tmp_path / "ollama"
+    assert list(EXPORT.objections(material, settings)) == []
+    EXPORT.write(material, settings, place)
+    assert {path.name for path in place.iterdir()} == {"model.gguf", "Modelfile"}
+    lines = (place / "Modelfile").read_text().splitlines()
     assert lines[1] == "FROM ./model.gguf"
     assert "PARAMETER num_ctx 512" in lines
     assert 'PARAMETER stop "</s>"' in lines
+
+
+@pytest.mark.slow
+def test_it_is_proved_in_llama_cpp(shelf: Shelf) -> None:
+    proof = export(shelf, "ollama", type_="f32").proof
+    assert proof is not None
+    assert proof.same_answers == proof.answers
