@@ -117,7 +117,7 @@ NAMED = (
         _INSIDE,
         'or "/" in text or',
         "or",
-        (f"{_ADAPTERS}::test_two_versions_are_compared_and_lineage_is_shown",),
+        (f"{_ADAPTERS}::test_what_stands_for_one_part_of_a_path_is_one",),
         "an address could be made to ask another path of the API with the reader's key",
     ),
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from adapterworks.gateway.console.inside import Denied, part
 from adapterworks.gateway.console.markdown import card_html
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.tokens import Tokens
@@ -148,6 +149,14 @@ def test_two_versions_are_compared_and_lineage_is_shown(acme: Browser, shown: st
     assert "They are the same." in same
     assert acme.get("/diff").status_code == 404
     assert acme.get("/diff", params={"before": "../x", "after": f"{shown}@1"}).status_code == 404
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "../me", "/", "a\x00b", "shown@1/diff"])
+def test_what_stands_for_one_part_of_a_path_is_one(text: str) -> None:
+    with pytest.raises(Denied) as caught:
+        part(text)
+    assert caught.value.status == 404
+    assert part("shown@1") == "shown@1"
 
 
 def test_a_move_is_shown_before_it_is_made(acme: Browser, house: House, shown: str) -> None:
