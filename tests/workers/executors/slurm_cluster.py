@@ -53,22 +53,12 @@ class Cluster:
 
     folder: Path
     environment: dict[str, str]
-    nodes: dict[str, subprocess.Popen[bytes]]
 
     def run(self, *command: str) -> str:
         """Run one of Slurm's commands."""
         environment = {**os.environ, **self.environment}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return done.stdout
-
-    def kill(self, node: str) -> None:
-        """The node dies, and all that runs on it."""
-        steps = self.run("scontrol", "listpids", f"--nodename={node}").splitlines()[1:]
-        self.nodes[node].kill()
-        self.nodes[node].wait()
-        for line in steps:
-            with contextlib.suppress(ProcessLookupError, ValueError):
-                os.kill(int(line.split()[0]), 9)
 
 
 def is_there() -> bool:
@@ -111,10 +101,9 @@ def cluster(folder: Path, *, nodes: int) -> Iterator[Cluster]:
         )  # fmt: skip
         _until(lambda: (folder / "munge.socket").exists(), folder)
         start("slurmctld", "-D", "-c")
-        started = {
-            f"n{number}": start("slurmd", "-D", "-N", f"n{number}") for number in range(nodes)
-        }
-        found = Cluster(folder, environment, started)
+        for number in range(nodes):
+            start("slurmd", "-D", "-N", f"n{number}")
+        found = Cluster(folder, environment)
 
         def idle() -> bool:
             with contextlib.suppress(subprocess.CalledProcessError):

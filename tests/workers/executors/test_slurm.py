@@ -1,15 +1,12 @@
-"""A real Slurm of two nodes: tasks, whole builds, and a node that dies in the middle of one."""
+"""A real Slurm of two nodes: tasks, and a whole build."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.workers.executors.executor import Resources, Task
 from adapterworks.workers.executors.slurm import SlurmExecutor
@@ -68,26 +65,3 @@ def test_one_manifest_is_the_same_weights_here_and_there(
     assert (built["state"], built["result"]["ref"]) == ("succeeded", "tiny@1")
     assert built["labels"] == {"on": f"slurm:{PARTITION}"}
     assert _weights(workshop, built["result"]["digest"]) == _by_hand(tmp_path, tiny, 2)
-
-
-def test_a_node_that_dies_is_another_nodes_resume(
-    slurm: Cluster, workshop: Workshop, tmp_path: Path, tiny: Path
-) -> None:
-    job = workshop.json(workshop.manifest(epochs=60), "--on", "slurm", "--detach")["id"]
-    deadline = time.monotonic() + 300
-    pattern = "tiny*/train/checkpoints/step-*/state.json"
-    while not list((workshop.home / "builds").glob(pattern)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    node = slurm.run("squeue", "-h", "-o", "%N").strip()
-    slurm.kill(node)
-    state = "running"
-    while state in ("queued", "running"):
-        assert time.monotonic() < deadline + 300
-        time.sleep(0.5)
-        shown = json.loads(workshop.invoke(jobs, "show", job, "--json").stdout)
-        state = shown["state"]
-    assert (state, shown["attempt"]) == ("succeeded", 2)
-    told = workshop.invoke(jobs, "logs", job).stdout
-    assert "its worker was lost; it is queued again" in told
-    assert _weights(workshop, shown["result"]["digest"]) == _by_hand(tmp_path, tiny, 60)
