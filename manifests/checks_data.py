@@ -15,11 +15,16 @@ from adapterworks.manifests.checking import KeyPath, Problem, check, is_written
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load, names
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.sources import DatasetSource, RecipeSource, parse_source
+from adapterworks.manifests.sources import (
+    DatasetSource,
+    LineageSource,
+    RecipeSource,
+    parse_source,
+)
 from adapterworks.manifests.user_code import UserCode, names_a_file
 
 
-@check("data.train", "data.validation", "data.test", "data.mix", "data.replay")
+@check("data.train", "data.validation", "data.test", "data.mix", "data.replay", "start")
 def _source_grammar(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     data = manifest.data
     sources: list[tuple[KeyPath, str | None]] = [
@@ -32,9 +37,25 @@ def _source_grammar(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pro
     for key, text in sources:
         if text is not None:
             try:
-                parse_source(text)
+                parsed = parse_source(text)
             except InvalidInput as error:
                 yield Problem(key, error.message, error.hint or "")
+                continue
+            if isinstance(parsed, LineageSource):
+                yield from _lineage(manifest, key)
+
+
+def _lineage(manifest: Manifest, key: KeyPath) -> Iterator[Problem]:
+    if key != ("data", "replay", "source"):
+        yield Problem(
+            key, "`lineage` is what is replayed", 'say it under [data.replay]: source = "lineage"'
+        )
+    elif manifest.start is None:
+        yield Problem(
+            key,
+            "a training that begins anew has no lineage to replay",
+            'name the release that it continues: [start] from = "NAME@N"',
+        )
 
 
 def _loaded(kind: Kind, name: str) -> Any:
@@ -141,7 +162,7 @@ def _columns(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
 def _is_read(text: str) -> bool:
     """Whether a source has rows, not records that a format reads."""
     try:
-        return isinstance(parse_source(text), RecipeSource | DatasetSource)
+        return isinstance(parse_source(text), RecipeSource | DatasetSource | LineageSource)
     except InvalidInput:  # reported by its own check
         return False
 
@@ -267,6 +288,23 @@ def _binding_gates(manifest: Manifest, written: dict[str, Any]) -> Iterator[Prob
             )
 
 
+@check("evaluate", "start")
+def _ancestors(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    retention = manifest.evaluate.retention
+    if retention.ancestors and manifest.start is None:
+        yield Problem(
+            ("evaluate", "retention", "ancestors"),
+            "a training that begins anew has no ancestors",
+            'name the release that it continues: [start] from = "NAME@N"',
+        )
+    if retention.max_ancestor_loss is not None and not retention.ancestors:
+        yield Problem(
+            ("evaluate", "retention", "max_ancestor_loss"),
+            "no ancestor's test rows are asked",
+            "set `evaluate.retention.ancestors = true`",
+        )
+
+
 DATA_CHECKS = (
     _source_grammar,
     _entries_load,
@@ -277,4 +315,5 @@ DATA_CHECKS = (
     _loss_on,
     _gate_thresholds,
     _binding_gates,
+    _ancestors,
 )

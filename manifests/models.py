@@ -80,10 +80,11 @@ class MixTable(Frozen):
 
 
 class ReplayTable(Frozen):
-    """`[data.replay]`: general rows mixed in against forgetting."""
+    """`[data.replay]`: rows mixed in against forgetting."""
 
     source: str
-    """A recipe, a file or a Hub data set, as in `data.train`."""
+    """General rows: a recipe, a file, a dataset or a Hub data set, as in `data.train`. Or
+    `"lineage"`: what every release that `[start]` goes back to was trained on."""
     share: Share = 0.05
     """Replayed rows as a share of the training rows."""
     format: Format | None = None
@@ -256,6 +257,11 @@ class RetentionTable(Frozen):
     """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %)."""
     max_suite_loss: Share | None = None
     """Largest accepted loss on a suite, in accuracy points (0–1)."""
+    ancestors: bool = False
+    """Ask the test rows of every release that `[start]` goes back to again, each judged by its own
+    first metric: what the training has cost there is in the report and the card."""
+    max_ancestor_loss: Share | None = None
+    """Largest accepted loss on an ancestor's test rows, in points of its metric (0–1)."""
 
 
 ENGINES = ("auto", "huggingface", "vllm", "gateway")

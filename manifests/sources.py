@@ -1,6 +1,6 @@
 """Where rows and base models come from, parsed once into frozen values.
 
-source    = recipe | hub | dataset | file
+source    = recipe | hub | dataset | file | "lineage"
 recipe    = name ":" split                        icd-10-cm:train
 hub       = "hub:" repo "@" revision ["#" [configuration ":"] split]
                                                   hub:org/dataset@4f1c…#socratic:train
@@ -8,6 +8,7 @@ dataset   = "dataset:" name "@" (version | digest) ["#" split]
                                                   dataset:medical-failures@3
 file      = a path ending in a suffix of data files, in a pattern of such (`rows/*.jsonl`), or a
             folder of them, ending in `/`
+lineage   = what every ancestor was trained on; `data.replay` alone may say so
 base      = name | "hub:" repo "@" revision | a path with a "/" in it
 repo      = [org "/"] name, the Hub's alphabet
 revision  = commit, tag or branch; a commit is the only one that never moves
@@ -34,6 +35,7 @@ _REVISION = r"[A-Za-z0-9][\w./-]*"
 _HUB = re.compile(rf"hub:({_REPO})@({_REVISION})(?:#(?:([\w.-]+):)?([\w.-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 DATASET = "dataset:"
+LINEAGE = "lineage"
 _DATASET = re.compile(
     rf"{DATASET}({NAME_PATTERN})@([1-9][0-9]{{0,8}}|{DIGEST_PATTERN.pattern})"
     r"(?:#(train|validation|test))?"
@@ -94,7 +96,12 @@ class NamedBase:
     name: str
 
 
-Source = RecipeSource | HubSource | DatasetSource | FileSource
+@dataclass(frozen=True, slots=True)
+class LineageSource:
+    """What every release that the training begins from was trained on."""
+
+
+Source = RecipeSource | HubSource | DatasetSource | FileSource | LineageSource
 
 
 def parse_source(text: str) -> Source:
@@ -105,6 +112,8 @@ def parse_source(text: str) -> Source:
     """
     if text.startswith("hub:"):
         return _parse_hub(text, "data set")
+    if text == LINEAGE:
+        return LineageSource()
     if text.startswith(DATASET):
         return _parse_dataset(text)
     if text.endswith((*FILE_SUFFIXES, "/")) and text != "/":

@@ -51,6 +51,7 @@ def command(app: App, ref: str, as_json: bool) -> None:
     rows += [(key, value) for key, value in _made(found) if value]
     for parent in found.parents:
         of_rows = parent.relation in ("dataset", "test") and not parent.here
+        of_rows = of_rows and app.registry.has_index
         dataset = Datasets(app.registry).find(parent.digest) if of_rows else None
         rows.append((parent.relation, _parent(parent, dataset)))
     printing.echo_table(("what", "value"), rows)

@@ -226,7 +226,7 @@ def _run_one(
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
-        given = _Given(registry, bases, engines, who, alias, hold_alias, say, guard)
+        given = _Given(registry, bases, engines, who, alias, hold_alias, say, guard, home / "cache")
         parents = [parent.digest for parent in plan.origins.parents]
         read = {d for d in (*parents, prod_digest(manifest, registry)) if d is not None}
         with registry.hold(*read, kind="build") if read else nullcontext():
@@ -245,6 +245,7 @@ class _Given:
     hold_alias: bool
     say: Say
     guard: Callable[[Connection], object] | None
+    cache: Path
 
 
 def _silent(line: str) -> None:
@@ -314,7 +315,15 @@ def _run(
         asked = stages.result("ask", digests.ask)
         again = asked and evaluate_again_stage(prepared, folder, asked, registry)
         return again or evaluate_stage(
-            prepared, folder, servable, registry, given.bases, given.engines, events, given.say
+            prepared,
+            folder,
+            servable,
+            registry,
+            given.bases,
+            given.engines,
+            events,
+            given.say,
+            given.cache,
         )
 
     # `prod` is in no digest, so that its moves republish nothing; an unfinished build's gates must

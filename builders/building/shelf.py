@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from adapterworks.builders.data.ancestry import lineage_of
 from adapterworks.builders.data.gates.seals import make_seal
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.sources import DatasetSource, parse_source
+from adapterworks.manifests.sources import LINEAGE, DatasetSource, parse_source
 from adapterworks.registry.datasets.store import Dataset
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
@@ -39,13 +40,26 @@ def datasets_of(manifest: Manifest, registry: Registry | None) -> tuple[Parent, 
         found[relation, dataset.digest] = Parent(
             relation=relation, digest=dataset.digest, ref=dataset.ref
         )
+    for parent in _replayed(manifest, registry):
+        learnt = open_datasets(registry).find(parent.digest or "")
+        if learnt is not None:
+            _require_shared(learnt, manifest)
+        found.setdefault((TRAINED_ON, parent.name), parent)
     return tuple(found.values())
+
+
+def _replayed(manifest: Manifest, registry: Registry) -> Iterator[Parent]:
+    """The datasets that the ancestors were trained on, where their rows are replayed."""
+    replay, start = manifest.data.replay, manifest.start
+    if replay is not None and start is not None and replay.source == LINEAGE:
+        for _, release in lineage_of(registry, start.ref):
+            yield from (parent for parent in release.parents if parent.relation == TRAINED_ON)
 
 
 def seal_test_rows(registry: Registry, rows: Sequence[Row], plan: Plan) -> None:
     """Seal what a release was tested on, before it is listed: a release that is there has sealed
     test rows, whatever is killed when."""
-    if rows and registry.has_index:
+    if rows:
         name = plan.manifest.adapter.name
         open_datasets(registry).seal(make_seal(rows), f"{name}, plan {plan.digest[7:19]}")
 

@@ -27,6 +27,7 @@ from adapterworks.builders.evaluation.subjects import (
     find_subject,
     folder_digest,
 )
+from adapterworks.builders.evaluation.transfer import ancestor_tests
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.objectives.objective import objective_of
@@ -113,6 +114,7 @@ def evaluate_stage(
     engines: Engines,
     events: EventLog,
     say: Callable[[str], None] | None = None,
+    cache: Path = Path(),
 ) -> dict[str, Any]:
     """Base, `prod` and candidate on the test rows; the candidate is what will be served."""
     manifest = prepared.plan.manifest
@@ -134,6 +136,7 @@ def evaluate_stage(
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
         train=prepared.rows["train"],
+        ancestors=ancestor_tests(registry, manifest, cache),
         progress=progress,
     )
     return _evaluated(evaluation, folder, prod_digest(manifest, registry))

@@ -8,9 +8,11 @@ another kind and are not judged.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapterworks.builders.data.ancestry import learnt_by_lineage
 from adapterworks.builders.data.augment import augment
 from adapterworks.builders.data.gates.run import (
     GATES,
@@ -29,7 +31,9 @@ from adapterworks.builders.data.load import (
     with_system,
 )
 from adapterworks.builders.data.mix import replay, sample
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest, MixTable, ReplayTable
+from adapterworks.manifests.sources import LINEAGE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -124,7 +128,7 @@ def rows_of_build(
     """
     gathered = gather(manifest, cache=cache, registry=registry)
     results = judge(gathered, _only_dropping(manifest), tokenizer, registry=registry)
-    return _complete(results, manifest, cache, registry)
+    return _complete(results, manifest, cache, registry, tokenizer)
 
 
 def needs_tokenizer(manifest: Manifest) -> bool:
@@ -165,11 +169,31 @@ def assemble(
     """
     gathered = gather(manifest, cache=cache, registry=registry)
     results = run_gates(gathered, manifest, tokenizer, progress, registry)
-    return Assembled(_complete(results, manifest, cache, registry), results)
+    return Assembled(_complete(results, manifest, cache, registry, tokenizer), results)
+
+
+def _replayed(
+    table: ReplayTable,
+    manifest: Manifest,
+    cache: Path | None,
+    registry: Registry | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> Loaded:
+    """What is replayed: general rows, or what the ancestors learnt, but for what was sealed."""
+    if table.source != LINEAGE:
+        return _load_part(table, manifest, cache, registry)
+    if registry is None or manifest.start is None:
+        raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
+    again = partial(rows_of_build, cache=cache, tokenizer=tokenizer, registry=registry)
+    return learnt_by_lineage(registry, manifest.start.ref, again, cache=cache)
 
 
 def _complete(
-    results: GateResults, manifest: Manifest, cache: Path | None, registry: Registry | None
+    results: GateResults,
+    manifest: Manifest,
+    cache: Path | None,
+    registry: Registry | None,
+    tokenizer: PreTrainedTokenizerBase | None,
 ) -> Splits:
     """The kept rows, sampled, augmented and with replay."""
     data, seed = manifest.data, manifest.train.seed
@@ -181,7 +205,7 @@ def _complete(
     train += augment(train, data.augment, seed, folder=manifest.folder)
     datasheets = results.splits.datasheets
     if data.replay is not None:
-        general = _load_part(data.replay, manifest, cache, registry)
-        train += replay(train, general.rows, data.replay.share, seed)
-        datasheets = (*datasheets, general.datasheet)
+        earlier = _replayed(data.replay, manifest, cache, registry, tokenizer)
+        train += replay(train, earlier.rows, data.replay.share, seed)
+        datasheets = (*datasheets, earlier.datasheet)
     return replace(results.splits, train=tuple(train), datasheets=datasheets)

@@ -26,6 +26,7 @@ from adapterworks.manifests.sources import (
     DatasetSource,
     FileSource,
     HubSource,
+    LineageSource,
     RecipeSource,
     parse_source,
 )
@@ -139,6 +140,8 @@ def load_source(
     parsed = parse_source(source)
     if isinstance(parsed, DatasetSource):
         loaded = _read_dataset(parsed, split, registry)
+    elif isinstance(parsed, LineageSource):
+        raise InvalidInput("`lineage` is no source by itself", hint="say it under [data.replay]")
     else:
         loaded = _read_source(parsed, source, format, columns, ignore, cache, folder)
     if cache is not None:

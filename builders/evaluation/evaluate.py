@@ -34,6 +34,7 @@ from adapterworks.builders.evaluation.needs import (
 from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
+from adapterworks.builders.evaluation.transfer import AncestorTest, entries, transfer_outcomes
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable
 from adapterworks.manifests.objective import NEAREST
@@ -77,6 +78,7 @@ def evaluate_subjects(
     seed: int = 42,
     max_length: int = 1024,
     train: Sequence[Row] = (),
+    ancestors: Sequence[AncestorTest] = (),
     remotes: Mapping[str, Remote] | None = None,
     judge: Endpoint | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -87,6 +89,7 @@ def evaluate_subjects(
     Args:
         subjects: as `evaluate_generators`; `native` may be asked elsewhere, the others may not.
         train: the training rows, which `table.baseline` looks answers up in.
+        ancestors: whose test rows the candidate is asked too.
         engines: who may be asked; `table.engine` says which one is.
         remotes: subjects behind endpoints, by name; they are asked first.
         judge: who compares the candidate's answers with every other subject's.
@@ -107,6 +110,7 @@ def evaluate_subjects(
             seed=seed,
             max_length=max_length,
             train=train,
+            ancestors=ancestors,
             judge=judge,
             progress=progress,
         )
@@ -128,6 +132,7 @@ def evaluate_generators(
     seed: int = 42,
     max_length: int = 1024,
     train: Sequence[Row] = (),
+    ancestors: Sequence[AncestorTest] = (),
     judge: Endpoint | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
@@ -140,7 +145,7 @@ def evaluate_generators(
         table: the manifest's `[evaluate]`; retention is measured where it is on.
         seed: of the bootstrap.
         max_length: tokens of a row whose likelihood is scored.
-        train, judge: as `evaluate_subjects`.
+        train, ancestors, judge: as `evaluate_subjects`.
         progress: called with (subject, done, total).
 
     Raises:
@@ -148,19 +153,28 @@ def evaluate_generators(
     """
     predictions: dict[str, list[Prediction]] = {}
     retained: dict[str, Scores] = {}
+    transfer: list[dict[str, Any]] | None = None
     for name, open_subject in subjects.items():
         generator = open_subject()
         step = partial(progress, name) if progress else None
         predictions[name] = predict(generator, rows, table, max_length=max_length, progress=step)
         if table.retention.on and name in (BASE, CANDIDATE):
             retained[name] = measure(generator, table.retention, progress=step)
+        if ancestors and name == CANDIDATE:
+            again = [
+                predict(generator, one.rows, one.table, max_length=max_length, progress=step)
+                for one in ancestors
+            ]
+            transfer = entries(ancestors, again)
         del generator
     if table.baseline == NEAREST:
         predictions[NEAREST] = nearest_answers(train, rows)
     retention = None
     if BASE in retained and CANDIDATE in retained:
         retention = retain(retained[BASE], retained[CANDIDATE], table.retention)
-    evaluation = evaluate(rows, predictions, table, seed=seed, retention=retention)
+    evaluation = evaluate(
+        rows, predictions, table, seed=seed, retention=retention, transfer=transfer
+    )
     if judge is None:
         return evaluation
     step = partial(progress, "judge") if progress else None
@@ -175,6 +189,7 @@ def evaluate(
     *,
     seed: int = 42,
     retention: Retained | None = None,
+    transfer: Sequence[Mapping[str, Any]] | None = None,
 ) -> Evaluation:
     """Scores, gains with intervals and p-values, and the gates' verdicts.
 
@@ -185,6 +200,7 @@ def evaluate(
         table: the manifest's `[evaluate]`.
         seed: of the bootstrap.
         retention: of `adapterworks.builders.evaluation.retention.retain`, with its outcomes.
+        transfer: of `adapterworks.builders.evaluation.transfer.entries`.
 
     Raises:
         InvalidInput: no rows, no candidate, or an unknown metric.
@@ -202,6 +218,7 @@ def evaluate(
         QUALITY_GATES.named(gate.kind).judge(gate, comparisons[gate.metric]) for gate in table.gates
     ]
     gates += retention.outcomes if retention else ()
+    gates += transfer_outcomes(transfer or (), table.retention)
     told = {
         "schema_version": 1,
         "rows": len(rows),
@@ -214,6 +231,7 @@ def evaluate(
         "slices": report.slices(metrics, rows, predictions, table.bootstrap_samples, seed),
         "preferences": report.preferences(metrics, predictions, table.bootstrap_samples, seed),
         "retention": retention.report if retention else None,
+        **({"ancestors": transfer} if transfer else {}),
         "gates": [gate.to_json() for gate in gates],
         "passed": all_passed(gates),
     }

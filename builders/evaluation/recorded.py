@@ -46,8 +46,18 @@ def evaluate_again(
         if not report.get("retention"):
             return None
         retention = _retained(report["retention"], table.retention)
+    transfer = report.get("ancestors")
+    if table.retention.ancestors and transfer is None:
+        return None
     subjects = {subject: _predictions(lines, subject) for subject in report["subjects"]}
-    evaluation = evaluate(rows, subjects, table, seed=seed, retention=retention)
+    evaluation = evaluate(
+        rows,
+        subjects,
+        table,
+        seed=seed,
+        retention=retention,
+        transfer=transfer if table.retention.ancestors else None,
+    )
     kept = {"engine": report["engine"]} if "engine" in report else {}
     return replace(evaluation, report={**evaluation.report, **kept})
 

@@ -118,6 +118,8 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.on": "ask",
     "evaluate.retention.suites": "ask",
     "evaluate.retention.limit": "ask",
+    "evaluate.retention.ancestors": "ask",
+    "evaluate.retention.max_ancestor_loss": "evaluate",
     "evaluate.retention.max_perplexity_increase": "evaluate",
     "evaluate.retention.max_suite_loss": "evaluate",
     "evaluate.baseline": "ask",

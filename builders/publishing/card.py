@@ -6,9 +6,10 @@ Invariant: every number in it is read from the plan, the report or the training'
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapterworks.builders.evaluation.transfer import backward_transfer, matrix
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan
@@ -43,6 +44,7 @@ def make_card(
         f"{technique.title} ({technique.source}) on `{plan.base.model}` at revision "
         f"`{plan.base.revision}`, quantization `{plan.base.quantization}`.\n",
         "## Scores\n\n" + _scores(report),
+        *([_ancestors(report["ancestors"])] if report.get("ancestors") else []),
         "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
         "## Training\n\n" + _training(plan, report, weights_from),
         "## Data\n\n" + _data(sources, plan, report),
@@ -92,6 +94,25 @@ def _scores(report: Mapping[str, Any]) -> str:
         shown += [_gain(entry["gains"].get(subject)) for subject in subjects]
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
+
+
+def _ancestors(found: Sequence[Mapping[str, Any]]) -> str:
+    """What the training has cost on the test rows of every release that it goes back to."""
+    header, *lines = matrix("this release", found)
+    shown = [header, ["---"] * len(header), *lines]
+    changes = (
+        f"- {entry['ref']} (`{entry['digest']}`): {entry['metric']} on {entry['rows']} rows, "
+        f"{entry['change'] * 100:+.1f} points [{entry['low'] * 100:+.1f}, "
+        f"{entry['high'] * 100:+.1f}]\n"
+        for entry in found
+    )
+    return (
+        "## Ancestors\n\nWhat each release scores on the test rows of those before it; backward "
+        f"transfer {backward_transfer(found) * 100:+.1f} points.\n\n"
+        + "".join(f"| {' | '.join(cells)} |\n" for cells in shown)
+        + "\n"
+        + "".join(changes)
+    )
 
 
 def _gain(gain: Mapping[str, float] | None) -> str:

@@ -151,12 +151,11 @@ def judge(
         manifest: whose `data.gates`, `adapter.language` and `train` are used.
         tokenizer: the base's; without it, truncation is not measured.
         progress: told which gate looks at the rows.
-        registry: whose sealed test sets are kept out; without one, or with a server's, they are not
-            looked for, and the gate says that it has not measured.
+        registry: whose sealed test sets are kept out; without one, they are not looked for.
     """
     gates = gates_of(manifest)
     context = Context(manifest.adapter.language)
-    if registry is not None and registry.has_index and gates["sealed"].on:
+    if registry is not None and gates["sealed"].on:
         from adapterworks.builders.data.gates.seals import sealed_here
 
         context = replace(context, seals=sealed_here(registry, beside=splits.test))

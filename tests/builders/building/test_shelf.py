@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from adapterworks.builders.building.shelf import TESTED_ON, TRAINED_ON
+from adapterworks.builders.data.datasets import rows_of
+from adapterworks.cli.data import command as data
 from adapterworks.cli.dataset import command as dataset
 from adapterworks.cli.erase import command as erase
 from adapterworks.cli.lineage import command as lineage
@@ -40,13 +42,31 @@ def test_from_rows_to_a_release_and_back(workshop: Workshop) -> None:
     assert {of.blob for of in seals} == {seals[0].blob}  # the dataset's test rows are the release's
     assert [of.owner.partition(",")[0] for of in seals] == ["dataset:cases@1", "tiny"]
 
+    # What it got wrong: none of it is learnt, rows of a pool that are like it are.
+    pool = workshop.folder / "pool.jsonl"
+    rows = [(workshop.folder / f"{split}.jsonl").read_text() for split in ("train", "test")]
+    pool.write_text(rows[0] + rows[1] + rows[1].replace("code of case", "which code has case"))
+    failed = workshop.invoke(
+        data, "from-failures", "tiny@1", "--pool", str(pool), "--share", "1", "--json"
+    )
+    assert failed.exit_code == 0, failed.output or failed.exception
+    told = json.loads(failed.stdout)
+    lines = registry.read(release.digest, "predictions.jsonl").decode().splitlines()
+    right = [json.loads(line)["scores"]["candidate"]["exact_match"] for line in lines]
+    assert sum(of["failures"] for of in told["clusters"]) == right.count(0.0) > 0
+    hard = Datasets(registry).get("tiny-failures")
+    assert told["dataset"] == hard.ref
+    assert [(p.relation, p.digest) for p in hard.record.parents] == [("failures", release.digest)]
+    kept = rows_of(Datasets(registry), hard)["train"]
+    assert {row.question.partition(" 2")[0] for row in kept} == {"which code has case"}
+    again = workshop.invoke(data, "from-failures", "tiny@1", "--from", "feedback")
+    assert "which feedback?" in str(again.exception)
+
     # A row that a release was tested on: `plan` refuses it in whatever file it comes.
     (workshop.folder / "lora.toml").write_text(text.replace('"train.jsonl"', '"more.jsonl"'))
-    rows = [
-        (workshop.folder / f"{split}.jsonl").read_text().splitlines() for split in ("train", "test")
-    ]
-    (workshop.folder / "more.jsonl").write_text("\n".join([*rows[0], rows[1][3]]) + "\n")
-    (workshop.folder / "test.jsonl").write_text(rows[0][0].replace("case", "ward") + "\n")
+    first, fourth = rows[0].splitlines()[0], rows[1].splitlines()[3]
+    (workshop.folder / "more.jsonl").write_text(f"{rows[0]}{fourth}\n")
+    (workshop.folder / "test.jsonl").write_text(first.replace("case", "ward") + "\n")
     refused = workshop.invoke(plan, path)
     message = str(refused.exception)
     assert "data gate `sealed` refuses 1 row\n  train row 25: 100% of test row 4 of" in message

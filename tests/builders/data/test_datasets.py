@@ -289,11 +289,7 @@ def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
         add(registry, "UPPER", train=questions("a", 1))
 
 
-def test_a_servers_seals_are_not_taken_for_none(tmp_path: Path) -> None:
+def test_a_server_has_no_datasets_to_read(tmp_path: Path) -> None:
     server = RemoteRegistry("https://registry.example", None, tmp_path / "home")
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text(lines_of(questions("a", *range(20))))
-    results = assemble(manifest(str(rows)), registry=server).gates
-    assert next(r for r in results.reports if r.name == "sealed").measured is None
     with pytest.raises(InvalidInput, match="the registry's own database"):
         datasets_of(manifest(), server)

@@ -111,6 +111,8 @@ OTHER: dict[str, Any] = {
     "evaluate.gates": [{"metric": "exact_match", "min_gain": 0.1}],
     "evaluate.retention.on": True,
     "evaluate.retention.suites": ["gsm8k"],
+    "evaluate.retention.ancestors": True,
+    "evaluate.retention.max_ancestor_loss": 0.1,
     "evaluate.retention.limit": 3,
     "evaluate.retention.max_perplexity_increase": 0.1,
     "evaluate.retention.max_suite_loss": 0.1,

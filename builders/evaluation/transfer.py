@@ -1,0 +1,175 @@
+"""Backward transfer: what a continued training costs on the test rows of every ancestor.
+
+Each ancestor's test rows are asked again and scored by its own first metric; what it scored then is
+in its predictions, so the difference is paired, row by row (Lopez-Paz & Ranzato 2017, BWT: the mean
+of now − then over the ancestors).
+
+Invariant: the rows are those of the ancestor's record; a verdict is a function of the report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapterworks.builders.data.ancestry import Ancestor, ancestors
+from adapterworks.builders.data.assemble import rows_to_evaluate
+from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.evaluation.comparison import CANDIDATE, groups_of
+from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateOutcome
+from adapterworks.builders.evaluation.metrics import metric
+from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
+from adapterworks.builders.evaluation.statistics import mean_gain_interval
+from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.models import EvaluateTable, Manifest, RetentionTable
+from adapterworks.registry.registry import Registry
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class AncestorTest:
+    """What one ancestor was tested on, and how it did.
+
+    Attributes:
+        table: its `[evaluate]`, with the metric that it is judged by alone.
+        then: its score on each row, by that metric.
+        earlier: what it scored on its own ancestors, by ref.
+    """
+
+    ref: str
+    digest: str
+    rows: tuple[Row, ...]
+    table: EvaluateTable
+    then: Floats
+    earlier: Mapping[str, float]
+
+    @property
+    def metric(self) -> str:
+        """What it is judged by."""
+        return self.table.metrics[0]
+
+
+def ancestor_tests(registry: Registry, manifest: Manifest, cache: Path) -> list[AncestorTest]:
+    """The tests of every release that a training goes back to, nearest first; those without test
+    rows have none.
+
+    Raises:
+        Refused: the rows or answers of one are not here any more.
+        NotFound: an ancestor is not here.
+    """
+    if manifest.start is None or not manifest.evaluate.retention.ancestors:
+        return []
+    found = ancestors(registry, manifest.start.ref, cache=cache)
+    tests = (_test(registry, ancestor, cache) for ancestor in found)
+    return [test for test in tests if test is not None]
+
+
+def _test(registry: Registry, ancestor: Ancestor, cache: Path) -> AncestorTest | None:
+    release = ancestor.release
+    told = registry.read_if_here(release.digest, "report.json")
+    report = {} if told is None else json.loads(told)
+    if not report.get("rows"):
+        return None
+    rows = rows_to_evaluate(ancestor.manifest, cache=cache, registry=registry).test
+    answered = registry.read_if_here(release.digest, "predictions.jsonl")
+    name = next((n for n in ancestor.manifest.evaluate.metrics if _is_score(n)), None)
+    if answered is None or name is None or rows_digest(rows) != report["rows_digest"]:
+        raise Refused(
+            f"what `{ancestor.ref}` was tested on is not here as it was then, so what is forgotten "
+            "of it cannot be measured",
+            hint="bring its test rows back, or set `evaluate.retention.ancestors = false`",
+        )
+    lines = [json.loads(line) for line in answered.decode().splitlines()]
+    then = np.array([line["scores"][CANDIDATE][name] for line in lines], dtype=np.float64)
+    table = ancestor.manifest.evaluate.model_copy(update={"metrics": (name,)})
+    earlier = {entry["ref"]: entry["now"] for entry in report.get("ancestors") or []}
+    return AncestorTest(ancestor.ref, release.digest, tuple(rows), table, then, earlier)
+
+
+def _is_score(name: str) -> bool:
+    found = metric(name)
+    return found.is_mean and found.higher_is_better
+
+
+def entries(
+    tests: Sequence[AncestorTest], answers: Sequence[Sequence[Prediction]]
+) -> list[dict[str, Any]]:
+    """The report's `ancestors`, nearest first: the scores of then and now, and the paired change.
+
+    Args:
+        answers: of the candidate, to the rows of each test.
+    """
+    return [_entry(test, given) for test, given in zip(tests, answers, strict=True)]
+
+
+def _entry(test: AncestorTest, given: Sequence[Prediction]) -> dict[str, Any]:
+    judge = metric(test.metric)
+    now = judge.per_example(judge.statistics(given, test.rows))
+    change = mean_gain_interval(now - test.then, CONFIDENCE, groups_of(test.rows))
+    return {
+        "ref": test.ref,
+        "digest": test.digest,
+        "metric": test.metric,
+        "rows": len(test.rows),
+        "then": float(test.then.mean()),
+        "now": float(now.mean()),
+        "change": float((now - test.then).mean()),
+        "low": change.low,
+        "high": change.high,
+        "earlier": dict(test.earlier),
+    }
+
+
+def transfer_outcomes(
+    found: Sequence[Mapping[str, Any]], table: RetentionTable
+) -> list[GateOutcome]:
+    """The budget's verdict on each ancestor; none where no budget is set."""
+    budget = table.max_ancestor_loss
+    return [] if budget is None else [_outcome(budget, entry) for entry in found]
+
+
+def _outcome(budget: float, entry: Mapping[str, Any]) -> GateOutcome:
+    ref = entry["ref"]
+    passed = -entry["change"] <= budget + ROUNDING
+    return GateOutcome(
+        "retention",
+        ref,
+        passed,
+        f"test rows of {ref}: {entry['metric']} {entry['then']:.1%} → {entry['now']:.1%} "
+        f"({entry['change'] * 100:+.1f} points [{entry['low'] * 100:+.1f}, "
+        f"{entry['high'] * 100:+.1f}]), {'within' if passed else 'over'} the budget of "
+        f"−{budget * 100:.1f} points",
+    )
+
+
+def backward_transfer(found: Sequence[Mapping[str, Any]]) -> float:
+    """The mean change over the ancestors, negative where something was forgotten."""
+    return float(np.mean([entry["change"] for entry in found]))
+
+
+def matrix(name: str, found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A line for each release, the oldest first, and a column for each one's test rows: what it
+    scored there, as far as it was asked.
+
+    Args:
+        name: of the release that was trained.
+        found: the report's `ancestors`, nearest first.
+    """
+    oldest = [*found][::-1]
+    columns = [entry["ref"] for entry in oldest]
+    lines = [["release", *columns]]
+    for entry in oldest:
+        scores = {**entry["earlier"], entry["ref"]: entry["then"]}
+        lines.append([entry["ref"], *(_shown(scores.get(column)) for column in columns)])
+    lines.append([name, *(_shown(entry["now"]) for entry in oldest)])
+    return lines
+
+
+def _shown(score: float | None) -> str:
+    return "" if score is None else f"{score:.3f}"
