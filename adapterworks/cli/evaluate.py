@@ -214,7 +214,7 @@ def _print_judged(judged: dict[str, Any]) -> None:
                 name,
                 told["wins"],
                 told["losses"],
-                told["ties"],
+                told["tied"],
                 told["flipped"],
                 told["unread"],
                 f"{told['gain']:+.3f} [{told['low']:+.3f}, {told['high']:+.3f}]",

@@ -90,7 +90,7 @@ def _told(
     return {
         "wins": int(wins.sum()),
         "losses": int(losses.sum()),
-        "ties": int((scores == 0).sum()),
+        "tied": int((scores == 0).sum()),
         "flipped": sum(pair in (("A", "A"), ("B", "B")) for pair in pairs),
         "unread": sum(pair is not None and None in pair for pair in pairs),
         "gain": float(scores.mean()),

@@ -35,6 +35,7 @@ OTHERS = {
     "HF_ENDPOINT": "another Hub",
     "HF_HOME": "the cache of the Hub's client",
     "HF_HUB_OFFLINE": "`1`: the Hub is not asked",
+    "DOCKER_CONFIG": "where `docker login` leaves its config.json, for `oci://…` (~/.docker)",
     "AWS_ACCESS_KEY_ID": "with `AWS_SECRET_ACCESS_KEY`, for `s3://…`; else roles, ~/.aws",
     "AWS_PROFILE": "the profile of ~/.aws",
     "AWS_REGION": "the bucket's region (`AWS_DEFAULT_REGION` too)",

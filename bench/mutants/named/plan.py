@@ -25,7 +25,7 @@ NAMED = (
     ),
     Named(
         "what-lies-beside-the-index-is-read",
-        "builders/methods/shape.py",
+        "registry/bases/complete.py",
         "    if index.exists():\n",
         "    if False:\n",
         ("tests/builders/methods/test_shape.py::"

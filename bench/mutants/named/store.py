@@ -170,7 +170,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "a-fingerprint-of-own-rows-leaves",
         _PRIVATE,
-        "if role == PROOF and not public and _has_rows(registry, release, path):",
+        "if role == PROOF and not public and _has_rows(read, path):",
         "if False:",
         (f"{_OF_PRIVATE}::test_a_push_takes_no_path_user_host_or_row_along",),
         "token ids of patients' rows would be published",

@@ -116,7 +116,7 @@ def test_a_model_behind_an_endpoint_is_compared_and_a_judge_is_asked(
         "cost": pytest.approx((21 * 1 + 9 * 2) / 1e6),
     }
     # The untrained adapter says what its base says: a tie, and the judge is not asked.
-    assert report["judge"]["against"]["base"]["ties"] == 3
+    assert report["judge"]["against"]["base"]["tied"] == 3
     assert report["judge"]["against"][name]["flipped"] == 3
     assert report["judge"]["asked"] == 6
     sent = [body for body in asked.bodies if body["model"] == "other"][1:]

@@ -65,8 +65,8 @@ def test_only_what_survives_the_exchange_of_places_counts() -> None:
         return f"Verdict: {'AB'[texts.index('good')]}"
 
     told, of_base, shown = judged(decide, ours, theirs)
-    counted = {key: of_base[key] for key in ("wins", "losses", "ties", "flipped", "unread")}
-    assert counted == {"wins": 5, "losses": 1, "ties": 4, "flipped": 1, "unread": 1}
+    counted = {key: of_base[key] for key in ("wins", "losses", "tied", "flipped", "unread")}
+    assert counted == {"wins": 5, "losses": 1, "tied": 4, "flipped": 1, "unread": 1}
     assert of_base["gain"] == pytest.approx(0.4)
     assert of_base["p"] == pytest.approx(binomtest(1, 6).pvalue)
     # Student's interval on the ten scores with one more gain and one more loss (statistics.py).
