@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapterworks.app import App
 from adapterworks.extras import require
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adapterworks.gateway.engines.engine import Engine
     from adapterworks.gateway.engines.target import ServedBase
     from adapterworks.gateway.gateway import Gateway
+    from adapterworks.manifests.graders import Graded, Grader
     from adapterworks.registry.releases.release import Release
 
 Say = Callable[[str], None]
@@ -79,12 +80,35 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
     spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
     newest = sorted(served, key=lambda release: release.created, reverse=True)
     gateway = Gateway.compose(
-        config, app.registry, engines, spool=spool, first=newest, keys=app.settings.keys
+        config,
+        app.registry,
+        engines,
+        spool=spool,
+        grade=_grade,
+        first=newest,
+        keys=app.settings.keys,
     )
     for table in config.engines:
         if isinstance(table, FoundEngines):
             _follow(app, config, table, gateway)
     return gateway
+
+
+def _grade(grader: Grader, answer: str, item: Mapping[str, Any]) -> Graded:
+    """Graders are builders', which a gateway does not know: they meet here.
+
+    Raises:
+        InvalidInput: the texts are too long, or what compares them is not installed.
+    """
+    from adapterworks.builders.objectives.grading import grade_answer
+
+    try:
+        return grade_answer(grader, answer, item)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"this gateway does not compare texts: `{error.name}` is not installed beside it",
+            hint="`string_check` needs nothing; whoever runs it: pip install 'adapterworks[build]'",
+        ) from error
 
 
 def _engines(

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from adapterworks.manifests.values import Frozen
 
@@ -117,5 +119,31 @@ class Multi(Frozen):
     calculate_output: Annotated[str, Field(max_length=2_000), AfterValidator(_formula)]
     """The formula: `0.8 * right + 0.2 * short`."""
 
+    @model_validator(mode="after")
+    def _names(self) -> Multi:
+        for node in ast.walk(formula_of(self.calculate_output)):
+            if isinstance(node, ast.Name) and node.id not in (*self.graders, *FUNCTIONS):
+                listed = ", ".join(f"`{name}`" for name in self.graders)
+                raise ValueError(f"the formula names `{node.id}`, and its graders are {listed}")
+        return self
+
 
 Grader = Annotated[StringCheck | TextSimilarity | Multi, Field(discriminator="type")]
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What one answer is worth.
+
+    Attributes:
+        reward: 0 where there is a fault.
+        parts: a formula's graders, by name → what each gave.
+        fault: why there is no number: `column` the row lacks one that is read, `formula` it has no
+            value.
+        why: the fault in words.
+    """
+
+    reward: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    fault: Literal["column", "formula"] | None = None
+    why: str = ""

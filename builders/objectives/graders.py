@@ -36,41 +36,74 @@ _FUNCTIONS: Mapping[str, Callable[..., float]] = {
 }
 
 
+class NoColumn(InvalidInput):
+    """A row lacks a column that a grader reads."""
+
+
+class NoValue(InvalidInput):
+    """A formula has no value."""
+
+
 def grade(grader: Grader, answer: str, row: Row) -> float:
-    """What an answer is worth.
+    """What an answer to a row is worth.
 
     Raises:
-        InvalidInput: the row lacks a column that the grader reads, or a formula has no value.
+        NoColumn: the row lacks a column that the grader reads.
+        NoValue: a formula has no value.
     """
+    columns = texts_of({"answer": row.answer, "question": row.question, **row.meta})
+    try:
+        return worth(grader, answer, columns)[0]
+    except NoColumn as error:
+        raise NoColumn(f"row {row.number} {error.message}", hint=error.hint) from error
+
+
+def worth(
+    grader: Grader, answer: str, columns: Mapping[str, str]
+) -> tuple[float, dict[str, float]]:
+    """What an answer is worth, and what each part of a formula gave; see `grade`."""
     if isinstance(grader, Multi):
-        parts = {name: grade(one, answer, row) for name, one in grader.graders.items()}
-        return _calculated(grader, parts)
-    given, wanted = (filled(text, answer, row) for text in (grader.input, grader.reference))
+        parts = {name: worth(one, answer, columns)[0] for name, one in grader.graders.items()}
+        return _calculated(grader, parts), parts
+    given, wanted = (filled(text, answer, columns) for text in (grader.input, grader.reference))
     if isinstance(grader, StringCheck):
-        return float(_CHECKS[grader.operation](given, wanted))
-    return _similar(grader, given, wanted)
+        return float(_CHECKS[grader.operation](given, wanted)), {}
+    return _similar(grader, given, wanted), {}
 
 
-def filled(template: str, answer: str, row: Row) -> str:
+def texts_of(columns: Mapping[str, Any]) -> dict[str, str]:
+    """Columns as templates show them: texts as they are, other values as JSON, none left out."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in columns.items()
+        if value is not None
+    }
+
+
+def filled(template: str, answer: str, columns: Mapping[str, str]) -> str:
     """A template with the answer and the row's columns.
 
     Raises:
-        InvalidInput: the row has no such column.
+        NoColumn: there is no such column.
     """
+    return _SLOT.sub(lambda slot: _value(slot[2], answer, columns), template)
 
-    def value(slot: re.Match[str]) -> str:
-        if slot[2] is None:
-            return answer
-        own = {"answer": row.answer, "question": row.question}
-        found = row.meta.get(slot[2], own.get(slot[2]))
-        if found is None:
-            raise InvalidInput(
-                f"row {row.number} has no column `{slot[2]}`, which a grader reads",
-                hint=f"it has {', '.join(f'`{name}`' for name in sorted({*row.meta, *own}))}",
-            )
-        return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
-    return _SLOT.sub(value, template)
+def filled_length(template: str, answer: str, columns: Mapping[str, str]) -> int:
+    """At most how long `filled` is, without filling it."""
+    slots = _SLOT.finditer(template)
+    return len(template) + sum(len(_value(slot[2], answer, columns)) for slot in slots)
+
+
+def _value(column: str | None, answer: str, columns: Mapping[str, str]) -> str:
+    if column is None:
+        return answer
+    if column not in columns:
+        raise NoColumn(
+            f"has no column `{column}`, which a grader reads",
+            hint=f"it has {', '.join(f'`{name}`' for name in sorted(columns)[:20])}",
+        )
+    return columns[column]
 
 
 _CHECKS: Mapping[str, Callable[[str, str], bool]] = {
@@ -107,14 +140,12 @@ def _calculated(grader: Multi, parts: Mapping[str, float]) -> float:
         return float(_OPERATIONS[type(node.op)](value(node.left), value(node.right)))
 
     try:
-        return value(formula_of(grader.calculate_output).body)
-    except KeyError as error:
-        raise InvalidInput(
-            f"the formula of `{grader.name}` names {error}, and its graders are "
-            f"{', '.join(f'`{name}`' for name in parts)}",
-        ) from error
-    except (ArithmeticError, ValueError, TypeError) as error:
-        raise InvalidInput(f"the formula of `{grader.name}` has no value: {error}") from error
+        found = value(formula_of(grader.calculate_output).body)
+    except (ArithmeticError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise NoValue(f"the formula of `{grader.name}` has no value: {error}") from error
+    if not math.isfinite(found):
+        raise NoValue(f"the formula of `{grader.name}` has no value: it is beyond all numbers")
+    return found
 
 
 _OPERATIONS: Mapping[type[ast.operator], Callable[[float, float], float]] = {

@@ -23,6 +23,7 @@ from adapterworks.gateway.http.routes import (
     engines,
     files,
     fine_tuning,
+    graders,
     health,
     inference,
     metrics,
@@ -34,6 +35,7 @@ from adapterworks.gateway.http.routes import (
 from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.http.routes.registry.desk import Desk, open_desk
 from adapterworks.gateway.http.routes.registry.table import routes as registry_routes
+from adapterworks.gateway.jobs.graders import Graders
 from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.request.errors import (
     MethodNotAllowed,
@@ -68,7 +70,7 @@ def create_app(gateway: Gateway) -> Starlette:
     ]
     config, desk = gateway.config, None
     if config.jobs.on:
-        routes += [*files.routes(), *fine_tuning.routes(), *batches.routes()]
+        routes += [*files.routes(), *fine_tuning.routes(), *graders.routes(), *batches.routes()]
     if config.registry.on:
         word = config.registry.anonymous
         anonymous = None if word is None else role_of(word)
@@ -81,6 +83,7 @@ def create_app(gateway: Gateway) -> Starlette:
     app.state.catalogue = Catalogue(gateway)
     if config.jobs.on:
         app.state.room = open_room(gateway)
+        app.state.graders = Graders(gateway.grade)
     if config.has_console:
         app.router.routes += [
             Route("/console", _to_console, methods=["GET"]),

@@ -15,6 +15,7 @@ import httpx
 import openai
 import uvicorn
 
+from adapterworks.builders.objectives.grading import grade_answer
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.remote import RemoteEngine
@@ -167,7 +168,7 @@ class Launcher:
 
         async def start() -> Running:
             settings = config or GatewayConfig(open=True)
-            gateway = Gateway.compose(settings, registry, engines, spool=spool)
+            gateway = Gateway.compose(settings, registry, engines, spool=spool, grade=grade_answer)
             await gateway.start(engines=start_engines)
             start_jobs(gateway)
             app = create_app(gateway)

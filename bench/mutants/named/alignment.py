@@ -275,6 +275,14 @@ NAMED = (
         "rewards would have another scale than OpenAI's",
     ),
     Named(
+        "a-grader-may-compare-any-number-of-words",
+        "builders/objectives/grading.py",
+        "if cells > MOST_CELLS:",
+        "if False:",
+        (f"{_OF_GRADERS}::test_what_is_waited_for_is_bounded_before_it_is_done",),
+        "one request could keep a gateway's thread busy for hours",
+    ),
+    Named(
         "a-formula-may-be-anything",
         "manifests/graders.py",
         "sound = isinstance(node, _NODES)",

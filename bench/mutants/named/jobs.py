@@ -12,6 +12,8 @@ _UPLOADS = "registry/jobs/uploads.py"
 _ROWS = "gateway/files/rows.py"
 _LINES = "gateway/files/lines.py"
 _RECEIVE = "gateway/files/receive.py"
+_GRADERS = "gateway/jobs/graders.py"
+_OF_GRADERS = ("tests/gateway/jobs/test_graders.py",)
 _OF_JOBS = ("tests/gateway/jobs/test_conformance.py",)
 _OF_BATCHES = ("tests/gateway/jobs/test_batches.py",)
 _OF_QUEUE = ("tests/registry/jobs/test_queue.py",)
@@ -19,6 +21,22 @@ _OF_FILES = ("tests/gateway/files/test_files.py",)
 _OF_ROWS = ("tests/gateway/files/test_rows.py",)
 
 NAMED = (
+    Named(
+        "a-grader-without-its-column-is-no-fault",
+        _GRADERS,
+        '"invalid_variable_error": found.fault == "column"',
+        '"invalid_variable_error": False',
+        _OF_GRADERS,
+        "a misspelt column would look like a model that is always wrong",
+    ),
+    Named(
+        "any-number-of-graders-wait",
+        _GRADERS,
+        "if self._waiting >= _MOST_WAITING:",
+        "if False:",
+        (f"{_OF_GRADERS[0]}::test_a_few_run_at_once_some_wait_and_the_rest_come_again",),
+        "one tenant's graders would fill the gateway's memory",
+    ),
     Named(
         "a-claim-without-its-holder",
         _QUEUE,

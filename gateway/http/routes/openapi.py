@@ -16,6 +16,7 @@ from starlette.routing import Route
 from adapterworks.gateway.http.routes.common import gateway_of
 from adapterworks.gateway.http.routes.registry.access import PREFIX
 from adapterworks.gateway.http.routes.registry.table import TABLE
+from adapterworks.gateway.jobs.graders import MOST_ANSWER
 from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint
 from adapterworks.gateway.request.typed.values import MOST_CHOICES, MOST_NAME, MOST_TOKENS
 
@@ -97,6 +98,8 @@ JOBS: dict[str, tuple[str, ...]] = {
     "/v1/fine_tuning/jobs/{job}/resume": ("post",),
     "/v1/fine_tuning/jobs/{job}/events": ("get",),
     "/v1/fine_tuning/jobs/{job}/checkpoints": ("get",),
+    "/v1/fine_tuning/alpha/graders/run": ("post",),
+    "/v1/fine_tuning/alpha/graders/validate": ("post",),
     "/v1/fine_tuning/checkpoints/{checkpoint}/permissions": ("get", "post"),
     "/v1/fine_tuning/checkpoints/{checkpoint}/permissions/{permission}": ("delete",),
 }
@@ -140,6 +143,10 @@ JOBS_BODIES: dict[str, dict[str, Any]] = {
     "/v1/fine_tuning/jobs": _object(
         model=_MODEL, training_file={"type": "string", "minLength": 1, "maxLength": 80}
     ),
+    "/v1/fine_tuning/alpha/graders/run": _object(
+        grader={"type": "object"}, model_sample={"type": "string", "maxLength": MOST_ANSWER}
+    ),
+    "/v1/fine_tuning/alpha/graders/validate": _object(grader={"type": "object"}),
 }
 
 

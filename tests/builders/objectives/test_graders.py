@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from adapterworks.builders.data.rows import chat
 from adapterworks.builders.objectives.graders import grade
+from adapterworks.builders.objectives.grading import grade_answer
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.graders import Grader
+from adapterworks.manifests.graders import Graded, Grader
 from adapterworks.manifests.load import check_manifest, load_manifest
 from tests.builders.evaluation.test_verifiers import REWARDED
 
@@ -95,7 +96,7 @@ def test_a_formula_of_graders(formula: str, value: float) -> None:
 @pytest.mark.parametrize(
     "formula",
     ["__import__('os')", "right.real", "[right]", "right if 1 else 2", "right ** 9", "'a'", "1 +",
-     "pow(right, 2)", "True", "max(*right)", "(lambda: 1)()"],
+     "pow(right, 2)", "True", "max(*right)", "(lambda: 1)()", "wrong + 1"],
 )  # fmt: skip
 def test_a_formula_is_no_python(formula: str) -> None:
     grader = {"type": "multi", "name": "m", "graders": {"right": check("eq")}}
@@ -103,11 +104,39 @@ def test_a_formula_is_no_python(formula: str) -> None:
         READ.validate_python({**grader, "calculate_output": formula})
 
 
-@pytest.mark.parametrize("formula", ["1 / right", "log(right)", "wrong + 1", "exp(9999)"])
+@pytest.mark.parametrize(
+    "formula",
+    ["1 / right", "log(right)", "exp(9999)", "1e308 * 10", "-" * 1500 + "right"],
+    ids=["zero", "log", "exp", "infinite", "deep"],
+)
 def test_a_formula_without_a_value_is_refused(formula: str) -> None:
     grader = {"type": "multi", "name": "m", "graders": {"right": check("eq")}}
     with pytest.raises(InvalidInput, match="formula of `m`"):
         score({**grader, "calculate_output": formula}, "")
+
+
+def test_what_is_waited_for_is_bounded_before_it_is_done() -> None:
+    alike = {"type": "text_similarity", "name": "alike", "evaluation_metric": "rouge_l"}
+    alike = {**alike, "input": "{{sample.output_text}}", "reference": "{{item.long}}"}
+    words = "a " * 2000
+    read = READ.validate_python(alike)
+    assert grade_answer(read, words[:200], {"long": words[:200]}) == Graded(1.0)
+    with pytest.raises(InvalidInput, match="4002000 pairs of words"):
+        grade_answer(read, words + "b", {"long": words})
+    bomb = READ.validate_python(check("eq", reference="{{item.x}}" * 1000))
+    with pytest.raises(InvalidInput, match="more than 400000 characters"):
+        grade_answer(bomb, "", {"x": "x" * 1000})
+
+
+def test_a_fault_of_a_row_is_a_value() -> None:
+    lacking = grade_answer(READ.validate_python(check("eq")), "R50", {"chapter": 1})
+    assert (lacking.reward, lacking.fault) == (0.0, "column")
+    assert lacking.why == "`item` has no column `category`, which a grader reads"
+    parts = {"right": check("eq")}
+    grader = {"type": "multi", "name": "m", "graders": parts, "calculate_output": "1 / right"}
+    read = READ.validate_python(grader)
+    assert grade_answer(read, "R50", {"category": "R50"}) == Graded(1.0, {"right": 1.0})
+    assert grade_answer(read, "", {"category": "R50"}).fault == "formula"
 
 
 GRADED = """

@@ -1,0 +1,186 @@
+"""Graders over HTTP, by OpenAI's own client: what each gives, and what is refused of them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import openai
+import pytest
+from openai.types.fine_tuning.alpha import GraderRunResponse
+from openai.types.graders import MultiGrader, StringCheckGrader
+
+from adapterworks import serving
+from adapterworks.gateway.jobs.graders import AskedRun, Graders, read_grader
+from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.manifests.graders import Graded, Grader
+from tests.gateway.jobs_support import House, house, strict
+
+__all__ = ["house"]
+
+CHECK: dict[str, Any] = {
+    "type": "string_check",
+    "name": "Example string check grader",
+    "operation": "eq",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.label}}",
+}
+ALIKE: dict[str, Any] = {
+    "type": "text_similarity",
+    "name": "alike",
+    "evaluation_metric": "rouge_1",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.text}}",
+}
+MULTI: dict[str, Any] = {
+    "type": "multi",
+    "name": "both",
+    "graders": {"right": CHECK, "alike": ALIKE},
+    "calculate_output": "0.75 * right + 0.25 * alike",
+}
+ITEM = {"label": "R50", "text": "a b c"}
+
+
+def run_strictly(house: House, grader: dict[str, Any], sample: str, **more: Any) -> Any:
+    """A run's answer by the client's own type, in strict mode, with nothing besides."""
+    graders = house.client().fine_tuning.alpha.graders.with_raw_response
+    raw = graders.run(grader=grader, model_sample=sample, **more)  # type: ignore[arg-type]
+    found = GraderRunResponse.model_validate_json(raw.text, strict=True)
+    for part in (found, found.metadata, found.metadata.errors):
+        assert not part.model_extra
+    assert raw.parse().reward == found.reward
+    return found
+
+
+def test_openais_client_runs_and_validates_them(house: House) -> None:
+    graders = house.client().fine_tuning.alpha.graders
+    checked = graders.validate(grader=CHECK)  # type: ignore[arg-type]  # a table is what it takes
+    strict(checked)
+    assert isinstance(checked.grader, StringCheckGrader)
+    assert checked.grader.to_dict() == CHECK
+    run = run_strictly(house, CHECK, "R50", item=ITEM)
+    assert (run.reward, run.sub_rewards) == (1.0, {})
+    assert (run.metadata.name, run.metadata.type) == (CHECK["name"], "string_check")
+    assert not any(run.metadata.errors.to_dict().values())
+    assert run.metadata.execution_time >= 0
+    assert run_strictly(house, CHECK, "r50", item=ITEM).reward == 0.0
+    assert run_strictly(house, ALIKE, "a b d", item=ITEM).reward == pytest.approx(2 / 3)
+    both = run_strictly(house, MULTI, "R50", item=ITEM)
+    assert (both.reward, both.sub_rewards) == (0.75, {"right": 1.0, "alike": 0.0})
+    # The client's type has one grader in a `multi`; OpenAI's guide has a table of them.
+    one = {**MULTI, "graders": ALIKE, "calculate_output": "2 * alike"}
+    single = graders.validate(grader=one)  # type: ignore[arg-type]
+    strict(single)
+    assert isinstance(single.grader, MultiGrader)
+    assert run_strictly(house, one, "a b c", item=ITEM).reward == 2.0
+
+
+def test_faults_of_a_row_are_flags_of_an_answer(house: House) -> None:
+    lacking = run_strictly(house, CHECK, "R50")
+    assert lacking.reward == 0.0
+    assert lacking.metadata.errors.invalid_variable_error
+    without = run_strictly(house, {**MULTI, "calculate_output": "1 / alike"}, "z", item=ITEM)
+    assert without.metadata.errors.other_error
+    assert not without.metadata.errors.invalid_variable_error
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"type": "python", "source": "def grade(s, i): return 1"}, "would run a caller's code"),
+        ({"type": "score_model", "model": "gpt-5"}, "asks another model"),
+        ({"type": "label_model"}, "asks another model"),
+        ({"type": "magic"}, "grader"),
+        ({"operation": "is"}, "grader.operation"),
+        ({"reference": "{{item.a.b}}"}, "neither `sample.output_text` nor"),
+        ({"name": ""}, "grader.name"),
+        ({"colour": "red"}, "grader.colour"),
+        ({"graders": {}}, "grader.graders"),
+        (
+            {**MULTI, "graders": {"right": {**CHECK, "type": "python"}}},
+            "would run a caller's code",
+        ),
+        ({**MULTI, "calculate_output": "wrong"}, "grader"),
+        ({**MULTI, "graders": 3}, "grader"),
+        ({**MULTI, "graders": {"right": 3}}, "grader"),
+        ({"reference": "{{item.text}}" * 1000}, "more than 400000 characters"),
+    ],
+)
+def test_what_is_not_run_here_is_said(house: House, changes: dict[str, Any], words: str) -> None:
+    grader = {**CHECK, **changes}
+    body = {"grader": grader, "model_sample": "x", "item": {"text": "x" * 500}}
+    with house.running.http(house.keys["acme"]) as http:
+        answer = http.post("/v1/fine_tuning/alpha/graders/run", json=body)
+        assert answer.status_code == 400, answer.text
+        error = answer.json()["error"]
+        assert (error["param"], error["type"]) == ("grader", "invalid_request_error")
+        assert words in error["message"]
+        validated = http.post("/v1/fine_tuning/alpha/graders/validate", json={"grader": grader})
+        assert validated.status_code == (200 if "characters" in words else 400)
+
+
+def test_a_measure_that_is_not_there_is_told_what_is(house: House) -> None:
+    graders = house.client().fine_tuning.alpha.graders
+    with pytest.raises(openai.BadRequestError, match="'bleu', 'rouge_1'"):
+        graders.validate(grader={**ALIKE, "evaluation_metric": "meteor"})  # type: ignore[arg-type]
+
+
+def test_sizes_and_callers_are_looked_at_first(house: House) -> None:
+    path = "/v1/fine_tuning/alpha/graders/run"
+    with house.running.http(house.keys["acme"]) as http:
+        long = http.post(path, json={"grader": CHECK, "model_sample": "x" * 100_001})
+        wide = http.post(
+            path,
+            json={
+                "grader": CHECK,
+                "model_sample": "",
+                "item": dict.fromkeys(map(str, range(1001))),
+            },
+        )
+    assert [long.json()["error"]["param"], wide.json()["error"]["param"]] == [
+        "model_sample",
+        "item",
+    ]
+    for verb in ("run", "validate"):
+        with pytest.raises(openai.AuthenticationError):
+            house.running.client("nobody").post(
+                f"/fine_tuning/alpha/graders/{verb}", body={"grader": CHECK}, cast_to=object
+            )
+
+
+def test_a_few_run_at_once_some_wait_and_the_rest_come_again() -> None:
+    """The loop goes on while they run: it is this loop that lets them end."""
+    running, most, go, lock = 0, 0, threading.Event(), threading.Lock()
+
+    def grade(grader: Grader, answer: str, item: Mapping[str, Any]) -> Graded:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        assert go.wait(60)
+        with lock:
+            running -= 1
+        return Graded(1.0)
+
+    async def ask() -> list[Any]:
+        graders, asked = Graders(grade), AskedRun(grader=CHECK, model_sample="")
+        tasks = [asyncio.create_task(graders.run(asked)) for _ in range(17)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        go.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    done = asyncio.run(ask())
+    assert most <= 2
+    assert [type(one) for one in done] == [dict] * 16 + [Unavailable]
+
+
+def test_the_gateway_is_composed_with_builders_graders(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = read_grader(ALIKE)
+    assert serving._grade(alike, "a b c", ITEM) == Graded(1.0)
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    with pytest.raises(InvalidInput, match="not installed beside it"):
+        serving._grade(alike, "a b c", ITEM)
