@@ -4,6 +4,8 @@
 #
 #   cpu.lock  the extras cpu, demo and dev, without what breaks a CPU build of torch (excludes.txt)
 #   gpu.lock  the extras gpu, demo and dev
+#   gateway.lock, engine.lock  what the images of deploy/ install: the extras serve and gpu alone, at
+#             the versions of cpu.lock and gpu.lock
 #   docs.lock what `make docs` adds to an environment of cpu.lock, at its versions of what both have
 #   uv.lock   uv itself
 #   bench/litellm.lock  what the gateway is measured beside, in an environment of its own
@@ -31,6 +33,12 @@ compile() { # lock, then further options
 compile requirements/cpu.lock pyproject.toml --extra cpu --extra demo --extra dev \
   --excludes requirements/excludes.txt --overrides requirements/overrides.txt
 compile requirements/gpu.lock pyproject.toml --extra gpu --extra demo --extra dev \
+  --excludes requirements/excludes-gpu.txt
+# What an output file says already is kept, and what is not needed leaves it.
+cp requirements/cpu.lock requirements/gateway.lock
+compile requirements/gateway.lock pyproject.toml --extra serve
+cp requirements/gpu.lock requirements/engine.lock
+compile requirements/engine.lock pyproject.toml --extra gpu --extra demo \
   --excludes requirements/excludes-gpu.txt
 .venv/bin/python -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
