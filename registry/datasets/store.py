@@ -23,6 +23,7 @@ from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Re
 from adapterworks.registry.blobs.store import read_blob
 from adapterworks.registry.datasets import schema
 from adapterworks.registry.datasets.record import DatasetRecord, Split
+from adapterworks.registry.datasets.seal import check_seal
 from adapterworks.registry.index import absences
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.lifecycle import holding, leases
@@ -100,6 +101,7 @@ class Datasets:
             return same, False
         blobs = {digest_bytes(data): data for data in (*parts.values(), record.to_bytes())}
         if seal is not None:
+            check_seal(seal)
             blobs[digest_bytes(seal)] = seal
         with self._database.read() as connection:
             if gone := absences.erased(connection, blobs):
@@ -154,7 +156,11 @@ class Datasets:
         Args:
             data: what rows are recognised by (`builders.data.gates.seals.py`), no text.
             owner: what it is the test set of, for people.
+
+        Raises:
+            InvalidInput: it is no seal.
         """
+        check_seal(data)
         blob = digest_bytes(data)
         if not any(of.blob == blob for of in self.seals()):
             self._hold("seal", {blob: data}, owner)

@@ -20,12 +20,12 @@ from adapterworks.builders.data.gates.hashed import Documents, Numbers, common_s
 from adapterworks.builders.data.gates.text import question_text
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.datasets.seal import MAGIC
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.http.seals import open_datasets
 
 WIDTH = 5  # as contamination is looked for
 THRESHOLD = 0.8
-_MAGIC = b"adapterworks seal 1\n"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def make_seal(rows: Sequence[Row]) -> bytes:
     found = [*questions(rows)]
     counts = np.array([len(shingles) for shingles in found], dtype="<u4")
     shingles = np.concatenate([np.empty(0, np.uint64), *found]).astype("<u8")
-    return _MAGIC + len(found).to_bytes(8, "little") + counts.tobytes() + shingles.tobytes()
+    return MAGIC + len(found).to_bytes(8, "little") + counts.tobytes() + shingles.tobytes()
 
 
 def read_seal(data: bytes, owner: str) -> Seal:
@@ -75,9 +75,9 @@ def read_seal(data: bytes, owner: str) -> Seal:
     Raises:
         IntegrityError: it is something else.
     """
-    start = len(_MAGIC) + 8
-    count = int.from_bytes(data[len(_MAGIC) : start], "little")
-    if not data.startswith(_MAGIC) or len(data) < start + 4 * count:
+    start = len(MAGIC) + 8
+    count = int.from_bytes(data[len(MAGIC) : start], "little")
+    if not data.startswith(MAGIC) or len(data) < start + 4 * count:
         raise IntegrityError(f"the seal of `{owner}` cannot be read")
     counts = np.frombuffer(data, "<u4", count, start)
     shingles = np.frombuffer(data, "<u8", offset=start + 4 * count).astype(np.uint64)

@@ -12,6 +12,7 @@ from adapterworks.registry.datasets.erase import erase_blobs
 from adapterworks.registry.datasets.record import DatasetRecord, Part, Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
 from adapterworks.registry.registry import Registry
+from tests.registry.datasets.seals import seal_of
 
 ROWS = b'{"row":1}\n{"row":2}\n'
 
@@ -48,7 +49,7 @@ def test_versions_are_numbered_and_the_same_rows_are_listed_once(registry: Regis
 
 
 def test_a_dataset_and_a_seal_never_change(registry: Registry) -> None:
-    add(Datasets(registry), seal=b"seal", test=ROWS)
+    add(Datasets(registry), seal=seal_of(1), test=ROWS)
     for statement in (
         "UPDATE datasets SET who = 'x'",
         "DELETE FROM datasets",
@@ -62,18 +63,18 @@ def test_a_dataset_and_a_seal_never_change(registry: Registry) -> None:
 
 def test_gc_keeps_what_datasets_hold(registry: Registry) -> None:
     datasets = Datasets(registry)
-    found = add(datasets, seal=b"seal", train=ROWS, test=b'{"row":3}\n')
+    found = add(datasets, seal=seal_of(1), train=ROWS, test=b'{"row":3}\n')
     registry.gc(grace=0)
     registry.gc(grace=0)
     for part in found.record.splits.values():
         assert datasets.read(part.digest)
-    assert datasets.read(datasets.seals()[0].blob) == b"seal"
+    assert datasets.read(datasets.seals()[0].blob) == seal_of(1)
     assert registry.blobs.exists(found.digest)
 
 
 def test_what_was_not_listed_is_let_go(registry: Registry) -> None:
     datasets = Datasets(registry)
-    datasets.seal(b"another", "somebody")
+    datasets.seal(seal_of(2), "somebody")
     made, data = record()
     with pytest.raises(Conflict, match="sealed while"):
         datasets.add(made, data, seal=None, seen=[], who="me")
@@ -86,10 +87,10 @@ def test_what_was_not_listed_is_let_go(registry: Registry) -> None:
 def test_a_test_set_has_one_seal_for_each_that_it_is_of(registry: Registry) -> None:
     datasets = Datasets(registry)
     for owner in ("one", "other", "one"):
-        datasets.seal(b"the same questions", owner)
+        datasets.seal(seal_of(3), owner)
     assert [(of.blob, of.owner) for of in datasets.seals()] == [
-        (digest_bytes(b"the same questions"), "one"),
-        (digest_bytes(b"the same questions"), "other"),
+        (digest_bytes(seal_of(3)), "one"),
+        (digest_bytes(seal_of(3)), "other"),
     ]
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from adapterworks.gateway.config.table import Table
 from adapterworks.registry.releases.types import UNSET, Unset
+
+
+def _printable(text: str) -> str:
+    """A text that is one line wherever it is shown."""
+    if not text.isprintable():
+        raise ValueError("has a character that cannot be shown")
+    return text
+
 
 _Why = Annotated[str, Field(max_length=2000)]
 _Reason = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -123,7 +131,7 @@ class NewSeal(Table):
     """A test set is to be sealed: the digest of its seal, which was sent, and whose it is."""
 
     blob: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-    owner: Annotated[str, Field(min_length=1, max_length=200)]
+    owner: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
 class Nothing(Table):

@@ -15,7 +15,7 @@ from adapterworks.gateway.http.routes.registry import bodies
 from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.http.routes.registry.sending import digest_of
 from adapterworks.manifests.errors import NotFound
-from adapterworks.registry.blobs.store import read_blob
+from adapterworks.registry.datasets.seal import MOST_BYTES
 from adapterworks.registry.datasets.store import Datasets
 
 
@@ -42,8 +42,21 @@ def content(asked: Asked) -> Response:
 
 
 def add(asked: Asked, body: bodies.NewSeal) -> dict[str, Any]:
-    """A test set is sealed for ever, whose seal the same token has sent."""
+    """A test set is sealed for ever, whose seal the same token has sent.
+
+    Raises:
+        InvalidInput: the bytes are no seal.
+    """
     asked.desk.sent.require(asked.caller.id, [body.blob])
-    data = read_blob(asked.registry.blobs, body.blob)
-    Datasets(asked.registry).seal(data, body.owner)
+    Datasets(asked.registry).seal(_seal_of(asked, body.blob), body.owner)
     return {"object": "registry.seal", "blob": body.blob, "owner": body.owner}
+
+
+def _seal_of(asked: Asked, digest: str) -> bytes:
+    """The bytes that were sent, hashed; of more than a seal can have, only that much."""
+    data = bytearray()
+    for chunk in asked.registry.blobs.get(digest):
+        data += chunk
+        if len(data) > MOST_BYTES:
+            break
+    return bytes(data)

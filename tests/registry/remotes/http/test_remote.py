@@ -26,6 +26,7 @@ from adapterworks.registry.remotes.http import blobs as http_blobs
 from adapterworks.registry.remotes.http.link import check_url
 from adapterworks.registry.remotes.http.registry import RemoteRegistry
 from adapterworks.registry.remotes.http.seals import open_datasets
+from tests.registry.datasets.seals import seal_of
 from tests.registry.keys import make_key
 from tests.registry.releases import draft, folder
 from tests.registry.remotes.http.conftest import Server
@@ -261,12 +262,12 @@ def test_no_token_travels_in_the_clear() -> None:
 
 def test_test_sets_are_sealed_from_elsewhere(server: Server) -> None:
     here, there = Datasets(server.registry), open_datasets(server.remote(Role.PUBLISHER))
-    here.seal(b"of here", "legal, plan 1")
-    there.seal(b"of elsewhere", "fresh, plan 2")
-    there.seal(b"of elsewhere", "fresh, plan 2")
+    here.seal(seal_of(1), "legal, plan 1")
+    there.seal(seal_of(2), "fresh, plan 2")
+    there.seal(seal_of(2), "fresh, plan 2")
     assert there.seals() == here.seals()
     assert [sealed.owner for sealed in here.seals()] == ["legal, plan 1", "fresh, plan 2"]
-    assert [there.read(sealed.blob) for sealed in there.seals()] == [b"of here", b"of elsewhere"]
+    assert [there.read(sealed.blob) for sealed in there.seals()] == [seal_of(1), seal_of(2)]
     with pytest.raises(NotFound):
         there.read(digest_bytes(b"a tenant's rows"))
     with pytest.raises(InvalidInput, match="own database"):
