@@ -276,8 +276,12 @@ class Registry:
         why: str,
         expect: int | Unset | None = UNSET,
         weight: int = 100,
+        makers: Sequence[str] = (),
     ) -> approval.Request:
         """Ask for a move that somebody else is to approve.
+
+        Args:
+            makers: people who could have asked in the name of `who`, and so do not approve.
 
         Raises:
             NotFound: there is no such live version.
@@ -286,7 +290,15 @@ class Registry:
         with self.database.write() as connection:
             lookup.resolve(connection, lookup.exact(name, version))
             return approval.ask(
-                connection, name, version, alias, who=who, why=why, expect=expect, percent=weight
+                connection,
+                name,
+                version,
+                alias,
+                who=who,
+                why=why,
+                expect=expect,
+                percent=weight,
+                makers=makers,
             )
 
     def requests(self, *, limit: int = 50) -> list[approval.Request]:
@@ -294,8 +306,13 @@ class Registry:
         with self.database.read() as connection:
             return approval.standing(connection, limit=limit)
 
-    def approve(self, request: int, *, who: str, why: str = "") -> approval.Request:
+    def approve(
+        self, request: int, *, who: str, why: str = "", makers: Sequence[str] = ()
+    ) -> approval.Request:
         """Approve a move that somebody else asked for; the last approval needed makes it.
+
+        Args:
+            makers: people who could have approved in the name of `who`.
 
         Raises:
             NotFound: there is no such request, or its version was deleted.
@@ -306,7 +323,7 @@ class Registry:
             with self.database.read() as connection:
                 found = approval.find(connection, request)
                 approval.require_open(found)
-                approval.require_other(found, who)
+                approval.require_other(found, who, makers)
                 settings = protection.standing(connection)
                 seen = log.head(connection, found.name)
             rule = None if settings is None else settings.rule(found.name, found.alias)
@@ -318,7 +335,15 @@ class Registry:
             with self.database.write() as connection:
                 if log.head(connection, found.name) != seen:
                     continue  # somebody was quicker, or something was learnt: once more
-                approval.decide(connection, found, approval.APPROVE, who=who, why=why, last=last)
+                approval.decide(
+                    connection,
+                    found,
+                    approval.APPROVE,
+                    who=who,
+                    why=why,
+                    last=last,
+                    makers=makers,
+                )
                 if last:
                     aliases.promote(
                         connection,

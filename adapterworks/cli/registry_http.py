@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # As in `gateway/tokens/roles.py`, which a help page does not import.
 ROLES = ("reader", "publisher", "promoter", "admin")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_COLUMNS = ("name", "role", "state", "id", "created", "expires")
+_COLUMNS = ("name", "person", "role", "state", "id", "created", "expires")
 
 
 @click.command()
@@ -77,20 +77,29 @@ def token() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What it may do.")
 @click.option("--expires", type=Duration(), help="Time it works for: 90d.")
+@click.option("--person", help="Whom it is for, where that is not NAME: they may have several.")
 @click.option("--tenant", is_flag=True, help="NAME is a tenant: its own keys get the role.")
 @_as_json
 @click.pass_obj
 def create(
-    app: App, name: str, role: str, expires: int | None, tenant: bool, as_json: bool
+    app: App,
+    name: str,
+    role: str,
+    expires: int | None,
+    person: str | None,
+    tenant: bool,
+    as_json: bool,
 ) -> None:
     """Print a new token, which is not shown again.
 
-    Its name stands in logs as who did what. The keys of tenants do not reach the registry unless
-    their tenant is given a role with `--tenant`.
+    The person whom it is for stands in logs as who did what, and cannot approve with one token what
+    they asked for with another. Unless `--person` says otherwise, that is NAME. The keys of tenants
+    do not reach the registry unless their tenant is given a role with `--tenant`.
 
     \b
     Example:
       adapters registry token create alice --role publisher --expires 90d
+      adapters registry token create alice.ci --person alice --role publisher
       adapters registry token create acme --tenant --role reader
     """
     from adapterworks.gateway.tokens.roles import role_of
@@ -98,6 +107,8 @@ def create(
 
     until = None if expires is None else time.time() + expires
     if tenant:
+        if person is not None:
+            raise InvalidInput("a tenant's keys are one person", hint="leave out --person")
         if until is not None:
             raise InvalidInput("a tenant's keys expire by themselves", hint="leave out --expires")
         _tokens(app).grant(name, role_of(role), who=app.settings.who)
@@ -106,9 +117,11 @@ def create(
         else:
             click.echo(f"the keys of tenant {printing.harmless(name)} are {role}s now")
         return
-    made = _tokens(app).create(name, role_of(role), who=app.settings.who, expires=until)
+    made = _tokens(app).create(
+        name, role_of(role), who=app.settings.who, person=person, expires=until
+    )
     if as_json:
-        shown = {"name": name, "role": role, "expires": _time(until)}
+        shown = {"name": name, "person": person or name, "role": role, "expires": _time(until)}
         printing.echo_json({**shown, "token": made.text, "id": made.id})
         return
     click.echo(made.text)
@@ -196,6 +209,7 @@ def _tokens(app: App) -> Tokens:
 def _row(row: TokenRow) -> dict[str, Any]:
     return {
         "name": row.name,
+        "person": row.person,
         "role": row.role,
         "state": row.state,
         "id": row.id,

@@ -217,9 +217,10 @@ AREAS = {
             (
                 "gateway/tokens/*.py", "gateway/http/routes/registry/*.py",
                 "registry/remotes/http/*.py", "registry/lifecycle/approval.py",
+                "registry/datasets/*.py",
             ),
             ("tests/gateway/registry_http", "tests/registry/remotes/http",
-             "tests/registry/lifecycle/test_approval.py"),
+             "tests/registry/lifecycle/test_approval.py", "tests/registry/datasets"),
         ),
         Area(
             "supervision",

@@ -145,6 +145,10 @@ tokens = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("expires", sa.Double),
     sa.Column("revoked", sa.Double),
+    # Whom it is for, and (JSON) who made it over HTTP and so has seen it: themselves, then whoever
+    # made theirs.
+    sa.Column("person", sa.Text),
+    sa.Column("makers", sa.Text),
 )
 # What was asked of the registry over HTTP that changes something (`of` 0), and what came of it
 # (`of` the sequence of the asking).
@@ -377,6 +381,12 @@ def _m009_what_tenants_let_us_keep(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE gateway_tenants ADD COLUMN capture TEXT")
 
 
+def _m010_whom_a_token_is_for(connection: Connection) -> None:
+    """Several tokens may be one person's; one that is there already is for whom it is named."""
+    for column in ("person", "makers"):
+        connection.exec_driver_sql(f"ALTER TABLE gateway_registry_tokens ADD COLUMN {column} TEXT")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
@@ -387,4 +397,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m007_registry_over_http,
     _m008_bytes_sent_to_the_registry,
     _m009_what_tenants_let_us_keep,
+    _m010_whom_a_token_is_for,
 )

@@ -6,12 +6,16 @@ Invariants:
   request looks it up, by an id that was checked to be one;
 - a change of tokens on this machine is in the trail with it; one that comes over HTTP is noted by
   the way in (`http/routes/registry/access.py`), and says here which `token` it came with;
+- several tokens may be one person's, and logs name the person; a token that somebody made over HTTP
+  says so, since whoever made it has seen its text and could use it;
 - a tenant's own keys are no tokens. They have a role only while a grant of that tenant stands.
 """
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +34,21 @@ from adapterworks.registry.index.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a name for logs, the id of the token or key, and what it may do."""
+    """Who asks.
+
+    Attributes:
+        name, id: of the token or key.
+        role: what it may do.
+        person: whom it is for, as logs name it.
+        makers: the people who made it over HTTP, who could use it too: its maker, then whoever
+            made the maker's own token, and so on.
+    """
 
     name: str
     id: str
     role: Role
+    person: str
+    makers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +56,13 @@ class TokenRow:
     """A token as it may be shown. Times are seconds since the epoch.
 
     Attributes:
+        person: whom it is for.
         tenant: the id of the tenant whose keys have the role, where it is a grant.
     """
 
     id: str
     name: str
+    person: str
     role: str
     tenant: str | None
     created: float
@@ -90,7 +106,7 @@ class Tokens:
         if not shown:
             if anonymous is None:
                 raise no_token()
-            return Caller("anonymous", "", anonymous)
+            return Caller("anonymous", "", anonymous, "anonymous")
         token, key = key_id_of(shown, REGISTRY), key_id_of(shown)
         row = None
         if token is not None:
@@ -103,23 +119,46 @@ class Tokens:
             raise bad_key()
         if row.expires is not None and row.expires <= now:
             raise bad_key()
-        name = row.name if token is not None else f"tenant:{row.tenant_name}"
-        return Caller(name, row.id, role_of(row.role))
+        if token is None:
+            name = f"tenant:{row.tenant_name}"
+            return Caller(name, row.id, role_of(row.role), name)
+        makers = tuple(json.loads(row.makers or "[]"))
+        return Caller(row.name, row.id, role_of(row.role), row.person or row.name, makers)
 
     def create(
-        self, name: str, role: Role, *, who: str, expires: float | None = None, token: str = ""
+        self,
+        name: str,
+        role: Role,
+        *,
+        who: str,
+        person: str | None = None,
+        expires: float | None = None,
+        token: str = "",
+        makers: Sequence[str] = (),
     ) -> NewKey:
-        """A new token under a name; `expires` in seconds since the epoch.
+        """A new token under a name.
+
+        Args:
+            person: whom it is for, if that is not its name.
+            expires: seconds since the epoch.
+            makers: see `Caller`.
 
         Raises:
             InvalidInput: not a name, or it would have expired.
             Conflict: a token of that name works.
         """
         check_name(name)
+        check_name(person or name)
         if expires is not None and expires <= time.time():
             raise InvalidInput("a token cannot expire in the past")
         made = new_key(REGISTRY)
-        values = {"id": made.id, "digest": made.digest, "expires": expires}
+        values = {
+            "id": made.id,
+            "digest": made.digest,
+            "expires": expires,
+            "person": person or name,
+            "makers": json.dumps(list(dict.fromkeys(makers))),
+        }
         self._insert(name, role, values, who, token)
         return made
 
@@ -179,7 +218,7 @@ class Tokens:
             connection.execute(
                 sa.insert(tokens).values(name=name, role=role.word, created=time.time(), **values)
             )
-            said = {"id": values["id"], "role": role.word}
+            said = {"id": values["id"], "role": role.word, "person": values.get("person", name)}
             _note(connection, "token.create", name, said, who, token)
 
     def _first(self, query: sa.Select[Any]) -> Any:
@@ -207,6 +246,7 @@ def _row(row: Any, revoked: float | None = None) -> TokenRow:
     return TokenRow(
         id=row.id,
         name=row.name,
+        person=row.person or row.name,
         role=row.role,
         tenant=row.tenant,
         created=row.created,

@@ -9,13 +9,15 @@ memory. How many must approve is said by the settings (`approvals` of a protecte
 say nothing it is one.
 
 Invariants:
-- nobody approves what they asked for, and nobody twice;
+- nobody approves what they asked for, and nobody twice: not under another token of theirs, and not
+  with one that they made for somebody else;
 - the last approval and the move are one transaction, so an approved move was made, or lost its
   compare-and-set and is still open.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -37,6 +39,7 @@ class Request:
         id: the row of the log that asks for it.
         expect: the version that must hold the alias when it is made.
         approved_by: those who have approved it.
+        makers: those who made a token that it was asked for or approved with.
         outcome: `approve` or `deny` once it is decided.
     """
 
@@ -50,6 +53,7 @@ class Request:
     who: str
     why: str
     approved_by: tuple[str, ...] = ()
+    makers: tuple[str, ...] = ()
     outcome: str | None = None
 
 
@@ -63,6 +67,7 @@ def ask(
     why: str,
     expect: int | Unset | None,
     percent: int,
+    makers: Sequence[str] = (),
 ) -> Request:
     """Ask for a move."""
     said = {} if isinstance(expect, Unset) else {"expect": expect}
@@ -76,6 +81,7 @@ def ask(
         alias=alias,
         percent=percent,
         **said,
+        **_made_by(makers),
     )
     return _request(event, ())
 
@@ -127,11 +133,15 @@ def require_open(request: Request) -> None:
         )
 
 
-def require_other(request: Request, who: str) -> None:
+def require_other(request: Request, who: str, makers: Sequence[str] = ()) -> None:
     """Check that somebody may approve a request.
 
+    Args:
+        makers: those who made the token that is shown.
+
     Raises:
-        Refused: they asked for it, or have approved it.
+        Refused: they asked for it, have approved it, or one of the two tokens was made by whom the
+            other is for.
     """
     if who == request.who:
         raise Refused(
@@ -143,10 +153,27 @@ def require_other(request: Request, who: str) -> None:
             f"`{who}` has approved request {request.id} already",
             hint="another person's approval is needed",
         )
+    if one := next((name for name in makers if name in (request.who, *request.approved_by)), None):
+        raise Refused(
+            f"the token of `{who}` was made by `{one}`, who has asked or approved already",
+            hint="make the token where the registry is: adapters registry token create",
+        )
+    if who in request.makers:
+        raise Refused(
+            f"`{who}` made a token that request {request.id} was asked for or approved with",
+            hint="another person's approval is needed",
+        )
 
 
 def decide(
-    connection: Connection, request: Request, kind: str, *, who: str, why: str, last: bool
+    connection: Connection,
+    request: Request,
+    kind: str,
+    *,
+    who: str,
+    why: str,
+    last: bool,
+    makers: Sequence[str] = (),
 ) -> Event:
     """Note an approval or a denial; `last`: it decides the request."""
     return log.append(
@@ -159,7 +186,12 @@ def decide(
         alias=request.alias,
         request=request.id,
         last=last,
+        **_made_by(makers),
     )
+
+
+def _made_by(makers: Sequence[str]) -> dict[str, list[str]]:
+    return {"makers": list(makers)} if makers else {}
 
 
 def _decisions(connection: Connection, name: str) -> tuple[Event, ...]:
@@ -181,5 +213,11 @@ def _request(event: Event, decisions: tuple[Event, ...]) -> Request:
         who=event.who,
         why=event.why,
         approved_by=tuple(found.who for found in of_it if found.kind == APPROVE),
+        makers=tuple(
+            maker
+            for found in (event, *of_it)
+            if found.kind != DENY
+            for maker in found.data.get("makers", ())
+        ),
         outcome=next((found.kind for found in of_it if found.data["last"]), None),
     )

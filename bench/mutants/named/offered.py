@@ -16,6 +16,8 @@ _OF_ACCESS = "tests/gateway/registry_http/test_access.py"
 _OF_BLOBS = "tests/gateway/registry_http/test_blobs.py"
 _OF_WRITING = "tests/gateway/registry_http/test_writing.py"
 _OF_REMOTE = "tests/registry/remotes/http/test_remote.py"
+_OF_FOUR_EYES = "tests/gateway/registry_http/test_four_eyes.py"
+_OF_SEALS = "tests/gateway/registry_http/test_seals.py"
 _OF_APPROVAL = "tests/registry/lifecycle/test_approval.py"
 
 NAMED = (
@@ -106,5 +108,37 @@ NAMED = (
         "    if not who:\n",
         (f"{_OF_APPROVAL}::test_nobody_approves_what_they_asked_for_or_twice",),
         "two approvals would be one person's",
+    ),
+    Named(
+        "a-token-is-a-person",
+        _TOKENS,
+        "role_of(row.role), row.person or row.name, makers)",
+        "role_of(row.role), row.name, makers)",
+        (f"{_OF_FOUR_EYES}::test_a_second_token_is_not_a_second_person",),
+        "whoever has two tokens would approve what they asked for",
+    ),
+    Named(
+        "an-administrator-makes-the-second-person",
+        _APPROVAL,
+        "if name in (request.who, *request.approved_by)), None)",
+        "if not name), None)",
+        (f"{_OF_FOUR_EYES}::test_an_administrator_is_not_the_person_they_made_a_token_for",),
+        "an administrator would make a token for somebody and approve with it",
+    ),
+    Named(
+        "an-administrator-asks-as-somebody",
+        _APPROVAL,
+        "    if who in request.makers:\n",
+        "    if not who:\n",
+        (f"{_OF_FOUR_EYES}::test_an_administrator_is_not_the_person_they_made_a_token_for",),
+        "an administrator would ask with a token they made for somebody, and approve it",
+    ),
+    Named(
+        "whatever-was-sent-is-a-seal",
+        "registry/datasets/store.py",
+        "        check_seal(data)\n",
+        "",
+        (f"{_OF_SEALS}::test_only_a_seal_is_sealed",),
+        "one publisher would stop every build for ever: a seal cannot be taken back",
     ),
 )

@@ -210,8 +210,9 @@ class RemoteRegistry(Registry):
         why: str,
         expect: int | Unset | None = UNSET,
         weight: int = 100,
+        makers: Sequence[str] = (),
     ) -> Request:
-        """Ask for a move that another token is to approve."""
+        """Ask for a move that another person is to approve; the server knows who asks."""
         said = {} if isinstance(expect, Unset) else {"expect": expect}
         way = f"{self._alias(name, alias)}/requests"
         told = self.link.post(way, dict[str, Any], version=version, percent=weight, why=why, **said)
@@ -222,8 +223,10 @@ class RemoteRegistry(Registry):
         told = self.link.get("/requests", dict[str, Any])
         return [_request(value) for value in told["data"][:limit]]
 
-    def approve(self, request: int, *, who: str, why: str = "") -> Request:
-        """Approve a move that another token asked for."""
+    def approve(
+        self, request: int, *, who: str, why: str = "", makers: Sequence[str] = ()
+    ) -> Request:
+        """Approve a move that another person asked for; the server knows who approves."""
         return _request(self.link.post(f"/requests/{request}/approval", dict[str, Any], why=why))
 
     def deny(self, request: int, *, who: str, why: str = "") -> Request:

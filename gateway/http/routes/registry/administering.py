@@ -30,7 +30,7 @@ def delete(asked: Asked, body: bodies.Deletion) -> dict[str, Any]:
         name_of(asked),
         version_of(asked),
         with_aliases=body.with_aliases,
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
     )
     row = asked.registry.version(name_of(asked), version_of(asked))
@@ -40,7 +40,7 @@ def delete(asked: Asked, body: bodies.Deletion) -> dict[str, Any]:
 def revoke(asked: Asked, body: bodies.Revocation) -> dict[str, Any]:
     """What a key, or every one, signed of a release up to now does not count."""
     resolved = find(asked.registry, asked.path("ref"))
-    event = asked.registry.revoke(resolved.ref, body.key, who=asked.caller.name, why=body.why)
+    event = asked.registry.revoke(resolved.ref, body.key, who=asked.caller.person, why=body.why)
     return {"object": "registry.event", **to_jsonable_python(event)}
 
 
@@ -58,16 +58,28 @@ def create_token(asked: Asked, body: bodies.NewToken) -> dict[str, Any]:
     expires = None if body.seconds is None else time.time() + body.seconds
     caller = asked.caller
     made = asked.desk.tokens.create(
-        body.name, role_of(body.role), who=caller.name, expires=expires, token=caller.id
+        body.name,
+        role_of(body.role),
+        who=caller.person,
+        person=body.person,
+        expires=expires,
+        token=caller.id,
+        makers=(caller.person, *caller.makers),
     )
-    shown = {"name": body.name, "role": body.role, "id": made.id, "expires": expires}
+    shown = {
+        "name": body.name,
+        "person": body.person or body.name,
+        "role": body.role,
+        "id": made.id,
+        "expires": expires,
+    }
     return {"object": "registry.token", **shown, "token": made.text}
 
 
 def revoke_token(asked: Asked, body: bodies.Nothing) -> dict[str, Any]:
     """A token is refused from now on."""
     caller = asked.caller
-    row = asked.desk.tokens.revoke(asked.path("token"), who=caller.name, token=caller.id)
+    row = asked.desk.tokens.revoke(asked.path("token"), who=caller.person, token=caller.id)
     return {"object": "registry.token", **dataclasses.asdict(row), "state": row.state}
 
 

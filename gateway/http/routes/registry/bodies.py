@@ -120,9 +120,10 @@ class Deletion(Table):
 
 
 class NewToken(Table):
-    """A token is to be made."""
+    """A token is to be made, for a person who may have several."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
+    person: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     role: Literal["reader", "publisher", "promoter", "admin"]
     seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86400)] | None = None
 

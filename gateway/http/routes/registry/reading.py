@@ -32,6 +32,7 @@ def me(asked: Asked) -> dict[str, Any]:
     return {
         "object": "registry.caller",
         "name": caller.name,
+        "person": caller.person,
         "role": caller.role.word,
         "revision": asked.registry.revision(),
     }

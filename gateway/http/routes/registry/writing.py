@@ -35,7 +35,7 @@ def publish(asked: Asked, body: bodies.Publication) -> dict[str, Any]:
         raise InvalidField(f"the record is of `{release.name[:64]}`", param="record")
     asked.desk.sent.require(asked.caller.id, [entry.digest for entry in release.files.values()])
     made = asked.registry.publish_stored(
-        release, built=body.built, who=asked.caller.name, why=body.why
+        release, built=body.built, who=asked.caller.person, why=body.why
     )
     return {"object": "registry.published", **to_jsonable_python(made)}
 
@@ -46,7 +46,7 @@ def move(asked: Asked, body: bodies.Move) -> dict[str, Any]:
         name_of(asked),
         body.version,
         check_alias(asked.path("alias")),
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
         expect=body.expected,
         weight=body.percent,
@@ -55,28 +55,34 @@ def move(asked: Asked, body: bodies.Move) -> dict[str, Any]:
 
 
 def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
-    """A move is asked for; another token approves it."""
+    """A move is asked for; another person approves it."""
     made = asked.registry.request(
         name_of(asked),
         body.version,
         check_alias(asked.path("alias")),
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
         expect=body.expected,
         weight=body.percent,
+        makers=asked.caller.makers,
     )
     return request_object(made)
 
 
 def approve(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
-    """A move that another token asked for is approved; the last approval needed makes it."""
-    made = asked.registry.approve(_request(asked), who=asked.caller.name, why=body.why)
+    """A move that another person asked for is approved; the last approval needed makes it."""
+    caller = asked.caller
+    made = asked.registry.approve(
+        _request(asked), who=caller.person, why=body.why, makers=caller.makers
+    )
     return request_object(made)
 
 
 def deny(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
     """It is decided that a move is not made."""
-    return request_object(asked.registry.deny(_request(asked), who=asked.caller.name, why=body.why))
+    return request_object(
+        asked.registry.deny(_request(asked), who=asked.caller.person, why=body.why)
+    )
 
 
 def requests(asked: Asked) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def rollback(asked: Asked, body: bodies.Back) -> dict[str, Any]:
     moved = asked.registry.rollback(
         name_of(asked),
         check_alias(asked.path("alias")),
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
         expect=body.expected,
     )
@@ -117,7 +123,7 @@ def retire(asked: Asked, body: bodies.Back) -> dict[str, Any]:
     event = asked.registry.retire(
         name_of(asked),
         check_alias(asked.path("alias")),
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
         expect=body.expected,
     )
@@ -131,7 +137,7 @@ def tag(asked: Asked, body: bodies.Tags) -> dict[str, Any]:
         version_of(asked),
         add=body.add,
         remove=body.remove,
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
     )
     return {"object": "registry.tags", "tags": list(tags)}
@@ -142,7 +148,7 @@ def deprecate(asked: Asked, body: bodies.Deprecation) -> dict[str, Any]:
     event = asked.registry.deprecate(
         name_of(asked),
         version_of(asked),
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
         deprecated=body.deprecated,
     )
@@ -158,7 +164,7 @@ def note(asked: Asked, body: bodies.Note) -> dict[str, Any]:
         row.name,
         row.version,
         body.kind,
-        who=asked.caller.name,
+        who=asked.caller.person,
         why=body.why,
         **body.data,
     )
@@ -172,7 +178,7 @@ def sign(asked: Asked, body: bodies.Signature) -> dict[str, Any]:
         key = Path(folder, "key.pub")
         key.write_text(body.public_key)
         identity = asked.registry.add_signature(
-            resolved.digest, key, body.bundle, who=asked.caller.name, why=body.why
+            resolved.digest, key, body.bundle, who=asked.caller.person, why=body.why
         )
     return {"object": "registry.signature", "key": identity, "digest": resolved.digest}
 
