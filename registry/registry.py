@@ -90,6 +90,7 @@ class Registry:
         self.home = home
         self.author = author
         self.checkouts = home / "checkouts"
+        self.arriving = home / "sent"  # uploads that are not whole yet
         self._own_store = False
 
     @classmethod
@@ -655,6 +656,7 @@ class Registry:
             grace=grace,
             unlisted=unlisted,
             dry_run=dry_run,
+            arriving=self.arriving,
         )
 
     def unlisted(self, *, take: Sequence[str] = ()) -> list[Unlisted]:

@@ -37,36 +37,48 @@ def command(
     moved back. On a terminal it says what it would remove and asks. Refused where index and store
     do not belong together, and where the store has releases that this index never listed. Safe
     while others publish, build and serve. Answers of engines that no evaluation asked for in 30
-    days go too.
+    days go too, and captured answers on this machine that have expired.
 
     \b
     Example:
       adapters gc --dry-run
       adapters gc --yes --grace 86400
     """
+    import time
+
     from adapterworks.builders.engines.answers import answers_folder, forget_unused
 
+    # They are swept by every gateway that runs; here, where none does.
+    captured = app.exchanges if (app.settings.home / "exchanges").is_dir() else None
     folder = answers_folder(app.settings.home)
     if not yes or dry_run:
         report = app.registry.gc(grace=grace, unlisted=unlisted, dry_run=True)
         answers = forget_unused(folder, dry_run=True)
+        expired = 0 if captured is None else captured.expired(time.time())
         if dry_run and as_json:
-            printing.echo_json({"report": report, "bytes": report.bytes, "answers": answers})
+            _print_json(report, answers, expired)
             return
         if not as_json:
-            _show(report, answers)
-        if dry_run or (report.empty and not answers):
+            _show(report, answers, expired)
+        if dry_run or (report.empty and not answers and not expired):
             return
         agree("Remove these?", yes=False, what="removed")
     report = app.registry.gc(grace=grace, unlisted=unlisted)
     answers = forget_unused(folder, dry_run=False)
+    expired = 0 if captured is None else captured.sweep(time.time())
     if as_json:
-        printing.echo_json({"report": report, "bytes": report.bytes, "answers": answers})
+        _print_json(report, answers, expired)
     else:
-        _say(report, answers)
+        _say(report, answers, expired)
 
 
-def _show(report: GcReport, answers: int) -> None:
+def _print_json(report: GcReport, answers: int, expired: int) -> None:
+    printing.echo_json(
+        {"report": report, "bytes": report.bytes, "answers": answers, "expired": expired}
+    )
+
+
+def _show(report: GcReport, answers: int, expired: int) -> None:
     printing.echo_table(
         ("blob", "size", ""),
         [
@@ -75,17 +87,18 @@ def _show(report: GcReport, answers: int) -> None:
             *((blob.digest, printing.size(blob.size), "back") for blob in report.recovered),
         ],
     )
-    _say(report, answers)
+    _say(report, answers, expired)
 
 
-def _say(report: GcReport, answers: int) -> None:
+def _say(report: GcReport, answers: int, expired: int) -> None:
     would = "would remove" if report.dry_run else "removed"
     deleted = sum(blob.size for blob in report.deleted)
     click.echo(
         f"{would} {len(report.blobs)} blobs ({printing.size(report.bytes)}) to the trash, "
         f"{len(report.deleted)} from it for good ({printing.size(deleted)}), "
         f"{len(report.checkouts)} checkouts, {report.staged} staged leftovers, "
-        f"{printing.size(answers)} of old answers, {report.leases} expired leases; "
+        f"{printing.size(answers)} of old answers, {expired} expired captured answers, "
+        f"{report.leases} expired leases; "
         f"moved {len(report.recovered)} back; kept {report.kept} needed and {report.young} young "
         f"blobs, {report.trash} in the trash"
     )

@@ -3,6 +3,7 @@
 Invariants:
 - what is in the blob store was hashed whole; a part that does not follow the last one is refused
   with how far it is, so that a sender who was cut off goes on from there;
+- an upload to which nobody has added for a day is removed, by a server that takes others and by gc;
 - a release can be published only with bytes that its publisher has: sent by the same token, or
   named by a release that every reader may fetch. A digest alone opens nothing.
 """
@@ -12,16 +13,18 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from adapterworks.gateway.storage.schema import sent
 from adapterworks.manifests.errors import Conflict, NotFound
+from adapterworks.registry.lifecycle.gc import STAGED_S
 from adapterworks.registry.registry import Registry
 
 _WHO = "anonymous"
+_SWEEP_S = 3600.0
 
 
 class Sent:
@@ -29,7 +32,8 @@ class Sent:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._staging = registry.home / "sent"
+        self._staging = registry.arriving
+        self._swept = 0.0
 
     def received(self, token: str, digest: str) -> tuple[int, bool]:
         """Bytes of a blob that came from a token, and whether it is whole."""
@@ -48,6 +52,9 @@ class Sent:
         """
         path = self._path(token, digest)
         self._staging.mkdir(parents=True, exist_ok=True)
+        if time.time() - self._swept > _SWEEP_S:
+            self._swept = time.time()
+            self._sweep(self._swept - STAGED_S)
         with _held(path.with_suffix(".lock")):
             here, whole = self.received(token, digest)
             if whole:
@@ -63,6 +70,12 @@ class Sent:
             if here == total:
                 self._keep(token, digest, path, total)
             return here
+
+    def _sweep(self, before: float) -> None:
+        for path in self._staging.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def require(self, token: str, digests: Iterable[str]) -> None:
         """Check that a publisher has all bytes of a release.

@@ -14,9 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapterworks.manifests.errors import Conflict, InvalidInput, Refused
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Refused
 from adapterworks.registry.exchanges.exchange import Feedback, Subject, Thumb
-from adapterworks.registry.exchanges.rows import feedback_of
+from adapterworks.registry.exchanges.rows import feedback_of, named
+from adapterworks.registry.exchanges.schema import exchanges
 from adapterworks.registry.exchanges.schema import feedback as said
 from adapterworks.registry.exchanges.store import Exchanges
 
@@ -53,6 +54,7 @@ def add(
     """Keep what is said of an answer, and say whether it is new.
 
     Raises:
+        NotFound: a text, whose exchange was removed while it was written; nothing of it is kept.
         Refused: a text, where question and answer are not kept.
         Conflict: the same idempotency key said something else before.
     """
@@ -87,6 +89,11 @@ def add(
     }
     try:
         with store.database.write() as connection:
+            if (
+                has_text
+                and connection.scalar(named(exchanges.c.receipt, tenant, subject.receipt)) is None
+            ):
+                raise NotFound("the answer was removed just now, and nothing said of it is kept")
             raced = once is not None and connection.scalar(
                 sa.select(said.c.id).where(said.c.tenant == tenant, said.c.once == once)
             )

@@ -94,11 +94,10 @@ class SealedFiles:
         """Tenant and name of every file last written before a time (seconds since the epoch)."""
         if not self.folder.is_dir():
             return
-        for folder in self.folder.iterdir():
-            for path in folder.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if path.stat().st_mtime < before:
-                        yield folder.name, path.name
+        for path in self.folder.glob("*/*"):  # a folder may be erased meanwhile
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    yield path.parent.name, path.name
 
     def discard(self, tenant: str, name: str) -> None:
         """Remove what `old` named, half-written files included."""

@@ -213,6 +213,12 @@ class Exchanges:
                 .values(expires=until)
             )
 
+    def expired(self, now: float) -> int:
+        """How many exchanges have expired and are still here."""
+        query = sa.select(sa.func.count()).where(exchanges.c.expires <= now)
+        with self.database.read() as connection:
+            return int(connection.scalar(query) or 0)
+
     def sweep(self, now: float) -> int:
         """Remove what has expired and what a crash left over; returns how many exchanges went.
 
@@ -231,7 +237,7 @@ class Exchanges:
         for tenant, name in list(self.files.old(now - ORPHAN_SECONDS)):
             with self.database.read() as connection:
                 known = connection.scalar(named(exchanges.c.receipt, tenant, name)) or (
-                    connection.scalar(named(said.c.id, tenant, name))
+                    connection.scalar(named(said.c.id, tenant, name).where(said.c.sealed))
                 )
             if known is None:
                 self.files.discard(tenant, name)
@@ -269,22 +275,24 @@ class Exchanges:
         return (feedback_of(row, self.files) for row in rows)
 
     def _remove(self, rows: Sequence[AnyRow]) -> None:
-        """Files first, then rows; the texts of what was said go, its numbers stay."""
-        for row in rows:
-            self.files.remove(row.tenant, row.receipt)
-            with self.database.read() as connection:
-                texts = connection.execute(
-                    sa.select(said.c.id).where(
-                        said.c.tenant == row.tenant, said.c.receipt == row.receipt, said.c.sealed
-                    )
-                ).all()
-            for text in texts:
-                self.files.remove(row.tenant, text.id)
+        """Files first, then rows; the texts of what was said go, its numbers stay.
+
+        What is said while the files go has its text removed after the rows: a crash before that
+        leaves a file that no row seals, which `sweep` removes.
+        """
         if not rows:
             return
         receipts = [row.receipt for row in rows]
+        texts = sa.select(said.c.tenant, said.c.id).where(said.c.receipt.in_(receipts))
+        with self.database.read() as connection:
+            found = connection.execute(texts.where(said.c.sealed)).all()
+        for tenant, name in [(row.tenant, row.receipt) for row in rows] + [*map(tuple, found)]:
+            self.files.remove(tenant, name)
         with self.database.write() as connection:
+            late = connection.execute(texts.where(said.c.sealed)).all()
             connection.execute(
                 sa.update(said).where(said.c.receipt.in_(receipts)).values(sealed=False)
             )
             connection.execute(sa.delete(exchanges).where(exchanges.c.receipt.in_(receipts)))
+        for tenant, name in late:
+            self.files.remove(tenant, name)

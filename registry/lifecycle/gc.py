@@ -95,6 +95,7 @@ def collect(
     grace: float = GRACE_S,
     unlisted: bool = False,
     dry_run: bool = False,
+    arriving: Path | None = None,
 ) -> GcReport:
     """Remove what nothing needs; see the module's docstring.
 
@@ -102,6 +103,7 @@ def collect(
         grace: seconds in the trash before a blob is deleted. Blobs and checkouts younger than an
             hour, or than that, are not judged; staged files are kept a day.
         unlisted: collect releases too that this index never listed.
+        arriving: a folder of uploads, which are staged files too.
 
     Raises:
         Refused: the store has releases that this index never listed; nothing was moved.
@@ -132,6 +134,8 @@ def collect(
     _empty_trash(database, blobs, time.time() - grace, report)
     _collect_checkouts(database, checkouts, limit, report)
     staging = [checkouts / "tmp", *([blobs.staging] if isinstance(blobs, LocalBlobs) else [])]
+    if arriving is not None:
+        staging.append(arriving)
     for folder in staging:
         _sweep_staged(folder, time.time() - max(grace, STAGED_S), report)
     if not dry_run:

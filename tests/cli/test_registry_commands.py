@@ -17,6 +17,7 @@ from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound, Refused
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import parent_of
+from tests.registry.exchanges.test_exchanges import exchange
 from tests.registry.releases import draft, folder
 
 ADAPTERS = Path(sys.executable).with_name("adapters")
@@ -141,6 +142,18 @@ def test_delete_and_gc(shelf: Path) -> None:
     assert len(done["report"]["blobs"]) == 3
     assert done["bytes"] > 0
     assert run_json("verify", "--all")["clean"]
+
+
+def test_gc_removes_captured_answers_that_have_expired(shelf: Path) -> None:
+    app = App()
+    app.exchanges.put([exchange(0, expires=1.0), exchange(1, expires=2.0**40)])
+    app.registry.close()
+    sealed = app.settings.home / "exchanges" / "tn_acme"
+    assert run_json("gc", "--dry-run")["expired"] == 1
+    assert len(list(sealed.iterdir())) == 2
+    assert "1 expired captured answers" in run("gc", "--yes")
+    assert [path.name for path in sealed.iterdir()] == ["req-1"]
+    assert run_json("gc", "--yes")["expired"] == 0
 
 
 def test_gc_asks_on_a_terminal_and_refuses_where_nobody_can_be_asked(

@@ -114,4 +114,20 @@ NAMED = (
         (f"{_REDACT}::test_what_is_taken_out",),
         "text that holds something would be refused in place of redacted",
     ),
+    Named(
+        "a-text-outlives-an-erasure",
+        "registry/exchanges/feedback.py",
+        "if has_text and connection.scalar(",
+        "if not has_text and connection.scalar(",
+        (f"{_STORE}::test_a_text_that_was_on_its_way_when_its_exchange_went_is_not_kept",),
+        "a correction that was sent during an erasure would stay on the disk, with a new key",
+    ),
+    Named(
+        "a-late-text-stays",
+        "registry/exchanges/store.py",
+        "        for tenant, name in late:\n",
+        "        for tenant, name in late[:0]:\n",
+        (f"{_STORE}::test_a_text_that_comes_while_its_exchange_goes_goes_too",),
+        "a correction of a deleted answer would stay on the disk, and nothing would remove it",
+    ),
 )

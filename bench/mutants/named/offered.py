@@ -134,6 +134,14 @@ NAMED = (
         "an administrator would ask with a token they made for somebody, and approve it",
     ),
     Named(
+        "uploads-stay-for-good",
+        _SENT,
+        "                if path.stat().st_mtime < before:\n",
+        "                if path.stat().st_mtime < 0:\n",
+        (f"{_OF_WRITING}::test_an_upload_that_nobody_goes_on_with_is_removed",),
+        "a publisher who is cut off often would fill the disk",
+    ),
+    Named(
         "whatever-was-sent-is-a-seal",
         "registry/datasets/store.py",
         "        check_seal(data)\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,18 @@ def test_sending_goes_on_where_it_was_cut_off(offered: Offered) -> None:
     assert offered.registry.blobs.exists(digest)
     again = put(offered, digest, data[:40], "0-39/100").json()
     assert (again["received"], again["whole"]) == (100, True)
+
+
+def test_an_upload_that_nobody_goes_on_with_is_removed(offered: Offered) -> None:
+    digest, arriving = digest_bytes(b"0123456789"), offered.registry.arriving
+    arriving.mkdir()
+    left, going_on = arriving / "left", arriving / "going-on"
+    for path in (left, going_on):
+        path.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    put(offered, digest, b"01234", "0-4/10")
+    assert (left.exists(), going_on.exists()) == (False, True)
+    assert put(offered, digest, b"56789", "5-9/10").json()["whole"] is True
 
 
 def test_bytes_of_another_digest_are_not_kept(offered: Offered) -> None:

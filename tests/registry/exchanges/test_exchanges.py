@@ -247,3 +247,57 @@ def test_an_erasure_between_file_and_row_wins(
     assert one.put([exchange(0)]) == 0
     assert not names(tmp_path / "home" / "exchanges" / "tn_acme")
     assert list(one.read()) == []
+
+
+@pytest.mark.parametrize("gone", ["erased", "deleted", "expired"])
+def test_a_text_that_was_on_its_way_when_its_exchange_went_is_not_kept(
+    one: Exchanges, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gone: str
+) -> None:
+    one.put([exchange(0)])
+    write = one.files.write
+
+    def slow(tenant: str, name: str, value: object) -> int:
+        if gone == "erased":
+            erasing.erase(one, tenant, NOW + 10)
+        elif gone == "deleted":
+            one.delete(tenant, "req-0")
+        else:
+            one.sweep(NOW + 10**9)
+        return write(tenant, name, value)
+
+    monkeypatch.setattr(one.files, "write", slow)
+    new = NewFeedback(thumb="down", correction=SAID)
+    with pytest.raises(NotFound, match="removed just now"):
+        feedback.add(one, "tn_acme", subject(), new, NOW)
+    assert not list(feedback.listed(one, tenant="tn_acme"))
+    assert not names(tmp_path / "home" / "exchanges" / "tn_acme")
+
+
+def test_a_text_that_comes_while_its_exchange_goes_goes_too(
+    one: Exchanges, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one.put([exchange(0)])
+    remove = one.files.remove
+
+    def slow(tenant: str, name: str) -> None:
+        remove(tenant, name)
+        monkeypatch.setattr(one.files, "remove", remove)
+        feedback.add(one, tenant, subject(), NewFeedback(correction=SAID), NOW)
+
+    monkeypatch.setattr(one.files, "remove", slow)
+    one.delete("tn_acme", "req-0")
+    assert not names(tmp_path / "home" / "exchanges" / "tn_acme")
+    ((_, left),) = feedback.listed(one, tenant="tn_acme")
+    assert left.correction is None
+
+
+def test_a_text_that_a_crash_left_of_what_was_said_is_removed(
+    one: Exchanges, tmp_path: Path
+) -> None:
+    one.put([exchange(0)])
+    said, _ = feedback.add(one, "tn_acme", subject(), NewFeedback(correction=SAID), NOW)
+    sealed = (tmp_path / "home" / "exchanges" / "tn_acme" / said.id).read_bytes()
+    one.delete("tn_acme", "req-0")
+    (tmp_path / "home" / "exchanges" / "tn_acme" / said.id).write_bytes(sealed)
+    one.sweep(time.time() + ORPHAN_SECONDS + 1)
+    assert not names(tmp_path / "home" / "exchanges" / "tn_acme")

@@ -124,7 +124,9 @@ def test_staged_leftovers_go_after_a_day_and_never_sooner(
     publish(local_registry, tmp_path)
     blobs = local_registry.blobs
     assert isinstance(blobs, LocalBlobs)
-    old, older, new = (blobs.staging / name for name in ("old", "older", "new"))
+    local_registry.arriving.mkdir()
+    old, new = blobs.staging / "old", blobs.staging / "new"
+    older = local_registry.arriving / "an upload that nobody goes on with"
     for path in (old, older, new):
         path.write_bytes(b"half")
     long_ago = time.time() - 2 * 86400
