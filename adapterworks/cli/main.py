@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
             "Show what a training sampled: prompts, answers, rewards; the newest last.",
         ),
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
+        "watch": ("watch", "Watch an alias: is its release worse than the one before it?"),
         "merge": ("merge", "Merge adapters of one base into one."),
         "export": ("export", "Write a release for another engine, and prove it there."),
         "compare": ("compare", "Train one task with several methods and compare them."),
@@ -120,7 +121,7 @@ EXTRAS = {
     **dict.fromkeys(
         (
             *("plan", "data", "dataset", "build", "apply", "status", "rebase"),
-            *("eval", "merge", "compare"),
+            *("eval", "watch", "merge", "compare"),
             "worker",
             "init",
             "try",

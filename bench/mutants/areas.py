@@ -76,13 +76,14 @@ AREAS = {
             "statistics",
             (
                 "builders/evaluation/statistics.py", "builders/evaluation/comparison.py",
-                "builders/evaluation/nearest.py",
-                "builders/evaluation/gates/*.py",
+                "builders/evaluation/nearest.py", "builders/evaluation/sequences.py",
+                "builders/evaluation/gates/*.py", "builders/watching/*.py",
             ),
-            _files(
-                "tests/builders/evaluation",
-                *("statistics", "comparison", "gates", "evaluate", "nearest"),
-            ),
+            (*_files(
+                    "tests/builders/evaluation",
+                    *("statistics", "comparison", "gates", "evaluate", "nearest", "sequences"),
+                ),
+             *_files("tests/builders/watching", "kept", "feedback", "paired")),
         ),
         Area(
             "registry",

@@ -18,7 +18,7 @@ from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics.metric import ANSWERS
 from adapterworks.builders.evaluation.needs import check_metrics, needs_of, of_answers
 from adapterworks.builders.evaluation.remote import Remote
-from adapterworks.builders.evaluation.subjects import find_subject
+from adapterworks.builders.evaluation.subjects import Released, find_subject
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.refs import parse_ref
@@ -77,11 +77,7 @@ def evaluate_release(
         subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.subject
     subjects[CANDIDATE] = candidate.subject
     if manifest is None:
-        release = candidate.release
-        lock = json.loads(registry.read(release.digest, LOCK)) if LOCK in release.files else {}
-        manifest = located(
-            candidate.manifest, lock, what=candidate.name, cache=cache, folder=data_dir
-        )
+        manifest = manifest_here(registry, candidate, cache=cache, folder=data_dir)
     splits = rows_to_evaluate(manifest, cache=cache, registry=registry)
     rows = take(splits.test, limit)
     if not rows:
@@ -116,3 +112,19 @@ def evaluate_release(
         judge=judge,
         progress=progress,
     )
+
+
+def manifest_here(
+    registry: Registry, released: Released, *, cache: Path, folder: Path | None = None
+) -> Manifest:
+    """The manifest of a release, with its rows where they are on this machine.
+
+    Args:
+        folder: where its relative paths begin, if that is not known here.
+
+    Raises:
+        InvalidInput, NotFound, IntegrityError: as `Released.manifest`, `located`.
+    """
+    release = released.release
+    lock = json.loads(registry.read(release.digest, LOCK)) if LOCK in release.files else {}
+    return located(released.manifest, lock, what=released.name, cache=cache, folder=folder)

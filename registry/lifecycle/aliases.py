@@ -113,7 +113,7 @@ def rollback(
     if row.canary is not None:
         return _move(connection, row, name, alias, "rollback", row.version, None, None, who, why)
     later = history(connection, name, alias, after=seen[-1].sequence if seen else 0)
-    held = _standing([*seen, *later])
+    held = standing([*seen, *later])
     live = set(
         connection.scalars(
             sa.select(_versions.c.version).where(
@@ -220,7 +220,7 @@ def history(
     return [log.to_move(event) for event in moves]
 
 
-def _standing(moves: list[AliasMove]) -> list[int]:
+def standing(moves: Sequence[AliasMove]) -> list[int]:
     """The holders that promotions have stacked up and rollbacks have not taken off again."""
     stack: list[int] = []
     for move in moves:

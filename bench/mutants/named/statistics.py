@@ -9,16 +9,79 @@ _COMPARISON = "builders/evaluation/comparison.py"
 _GAIN = "builders/evaluation/gates/gain.py"
 _GATE = "builders/evaluation/gates/gate.py"
 _RETENTION = "builders/evaluation/gates/retention.py"
+_SEQUENCES = "builders/evaluation/sequences.py"
+_WATCHING = "builders/watching"
 _JUDGE = "builders/evaluation/judge.py"
 _NEAREST = "builders/evaluation/nearest.py"
 _TESTS = "tests/builders/evaluation"
 _OF_JUDGE = f"{_TESTS}/test_judge.py"
 _OF_NEAREST = f"{_TESTS}/test_nearest.py"
 _OF_STATISTICS = f"{_TESTS}/test_statistics.py"
+_OF_SEQUENCES = f"{_TESTS}/test_sequences.py"
+_OF_WATCHING = "tests/builders/watching"
 _OF_COMPARISON = f"{_TESTS}/test_comparison.py"
 _OF_GATES = f"{_TESTS}/test_gates.py"
 
 NAMED = (
+    Named(
+        "a-bet-knows-the-row-it-is-on",
+        _SEQUENCES,
+        "np.concatenate([np.full_like(variance[..., :1], 0.25), variance[..., :-1]], axis=-1)",
+        "variance",
+        (f"{_OF_SEQUENCES}::test_a_bet_knows_the_rows_before_it_and_no_other",),
+        "bets that are made after the draw are no fair game: nothing bounds the false alarms",
+    ),
+    Named(
+        "both-sides-get-the-whole-error",
+        _SEQUENCES,
+        "np.log(2 / (1 - confidence))",
+        "np.log(1 / (1 - confidence))",
+        (f"{_OF_SEQUENCES}::test_capital_and_bounds_are_the_papers",),
+        "a watch at 95 % would be wrong in one of ten",
+    ),
+    Named(
+        "only-the-last-row-counts",
+        _SEQUENCES,
+        "return int(np.argmax(known)) + 1 if known.any() else None",
+        "return len(known) if known[-1:].any() else None",
+        (_OF_SEQUENCES,),
+        "a drop that was known would be forgotten when later rows blur it",
+    ),
+    Named(
+        "two-streams-share-one-error-twice",
+        _SEQUENCES,
+        "each = (1 + confidence) / 2",
+        "each = confidence",
+        (f"{_OF_SEQUENCES}::test_streams_that_share_no_rows_are_bounded_by_both",),
+        "each stream may err with the whole error, so that both do twice as often as stated",
+    ),
+    Named(
+        "a-torn-line-counts",
+        f"{_WATCHING}/kept.py",
+        'if line.endswith(b"\\n") and at == number:',
+        "if at == number:",
+        (f"{_OF_WATCHING}/test_kept.py::test_a_torn_line_is_written_again",),
+        "the next row would be written onto the end of a line that a kill has torn off",
+    ),
+    Named(
+        "the-last-word-on-an-answer-counts",
+        f"{_WATCHING}/feedback.py",
+        "for one in reversed([feedback for _, feedback in said]):",
+        "for _, one in said:",
+        (f"{_OF_WATCHING}/test_feedback.py::test_an_answer_counts_once_by_what_was_said_first",),
+        "what was counted would change afterwards, and the bounds hold no more",
+    ),
+    Named(
+        "a-watch-asks-on-when-it-knows",
+        f"{_WATCHING}/paired.py",
+        'if decision.verdict != "undecided" or len(scores) == len(rows):',
+        "if len(scores) == len(rows):",
+        (
+            f"{_OF_WATCHING}/test_paired.py::"
+            "test_a_worse_release_is_found_early_and_rolled_back_with_its_reason",
+        ),
+        "every watch would ask all rows of both releases",
+    ),
     Named(
         "the-first-row-is-never-drawn",
         _STATISTICS,

@@ -1,0 +1,1 @@
+"""Is the release of an alias worse than the one before it? One may look as often as one likes."""

@@ -1,0 +1,200 @@
+"""Two releases on the same rows, a few at a time, until it is known whether one is worse.
+
+Invariant: the order of the rows depends on the rows alone, and the verdict on the scores in that
+order, so a watch that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adapterworks.builders.data.assemble import rows_to_evaluate
+from adapterworks.builders.data.load import load_source, with_system
+from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.evaluation.asking import asked
+from adapterworks.builders.evaluation.metrics import metric as metric_named
+from adapterworks.builders.evaluation.metrics.metric import Metric
+from adapterworks.builders.evaluation.predicting import predict
+from adapterworks.builders.evaluation.releases import manifest_here
+from adapterworks.builders.evaluation.sequences import Decision, decide
+from adapterworks.builders.evaluation.subjects import Released, find_subject
+from adapterworks.builders.watching.alias import Pair
+from adapterworks.builders.watching.kept import Kept, kept
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.models import EvaluateTable, Manifest
+
+if TYPE_CHECKING:
+    from adapterworks.registry.bases.store import BaseStore
+    from adapterworks.registry.registry import Registry
+
+_ORDER = 0  # seed of the shuffle
+_MORE_APART = 16  # batches at a time where each turn loads another base
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What came of it.
+
+    Attributes:
+        rows: how many there are.
+        asked: how many were asked now; the others were kept from before.
+    """
+
+    metric: str
+    decision: Decision
+    rows: int
+    asked: int
+
+
+def watch_rows(
+    pair: Pair,
+    *,
+    source: str | None = None,
+    metric: str | None = None,
+    confidence: float,
+    most: float,
+    registry: Registry,
+    bases: BaseStore,
+    cache: Path,
+    state: Path,
+    engines: Engines | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Watched:
+    """Ask both releases the next rows until the confidence sequence decides, or there are no more.
+
+    Args:
+        source: of the rows, as in a manifest; the watched release's own test rows, if not given.
+        metric: whose score of a row is compared; the first of the manifest that is a mean of scores
+            from 0 to 1, if not given.
+        most: the largest mean drop that is allowed, 0–1.
+        state: folder where the scores are kept.
+        progress: called with a release, rows done and rows in all.
+
+    Raises:
+        InvalidInput: there are no rows, or the metric is no mean of scores from 0 to 1.
+        NotFound: a release, its base or its rows are not here.
+        Conflict: another process is watching the same.
+    """
+    watched, reference = (
+        find_subject(registry, bases, str(one)) for one in (pair.watched, pair.reference)
+    )
+    manifest = manifest_here(registry, watched, cache=cache)
+    rows = _shuffled(_rows(manifest, source, cache, registry), watched.name)
+    chosen = _metric(manifest.evaluate, metric)
+    if chosen.require is not None:
+        chosen.require(rows)
+    table = manifest.evaluate.model_copy(update={"metrics": (chosen.name,), "gates": ()})
+    identity = {
+        "watched": pair.watched.digest,
+        "reference": pair.reference.digest,
+        "rows": rows_digest(rows),
+        "metric": chosen.name,
+        "max_new_tokens": table.max_new_tokens,
+    }
+    with kept(state, identity) as scores:
+        before = len(scores)
+        decision = _decided(scores, chosen, most, confidence)
+        if decision.verdict == "undecided" and before < len(rows):
+            ask = _Asking(watched, reference, table, chosen, manifest.train.max_length)
+            decision = _ask_on(
+                ask, rows, scores, most, confidence, engines or Engines(), progress, say
+            )
+        return Watched(chosen.name, decision, len(rows), len(scores) - before)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Who is asked, and how the answers are scored."""
+
+    watched: Released
+    reference: Released
+    table: EvaluateTable
+    metric: Metric
+    max_length: int
+
+    @property
+    def at_once(self) -> int:
+        together = self.watched.subject.model.digest == self.reference.subject.model.digest
+        return self.table.batch_size * (1 if together else _MORE_APART)
+
+
+def _ask_on(
+    ask: _Asking,
+    rows: Sequence[Row],
+    scores: Kept,
+    most: float,
+    confidence: float,
+    engines: Engines,
+    progress: Callable[[str, int, int], None] | None,
+    say: Callable[[str], None] | None,
+) -> Decision:
+    subjects = [ask.watched.subject, ask.reference.subject]
+    tokens = len(rows) * ask.table.max_new_tokens
+    with engines.session(ask.table.engine, subjects, tokens=tokens, say=say) as session:
+        openers = [asked(session, subject) for subject in subjects]
+        generators = [begin() for begin in openers]
+        while True:
+            first = len(scores)
+            some = rows[first : first + ask.at_once]
+            columns = []
+            for generator in generators:
+                said = predict(generator, some, ask.table, max_length=ask.max_length)
+                columns.append(ask.metric.per_example(ask.metric.statistics(said, some)).tolist())
+            scores.add(list(zip(*columns, strict=True)))
+            decision = _decided(scores, ask.metric, most, confidence)
+            if progress:
+                progress(ask.watched.name, len(scores), len(rows))
+            if decision.verdict != "undecided" or len(scores) == len(rows):
+                return decision
+
+
+def _decided(scores: Kept, metric: Metric, most: float, confidence: float) -> Decision:
+    watched, reference = scores.scores.T
+    lost = reference - watched
+    return decide(lost if metric.higher_is_better else -lost, most, confidence)
+
+
+def _rows(manifest: Manifest, source: str | None, cache: Path, registry: Registry) -> Sequence[Row]:
+    if source is None:
+        return rows_to_evaluate(manifest, cache=cache, registry=registry).test
+    data = manifest.data
+    loaded = load_source(
+        source,
+        data.format,
+        columns=data.columns,
+        ignore=data.ignore,
+        cache=cache,
+        split="test",
+        registry=registry,
+    )
+    return with_system(loaded.rows, data.system)
+
+
+def _shuffled(rows: Sequence[Row], name: str) -> list[Row]:
+    """In an order that does not depend on the file's: rows of a file are often sorted."""
+    if not rows:
+        raise InvalidInput(
+            f"the manifest of `{name}` names no test rows", hint="name some with `--rows FILE`"
+        )
+    ordered = sorted(rows, key=lambda row: row.digest)
+    order = np.random.Generator(np.random.PCG64(_ORDER)).permutation(len(ordered))
+    return [ordered[at] for at in order]
+
+
+def _metric(table: EvaluateTable, name: str | None) -> Metric:
+    known = [metric_named(name)] if name else [metric_named(one) for one in table.metrics]
+    fit = [one for one in known if one.is_mean and one.unit == "share"]
+    if not fit:
+        named = ", ".join(f"`{one.name}`" for one in known)
+        raise InvalidInput(
+            f"{named}: no mean of one score a row, from 0 to 1, which bounds at any time need",
+            hint="name one with `--metric`, such as `exact_match`; see `adapters metrics`",
+        )
+    return fit[0]
