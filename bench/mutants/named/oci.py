@@ -7,6 +7,7 @@ from bench.mutants.mutant import Named
 _OCI = "registry/remotes/oci"
 _TESTS = "tests/registry/remotes/oci"
 _OF_RELEASE, _OF_WHO = f"{_TESTS}/test_release.py", f"{_TESTS}/test_who.py"
+_OF_WIRE = f"{_TESTS}/test_wire.py"
 _OF_CUT_OFF = f"{_TESTS}/test_cut_off.py"
 
 NAMED: tuple[Named, ...] = (
@@ -107,5 +108,37 @@ NAMED: tuple[Named, ...] = (
         "        if False:",
         (f"{_OF_RELEASE}::test_what_is_not_there_and_what_is_not_ours",),
         "a container image would end in a message about records",
+    ),
+    Named(
+        "a-redirect-leads-out-of-tls",
+        f"{_OCI}/wire.py",
+        "        if not is_safe(request.url, name, plain=plain):",
+        "        if request.url.scheme not in ('http', 'https'):",
+        (f"{_OF_WIRE}::test_no_redirect_leads_out_of_tls",),
+        "a private adapter would come, and a token go, where anybody on the way reads it",
+    ),
+    Named(
+        "whoever-we-are-sent-to-asks-for-the-password",
+        f"{_OCI}/auth.py",
+        "if response.status_code != 401 or not self._is_own(response.url):",
+        "if response.status_code != 401:",
+        (f"{_OF_WIRE}::test_whoever_we_are_sent_to_cannot_ask_for_the_password",),
+        "a store of blobs would be given the password of the registry",
+    ),
+    Named(
+        "a-token-goes-in-the-clear",
+        f"{_OCI}/wire.py",
+        'return url.scheme == "https" or (url.scheme == "http" and (plain or local))',
+        'return url.scheme == "https" or url.host == name.host or plain or local',
+        (f"{_OF_WIRE}::test_no_upload_goes_on_in_the_clear",),
+        "an upload's address over http would be told who we are",
+    ),
+    Named(
+        "an-answer-has-no-end",
+        f"{_OCI}/wire.py",
+        "            if size > MOST:",
+        "            if size > 2 * MOST:",
+        (f"{_OF_WIRE}::test_an_answer_without_an_end_is_not_read_to_it",),
+        "a registry would fill the memory of whoever asks it",
     ),
 )

@@ -19,6 +19,7 @@ import httpx2
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.remotes.oci.credentials import Credential
 from adapterworks.registry.remotes.oci.names import OciName
+from adapterworks.registry.remotes.oci.wire import is_safe
 
 _PARAMETER = re.compile(r'([a-zA-Z_]{1,32})="((?:[^"\\]|\\.)*)"')
 _MAX = 64 << 10  # characters of a token
@@ -66,13 +67,14 @@ class Authorizer(httpx2.Auth):
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
         """See `httpx2.Auth.sync_auth_flow`; only a token server's answer is read here."""
-        if request.url.netloc.decode() != self._name.host:  # where uploads are sent on to
+        if not self._is_own(request.url):  # where uploads are sent on to
             yield request
             return
         if self._header is not None:
             request.headers["Authorization"] = self._header
         response = yield request
-        if response.status_code != 401:
+        # Where a redirect ended is not the registry: it asks for nothing of ours.
+        if response.status_code != 401 or not self._is_own(response.url):
             return
         challenge = parse_challenge(response.headers.get("WWW-Authenticate", ""))
         if challenge is None:
@@ -87,6 +89,11 @@ class Authorizer(httpx2.Auth):
             request.headers["Authorization"] = self._header
             yield request
 
+    def _is_own(self, url: httpx2.URL) -> bool:
+        """Whether it is the registry itself, over what a password may travel."""
+        own = httpx2.URL(f"{url.scheme}://{self._name.host}")
+        return url.netloc == own.netloc and is_safe(url, self._name, plain=self._plain)
+
     def _basic(self) -> str | None:
         if self._credential is None or self._credential.identity_token is not None:
             return None
@@ -98,8 +105,7 @@ class Authorizer(httpx2.Auth):
             url = httpx2.URL(challenge.realm)
         except httpx2.InvalidURL:
             url = httpx2.URL("")
-        own = self._plain or OciName(url.host or "-", "-").is_loopback
-        if url.scheme != "https" and not (url.scheme == "http" and own):
+        if not is_safe(url, self._name, plain=self._plain):
             raise Refused(
                 f"`{self._name.host}` sends us for a token to `{challenge.realm[:200]}`, which is "
                 "not https",

@@ -22,11 +22,11 @@ from adapterworks.registry.remotes.oci.credentials import find_credential
 from adapterworks.registry.remotes.oci.errors import from_status, reaching
 from adapterworks.registry.remotes.oci.media import INDEX, MANIFEST
 from adapterworks.registry.remotes.oci.names import OciName
+from adapterworks.registry.remotes.oci.wire import WHOLE, hooks
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0
 ATTEMPTS = 3
-MAX_MANIFEST = 4 << 20  # bytes, as the specification's registries have it
 _ACCEPT = f"{MANIFEST}, {INDEX}"
 
 
@@ -56,6 +56,7 @@ class Client:
             auth=Authorizer(self.name, credential, actions, plain=plain_http),
             timeout=httpx2.Timeout(TIMEOUT_S),
             headers={"User-Agent": "adapterworks"},
+            event_hooks=hooks(self.name, plain=plain_http),
         )
         self.scheme = "http" if plain_http else self._scheme()
 
@@ -86,7 +87,7 @@ class Client:
                 if response.status_code == 404:
                     return None
                 self._expect(response, "read", 200)
-                data = self._bounded(response)
+                data = b"".join(response.iter_raw())
             found = digest_bytes(data)
             if reference.startswith("sha256:") and found != reference:
                 raise IntegrityError(f"`{self.name}@{reference}` has other bytes: {found}")
@@ -110,7 +111,7 @@ class Client:
                 if response.status_code in (400, 404, 405):
                     return None
                 self._expect(response, "read", 200)
-                return self._bounded(response)
+                return b"".join(response.iter_raw())
 
         return self._retried(ask)
 
@@ -147,7 +148,7 @@ class Client:
             if have >= limit > 0:
                 return
             headers = {"Range": f"bytes={have}-"} if have else {}
-            with self._stream("GET", f"blobs/{digest}", follow=True, headers=headers) as response:
+            with self._stream("GET", f"blobs/{digest}", whole=True, headers=headers) as response:
                 self._expect(response, "read", 200, 206)
                 if response.status_code == 200:  # it knows no ranges: from the beginning
                     have = 0
@@ -198,20 +199,18 @@ class Client:
         path: str,
         *,
         accept: str = "*/*",
-        follow: bool = False,
+        whole: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         # Coded bytes would be counted and hashed as others than the registry's.
         sent = {"Accept": accept, "Accept-Encoding": "identity", **(headers or {})}
-        return self._http.stream(method, self._url(path), headers=sent, follow_redirects=follow)
-
-    def _bounded(self, response: httpx2.Response) -> bytes:
-        data = b""
-        for chunk in response.iter_raw():
-            data += chunk
-            if len(data) > MAX_MANIFEST:
-                raise IntegrityError(f"`{self.name}` has a manifest of over {MAX_MANIFEST} bytes")
-        return data
+        return self._http.stream(
+            method,
+            self._url(path),
+            headers=sent,
+            follow_redirects=whole,
+            extensions={WHOLE: True} if whole else {},
+        )
 
     def _url(self, path: str) -> httpx2.URL:
         own = httpx2.URL(f"{self.endpoint}/v2/{self.name.repository}/")

@@ -36,18 +36,22 @@ class OciName:
     @property
     def is_loopback(self) -> bool:
         """Whether the registry is on this machine."""
-        name = re.sub(r":[0-9]+$", "", self.host).strip("[]")
-        if name == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(re.sub(r":[0-9]+$", "", self.host).strip("[]"))
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{SCHEME}{self.host}/{self.repository}{tag}{digest}"
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host, without brackets and port, is this machine."""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_oci(text: str) -> OciName:

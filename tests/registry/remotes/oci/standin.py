@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import secrets
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +33,7 @@ class OciStandin:
         bearer: it gives tokens for that, and takes no password itself.
         readers: repositories that anybody may read.
         received, served: bytes of blobs that came and went, by digest or upload.
+        tls: what it speaks TLS with; without, plain HTTP.
         hang_up: after so many more bytes of blobs in either direction it drops the connection.
     """
 
@@ -49,9 +51,13 @@ class OciStandin:
     hang_up: int | None = None
     asked: list[str] = field(default_factory=list)
     tokens: dict[str, bool] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        if self.tls is not None:
+            listening = self._server.socket
+            self._server.socket = self.tls.wrap_socket(listening, server_side=True)
         self._server.daemon_threads = True
         cast(Any, self._server).standin = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

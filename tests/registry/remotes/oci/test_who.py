@@ -147,6 +147,7 @@ def flow(name: OciName, url: str, challenge: str, *, plain: bool = False) -> lis
         httpx2.Response(200),
     ]
     for answer in answers:
+        answer.request = sent[-1]
         try:
             sent.append(steps.send(answer))
         except StopIteration:
@@ -160,7 +161,7 @@ def test_a_token_server_is_told_over_tls_only() -> None:
     assert [str(request.url.host) for request in asked] == ["r.example", "t.example", "r.example"]
     assert asked[1].headers["Authorization"] == f"Basic {AUTH}"
     assert asked[2].headers["Authorization"] == "Bearer t"
-    for realm in ("http://t.example/t", "t", "file:///etc"):
+    for realm in ("http://t.example/t", "t", "file:///etc", "http://127.0.0.1:8080/t"):
         with pytest.raises(Refused, match="which is not https"):
             flow(name, "https://r.example/v2/a/blobs/x", f'Bearer realm="{realm}"')
     flow(name, "http://r.example/v2/a/x", 'Bearer realm="http://t.example/t"', plain=True)
