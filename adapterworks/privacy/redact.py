@@ -59,7 +59,10 @@ def redact(text: str, regions: tuple[str, ...] = REGIONS) -> tuple[str, tuple[st
 
 
 def redact_value(value: Any, regions: tuple[str, ...] = REGIONS) -> tuple[Any, tuple[str, ...]]:
-    """A JSON value with every text in it redacted, keys of objects included.
+    """A JSON value with every text in it redacted, keys of objects and numbers included.
+
+    A number in which something is found becomes a text: a telephone number or a card's is one
+    without quotation marks too.
 
     Raises:
         Unredactable: as `redact`.
@@ -71,6 +74,10 @@ def redact_value(value: Any, regions: tuple[str, ...] = REGIONS) -> tuple[Any, t
             text, found = redact(value, regions)
             kinds.update(dict.fromkeys(found))
             return text
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            text, found = redact(str(value), regions)
+            kinds.update(dict.fromkeys(found))
+            return text if found else value
         if isinstance(value, list):
             return [walk(item) for item in value]
         if isinstance(value, dict):

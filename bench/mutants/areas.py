@@ -182,7 +182,10 @@ AREAS = {
         Area(
             "oci",
             ("registry/remotes/oci/*.py", "registry/remotes/own.py"),
-            _files("tests/registry/remotes/oci", "copy", "cut_off", "names", "release", "who", "wire"),
+            _files(
+                "tests/registry/remotes/oci",
+                "copy", "cut_off", "names", "release", "who", "wire",
+            ),
         ),
         Area(
             "hub",

@@ -6,6 +6,7 @@ Invariant: nothing leaves here that has not been through the detectors; what the
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from adapterworks.gateway.capture.assemble import assemble
@@ -45,7 +46,11 @@ def clean(draft: Draft) -> Exchange:
             ],
             "metadata": dict(draft.metadata),
         }
+        # Numbers of the request itself (`seed`, `max_tokens`) are the interface's.
+        settings = {k: v for k, v in texts["request"].items() if isinstance(v, int | float)}
+        texts["request"] = {k: v for k, v in texts["request"].items() if k not in settings}
         readable = all(map(_is_text, texts["request"]["messages"]))
+        json.dumps(texts, ensure_ascii=False).encode()  # half a character cannot be kept
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise NotKept("unreadable") from error
     if not readable:
@@ -74,7 +79,7 @@ def clean(draft: Draft) -> Exchange:
         template=draft.template,
         share=draft.consent.share,
         stored=draft.stored,
-        request={**kept["request"], "model": draft.ref},
+        request={**settings, **kept["request"], "model": draft.ref},
         answer={**head, "model": draft.ref, "choices": kept["choices"], "usage": usage},
         metadata=kept["metadata"],
         redacted=kinds,

@@ -20,6 +20,7 @@ from adapterworks.registry.lifecycle.protection import Rule
 from adapterworks.registry.releases.types import Resolved
 
 REPORT = "report.json"
+_WHY = 300  # characters of a reason that is shown
 PROVED = "proved"
 
 
@@ -71,14 +72,28 @@ def _gates(
     if row.plan is None:
         yield "it was not built here, so its gates were not judged here"
         return
-    data = read(REPORT)
-    gates = None if data is None else json.loads(data).get("gates")
+    gates = _judged(read(REPORT))
     if gates is None:
         yield f"whether its gates passed is not known: its `{REPORT}` does not say"
     elif not gates:
         yield "it has no gates (`[[evaluate.gates]]` in its manifest)"
     else:
-        yield from (f"a gate failed: {gate['why']}" for gate in gates if not gate["passed"])
+        yield from (f"a gate failed: {why}" for passed, why in gates if not passed)
+
+
+def _judged(report: bytes | None) -> list[tuple[bool, str]] | None:
+    """Whether each gate passed, and why; None if a report does not say, or is none.
+
+    A release that was built elsewhere has what its publisher wrote there.
+    """
+    try:
+        table = json.loads(report or b"null")
+    except (ValueError, RecursionError):
+        return None
+    gates = table.get("gates") if isinstance(table, dict) else None
+    if not isinstance(gates, list) or not all(isinstance(gate, dict) for gate in gates):
+        return None
+    return [(gate.get("passed") is True, str(gate.get("why", ""))[:_WHY]) for gate in gates]
 
 
 def _proof(connection: Connection, resolved: Resolved) -> Iterator[str]:

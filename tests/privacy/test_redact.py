@@ -72,10 +72,12 @@ def test_every_text_of_a_value_is_looked_through() -> None:
     cleaned, kinds = redact_value(value)
     assert cleaned == {
         "a": ["‹e-mail address›", {"‹e-mail address›": 1}],
-        "n": 4111111111111111,  # a number of JSON is no text that somebody wrote
+        "n": "‹payment card›",  # no less a card's number for its missing quotation marks
         "b": None,
     }
-    assert kinds == ("e-mail address",)
+    assert kinds == ("e-mail address", "payment card")
+    plain = {"flag": True, "share": 0.1234567890123456, "seed": 2**31 - 1, "at": 1700000000}
+    assert redact_value(plain) == (plain, ())
 
 
 def test_what_is_found_again_and_again_does_not_come_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,4 +130,12 @@ NAMED = (
         (f"{_STORE}::test_a_text_that_comes_while_its_exchange_goes_goes_too",),
         "a correction of a deleted answer would stay on the disk, and nothing would remove it",
     ),
+    Named(
+        "half-a-character-stops-all",
+        "gateway/capture/clean.py",
+        "        json.dumps(texts, ensure_ascii=False).encode()",
+        "        json.dumps(texts)",
+        (f"{_CAPTURE}::test_half_a_character_is_kept_by_nobody_and_stops_no_other",),
+        "one answer with half a character would lose those of others that wait beside it",
+    ),
 )

@@ -149,4 +149,12 @@ NAMED = (
         (f"{_OF_SEALS}::test_only_a_seal_is_sealed",),
         "one publisher would stop every build for ever: a seal cannot be taken back",
     ),
+    Named(
+        "a-token-in-the-trail",
+        _ACCESS,
+        'f"{part[:12]}…" if _KEY.match(part) else part for part in parts',
+        "part for part in parts",
+        (f"{_OF_WRITING}::test_a_token_that_is_written_where_its_name_goes_is_in_no_trail",),
+        "a token's text would stand for ever in what can never be changed",
+    ),
 )

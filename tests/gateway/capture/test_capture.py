@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from adapterworks.gateway.capture import capture as capturing
-from adapterworks.gateway.capture.clean import clean
+from adapterworks.gateway.capture.clean import NotKept, clean
 from adapterworks.gateway.capture.draft import Draft
 from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
 from adapterworks.gateway.supervision.supervisor import Supervisor
@@ -199,12 +199,8 @@ def test_what_cannot_be_looked_through_is_not_kept(clinic: Clinic) -> None:
     assert clinic.kept() == []
 
 
-def test_tokens_one_by_one_are_not_kept() -> None:
-    """They would spell what was taken out of the text."""
-    spelt = {"content": [{"token": part} for part in ("jane", "@", "acme", ".org")]}
-    message = {"role": "assistant", "content": "write to jane@acme.org"}
-    choice = {"index": 0, "message": message, "logprobs": spelt, "token_ids": [1, 2, 3]}
-    draft = Draft(
+def drafted(choice: dict[str, Any], request: dict[str, Any]) -> Draft:
+    return Draft(
         tenant="tn_acme",
         tenant_name="acme",
         consent=Consent(adapters=("*",)),
@@ -215,7 +211,7 @@ def test_tokens_one_by_one_are_not_kept() -> None:
         base="sha256:b",
         template="",
         stored=False,
-        request={"messages": [{"role": "user", "content": "whom?"}], "user": "jane"},
+        request={"messages": [{"role": "user", "content": "whom?"}], **request},
         metadata={},
         events=({"id": "chatcmpl-1", "choices": [choice], "prompt_token_ids": [4]},),
         streamed=False,
@@ -223,6 +219,28 @@ def test_tokens_one_by_one_are_not_kept() -> None:
         size=1,
         created=0.0,
     )
+
+
+def test_numbers_are_looked_through_too_but_the_requests_own() -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "her"}}
+    tool = {"function": {"name": "call", "parameters": {"default": 13812345678}}}
+    kept = clean(drafted(choice, {"tools": [tool], "seed": 13812345678, "temperature": 0.5}))
+    assert kept.request["tools"][0]["function"]["parameters"] == {"default": "‹phone number›"}
+    assert (kept.request["seed"], kept.request["temperature"]) == (13812345678, 0.5)
+
+
+def test_half_a_character_is_kept_by_nobody_and_stops_no_other() -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "\ud83d"}}
+    with pytest.raises(NotKept, match="unreadable"):
+        clean(drafted(choice, {}))
+
+
+def test_tokens_one_by_one_are_not_kept() -> None:
+    """They would spell what was taken out of the text."""
+    spelt = {"content": [{"token": part} for part in ("jane", "@", "acme", ".org")]}
+    message = {"role": "assistant", "content": "write to jane@acme.org"}
+    choice = {"index": 0, "message": message, "logprobs": spelt, "token_ids": [1, 2, 3]}
+    draft = drafted(choice, {"user": "jane"})
     kept = clean(draft)
     assert kept.answer["choices"] == [
         {"index": 0, "message": {"role": "assistant", "content": "write to ‹e-mail address›"}}

@@ -249,3 +249,43 @@ def test_tokens_are_managed_by_administrators(offered: Offered) -> None:
     assert offered.with_key(told["token"]).get(f"{PREFIX}/me").status_code == 401
     actions = [entry.action for entry in trail.entries(offered.registry.database)]
     assert actions[-2:] == ["token.create", "token.revoke"]
+
+
+def test_a_token_that_is_written_where_its_name_goes_is_in_no_trail(offered: Offered) -> None:
+    text = offered.tokens[Role.READER]
+    for shown in (text, text[:-1]):  # mistyped too
+        status, message = refusal(offered, Role.ADMIN, f"/tokens/{shown}/revocation")
+        assert status == 404
+        assert shown not in message
+    trailed = list(trail.entries(offered.registry.database))
+    assert not any(text[12:-1] in entry.subject for entry in trailed)
+    assert trailed[-1].subject == f"tokens/{text[:12]}…/revocation"
+
+
+def test_a_note_has_no_word_of_the_logs_own(offered: Offered, tmp_path: Path) -> None:
+    publish(offered.registry, tmp_path)
+    way = "/adapters/medical/versions/1/notes"
+    for word in ("self", "who", "connection", "version"):
+        status, message = refusal(offered, Role.PUBLISHER, way, kind="push", data={word: 1})
+        assert (status, f"`data.{word}`" in message) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        b'{"gates": [{"passed": true, "why": NaN}]}',
+        b'{"gates": [{"passed": true, "gain": 1e999}]}',
+        b'{"gates": [{"why": "\\ud800"}]}',
+        b'{"gates": ' + b"[" * 100_000,
+        b"[]",
+        b"\xff",
+    ],
+)
+def test_a_report_that_is_no_json_hides_no_release(
+    offered: Offered, tmp_path: Path, report: bytes
+) -> None:
+    files = folder(tmp_path / "files")
+    (files / "report.json").write_bytes(report)
+    offered.registry.publish(files, draft(plan=f"sha256:{'7' * 64}"), who="ann")
+    answer = offered.ask(Role.READER).get(f"{PREFIX}/releases/medical@1")
+    assert (answer.status_code, answer.json()["gates"]) == (200, [])

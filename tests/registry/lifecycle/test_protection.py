@@ -69,6 +69,28 @@ def test_gates_must_have_passed_in_a_build_of_this_registry(
     registry.promote("medical", 2, "candidate", who="ann")  # nobody asks anything for others
 
 
+@pytest.mark.parametrize(
+    ("report", "why"),
+    [
+        (b"[]", "is not known"),
+        (b"{", "is not known"),
+        (b"[" * 100_000, "is not known"),
+        (b'{"gates": {"passed": true}}', "is not known"),
+        (b'{"gates": [true]}', "is not known"),
+        (b'{"gates": [{}]}', "a gate failed"),
+        (b'{"gates": [{"passed": "no", "why": 7}]}', "a gate failed: 7"),
+    ],
+)
+def test_a_report_that_is_none_passes_no_gate(
+    registry: Registry, tmp_path: Path, report: bytes, why: str
+) -> None:
+    protect(registry, gates=True)
+    files = folder(tmp_path / "built")
+    (files / "report.json").write_bytes(report)
+    registry.publish(files, draft(plan=PLAN), who="ann")
+    assert why in refusal(registry)
+
+
 def test_a_claim_of_somebody_elses_record_is_no_gate(registry: Registry, tmp_path: Path) -> None:
     """A pulled record may say what it likes of plans and gates."""
     protect(registry, gates=True)

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -84,7 +85,7 @@ class Writing:
         given = (await read_body(asked.request, http.body_limit, http.body_seconds)).values
         body = checked(self.body, given)
         said = {key: value for key, value in given.items() if key not in _LONG}
-        caller, subject = asked.caller, asked.request.url.path.removeprefix(PREFIX + "/")
+        caller, subject = asked.caller, _subject(asked.request.url.path)
         of_trail = trail.Asked(caller.name, caller.id, self.action, subject, said)
         database = asked.registry.database
 
@@ -109,6 +110,14 @@ class Writing:
         return await asyncio.to_thread(do)
 
 
+def _subject(path: str) -> str:
+    """What a path is about. Somebody who revokes a token may write its text where its name goes,
+    rightly or not: of that no more than its beginning stays."""
+    parts = path.removeprefix(PREFIX + "/").split("/")
+    return "/".join(f"{part[:12]}…" if _KEY.match(part) else part for part in parts)
+
+
+_KEY = re.compile(r"awr?-[a-z2-7]{8}-[a-z2-7]{20}")
 Entry = Reading | Sending | Writing
 # Fields of bodies that would fill the trail: what they come to is in the registry's own log.
 _LONG = ("record", "bundle", "public_key", "data")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.http.routes.registry.reading import event_object, find, version_object
+from adapterworks.gateway.request.body import parse_body
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 
@@ -66,8 +67,7 @@ def _gates(registry: Registry, found: Release) -> list[dict[str, Any]]:
     """What the build's gates said, by its own report; none if that is a stranger's or not here."""
     text = _text(registry, found, _REPORT)
     try:
-        report = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        gates = parse_body((text or "{}").encode()).values.get("gates")
+    except InvalidInput:  # what this server could not write as JSON again
         return []
-    gates = report.get("gates") if isinstance(report, dict) else None
     return [gate for gate in gates if isinstance(gate, dict)] if isinstance(gates, list) else []

@@ -19,7 +19,7 @@ from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.types import Unset
 
 # What the log says of every event itself.
-_OWN = frozenset(("name", "version", "kind", "alias", "who", "why", "connection"))
+_OWN = frozenset(("self", "name", "version", "kind", "alias", "who", "why", "connection"))
 
 
 def publish(asked: Asked, body: bodies.Publication) -> dict[str, Any]:
