@@ -13,6 +13,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.import_config import config_command
+from adapterworks.cli.import_openai import command as openai
 from adapterworks.extras import require
 from adapterworks.manifests.importing import PROGRAMS
 
@@ -40,6 +41,7 @@ def command() -> None:
     Example:
       adapters import ./my-lora --as support --base smollm2-135m-instruct
       adapters import llama-factory train.yaml
+      adapters import openai --files export
     """
 
 
@@ -236,3 +238,4 @@ def _print(imported: Imported, as_json: bool) -> None:
 
 for _program in PROGRAMS:
     command.add_command(config_command(_program))
+command.add_command(openai)

@@ -85,24 +85,24 @@ def import_config(
     if not as_json:
         _print(done, left_out)
     if done.refused:
-        listed = "\n".join(f"  {_said(note)}: {note.why}" for note in done.refused)
+        listed = "\n".join(f"  {said(note)}: {note.why}" for note in done.refused)
         raise Refused(
             f"{len(done.refused)} of its keys cannot be honoured:\n{listed}",
             hint="change them, or leave them out by name: --leave-out KEY",
         )
     if place.exists():
         raise InvalidInput(f"`{place}` exists already", hint="name another with `--out`")
-    _place_sources(done.manifest, file.parent, place.parent)
+    place_sources(done.manifest, file.parent, place.parent)
     head = f"# From {file.name} of {_TITLES[program]}."
     if left_out:
         head += f"\n# Left out: {', '.join(left_out)}."
-    place.write_text(f"{head}\n\n{to_toml(done.manifest, _comments(done))}", encoding="utf-8")
+    place.write_text(f"{head}\n\n{to_toml(done.manifest, sources_of(done))}", encoding="utf-8")
     _, faults = check_manifest(place)
     if as_json:
         printing.echo_json(
             {
                 "manifest": str(place),
-                "notes": [_table(note) for note in done.notes],
+                "notes": [note_table(note) for note in done.notes],
                 "left_out": list(left_out),
                 "faults": [str(fault) for fault in faults],
             }
@@ -132,10 +132,10 @@ def read_config(file: Path) -> dict[str, Any]:
     return given
 
 
-def _place_sources(manifest: dict[str, Any], before: Path, after: Path) -> None:
+def place_sources(manifest: dict[str, Any], before: Path, after: Path) -> None:
     """Files beside the configuration, as the manifest's folder sees them."""
     data = manifest.get("data", {})
-    tables = [(data, key) for key in ("train", "validation") if key in data]
+    tables = [(data, key) for key in ("train", "validation", "test") if key in data]
     tables += [(entry, "source") for entry in data.get("mix", [])]
     tables += [(manifest["base"], "model")] if "model" in manifest.get("base", {}) else []
     for table, key in tables:
@@ -147,10 +147,10 @@ def _place_sources(manifest: dict[str, Any], before: Path, after: Path) -> None:
             table[key] = Path(os.path.relpath(path.resolve(), after.resolve())).as_posix()
 
 
-def _comments(done: Conversion) -> dict[str, str]:
+def sources_of(done: Conversion) -> dict[str, str]:
     """Which key each came from, where its name says something."""
     return {
-        path: f"{note.key}'s default" if note.value is None else _said(note)
+        path: f"{note.key}'s default" if note.value is None else said(note)
         for note in done.notes
         for path in note.to
         if note.outcome in ("mapped", "differs")
@@ -163,11 +163,11 @@ def _short(value: Any) -> str:
     )
 
 
-def _said(note: Note) -> str:
+def said(note: Note) -> str:
     return f"{note.key} {_short(note.value)}".strip() if note.value is not None else note.key
 
 
-def _table(note: Note) -> dict[str, Any]:
+def note_table(note: Note) -> dict[str, Any]:
     return {
         "key": note.key,
         "value": note.value,
@@ -181,7 +181,7 @@ def _print(done: Conversion, left_out: tuple[str, ...]) -> None:
     shown = [note for note in done.notes if note.value is not None or note.outcome == "refused"]
     printing.echo_table(
         ("KEY", "", "BECOMES", "WHY"),
-        ((_said(note), note.outcome, " ".join(note.to), note.why) for note in shown),
+        ((said(note), note.outcome, " ".join(note.to), note.why) for note in shown),
     )
     for key in left_out:
         click.echo(f"left out: {key}")

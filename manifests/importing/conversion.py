@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 _TABLES = (
-    *("adapter", "base", "method", "data", "objective"),
+    *("adapter", "start", "base", "method", "data", "objective"),
     *("train", "evaluate", "publish"),
 )
 Outcome = Literal["mapped", "differs", "no effect", "refused"]

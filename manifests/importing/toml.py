@@ -24,7 +24,8 @@ def _table(
     if path and plain:
         yield f"\n[{'.'.join(path)}]"
     for key, value in plain.items():
-        said = comments.get(".".join((*path, key)), "").strip()
+        told = comments.get(".".join((*path, key)), "")
+        said = "".join(c if c.isprintable() else " " for c in told).strip()
         yield f"{key} = {_value(value)}" + (f"  # {said}" if said else "")
     for key, value in table.items():
         if isinstance(value, Mapping):
@@ -42,5 +43,8 @@ def _nested(value: Any) -> bool:
 
 
 def _value(value: Any) -> str:
-    """JSON's spelling of texts, numbers, switches and lists of them is TOML's too."""
-    return json.dumps(value, ensure_ascii=False)
+    """JSON's spelling of texts, numbers, switches and lists of them is TOML's too; DEL is not."""
+    if isinstance(value, Mapping):
+        pairs = (f"{json.dumps(key)} = {_value(item)}" for key, item in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

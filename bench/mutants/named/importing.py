@@ -11,10 +11,45 @@ _SETS = "manifests/importing/llama_factory_data.py"
 _AXOLOTL = "manifests/importing/axolotl.py"
 _TOML = "manifests/importing/toml.py"
 _TESTS = "tests/manifests/importing"
+_OPENAI = "manifests/importing/openai.py"
+_OPENAI_CLI = "adapterworks/cli/import_openai.py"
+_OF_OPENAI = "tests/cli/test_import_openai.py"
 _OF_FACTORY = f"{_TESTS}/test_llama_factory.py"
 _OF_AXOLOTL = f"{_TESTS}/test_axolotl.py"
 
 NAMED = (
+    Named(
+        "auto-is-a-number",
+        _OPENAI,
+        "    if value == AUTO:",
+        "    if False:",
+        (f"{_OF_OPENAI}::test_each_job_becomes_a_manifest_that_is_valid",),
+        "every job that left its numbers to OpenAI would be refused",
+    ),
+    Named(
+        "a-multiplier-is-a-rate",
+        _OPENAI,
+        "around.rate(_OBJECTIVES[kind]) * times",
+        "times",
+        (f"{_OF_OPENAI}::test_each_job_becomes_a_manifest_that_is_valid",),
+        "a training with the learning rate 1.8 learns nothing",
+    ),
+    Named(
+        "two-jobs-of-one-suffix-are-one-manifest",
+        _OPENAI_CLI,
+        "while name in taken:",
+        "while False:",
+        (f"{_OF_OPENAI}::test_each_job_becomes_a_manifest_that_is_valid",),
+        "the later job would overwrite the earlier one's manifest in silence",
+    ),
+    Named(
+        "what-no-job-names-is-dropped",
+        _OPENAI_CLI,
+        "aside = list(found.unread)",
+        "aside = []",
+        (f"{_OF_OPENAI}::test_what_belongs_to_no_job_is_named",),
+        "a job whose file is cut off would be missing, and nobody be told",
+    ),
     Named(
         "an-unknown-key-is-dropped",
         _CONVERSION,

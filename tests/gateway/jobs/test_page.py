@@ -94,12 +94,14 @@ def test_openais_flow_with_another_base_url(
         Path(f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     monkeypatch.setenv("OPENAI_BASE_URL", running.url + "/v1")
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    code = "\n".join(programs)
     printed, names = io.StringIO(), dict[str, object]()
     with contextlib.redirect_stdout(printed):
         exec(compile(code.replace("open(", "opened("), str(PAGE), "exec"), names | _opening())
     told = printed.getvalue()
     assert "proved by an engine" in told
+    assert told.endswith("\n1.0\n")  # the grader's
     assert re.search(r"^ft\.[0-9a-f]{16}\.icd-10@1 ", told, re.MULTILINE)
     with openai.OpenAI() as client:
         (job,) = client.fine_tuning.jobs.list()

@@ -1,0 +1,121 @@
+"""OpenAI's graders in a job and in an eval: as rewards, and as metrics with gates."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from adapterworks.manifests.graders import Grader
+from adapterworks.manifests.importing.conversion import Draft, Note
+
+_READ: TypeAdapter[Grader] = TypeAdapter(Grader)
+_ANSWER = re.compile(r"^\s*\{\{\s*sample\.output_text\s*\}\}\s*$")
+_ELSEWHERE = {
+    "python": "it runs code: the metric `unit_tests` runs Python in a sandbox",
+    "score_model": "it asks a model: `adapters eval --judge` does",
+    "label_model": "it asks a model: `adapters eval --judge` does",
+}
+# What a criterion of an eval measures, as a metric of ours.
+_METRICS = {("string_check", "eq"): "exact_match", ("text_similarity", "rouge_l"): "rouge_l",
+            ("text_similarity", "bleu"): "bleu"}  # fmt: skip
+
+
+def put_grader(draft: Draft, key: str, answer: str | None) -> None:
+    """A reinforcement's grader as `objective.graders`.
+
+    Args:
+        answer: the column that is each row's own answer here, `item.answer`.
+    """
+    given = draft.get(key)
+    if not isinstance(given, Mapping):
+        draft.refuse(key, "there is none, and nothing else says what an answer is worth")
+        return
+    values = _named(_with_answer(given, answer))
+    parts = values.get("graders")
+    if isinstance(parts, Mapping):
+        if isinstance(parts.get("type"), str):
+            parts = {_slug(parts.get("name")): parts}
+        values["graders"] = {
+            str(name): _named(part) if isinstance(part, Mapping) else part
+            for name, part in parts.items()
+        }
+    for one in (values, *(values.get("graders") or {}).values()):
+        kind = one.get("type") if isinstance(one, Mapping) else None
+        if kind in _ELSEWHERE:
+            draft.refuse(key, f"`{kind}` has no equivalent: {_ELSEWHERE[kind]}")
+            return
+    try:
+        _READ.validate_python(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part)[:40] for part in fault["loc"])
+        draft.refuse(key, f"{place}: {fault['msg'].removeprefix('Value error, ')}")
+        return
+    draft.map(key, "objective.graders", [values])
+
+
+def put_criteria(draft: Draft, evals: Sequence[Mapping[str, Any]], *, judged: bool) -> None:
+    """The criteria of evals as metrics and gates, each with a note.
+
+    Args:
+        judged: whether there are rows that gates can judge on.
+    """
+    metrics: list[str] = []
+    for one in evals:
+        criteria = one.get("testing_criteria")
+        for number, criterion in enumerate(criteria if isinstance(criteria, list) else []):
+            metric, why = _metric(criterion)
+            key = f"{str(one.get('id') or one.get('name'))[:60]}.testing_criteria[{number}]"
+            to = ("evaluate.metrics", "evaluate.gates") if judged else ("evaluate.metrics",)
+            if metric is None:
+                draft.notes.append(Note(key, _kind(criterion), "no effect", why=why))
+                continue
+            metrics += [metric] if metric not in metrics else []
+            draft.notes.append(Note(key, _kind(criterion), "differs", to, why))
+    if metrics:
+        draft.put("evaluate.metrics", metrics)
+        if judged:
+            draft.put("evaluate.gates", [{"metric": name, "against": "base"} for name in metrics])
+
+
+def _metric(criterion: Any) -> tuple[str | None, str]:
+    if not isinstance(criterion, Mapping):
+        return None, "no equivalent: it is no table"
+    kind = _kind(criterion)
+    if kind in _ELSEWHERE:
+        return None, f"no equivalent: {_ELSEWHERE[kind]}"
+    what = str(criterion.get("operation" if kind == "string_check" else "evaluation_metric"))
+    found = _METRICS.get((kind, what))
+    if found is None:
+        return None, f"no equivalent: no metric is `{kind}` by `{what[:40]}`"
+    if not _ANSWER.match(str(criterion.get("input"))):
+        return None, "no equivalent: it does not judge the whole answer"
+    return found, (
+        "against each row's own answer; a gate asks for a gain on the base, not for a threshold"
+    )
+
+
+def _kind(criterion: Any) -> str:
+    return str(criterion.get("type"))[:40] if isinstance(criterion, Mapping) else ""
+
+
+def _with_answer(given: Mapping[str, Any], answer: str | None) -> dict[str, Any]:
+    """With the row's own answer under its own name."""
+    text = json.dumps(given)
+    if answer is not None:
+        text = re.sub(r"\{\{\s*item\." + re.escape(answer) + r"\s*\}\}", "{{item.answer}}", text)
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**values, "name": _slug(values.get("name"))}
+
+
+def _slug(name: Any) -> str:
+    word = re.sub(r"[^A-Za-z0-9_]+", "_", str(name or "grader"))[:64]
+    return word if re.match(r"[A-Za-z_]", word) else f"_{word}"[:64]
