@@ -51,7 +51,7 @@ def check_url(url: str, *, insecure: bool = False) -> str:
         InvalidInput: not an address, or one to which a token would travel in the clear.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise InvalidInput(
             "`ADAPTERS_REGISTRY` is no address", hint="write `https://registry.example`"
         )

@@ -270,6 +270,16 @@ def test_a_note_has_no_word_of_the_logs_own(offered: Offered, tmp_path: Path) ->
         assert (status, f"`data.{word}`" in message) == (400, True)
 
 
+def test_a_note_has_bounds(offered: Offered, tmp_path: Path) -> None:
+    publish(offered.registry, tmp_path)
+    way = "/adapters/medical/versions/1/notes"
+    post(offered, Role.PUBLISHER, way, kind="push", data={"absent": ["x" * 99] * 2000})
+    status, message = refusal(
+        offered, Role.PUBLISHER, way, kind="push", data={"absent": ["x" * 99] * 3000}
+    )
+    assert (status, "more than 262144 bytes" in message) == (400, True)
+
+
 @pytest.mark.parametrize(
     "report",
     [

@@ -18,6 +18,7 @@ from adapterworks.registry.lifecycle.approval import Request
 from adapterworks.registry.releases.record import NotARecord, read_record
 from adapterworks.registry.releases.types import Unset
 
+_MOST_NOTE = 256 << 10  # the log keeps it for ever, and a release is shown with a hundred of them
 # What the log says of every event itself.
 _OWN = frozenset(("self", "name", "version", "kind", "alias", "who", "why", "connection"))
 
@@ -160,6 +161,8 @@ def note(asked: Asked, body: bodies.Note) -> dict[str, Any]:
     row = asked.registry.version(name_of(asked), version_of(asked))
     if taken := sorted(_OWN.intersection(body.data)):
         raise InvalidField(f"`data.{taken[0]}` is the log's own", param="data")
+    if len(canonical_json(body.data)) > _MOST_NOTE:
+        raise InvalidField(f"`data` has more than {_MOST_NOTE} bytes as JSON", param="data")
     event = asked.registry.note(
         row.name,
         row.version,

@@ -247,7 +247,13 @@ def test_addresses(url: str, address: str) -> None:
     assert check_url(url) == address
 
 
-@pytest.mark.parametrize("url", ["r.example", "ftp://r", "https://", "https://me:secret@r.example"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("r.example", "ftp://r", "https://"),
+        *("https://me:secret@r.example", "https://:secret@r.example", "https://secret@r.example"),
+    ],
+)
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(InvalidInput, match="no address") as caught:
         check_url(url)
