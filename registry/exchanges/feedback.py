@@ -89,10 +89,8 @@ def add(
     }
     try:
         with store.database.write() as connection:
-            if (
-                has_text
-                and connection.scalar(named(exchanges.c.receipt, tenant, subject.receipt)) is None
-            ):
+            here = named(exchanges.c.receipt, tenant, subject.receipt)
+            if has_text and connection.scalar(here) is None:
                 raise NotFound("the answer was removed just now, and nothing said of it is kept")
             raced = once is not None and connection.scalar(
                 sa.select(said.c.id).where(said.c.tenant == tenant, said.c.once == once)

@@ -117,8 +117,8 @@ NAMED = (
     Named(
         "a-text-outlives-an-erasure",
         "registry/exchanges/feedback.py",
-        "if has_text and connection.scalar(",
-        "if not has_text and connection.scalar(",
+        "if has_text and connection.scalar(here) is None:",
+        "if not connection:",
         (f"{_STORE}::test_a_text_that_was_on_its_way_when_its_exchange_went_is_not_kept",),
         "a correction that was sent during an erasure would stay on the disk, with a new key",
     ),

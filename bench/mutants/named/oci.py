@@ -126,7 +126,7 @@ NAMED: tuple[Named, ...] = (
         "a store of blobs would be given the password of the registry",
     ),
     Named(
-        "a-token-goes-in-the-clear",
+        "an-upload-goes-on-in-the-clear",
         f"{_OCI}/wire.py",
         'return url.scheme == "https" or (url.scheme == "http" and (plain or local))',
         'return url.scheme == "https" or url.host == name.host or plain or local',
