@@ -88,6 +88,7 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
         first=newest,
         keys=app.settings.keys,
     )
+    gateway.container_key = _container_key(config.http.container_key_env)
     for table in config.engines:
         if isinstance(table, FoundEngines):
             _follow(app, config, table, gateway)
@@ -203,6 +204,22 @@ def _key_of(table: RemoteEngine | FoundEngines) -> str | None:
             f"`{table.api_key_env}`, the key of the engine of `{table.base or 'any base'}`, is "
             "not set",
             hint="set the environment variable, or leave `api_key_env` out of `[[engines]]`",
+        )
+    return key
+
+
+def _container_key(variable: str | None) -> str | None:
+    """The key of the tenant that a platform's requests are of.
+
+    Raises:
+        InvalidInput: it is said where it is, and it is not there.
+    """
+    key = os.environ.get(variable) if variable else None
+    if variable and not key:
+        raise InvalidInput(
+            f"`{variable}`, the key that a platform's requests are of, is not set",
+            hint="set the variable to a key of `adapters tenant add`, or leave "
+            "`container_key_env` out of `[http]`",
         )
     return key
 

@@ -56,6 +56,7 @@ class Gateway:
 
     Attributes:
         draining: no new requests; set when the process is asked to end.
+        container_key: of the tenant that a platform's requests are of (`[http] container`).
         recent: the last answers, for feedback that comes before their usage is in the index.
         grade: runs a grader of OpenAI's; handed in, since what is worth what is builders' matter.
         aside: the database of what gateways tell each other.
@@ -79,6 +80,7 @@ class Gateway:
     grade: Grade
     draining: bool = False
     started: float = field(default_factory=time.time)
+    container_key: str | None = field(default=None, repr=False)
     recent: Recent = field(default_factory=Recent)
     background: set[asyncio.Task[None]] = field(default_factory=set)
     followers: dict[str, Follower] = field(default_factory=dict)

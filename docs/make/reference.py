@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from adapterworks import crash, settings
 from adapterworks.errors import EXIT_CODES
-from adapterworks.gateway.config.tables import GatewayConfig
+from adapterworks.gateway.config.container import contract_of
+from adapterworks.gateway.config.tables import GatewayConfig, HttpTable
 from adapterworks.gateway.http.routes.openapi import JOBS, document
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.manifests.errors import AdapterworksError
@@ -40,6 +41,10 @@ OTHERS = {
     "AWS_PROFILE": "the profile of ~/.aws",
     "AWS_REGION": "the bucket's region (`AWS_DEFAULT_REGION` too)",
     "AWS_ENDPOINT_URL": "another S3 server than Amazon's",
+    "AIP_HTTP_PORT": "Vertex AI's: the gateway's port; with one of the three, `[http] container` is"
+    " `vertex`",
+    "AIP_HEALTH_ROUTE": "Vertex AI's: where the gateway says whether it is ready",
+    "AIP_PREDICT_ROUTE": "Vertex AI's: where it is asked",
     "OMP_NUM_THREADS": "threads of a training or an engine on a CPU",
     "CUDA_VISIBLE_DEVICES": "the GPUs that may be used",
 }
@@ -135,6 +140,10 @@ def metrics() -> str:
 def http_api() -> str:
     """Path by path: the fields that the gateway itself reads."""
     described = document(jobs=True, registry=True)
+    contracts = {
+        name: contract_of(HttpTable.model_validate({"container": name}))
+        for name in ("sagemaker", "vertex")
+    }
     lines = [
         "# The HTTP API, path by path",
         "",
@@ -153,6 +162,12 @@ def http_api() -> str:
                 turned_on = "With `[registry] on = true`, or `adapters registry serve`."
                 lines += [f"{turned_on} {operation['description']}", ""]
             lines += _fields(operation)
+    for name, contract in contracts.items():
+        assert contract is not None
+        posted = document(contract=contract)["paths"][contract.predict]["post"]
+        lines += [f"## `POST {contract.predict}`", ""]
+        lines += [f'With `[http] container = "{name}"`; `GET {contract.health}` is its health.', ""]
+        lines += _fields(posted)
     lines += ["## Statuses", "", "| status | means |", "|---|---|"]
     answers = described["paths"]["/health"]["get"]["responses"]
     lines += [f"| {status} | {answer['description']} |" for status, answer in answers.items()]

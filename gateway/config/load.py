@@ -5,6 +5,8 @@ parts of a path, `ADAPTERS_GATEWAY_RESIDENCY__MAX_LORAS=8`. Its value is read as
 as a plain string when it is none. Tables in arrays (`[[engines]]`) are set as a whole:
 `ADAPTERS_GATEWAY_ENGINES='[{url = "http://gpu-1:8000", base = "llama-3-8b"}]'`.
 
+Vertex AI's own variables (AIP_HTTP_PORT, …) come before all of them.
+
 Invariant: nothing is silently dropped; a variable that names no key is a fault like any other.
 """
 
@@ -20,6 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
+from adapterworks.gateway.config.container import vertex_variables
 from adapterworks.gateway.config.engines import FoundEngines, LocalEngine, RemoteEngine
 from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
 from adapterworks.manifests.errors import NotFound
@@ -51,6 +54,7 @@ def load_gateway_config(
     for variable, value in sorted((environ or {}).items()):
         if variable.startswith(PREFIX):
             places.override(values, variable, value)
+    _keep_vertex(values, places, environ or {})
     try:
         config = GatewayConfig.model_validate_json(_to_json(values))
     except ValidationError as error:
@@ -60,6 +64,18 @@ def load_gateway_config(
     if faults:
         raise ManifestError(source, faults)
     return _resolve_paths(config, path)
+
+
+def _keep_vertex(values: dict[str, Any], places: _Places, environ: Mapping[str, str]) -> None:
+    """Take what Vertex AI says by variables; it has the last word, unless it is not meant."""
+    http = values.get("http")
+    told = vertex_variables(environ)
+    if not told or (isinstance(http, dict) and http.get("container") == "sagemaker"):
+        return
+    for variable, path in told.items():
+        text = environ[variable]
+        places.put(values, path, variable, _toml_value(text) if path == ("port",) else text)
+    places.put(values, ("http", "container"), next(iter(told)), "vertex")
 
 
 def _impossible(config: GatewayConfig) -> list[tuple[KeyPath, str, str]]:
@@ -100,6 +116,13 @@ def _impossible(config: GatewayConfig) -> list[tuple[KeyPath, str, str]]:
                 "pin fewer adapters or raise `max_cpu_loras`",
             )
         )
+    for key in ("health_route", "predict_route"):
+        if getattr(config.http, key) is not None and config.http.container != "vertex":
+            meant = "set `container` to `vertex`, or leave it out"
+            found.append((("http", key), "is a path of Vertex AI's contract", meant))
+    if config.http.container_key_env is not None and config.http.container is None:
+        meant = "set `container` to `sagemaker` or `vertex`, or leave it out"
+        found.append((("http", "container_key_env"), "is of no platform", meant))
     urls = [_same(engine.url) for engine in config.engines if isinstance(engine, RemoteEngine)]
     for index, engine in enumerate(config.engines):
         if isinstance(engine, RemoteEngine) and urls.count(_same(engine.url)) > 1:
@@ -130,6 +153,10 @@ class _Places:
     def override(self, values: dict[str, Any], variable: str, text: str) -> None:
         """Put a variable's value into `values`."""
         path: KeyPath = tuple(variable.removeprefix(PREFIX).lower().split("__"))
+        self.put(values, path, variable, _toml_value(text))
+
+    def put(self, values: dict[str, Any], path: KeyPath, variable: str, value: Any) -> None:
+        """Put what a variable says into `values`."""
         self.variables[path] = variable
         table = values
         for part in path[:-1]:
@@ -146,7 +173,7 @@ class _Places:
                 )
                 return
             table = inner
-        table[str(path[-1])] = _toml_value(text)
+        table[str(path[-1])] = value
 
     def at(self, path: KeyPath, message: str, hint: str | None) -> Fault:
         """A fault at the deepest part of `path` whose place is known."""

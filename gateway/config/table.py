@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~:/-]{1,255}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -20,6 +20,7 @@ from adapterworks.gateway.config.table import (
     PositiveInt,
     Share,
     Table,
+    UrlPath,
     check_http_url,
 )
 from adapterworks.gateway.storage.schema import KEPT_DAYS
@@ -87,7 +88,9 @@ class HttpTable(Table):
     """`[http]`: limits on what a client may send and on how long it may take.
 
     `cors_origins` are the pages whose scripts may call the gateway: `https://app.example`, or `*`.
-    A stream that is silent for `keep_alive_seconds` gets a comment.
+    A stream that is silent for `keep_alive_seconds` gets a comment. `container` adds the paths of a
+    platform's contract (gateway/config/container.py); `container_key_env` is the variable that
+    holds the key whose tenant is meant there.
     """
 
     body_limit: PositiveInt = 4 * 1024 * 1024
@@ -100,6 +103,10 @@ class HttpTable(Table):
     drain_seconds: PositiveFloat = 30.0
     keep_alive_seconds: PositiveFloat = 15.0
     cors_origins: tuple[str, ...] = ()
+    container: Literal["sagemaker", "vertex"] | None = None
+    container_key_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    health_route: UrlPath | None = None
+    predict_route: UrlPath | None = None
 
     @field_validator("cors_origins")
     @classmethod

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
+from adapterworks.gateway.config.container import contract_of
 from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.console.app import create_console
 from adapterworks.gateway.gateway import Gateway
@@ -20,6 +21,7 @@ from adapterworks.gateway.http.catalogue import Catalogue
 from adapterworks.gateway.http.header_limit import HeaderLimit
 from adapterworks.gateway.http.routes import (
     batches,
+    container,
     engines,
     files,
     fine_tuning,
@@ -76,6 +78,8 @@ def create_app(gateway: Gateway) -> Starlette:
         anonymous = None if word is None else role_of(word)
         desk = open_desk(gateway.registry, anonymous, config.http)
         routes += registry_routes()
+    if (contract := contract_of(config.http)) is not None:
+        routes = [*container.routes(contract, routes), *routes]
     app = _application(routes, config.http)
     app.state.gateway = gateway
     app.state.desk = desk

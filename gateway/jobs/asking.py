@@ -19,6 +19,7 @@ from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.batches import Line
 from adapterworks.gateway.request.body import parse_body
+from adapterworks.gateway.request.collected import collected
 from adapterworks.gateway.request.endpoints import ENDPOINTS, parse
 from adapterworks.gateway.request.errors import error_body, shape_of
 from adapterworks.gateway.request.exchange import Exchange
@@ -59,21 +60,15 @@ async def _asked(
     if row["body"].get("stream"):
         raise InvalidInput("`stream` has no meaning in a batch")
     call = parse(_BY_PATH[endpoint], parse_body(json.dumps(row["body"]).encode()))
-    status, pieces = 0, bytearray()
-
-    async def send(message: Message) -> None:
-        nonlocal status
-        status = message.get("status", status)
-        pieces.extend(message.get("body", b""))
-
     never = asyncio.Event()
 
     async def receive() -> Message:
         await never.wait()
         return {"type": "http.disconnect"}
 
-    await Exchange(gateway, call, tenant, receipt, Headers())({}, receive, send)
-    return status, from_json(bytes(pieces))
+    exchange = Exchange(gateway, call, tenant, receipt, Headers())
+    status, body = await collected(exchange, receive)
+    return status, from_json(body)
 
 
 def _line(row: dict[str, Any], receipt: Receipt, status: int, body: Any) -> Line:

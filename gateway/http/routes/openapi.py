@@ -13,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from adapterworks.gateway.config.container import Contract, contract_of
 from adapterworks.gateway.http.routes.common import gateway_of
 from adapterworks.gateway.http.routes.registry.access import PREFIX
 from adapterworks.gateway.http.routes.registry.table import TABLE
 from adapterworks.gateway.jobs.graders import MOST_ANSWER
 from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint
+from adapterworks.gateway.request.instances import MOST_INSTANCES
 from adapterworks.gateway.request.typed.values import MOST_CHOICES, MOST_NAME, MOST_TOKENS
 
 _VERSION = "1"
@@ -187,7 +189,10 @@ def registry_routes() -> list[Route]:
 async def openapi(request: Request) -> Response:
     """The document."""
     config = gateway_of(request).config
-    return JSONResponse(document(jobs=config.jobs.on, registry=config.registry.on))
+    contract = contract_of(config.http)
+    return JSONResponse(
+        document(jobs=config.jobs.on, registry=config.registry.on, contract=contract)
+    )
 
 
 async def openapi_of_registry(request: Request) -> Response:
@@ -200,10 +205,13 @@ def registry_document() -> dict[str, Any]:
     return _document("adapterworks registry", {**_of_registry(), "/openapi.json": {"get": _get()}})
 
 
-def document(*, jobs: bool = False, registry: bool = False) -> dict[str, Any]:
+def document(
+    *, jobs: bool = False, registry: bool = False, contract: Contract | None = None
+) -> dict[str, Any]:
     """OpenAPI 3.1 for every public path.
 
     Args:
+        contract: of the platform whose container it is; its two paths are among them.
         jobs: whether files, fine-tuning jobs and batches are among them.
         registry: whether the registry's are.
     """
@@ -242,7 +250,25 @@ def document(*, jobs: bool = False, registry: bool = False) -> dict[str, Any]:
         paths |= _of_registry()
     for path in ("/health", "/ready", "/metrics", "/openapi.json"):
         paths[path] = {"get": _get()}
+    if contract is not None:
+        paths[contract.health] = {"get": _get()}
+        paths[contract.predict] = {"post": _post(_predicted(contract), required=[])}
     return _document("adapterworks gateway", paths)
+
+
+def _predicted(contract: Contract) -> dict[str, Any]:
+    """A request as a platform sends it: by what it asks with, it is one of three endpoints'."""
+    asked = {
+        name: schema
+        for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+        for name, schema in _BODIES[path].items()
+    }
+    properties = {"model": _MODEL, "stream": {"type": "boolean"}, **asked}
+    if not contract.instances:
+        return properties
+    instance = {"type": "object", "properties": properties}
+    listed = {"type": "array", "minItems": 1, "maxItems": MOST_INSTANCES, "items": instance}
+    return {**properties, "instances": listed, "parameters": {"type": "object"}}
 
 
 def _document(title: str, paths: dict[str, Any]) -> dict[str, Any]:
