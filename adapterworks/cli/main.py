@@ -28,7 +28,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "validate": ("validate", "Check manifests and report every fault at once."),
         "plan": ("plan", "Show what a build would do: steps, memory, time, servability."),
         "schema": ("schema", "Print the manifest's JSON Schema."),
-        "data": ("data", "Inspect the rows a manifest trains on, and make rows of failures."),
+        "data": (
+            "data",
+            "Inspect the rows a manifest trains on, and make rows of failures and documents.",
+        ),
         "dataset": ("dataset", "Keep rows as datasets: versioned, owned, test sets sealed."),
         "base": ("base", "List, add and show base models."),
     },

@@ -202,13 +202,15 @@ AREAS = {
             (
                 "builders/data/[!l]*.py", "builders/data/load.py", "builders/data/formats/*.py",
                 "builders/data/gates/*.py", "builders/data/recipes/recipe.py",
+                "builders/synthesis/*.py", "builders/endpoints/kept.py",
             ),
-            _files(
-                "tests/builders/data",
-                "formats", "gate_bounds", "gates", "identity", "load", "loss_mask",
-                "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
-                "datasets", "seals",
-            ),
+            (*_files(
+                    "tests/builders/data",
+                    "formats", "gate_bounds", "gates", "identity", "load", "loss_mask",
+                    "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
+                    "datasets", "seals",
+                ),
+             "tests/builders/synthesis", "tests/builders/endpoints/test_kept.py"),
         ),
         Area(
             "jobs",

@@ -20,7 +20,52 @@ _SOURCES = f"{_DATA}/sources"
 _RENDER = f"{_DATA}/render.py"
 _READ = f"{_DATA}/formats/turns.py"
 
+_SYNTHESIS = "builders/synthesis"
+_OF_SYNTHESIS = "tests/builders/synthesis/test_synth.py"
+_KEPT = "builders/endpoints/kept.py"
+_OF_KEPT = "tests/builders/endpoints/test_kept.py"
+
 NAMED = (
+    Named(
+        "what-was-heard-waits-in-memory",
+        _KEPT,
+        "        self._file.flush()\n        os.fsync(self._file.fileno())\n",
+        "",
+        (f"{_OF_SYNTHESIS}::test_a_kill_and_a_second_run_pay_for_no_answer_twice",),
+        "a kill would lose answers that were paid for",
+    ),
+    Named(
+        "one-models-answer-is-anothers",
+        _KEPT,
+        '{"url": endpoint.url, "model": endpoint.model, "request": chat.fields()}',
+        '{"url": endpoint.url, "request": chat.fields()}',
+        (f"{_OF_KEPT}::test_a_request_is_sent_once",),
+        "another model at the same address would be given words that it never said",
+    ),
+    Named(
+        "a-torn-answer-counts",
+        _KEPT,
+        'if not line.endswith(b"\\n"):',
+        "if False:",
+        (f"{_OF_KEPT}::test_what_arrived_before_a_fault_is_kept_and_a_torn_line_is_not",),
+        "the next answer would be written onto a torn line, and both be lost",
+    ),
+    Named(
+        "evidence-need-not-be-there",
+        f"{_SYNTHESIS}/run.py",
+        "if _spaced(pair.evidence) not in text:",
+        "if not pair.evidence:",
+        (f"{_OF_SYNTHESIS}::test_pairs_without_proof_old_ones_and_bad_ones_are_left_out",),
+        "answers would be learnt that the document does not say",
+    ),
+    Named(
+        "the-budget-is-seen-afterwards",
+        f"{_SYNTHESIS}/run.py",
+        "            if left < 0:",
+        "            if left < -most_tokens(chat):",
+        (f"{_OF_SYNTHESIS}::test_the_budget_is_never_exceeded_and_says_so",),
+        "a bill would be larger than what was allowed",
+    ),
     Named(
         "a-prompt-loses-its-question",
         f"{_DATA}/formats/prompt_completion.py",

@@ -21,11 +21,14 @@ _TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 _HAS_CJK = re.compile(rf"[{_CJK}]")
 
 
-class _Tokenizer:
+def tokens(text: str) -> list[str]:
     """Words of any script, CJK by character; on ASCII the same as rouge-score's default."""
+    return _TOKEN.findall(text.lower())
 
+
+class _Tokenizer:
     def tokenize(self, text: str) -> list[str]:
-        return _TOKEN.findall(text.lower())
+        return tokens(text)
 
 
 def _rouge_l(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:
