@@ -101,7 +101,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
             "Import an adapter trained elsewhere, or another program's configuration.",
         ),
         "push": ("push", "Push a release to the Hugging Face Hub or to an OCI registry."),
-        "pull": ("pull", "Pull a release from the Hugging Face Hub or an OCI registry."),
+        "pull": ("pull", "Pull a release from the Hub, an OCI registry, or this registry."),
         "cp": ("cp", "Copy a release from one place to another."),
     },
     "Serve": {

@@ -60,7 +60,7 @@ def command(
     plain_http: bool,
     as_json: bool,
 ) -> None:
-    """Pull a release from the Hugging Face Hub, an OCI registry, or this registry.
+    """Pull a release from the Hub, an OCI registry, or this registry.
 
     SOURCE is org/name@revision (a tag, a commit, or a branch as it is now), or
     oci://host/org/name:tag. What `adapters push` put there comes back as the same release, byte

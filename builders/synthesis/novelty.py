@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.evaluation.metrics import metric
-from adapterworks.builders.evaluation.metrics.overlap import tokens
+from adapterworks.builders.evaluation.metrics.overlap import ROUGE_L, tokens
 
 MOST = 0.7
 
@@ -23,7 +22,7 @@ class Questions:
 
     def __init__(self, most: float = MOST) -> None:
         self._most = most
-        self._rouge = metric("rouge_l")
+        self._rouge = ROUGE_L
         self._kept: list[tuple[Counter[str], Row]] = []
 
     def add(self, question: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapterworks.registry.index import absences
+from adapterworks.registry.index import absences, log
 from adapterworks.registry.registry import Registry
 
 
@@ -16,6 +16,8 @@ def erase_blobs(registry: Registry, blobs: Sequence[str], *, who: str, why: str)
     """
     with registry.database.write() as connection:
         for blob in blobs:
-            absences.erase(connection, blob, who=who, why=why)
+            if absences.erase(connection, blob, who=who, why=why):
+                # Of no release's name: a dataset's rows are the registry's own.
+                log.append(connection, "", "erase", who=who, why=why, blob=blob, paths=[])
     for blob in blobs:
         registry.blobs.delete(blob)

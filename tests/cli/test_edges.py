@@ -322,7 +322,7 @@ def test_purging_asks_in_scripts_for_yes(shelf: list[str]) -> None:
     [
         ("biuld medical", "error: no such command 'biuld'. Did you mean 'build'?"),
         ("build --alais x", "error: no such option '--alais'."),
-        ("promote", "error: missing argument 'REF'"),
+        ("show", "error: missing argument 'REF'"),
     ],
 )
 def test_a_command_line_is_refused_in_the_style_of_all_errors(typed: str, message: str) -> None:

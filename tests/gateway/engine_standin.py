@@ -22,6 +22,9 @@ from tests.gateway.standin_answers import Answer
 MAX_MODEL_LEN = 2048
 ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
+# Of characters: a token is a character here.
+VOCABULARY = 0x110000
+
 
 @dataclass
 class StandIn:
@@ -38,7 +41,7 @@ class StandIn:
         counted: the same of every answer it began, as far as it came.
         cached: half of each prompt is said to come from the cache.
         makes: the most tokens that an answer has, whatever it may have.
-        says: the tokens of every answer, instead of its own.
+        tokens: those of every answer, instead of its own.
         holds_after: a stream waits after so many events of tokens, and a whole answer before its
             end, until this is None again or the engine is broken.
         countless: it does not say what an answer cost.
@@ -69,7 +72,7 @@ class StandIn:
     cached: bool = False
     countless: bool = False
     makes: int | None = None
-    says: list[str] | None = None
+    tokens: list[str] | None = None
     holds_after: int | None = None
     scores_prompts: bool = False
     sequences: int = 0
@@ -114,6 +117,8 @@ class StandIn:
     async def _detokenize(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        if any(token >= VOCABULARY for token in body["tokens"]):
+            return _error(400, "Token id is out of vocabulary")
         return JSONResponse({"prompt": "".join(chr(token) for token in body["tokens"])})
 
     async def _pause(self, request: Request) -> Response:
@@ -163,7 +168,7 @@ class StandIn:
         if isinstance(answer, str):
             return _error(400, answer)
         answer.countless = self.countless
-        answer.words = (answer.words if self.says is None else self.says)[: self.makes]
+        answer.words = (answer.words if self.tokens is None else self.tokens)[: self.makes]
         self.prompt_tokens += answer.counts[0]
         self.sequences += answer.sequences
         request_id = request.headers.get("x-request-id", "")

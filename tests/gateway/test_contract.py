@@ -128,7 +128,7 @@ def test_engine_admin_paths_are_unreachable(either: Running, method: str, path: 
 
 def test_a_known_path_with_another_method_is_405(either: Running) -> None:
     with either.http() as http:
-        assert http.get("/v1/chat/completions").status_code == 405
+        assert http.get("/v1/completions").status_code == 405
 
 
 def test_generate_is_the_seeds_example(either: Running) -> None:

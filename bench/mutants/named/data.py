@@ -666,4 +666,12 @@ NAMED = (
         (f"{_DATASETS}::test_erased_rows_leave_every_dataset_and_every_learner_is_named",),
         "a person's row would be gone from one dataset and stay in its copies",
     ),
+    Named(
+        "rows-are-erased-in-silence",
+        "registry/datasets/erase.py",
+        'log.append(connection, "", "erase", who=who, why=why, blob=blob, paths=[])',
+        "pass",
+        ("tests/registry/datasets/test_store.py::test_erased_rows_are_gone_and_do_not_come_back",),
+        "nobody could be asked who erased a patient's rows, and `verify` would stay unclean",
+    ),
 )  # fmt: skip

@@ -129,7 +129,9 @@ def _deliver(
     absent |= same_bytes(release, absent)
     late = late_files(parcel.signatures, release.digest, held)
     late = {path: bundle for path, bundle in late.items() if path not in head.files}
-    later = _sign_late(place, parcel, head, late, say) if late and not created else None
+    later = None
+    if late and not created:
+        later = _sign_late(place, parcel, there, head, late, say)
     return Delivered(
         repository=repository,
         endpoint=hub.endpoint,
@@ -145,16 +147,20 @@ def _deliver(
 def _sign_late(
     place: HubRepository,
     parcel: Parcel,
+    there: str,
     head: RepoState,
     late: Mapping[str, bytes],
     say: Callable[[str], None],
 ) -> str | None:
     """Push the signatures that were made since; the release's own commit and tag stay.
 
+    Args:
+        there: the release's commit. Where `main` still is at it, nobody else was there since.
+
     Returns:
         the commit; None if `main` is where somebody else left it.
     """
-    if head.commit != place.last:
+    if head.commit not in (place.last, there):
         say(f"its newer signatures stayed here: `main` is at {head.commit[:12]}, which is not ours")
         return None
     message = f"signatures of {parcel.title}"

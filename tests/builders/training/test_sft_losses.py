@@ -1,9 +1,9 @@
 """SFT computes what it computed before there were objectives: `sft_losses.json` against now.
 
 The numbers are float32 and were recorded on one machine, where they are met to 1e-6. Another
-processor adds in another order, and a training carries that on from step to step: the norm of the
-twelfth gradient was seen to differ by 1.04e-6 of itself. A defect of the arithmetic moves them by
-1e-3 and more, so `SAME` lies between.
+processor adds in another order, and a training carries that on from step to step: on one the first
+nine steps were the same to 1e-5 and later norms differed by up to 5.8e-4 of themselves (QLoRA). A
+defect of the arithmetic moves the first steps by 1e-3 and more, so `SAME` lies between.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from tests.builders.training.sft_settings import (
 )
 
 pytestmark = pytest.mark.train
-SAME = 1e-5  # relative
+SAME = 1e-5  # relative, of the first steps
+EARLY = 8
+CARRIED_ON = 2e-3  # relative, of the later ones
 KEPT: dict[str, Any] = json.loads(
     Path(__file__).with_name("sft_losses.json").read_text(encoding="utf-8")
 )["settings"]
@@ -86,4 +88,5 @@ def test_losses_and_gradients_of_the_first_steps_are_what_they_were(
     Trainer(plan, tiny, tmp_path, sets, EventLog(tmp_path / "events.jsonl"), pad=1).run()
     assert len(seen["loss"]) == STEPS
     for name, values in KEPT[setting].items():
-        assert seen[name] == pytest.approx(values, rel=SAME), name
+        assert seen[name][:EARLY] == pytest.approx(values[:EARLY], rel=SAME), name
+        assert seen[name][EARLY:] == pytest.approx(values[EARLY:], rel=CARRIED_ON), name

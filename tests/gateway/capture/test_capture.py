@@ -125,7 +125,7 @@ def test_nothing_is_kept_of_whoever_has_not_said_so(clinic: Clinic) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_is_kept_is_the_payload_with_its_receipt(clinic: Clinic, stream: bool) -> None:
     clinic.agree(share="own", retain=3600)
-    clinic.standin.says = ["amebic ", "dys", "entery"]
+    clinic.standin.tokens = ["amebic ", "dys", "entery"]
     asked = time.time()
     fields: dict[str, Any] = {"temperature": 0.5, "n": 2, "user": "patient-7"}
     if stream:
@@ -161,7 +161,7 @@ def test_what_is_kept_is_the_payload_with_its_receipt(clinic: Clinic, stream: bo
 
 def test_personal_data_are_never_on_the_disk(clinic: Clinic) -> None:
     clinic.agree()
-    clinic.standin.says = ["call ", "+49 30 ", "901820"]  # in three events, none of which is one
+    clinic.standin.tokens = ["call ", "+49 30 ", "901820"]  # in three events, none of which is one
     content = [{"type": "text", "text": f"I am {MAIL}, card {CARD}"}]
     clinic.ask(content, stream=True, metadata={"mail": MAIL}, store=True)
     list(clinic.ask(f"the key is {KEY}", stream=True))
@@ -335,7 +335,7 @@ def test_what_has_expired_is_removed_by_itself(
 def test_after_an_erasure_no_byte_can_be_found(clinic: Clinic) -> None:
     clinic.agree()
     planted = "zebra-crossing-planted"
-    clinic.standin.says = [f"{planted}-answer"]
+    clinic.standin.tokens = [f"{planted}-answer"]
     answer = clinic.ask(f"{planted}-question", store=True, metadata={"m": f"{planted}-metadata"})
     clinic.settled(1)
     assert len(clinic.kept()) == 1

@@ -11,6 +11,7 @@ from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Re
 from adapterworks.registry.datasets.erase import erase_blobs
 from adapterworks.registry.datasets.record import DatasetRecord, Part, Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
 from tests.registry.datasets.seals import seal_of
 
@@ -105,6 +106,13 @@ def test_erased_rows_are_gone_and_do_not_come_back(registry: Registry) -> None:
     found = add(datasets)
     blob = found.record.splits["train"].digest
     erase_blobs(registry, [blob], who="me", why="withdrew")
+    erase_blobs(registry, [blob], who="me", why="again")
+    with registry.database.read() as connection:
+        told = log.events(connection, "", kinds=("erase",))
+    assert [(event.who, event.why, event.data["blob"]) for event in told] == [
+        ("me", "withdrew", blob)
+    ]
+    assert registry.verify().problems == []
     with pytest.raises(Refused, match="withdrew"):
         datasets.read(blob)
     assert not registry.blobs.exists(blob)
