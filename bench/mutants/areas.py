@@ -180,6 +180,11 @@ AREAS = {
             ("tests/gateway/capture", "tests/registry/exchanges", "tests/privacy"),
         ),
         Area(
+            "container",
+            ("gateway/http/routes/container.py", "gateway/request/instances.py"),
+            ("tests/gateway/http/test_container.py",),
+        ),
+        Area(
             "oci",
             ("registry/remotes/oci/*.py", "registry/remotes/own.py"),
             _files(
