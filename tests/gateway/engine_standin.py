@@ -117,7 +117,7 @@ class StandIn:
     async def _detokenize(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
-        if any(token >= VOCABULARY for token in body["tokens"]):
+        if not all(isinstance(n, int) and 0 <= n < VOCABULARY for n in body["tokens"]):
             return _error(400, "Token id is out of vocabulary")
         return JSONResponse({"prompt": "".join(chr(token) for token in body["tokens"])})
 
