@@ -643,6 +643,14 @@ NAMED = (
         "a test question with a word before it could be learnt",
     ),
     Named(
+        "a-template-is-evidence",
+        f"{_DATA}/gates/seals.py",
+        "template = np.union1d(common, common_shingles(seal.questions))",
+        "template = common",
+        (f"{_SEALS}::test_a_template_is_no_evidence_however_few_rows_are_looked_at",),
+        "no row of a task with a long prompt could be added once one was tested on",
+    ),
+    Named(
         "a-test-row-is-divided-anew",
         f"{_DATA}/dividing.py",
         'if now == "test" or on_side(',

@@ -79,4 +79,24 @@ NAMED = (
         (f"{_OF_FINDERS}::test_a_file_that_says_something_else_says_nothing",),
         "a misspelled second key would be passed over",
     ),
+    Named(
+        "whoever-is-less-busy-loads-it",
+        "gateway/engines/routing.py",
+        "default=math.inf) / LOAD_FACTOR",
+        "default=math.inf) * LOAD_FACTOR",
+        (
+            "tests/gateway/engines/test_keeping.py::test_a_further_engine_loads_it_only_where_that_relieves",
+        ),
+        "an adapter would be loaded where that relieves nobody",
+    ),
+    Named(
+        "one-request-is-a-load",
+        "gateway/engines/routing.py",
+        "max(now.room, math.ceil(share * now.room))",
+        "math.ceil(share * now.room)",
+        (
+            "tests/gateway/engines/test_keeping.py::test_without_a_holder_the_first_that_is_not_full_loads_it",
+        ),
+        "idle engines would each load what one of them has room for",
+    ),
 )

@@ -46,9 +46,11 @@ def test_almost_the_same_question_is_found() -> None:
 
 
 def test_a_template_is_no_evidence_however_few_rows_are_looked_at() -> None:
-    known = seal(*(HEAD + f"case {number} of ward" for number in range(20)))
-    assert matches([HEAD + "case 77 of ward"], known) == []
-    assert matches([HEAD + "case 7 of ward"], known) == [(0, "exam", 8)]
+    """So long that nine tenths of a question are the template: none of it tells of a test row."""
+    head = " ".join(f"rule {number} is to be kept" for number in range(12)) + " "
+    known = seal(*(head + f"case {number} of ward" for number in range(20)))
+    assert matches([head + "case 77 of ward"], known) == []
+    assert matches([head + "case 7 of ward"], known) == [(0, "exam", 8)]
 
 
 def test_the_likest_of_several_test_sets_is_named() -> None:

@@ -94,6 +94,8 @@ def test_a_further_engine_loads_it_only_where_that_relieves() -> None:
     assert _choose(Seen(5, 4, False), Seen(6, 4, True)) == 1
     # 12 is above its 1.5 × (12 + 3 + 1) / 2 = 12, and 3 is less busy by more than the factor.
     assert _choose(Seen(3, 4, False), Seen(12, 4, True)) == 0
+    # 3 of 4 is less busy than 1 of 1, but not by the factor: the next one is asked.
+    assert _choose(Seen(1, 1, True), Seen(3, 4, False), Seen(0, 4, False)) == 2
     # Room counts, not the number: 6 of 16 is less busy than 4 of 4.
     assert _choose(Seen(6, 16, False), Seen(4, 4, True)) == 0
 
@@ -101,6 +103,8 @@ def test_a_further_engine_loads_it_only_where_that_relieves() -> None:
 def test_without_a_holder_the_first_that_is_not_full_loads_it() -> None:
     assert _choose(Seen(0, 4, False), Seen(0, 4, False)) == 0
     assert _choose(Seen(9, 4, False), Seen(0, 4, False)) == 1
+    # 1 of room 4 is above 1.5 × its share of two requests, and no load: it stays preferred.
+    assert _choose(Seen(1, 4, False), Seen(0, 16, False)) == 0
 
 
 def _homes(ids: Iterable[str], digests: list[str]) -> dict[str, str]:
