@@ -161,22 +161,11 @@ def split(
     from adapterworks.builders.data.datasets import rows_of
     from adapterworks.builders.data.dividing import divide
     from adapterworks.registry.datasets.store import Datasets
-    from adapterworks.registry.releases.release import Parent
 
     before = find(app, dataset)
     record = before.record
     rows = divide(rows_of(Datasets(app.registry), before), validation=validation, test=test, by=by)
-    said = About(
-        description=record.description,
-        license=record.license,
-        source=record.source,
-        consent=record.consent,
-        synthetic_from=record.synthetic_from,
-        reviewed_by=record.reviewed_by,
-        tenant=record.tenant,
-        share=record.share,
-        parents=(Parent(relation="split", digest=before.digest, ref=before.ref),),
-    )
+    said = About.after(before, "split")
     _echo_added(
         add_dataset(
             app.registry, record.name, rows, said, drop_sealed=drop_sealed,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.data.datasets import Rows, encode, part_of
 from adapterworks.builders.data.gates.seals import (
@@ -46,6 +46,22 @@ class About:
     tenant: str | None = None
     share: Share = "own"
     parents: tuple[Parent, ...] = ()
+
+    @classmethod
+    def after(cls, before: Dataset, relation: Literal["split", "erasure"]) -> About:
+        """What was said of a dataset, of the one that is made of it."""
+        record = before.record
+        return cls(
+            description=record.description,
+            license=record.license,
+            source=record.source,
+            consent=record.consent,
+            synthetic_from=record.synthetic_from,
+            reviewed_by=record.reviewed_by,
+            tenant=record.tenant,
+            share=record.share,
+            parents=(Parent(relation=relation, digest=before.digest, ref=before.ref),),
+        )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from adapterworks.registry.datasets.erase import erase_blobs
 from adapterworks.registry.datasets.record import Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.releases.release import Parent
 from adapterworks.registry.releases.types import Resolved
 
 
@@ -109,17 +108,7 @@ def _successor(registry: Registry, held: Held, who: str, why: str) -> Dataset | 
         rows[split] = [row for number, row in kept if number not in gone]
     if not any(rows.values()):
         return None
-    about = About(
-        description=record.description,
-        license=record.license,
-        source=record.source,
-        consent=record.consent,
-        synthetic_from=record.synthetic_from,
-        reviewed_by=record.reviewed_by,
-        tenant=record.tenant,
-        share=record.share,
-        parents=(Parent(relation="erasure", digest=held.dataset.digest, ref=held.dataset.ref),),
-    )
+    about = About.after(held.dataset, "erasure")
     # They were judged when they were added: what remains is a part of that.
     return add_dataset(registry, record.name, rows, about, judged=True, who=who, why=why).dataset
 
