@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,8 +57,8 @@ def gateway() -> Iterator[_Gateway]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Sleeping only moves the clock; what was slept is kept."""
     slept: list[float] = []
-    monkeypatch.setattr(chat.time, "sleep", slept.append)
-    monkeypatch.setattr(chat.time, "monotonic", lambda: sum(slept))
+    clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept))
+    monkeypatch.setattr(chat, "time", clock)
     return slept
 
 

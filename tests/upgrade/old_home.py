@@ -78,7 +78,8 @@ class Home:
     def ok(self, *arguments: str | Path) -> str:
         """Run a command that must succeed; returns what it printed."""
         done = self.run(*arguments)
-        assert done.returncode == 0, f"adapters {' '.join(map(str, arguments))}\n{done.stderr}"
+        line = f"adapters {' '.join(map(str, arguments))}"
+        assert done.returncode == 0, f"{line} ended with {done.returncode}\n{done.stderr}"
         return done.stdout
 
     def json(self, *arguments: str | Path) -> Any:

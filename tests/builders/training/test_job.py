@@ -8,9 +8,9 @@ import runpy
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -273,7 +273,7 @@ def test_a_thread_that_holds_nothing_up_looks_for_the_build(
 
     monkeypatch.setattr(threading, "Thread", Thread)
     monkeypatch.setattr(job_module, "_alive", lambda process: next(answers[process]))
-    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(job_module, "time", SimpleNamespace(sleep=slept.append))
     monkeypatch.setattr(os, "_exit", ended)
     listener = Job(bench.plan(), "/bases/tiny", 1, 77).parent_watch()
     assert listener({"event": "step"}) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -198,6 +199,7 @@ def test_it_is_looked_again_until_it_is_worse(
 
     def wait(seconds: float) -> None:
         waited.append(seconds)
+        assert len(waited) <= 2, "it went on although it is worse"
         if len(waited) == 2:
             shelf.app.registry.rollback("medical", "prod", who="tester")
             shelf.app.registry.promote("medical", 2, "prod", who="tester")
@@ -205,7 +207,7 @@ def test_it_is_looked_again_until_it_is_worse(
             for path in (shelf.app.settings.home / "watch").iterdir():
                 path.unlink()
 
-    monkeypatch.setattr(watch.time, "sleep", wait)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=wait))
     arguments = ["watch", "medical:prod", "--rows", str(shelf.rows), "--max-drop", "0.05"]
     result = CliRunner().invoke(cli, [*arguments, "--every", "1h"], obj=shelf.app)
     assert isinstance(result.exception, Refused)

@@ -74,13 +74,16 @@ def test_requests_leave_no_garbage(
             response.read()
 
     ask()
-    gc.collect()
+    found = []
     gc.disable()
     try:
-        for _ in range(100):
-            ask()
-        found = gc.collect()
+        for _ in range(10):
+            gc.collect()
+            for _ in range(10):
+                ask()
+            found.append(gc.collect())
     finally:
         gc.enable()
         connection.close()
-    assert found < 1000, f"{found} objects of 200 requests in cycles"
+    # What works beside requests leaves some at times; what a request leaves is in every round.
+    assert min(found) < 100, f"{found} objects in cycles, in each round of 20 requests"

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -217,7 +218,8 @@ def test_a_publish_waits_while_a_gc_moves_its_bytes(
         with prod.database.write() as connection:
             stores.forgive(connection, [digest])
 
-    monkeypatch.setattr("adapterworks.registry.lifecycle.publish.time.sleep", gc_ends)
+    clock = SimpleNamespace(sleep=gc_ends)
+    monkeypatch.setattr("adapterworks.registry.lifecycle.holding.time", clock)
     publish(prod, tmp_path, 2)
     assert len(waited) == 1
     assert prod.verify().clean

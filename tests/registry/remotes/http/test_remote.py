@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import UNSET
 from adapterworks.registry.remotes.http import blobs as http_blobs
+from adapterworks.registry.remotes.http import link
 from adapterworks.registry.remotes.http.link import check_url
 from adapterworks.registry.remotes.http.registry import RemoteRegistry
 from adapterworks.registry.remotes.http.seals import open_datasets
@@ -226,7 +228,7 @@ def test_a_wrong_token_is_said(server: Server, tmp_path: Path) -> None:
 def test_a_server_that_is_not_there_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(link, "time", SimpleNamespace(sleep=lambda seconds: None))
     remote = RemoteRegistry("http://127.0.0.1:9", "t", tmp_path)
     with remote, pytest.raises(Unavailable, match="does not answer"):
         remote.names()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from adapterworks.manifests.errors import NotFound, Unavailable
+from adapterworks.registry.remotes.hub import client
 from adapterworks.registry.remotes.hub.client import ATTEMPTS, TIMEOUT_S, Hub, RepoState
 from adapterworks.registry.remotes.hub.names import HubSource
 from tests.registry.remotes.hub.test_errors import http
@@ -47,7 +47,7 @@ class Api:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited between attempts; nothing waits."""
     seconds: list[float] = []
-    monkeypatch.setattr(time, "sleep", seconds.append)
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=seconds.append))
     return seconds
 
 

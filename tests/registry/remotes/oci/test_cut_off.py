@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.leaving import pack
+from adapterworks.registry.remotes.oci import client
 from adapterworks.registry.remotes.oci.client import Client
 from adapterworks.registry.remotes.oci.held import OciRelease
 from adapterworks.registry.remotes.oci.media import ABSENT
@@ -30,7 +31,7 @@ POINTS = 20
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits before an attempt."""
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=lambda seconds: None))
 
 
 def cut_off(oci: OciStandin, at: int, move: Callable[[], object]) -> int:
