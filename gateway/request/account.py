@@ -33,7 +33,7 @@ class Account:
     """One request's account.
 
     Attributes:
-        usage: tokens, as the engine counts them while it answers; settled when that is over.
+        usage: tokens of what the engine works on now, as it counts them; settled when that is over.
         cold: whether the request waited for its adapter to be loaded.
         phase: where the request is; says why it was refused if it is.
     """
@@ -41,6 +41,7 @@ class Account:
     def __init__(self, gateway: Gateway, tenant: Tenant, receipt: Receipt, call: Call) -> None:
         self.usage = Usage()
         self._parts = Counts(0, 0)
+        self._guessed = False  # the cost of a part was charged at its most
         self.cold = False
         self.phase = "access"
         self._gateway = gateway
@@ -55,7 +56,7 @@ class Account:
         self._closed: asyncio.Future[None] | None = None
 
     def asked(self, most: Cost) -> None:
-        """The engine is sent the request: it is metered, whatever happens from here on.
+        """The engine is sent the request, or a part of it: it is metered, whatever happens now.
 
         Args:
             most: what it can have cost, charged where the engine gives no usable count.
@@ -67,23 +68,24 @@ class Account:
 
     def cost_nothing(self) -> None:
         """The engine did not get it, or refused it; parts before it have cost what they did."""
-        done = self._parts
-        self.usage = Usage(done.prompt, done.completion, done.cached, done.reasoning, final=True)
+        self.usage = Usage(final=True)
 
-    def part(self, counts: Counts) -> None:
-        """A part of the request was answered."""
+    def part(self) -> Counts:
+        """A part of the request is over; returns what it cost."""
+        assert self._most is not None
+        done = self.usage
+        done.settle(self._most)
+        counts = Counts(done.prompt, done.completion, done.cached, done.reasoning)
         self._parts += counts
+        self._guessed |= done.estimated
+        self.usage = Usage(final=True)  # until the next part is asked
+        return counts
 
     def settle(self) -> Usage:
         """What it costs: the engine's count, or the most it can be; zero if it was not asked."""
         if self._most is not None:
             self.usage.settle(self._most)
-        return self.usage
-
-    @property
-    def of_parts(self) -> int:
-        """Tokens of the parts that were answered."""
-        return self._parts.prompt + self._parts.completion
+        return self.usage.after(self._parts, estimated=self._guessed)
 
     def token(self) -> None:
         """Events of a stream have just been sent."""
@@ -123,7 +125,9 @@ class Account:
             self._closed = self._recorded(status, seconds, usage)
             loop = asyncio.get_running_loop()
             # Whoever waits for the future goes on first: the client does not wait for our log.
-            self._closed.add_done_callback(lambda _: loop.call_soon(self._report, status, seconds))
+            self._closed.add_done_callback(
+                lambda _: loop.call_soon(self._report, status, seconds, usage)
+            )
         return self._closed
 
     def _recorded(self, status: int, seconds: float, usage: Usage) -> asyncio.Future[None]:
@@ -156,18 +160,18 @@ class Account:
         done.set_result(None)
         return done
 
-    def _report(self, status: int, seconds: float) -> None:
+    def _report(self, status: int, seconds: float, usage: Usage) -> None:
         self._gateway.metrics.finished(
             tenant=self._tenant.name,
             adapter=self._adapter,
             endpoint=self._endpoint,
             status=status,
-            prompt_tokens=self.usage.prompt,
-            completion_tokens=self.usage.completion,
+            prompt_tokens=usage.prompt,
+            completion_tokens=usage.completion,
             seconds=seconds,
-            estimated=self.usage.estimated,
+            estimated=usage.estimated,
         )
-        self._log(status, seconds)
+        self._log(status, seconds, usage)
 
     @property
     def _adapter(self) -> str:
@@ -177,18 +181,18 @@ class Account:
             return ""
         return target.release.name if target.release is not None else target.ref
 
-    def _log(self, status: int, seconds: float) -> None:
+    def _log(self, status: int, seconds: float, usage: Usage) -> None:
         fields = {
             "request_id": self._receipt.request_id,
             "tenant": self._tenant.name,
             "endpoint": self._endpoint,
             "status": status,
             "seconds": round(seconds, 4),
-            "prompt_tokens": self.usage.prompt,
-            "completion_tokens": self.usage.completion,
+            "prompt_tokens": usage.prompt,
+            "completion_tokens": usage.completion,
             "cold": self.cold,
         }
-        if self.usage.estimated:
+        if usage.estimated:
             fields["estimated"] = True
         target = self._receipt.target
         if target is not None:

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from aiohttp import ClientResponse
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
 from adapterworks.gateway.engines.engine import Engine, NotAsked, NotLoaded
-from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.request import shadow
@@ -28,9 +27,11 @@ from adapterworks.gateway.request.cost import demanded, expected, most
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.errors import InvalidField, shape_of
 from adapterworks.gateway.request.parts import in_parts, put_together
+from adapterworks.gateway.request.payload import name_at, sent
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.recorder import recorder_of
-from adapterworks.gateway.request.relay import Relay, answer_error, error_event
+from adapterworks.gateway.request.relay import Relay, answer_error
+from adapterworks.gateway.request.streamed import error_event
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
@@ -160,9 +161,11 @@ class Exchange:
             self._receipt.limits = dict(permit.headers())
             if not call.endpoint.of_base:
                 shadow.consider(gateway, parts[0], target)
-            relay = self._relay(engine, target, send)
+            relay = self._relay(engine, target, parts, send)
             if len(parts) == 1:
                 await self._in_turn(engine, target, call, relay.answer)
+            elif call.asked.stream:
+                await self._one_stream(engine, target, parts, relay)
             else:
                 answers = [await self._in_turn(engine, target, p, relay.part) for p in parts]
                 await relay.together(put_together(answers, parts))
@@ -170,6 +173,21 @@ class Exchange:
             usage = self._account.settle()
             permit.settle(usage.prompt, usage.completion)
             permit.release()
+
+    async def _one_stream(
+        self, engine: Engine, target: Target, parts: Sequence[Call], relay: Relay
+    ) -> None:
+        """The parts' streams in turn; what fails after the first has begun ends it in an event."""
+        for part in parts:
+            try:
+                await self._in_turn(engine, target, part, relay.answer)
+            except AdapterworksError as error:
+                if not relay.streamed.begun:
+                    raise
+                self._account.refused(error)
+                await relay.streamed.fail(error)
+            if relay.streamed.over:
+                return
 
     async def _in_turn(self, engine: Engine, target: Target, call: Call, take: Take[T]) -> T:
         """Ask the engine when it is the request's turn; what it answers is given to `take`."""
@@ -194,7 +212,7 @@ class Exchange:
             self._account.cold |= await residency.warm(release, tenant.id)
             gate = residency.gate(release, tenant.id)
         self._account.phase = "queue"
-        before = self._account.of_parts
+        before = self._account.settle().total
         who = tenant.id if gateway.config.fairness.on else _EVERYONE
         async with queue.turn(
             who,
@@ -210,10 +228,7 @@ class Exchange:
                 with gate.use() if gate is not None else contextlib.nullcontext():
                     return await self._ask(engine, target, call, take)
             finally:
-                whole = call is self._call
-                turn.settle(
-                    self._account.settle().total if whole else self._account.of_parts - before
-                )
+                turn.settle(self._account.settle().total - before)
 
     def _fits(self, at_once: int, slots: int) -> None:
         """Refuse more sequences than the engine works on at once.
@@ -228,8 +243,7 @@ class Exchange:
                 f"`{param}` asks for {asked.sequences} answers at once, and the engine works on "
                 f"{slots}",
                 param=param,
-                hint="send several requests, or a list of prompts without `stream`, which is "
-                "worked on in turns",
+                hint="send several requests, or a list of prompts, which is worked on in turns",
             )
 
     async def _target(self) -> Target:
@@ -240,12 +254,13 @@ class Exchange:
             raise missing(asked.model)
         return target
 
-    def _relay(self, engine: Engine, target: Target, send: Send) -> Relay:
+    def _relay(self, engine: Engine, target: Target, parts: Sequence[Call], send: Send) -> Relay:
         return Relay(
             self._call,
+            parts,
             self._receipt,
             self._account,
-            engine.base.model if self._call.endpoint.of_base else _engines_name(engine, target),
+            engine.base.model if self._call.endpoint.of_base else name_at(engine, target),
             target,
             send,
             keep_alive=self._gateway.config.http.keep_alive_seconds,
@@ -255,10 +270,10 @@ class Exchange:
         )
 
     async def _ask(self, engine: Engine, target: Target, call: Call, take: Take[T]) -> T:
-        payload = self._payload(engine, target, call)
+        payload = sent(engine, target, call, self._tenant.cache_salt)
         headers = {"x-request-id": self._receipt.request_id}
         self._gateway.tracing.inject(headers)
-        self._account.asked(most(self._call, engine.context))
+        self._account.asked(most(call, engine.context))
         release = target.digest or target.base_digest
         self._gateway.recent.note(self._tenant.id, self._receipt.request_id, target.access, release)
         path = call.endpoint.engine_path
@@ -268,31 +283,6 @@ class Exchange:
         except NotAsked:
             self._account.cost_nothing()
             raise
-
-    def _payload(self, engine: Engine, target: Target, call: Call) -> dict[str, Any]:
-        """What the engine is sent."""
-        body = call.payload
-        if call.endpoint.of_base:
-            return {**body, "model": engine.base.model}
-        if call.asked.stream and call.endpoint.usage_in_stream:
-            # Counted with every event: known to the token whenever the client or the engine goes.
-            counts = {"include_usage": True, "continuous_usage_stats": True}
-            body = {**body, "stream_options": counts}
-        if target.release is None or target.digest is None:
-            salt = self._tenant.cache_salt
-            return {**body, "model": engine.base.model, "cache_salt": salt}
-        servable = target.release.servable
-        assert servable is not None
-        form = FORMS[servable.form]
-        return form.address(engine, target.digest, servable, body, self._tenant.cache_salt)
-
-
-def _engines_name(engine: Engine, target: Target) -> str:
-    """What the engine calls what is to answer, in its answers."""
-    servable = target.release.servable if target.release is not None else None
-    if servable is None or target.digest is None or servable.form not in FORMS:
-        return engine.base.model
-    return str(FORMS[servable.form].address(engine, target.digest, servable, {}, "")["model"])
 
 
 async def _disconnected(receive: Receive) -> None:

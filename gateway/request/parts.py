@@ -1,7 +1,8 @@
 """A list of prompts that is longer than an engine is wide: asked in turns of what fits.
 
 Invariant: the parts' answers, put together, are the answer to the whole: choices in the order of
-their prompts, and counts that are the sums of what the engine counted.
+their prompts, and counts that are the sums of what the engine counted. Streams are put together by
+`Streamed`, whole answers here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SUMS = ("prompt_tokens", "completion_tokens", "total_tokens")
 def in_parts(call: Call, places: int) -> list[Call]:
     """The request in pieces of at most `places` sequences; itself alone if it cannot be cut."""
     asked = call.asked
-    if asked.sequences <= places or not isinstance(asked, Completion) or asked.stream:
+    if asked.sequences <= places or not isinstance(asked, Completion):
         return [call]
     prompt, many = asked.prompt, places // asked.choices
     if asked.prompts == 1 or not many or isinstance(prompt, str):

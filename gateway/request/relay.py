@@ -5,11 +5,10 @@ Invariant: what was answered is metered durably before the client can have the l
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import aiohttp
@@ -30,14 +29,13 @@ from adapterworks.gateway.request.errors import (
 )
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.recorder import Recorder
-from adapterworks.gateway.request.stream import Rewriter, rename
+from adapterworks.gateway.request.stream import Piece, Rewriter, rename
+from adapterworks.gateway.request.streamed import Streamed
 from adapterworks.gateway.request.usage import Unusable, read_counts
 from adapterworks.manifests.errors import NotFound, Unavailable
 
 # What vLLM answers where its model makes none: it has no such path.
 _NO_EMBEDDINGS = (404, 405, 501)
-# An event stream's comment: clients pass over it.
-_COMMENT = b": keep-alive\n\n"
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 _log = logging.getLogger(__name__)
 
@@ -46,16 +44,21 @@ class Relay:
     """One answer.
 
     Args:
+        parts: the request, in the pieces that the engine is asked.
         model: the engine's name for what answers.
         target: what the client asked for.
         keep_alive: seconds of a stream's silence after which the client is sent a comment, so that
             no proxy in between takes the connection for dead.
         recorder: holds the answer for a tenant that lets it be kept.
+
+    Attributes:
+        streamed: the answer, as far as it is a stream.
     """
 
     def __init__(
         self,
         call: Call,
+        parts: Sequence[Call],
         receipt: Receipt,
         account: Account,
         model: str,
@@ -72,7 +75,9 @@ class Relay:
         self._model = model
         self._target = target
         self._send = send
-        self._keep_alive = keep_alive
+        self.streamed = Streamed(
+            parts, account, send, self._stream_head, self._rewriter, keep_alive
+        )
         self._began = time.monotonic()
 
     async def answer(self, upstream: aiohttp.ClientResponse) -> None:
@@ -86,8 +91,12 @@ class Relay:
         if upstream.status != 200:
             self._account.cost_nothing()
             await self._refused(upstream)
-        if upstream.status == 200 and upstream.content_type == "text/event-stream":
-            await self._stream(upstream)
+        if upstream.content_type == "text/event-stream":
+            whole = await self.streamed.part(upstream)
+            if whole and self.streamed.over and self._recorder is not None:
+                self._recorder.done(self._account.usage, 0)
+        elif self.streamed.begun:
+            raise Unavailable("the engine's answer cannot be read", retry_after=1.0)
         else:
             await self._whole(upstream)
 
@@ -102,7 +111,8 @@ class Relay:
             await self._refused(upstream)
         try:
             answer: dict[str, Any] = from_json(await upstream.read())
-            self._account.part(read_counts(answer["usage"]))
+            self._account.usage.take(read_counts(answer["usage"]))
+            self._account.part()
         except _BROKEN as error:
             raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
         except (ValueError, LookupError, TypeError) as error:
@@ -111,7 +121,7 @@ class Relay:
 
     async def together(self, answer: dict[str, Any]) -> None:
         """Pass on what was put together of the answers to all parts."""
-        await self._pass_on(self._finished(answer), 200)
+        await self._pass_on(self._shown(answer), 200)
 
     async def _refused(self, upstream: aiohttp.ClientResponse) -> NoReturn:
         """Say whose fault it is: the client's own comes in the engine's words, without its places.
@@ -171,11 +181,15 @@ class Relay:
         return self._finished(answer)
 
     def _finished(self, answer: dict[str, Any]) -> bytes:
-        """A whole answer as the client gets it, once its counts are in the account."""
+        """As `_shown`, once its counts are in the account."""
         if self._call.endpoint.free:
             self._account.cost_nothing()
         with contextlib.suppress(Unusable):  # charged at its most, and counted
             self._account.usage.take(read_counts(answer.get("usage")))
+        return self._shown(answer)
+
+    def _shown(self, answer: dict[str, Any]) -> bytes:
+        """A whole answer as the client gets it."""
         rename(answer, self._model, self._target.ref)
         if self._recorder is not None:
             self._recorder.whole(answer)
@@ -184,48 +198,18 @@ class Relay:
         except (LookupError, TypeError) as error:
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
 
-    async def _stream(self, upstream: aiohttp.ClientResponse) -> None:
-        call = self._call
-        rewriter = Rewriter(
-            call.asked,
-            call.endpoint.dialect,
+    async def _stream_head(self) -> None:
+        await self._head(200, "text/event-stream; charset=utf-8")
+
+    def _rewriter(self, part: Call, piece: Piece) -> Rewriter:
+        return Rewriter(
+            part.asked,
+            part.endpoint.dialect,
             self._model,
             self._target.ref,
             self._account.usage,
             None if self._recorder is None else self._recorder.event,
-        )
-        await self._head(200, "text/event-stream; charset=utf-8")
-        status, last = 200, b""
-        try:
-            async for chunk in _chunks(upstream.content, self._keep_alive):
-                if chunk is None:
-                    await self._send(
-                        {"type": "http.response.body", "body": _COMMENT, "more_body": True}
-                    )
-                    continue
-                events = rewriter.feed(chunk)
-                if rewriter.finished:
-                    last += events
-                elif events:
-                    await self._send(
-                        {"type": "http.response.body", "body": events, "more_body": True}
-                    )
-                    self._account.token()
-            last += rewriter.tail()
-            if not rewriter.finished:
-                status, last = 503, self._broken()
-        except _BROKEN:
-            status, last = 503, self._broken()
-        await self._account.close(status)
-        await self._send({"type": "http.response.body", "body": last})
-        if self._recorder is not None and status == 200:
-            self._recorder.done(self._account.usage, 0)
-
-    def _broken(self) -> bytes:
-        """The event that ends a stream whose engine went away."""
-        what = "the engine broke off its answer"
-        return error_event(
-            Unavailable(what, hint="send the request again", retry_after=2.0), self._call
+            piece,
         )
 
     async def _head(self, status: int, content_type: str, length: int | None = None) -> None:
@@ -239,33 +223,6 @@ class Relay:
             for name, value in self._receipt.headers().items()
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-
-async def _chunks(content: aiohttp.StreamReader, silence: float) -> AsyncIterator[bytes | None]:
-    """The engine's bytes as they come; None after each so many seconds without any."""
-    reading = asyncio.ensure_future(content.readany())
-    try:
-        while True:
-            done, _ = await asyncio.wait({reading}, timeout=silence)
-            if not done:
-                yield None
-                continue
-            chunk = reading.result()
-            if not chunk:
-                return
-            yield chunk
-            reading = asyncio.ensure_future(content.readany())
-    finally:
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError, *_BROKEN):
-            await reading
-
-
-def error_event(error: Unavailable, call: Call) -> bytes:
-    """The event that ends a stream which cannot go on: an error, as its clients know it."""
-    body = error_body(error, anthropic=call.endpoint.anthropic)
-    name = b"event: error\n" if call.endpoint.dialect != "openai" else b""
-    return name + b"data: " + body + b"\n\n"
 
 
 async def answer_error(send: Send, error: Unavailable, receipt: Receipt, call: Call) -> None:

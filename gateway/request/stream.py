@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from adapterworks.gateway.request.endpoints import Dialect
+from adapterworks.gateway.request.endpoints import Call, Dialect
 from adapterworks.gateway.request.typed.asked import Asked, Keep
 from adapterworks.gateway.request.usage import Counts, Unusable, Usage, read_counts
 
@@ -21,6 +22,42 @@ _BOUNDARY = re.compile(rb"\r?\n\r?\n")
 _DONE = b"[DONE]"
 # The last event of each dialect, where it is one of JSON.
 _LAST = frozenset({"message_stop", "response.completed", "response.incomplete", "response.failed"})
+
+
+_NONE = Counts(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Where a stream of the engine's stands in the one that the client sees.
+
+    Attributes:
+        before: choices of the streams before it.
+        counts: what those have cost.
+        last: none comes after it.
+        names: the first one's `id` and `created`, which are all streams'.
+    """
+
+    before: int = 0
+    counts: Counts = _NONE
+    last: bool = True
+    names: dict[str, Any] = field(default_factory=dict)
+
+    def next(self, counts: Counts, call: Call, *, last: bool) -> Piece:
+        """The one after it, once `call` was answered for so many tokens."""
+        before = self.before + call.asked.sequences
+        return Piece(before, self.counts + counts, last, self.names)
+
+    def place(self, value: dict[str, Any]) -> None:
+        """Number an event's choices on, and give it the first stream's names."""
+        if self.last and not self.before:  # there is no other
+            return
+        for name in ("id", "created"):
+            if name in value:
+                value[name] = self.names.setdefault(name, value[name])
+        for choice in value.get("choices") or []:
+            if isinstance(choice, dict) and isinstance(choice.get("index"), int):
+                choice["index"] += self.before
 
 
 class Rewriter:
@@ -33,6 +70,7 @@ class Rewriter:
         ref: the name the client sent.
         usage: counts are kept here as they pass.
         seen: told every event of JSON, as the client gets it.
+        piece: where it stands, if it answers a part of the request.
 
     Attributes:
         finished: the engine has said that this is all.
@@ -46,7 +84,9 @@ class Rewriter:
         ref: str,
         usage: Usage,
         seen: Callable[[dict[str, Any]], None] | None = None,
+        piece: Piece | None = None,
     ) -> None:
+        self._piece = piece or Piece()
         self._seen = seen
         self._model = model
         self._ref = ref
@@ -77,6 +117,8 @@ class Rewriter:
         head, data = _parts(event)
         if data == _DONE:
             self._end()
+            if not self._piece.last:
+                return b""
         value = _object(data)
         if value is None:
             return event + b"\n\n" if event else b""
@@ -103,6 +145,12 @@ class Rewriter:
         else:
             self._told = True
             self._count(counts, choices)
+        self._piece.place(value)
+        if alone and counts is not None:
+            if not self._piece.last:
+                return False
+            if self._piece.before:
+                value["usage"] = _dumped(self._piece.counts + counts)
         if "usage" in value and (self._keep == "none" or (self._keep == "last" and not alone)):
             del value["usage"]
             return not alone
@@ -155,6 +203,15 @@ def rename(answer: dict[str, Any], model: str, ref: str) -> None:
     for value in (answer, answer.get("response"), answer.get("message")):
         if isinstance(value, dict) and value.get("model") == model:
             value["model"] = ref
+
+
+def _dumped(counts: Counts) -> dict[str, int]:
+    """Counts as OpenAI names them."""
+    return {
+        "prompt_tokens": counts.prompt,
+        "completion_tokens": counts.completion,
+        "total_tokens": counts.prompt + counts.completion,
+    }
 
 
 def _parts(event: bytes) -> tuple[bytes, bytes]:

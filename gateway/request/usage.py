@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapterworks.gateway.request.cost import Cost
@@ -50,6 +50,21 @@ class Usage:
         self.cached = max(self.cached, counts.cached)
         self.reasoning = max(self.reasoning, counts.reasoning)
         self.final = True
+
+    def after(self, parts: Counts, *, estimated: bool) -> Usage:
+        """With what the parts of the request before it have cost.
+
+        Args:
+            estimated: some of those parts were charged at their most.
+        """
+        return replace(
+            self,
+            prompt=self.prompt + parts.prompt,
+            completion=self.completion + parts.completion,
+            cached=self.cached + parts.cached,
+            reasoning=self.reasoning + parts.reasoning,
+            estimated=self.estimated or estimated,
+        )
 
     def settle(self, most: Cost) -> None:
         """The answer is over: what nobody counted is charged at its most."""

@@ -249,6 +249,71 @@ _PATH = (
     ),
 )
 
+_OF_PARTS = "tests/gateway/request/test_parts.py"
+_OF_LISTS = f"{_OF_PARTS}::test_a_list_that_is_streamed_is_one_stream_and_one_bill"
+_LISTS = (
+    Named(
+        "a-streamed-list-needs-as-many-places",
+        "gateway/request/parts.py",
+        "not isinstance(asked, Completion):",
+        "not isinstance(asked, Completion) or asked.stream:",
+        (_OF_LISTS,),
+        "a list that is answered whole would be refused as a stream",
+    ),
+    Named(
+        "whoever-leaves-pays-for-what-was-never-asked",
+        _EXCHANGE,
+        "most(call, engine.context)",
+        "most(self._call, engine.context)",
+        (f"{_OF_PARTS}::test_who_leaves_pays_for_the_parts_that_were_asked_and_no_others",),
+        "who leaves after two of ten parts would be charged all ten, at their most",
+    ),
+    Named(
+        "each-part-numbers-its-choices-from-zero",
+        _STREAM,
+        'choice["index"] += self.before',
+        'choice["index"] += 0',
+        (_OF_LISTS,),
+        "a client would put the second part's answers to the first part's prompts",
+    ),
+    Named(
+        "the-first-part-ends-the-stream",
+        _STREAM,
+        '            if not self._piece.last:\n                return b""',
+        '            if False:\n                return b""',
+        (_OF_LISTS,),
+        "clients stop reading at [DONE], and would miss all parts but one",
+    ),
+    Named(
+        "the-last-part-is-told-as-all",
+        _STREAM,
+        "_dumped(self._piece.counts + counts)",
+        "_dumped(counts)",
+        (_OF_LISTS,),
+        "the client's own sum would be another than its bill",
+    ),
+    Named(
+        "a-part-is-charged-twice",
+        _ACCOUNT,
+        "self.usage = Usage(final=True)  # until the next part is asked",
+        "self.usage = done",
+        (
+            "tests/gateway/request/test_account.py::test_parts_add_up_and_what_comes_after_them_is_not_charged",
+        ),
+        "who leaves between two parts would pay for the last one again",
+    ),
+    Named(
+        "a-part-that-fails-later-breaks-the-connection",
+        _EXCHANGE,
+        "                await relay.streamed.fail(error)\n",
+        "                raise\n",
+        (
+            f"{_OF_PARTS}::test_a_stream_whose_later_part_is_refused_says_so_and_costs_what_was_made",
+        ),
+        "a second head would be sent into a stream, and the client told nothing",
+    ),
+)
+
 _HELD = (
     Named(
         "a-sequence-needs-no-slot",
@@ -336,4 +401,4 @@ _HELD = (
     ),
 )
 
-NAMED = (*_EDGE, *_COUNTS, *_PATH, *_HELD)
+NAMED = (*_EDGE, *_COUNTS, *_PATH, *_LISTS, *_HELD)

@@ -209,7 +209,7 @@ _WHO_NAMED = (
     ),
     Named(
         "a-base-has-no-salt",
-        _EXCHANGE,
+        "gateway/request/payload.py",
         'return {**body, "model": engine.base.model, "cache_salt": salt}',
         'return {**body, "model": engine.base.model}',
         (f"{_OF_PATH}::test_a_base_answers_under_the_engines_name_for_it",),
@@ -335,9 +335,9 @@ _TOLD_NAMED = (
     ),
     Named(
         "a-broken-stream-looks-finished",
-        _RELAY,
-        "            if not rewriter.finished:\n                status",
-        "            if False:\n                status",
+        "gateway/request/streamed.py",
+        "        if not rewriter.finished:\n",
+        "        if False:\n",
         (f"{_OF_PATH}::test_a_stream_that_ends_too_soon_is_not_a_whole_one",),
         "half an answer would be taken for a whole one, and metered as a success",
     ),
@@ -351,7 +351,7 @@ _TOLD_NAMED = (
     ),
     Named(
         "a-silent-stream-stays-silent",
-        "gateway/request/relay.py",
+        "gateway/request/streamed.py",
         "            if not done:\n                yield None\n                continue\n",
         "            if not done:\n                continue\n",
         (f"{_OF_PATH}::test_a_stream_that_is_silent_gets_comments_between_its_events",),

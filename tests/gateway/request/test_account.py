@@ -21,6 +21,7 @@ from adapterworks.gateway.request.account import Account
 from adapterworks.gateway.request.cost import Cost
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.usage import Counts
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT
 from adapterworks.manifests.errors import (
     AdapterworksError,
@@ -118,6 +119,32 @@ async def test_what_nobody_counted_is_charged_at_its_most() -> None:
     await settled(refused.account.close(400))
     (event,) = refused.meter.events
     assert (event.prompt_tokens, event.completion_tokens, event.estimated) == (0, 0, False)
+
+
+async def test_parts_add_up_and_what_comes_after_them_is_not_charged() -> None:
+    ledger = Ledger()
+    account = ledger.account
+    for prompt in (10, 20):
+        account.asked(Cost(1000, 500))
+        account.usage.take(Counts(prompt, 3, 4, 2))
+        assert account.part() == Counts(prompt, 3, 4, 2)
+    assert (account.settle().prompt, account.settle().completion) == (30, 6)
+    await settled(account.close(499))  # while it waits for the turn of a third part
+    (event,) = ledger.meter.events
+    assert (event.prompt_tokens, event.completion_tokens, event.estimated) == (30, 6, False)
+    assert (event.cached_tokens, event.reasoning_tokens) == (8, 4)
+    assert ledger.value("adapters_tokens_total", adapter="medical", kind="prompt") == 30
+
+
+async def test_a_part_that_nobody_counted_is_charged_at_its_own_most() -> None:
+    ledger = Ledger()
+    ledger.account.asked(Cost(100, 50))
+    assert ledger.account.part() == Counts(100, 50)
+    ledger.account.asked(Cost(100, 50))
+    ledger.account.usage.take(Counts(1, 2))
+    await settled(ledger.account.close(200))
+    (event,) = ledger.meter.events
+    assert (event.prompt_tokens, event.completion_tokens, event.estimated) == (101, 52, True)
 
 
 async def test_what_the_engine_was_never_asked_is_counted_and_no_event() -> None:

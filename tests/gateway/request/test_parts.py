@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -47,7 +51,6 @@ def test_a_list_is_cut_into_what_fits() -> None:
 def test_what_fits_or_cannot_be_cut_is_asked_as_it_is() -> None:
     for whole in (
         call(prompt=["a", "b"]),
-        call(stream=True),
         call(n=3),
         call(prompt="one text", n=3),
         call(prompt=[1, 2, 3], n=3),
@@ -74,11 +77,16 @@ def test_the_answers_are_put_together_in_order() -> None:
 
 
 class Tiring(StandIn):
-    """An engine that refuses after some answers."""
+    """An engine that refuses, or keeps one waiting, after some answers."""
 
     answers_left: int | None = None
+    waits_after: int | None = None
 
     async def _generate(self, request: Request) -> Response:
+        while self.waits_after == 0:  # noqa: ASYNC110 (a test changes it)
+            await asyncio.sleep(0.01)
+        if self.waits_after:
+            self.waits_after -= 1
         if self.answers_left == 0:
             return JSONResponse({"error": {"message": "no more"}}, 400)
         if self.answers_left:
@@ -171,10 +179,110 @@ def test_what_cannot_be_cut_is_refused_with_what_helps(
 ) -> None:
     running, _, admin = narrow
     key = admin.add("wide", allow=("*",), limits=Limits())[1].text
-    for fields in ({"prompt": ["x"] * 5, "stream": True}, {"prompt": "x", "n": 5}):
+    for fields in (
+        {"prompt": "x", "n": 5},
+        {"prompt": "x", "n": 5, "stream": True},
+        {"prompt": ["x", "y"], "n": 5, "stream": True},
+    ):
         refused = _post(running, key, **fields)
         assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "n"
         assert "the engine works on 4" in refused.json()["error"]["message"]
+
+
+def _streamed(running: Running, key: str, **fields: object) -> tuple[list[dict[str, Any]], str]:
+    """The events of a stream, and its last line."""
+    answer = _post(running, key, stream=True, **fields)
+    assert answer.status_code == 200, answer.text
+    *events, last = [line[6:] for line in answer.text.splitlines() if line]
+    return [json.loads(event) for event in events], last
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("keep", ["none", "last", "all"])
+def test_a_list_that_is_streamed_is_one_stream_and_one_bill(
+    narrow: tuple[Running, Tiring, TenantAdmin], keep: str, n: int
+) -> None:
+    running, standin, admin = narrow
+    tenant = f"stream-{keep}-{n}"
+    key = admin.add(tenant, allow=("*",), limits=Limits(rpm=1000, tpm=10**6))[1].text
+    before = standin.prompt_tokens, standin.completion_tokens, len(standin.bodies)
+    standin.most_working = 0
+    prompts = [f"prompt {'long ' * number}" for number in range(11)]
+    counts = {"include_usage": True, "continuous_usage_stats": keep == "all"}
+    options = {} if keep == "none" else {"stream_options": counts}
+    events, last = _streamed(running, key, prompt=prompts, n=n, **options)
+    assert last == "[DONE]"
+    bodies = standin.bodies[before[2] :]
+    assert [text for body in bodies for text in body["prompt"]] == prompts
+    assert standin.most_working == 4
+    read, made = standin.prompt_tokens - before[0], standin.completion_tokens - before[1]
+    assert made == 11 * n * 3
+
+    shown = [choice for event in events for choice in event["choices"]]
+    turns = [choice["index"] // 4 for choice in shown]
+    assert turns == sorted(turns)
+    assert Counter(choice["index"] for choice in shown) == dict.fromkeys(range(11 * n), 3)
+    assert len({(event["id"], event["created"], event["model"]) for event in events}) == 1
+    whole = [event["usage"] for event in events if event["choices"] == []]
+    sums = {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+    assert whole == ([] if keep == "none" else [sums])
+    each = [event["usage"] for event in events if event["choices"] and "usage" in event]
+    assert len(each) == (made if keep == "all" else 0)
+    assert _totals(running, tenant, 1) == (read, made)
+
+
+def test_a_stream_whose_later_part_is_refused_says_so_and_costs_what_was_made(
+    narrow: tuple[Running, Tiring, TenantAdmin],
+) -> None:
+    running, standin, admin = narrow
+    key = admin.add("halfway", allow=("*",), limits=Limits())[1].text
+    before = standin.prompt_tokens, standin.completion_tokens
+    standin.answers_left = 1
+    try:
+        answer = _post(running, key, prompt=["x"] * 8, stream=True)
+    finally:
+        standin.answers_left = None
+    lines = [line[6:] for line in answer.text.splitlines() if line]
+    assert len(lines) == 13
+    assert json.loads(lines[-1])["error"]["message"] == "no more"
+    spent = standin.prompt_tokens - before[0], standin.completion_tokens - before[1]
+    assert spent[1] == 12
+    assert _totals(running, "halfway", 1) == spent
+    assert _idle(running)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_leaves_pays_for_the_parts_that_were_asked_and_no_others(
+    narrow: tuple[Running, Tiring, TenantAdmin], stream: bool
+) -> None:
+    running, standin, admin = narrow
+    tenant = "leaves-a-stream" if stream else "leaves-a-whole"
+    key = admin.add(tenant, allow=("*",), limits=Limits())[1].text
+    assert _post(running, key, prompt=["x"]).status_code == 200
+    before = standin.prompt_tokens
+    body = {"model": "medical", "max_tokens": 3, "prompt": ["x"] * 40, "stream": stream}
+    standin.waits_after = 2
+    try:
+        with running.http(key) as http, pytest.raises(httpx.ReadTimeout):
+            http.post(PATH, json=body, timeout=2.0)
+        each = (standin.prompt_tokens - before) // 8
+    finally:
+        standin.waits_after = None
+    prompt, completion = _totals(running, tenant, 2)
+    # Of the third part nothing was heard: it is charged at its most, the seven after it at nothing.
+    assert completion == 3 + 3 * 12
+    assert each * 9 < prompt < each * 9 + 4 * 300
+    assert _idle(running)
+
+
+def _idle(running: Running) -> bool:
+    """Whether no turn is held, soon."""
+    deadline = time.monotonic() + 30
+    queue = running.gateway.queue(running.gateway.pool.engines[0])
+    while queue.running and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not queue.running
 
 
 def _totals(running: Running, tenant: str, requests: int) -> tuple[int, int]:
