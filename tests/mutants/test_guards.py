@@ -19,6 +19,7 @@ from bench.mutants.areas import PRELOAD
 from bench.mutants.mutant import ROOT, Named
 from bench.mutants.named import NAMED
 from bench.mutants.tree import Tree
+from bench.mutants.watch import BEFORE
 
 DRAWN = 20
 
@@ -47,20 +48,29 @@ CHOSEN = drawn()
 
 @pytest.fixture(scope="module")
 def tree() -> Iterator[Tree]:
-    """A copy of the tree, in which all tests that should notice pass as they are."""
+    """A copy of the tree."""
     with Tree() as copied:
         copied.preload(PRELOAD)
-        tests = sorted({test for named in CHOSEN for test in named.notices})
-        clean = copied.run(tests, timeout=850, learn=True)
-        assert clean.passed, clean.tail
-        copied.preload(clean.answer["modules"])
         yield copied
 
 
+@pytest.fixture(scope="module")
+def patience(tree: Tree) -> dict[str, float]:
+    """Seconds after which a test is said to hang, by what each took on the code as it is.
+
+    All that should notice pass there.
+    """
+    tests = sorted({test for named in CHOSEN for test in named.notices})
+    clean = tree.run(tests, timeout=850, learn=True)
+    assert clean.passed, clean.tail
+    tree.preload(clean.answer["modules"])
+    return {BEFORE: 30.0} | {test: 5 + 5 * took for test, took in clean.answer["tests"].items()}
+
+
 @pytest.mark.parametrize("named", CHOSEN, ids=lambda named: named.name)
-def test_a_known_defect_is_noticed(named: Named, tree: Tree) -> None:
+def test_a_known_defect_is_noticed(named: Named, tree: Tree, patience: dict[str, float]) -> None:
     with tree.mutated(named.edit(tree.root)):
-        run = tree.run(named.notices, mutated=True, timeout=120, each={"": 30})
+        run = tree.run(named.notices, mutated=True, timeout=120, each=patience)
     assert not run.passed, f"nothing noticed in {named.notices}: {named.why}"
     assert run.imported, run.tail
     assert run.timeout or run.code == 1, run.tail

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,16 @@ def _texts(nodes: list[ast.AST]) -> Iterator[str]:
             yield node.value
 
 
+@cache
+def held_by(tree: ast.Module, kind: Kind | None) -> frozenset[str]:
+    """The strings of a module, or only those by which it decides about a kind."""
+    return frozenset(strings(tree) if kind is None else deciding(tree, kind))
+
+
 def holders(kind: Kind, name: str, trees: tuple[Module, ...] | None = None) -> list[str]:
     """The modules that hold a name."""
-    found: Callable[[ast.Module], Iterator[str]] = strings
-    if name in words():
-        found = lambda tree: deciding(tree, kind)  # noqa: E731
-    return [path for path, tree in trees or modules() if name in set(found(tree))]
+    of = kind if name in words() else None
+    return [path for path, tree in trees or modules() if name in held_by(tree, of)]
 
 
 NAMES = [(kind, name) for kind in KINDS for name in BUILTIN[kind]]

@@ -33,7 +33,7 @@ with_uv_and_with_pip = pytest.mark.parametrize(
     "uv",
     [
         pytest.param(str(UV), id="uv", marks=pytest.mark.skipif(not UV.exists(), reason="no uv")),
-        pytest.param("", id="pip"),
+        pytest.param("", id="pip", marks=pytest.mark.slow),
     ],
 )
 
@@ -253,6 +253,7 @@ def test_packages_of_which_half_may_be_there_are_installed_anew(
     assert not (setup.venv / ".installing").exists()
 
 
+@pytest.mark.slow
 def test_pip_does_not_go_on_where_uv_was_killed(setup: Setup, tmp_path: Path) -> None:
     """As by the kernel, for want of memory: it would take half a package for a whole one."""
     uv = tmp_path / "uv"
@@ -274,6 +275,7 @@ def test_where_uv_fails_pip_goes_on(setup: Setup, index: tuple[Path, str], tmp_p
     assert "small" in setup.installed()
 
 
+@pytest.mark.slow
 def test_a_torch_of_another_version_than_the_locks_goes(
     setup: Setup, index: tuple[Path, str]
 ) -> None:
@@ -286,6 +288,7 @@ def test_a_torch_of_another_version_than_the_locks_goes(
     assert setup.torch() == "9.9.10"
 
 
+@pytest.mark.slow
 def test_another_device_has_an_environment_of_its_own(
     setup: Setup, index: tuple[Path, str]
 ) -> None:
@@ -300,6 +303,7 @@ def test_another_device_has_an_environment_of_its_own(
         assert setup.torch() == f"9.9.9 {device}"
 
 
+@pytest.mark.slow
 def test_make_remembers_the_device(setup: Setup, index: tuple[Path, str]) -> None:
     shutil.copy(REQUIREMENTS.parent / "Makefile", setup.folder)
     (setup.folder / "pyproject.toml").touch()
@@ -410,6 +414,7 @@ def test_a_wheelhouse_of_something_else_is_refused(setup: Setup, index: tuple[Pa
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="elsewhere PyPI's torch is a CPU build")
+@pytest.mark.slow
 def test_a_wheelhouse_has_a_cpu_build_of_torch(setup: Setup, index: tuple[Path, str]) -> None:
     """Found out where there is a network, and not where there is none."""
     done = setup.try_("wheelhouse.sh", "house")
@@ -425,6 +430,7 @@ def test_a_wheelhouse_has_a_cpu_build_of_torch(setup: Setup, index: tuple[Path, 
     ]
 
 
+@pytest.mark.slow
 def test_where_no_other_torch_can_be_had_it_says_so(setup: Setup, index: tuple[Path, str]) -> None:
     nowhere = f"{index[1]}/none"
     done = setup.try_("install.sh", ".venv")
