@@ -201,7 +201,7 @@ class Meter:
     def _drain(self, worker: Worker) -> None:
         failing = False
         orphans_at = time.monotonic() + ORPHAN_SECONDS
-        prune_at = time.monotonic()
+        prune_at, more = time.monotonic(), False
         while True:
             last = self._closing.is_set()
             try:
@@ -210,8 +210,8 @@ class Meter:
                     self._adopt()
                 self._drain_segments(final=last)
                 if self._keep_days is not None and not last and time.monotonic() >= prune_at:
-                    gone = prune(self._database, days=self._keep_days)
-                    prune_at = time.monotonic() + (DRAIN_SECONDS if gone else PRUNE_SECONDS)
+                    more = prune(self._database, days=self._keep_days) > 0
+                    prune_at = time.monotonic() + (DRAIN_SECONDS if more else PRUNE_SECONDS)
                 worker.beat()
                 failing = False
             except Unavailable as error:
@@ -220,7 +220,7 @@ class Meter:
                 failing = True
             if last:
                 break
-            self._written.wait(DRAIN_SECONDS if failing else ORPHAN_SECONDS)
+            self._written.wait(DRAIN_SECONDS if failing or more else ORPHAN_SECONDS)
             self._written.clear()
             self._closing.wait(DRAIN_SECONDS)  # gather a batch
 

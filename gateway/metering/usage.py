@@ -78,7 +78,7 @@ def insert_events(database: Database, events: Sequence[UsageEvent]) -> int:
 def prune(database: Database, *, days: int, most: int = 1000) -> int:
     """Remove the oldest events, if they are older than `days`; returns how many.
 
-    The sums stay. At most `most` at once, so that no other writer waits for long.
+    The sums stay. At most `most` at once, so that no other writer waits for long (ADR 22).
     """
     before = time.time() - days * 86400
     old = (

@@ -452,6 +452,23 @@ _METERING_NAMED = (
         "events that were appended during the last insert would be lost",
     ),
     Named(
+        "old-events-go-all-at-once",
+        "gateway/metering/usage.py",
+        "        .limit(most)\n",
+        "",
+        (f"{_OF_METERING}::test_old_events_may_go_and_their_sums_stay[sqlite]",),
+        "metering would wait until a year of events is deleted",
+    ),
+    Named(
+        "an-idle-meter-forgets-what-is-old",
+        _METER,
+        "DRAIN_SECONDS if failing or more else ORPHAN_SECONDS",
+        "DRAIN_SECONDS if failing else ORPHAN_SECONDS",
+        (f"{_OF_METERING}::test_old_events_go_also_where_nobody_is_answered[sqlite]",),
+        "a year of events would take a quiet gateway days",
+        quick=False,
+    ),
+    Named(
         "orphans-are-left-alone",
         _METER,
         "        orphans = adopt_orphans(self._spool)\n",

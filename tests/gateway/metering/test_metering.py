@@ -344,6 +344,44 @@ def test_a_meter_that_is_told_to_removes_old_events(
         meter.close()
 
 
+def test_old_events_go_also_where_nobody_is_answered(
+    database: Database, admin: TenantAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metering, "DRAIN_SECONDS", 0.02)
+    monkeypatch.setattr(metering, "ORPHAN_SECONDS", 600.0)  # an idle meter's wait
+    now = time.time()
+    insert_events(database, [make(f"old-{n}", started=now - 50 * DAY) for n in range(2500)])
+    meter = Meter(database, spool=tmp_path / "spool", keep_days=31)
+    meter.start()
+    try:
+        deadline = time.monotonic() + 60
+        while _ids(database):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        meter.close()
+    assert usage(database, by=())[0].requests == 2500
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_table_that_is_rewritten_holds_up_no_answer(
+    database: Database, admin: TenantAdmin, tmp_path: Path
+) -> None:
+    """As `VACUUM FULL` does it, which gives the disk of removed events back."""
+    meter = Meter(database, spool=tmp_path / "spool")
+    meter.start()
+    try:
+        with database.engine.begin() as connection:
+            connection.execute(sa.text("LOCK TABLE gateway_usage_events IN ACCESS EXCLUSIVE MODE"))
+            for number in range(20):
+                meter.record(make(f"meanwhile-{number}")).result(timeout=30)
+            assert usage(database, by=()) == []  # reports and budgets read the sums, and are free
+            assert meter.backlog
+    finally:
+        meter.close()
+    assert totals(database) == (20, 200, 100)
+
+
 def _ids(database: Database) -> set[str]:
     with database.read() as connection:
         return set(connection.scalars(sa.text("SELECT request_id FROM gateway_usage_events")))
