@@ -22,6 +22,7 @@ from adapterworks.gateway.engines.launch import (
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
+from adapterworks.registry.bases.rendering import renderings
 from adapterworks.registry.bases.store import Base, BaseStore
 from adapterworks.registry.bases.template import template_of_record
 from adapterworks.registry.registry import Registry
@@ -101,7 +102,10 @@ def engine_specs(
 
 
 def remote_base(base: Base) -> ServedBase:
-    """The base a remote engine is said to serve, by the digest it has here."""
+    """The base a remote engine is said to serve, by the digest it has here.
+
+    Its template is looked at when the engine is met.
+    """
     return ServedBase(
         name=base.name,
         model=base.name,
@@ -109,6 +113,7 @@ def remote_base(base: Base) -> ServedBase:
         quantization=base.quantization,
         template_digest=base.template_digest,
         exact=False,
+        renderings=renderings(base.checkpoint),
     )
 
 

@@ -4,6 +4,7 @@ It must see the same `ADAPTERS_HOME/checkouts` path as the gateway (a shared fol
 engine loads adapters from paths. Invariants:
 - it is down when it has missed `MISSED` checks in a row: one that was late is no death, and costs
   nobody an answer;
+- adapters are proved with the chat template that it has, not with the one that the base has here;
 - each time it comes back after that counts as a new generation, since we cannot know whether it is
   the same process.
 """
@@ -13,16 +14,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
+from dataclasses import replace
 
 import aiohttp
 
 from adapterworks.gateway.engines.client import KEEP_SECONDS, UNTOLD_CONTEXT, HttpEngine
 from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.gateway.engines.identity import ask_base
+from adapterworks.gateway.engines.rendering import renders_alike
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
-from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 MISSED = 3
+OTHER_TEMPLATE = "another"  # than any that an adapter was built with
+_log = logging.getLogger(__name__)
 
 
 def engine_id(url: str) -> str:
@@ -70,6 +77,7 @@ class RemoteEngine(HttpEngine):
         self.shared_as = hashlib.sha256(self.url.encode()).hexdigest()
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
+        self._template_here = base.template_digest
 
     async def start(self, supervisor: Supervisor | None = None) -> None:
         """Begin to watch it."""
@@ -119,4 +127,24 @@ class RemoteEngine(HttpEngine):
         context = models[self.base.model].get("max_model_len")
         self.context = context if type(context) is int and context > 0 else UNTOLD_CONTEXT
         self._scores_prompts = None  # it may be another one now
+        self.base = replace(self.base, template_digest=await self._template())
         self._became_ready()
+
+    async def _template(self) -> str | None:
+        """The digest of its chat template, as far as that can be found out."""
+        try:
+            return (await ask_base(self.url, self._key)).template_digest
+        except Unavailable:
+            pass  # it runs without our plugin
+        try:
+            alike = await renders_alike(self._admin, self.base.model, self.base.renderings)
+        except Unavailable:
+            alike = None
+        if alike:
+            return self._template_here
+        if alike is None:
+            _log.warning("the chat template of engine %s (%s) is not known", self.id, self.url)
+            return None
+        what = "engine %s (%s) renders conversations otherwise than `%s` does here"
+        _log.error(what, self.id, self.url, self.base.name)
+        return OTHER_TEMPLATE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adapterworks.registry.bases.rendering import Rendering
 from adapterworks.registry.releases.release import Release
 
 
@@ -18,8 +19,9 @@ class ServedBase:
     Attributes:
         name: what clients call it.
         model: what the engine calls it.
-        template_digest: digest of the chat template; None if unknown (a remote engine).
+        template_digest: digest of the chat template that the engine has; None if unknown.
         exact: whether the engine computes in float32, as the fingerprint was taken.
+        renderings: what the base's own template makes of some conversations.
     """
 
     name: str
@@ -28,6 +30,7 @@ class ServedBase:
     quantization: str = "none"
     template_digest: str | None = None
     exact: bool = True
+    renderings: tuple[Rendering, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,8 +121,9 @@ def _check_identity(engine: Engine, release: Release, document: Fingerprint) -> 
     template = engine.base.template_digest
     if template is not None and document.template_digest != template:
         raise ProofFailed(
-            f"{name} was built with another chat template than its base has here",
-            hint="restore the base's `chat_template.jinja`, or build the adapter again",
+            f"{name} was built with another chat template than its engine has",
+            hint="restore the base's `chat_template.jinja` where the engine runs, or build the "
+            "adapter again",
         )
 
 

@@ -358,6 +358,28 @@ _TOLD_NAMED = (
         "a proxy in between takes a long answer's connection for dead and closes it",
     ),
     Named(
+        "an-engine-elsewhere-has-our-template",
+        "gateway/engines/remote.py",
+        "template_digest=await self._template()",
+        "template_digest=self._template_here",
+        ("tests/gateway/engines/test_templates.py::test_its_own_template_counts",),
+        "adapters would be asked in a form that they were not trained on, under a proof",
+        source="review of the gateway, 0c1a7fc, M6",
+        quick=False,
+    ),
+    Named(
+        "another-template-is-one-that-is-not-known",
+        "gateway/engines/rendering.py",
+        "return None if one.dated else False",
+        "return None",
+        (
+            "tests/gateway/engines/test_templates.py::test_an_adapter_of_another_template_is_refused",
+        ),
+        "an engine that was seen to render otherwise would serve all the same",
+        source="review of the gateway, 0c1a7fc, M6",
+        quick=False,
+    ),
+    Named(
         "tokens-load-an-adapter",
         "gateway/request/exchange.py",
         "release = None if call.endpoint.of_base else target.release",
