@@ -72,7 +72,9 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
     from adapterworks.gateway.config.engines import FoundEngines
     from adapterworks.gateway.engines.plan import served_releases
     from adapterworks.gateway.gateway import Gateway
+    from adapterworks.gateway.webhooks.sending import read_addresses
 
+    read_addresses(config.webhooks)  # a secret that is not there is said before anything is started
     served = served_releases(app.registry, say)
     engines = _engines(app, config, served, only=only, say=say)
 

@@ -113,6 +113,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
             "feedback",
             "Show what people said of answers, add to it, export it.",
         ),
+        "webhook": (
+            "webhook",
+            "Tell others what happens to jobs, gates and aliases, and see what they were told.",
+        ),
         "usage": ("usage", "Report metered tokens per tenant, adapter and day."),
         "doctor": ("doctor", "Check this machine and say what would make it faster."),
         "config": ("config", "Show the settings and where each comes from."),

@@ -185,6 +185,11 @@ AREAS = {
             ("tests/gateway/http/test_container.py",),
         ),
         Area(
+            "webhooks",
+            ("gateway/webhooks/*.py", "gateway/config/webhooks.py"),
+            ("tests/gateway/webhooks",),
+        ),
+        Area(
             "oci",
             ("registry/remotes/oci/*.py", "registry/remotes/own.py"),
             _files(

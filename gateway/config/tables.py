@@ -23,6 +23,7 @@ from adapterworks.gateway.config.table import (
     UrlPath,
     check_http_url,
 )
+from adapterworks.gateway.config.webhooks import WebhookTable
 from adapterworks.gateway.storage.schema import KEPT_DAYS
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput
@@ -242,6 +243,7 @@ class GatewayConfig(Table):
     jobs: JobsTable = JobsTable()
     registry: RegistryTable = RegistryTable()
     console: ConsoleTable = ConsoleTable()
+    webhooks: tuple[WebhookTable, ...] = ()
     log: LogTable = LogTable()
     tracing: TracingTable = TracingTable()
 

@@ -29,6 +29,7 @@ from adapterworks.gateway.http.routes.registry.desk import Desk
 from adapterworks.gateway.http.sockets import bind, bind_unix
 from adapterworks.gateway.http.status import create_status_app
 from adapterworks.gateway.jobs.service import start_jobs
+from adapterworks.gateway.webhooks.sending import start_webhooks
 
 SETTLE_SECONDS = 0.1  # between two looks at what is loaded to begin with
 
@@ -99,6 +100,7 @@ async def run_gateway(
             with bind_unix(path) as status_socket:
                 await gateway.start()
                 start_jobs(gateway)
+                start_webhooks(gateway)
                 if own_process:
                     quieten_collector()
                 host = f"[{config.host}]" if ":" in config.host else config.host

@@ -62,7 +62,7 @@ def counts(connection: Connection, job: str) -> Counts:
 def batch_object(job: Job, found: Counts) -> dict[str, Any]:
     """A batch as it is answered."""
     asked, result = job.arguments, job.result
-    status = _status(job)
+    status = status_of(job)
     ended = None if job.finished is None else int(job.finished)
     return {
         "id": job.id,
@@ -102,7 +102,7 @@ def batch_object(job: Job, found: Counts) -> dict[str, Any]:
     }
 
 
-def _status(job: Job) -> str:
+def status_of(job: Job) -> str:
     if job.state == "succeeded":
         return "expired" if job.result.get("expired") else "completed"
     if job.state == "running":

@@ -143,6 +143,13 @@ class Metrics:
             ("tenant", "outcome"),
             registry=registry,
         )
+        self.webhooks = Counter(
+            "adapters_webhooks",
+            "Attempts to tell an address of `[[webhooks]]` something: `sent`; `failed`, and tried "
+            "again; `dropped` after the last.",
+            ("address", "outcome"),
+            registry=registry,
+        )
         self.background_failures = Counter(
             "adapters_background_failures",
             "What a thread or task in the background raised; it was started again.",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from adapterworks.gateway.storage import webhooks
 from adapterworks.registry.exchanges import schema as exchanges
 from adapterworks.registry.index.database import Database, Migration
 
@@ -180,9 +181,11 @@ sent = sa.Table(
 def migrate(database: Database) -> None:
     """Bring the gateway's tables of `database` to the newest schema; safe in every process.
 
-    Those of captured exchanges are made with them, so that one command of the owner makes all.
+    Those of captured exchanges and of webhooks are made with them, so that one command of the owner
+    makes all.
     """
     database.migrate(NAMESPACE, MIGRATIONS)
+    database.migrate(webhooks.NAMESPACE, webhooks.MIGRATIONS)
     database.migrate(exchanges.NAMESPACE, exchanges.MIGRATIONS)
 
 

@@ -222,4 +222,9 @@ def _m001_files_and_jobs(connection: Connection) -> None:
         _refuse(connection, "job_events", operation, "OLD.sequence > 0", "events are append-only")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_m001_files_and_jobs,)
+def _m002_jobs_by_their_end(connection: Connection) -> None:
+    """Whoever is told of jobs that end asks every second which did."""
+    connection.exec_driver_sql("CREATE INDEX jobs_finished ON jobs (finished)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_m001_files_and_jobs, _m002_jobs_by_their_end)

@@ -10,7 +10,7 @@ from tests.docs.scene import Scene
 TUTORIALS = ("own-data",)
 # In this order, in the home that the tutorials leave.
 HOW_TO = (
-    *("keys", "backup", "incident", "erasure", "capture", "datasets"),
+    *("keys", "backup", "incident", "erasure", "capture", "datasets", "webhooks"),
     *("upgrade", "systemd", "migrate"),
 )
 

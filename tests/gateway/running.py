@@ -25,6 +25,7 @@ from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.http.server import uvicorn_config
 from adapterworks.gateway.http.sockets import bind
 from adapterworks.gateway.jobs.service import start_jobs
+from adapterworks.gateway.webhooks.sending import start_webhooks
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
@@ -171,6 +172,7 @@ class Launcher:
             gateway = Gateway.compose(settings, registry, engines, spool=spool, grade=grade_answer)
             await gateway.start(engines=start_engines)
             start_jobs(gateway)
+            start_webhooks(gateway)
             app = create_app(gateway)
             served = await serve(app, uvicorn_config(app, http=gateway.config.http))
             self._stack += [gateway.stop(engines=start_engines), served.stop()]

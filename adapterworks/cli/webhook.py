@@ -1,0 +1,156 @@
+"""`adapters webhook`: the addresses of `[[webhooks]]`, and what they were told."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+
+if TYPE_CHECKING:
+    from adapterworks.gateway.webhooks.outbox import Outbox
+    from adapterworks.gateway.webhooks.sending import Address
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def command() -> None:
+    """Tell others what happens to jobs, gates and aliases, and see what they were told.
+
+    A gateway with `[[webhooks]]` posts each event to their addresses, signed, until it is taken.
+
+    \b
+    Example:
+      adapters webhook secret
+      adapters webhook test ci --config gateway.toml
+      adapters webhook list --state dropped
+    """
+
+
+@command.command()
+def secret() -> None:
+    """Print a new secret, for the variable that `secret_env` names and for the receiver.
+
+    \b
+    Example:
+      CI_SECRET=$(adapters webhook secret)
+    """
+    from adapterworks.gateway.webhooks.signing import new_secret
+
+    click.echo(new_secret())
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The gateway.toml with the address.",
+)
+def test(name: str, path: Path) -> None:
+    """Send `webhook.test` to an address now, and say what came of it.
+
+    Exit code 4 if it was not taken.
+
+    \b
+    Example:
+      adapters webhook test ci --config gateway.toml
+    """
+    import os
+
+    from adapterworks.gateway.config.load import load_gateway_config
+    from adapterworks.gateway.webhooks.sending import read_addresses
+    from adapterworks.manifests.errors import NotFound, Unavailable
+
+    tables = load_gateway_config(path, os.environ).webhooks
+    chosen = [table for table in tables if table.name == name]
+    if not chosen:
+        known = ", ".join(table.name for table in tables) or "none"
+        raise NotFound(f"`{path}` has no webhook `{name}`", hint=f"it has: {known}")
+    (address,) = read_addresses(chosen)
+    said, taken = asyncio.run(_post(address))
+    if not taken:
+        raise Unavailable(f"`{name}` did not take it: {said}")
+    click.echo(f"{name} took it: {said}")
+
+
+async def _post(address: Address) -> tuple[str, bool]:
+    import secrets
+
+    import aiohttp
+
+    from adapterworks.gateway.webhooks.happenings import Happening
+    from adapterworks.gateway.webhooks.sending import TIMEOUT, post
+
+    id = f"evt_test_{secrets.token_hex(8)}"
+    body = Happening(id, "webhook.test", int(time.time()), {}).body()
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        said, code = await post(session, address, id, body)
+    return said, code is not None and 200 <= code < 300
+
+
+@command.command(name="list")
+@click.option("--state", type=click.Choice(["due", "sent", "dropped"]), help="Only these.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many."
+)
+@_as_json
+@click.pass_obj
+def list_(app: App, state: str | None, limit: int, as_json: bool) -> None:
+    """List what addresses were told, newest first; kept for 30 days.
+
+    `due` waits for its next attempt, `dropped` was given up after eight in about 28 hours.
+
+    \b
+    Example:
+      adapters webhook list
+      adapters webhook list --state dropped --json
+    """
+    found = _outbox(app).list(state=state, limit=limit)
+    if as_json:
+        printing.echo_json([dataclasses.asdict(one) for one in found])
+        return
+    printing.echo_table(
+        ("made", "address", "event", "type", "state", "tried", "said"),
+        ((_time(d.made), d.address, d.event, d.type, d.state, d.tried, d.said) for d in found),
+    )
+
+
+@command.command()
+@click.argument("event")
+@click.option("--to", "address", help="Only to this address.")
+@click.pass_obj
+def resend(app: App, event: str, address: str | None) -> None:
+    """Have a gateway send an event again, with the same id.
+
+    \b
+    Example:
+      adapters webhook resend evt_log_17
+      adapters webhook resend evt_ftjob-5f0c --to ci
+    """
+    count = _outbox(app).resend(event, address)
+    click.echo(
+        f"{printing.harmless(event)} is sent again to {count} address{'es' if count > 1 else ''}"
+    )
+
+
+def _outbox(app: App) -> Outbox:
+    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.webhooks.outbox import Outbox
+
+    migrate(app.registry.database)
+    return Outbox(app.registry.database, lambda name, version: {}, time.time)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
