@@ -23,7 +23,7 @@ addresses = sa.Table(
     sa.Column("jobs_from", sa.Double, nullable=False),
     sa.Column("log_from", sa.BigInteger, nullable=False),
 )
-# One event for one address. `state` is `due`, `sent` or `dropped`; `due` is when it is sent (again).
+# One event for one address. `state` is `due`, `sent` or `dropped`; `due` is when it is sent next.
 deliveries = sa.Table(
     "webhook_deliveries",
     metadata,
@@ -43,7 +43,8 @@ def _m001_webhooks(connection: Connection) -> None:
     """Addresses and deliveries."""
     for statement in (
         """CREATE TABLE webhook_addresses (
-            name TEXT PRIMARY KEY, jobs_from DOUBLE PRECISION NOT NULL, log_from BIGINT NOT NULL)""",
+            name TEXT PRIMARY KEY, jobs_from DOUBLE PRECISION NOT NULL,
+            log_from BIGINT NOT NULL)""",
         """CREATE TABLE webhook_deliveries (
             address TEXT NOT NULL, event TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL,
             made DOUBLE PRECISION NOT NULL, due DOUBLE PRECISION NOT NULL, tried INTEGER NOT NULL,

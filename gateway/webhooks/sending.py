@@ -91,7 +91,7 @@ def start_webhooks(gateway: Gateway) -> None:
 
 
 class GatesOf:
-    """Reads what a build's gates said; a stranger's report that says nothing of the kind has none."""
+    """Reads what a build's gates said; a report that says nothing of the kind has none."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

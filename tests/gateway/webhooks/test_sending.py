@@ -57,7 +57,7 @@ class Receiver:
 async def receiving(**options: Any) -> AsyncIterator[Receiver]:
     receiver = Receiver(**options)
     app = web.Application()
-    app.router.add_post("/{path:.*}", receiver.take)
+    app.router.add_route("*", "/{path:.*}", receiver.take)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
