@@ -83,8 +83,10 @@ def _of_a_plan(record: Table, files: Files) -> None:
 
 
 def _spares_no_build(registry: Registry) -> bool:
-    found = [registry.find_plan(name, PLAN) for name in ("medical", "nice-lora")]
-    stages = [registry.find_stages(stage, PLAN) for stage in ("train", "evaluate", "publish")]
+    found = [registry.origins.find_plan(name, PLAN) for name in ("medical", "nice-lora")]
+    stages = [
+        registry.origins.find_stages(stage, PLAN) for stage in ("train", "evaluate", "publish")
+    ]
     return not any(found) and not any(stages)
 
 
@@ -201,7 +203,7 @@ def _standing(registry: Registry) -> Any:
     return (
         [(row.version, row.digest, row.aliases) for row in registry.versions("medical")],
         registry.weights("medical", "prod"),
-        registry.verify().clean,
+        registry.upkeep.verify().clean,
     )
 
 

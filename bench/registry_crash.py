@@ -162,7 +162,7 @@ def _check(
 ) -> None:
     """Verify everything, look for everything acknowledged, publish once more."""
     with place.open() as registry:
-        report = registry.verify()
+        report = registry.upkeep.verify()
         if not report.clean:
             result.unclean.append(f"round {turn}: {report.problems}")
         moves = {move.sequence: asdict(move) for move in registry.history(NAME, "prod")}

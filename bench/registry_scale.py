@@ -80,11 +80,11 @@ def calls(registry: Registry, size: int, root: Path) -> dict[str, tuple[Callable
         "resolve version": (lambda: registry.resolve(next(by_version)), 2000),
         "resolve digest": (lambda: registry.resolve(next(by_digest)), 2000),
         "revision": (registry.revision, 2000),
-        "find plan": (lambda: registry.find_plan("medical", f"sha256:{middle:064d}"), 500),
+        "find plan": (lambda: registry.origins.find_plan("medical", f"sha256:{middle:064d}"), 500),
         "list newest 50": (lambda: registry.versions(NAME), 200),
         "list 50 in the middle": (lambda: registry.versions(NAME, before=middle), 200),
         "list names": (registry.names, 200),
-        "log newest 50": (lambda: registry.events(NAME), 200),
+        "log newest 50": (lambda: registry.log.events(NAME), 200),
         "promote": (promote, 50),
         "publish": (publish, 50),
     }

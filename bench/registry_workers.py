@@ -113,7 +113,7 @@ def _delete(registry: Registry, root: Path, label: str, chance: random.Random) -
 
 
 def _gc(registry: Registry, root: Path, label: str, chance: random.Random) -> dict[str, Any]:
-    return {"removed": len(registry.gc(grace=0).blobs)}
+    return {"removed": len(registry.upkeep.gc(grace=0).blobs)}
 
 
 ACTS: dict[str, Act] = {

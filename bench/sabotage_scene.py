@@ -105,7 +105,7 @@ def plant(home: Path, served: Path) -> dict[str, str]:
     for name, files, source in ((GOOD, good, release), (OTHER, other, other_release)):
         draft = Draft(**{key: getattr(source, key) for key in Draft.model_fields})
         published = app.registry.publish(files, draft, who="sabotage", alias="prod")
-        app.registry.sign(published.digest, private, who="sabotage")
+        app.registry.signatures.sign(published.digest, private, who="sabotage")
         refs[name] = str(published)
     scene = Scene(
         registry=app.registry,

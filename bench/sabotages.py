@@ -79,7 +79,7 @@ class Sabotage:
         draft = scene.draft.model_copy(update={"name": self.name, "plan": None, "base": base})
         published = scene.registry.publish(files, draft, who="sabotage")
         if self.signed:
-            scene.registry.sign(published.digest, scene.key, who="sabotage")
+            scene.registry.signatures.sign(published.digest, scene.key, who="sabotage")
         if self.damage is not None:
             self.damage(scene.registry, scene.registry.release(published.digest))
         return str(published)

@@ -74,7 +74,7 @@ def show(app: App, dataset: str, count: int, as_json: bool) -> None:
     from adapterworks.registry.datasets.store import Datasets
 
     found = find(app, dataset)
-    used = [str(release) for release in app.registry.releases_from("parent", found.digest)]
+    used = [str(release) for release in app.registry.origins.releases_from("parent", found.digest)]
     if as_json:
         printing.echo_json(as_table(found) | {"releases": used})
         return

@@ -64,9 +64,11 @@ def command(
         raise InvalidInput("`--json` does not ask", hint="add --yes")
     version = parsed.version or app.registry.resolve(parsed).version
     if not as_json:
-        _show(app.registry.look_at_purge(parsed.name, version))
+        _show(app.registry.upkeep.look_at_purge(parsed.name, version))
     agree("Erase these bytes for good?", yes=yes, what="deleted")
-    done = app.registry.purge(parsed.name, version, with_aliases=with_aliases, who=who, why=why)
+    done = app.registry.upkeep.purge(
+        parsed.name, version, with_aliases=with_aliases, who=who, why=why
+    )
     if as_json:
         copies = [str(copy) for copy in done.copies]
         values = {**printing.plain(done), "copies": copies}

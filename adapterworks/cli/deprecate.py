@@ -30,7 +30,7 @@ def command(app: App, ref: str, reason: str, undo: bool, as_json: bool) -> None:
     if not undo and not reason.strip():
         raise InvalidInput("`--why` is missing", hint='write why: --why "use medical@3"')
     resolved = app.registry.resolve(app.ref(ref))
-    event = app.registry.deprecate(
+    event = app.registry.log.deprecate(
         resolved.name, resolved.version, who=app.settings.who, why=reason, deprecated=not undo
     )
     if as_json:

@@ -72,11 +72,11 @@ def command(
                 hint=f"see its files: adapters show {resolved}",
             )
         blob = release.files[path].digest
-    found = app.registry.look_at_erasure(blob)
+    found = app.registry.upkeep.look_at_erasure(blob)
     if not as_json:
         _show(found)
     agree("Erase these bytes for good?", yes=yes, what="erased")
-    done = app.registry.erase(blob, who=app.settings.who, why=reason)
+    done = app.registry.upkeep.erase(blob, who=app.settings.who, why=reason)
     if as_json:
         printing.echo_json({**_table(done), "copies": [str(copy) for copy in done.copies]})
         return

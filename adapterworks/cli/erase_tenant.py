@@ -97,7 +97,7 @@ def learnt(registry: Registry, tenant: str, name: str) -> tuple[list[Dataset], l
     waiting = [dataset.digest for dataset in datasets]
     found: dict[str, Resolved] = {}
     while waiting:
-        for release in registry.releases_from("parent", waiting.pop()):
+        for release in registry.origins.releases_from("parent", waiting.pop()):
             if release.digest not in found:
                 found[release.digest] = release
                 waiting.append(release.digest)

@@ -52,7 +52,7 @@ def command(
     captured = app.exchanges if (app.settings.home / "exchanges").is_dir() else None
     folder = answers_folder(app.settings.home)
     if not yes or dry_run:
-        report = app.registry.gc(grace=grace, unlisted=unlisted, dry_run=True)
+        report = app.registry.upkeep.gc(grace=grace, unlisted=unlisted, dry_run=True)
         answers = forget_unused(folder, dry_run=True)
         expired = 0 if captured is None else captured.expired(time.time())
         if dry_run and as_json:
@@ -63,7 +63,7 @@ def command(
         if dry_run or (report.empty and not answers and not expired):
             return
         agree("Remove these?", yes=False, what="removed")
-    report = app.registry.gc(grace=grace, unlisted=unlisted)
+    report = app.registry.upkeep.gc(grace=grace, unlisted=unlisted)
     answers = forget_unused(folder, dry_run=False)
     expired = 0 if captured is None else captured.sweep(time.time())
     if as_json:

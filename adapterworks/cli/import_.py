@@ -128,7 +128,7 @@ def run_import(
         )
     if alias is not None:
         check_alias(alias)
-        app.registry.require_movable(name, alias)
+        app.registry.protection.require_movable(name, alias)
     scratch = app.settings.home / "tmp"
     with scratch_folder(scratch, "fetch") as fetched:
         if source.startswith("hub:"):

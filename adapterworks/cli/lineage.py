@@ -31,7 +31,7 @@ def command(app: App, ref: str, as_json: bool) -> None:
     from adapterworks.registry.datasets.store import Datasets
     from adapterworks.registry.reading.diff import flatten
 
-    found = app.registry.lineage(app.look_for(ref))
+    found = app.registry.origins.lineage(app.look_for(ref))
     if as_json:
         printing.echo_json(found)
         return

@@ -46,7 +46,7 @@ def command(
             version = app.registry.resolve(parsed).version
     else:
         name, alias, version = check_name(ref), None, None
-    events = app.registry.events(
+    events = app.registry.log.events(
         name, alias=alias, version=version, limit=limit, before=after or before
     )
     if as_json:

@@ -81,7 +81,7 @@ def command(
                 from adapterworks.builders.building.calibrate import calibrated
 
                 plan = calibrated(prepared)
-        existing = app.registry.find_plan(plan.manifest.adapter.name, plan.digest)
+        existing = app.registry.origins.find_plan(plan.manifest.adapter.name, plan.digest)
         ref = f"{existing.name}@{existing.version}" if existing else None
         known = None if existing else find_known(app.registry, plan)
         reused = sentences(known, plan, prod_digest(stage, app.registry)) if known else []

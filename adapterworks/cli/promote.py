@@ -84,7 +84,7 @@ def command(
     if request:
         if not why.strip():
             raise InvalidInput("`--request` needs `--why`", hint="whoever approves it will ask")
-        asked = registry.request(
+        asked = registry.approvals.request(
             resolved.name,
             resolved.version,
             alias,
@@ -104,7 +104,7 @@ def command(
         expect=expected(registry, resolved.name, expect),
         weight=weight,
     )
-    deprecated = registry.deprecation(resolved.name, resolved.version)
+    deprecated = registry.log.deprecation(resolved.name, resolved.version)
     if deprecated is not None:
         printing.note(f"note: {resolved} is deprecated: {deprecated.why}")
     if as_json:
@@ -117,11 +117,11 @@ def decide(app: App, approve: int | None, deny: int | None, why: str, *, as_json
     """List what was asked for, or decide one of it."""
     who = app.settings.who
     if approve is not None:
-        show([app.registry.approve(approve, who=who, why=why)], as_json=as_json)
+        show([app.registry.approvals.approve(approve, who=who, why=why)], as_json=as_json)
     elif deny is not None:
-        show([app.registry.deny(deny, who=who, why=why)], as_json=as_json)
+        show([app.registry.approvals.deny(deny, who=who, why=why)], as_json=as_json)
     else:
-        show(app.registry.requests(), as_json=as_json)
+        show(app.registry.approvals.requests(), as_json=as_json)
 
 
 def show(requests: Sequence[Request], *, as_json: bool) -> None:

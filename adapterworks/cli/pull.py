@@ -183,7 +183,7 @@ def _from_hub(app: App, source: str, options: Options) -> Pulled:
             hint=f"adapters pull {state.repository}@{wanted.revision}",
         )
     if name is not None:
-        app.registry.require_movable(check_name(name), options.alias)
+        app.registry.protection.require_movable(check_name(name), options.alias)
     if pushed:
         return pull(
             app.registry,

@@ -70,7 +70,7 @@ def restore(app: App, file: Path) -> None:
     put_back(app.settings.database, file)
     app.registry.require_own_store()
     click.echo(f"restored the index from {file}")
-    later = app.registry.unlisted()
+    later = app.registry.upkeep.unlisted()
     if later:
         printing.note(
             f"the store has {len(later)} releases that it does not list: "
@@ -96,7 +96,7 @@ def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> 
       adapters registry rebuild-index --dry-run
       adapters registry rebuild-index
     """
-    found = app.registry.unlisted(take=take)
+    found = app.registry.upkeep.unlisted(take=take)
     if found:
         columns = ("name", "made", "release", "state", "not in the store")
         printing.echo_table(columns, map(_row, found))
@@ -105,7 +105,7 @@ def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> 
         click.echo(f"{whole} of {len(found)} can be listed")
         return
     agree(f"List {whole} releases?", yes=yes, what="listed")
-    for resolved in app.registry.rebuild_index(take=take, who=app.settings.who):
+    for resolved in app.registry.upkeep.rebuild_index(take=take, who=app.settings.who):
         click.echo(f"listed {resolved} ({resolved.digest})")
 
 
@@ -133,8 +133,8 @@ def settings(app: App, file: Path | None, why: str, as_json: bool) -> None:
     if file is not None:
         from adapterworks.registry.lifecycle.protection import read_settings
 
-        app.registry.set_settings(read_settings(file), who=app.settings.who, why=why)
-    found = app.registry.settings()
+        app.registry.protection.keep(read_settings(file), who=app.settings.who, why=why)
+    found = app.registry.protection.settings()
     if as_json:
         printing.echo_json(found)
         return

@@ -36,11 +36,11 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
         return
     release = registry.release(resolved.digest)
     row = registry.version(resolved.name, resolved.version)
-    signed_by = sorted(registry.all_signatures(resolved.digest))
-    void = registry.void_signatures(resolved.digest)
+    signed_by = sorted(registry.signatures.counting(resolved.digest))
+    void = registry.signatures.void(resolved.digest)
     absences = registry.absences(resolved.digest)
-    deprecated = registry.deprecation(resolved.name, resolved.version)
-    later = registry.events(resolved.name, version=resolved.version, facts=True, limit=LATER)
+    deprecated = registry.log.deprecation(resolved.name, resolved.version)
+    later = registry.log.events(resolved.name, version=resolved.version, facts=True, limit=LATER)
     if as_json:
         printing.echo_json(
             {

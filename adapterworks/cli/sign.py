@@ -65,7 +65,7 @@ def command(
             raise InvalidInput("`--revoke` needs `--why`", hint="whoever meets it will ask")
         identity = EVERY if public is None else key_id(public)
         resolved = app.registry.resolve(app.ref(ref))
-        app.registry.revoke(app.ref(ref), identity, who=app.settings.who, why=why)
+        app.registry.signatures.revoke(app.ref(ref), identity, who=app.settings.who, why=why)
         if as_json:
             printing.echo_json(
                 {"release": str(resolved), "digest": resolved.digest, "revoked": identity}
@@ -80,11 +80,11 @@ def command(
         )
     password = click.prompt("password", hide_input=True, err=True) if ask_password else None
     resolved = app.registry.resolve(app.ref(ref))
-    identity = app.registry.sign(
+    identity = app.registry.signatures.sign(
         resolved.digest, key, password=password, who=app.settings.who, why=why
     )
     if bundle is not None:
-        bundle.write_text(app.registry.signatures(resolved.digest)[identity], encoding="utf-8")
+        bundle.write_text(app.registry.signatures.own(resolved.digest)[identity], encoding="utf-8")
     if as_json:
         printing.echo_json({"release": str(resolved), "digest": resolved.digest, "key": identity})
     else:

@@ -100,7 +100,7 @@ def command(
     if bundle is not None:
         if ref is None or not keys:
             raise InvalidInput("`--bundle` is one release's: give REF and `--key`")
-        identity = app.registry.require_bundle(
+        identity = app.registry.signatures.require_bundle(
             app.registry.resolve(app.ref(ref)).digest, bundle.read_text(errors="replace"), keys
         )
         printing.note(f"the bundle is a signature of {ref} by key {identity}")
@@ -112,7 +112,7 @@ def command(
         pushed = repair.startswith(("hub:", "oci://"))
         source = _pushed(app, repair) if pushed else open_blobs(repair)
     wanted = None if ref is None else app.look_for(ref)
-    report = app.registry.verify(wanted, repair_from=source, public_keys=keys)
+    report = app.registry.upkeep.verify(wanted, repair_from=source, public_keys=keys)
     left = [problem for problem in report.problems if not problem.repaired]
     again = rebuild and ref is not None and not left
     result = _rebuild(app, str(ref), data_dir, manifest_name, quiet=as_json) if again else None

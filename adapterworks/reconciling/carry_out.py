@@ -161,7 +161,7 @@ class Hands:
     def _remember(self, folder: Folder) -> None:
         """Note once in each name's log which folder declares it; `--prune` goes by that."""
         registry = self.reader.registry
-        known = registry.last_events(APPLIED)
+        known = registry.log.last(APPLIED)
         for item in folder.read:
             if item.manifest is None:
                 continue
@@ -169,7 +169,9 @@ class Hands:
             last = known.get(name)
             newest = registry.versions(name, limit=1)
             if newest and (last is None or last.data.get("folder") != folder.name):
-                registry.note(name, newest[0].version, APPLIED, who=self.who, folder=folder.name)
+                registry.log.note(
+                    name, newest[0].version, APPLIED, who=self.who, folder=folder.name
+                )
 
 
 def build_all(folder: Folder, build: BuildOne) -> Iterator[Outcome]:

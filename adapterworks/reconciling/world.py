@@ -62,7 +62,7 @@ class Reader:
     def read(self, folder: Folder) -> World:
         """Everything that is compared."""
         rows = {row.name: row for row in self.names()}
-        applied = self.registry.last_events(APPLIED)
+        applied = self.registry.log.last(APPLIED)
         items, existing = [], {}
         for item in folder.read:
             stated, held = self._item(item, rows, applied)

@@ -66,7 +66,7 @@ def find_known(registry: Registry, plan: Plan) -> Known | None:
     bytes are here; None without its training."""
     # A stage's digest covers the stages before it, so the last that is found has them all.
     for stage, digest in reversed(plan.digests.to_json().items()):
-        for found in registry.find_stages(stage, digest):
+        for found in registry.origins.find_stages(stage, digest):
             if missing(registry, found.digest):
                 continue
             release = registry.release(found.digest)
@@ -92,7 +92,7 @@ def missing(registry: Registry, digest: str) -> list[str]:
 
 def bereft(registry: Registry, plan: Plan) -> str | None:
     """Why the newest release with this plan's training cannot lend it; None if there is none."""
-    for found in registry.find_stages("train", plan.digests.train):
+    for found in registry.origins.find_stages("train", plan.digests.train):
         files = ", ".join(f"`{path}`" for path in missing(registry, found.digest))
         return (
             f"{found.name}@{found.version} has this training, but not {files}, erased or withheld"

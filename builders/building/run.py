@@ -179,17 +179,18 @@ def _run_one(
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
     if (
         not force
-        and (existing := registry.find_plan(manifest.adapter.name, plan.digest)) is not None
+        and (existing := registry.origins.find_plan(manifest.adapter.name, plan.digest)) is not None
     ):
         return _named(registry, existing, plan, folder, alias, who)
     require_disk(plan, folder)
     moved = None if hold_alias else alias or manifest.publish.alias
-    registry.require_movable(manifest.adapter.name, moved)
+    registry.protection.require_movable(manifest.adapter.name, moved)
     with build_lock(folder) as lock:
         # Once more, as another process may have built it while this one prepared or waited.
         if (
             not force
-            and (existing := registry.find_plan(manifest.adapter.name, plan.digest)) is not None
+            and (existing := registry.origins.find_plan(manifest.adapter.name, plan.digest))
+            is not None
         ):
             return _named(registry, existing, plan, folder, alias, who)
         left = [

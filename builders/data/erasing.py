@@ -78,7 +78,7 @@ def look_for_rows(
     releases = {
         resolved.digest: resolved
         for of in held
-        for resolved in registry.releases_from("parent", of.dataset.digest)
+        for resolved in registry.origins.releases_from("parent", of.dataset.digest)
     }
     return RowErasure(frozenset(digests), tuple(held), tuple(releases.values()))
 

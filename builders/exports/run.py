@@ -116,7 +116,7 @@ def run_export(
         if place.exists():  # somebody was faster
             raise _taken(place)
         shutil.move(written, place)
-    registry.note(material.name, material.version, "export", who=who, **done.to_json())
+    registry.log.note(material.name, material.version, "export", who=who, **done.to_json())
     return done
 
 

@@ -88,11 +88,11 @@ def run_merge(
     check_name(name)
     if alias is not None:
         check_alias(alias)
-    registry.require_movable(name, alias)
+    registry.protection.require_movable(name, alias)
     parents = find_parents(registry, refs, weights)
     recipe = complete(recipe, parents)
     plan = plan_digest(name, parents, recipe)
-    existing = registry.find_plan(name, plan)
+    existing = registry.origins.find_plan(name, plan)
     if existing is not None:
         if alias is not None:
             registry.promote(name, existing.version, alias, who=who, why="merged again")

@@ -41,7 +41,7 @@ def served_releases(registry: Registry, say: Callable[[str], None]) -> list[Rele
     the others from being served. One that was pulled counts when an alias points to it: a
     stranger's record alone decides no engine and no limit of one.
     """
-    pulled = registry.last_events("pull")
+    pulled = registry.log.last("pull")
     digests: dict[str, None] = {}
     for row in _names(registry):
         for holders in row.aliases.values():

@@ -122,7 +122,7 @@ def _owners(registry: Registry, release: Release) -> list[str]:
     weights = _digest(release, SERVABLE, WEIGHTS)
     if weights is None or weights == _digest(release, ADAPTER, WEIGHTS):
         return []
-    others = [o for o in registry.releases_with(weights) if o.digest != release.digest]
+    others = [o for o in registry.origins.releases_with(weights) if o.digest != release.digest]
     return [f"its weights are those of `{other}`" for other in others[:1]]
 
 

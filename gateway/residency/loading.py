@@ -70,7 +70,7 @@ class Loader:
                 hint="restart `adapters serve`: it looks at the releases there are",
             )
         if self._trust.require_signature:
-            await asyncio.to_thread(self._registry.require_signature, release.digest, self._keys)
+            await asyncio.to_thread(self._registry.signatures.require, release.digest, self._keys)
         form = FORMS[servable.form]
         if engine.shared_as is not None:
             with contextlib.suppress(Unavailable):  # it is said again soon
@@ -105,7 +105,7 @@ class Loader:
             "separation": proof.separation,
         }
         try:
-            self._registry.note_proof(release.digest, result, **facts)
+            self._registry.log.note_proof(release.digest, result, **facts)
         except AdapterworksError as error:
             _log.warning("the proof of %s is not in the log: %s", release.name, error.message)
 

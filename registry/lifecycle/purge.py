@@ -22,6 +22,7 @@ from adapterworks.registry.blobs.store import Store
 from adapterworks.registry.index import lookup, schema, versions
 from adapterworks.registry.index.clock import now_s
 from adapterworks.registry.index.database import Database
+from adapterworks.registry.lifecycle import aliases
 from adapterworks.registry.lifecycle import erase as erasing
 from adapterworks.registry.reading.checkout import locked, remove_tree
 
@@ -54,6 +55,16 @@ class Purge:
     children: tuple[str, ...]
     held: tuple[str, ...]
     copies: tuple[Path, ...] = ()
+
+
+def delete(
+    connection: Connection, name: str, version: int, *, with_aliases: bool, who: str, why: str
+) -> None:
+    """Turn a version into a tombstone; see `Registry.delete`."""
+    if with_aliases:
+        lookup.resolve(connection, lookup.exact(name, version))
+        aliases.let_go(connection, name, version, who=who, why=why)
+    versions.delete_version(connection, name, version, who=who, why=why)
 
 
 def look(connection: Connection, name: str, version: int) -> Purge:

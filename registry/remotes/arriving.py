@@ -65,7 +65,7 @@ def arrive(
     taken = _renamed(held, check_name(name)) if name and renamed else release
     check_named(release)
     _check_name(registry, held, taken, asked=name is not None)
-    registry.require_movable(taken.name, alias)
+    registry.protection.require_movable(taken.name, alias)
     stated = held.stated()
     with stage_of(held, scratch) as stage, scratch_folder(scratch, "pull") as temporary:
         folder = temporary / "release"
@@ -76,8 +76,8 @@ def arrive(
             folder, taken, withheld=withheld, alias=alias, who=who, why=f"pulled from {held.where}"
         )
     if not renamed:  # they are of the record that was pushed
-        registry.receive_signatures(published.digest, held.signatures(), who=who)
-    registry.note(
+        registry.signatures.receive(published.digest, held.signatures(), who=who)
+    registry.log.note(
         published.name,
         published.version,
         KIND,

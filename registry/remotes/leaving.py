@@ -120,7 +120,7 @@ def pack(
         tag or f"v{resolved.version}",
         leave_out(release, absences, withhold, include, held_back),
         held_back,
-        registry.all_signatures(release.digest),
+        registry.signatures.counting(release.digest),
         file,
         local_named=bool(matching(include, [RECORD])),
     )

@@ -51,7 +51,7 @@ class OwnRelease:
 
     def signatures(self) -> dict[str, str]:
         """See `Held.signatures`."""
-        held = self._registry.all_signatures(self.release.digest)
+        held = self._registry.signatures.counting(self.release.digest)
         return {key: bundles[0] for key, bundles in held.items()}
 
     def size(self, digest: str) -> int | None:

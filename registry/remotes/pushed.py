@@ -58,7 +58,7 @@ def note_push(
     for event in pushes(registry, resolved.name):
         if event.version == resolved.version and data.items() <= event.data.items():
             return
-    registry.note(
+    registry.log.note(
         resolved.name,
         resolved.version,
         KIND,

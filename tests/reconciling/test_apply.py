@@ -83,7 +83,7 @@ def test_a_folder_of_three_is_built_changed_and_pruned(ads: Ads) -> None:
     pruned = ads.json("apply", "--prune", "--yes")
     assert [(o["name"], o["result"]) for o in pruned["outcomes"]] == [("gamma", "retired")]
     assert ads.aliases()["gamma"] == {}
-    assert registry.verify("gamma@2").clean
+    assert registry.upkeep.verify("gamma@2").clean
 
 
 def test_one_that_fails_keeps_no_other_from_its_turn(ads: Ads) -> None:
@@ -162,7 +162,7 @@ def test_a_version_whose_report_is_gone_is_not_promoted(ads: Ads) -> None:
     ads.json("apply", code=1)
     registry = ads.workshop.registry()
     release = registry.release(registry.resolve("one@1").digest)
-    registry.erase(release.files["report.json"].digest, who="t", why="a name stood in it")
+    registry.upkeep.erase(release.files["report.json"].digest, who="t", why="a name stood in it")
     plan = ads.json("apply", code=1)
     assert signs(plan) == {"one": "!"}
     assert "whether its gates passed is not known" in why(plan, "one")

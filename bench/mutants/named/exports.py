@@ -158,7 +158,7 @@ NAMED = (
     Named(
         "it-is-not-noted",
         _RUN,
-        'registry.note(material.name, material.version, "export", who=who, **done.to_json())',
+        'registry.log.note(material.name, material.version, "export", who=who, **done.to_json())',
         "_ = who",
         (f"{_TESTS}::test_it_is_noted_in_the_log",),
         "nobody could say which release a file is",

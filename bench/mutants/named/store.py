@@ -8,7 +8,7 @@ _IDENTITY = "registry/lifecycle/identity.py"
 _GC = "registry/lifecycle/gc.py"
 _REBUILD = "registry/lifecycle/rebuild.py"
 _PUBLISH = "registry/lifecycle/publish.py"
-_REGISTRY = "registry/registry.py"
+_UPKEEP = "registry/facets/upkeep.py"
 _LOCAL = "registry/blobs/local.py"
 _BACKUP = "registry/index/backup.py"
 _PRIVATE = "registry/remotes/private.py"
@@ -31,8 +31,8 @@ _OF_BACKUP = "tests/registry/index/test_backup.py"
 NAMED: tuple[Named, ...] = (
     Named(
         "another-index-collects",
-        _REGISTRY,
-        "        else:\n            self.require_own_store()\n        return gc.collect(",
+        _UPKEEP,
+        "        else:\n            self._catalog.require_own_store()\n        return gc.collect(",
         "        return gc.collect(",
         (f"{_OWN}::test_the_index_of_another_registry_is_refused_and_verify_says_so",),
         "a wrong variable in a cron job would erase another registry's store",

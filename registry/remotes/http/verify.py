@@ -7,8 +7,9 @@ from pathlib import Path
 
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.blobs.store import CorruptBlob, MissingBlob
+from adapterworks.registry.catalog import Catalog
+from adapterworks.registry.facets.signatures import Signatures
 from adapterworks.registry.lifecycle.verify import Absent, Kind, Problem, VerifyReport
-from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import Presence, judge
 from adapterworks.registry.releases.types import Resolved
 
@@ -19,15 +20,17 @@ _PROBLEMS: dict[str, Kind] = {
 }
 
 
-def verify(registry: Registry, of: Resolved, public_keys: Sequence[Path]) -> VerifyReport:
-    """See `Registry.verify`; whether the index says the same is seen where it is."""
-    release, known = registry.release(of.digest), registry.absences(of.digest)
+def verify(
+    catalog: Catalog, signatures: Signatures, of: Resolved, public_keys: Sequence[Path]
+) -> VerifyReport:
+    """See `Upkeep.verify`; whether the index says the same is seen where it is."""
+    release, known = catalog.release(of.digest), catalog.absences(of.digest)
     report = VerifyReport(releases=1, blobs=1, bytes=len(release.to_bytes()))
     for path, entry in sorted(release.files.items()):
         presence: Presence = "right"
         message = f"`{path}` is not there"
         try:
-            report.bytes += sum(len(chunk) for chunk in registry.blobs.get(entry.digest))
+            report.bytes += sum(len(chunk) for chunk in catalog.blobs.get(entry.digest))
             report.blobs += 1
         except MissingBlob:
             presence = "absent"
@@ -42,7 +45,7 @@ def verify(registry: Registry, of: Resolved, public_keys: Sequence[Path]) -> Ver
             report.absent.append(Absent(str(of), path, state, *said))
     if public_keys:
         try:
-            registry.require_signature(of.digest, public_keys)
+            signatures.require(of.digest, public_keys)
         except Refused as error:
             report.problems.append(Problem("signature", str(of), None, error.message))
     return report

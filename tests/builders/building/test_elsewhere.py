@@ -52,8 +52,8 @@ def test_a_build_is_published_over_http(tmp_path: Path, tiny: Path, server: Serv
     resolved = registry.resolve(made["ref"])
     assert (resolved.digest, made["created"]) == (made["digest"], True)
     assert registry.resolve("tiny:candidate").digest == made["digest"]
-    assert registry.verify(made["ref"]).clean
+    assert registry.upkeep.verify(made["ref"]).clean
     assert [sealed.owner[:5] for sealed in Datasets(registry).seals()] == ["tiny,"]
-    assert {event.who for event in registry.events("tiny")} == {"promoter"}
+    assert {event.who for event in registry.log.events("tiny")} == {"promoter"}
     again = workshop.json(workshop.manifest(epochs=1))
     assert (again["ref"], again["created"]) == (made["ref"], False)

@@ -59,7 +59,7 @@ def test_a_release_is_continued_where_it_ended(workshop: Workshop, kind: str) ->
     release = registry.release(built["digest"])
     (parent,) = release.parents
     assert (parent.relation, parent.digest, parent.ref) == ("start", first["digest"], "tiny@1")
-    (ancestor,) = registry.lineage(built["ref"]).parents
+    (ancestor,) = registry.origins.lineage(built["ref"]).parents
     assert (ancestor.ref, ancestor.relation) == ("tiny@1", "start")
     lock = json.loads(registry.read(built["digest"], "adapter.lock"))
     assert lock["origins"] == {"start": first["digest"], "reference": "start"}

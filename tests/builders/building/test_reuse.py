@@ -95,7 +95,7 @@ def test_a_corrected_tag_is_published_again_and_nothing_is_done_again(
     # Lineage: whose weights these are.
     (parent,) = release.parents
     assert (parent.relation, parent.ref, parent.digest) == ("weights", "tiny@1", first.digest)
-    assert [ancestor.ref for ancestor in registry.lineage(ref).parents] == ["tiny@1"]
+    assert [ancestor.ref for ancestor in registry.origins.lineage(ref).parents] == ["tiny@1"]
     lock = json.loads(registry.read(release.digest, "adapter.lock"))
     assert lock["reused"]["train"] == {"ref": "tiny@1", "digest": first.digest}
     card = registry.read(release.digest, "README.md").decode()
@@ -301,7 +301,7 @@ def test_a_release_of_older_code_is_trained_once_more_and_said_so(
     (row, *_) = registry.versions("tiny", limit=1)
     release = registry.release(row.digest)
     old = release.model_copy(update={"name": "old", "digests": {}, "parents": ()})
-    untrained.setattr(type(registry), "find_stages", lambda *_: [])
+    untrained.setattr(type(registry.origins), "find_stages", lambda *_: [])
     untrained.setattr(
         type(registry), "versions", lambda self, name, limit: [replace(row, name="old")]
     )
@@ -324,7 +324,7 @@ def test_bytes_that_are_gone_are_taken_from_an_older_release_or_said_so(
     second = registry.release(workshop.json(path, *tagged)["digest"])
 
     # An unchanged plan still names its release; whether its gates passed is not known any more.
-    registry.erase(second.files["report.json"].digest, who="t", why="a name stood in it")
+    registry.upkeep.erase(second.files["report.json"].digest, who="t", why="a name stood in it")
     named = workshop.json(path, *tagged, "--alias", "staging")
     assert (named["ref"], named["alias"], named["report"]) == ("tiny@2", None, {})
     assert "whether its gates passed is not known" in named["reasons"][0]
@@ -334,7 +334,7 @@ def test_bytes_that_are_gone_are_taken_from_an_older_release_or_said_so(
     assert set(other["reused"].values()) == {"tiny@1"}
     for row in registry.versions("tiny"):
         blob = registry.release(row.digest).files["training.jsonl"].digest
-        registry.erase(blob, who="t", why="a name stood in it")
+        registry.upkeep.erase(blob, who="t", why="a name stood in it")
     result = workshop.build(path, "--set", 'adapter.tags=["d"]')
     assert "it was trained again" in str(result.exception)
     assert "tiny@3 has this training, but not `training.jsonl`, erased or wit" in result.stderr

@@ -114,7 +114,7 @@ def test_its_origin_is_in_the_file(shelf: Shelf) -> None:
 
 def test_it_is_noted_in_the_log(shelf: Shelf) -> None:
     done = export(shelf, "gguf", type_="f32")
-    (event,) = shelf.registry.events("one", version=1, facts=True)
+    (event,) = shelf.registry.log.events("one", version=1, facts=True)
     assert (event.kind, event.data["form"], event.data["type"]) == ("export", "gguf", "f32")
     assert event.data["digest"] == done.digest
     assert done.proof is not None
@@ -130,7 +130,7 @@ def test_rows_in_the_wrong_order_are_seen(
     with pytest.raises(Refused, match="other distributions"):
         export(shelf, form, type_="f32")
     assert left(shelf) == []
-    assert shelf.registry.events("one", version=1, facts=True) == []
+    assert shelf.registry.log.events("one", version=1, facts=True) == []
 
 
 def test_a_scale_that_is_lost_is_seen(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def test_without_its_engine_it_is_written_when_asked_and_says_so(
     done = export(shelf, "gguf", out=shelf.folder / "one.gguf", unproved=True)
     assert done.place.name == "one.unproved.gguf"
     assert done.proof is None
-    (event,) = shelf.registry.events("one", version=1, facts=True)
+    (event,) = shelf.registry.log.events("one", version=1, facts=True)
     assert event.data["proof"] is None
 
 

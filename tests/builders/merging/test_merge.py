@@ -30,7 +30,7 @@ def test_a_merge_is_a_whole_release_and_made_only_once(shelf: Shelf) -> None:
     assert str(published) == "both@1"
     assert published.created
     assert registry.resolve("both").digest == published.digest
-    assert registry.verify("both").clean
+    assert registry.upkeep.verify("both").clean
     release = registry.release(published.digest)
     assert release.servable == Servable(
         form="lora",
@@ -61,7 +61,7 @@ def _files(shelf: Shelf, digest: str) -> Path:
 
 def test_lineage_names_both_parents_and_their_weights(shelf: Shelf) -> None:
     merged = shelf.merge("one@1", "two@1", method="dare_linear_svd", weights=[1.5, -0.5])
-    found = shelf.registry.lineage(str(merged.published))
+    found = shelf.registry.origins.lineage(str(merged.published))
     assert [parent.ref for parent in found.parents] == ["one@1", "two@1"]
     assert [parent.digest for parent in found.parents] == [
         shelf.registry.resolve(ref).digest for ref in ("one@1", "two@1")
@@ -70,7 +70,7 @@ def test_lineage_names_both_parents_and_their_weights(shelf: Shelf) -> None:
     assert found.seed == 42
     assert {"peft", "torch"} == set(found.packages)
     shelf.registry.delete("one", 1, who="tester")
-    assert [p.deleted for p in shelf.registry.lineage("both@1").parents] == [True, False]
+    assert [p.deleted for p in shelf.registry.origins.lineage("both@1").parents] == [True, False]
 
 
 def test_the_fingerprint_is_the_merged_adapters_on_the_parents_probes(shelf: Shelf) -> None:

@@ -178,7 +178,7 @@ def test_a_move_goes_by_what_the_page_showed(
     assert "promoter" in refused.text
     assert acme.send(f"/adapters/{shown}/move", form).status_code == 303
     assert house.registry.resolve(f"{shown}:stage").version == 3
-    event = house.registry.events(shown, alias="stage")[0]
+    event = house.registry.log.events(shown, alias="stage")[0]
     assert (event.who, event.why) == ("tenant:acme", "better")
     stale = acme.send(f"/adapters/{shown}/move", {**form, "version": "1"})
     assert stale.status_code == 409
@@ -205,7 +205,7 @@ def test_one_asks_for_a_move_and_another_approves_it(
     why = "<script>alert(1)</script>"
     asked = acme.send(f"/adapters/{shown}/move", {**form, "why": why})
     assert asked.headers["location"] == "/console/requests"
-    (request,) = house.registry.requests(limit=10)
+    (request,) = house.registry.approvals.requests(limit=10)
     page = acme.get("/requests").text
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>" not in page

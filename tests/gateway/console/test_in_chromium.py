@@ -173,7 +173,9 @@ def test_the_registry_is_looked_through(house: House, tmp_path: Path) -> None:
         page.get_by_role("button", name="Roll back").click()
         page.wait_for_url(f"**/adapters/{name}")
         assert house.registry.resolve(name).version == 2
-        house.registry.request(name, 3, "prod", who="another", why="fewer faults", expect=2)
+        house.registry.approvals.request(
+            name, 3, "prod", who="another", why="fewer faults", expect=2
+        )
         me.go("/requests")
         me.look("requests")
         page.get_by_role("button", name="Approve").click()

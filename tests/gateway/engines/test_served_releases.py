@@ -36,7 +36,7 @@ def test_a_pulled_release_counts_when_an_alias_points_to_it(
     publish(registry, tmp_path, 1)
     publish(registry, tmp_path, 2, name="stranger", servable=ranked(512))
     assert served(registry)[0] == {"medical", "stranger"}
-    registry.note("stranger", 1, "pull", who="bob")
+    registry.log.note("stranger", 1, "pull", who="bob")
     assert served(registry)[0] == {"medical"}
     registry.promote("stranger", 1, "prod", who="bob")
     assert served(registry)[0] == {"medical", "stranger"}

@@ -110,12 +110,12 @@ def test_the_bytes_live_as_long_as_a_file_has_them(house: House) -> None:
     digest = "sha256:" + hashlib.sha256(ROWS).hexdigest()
     gc = {"grace": 0.0, "unlisted": True}
     age(house, digest)
-    assert [blob.digest for blob in house.registry.gc(**gc).blobs] == []  # type: ignore[arg-type]
+    assert [blob.digest for blob in house.registry.upkeep.gc(**gc).blobs] == []  # type: ignore[arg-type]
     house.client().files.delete(mine.id)
-    house.registry.gc(**gc)  # type: ignore[arg-type]
+    house.registry.upkeep.gc(**gc)  # type: ignore[arg-type]
     assert house.client("globex").files.content(other.id).read() == ROWS
     house.client("globex").files.delete(other.id)
-    assert [b.digest for b in house.registry.gc(**gc).blobs] == [digest]  # type: ignore[arg-type]
+    assert [b.digest for b in house.registry.upkeep.gc(**gc).blobs] == [digest]  # type: ignore[arg-type]
 
 
 def age(house: House, digest: str) -> None:

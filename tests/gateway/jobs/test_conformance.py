@@ -343,9 +343,9 @@ def test_a_file_that_is_deleted_is_there_for_the_job_that_began_with_it(house: H
 
     digest = "sha256:" + hashlib.sha256(ROWS).hexdigest()
     age(house, digest)
-    assert house.registry.gc(grace=0.0, unlisted=True).blobs == []
+    assert house.registry.upkeep.gc(grace=0.0, unlisted=True).blobs == []
     client.fine_tuning.jobs.cancel(job.id)
-    gone = house.registry.gc(grace=0.0, unlisted=True).blobs
+    gone = house.registry.upkeep.gc(grace=0.0, unlisted=True).blobs
     assert [blob.digest for blob in gone] == [digest]
 
 

@@ -89,7 +89,7 @@ def test_bytes_of_no_release_are_not_given(offered: Offered, url: str) -> None:
 
 
 def test_erased_bytes_are_not_given(offered: Offered, url: str) -> None:
-    offered.registry.erase(digest_bytes(b"# medical\n"), who="ann", why="a name in it")
+    offered.registry.upkeep.erase(digest_bytes(b"# medical\n"), who="ann", why="a name in it")
     answer = offered.ask().get(f"{PREFIX}/blobs/{digest_bytes(b'# medical' + bytes([10]))}")
     assert answer.status_code == 404
     assert "erased" in answer.json()["error"]["message"]

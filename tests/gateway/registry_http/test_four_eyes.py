@@ -26,7 +26,7 @@ def two(offered: Offered, tmp_path: Path) -> Offered:
 
 def _approvals(offered: Offered, number: int) -> None:
     rule = Rule(names=("medical",), approvals=number)
-    offered.registry.set_settings(Settings(aliases={"prod": rule}), who="me")
+    offered.registry.protection.keep(Settings(aliases={"prod": rule}), who="me")
 
 
 def here(offered: Offered, name: str, person: str, role: Role = Role.PROMOTER) -> str:
@@ -66,7 +66,7 @@ def test_a_second_token_is_not_a_second_person(two: Offered) -> None:
     assert "by `ann`, who cannot approve" in refused.json()["error"]["message"]
     assert approve(two, here(two, "bob", "bob"), number).status_code == 200
     assert holder(two) == 2
-    log = two.registry.events("medical", limit=3)
+    log = two.registry.log.events("medical", limit=3)
     assert {event.who for event in log} == {"ann", "bob"}
 
 

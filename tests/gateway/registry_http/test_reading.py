@@ -123,7 +123,7 @@ def test_the_log_is_listed_newest_first(filled: Offered) -> None:
     told = walk(filled, "/adapters/medical/log")
     assert told == [
         {"id": str(event.sequence), "object": "registry.event", **to_jsonable_python(event)}
-        for event in filled.registry.events("medical")
+        for event in filled.registry.log.events("medical")
     ]
     of_alias = walk(filled, "/adapters/medical/log", alias="prod")
     assert [(event["kind"], event["who"]) for event in of_alias] == [
@@ -136,7 +136,7 @@ def test_the_log_is_listed_newest_first(filled: Offered) -> None:
 def test_lineage_is_the_registrys(filled: Offered) -> None:
     of_seven = get(filled, "/adapters/medical/lineage")
     assert of_seven.pop("object") == "registry.lineage"
-    assert of_seven == to_jsonable_python(filled.registry.lineage("medical@7"))
+    assert of_seven == to_jsonable_python(filled.registry.origins.lineage("medical@7"))
     assert get(filled, "/adapters/medical/lineage", version=2)["seed"] == 2
 
 
@@ -164,7 +164,7 @@ def test_a_release_is_told_with_all_that_is_known(offered: Offered, tmp_path: Pa
     gates = [{"metric": "exact_match", "passed": True, "why": "+0.2"}]
     (place / "report.json").write_text(json.dumps({"gates": gates}))
     made = registry.publish(place, draft(1), who="ann")
-    registry.note_proof(made.digest, "proved", engine="vllm")
+    registry.log.note_proof(made.digest, "proved", engine="vllm")
     registry.tag("medical", 1, add=("reviewed",), who="ann")
     told = get(offered, "/releases/medical@1")
     assert get(offered, f"/releases/{made.digest}") == told

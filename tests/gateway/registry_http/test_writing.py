@@ -59,8 +59,8 @@ def test_a_release_that_was_sent_is_the_same_release(offered: Offered, tmp_path:
     told = post(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)
     assert (told["version"], told["digest"], told["created"]) == (1, release.digest, True)
     assert offered.registry.release(release.digest).to_bytes() == release.to_bytes()
-    assert offered.registry.verify().clean
-    (event,) = offered.registry.events("medical")
+    assert offered.registry.upkeep.verify().clean
+    (event,) = offered.registry.log.events("medical")
     assert (event.who, event.why) == ("publisher", "first")
     again = post(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)
     assert (again["version"], again["created"]) == (1, False)
@@ -171,11 +171,11 @@ def test_what_is_learnt_of_a_version_is_noted(offered: Offered, tmp_path: Path) 
     way = "/adapters/medical/versions/1"
     assert post(offered, Role.PUBLISHER, f"{way}/tags", add=["good"])["tags"][-1] == "good"
     post(offered, Role.PUBLISHER, f"{way}/deprecation", why="old")
-    assert offered.registry.deprecation("medical", 1).why == "old"  # type: ignore[union-attr]
+    assert offered.registry.log.deprecation("medical", 1).why == "old"  # type: ignore[union-attr]
     post(offered, Role.PUBLISHER, f"{way}/deprecation", deprecated=False)
-    assert offered.registry.deprecation("medical", 1) is None
+    assert offered.registry.log.deprecation("medical", 1) is None
     post(offered, Role.PUBLISHER, f"{way}/notes", kind="export", data={"form": "gguf"})
-    assert offered.registry.events("medical")[0].data == {"form": "gguf"}
+    assert offered.registry.log.events("medical")[0].data == {"form": "gguf"}
     assert refusal(offered, Role.PUBLISHER, f"{way}/notes", kind="proof")[0] == 400
     clash = refusal(offered, Role.PUBLISHER, f"{way}/notes", kind="push", data={"who": "x"})
     assert clash[0] == 400
@@ -188,12 +188,12 @@ def test_a_signature_is_kept_if_it_fits(offered: Offered, tmp_path: Path) -> Non
     body = {"public_key": public.read_text(), "bundle": bundle}
     wrong = refusal(offered, Role.PUBLISHER, f"/releases/{two.digest}/signatures", **body)
     assert wrong[0] == 422
-    assert offered.registry.signatures(two.digest) == {}
+    assert offered.registry.signatures.own(two.digest) == {}
     told = post(offered, Role.PUBLISHER, f"/releases/{one.digest}/signatures", **body)
     assert told["key"] == key
-    assert offered.registry.require_signature(one.digest, [public]) == key
+    assert offered.registry.signatures.require(one.digest, [public]) == key
     post(offered, Role.ADMIN, f"/releases/{one.digest}/revocation", why="poisoned")
-    assert offered.registry.all_signatures(one.digest) == {}
+    assert offered.registry.signatures.counting(one.digest) == {}
 
 
 def test_deleting_is_for_administrators(offered: Offered, tmp_path: Path) -> None:

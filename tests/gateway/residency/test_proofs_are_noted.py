@@ -46,7 +46,7 @@ def test_each_engines_word_is_kept(
     assert ask(model="a@1", messages=HELLO, max_tokens=1).choices
     with pytest.raises(openai.APIStatusError):
         ask(model="a@2", messages=HELLO, max_tokens=1)
-    noted = {e.version: e.data for e in registry.events("a") if e.kind == "proof"}
+    noted = {e.version: e.data for e in registry.log.events("a") if e.kind == "proof"}
     assert {version: data["result"] for version, data in noted.items()} == {
         good.version: "proved",
         bad.version: "failed",

@@ -26,8 +26,8 @@ def test_unsigned_releases_are_refused_before_they_are_loaded(
     signed, unsigned, foreign = (
         publish(registry, tmp_path, number, name="a", base=base.identity) for number in (1, 2, 3)
     )
-    registry.sign(signed.digest, private, who="ann")
-    registry.sign(foreign.digest, stranger, who="eve")
+    registry.signatures.sign(signed.digest, private, who="ann")
+    registry.signatures.sign(foreign.digest, stranger, who="eve")
     trust = TrustTable(proof="off", require_signature=True, public_keys=(str(public),))
     running = launcher.gateway(
         registry,

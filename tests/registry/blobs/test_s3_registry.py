@@ -34,14 +34,14 @@ def test_publish_on_one_machine_check_out_on_another(
     original = tmp_path / "release-1" / "servable" / "adapter_model.safetensors"
     assert (folder / original.name).read_bytes() == original.read_bytes()
     other.delete("medical", 2, who="ann")
-    assert len(one.gc(grace=0).blobs) > 0
-    assert other.verify().clean
+    assert len(one.upkeep.gc(grace=0).blobs) > 0
+    assert other.upkeep.verify().clean
     weights = other.release(resolved.digest).files["servable/adapter_model.safetensors"].digest
     one.blobs.delete(weights)
     with pytest.raises(IntegrityError, match="is missing"):
         other.read(resolved.digest, "servable/adapter_model.safetensors")
     local = open_blobs(str(tmp_path / "backup"))
     local.put(weights, original)
-    assert other.verify(repair_from=local).clean
+    assert other.upkeep.verify(repair_from=local).clean
     for registry in (one, other):
         registry.close()

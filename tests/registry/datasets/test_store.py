@@ -65,8 +65,8 @@ def test_a_dataset_and_a_seal_never_change(registry: Registry) -> None:
 def test_gc_keeps_what_datasets_hold(registry: Registry) -> None:
     datasets = Datasets(registry)
     found = add(datasets, seal=seal_of(1), train=ROWS, test=b'{"row":3}\n')
-    registry.gc(grace=0)
-    registry.gc(grace=0)
+    registry.upkeep.gc(grace=0)
+    registry.upkeep.gc(grace=0)
     for part in found.record.splits.values():
         assert datasets.read(part.digest)
     assert datasets.read(datasets.seals()[0].blob) == seal_of(1)
@@ -80,7 +80,7 @@ def test_what_was_not_listed_is_let_go(registry: Registry) -> None:
     with pytest.raises(Conflict, match="sealed while"):
         datasets.add(made, data, seal=None, seen=[], who="me")
     assert datasets.list() == []
-    registry.gc(grace=0)
+    registry.upkeep.gc(grace=0)
     assert not registry.blobs.exists(digest_bytes(ROWS))
     assert add(datasets).version == 1
 
@@ -112,7 +112,7 @@ def test_erased_rows_are_gone_and_do_not_come_back(registry: Registry) -> None:
     assert [(event.who, event.why, event.data["blob"]) for event in told] == [
         ("me", "withdrew", blob)
     ]
-    assert registry.verify().problems == []
+    assert registry.upkeep.verify().problems == []
     with pytest.raises(Refused, match="withdrew"):
         datasets.read(blob)
     assert not registry.blobs.exists(blob)

@@ -40,14 +40,14 @@ def test_a_copy_taken_while_it_is_in_use_is_put_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("*index.db*")) == ["index.db"]
     with opened(tmp_path) as again:
         assert again.resolve("medical:prod").version == 1
-        assert [event.kind for event in again.events("medical")] == ["promote", "publish"]
-        assert again.verify().clean
+        assert [event.kind for event in again.log.events("medical")] == ["promote", "publish"]
+        assert again.upkeep.verify().clean
         # The second release came after the copy: it is in the store.
-        (later,) = again.unlisted()
+        (later,) = again.upkeep.unlisted()
         assert later.state == "whole"
-        (listed,) = again.rebuild_index(who="ann")
+        (listed,) = again.upkeep.rebuild_index(who="ann")
         assert (listed.version, listed.digest) == (2, later.release.digest)
-        assert again.gc(grace=0).blobs == []
+        assert again.upkeep.gc(grace=0).blobs == []
 
 
 def test_what_is_no_index_is_not_copied_or_put_back(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_documented_commands_for_postgresql(postgres_server: str, tmp_path: 
     with Registry.open(database=urls[1], **where) as again:  # type: ignore[arg-type]
         assert again.resolve("medical:prod").version == 1
         assert publish(again, tmp_path, 2).version == 2
-        assert again.verify().clean
+        assert again.upkeep.verify().clean
 
 
 def test_what_a_killed_backup_or_another_database_left_is_not_taken_along(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_every_earlier_schema_migrates_to_the_newest(
     database.close()
     registry = Registry.open(database=database_url, blobs=str(tmp_path / "b"), home=tmp_path / "h")
     publish(registry, tmp_path, alias="prod")
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
     registry.close()
 
 

@@ -27,7 +27,7 @@ def look():
     with Registry.open(database=url, blobs=str(root / "blobs"), home=root / "home") as registry:
         assert registry.resolve("medical").version == 1
         assert registry.search("icd")
-        assert registry.verify().clean
+        assert registry.upkeep.verify().clean
         try:
             registry.promote("medical", 1, "candidate", who="eve")
         except Refused as error:
@@ -87,11 +87,11 @@ def test_letters_have_no_case_in_words_and_tags_have(registry: Registry, tmp_pat
 def test_a_log_of_what_never_was_is_not_an_empty_one(registry: Registry, tmp_path: Path) -> None:
     publish(registry, tmp_path, 1, alias="prod")
     with pytest.raises(NotFound, match="no alias `typo`"):
-        registry.events("medical", alias="typo")
+        registry.log.events("medical", alias="typo")
     with pytest.raises(NotFound, match="no version `medical@7`"):
-        registry.events("medical", version=7)
+        registry.log.events("medical", version=7)
     registry.retire("medical", "prod", who="ann")
-    assert [event.kind for event in registry.events("medical", alias="prod")] == [
+    assert [event.kind for event in registry.log.events("medical", alias="prod")] == [
         "retire",
         "promote",
     ]
@@ -106,7 +106,7 @@ def test_bytes_that_are_damaged_are_put_anew(local_registry: Registry, tmp_path:
     path.chmod(0o644)
     path.write_bytes(b"")
     publish(local_registry, tmp_path, 1, created_by="somebody else")
-    assert local_registry.verify().clean
+    assert local_registry.upkeep.verify().clean
 
 
 def test_a_folder_that_cannot_be_listed_is_not_left_out(

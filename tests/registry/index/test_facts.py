@@ -26,7 +26,7 @@ def test_tags_are_given_and_taken_and_searched(registry: Registry, tmp_path: Pat
     assert found(registry, tag="icd") == [] or registry.database.is_sqlite
     assert "medical@1" not in found(registry, tag="icd")
     assert registry.release(registry.resolve("medical@1").digest).to_bytes() == record
-    event = registry.events("medical", version=1, limit=1)[0]
+    event = registry.log.events("medical", version=1, limit=1)[0]
     assert (event.kind, event.who, event.why) == ("tag", "ann", "x")
     assert event.data == {"added": ["geprüft", "医疗"], "removed": ["icd"]}
 
@@ -39,9 +39,9 @@ def test_tags_come_back_and_what_changes_nothing_is_not_logged(
     assert registry.tag("medical", 1, add=["icd"], who="ann") == ("coding", "icd")
     assert registry.version("medical", 1).tags == ("icd", "coding")
     assert found(registry, tag="icd") == ["medical@1"]
-    before = len(registry.events("medical"))
+    before = len(registry.log.events("medical"))
     registry.tag("medical", 1, add=["icd"], remove=["never"], who="ann")
-    assert len(registry.events("medical")) == before
+    assert len(registry.log.events("medical")) == before
 
 
 def test_a_tag_is_no_pattern(registry: Registry, tmp_path: Path) -> None:
@@ -68,24 +68,24 @@ def test_what_is_no_tag_is_refused(local_registry: Registry, tmp_path: Path, tag
 def test_a_deprecation_stands_until_it_is_taken_back(registry: Registry, tmp_path: Path) -> None:
     publish(registry, tmp_path, 1)
     publish(registry, tmp_path, 2)
-    assert registry.deprecation("medical", 1) is None
-    registry.deprecate("medical", 1, who="ann", why="wrong split")
-    standing = registry.deprecation("medical", 1)
+    assert registry.log.deprecation("medical", 1) is None
+    registry.log.deprecate("medical", 1, who="ann", why="wrong split")
+    standing = registry.log.deprecation("medical", 1)
     assert standing is not None
     assert (standing.who, standing.why) == ("ann", "wrong split")
-    assert registry.deprecation("medical", 2) is None
-    registry.deprecate("medical", 1, who="bob", why="it was right", deprecated=False)
-    assert registry.deprecation("medical", 1) is None
+    assert registry.log.deprecation("medical", 2) is None
+    registry.log.deprecate("medical", 1, who="bob", why="it was right", deprecated=False)
+    assert registry.log.deprecation("medical", 1) is None
 
 
 def test_facts_are_what_came_after_publishing(registry: Registry, tmp_path: Path) -> None:
     publish(registry, tmp_path, 1, alias="prod")
-    registry.note("medical", 1, "export", who="ann", form="gguf", digest="sha256:0")
-    registry.note("medical", 1, "proof", who="gateway", engine="vllm", result="proved")
+    registry.log.note("medical", 1, "export", who="ann", form="gguf", digest="sha256:0")
+    registry.log.note("medical", 1, "proof", who="gateway", engine="vllm", result="proved")
     registry.tag("medical", 1, add=["reviewed"], who="ann")
-    facts = registry.events("medical", version=1, facts=True)
+    facts = registry.log.events("medical", version=1, facts=True)
     assert [event.kind for event in facts] == ["tag", "proof", "export"]
-    assert [event.kind for event in registry.events("medical", version=1)][-2:] == [
+    assert [event.kind for event in registry.log.events("medical", version=1)][-2:] == [
         "promote",
         "publish",
     ]
@@ -99,6 +99,6 @@ def test_a_version_that_is_not_there_is_neither_tagged_nor_deprecated(
     with pytest.raises(NotFound, match="was deleted"):
         registry.tag("medical", 1, add=["x"], who="ann")
     with pytest.raises(NotFound, match="was deleted"):
-        registry.deprecate("medical", 1, who="ann", why="x")
+        registry.log.deprecate("medical", 1, who="ann", why="x")
     with pytest.raises(NotFound):
         registry.tag("other", 1, add=["x"], who="ann")

@@ -83,7 +83,7 @@ def as_role(roles: Roles, role: str, home: Path) -> Registry:
 )
 def test_no_role_changes_history(roles: Roles, tmp_path: Path, role: str, statement: str) -> None:
     with as_role(roles, role, tmp_path) as registry:
-        before = registry.events("medical")
+        before = registry.log.events("medical")
         engine = registry.database.engine
         with (
             pytest.raises(Exception, match=r"denied|must be owner") as refused,
@@ -91,7 +91,7 @@ def test_no_role_changes_history(roles: Roles, tmp_path: Path, role: str, statem
         ):
             c.exec_driver_sql(statement)
         assert "append-only" not in str(refused.value)  # it does not come as far as a trigger
-        assert registry.events("medical") == before
+        assert registry.log.events("medical") == before
 
 
 def test_a_reader_reads_everything_and_writes_nothing(roles: Roles, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_reader_reads_everything_and_writes_nothing(roles: Roles, tmp_path: Pa
             lambda: registry.promote("medical", 1, "candidate", who="eve"),
             lambda: registry.delete("medical", 1, with_aliases=True, who="eve"),
             lambda: publish(registry, tmp_path, 2),
-            lambda: registry.note("medical", 1, "feedback", who="eve"),
+            lambda: registry.log.note("medical", 1, "feedback", who="eve"),
         ):
             with pytest.raises(Refused, match="does not let this role do that"):
                 act()
@@ -117,16 +117,16 @@ def test_a_publisher_publishes_promotes_signs_and_collects(roles: Roles, tmp_pat
         registry.tag("medical", published.version, add=["reviewed"], who="ann")
         registry.retire("medical", "candidate", who="ann")
         registry.delete("medical", published.version, who="ann")
-        registry.gc(grace=0)
+        registry.upkeep.gc(grace=0)
         with pytest.raises(Refused, match="does not let this role do that"):
-            registry.set_settings(Settings(), who="eve")
+            registry.protection.keep(Settings(), who="eve")
 
 
 def test_a_gateway_serves_meters_and_moves_nothing(roles: Roles, tmp_path: Path) -> None:
     with as_role(roles, "adapters_gateway", tmp_path) as registry:
         digest = registry.resolve("medical").digest
         with registry.hold(digest, kind="serving"):
-            registry.note_proof(digest, "proved", engine="e1")
+            registry.log.note_proof(digest, "proved", engine="e1")
         gateway.migrate(registry.database)
         with registry.database.write() as connection:
             connection.exec_driver_sql("DELETE FROM gateway_slots WHERE tenant = 'nobody'")
@@ -134,8 +134,8 @@ def test_a_gateway_serves_meters_and_moves_nothing(roles: Roles, tmp_path: Path)
             lambda: registry.promote("medical", 1, "candidate", who="eve"),
             lambda: registry.delete("medical", 1, with_aliases=True, who="eve"),
             lambda: registry.retire("medical", "prod", who="eve"),
-            lambda: registry.note("medical", 1, "promote", who="eve"),
-            lambda: registry.set_settings(Settings(), who="eve"),
+            lambda: registry.log.note("medical", 1, "promote", who="eve"),
+            lambda: registry.protection.keep(Settings(), who="eve"),
         ):
             with pytest.raises(Refused, match="does not let this role do that"):
                 act()

@@ -16,7 +16,7 @@ def test_versions_are_numbered_from_one_without_a_gap(registry: Registry, tmp_pa
     published = [publish(registry, tmp_path, number) for number in range(1, 6)]
     assert [item.version for item in published] == [1, 2, 3, 4, 5]
     assert [row.version for row in registry.versions("medical")] == [5, 4, 3, 2, 1]
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_every_way_to_name_a_version_resolves_to_it(registry: Registry, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_mlflow_3175_a_version_cannot_be_changed_even_by_sql(
             registry.database.write() as connection,
         ):
             connection.exec_driver_sql(statement)
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_ollama_records_in_place_a_stored_record_is_read_only_and_named_by_its_bytes(
@@ -111,7 +111,7 @@ def test_a_deleted_number_is_never_used_again(registry: Registry, tmp_path: Path
     assert [row.version for row in registry.versions("medical")] == [3, 1]
     tombstones = [row for row in registry.versions("medical", deleted=True) if row.deleted]
     assert [row.version for row in tombstones] == [2]
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_a_deleted_release_published_again_gets_a_new_number(
@@ -122,7 +122,7 @@ def test_a_deleted_release_published_again_gets_a_new_number(
     again = publish(registry, tmp_path, 1)
     assert (again.version, again.digest, again.created) == (2, first.digest, True)
     assert registry.resolve(f"medical@{first.digest}").version == 2
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_deleting_what_an_alias_holds_is_refused(registry: Registry, tmp_path: Path) -> None:
@@ -161,20 +161,20 @@ def test_listings_come_in_pages(registry: Registry, tmp_path: Path) -> None:
 
 def test_find_plan_finds_the_newest_live_version(registry: Registry, tmp_path: Path) -> None:
     plan = f"sha256:{'1' * 64}"
-    assert registry.find_plan("medical", plan) is None
+    assert registry.origins.find_plan("medical", plan) is None
     publish(registry, tmp_path, 1, plan=plan)
     publish(registry, tmp_path, 2, plan=plan)
-    found = registry.find_plan("medical", plan)
+    found = registry.origins.find_plan("medical", plan)
     assert found is not None
     assert found.version == 2
     registry.delete("medical", 2, who="ann")
-    found = registry.find_plan("medical", plan)
+    found = registry.origins.find_plan("medical", plan)
     assert found is not None
     assert found.version == 1
-    assert registry.find_plan("other", plan) is None
+    assert registry.origins.find_plan("other", plan) is None
     # An index of before took a pulled record's plan as it claimed.
-    registry.note("medical", 1, "pull", who="bob")
-    assert registry.find_plan("medical", plan) is None
+    registry.log.note("medical", 1, "pull", who="bob")
+    assert registry.origins.find_plan("medical", plan) is None
 
 
 def test_the_revision_changes_with_every_change_and_only_then(
@@ -217,12 +217,12 @@ def test_the_log_says_who_when_and_why_and_cannot_be_changed(
     registry: Registry, tmp_path: Path
 ) -> None:
     publish(registry, tmp_path, 1, alias="prod")
-    registry.note("medical", 1, "push", who="bob", why="release day", commit="abc")
-    newest, *older = registry.events("medical")
+    registry.log.note("medical", 1, "push", who="bob", why="release day", commit="abc")
+    newest, *older = registry.log.events("medical")
     assert (newest.kind, newest.who, newest.why) == ("push", "bob", "release day")
     assert newest.data == {"commit": "abc"}
     assert [event.kind for event in older] == ["promote", "publish"]
-    assert [event.kind for event in registry.events("medical", version=1, limit=1)] == ["push"]
+    assert [event.kind for event in registry.log.events("medical", version=1, limit=1)] == ["push"]
     for statement in ("UPDATE log SET who = 'eve'", "DELETE FROM log"):
         with (
             pytest.raises(sa.exc.DBAPIError, match="append-only"),

@@ -47,13 +47,13 @@ def test_a_withheld_file_is_named_and_the_release_verifies_with_its_signature(
 ) -> None:
     release, files = sent
     private, public = make_key(tmp_path, "ours")
-    home.sign(release.digest, private, who="ann")
+    home.signatures.sign(release.digest, private, who="ann")
     published = registry.adopt(
         files, release, withheld={PREDICTIONS: "not sent by ann"}, who="bob", why="pulled"
     )
-    registry.receive_signatures(release.digest, home.signatures(release.digest), who="bob")
+    registry.signatures.receive(release.digest, home.signatures.own(release.digest), who="bob")
     assert published.digest == release.digest
-    report = registry.verify(public_keys=[public])
+    report = registry.upkeep.verify(public_keys=[public])
     assert report.problems == []
     assert [(a.ref, a.path, a.state, a.why) for a in report.absent] == [
         ("medical@1", PREDICTIONS, "withheld", "not sent by ann")
@@ -61,7 +61,7 @@ def test_a_withheld_file_is_named_and_the_release_verifies_with_its_signature(
     with pytest.raises(AbsentFile, match="is withheld: not sent by ann"):
         registry.read(release.digest, PREDICTIONS)
     assert registry.checkout(release.digest, "servable").is_dir()
-    assert not any(info.digest != "" for info in registry.gc(grace=0).blobs)
+    assert not any(info.digest != "" for info in registry.upkeep.gc(grace=0).blobs)
     assert registry.diff("medical@1", "medical@1").same
 
 
@@ -71,7 +71,9 @@ def test_bytes_that_vanish_without_being_withheld_are_missing(
     release, files = sent
     registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
     registry.blobs.delete(release.files["README.md"].digest)
-    assert [(p.kind, p.path) for p in registry.verify().problems] == [("missing", "README.md")]
+    assert [(p.kind, p.path) for p in registry.upkeep.verify().problems] == [
+        ("missing", "README.md")
+    ]
 
 
 def test_a_withheld_file_that_comes_later_is_read(
@@ -81,7 +83,7 @@ def test_a_withheld_file_that_comes_later_is_read(
     registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
     registry.blobs.put(release.files[PREDICTIONS].digest, b"Jane Roe\n")
     assert registry.read(release.digest, PREDICTIONS) == b"Jane Roe\n"
-    assert registry.verify().absent == []
+    assert registry.upkeep.verify().absent == []
 
 
 def test_what_one_release_lacks_another_does_not_get_away_with(
@@ -94,7 +96,7 @@ def test_what_one_release_lacks_another_does_not_get_away_with(
     (tmp_path / "own" / PREDICTIONS).write_text("Jane Roe\n")
     registry.publish(tmp_path / "own", draft(2, name="own"), who="bob")
     registry.blobs.delete(release.files[PREDICTIONS].digest)
-    report = registry.verify()
+    report = registry.upkeep.verify()
     assert [(p.kind, p.ref) for p in report.problems] == [("missing", "own@1")]
     assert [a.ref for a in report.absent] == ["medical@1"]
 
@@ -130,12 +132,12 @@ def test_a_claimed_plan_spares_no_build_here(
 ) -> None:
     """Anybody may write our plan's digest into a record of his."""
     release, files = sent
-    assert str(home.find_plan("medical", PLAN)) == "medical@1"
-    assert [str(found) for found in home.find_stages("train", TRAIN)] == ["medical@1"]
-    assert home.find_stages("publish", TRAIN) == []
+    assert str(home.origins.find_plan("medical", PLAN)) == "medical@1"
+    assert [str(found) for found in home.origins.find_stages("train", TRAIN)] == ["medical@1"]
+    assert home.origins.find_stages("publish", TRAIN) == []
     registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
-    assert registry.find_plan("medical", PLAN) is None
-    assert registry.find_stages("train", TRAIN) == []
+    assert registry.origins.find_plan("medical", PLAN) is None
+    assert registry.origins.find_stages("train", TRAIN) == []
     assert registry.release(release.digest).plan == PLAN  # it is still what the record says
 
 
@@ -146,13 +148,13 @@ def test_bytes_erased_here_are_not_taken_from_elsewhere(
     own = folder(tmp_path / "own", 9)
     (own / PREDICTIONS).write_text("Jane Roe\n")
     registry.publish(own, draft(9, name="own"), who="bob")
-    registry.erase(release.files[PREDICTIONS].digest, who="dpo", why="x")
+    registry.upkeep.erase(release.files[PREDICTIONS].digest, who="dpo", why="x")
     (files / PREDICTIONS).write_text("Jane Roe\n")
     registry.adopt(files, release, who="bob")
     assert not registry.blobs.exists(release.files[PREDICTIONS].digest)
-    assert registry.verify().problems == []
+    assert registry.upkeep.verify().problems == []
     with pytest.raises(Refused):
-        registry.erase(release.files[WEIGHTS].digest, who="dpo", why="x")
+        registry.upkeep.erase(release.files[WEIGHTS].digest, who="dpo", why="x")
 
 
 def test_publishing_refuses_a_policy_that_means_weights(registry: Registry, tmp_path: Path) -> None:
@@ -167,9 +169,9 @@ def test_erasure_says_more_than_having_been_withheld(
 ) -> None:
     release, files = sent
     registry.adopt(files, release, withheld={PREDICTIONS: "not sent"}, who="bob")
-    registry.erase(release.files[PREDICTIONS].digest, who="dpo", why="withdrawn")
+    registry.upkeep.erase(release.files[PREDICTIONS].digest, who="dpo", why="withdrawn")
     assert registry.absences(release.digest)[PREDICTIONS].state == "erased"
-    assert [(a.state, a.why) for a in registry.verify().absent] == [("erased", "withdrawn")]
+    assert [(a.state, a.why) for a in registry.upkeep.verify().absent] == [("erased", "withdrawn")]
 
 
 def test_bytes_that_are_here_already_are_not_excused(
@@ -184,7 +186,7 @@ def test_bytes_that_are_here_already_are_not_excused(
     assert registry.absences(release.digest) == {}
     assert registry.read(release.digest, PREDICTIONS) == b"Jane Roe\n"
     registry.blobs.delete(release.files[PREDICTIONS].digest)
-    assert {problem.ref for problem in registry.verify().problems} == {"own@1", "medical@1"}
+    assert {problem.ref for problem in registry.upkeep.verify().problems} == {"own@1", "medical@1"}
 
 
 def test_only_files_of_the_release_are_withheld_and_none_outside_it(

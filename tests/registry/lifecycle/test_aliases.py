@@ -171,10 +171,10 @@ def test_a_retired_alias_is_gone_and_what_it_held_stays(three: Registry) -> None
         three.retire("medical", "prod", who="bob")
     with pytest.raises(NotFound, match="no adapter `nobody`"):
         three.retire("nobody", "prod", who="bob")
-    assert three.verify().clean
+    assert three.upkeep.verify().clean
     three.promote("medical", 3, "prod", who="ann", expect=None)
     assert [move.version for move in three.history("medical", "prod")] == [2, 3]
-    assert [event.kind for event in three.events("medical", alias="prod")][1] == "retire"
+    assert [event.kind for event in three.log.events("medical", alias="prod")][1] == "retire"
 
 
 def test_an_aliased_only_version_can_go_with_its_aliases(
@@ -198,12 +198,12 @@ def test_an_aliased_only_version_can_go_with_its_aliases(
     assert [(held.version, held.weight) for held in registry.weights("medical", "other")] == [
         (2, 100)
     ]
-    assert {(e.alias, e.who) for e in registry.events("medical") if e.kind == "retire"} == {
+    assert {(e.alias, e.who) for e in registry.log.events("medical") if e.kind == "retire"} == {
         ("prod", "dpo"),
         ("staging", "dpo"),
     }
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
     registry.promote("medical", 2, "prod", who="ann", expect=None)
     with pytest.raises(Conflict, match="no earlier version"):
         registry.rollback("medical", "prod", who="ann")
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean

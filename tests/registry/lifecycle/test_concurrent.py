@@ -33,7 +33,7 @@ def test_kubeflow_last_wins_concurrent_publishers_get_contiguous_versions(
     versions = [version for numbers in results for version in numbers]
     assert sorted(versions) == list(range(1, processes * each + 1))
     assert all(numbers == sorted(numbers) for numbers in results)
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_the_same_release_from_many_publishers_is_one_version(
@@ -43,7 +43,7 @@ def test_the_same_release_from_many_publishers_is_one_version(
     results = run(_publish_same, [where for _ in range(4)])
     assert {version for version, _ in results} == {1}
     assert sum(created for _, created in results) == 1
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_mlflow_2169_of_many_compare_and_sets_exactly_one_wins_each_round(
@@ -59,7 +59,7 @@ def test_mlflow_2169_of_many_compare_and_sets_exactly_one_wins_each_round(
     assert sum(wins) >= 1
     # Each move names the very move before it: none was lost, none came between.
     assert [move.previous for move in history[1:]] == [move.version for move in history[:-1]]
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_mlflow_17240_gc_never_removes_what_a_concurrent_publish_needs(
@@ -70,7 +70,7 @@ def test_mlflow_17240_gc_never_removes_what_a_concurrent_publish_needs(
     removed, *published = run(_churn, [(*where, 0), (*where, 1), (*where, 2)])
     assert removed > 0, "gc had nothing to do: the test shows nothing"
     assert published == [15, 15]
-    report = registry.verify()
+    report = registry.upkeep.verify()
     assert report.clean, report.problems
     assert report.releases >= 2
 
@@ -127,7 +127,7 @@ def _churn(barrier: Any, url: str, root: str, worker: int) -> int:
 def _collect(registry: Registry, root: Path) -> int:
     removed = 0
     while len(list(root.glob("done-*"))) < 2:
-        removed += len(registry.gc(grace=0).blobs)
+        removed += len(registry.upkeep.gc(grace=0).blobs)
     return removed
 
 

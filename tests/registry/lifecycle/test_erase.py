@@ -47,7 +47,7 @@ def holding(root: Path, data: bytes) -> list[Path]:
 def test_no_byte_is_left_and_everything_still_verifies(registry: Registry, tmp_path: Path) -> None:
     published = release(registry, tmp_path)
     private, public = make_key(tmp_path, "ours")
-    registry.sign(published.digest, private, who="ann")
+    registry.signatures.sign(published.digest, private, who="ann")
     registry.checkout(published.digest, "plots")
     build = registry.home / "builds" / "medical-1"
     build.mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_no_byte_is_left_and_everything_still_verifies(registry: Registry, tmp_p
     assert len(holding(tmp_path, b"Jane Roe")) == 3  # blob, checkout, build
     record = registry.release(published.digest).to_bytes()
 
-    done = registry.erase(blob(registry, published), who="dpo", why="consent withdrawn")
+    done = registry.upkeep.erase(blob(registry, published), who="dpo", why="consent withdrawn")
     assert done.created
     assert {(holder.path, str(holder)) for holder in done.holders} == {
         (PREDICTIONS, "medical@1"),
@@ -64,20 +64,20 @@ def test_no_byte_is_left_and_everything_still_verifies(registry: Registry, tmp_p
     assert len(done.copies) == 2
     assert holding(tmp_path, b"Jane Roe") == []
     assert registry.release(published.digest).to_bytes() == record
-    report = registry.verify(public_keys=[public])
+    report = registry.upkeep.verify(public_keys=[public])
     assert report.problems == []
     assert {(a.path, a.state, a.who, a.why) for a in report.absent} == {
         ("plots/rows.csv", "erased", "dpo", "consent withdrawn"),
         (PREDICTIONS, "erased", "dpo", "consent withdrawn"),
     }
-    (event,) = [event for event in registry.events("medical") if event.kind == "erase"]
+    (event,) = [event for event in registry.log.events("medical") if event.kind == "erase"]
     assert (event.version, event.who, event.why) == (1, "dpo", "consent withdrawn")
     assert event.data["paths"] == sorted([PREDICTIONS, "plots/rows.csv"])
 
 
 def test_reading_says_who_erased_it_when_and_why(registry: Registry, tmp_path: Path) -> None:
     published = release(registry, tmp_path)
-    registry.erase(blob(registry, published), who="dpo", why="consent withdrawn")
+    registry.upkeep.erase(blob(registry, published), who="dpo", why="consent withdrawn")
     with pytest.raises(AbsentFile) as error:
         registry.read(published.digest, PREDICTIONS)
     day = registry.absences(published.digest)[PREDICTIONS].at[:10]
@@ -100,12 +100,12 @@ def test_what_serving_needs_goes_with_the_release_only(
     published = registry.publish(files, draft(), who="ann")
     digest = blob(registry, published, path)
     with pytest.raises(Refused, match=f"`{path}` of `medical@1` is needed"):
-        registry.erase(digest, who="dpo", why="no more")
+        registry.upkeep.erase(digest, who="dpo", why="no more")
     assert registry.blobs.exists(digest)
-    assert registry.verify().problems == []
-    assert registry.verify().absent == []
+    assert registry.upkeep.verify().problems == []
+    assert registry.upkeep.verify().absent == []
     registry.delete("medical", 1, who="dpo")
-    registry.erase(digest, who="dpo", why="no more")
+    registry.upkeep.erase(digest, who="dpo", why="no more")
     assert not registry.blobs.exists(digest)
 
 
@@ -116,18 +116,18 @@ def test_a_file_that_is_needed_under_another_path_is_not_erased(
     shutil.copy(files / WEIGHTS, files / "copy.bin")
     published = registry.publish(files, draft(), who="ann")
     with pytest.raises(Refused, match="is needed"):
-        registry.erase(blob(registry, published, "copy.bin"), who="dpo", why="x")
+        registry.upkeep.erase(blob(registry, published, "copy.bin"), who="dpo", why="x")
 
 
 def test_every_release_that_shares_the_bytes_loses_them(registry: Registry, tmp_path: Path) -> None:
     one, two = release(registry, tmp_path, 1), release(registry, tmp_path, 2, name="other")
     three = release(registry, tmp_path, 3, text=b"somebody else\n")
     registry.delete("other", 1, who="ann")
-    found = registry.look_at_erasure(blob(registry, one))
+    found = registry.upkeep.look_at_erasure(blob(registry, one))
     assert {(str(h), h.deleted) for h in found.holders} == {("medical@1", False), ("other@1", True)}
-    registry.erase(blob(registry, one), who="dpo", why="x")
+    registry.upkeep.erase(blob(registry, one), who="dpo", why="x")
     assert registry.read(three.digest, PREDICTIONS) == b"somebody else\n"
-    assert [e.kind for e in registry.events("other", limit=1)] == ["erase"]
+    assert [e.kind for e in registry.log.events("other", limit=1)] == ["erase"]
     assert two.digest
 
 
@@ -137,7 +137,7 @@ def test_erased_bytes_do_not_come_back(
     published = release(registry, tmp_path)
     digest = blob(registry, published)
     shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
-    registry.erase(digest, who="dpo", why="x")
+    registry.upkeep.erase(digest, who="dpo", why="x")
     put, stored = LocalBlobs.put, set()
 
     def remember(self: LocalBlobs, wanted: str, source: Path | bytes) -> None:
@@ -151,7 +151,7 @@ def test_erased_bytes_do_not_come_back(
     assert stored
     assert digest not in stored  # not for a moment
     assert not registry.blobs.exists(digest)
-    assert registry.verify(repair_from=LocalBlobs(tmp_path / "backup")).problems == []
+    assert registry.upkeep.verify(repair_from=LocalBlobs(tmp_path / "backup")).problems == []
     assert not registry.blobs.exists(digest)
     with pytest.raises(AbsentFile):
         registry.read(later.digest, PREDICTIONS)
@@ -161,7 +161,7 @@ def test_a_release_that_cannot_be_without_erased_bytes_is_refused(
     registry: Registry, tmp_path: Path
 ) -> None:
     published = release(registry, tmp_path)
-    registry.erase(blob(registry, published), who="dpo", why="x")
+    registry.upkeep.erase(blob(registry, published), who="dpo", why="x")
     files = folder(tmp_path / "next", 2)
     (files / WEIGHTS).write_bytes(TEXT)
     with pytest.raises(Refused, match=f"the bytes of `{WEIGHTS}` were erased"):
@@ -182,28 +182,28 @@ def test_an_interrupted_erasure_is_a_fault_that_gc_mends(
     with monkeypatch.context() as patched:
         patched.setattr(LocalBlobs, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
-            registry.erase(digest, who="dpo", why="x")
+            registry.upkeep.erase(digest, who="dpo", why="x")
     assert registry.blobs.exists(digest)
     with pytest.raises(AbsentFile):  # not even now
         registry.read(published.digest, PREDICTIONS)
-    assert {problem.kind for problem in registry.verify().problems} == {"unerased"}
-    report = registry.gc()  # within the grace period of everything else
+    assert {problem.kind for problem in registry.upkeep.verify().problems} == {"unerased"}
+    report = registry.upkeep.gc()  # within the grace period of everything else
     assert [info.digest for info in report.blobs] == [digest]
     assert holding(tmp_path, b"Jane Roe") == []
-    assert registry.verify().problems == []
+    assert registry.upkeep.verify().problems == []
 
 
 def test_erasing_again_goes_on_and_logs_nothing_more(registry: Registry, tmp_path: Path) -> None:
     published = release(registry, tmp_path)
     digest = blob(registry, published)
-    assert registry.look_at_erasure(digest).created is False
-    registry.erase(digest, who="dpo", why="x")
+    assert registry.upkeep.look_at_erasure(digest).created is False
+    registry.upkeep.erase(digest, who="dpo", why="x")
     left = registry.home / "builds" / "left.jsonl"
     left.parent.mkdir(parents=True)
     left.write_bytes(TEXT)
-    done = registry.erase(digest, who="dpo", why="y")
+    done = registry.upkeep.erase(digest, who="dpo", why="y")
     assert (done.created, done.copies) == (False, (left,))
-    assert len([e for e in registry.events("medical") if e.kind == "erase"]) == 1
+    assert len([e for e in registry.log.events("medical") if e.kind == "erase"]) == 1
     assert registry.absences(published.digest)[PREDICTIONS].why == "x"
 
 
@@ -211,7 +211,7 @@ def test_what_is_nobodys_cannot_be_erased(registry: Registry, tmp_path: Path) ->
     published = release(registry, tmp_path)
     for digest in (f"sha256:{'0' * 64}", published.digest):  # no record either
         with pytest.raises(NotFound, match="no release has a file"):
-            registry.erase(digest, who="dpo", why="x")
+            registry.upkeep.erase(digest, who="dpo", why="x")
 
 
 def test_a_lost_file_is_still_a_fault(registry: Registry, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_lost_file_is_still_a_fault(registry: Registry, tmp_path: Path) -> Non
     published = release(registry, tmp_path)
     assert isinstance(registry.blobs, LocalBlobs)
     registry.blobs.path(blob(registry, published)).unlink()
-    assert {problem.kind for problem in registry.verify().problems} == {"missing"}
+    assert {problem.kind for problem in registry.upkeep.verify().problems} == {"missing"}
     with pytest.raises(IntegrityError, match="is missing"):
         registry.read(published.digest, PREDICTIONS)
 
@@ -235,7 +235,7 @@ def test_the_database_refuses_to_forget(registry: Registry, tmp_path: Path, stat
         draft(5, parents=({"relation": "start", "digest": published.digest},)),
         who="ann",
     )
-    registry.erase(blob(registry, published), who="dpo", why="x")
+    registry.upkeep.erase(blob(registry, published), who="dpo", why="x")
     refused = pytest.raises(sa.exc.DBAPIError, match=r"append-only|immutable")
     with refused, registry.database.write() as connection:
         connection.exec_driver_sql(statement)
@@ -251,14 +251,14 @@ def test_an_erasure_during_a_publish_has_the_last_word(
     def erase_before(self: LocalBlobs, wanted: str, source: Path | bytes) -> None:
         if wanted == digest:
             monkeypatch.undo()
-            registry.erase(digest, who="dpo", why="x")
+            registry.upkeep.erase(digest, who="dpo", why="x")
         put(self, wanted, source)
 
     monkeypatch.setattr(LocalBlobs, "put", erase_before)
     again = release(registry, tmp_path, 2)
     assert again.created
     assert not registry.blobs.exists(digest)
-    assert registry.verify().problems == []
+    assert registry.upkeep.verify().problems == []
 
 
 def test_a_role_of_which_nothing_is_left_cannot_be_checked_out(
@@ -266,10 +266,14 @@ def test_a_role_of_which_nothing_is_left_cannot_be_checked_out(
 ) -> None:
     """Of one that is left in part, the rest can; an empty folder would pass for a whole one."""
     published = release(local_registry, tmp_path)
-    local_registry.erase(blob(local_registry, published, "plots/rows.csv"), who="dpo", why="")
+    local_registry.upkeep.erase(
+        blob(local_registry, published, "plots/rows.csv"), who="dpo", why=""
+    )
     folder = local_registry.checkout(published.digest, "plots")
     assert [path.name for path in folder.iterdir()] == ["loss.png"]
-    local_registry.erase(blob(local_registry, published, "plots/loss.png"), who="dpo", why="")
+    local_registry.upkeep.erase(
+        blob(local_registry, published, "plots/loss.png"), who="dpo", why=""
+    )
     with pytest.raises(AbsentFile, match=r"`plots/loss\.png` of `medical@.*` was erased"):
         local_registry.checkout(published.digest, "plots")
 
@@ -284,10 +288,10 @@ def test_another_releases_record_is_not_erased_as_somebodys_file(
     digest = blob(registry, copy)
     assert digest == ours.digest
     with pytest.raises(Refused, match=r"are the record of `medical@1` too"):
-        registry.erase(digest, who="ann", why="no reason")
-    assert registry.verify().clean
+        registry.upkeep.erase(digest, who="ann", why="no reason")
+    assert registry.upkeep.verify().clean
     registry.delete("medical", 1, who="ann")
-    assert registry.erase(digest, who="ann", why="a reason").created
+    assert registry.upkeep.erase(digest, who="ann", why="a reason").created
     files = folder(tmp_path / "again", 1)
     for path, text in (
         ("predictions.jsonl", TEXT),
@@ -298,7 +302,7 @@ def test_another_releases_record_is_not_erased_as_somebodys_file(
         (files / path).write_bytes(text)
     with pytest.raises(Refused, match="the bytes of this record of `medical` were erased"):
         registry.publish(files, draft(1), who="ann")
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_equal_files_that_are_no_copies_stay(registry: Registry, tmp_path: Path) -> None:
@@ -310,9 +314,9 @@ def test_equal_files_that_are_no_copies_stay(registry: Registry, tmp_path: Path)
     for path, text in ((config, b'{"model_type": "llama"}'), (lock, b"")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text)
-    assert registry.erase(blob(registry, published), who="ann", why="x").copies == ()
+    assert registry.upkeep.erase(blob(registry, published), who="ann", why="x").copies == ()
     with pytest.raises(InvalidInput, match="an empty file has no bytes"):
-        registry.erase(blob(registry, empty), who="ann", why="x")
+        registry.upkeep.erase(blob(registry, empty), who="ann", why="x")
     assert config.exists()
     assert lock.exists()
 
@@ -322,9 +326,9 @@ def test_each_release_is_told_of_its_own_files_and_gateways_look_again(
 ) -> None:
     one, _ = release(registry, tmp_path, 1), release(registry, tmp_path, 2)
     before = registry.revision()
-    registry.erase(blob(registry, one), who="dpo", why="consent withdrawn")
+    registry.upkeep.erase(blob(registry, one), who="dpo", why="consent withdrawn")
     assert registry.revision() != before
-    told = [event for event in registry.events("medical") if event.kind == "erase"]
+    told = [event for event in registry.log.events("medical") if event.kind == "erase"]
     assert {event.version for event in told} == {1, 2}
     for event in told:
         assert sorted(event.data["paths"]) == ["plots/rows.csv", PREDICTIONS]

@@ -91,7 +91,7 @@ def test_a_new_checkout_makes_room_and_what_went_is_made_again(
         again = bounded.checkout(f"sha256:{four[0].parent.name}", "servable")
         assert again == four[0]
         assert again.exists()
-        assert bounded.verify().clean
+        assert bounded.upkeep.verify().clean
 
 
 def test_a_lease_is_renewed_until_its_block_ends(

@@ -31,23 +31,23 @@ def test_a_dry_run_says_what_and_how_much_and_removes_nothing(
     record = registry.release(doomed.digest)
     registry.delete("medical", 2, who="ann")
     before = stored(registry)
-    planned = registry.gc(grace=0, dry_run=True)
+    planned = registry.upkeep.gc(grace=0, dry_run=True)
     assert stored(registry) == before
     own = {
         record.files[path].digest for path in ("adapter.lock", "servable/adapter_model.safetensors")
     }
     assert {blob.digest for blob in planned.blobs} == {doomed.digest, *own}
     assert planned.bytes == sum(blob.size for blob in planned.blobs) > 0
-    done = registry.gc(grace=0)
+    done = registry.upkeep.gc(grace=0)
     assert {blob.digest for blob in done.blobs} == {blob.digest for blob in planned.blobs}
     assert stored(registry) == before - {doomed.digest, *own}
-    assert registry.verify().clean  # what both versions shared is still there
+    assert registry.upkeep.verify().clean  # what both versions shared is still there
 
 
 def test_the_grace_period_keeps_young_blobs(registry: Registry, tmp_path: Path) -> None:
     publish(registry, tmp_path)
     registry.delete("medical", 1, who="ann")
-    report = registry.gc(grace=60)
+    report = registry.upkeep.gc(grace=60)
     assert report.blobs == []
     assert report.young == len(stored(registry)) > 0
 
@@ -60,10 +60,10 @@ def test_a_lease_keeps_a_deleted_release_until_it_ends(
     before = stored(registry)
     with registry.hold(published.digest, kind=kind) as lease:
         registry.delete("medical", 1, who="ann")
-        assert registry.gc(grace=0).blobs == []
+        assert registry.upkeep.gc(grace=0).blobs == []
         lease.renew()
         assert stored(registry) == before
-    registry.gc(grace=0)
+    registry.upkeep.gc(grace=0)
     assert stored(registry) == set()
 
 
@@ -71,7 +71,7 @@ def test_the_lease_of_a_dead_holder_expires(registry: Registry, tmp_path: Path) 
     published = publish(registry, tmp_path)
     lease = registry.hold(published.digest, kind="serving", seconds=-1)
     registry.delete("medical", 1, who="ann")
-    report = registry.gc(grace=0)
+    report = registry.upkeep.gc(grace=0)
     assert report.leases == 1
     assert stored(registry) == set()
     with pytest.raises(NotFound, match="was deleted by ann"):
@@ -83,7 +83,7 @@ def test_an_expired_lease_on_a_live_release_is_taken_anew(
 ) -> None:
     published = publish(registry, tmp_path)
     lease = registry.hold(published.digest, kind="serving", seconds=-1)
-    registry.gc(grace=0)
+    registry.upkeep.gc(grace=0)
     lease.renew()
     with registry.database.read() as connection:
         assert connection.execute(schema.leases.select()).one().kind == "serving"
@@ -100,13 +100,13 @@ def test_a_publish_whose_lease_was_swept_looks_again(
         if isinstance(source, bytes) and not swept:  # the record: the last one
             with local_registry.database.write() as connection:
                 connection.execute(schema.leases.update().values(expires=time.time() - 1))
-            swept.append(len(local_registry.gc(grace=0).blobs))
+            swept.append(len(local_registry.upkeep.gc(grace=0).blobs))
 
     monkeypatch.setattr(LocalBlobs, "put", put_then_sleep)
     published = publish(local_registry, tmp_path)
     assert swept[0] > 0
     assert published.version == 1
-    assert local_registry.verify().clean
+    assert local_registry.upkeep.verify().clean
 
 
 def test_foreign_bytes_and_orphans_of_killed_publishes_go(
@@ -115,7 +115,7 @@ def test_foreign_bytes_and_orphans_of_killed_publishes_go(
     orphan = b"put, but its publisher was killed before listing"
     publish(registry, tmp_path)
     registry.blobs.put(digest_bytes(orphan), orphan)
-    assert [blob.digest for blob in registry.gc(grace=0).blobs] == [digest_bytes(orphan)]
+    assert [blob.digest for blob in registry.upkeep.gc(grace=0).blobs] == [digest_bytes(orphan)]
 
 
 def test_staged_leftovers_go_after_a_day_and_never_sooner(
@@ -132,7 +132,7 @@ def test_staged_leftovers_go_after_a_day_and_never_sooner(
     long_ago = time.time() - 2 * 86400
     for path in (old, older):
         os.utime(path, (long_ago, long_ago))
-    assert local_registry.gc(grace=0).staged == 2
+    assert local_registry.upkeep.gc(grace=0).staged == 2
     assert not old.exists()
     assert not older.exists()
     assert new.exists()
@@ -142,7 +142,7 @@ def test_checkouts_of_deleted_releases_go(registry: Registry, tmp_path: Path) ->
     kept, gone = publish(registry, tmp_path, 1), publish(registry, tmp_path, 2)
     folders = [registry.checkout(item.digest, "servable") for item in (kept, gone)]
     registry.delete("medical", 2, who="ann")
-    assert registry.gc(grace=0).checkouts == [gone.digest]
+    assert registry.upkeep.gc(grace=0).checkouts == [gone.digest]
     assert [folder.exists() for folder in folders] == [True, False]
 
 
@@ -161,9 +161,9 @@ def test_a_checkout_that_is_served_stays_until_its_lease_ends(
     folder = local_registry.checkout(served.digest, "servable")
     with local_registry.hold(served.digest, kind="serving"):
         local_registry.delete("medical", 1, who="ann")
-        assert local_registry.gc(grace=0).checkouts == []
+        assert local_registry.upkeep.gc(grace=0).checkouts == []
         assert folder.exists()
-    assert local_registry.gc(grace=0).checkouts == [served.digest]
+    assert local_registry.upkeep.gc(grace=0).checkouts == [served.digest]
     assert not folder.exists()
 
 
@@ -171,8 +171,8 @@ def test_a_young_checkout_and_a_dry_run_keep_it(local_registry: Registry, tmp_pa
     gone = publish(local_registry, tmp_path, 1)
     folder = local_registry.checkout(gone.digest, "servable")
     local_registry.delete("medical", 1, who="ann")
-    assert local_registry.gc(grace=60).checkouts == []
-    assert local_registry.gc(grace=0, dry_run=True).checkouts == [gone.digest]
+    assert local_registry.upkeep.gc(grace=60).checkouts == []
+    assert local_registry.upkeep.gc(grace=0, dry_run=True).checkouts == [gone.digest]
     assert folder.exists()
 
 
@@ -193,16 +193,16 @@ def test_a_checkout_is_removed_by_whoever_holds_its_lock(
         remove(folder, root)
 
     monkeypatch.setattr(collecting, "remove_tree", watched)
-    local_registry.gc(grace=0)
+    local_registry.upkeep.gc(grace=0)
     assert tried == [gone.digest.removeprefix("sha256:")]
 
 
 def test_what_is_kept_is_counted(local_registry: Registry, tmp_path: Path) -> None:
     publish(local_registry, tmp_path, 1)
-    report = local_registry.gc(grace=0)
+    report = local_registry.upkeep.gc(grace=0)
     # Weights, config, README, lock and the record.
     assert (report.kept, report.young, report.blobs, report.staged) == (5, 0, [], 0)
-    assert local_registry.gc(grace=60).young == 5
+    assert local_registry.upkeep.gc(grace=60).young == 5
 
 
 def test_all_batches_are_judged(
@@ -211,7 +211,7 @@ def test_all_batches_are_judged(
     monkeypatch.setattr(collecting, "BATCH", 2)
     publish(local_registry, tmp_path, 1)
     local_registry.delete("medical", 1, who="ann")
-    assert len(local_registry.gc(grace=0).blobs) == 5
+    assert len(local_registry.upkeep.gc(grace=0).blobs) == 5
     assert stored(local_registry) == set()
 
 
@@ -221,7 +221,7 @@ def test_a_lease_that_ends_in_a_moment_still_holds(
     published = publish(local_registry, tmp_path)
     lease = local_registry.hold(published.digest, kind="serving", seconds=60)
     local_registry.delete("medical", 1, who="ann")
-    report = local_registry.gc(grace=0)
+    report = local_registry.upkeep.gc(grace=0)
     assert (report.leases, report.blobs) == (0, [])
     lease.end()
-    assert len(local_registry.gc(grace=0).blobs) == 5
+    assert len(local_registry.upkeep.gc(grace=0).blobs) == 5

@@ -60,7 +60,7 @@ def test_a_blank_index_neither_collects_nor_publishes(prod: Registry, tmp_path: 
     with other(tmp_path) as blank:
         for dry_run in (True, False):
             with pytest.raises(Refused, match=r"other\.db` is empty and .* is not"):
-                blank.gc(grace=0, dry_run=dry_run)
+                blank.upkeep.gc(grace=0, dry_run=dry_run)
         with pytest.raises(Refused, match="do not belong together"):
             publish(blank, tmp_path, 3)
         assert blank.names() == []
@@ -72,7 +72,7 @@ def test_a_blank_index_does_not_take_a_store_that_has_no_id_yet(
 ) -> None:
     (tmp_path / "blobs" / "adapterworks.json").unlink()
     with other(tmp_path) as blank, pytest.raises(Refused, match="is empty and"):
-        blank.gc(grace=0)
+        blank.upkeep.gc(grace=0)
     assert prod.blobs.identity() is None
 
 
@@ -84,16 +84,16 @@ def test_the_index_of_another_registry_is_refused_and_verify_says_so(
     before = bytes_of(prod)
     with other(tmp_path) as wrong:
         with pytest.raises(Refused, match="is another index's store"):
-            wrong.gc(grace=0)
+            wrong.upkeep.gc(grace=0)
         with pytest.raises(Refused, match="is another index's store"):
             publish(wrong, tmp_path, 4)
         with pytest.raises(Refused, match="is another index's store"):
-            wrong.erase(next(iter(before)), who="ann", why="x")
-        assert "is another index's store" in wrong.verify().problems[0].message
+            wrong.upkeep.erase(next(iter(before)), who="ann", why="x")
+        assert "is another index's store" in wrong.upkeep.verify().problems[0].message
         with pytest.raises(Refused, match="is another index's store"):
-            wrong.verify(repair_from=LocalBlobs(tmp_path / "elsewhere"))
+            wrong.upkeep.verify(repair_from=LocalBlobs(tmp_path / "elsewhere"))
     assert bytes_of(prod) == before
-    assert prod.verify().clean
+    assert prod.upkeep.verify().clean
 
 
 def test_a_store_without_what_the_index_lists_is_refused(prod: Registry, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_index_and_a_store_of_before_adopt_one_id(prod: Registry, tmp_path: P
     with prod.database.write() as connection:
         connection.execute(sa.delete(schema.store))
     with other(tmp_path, index="index.db") as old:
-        assert len(old.gc(grace=0).blobs) == 3
+        assert len(old.upkeep.gc(grace=0).blobs) == 3
         publish(old, tmp_path, 3)
         with old.database.read() as connection:
             assert old.blobs.identity() == stores.identity(connection) is not None
@@ -122,7 +122,7 @@ def test_a_copied_store_keeps_its_id_and_is_the_same_one(prod: Registry, tmp_pat
     shutil.copytree(tmp_path / "blobs", tmp_path / "moved")
     with other(tmp_path, index="index.db", blobs="moved") as moved:
         publish(moved, tmp_path, 3)
-        assert moved.verify().clean
+        assert moved.upkeep.verify().clean
 
 
 def test_an_index_that_is_older_than_the_store_collects_nothing(
@@ -134,11 +134,11 @@ def test_an_index_that_is_older_than_the_store_collects_nothing(
     before = bytes_of(prod)
     with other(tmp_path, index="restored.db") as restored:
         with pytest.raises(Refused, match=r"1 releases that the index .* never listed") as error:
-            restored.gc(grace=0)
+            restored.upkeep.gc(grace=0)
         assert published.digest[7:19] in error.value.message
         assert bytes_of(prod) == before
-        assert prod.verify().clean
-        taken = restored.gc(grace=0, unlisted=True)
+        assert prod.upkeep.verify().clean
+        taken = restored.upkeep.gc(grace=0, unlisted=True)
     assert published.digest in {blob.digest for blob in taken.blobs}
 
 
@@ -156,17 +156,17 @@ def test_the_record_of_a_killed_publish_is_no_release_of_somebody_else(
         patch.setattr(LocalBlobs, "put", put_and_die)
         with pytest.raises(KeyboardInterrupt):
             publish(prod, tmp_path, 3)
-    assert len(prod.gc(grace=0).blobs) == 6
+    assert len(prod.upkeep.gc(grace=0).blobs) == 6
     with prod.database.read() as connection:
         assert connection.execute(sa.select(schema.begun)).all() == []
-    assert prod.verify().clean
+    assert prod.upkeep.verify().clean
 
 
 def test_what_nothing_needs_lies_in_the_trash_for_the_grace(prod: Registry, tmp_path: Path) -> None:
     now = time.time()
     for path in (tmp_path / "blobs" / "sha256").rglob("*"):
         os.utime(path, (now - 7200, now - 7200))
-    moved = prod.gc()
+    moved = prod.upkeep.gc()
     assert len(moved.blobs) == 3
     assert moved.deleted == []
     assert moved.trash == 3
@@ -174,23 +174,23 @@ def test_what_nothing_needs_lies_in_the_trash_for_the_grace(prod: Registry, tmp_
     trashed = list(prod.blobs.list_discarded())
     assert {blob.digest for blob in trashed} == {blob.digest for blob in moved.blobs}
     assert all(blob.modified >= now - 1 for blob in trashed)  # since when it is there
-    assert prod.gc().deleted == []
+    assert prod.upkeep.gc().deleted == []
     for path in (tmp_path / "blobs" / "trash").rglob("*"):
         os.utime(path, (now - 7 * 86400 - 1, now - 7 * 86400 - 1))
-    assert len(prod.gc(dry_run=True).deleted) == 3
+    assert len(prod.upkeep.gc(dry_run=True).deleted) == 3
     assert len(list(prod.blobs.list_discarded())) == 3
-    assert len(prod.gc().deleted) == 3
+    assert len(prod.upkeep.gc().deleted) == 3
     assert list(prod.blobs.list_discarded()) == []
 
 
 def test_what_is_needed_again_comes_back_from_the_trash(prod: Registry) -> None:
     digest = prod.resolve("medical:prod").digest
     prod.blobs.discard(digest)  # as a gc on a copy of the index would
-    assert [problem.kind for problem in prod.verify().problems] == ["missing"]
-    assert [blob.digest for blob in prod.gc(dry_run=True).recovered] == [digest]
-    assert not prod.verify().clean
-    assert [blob.digest for blob in prod.gc(grace=0).recovered] == [digest]
-    assert prod.verify().clean
+    assert [problem.kind for problem in prod.upkeep.verify().problems] == ["missing"]
+    assert [blob.digest for blob in prod.upkeep.gc(dry_run=True).recovered] == [digest]
+    assert not prod.upkeep.verify().clean
+    assert [blob.digest for blob in prod.upkeep.gc(grace=0).recovered] == [digest]
+    assert prod.upkeep.verify().clean
     assert list(prod.blobs.list_discarded()) == []
 
 
@@ -198,9 +198,9 @@ def test_a_publish_puts_anew_what_lies_in_the_trash(prod: Registry, tmp_path: Pa
     digest = digest_bytes(b"weights 2" * 50)
     prod.blobs.discard(digest)
     assert publish(prod, tmp_path, 2).version == 3
-    assert prod.verify().clean
-    assert [blob.digest for blob in prod.gc(grace=0).deleted] == [digest]
-    assert prod.verify().clean
+    assert prod.upkeep.verify().clean
+    assert [blob.digest for blob in prod.upkeep.gc(grace=0).deleted] == [digest]
+    assert prod.upkeep.verify().clean
 
 
 def test_a_publish_waits_while_a_gc_moves_its_bytes(
@@ -222,7 +222,7 @@ def test_a_publish_waits_while_a_gc_moves_its_bytes(
     monkeypatch.setattr("adapterworks.registry.lifecycle.holding.time", clock)
     publish(prod, tmp_path, 2)
     assert len(waited) == 1
-    assert prod.verify().clean
+    assert prod.upkeep.verify().clean
 
 
 def test_a_blob_that_became_needed_while_it_was_moved_comes_back(
@@ -240,7 +240,7 @@ def test_a_blob_that_became_needed_while_it_was_moved_comes_back(
     # At once, not only when the trash is emptied, which would see to it too.
     monkeypatch.setattr(LocalBlobs, "list_discarded", lambda store: iter(()))
     before = bytes_of(prod)
-    assert prod.gc(grace=0).blobs == []
+    assert prod.upkeep.gc(grace=0).blobs == []
     assert bytes_of(prod) == before
 
 
@@ -255,7 +255,7 @@ def test_what_is_moved_is_marked_as_long_as_it_is_moved(
         discard(store, digest)
 
     monkeypatch.setattr(LocalBlobs, "discard", discard_and_look)
-    assert len(prod.gc(grace=0).blobs) == 3
+    assert len(prod.upkeep.gc(grace=0).blobs) == 3
     assert [doomed for _, doomed in marked] == [True] * 3
     with prod.database.read() as connection:
         assert not stores.are_doomed(connection, [digest for digest, _ in marked])
@@ -273,19 +273,19 @@ def test_nothing_is_locked_while_blobs_are_moved(
     discard, free = LocalBlobs.discard, []
 
     def discard_slowly(store: LocalBlobs, digest: str) -> None:
-        prod.note("medical", 1, "feedback", who="ann")  # would wait for a minute, and fail
+        prod.log.note("medical", 1, "feedback", who="ann")  # would wait for a minute, and fail
         free.append(digest)
         discard(store, digest)
 
     monkeypatch.setattr(LocalBlobs, "discard", discard_slowly)
-    assert len(prod.gc(grace=0).blobs) == len(free) == 3
+    assert len(prod.upkeep.gc(grace=0).blobs) == len(free) == 3
 
 
 def test_erased_bytes_do_not_lie_in_the_trash(prod: Registry) -> None:
     release = prod.release(prod.resolve("medical:prod").digest)
     digest = release.files["README.md"].digest
     prod.blobs.discard(digest)
-    prod.erase(digest, who="ann", why="consent withdrawn")
+    prod.upkeep.erase(digest, who="ann", why="consent withdrawn")
     assert list(prod.blobs.list_discarded()) == []
 
 
@@ -305,7 +305,7 @@ def test_the_index_of_another_store_is_not_filled_from_this_one(
         publish(own, tmp_path, 3, name="code")
     with other(tmp_path) as wrong:
         with pytest.raises(Refused, match="is another index's store"):
-            wrong.rebuild_index(who="ann")
+            wrong.upkeep.rebuild_index(who="ann")
         assert wrong.names() != []
         assert "medical" not in str(wrong.names())
 
@@ -325,7 +325,7 @@ def test_a_publish_that_was_killed_is_listed_and_its_note_taken_back(
     with other(tmp_path, index="lost.db") as blank:
         with blank.database.write() as connection:
             stores.begin(connection, release.digest)
-        assert len(blank.rebuild_index(who="ann")) == 3
+        assert len(blank.upkeep.rebuild_index(who="ann")) == 3
         with blank.database.read() as connection:
             assert connection.execute(sa.select(schema.begun)).all() == []
 
@@ -345,7 +345,7 @@ def test_a_marker_that_says_nothing_is_a_fault(prod: Registry, tmp_path: Path) -
     marker.chmod(0o644)
     marker.write_text('{"store": "x"}')
     with other(tmp_path, index="index.db") as again, pytest.raises(IntegrityError, match="whose"):
-        again.gc()
+        again.upkeep.gc()
 
 
 def test_a_store_of_each_kind_has_an_id_and_a_trash(blobs: Store) -> None:
@@ -371,49 +371,49 @@ def test_a_store_of_each_kind_has_an_id_and_a_trash(blobs: Store) -> None:
 def test_the_index_is_made_again_from_the_store(prod: Registry, tmp_path: Path) -> None:
     later = publish(prod, tmp_path, 3, plan="sha256:" + "7" * 64)
     code = publish(prod, tmp_path, 4, name="code")
-    prod.gc(grace=0)
+    prod.upkeep.gc(grace=0)
     prod.close()
     with other(tmp_path) as blank:
-        assert [item.state for item in blank.unlisted()] == ["whole"] * 3
-        listed = blank.rebuild_index(who="ann")
+        assert [item.state for item in blank.upkeep.unlisted()] == ["whole"] * 3
+        listed = blank.upkeep.rebuild_index(who="ann")
         assert [str(item) for item in listed] == ["code@1", "medical@1", "medical@2"]
         assert blank.resolve("medical@2").digest == later.digest
         assert blank.resolve("code@1").digest == code.digest
         assert (
-            blank.find_plan("medical", "sha256:" + "7" * 64) is None
+            blank.origins.find_plan("medical", "sha256:" + "7" * 64) is None
         )  # nobody knows that it was built here
-        assert blank.verify().clean
-        assert blank.gc(grace=0).blobs == []
-        assert blank.rebuild_index(who="ann") == []
+        assert blank.upkeep.verify().clean
+        assert blank.upkeep.gc(grace=0).blobs == []
+        assert blank.upkeep.rebuild_index(who="ann") == []
         publish(blank, tmp_path, 5)
 
 
 def test_what_is_rebuilt_lacks_what_the_store_lacks(prod: Registry, tmp_path: Path) -> None:
     release = prod.release(prod.resolve("medical:prod").digest)
     broken = prod.release(publish(prod, tmp_path, 3).digest)
-    prod.gc(grace=0)
+    prod.upkeep.gc(grace=0)
     prod.blobs.delete(release.files["adapter.lock"].digest)
     prod.blobs.delete(broken.files["adapter/adapter_model.safetensors"].digest)
     with other(tmp_path) as blank:
-        states = {item.release.digest: item.state for item in blank.unlisted()}
+        states = {item.release.digest: item.state for item in blank.upkeep.unlisted()}
         assert states == {release.digest: "whole", broken.digest: "incomplete"}
-        assert [item.digest for item in blank.rebuild_index(who="ann")] == [release.digest]
-        report = blank.verify()
+        assert [item.digest for item in blank.upkeep.rebuild_index(who="ann")] == [release.digest]
+        report = blank.upkeep.verify()
     assert report.clean
     assert [(item.path, item.state) for item in report.absent] == [("adapter.lock", "withheld")]
 
 
 def test_a_copy_of_a_record_in_a_release_is_no_version(prod: Registry, tmp_path: Path) -> None:
-    prod.gc(grace=0)
+    prod.upkeep.gc(grace=0)
     mine = prod.release(prod.resolve("medical:prod").digest)
     files = folder(tmp_path / "stranger", 7)
     (files / "copy.json").write_bytes(mine.to_bytes())
     prod.publish(files, draft(7, name="stranger"), who="ann")
     with other(tmp_path) as blank:
-        states = {item.release.name: item.state for item in blank.unlisted()}
+        states = {item.release.name: item.state for item in blank.upkeep.unlisted()}
         assert states == {"medical": "copy", "stranger": "whole"}
-        assert [item.name for item in blank.rebuild_index(who="ann")] == ["stranger"]
-        taken = blank.rebuild_index(take=[mine.digest], who="ann")
+        assert [item.name for item in blank.upkeep.rebuild_index(who="ann")] == ["stranger"]
+        taken = blank.upkeep.rebuild_index(take=[mine.digest], who="ann")
         assert [item.digest for item in taken] == [mine.digest]
 
 

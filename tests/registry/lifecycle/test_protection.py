@@ -27,7 +27,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 
 def protect(registry: Registry, **rule: Any) -> None:
-    registry.set_settings(Settings(aliases={"prod": Rule(**rule)}), who="ann", why="four eyes")
+    registry.protection.keep(Settings(aliases={"prod": Rule(**rule)}), who="ann", why="four eyes")
 
 
 def built(
@@ -106,14 +106,18 @@ def test_a_proof_on_an_engine_is_asked_for(registry: Registry, tmp_path: Path) -
     protect(registry, proof=True)
     published = built(registry, tmp_path)
     assert "no engine has reproduced its fingerprint" in refusal(registry)
-    registry.note_proof(published.digest, "failed", engine="e1")
+    registry.log.note_proof(published.digest, "failed", engine="e1")
     assert "is `failed`" in refusal(registry)
     for _ in range(3):
-        registry.note_proof(published.digest, "proved", engine="e1", divergence=1e-6)
+        registry.log.note_proof(published.digest, "proved", engine="e1", divergence=1e-6)
     registry.promote("medical", 1, "prod", who="ann")
-    kinds = [event.data["result"] for event in registry.events("medical") if event.kind == "proof"]
+    kinds = [
+        event.data["result"] for event in registry.log.events("medical") if event.kind == "proof"
+    ]
     assert kinds == ["proved", "failed"]  # that it is proved again is no news
-    registry.note_proof("sha256:" + "0" * 64, "proved")  # of a release that was deleted meanwhile
+    registry.log.note_proof(
+        "sha256:" + "0" * 64, "proved"
+    )  # of a release that was deleted meanwhile
 
 
 def test_signatures_of_different_keys_that_are_named(
@@ -123,12 +127,12 @@ def test_signatures_of_different_keys_that_are_named(
     protect(registry, signatures=2, keys=pem)
     digest = built(registry, tmp_path).digest
     for name, count in (("ann", 1), ("ann", 1), ("eve", 1)):
-        registry.sign(digest, keys[name][0], who=name)
+        registry.signatures.sign(digest, keys[name][0], who=name)
         assert f"{count} of its 2 keys signed it, 2 must" in refusal(registry)
-    registry.sign(digest, keys["bob"][0], who="bob")
+    registry.signatures.sign(digest, keys["bob"][0], who="bob")
     registry.promote("medical", 1, "prod", who="ann")
     registry.retire("medical", "prod", who="ann")
-    registry.revoke("medical@1", who="ann", why="poisoned")
+    registry.signatures.revoke("medical@1", who="ann", why="poisoned")
     assert "0 of its 2 keys" in refusal(registry)
 
 
@@ -146,11 +150,11 @@ def test_no_publish_moves_it_and_a_build_is_told_before(registry: Registry, tmp_
     for alias, refused in (("prod", True), ("candidate", False), (None, False)):
         if refused:
             with pytest.raises(Refused, match="`medical:prod` is protected"):
-                registry.require_movable("medical", alias)
+                registry.protection.require_movable("medical", alias)
         else:
-            registry.require_movable("medical", alias)
+            registry.protection.require_movable("medical", alias)
     with pytest.raises(InvalidInput, match="`7` is not an alias"):  # not after the training
-        registry.require_movable("medical", "7")
+        registry.protection.require_movable("medical", "7")
     with pytest.raises(Refused, match="is protected: nothing moves it on the way"):
         registry.publish(folder(tmp_path / "1"), draft(), alias="prod", who="eve")
     assert registry.names() == []
@@ -175,10 +179,10 @@ def test_going_back_is_free_and_settings_can_be_taken_back(
     registry.rollback("medical", "prod", who="ann")
     assert registry.resolve("medical").version == 1
     refusal(registry, 2)
-    assert registry.verify().clean
-    registry.set_settings(Settings(), who="ann")
+    assert registry.upkeep.verify().clean
+    registry.protection.keep(Settings(), who="ann")
     registry.promote("medical", 2, "prod", who="ann")
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_a_move_beside_the_rule_is_seen_by_verify(registry: Registry, tmp_path: Path) -> None:
@@ -196,7 +200,7 @@ def test_a_move_beside_the_rule_is_seen_by_verify(registry: Registry, tmp_path: 
         connection.exec_driver_sql("INSERT INTO aliases VALUES ('medical', 'prod', 1, NULL, NULL)")
 
     as_owner(registry, move)
-    (problem,) = registry.verify().problems
+    (problem,) = registry.upkeep.verify().problems
     assert problem.ref == "medical:prod"
     assert "does not say that it was judged" in problem.message
 
@@ -206,14 +210,14 @@ def test_settings_that_changed_meanwhile_are_asked_again(
 ) -> None:
     built(registry, tmp_path)
     protect(registry, gates=True)
-    clear = registry._clear
+    clear = registry.protection.clear
 
     def slow(*arguments: Any) -> int | None:
         found = clear(*arguments)
         protect(registry, gates=True, proof=True)
         return found
 
-    monkeypatch.setattr(registry, "_clear", slow)
+    monkeypatch.setattr(registry.protection, "clear", slow)
     assert "is protected" in refusal(registry)
 
 
@@ -221,16 +225,16 @@ def test_what_is_revoked_while_it_is_judged_is_judged_again(
     registry: Registry, tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protect(registry, signatures=1, keys=(keys["ann"][1].read_text(),))
-    registry.sign(built(registry, tmp_path).digest, keys["ann"][0], who="ann")
-    clear, asked = registry._clear, []
+    registry.signatures.sign(built(registry, tmp_path).digest, keys["ann"][0], who="ann")
+    clear, asked = registry.protection.clear, []
 
     def slow(*arguments: Any) -> int | None:
         found = clear(*arguments)
         asked.append(arguments)
-        registry.revoke("medical@1", who="ann", why="poisoned")
+        registry.signatures.revoke("medical@1", who="ann", why="poisoned")
         return found
 
-    monkeypatch.setattr(registry, "_clear", slow)
+    monkeypatch.setattr(registry.protection, "clear", slow)
     assert "0 of its 1 keys signed it" in refusal(registry)
     assert len(asked) == 1  # the second time it was refused
 
@@ -243,8 +247,8 @@ def test_settings_from_a_file(registry: Registry, tmp_path: Path, keys: Keys) ->
         '[aliases.prod]\ngates = true\nsignatures = 2\nkeys = ["ann.pub", "bob.pub"]\n',
         encoding="utf-8-sig",
     )
-    registry.set_settings(read_settings(file), who="ann")
-    rule = registry.settings().aliases["prod"]
+    registry.protection.keep(read_settings(file), who="ann")
+    rule = registry.protection.settings().aliases["prod"]
     assert (rule.names, rule.gates, rule.proof, rule.signatures) == (("*",), True, False, 2)
     assert rule.keys == tuple(keys[name][1].read_text() for name in ("ann", "bob"))
 

@@ -82,7 +82,7 @@ def test_a_lease_is_renewed_while_the_bytes_are_put(
     monkeypatch.setattr(leases, "renew", noted)
     publish(local_registry, tmp_path)
     assert len(renewed) == renewals
-    assert local_registry.verify().clean
+    assert local_registry.upkeep.verify().clean
 
 
 def test_a_lease_that_is_lost_while_the_bytes_are_put_is_taken_anew(
@@ -122,7 +122,7 @@ def test_a_put_that_fails_gives_its_lease_back(
         publish(local_registry, tmp_path)
     assert held(local_registry) == 0
     assert local_registry.names() == []
-    assert len(local_registry.gc(grace=0).blobs) == BLOBS - 1
+    assert len(local_registry.upkeep.gc(grace=0).blobs) == BLOBS - 1
 
 
 def test_a_lease_holds_every_blob_of_the_release(

@@ -24,7 +24,7 @@ def test_what_is_its_alone_goes_at_once_and_never_comes_back(
     copy = registry.home / "builds" / "medical-1" / "weights"
     copy.parent.mkdir(parents=True)
     copy.write_bytes(registry.read(first.digest, WEIGHTS))
-    done = registry.purge("medical", 1, who="ann", why="consent withdrawn")
+    done = registry.upkeep.purge("medical", 1, who="ann", why="consent withdrawn")
     assert weights in done.alone
     assert card not in done.alone
     assert "medical@2: README.md" in done.shared
@@ -33,12 +33,12 @@ def test_what_is_its_alone_goes_at_once_and_never_comes_back(
     assert not checkout.exists()
     assert not copy.exists()
     assert registry.read(second.digest, "README.md") == b"# medical\n"
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
     with pytest.raises(NotFound, match=r"was deleted by ann .*: consent withdrawn"):
         registry.resolve("medical@1")
     with pytest.raises(Refused, match="consent withdrawn"):
         publish(registry, tmp_path, 1)
-    report = registry.gc(grace=0)
+    report = registry.upkeep.gc(grace=0)
     assert report.blobs == []
 
 
@@ -46,26 +46,26 @@ def test_who_else_has_some_is_said(registry: Registry, tmp_path: Path) -> None:
     first = publish(registry, tmp_path, 1)
     parents = (Parent(relation="start", digest=first.digest),)
     publish(registry, tmp_path, 2, parents=parents)
-    registry.note(
+    registry.log.note(
         "medical", 1, "push", who="ann", repository="org/x", endpoint="e", commit="c" * 40,
     )  # fmt: skip
     with registry.hold(first.digest, kind="serving"):
-        found = registry.look_at_purge("medical", 1)
+        found = registry.upkeep.look_at_purge("medical", 1)
     assert found.children == ("medical@2",)
     assert found.pushed == (f"org/x@{'c' * 40}",)
     assert [told.split(" by ")[0] for told in found.held] == ["serving"]
     sizes = {e.digest: e.size for e in registry.release(first.digest).files.values()}
     assert found.size == sum(sizes[blob] for blob in found.alone) > 0
-    assert registry.look_at_purge("medical", 1).held == ()
+    assert registry.upkeep.look_at_purge("medical", 1).held == ()
     assert registry.resolve("medical@1").digest == first.digest  # looking does nothing
 
 
 def test_an_alias_keeps_it_unless_it_is_to_go(registry: Registry, tmp_path: Path) -> None:
     first = publish(registry, tmp_path, 1, alias="prod")
     with pytest.raises(Conflict, match="points to it"):
-        registry.purge("medical", 1, who="ann", why="leak")
+        registry.upkeep.purge("medical", 1, who="ann", why="leak")
     assert registry.blobs.exists(first.digest)
-    registry.purge("medical", 1, with_aliases=True, who="ann", why="leak")
+    registry.upkeep.purge("medical", 1, with_aliases=True, who="ann", why="leak")
     assert not registry.blobs.exists(first.digest)
     with pytest.raises(NotFound):
         registry.resolve("medical")
@@ -76,10 +76,10 @@ def test_again_it_finishes_what_was_interrupted(registry: Registry, tmp_path: Pa
     weights = registry.release(first.digest).files[WEIGHTS].digest
     registry.delete("medical", 1, who="ann", why="leak")
     assert registry.blobs.exists(weights)
-    registry.purge("medical", 1, who="ann", why="leak")
+    registry.upkeep.purge("medical", 1, who="ann", why="leak")
     assert not registry.blobs.exists(weights)
-    registry.purge("medical", 1, who="ann", why="leak")
-    assert registry.verify().clean
+    registry.upkeep.purge("medical", 1, who="ann", why="leak")
+    assert registry.upkeep.verify().clean
 
 
 def test_the_record_stays_while_another_name_has_the_same_bytes_under_it(
@@ -88,8 +88,8 @@ def test_the_record_stays_while_another_name_has_the_same_bytes_under_it(
     """Two names with the same files: nothing is the first one's alone but its record."""
     publish(registry, tmp_path, 1)
     other = registry.publish(folder(tmp_path / "o", 1), draft(1, name="other"), who="ann")
-    done = registry.purge("medical", 1, who="ann", why="leak")
+    done = registry.upkeep.purge("medical", 1, who="ann", why="leak")
     assert done.alone == ()
     assert any(told.startswith("other@1: ") for told in done.shared)
-    assert registry.verify("other@1").clean
+    assert registry.upkeep.verify("other@1").clean
     assert registry.read(other.digest, WEIGHTS)

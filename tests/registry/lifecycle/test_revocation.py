@@ -26,7 +26,7 @@ def signed(registry: Registry, tmp_path: Path, keys: Keys) -> str:
     """`medical@1`, signed by ann and bob; its digest."""
     digest = publish(registry, tmp_path).digest
     for name, (private, _) in keys.items():
-        registry.sign(digest, private, who=name)
+        registry.signatures.sign(digest, private, who=name)
     return digest
 
 
@@ -35,7 +35,7 @@ def counts(registry: Registry, digest: str, keys: Keys) -> set[str]:
     found = set()
     for name, (_, public) in keys.items():
         try:
-            registry.require_signature(digest, [public])
+            registry.signatures.require(digest, [public])
         except Refused:
             continue
         found.add(name)
@@ -45,15 +45,15 @@ def counts(registry: Registry, digest: str, keys: Keys) -> set[str]:
 def test_every_signature_or_one_keys(registry: Registry, signed: str, keys: Keys) -> None:
     assert counts(registry, signed, keys) == {"ann", "bob"}
     ann = signing.key_id(keys["ann"][1])
-    registry.revoke("medical@1", ann, who="bob", why="her laptop was stolen")
+    registry.signatures.revoke("medical@1", ann, who="bob", why="her laptop was stolen")
     assert counts(registry, signed, keys) == {"bob"}
-    assert set(registry.all_signatures(signed)) == {signing.key_id(keys["bob"][1])}
+    assert set(registry.signatures.counting(signed)) == {signing.key_id(keys["bob"][1])}
     with pytest.raises(Refused, match=r"was revoked by bob on .*: her laptop was stolen"):
-        registry.require_signature(signed, [keys["ann"][1]])
-    registry.revoke("medical@1", who="bob", why="poisoned rows")
+        registry.signatures.require(signed, [keys["ann"][1]])
+    registry.signatures.revoke("medical@1", who="bob", why="poisoned rows")
     assert counts(registry, signed, keys) == set()
-    assert set(registry.void_signatures(signed)) == {signing.key_id(p) for _, p in keys.values()}
-    report = registry.verify("medical@1", public_keys=[keys["bob"][1]])
+    assert set(registry.signatures.void(signed)) == {signing.key_id(p) for _, p in keys.values()}
+    report = registry.upkeep.verify("medical@1", public_keys=[keys["bob"][1]])
     assert [problem.kind for problem in report.problems] == ["signature"]
     assert "poisoned rows" in report.problems[0].message
 
@@ -66,27 +66,27 @@ def test_a_deleted_version_that_is_published_again_stays_revoked(
     assert (str(again), again.digest) == ("medical@2", signed)
     assert counts(registry, signed, keys) == set()
     with pytest.raises(Refused, match=r"with the version that was deleted by ann on .*: a back"):
-        registry.require_signature(signed, [keys["ann"][1]])
+        registry.signatures.require(signed, [keys["ann"][1]])
 
 
 def test_who_signs_anew_has_seen_why(registry: Registry, signed: str, keys: Keys) -> None:
-    registry.revoke("medical@1", who="bob", why="looked at again")
-    registry.sign(signed, keys["ann"][0], who="ann", why="looked at, it is good")
+    registry.signatures.revoke("medical@1", who="bob", why="looked at again")
+    registry.signatures.sign(signed, keys["ann"][0], who="ann", why="looked at, it is good")
     assert counts(registry, signed, keys) == {"ann"}
-    registry.revoke("medical@1", who="bob", why="it is not")
+    registry.signatures.revoke("medical@1", who="bob", why="it is not")
     assert counts(registry, signed, keys) == set()
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
 
 
 def test_signatures_that_come_with_a_pull_do_not_undo_a_revocation(
     registry: Registry, tmp_path: Path, signed: str, keys: Keys
 ) -> None:
-    bundles = {key: held[0] for key, held in registry.all_signatures(signed).items()}
+    bundles = {key: held[0] for key, held in registry.signatures.counting(signed).items()}
     registry.delete("medical", 1, who="ann", why="a back door")
     publish(registry, tmp_path)
-    registry.receive_signatures(signed, bundles, who="eve")
+    registry.signatures.receive(signed, bundles, who="eve")
     assert counts(registry, signed, keys) == set()
-    registry.sign(signed, keys["bob"][0], who="bob")
+    registry.signatures.sign(signed, keys["bob"][0], who="bob")
     assert counts(registry, signed, keys) == {"bob"}
 
 
@@ -94,9 +94,9 @@ def test_a_bundle_in_a_file_counts_no_more_than_one_that_is_kept(
     registry: Registry, tmp_path: Path, signed: str, keys: Keys
 ) -> None:
     ann, bob = (signing.key_id(public) for _, public in keys.values())
-    bundle = registry.signatures(signed)[ann]
+    bundle = registry.signatures.own(signed)[ann]
     both = [public for _, public in keys.values()]
-    assert registry.require_bundle(signed, bundle, both) == ann
+    assert registry.signatures.require_bundle(signed, bundle, both) == ann
     other = publish(registry, tmp_path, 2).digest
     for digest, text, public in (
         (other, bundle, both),
@@ -104,8 +104,8 @@ def test_a_bundle_in_a_file_counts_no_more_than_one_that_is_kept(
         (signed, "{}", both),
     ):
         with pytest.raises(Refused, match="does not fit the record"):
-            registry.require_bundle(digest, text, public)
-    registry.revoke("medical@1", who="bob", why="poisoned rows")
+            registry.signatures.require_bundle(digest, text, public)
+    registry.signatures.revoke("medical@1", who="bob", why="poisoned rows")
     with pytest.raises(Refused, match="poisoned rows"):
-        registry.require_bundle(signed, bundle, both)
-    assert bob not in registry.all_signatures(signed)
+        registry.signatures.require_bundle(signed, bundle, both)
+    assert bob not in registry.signatures.counting(signed)

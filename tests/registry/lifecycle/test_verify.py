@@ -36,7 +36,7 @@ def flip(path: Path) -> None:
 
 
 def problems(registry: Registry) -> list[tuple[str, str, str | None]]:
-    return [(item.kind, item.ref, item.path) for item in registry.verify().problems]
+    return [(item.kind, item.ref, item.path) for item in registry.upkeep.verify().problems]
 
 
 def test_a_flipped_bit_names_the_file_the_release_and_the_repair(
@@ -88,7 +88,7 @@ def test_repair_takes_good_bytes_from_another_store_only(
     lock.unlink()
     flip(readme)
     flip(backup.path(registry.release(published.digest).files["README.md"].digest))
-    report = registry.verify("medical@1", repair_from=backup)
+    report = registry.upkeep.verify("medical@1", repair_from=backup)
     by_path: dict[str | None, Problem] = {item.path: item for item in report.problems}
     assert by_path["adapter.lock"].repaired
     assert not by_path["README.md"].repaired
@@ -96,8 +96,8 @@ def test_repair_takes_good_bytes_from_another_store_only(
     assert not by_path["README.md"].message.startswith(";")  # what was found comes first
     assert not report.clean
     flip(backup.path(registry.release(published.digest).files["README.md"].digest))  # back again
-    assert registry.verify("medical@1", repair_from=backup).clean
-    assert registry.verify().problems == []
+    assert registry.upkeep.verify("medical@1", repair_from=backup).clean
+    assert registry.upkeep.verify().problems == []
 
 
 def test_a_repair_is_looked_at_itself(
@@ -108,7 +108,7 @@ def test_a_repair_is_looked_at_itself(
     shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
     blob_path(local_registry, published.digest, "adapter.lock").unlink()
     monkeypatch.setattr(LocalBlobs, "put", lambda *_: None)
-    report = local_registry.verify("medical@1", repair_from=LocalBlobs(tmp_path / "backup"))
+    report = local_registry.upkeep.verify("medical@1", repair_from=LocalBlobs(tmp_path / "backup"))
     assert [(item.path, item.repaired) for item in report.problems] == [("adapter.lock", False)]
     assert not report.clean
 
@@ -131,10 +131,10 @@ def test_an_index_that_was_tampered_with_is_found(
     publish(registry, tmp_path, 1, alias="prod")
     publish(registry, tmp_path, 2)
     registry.tag("medical", 1, remove=["icd"], who="ann")
-    assert registry.verify().clean
+    assert registry.upkeep.verify().clean
     with registry.database.write() as connection:
         connection.exec_driver_sql(statement)
-    report = registry.verify()
+    report = registry.upkeep.verify()
     assert not report.clean
     found = report.problems
     assert {item.kind for item in found} == {kind}
@@ -157,7 +157,7 @@ def test_a_version_that_has_another_names_record_is_found(
             f"INSERT INTO versions ({', '.join(columns)}) "
             f"SELECT {', '.join(said)} FROM versions WHERE version = 2"
         )
-    problem, unlogged = local_registry.verify().problems
+    problem, unlogged = local_registry.upkeep.verify().problems
     assert "the log does not say" in unlogged.message
     assert (problem.kind, problem.ref) == ("record", "stolen@1")
     assert problem.message == "the record and the index do not say the same"
@@ -178,11 +178,11 @@ def test_every_column_of_a_version_is_what_its_record_says(
     local_registry: Registry, tmp_path: Path, column: str, value: str
 ) -> None:
     publish(local_registry, tmp_path, 1)
-    assert local_registry.verify().clean
+    assert local_registry.upkeep.verify().clean
     with local_registry.database.write() as connection:
         connection.exec_driver_sql("DROP TRIGGER versions_no_update")
         connection.exec_driver_sql(f"UPDATE versions SET {column} = '{value}'")
-    (problem,) = local_registry.verify().problems
+    (problem,) = local_registry.upkeep.verify().problems
     assert problem.kind == "record"
     assert f"the index says another {column} than the record" in problem.message
 
@@ -208,10 +208,10 @@ def test_what_an_owner_changes_beside_the_record_is_named(
     )
     publish(local_registry, tmp_path, 2)
     local_registry.delete("medical", 2, who="ann")
-    local_registry.sign(first.digest, make_key(tmp_path, "ours")[0], who="ann")
-    assert local_registry.verify().clean
+    local_registry.signatures.sign(first.digest, make_key(tmp_path, "ours")[0], who="ann")
+    assert local_registry.upkeep.verify().clean
     as_owner(local_registry, lambda connection: connection.exec_driver_sql(statement))
-    (problem,) = local_registry.verify().problems
+    (problem,) = local_registry.upkeep.verify().problems
     assert message in problem.message
     assert problem.ref in ("medical@1", "medical@2", "sha256:1")
 
@@ -231,13 +231,13 @@ def test_history_cannot_be_replaced_or_emptied(registry: Registry, tmp_path: Pat
         refused = pytest.raises(sa.exc.DBAPIError, match="append-only")
         with refused, registry.database.write() as connection:
             connection.exec_driver_sql(statement)
-    assert len(registry.events("medical")) == 1
-    assert registry.verify().clean
+    assert len(registry.log.events("medical")) == 1
+    assert registry.upkeep.verify().clean
 
 
 def test_what_was_verified_is_counted(registry: Registry, tmp_path: Path) -> None:
     published = publish(registry, tmp_path)
-    report = registry.verify()
+    report = registry.upkeep.verify()
     release = registry.release(published.digest)
     blobs = {entry.digest: entry.size for entry in release.files.values()}
     assert (report.releases, report.blobs) == (1, len(blobs) + 1)

@@ -52,7 +52,7 @@ def test_a_damaged_checkout_is_made_again_and_the_blob_is_unharmed(
     assert again == folder
     assert {path.name: path.read_bytes() for path in again.iterdir()}[WEIGHTS] == good
     assert not (folder / "extra.py").exists()
-    assert local_registry.verify().clean
+    assert local_registry.upkeep.verify().clean
 
 
 def test_what_is_not_there_cannot_be_checked_out(local_registry: Registry, tmp_path: Path) -> None:

@@ -52,15 +52,15 @@ def test_every_parent_is_named_with_its_relation_and_its_child(
             Parent(relation="merge", digest=stranger, ref="theirs@9", weight=0.25),
         ),
     )
-    found = registry.lineage("both@1")
+    found = registry.origins.lineage("both@1")
     assert [(p.ref, p.relation, p.child, p.weight, p.here) for p in found.parents] == [
         ("medical@3", "merge", "both@1", 0.75, True),
         ("theirs@9", "merge", "both@1", 0.25, False),
         ("medical@2", "stage", "medical@3", None, True),
         ("medical@1", "reference", "medical@3", None, True),
     ]
-    assert registry.lineage("medical@3").stage == Stage(name="dpo", index=1, count=2)
-    assert [str(child) for child in registry.releases_from("parent", start)] == [
+    assert registry.origins.lineage("medical@3").stage == Stage(name="dpo", index=1, count=2)
+    assert [str(child) for child in registry.origins.releases_from("parent", start)] == [
         "medical@2",
         "medical@3",
     ]
@@ -73,8 +73,8 @@ def test_a_deleted_release_still_says_what_it_came_from(registry: Registry, tmp_
     middle = made(registry, tmp_path, 3, parents=parents)
     made(registry, tmp_path, 4, parents=(Parent(relation="start", digest=middle),))
     registry.delete("medical", 3, who="ann")
-    registry.gc(grace=0)  # its record too
-    found = registry.lineage("medical@4").parents
+    registry.upkeep.gc(grace=0)  # its record too
+    found = registry.origins.lineage("medical@4").parents
     assert [(p.ref, p.relation, p.deleted) for p in found] == [
         ("medical@3", "start", True),
         ("medical@1", "merge", False),
@@ -86,7 +86,7 @@ def test_a_circle_of_claims_ends(registry: Registry, tmp_path: Path) -> None:
     """Old records name parents by version, so they may name each other."""
     made(registry, tmp_path, 1, parents=(Parent(relation="parent", ref="medical@2"),))
     made(registry, tmp_path, 2, parents=(Parent(relation="parent", ref="medical@1"),))
-    assert [p.ref for p in registry.lineage("medical@2").parents] == ["medical@1"]
+    assert [p.ref for p in registry.origins.lineage("medical@2").parents] == ["medical@1"]
 
 
 def test_releases_are_found_by_the_rows_they_were_trained_on(
@@ -97,7 +97,7 @@ def test_releases_are_found_by_the_rows_they_were_trained_on(
     made(registry, tmp_path, 3, provenance=Provenance(data={"train": f"sha256:{'6' * 64}"}))
     made(registry, tmp_path, 4, provenance=Provenance(data={"train": ROWS}))
     registry.delete("medical", 3, who="ann")
-    assert [str(found) for found in registry.releases_from("data", ROWS)] == [
+    assert [str(found) for found in registry.origins.releases_from("data", ROWS)] == [
         "medical@1",
         "other@1",
     ]
@@ -111,7 +111,7 @@ def test_a_lock_that_is_no_json_is_a_fault_and_no_trace(
     (files / "adapter.lock").write_text(text)
     local_registry.publish(files, draft(), who="ann")
     with pytest.raises(IntegrityError, match=r"`adapter\.lock` of `medical@1`"):
-        local_registry.lineage("medical@1")
+        local_registry.origins.lineage("medical@1")
 
 
 @pytest.mark.parametrize("ref", ["medical@99999999999999999999", "medical@²", "medical@", "@1"])
@@ -119,7 +119,7 @@ def test_a_parent_that_no_database_can_count_is_named(
     registry: Registry, tmp_path: Path, ref: str
 ) -> None:
     made(registry, tmp_path, 1, parents=(Parent(relation="parent", ref=ref),))
-    (parent,) = registry.lineage("medical@1").parents
+    (parent,) = registry.origins.lineage("medical@1").parents
     assert (parent.ref, parent.here) == (ref, False)
 
 
@@ -144,7 +144,7 @@ def test_a_strangers_lock_is_read_as_far_as_it_says_something(
         "seed": "x",
     }
     registry.publish(folder(tmp_path / "x", 1, lock=lock), draft(1), who="ann")
-    found = registry.lineage("medical@1")
+    found = registry.origins.lineage("medical@1")
     assert [(parent.ref, parent.weight) for parent in found.parents] == [
         ("d", None), ("e", 1), ("f", None), ("g", None), ("h", 9.9e299), ("far@3", 0.5),
     ]  # fmt: skip

@@ -72,7 +72,7 @@ def test_lineage_names_base_data_code_packages_and_all_parents(
         registry, tmp_path, 3, parents=(parent_of("start", "medical@2"),), plan=f"sha256:{'9' * 64}"
     )
     registry.delete("medical", 1, who="ann")
-    found = registry.lineage("medical@3")
+    found = registry.origins.lineage("medical@3")
     assert [(item.ref, item.digest, item.deleted) for item in found.parents] == [
         ("medical@2", second, False),
         ("medical@1", first, True),
@@ -91,7 +91,7 @@ def test_lineage_of_an_import_without_a_lock(local_registry: Registry, tmp_path:
     local_registry.publish(
         files, draft(1, provenance=Provenance(source="hub:org/name@abc")), who="ann"
     )
-    found = local_registry.lineage("medical@1")
+    found = local_registry.origins.lineage("medical@1")
     assert (found.source, found.data, found.parents) == ("hub:org/name@abc", {}, ())
 
 

@@ -21,7 +21,10 @@ from adapterworks.gateway.tokens.roles import role_of
 
 def settings(asked: Asked) -> dict[str, Any]:
     """The registry's settings: which aliases are protected, and by what."""
-    return {"object": "registry.settings", **asked.registry.settings().model_dump(mode="json")}
+    return {
+        "object": "registry.settings",
+        **asked.registry.protection.settings().model_dump(mode="json"),
+    }
 
 
 def delete(asked: Asked, body: bodies.Deletion) -> dict[str, Any]:
@@ -40,7 +43,9 @@ def delete(asked: Asked, body: bodies.Deletion) -> dict[str, Any]:
 def revoke(asked: Asked, body: bodies.Revocation) -> dict[str, Any]:
     """What a key, or every one, signed of a release up to now does not count."""
     resolved = find(asked.registry, asked.path("ref"))
-    event = asked.registry.revoke(resolved.ref, body.key, who=asked.caller.person, why=body.why)
+    event = asked.registry.signatures.revoke(
+        resolved.ref, body.key, who=asked.caller.person, why=body.why
+    )
     return {"object": "registry.event", **to_jsonable_python(event)}
 
 

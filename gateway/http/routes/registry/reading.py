@@ -71,7 +71,7 @@ def version(asked: Asked) -> dict[str, Any]:
 
 def aliases(asked: Asked) -> dict[str, Any]:
     """An adapter's aliases with who holds them; the holder is first, then a canary."""
-    row, rules = asked.registry.name(_name(asked)), asked.registry.settings().aliases
+    row, rules = asked.registry.name(_name(asked)), asked.registry.protection.settings().aliases
     found = [
         {
             "id": alias,
@@ -88,7 +88,7 @@ def aliases(asked: Asked) -> dict[str, Any]:
 def log(asked: Asked) -> dict[str, Any]:
     """A page of an adapter's log, newest first: all of it, or of an alias or a version."""
     limit, alias, of = _limit(asked), asked.query("alias"), _number(asked, "version")
-    rows = asked.registry.events(
+    rows = asked.registry.log.events(
         _name(asked),
         alias=check_alias(alias) if alias else None,
         version=of,
@@ -105,7 +105,7 @@ def lineage(asked: Asked) -> dict[str, Any]:
     row = registry.name(name)
     of = _number(asked, "version") or row.latest
     # A name of which all is deleted has no newest: its tombstone says so.
-    found = registry.lineage(f"{name}@{of}" if of else name)
+    found = registry.origins.lineage(f"{name}@{of}" if of else name)
     return {"object": "registry.lineage", **to_jsonable_python(found)}
 
 
@@ -148,16 +148,16 @@ def found(asked: Asked) -> dict[str, Any]:
         raise InvalidField("a digest is `sha256:` and 64 hex digits", param="digest")
     rows: list[Resolved]
     if by == "plan":
-        of_plan = registry.find_plan(check_name(asked.query("name") or ""), digest)
+        of_plan = registry.origins.find_plan(check_name(asked.query("name") or ""), digest)
         rows = [] if of_plan is None else [of_plan]
     elif by == "stage":
-        rows = registry.find_stages(asked.query("stage") or "", digest)
+        rows = registry.origins.find_stages(asked.query("stage") or "", digest)
     elif by == "parent":
-        rows = registry.releases_from("parent", digest)
+        rows = registry.origins.releases_from("parent", digest)
     elif by == "data":
-        rows = registry.releases_from("data", digest)
+        rows = registry.origins.releases_from("data", digest)
     elif by == "blob":
-        rows = registry.releases_with(digest)
+        rows = registry.origins.releases_with(digest)
     else:
         raise InvalidField("`by` is plan, stage, parent, data or blob", param="by")
     return {"data": to_jsonable_python(rows[:MOST])}

@@ -30,7 +30,7 @@ def release(asked: Asked) -> dict[str, Any]:
     found = registry.release(resolved.digest)
     row = registry.version(resolved.name, resolved.version)
     absences = registry.absences(resolved.digest)
-    later = registry.events(resolved.name, version=resolved.version, facts=True, limit=_LATER)
+    later = registry.log.events(resolved.name, version=resolved.version, facts=True, limit=_LATER)
     return {
         **version_object(row),
         "object": "registry.release",
@@ -46,10 +46,10 @@ def release(asked: Asked) -> dict[str, Any]:
         "card": _text(registry, found, _CARD),
         "gates": _gates(registry, found),
         "proofs": [event_object(event) for event in later if event.kind == "proof"],
-        "signatures": registry.all_signatures(resolved.digest),
-        "own_signatures": registry.signatures(resolved.digest),
-        "revoked": registry.void_signatures(resolved.digest),
-        "deprecated": to_jsonable_python(registry.deprecation(resolved.name, resolved.version)),
+        "signatures": registry.signatures.counting(resolved.digest),
+        "own_signatures": registry.signatures.own(resolved.digest),
+        "revoked": registry.signatures.void(resolved.digest),
+        "deprecated": to_jsonable_python(registry.log.deprecation(resolved.name, resolved.version)),
         "later": [event_object(event) for event in later],
     }
 

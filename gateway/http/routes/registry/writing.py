@@ -57,7 +57,7 @@ def move(asked: Asked, body: bodies.Move) -> dict[str, Any]:
 
 def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
     """A move is asked for; another person approves it."""
-    made = asked.registry.request(
+    made = asked.registry.approvals.request(
         name_of(asked),
         body.version,
         check_alias(asked.path("alias")),
@@ -73,7 +73,7 @@ def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
 def approve(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
     """A move that another person asked for is approved; the last approval needed makes it."""
     caller = asked.caller
-    made = asked.registry.approve(
+    made = asked.registry.approvals.approve(
         _request(asked), who=caller.person, why=body.why, makers=caller.makers
     )
     return request_object(made)
@@ -82,13 +82,13 @@ def approve(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
 def deny(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
     """It is decided that a move is not made."""
     return request_object(
-        asked.registry.deny(_request(asked), who=asked.caller.person, why=body.why)
+        asked.registry.approvals.deny(_request(asked), who=asked.caller.person, why=body.why)
     )
 
 
 def requests(asked: Asked) -> dict[str, Any]:
     """The moves that were asked for and are not decided, newest first."""
-    rows = asked.registry.requests(limit=MOST)
+    rows = asked.registry.approvals.requests(limit=MOST)
     return {"object": "list", "data": [request_object(row) for row in rows], "has_more": False}
 
 
@@ -146,7 +146,7 @@ def tag(asked: Asked, body: bodies.Tags) -> dict[str, Any]:
 
 def deprecate(asked: Asked, body: bodies.Deprecation) -> dict[str, Any]:
     """It is said that a version should no longer be used, or that taken back."""
-    event = asked.registry.deprecate(
+    event = asked.registry.log.deprecate(
         name_of(asked),
         version_of(asked),
         who=asked.caller.person,
@@ -163,7 +163,7 @@ def note(asked: Asked, body: bodies.Note) -> dict[str, Any]:
         raise InvalidField(f"`data.{taken[0]}` is the log's own", param="data")
     if len(canonical_json(body.data)) > _MOST_NOTE:
         raise InvalidField(f"`data` has more than {_MOST_NOTE} bytes as JSON", param="data")
-    event = asked.registry.note(
+    event = asked.registry.log.note(
         row.name,
         row.version,
         body.kind,
@@ -180,7 +180,7 @@ def sign(asked: Asked, body: bodies.Signature) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="adapters-key-") as folder:
         key = Path(folder, "key.pub")
         key.write_text(body.public_key)
-        identity = asked.registry.add_signature(
+        identity = asked.registry.signatures.add(
             resolved.digest, key, body.bundle, who=asked.caller.person, why=body.why
         )
     return {"object": "registry.signature", "key": identity, "digest": resolved.digest}

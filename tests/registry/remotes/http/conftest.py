@@ -83,7 +83,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         registry.promote("medical", 1, "prod", who="ann")
         registry.promote("medical", 2, "prod", who="ann", why="better")
         registry.promote("medical", 3, "prod", who="ann", weight=20)
-        registry.deprecate("medical", 1, who="ann", why="old")
+        registry.log.deprecate("medical", 1, who="ann", why="old")
         offered = offer(registry)
         server = Server("", offered, place / "elsewhere")
         app = _recording(create_registry_app(offered.desk), server)

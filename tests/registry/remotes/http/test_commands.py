@@ -68,7 +68,7 @@ def test_commands_that_write(adapters: Adapters, server: Server, tmp_path: Path)
     private, public = make_key(tmp_path, "release")
     adapters("sign", "medical@3", "--key", str(private))
     adapters("verify", "medical@3", "--key", str(public))
-    said = {(event.kind, event.who) for event in server.registry.events("medical", limit=6)}
+    said = {(event.kind, event.who) for event in server.registry.log.events("medical", limit=6)}
     assert said == {(kind, "admin") for kind in ("promote", "rollback", "tag", "deprecate", "sign")}
 
 

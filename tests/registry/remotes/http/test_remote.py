@@ -45,25 +45,25 @@ READS: dict[str, Callable[[Registry], Any]] = {
     "versions": lambda r: [*r.versions("medical"), *r.versions("medical", limit=1, before=3)],
     "version": lambda r: r.version("medical", 2),
     "digests": lambda r: r.digests("medical", "sha256:"),
-    "find_plan": lambda r: [r.find_plan("legal", f"sha256:{d * 64}") for d in "45"],
-    "releases_with": lambda r: r.releases_with(digest_bytes(b"# medical\n")),
-    "releases_from": lambda r: r.releases_from("parent", f"sha256:{'9' * 64}"),
-    "find_stages": lambda r: r.find_stages("train", f"sha256:{'9' * 64}"),
+    "find_plan": lambda r: [r.origins.find_plan("legal", f"sha256:{d * 64}") for d in "45"],
+    "releases_with": lambda r: r.origins.releases_with(digest_bytes(b"# medical\n")),
+    "releases_from": lambda r: r.origins.releases_from("parent", f"sha256:{'9' * 64}"),
+    "find_stages": lambda r: r.origins.find_stages("train", f"sha256:{'9' * 64}"),
     "weights": lambda r: r.weights("medical", "prod"),
     "history": lambda r: r.history("medical", "prod"),
     "events": lambda r: [
-        *r.events("medical", limit=2),
-        *r.events("medical", alias="prod", limit=1),
-        *r.events("medical", version=1, facts=True),
+        *r.log.events("medical", limit=2),
+        *r.log.events("medical", alias="prod", limit=1),
+        *r.log.events("medical", version=1, facts=True),
     ],
-    "deprecation": lambda r: [r.deprecation("medical", number) for number in (1, 2)],
+    "deprecation": lambda r: [r.log.deprecation("medical", number) for number in (1, 2)],
     "revision": lambda r: r.revision(),
     "search": lambda r: [*r.search("coding"), *r.search(method="dora"), *r.search(offset=2)],
     "diff": lambda r: r.diff("medical@1", "medical:prod"),
-    "lineage": lambda r: r.lineage("medical@2"),
-    "settings": lambda r: r.settings(),
-    "signatures": lambda r: r.all_signatures(r.resolve("medical@1").digest),
-    "verify": lambda r: (r.verify("medical@1").clean, r.verify("medical@1").releases),
+    "lineage": lambda r: r.origins.lineage("medical@2"),
+    "settings": lambda r: r.protection.settings(),
+    "signatures": lambda r: r.signatures.counting(r.resolve("medical@1").digest),
+    "verify": lambda r: (r.upkeep.verify("medical@1").clean, r.upkeep.verify("medical@1").releases),
 }
 
 
@@ -87,9 +87,9 @@ def test_a_checkout_has_the_same_files(server: Server) -> None:
         (Role.READER, lambda r: r.version("medical", 99), NotFound),
         (Role.READER, lambda r: r.tag("medical", 1, add=["x"], who=""), Refused),
         (Role.PUBLISHER, lambda r: r.promote("medical", 1, "x", who=""), Refused),
-        (Role.PUBLISHER, lambda r: r.require_movable("medical", "x"), Refused),
+        (Role.PUBLISHER, lambda r: r.protection.require_movable("medical", "x"), Refused),
         (Role.ADMIN, lambda r: r.promote("medical", 1, "x", who="", expect=2), Conflict),
-        (Role.ADMIN, lambda r: r.deprecate("medical", 99, who="", why="w"), NotFound),
+        (Role.ADMIN, lambda r: r.log.deprecate("medical", 99, who="", why="w"), NotFound),
     ],
 )
 def test_what_the_server_refuses_is_the_same_error(
@@ -108,11 +108,11 @@ def test_a_release_that_is_published_from_elsewhere(server: Server, tmp_path: Pa
     made = remote.publish(files, draft(30, name="fresh"), alias="candidate", who="", why="built")
     assert (made.name, made.version, made.created) == ("fresh", 1, True)
     assert server.registry.resolve("fresh:candidate").digest == made.digest
-    assert server.registry.verify("fresh@1").clean
+    assert server.registry.upkeep.verify("fresh@1").clean
     again = remote.publish(files, draft(30, name="fresh"), alias="candidate", who="")
     assert (again.version, again.created) == (1, False)
     assert [move.version for move in server.registry.history("fresh")] == [1]
-    assert {event.who for event in server.registry.events("fresh")} == {"promoter"}
+    assert {event.who for event in server.registry.log.events("fresh")} == {"promoter"}
 
 
 def test_who_may_not_move_the_alias_publishes_nothing(server: Server, tmp_path: Path) -> None:
@@ -129,17 +129,19 @@ def test_aliases_tags_and_signatures_from_elsewhere(server: Server, tmp_path: Pa
         remote.rollback("legal", "prod", who="", expect=2)
     assert remote.retire("legal", "prod", who="", expect=UNSET).kind == "retire"
     assert remote.tag("legal", 1, add=["good"], who="")[-1] == "good"
-    assert remote.note("legal", 1, "push", who="", repository="o/n").data == {"repository": "o/n"}
+    assert remote.log.note("legal", 1, "push", who="", repository="o/n").data == {
+        "repository": "o/n"
+    }
     private, public = make_key(tmp_path, "release")
     digest = remote.resolve("legal@1").digest
-    key = remote.sign(digest, private, who="")
-    assert remote.require_signature(digest, [public]) == key
-    assert server.registry.signatures(digest) == remote.signatures(digest)
-    assert remote.verify("legal@1", public_keys=[public]).clean
-    remote.revoke("legal@1", who="", why="poisoned")
+    key = remote.signatures.sign(digest, private, who="")
+    assert remote.signatures.require(digest, [public]) == key
+    assert server.registry.signatures.own(digest) == remote.signatures.own(digest)
+    assert remote.upkeep.verify("legal@1", public_keys=[public]).clean
+    remote.signatures.revoke("legal@1", who="", why="poisoned")
     with pytest.raises(Refused, match="revoked"):
-        remote.require_signature(digest, [public])
-    assert not remote.verify("legal@1", public_keys=[public]).clean
+        remote.signatures.require(digest, [public])
+    assert not remote.upkeep.verify("legal@1", public_keys=[public]).clean
 
 
 def _of_blobs(server: Server, digest: str) -> list[str]:
@@ -206,11 +208,11 @@ def test_a_sending_that_was_killed_goes_on(server: Server, monkeypatch: pytest.M
 def test_what_needs_the_database_says_what_to_do(server: Server) -> None:
     remote = server.remote()
     for call in (
-        lambda: remote.gc(),
-        lambda: remote.erase("x", who="", why=""),
-        lambda: remote.unlisted(),
-        lambda: remote.verify(),
-        lambda: remote.set_settings(remote.settings(), who=""),
+        lambda: remote.upkeep.gc(),
+        lambda: remote.upkeep.erase("x", who="", why=""),
+        lambda: remote.upkeep.unlisted(),
+        lambda: remote.upkeep.verify(),
+        lambda: remote.protection.keep(remote.protection.settings(), who=""),
         lambda: remote.database,
     ):
         with pytest.raises(InvalidInput, match="own database") as caught:

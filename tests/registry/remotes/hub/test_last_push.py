@@ -22,7 +22,7 @@ def test_a_push_elsewhere_is_not_the_last_one_here(
         ("https://other", "org/a", "elsewhere"),
         ("https://hub", "org/b", "another"),
     ):
-        local_registry.note(
+        local_registry.log.note(
             "medical", 1, "push", who="ann", endpoint=endpoint, repository=repository, commit=commit
         )
 

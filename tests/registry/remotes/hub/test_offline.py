@@ -23,13 +23,13 @@ def scene(local_registry: Registry, tmp_path: Path) -> tuple[Path, Path, Path]:
     """(a clone with its signature, that signature in a file, the public key)."""
     private, public = make_key(tmp_path, "ours")
     digest = publish(local_registry, tmp_path).digest
-    key = local_registry.sign(digest, private, who="ann")
+    key = local_registry.signatures.sign(digest, private, who="ann")
     bundle = tmp_path / "medical.sig"
-    bundle.write_text(local_registry.signatures(digest)[key])
+    bundle.write_text(local_registry.signatures.own(digest)[key])
     release = local_registry.release(digest)
     files = {target: local_registry.read(digest, path) for target, path in layout(release).items()}
     files[RECORD] = release.to_bytes()
-    files |= signature_files(local_registry.all_signatures(digest))
+    files |= signature_files(local_registry.signatures.counting(digest))
     clone = tmp_path / "clone"
     for target, data in files.items():
         (clone / target).parent.mkdir(parents=True, exist_ok=True)

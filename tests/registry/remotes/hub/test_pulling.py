@@ -102,7 +102,7 @@ def test_the_same_release_under_the_same_digest(
         == release.files["adapter/adapter_model.safetensors"].size
     )
     assert len(hub.fetched) == len(sizes) == 5
-    (event,) = [event for event in theirs.events("medical") if event.kind == "pull"]
+    (event,) = [event for event in theirs.log.events("medical") if event.kind == "pull"]
     assert (event.who, event.version) == ("bob", 1)
     assert event.data == {
         "digest": ours,
@@ -220,7 +220,7 @@ def test_signatures_come_with_the_record_they_are_of(
     key = "a" * 64
     hub.fill({**hub.files(), f"adapterworks/signatures/{key}.json": b"{}"})
     done = pulled(theirs, hub, name=name)
-    found = theirs.all_signatures(done.published.digest)
+    found = theirs.signatures.counting(done.published.digest)
     assert found == ({f"sha256:{key}": ["{}"]} if kept else {})
 
 

@@ -213,7 +213,7 @@ def test_pushing_again_commits_nothing_and_the_commit_is_in_the_log(
     assert again["commit"] == first["commit"]
     assert hub.repositories[REPOSITORY].history() == history
     assert [path for method, path in hub.requests if method in ("POST", "PUT")] == []
-    events = [event for event in machine.registry.events("medical") if event.kind == "push"]
+    events = [event for event in machine.registry.log.events("medical") if event.kind == "push"]
     assert [(e.version, e.data["commit"], e.data["tag"]) for e in events] == [
         (2, first["commit"], "v2")
     ]

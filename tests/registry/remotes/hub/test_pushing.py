@@ -110,7 +110,7 @@ def test_signatures_made_after_a_push_go_with_the_next_one(
     first = pushed(local_registry, hub)
     keys = [make_key(tmp_path, name) for name in ("one", "two")]
     for private, _ in keys:
-        local_registry.sign(published.digest, private, who="ann")
+        local_registry.signatures.sign(published.digest, private, who="ann")
         hub.done.clear()
         again = pushed(local_registry, hub)
         assert hub.done == ["commit"]
@@ -135,7 +135,7 @@ def test_signatures_made_after_a_push_go_with_the_next_one(
         )
         assert fetch_late(cast(Hub, hub), state, f"sha256:{'0' * 64}", theirs.home) == {}
     for private, public in keys:
-        assert local_registry.require_signature(published.digest, [public]) == key_id(public)
+        assert local_registry.signatures.require(published.digest, [public]) == key_id(public)
         assert key_id(public) in found
         assert private.exists()
 
@@ -146,7 +146,7 @@ def test_newer_signatures_stay_where_main_is_somebody_elses(
     pushed(local_registry, hub)
     hub.fill({"README.md": b"by hand"})
     private, _ = make_key(tmp_path, "one")
-    local_registry.sign(published.digest, private, who="ann")
+    local_registry.signatures.sign(published.digest, private, who="ann")
     hub.done.clear()
     said: list[str] = []
     pushed(local_registry, hub, say=said.append)

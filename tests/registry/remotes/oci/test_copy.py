@@ -52,7 +52,7 @@ def test_round_by_hub_and_oci_registry_it_is_the_same_release_with_its_signature
 ) -> None:
     private, public = make_key(tmp_path, "release")
     release = ours.resolve("medical@1")
-    ours.sign(release.digest, private, who="ann")
+    ours.signatures.sign(release.digest, private, who="ann")
     hub, scratch = MemoryHub(), tmp_path / "scratch"
     first = to_hub(OwnRelease(ours, release), hub, scratch)
     assert (first.created, set(first.absent)) == (True, {ROWS})
@@ -61,7 +61,7 @@ def test_round_by_hub_and_oci_registry_it_is_the_same_release_with_its_signature
     assert not to_oci(at_hub(hub, scratch), oci.host, scratch).created
     came = pulled(theirs, f"oci://{oci.host}/org/medical:v1")
     assert (came.published.digest, came.withheld) == (release.digest, (ROWS,))
-    assert theirs.require_signature(release.digest, [public])
+    assert theirs.signatures.require(release.digest, [public])
     assert [path for path in scratch.rglob("*") if path.is_file()] == []
 
 

@@ -72,7 +72,7 @@ def test_a_release_comes_back_signed_from_an_empty_machine(
 ) -> None:
     private, public = make_key(tmp_path, "release")
     digest = ours.resolve("medical@1").digest
-    ours.sign(digest, private, who="ann")
+    ours.signatures.sign(digest, private, who="ann")
     with pytest.raises(Refused, match="is public"):
         pushed(ours, host, private=True)
     done = pushed(ours, host, chunk=1000, aliases=("prod",))
@@ -81,7 +81,7 @@ def test_a_release_comes_back_signed_from_an_empty_machine(
     for source in (f"{REPOSITORY}:v1", f"{REPOSITORY}:prod", f"{REPOSITORY}@{done.commit}"):
         came = pulled(theirs, f"oci://{host}/{source}")
         assert (came.published.digest, came.commit) == (digest, done.commit)
-    assert theirs.require_signature(digest, [public])
+    assert theirs.signatures.require(digest, [public])
 
 
 def test_another_client_reads_the_files(ours: Registry, host: str, tmp_path: Path) -> None:

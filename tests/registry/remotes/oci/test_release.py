@@ -24,7 +24,7 @@ def test_a_release_comes_back_as_the_same_one_with_its_signature(
     oci.referrers = referrers
     private, public = make_key(tmp_path, "release")
     release = ours.resolve("medical@1")
-    ours.sign(release.digest, private, who="ann")
+    ours.signatures.sign(release.digest, private, who="ann")
     done = pushed(ours, oci.host)
     assert (done.created, done.tag, done.withheld) == (True, "v1", (ROWS,))
     came = pulled(theirs, f"oci://{oci.host}/{REPOSITORY}:v1", alias="prod")
@@ -32,7 +32,7 @@ def test_a_release_comes_back_as_the_same_one_with_its_signature(
     assert came.withheld == (ROWS,)
     for path in ours.release(release.digest).files.keys() - {ROWS}:
         assert theirs.read(release.digest, path) == ours.read(release.digest, path)
-    assert theirs.require_signature(release.digest, [public])
+    assert theirs.signatures.require(release.digest, [public])
     assert [p for p in (theirs.home / "tmp").rglob("*") if p.is_file()] == []
 
 
@@ -62,7 +62,7 @@ def test_pushing_again_sends_nothing_and_says_what_an_earlier_push_took_along(
     again = pushed(ours, oci.host)
     assert (again.created, again.commit, again.exposed) == (False, first.commit, (ROWS,))
     assert (oci.received, len(oci.manifests)) == (received, manifests)
-    assert len([e for e in ours.events("medical") if e.kind == "push"]) == 1
+    assert len([e for e in ours.log.events("medical") if e.kind == "push"]) == 1
 
 
 def test_a_signature_that_was_made_since_follows(
@@ -71,12 +71,12 @@ def test_a_signature_that_was_made_since_follows(
     pushed(ours, oci.host)
     private, public = make_key(tmp_path, "release")
     digest = ours.resolve("medical@1").digest
-    ours.sign(digest, private, who="ann")
+    ours.signatures.sign(digest, private, who="ann")
     said: list[str] = []
     pushed(ours, oci.host, say=said.append)
     assert said[-1] == "pushed signatures that were made since"
     pulled(theirs, f"oci://{oci.host}/{REPOSITORY}:v1")
-    assert theirs.require_signature(digest, [public])
+    assert theirs.signatures.require(digest, [public])
 
 
 def test_who_may_read_is_found_out_before_anything_is_sent(ours: Registry, oci: OciStandin) -> None:
