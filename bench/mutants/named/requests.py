@@ -314,6 +314,37 @@ _LISTS = (
     ),
 )
 
+_OF_MEDIA = "tests/gateway/request/test_media.py"
+_MEDIA = (
+    Named(
+        "an-engine-fetches-what-a-client-names",
+        "gateway/request/typed/media.py",
+        'if isinstance(url, str) and not url.lower().startswith("data:"):',
+        "if False:",
+        (f"{_OF_MEDIA}::test_no_place_of_a_clients_reaches_an_engine",),
+        "whoever may ask could read what only the engine's machine can reach",
+        source=f"{_REVIEW}, M14",
+    ),
+    Named(
+        "what-a-tool-found-may-be-a-place",
+        "gateway/request/typed/media.py",
+        "                left += inner\n",
+        "                pass\n",
+        (f"{_OF_MEDIA}::test_no_place_of_a_clients_reaches_an_engine",),
+        "a picture within a tool's result would be fetched all the same",
+        source=f"{_REVIEW}, M14",
+    ),
+    Named(
+        "a-grammar-has-no-end",
+        "gateway/request/typed/media.py",
+        "> MOST_GRAMMAR:",
+        "> 10**9:",
+        (f"{_OF_MEDIA}::test_what_is_compiled_has_a_bound",),
+        "four megabytes of expression would be compiled while all others wait",
+        source=f"{_REVIEW}, M16",
+    ),
+)
+
 _HELD = (
     Named(
         "a-sequence-needs-no-slot",
@@ -401,4 +432,4 @@ _HELD = (
     ),
 )
 
-NAMED = (*_EDGE, *_COUNTS, *_PATH, *_LISTS, *_HELD)
+NAMED = (*_EDGE, *_COUNTS, *_PATH, *_LISTS, *_MEDIA, *_HELD)

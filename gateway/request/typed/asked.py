@@ -16,8 +16,8 @@ from adapterworks.gateway.request.typed.values import (
     Choices,
     EndUser,
     Factor,
+    Grammar,
     ModelName,
-    Object,
     Penalty,
     ResponseFormat,
     Seed,
@@ -147,7 +147,7 @@ class Sampled(Asked):
     truncate_prompt_tokens: TopK | None = None
     truncation_side: Side | None = None
     response_format: ResponseFormat | None = None
-    structured_outputs: Object | None = None
+    structured_outputs: Grammar | None = None
     return_tokens_as_token_ids: bool | None = None
     return_token_ids: bool | None = None
     thinking_token_budget: TopK | None = None

@@ -5,9 +5,7 @@ from __future__ import annotations
 from adapterworks.gateway.request.typed.asked import Asked
 from adapterworks.gateway.request.typed.opening import opening, until_first_user
 from adapterworks.gateway.request.typed.values import (
-    Messages as MessageList,
-)
-from adapterworks.gateway.request.typed.values import (
+    Grammar,
     MessagesTools,
     Metadata,
     Object,
@@ -18,13 +16,16 @@ from adapterworks.gateway.request.typed.values import (
     Tokens,
     TopK,
 )
+from adapterworks.gateway.request.typed.values import (
+    Messages as MessageList,
+)
 
 
 class CountTokens(Asked):
     """How many tokens messages have; `/v1/messages/count_tokens`."""
 
     messages: MessageList
-    output_config: Object | None = None
+    output_config: Grammar | None = None
     thinking: Object | None = None
     system: TextOrObjects | None = None
     tool_choice: Object | None = None

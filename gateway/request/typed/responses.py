@@ -13,6 +13,7 @@ from adapterworks.gateway.request.typed.values import (
     Biases,
     EndUser,
     Factor,
+    Grammar,
     Metadata,
     Object,
     Penalty,
@@ -44,7 +45,7 @@ class Responses(Asked):
     reasoning: Object | None = None
     include_reasoning: bool = True
     temperature: Temperature | None = None
-    text: Object | None = None
+    text: Grammar | None = None
     tool_choice: ResponsesToolChoice | None = None
     tools: Annotated[list[Object], Field(max_length=MOST_TOOLS)] | None = None
     top_logprobs: Top | None = None
@@ -56,7 +57,7 @@ class Responses(Asked):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     include_stop_str_in_output: bool | None = None
-    structured_outputs: Object | None = None
+    structured_outputs: Grammar | None = None
     repetition_penalty: Factor | None = None
     seed: Seed | None = None
     stop: Stop | None = None

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator
 
+from adapterworks.gateway.request.typed.media import bounded, brought
+
 MOST_TOKENS = 2**31 - 1
 MOST_CHOICES = 128  # OpenAI's bound on `n`
 MOST_PROMPTS = 1024  # vLLM's, of one request
@@ -58,6 +60,7 @@ def _messages(value: list[Object]) -> list[Object]:
         content = message.get("content")
         if content is not None and not isinstance(content, (str, list)):
             raise ValueError(f"should have a text or a list as `content` of message {number}")
+    brought(value)
     return value
 
 
@@ -117,7 +120,7 @@ def _response_format(value: Object) -> Object:
         schema = value.get("json_schema")
         if not isinstance(schema, dict) or not isinstance(schema.get("schema", {}), dict):
             raise ValueError('should have an object as `json_schema`: {"name": …, "schema": {…}}')
-    return value
+    return bounded(value)
 
 
 def _metadata(value: Object) -> Object:
@@ -153,6 +156,7 @@ def _text_or_objects(value: Any) -> str | list[Object]:
         return value
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError("should be a text or a list of objects")
+    brought(value)
     return value
 
 
@@ -169,6 +173,7 @@ MessagesTools = Annotated[_Tools, AfterValidator(_messages_tools)]
 ChatToolChoice = Annotated[str | Object, PlainValidator(_chat_choice)]
 ResponsesToolChoice = Annotated[str | Object, PlainValidator(_responses_choice)]
 ResponseFormat = Annotated[Object, AfterValidator(_response_format)]
+Grammar = Annotated[Object, AfterValidator(bounded)]
 Metadata = Annotated[Object, AfterValidator(_metadata)]
 Prompt = Annotated[str | list[str] | list[int] | list[list[int]], PlainValidator(_prompt)]
 TextOrObjects = Annotated[str | list[Object], PlainValidator(_text_or_objects)]

@@ -71,6 +71,15 @@ def test_a_release_is_one_commit_and_a_tag_and_comes_back_byte_for_byte(
     assert other.ok("pull", f"{REPOSITORY}@v2", "--json").json["created"] is False
 
 
+def test_who_pulls_is_told_what_nothing_proves(
+    machine: Machine, published: Published, new_machine: NewMachine
+) -> None:
+    machine.ok("push", "medical@1", "--to", "org/first")
+    pulled = new_machine("theirs").ok("pull", "org/first@v1")
+    assert "it brings no fingerprint, so nothing proves it" in pulled.err
+    assert 'only under `trust.proof = "warn"` or "off"' in pulled.err
+
+
 def test_texts_of_rows_stay_here_and_the_release_verifies_there_with_its_signature(
     machine: Machine, published: Published, hub: HubStandin, new_machine: NewMachine, tmp_path: Path
 ) -> None:
