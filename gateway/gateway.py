@@ -18,6 +18,7 @@ from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.admission.limiter import Limiter
 from adapterworks.gateway.capture.answered import Recent
 from adapterworks.gateway.capture.capture import Capture
+from adapterworks.gateway.config.reload import Reloaded, take
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.discovery.finder import Finder
 from adapterworks.gateway.discovery.follow import Follower, Make
@@ -86,10 +87,10 @@ class Gateway:
     followers: dict[str, Follower] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        pins, fleet = Pins(self.registry, self.config.residency.pins), self.fleet
+        self._pins, fleet = Pins(self.registry, self.config.residency.pins), self.fleet
         held = fleet.residencies, fleet.queues
         engines = lambda: fleet.pool.engines  # noqa: E731
-        self._upkeep = Upkeep(self.registry, engines, *held, pins, self.sharing)
+        self._upkeep = Upkeep(self.registry, engines, *held, self._pins, self.sharing)
 
     @property
     def pool(self) -> EnginePool:
@@ -246,6 +247,16 @@ class Gateway:
         """Whether the process can go on, and what cannot: only a new process may help then."""
         hopeless = self.supervisor.hopeless
         return not hopeless, ", ".join(f"`{name}` fails again and again" for name in hopeless)
+
+    def reconfigure(self, new: GatewayConfig) -> Reloaded:
+        """Take what can be taken of a new configuration; says what was and what was not."""
+        found = take(self.config, new)
+        self.config = found.config
+        self.limiter.defaults = found.config.limits.tenant_limits()
+        if "residency.pins" in found.taken:
+            self._pins.name(found.config.residency.pins)
+            self._upkeep.moved()
+        return found
 
     def authenticate(self, key: str | None) -> Tenant:
         """The tenant of a key; everyone's in open mode.

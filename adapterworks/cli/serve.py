@@ -17,6 +17,7 @@ from adapterworks.serving import compose, opened, say_who_gets_in
 
 if TYPE_CHECKING:
     from adapterworks.gateway.config.tables import GatewayConfig, LogTable
+    from adapterworks.gateway.http.reloading import Source
 
 
 @click.command()
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     help="Use a vLLM that runs already instead of starting one; needs --base. Repeatable.",
 )
 @click.option("--max-loras", type=click.IntRange(1), help="Adapters one batch can mix.")
+@click.option("--reload", is_flag=True, help="Take changes of --config without SIGHUP.")
 @click.pass_obj
 def command(
     app: App,
@@ -48,11 +50,16 @@ def command(
     base: str | None,
     urls: tuple[str, ...],
     max_loras: int | None,
+    reload: bool,
 ) -> None:
     """Serve adapters and their base, OpenAI-compatible.
 
     Without a configuration one engine is started for every base that the registry's aliases and
     newest versions need. Callers need a tenant's key, unless `--open` is given.
+
+    SIGHUP has a running gateway read its configuration again: limits, pins, shadows, webhooks, the
+    default adapter and the log change without a restart, and what cannot is named in the log. A
+    file with a fault changes nothing. With --reload the file is watched.
 
     \b
     Example:
@@ -63,12 +70,18 @@ def command(
     import uvloop
 
     from adapterworks.gateway.config.load import load_gateway_config
+    from adapterworks.gateway.http.reloading import Source
     from adapterworks.gateway.observe.logs import configure_logging
 
     began = time.monotonic()
-    config = load_gateway_config(path, os.environ)
-    config = _with_options(config, host, port, max_loras, urls, base)
-    config = opened(config, open_)
+    if reload and path is None:
+        raise InvalidInput("`--reload` watches a file", hint="add --config gateway.toml")
+
+    def read() -> GatewayConfig:
+        config = load_gateway_config(path, os.environ)
+        return opened(_with_options(config, host, port, max_loras, urls, base), open_)
+
+    config = read()
     say_who_gets_in(app, config, _say)
     configure_logging(_log_table(config))
 
@@ -76,16 +89,25 @@ def command(
         _say(f"ready after {time.monotonic() - began:.0f} s")
         click.echo(url)
 
-    uvloop.run(_serve(app, config, base, on_ready))
+    source = Source(
+        read, path if reload else None, lambda config: configure_logging(_log_table(config))
+    )
+    uvloop.run(_serve(app, config, base, on_ready, source))
 
 
 async def _serve(
-    app: App, config: GatewayConfig, base: str | None, on_ready: Callable[[str], None]
+    app: App,
+    config: GatewayConfig,
+    base: str | None,
+    on_ready: Callable[[str], None],
+    source: Source,
 ) -> None:
     from adapterworks.gateway.http.server import run_gateway
 
     gateway = compose(app, config, only=base, say=_say)
-    await run_gateway(gateway, run=app.settings.home / "run", say=_say, on_ready=on_ready)
+    await run_gateway(
+        gateway, run=app.settings.home / "run", say=_say, on_ready=on_ready, source=source
+    )
 
 
 def _with_options(

@@ -185,6 +185,11 @@ AREAS = {
             ("tests/gateway/http/test_container.py",),
         ),
         Area(
+            "reloading",
+            ("gateway/config/reload.py", "gateway/http/reloading.py"),
+            ("tests/gateway/config/test_reload.py", "tests/gateway/http/test_reloading.py"),
+        ),
+        Area(
             "webhooks",
             ("gateway/webhooks/*.py", "gateway/config/webhooks.py"),
             ("tests/gateway/webhooks",),

@@ -63,7 +63,7 @@ class Limiter:
         ledger = Ledger(self._own, holder=uuid.uuid4().hex, metered=database)
         self._supervisor = supervisor or Supervisor()
         self._ledger = SharedLedger(ledger, self._supervisor)
-        self._defaults = defaults
+        self.defaults = defaults
         self._states: dict[str, State] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -94,7 +94,7 @@ class Limiter:
         """
         if self._sweeper is None:
             self._sweeper = self._supervisor.task("limits sweeper", self._sweep_forever)
-        limits = tenant.limits.over(self._defaults)
+        limits = tenant.limits.over(self.defaults)
         state = self._state(tenant.id)
         least = estimated_tokens if demanded_tokens is None else demanded_tokens
         at_once = sequences if at_once is None else at_once

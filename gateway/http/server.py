@@ -25,6 +25,7 @@ from adapterworks.gateway.engines.local import LocalEngine
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.app import create_app, create_registry_app
 from adapterworks.gateway.http.connection import Connection
+from adapterworks.gateway.http.reloading import Reloading, Source
 from adapterworks.gateway.http.routes.registry.desk import Desk
 from adapterworks.gateway.http.sockets import bind, bind_unix
 from adapterworks.gateway.http.status import create_status_app
@@ -77,6 +78,7 @@ async def run_gateway(
     say: Callable[[str], None],
     on_ready: Callable[[str], None],
     own_process: bool = True,
+    source: Source | None = None,
 ) -> None:
     """Serve until a signal, or until the task is cancelled; everything has stopped then.
 
@@ -87,6 +89,7 @@ async def run_gateway(
             proved what it is to begin with.
         own_process: whether signals and Python's collector are the gateway's to handle; false in
             a thread of a process that does other things too.
+        source: where the configuration is read again.
 
     Raises:
         Unavailable: the port is taken, or a local engine did not start.
@@ -101,6 +104,8 @@ async def run_gateway(
                 await gateway.start()
                 start_jobs(gateway)
                 start_webhooks(gateway)
+                if source is not None:
+                    Reloading(gateway, source).start(signals=own_process)
                 if own_process:
                     quieten_collector()
                 host = f"[{config.host}]" if ":" in config.host else config.host

@@ -33,6 +33,10 @@ class Pins:
         self._reported: set[str] = set()
         self._pinned: dict[str, Release] = {}
 
+    def name(self, refs: Iterable[str]) -> None:
+        """The configuration names these now."""
+        self._refs = tuple(refs)
+
     def read(self) -> dict[str, Release]:
         """What should be pinned now, by digest. Blocking; call it from a thread.
 

@@ -210,6 +210,13 @@ class Supervisor:
         """Threads that wait to be called again are not, from now on."""
         self._ending.set()
 
+    async def drop(self, name: str) -> None:
+        """End the tasks of one name, and wait for them."""
+        tasks = [task for task in self._tasks if task.get_name() == name]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def cancel(self) -> None:
         """End every task that was started here, and wait for it."""
         tasks = [task for task in self._tasks if not task.done()]

@@ -28,6 +28,7 @@ from adapterworks.registry.registry import Registry
 Counted = Callable[[str, str], None]
 LOOK_S = 1.0
 _AT_ONCE = 16
+_TASK = "webhooks"
 TIMEOUT = aiohttp.ClientTimeout(total=20.0, connect=10.0)
 _MOST_REPORT = 4 << 20
 _log = logging.getLogger(__name__)
@@ -71,7 +72,16 @@ def start_webhooks(gateway: Gateway) -> None:
     Raises:
         InvalidInput: a secret is not there or is none.
     """
-    addresses = read_addresses(gateway.config.webhooks)
+    _begin(gateway, read_addresses(gateway.config.webhooks))
+
+
+async def restart_webhooks(gateway: Gateway) -> None:
+    """Tell the addresses of a configuration that has changed, and no others."""
+    await gateway.supervisor.drop(_TASK)
+    start_webhooks(gateway)
+
+
+def _begin(gateway: Gateway, addresses: tuple[Address, ...]) -> None:
     if not addresses:
         return
     registry = gateway.registry
@@ -87,7 +97,7 @@ def start_webhooks(gateway: Gateway) -> None:
             finally:
                 await sender.close()
 
-    gateway.supervisor.task("webhooks", tell)
+    gateway.supervisor.task(_TASK, tell)
 
 
 class GatesOf:

@@ -70,6 +70,10 @@ class Serving:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    def told(self) -> str:
+        """What it wrote to stderr so far; its place in the file is the process's too."""
+        return os.pread(self._told.fileno(), 1 << 20, 0).decode()
+
     def end(self) -> str:
         """Kill it if it still runs; returns what it wrote to stderr."""
         self.process.kill()
