@@ -4,20 +4,18 @@ An answer is known by the digest of address, model and request. The key that was
 the digest nor in the file.
 
 Invariant: an answer is on the disk before the next request is sent in its place, so a kill costs
-the answers that were under way and no others. One process holds the file.
+the answers that were under way and no others. One process holds the file (`data/kept_lines.py`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
 
+from adapterworks.builders.data.kept_lines import KeptLines, kept_lines
 from adapterworks.builders.endpoints.asking import PARALLEL, Chat, Said, ask_endpoint
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.manifests.digests import digest_json
@@ -32,8 +30,8 @@ class KeptAnswers:
         sent_tokens: what those cost, as the endpoints count.
     """
 
-    def __init__(self, file: BinaryIO, known: dict[str, Said]) -> None:
-        self._file = file
+    def __init__(self, lines: KeptLines, known: dict[str, Said]) -> None:
+        self._lines = lines
         self._known = known
         self.asked = 0
         self.sent_tokens = 0
@@ -63,9 +61,7 @@ class KeptAnswers:
         return [self._known[name] for name in names]
 
     def _put(self, name: str, said: Said) -> None:
-        self._file.write(json.dumps({"request": name, **asdict(said)}).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._lines.add([json.dumps({"request": name, **asdict(said)}).encode()])
         self._known[name] = said
         self.asked += 1
         self.sent_tokens += said.prompt_tokens + said.completion_tokens
@@ -78,39 +74,25 @@ def kept_answers(path: Path) -> Iterator[KeptAnswers]:
     Raises:
         Conflict: another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Conflict(
-                f"another process is asking, and keeps what it hears in `{path}`",
-                hint="wait for it, or end it: what it heard is kept",
-            ) from error
-        yield KeptAnswers(file, _read(file))
-
-
-def _name(endpoint: Endpoint, chat: Chat) -> str:
-    return digest_json({"url": endpoint.url, "model": endpoint.model, "request": chat.fields()})
-
-
-def _read(file: BinaryIO) -> dict[str, Said]:
-    """What is whole; the file ends there afterwards."""
     known: dict[str, Said] = {}
-    end = 0
-    for line in file:
+
+    def take(line: bytes) -> bool:
         try:
             values = json.loads(line)
             name = values.pop("request")
             values["tool_calls"] = tuple(values["tool_calls"])
-            said = Said(**values)
+            known[name] = Said(**values)
         except (ValueError, KeyError, TypeError):
-            break
-        if not line.endswith(b"\n"):
-            break
-        known[name] = said
-        end += len(line)
-    file.seek(end)
-    file.truncate()
-    return known
+            return False
+        return True
+
+    busy = Conflict(
+        f"another process is asking, and keeps what it hears in `{path}`",
+        hint="wait for it, or end it: what it heard is kept",
+    )
+    with kept_lines(path, take, busy) as lines:
+        yield KeptAnswers(lines, known)
+
+
+def _name(endpoint: Endpoint, chat: Chat) -> str:
+    return digest_json({"url": endpoint.url, "model": endpoint.model, "request": chat.fields()})

@@ -23,12 +23,13 @@ _READ = f"{_DATA}/formats/turns.py"
 _SYNTHESIS = "builders/synthesis"
 _OF_SYNTHESIS = "tests/builders/synthesis/test_synth.py"
 _KEPT = "builders/endpoints/kept.py"
+_LINES = "builders/data/kept_lines.py"
 _OF_KEPT = "tests/builders/endpoints/test_kept.py"
 
 NAMED = (
     Named(
         "what-was-heard-waits-in-memory",
-        _KEPT,
+        _LINES,
         "        self._file.flush()\n        os.fsync(self._file.fileno())\n",
         "",
         (f"{_OF_SYNTHESIS}::test_a_kill_and_a_second_run_pay_for_no_answer_twice",),
@@ -44,9 +45,9 @@ NAMED = (
     ),
     Named(
         "a-torn-answer-counts",
-        _KEPT,
-        'if not line.endswith(b"\\n"):',
-        "if False:",
+        _LINES,
+        'if not line.endswith(b"\\n") or not take(line[:-1]):',
+        'if not take(line.removesuffix(b"\\n")):',
         (f"{_OF_KEPT}::test_what_arrived_before_a_fault_is_kept_and_a_torn_line_is_not",),
         "the next answer would be written onto a torn line, and both be lost",
     ),

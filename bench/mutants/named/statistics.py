@@ -57,9 +57,9 @@ NAMED = (
     ),
     Named(
         "a-torn-line-counts",
-        f"{_WATCHING}/kept.py",
-        'if line.endswith(b"\\n") and at == number:',
-        "if at == number:",
+        "builders/data/kept_lines.py",
+        "            end += len(line)\n        file.seek(end)\n",
+        "            end += len(line)\n        file.seek(0, 2)\n",
         (f"{_OF_WATCHING}/test_kept.py::test_a_torn_line_is_written_again",),
         "the next row would be written onto the end of a line that a kill has torn off",
     ),
