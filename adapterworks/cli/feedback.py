@@ -217,12 +217,7 @@ def _json(said: Feedback, names: dict[str, str]) -> dict[str, Any]:
         "adapter": said.adapter,
         "release": said.release,
         "receipt": said.receipt,
-        "reviewer": said.reviewer or None,
-        "thumb": said.thumb or None,
-        "score": said.score,
-        "label": said.label or None,
-        "correction": said.correction,
-        "comment": said.comment,
+        **said.said(),
     }
 
 

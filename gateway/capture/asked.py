@@ -61,10 +61,5 @@ def feedback_object(said: Feedback) -> dict[str, Any]:
         "receipt": said.receipt,
         "adapter": said.adapter,
         "release": said.release,
-        "reviewer": said.reviewer or None,
-        "thumb": said.thumb or None,
-        "score": said.score,
-        "label": said.label or None,
-        "correction": said.correction,
-        "comment": said.comment,
+        **said.said(),
     }

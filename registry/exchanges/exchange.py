@@ -58,6 +58,17 @@ class Feedback:
     comment: str | None
     created: float
 
+    def said(self) -> dict[str, Any]:
+        """What was said and by whom, as it is shown: None where nothing was said."""
+        return {
+            "reviewer": self.reviewer or None,
+            "thumb": self.thumb or None,
+            "score": self.score,
+            "label": self.label or None,
+            "correction": self.correction,
+            "comment": self.comment,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
