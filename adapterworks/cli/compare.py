@@ -11,9 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 
 if TYPE_CHECKING:
-    from adapterworks.builders.building.run import BuildResult
     from adapterworks.builders.comparing.compare import Compared
-    from adapterworks.manifests.models import Manifest
 
 
 @click.command()
@@ -57,35 +55,20 @@ def command(
     Example:
       adapters compare --methods lora,qlora,prompt-tuning --manifest medical --profile quick
     """
-    from adapterworks.builders.building.run import run_build
     from adapterworks.builders.comparing.compare import compare_methods, draw_comparison
     from adapterworks.builders.methods.shape import read_shape
+    from adapterworks.cli.apply import builder
     from adapterworks.cli.printing import echo_json
-    from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
     from adapterworks.manifests.paths import base_model
-    from adapterworks.progress import BuildProgress
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
-
-    def build(kind: str, changed: Manifest) -> BuildResult:
-        with BuildProgress(quiet=as_json, label=kind) as progress:
-            return run_build(
-                changed,
-                registry=app.registry,
-                bases=app.bases,
-                home=app.settings.home,
-                who=app.settings.who,
-                engines=compose_builders_engines(app, say=progress.say),
-                listeners=(progress,),
-                progress=progress.say,
-            )
 
     kinds = [kind.strip() for kind in methods.split(",") if kind.strip()]
     rows = compare_methods(
         loaded,
         kinds,
-        build,
+        builder(app, quiet=as_json),
         metric=metric,
         one_base=one_base,
         equal_on=read_shape(app.bases.ensure(base_model(loaded)).checkpoint)

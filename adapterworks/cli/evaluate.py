@@ -154,7 +154,7 @@ def command(
 def _show_progress(subject: str, done: int, total: int) -> None:
     """A moving line on a terminal, one line per finished part elsewhere; on stderr."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{subject}: {done}/{total}", nl=done == total, err=True)
+        printing.echo_moving(f"{subject}: {done}/{total}", last=done == total)
     elif done == total:
         click.echo(f"{subject}: {done}/{total}", err=True)
 

@@ -45,6 +45,11 @@ def echo_more(command: str) -> None:
     note(f"more: {command}")
 
 
+def echo_moving(text: str, *, last: bool) -> None:
+    """A line on stderr, for a terminal, that the next one replaces unless it is the last."""
+    click.echo(f"\r\x1b[K{text}", nl=last, err=True)
+
+
 def note(text: str) -> None:
     """Say something on stderr that nobody needs for going on: `-q` keeps it."""
     context = click.get_current_context(silent=True)

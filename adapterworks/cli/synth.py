@@ -157,4 +157,4 @@ def _line(row: Row) -> dict[str, Any]:
 
 
 def _show_progress(done: int, total: int) -> None:
-    click.echo(f"\r\x1b[K{done}/{total} passages", nl=done == total, err=True)
+    printing.echo_moving(f"{done}/{total} passages", last=done == total)

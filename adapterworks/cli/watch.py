@@ -216,4 +216,4 @@ def _line(pair: Pair, decision: Decision, told: dict[str, Any], most: float) -> 
 
 
 def _show_progress(name: str, done: int, total: int) -> None:
-    click.echo(f"\r\x1b[K{name}: {done}/{total}", nl=done == total, err=True)
+    printing.echo_moving(f"{name}: {done}/{total}", last=done == total)
