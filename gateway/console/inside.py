@@ -43,6 +43,7 @@ class Denied(Exception):
     """The API said no; it is shown in its own words.
 
     Attributes:
+        off: whether the gateway has nothing at this path, as without `[jobs]`.
         faults: of a file's lines, as `/v1/files` names them.
     """
 
@@ -54,6 +55,7 @@ class Denied(Exception):
         self.message = message or f"HTTP {answer.status}"
         self.hint = hint
         self.code = str(values.get("code", ""))
+        self.off = self.code == "path_not_found"
         self.faults: list[dict[str, Any]] = list(values.get("faults", ()))
         super().__init__(self.message)
 
@@ -186,6 +188,11 @@ class Through:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         await self.app(self.scope, receive, send)
+
+
+def next_page(found: Mapping[str, Any]) -> str | None:
+    """The id after which a list of the API goes on; None if this was its end."""
+    return found["last_id"] if found["has_more"] else None
 
 
 def part(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from starlette.responses import Response
 
-from adapterworks.gateway.console.inside import Denied, part
+from adapterworks.gateway.console.inside import Denied, next_page, part
 from adapterworks.gateway.console.page import Page, command
 from adapterworks.gateway.console.visit import Visit, form_of, page
 
@@ -86,7 +86,7 @@ async def show(visit: Visit) -> Response:
             adapter=adapter,
             aliases=tuple(aliases["data"]),
             versions=tuple(versions["data"]),
-            more=versions["last_id"] if versions["has_more"] else None,
+            more=next_page(versions),
             log=tuple(log["data"]),
             commands=(command("adapters", "list", name), command("adapters", "log", name)),
         )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from starlette.responses import Response
 
+from adapterworks.gateway.console.inside import next_page
 from adapterworks.gateway.console.page import Page, command
 from adapterworks.gateway.console.visit import Visit, page
 
@@ -41,7 +42,7 @@ async def list_adapters(visit: Visit) -> Response:
         Adapters(
             q=words or "",
             adapters=tuple(found["data"]),
-            more=found["last_id"] if found["has_more"] else None,
+            more=next_page(found),
             commands=(command(*line),),
         )
     )

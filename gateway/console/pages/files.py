@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from starlette.responses import Response
 
-from adapterworks.gateway.console.inside import Denied, Through, part
+from adapterworks.gateway.console.inside import Denied, Through, next_page, part
 from adapterworks.gateway.console.page import Page
 from adapterworks.gateway.console.visit import Visit, page
 
@@ -43,13 +43,13 @@ async def _listed(visit: Visit, denied: Denied | None = None) -> Files:
     try:
         found = await visit.api.get("/v1/files", limit=_PAGE, after=visit.asked("after"))
     except Denied as error:
-        if error.code != "path_not_found":
+        if not error.off:
             raise
         return Files(on=False, commands=commands)
     return Files(
         on=True,
         files=tuple(found["data"]),
-        more=found["last_id"] if found["has_more"] else None,
+        more=next_page(found),
         sent=visit.asked("sent"),
         denied=denied,
         commands=commands,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from adapterworks.gateway.console.inside import Denied, Through, part
+from adapterworks.gateway.console.inside import Denied, Through, next_page, part
 from adapterworks.gateway.console.page import Page, command
 from adapterworks.gateway.console.visit import Visit, form_of, page
 
@@ -106,7 +106,7 @@ async def _listed(visit: Visit, filled: JobForm, denied: Denied | None = None) -
     try:
         found = await visit.api.get(_JOBS, limit=_PAGE, after=visit.asked("after"))
     except Denied as error:
-        if error.code != "path_not_found":
+        if not error.off:
             raise
         return Jobs(on=False, filled=filled, commands=commands)
     files = await visit.api.get("/v1/files", purpose="fine-tune", limit=_PAGE)
@@ -114,7 +114,7 @@ async def _listed(visit: Visit, filled: JobForm, denied: Denied | None = None) -
     return Jobs(
         on=True,
         jobs=tuple(found["data"]),
-        more=found["last_id"] if found["has_more"] else None,
+        more=next_page(found),
         models=tuple(m["id"] for m in models["data"] if m["parent"] is None),
         files=tuple(files["data"]),
         filled=filled,
@@ -168,7 +168,7 @@ async def show(visit: Visit) -> Response:
             job=job,
             ended=job["status"] in _ENDED,
             events=tuple(found["data"]),
-            more=found["last_id"] if found["has_more"] else None,
+            more=next_page(found),
             losses=tuple(
                 (int(d["step"]), float(d["train_loss"])) for d in data if "train_loss" in d
             ),
