@@ -11,11 +11,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adapterworks.gateway.files.rows import REQUESTS
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, room_of, tenant_of
+from adapterworks.gateway.http.routes.common import (
+    body_of,
+    receipt_of,
+    room_of,
+    tenant_of,
+)
 from adapterworks.gateway.http.routes.pages import listed, number
 from adapterworks.gateway.jobs.batches import AskedBatch, batch_object, counts
 from adapterworks.gateway.jobs.room import Room
-from adapterworks.gateway.request.body import read_body
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import InvalidField, NoSuchThing
 from adapterworks.gateway.tenants.tenant import Tenant
@@ -43,8 +47,8 @@ async def create(request: Request) -> Response:
         InvalidField: the file is none of the tenant's own for batches, or a field is out of range.
         Conflict: the tenant has as many batches as it may.
     """
-    tenant, room, http = tenant_of(request), room_of(request), gateway_of(request).config.http
-    body = await read_body(request, http.body_limit, http.body_seconds)
+    tenant, room = tenant_of(request), room_of(request)
+    body = await body_of(request)
     given = {name: value for name, value in body.values.items() if value is not None}
     asked = checked(AskedBatch, given)
     return await _answer(request, await asyncio.to_thread(_create, room, tenant, asked))

@@ -1,13 +1,17 @@
-"""What every route reads from a request."""
+"""What every route reads from a request, and how it answers."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.room import Room
+from adapterworks.gateway.request.body import Body, read_body
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tenants.keys import REGISTRY, key_id_of
@@ -34,6 +38,21 @@ def receipt_of(request: Request) -> Receipt:
     if receipt is None:
         receipt = request.state.receipt = Receipt()
     return receipt
+
+
+async def body_of(request: Request) -> Body:
+    """The JSON object that was sent, within the gateway's bounds.
+
+    Raises:
+        TooLarge, TooSlow, InvalidInput: as `read_body`.
+    """
+    http = gateway_of(request).config.http
+    return await read_body(request, http.body_limit, http.body_seconds)
+
+
+def answer(request: Request, values: Mapping[str, Any]) -> Response:
+    """An answer with its receipt."""
+    return JSONResponse(values, headers=receipt_of(request).headers())
 
 
 def shown_key(request: Request) -> str | None:

@@ -14,9 +14,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from adapterworks.gateway.config.container import Contract
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.common import body_of, gateway_of, receipt_of, tenant_of
 from adapterworks.gateway.http.routes.health import ready
-from adapterworks.gateway.request.body import read_body
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.instances import Predictions, call_of, calls_of
 from adapterworks.gateway.request.receipts import Receipt
@@ -48,8 +47,8 @@ def routes(contract: Contract, others: Iterable[Route]) -> list[Route]:
     async def predict(request: Request) -> ASGIApp:
         gateway, receipt = gateway_of(request), receipt_of(request)
         tenant = _tenant(request)
-        http, default = gateway.config.http, gateway.config.default_adapter
-        body = await read_body(request, http.body_limit, http.body_seconds)
+        default = gateway.config.default_adapter
+        body = await body_of(request)
         if not contract.instances or "instances" not in body.values:
             call = call_of(body, default)
             receipt.ignored = call.ignored

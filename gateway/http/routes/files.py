@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from adapterworks.gateway.files.objects import (
@@ -27,10 +27,15 @@ from adapterworks.gateway.files.objects import (
 )
 from adapterworks.gateway.files.receive import Received, received
 from adapterworks.gateway.files.rows import Facts, RowCheck, check_of
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, room_of, tenant_of
+from adapterworks.gateway.http.routes.common import (
+    answer,
+    body_of,
+    receipt_of,
+    room_of,
+    tenant_of,
+)
 from adapterworks.gateway.http.routes.pages import LIMIT_OF_FILES, listed, number, one_of
 from adapterworks.gateway.jobs.room import Room
-from adapterworks.gateway.request.body import read_body
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import InvalidField, NoSuchThing
 from adapterworks.manifests.errors import NotFound
@@ -72,7 +77,7 @@ async def create(request: Request) -> Response:
     async with _file_of(request, room, "file", check) as got:
         asked = asked_file(got.fields)
         file = await asyncio.to_thread(_keep, room, tenant.id, got, asked)
-    return _answer(request, file_object(file))
+    return answer(request, file_object(file))
 
 
 def _file_of(request: Request, room: Room, name: str, check: Any) -> Any:
@@ -121,7 +126,7 @@ async def list_files(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """`GET /v1/files/{file}`."""
-    return _answer(request, file_object(await _own(request)))
+    return answer(request, file_object(await _own(request)))
 
 
 async def delete(request: Request) -> Response:
@@ -129,7 +134,7 @@ async def delete(request: Request) -> Response:
     tenant, room = tenant_of(request), room_of(request)
     file = await _own(request)
     await asyncio.to_thread(room.files.delete, file.id, tenant.id)
-    return _answer(request, {"id": file.id, "object": "file", "deleted": True})
+    return answer(request, {"id": file.id, "object": "file", "deleted": True})
 
 
 async def content(request: Request) -> Response:
@@ -152,7 +157,7 @@ async def _own(request: Request) -> File:
 async def begin(request: Request) -> Response:
     """`POST /v1/uploads`."""
     tenant, room = tenant_of(request), room_of(request)
-    asked = checked(AskedUpload, await _json(request))
+    asked = checked(AskedUpload, (await body_of(request)).values)
     if asked.bytes > room.table.file_bytes:
         raise InvalidField(f"a file may have {room.table.file_bytes} bytes", param="bytes")
     await asyncio.to_thread(
@@ -168,7 +173,7 @@ async def begin(request: Request) -> Response:
             keep_seconds=asked.seconds,
         )
     )
-    return _answer(request, upload_object(upload, None))
+    return answer(request, upload_object(upload, None))
 
 
 async def add_part(request: Request) -> Response:
@@ -179,13 +184,13 @@ async def add_part(request: Request) -> Response:
         part = await asyncio.to_thread(
             room.uploads.add, upload.id, tenant.id, got.path, got.digest, got.size
         )
-    return _answer(request, part_object(part))
+    return answer(request, part_object(part))
 
 
 async def complete(request: Request) -> Response:
     """`POST /v1/uploads/{upload}/complete`: the parts become a file, if its lines can be used."""
     tenant, room = tenant_of(request), room_of(request)
-    asked = checked(AskedCompletion, await _json(request))
+    asked = checked(AskedCompletion, (await body_of(request)).values)
     upload = await _upload(request)
     parts = await asyncio.to_thread(room.uploads.parts, upload, asked.part_ids)
     file = await asyncio.to_thread(_join, room, upload, parts, asked.md5)
@@ -194,7 +199,7 @@ async def complete(request: Request) -> Response:
     except BaseException:
         await asyncio.to_thread(room.files.delete, file.id, tenant.id)
         raise
-    return _answer(request, upload_object(upload, file))
+    return answer(request, upload_object(upload, file))
 
 
 def _join(room: Room, upload: Upload, parts: list[Part], md5: str | None) -> File:
@@ -241,7 +246,7 @@ async def cancel(request: Request) -> Response:
     tenant, room = tenant_of(request), room_of(request)
     upload = await _upload(request)
     upload = await asyncio.to_thread(room.uploads.cancel, upload.id, tenant.id)
-    return _answer(request, upload_object(upload, None))
+    return answer(request, upload_object(upload, None))
 
 
 async def _upload(request: Request) -> Upload:
@@ -250,12 +255,3 @@ async def _upload(request: Request) -> Upload:
         return await asyncio.to_thread(room.uploads.get, request.path_params["upload"], tenant.id)
     except NotFound as error:
         raise NoSuchThing(error.message) from error
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    http = gateway_of(request).config.http
-    return (await read_body(request, http.body_limit, http.body_seconds)).values
-
-
-def _answer(request: Request, values: dict[str, Any]) -> Response:
-    return JSONResponse(values, headers=receipt_of(request).headers())

@@ -10,10 +10,17 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy.engine import Connection
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, room_of, tenant_of
+from adapterworks.gateway.http.routes.common import (
+    answer,
+    body_of,
+    gateway_of,
+    receipt_of,
+    room_of,
+    tenant_of,
+)
 from adapterworks.gateway.http.routes.pages import listed, number
 from adapterworks.gateway.jobs.creating import create
 from adapterworks.gateway.jobs.objects import (
@@ -22,7 +29,6 @@ from adapterworks.gateway.jobs.objects import (
     event_object,
     job_object,
 )
-from adapterworks.gateway.request.body import read_body
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import NoSuchThing
 from adapterworks.gateway.residency.resolve import missing
@@ -64,12 +70,11 @@ async def create_job(request: Request) -> Response:
         InvalidField, NotFound, Conflict: as `create` says.
     """
     tenant, gateway, room = tenant_of(request), gateway_of(request), room_of(request)
-    http = gateway.config.http
-    body = await read_body(request, http.body_limit, http.body_seconds)
+    body = await body_of(request)
     given = {name: value for name, value in body.values.items() if value is not None}
     asked = checked(AskedJob, given)
     job = await asyncio.to_thread(create, gateway, room, tenant, asked)
-    return _answer(request, job_object(job))
+    return answer(request, job_object(job))
 
 
 async def list_jobs(request: Request) -> Response:
@@ -102,7 +107,7 @@ async def list_jobs(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """`GET /v1/fine_tuning/jobs/{job}`."""
-    return _answer(request, job_object(await _own(request)))
+    return answer(request, job_object(await _own(request)))
 
 
 def _act(change: Callable[..., Job]) -> Callable[[Request], Any]:
@@ -119,7 +124,7 @@ def _act(change: Callable[..., Job]) -> Callable[[Request], Any]:
                 events.add(connection, job.id, said, now)
                 return changed
 
-        return _answer(request, job_object(await asyncio.to_thread(write)))
+        return answer(request, job_object(await asyncio.to_thread(write)))
 
     return act
 
@@ -216,7 +221,7 @@ async def delete_model(request: Request) -> Response:
     who = f"tenant {tenant.name}"
     await asyncio.to_thread(gateway.registry.delete, found.name, found.version, who=who)
     gateway.resolver.forget()
-    return _answer(request, {"id": name, "object": "model", "deleted": True})
+    return answer(request, {"id": name, "object": "model", "deleted": True})
 
 
 async def _own(request: Request) -> Job:
@@ -233,7 +238,3 @@ async def _own(request: Request) -> Job:
         return await asyncio.to_thread(opened)
     except NotFound as error:
         raise NoSuchThing(error.message, hint=error.hint) from error
-
-
-def _answer(request: Request, values: dict[str, Any]) -> Response:
-    return JSONResponse(values, headers=receipt_of(request).headers())

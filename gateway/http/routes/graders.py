@@ -9,9 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adapterworks.gateway.config.table import Table
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.common import body_of, receipt_of, tenant_of
 from adapterworks.gateway.jobs.graders import AskedRun, AskedValidation, Graders, read_grader
-from adapterworks.gateway.request.body import read_body
 from adapterworks.gateway.request.checked import checked
 
 _GRADERS = "/v1/fine_tuning/alpha/graders"
@@ -50,6 +49,5 @@ async def validate(request: Request) -> Response:
 
 async def _asked(request: Request, type_: type[T]) -> T:
     tenant_of(request)
-    http = gateway_of(request).config.http
-    body = await read_body(request, http.body_limit, http.body_seconds)
+    body = await body_of(request)
     return checked(type_, {name: value for name, value in body.values.items() if value is not None})

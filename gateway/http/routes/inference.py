@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.routing import Route
 
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
-from adapterworks.gateway.request.body import read_body
+from adapterworks.gateway.http.routes.common import body_of, gateway_of, receipt_of, tenant_of
 from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint, parse
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
@@ -24,8 +23,7 @@ def _route(endpoint: Endpoint) -> Route:
         receipt: Receipt = receipt_of(request)
         tenant: Tenant = tenant_of(request)
         gateway = gateway_of(request)
-        http = gateway.config.http
-        body = await read_body(request, http.body_limit, http.body_seconds)
+        body = await body_of(request)
         call = parse(endpoint, body, default=gateway.config.default_adapter)
         receipt.ignored = call.ignored
         return Exchange(gateway, call, tenant, receipt, request.headers)

@@ -18,9 +18,14 @@ from adapterworks.gateway.capture.answered import answered
 from adapterworks.gateway.capture.asked import AskedFeedback, feedback_object
 from adapterworks.gateway.capture.saying import say
 from adapterworks.gateway.config.table import Table
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.common import (
+    answer,
+    body_of,
+    gateway_of,
+    receipt_of,
+    tenant_of,
+)
 from adapterworks.gateway.http.routes.pages import listed, number, one_of
-from adapterworks.gateway.request.body import read_body
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import InvalidField, NoSuchThing
 from adapterworks.manifests.errors import NotFound, Refused
@@ -77,7 +82,7 @@ async def list_stored(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """`GET /v1/chat/completions/{completion}`."""
-    return _answer(request, completion_object(await _own(request)))
+    return answer(request, completion_object(await _own(request)))
 
 
 async def update(request: Request) -> Response:
@@ -87,7 +92,7 @@ async def update(request: Request) -> Response:
         InvalidField: the metadata are none, or hold personal data that cannot be taken out.
     """
     tenant, own = tenant_of(request), await _own(request)
-    asked = checked(AskedMetadata, await _json(request))
+    asked = checked(AskedMetadata, (await body_of(request)).values)
     try:
         metadata, kinds = redact_value(asked.metadata or {})
     except Unredactable as error:
@@ -96,7 +101,7 @@ async def update(request: Request) -> Response:
         raise InvalidField(f"`metadata` holds {', '.join(kinds)}", param="metadata")
     store = gateway_of(request).capture.store
     changed = await asyncio.to_thread(store.set_metadata, tenant.id, own.receipt, metadata)
-    return _answer(request, completion_object(changed))
+    return answer(request, completion_object(changed))
 
 
 async def delete(request: Request) -> Response:
@@ -104,7 +109,7 @@ async def delete(request: Request) -> Response:
     tenant, own = tenant_of(request), await _own(request)
     store = gateway_of(request).capture.store
     name = await asyncio.to_thread(store.delete, tenant.id, own.receipt)
-    return _answer(request, {"id": name, "object": "chat.completion.deleted", "deleted": True})
+    return answer(request, {"id": name, "object": "chat.completion.deleted", "deleted": True})
 
 
 async def messages(request: Request) -> Response:
@@ -132,7 +137,7 @@ async def feedback(request: Request) -> Response:
         Conflict: the same idempotency key said something else before.
     """
     tenant, gateway = tenant_of(request), gateway_of(request)
-    values = await _json(request)
+    values = (await body_of(request)).values
     if (header := request.headers.get("idempotency-key")) is not None:
         values = {"idempotency_key": header, **values}
     asked = checked(AskedFeedback, values)
@@ -187,12 +192,3 @@ async def _own(request: Request) -> Exchange:
         return await asyncio.to_thread(store.get, tenant.id, request.path_params["completion"])
     except NotFound as error:
         raise NoSuchThing(error.message) from error
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    http = gateway_of(request).config.http
-    return (await read_body(request, http.body_limit, http.body_seconds)).values
-
-
-def _answer(request: Request, values: dict[str, Any]) -> Response:
-    return JSONResponse(values, headers=receipt_of(request).headers())
