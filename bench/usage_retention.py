@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.usage import insert_events, prune
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.registry.index.database import Database
 from bench.report import Row, figure, percentile, show
 from tests.postgres import running_server

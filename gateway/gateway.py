@@ -35,7 +35,7 @@ from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.residency.resolve import Resolver
 from adapterworks.gateway.residency.sharing import Sharing
 from adapterworks.gateway.residency.upkeep import Upkeep
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.gateway.tenants.store import STALE_SECONDS, TenantStore
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant

@@ -24,7 +24,7 @@ from adapterworks.registry.facets.origins import Origins
 from adapterworks.registry.facets.protection import Protection
 from adapterworks.registry.facets.signatures import Signatures
 from adapterworks.registry.facets.upkeep import Upkeep
-from adapterworks.registry.index import log, lookup, schema, tags
+from adapterworks.registry.index import log, lookup, migrations, tags
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import aliases, leases
 from adapterworks.registry.lifecycle import publish as publishing
@@ -96,7 +96,7 @@ class Registry(Catalog):
         store = open_blobs(blobs)
         opened = Database(database)
         try:
-            opened.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+            opened.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
         except BaseException:
             opened.close()
             raise

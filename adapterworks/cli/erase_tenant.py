@@ -25,7 +25,7 @@ def erase_tenant(app: App, what: str, *, reason: str, yes: bool, as_json: bool) 
     Raises:
         NotFound: there is no such tenant, nor anything of an id.
     """
-    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.gateway.tenants import audit
     from adapterworks.gateway.tenants.admin import tenant_id
     from adapterworks.registry.exchanges import erasing

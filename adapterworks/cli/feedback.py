@@ -105,7 +105,7 @@ def add(app: App, /, answer: str, tenant: str, as_json: bool, **given: Any) -> N
     from adapterworks.gateway.capture.answered import answered
     from adapterworks.gateway.capture.asked import AskedFeedback
     from adapterworks.gateway.capture.saying import say
-    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.manifests.errors import InvalidInput
 
     given["idempotency_key"] = given.pop("once")

@@ -181,7 +181,7 @@ def audit(app: App, after: int, as_json: bool) -> None:
     import dataclasses
     import json
 
-    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.gateway.tokens import trail
 
     migrate(app.registry.database)

@@ -250,7 +250,7 @@ def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool
     Example:
       adapters tenant log acme --json
     """
-    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.gateway.tenants import audit
 
     migrate(app.registry.database)

@@ -145,7 +145,7 @@ def resend(app: App, event: str, address: str | None) -> None:
 
 
 def _outbox(app: App) -> Outbox:
-    from adapterworks.gateway.storage.schema import migrate
+    from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.gateway.webhooks.outbox import Outbox
 
     migrate(app.registry.database)

@@ -30,7 +30,7 @@ from adapterworks.gateway.admission.ledger import SLOT_SECONDS, Ledger
 from adapterworks.gateway.admission.month import Month
 from adapterworks.gateway.admission.permit import Permit, State, fits, reserved
 from adapterworks.gateway.admission.shared import SharedLedger
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import Unavailable

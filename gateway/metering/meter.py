@@ -30,7 +30,7 @@ from pathlib import Path
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.spool import Reserve, Segment, adopt_orphans, put_aside
 from adapterworks.gateway.metering.usage import insert_events, prune
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.index.database import Database

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adapterworks.gateway.metering.event import UsageEvent
-from adapterworks.gateway.storage.schema import migrate, tenants, usage_days, usage_events
+from adapterworks.gateway.storage.migrations import migrate
+from adapterworks.gateway.storage.schema import tenants, usage_days, usage_events
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.registry.index.database import Database

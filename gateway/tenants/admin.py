@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.gateway.storage.schema import keys, migrate, revision, tenants
+from adapterworks.gateway.storage.migrations import migrate
+from adapterworks.gateway.storage.schema import keys, revision, tenants
 from adapterworks.gateway.tenants import audit
 from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.gateway.tenants.keys import NewKey, key_id_of, new_key

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from adapterworks.gateway.storage.schema import keys, migrate, revision, tenants
+from adapterworks.gateway.storage.migrations import migrate
+from adapterworks.gateway.storage.schema import keys, revision, tenants
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.gateway.tenants.consent import consent_of
 from adapterworks.gateway.tenants.errors import Unauthorized, bad_key, no_key

@@ -22,7 +22,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.gateway.storage.schema import keys, migrate, tenants, tokens
+from adapterworks.gateway.storage.migrations import migrate
+from adapterworks.gateway.storage.schema import keys, tenants, tokens
 from adapterworks.gateway.tenants.errors import Unauthorized, bad_key
 from adapterworks.gateway.tenants.keys import REGISTRY, NewKey, key_id_of, matches, new_key
 from adapterworks.gateway.tokens import trail

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
-from adapterworks.registry.index import schema
+from adapterworks.registry.index import migrations
 
 _POSTGRESQL = "postgresql"
 
@@ -87,7 +87,7 @@ def _check(source: Path) -> None:
         ) as file:
             sound = file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             query = "SELECT version FROM schema_versions WHERE namespace = ?"
-            version = file.execute(query, (schema.NAMESPACE,)).fetchone()
+            version = file.execute(query, (migrations.NAMESPACE,)).fetchone()
     except sqlite3.DatabaseError as error:
         raise wrong from error
     if not sound or version is None:

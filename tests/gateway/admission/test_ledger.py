@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from adapterworks.gateway.admission.ledger import Draw, Grant, Hold, Ledger
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.usage import insert_events
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.registry.index.database import Database
 
 

@@ -21,7 +21,8 @@ from adapterworks.gateway.admission.permit import Permit, format_seconds
 from adapterworks.gateway.admission.shared import SharedLedger
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.usage import insert_events
-from adapterworks.gateway.storage.schema import migrate, slots
+from adapterworks.gateway.storage.migrations import migrate
+from adapterworks.gateway.storage.schema import slots
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import InvalidInput

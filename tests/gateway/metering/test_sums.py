@@ -15,7 +15,7 @@ from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.meter import Meter
 from adapterworks.gateway.metering.spool import Segment, adopt_orphans
 from adapterworks.gateway.metering.usage import UsageRow, day_of, insert_events, usage
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.registry.index.database import Database
 

@@ -14,7 +14,7 @@ import pytest
 from adapterworks.gateway.config.tables import GatewayConfig, ResidencyTable, TrustTable
 from adapterworks.gateway.residency import sharing, upkeep
 from adapterworks.gateway.residency.sharing import Meeting, Sharing
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.registry.bases.store import Base
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapterworks.gateway.config.webhooks import EVENTS
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.webhooks.outbox import KEPT_S, PAUSES_S, TAKEN_S, Outbox
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.jobs import queue, schema

@@ -17,7 +17,7 @@ from aiohttp import web
 from openai.types.webhooks import FineTuningJobSucceededWebhookEvent
 
 from adapterworks.gateway.config.webhooks import WebhookTable
-from adapterworks.gateway.storage.schema import migrate
+from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.webhooks.sending import GatesOf, Sender, read_addresses
 from adapterworks.gateway.webhooks.signing import new_secret, parse_secret
 from adapterworks.manifests.errors import InvalidInput

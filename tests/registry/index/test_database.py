@@ -9,19 +9,19 @@ import pytest
 import sqlalchemy as sa
 
 from adapterworks.manifests.errors import InvalidInput, Unavailable
-from adapterworks.registry.index import schema
+from adapterworks.registry.index import migrations, schema
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
 
 
-@pytest.mark.parametrize("earlier", range(len(schema.MIGRATIONS) + 1))
+@pytest.mark.parametrize("earlier", range(len(migrations.MIGRATIONS) + 1))
 def test_every_earlier_schema_migrates_to_the_newest(
     database_url: str, tmp_path: Path, earlier: int
 ) -> None:
     database = Database(database_url)
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS[:earlier])
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS[:earlier])
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     assert shape(database) == expected_shape()
     database.close()
     registry = Registry.open(database=database_url, blobs=str(tmp_path / "b"), home=tmp_path / "h")
@@ -32,10 +32,10 @@ def test_every_earlier_schema_migrates_to_the_newest(
 
 def test_rows_survive_migration(database_url: str) -> None:
     database = Database(database_url)
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS[:1])
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS[:1])
     with database.write() as connection:
         connection.exec_driver_sql("INSERT INTO names VALUES ('medical', 0, 0, 'then')")
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     with database.read() as connection:
         assert connection.execute(sa.select(schema.names)).one().updated == "then"
     database.close()
@@ -47,19 +47,19 @@ def test_a_failed_migration_changes_nothing(database_url: str) -> None:
         connection.exec_driver_sql("CREATE TABLE half (x INTEGER)")
 
     database = Database(database_url)
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS[:1])
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS[:1])
     before = shape(database)
     with pytest.raises((sa.exc.DBAPIError, Unavailable), match="already exists"):
-        database.migrate(schema.NAMESPACE, [*schema.MIGRATIONS[:1], half])
+        database.migrate(migrations.NAMESPACE, [*migrations.MIGRATIONS[:1], half])
     assert shape(database) == before
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     database.close()
 
 
 def test_a_newer_database_is_refused(database_url: str, tmp_path: Path) -> None:
     database = Database(database_url)
-    newer = [*schema.MIGRATIONS, lambda connection: None]
-    database.migrate(schema.NAMESPACE, newer)
+    newer = [*migrations.MIGRATIONS, lambda connection: None]
+    database.migrate(migrations.NAMESPACE, newer)
     database.close()
     with pytest.raises(Unavailable, match="this program knows") as error:
         Registry.open(database=database_url, blobs=str(tmp_path / "b"), home=tmp_path / "h")
@@ -71,7 +71,7 @@ def test_namespaces_migrate_independently(database_url: str) -> None:
     database.migrate(
         "other", [lambda c: c.exec_driver_sql("CREATE TABLE other (x INTEGER)") and None]
     )
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     assert "other" in shape(database)
     database.close()
 
@@ -99,7 +99,7 @@ def test_databases_of_other_kinds_and_unreachable_ones_are_said(tmp_path: Path) 
         Database("index.db")
     unreachable = Database("postgresql://user:hunter2@127.0.0.1:1/name")
     with pytest.raises(Unavailable, match=r"the index on `127\.0\.0\.1` cannot be used") as error:
-        unreachable.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+        unreachable.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     assert "hunter2" not in error.value.message
     with pytest.raises(Unavailable, match="the index cannot be used"):
         Database(f"sqlite:///{tmp_path}/no/such/folder/i.db").migrate("registry", [])
@@ -121,7 +121,7 @@ def test_sqlite_syncs_what_is_committed_and_waits_for_its_turn(tmp_path: Path) -
 def test_a_write_holds_the_lock_from_its_start_and_a_read_does_not(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'index.db'}"
     database, impatient = Database(url), Database(url + "?timeout=0")
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     with impatient.engine.connect() as other:
         other.exec_driver_sql("PRAGMA busy_timeout = 0")
         other.rollback()

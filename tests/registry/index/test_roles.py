@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from adapterworks.gateway.storage import schema as gateway
+from adapterworks.gateway.storage import migrations as gateway
 from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle.protection import Settings

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from adapterworks.registry.index import absences, links, schema
+from adapterworks.registry.index import absences, links, migrations, schema
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import leases, signing
 from adapterworks.registry.registry import Registry
@@ -68,7 +68,7 @@ def test_links_are_inserted_once_whatever_the_order(
 def test_a_database_that_is_closed_holds_no_file(tmp_path: Path) -> None:
     path = tmp_path / "index.db"
     database = Database(f"sqlite:///{path}")
-    database.migrate(schema.NAMESPACE, schema.MIGRATIONS)
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
 
     def held() -> list[str]:
         return [

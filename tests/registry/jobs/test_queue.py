@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from adapterworks.registry.index import schema as index_schema
+from adapterworks.registry.index import migrations
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import schema
 from tests.registry.jobs.conformance import EXERCISES
@@ -16,7 +16,7 @@ from tests.registry.jobs.conformance import EXERCISES
 def database(database_url: str) -> Iterator[Database]:
     """An empty database with the tables of jobs."""
     opened = Database(database_url)
-    opened.migrate(index_schema.NAMESPACE, index_schema.MIGRATIONS)
+    opened.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     schema.migrate(opened)
     yield opened
     opened.close()
