@@ -18,7 +18,8 @@ from adapterworks import crash, settings
 from adapterworks.errors import EXIT_CODES
 from adapterworks.gateway.config.container import contract_of
 from adapterworks.gateway.config.tables import GatewayConfig, HttpTable
-from adapterworks.gateway.http.routes.openapi import JOBS, document
+from adapterworks.gateway.http.routes.bodies import JOBS
+from adapterworks.gateway.http.routes.openapi import document
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.manifests.errors import AdapterworksError
 
