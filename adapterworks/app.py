@@ -18,7 +18,8 @@ from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
     from adapterworks.manifests.refs import Ref
-    from adapterworks.registry.bases.store import Base, BaseStore
+    from adapterworks.registry.bases.base import Base
+    from adapterworks.registry.bases.store import BaseStore
     from adapterworks.registry.exchanges.store import Exchanges
     from adapterworks.registry.registry import Registry
 

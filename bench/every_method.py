@@ -26,7 +26,7 @@ from bench.serving import ask_together, resident, serving
 if TYPE_CHECKING:
     from adapterworks.app import App
     from adapterworks.builders.building.run import BuildResult
-    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.bases.base import Base
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 0.01

@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 
 from adapterworks.manifests.digests import canonical_json, digest_bytes
 from adapterworks.manifests.errors import AdapterworksError
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.hub.client import Hub
 from adapterworks.registry.remotes.hub.names import HubSource

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.bases.base import Base
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.release import Servable
     from adapterworks.registry.releases.types import Published

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from adapterworks.manifests.errors import Conflict, InvalidInput
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.imports.publish import Origin, import_adapter
 from adapterworks.registry.registry import Registry
 from tests.registry.imports.hostile.good import good_tensors, write_adapter

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.store import BaseStore
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

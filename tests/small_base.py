@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.registry.bases.store import Base, BaseStore, Progress
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.store import BaseStore, Progress
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
 WHOLE_BASES = CACHE / "bases"

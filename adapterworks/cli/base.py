@@ -10,7 +10,8 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 
 if TYPE_CHECKING:
-    from adapterworks.registry.bases.store import Base, BaseSource
+    from adapterworks.registry.bases.base import Base
+    from adapterworks.registry.bases.store import BaseSource
 
 
 @click.group()

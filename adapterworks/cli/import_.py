@@ -18,7 +18,7 @@ from adapterworks.extras import require
 from adapterworks.manifests.importing import PROGRAMS
 
 if TYPE_CHECKING:
-    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.bases.base import Base
     from adapterworks.registry.imports.publish import Imported
     from adapterworks.registry.releases.release import Servable
 

@@ -45,9 +45,10 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import source_digest
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, place, require_files
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.files import chat_template
 from adapterworks.registry.bases.quiet import quiet_libraries
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.bases.template import template_of
 from adapterworks.registry.releases.release import Parent
 

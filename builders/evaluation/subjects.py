@@ -20,7 +20,8 @@ from adapterworks.registry.bases.template import template_of_record
 from adapterworks.registry.releases.release import SERVABLE, Servable
 
 if TYPE_CHECKING:
-    from adapterworks.registry.bases.store import Base, BaseStore
+    from adapterworks.registry.bases.base import Base
+    from adapterworks.registry.bases.store import BaseStore
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.release import Release
 

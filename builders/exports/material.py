@@ -22,7 +22,8 @@ from adapterworks.registry.releases.release import FULL, SERVABLE
 if TYPE_CHECKING:
     import torch
 
-    from adapterworks.registry.bases.store import Base, BaseStore
+    from adapterworks.registry.bases.base import Base
+    from adapterworks.registry.bases.store import BaseStore
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.release import Release
 

@@ -36,7 +36,8 @@ from adapterworks.registry.releases.types import Published
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.render import Encoded
-    from adapterworks.registry.bases.store import Base, BaseStore
+    from adapterworks.registry.bases.base import Base
+    from adapterworks.registry.bases.store import BaseStore
     from adapterworks.registry.registry import Registry
 
 FINGERPRINT = "fingerprint.json"

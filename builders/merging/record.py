@@ -23,7 +23,7 @@ from adapterworks.registry.releases.types import now
 
 if TYPE_CHECKING:
     from adapterworks.builders.merging.combine import Combined
-    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.bases.base import Base
 
 METHOD = "merge"
 _SOURCES = ("merging/combine.py", "merging/rules/rule.py", "methods/factors.py")

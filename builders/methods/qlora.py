@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.bases.base import Base
 
 # NF4 holds 4 bits a weight and one scale a block of 64: 8 bits (double quantization, plus a second
 # scale every 256 blocks) or 32 bits (Dettmers et al. 2023, §3).

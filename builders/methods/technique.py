@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from adapterworks.registry.bases.store import Base
+    from adapterworks.registry.bases.base import Base
 
 Table = TypeVar("Table", bound=MethodTable)
 

@@ -22,8 +22,9 @@ from adapterworks.gateway.engines.launch import (
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.rendering import renderings
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.bases.template import template_of_record
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import public_name

@@ -5,81 +5,29 @@
 A prepared base is two folders of safetensors: `checkpoint`, the model as it was published, and
 `served`, a dense checkpoint that holds exactly the values training sees (for nf4: every quantized
 weight replaced by its de-quantized value). For `quantization = "none"` they are the same folder.
-The record `base.json` is written last: a folder with a record is complete.
+The record (`base.py`) is written last: a folder with a record is complete.
 """
 
 from __future__ import annotations
 
 import builtins
-import contextlib
-import json
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from adapterworks.manifests.digests import digest_bytes, digest_json
-from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
-from adapterworks.registry.bases.files import (
-    GENERATION,
-    base_digest,
-    chat_template,
-    checkpoint_folder,
-    content_revision,
-    stamps,
-)
-from adapterworks.registry.bases.sources import EMBEDDED, fetch_commit, parse_hub, prepare_embedded
+from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.bases.base import RECORD, Base, read_record, write_record
+from adapterworks.registry.bases.files import base_digest, content_revision
+from adapterworks.registry.bases.names import Names, locked
+from adapterworks.registry.bases.sources import EMBEDDED, prepare_embedded
 from adapterworks.registry.bases.template import Template, with_template
-from adapterworks.registry.releases.base_names import public_name
-from adapterworks.registry.releases.release import BaseIdentity
-
-RECORD = "base.json"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A prepared base model.
-
-    `model` is what the manifest wrote, resolved to its source; `digest` covers weights, tokenizer,
-    chat template and quantization.
-    """
-
-    name: str
-    model: str
-    revision: str
-    quantization: str
-    double_quantization: bool
-    digest: str
-    checkpoint: Path
-    served: Path
-
-    @property
-    def identity(self) -> BaseIdentity:
-        """What a release records of its base; a folder of this machine by its name alone."""
-        portable = self.model.startswith(("hub:", "package:"))
-        return BaseIdentity.model_validate(
-            {
-                "model": self.model if portable else public_name(self.model),
-                "revision": self.revision,
-                "quantization": self.quantization,
-                "digest": self.digest,
-            }
-        )
-
-    @property
-    def template_digest(self) -> str:
-        """Digest of the chat template's text (of the empty text if there is none)."""
-        return digest_bytes(chat_template(self.checkpoint).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +49,7 @@ class BaseStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._names = Names(root)
 
     def ensure(
         self,
@@ -125,9 +74,9 @@ class BaseStore:
         # Without nf4 the flag means nothing: one base, not two.
         double_quantization = double_quantization and quantization == "nf4"
         name, source, folder = self._place(model, quantization, double_quantization, template)
-        with self._lock(folder.name):
+        with locked(self.root, folder.name):
             if (folder / RECORD).exists():
-                return self._read(folder)
+                return read_record(folder)
             self.root.mkdir(parents=True, exist_ok=True)
             for killed in self.root.glob(f".{folder.name}-*"):  # nobody else has the lock
                 shutil.rmtree(killed, ignore_errors=True)
@@ -145,7 +94,7 @@ class BaseStore:
                     base = self._prepare(
                         name, source, quantization, double_quantization, folder, staging, say
                     )
-                _write_record(staging / RECORD, base, folder)
+                write_record(staging / RECORD, base, folder)
                 staging.rename(folder)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -166,13 +115,13 @@ class BaseStore:
         """
         double_quantization = double_quantization and quantization == "nf4"
         _, _, folder = self._place(model, quantization, double_quantization, template)
-        return self._read(folder) if (folder / RECORD).exists() else None
+        return read_record(folder) if (folder / RECORD).exists() else None
 
     def _place(
         self, model: str, quantization: str, double: bool, template: Template | None
     ) -> tuple[str, str, Path]:
         """(display name, pinned source, folder) of a base, prepared or not."""
-        name, source = self._source(model)
+        name, source = self._names.source(model)
         told: dict[str, Any] = {"source": source, "quantization": quantization, "double": double}
         if template is not None:
             told["template"] = {"text": template.text, "arguments": dict(template.arguments)}
@@ -186,26 +135,7 @@ class BaseStore:
             InvalidInput: a bad name, or one that already means something else.
             NotFound: the folder or repository does not exist.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidInput(
-                f"`{name}` is not a base name",
-                hint="use lower-case letters, digits, `-`, `_` and `.`, at most 64",
-            )
-        if source.startswith("hub:"):
-            repository, revision = parse_hub(source)
-            source = f"hub:{repository}@{fetch_commit(repository, revision)}"
-        else:
-            source = str(checkpoint_folder(Path(source)))
-        known = EMBEDDED.get(name)
-        with self._lock("names.json"):  # read, change, write
-            names = self._names()
-            if known is not None or names.get(name, source) != source:
-                raise InvalidInput(
-                    f"the base name `{name}` already means `{known or names[name]}`",
-                    hint="choose another name; a base name never changes its meaning",
-                )
-            names[name] = source
-            _write_atomic(self.root / "names.json", json.dumps(names, indent=2, sort_keys=True))
+        self._names.add(name, source)
         return next(entry for entry in self.sources() if entry.name == name)
 
     def sources(self) -> list[BaseSource]:
@@ -217,7 +147,7 @@ class BaseStore:
         ]
         added = [
             BaseSource(n, s, False, tuple(b for b in prepared if b.model == s))
-            for n, s in sorted(self._names().items())
+            for n, s in sorted(self._names.added().items())
         ]
         return embedded + added
 
@@ -232,43 +162,13 @@ class BaseStore:
     def _each(self) -> Iterator[Base | IntegrityError]:
         for record in sorted(self.root.glob(f"[!.]*/{RECORD}")) if self.root.is_dir() else ():
             try:
-                yield self._read(record.parent)
+                yield read_record(record.parent)
             except IntegrityError as error:
                 yield error
 
     def find(self, digest: str) -> Base | None:
         """The prepared base with this digest, if it is here."""
         return next((base for base in self.list() if base.digest == digest), None)
-
-    def _names(self) -> dict[str, str]:
-        path = self.root / "names.json"
-        names: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        return names
-
-    def _source(self, model: str) -> tuple[str, str]:
-        """(display name, pinned source) of what a manifest wrote under `base.model`."""
-        if model in EMBEDDED:
-            return model, EMBEDDED[model]
-        names = self._names()
-        if model in names:
-            return model, names[model]
-        if model.startswith("hub:"):
-            repository, revision = parse_hub(model)
-            if not re.fullmatch(r"[0-9a-f]{40}", revision):
-                raise InvalidInput(
-                    f"`{model}` is not pinned: `{revision}` is a branch or tag and can move",
-                    hint=f"`adapters base add NAME {model}` pins it to its present commit, "
-                    "or write the 40-digit commit after `@`",
-                )
-            return repository.rpartition("/")[2].lower(), model
-        if Path(model).is_dir():
-            path = checkpoint_folder(Path(model))
-            return path.name.lower(), str(path)
-        known = ", ".join(f"`{entry}`" for entry in [*EMBEDDED, *sorted(names)])
-        raise NotFound(
-            f"no base `{model}`",
-            hint=f"known bases: {known}; add one with `adapters base add NAME hub:org/name@main`",
-        )
 
     def _prepare(
         self,
@@ -320,48 +220,6 @@ class BaseStore:
             return download(source, staging / "checkpoint")
         return Path(source)
 
-    def _read(self, folder: Path) -> Base:
-        record = json.loads((folder / RECORD).read_text())
-        noted = record.pop("stamps")
-        base = Base(
-            **{
-                **record,
-                "checkpoint": _absolute(folder, record["checkpoint"]),
-                "served": _absolute(folder, record["served"]),
-            }
-        )
-        covered = GENERATION in noted
-        seen = stamps(base.checkpoint)
-        if not covered:
-            del seen[GENERATION]
-        if noted == seen:
-            return base
-        found = None
-        with contextlib.suppress(OSError):  # its folder is gone
-            found = base_digest(
-                base.checkpoint,
-                base.quantization,
-                base.double_quantization,
-                generation=covered,
-            )
-        if found != base.digest:
-            raise IntegrityError(
-                f"base `{base.name}`: files in `{base.checkpoint}` changed since it was prepared",
-                hint=f"restore them, or remove `{folder}` to prepare it anew under a new digest",
-            )
-        # The same bytes, copied or restored: so that they are not hashed each time from now on.
-        with contextlib.suppress(OSError):
-            table = {**json.loads((folder / RECORD).read_text()), "stamps": seen}
-            _write_atomic(folder / RECORD, json.dumps(table, indent=2, sort_keys=True))
-        return base
-
-    @contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        locks = self.root / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{key}.lock"):
-            yield
-
 
 def _retemplated(original: Base, template: Template, folder: Path, staging: Path) -> Base:
     """The same base under another template; made in `staging`, told of as in `folder`."""
@@ -377,40 +235,6 @@ def _retemplated(original: Base, template: Template, folder: Path, staging: Path
         staging / "checkpoint", original.quantization, original.double_quantization
     )
     return replace(original, digest=digest, checkpoint=made["checkpoint"], served=made["served"])
-
-
-def _write_record(path: Path, base: Base, folder: Path) -> None:
-    staged = path.parent
-    local = base.checkpoint
-    if local.is_relative_to(folder):
-        local = staged / local.relative_to(folder)
-    record = {
-        **asdict(base),
-        # Relative inside the folder, so that the store can be moved or mounted elsewhere.
-        "checkpoint": _relative(folder, base.checkpoint),
-        "served": _relative(folder, base.served),
-        "stamps": stamps(local),
-    }
-    _write_atomic(path, json.dumps(record, indent=2, sort_keys=True))
-
-
-def _relative(folder: Path, path: Path) -> str:
-    if path.is_relative_to(folder.parent):
-        return os.path.relpath(path, folder)
-    return str(path)
-
-
-def _absolute(folder: Path, path: str) -> Path:
-    return Path(os.path.normpath(folder / path))
-
-
-def _write_atomic(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _slug(name: str) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.refs import check_name
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.files import chat_template
-from adapterworks.registry.bases.store import Base
 from adapterworks.registry.imports.adapter import Checked, check_adapter
 from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
 from adapterworks.registry.imports.modules import read_modules

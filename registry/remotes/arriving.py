@@ -15,7 +15,7 @@ from pathlib import Path
 
 from adapterworks.manifests.errors import Conflict
 from adapterworks.manifests.refs import check_name
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.imports.release import check_named, check_release
 from adapterworks.registry.index import log, lookup
 from adapterworks.registry.registry import Registry

@@ -13,7 +13,7 @@ import pytest
 from adapterworks.app import App
 from adapterworks.cli.main import COMMANDS, EXTRAS
 from adapterworks.extras import MODULES, MissingExtra, extra_of, require
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.api.client import ROOT, Outcome, installed, normal, owners_of_modules, run_client
 from tests.registry.releases import publish
 

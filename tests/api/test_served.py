@@ -20,7 +20,7 @@ from adapterworks.extras import MODULES
 from adapterworks.gateway.config.engines import RemoteEngine
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines import local
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.small_base import MODEL
 
 

@@ -15,7 +15,7 @@ from dockerfile_parse import DockerfileParser
 
 import adapterworks
 from adapterworks.gateway.http.routes.openapi import document
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.deploy.reading import DEPLOY, unknown_options, variables, vllm_sources
 from tests.docs.blocks import ROOT
 from tests.docs.test_commands import check

@@ -16,7 +16,8 @@ from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
 from adapterworks.builders.engines.huggingface import HuggingFace
 from adapterworks.engines.vllm import Vllm, VllmEngine
 from adapterworks.manifests.errors import NotFound, Refused
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.releases.release import Servable
 from tests.builders.engines.conformance import TOLERANCE, exercise
 from tests.gateway.adapters import make_lora

@@ -25,7 +25,8 @@ from adapterworks.gateway.engines.local import LocalEngine as Local
 from adapterworks.gateway.engines.plan import engine_specs
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, make_lora, publish

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from adapterworks.gateway.config.tables import GatewayConfig, JobsTable, RegistryTable, TrustTable
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Running

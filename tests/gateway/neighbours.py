@@ -17,7 +17,7 @@ from adapterworks.gateway.storage.schema import keys
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.keys import NewKey
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway import raw
 from tests.gateway.engine_standin import StandIn

@@ -26,7 +26,7 @@ from adapterworks.gateway.http.server import uvicorn_config
 from adapterworks.gateway.http.sockets import bind
 from adapterworks.gateway.jobs.service import start_jobs
 from adapterworks.gateway.webhooks.sending import start_webhooks
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 

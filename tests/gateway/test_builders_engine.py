@@ -15,7 +15,7 @@ from adapterworks.builders.evaluation.asking import asked
 from adapterworks.builders.evaluation.remote import Prices, Remote
 from adapterworks.engines.gateway import GatewayOpener
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.builders.engines.conformance import exercise
 from tests.gateway.running import Running

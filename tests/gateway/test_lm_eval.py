@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.gateway.adapters import Made
 from tests.gateway.running import Running
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn

@@ -16,7 +16,7 @@ from adapterworks.gateway.residency import resolve
 from adapterworks.gateway.tenants import store
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Loop, Served, serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.arriving import Pulled, arrive
 from adapterworks.registry.remotes.hub.client import Hub, RepoState

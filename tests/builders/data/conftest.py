@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "data"
 

@@ -24,7 +24,7 @@ from adapterworks.manifests.models import (
     Manifest,
     QualityGate,
 )
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.releases.release import Draft
 from tests.builders.endpoints.standin import completion, endpoint
 

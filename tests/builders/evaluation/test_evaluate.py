@@ -15,7 +15,7 @@ from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.retention import Scores, retain
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import EvaluateTable, QualityGate, RetentionTable
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 
 ROWS = [
     chat(f"q{i}", f"label {i % 7}").with_meta(slices=["service_not_named"] * (i % 4 != 0))

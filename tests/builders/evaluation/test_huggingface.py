@@ -19,7 +19,7 @@ from adapterworks.builders.engines.session import Subject
 from adapterworks.builders.evaluation.asking import Asked, asked
 from adapterworks.builders.evaluation.evaluate import evaluate_generators
 from adapterworks.manifests.models import EvaluateTable, RetentionTable
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.builders.evaluation.asked import ask_reference, subject_of
 
 TABLE = EvaluateTable(metrics=("exact_match", "perplexity"), max_new_tokens=4, batch_size=4)

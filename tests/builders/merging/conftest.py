@@ -17,7 +17,8 @@ from adapterworks.builders.evaluation.fingerprint import make_fingerprint
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.merging.merge import Merged, run_merge
 from adapterworks.builders.merging.rules.recipe import Recipe
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Draft, Servable
 from adapterworks.registry.releases.types import Published

@@ -26,7 +26,7 @@ from adapterworks.manifests.models import (
     EvaluateTable,
     Manifest,
 )
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.releases.release import Draft, Servable
 from tests.builders.engines.scripted import Scripted
 

@@ -18,7 +18,7 @@ from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.exchanges import erasing
 from adapterworks.registry.exchanges.exchange import Exchange
 from adapterworks.registry.exchanges.store import Exchanges

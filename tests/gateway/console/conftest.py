@@ -8,7 +8,7 @@ import pytest
 
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.tokens import Tokens
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.gateway.conftest import open_registry
 from tests.gateway.console.browsing import Browser
 from tests.gateway.jobs_support import House, move_in

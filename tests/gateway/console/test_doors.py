@@ -17,7 +17,7 @@ from adapterworks.gateway.console.sessions import Sessions
 from adapterworks.gateway.console.visit import safe_next
 from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.tenants.admin import TenantAdmin
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.gateway.console.browsing import OWN, Browser
 from tests.gateway.jobs_support import House
 from tests.gateway.running import Launcher, Start

@@ -22,7 +22,7 @@ from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.identity import ask_base
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import Unavailable
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn

@@ -18,7 +18,7 @@ from adapterworks.builders.methods.prefix_tuning import PREFIX_TUNING
 from adapterworks.builders.methods.prompt_tuning import PROMPT_TUNING
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.manifests.load import load_manifest
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 
 NEW_TOKENS = 12
 PROMPTS = (

@@ -18,7 +18,7 @@ from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.engines.routing import Seen
 from adapterworks.gateway.engines.target import ServedBase, Target
 from adapterworks.manifests.errors import NotFound, Unavailable
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn

@@ -21,8 +21,8 @@ from adapterworks.gateway.engines.rendering import renders_alike
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.residency.proof import _check_identity
 from adapterworks.gateway.residency.verdict import ProofFailed
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.rendering import CONVERSATIONS, Rendering, renderings
-from adapterworks.registry.bases.store import Base
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Loop, serve
 

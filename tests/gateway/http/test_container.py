@@ -19,7 +19,7 @@ from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.faults import ManifestError
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Running

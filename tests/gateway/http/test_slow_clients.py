@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
 from adapterworks.gateway.http.connection import Connection
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.gateway import raw
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from openai.types import Batch
 
 from adapterworks.gateway.storage.schema import usage_events
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.jobs import schema
 from adapterworks.registry.registry import Registry
 from tests.gateway.files.test_files import put

@@ -21,7 +21,7 @@ import pytest
 from openai import Stream
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.files.test_files import ROWS, put
 from tests.gateway.files.test_rows import PAIR

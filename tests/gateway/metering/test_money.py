@@ -34,7 +34,7 @@ from adapterworks.gateway.request.endpoints import (
 from adapterworks.gateway.storage.schema import usage_days, usage_events
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway import raw
 from tests.gateway.engine_standin import MAX_MODEL_LEN, StandIn

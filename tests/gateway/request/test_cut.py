@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapterworks.gateway.http.app import create_app
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Loop, Running, Start

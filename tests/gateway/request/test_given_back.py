@@ -27,7 +27,7 @@ from adapterworks.gateway.config.tables import (
 from adapterworks.gateway.request import shadow
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway import raw
 from tests.gateway.engine_standin import StandIn

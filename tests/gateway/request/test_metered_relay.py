@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from adapterworks.gateway.metering.usage import usage
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn

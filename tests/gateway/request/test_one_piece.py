@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from adapterworks.gateway.metering import meter
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.gateway import raw
 from tests.gateway.running import Running
 

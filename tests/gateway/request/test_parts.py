@@ -22,7 +22,7 @@ from adapterworks.gateway.request.endpoints import CHAT, COMPLETIONS, Call, pars
 from adapterworks.gateway.request.parts import in_parts, put_together
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, Running

@@ -23,7 +23,7 @@ from adapterworks.gateway.config.tables import (
 from adapterworks.gateway.storage.schema import usage_events
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from bench.hostile_bodies import FIELDS, GOOD, ODD
 from bench.hostile_requests import dead, holdings

@@ -12,7 +12,7 @@ import pytest
 from adapterworks.gateways import make_resident, running_gateways
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.manifests.load import load_manifest
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn

@@ -20,7 +20,8 @@ from adapterworks.builders.merging.merge import run_merge
 from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.http.status import describe
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, copy_of, make_lora, publish

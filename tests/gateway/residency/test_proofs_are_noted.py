@@ -10,7 +10,7 @@ import pytest
 
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.residency.verdict import Proof, ProofFailed
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher

@@ -9,7 +9,7 @@ import pytest
 
 from adapterworks.gateway.config.tables import ResidencyTable
 from adapterworks.gateway.http.status import describe
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn

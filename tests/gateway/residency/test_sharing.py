@@ -15,7 +15,7 @@ from adapterworks.gateway.config.tables import GatewayConfig, ResidencyTable, Tr
 from adapterworks.gateway.residency import sharing, upkeep
 from adapterworks.gateway.residency.sharing import Meeting, Sharing
 from adapterworks.gateway.storage.migrations import migrate
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher

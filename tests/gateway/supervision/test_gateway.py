@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from adapterworks.gateway.metering import spool
 from adapterworks.gateway.supervision import supervisor as module
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Running, Start

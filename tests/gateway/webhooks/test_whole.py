@@ -17,7 +17,7 @@ from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.config.webhooks import WebhookTable
 from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 from adapterworks.manifests.faults import ManifestError
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from adapterworks.serving import compose
 from tests.gateway.engine_standin import StandIn

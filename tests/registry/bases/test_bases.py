@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.files import base_digest
 from adapterworks.registry.bases.nf4 import load_nf4
-from adapterworks.registry.bases.store import Base, BaseStore
+from adapterworks.registry.bases.store import BaseStore
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ def test_one_changed_base_hides_no_other_and_a_copy_is_hashed_once(
         raise AssertionError("hashed again")
 
     shutil.rmtree(next(path for path in store.root.iterdir() if path.name.startswith("other-")))
-    monkeypatch.setattr("adapterworks.registry.bases.store.base_digest", hashed)
+    monkeypatch.setattr("adapterworks.registry.bases.base.base_digest", hashed)
     assert [found.name for found in store.list()] == [good.name]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.imports.release import check_named, check_release
 from adapterworks.registry.lifecycle.publish import scan

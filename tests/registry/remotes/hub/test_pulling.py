@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
