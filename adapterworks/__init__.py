@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 # module → what is public of it.
 _PUBLIC = {
     "api": "build evaluate open_registry plan resolve serve",
-    "builders.building.run": "BuildResult",
+    "builders.building.result": "BuildResult",
     "builders.evaluation.evaluate": "Evaluation",
     "builders.plan.plan": "Plan",
     "extras": "MissingExtra",
@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors; a test
     from adapterworks.api import plan as plan
     from adapterworks.api import resolve as resolve
     from adapterworks.api import serve as serve
-    from adapterworks.builders.building.run import BuildResult as BuildResult
+    from adapterworks.builders.building.result import BuildResult as BuildResult
     from adapterworks.builders.evaluation.evaluate import Evaluation as Evaluation
     from adapterworks.builders.plan.plan import Plan as Plan
     from adapterworks.extras import MissingExtra as MissingExtra

@@ -27,7 +27,7 @@ from adapterworks.serving import opened
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
-    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.building.result import BuildResult
     from adapterworks.builders.evaluation.evaluate import Evaluation
     from adapterworks.builders.plan.plan import Plan
     from adapterworks.builders.training.events import Listener

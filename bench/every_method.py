@@ -25,7 +25,7 @@ from bench.serving import ask_together, resident, serving
 
 if TYPE_CHECKING:
     from adapterworks.app import App
-    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.building.result import BuildResult
     from adapterworks.registry.bases.base import Base
 
 ROOT = Path(__file__).resolve().parents[1]

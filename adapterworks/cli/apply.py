@@ -16,7 +16,7 @@ from adapterworks.cli.status import DIRECTORY, plan_json, reader_of, show
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.building.result import BuildResult
     from adapterworks.manifests.models import Manifest
     from adapterworks.reconciling.carry_out import Outcome
     from adapterworks.reconciling.entries import Differences

@@ -15,7 +15,7 @@ from adapterworks.manifests.models import ENGINES
 from adapterworks.manifests.objective import NEAREST
 
 if TYPE_CHECKING:
-    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.building.result import BuildResult
     from adapterworks.reconciling.carry_out import BuildOne
     from adapterworks.reconciling.folder import Folder
 

@@ -23,7 +23,7 @@ from adapterworks.reconciling.folder import Folder, Read
 from adapterworks.reconciling.world import APPLIED, Reader, failed_gates, one_line
 
 if TYPE_CHECKING:
-    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.building.result import BuildResult
     from adapterworks.builders.engines.choice import Engines
 
 # Builds one manifest; the name labels its progress.

@@ -240,7 +240,7 @@ def _origins(manifest: Manifest, registry: Registry) -> dict[str, str]:
 def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:
     """Why an alias must not move to a release, from its `report.json`; empty if that is gone."""
     if not report:
-        from adapterworks.builders.building.run import UNTOLD
+        from adapterworks.builders.building.result import UNTOLD
 
         return (UNTOLD,)
     failed = [gate["why"] for gate in report.get("gates") or () if not gate["passed"]]

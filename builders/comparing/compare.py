@@ -19,7 +19,7 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.naming import again
 
 if TYPE_CHECKING:
-    from adapterworks.builders.building.run import BuildResult
+    from adapterworks.builders.building.result import BuildResult
 
 ALIAS = "compare"
 

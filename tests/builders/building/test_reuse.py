@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.building import prepare, run
+from adapterworks.builders.building import prepare, run, sequence
 from adapterworks.builders.evaluation import needs
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.cli.build import command as build
@@ -48,7 +48,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Whoever trains, fails."""
-    monkeypatch.setattr(run, "train_stage", _fail)
+    monkeypatch.setattr(sequence, "train_stage", _fail)
     return monkeypatch
 
 
@@ -60,7 +60,7 @@ def unasked(untrained: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         raise AssertionError("it was done again")
 
     for stage in ("convert_stage", "fingerprint_stage", "evaluate_stage"):
-        untrained.setattr(run, stage, ask)
+        untrained.setattr(sequence, stage, ask)
     return untrained
 
 
@@ -318,7 +318,7 @@ def test_bytes_that_are_gone_are_taken_from_an_older_release_or_said_so(
     workshop = Workshop(tmp_path, "./base")
     path = workshop.manifest(epochs=1)
     workshop.json(path)
-    monkeypatch.setattr(run, "train_stage", _fail)
+    monkeypatch.setattr(sequence, "train_stage", _fail)
     tagged = ("--set", "evaluate.bootstrap_samples=300")
     registry = workshop.registry()
     second = registry.release(workshop.json(path, *tagged)["digest"])
@@ -385,8 +385,8 @@ def test_killed_while_it_writes_answers_it_goes_on_from_those_it_took(
         patch.setattr(Path, "write_text", killed)
         with pytest.raises(Killed):
             workshop.build(path, *other)
-    monkeypatch.setattr(run, "train_stage", _fail)
-    monkeypatch.setattr(run, "evaluate_stage", _fail)
+    monkeypatch.setattr(sequence, "train_stage", _fail)
+    monkeypatch.setattr(sequence, "evaluate_stage", _fail)
     assert workshop.json(path, *other)["ref"] == "tiny@2"
 
 
@@ -405,7 +405,7 @@ def test_gates_are_judged_by_the_prod_of_the_day_that_a_build_goes_on(
         patch.setattr(run, "fingerprint_stage", _fail)
         assert isinstance(workshop.build(gated).exception, AssertionError)
     registry.promote("tiny", 2, "prod", who="tester")
-    monkeypatch.setattr(run, "train_stage", _fail)
+    monkeypatch.setattr(sequence, "train_stage", _fail)
     third = workshop.json(gated)
     lock = json.loads(registry.read(third["digest"], "adapter.lock"))
     assert lock["prod"] == second["digest"]

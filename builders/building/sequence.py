@@ -1,0 +1,185 @@
+"""The stages of one plan in their order, each done once.
+
+    train → convert → evaluate → fingerprint → publish
+
+Conversion comes before evaluation: the gates judge what will be served, and an approximate form is
+scored beside the method's own.
+
+Invariant: nothing is published before all of it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.building.record import Stages
+from adapterworks.builders.building.result import BuildResult, why_not
+from adapterworks.builders.building.shelf import seal_test_rows
+from adapterworks.builders.building.stages import (
+    convert_stage,
+    evaluate_again_stage,
+    evaluate_stage,
+    fingerprint_stage,
+    prod_digest,
+    train_stage,
+)
+from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.publishing.adapter_lock import make_lock
+from adapterworks.builders.publishing.folder import assemble, make_draft
+from adapterworks.builders.training.events import EventLog
+from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.release import Parent, Servable
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What `run_build` was given that its stages use."""
+
+    registry: Registry
+    bases: BaseStore
+    engines: Engines
+    who: str
+    alias: str | None
+    hold_alias: bool
+    say: Say
+    guard: Callable[[Connection], object] | None
+    cache: Path
+
+
+def run_stages(
+    prepared: Prepared,
+    stages: Stages,
+    events: EventLog,
+    lock: int,
+    given: Given,
+) -> BuildResult:
+    """Do what is left of a plan, and name its release.
+
+    Args:
+        lock: of the build's folder, which the training holds too.
+
+    Raises:
+        Refused: the training diverged, or what the guard raised.
+    """
+    registry = given.registry
+    plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
+    events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
+    training = stages.once(
+        "train", digests.train, lambda: _trained(prepared, folder, lock, events, given)
+    )
+    conversion = stages.once("convert", digests.convert, lambda: convert_stage(prepared, folder))
+    servable = Servable(**conversion["servable"]) if conversion["servable"] else None
+
+    def evaluate() -> dict[str, Any]:
+        asked = stages.result("ask", digests.ask)
+        again = asked and evaluate_again_stage(prepared, folder, asked, registry)
+        return again or evaluate_stage(
+            prepared,
+            folder,
+            servable,
+            registry,
+            given.bases,
+            given.engines,
+            events,
+            given.say,
+            given.cache,
+        )
+
+    # `prod` is in no digest, so that its moves republish nothing; an unfinished build's gates must
+    # still be judged by the one that it is published beside.
+    judged, prod = stages.result("evaluate", digests.evaluate), prod_digest(plan.manifest, registry)
+    if judged is not None and prod is not None and judged["prod"] != prod:
+        stages.drop("evaluate")
+    evaluation = stages.once("evaluate", digests.evaluate, evaluate)
+    if servable is not None:
+        stages.once(
+            "fingerprint", digests.convert, lambda: fingerprint_stage(prepared, folder, servable)
+        )
+    report = {
+        **evaluation["report"],
+        "training": training,
+        "conversion": conversion,
+        "data_gates": prepared.gates.summary(),
+    }
+    reasons = why_not(report, conversion)
+    target = None if given.hold_alias else given.alias or plan.manifest.publish.alias
+    reused = {
+        name: source
+        for name in ("train", "convert", "ask", "evaluate")
+        if (source := stages.reused(name)) is not None
+    }
+    weights = reused.get("train")
+
+    def publish() -> dict[str, Any]:
+        seal_test_rows(registry, prepared.rows["test"], plan)
+        release = assemble(
+            folder,
+            plan,
+            report,
+            servable,
+            sources=prepared.sources,
+            lock=make_lock(
+                plan,
+                prepared.sources,
+                stages.python,
+                reused=reused,
+                prod=evaluation["prod"],
+            ),
+            reasons=reasons,
+            created=stages.created,
+            weights_from=weights["ref"] if weights else None,
+        )
+        draft = make_draft(
+            plan,
+            servable,
+            evaluation["values"],
+            created=stages.created,
+            python=stages.python,
+            weights=Parent(relation="weights", **weights) if weights else None,
+        )
+        published = registry.publish(
+            release,
+            draft,
+            alias=None if reasons else target,
+            who=given.who,
+            why=f"built from plan {plan.digest[:19]}",
+            guard=given.guard,
+        )
+        return {
+            "name": plan.manifest.adapter.name,
+            "version": published.version,
+            "digest": published.digest,
+        }
+
+    published = stages.once("publish", digests.publish, publish)
+    stages.close()
+    return BuildResult(
+        ref=f"{published['name']}@{published['version']}",
+        digest=published["digest"],
+        created=True,
+        alias=None if reasons else target,
+        reasons=reasons,
+        plan=plan,
+        servable=servable,
+        report=report,
+        folder=folder,
+        reused={name: source["ref"] for name, source in reused.items()},
+    )
+
+
+def _trained(
+    prepared: Prepared, folder: Path, lock: int, events: EventLog, given: Given
+) -> dict[str, Any]:
+    """The report's `training`: the stage's result beside what the plan predicted."""
+    training = train_stage(prepared, folder, lock, events, given.engines)
+    predicted = prepared.plan.memory["total"]
+    return {**training, "memory": {"predicted": predicted, "measured": training["peak_memory"]}}
