@@ -402,7 +402,7 @@ def test_gates_are_judged_by_the_prod_of_the_day_that_a_build_goes_on(
     gate = '\n[[evaluate.gates]]\nmetric = "exact_match"\nagainst = "prod"\nmin_gain = -1.0\n'
     gated = workshop.manifest(epochs=2, more=gate)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "fingerprint_stage", _fail)
+        patch.setattr(sequence, "fingerprint_stage", _fail)
         assert isinstance(workshop.build(gated).exception, AssertionError)
     registry.promote("tiny", 2, "prod", who="tester")
     monkeypatch.setattr(sequence, "train_stage", _fail)
