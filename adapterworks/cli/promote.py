@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
+from adapterworks.cli import four_eyes, printing
 from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
-    from adapterworks.registry.lifecycle.approval import Request
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.types import AliasMove, Unset
 
@@ -76,34 +73,20 @@ def command(
     if requests or approve is not None or deny is not None:
         if ref is not None or request or requests + (approve is not None) + (deny is not None) > 1:
             raise InvalidInput("one of `--requests`, `--approve` and `--deny`, and no REF")
-        decide(app, approve, deny, why, as_json=as_json)
+        four_eyes.decide(app, approve, deny, why, as_json=as_json)
         return
     if ref is None or alias is None:
         raise InvalidInput("which version, to which alias?", hint="adapters promote REF ALIAS")
     resolved = registry.resolve(app.ref(ref))
+    if request and not why.strip():
+        raise InvalidInput("`--request` needs `--why`", hint="whoever approves it will ask")
+    of = (resolved.name, resolved.version, alias)
+    who, expecting = app.settings.who, expected(registry, resolved.name, expect)
     if request:
-        if not why.strip():
-            raise InvalidInput("`--request` needs `--why`", hint="whoever approves it will ask")
-        asked = registry.approvals.request(
-            resolved.name,
-            resolved.version,
-            alias,
-            who=app.settings.who,
-            why=why,
-            expect=expected(registry, resolved.name, expect),
-            weight=weight,
-        )
-        show([asked], as_json=as_json)
+        asked = registry.approvals.request(*of, who=who, why=why, expect=expecting, weight=weight)
+        four_eyes.show([asked], as_json=as_json)
         return
-    move = registry.promote(
-        resolved.name,
-        resolved.version,
-        alias,
-        who=app.settings.who,
-        why=why,
-        expect=expected(registry, resolved.name, expect),
-        weight=weight,
-    )
+    move = registry.promote(*of, who=who, why=why, expect=expecting, weight=weight)
     deprecated = registry.log.deprecation(resolved.name, resolved.version)
     if deprecated is not None:
         printing.note(f"note: {resolved} is deprecated: {deprecated.why}")
@@ -111,43 +94,6 @@ def command(
         printing.echo_json(move)
     else:
         click.echo(describe(move))
-
-
-def decide(app: App, approve: int | None, deny: int | None, why: str, *, as_json: bool) -> None:
-    """List what was asked for, or decide one of it."""
-    who = app.settings.who
-    if approve is not None:
-        show([app.registry.approvals.approve(approve, who=who, why=why)], as_json=as_json)
-    elif deny is not None:
-        show([app.registry.approvals.deny(deny, who=who, why=why)], as_json=as_json)
-    else:
-        show(app.registry.approvals.requests(), as_json=as_json)
-
-
-def show(requests: Sequence[Request], *, as_json: bool) -> None:
-    """Requests as a table."""
-    if as_json:
-        values = [dataclasses.asdict(request) for request in requests]
-        for value in values:
-            if not isinstance(value["expect"], int | None):
-                del value["expect"]  # nothing was expected
-        printing.echo_json(values)
-        return
-    words = {None: "open", "approve": "approved", "deny": "denied"}
-    printing.echo_table(
-        ("id", "move", "by", "why", "approved by", "state"),
-        (
-            (
-                request.id,
-                f"{request.name}:{request.alias} → {request.name}@{request.version}",
-                request.who,
-                request.why,
-                " ".join(request.approved_by),
-                words[request.outcome],
-            )
-            for request in requests
-        ),
-    )
 
 
 def describe(move: AliasMove) -> str:

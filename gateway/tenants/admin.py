@@ -19,7 +19,7 @@ from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.storage.schema import keys, revision, tenants
 from adapterworks.gateway.tenants import audit
 from adapterworks.gateway.tenants.consent import Consent
-from adapterworks.gateway.tenants.keys import NewKey, key_id_of, new_key
+from adapterworks.gateway.tenants.keys import NewKey, key_id_of, new_key, state_of
 from adapterworks.gateway.tenants.store import tenant_of
 from adapterworks.gateway.tenants.tenant import Limits, Tenant, parse_allow
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
@@ -41,9 +41,7 @@ class KeyRow:
     @property
     def state(self) -> str:
         """`active`, `expired` or `revoked`."""
-        if self.revoked is not None:
-            return "revoked"
-        return "expired" if self.expires is not None and self.expires <= time.time() else "active"
+        return state_of(self.expires, self.revoked)
 
 
 class TenantAdmin:

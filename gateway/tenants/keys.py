@@ -26,6 +26,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 import zlib
 from dataclasses import dataclass, field
 
@@ -49,6 +50,13 @@ def new_key(kind: str = TENANT) -> NewKey:
     body = f"{kind}-{key_id}-{_base32(secrets.token_bytes(20))}"
     text = body + _check(body)
     return NewKey(key_id, digest_key(text), text)
+
+
+def state_of(expires: float | None, revoked: float | None) -> str:
+    """What a key or token is now: `active`, `expired` or `revoked`."""
+    if revoked is not None:
+        return "revoked"
+    return "expired" if expires is not None and expires <= time.time() else "active"
 
 
 def key_id_of(text: str, kind: str = TENANT) -> str | None:

@@ -25,7 +25,14 @@ from sqlalchemy.engine import Connection
 from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.storage.schema import keys, tenants, tokens
 from adapterworks.gateway.tenants.errors import Unauthorized, bad_key
-from adapterworks.gateway.tenants.keys import REGISTRY, NewKey, key_id_of, matches, new_key
+from adapterworks.gateway.tenants.keys import (
+    REGISTRY,
+    NewKey,
+    key_id_of,
+    matches,
+    new_key,
+    state_of,
+)
 from adapterworks.gateway.tokens import trail
 from adapterworks.gateway.tokens.roles import Role, role_of
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
@@ -73,9 +80,7 @@ class TokenRow:
     @property
     def state(self) -> str:
         """`active`, `expired` or `revoked`."""
-        if self.revoked is not None:
-            return "revoked"
-        return "expired" if self.expires is not None and self.expires <= time.time() else "active"
+        return state_of(self.expires, self.revoked)
 
 
 def no_token() -> Unauthorized:
