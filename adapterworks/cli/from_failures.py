@@ -164,7 +164,7 @@ def _of_pool(
     import json
 
     from adapterworks.builders.data.assemble import rows_to_evaluate
-    from adapterworks.builders.data.load import load_source, with_system
+    from adapterworks.builders.data.load import load_like
     from adapterworks.builders.data.places import located
     from adapterworks.builders.evaluation.subjects import find_subject
     from adapterworks.builders.failures.rows import like_failures
@@ -175,17 +175,13 @@ def _of_pool(
     lock = json.loads(app.registry.read(release.digest, LOCK))
     manifest = located(found.manifest, lock, what=str(release), cache=cache)
     learnt = rows_to_evaluate(manifest, cache=cache, registry=app.registry)
-    data = manifest.data
-    loaded = load_source(
-        pool or data.train,
-        data.format,
-        columns=data.columns,
-        ignore=data.ignore,
+    rows = load_like(
+        manifest,
+        pool or manifest.data.train,
         cache=cache,
         folder=Path() if pool else manifest.folder,
         registry=app.registry,
-    )
-    rows = with_system(loaded.rows, data.system)
+    ).rows
     without = {row.digest for row in (*learnt.train, *learnt.validation, *learnt.test)}
     return like_failures(first, rows, without=without, each=each)
 

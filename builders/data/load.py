@@ -85,18 +85,11 @@ def load_rows(
     def rows_of(source: str | None, limit: int | None, split: Split) -> tuple[Row, ...]:
         if source is None:
             return ()
-        loaded = load_source(
-            source,
-            data.format,
-            columns=data.columns,
-            ignore=data.ignore,
-            cache=cache,
-            folder=manifest.folder,
-            split=split,
-            registry=registry,
+        loaded = load_like(
+            manifest, source, cache=cache, folder=manifest.folder, split=split, registry=registry
         )
         datasheets.append(loaded.datasheet)
-        return take(with_system(loaded.rows, data.system), limit)
+        return take(loaded.rows, limit)
 
     test = rows_of(data.test, data.limit_test, "test")
     validation = rows_of(data.validation, data.limit_validation, "validation")
@@ -108,6 +101,35 @@ def load_rows(
         train, validation = split_off(train, data.validation_share)
         validation = take(validation, data.limit_validation)
     return Splits(take(train, data.limit), validation, test, tuple(datasheets))
+
+
+def load_like(
+    manifest: Manifest,
+    source: str,
+    *,
+    cache: Path | None,
+    folder: Path = Path(),
+    split: Split = "train",
+    registry: Registry | None = None,
+) -> Loaded:
+    """The rows of a source, read and put as a manifest's own are.
+
+    Args: as `load_source`.
+
+    Raises: as `load_rows`.
+    """
+    data = manifest.data
+    loaded = load_source(
+        source,
+        data.format,
+        columns=data.columns,
+        ignore=data.ignore,
+        cache=cache,
+        folder=folder,
+        split=split,
+        registry=registry,
+    )
+    return replace(loaded, rows=tuple(with_system(loaded.rows, data.system)))
 
 
 def load_source(

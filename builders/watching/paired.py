@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adapterworks.builders.data.assemble import rows_to_evaluate
-from adapterworks.builders.data.load import load_source, with_system
+from adapterworks.builders.data.load import load_like
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.asking import asked
@@ -164,17 +164,7 @@ def _decided(scores: Kept, metric: Metric, most: float, confidence: float) -> De
 def _rows(manifest: Manifest, source: str | None, cache: Path, registry: Registry) -> Sequence[Row]:
     if source is None:
         return rows_to_evaluate(manifest, cache=cache, registry=registry).test
-    data = manifest.data
-    loaded = load_source(
-        source,
-        data.format,
-        columns=data.columns,
-        ignore=data.ignore,
-        cache=cache,
-        split="test",
-        registry=registry,
-    )
-    return with_system(loaded.rows, data.system)
+    return load_like(manifest, source, cache=cache, split="test", registry=registry).rows
 
 
 def _shuffled(rows: Sequence[Row], name: str) -> list[Row]:
