@@ -11,7 +11,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import ENGINES
+from adapterworks.manifests.evaluate_tables import ENGINES
 from adapterworks.manifests.objective import NEAREST
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.printing import echo_table
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.models import ENGINES
+from adapterworks.manifests.evaluate_tables import ENGINES
 
 
 @click.command()

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
-from adapterworks.manifests.models import EvaluateTable, Manifest, QualityGate, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate, RetentionTable
+from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.naming import of_record
 from adapterworks.manifests.paths import told
 from adapterworks.reconciling.carry_out import Hands, Outcome, attempt

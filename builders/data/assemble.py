@@ -31,8 +31,9 @@ from adapterworks.builders.data.load import (
     with_system,
 )
 from adapterworks.builders.data.mix import replay, sample
+from adapterworks.manifests.data_tables import MixTable, ReplayTable
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import Manifest, MixTable, ReplayTable
+from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import LINEAGE
 
 if TYPE_CHECKING:

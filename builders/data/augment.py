@@ -18,8 +18,8 @@ from pathlib import Path
 from adapterworks.builders.data.gates.text import words
 from adapterworks.builders.data.mix import by_hash
 from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.data_tables import AugmentTable
 from adapterworks.manifests.errors import InvalidInput, NotFound
-from adapterworks.manifests.models import AugmentTable
 from adapterworks.manifests.paths import place
 
 

@@ -36,7 +36,7 @@ from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
 from adapterworks.builders.evaluation.transfer import AncestorTest, entries, transfer_outcomes
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.objective import NEAREST
 
 BASE = "base"

@@ -20,7 +20,7 @@ from adapterworks.builders.evaluation.metrics.metric import (
 )
 from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.objective import NEAREST
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from adapterworks.builders.evaluation.needs import needs_of, require_answers, re
 from adapterworks.builders.objectives.batch import CONTRAST
 from adapterworks.builders.objectives.examples import encode_answers
 from adapterworks.builders.objectives.verdicts import encode_verdicts
-from adapterworks.manifests.models import EvaluateTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 
 
 def predict(

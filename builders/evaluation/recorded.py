@@ -18,7 +18,7 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import needs_of
 from adapterworks.builders.evaluation.retention import Retained, Scores, retain
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.models import EvaluateTable, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
 
 
 def evaluate_again(

@@ -20,7 +20,7 @@ from adapterworks.builders.evaluation.gates.retention import retention_outcomes
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.suites import SUITES
 from adapterworks.builders.evaluation.suites.suite import BATCH
-from adapterworks.manifests.models import RetentionTable
+from adapterworks.manifests.evaluate_tables import RetentionTable
 
 PROSE = "general:test"
 PROSE_TOKENS = 256  # per paragraph

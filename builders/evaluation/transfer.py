@@ -26,7 +26,8 @@ from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
 from adapterworks.manifests.errors import Refused
-from adapterworks.manifests.models import EvaluateTable, Manifest, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
+from adapterworks.manifests.models import Manifest
 from adapterworks.registry.registry import Registry
 
 CONFIDENCE = 0.95

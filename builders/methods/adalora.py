@@ -45,7 +45,8 @@ from adapterworks.builders.methods.technique import (
 )
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.models import Manifest, ServeTable, TrainTable
+from adapterworks.manifests.models import Manifest, ServeTable
+from adapterworks.manifests.train_table import TrainTable
 from adapterworks.manifests.values import Dropout, PositiveInt, Rank, Share
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Servable

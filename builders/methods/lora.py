@@ -63,7 +63,8 @@ from adapterworks.builders.methods.technique import (
 from adapterworks.manifests.checking import Check
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.method import MethodTable
-from adapterworks.manifests.models import ServeTable, TrainTable
+from adapterworks.manifests.models import ServeTable
+from adapterworks.manifests.train_table import TrainTable
 from adapterworks.registry.releases.forms import LORA as FORM
 from adapterworks.registry.releases.release import Servable
 

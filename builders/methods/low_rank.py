@@ -19,7 +19,8 @@ from adapterworks.builders.methods.shape import (
 from adapterworks.builders.methods.technique import Kept, Lint, linear_inputs
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.method import MethodTable
-from adapterworks.manifests.models import Manifest, TrainTable
+from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.train_table import TrainTable
 
 if TYPE_CHECKING:
     from torch import nn

@@ -22,7 +22,8 @@ from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.manifests.checking import Check
 from adapterworks.manifests.method import MethodTable
-from adapterworks.manifests.models import BaseTable, ServeTable, TrainTable
+from adapterworks.manifests.models import BaseTable, ServeTable
+from adapterworks.manifests.train_table import TrainTable
 from adapterworks.registry.releases.forms import Form
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
-from adapterworks.manifests.models import Manifest, RetentionTable, StartTable
+from adapterworks.manifests.evaluate_tables import RetentionTable
+from adapterworks.manifests.models import Manifest, StartTable
 from adapterworks.manifests.naming import manifest_of_release
 from adapterworks.manifests.paths import place
 from adapterworks.manifests.sources import FileSource, parse_base

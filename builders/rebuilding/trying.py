@@ -22,7 +22,8 @@ from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.subjects import base_model
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import Manifest, RetentionTable
+from adapterworks.manifests.evaluate_tables import RetentionTable
+from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
 

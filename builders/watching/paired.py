@@ -27,7 +27,8 @@ from adapterworks.builders.evaluation.subjects import Released, find_subject
 from adapterworks.builders.watching.alias import Pair
 from adapterworks.builders.watching.kept import Kept, kept
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable, Manifest
+from adapterworks.manifests.evaluate_tables import EvaluateTable
+from adapterworks.manifests.models import Manifest
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore

@@ -16,10 +16,11 @@ from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.extensions import load, origin, source_digest
 from adapterworks.manifests.faults import Fault
 from adapterworks.manifests.load import inspect_manifest, load_manifest
-from adapterworks.manifests.models import EvaluateTable, Manifest
+from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.naming import again, manifest_of_release, named_entries, user_code
 from adapterworks.manifests.user_code import UserCode
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable, QualityGate
+from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate
 from adapterworks.reconciling.rebase import judged_by
 from tests.builders.build_support import make_tiny_base
 from tests.reconciling.conftest import Ads

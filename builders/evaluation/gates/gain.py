@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapterworks.builders.evaluation.comparison import Comparison
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateKind, GateOutcome, shown
-from adapterworks.manifests.models import QualityGate
+from adapterworks.manifests.evaluate_tables import QualityGate
 
 
 def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from adapterworks.builders.evaluation.comparison import Comparison
-from adapterworks.manifests.models import QualityGate
+from adapterworks.manifests.evaluate_tables import QualityGate
 
 # A budget of 5 points allows a loss of 5 points: 0.40 − 0.35 is a little more than 0.05.
 ROUNDING = 1e-9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateOutcome
-from adapterworks.manifests.models import RetentionTable
+from adapterworks.manifests.evaluate_tables import RetentionTable
 
 
 def retention_outcomes(

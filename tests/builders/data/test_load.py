@@ -10,7 +10,8 @@ import pytest
 from adapterworks.builders.data.load import load_rows, split_off, take
 from adapterworks.builders.data.rows import chat
 from adapterworks.builders.methods.lora import LoraTable
-from adapterworks.manifests.models import AdapterTable, BaseTable, DataTable, Manifest
+from adapterworks.manifests.data_tables import DataTable
+from adapterworks.manifests.models import AdapterTable, BaseTable, Manifest
 
 
 def manifest(**data: object) -> Manifest:

@@ -14,9 +14,9 @@ from adapterworks.builders.data.assemble import assemble, rows_to_evaluate
 from adapterworks.builders.data.augment import Lexicon, augment, read_lexicon
 from adapterworks.builders.data.mix import choose, replay, sample
 from adapterworks.builders.data.rows import Row, chat
+from adapterworks.manifests.data_tables import AugmentTable
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.load import load_manifest
-from adapterworks.manifests.models import AugmentTable
 
 ROWS = [chat(f"Where does item {i} belong?", f"Shelf {i % 7}") for i in range(40)]
 

@@ -17,7 +17,7 @@ from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
 from adapterworks.builders.engines.session import Session, Subject
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subjects
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.models import EvaluateTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 from tests.builders.engines.scripted import Scripted
 
 TABLE = EvaluateTable(

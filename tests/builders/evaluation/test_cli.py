@@ -15,15 +15,10 @@ from adapterworks.builders.data.load import load_source
 from adapterworks.builders.engines.huggingface import load_model
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.cli.main import cli
+from adapterworks.manifests.data_tables import DataTable
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.models import (
-    AdapterTable,
-    BaseTable,
-    DataTable,
-    EvaluateTable,
-    Manifest,
-    QualityGate,
-)
+from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate
+from adapterworks.manifests.models import AdapterTable, BaseTable, Manifest
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.releases.release import Draft
 from tests.builders.endpoints.standin import completion, endpoint

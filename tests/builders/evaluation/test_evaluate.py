@@ -14,7 +14,7 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.retention import Scores, retain
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable, QualityGate, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate, RetentionTable
 from adapterworks.registry.bases.base import Base
 
 ROWS = [

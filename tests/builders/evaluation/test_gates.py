@@ -12,7 +12,7 @@ from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.gates.retention import retention_outcomes
 from adapterworks.builders.evaluation.metrics import METRICS
 from adapterworks.builders.evaluation.statistics import Interval
-from adapterworks.manifests.models import QualityGate, RetentionTable
+from adapterworks.manifests.evaluate_tables import QualityGate, RetentionTable
 
 GATE = QualityGate(metric="exact_match", min_gain=0.02, confidence=0.9)
 

@@ -18,7 +18,7 @@ from adapterworks.builders.engines.huggingface import batches, load_model
 from adapterworks.builders.engines.session import Subject
 from adapterworks.builders.evaluation.asking import Asked, asked
 from adapterworks.builders.evaluation.evaluate import evaluate_generators
-from adapterworks.manifests.models import EvaluateTable, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
 from adapterworks.registry.bases.base import Base
 from tests.builders.evaluation.asked import ask_reference, subject_of
 

@@ -16,8 +16,8 @@ from adapterworks.builders.evaluation.nearest import _Index, nearest_answers
 from adapterworks.builders.evaluation.needs import check_metrics
 from adapterworks.cli.build import score_lines
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate
 from adapterworks.manifests.load import load_manifest
-from adapterworks.manifests.models import EvaluateTable, QualityGate
 
 
 def answers(train: list[Row], *questions: str) -> list[str]:

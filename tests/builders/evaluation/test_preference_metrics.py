@@ -14,7 +14,7 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.recorded import evaluate_again
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 
 TABLE = EvaluateTable(metrics=("preference_accuracy", "preference_margin"), bootstrap_samples=200)
 

@@ -16,7 +16,7 @@ from adapterworks.builders.evaluation.transfer import (
     matrix,
     transfer_outcomes,
 )
-from adapterworks.manifests.models import EvaluateTable, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
 
 ROWS = tuple(chat(f"q{n}", "yes") for n in range(20))
 

@@ -14,8 +14,8 @@ from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.sandbox import Limits, passes
 from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.load import check_manifest
-from adapterworks.manifests.models import EvaluateTable
 
 SCHEMA = {"type": "object", "required": ["code"], "properties": {"code": {"type": "integer"}}}
 TESTS = "assert double(2) == 4\nassert double(0) == 0\n"

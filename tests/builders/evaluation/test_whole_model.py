@@ -16,7 +16,7 @@ from adapterworks.builders.evaluation.retention import measure
 from adapterworks.builders.evaluation.suites import SUITES
 from adapterworks.builders.evaluation.suites.suite import Choice, _continuations
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.store import BaseStore
 from tests.builders.evaluation.asked import ask_reference

@@ -15,7 +15,8 @@ from adapterworks.builders.methods.adalora import Adalora, schedule
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.models import ServeTable, TrainTable
+from adapterworks.manifests.models import ServeTable
+from adapterworks.manifests.train_table import TrainTable
 from tests.builders.build_support import manifest_for
 from tests.builders.methods.made import SMALL, convert, manifest_of, products, write_adapter
 

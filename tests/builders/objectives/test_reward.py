@@ -25,7 +25,7 @@ from adapterworks.builders.objectives.objective import Loss, Objective
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.scoring import score
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.models import EvaluateTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.objective import objective_table
 from tests.builders.building.test_origins import pairs
 from tests.builders.objectives import trl_reward

@@ -18,14 +18,10 @@ from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.cli import watch
 from adapterworks.cli.main import cli
 from adapterworks.engines import compose
+from adapterworks.manifests.data_tables import DataTable
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.models import (
-    AdapterTable,
-    BaseTable,
-    DataTable,
-    EvaluateTable,
-    Manifest,
-)
+from adapterworks.manifests.evaluate_tables import EvaluateTable
+from adapterworks.manifests.models import AdapterTable, BaseTable, Manifest
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.releases.release import Draft, Servable
 from tests.builders.engines.scripted import Scripted

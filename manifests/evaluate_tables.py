@@ -1,0 +1,72 @@
+"""`[evaluate]` and its tables: what it is measured and judged by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from adapterworks.manifests.named import Named
+from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Share
+
+
+class QualityGate(Frozen):
+    """`[[evaluate.gates]]`: the alias moves only if the gain's lower bound is above `min_gain`."""
+
+    kind: Annotated[str, Named("quality_gates")] = "gain"
+    """How it judges (see `adapters gates`)."""
+    metric: Annotated[str, Named("metrics", files=True)]
+    """One of `evaluate.metrics`."""
+    against: Literal["base", "prod", "start", "nearest"] = "base"
+    """What the candidate is compared with on the same rows: the base, what `prod` names, the
+    release that `[start]` continues, or the nearest training row (`evaluate.baseline`)."""
+    min_gain: float = 0.0
+    """The gain must be more than this, in the metric's own unit."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    """Confidence of the gain's interval."""
+
+
+class RetentionTable(Frozen):
+    """`[evaluate.retention]`: budget against forgetting on general text and suites."""
+
+    on: bool = False
+    """Measure retention."""
+    suites: tuple[Annotated[str, Named("retention_suites")], ...] = ("hellaswag", "truthfulqa")
+    """General suites scored before and after (see `adapters suites`)."""
+    limit: PositiveInt | None = None
+    """Use at most this many paragraphs of general prose, and rows of each suite (`adapters compare`
+    measures retention even where it is off, with this limit)."""
+    max_perplexity_increase: PositiveFloat | None = None
+    """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %)."""
+    max_suite_loss: Share | None = None
+    """Largest accepted loss on a suite, in accuracy points (0–1)."""
+    ancestors: bool = False
+    """Ask the test rows of every release that `[start]` goes back to again, each judged by its own
+    first metric: what the training has cost there is in the report and the card."""
+    max_ancestor_loss: Share | None = None
+    """Largest accepted loss on an ancestor's test rows, in points of its metric (0–1)."""
+
+
+ENGINES = ("auto", "huggingface", "vllm", "gateway")
+
+
+class EvaluateTable(Frozen):
+    """`[evaluate]`: metrics, gates, retention."""
+
+    metrics: tuple[Annotated[str, Named("metrics", files=True)], ...] = ("exact_match",)
+    """Metrics by name (see `adapters metrics`), or `./FILE.py:FUNCTION` for one of your own, whose
+    function takes an answer and a reference and gives a number (docs/reference/extensions.md)."""
+    gates: tuple[QualityGate, ...] = ()
+    retention: RetentionTable = RetentionTable()
+    baseline: Literal["none", "nearest"] = "none"
+    """What is compared beside the base without a model: `nearest` answers each test row as the
+    training row with the most similar question was answered (tf-idf of characters, cosine)."""
+    max_new_tokens: PositiveInt = 64
+    """Longest generated answer in tokens."""
+    batch_size: PositiveInt = 32
+    """Rows generated together."""
+    engine: Literal["auto", "huggingface", "vllm", "gateway"] = "auto"
+    """Who answers: the model in Hugging Face's `generate`, a vLLM started for the build, or a
+    running gateway (`ADAPTERS_GATEWAY`); `auto` takes the one that is likely to be done first."""
+    bootstrap_samples: PositiveInt = 2000
+    """Resamples behind each confidence interval."""

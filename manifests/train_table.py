@@ -1,0 +1,83 @@
+"""`[train]`: how it is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from adapterworks.manifests.named import Named
+from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Share
+
+SAVE_PATTERN = r"^[1-9][0-9]{0,6} (steps|minutes)$"
+
+
+class TrainTable(Frozen):
+    """`[train]`: how it is trained."""
+
+    epochs: PositiveFloat = 3.0
+    """Passes over the training rows."""
+    max_steps: PositiveInt | None = None
+    """Stop after this many optimizer steps at the latest."""
+    learning_rate: PositiveFloat | None = None
+    """Peak learning rate; the method's own default if not given."""
+    batch_size: PositiveInt = 8
+    """Effective batch size in rows; accumulation follows from what fits."""
+    micro_batch_size: PositiveInt | None = None
+    """Rows of one forward pass; divides `batch_size`; chosen from memory if not given."""
+    max_length: Annotated[int, Field(ge=16, le=2**20)] = 1024
+    """Longest row in tokens."""
+    on_overflow: Literal["cut", "drop", "fail"] = "cut"
+    """Rows that do not fit into `max_length`: shorten them (the question behind the system turn
+    first, then the answer; gates count them), leave them out, or refuse the build."""
+    loss_on: Literal["completion", "last", "all"] = "completion"
+    """The tokens that are learnt: the answers only, a conversation's last answer only, or
+    everything (always so for `text` rows)."""
+    warmup_ratio: Share = 0.03
+    """Share of the steps in which the learning rate rises."""
+    schedule: Annotated[str, Named("schedules")] = "cosine"
+    """The learning rate's course after warm-up (see `adapters schedules`)."""
+    learning_rate_floor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Where it ends, as a share of the peak."""
+    decay_ratio: Share = 0.2
+    """`wsd` only: share of the steps after warm-up in which it falls."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Decoupled weight decay."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Gradients are clipped to this norm."""
+    optimizer: Annotated[str, Named("optimizers")] = "adamw"
+    """The optimizer (see `adapters optimizers`); the paged 8-bit one needs a GPU."""
+    neftune_alpha: PositiveFloat | None = None
+    """NEFTune: uniform noise on the embeddings while training, of size α/√(length × width); 5 to 15
+    is usual. None if not given."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """This share of every label is spread evenly over the vocabulary (`sft` only)."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic while training; `auto` takes the best the device has."""
+    gradient_checkpointing: bool = False
+    """Recompute activations: less memory, about a third more time."""
+    packing: bool = False
+    """Several rows in one sequence, without attention between them."""
+    group_by_length: bool = Field(default_factory=lambda earlier: not earlier.get("packing"))
+    """Batches of rows of like length, so that little padding is computed; on unless `packing`."""
+    share_prefix: bool = True
+    """Compute the tokens that all rows of a micro batch begin with (system prompt, template) once
+    instead of once a row; the loss is the same. Not with `packing` or dropout."""
+    evaluations: PositiveInt = 4
+    """Evaluations on the validation rows during the training."""
+    save_every: Annotated[str, Field(pattern=SAVE_PATTERN)] = "30 minutes"
+    """How much a killed training loses at most, in `steps` or `minutes` (`"200 steps"`); each
+    evaluation is followed by a checkpoint anyway."""
+    early_stopping: PositiveInt | None = None
+    """Stop after this many evaluations without improvement."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+    """Seed of everything random."""
+    trackers: tuple[Annotated[str, Named("trackers")], ...] = ()
+    """Experiment trackers that are told the metrics too (see `adapters trackers`); the package of
+    each is to be installed. TensorBoard's files are in the build's folder, under `trackers/`."""
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes that share each batch, one a GPU; what they train is what one would, in another
+    order of addition (also `adapters build --processes N`)."""
+    accelerate_config: str | None = None
+    """An `accelerate` configuration to launch with, for several GPUs or machines with data
+    parallelism (relative to the manifest). Sharded ones (FSDP, DeepSpeed) are refused."""
