@@ -239,8 +239,9 @@ def _checked(
     """With its text, and the faults that `adapters validate` would find."""
     import tomllib
 
+    from adapterworks.manifests.document import Document
     from adapterworks.manifests.importing.toml import to_toml
-    from adapterworks.manifests.load import Document, check_document
+    from adapterworks.manifests.load import check_document
 
     place_sources(done.manifest, folder, place.parent)
     head = f"# From OpenAI's job {''.join(c for c in job if c.isprintable())[:100]}."

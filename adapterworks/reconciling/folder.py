@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapterworks.manifests.document import Document, read_document
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
-from adapterworks.manifests.load import Document, load_manifest, read_document
+from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
 
 DEFAULT = Path("manifests")

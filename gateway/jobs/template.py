@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from adapterworks.manifests.document import Document
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.load import Document, check_document
+from adapterworks.manifests.load import check_document
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, check_template, manifest_values
 from adapterworks.registry.jobs.toml import to_toml
 

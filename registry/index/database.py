@@ -14,14 +14,11 @@ Invariants:
 from __future__ import annotations
 
 import functools
-import os
-import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -37,12 +34,13 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused, Unavailable
+from adapterworks.registry.index import sqlite
 from adapterworks.registry.index.hung import HungConnections
+from adapterworks.registry.index.sqlite import BUSY_TIMEOUT_S
 
 Migration = Callable[[Connection], None]
 AnyRow = Row[*tuple[Any, ...]]
 
-BUSY_TIMEOUT_S = 60
 # SQLITE_CORRUPT, SQLITE_NOTADB; PostgreSQL's code for a missing grant.
 _DAMAGED = (11, 26)
 # No right to it; no right to see any schema to look in.
@@ -102,18 +100,20 @@ class Database:
                 f"`{backend}` databases are not supported", hint="use sqlite or postgresql"
             )
         self.is_sqlite = backend == "sqlite"
-        self.read_only = self.is_sqlite and _may_only_be_read(parsed.database)
+        self.read_only = self.is_sqlite and sqlite.may_only_be_read(parsed.database)
         self._url, self._patience = parsed, patience
         options: dict[str, Any] = {}
         if self.read_only:
-            parsed = _for_reading(parsed)
+            parsed = sqlite.for_reading(parsed)
         elif not self.is_sqlite:
             options = {"pool_timeout": patience, "connect_args": _CONNECTION}
         self.engine: Engine = sa.create_engine(parsed, **options)
         if self.is_sqlite:
-            writer = functools.partial(_configure_sqlite, patience, durable)
-            event.listen(self.engine, "connect", _configure_reader if self.read_only else writer)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            writer = functools.partial(sqlite.configure, patience, durable)
+            event.listen(
+                self.engine, "connect", sqlite.configure_reader if self.read_only else writer
+            )
+            event.listen(self.engine, "begin", sqlite.begin)
         else:
             event.listen(self.engine, "connect", functools.partial(_limit_postgresql, patience))
             self._hung = HungConnections(self.engine, patience + 2 * STATEMENT_MORE_S)
@@ -220,38 +220,6 @@ class Database:
         self.engine.dispose()
 
 
-# SQLITE_BUSY, SQLITE_LOCKED
-_BUSY = (5, 6)
-
-
-def _may_only_be_read(path: str | None) -> bool:
-    """Whether an index is there that this user cannot write to: SQLite writes beside it, too."""
-    if not path or not Path(path).exists():
-        return False
-    return not all(os.access(place, os.W_OK) for place in (path, Path(path).parent))
-
-
-def _for_reading(url: URL) -> URL:
-    """The URL that opens a file without writing to it or beside it."""
-    path = Path(str(url.database)).absolute()
-    log = path.with_name(f"{path.name}-wal")
-    left = log.exists() and log.stat().st_size > 0
-    # Nobody's writes are pending: then SQLite need not look for other processes beside the file.
-    query = {"mode": "ro", "uri": "true", **({} if left else {"immutable": "1"})}
-    return url.set(database=f"file:{quote(str(path))}", query=query)
-
-
-def _configure_reader(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
-    connection.create_function("lower", 1, _lower, deterministic=True)
-
-
-def _lower(text: str | None) -> str | None:
-    """SQLite's own knows ASCII only; a search must find the same on both databases."""
-    return None if text is None else text.lower()
-
-
 def _lock_number(lock: str) -> int:
     """The advisory lock of a name; the registry's has none."""
     return _WRITER_LOCK ^ zlib.crc32(lock.encode())
@@ -266,37 +234,6 @@ def _limit_postgresql(patience: float, connection: Any, _record: Any) -> None:
         cursor.execute(f"SET statement_timeout = {statement}")
         cursor.execute(f"SET idle_in_transaction_session_timeout = {2 * statement}")
     connection.autocommit = before
-
-
-def _configure_sqlite(patience: float, durable: bool, connection: Any, _record: Any) -> None:
-    # Transactions are begun by `_begin_sqlite`, not guessed by the driver.
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-    _enable_wal(connection)
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.create_function("lower", 1, _lower, deterministic=True)
-
-
-def _enable_wal(connection: Any) -> None:
-    # SQLite does not apply busy_timeout to the switch of a blank database into WAL mode.
-    import sqlite3
-
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            # Only what another process does passes by itself.
-            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("adapters_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapterworks.manifests.document import Document
 from adapterworks.manifests.lines import key_lines
-from adapterworks.manifests.load import Document, check_document
+from adapterworks.manifests.load import check_document
 from adapterworks.manifests.models import Manifest
 from tests.manifests.conftest import MANIFEST
 

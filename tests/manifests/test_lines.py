@@ -161,6 +161,6 @@ late = true
 
 @pytest.mark.parametrize("name", ["medical", "enterprise-kb", "code"])
 def test_built_in_manifests_have_a_line_for_every_key(name: str) -> None:
-    from adapterworks.manifests.load import find_manifest
+    from adapterworks.manifests.document import find_manifest
 
     assert check(find_manifest(name).read_text(encoding="utf-8")) > 30

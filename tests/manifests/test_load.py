@@ -13,9 +13,10 @@ from adapterworks.builders.methods.full import FullTable
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.builders.methods.prompt_tuning import PromptTuningTable
 from adapterworks.builders.methods.qlora import QloraTable
+from adapterworks.manifests.document import built_in_manifests
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import Fault, ManifestError
-from adapterworks.manifests.load import built_in_manifests, check_manifest, load_manifest
+from adapterworks.manifests.load import check_manifest, load_manifest
 from adapterworks.manifests.models import Manifest
 
 

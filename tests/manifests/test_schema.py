@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from adapterworks.cli.main import cli
-from adapterworks.manifests.load import built_in_manifests, find_manifest
+from adapterworks.manifests.document import built_in_manifests, find_manifest
 from adapterworks.manifests.schema import manifest_schema
 
 SCHEMA = manifest_schema()

@@ -160,7 +160,7 @@ _REVIEW_NAMED = (
     ),
     Named(
         "a-commit-is-not-synced",
-        _DATABASE,
+        "registry/index/sqlite.py",
         "{'FULL' if durable else 'NORMAL'}",
         "{'OFF' if durable else 'NORMAL'}",
         (f"{_OF_DATABASE}::test_sqlite_syncs_what_is_committed_and_waits_for_its_turn",),

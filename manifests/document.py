@@ -1,0 +1,99 @@
+"""A manifest as it stands in its file: which file a name means, its TOML, its lines."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from adapterworks.manifests.checking import KeyPath
+from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.faults import Fault, ManifestError
+from adapterworks.manifests.lines import key_lines
+
+
+@dataclass(frozen=True)
+class Document:
+    """A manifest as it stands in its file."""
+
+    name: str
+    text: str
+    folder: Path
+    table: dict[str, Any]
+    lines: dict[KeyPath, int]
+
+    @property
+    def profiles(self) -> dict[str, Any]:
+        """The profiles by name."""
+        profiles = self.table.get("profiles", {})
+        return profiles if isinstance(profiles, dict) else {}
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a key, or of the nearest table around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.lines:
+                return self.lines[path[:length]]
+        return 1
+
+
+def built_in_manifests() -> tuple[str, ...]:
+    """The names of the manifests that come with the package."""
+    names = (Path(entry.name) for entry in files("adapterworks.manifests").iterdir())
+    return tuple(sorted(path.stem for path in names if path.suffix == ".toml"))
+
+
+def find_manifest(source: str | Path) -> Path:
+    """The file that `source` names.
+
+    Raises:
+        NotFound: there is none.
+    """
+    path = Path(source)
+    if path.suffix == ".toml" or len(path.parts) != 1:
+        if path.is_file():
+            return path
+        raise NotFound(f"there is no manifest `{source}`", hint="check the path")
+    local = Path("manifests") / f"{source}.toml"
+    built_in = files("adapterworks.manifests") / f"{source}.toml"
+    if local.is_file():
+        return local
+    if built_in.is_file():
+        return Path(str(built_in))
+    raise NotFound(
+        f"there is no manifest `{source}`",
+        hint=f"looked for `{local}` and the built-in ones: {', '.join(built_in_manifests())}",
+    )
+
+
+def read_document(source: str | Path) -> Document:
+    """Read a manifest's file.
+
+    Raises:
+        NotFound: there is no such manifest.
+        ManifestError: it is not UTF-8 or not TOML.
+    """
+    path = find_manifest(source)
+    name = str(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        table = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ManifestError(
+            name, [Fault(name, line, "", "the file is not UTF-8", "save it as UTF-8")]
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(name, [_syntax_fault(name, text, error)]) from None
+    return Document(name, text, path.absolute().parent, table, key_lines(text))
+
+
+def _syntax_fault(name: str, text: str, error: tomllib.TOMLDecodeError) -> Fault:
+    """`tomllib` says where only in its message: `… (at line 3, column 5)` or `(at end of …)`."""
+    message, _, where = str(error).rpartition(" (at ")
+    numbers = [int(word.strip(",)")) for word in where.split() if word.strip(",)").isdigit()]
+    lines = text.splitlines() or [""]
+    line, column = numbers if len(numbers) == 2 else (len(lines), len(lines[-1]) + 1)
+    message = message[:1].lower() + message[1:]
+    return Fault(name, line, "", f"not TOML, column {column}: {message}", None)
