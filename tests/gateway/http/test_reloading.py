@@ -20,7 +20,7 @@ from adapterworks.gateway.config.tables import (
 from adapterworks.gateway.http.status import describe
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.registry.bases.store import Base
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry
