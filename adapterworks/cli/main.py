@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "merge": ("merge", "Merge adapters of one base into one."),
         "export": ("export", "Write a release for another engine, and prove it there."),
         "compare": ("compare", "Train one task with several methods and compare them."),
+        "sweep": ("sweep", "Train one task with many settings and find the best that holds up."),
         "worker": ("worker", "Run queued jobs on this machine, one at a time."),
         "jobs": ("jobs", "List, show and cancel queued jobs."),
     },
@@ -128,7 +129,7 @@ EXTRAS = {
     **dict.fromkeys(
         (
             *("plan", "data", "dataset", "build", "apply", "status", "rebase"),
-            *("eval", "watch", "merge", "compare"),
+            *("eval", "watch", "merge", "compare", "sweep"),
             "worker",
             "init",
             "try",

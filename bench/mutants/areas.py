@@ -190,6 +190,11 @@ AREAS = {
             ("tests/gateway/config/test_reload.py", "tests/gateway/http/test_reloading.py"),
         ),
         Area(
+            "sweeping",
+            ("builders/sweeping/*.py",),
+            _files("tests/builders/sweeping", "space", "sweep"),
+        ),
+        Area(
             "webhooks",
             ("gateway/webhooks/*.py", "gateway/config/webhooks.py"),
             ("tests/gateway/webhooks",),

@@ -156,6 +156,17 @@ def unfinished(folder: Path) -> bool:
     return "digests" in record and published["digest"] != record["digests"]["publish"]
 
 
+def half_done(builds: Path, name: str) -> list[Path]:
+    """The folders of an adapter's unfinished builds."""
+    found = []
+    for folder in sorted(builds.glob(f"{name}-*")):
+        record = _read(folder)
+        # `tickets-eu` begins with `tickets-` too
+        if record is not None and record["plan"]["manifest"]["adapter"]["name"] == name:
+            found += [folder] if unfinished(folder) else []
+    return found
+
+
 def left_behind(builds: Path, plan: Plan) -> list[tuple[Path, str]]:
     """Unfinished builds of a plan's adapter that other code or packages began, and which of both.
 

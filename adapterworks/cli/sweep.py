@@ -1,0 +1,222 @@
+"""`adapters sweep`: one task with many settings, and which of them holds up."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+
+if TYPE_CHECKING:
+    from adapterworks.builders.sweeping.sweep import Build, Built, Tried
+    from adapterworks.builders.training.events import Listener
+    from adapterworks.manifests.models import Manifest
+    from adapterworks.workers.executors.executor import Resources
+
+
+@click.command()
+@click.argument("manifest")
+@click.option(
+    "--over",
+    "dimensions",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="What to vary: `method.rank=8,16,32`, or a range, `train.learning_rate=1e-5..1e-3`. "
+    "Repeatable.",
+)
+@click.option("--trials", type=click.IntRange(1, 1000), default=8, show_default=True)
+@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option("--no-halving", is_flag=True, help="End no trial early.")
+@click.option("--on", metavar="PLACE", help="Have trials built there: `slurm:PARTITION`, `local`.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 64), default=1, show_default=True,
+    help="Trials at once, with --on.",
+)  # fmt: skip
+@click.option("--gpus", type=click.IntRange(0), default=0, help="With --on: GPUs of the node (0).")
+@click.option("--memory", metavar="SIZE", help="With --on: memory, as `16GB`.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    app: App,
+    manifest: str,
+    dimensions: tuple[str, ...],
+    trials: int,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    metric: str | None,
+    seed: int,
+    no_halving: bool,
+    on: str | None,
+    parallel: int,
+    gpus: int,
+    memory: str | None,
+    as_json: bool,
+) -> None:
+    """Train one task with many settings and find the best that holds up.
+
+    Each trial is a version of NAME-sweep. What is tried next, and which trials are ended early, is
+    decided by the validation rows; the gates look at the test rows, with intervals that are wider
+    by the number of trials, so that the best of many is not taken for good by chance. The winner
+    gets the alias `best`. A sweep that was killed goes on where it was.
+
+    Exit code 6 if no trial passed its gates.
+
+    \b
+    Example:
+      adapters sweep medical --profile quick --over train.learning_rate=1e-4..2e-3 --trials 8
+      adapters sweep kb.toml --over method.rank=4,8,16 --on slurm:gpu --parallel 4
+    """
+    from adapterworks.builders.comparing.compare import deciding_metric
+    from adapterworks.builders.sweeping.space import parse_space, size
+    from adapterworks.builders.sweeping.sweep import Sweep, run_sweep, winner
+    from adapterworks.cli.build_on import resources
+    from adapterworks.manifests.load import load_manifest
+
+    if parallel > 1 and on is None:
+        raise InvalidInput("`--parallel` is of trials elsewhere", hint="add --on slurm:PARTITION")
+    space = parse_space(dimensions)
+    if trials > size(space):
+        raise InvalidInput(
+            f"there are {size(space):.0f} different settings, and {trials} trials are asked for",
+            hint=f"--trials {size(space):.0f}",
+        )
+
+    def load(more: Sequence[str]) -> Manifest:
+        return load_manifest(manifest, profile=profile, overrides=(*overrides, *more))
+
+    plain = load(())
+    sweep = Sweep(
+        plain.adapter.name,
+        load,
+        space,
+        trials,
+        metric or deciding_metric(plain),
+        seed,
+        halve=not no_halving,
+    )
+    if on is None:
+        build = _here(app, sweep.name, load, quiet=as_json)
+    else:
+        asked = {"manifest": manifest, "profile": profile, "overrides": overrides, "load": load}
+        build = _elsewhere(app, on, asked, resources(gpus, None, memory, None))
+    tried = run_sweep(sweep, build, home=app.settings.home, parallel=parallel, say=app.note)
+    best = winner(tried, sweep.metric)
+    if best is not None:
+        _promote(app, best, len(tried))
+    if as_json:
+        shown = None if best is None else best.to_json()
+        printing.echo_json({"trials": [one.to_json() for one in tried], "best": shown})
+    else:
+        _show(tried, sweep.metric)
+    if best is None:
+        raise Refused(
+            "no trial passed its gates"
+            if plain.evaluate.gates
+            else "no trial was built to its end",
+            hint="the interval that each gate has to clear is wider by the number of trials",
+        )
+    if not as_json:
+        click.echo(f"best: {best.ref}")
+        settings = " ".join(f"--set {key}={value}" for key, value in best.settings.items())
+        chosen = f" --profile {profile}" * (profile is not None)
+        click.echo(f"build it under its own name: adapters build {manifest}{chosen} {settings}")
+
+
+def _here(app: App, name: str, load: Any, *, quiet: bool) -> Build:
+    """Trials are built by this process, one after the other."""
+    from adapterworks.builders.building.run import run_build
+    from adapterworks.builders.sweeping.sweep import Built, Pruned, forget
+    from adapterworks.engines.compose import compose_builders_engines
+    from adapterworks.progress import BuildProgress
+
+    def build(label: str, overrides: Sequence[str], listen: Listener) -> Built:
+        with BuildProgress(quiet=quiet, label=label) as progress:
+            try:
+                result = run_build(
+                    load(overrides),
+                    registry=app.registry,
+                    bases=app.bases,
+                    home=app.settings.home,
+                    who=app.settings.who,
+                    hold_alias=True,
+                    engines=compose_builders_engines(app, say=progress.say),
+                    listeners=(progress, listen),
+                    progress=progress.say,
+                )
+            except Pruned:
+                forget(app.settings.home / "builds", name)
+                raise
+        return Built(result.ref, result.report)
+
+    return build
+
+
+def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) -> Build:
+    """Trials are built where `on` says; none is ended early there."""
+    from adapterworks.builders.sweeping.sweep import Built
+    from adapterworks.workers import detached
+    from adapterworks.workers.elsewhere import begin, follow
+    from adapterworks.workers.executors.open import open_executor
+    from adapterworks.workers.executors.where import parse_where
+
+    where = parse_where(on)
+    executor = open_executor(where, app.settings.home)
+    one_at_a_time = threading.Lock()
+
+    def build(label: str, overrides: Sequence[str], listen: Listener) -> Built:
+        given = detached.arguments(
+            asked["load"](overrides),
+            asked["manifest"],
+            asked["profile"],
+            (*asked["overrides"], *overrides),
+            alias=None,
+            resume=False,
+            force=False,
+            who=app.settings.who,
+        )
+        with one_at_a_time:
+            begun = begin(app, where, executor, given, resources=needs)
+        job = follow(app, executor, begun, lambda line: app.note(f"{label}: {line}"))
+        if job.state != "succeeded":
+            raise Refused(f"the job `{job.id}` was {job.state}: {job.message}")
+        report = json.loads(app.registry.read(job.result["digest"], "report.json"))
+        return Built(job.result["ref"], report)
+
+    return build
+
+
+def _promote(app: App, best: Tried, trials: int) -> None:
+    from adapterworks.builders.sweeping.sweep import BEST
+
+    assert best.ref is not None
+    name, _, version = best.ref.rpartition("@")
+    with suppress(NotFound):
+        if app.registry.resolve(f"{name}:{BEST}").version == int(version):
+            return
+    why = f"the best of {trials} trials whose gates passed"
+    app.registry.promote(name, int(version), BEST, who=app.settings.who, why=why)
+
+
+def _show(tried: Sequence[Tried], metric: str) -> None:
+    rows = []
+    for one in tried:
+        settings = " ".join(f"{key}={value}" for key, value in one.settings.items())
+        score = "" if one.score is None else f"{one.score:.3f}"
+        gain = ""
+        if one.gain is not None:
+            gain = f"{one.gain[0]:+.3f} [{one.gain[1]:+.3f}, {one.gain[2]:+.3f}]"
+        value = "" if one.value is None else f"{one.value:.4f}"
+        gates = {"built": "passed" if one.passed else "not passed"}.get(one.state, one.state)
+        rows.append((one.number + 1, settings, value, one.ref or "", score, gain, gates))
+    columns = ("#", "SETTINGS", "VALIDATION", "REF", metric.upper(), "GAIN OVER BASE", "GATES")
+    printing.echo_table(columns, rows)

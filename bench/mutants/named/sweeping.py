@@ -1,0 +1,76 @@
+"""A sweep: what would let the best of many pass by luck, or draw other trials than it says."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_SWEEP, _SPACE = "builders/sweeping/sweep.py", "builders/sweeping/space.py"
+_OF_SWEEP = "tests/builders/sweeping/test_sweep.py"
+_OF_SPACE = "tests/builders/sweeping/test_space.py"
+
+NAMED: tuple[Named, ...] = (
+    Named(
+        "a-gate-is-as-wide-as-of-one-build",
+        _SWEEP,
+        "    return 1 - (1 - confidence) / trials",
+        "    return 1 - (1 - confidence) / min(trials, 1)",
+        (f"{_OF_SWEEP}::test_bonferroni",),
+        "the best of fifty would pass by luck",
+    ),
+    Named(
+        "the-winner-need-not-pass",
+        _SWEEP,
+        'if one.state == "built" and one.passed]',
+        'if one.state == "built"]',
+        (f"{_OF_SWEEP}::test_the_winner_has_passed_its_gates",),
+        "gates would be for show",
+    ),
+    Named(
+        "high-is-always-better",
+        _SWEEP,
+        "    sign = 1 if find_metric(metric).higher_is_better else -1",
+        "    sign = 1",
+        (f"{_OF_SWEEP}::test_a_metric_that_should_be_low",),
+        "the worst perplexity would win",
+    ),
+    Named(
+        "every-trial-is-drawn-from-the-same-chance",
+        _SWEEP,
+        "np.random.default_rng([sweep.seed, number])",
+        "np.random.default_rng([sweep.seed])",
+        (f"{_OF_SWEEP}::test_trials_come_nearer_and_the_bad_are_ended_early",),
+        "five trials would be one",
+    ),
+    Named(
+        "what-was-under-way-is-forgotten",
+        _SWEEP,
+        "            study.enqueue_trial(trial.params)\n\n    def one",
+        "            pass\n\n    def one",
+        (f"{_OF_SWEEP}::test_one_of_several_that_was_killed_is_built_on",),
+        "hours of a half-done training would be for nothing",
+    ),
+    Named(
+        "nobody-is-ended-early",
+        _SWEEP,
+        "                raise Pruned",
+        "                pass",
+        (f"{_OF_SWEEP}::test_trials_come_nearer_and_the_bad_are_ended_early",),
+        "a sweep would cost three times what it says",
+    ),
+    Named(
+        "a-range-of-magnitudes-is-drawn-evenly",
+        _SPACE,
+        "self.high / self.low >= 10",
+        "self.high / self.low > 10",
+        (f"{_OF_SPACE}::test_ranges",),
+        "nine of ten learning rates would be of the largest magnitude",
+    ),
+    Named(
+        "small-spaces-are-drawn-twice",
+        _SPACE,
+        "    if size(space) > _MOST_POINTS:",
+        "    if size(space) < _MOST_POINTS:",
+        (f"{_OF_SWEEP}::test_all_of_a_small_space_is_tried",),
+        "a grid of six would be tried in part",
+    ),
+)

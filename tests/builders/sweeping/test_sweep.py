@@ -1,0 +1,248 @@
+"""Which trials are drawn, which are ended early, and which one wins: with trainings made up."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.builders.sweeping.space import parse_space
+from adapterworks.builders.sweeping.sweep import (
+    HALVING,
+    Built,
+    Sweep,
+    Tried,
+    check,
+    corrected,
+    forget,
+    line,
+    run_sweep,
+    winner,
+)
+from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.faults import ManifestError
+from adapterworks.manifests.load import load_manifest
+from adapterworks.manifests.models import Manifest
+from tests.builders.workshop import Workshop
+
+GATE = '[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.1\nconfidence = 0.9\n'
+RATES = "train.learning_rate=1e-4..1e-1"
+
+
+@dataclass
+class Laboratory:
+    """Builds that are made up: the loss has its least at a rate of 1e-2."""
+
+    load: Callable[[Sequence[str]], Manifest]
+    validations: int = 6
+    started: list[float] = field(default_factory=list)
+    finished: list[float] = field(default_factory=list)
+    dies_at: int | None = None
+    bonus: float = 0.0
+    passes: Callable[[float], bool] = lambda rate: True
+    fails: Callable[[float], bool] = lambda rate: False
+
+    def build(
+        self, label: str, overrides: Sequence[str], listen: Callable[[Mapping[str, Any]], None]
+    ) -> Built:
+        rate = self.load(overrides).train.learning_rate
+        assert rate is not None
+        self.started.append(rate)
+        if self.dies_at is not None and len(self.started) == self.dies_at:
+            raise KeyboardInterrupt
+        if self.fails(rate):
+            raise Refused("the training diverged")
+        end = abs(math.log10(rate) + 2) - self.bonus
+        for number in range(1, self.validations + 1):
+            listen({"event": "step", "step": number * 10, "loss": 9.0})
+            listen({"event": "validation", "step": number * 10, "loss": end + 1 / number})
+        self.finished.append(rate)
+        score = 1 - end / 4
+        gates = [{"why": f"gain {score:.3f}", "passed": self.passes(rate)}]
+        entry = {
+            "values": {"candidate": score},
+            "gains": {"base": {"gain": score, "low": score - 0.1, "high": score + 0.1}},
+        }
+        training = {"best_value": end + 1 / self.validations}
+        report = {"metrics": {"exact_match": entry}, "gates": gates, "training": training}
+        return Built(f"tiny-sweep@{len(self.finished)}", report)
+
+
+@pytest.fixture
+def load(tmp_path: Path, tiny: Path) -> Callable[[Sequence[str]], Manifest]:
+    path = Workshop(tmp_path, tiny).manifest(more=GATE)
+    return lambda overrides: load_manifest(path, overrides=overrides)
+
+
+def sweep_of(load: Any, *texts: str, trials: int = 9, **options: Any) -> Sweep:
+    space = parse_space(texts or (RATES,))
+    values = {"metric": "exact_match", "seed": 0, **options}
+    return Sweep("tiny", load, space, trials, **values)
+
+
+def run(sweep: Sweep, laboratory: Laboratory, home: Path, **options: Any) -> list[Tried]:
+    return run_sweep(sweep, laboratory.build, home=home, say=lambda line: None, **options)
+
+
+def test_a_trial_is_a_version_of_its_own_name_with_gates_for_all_trials(load: Any) -> None:
+    sweep = sweep_of(load, "method.rank=2,4", trials=2)
+    manifest = sweep.manifest({"method.rank": "4"})
+    assert manifest.method.rank == 4
+    assert manifest.adapter.name == "tiny-sweep"
+    assert manifest.publish.alias == "trial"
+    (gate,), (own,) = manifest.evaluate.gates, load(()).evaluate.gates
+    assert gate.confidence == pytest.approx(0.95)  # 1 - 0.1 / 2
+    assert gate.model_copy(update={"confidence": own.confidence}) == own
+
+
+@pytest.mark.parametrize(("trials", "each"), [(1, 0.95), (5, 0.99), (50, 0.999)])
+def test_bonferroni(trials: int, each: float) -> None:
+    assert corrected(0.95, trials) == pytest.approx(each)
+
+
+def test_trials_come_nearer_and_the_bad_are_ended_early(load: Any, tmp_path: Path) -> None:
+    laboratory = Laboratory(load)
+    tried = run(sweep_of(load, trials=20), laboratory, tmp_path)
+    assert [one.number for one in tried] == list(range(20))
+    assert len({one.settings["train.learning_rate"] for one in tried}) == 20
+    ended = {one.state for one in tried}
+    assert ended == {"built", "pruned"}
+    whole = [one for one in tried if one.state == "built"]
+    assert len(whole) < 20 / HALVING + 4
+    best = winner(tried, "exact_match")
+    assert best is not None
+    assert abs(math.log10(float(best.settings["train.learning_rate"])) + 2) < 0.3
+    first, last = laboratory.started[:5], laboratory.started[-5:]
+    far = lambda rates: sum(abs(math.log10(rate) + 2) for rate in rates)  # noqa: E731
+    assert far(last) < far(first)
+
+
+def test_without_halving_every_trial_is_built(load: Any, tmp_path: Path) -> None:
+    tried = run(sweep_of(load, halve=False), Laboratory(load), tmp_path)
+    assert {one.state for one in tried} == {"built"}
+
+
+def test_the_winner_has_passed_its_gates(load: Any, tmp_path: Path) -> None:
+    laboratory = Laboratory(load, passes=lambda rate: rate > 0.02)
+    tried = run(sweep_of(load, halve=False), laboratory, tmp_path)
+    best = winner(tried, "exact_match")
+    assert best is not None
+    assert float(best.settings["train.learning_rate"]) > 0.02
+    assert best.score == max(one.score or 0 for one in tried if one.passed)
+    assert best.score < max(one.score or 0 for one in tried)
+    assert winner([one for one in tried if not one.passed], "exact_match") is None
+
+
+def test_a_metric_that_should_be_low(load: Any) -> None:
+    low, high = (Tried(n, {}, "built", score=n / 10, passed=True) for n in (1, 2))
+    assert winner([low, high], "exact_match") == high
+    assert winner([low, high], "perplexity") == low
+
+
+def test_one_that_fails_keeps_no_other_from_its_turn(load: Any, tmp_path: Path) -> None:
+    laboratory = Laboratory(load, fails=lambda rate: rate > 0.02)
+    sweep = sweep_of(load, halve=False)
+    tried = run(sweep, laboratory, tmp_path)
+    failed = [one for one in tried if one.state == "failed"]
+    assert failed
+    assert len(tried) == 9
+    assert failed[0].why == ("the training diverged",)
+    assert line(failed[0], sweep).endswith("failed: the training diverged")
+
+
+@pytest.mark.parametrize("dies_at", [1, 4, 8])
+def test_a_sweep_that_was_killed_goes_on_as_if_it_had_not(
+    load: Any, tmp_path: Path, dies_at: int
+) -> None:
+    whole = run(sweep_of(load), Laboratory(load), tmp_path / "whole")
+    laboratory = Laboratory(load, dies_at=dies_at)
+    sweep = sweep_of(load)
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep, laboratory, tmp_path / "killed")
+    died = laboratory.started[-1]
+    again = Laboratory(load)
+    tried = run(sweep, again, tmp_path / "killed")
+    assert again.started[0] == died
+    assert [(one.number, one.settings, one.state, one.value) for one in tried] == [
+        (one.number, one.settings, one.state, one.value) for one in whole
+    ]
+    assert run(sweep, Laboratory(load, dies_at=1), tmp_path / "killed") == tried  # nothing is left
+
+
+def test_one_of_several_that_was_killed_is_built_on(load: Any, tmp_path: Path) -> None:
+    """What the others came to meanwhile would have something else drawn in its place."""
+    laboratory, lost = Laboratory(load), []
+
+    def build(label: str, overrides: Sequence[str], listen: Callable[..., None]) -> Built:
+        if label == "trial 8":
+            lost.append(load(overrides).train.learning_rate)
+            laboratory.bonus = 5.0  # whatever ends meanwhile is the best so far
+            before = len(laboratory.finished)
+            while len(laboratory.finished) == before:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        return laboratory.build(label, overrides, listen)
+
+    sweep = sweep_of(load, trials=10, halve=False)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, build, home=tmp_path, parallel=2, say=lambda line: None)
+    again = Laboratory(load)
+    tried = run(sweep, again, tmp_path)
+    assert again.started[0] == lost[0]
+    assert [one.number for one in tried] == list(range(10))
+
+
+def test_another_sweep_has_a_study_of_its_own(load: Any, tmp_path: Path) -> None:
+    laboratory = Laboratory(load)
+    run(sweep_of(load, trials=2), laboratory, tmp_path)
+    run(sweep_of(load, trials=2, seed=1), laboratory, tmp_path)
+    assert len(set(laboratory.started)) == 4
+    assert len(list((tmp_path / "sweeps").iterdir())) == 2
+
+
+def test_all_of_a_small_space_is_tried(load: Any, tmp_path: Path) -> None:
+    space = ("method.rank=2,4", "train.learning_rate=0.001,0.01,0.02")
+    tried = run(sweep_of(load, *space, trials=6, halve=False), Laboratory(load), tmp_path)
+    assert len({tuple(one.settings.items()) for one in tried}) == 6
+
+
+def test_several_at_once(load: Any, tmp_path: Path) -> None:
+    tried = run(sweep_of(load, halve=False), Laboratory(load), tmp_path, parallel=3)
+    assert [one.number for one in tried] == list(range(9))
+
+
+def test_what_no_trial_could_be_is_refused_before_any_is_built(load: Any) -> None:
+    with pytest.raises(InvalidInput, match="does not evaluate `bleu`"):
+        check(sweep_of(load, metric="bleu"))
+    with pytest.raises(ManifestError, match=r"method\.rank"):
+        check(sweep_of(load, "method.rank=8,many"))
+    with pytest.raises(ManifestError, match=r"method\.rang"):
+        check(sweep_of(load, "method.rang=8,16"))
+    with pytest.raises(ManifestError):
+        check(sweep_of(load, "train.learning_rate=-1..1"))
+
+
+def test_a_half_done_build_of_a_trial_is_removed_and_no_other(tmp_path: Path) -> None:
+    published = {"publish": {"digest": "x"}}
+    folders: dict[str, tuple[str, dict[str, Any]]] = {
+        "tiny-sweep-aa": ("tiny-sweep", {}),
+        "tiny-sweep-bb": ("tiny-sweep", published),
+        "tiny-sweep-eu-cc": ("tiny-sweep-eu", {}),
+        "tiny-dd": ("tiny", {}),
+    }
+    for folder, (name, done) in folders.items():
+        record = {
+            "done": done,
+            "digests": {"publish": "x"},
+            "plan": {"manifest": {"adapter": {"name": name}}},
+        }
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "build.json").write_text(json.dumps(record))
+    forget(tmp_path, "tiny")
+    assert {path.name for path in tmp_path.iterdir()} == {*folders} - {"tiny-sweep-aa"}
