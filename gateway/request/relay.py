@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import aiohttp
@@ -75,8 +76,14 @@ class Relay:
         self._model = model
         self._target = target
         self._send = send
+        # Nothing of it leads back here: what a request leaves must need no collector.
         self.streamed = Streamed(
-            parts, account, send, self._stream_head, self._rewriter, keep_alive
+            parts,
+            account,
+            send,
+            partial(_send_head, send, receipt, 200, "text/event-stream; charset=utf-8"),
+            partial(_rewriter, account, model, target.ref, recorder),
+            keep_alive,
         )
         self._began = time.monotonic()
 
@@ -166,7 +173,7 @@ class Relay:
 
     async def _pass_on(self, body: bytes, status: int) -> None:
         await self._account.close(status)
-        await self._head(status, "application/json", length=len(body))
+        await _send_head(self._send, self._receipt, status, "application/json", length=len(body))
         await self._send({"type": "http.response.body", "body": body})
         if self._recorder is not None and status == 200:
             self._recorder.done(self._account.usage, len(body))
@@ -198,31 +205,33 @@ class Relay:
         except (LookupError, TypeError) as error:
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
 
-    async def _stream_head(self) -> None:
-        await self._head(200, "text/event-stream; charset=utf-8")
 
-    def _rewriter(self, part: Call, piece: Piece) -> Rewriter:
-        return Rewriter(
-            part.asked,
-            part.endpoint.dialect,
-            self._model,
-            self._target.ref,
-            self._account.usage,
-            None if self._recorder is None else self._recorder.event,
-            piece,
-        )
+def _rewriter(
+    account: Account, model: str, shown: str, recorder: Recorder | None, part: Call, piece: Piece
+) -> Rewriter:
+    """Of one part's stream.
 
-    async def _head(self, status: int, content_type: str, length: int | None = None) -> None:
-        headers = [(b"content-type", content_type.encode())]
-        if length is not None:
-            headers.append((b"content-length", b"%d" % length))
-        if content_type.startswith("text/event-stream"):
-            headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        headers += [
-            (name.encode(), value.encode("latin-1", "replace"))
-            for name, value in self._receipt.headers().items()
-        ]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+    Args:
+        shown: the model's name for the client.
+    """
+    listen = None if recorder is None else recorder.event
+    dialect = part.endpoint.dialect
+    return Rewriter(part.asked, dialect, model, shown, account.usage, listen, piece)
+
+
+async def _send_head(
+    send: Send, receipt: Receipt, status: int, content_type: str, length: int | None = None
+) -> None:
+    headers = [(b"content-type", content_type.encode())]
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
+    if content_type.startswith("text/event-stream"):
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+    headers += [
+        (name.encode(), value.encode("latin-1", "replace"))
+        for name, value in receipt.headers().items()
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 async def answer_error(send: Send, error: Unavailable, receipt: Receipt, call: Call) -> None:

@@ -179,7 +179,9 @@ def test_what_was_not_closed_is_closed_when_the_interpreter_ends(
         print(gateway.url)
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr == ""
+    # The stand-in's tokens are its own, which is said.
+    said = [line for line in done.stderr.splitlines() if "renders conversations" not in line]
+    assert said == []
     assert done.returncode == 0
     assert done.stdout.startswith("http://127.0.0.1:")
     assert left_over(home) == []

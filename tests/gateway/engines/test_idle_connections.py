@@ -19,16 +19,17 @@ def test_ours_end_before_vllms() -> None:
 
 
 def test_an_idle_connection_is_not_used_again(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "KEEP_SECONDS", 1.0)
+    monkeypatch.setattr(remote, "KEEP_SECONDS", 3.0)
     ports: list[int] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        ports.append(scope["client"][1])
+        if scope["path"] == "/v1/models":
+            ports.append(scope["client"][1])
         await JSONResponse({"data": [{"id": "base"}]})(scope, receive, send)
 
     async def scene() -> None:
         async with remote_engine(app) as engine:
-            for pause in (0.0, 0.0, 1.5):
+            for pause in (0.0, 0.0, 3.5):
                 await asyncio.sleep(pause)
                 await engine.models()
 

@@ -6,6 +6,7 @@ import gc
 import http.client
 import json
 import socket
+from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
@@ -74,16 +75,20 @@ def test_requests_leave_no_garbage(
             response.read()
 
     ask()
-    found = []
+    gc.collect()
     gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        for _ in range(10):
-            gc.collect()
-            for _ in range(10):
-                ask()
-            found.append(gc.collect())
+        for _ in range(100):
+            ask()
+        gc.collect()
+        found = Counter(type(thing).__module__.partition(".")[0] for thing in gc.garbage)
     finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
         gc.enable()
         connection.close()
-    # What works beside requests leaves some at times; what a request leaves is in every round.
-    assert min(found) < 100, f"{found} objects in cycles, in each round of 20 requests"
+    # Each request has a cycle of uvicorn's and several values of ours. Other gateways of this
+    # process leave things of SQLAlchemy's meanwhile, which is their watchers' and not a request's.
+    assert found["uvicorn"] + found["starlette"] < 20, found
+    assert found["adapterworks"] < 20, found
