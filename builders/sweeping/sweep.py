@@ -232,7 +232,8 @@ def _repeat(what: Callable[[], None], times: int, parallel: int) -> None:
         for _ in range(times):
             what()
         return
-    left, errors = iter(range(times)), []
+    left = iter(range(times))
+    errors: list[BaseException] = []
     lock = threading.Lock()
 
     def work() -> None:

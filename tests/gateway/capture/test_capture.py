@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -302,10 +303,21 @@ def test_no_answer_waits_for_a_disk_that_hangs(
     assert outcomes["full"] + outcomes["kept"] == 8
 
 
-def test_what_waits_is_written_before_the_gateway_ends(clinic: Clinic) -> None:
+def test_what_waits_is_written_before_the_gateway_ends(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture, offered = clinic.running.gateway.capture, threading.Event()
+    offer = capture.offer
+
+    def tell(draft: capturing.Draft) -> None:
+        offer(draft)
+        offered.set()
+
+    monkeypatch.setattr(capture, "offer", tell)
     clinic.agree()
     clinic.ask("the last one")
-    clinic.running.gateway.capture.close()
+    assert offered.wait(60)  # the client has its answer a moment earlier
+    capture.close()
     assert [kept.messages[0]["content"] for kept in clinic.kept()] == ["the last one"]
 
 
