@@ -42,7 +42,7 @@ lock:  ## resolve the lock files anew; what is locked stays, but for UPGRADE='pa
 demo: $(STAMP)  ## build two adapters, serve both from one vLLM, ask them
 	@$(BIN)/python demo.py
 
-test: $(STAMP)  ## the test suite (about 11 minutes on 2 cores)
+test: $(STAMP)  ## the test suite (about 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-all: $(STAMP)  ## everything, slow checks too
@@ -61,10 +61,14 @@ docs: $(STAMP)  ## the documentation as pages in build/docs, pictures made, link
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/docs/test_words.py tests/docs/test_links.py
 
+docs-typed: $(STAMP)  ## type every command of tutorials and how-tos, run the notebook
+	@$(BIN)/python -m pytest -q tests/docs/test_pages.py tests/api/test_notebook.py tests/api/test_page.py \
+		-k "two-layers or translations"
+
 bench: $(STAMP)  ## speed, as ratios side by side in one run
 	@$(BIN)/python -m bench
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist
 
-.PHONY: help setup wheelhouse lock demo test test-all lint docs bench clean
+.PHONY: help setup wheelhouse lock demo test test-all lint docs docs-typed bench clean

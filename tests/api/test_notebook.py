@@ -81,6 +81,7 @@ def test_nothing_of_a_machine_is_in_it() -> None:
         assert not re.search(rf"\b{re.escape(name)}\b", printed(code_cells())), name
 
 
+@pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.parametrize("either_bases", ["two-layers"], indirect=True)
 def test_its_cells_are_a_program_that_runs(

@@ -46,6 +46,7 @@ def test_the_links_lead_somewhere() -> None:
         assert (PAGE.parent / link).is_file(), link
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 @pytest.mark.train
 def test_the_page_is_a_program_that_runs(

@@ -51,7 +51,7 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.training.trackers import TRACKERS, check_trackers
 from adapterworks.manifests.extensions import load
 from adapterworks.manifests.load import load_manifest
-from adapterworks.manifests.models import EvaluateTable, QualityGate
+from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate
 
 manifest = load_manifest("manifest.toml")
 rows = load_recipe("sums:test")[0]

@@ -15,6 +15,7 @@ HOW_TO = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 @pytest.mark.train
 @pytest.mark.parametrize(

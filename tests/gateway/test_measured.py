@@ -15,6 +15,7 @@ def test_metering_is_exact_across_kills() -> None:
     assert {row.name for row in metered.rows(outcome) if row.met is False} == set()
 
 
+@pytest.mark.slow
 def test_a_flood_moves_a_quiet_tenant_less_than_order_of_arrival_would() -> None:
     rows = {row.name: row.value for row in fair_gateway.run(runs=1, count=6)}
     assert rows["in order of arrival ÷ fair"] > 2

@@ -100,6 +100,7 @@ def test_one_that_fails_keeps_no_other_from_its_turn(ads: Ads) -> None:
     assert built == {"alpha": "failed", "beta": "failed", "gamma": "unchanged"}
 
 
+@pytest.mark.slow
 def test_what_was_built_and_is_declared_again_is_promoted(ads: Ads) -> None:
     """The manifest goes back to what it was: nothing is trained, the alias moves."""
     ads.declare("alpha")
@@ -133,6 +134,7 @@ def test_a_moved_folder_is_as_it_was(ads: Ads) -> None:
     assert signs(ads.json("apply", "--check")) == {"alpha": "="}
 
 
+@pytest.mark.slow
 def test_killed_in_a_training_and_run_again_it_finishes(ads: Ads) -> None:
     ads.declare("alpha")
     ads.declare("beta", epochs=40)

@@ -362,6 +362,7 @@ def test_uv_asks_where_pip_is_configured_to_ask(setup: Setup, index: tuple[Path,
     assert {"small", "tiny"} <= setup.installed()
 
 
+@pytest.mark.slow
 def test_without_uv_it_says_why(setup: Setup) -> None:
     setup.lock("uv", "uv==0.1 --hash=sha256:", "0" * 64, "\n")
     setup.lock("cpu", "# nothing\n")
@@ -389,6 +390,7 @@ def test_a_wheelhouse_needs_no_network(setup: Setup, index: tuple[Path, str], uv
     assert "small" in setup.installed()
 
 
+@pytest.mark.slow
 def test_a_wheelhouse_of_something_else_is_refused(setup: Setup, index: tuple[Path, str]) -> None:
     done = setup.try_("install.sh", ".venv", WHEELHOUSE="nowhere")
     assert done.returncode == 1

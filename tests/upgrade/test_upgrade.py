@@ -172,6 +172,7 @@ def test_old_releases_are_proved_and_served(sqlite: Home) -> None:
         wait_until(lambda: sqlite.answered(tenant="readers") == readers + len(spooled))
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_half_done_build_that_cannot_go_on_says_so(sqlite: Home) -> None:
     """What was begun is told by the adapter's name, so that two layers do for what is built now."""

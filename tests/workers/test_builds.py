@@ -85,6 +85,7 @@ def ask(workshop: Workshop, *arguments: str) -> Result:
     return result
 
 
+@pytest.mark.slow
 def test_a_build_is_queued_run_and_told_of(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_job_is_what_its_manifest_builds_by_hand(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_a_failed_gate_fails_the_job_and_keeps_the_release(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +191,7 @@ def test_what_no_build_can_do_fails_with_its_reason(
     assert "hint:" in failed.message
 
 
+@pytest.mark.slow
 def test_a_paused_job_goes_on_where_it_was_and_ends_as_if_it_had_not(
     workshop: Workshop, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

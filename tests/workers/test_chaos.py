@@ -32,7 +32,7 @@ WORKERS = 3
 STANDSTILL_S = 300.0
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """A home of its own, with an index of either kind."""
     values = {"ADAPTERS_HOME": str(tmp_path / "home"), "ADAPTERS_USER": "tester"}

@@ -287,9 +287,9 @@ _TOLD_NAMED = (
         _RELAY,
         (
             "        await self._account.close(status)\n"
-            '        await self._head(status, "application/json"'
+            "        await _send_head(self._send, self._receipt, status,"
         ),
-        '        await self._head(status, "application/json"',
+        "        await _send_head(self._send, self._receipt, status,",
         (f"{_OF_PATH}::test_what_the_engine_counted_is_metered_once",),
         "answers would be free",
     ),

@@ -37,6 +37,7 @@ def rows(folder: Path, name: str, start: int, count: int = 8) -> None:
     (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_three_releases_in_sequence(workshop: Workshop) -> None:
     folder = workshop.folder

@@ -40,7 +40,16 @@ def pairs(workshop: Workshop, kind: str = "lora", more: str = PAIRS, **given: An
 
 
 @pytest.mark.train
-@pytest.mark.parametrize("kind", ["lora", "dora", "prompt-tuning", "prefix-tuning", "full"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "lora",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("dora", "prompt-tuning", "prefix-tuning", "full")
+        ),
+    ],
+)
 def test_a_release_is_continued_where_it_ended(workshop: Workshop, kind: str) -> None:
     """Policy and reference agree before the first step; the reference of an adapter is read from
     its files by another way than the policy was. The loss begins at ln 2."""
@@ -76,6 +85,7 @@ def test_a_release_is_continued_where_it_ended(workshop: Workshop, kind: str) ->
     assert workshop.json(pairs(workshop, kind))["ref"] == built["ref"]
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_plain_fine_tuning_goes_on_too(workshop: Workshop) -> None:
     """The first loss is what the release ended with, far below the base's."""
@@ -90,6 +100,7 @@ def test_plain_fine_tuning_goes_on_too(workshop: Workshop) -> None:
     assert workshop.registry().release(built["digest"]).parents[0].relation == "start"
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_rebuild_begins_with_the_release_of_that_time(workshop: Workshop) -> None:
     """The alias has moved on since; the record knows the digest."""
@@ -110,6 +121,7 @@ def test_a_rebuild_begins_with_the_release_of_that_time(workshop: Workshop) -> N
     assert again["ref"] == "tiny-pairs@2"
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_reference_that_the_training_does_not_start_from_is_refused(workshop: Workshop) -> None:
     workshop.json(workshop.manifest(epochs=2))

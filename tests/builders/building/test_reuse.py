@@ -223,6 +223,7 @@ def test_an_author_is_named_only_if_someone_said_so(clone: Workshop, tmp_path: P
     assert (settings.who, settings.author) == (getpass.getuser(), "unnamed")
 
 
+@pytest.mark.slow
 def test_a_release_is_rebuilt_from_files_that_are_found_or_named(
     clone: Workshop, tmp_path: Path
 ) -> None:
@@ -311,6 +312,7 @@ def test_a_release_of_older_code_is_trained_once_more_and_said_so(
     assert f"note: old@{row.version} was published by a version of adapterworks" in result.stderr
 
 
+@pytest.mark.slow
 def test_bytes_that_are_gone_are_taken_from_an_older_release_or_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +362,7 @@ def test_a_build_that_waited_for_its_twin_names_what_that_published(
     assert [row.version for row in workshop.registry().versions("tiny")] == [1]
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_answers_it_goes_on_from_those_it_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,6 +393,7 @@ def test_killed_while_it_writes_answers_it_goes_on_from_those_it_took(
     assert workshop.json(path, *other)["ref"] == "tiny@2"
 
 
+@pytest.mark.slow
 def test_gates_are_judged_by_the_prod_of_the_day_that_a_build_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def build(workshop: Workshop, opener: Opener, *overrides: str) -> Any:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_each_steps_adapter_is_loaded_and_the_last_one_unloaded(
     workshop: Workshop,

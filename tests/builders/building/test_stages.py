@@ -84,6 +84,7 @@ def test_a_stage_that_does_not_pass_is_the_last(workshop: Workshop) -> None:
     assert "stage `sft` (tiny@1) did not pass" in str(workshop.build(path).exception)
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_chain_that_broke_off_goes_on(workshop: Workshop) -> None:
     """The first stage done, the second never begun or half done: `--resume` does the rest."""

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.train
 @pytest.mark.parametrize(
     "launched",
     [
-        pytest.param(False, id="plain", marks=pytest.mark.slow),
-        pytest.param(True, id="accelerate launch"),
+        pytest.param(False, id="plain"),
+        pytest.param(True, id="accelerate launch", marks=pytest.mark.slow),
     ],
 )
 def test_a_build_runs_among_files_with_our_names(workshop: Workshop, launched: bool) -> None:

@@ -112,6 +112,7 @@ def test_one_that_cannot_be_loaded_breaks_only_what_names_it(outside: Outside) -
     assert outside.run("validate", manifest).returncode == 0
 
 
+@pytest.mark.slow
 def test_from_a_manifest_to_a_release_and_its_card(outside: Outside) -> None:
     plan = outside.json("plan", outside.manifest, "--json")
     # Two layers: 32 keys and 32 values (2 heads of 16), 128 inner activations.

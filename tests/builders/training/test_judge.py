@@ -73,6 +73,7 @@ def test_its_reward_is_that_of_the_release_and_the_policy_stays(
     assert trainer.bare.training
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_release_that_rewards_is_in_plan_lock_and_lineage(workshop: Workshop) -> None:
     path = Path(pairs(workshop, more=REWARD, epochs=4, rate=2e-2))

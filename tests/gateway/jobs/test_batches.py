@@ -103,7 +103,7 @@ def test_a_batch_goes_on_in_another_gateway_and_no_line_is_paid_twice(
 ) -> None:
     first = Launcher(loop)
     house = move_in(first, registry, base, tmp_path, batch_parallel=2)
-    house.standin.token_seconds = 0.02
+    house.standin.token_seconds = 0.2
     rows = [request(number, base.name) for number in range(30)]
     batch = begin(house.client(), rows)
     deadline = time.monotonic() + STANDSTILL_S

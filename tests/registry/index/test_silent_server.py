@@ -146,6 +146,7 @@ def hole(postgresql_url: str) -> Iterator[tuple[Hole, str]]:
     hole.close()
 
 
+@pytest.mark.slow
 def test_a_network_that_went_silent_is_given_up_and_found_again(hole: tuple[Hole, str]) -> None:
     proxy, url = hole
     database = Database(url, patience=0.2)

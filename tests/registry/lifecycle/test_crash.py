@@ -15,7 +15,11 @@ from tests.postgres import new_database
 
 @pytest.mark.parametrize(
     ("where", "kills"),
-    [("sqlite", 10), ("postgresql", 10), pytest.param("sqlite", 200, marks=pytest.mark.slow)],
+    [
+        ("sqlite", 10),
+        pytest.param("postgresql", 10, marks=pytest.mark.slow),
+        pytest.param("sqlite", 200, marks=pytest.mark.slow),
+    ],
 )
 def test_aibrix_235_kill_9_loses_nothing_that_was_acknowledged(
     request: pytest.FixtureRequest, tmp_path: Path, where: str, kills: int

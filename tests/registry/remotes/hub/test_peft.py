@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.registry.remotes.hub.machine import Machine, Trained
 
 _PROGRAM = """
@@ -26,6 +28,7 @@ print(float((trained - plain).abs().max()))
 """
 
 
+@pytest.mark.slow
 def test_an_import_can_be_fingerprinted_after_the_checks(
     new_machine: Callable[..., Machine], trained: Trained
 ) -> None:
