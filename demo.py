@@ -1,6 +1,6 @@
 """`make demo`: two adapters from manifest to answer, on real data, with nothing simulated.
 
-Builds `bank-tickets` and `enterprise-kb` (profile quick), publishes both, starts one gateway with
+Builds `enterprise-kb` and `bank-tickets` (profile quick), publishes both, starts one gateway with
 one vLLM, asks both adapters and their base through the `openai` client, and checks that they answer
 differently and that every answer's receipt names the release that was built. Each adapter is shown
 beside its base and beside a search over its training rows, with intervals; each must beat its base
@@ -29,7 +29,8 @@ from bench.serving import ADAPTERS, ServingFailed, serving
 
 ROOT = Path(__file__).resolve().parent
 BASE = "smollm2-135m-instruct"
-NAMES = ("bank-tickets", "enterprise-kb")
+# The shorter build first: somebody who tries this sees a result within minutes.
+NAMES = ("enterprise-kb", "bank-tickets")
 QUESTIONS = {
     "bank-tickets": "早上给你们打电话一直占线，公司基本户想销户，请问该怎么办理？",
     "enterprise-kb": "Which service owns this? Creates a new secret and stores its value.",
