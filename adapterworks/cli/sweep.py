@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,7 +79,8 @@ def command(
     """
     from adapterworks.builders.comparing.compare import deciding_metric
     from adapterworks.builders.sweeping.space import parse_space, size
-    from adapterworks.builders.sweeping.sweep import Sweep, run_sweep, winner
+    from adapterworks.builders.sweeping.sweep import Sweep, check, winner
+    from adapterworks.builders.sweeping.trials import run_sweep
     from adapterworks.cli.build_on import resources
     from adapterworks.manifests.load import load_manifest
 
@@ -104,6 +106,8 @@ def command(
         seed,
         halve=not no_halving,
     )
+    check(sweep)  # before rows are read, which may take a while
+    sweep = replace(sweep, rows=_digest_of_rows(app, plain))
     if on is None:
         build = _here(app, sweep.name, load, quiet=as_json)
     else:
@@ -132,10 +136,20 @@ def command(
         click.echo(f"build it under its own name: adapters build {manifest}{chosen} {settings}")
 
 
+def _digest_of_rows(app: App, manifest: Manifest) -> str:
+    """Of the rows that trials are built of: a corrected file is another sweep."""
+    from adapterworks.builders.data.assemble import gather
+    from adapterworks.builders.data.rows import rows_digest
+
+    splits = gather(manifest, cache=app.settings.home / "cache", registry=app.registry)
+    return rows_digest([*splits.train, *splits.validation, *splits.test])
+
+
 def _here(app: App, name: str, load: Any, *, quiet: bool) -> Build:
     """Trials are built by this process, one after the other."""
     from adapterworks.builders.building.run import run_build
-    from adapterworks.builders.sweeping.sweep import Built, Pruned, forget
+    from adapterworks.builders.sweeping.sweep import Built, Pruned
+    from adapterworks.builders.sweeping.trials import forget
     from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.progress import BuildProgress
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _SWEEP, _SPACE = "builders/sweeping/sweep.py", "builders/sweeping/space.py"
+_TRIALS = "builders/sweeping/trials.py"
 _OF_SWEEP = "tests/builders/sweeping/test_sweep.py"
 _OF_SPACE = "tests/builders/sweeping/test_space.py"
 
@@ -35,7 +36,7 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "every-trial-is-drawn-from-the-same-chance",
-        _SWEEP,
+        _TRIALS,
         "np.random.default_rng([sweep.seed, number])",
         "np.random.default_rng([sweep.seed])",
         (f"{_OF_SWEEP}::test_trials_come_nearer_and_the_bad_are_ended_early",),
@@ -43,7 +44,7 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "what-was-under-way-is-forgotten",
-        _SWEEP,
+        _TRIALS,
         "            study.enqueue_trial(trial.params)\n\n    def one",
         "            pass\n\n    def one",
         (f"{_OF_SWEEP}::test_one_of_several_that_was_killed_is_built_on",),
@@ -51,11 +52,19 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "nobody-is-ended-early",
-        _SWEEP,
+        _TRIALS,
         "                raise Pruned",
         "                pass",
         (f"{_OF_SWEEP}::test_trials_come_nearer_and_the_bad_are_ended_early",),
         "a sweep would cost three times what it says",
+    ),
+    Named(
+        "a-corrected-file-is-the-old-one",
+        _SWEEP,
+        "digest_json([declared, self.rows, *rules])",
+        "digest_json([declared, *rules])",
+        (f"{_OF_SWEEP}::test_another_sweep_has_a_study_of_its_own",),
+        "settings would be chosen by rows that are not there any more",
     ),
     Named(
         "a-range-of-magnitudes-is-drawn-evenly",

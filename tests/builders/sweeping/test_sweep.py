@@ -14,17 +14,15 @@ import pytest
 
 from adapterworks.builders.sweeping.space import parse_space
 from adapterworks.builders.sweeping.sweep import (
-    HALVING,
     Built,
     Sweep,
     Tried,
     check,
     corrected,
-    forget,
     line,
-    run_sweep,
     winner,
 )
+from adapterworks.builders.sweeping.trials import HALVING, forget, run_sweep
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.faults import ManifestError
 from adapterworks.manifests.load import load_manifest
@@ -203,7 +201,9 @@ def test_another_sweep_has_a_study_of_its_own(load: Any, tmp_path: Path) -> None
     run(sweep_of(load, trials=2), laboratory, tmp_path)
     run(sweep_of(load, trials=2, seed=1), laboratory, tmp_path)
     assert len(set(laboratory.started)) == 4
-    assert len(list((tmp_path / "sweeps").iterdir())) == 2
+    run(sweep_of(load, trials=2, rows="sha256:others"), laboratory, tmp_path)
+    assert len(laboratory.started) == 6, "what was found on other rows is no answer"
+    assert len(list((tmp_path / "sweeps").iterdir())) == 3
 
 
 def test_all_of_a_small_space_is_tried(load: Any, tmp_path: Path) -> None:
