@@ -61,8 +61,8 @@ docs: $(STAMP)  ## the documentation as pages in build/docs, pictures made, link
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/docs/test_words.py tests/docs/test_links.py
 
-docs-typed: $(STAMP)  ## type every command of tutorials and how-tos, run the notebook
-	@$(BIN)/python -m pytest -q tests/docs/test_pages.py tests/api/test_notebook.py tests/api/test_page.py \
+docs-typed: $(STAMP)  ## type every command of README, tutorials and how-tos, run the notebook
+	@$(BIN)/python -m pytest -q tests/cli/test_readme.py tests/docs/test_pages.py tests/api/test_notebook.py tests/api/test_page.py \
 		-k "two-layers or translations"
 
 bench: $(STAMP)  ## speed, as ratios side by side in one run

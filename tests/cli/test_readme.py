@@ -1,7 +1,7 @@
 """Every command of the README is typed, in its order, in one home, with a real vLLM.
 
-As it is written, with the changes that `tests/docs/scene.py` names; in `make test` the base has two
-layers.
+As it is written, with the changes that `tests/docs/scene.py` names; in `make docs-typed` the base
+has two layers.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def test_the_readme_names_what_it_should() -> None:
 
 @pytest.mark.engine
 @pytest.mark.train
+@pytest.mark.slow
 def test_every_command_of_the_readme_runs(
     tmp_path: Path, hub: str, either_bases: BaseStore
 ) -> None:
