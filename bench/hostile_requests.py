@@ -12,7 +12,6 @@ usage event is not the engine's count.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import ctypes
 import gc
 import logging
@@ -23,7 +22,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import psutil
 import sqlalchemy as sa
 
@@ -34,13 +32,11 @@ from adapterworks.gateway.storage.schema import usage_events
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.registry.registry import Registry
-from bench.hostile_bodies import Hostile, generate
+from bench.hostile_crowd import CLIENTS, Counts, Crowd
 from bench.report import Row, figure, show
-from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, Running
 from tests.registry.releases import BASE, publish
 
-CLIENTS = 16
 MODEL = "stand-in"
 MOST_GROWTH = 20.0  # MiB
 LIMITS = {
@@ -48,7 +44,6 @@ LIMITS = {
     "limited": Limits(rpm=6_000_000, tpm=60_000_000, max_concurrency=64, monthly_tokens=10**12),
     "budget": Limits(monthly_tokens=100_000),
 }
-Counts = tuple[int, int]
 
 
 @dataclass
@@ -105,18 +100,18 @@ class Outcome:
         return sum(min(counts) < 0 for counts in self.metered.values())
 
 
-def run(requests: int, seed: int = 1) -> Outcome:
-    """Send `requests` generated bodies."""
+def run(requests: int, seed: int = 1, *, apart: bool = True) -> Outcome:
+    """Send `requests` generated bodies; clients and engine `apart`, in a process of theirs."""
     with tempfile.TemporaryDirectory() as folder:
-        scene = _Scene(Path(folder))
+        scene = _Scene(Path(folder), requests, seed, apart=apart)
         try:
-            return scene.play(generate(seed, requests, (MODEL, "medical", "code", "code@1")))
+            return scene.play(requests)
         finally:
             scene.close()
 
 
 class _Scene:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, requests: int, seed: int, *, apart: bool) -> None:
         self.registry = Registry.open(
             database=f"sqlite:///{home / 'index.db'}", blobs=str(home / "blobs"), home=home
         )
@@ -126,10 +121,11 @@ class _Scene:
         self.keys = [
             admin.add(name, allow=("*",), limits=limits)[1].text for name, limits in LIMITS.items()
         ]
-        self.standin = StandIn(MODEL, token_seconds=0.001)
+        names = (MODEL, "medical", "code", "code@1")
+        self.crowd = Crowd(MODEL, seed, requests, names, apart=apart)
         self.loop = Loop()
         self.launcher = Launcher(self.loop)
-        engine = self.launcher.standin(ServedBase(MODEL, MODEL, BASE.digest), self.standin)
+        engine = self.launcher.remote(ServedBase(MODEL, MODEL, BASE.digest), self.crowd.engine)
         config = GatewayConfig(trust=TrustTable(proof="off"))
         self.running: Running = self.launcher.gateway(
             self.registry, [engine], home / "spool", config
@@ -137,16 +133,18 @@ class _Scene:
         self.running.wait_ready()
         self.outcome = Outcome()
 
-    def play(self, hostile: list[Hostile]) -> Outcome:
+    def play(self, requests: int) -> Outcome:
         outcome, began = self.outcome, time.monotonic()
-        warm = max(1, len(hostile) // 10)
-        asyncio.run(self._crowd(hostile[:warm]))
+        warm = max(1, requests // 10)
+        self.crowd.send(self.running.url, self.keys, warm)
         memory = _mebibytes()
-        asyncio.run(self._crowd(hostile[warm:]))
+        self.crowd.send(self.running.url, self.keys, requests - warm)
         outcome.held = self._held()
         outcome.growth = _mebibytes() - memory
         outcome.dead = dead(self.running.gateway)
-        outcome.counted, outcome.answered = dict(self.standin.counted), dict(self.standin.answered)
+        seen = self.crowd.close()
+        outcome.statuses, outcome.failed = seen.statuses, seen.failed
+        outcome.counted, outcome.answered = seen.counted, seen.answered
         outcome.metered, outcome.left = self._metered()
         outcome.seconds = time.monotonic() - began
         return outcome
@@ -155,31 +153,6 @@ class _Scene:
         self.launcher.close()
         self.loop.close()
         self.registry.close()
-
-    async def _crowd(self, hostile: list[Hostile]) -> None:
-        queue = iter(enumerate(hostile))
-        async with aiohttp.ClientSession(self.running.url) as session:
-
-            async def client() -> None:
-                for number, request in queue:
-                    await self._send(session, self.keys[number % len(self.keys)], request)
-
-            await asyncio.gather(*(client() for _ in range(CLIENTS)))
-
-    async def _send(self, session: aiohttp.ClientSession, key: str, request: Hostile) -> None:
-        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-        try:
-            async with session.post(request.path, data=request.body, headers=headers) as answer:
-                status = 0 if request.leave else answer.status
-                if not request.leave:
-                    await answer.read()
-        except aiohttp.ServerDisconnectedError:
-            status = 599
-        self.outcome.statuses[status] += 1
-        self.standin.bodies.clear()  # it would keep them all
-        self.standin.headers.clear()
-        if status >= 500:
-            self.outcome.failed.append(request.path.encode() + b" " + request.body[:300])
 
     def _held(self) -> list[str]:
         """What is still held after some seconds in which everybody may let go."""
@@ -199,7 +172,7 @@ class _Scene:
             with self.registry.database.read() as connection:
                 rows = connection.execute(query).all()
             metered = {row[0]: (int(row[1]), int(row[2])) for row in rows}
-            if self.standin.counted.keys() <= metered.keys() or time.monotonic() > deadline:
+            if self.outcome.counted.keys() <= metered.keys() or time.monotonic() > deadline:
                 return metered, {row[0] for row in rows if row[3] == 499}
             time.sleep(0.2)
 
@@ -251,7 +224,12 @@ def rows(outcome: Outcome) -> list[Row]:
         row("answered with 5xx", len(outcome.failed), "≤0"),
         row("slots and places held afterwards", len(outcome.held), "≤0"),
         row("threads and tasks dead", len(outcome.dead), "≤0"),
-        row("memory, MiB more", outcome.growth, f"≤{MOST_GROWTH:g}", "from a tenth to the end"),
+        row(
+            "memory, MiB more",
+            outcome.growth,
+            f"≤{MOST_GROWTH:g}",
+            "the gateway's process",
+        ),
         row("begun by the engine", len(outcome.counted), note="its own count, by request id"),
         row("begun, no event or of fewer tokens", len(outcome.unmetered), "≤0", "index, engine"),
         row("finished, not metered as counted", len(outcome.wrong), "≤0", "index, engine"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -27,6 +27,7 @@ By = Literal["day", "month", "tenant", "release", "ref"]
 GROUPS: tuple[By, ...] = ("day", "month", "tenant", "release", "ref")
 SUMS = ("requests", "failures", "cold_loads", "prompt_tokens", "completion_tokens")
 _KEY = ("day", "tenant", "release", "ref")
+_SIZES = (256, 64, 16, 4, 1)  # of events that one statement inserts
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,10 @@ def insert_events(database: Database, events: Sequence[UsageEvent]) -> int:
         .returning(usage_events.c.request_id)
     )
     unique = {event.request_id: event for event in events}
+    new: list[str] = []
     with database.write(lock="metering") as connection:
-        rows = [event.values() for event in unique.values()]
-        new = connection.execute(insert, rows).scalars().all() if rows else []
+        for part in _parts([event.values() for event in unique.values()]):
+            new += connection.execute(insert, part).scalars()
         sums: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(SUMS))
         for request_id in new:
             event = unique[request_id]
@@ -74,6 +76,19 @@ def insert_events(database: Database, events: Sequence[UsageEvent]) -> int:
                 [dict(zip(_KEY + SUMS, (*key, *row), strict=True)) for key, row in sums.items()],
             )
         return len(new)
+
+
+def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in parts of few sizes.
+
+    The text of a statement that inserts n rows depends on n, and each connection keeps a hundred
+    prepared ones: of any size, they are megabytes of each connection.
+    """
+    at = 0
+    for size in _SIZES:
+        while len(rows) - at >= size:
+            yield rows[at : at + size]
+            at += size
 
 
 def prune(database: Database, *, days: int, most: int = 1000) -> int:

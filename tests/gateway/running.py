@@ -185,21 +185,30 @@ class Launcher:
     def standin(self, base: Base | ServedBase, standin: StandIn, **options: Any) -> Engine:
         """Start a stand-in engine and describe it as a remote one."""
 
-        async def start() -> Engine:
+        async def start() -> str:
             served = await serve(standin.app())
             self._stack.append(served.stop())
+            return served.url
+
+        url = self._loop.run(start())
+        return self.remote(ServedBase(base.name, standin.base, base.digest), url, **options)
+
+    def remote(self, base: ServedBase, url: str, **options: Any) -> Engine:
+        """Describe an engine that runs elsewhere."""
+
+        async def make() -> Engine:
             values = {"slots": 2, "capacity": 4, "parallel": 64, **options}
             return RemoteEngine(
                 values.pop("id", "standin"),
-                ServedBase(base.name, standin.base, base.digest),
-                url=served.url,
+                base,
+                url=url,
                 key=None,
                 interval=0.1,
                 request_seconds=60.0,
                 **values,
             )
 
-        return self._loop.run(start())
+        return self._loop.run(make())
 
     def beside(self, engine: Engine, **options: Any) -> Engine:
         """The same engine, as another gateway has it."""

@@ -489,6 +489,14 @@ _METERING_NAMED = (
         quick=False,
     ),
     Named(
+        "statements-of-any-size",
+        _USAGE,
+        "_SIZES = (256, 64, 16, 4, 1)",
+        "_SIZES = tuple(range(256, 0, -1))",
+        (f"{_OF_SUMS}::test_few_statements_insert_any_number_of_events",),
+        "each connection would keep a hundred prepared statements of megabytes",
+    ),
+    Named(
         "a-newer-programs-events-are-lost",
         _EVENT,
         "for name in cls.__slots__ if name in values",

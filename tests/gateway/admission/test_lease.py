@@ -277,6 +277,9 @@ async def test_a_budget_is_spent_reserved_and_settled(month: Month, ledger: Scri
     assert ledger.readings == 1
     month.settle(250, 0)
     assert await month.take(250, 1000)
+    month.settle(250, 50)  # 600 read, 150 and 50 since
+    assert not await month.take(201, 1000)
+    assert await month.take(200, 1000)
 
 
 async def test_the_total_is_read_beside_requests_and_waited_for_when_it_is_stale(

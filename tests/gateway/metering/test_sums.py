@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 
 from adapterworks.gateway.metering import meter as metering
 from adapterworks.gateway.metering.event import UsageEvent
@@ -53,6 +54,24 @@ def test_each_sum_is_the_sum_of_its_events(index: Database) -> None:
         "requests": 4, "failures": 2, "cold_loads": 1, "prompt_tokens": 118,
         "completion_tokens": 16, "total_tokens": 134,
     }  # fmt: skip
+
+
+def test_few_statements_insert_any_number_of_events(index: Database) -> None:
+    """Each connection keeps its prepared statements: of 60 sizes they were 2 MB of each."""
+    texts: set[str] = set()
+
+    @sa.event.listens_for(index.engine, "before_cursor_execute")
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO gateway_usage_events"):
+            texts.add(statement)
+
+    for count in range(1, 61):
+        events = [event(f"r{count}-{n}", 1, 0) for n in range(count)]
+        assert insert_events(index, [*events, events[0]]) == count
+        assert insert_events(index, events) == 0
+    assert insert_events(index, [event(f"many-{n}", 1, 0) for n in range(341)]) == 341
+    assert len(texts) == 5
+    assert usage(index, by=())[0].requests == 60 * 61 // 2 + 341
 
 
 def test_since_and_until_include_their_days(index: Database) -> None:

@@ -198,3 +198,16 @@ async def test_a_counter_that_fails_ends_no_worker(pauses: list[float]) -> None:
 
     await Supervisor(count=broken).task("poller", run)
     assert done
+
+
+async def test_what_is_over_is_not_kept() -> None:
+    """A gateway starts a task for each of many requests: they would be its memory after a week."""
+    supervisor = Supervisor()
+
+    async def nothing() -> None:
+        return None
+
+    for _ in range(3):
+        await supervisor.once("short", nothing())
+    await asyncio.sleep(0)
+    assert not supervisor._tasks
