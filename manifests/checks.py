@@ -169,6 +169,17 @@ def _retention(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]
             )
 
 
+@check("evaluate.samples")
+def _samples(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    samples = manifest.evaluate.samples
+    if samples.n and max(samples.k) > samples.n:
+        yield Problem(
+            ("evaluate", "samples", "k"),
+            f"the chance of {max(samples.k)} answers is not to be had from {samples.n}",
+            f"set `evaluate.samples.n` to {max(samples.k)} or more; a few times that is exact",
+        )
+
+
 @check("publish.alias", "publish.hub", "publish.private")
 def _publication(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     publish = manifest.publish
@@ -286,6 +297,7 @@ _CHECKS = (
     _schedule,
     _quality_gates,
     _retention,
+    _samples,
     _publication,
     _withheld,
     _conversion,

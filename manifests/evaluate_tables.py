@@ -37,14 +37,30 @@ class RetentionTable(Frozen):
     """Use at most this many paragraphs of general prose, and rows of each suite (`adapters compare`
     measures retention even where it is off, with this limit)."""
     max_perplexity_increase: PositiveFloat | None = None
-    """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %)."""
+    """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %): the 95 %
+    interval of the paired change has to be within it."""
     max_suite_loss: Share | None = None
-    """Largest accepted loss on a suite, in accuracy points (0–1)."""
+    """Largest accepted loss on a suite, in accuracy points (0–1): the 95 % interval of the paired
+    change has to be within it, for which a hundred rows seldom do below 0.1."""
     ancestors: bool = False
     """Ask the test rows of every release that `[start]` goes back to again, each judged by its own
     first metric: what the training has cost there is in the report and the card."""
     max_ancestor_loss: Share | None = None
     """Largest accepted loss on an ancestor's test rows, in points of its metric (0–1)."""
+
+
+class SamplesTable(Frozen):
+    """`[evaluate.samples]`: answers that are drawn to each test row, for pass@k."""
+
+    n: Annotated[int, Field(ge=0, le=256)] = 0
+    """Answers drawn to each row, beside the likeliest one; 0 measures no pass@k."""
+    k: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1,)
+    """At most `n` each: how likely it is that one of `k` answers is right, by every metric of right
+    and wrong answers (unbiased: Chen et al. 2021, arXiv:2107.03374)."""
+    temperature: Annotated[float, Field(ge=0.01, le=2.0)] = 0.8
+    """Of the draws."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    """Of the draws: the likeliest tokens that together have this share."""
 
 
 ENGINES = ("auto", "huggingface", "vllm", "gateway")
@@ -58,6 +74,7 @@ class EvaluateTable(Frozen):
     function takes an answer and a reference and gives a number (docs/reference/extensions.md)."""
     gates: tuple[QualityGate, ...] = ()
     retention: RetentionTable = RetentionTable()
+    samples: SamplesTable = SamplesTable()
     baseline: Literal["none", "nearest"] = "none"
     """What is compared beside the base without a model: `nearest` answers each test row as the
     training row with the most similar question was answered (tf-idf of characters, cosine)."""

@@ -78,6 +78,12 @@ class TrainTable(Frozen):
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes that share each batch, one a GPU; what they train is what one would, in another
     order of addition (also `adapters build --processes N`)."""
+    sharding: Literal["none", "zero-2", "fsdp"] = "none"
+    """What processes hold in parts, for a model that does not fit one card: `fsdp` weights,
+    gradients and optimizer state (what ZeRO calls stage 3), `zero-2` gradients and optimizer state,
+    `none` nothing. `lora` and `full` with AdamW in fp32 or bf16; what is trained and written is the
+    same, and can be gone on with in any other number of processes. Alone, a process holds all."""
     accelerate_config: str | None = None
     """An `accelerate` configuration to launch with, for several GPUs or machines with data
-    parallelism (relative to the manifest). Sharded ones (FSDP, DeepSpeed) are refused."""
+    parallelism (relative to the manifest). Sharded ones (FSDP, DeepSpeed) are refused: `sharding`
+    says it here."""

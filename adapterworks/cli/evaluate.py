@@ -185,13 +185,23 @@ def _print(report: dict[str, Any]) -> None:
         for reference in references:
             headers += [f"gain over {reference} [{report['confidence']:.0%}]", "p (Holm)"]
         echo_table(headers, lines)
+    _print_drawn(report)
     retention = report["retention"]
     if retention:
         click.echo("retention")
         kept = [("perplexity", retention["perplexity"]), *retention["suites"].items()]
         echo_table(
-            ["on", "base", "candidate"],
-            [(name, f"{pair['base']:.3f}", f"{pair['candidate']:.3f}") for name, pair in kept],
+            ["on", "base", "candidate", "change [95%]"],
+            [
+                (
+                    name,
+                    f"{pair['base']:.3f}",
+                    f"{pair['candidate']:.3f}",
+                    f"{pair.get('change', pair.get('increase')):+.3f} "
+                    f"[{pair['low']:+.3f}, {pair['high']:+.3f}]",
+                )
+                for name, pair in kept
+            ],
         )
     for name, used in report.get("endpoints", {}).items():
         cost = f", cost {used['cost']:.4g}" if "cost" in used else ""
@@ -203,6 +213,29 @@ def _print(report: dict[str, Any]) -> None:
         _print_judged(report["judge"])
     for gate in report["gates"]:
         click.echo(f"{'pass' if gate['passed'] else 'FAIL'}  {gate['why']}")
+
+
+def _print_drawn(report: dict[str, Any]) -> None:
+    """Answers that were too long, and pass@k."""
+    for name, count in report.get("cut", {}).items():
+        click.echo(f"{name}: {count} of {report['rows']} answers cut by `evaluate.max_new_tokens`")
+    drawn = report.get("samples")
+    if not drawn:
+        return
+    click.echo(f"of {drawn['n']} answers drawn to each row at temperature {drawn['temperature']:g}")
+    subjects: list[str] = []
+    lines = []
+    for metric, found in drawn["metrics"].items():
+        for name, entry in found.items():
+            subjects = [*entry["values"]]
+            gains = [
+                f"{gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+                for gain in entry["gains"].values()
+            ]
+            values = [f"{value:.3f}" for value in entry["values"].values()]
+            lines.append([f"{metric} {name}", *values, *gains])
+    gained = [f"gain over {name} [95%]" for name in subjects if name != "candidate"]
+    echo_table(["metric", *subjects, *gained], lines)
 
 
 def _print_judged(judged: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ class Chat:
         tools: functions that may be called, in OpenAI's form.
         temperature: 0 is the likeliest answer.
         seed: of the draws, for endpoints that know one.
+        top_p: of the draws; 1 draws from all tokens.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -48,6 +49,7 @@ class Chat:
     tools: Sequence[Mapping[str, Any]] = ()
     temperature: float = 0.0
     seed: int | None = None
+    top_p: float = 1.0
 
     def fields(self) -> dict[str, Any]:
         """Of the request, but for the model."""
@@ -60,6 +62,8 @@ class Chat:
             given["tools"] = list(self.tools)
         if self.seed is not None:
             given["seed"] = self.seed
+        if self.top_p != 1.0:
+            given["top_p"] = self.top_p
         return given
 
 

@@ -19,6 +19,7 @@ from adapterworks.builders.data.render import IGNORED, Encoded, render_prompts
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.engines.engine import Given, Progress, Sampling
 from adapterworks.builders.engines.session import Session, Subject
+from adapterworks.manifests.evaluate_tables import SamplesTable
 from adapterworks.registry.bases.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Asked:
         self._subject = subject
         self._tokenizer = tokenizer
         self._ends = ends
+        self.cut: Sequence[bool] = ()
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -67,7 +69,36 @@ class Asked:
             batch_size=batch_size,
             progress=progress,
         )
+        self.cut = [answer.stop == "length" for (answer,) in answers]
         return [self._decode(answer.answer) for (answer,) in answers]
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        tools: Sequence[Sequence[Mapping[str, Any]]] = (),
+        max_new_tokens: int,
+        batch_size: int,
+        table: SamplesTable,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[tuple[str, ...]]:
+        """`table.n` drawn answers to each prompt, in their order."""
+        answers = self._session.complete(
+            self._subject,
+            render_prompts(self._tokenizer, prompts, tools),
+            Sampling(
+                max_tokens=max_new_tokens,
+                stop=self._ends,
+                temperature=table.temperature,
+                top_p=table.top_p,
+                n=table.n,
+                seed=seed,
+            ),
+            batch_size=batch_size,
+            progress=progress,
+        )
+        return [tuple(self._decode(one.answer) for one in given) for given in answers]
 
     def likelihood(
         self, sequences: Sequence[Encoded], *, batch_size: int, progress: Progress | None = None

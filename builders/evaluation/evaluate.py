@@ -34,6 +34,7 @@ from adapterworks.builders.evaluation.needs import (
 from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
+from adapterworks.builders.evaluation.sampled import sampled
 from adapterworks.builders.evaluation.transfer import AncestorTest, entries, transfer_outcomes
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable
@@ -99,7 +100,7 @@ def evaluate_subjects(
         InvalidInput, Refused, Unavailable: as `evaluate_generators`, `Engines.session`, `Engine`.
     """
     compared = [subject for name, subject in subjects.items() if name != NATIVE]
-    tokens = len(rows) * table.max_new_tokens
+    tokens = len(rows) * table.max_new_tokens * (1 + table.samples.n)
     away = {name: _ready(remote) for name, remote in (remotes or {}).items()}
     with engines.session(table.engine, compared, tokens=tokens, say=say) as session:
         here = {name: asked(session, subject) for name, subject in subjects.items()}
@@ -157,7 +158,9 @@ def evaluate_generators(
     for name, open_subject in subjects.items():
         generator = open_subject()
         step = partial(progress, name) if progress else None
-        predictions[name] = predict(generator, rows, table, max_length=max_length, progress=step)
+        predictions[name] = predict(
+            generator, rows, table, max_length=max_length, seed=seed, progress=step
+        )
         if table.retention.on and name in (BASE, CANDIDATE):
             retained[name] = measure(generator, table.retention, progress=step)
         if ancestors and name == CANDIDATE:
@@ -230,6 +233,12 @@ def evaluate(
         "metrics": report.entries(comparisons),
         "slices": report.slices(metrics, rows, predictions, table.bootstrap_samples, seed),
         "preferences": report.preferences(metrics, predictions, table.bootstrap_samples, seed),
+        "cut": {
+            name: sum(one.cut for one in given)
+            for name, given in predictions.items()
+            if any(one.cut for one in given)
+        },
+        "samples": sampled(metrics, rows, predictions, table.samples),
         "retention": retention.report if retention else None,
         **({"ancestors": transfer} if transfer else {}),
         "gates": [gate.to_json() for gate in gates],

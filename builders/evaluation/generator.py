@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.engines.engine import Progress
+from adapterworks.manifests.evaluate_tables import SamplesTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,6 +43,30 @@ class Generator(Protocol):
 
         Args:
             tools: those of each prompt; empty where no prompt has any.
+        """
+        ...
+
+    @property
+    def cut(self) -> Sequence[bool]:
+        """For each answer of the last `generate` whether it ended because it was too long."""
+        ...
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        tools: Sequence[Sequence[Mapping[str, Any]]] = (),
+        max_new_tokens: int,
+        batch_size: int,
+        table: SamplesTable,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[tuple[str, ...]]:
+        """`table.n` drawn answers to each prompt, in their order.
+
+        Args:
+            table: how they are drawn.
+            seed: of the draws.
         """
         ...
 

@@ -85,11 +85,17 @@ def check_test_rows(
 
 
 def check_metrics(table: EvaluateTable) -> None:
-    """Refuse a baseline that a metric cannot be taken of.
+    """Refuse a baseline that a metric cannot be taken of, and samples that none is taken of.
 
     Raises:
         InvalidInput: naming the metric.
     """
+    if table.samples.n and not any(m.of_answers and m.binary for m in metrics_of(table)):
+        raise InvalidInput(
+            "`evaluate.samples` counts right answers, and no metric here tells right from wrong",
+            hint="add one such as `exact_match` or `unit_tests` to `evaluate.metrics`, or leave "
+            "`evaluate.samples` out",
+        )
     unfit = [metric.name for metric in metrics_of(table) if not metric.of_answers]
     if table.baseline == NEAREST and unfit:
         raise InvalidInput(

@@ -33,18 +33,21 @@ def predict(
     table: EvaluateTable,
     *,
     max_length: int = 1024,
+    seed: int = 42,
     progress: Progress | None = None,
 ) -> list[Prediction]:
     """One subject's predictions on the rows: texts, likelihoods, or both, as the metrics need.
 
     Args:
         max_length: tokens of a row whose likelihood is scored.
+        seed: of the answers that are drawn.
 
     Raises:
         InvalidInput: an unknown metric, or a text row under a metric that needs answers.
     """
     needs = needs_of(table)
-    texts = [""] * len(rows)
+    texts, cut = [""] * len(rows), [False] * len(rows)
+    drawn: list[tuple[str, ...]] = [()] * len(rows)
     if ANSWERS in needs:
         require_answers(rows)
         texts = generator.generate(
@@ -54,6 +57,17 @@ def predict(
             batch_size=table.batch_size,
             progress=progress,
         )
+        cut = [*generator.cut]
+        if table.samples.n:
+            drawn = generator.sample(
+                [row.prompt for row in rows],
+                tools=[row.tools for row in rows],
+                max_new_tokens=table.max_new_tokens,
+                batch_size=table.batch_size,
+                table=table.samples,
+                seed=seed,
+                progress=progress,
+            )
     likelihoods = np.zeros((len(rows), 2))
     if LIKELIHOOD in needs:
         encoded = encode_rows(generator.tokenizer, rows, max_length)
@@ -66,9 +80,9 @@ def predict(
     if VERDICT in needs:
         verdicts = _verdicts(generator, rows, table, max_length, progress)
     return [
-        Prediction(text, float(nll), int(count), margin, verdict)
-        for text, (nll, count), margin, verdict in zip(
-            texts, likelihoods, margins, verdicts, strict=True
+        Prediction(text, float(nll), int(count), margin, verdict, long, samples)
+        for text, (nll, count), margin, verdict, long, samples in zip(
+            texts, likelihoods, margins, verdicts, cut, drawn, strict=True
         )
     ]
 

@@ -16,9 +16,9 @@ from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import needs_of
-from adapterworks.builders.evaluation.retention import Retained, Scores, retain
+from adapterworks.builders.evaluation.retention import retain, scores_of
 from adapterworks.manifests.errors import InvalidInput, Refused
-from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable
 
 
 def evaluate_again(
@@ -43,9 +43,11 @@ def evaluate_again(
         return None
     retention = None
     if table.retention.on:
-        if not report.get("retention"):
+        by_row = (report.get("retention") or {}).get("by_row")
+        if not by_row:  # not asked, or by a version that kept no rows
             return None
-        retention = _retained(report["retention"], table.retention)
+        base, candidate = (scores_of(by_row[subject]) for subject in ("base", "candidate"))
+        retention = retain(base, candidate, table.retention)
     transfer = report.get("ancestors")
     if table.retention.ancestors and transfer is None:
         return None
@@ -76,7 +78,15 @@ def needs_of_report(report: Mapping[str, Any]) -> set[str]:
 
 
 def _predictions(lines: Sequence[Mapping[str, Any]], subject: str) -> list[Prediction]:
-    return [Prediction(line["answers"][subject], *_numbers(line, subject)) for line in lines]
+    return [
+        Prediction(
+            line["answers"][subject],
+            *_numbers(line, subject),
+            bool(line.get("cut", {}).get(subject)),
+            tuple(line.get("samples", {}).get(subject, ())),
+        )
+        for line in lines
+    ]
 
 
 def _numbers(line: Mapping[str, Any], subject: str) -> tuple[float, int, float, float]:
@@ -84,15 +94,3 @@ def _numbers(line: Mapping[str, Any], subject: str) -> tuple[float, int, float, 
     nll, tokens = line.get("likelihoods", {}).get(subject, (0.0, 0))
     margin, verdict = (line.get(name, {}).get(subject, 0.0) for name in ("margins", "verdicts"))
     return nll, tokens, margin, verdict
-
-
-def _retained(report: Mapping[str, Any], table: RetentionTable) -> Retained:
-    base, candidate = (
-        Scores(
-            report["perplexity"][subject],
-            {name: pair[subject] for name, pair in report["suites"].items()},
-            dict(report["rows"]),
-        )
-        for subject in ("base", "candidate")
-    )
-    return retain(base, candidate, table)

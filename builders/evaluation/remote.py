@@ -19,6 +19,7 @@ from adapterworks.builders.endpoints.asking import Chat, Said, ask_endpoint
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.evaluation.generator import Progress
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.evaluate_tables import SamplesTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,6 +45,7 @@ class Remote:
     endpoint: Endpoint
     prices: Prices | None = None
     _said: list[Said] = field(default_factory=list)
+    _drawn: list[Said] = field(default_factory=list)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -68,6 +70,40 @@ class Remote:
         self._said = ask_endpoint(self.endpoint, chats, progress=progress)
         return [said.text for said in self._said]
 
+    @property
+    def cut(self) -> Sequence[bool]:
+        """For each of the likeliest answers whether it was too long."""
+        return [said.cut for said in self._said]
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        tools: Sequence[Sequence[Mapping[str, Any]]] = (),
+        max_new_tokens: int,
+        batch_size: int,
+        table: SamplesTable,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[tuple[str, ...]]:
+        """`table.n` drawn answers to each prompt, each a request with a seed of its own."""
+        offered = tools or [()] * len(prompts)
+        chats = [
+            Chat(
+                [_plain(turn) for turn in turns],
+                max_new_tokens,
+                tools=own,
+                temperature=table.temperature,
+                seed=seed + number,
+                top_p=table.top_p,
+            )
+            for turns, own in zip(prompts, offered, strict=True)
+            for number in range(table.n)
+        ]
+        self._drawn = ask_endpoint(self.endpoint, chats, progress=progress)
+        texts = [said.text for said in self._drawn]
+        return [tuple(texts[start : start + table.n]) for start in range(0, len(texts), table.n)]
+
     def likelihood(
         self, sequences: Sequence[Encoded], *, batch_size: int, progress: Progress | None = None
     ) -> NDArray[np.float64]:
@@ -76,8 +112,9 @@ class Remote:
 
     def used(self) -> dict[str, Any]:
         """For the report: who answered, how many answers were cut, tokens and their cost."""
-        prompt = sum(said.prompt_tokens for said in self._said)
-        completion = sum(said.completion_tokens for said in self._said)
+        answers = [*self._said, *self._drawn]
+        prompt = sum(said.prompt_tokens for said in answers)
+        completion = sum(said.completion_tokens for said in answers)
         told: dict[str, Any] = {
             "url": self.endpoint.url,
             "model": self.endpoint.model,

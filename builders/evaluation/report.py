@@ -157,6 +157,8 @@ def lines(
             },
             # Nats and tokens of the reference, so that it can be judged again without being asked.
             **({"likelihoods": likelihoods} if scored else {}),
+            **_apart("cut", predictions, index),
+            **_apart("samples", predictions, index),
             **({"margins": margins[index]} if paired else {}),
             **(
                 {"verdicts": {s: p[index].verdict for s, p in predictions.items()}}
@@ -164,3 +166,12 @@ def lines(
                 else {}
             ),
         }
+
+
+def _apart(
+    name: str, predictions: Mapping[str, Sequence[Prediction]], index: int
+) -> dict[str, Any]:
+    """A line's `cut` or `samples`, of the subjects that have any."""
+    values = {subject: getattr(given[index], name) for subject, given in predictions.items()}
+    found = {subject: value for subject, value in values.items() if value}
+    return {name: found} if found else {}

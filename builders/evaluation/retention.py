@@ -2,13 +2,15 @@
 
 Perplexity on fixed general prose (recipe `general:test`), and accuracy on the manifest's suites
 (`suites/`, one file each).
-Invariant: the same texts, in the same order, for base and candidate; a smaller `limit` is a prefix.
-With 100 rows only large losses show: perplexity is the finer measure.
+Invariant: the same texts, in the same order, for base and candidate, so that they are compared row
+by row and every change has an interval; a smaller `limit` is a prefix. With 100 rows only large
+losses show: perplexity is the finer measure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,17 @@ import numpy as np
 from adapterworks.builders.data.recipes import load_recipe
 from adapterworks.builders.data.render import encode_rows
 from adapterworks.builders.evaluation.gates.gate import GateOutcome
-from adapterworks.builders.evaluation.gates.retention import retention_outcomes
+from adapterworks.builders.evaluation.gates.retention import Change, retention_outcomes
 from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.report import CONFIDENCE
+from adapterworks.builders.evaluation.statistics import (
+    Floats,
+    mean_gain_interval,
+    ratio_interval,
+)
 from adapterworks.builders.evaluation.suites import SUITES
 from adapterworks.builders.evaluation.suites.suite import BATCH
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import RetentionTable
 
 PROSE = "general:test"
@@ -28,11 +37,17 @@ PROSE_TOKENS = 256  # per paragraph
 
 @dataclass(frozen=True)
 class Scores:
-    """One model's: perplexity on general prose, accuracy 0–1 by suite, numbers of rows."""
+    """One model's, by row: −log-likelihood (nats) and tokens of each paragraph of general prose,
+    and by suite each case's score, 0–1."""
 
-    perplexity: float
-    suites: dict[str, float]
-    rows: dict[str, int]
+    nats: Floats
+    tokens: Floats
+    suites: Mapping[str, Floats]
+
+    @property
+    def perplexity(self) -> float:
+        """On all of the prose."""
+        return float(np.exp(self.nats.sum() / self.tokens.sum()))
 
 
 @dataclass(frozen=True)
@@ -49,36 +64,73 @@ def measure(
     *,
     progress: Progress | None = None,
 ) -> Scores:
-    """One model's retention scores, on at most `table.limit` paragraphs and rows of each suite."""
+    """One model's retention scores, on at most `table.limit` paragraphs and rows of each suite.
+
+    Raises:
+        InvalidInput: a suite of somebody's own gives something else than a score for each case.
+    """
     prose = load_recipe(PROSE)[0][: table.limit]
     encoded = encode_rows(generator.tokenizer, prose, PROSE_TOKENS)
-    nll, tokens = generator.likelihood(encoded, batch_size=BATCH, progress=progress).sum(axis=0)
-    rows = {"perplexity": len(prose)}
-    suites: dict[str, float] = {}
+    found = np.zeros((len(prose), 2))
+    scored = generator.likelihood(encoded, batch_size=BATCH, progress=progress)
+    np.add.at(found, [sequence.row for sequence in encoded], scored)
+    suites: dict[str, Floats] = {}
     for name in table.suites:
         suite = SUITES.named(name)
         cases = suite.cases()[: table.limit]
-        rows[name] = len(cases)
-        suites[name] = suite.score(generator, cases, progress)
-    return Scores(float(np.exp(nll / tokens)), suites, rows)
+        suites[name] = np.asarray(suite.score(generator, cases, progress), dtype=np.float64)
+        if suites[name].shape != (len(cases),):
+            raise InvalidInput(
+                f"retention suite `{name}` gives no score for each of its {len(cases)} cases",
+                hint="return a list of them, from 0 to 1, in the order of the cases",
+            )
+    return Scores(found[:, 0], found[:, 1], suites)
 
 
 def retain(base: Scores, candidate: Scores, table: RetentionTable) -> Retained:
-    """The report's `retention` and the budget's verdicts."""
-    pairs = {name: (base.suites[name], candidate.suites[name]) for name in base.suites}
-    outcomes = retention_outcomes(table, (base.perplexity, candidate.perplexity), pairs)
+    """The report's `retention` and the budget's verdicts; rows are compared one by one."""
+    prose = ratio_interval(candidate.nats - base.nats, base.tokens, CONFIDENCE)
+    increase = Change(
+        base.perplexity,
+        candidate.perplexity,
+        candidate.perplexity / base.perplexity - 1,
+        float(np.exp(prose.low)) - 1,
+        float(np.exp(prose.high)) - 1,
+    )
+    changes = {name: _change(base.suites[name], candidate.suites[name]) for name in base.suites}
+    outcomes = retention_outcomes(table, increase, changes)
+    told = asdict(increase)
+    told["increase"] = told.pop("change")
     return Retained(
         {
-            "rows": base.rows,
-            "perplexity": {
-                "base": base.perplexity,
-                "candidate": candidate.perplexity,
-                "increase": candidate.perplexity / base.perplexity - 1,
+            "rows": {
+                "perplexity": len(base.tokens),
+                **{name: len(scores) for name, scores in base.suites.items()},
             },
-            "suites": {
-                name: {"base": before, "candidate": after, "change": after - before}
-                for name, (before, after) in pairs.items()
-            },
+            "perplexity": told,
+            "suites": {name: asdict(change) for name, change in changes.items()},
+            "by_row": {"base": _lines(base), "candidate": _lines(candidate)},
         },
         tuple(outcomes),
     )
+
+
+def scores_of(lines: Mapping[str, Any]) -> Scores:
+    """What `retain` wrote of one model under `by_row`."""
+    nats, tokens = (np.asarray(lines[name], dtype=np.float64) for name in ("nats", "tokens"))
+    suites = {name: np.asarray(found, float) for name, found in lines["suites"].items()}
+    return Scores(nats, tokens, suites)
+
+
+def _lines(scores: Scores) -> dict[str, Any]:
+    return {
+        "nats": scores.nats.tolist(),
+        "tokens": scores.tokens.tolist(),
+        "suites": {name: found.tolist() for name, found in scores.suites.items()},
+    }
+
+
+def _change(base: Floats, candidate: Floats) -> Change:
+    bounds = mean_gain_interval(candidate - base, CONFIDENCE)
+    before, after = float(base.mean()), float(candidate.mean())
+    return Change(before, after, after - before, bounds.low, bounds.high)

@@ -55,6 +55,27 @@ def mean_gain_interval(
     return Interval(float(mean) - reach, float(mean) + reach)
 
 
+def ratio_interval(sums: Floats, sizes: Floats, confidence: float) -> Interval:
+    """The interval of Σ sums ÷ Σ sizes over rows of unlike sizes, such as nats over tokens.
+
+    Student's, with the ratio's linearized variance (Cochran 1977, §6.3). One row shows no more than
+    that it is there.
+
+    Args:
+        sums: [rows], each row's share of the numerator.
+        sizes: [rows], positive.
+    """
+    from scipy.stats import t
+
+    count, ratio = len(sums), float(sums.sum() / sizes.sum())
+    if count < 2:
+        largest = max(1.0, abs(ratio))
+        return Interval(-largest, largest)
+    rest = ((sums - ratio * sizes) ** 2).sum() * count / (count - 1)
+    reach = float(t.ppf(0.5 + confidence / 2, count - 1) * np.sqrt(rest) / sizes.sum())
+    return Interval(ratio - reach, ratio + reach)
+
+
 def widened(bounds: Interval, value: float, confidence: float, draws: int) -> Interval:
     """A percentile interval for few rows: Student's quantile for the normal's, and n − 1 for n
     (Hesterberg 2015, "expanded percentile"). A single row shows no more than that it is there."""

@@ -49,6 +49,7 @@ class Dora(Lora):
     """Weight-decomposed low-rank adaptation."""
 
     table = DoraTable
+    shards = False
     title = "Weight-decomposed low-rank adaptation"
     source = "Liu et al. 2024, arXiv:2402.09353"
     learning_rate = Default(2e-4, "Liu et al. 2024, appendix: 1e-4 to 3e-4 for LLaMA models")

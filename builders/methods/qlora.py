@@ -53,6 +53,7 @@ class Qlora(Lora):
     """LoRA whose frozen base is NF4 with double quantization."""
 
     table = QloraTable
+    shards = False
     title = "LoRA on an NF4 base"
     source = "Dettmers et al. 2023, arXiv:2305.14314"
     learning_rate = Default(2e-4, "Dettmers et al. 2023, table 9 (7B and 13B)")

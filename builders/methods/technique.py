@@ -113,6 +113,8 @@ class Technique(ABC, Generic[Table]):
         quantization: of the base it is meant for, where `compare` may choose.
         lightens: the table of a method that it does the same as in less memory, and adopts.
         continues: whether what a release keeps is all that a training can be continued from.
+        shards: its weights may be held in parts, each process computing with whole ones a layer at
+            a time; nothing of it looks at another layer's weights, or at a gradient, in between.
         relief: what else would need less memory than it does.
     """
 
@@ -129,6 +131,7 @@ class Technique(ABC, Generic[Table]):
     quantization: Literal["none", "nf4"] = "none"
     lightens: type[MethodTable] | None = None
     continues: bool = True
+    shards: bool = False
     relief: str = "a smaller `train.max_length` or base would need less"
 
     @property

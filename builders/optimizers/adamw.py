@@ -22,6 +22,7 @@ OPTIMIZER = Optimizer(
     "Loshchilov & Hutter 2017, arXiv:1711.05101",
     _make,
     state=8,
+    by_number=True,
     # It computes on all parameters together ("~ sizeof(params) more", its documentation).
     temporaries=4,
 )

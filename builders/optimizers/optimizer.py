@@ -55,6 +55,7 @@ class Optimizer:
         matrices: it treats matrices in another way than the rest.
         averages: what is trained is not what is evaluated and kept: it has `train()` and `eval()`
             to go from one to the other (schedule-free).
+        by_number: it steps each number by itself, so that parts of a weight can be stepped apart.
         remembers: keys of its groups that a checkpoint has to keep.
     """
 
@@ -69,4 +70,5 @@ class Optimizer:
     schedules: tuple[str, ...] = ()
     matrices: bool = False
     averages: bool = False
+    by_number: bool = False
     remembers: tuple[str, ...] = ()

@@ -37,7 +37,7 @@ from adapterworks.registry.releases.release import BaseIdentity
 TRAINING_SEMANTICS = 1
 CONVERSION_SEMANTICS = 1
 ASKING_SEMANTICS = 1  # how subjects are asked: prompts, decoding, likelihoods, retention suites
-EVALUATION_SEMANTICS = 2  # statistics, intervals, gates; each metric's own file is digested
+EVALUATION_SEMANTICS = 3  # statistics, intervals, gates; each metric's own file is digested
 
 # Whose version can move a trained weight. Those that make rows are not among them: rows are
 # digested as they are encoded. bitsandbytes counts where it is used.
@@ -112,6 +112,7 @@ DECISIONS: dict[str, Part] = {
     "train.seed": "train",
     "train.trackers": "nothing",
     "train.processes": "nothing",  # as a micro batch
+    "train.sharding": "nothing",  # where numbers are kept, not which
     "train.accelerate_config": "publish",  # its name; its bytes are digested for the training
     "evaluate.metrics": "evaluate",
     "evaluate.gates": "evaluate",
@@ -122,6 +123,7 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.max_ancestor_loss": "evaluate",
     "evaluate.retention.max_perplexity_increase": "evaluate",
     "evaluate.retention.max_suite_loss": "evaluate",
+    "evaluate.samples": "ask",
     "evaluate.baseline": "ask",
     "evaluate.max_new_tokens": "ask",
     "evaluate.batch_size": "nothing",  # as a micro batch

@@ -13,6 +13,7 @@ from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.builders.plan.sharding import in_parts
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
 
@@ -58,16 +59,17 @@ def fit(
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
         load = largest(data, rows, shared=shared, packed=candidate.train.packing)
         load = replace(load, accumulates=rows * processes < batch)
-        return predict_memory(
+        memory = predict_memory(
             candidate, shape, load, machine.device, trainable=trainable, width=bytes_
         )
+        return in_parts(memory, shape, candidate, trainable=trainable, width=bytes_)
 
     fixed = manifest.train.micro_batch_size
     limit = max(1, _MICRO_TOKENS[machine.device] // max(data.lengths))
     divisors = [n for n in range(batch, 0, -1) if batch % n == 0]
     share = max(1, batch // processes)
     candidates = [fixed] if fixed else [n for n in divisors if n <= min(limit, share)]
-    # Each process has all weights; those of a CPU share its memory.
+    # The processes of a CPU share its memory.
     own = machine.memory // (processes if machine.device == "cpu" else 1)
     room = int(own * _USABLE)
     for micro in candidates:
@@ -92,6 +94,11 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
                 "`train.gradient_checkpointing = true`",
                 manifest.model_copy(update={"train": changed}),
             )
+        )
+    if train.processes > 1 and train.sharding != "fsdp" and technique.shards:
+        changed = train.model_copy(update={"sharding": "fsdp"})
+        options.append(
+            ('`train.sharding = "fsdp"`', manifest.model_copy(update={"train": changed}))
         )
     for other in METHODS.listing():
         if other.value is not None and other.value.lightens is type(manifest.method):

@@ -13,6 +13,7 @@ from adapterworks.builders.methods.technique import Technique
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.builders.plan.sharding import check_sharding
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 
@@ -66,6 +67,7 @@ def check_possible(
             "`train.processes` and `train.accelerate_config` both say how it is launched",
             hint="leave one of them out",
         )
+    check_sharding(manifest, technique, precision)
     technique.require(shape, method)
     _check_architecture(manifest, shape, technique)
     if train.packing and technique.soft_prompt:

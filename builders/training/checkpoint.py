@@ -158,7 +158,7 @@ class Checkpoints:
     def _write(
         self, name: str, files: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]
     ) -> None:
+        weights = {_WEIGHTS: trainable_tensors(self.model)}
         if self.accelerator.is_main_process:
-            weights = {_WEIGHTS: trainable_tensors(self.model)}
             write_folder(self.folder / name, weights | files, values)
         self.accelerator.wait_for_everyone()

@@ -176,7 +176,8 @@ def check_launcher(manifest: Manifest) -> str | None:
             f"`{configuration}` has `distributed_type: {kind}`, which is not trained here: "
             "checkpoints and releases of sharded weights would hold one process's part",
             hint=f"use one of {', '.join(f'`{name}`' for name in REPLICATED)}, or "
-            "`train.processes`; what does not fit one card needs `lora` or `qlora`",
+            '`train.processes`; for what does not fit one card, `train.sharding = "fsdp"` holds '
+            "weights in parts as ZeRO's stage 3 does, and gathers what it writes",
         )
     return configuration
 

@@ -42,7 +42,14 @@ from adapterworks.builders.training.result import TrainResult
 from adapterworks.builders.training.rollouts import Rollouts
 from adapterworks.builders.training.samplers import HuggingFaceSampler, Sampler, ends
 from adapterworks.builders.training.saving import Saving
+from adapterworks.builders.training.sharding import (
+    gathered_are_given_back,
+    in_turn,
+    process_mesh,
+    shard,
+)
 from adapterworks.builders.training.shared_prefix import computes_alike
+from adapterworks.builders.training.state import load_trainable, trainable_tensors
 from adapterworks.builders.training.step import Step, Stepper
 from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.manifests.errors import Refused
@@ -97,10 +104,16 @@ class Trainer:
             cpu=plan.device == "cpu",
         )
         require_replicas(self.accelerator)
-        self.bare = build_model(checkpoint, plan, start)
-        optimizer = make_optimizer(self.bare, plan)
-        self._begin(rows["train"])  # every process looks at the same
-        self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
+        alone = self.accelerator.num_processes == 1
+        self.sharding = "none" if alone else plan.manifest.train.sharding
+        self.base, self.start = checkpoint, start
+        if self.sharding == "none":
+            self.bare = build_model(checkpoint, plan, start)
+            optimizer = make_optimizer(self.bare, plan)
+            self._begin(rows["train"])  # every process looks at the same
+            self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
+        else:
+            self._begin_in_parts(rows["train"])
         self.forward = Forward(
             self.objective,
             self.model,
@@ -113,6 +126,7 @@ class Trainer:
         # find is the same when the training is resumed.
         self._require_packing(rows["train"])
         self.forward.shares_prefix = self._prefix_can_be_shared(rows["train"])
+        gathered_are_given_back(self.bare)
         self.rows = with_reference(rows, self.forward, plan, folder, self.accelerator, reference)
         self.beginning: Beginning | None = None
         if plan.reference is not None:
@@ -207,6 +221,22 @@ class Trainer:
             batch = padded(sequences, self.pad).to(device)
             given.append({"input_ids": batch.input_ids, "attention_mask": batch.attention_mask})
         self.technique.begin(self.bare, method, given)
+
+    def _begin_in_parts(self, rows: EncodedSet) -> None:
+        """The model whole, in one process after the other, and then this one's part of it."""
+        mesh = process_mesh(self.accelerator)
+
+        def begin() -> None:
+            self.bare = build_model(self.base, self.plan, self.start, device="cpu")
+            self._begin(rows)
+            self.bare = shard(self.bare, mesh, self.sharding, self.plan.precision)
+
+        in_turn(self.accelerator, begin)
+        # Only the precision: the processes are joined by the parts themselves.
+        self.model = self.accelerator.prepare_model(
+            self.bare, device_placement=False, evaluation_mode=True
+        )
+        self.optimizer = self.accelerator.prepare_optimizer(make_optimizer(self.bare, self.plan))
 
     def _save(self) -> None:
         self.checkpoints.save(self.progress)
@@ -313,6 +343,7 @@ class Trainer:
         """What the objective reports of the validation rows; remembers the best weights, for every
         method in the same way."""
         progress, values = self.progress, self._validate()
+        gathered_are_given_back(self.bare)
         value = None if values is None else values[self.objective.reports]
         eligible = progress.step >= self.technique.best_from(
             self.plan.manifest.method, self.plan.steps
@@ -368,8 +399,14 @@ class Trainer:
             stopped_early=progress.stopped_early,
             beginning=None if self.beginning is None else asdict(self.beginning),
         )
+        # Of a model in parts all processes give theirs; the first one writes a whole model.
+        learnt = {} if self.sharding == "none" else trainable_tensors(self.bare)
         if self.accelerator.is_main_process:
-            save_adapter(self.bare, self.folder / ADAPTER, self.plan)
+            trained = self.bare
+            if learnt:
+                trained = build_model(self.base, self.plan, self.start, device="cpu")
+                load_trainable(trained, learnt)
+            save_adapter(trained, self.folder / ADAPTER, self.plan)
             (self.folder / "result.json").write_text(json.dumps(asdict(result)), encoding="utf-8")
         self.trackers.close()
         self._say("trained", **asdict(result))

@@ -25,29 +25,35 @@ from adapterworks.registry.releases.base_names import public_name
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load_base(checkpoint: Path, plan: Plan) -> nn.Module:
+def load_base(checkpoint: Path, plan: Plan, device: str | None = None) -> nn.Module:
     """The base, frozen, as the method loads it.
 
     Args:
         checkpoint: what the method's `checkpoint` names of the base.
+        device: the plan's if not given.
     """
     quiet_libraries()
     manifest = plan.manifest
     technique = METHODS[manifest.method.kind]
-    model = technique.load(checkpoint, manifest.base, _DTYPES[plan.precision], plan.device)
+    model = technique.load(
+        checkpoint, manifest.base, _DTYPES[plan.precision], device or plan.device
+    )
     model.requires_grad_(False)
     return model
 
 
-def build_model(checkpoint: Path, plan: Plan, start: Path | None = None) -> nn.Module:
+def build_model(
+    checkpoint: Path, plan: Plan, start: Path | None = None, device: str | None = None
+) -> nn.Module:
     """Base and method, in training mode, seeded: equal plans give equal initial weights.
 
     Args:
         checkpoint: the base's folder; of a whole model that is continued, the release's.
         start: the folder of the adapter that is continued, if one is.
+        device: the plan's if not given.
     """
     torch.manual_seed(plan.manifest.train.seed)
-    base = load_base(checkpoint, plan)
+    base = load_base(checkpoint, plan, device)
     if plan.manifest.train.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model = METHODS[plan.manifest.method.kind].attach(base, plan.manifest.method, plan.steps)

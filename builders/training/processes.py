@@ -1,4 +1,5 @@
-"""Several processes: each holds all weights and computes its share of every batch.
+"""Several processes: each computes its share of every batch, with all weights or (`sharding.py`)
+those of one layer after the other.
 
 Invariant: what the loop decides by (losses, norms, validation) is a sum over all processes, so that
 all of them decide alike; what is drawn (dropout) differs between them.
@@ -26,7 +27,8 @@ def require_replicas(accelerator: Any) -> None:
         raise Refused(
             f"`accelerate` was launched with `{kind}`, which shards the weights: what is written "
             "would be one process's part",
-            hint="launch with `train.processes`, or an `accelerate` configuration with `MULTI_GPU`",
+            hint="launch with `train.processes`, or an `accelerate` configuration with "
+            "`MULTI_GPU`, and say `train.sharding` for weights in parts",
         )
 
 

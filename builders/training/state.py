@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from adapterworks.builders.training.sharding import like, whole
+
 _STATE = "state.json"
 
 
@@ -29,9 +31,9 @@ class Restored:
 
 
 def trainable_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The trained parameters by name, on the CPU."""
+    """The trained parameters by name, whole, on the CPU; of ones in parts every process asks."""
     return {
-        name: parameter.detach().cpu().contiguous()
+        name: whole(parameter)
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
@@ -43,7 +45,7 @@ def load_trainable(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     assert parameters.keys() == tensors.keys(), "a checkpoint of another method or shape"
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+            parameter.copy_(like(tensors[name], parameter))
 
 
 def write_folder(
@@ -105,7 +107,7 @@ def optimizer_tensors(
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"{names[parameter]}.{slot}"] = value.detach().cpu()
+                tensors[f"{names[parameter]}.{slot}"] = whole(value)
             else:
                 values.setdefault(names[parameter], {})[slot] = value
     return tensors, values
@@ -123,8 +125,15 @@ def restore_optimizer(
         name, _, slot = key.rpartition(".")
         parameter = parameters[name]
         # AdamW keeps its step counter on the CPU; moments follow their parameter.
-        device = "cpu" if tensor.dim() == 0 else parameter.device
-        optimizer.state[parameter][slot] = tensor.to(device)
+        counter = tensor.dim() == 0 and parameter.dim() > 0
+        follows = tensor.shape == parameter.shape
+        optimizer.state[parameter][slot] = (
+            tensor
+            if counter
+            else like(tensor, parameter)
+            if follows
+            else tensor.to(parameter.device)
+        )
     for name, slots in values.items():
         optimizer.state[parameters[name]].update(slots)
 

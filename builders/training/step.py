@@ -21,6 +21,7 @@ from adapterworks.builders.training.arithmetic import learning_rate_at
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, add, nothing
 from adapterworks.builders.training.processes import shares, summed
+from adapterworks.builders.training.sharding import clipped, gradients_wait, is_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Stepper:
         self.plan, self.forward, self.technique = plan, forward, technique
         self.accelerator, self.optimizer = accelerator, optimizer
         self.rows, self.parameters = rows, [*parameters]
+        self.in_parts = any(is_part(parameter) for parameter in self.parameters)
 
     def take(self, indices: list[int], number: int) -> Step:
         """Take step `number` (from 0) on the examples of these indices."""
@@ -71,7 +73,7 @@ class Stepper:
             sums = self._backward(indices, total)
             means = {name: summed(self.accelerator, sums[name]) / total for name in sorted(sums)}
             loss = means.pop(LOSS)
-            norm = float(self.accelerator.clip_grad_norm_(self.parameters, table.max_grad_norm))
+            norm = self._clipped(table.max_grad_norm)
             finite = math.isfinite(norm) and math.isfinite(loss)
             again = not finite and math.isfinite(loss) and self._lowered_scale()
             if finite:
@@ -82,6 +84,12 @@ class Stepper:
                 break
         tokens = sum(self.rows.lengths[index] for index in indices)
         return Step(rate, loss, norm, tokens, means)
+
+    def _clipped(self, most: float) -> float:
+        """The norm of all gradients, which are scaled to one of at most `most`."""
+        if self.in_parts:
+            return clipped(self.parameters, most)
+        return float(self.accelerator.clip_grad_norm_(self.parameters, most))
 
     def _lowered_scale(self) -> bool:
         """Whether a gradient that is no number may be one at a smaller loss scale, which is set.
@@ -134,7 +142,9 @@ class Stepper:
 
     def _gradients_stay_here(self, more: bool) -> AbstractContextManager[Any]:
         """Gradients are summed over processes once a step, at its last micro batch."""
-        if more and self.accelerator.num_processes > 1:
-            waiting: AbstractContextManager[Any] = self.accelerator.no_sync(self.forward.model)
-            return waiting
-        return nullcontext()
+        if not more or self.accelerator.num_processes == 1:
+            return nullcontext()
+        if self.in_parts:
+            return gradients_wait(self.forward.model)
+        waiting: AbstractContextManager[Any] = self.accelerator.no_sync(self.forward.model)
+        return waiting

@@ -270,7 +270,7 @@ NAMED = (
         _RENDER,
         "elif start >= first:",
         "else:",
-        (f"{_MASK}::test_earlier_questions_go_whole_with_their_answers",),
+        (f"{_MASK}::test_half_an_answer_is_not_learnt",),
         "an answer without its beginning would be learnt",
     ),
     Named(

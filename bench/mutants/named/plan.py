@@ -342,4 +342,20 @@ NAMED = (
         (f"{_TESTS}/test_lints.py::test_each_unusual_choice_is_said_alone",),
         "nobody would be told that twenty rows are few",
     ),
+    Named(
+        "what-is-gathered-is-forgotten",
+        "builders/plan/sharding.py",
+        " + int(width * numbers * (1 + beside))",
+        "",
+        (f"{_TESTS}/test_sharding.py::test_a_process_has_its_part_and_what_is_whole_for_a_while",),
+        "a plan in parts would fit, and the training end for want of memory",
+    ),
+    Named(
+        "four-bit-codes-are-cut",
+        "builders/plan/sharding.py",
+        "if not technique.shards:",
+        "if False:",
+        (f"{_TESTS}/test_sharding.py::test_what_is_not_trained_in_parts_is_refused",),
+        "a QLoRA would compute with codes that are cut in the middle of a block",
+    ),
 )  # fmt: skip

@@ -1,51 +1,84 @@
-"""The budget against forgetting, `[evaluate.retention]`: perplexity on prose, and suites."""
+"""The budget against forgetting, `[evaluate.retention]`: perplexity on prose, and suites.
+
+Invariant: a budget is kept where the paired interval of the change lies within it, so that few rows
+do not pass what they cannot show; a change is measured on the same rows before and after.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateOutcome
 from adapterworks.manifests.evaluate_tables import RetentionTable
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A score of the base and of the candidate, and the change with its interval: of an accuracy
+    (0–1) in points, of a perplexity as a share of the base's."""
+
+    base: float
+    candidate: float
+    change: float
+    low: float
+    high: float
+
+
 def retention_outcomes(
-    table: RetentionTable,
-    perplexity: tuple[float, float],
-    suites: Mapping[str, tuple[float, float]],
+    table: RetentionTable, perplexity: Change, suites: Mapping[str, Change]
 ) -> list[GateOutcome]:
-    """The budget against forgetting; pairs are (base, candidate).
+    """The budget against forgetting.
 
     Args:
         table: the budget; a limit that is not set gates nothing.
         perplexity: on the fixed general prose.
-        suites: accuracy 0–1 by suite.
+        suites: accuracy by suite.
     """
     outcomes = []
-    if table.max_perplexity_increase is not None:
-        before, after = perplexity
-        increase = after / before - 1
-        passed = increase <= table.max_perplexity_increase + ROUNDING
+    if (budget := table.max_perplexity_increase) is not None:
         outcomes.append(
-            GateOutcome(
-                "retention",
+            _outcome(
                 "perplexity",
-                passed,
-                f"general prose: perplexity {before:.2f} → {after:.2f} ({increase:+.1%}), "
-                f"{'within' if passed else 'over'} the budget of "
-                f"+{table.max_perplexity_increase:.1%}",
+                perplexity.high,
+                perplexity.change,
+                budget,
+                f"general prose: perplexity {perplexity.base:.2f} → {perplexity.candidate:.2f} "
+                f"({perplexity.change:+.1%} [{perplexity.low:+.1%}, {perplexity.high:+.1%}])",
+                f"+{budget:.1%}",
             )
         )
-    if table.max_suite_loss is not None:
-        for suite, (before, after) in suites.items():
-            passed = before - after <= table.max_suite_loss + ROUNDING
+    if (budget := table.max_suite_loss) is not None:
+        for suite, found in suites.items():
             outcomes.append(
-                GateOutcome(
-                    "retention",
+                _outcome(
                     suite,
-                    passed,
-                    f"{suite}: accuracy {before:.1%} → {after:.1%}, "
-                    f"{'within' if passed else 'over'} the budget of "
-                    f"−{table.max_suite_loss * 100:.1f} points",
+                    -found.low,
+                    -found.change,
+                    budget,
+                    f"{suite}: accuracy {found.base:.1%} → {found.candidate:.1%} "
+                    f"({found.change * 100:+.1f} points "
+                    f"[{found.low * 100:+.1f}, {found.high * 100:+.1f}])",
+                    f"−{budget * 100:.1f} points",
                 )
             )
     return outcomes
+
+
+def _outcome(
+    name: str, worst: float, loss: float, budget: float, measured: str, allowed: str
+) -> GateOutcome:
+    """One verdict.
+
+    Args:
+        worst: the loss at the end of its interval.
+        loss: as measured.
+    """
+    within = worst <= budget + ROUNDING
+    if within:
+        told = f"within the budget of {allowed}"
+    elif loss > budget + ROUNDING:
+        told = f"over the budget of {allowed}"
+    else:
+        told = f"too few rows to show that the budget of {allowed} is kept"
+    return GateOutcome("retention", name, within, f"{measured}, {told}")

@@ -37,6 +37,8 @@ class Prediction:
         margin: log-probability of the better of two answers less that of the other, nats.
         verdict: reward of the better of two answers less that of the other, as the model judges
             them itself (`builders/data/verdict.py`), nats.
+        cut: its answer ended because it was too long.
+        samples: further answers, drawn.
     """
 
     text: str = ""
@@ -44,6 +46,8 @@ class Prediction:
     tokens: int = 0
     margin: float = 0.0
     verdict: float = 0.0
+    cut: bool = False
+    samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,23 @@ _TOKENS = 256
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
-def _score(generator: Generator, cases: Cases, progress: Progress | None) -> float:
+def _score(generator: Generator, cases: Cases, progress: Progress | None) -> list[float]:
     answers = generator.generate(
         [({"role": "user", "content": case["prompt"]},) for case in cases],
         max_new_tokens=_TOKENS,
         batch_size=BATCH,
         progress=progress,
     )
-    hits = 0
+    hits = []
     for answer, case in zip(answers, cases, strict=True):
         found = _NUMBER.findall(answer)
-        if found:
-            hits += float(found[-1].replace(",", "")) == float(case["expected"].replace(",", ""))
-    return hits / len(cases)
+        right = bool(found) and _value(found[-1]) == _value(case["expected"])
+        hits.append(float(right))
+    return hits
+
+
+def _value(text: str) -> float:
+    return float(text.replace(",", ""))
 
 
 SUITE = Suite(

@@ -31,13 +31,13 @@ class Suite:
         name: as `evaluate.retention.suites` says it.
         description: one sentence: what is asked and how it is scored.
         cases: its rows, in their order; NotFound where the package that carries them is missing.
-        score: a model's accuracy 0–1 on the first of the cases.
+        score: a model's score 0–1 of each of the cases that it is given, in their order.
     """
 
     name: str
     description: str
     cases: Callable[[], Cases]
-    score: Callable[[Generator, Cases, Progress | None], float]
+    score: Callable[[Generator, Cases, Progress | None], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def carried(folder: str) -> Cases:
 
 def multiple_choice(
     generator: Generator, choices: Sequence[Choice], progress: Progress | None
-) -> float:
-    """Share of cases whose right continuation has the highest log-likelihood per byte."""
+) -> list[float]:
+    """For each case whether its right continuation has the highest log-likelihood per byte."""
     sequences = [
         sequence
         for index, choice in enumerate(choices)
@@ -72,11 +72,11 @@ def multiple_choice(
     nll = generator.likelihood(sequences, batch_size=BATCH, progress=progress)[:, 0]
     sizes = [len(text.encode()) for choice in choices for text in choice.continuations]
     per_byte = iter((nll / np.asarray(sizes)).tolist())
-    hits = 0
+    hits = []
     for choice in choices:
         scores = [next(per_byte) for _ in choice.continuations]
-        hits += int(np.argmin(scores)) == choice.right
-    return hits / len(choices)
+        hits.append(float(int(np.argmin(scores)) == choice.right))
+    return hits
 
 
 def _continuations(tokenizer: PreTrainedTokenizerBase, choice: Choice, index: int) -> list[Encoded]:

@@ -21,7 +21,7 @@ def choice(case: dict[str, Any]) -> Choice:
     return Choice(f"Q: {case['question']}\nA:", answers, case["expected_index"])
 
 
-def _score(generator: Generator, cases: Cases, progress: Progress | None) -> float:
+def _score(generator: Generator, cases: Cases, progress: Progress | None) -> list[float]:
     return multiple_choice(generator, [choice(case) for case in cases], progress)
 
 

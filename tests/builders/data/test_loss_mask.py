@@ -147,6 +147,16 @@ def test_the_opening_is_put_back_only_where_the_template_writes_one(
     assert encoded.input_ids == ids_of(bytes_, "estion</s>ab</s>")
 
 
+def test_half_an_answer_is_not_learnt(bytes_: PreTrainedTokenizerBase) -> None:
+    """The template writes no opening, so the cut falls into the middle of `abcdef`: what is left of
+    it stays as context, and only the last answer is learnt."""
+    bare = copy.deepcopy(bytes_)
+    bare.chat_template = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
+    encoded = encode(bare, talk("q", "abcdef", "z", "two"), 10)
+    assert encoded.input_ids == ids_of(bare, "def</s>z</s>two</s>")
+    assert (learnt(bare, encoded), encoded.cut) == ("two</s>", 7)
+
+
 def test_every_answer_is_learnt_and_nothing_between(bytes_: PreTrainedTokenizerBase) -> None:
     encoded = encode(bytes_, talk("q", "one", "again", "two"), 256)
     assert learnt(bytes_, encoded) == "one</s>|two</s>"

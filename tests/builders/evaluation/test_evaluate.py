@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
+import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
@@ -12,7 +13,7 @@ from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import check_test_rows
-from adapterworks.builders.evaluation.retention import Scores, retain
+from adapterworks.builders.evaluation.retention import Scores, retain, scores_of
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate, RetentionTable
 from adapterworks.registry.bases.base import Base
@@ -113,21 +114,30 @@ def test_predictions_keep_every_answer_and_score() -> None:
 
 def test_retention_budget_gates() -> None:
     table = RetentionTable(on=True, max_perplexity_increase=0.1, max_suite_loss=0.05)
-    rows = {"perplexity": 100, "hellaswag": 100}
-    base = Scores(20.0, {"hellaswag": 0.40}, rows)
-    kept = retain(base, Scores(21.9, {"hellaswag": 0.35}, rows), table)
+    base = scores(20.0, 400)
+    kept = retain(base, scores(21.9, 380), table)
     assert [outcome.passed for outcome in kept.outcomes] == [True, True]
-    lost = retain(base, Scores(22.1, {"hellaswag": 0.34}, rows), table)
+    lost = retain(base, scores(22.1, 340), table)
     assert [outcome.passed for outcome in lost.outcomes] == [False, False]
     assert lost.outcomes[0].why == (
-        "general prose: perplexity 20.00 → 22.10 (+10.5%), over the budget of +10.0%"
+        "general prose: perplexity 20.00 → 22.10 (+10.5% [+10.5%, +10.5%]), "
+        "over the budget of +10.0%"
     )
     given = {"base": answers(20), "candidate": answers(120)}
     evaluation = evaluate(ROWS, given, EvaluateTable(), retention=lost)
     assert not evaluation.passed
     assert evaluation.report["retention"]["suites"]["hellaswag"]["change"] == pytest.approx(-0.06)
-    unlimited = retain(base, Scores(99.0, {"hellaswag": 0.0}, rows), RetentionTable(on=True))
+    unlimited = retain(base, scores(99.0, 0), RetentionTable(on=True))
     assert unlimited.outcomes == ()
+    again = [scores_of(kept.report["by_row"][name]) for name in ("base", "candidate")]
+    assert retain(*again, table) == kept
+
+
+def scores(perplexity: float, right: int) -> Scores:
+    """A thousand paragraphs of ten tokens at one perplexity; the first so many cases right."""
+    tokens = np.full(1000, 10.0)
+    hits = (np.arange(1000) < right).astype(float)
+    return Scores(tokens * np.log(perplexity), tokens, {"hellaswag": hits})
 
 
 def test_nothing_to_evaluate_is_said() -> None:

@@ -9,7 +9,7 @@ import pytest
 from adapterworks.builders.evaluation.comparison import Comparison
 from adapterworks.builders.evaluation.gates.gain import judge
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
-from adapterworks.builders.evaluation.gates.retention import retention_outcomes
+from adapterworks.builders.evaluation.gates.retention import Change, retention_outcomes
 from adapterworks.builders.evaluation.metrics import METRICS
 from adapterworks.builders.evaluation.statistics import Interval
 from adapterworks.manifests.evaluate_tables import QualityGate, RetentionTable
@@ -114,25 +114,46 @@ def test_a_gate_without_a_reference_passes_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "passed"), [(11.0, True), (11.01, False), (10.0, True), (9.0, True), (20.0, False)]
+    ("change", "high", "passed", "said"),
+    [
+        (0.05, 0.1, True, "within the budget of +10.0%"),
+        (0.05, 0.101, False, "too few rows to show that the budget of +10.0% is kept"),
+        (0.11, 0.12, False, "over the budget of +10.0%"),
+        (-0.1, -0.05, True, "within the budget of +10.0%"),
+    ],
 )
-def test_perplexity_may_rise_by_the_budget(after: float, passed: bool) -> None:
-    """10 → 11 is a rise of 10 %, which a budget of 10 % allows."""
+def test_perplexity_may_rise_by_the_budget(
+    change: float, high: float, passed: bool, said: str
+) -> None:
+    """What counts is the end of the interval, and what is said is why."""
     table = RetentionTable(on=True, max_perplexity_increase=0.1)
-    (outcome,) = retention_outcomes(table, (10.0, after), {"hellaswag": (0.9, 0.1)})
+    found = Change(10.0, 10 * (1 + change), change, change - 0.01, high)
+    (outcome,) = retention_outcomes(table, found, {"hellaswag": Change(0.9, 0.1, -0.8, -0.9, -0.7)})
     assert (outcome.kind, outcome.name, outcome.passed) == ("retention", "perplexity", passed)
-    assert f"({after / 10 - 1:+.1%})" in outcome.why
-    assert ("within the budget of +10.0%" in outcome.why) is passed
+    assert outcome.why.endswith(f"({change:+.1%} [{change - 0.01:+.1%}, {high:+.1%}]), {said}")
 
 
-@pytest.mark.parametrize(("after", "passed"), [(0.35, True), (0.349, False), (0.5, True)])
-def test_a_suite_may_lose_the_budget(after: float, passed: bool) -> None:
-    """0.40 − 0.35 is a little more than 0.05 in floating point, and is allowed all the same."""
+@pytest.mark.parametrize(
+    ("after", "low", "passed", "said"),
+    [
+        (0.38, -0.05, True, "within the budget"),
+        (0.38, -0.051, False, "too few rows to show that the budget"),
+        (0.349, -0.06, False, "over the budget"),
+        (0.5, 0.02, True, "within the budget"),
+    ],
+)
+def test_a_suite_may_lose_the_budget(after: float, low: float, passed: bool, said: str) -> None:
     table = RetentionTable(on=True, max_suite_loss=0.05)
-    outcomes = retention_outcomes(table, (10.0, 99.0), {"a": (0.40, after), "b": (0.2, 0.2)})
+    suites = {
+        "a": Change(0.40, after, after - 0.40, low, 0.09),
+        "b": Change(0.2, 0.2, 0.0, -0.01, 0.01),
+    }
+    outcomes = retention_outcomes(table, Change(10.0, 99.0, 8.9, 8.0, 9.0), suites)
     assert [(o.name, o.passed) for o in outcomes] == [("a", passed), ("b", True)]
-    assert ("within the budget of −5.0 points" in outcomes[0].why) is passed
-    assert f"accuracy 40.0% → {after:.1%}" in outcomes[0].why
+    assert outcomes[0].why == (
+        f"a: accuracy 40.0% → {after:.1%} ({(after - 0.40) * 100:+.1f} points "
+        f"[{low * 100:+.1f}, +9.0]), {said} of −5.0 points" + (" is kept" if "few" in said else "")
+    )
 
 
 def test_all_gates_must_pass_and_none_is_passed() -> None:

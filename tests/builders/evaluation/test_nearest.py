@@ -97,6 +97,7 @@ class Parrot:
         self.answer = answer
 
     def generate(self, prompts: list[object], **_: object) -> list[str]:
+        self.cut = [False] * len(prompts)
         return [self.answer] * len(prompts)
 
 

@@ -14,6 +14,7 @@ from adapterworks.builders.evaluation.statistics import (
     interval,
     mcnemar_p,
     mean_gain_interval,
+    ratio_interval,
     resample_groups,
     resample_weights,
     widened,
@@ -172,6 +173,17 @@ def test_a_percentile_interval_is_wider_for_few_rows() -> None:
 
     bounds = widened(Interval(0.5, 2.0), 1.0, 0.95, 5)
     assert (bounds.low, bounds.high) == pytest.approx((1 - 0.5 * 1.5838, 1 + 1.5838), abs=1e-3)
+
+
+def test_the_interval_of_a_ratio_is_that_of_a_mean_and_of_its_sizes() -> None:
+    """Rows of one size: Student's, 2 ± 12.7062 · √2 / √2 for 1 and 3. Rows that all have the same
+    ratio, whatever their sizes: no width. One row: nothing."""
+    bounds = ratio_interval(np.array([1.0, 3.0]), np.ones(2), 0.95)
+    assert (bounds.low, bounds.high) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-3)
+    bounds = ratio_interval(np.array([1.0, 30.0, 0.5]), np.array([2.0, 60.0, 1.0]), 0.95)
+    assert (bounds.low, bounds.high) == pytest.approx((0.5, 0.5))
+    alone = ratio_interval(np.array([0.2]), np.array([7.0]), 0.95)
+    assert (alone.low, alone.high) == (-1.0, 1.0)
 
 
 def test_rows_of_one_group_are_one_draw() -> None:

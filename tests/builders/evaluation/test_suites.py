@@ -29,18 +29,18 @@ class Scripted:
 
 
 @pytest.mark.parametrize(
-    ("costs", "share"),
+    ("costs", "right"),
     [
         # Bytes 2, 4 and 4, 2. Per byte 2 < 2.5 and 1 < 1.5: the first of each; right are 0 and 1.
-        ((4.0, 10.0, 4.0, 3.0), 0.5),
+        ((4.0, 10.0, 4.0, 3.0), [1.0, 0.0]),
         # Per byte 2 < 2.5 and 1.5 > 1: both are right. By the sum alone the second would not be.
-        ((4.0, 10.0, 6.0, 2.0), 1.0),
+        ((4.0, 10.0, 6.0, 2.0), [1.0, 1.0]),
         # Per byte 3 > 2.5, although 6 < 10; and 1 < 1.5: neither is.
-        ((6.0, 10.0, 4.0, 3.0), 0.0),
+        ((6.0, 10.0, 4.0, 3.0), [0.0, 0.0]),
     ],
 )
-def test_the_likeliest_by_byte_is_chosen(costs: tuple[float, ...], share: float) -> None:
+def test_the_likeliest_by_byte_is_chosen(costs: tuple[float, ...], right: list[float]) -> None:
     choices = [Choice("ab ", ("cd", "cdef"), 0), Choice("ab ", ("éé", "xy"), 1)]
     model: Any = Scripted(*costs)
-    assert multiple_choice(model, choices, None) == share
+    assert multiple_choice(model, choices, None) == right
     assert model.asked == ["cd", "cdef", "éé", "xy"]

@@ -82,7 +82,7 @@ def test_retention_scores_the_continuation_only(generator: Asked) -> None:
 def test_the_base_knows_some_common_sense(generator: Asked) -> None:
     """HellaSwag above chance says that contexts, choices and normalisation fit together."""
     scores = measure(generator, RetentionTable(suites=("hellaswag",), limit=8))
-    assert scores.suites["hellaswag"] > 0.25
+    assert scores.suites["hellaswag"].mean() > 0.25
     assert 5.0 < scores.perplexity < 60.0
 
 

@@ -85,6 +85,7 @@ OTHER: dict[str, Any] = {
     "train.save_every": "5 steps",
     "train.micro_batch_size": 2,
     "train.processes": 2,
+    "train.sharding": "fsdp",
     "train.max_length": 80,
     "train.on_overflow": "drop",
     "train.loss_on": "all",
@@ -116,6 +117,7 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.limit": 3,
     "evaluate.retention.max_perplexity_increase": 0.1,
     "evaluate.retention.max_suite_loss": 0.1,
+    "evaluate.samples": {"n": 4, "k": [2]},
     "evaluate.baseline": "nearest",
     "evaluate.max_new_tokens": 5,
     "evaluate.engine": "vllm",
@@ -334,6 +336,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
     assert {key for key, part in DECISIONS.items() if part == "nothing"} == {
         *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
         *("train.trackers", "evaluate.batch_size", "train.processes", "train.save_every"),
+        "train.sharding",
     }
 
 

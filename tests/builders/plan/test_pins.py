@@ -93,8 +93,8 @@ def test_the_digests_are_those_that_releases_were_built_with() -> None:
         "train": "1d61bdea4ec2",
         "convert": "8b42f3be7bfa",
         "ask": "a14fd96a887e",
-        "evaluate": "495f7d06e329",
-        "publish": "c72cf8870bec",
+        "evaluate": "d1c130ef97f4",
+        "publish": "58334521cc9d",
     }
 
 
