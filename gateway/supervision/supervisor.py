@@ -36,6 +36,7 @@ class Worker:
 
     Attributes:
         patience: seconds that may pass between two beats; None if it says none.
+        beaten: when it last got something done, or was made, monotonic seconds.
         failures: how often it raised, all in all.
         failed: when the present series of failures began, monotonic seconds.
         running: when it was last called; None between two calls.
@@ -44,11 +45,11 @@ class Worker:
     name: str
     patience: float | None
     clock: Callable[[], float]
+    beaten: float
     failures: int = 0
     pause: float = PAUSE_SECONDS
     failed: float | None = None
     running: float | None = None
-    beaten: float = 0.0
 
     def beat(self) -> None:
         """It got something done."""
@@ -110,7 +111,7 @@ class Supervisor:
         """The account of a worker; made on first use."""
         worker = self.workers.get(name)
         if worker is None:
-            worker = self.workers[name] = Worker(name, patience, self.clock, beaten=self.clock())
+            worker = self.workers[name] = Worker(name, patience, self.clock, self.clock())
         return worker
 
     def thread(

@@ -79,8 +79,6 @@ def _check(source: Path) -> None:
     wrong = InvalidInput(
         f"`{source}` is not a copy of an index", hint="give what `adapters registry backup` wrote"
     )
-    if not source.is_file():
-        raise wrong
     try:
         with contextlib.closing(
             sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)

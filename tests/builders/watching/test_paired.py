@@ -13,8 +13,10 @@ from click.testing import CliRunner
 from transformers import AutoTokenizer
 
 from adapterworks.app import App
+from adapterworks.builders.data.rows import Row
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.methods.lora import LoraTable
+from adapterworks.builders.watching.paired import _shuffled
 from adapterworks.cli import watch
 from adapterworks.cli.main import cli
 from adapterworks.engines import compose
@@ -253,3 +255,11 @@ def test_feedback_is_read_from_the_gateways_store(shelf: Shelf) -> None:
     assert isinstance(result.exception, Refused)
     assert "after 70 and 70 judged answers: feedback dropped by +1.000" in str(result.exception)
     assert "medical:prod → medical@1" in result.stdout
+
+
+def test_the_order_of_rows_is_not_the_files() -> None:
+    """Two copies of a file, sorted in other ways, are asked in one order."""
+    rows = [Row(text=str(number)) for number in range(20)]
+    asked = [row.text for row in _shuffled(rows, "medical")]
+    assert [row.text for row in _shuffled(rows[::-1], "medical")] == asked
+    assert sorted(asked, key=lambda text: int(text or 0)) == [row.text for row in rows] != asked

@@ -106,6 +106,16 @@ def test_chunk_boundaries_do_not_matter(
     assert (usage.prompt, usage.completion, usage.estimated) == (3, len(texts), False)
 
 
+def test_an_event_may_have_its_data_on_several_lines() -> None:
+    """They are one text, joined by line ends (HTML Living Standard 9.2.6)."""
+    usage = Usage()
+    whole = json.dumps(_chunk("yes", None), indent=1)
+    event = "".join(f"data: {line}\n" for line in whole.splitlines()) + "\n"
+    told = _rewriter(usage).feed(event.encode())
+    assert json.loads(told.removeprefix(b"data: "))["model"] == "médical"
+    assert DIGEST.encode() not in told
+
+
 def test_counts_are_known_when_a_stream_is_cut() -> None:
     usage = Usage()
     rewriter = _rewriter(usage)
