@@ -155,6 +155,8 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "gguf": f"{_EXPORTS}.gguf_model:EXPORT",
         "gguf-lora": f"{_EXPORTS}.gguf_lora:EXPORT",
         "ollama": f"{_EXPORTS}.ollama:EXPORT",
+        "onnx": f"{_EXPORTS}.onnx_model:EXPORT",
+        "onnx-lora": f"{_EXPORTS}.onnx_lora:EXPORT",
     },
     "optimizers": {
         "adamw": f"{_OPTIMIZERS}.adamw:OPTIMIZER",

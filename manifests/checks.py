@@ -86,6 +86,33 @@ def _packing(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
+@check("train.quantization_aware", "method", "base.quantization")
+def _rounded(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """Weights that are rounded in each step are a method's own, on a base that is not."""
+    if manifest.train.quantization_aware is None:
+        return
+    method, where = manifest.method, ("train", "quantization_aware")
+    if not getattr(load("methods", method.kind), "rounds", False):
+        yield Problem(
+            where,
+            f"method `{method.kind}` cannot be trained with rounded weights",
+            'use `method.kind = "lora"` or `"full"`, or remove it',
+        )
+    elif manifest.base.quantization != "none":
+        yield Problem(
+            where,
+            f'the base is rounded already ("{manifest.base.quantization}"), on another grid',
+            'set `base.quantization = "none"`, or remove it',
+        )
+    elif getattr(method, "dropout", 0.0):
+        yield Problem(
+            ("method", "dropout"),
+            "dropout is of a LoRA beside its base, and `train.quantization_aware` rounds both as "
+            "one weight",
+            "set it to 0, or remove `train.quantization_aware`",
+        )
+
+
 @check("train.schedule", "train.optimizer", "train.learning_rate_floor", "train.decay_ratio")
 def _schedule(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """Keys that the schedule does not read, and schedules that the optimizer does not take."""
@@ -294,6 +321,7 @@ _CHECKS = (
     _micro_batch,
     _chat_template,
     _packing,
+    _rounded,
     _schedule,
     _quality_gates,
     _retention,

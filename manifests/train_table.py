@@ -50,6 +50,9 @@ class TrainTable(Frozen):
     neftune_alpha: PositiveFloat | None = None
     """NEFTune: uniform noise on the embeddings while training, of size α/√(length × width); 5 to 15
     is usual. None if not given."""
+    quantization_aware: Literal["int4", "int8"] | None = None
+    """Train against the rounding of an export: in every step the weights are rounded as GGUF's
+    `q4_0` or `q8_0` rounds them (`lora` and `full`, without dropout). None if not given."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """This share of every label is spread evenly over the vocabulary (`sft` only)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

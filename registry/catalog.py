@@ -11,7 +11,7 @@ from typing import Self
 
 from adapterworks.manifests.refs import Ref, parse_ref
 from adapterworks.registry.blobs.store import Store
-from adapterworks.registry.index import absences, lookup, names, versions
+from adapterworks.registry.index import absences, lookup, names, stores, versions
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.index.search import search
 from adapterworks.registry.lifecycle import aliases, eviction, identity
@@ -59,6 +59,11 @@ class Catalog:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def place(self) -> str:
+        """What it is called in logs and records, which travel: by its id, not by where it is."""
+        with self.database.read() as connection:
+            return f"registry:{stores.identity(connection) or 'unnamed'}"
 
     def require_own_store(self) -> None:
         """Check, once, that blobs and index belong together before anything is written to either.

@@ -47,6 +47,8 @@ def command(
       NAME@VERSION, NAME:ALIAS     of this registry
       registry:PATH#NAME@VERSION   of another registry of yours: PATH is its home, or a
                                    settings file that names its database and store
+      https://HOST#NAME@VERSION    of a registry behind a server, asked with
+                                   ADAPTERS_REGISTRY_TOKEN
       hub:org/name@v3              a repository of the Hugging Face Hub
       oci://host/org/name:v3       a repository of an OCI registry
 
@@ -61,6 +63,7 @@ def command(
       adapters cp oci://registry.example/org/medical:v3 hub:org/medical-lora@v3
       adapters cp medical@3 registry:/srv/production.toml#medical
       adapters cp registry:/srv/staging#medical:prod medical
+      adapters cp https://registry.example#medical:prod medical
     """
     scratch = app.settings.home / "tmp"
     values: dict[str, Any]
@@ -93,7 +96,7 @@ def command(
                     name=name,
                 )
             published = came.published
-            place = target.partition("#")[0] + "#" if target.startswith("registry:") else ""
+            place = target.partition("#")[0] + "#" if target.startswith(places.OTHER) else ""
             values = {
                 "place": f"{place}{published}",
                 "created": published.created,

@@ -63,6 +63,7 @@ def command(
       adapters export medical@3 --to gguf --type q8_0 --out medical-q8.gguf
       adapters export medical --to gguf-lora --base smollm2.gguf
       adapters export medical --to merged --type bf16
+      adapters export medical --to onnx --type int4
     """
     from adapterworks.builders.exports.run import run_export
 

@@ -2,6 +2,7 @@
 
 NAME@VERSION                 this registry
 registry:PATH#NAME@VERSION   another registry of one's own: a home, or a settings file
+https://HOST#NAME@VERSION    one behind a server
 hub:org/name@v3              a repository of the Hub
 oci://host/org/name:v3       a repository of an OCI registry
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from adapterworks.registry.remotes.held import Held
 
 REMOTE = ("hub:", "oci://")
+OTHER = ("registry:", "https://", "http://")
 _OWN = re.compile(r"registry:(?P<place>[^#]+)#(?P<ref>.+)")
+_SERVER = re.compile(r"(?P<place>https?://[^#]+)#(?P<ref>.+)")
 _VERSION = re.compile(r"v[0-9]{1,9}")
 
 
@@ -93,12 +97,20 @@ def own(app: App, place: str) -> Iterator[tuple[App, str]]:
     """A registry of one's own, and the name or reference in it."""
     from adapterworks.manifests.errors import InvalidInput
 
-    if not place.startswith("registry:"):
+    if not place.startswith(OTHER):
         yield app, place
         return
-    match = _OWN.fullmatch(place)
+    match = _OWN.fullmatch(place) or _SERVER.fullmatch(place)
     if match is None:
-        raise InvalidInput(f"`{place}` names no release", hint="write `registry:PATH#NAME@VERSION`")
+        written = "registry:PATH" if place.startswith("registry:") else "https://HOST"
+        raise InvalidInput(f"`{place}` names no release", hint=f"write `{written}#NAME@VERSION`")
+    if not place.startswith("registry:"):
+        opened = App(_behind(app.settings, match["place"]), quiet=app.quiet, verbose=app.verbose)
+        try:
+            yield opened, match["ref"]
+        finally:
+            opened.close()
+        return
     path = Path(match["place"]).expanduser()
     if path.is_dir():
         settings = Settings.from_environment({"ADAPTERS_HOME": str(path)})
@@ -114,3 +126,24 @@ def own(app: App, place: str) -> Iterator[tuple[App, str]]:
         yield opened, match["ref"]
     finally:
         opened.close()
+
+
+def _behind(settings: Settings, url: str) -> Settings:
+    """The settings with this server's registry.
+
+    Raises:
+        InvalidInput: the token that is set is another server's.
+    """
+    from adapterworks.manifests.errors import InvalidInput
+    from adapterworks.registry.remotes.http.link import check_url
+
+    insecure = settings.registry_insecure
+    address = check_url(url, insecure=insecure)
+    own = settings.registry
+    if own is not None and check_url(own, insecure=insecure) != address:
+        raise InvalidInput(
+            f"`ADAPTERS_REGISTRY_TOKEN` is for `{own}`, and is not shown to `{address}`",
+            hint="name a settings file with its `registry` and `registry_token`: "
+            "`registry:FILE#NAME@VERSION`",
+        )
+    return replace(settings, registry=address)

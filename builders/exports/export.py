@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.readers.reader import Reader
@@ -40,6 +40,8 @@ class Export(ABC):
         title: a line for `adapters exports`.
         engine: what reads it, and proves it.
         package: that brings the engine; None where it is always there.
+        writer: a module that writing takes, besides those of the extra `build`.
+        extra: of `pyproject.toml`, that brings both.
         types: of numbers that it can have; the first is the default.
         suffix: of the written file (`.gguf`), empty for a folder.
     """
@@ -48,6 +50,8 @@ class Export(ABC):
     title: ClassVar[str]
     engine: ClassVar[str]
     package: ClassVar[str | None] = None
+    writer: ClassVar[str | None] = None
+    extra: ClassVar[str] = "export"
     types: ClassVar[tuple[str, ...]]
     suffix: ClassVar[str] = ""
 
@@ -58,6 +62,10 @@ class Export(ABC):
     @abstractmethod
     def write(self, material: Material, settings: Settings, place: Path) -> None:
         """Write it to `place`: a file if there is a suffix, else a folder that does not exist."""
+
+    def note(self, settings: Settings, place: Path) -> dict[str, Any]:
+        """What the log says of what was written, besides size, digest and proof."""
+        return {}
 
     @abstractmethod
     def reader(

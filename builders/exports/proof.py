@@ -69,6 +69,9 @@ BOUNDS = {
     "q5_k_m": Bound(0.3, None),
     "q4_k_m": Bound(0.5, None),
     "q4_0": Bound(1.0, None),
+    # Blocks of 32 with one scale, as q8_0 and q4_0.
+    "int8": Bound(2e-2, None),
+    "int4": Bound(1.0, None),
 }
 
 

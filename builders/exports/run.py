@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ class Exported:
     Attributes:
         digest: of the file; of a folder, of its files' digests by name.
         proof: None if it was not proved.
+        note: what the form says of it besides (`Export.note`).
     """
 
     ref: str
@@ -45,6 +46,7 @@ class Exported:
     size: int
     digest: str
     proof: Proof | None
+    note: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For `--json` and the log."""
@@ -53,6 +55,7 @@ class Exported:
             "type": self.type,
             "size": self.size,
             "digest": self.digest,
+            **self.note,
             "proof": None if self.proof is None else self.proof.to_json(),
         }
 
@@ -86,12 +89,15 @@ def run_export(
     """
     export = EXPORTS[form]
     settings = Settings(_type(export, form, type_), base_file)
-    here = export.package is None or importlib.util.find_spec(export.package) is not None
+    here = _installed(export.package)
+    install = f"pip install 'adapterworks[{export.extra}]'"
+    if not _installed(export.writer):
+        raise Unavailable(f"`{form}` is written with {export.writer}, which is not installed",
+                          hint=install)  # fmt: skip
     if not here and not unproved:
         raise Unavailable(
             f"`{form}` is proved in {export.engine}, which is not installed",
-            hint=f"pip install 'adapterworks[export]' ({export.package}), or `--unproved` to write "
-            "a file that says so",
+            hint=f"{install} ({export.package}), or `--unproved` to write a file that says so",
         )
     material = gather(registry, bases, ref)
     place = _place(out, material, form, export, settings, proved=here)
@@ -112,12 +118,17 @@ def run_export(
             with export.reader(material, settings, written, scratch / "reading") as reader:
                 proof = prove(reader, material, settings.type, progress)
         size, digest = _measure(written)
-        done = Exported(material.ref, form, settings.type, place, size, digest, proof)
+        note = export.note(settings, written)
+        done = Exported(material.ref, form, settings.type, place, size, digest, proof, note)
         if place.exists():  # somebody was faster
             raise _taken(place)
         shutil.move(written, place)
     registry.log.note(material.name, material.version, "export", who=who, **done.to_json())
     return done
+
+
+def _installed(module: str | None) -> bool:
+    return module is None or importlib.util.find_spec(module) is not None
 
 
 def _type(export: Export, form: str, asked: str | None) -> str:

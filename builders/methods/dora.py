@@ -54,6 +54,7 @@ class Dora(Lora):
     source = "Liu et al. 2024, arXiv:2402.09353"
     learning_rate = Default(2e-4, "Liu et al. 2024, appendix: 1e-4 to 3e-4 for LLaMA models")
     use_dora = True
+    rounds = False  # norms of what is rounded would be another method
     inits = ("kaiming", "gaussian", "orthogonal")
     cut = True
 

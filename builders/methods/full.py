@@ -54,6 +54,7 @@ class Full(Technique[FullTable]):
     cut = True
     whole_model = True
     shards = True
+    rounds = True
     learning_rate = Default(2e-5, "Taori et al. 2023 (Alpaca), Touvron et al. 2023 §3.1 (2e-5)")
     relief = "`method.kind` `lora` or `qlora` trains a few per cent of the parameters"
 

@@ -90,6 +90,7 @@ class Lora(Technique[LoraKeys]):
     learning_rate = Default(2e-4, f"≈10× full fine-tuning's: {WITHOUT_REGRET}")
     checks: tuple[Check, ...] = (adapts_something, has_patterns, starts_as_it_can)
     shards = True
+    rounds = True
     use_dora = False
     inits: tuple[str, ...] = ("kaiming", "gaussian", "orthogonal", "pissa", "olora", "eva")
 

@@ -59,6 +59,7 @@ class Qlora(Lora):
     learning_rate = Default(2e-4, "Dettmers et al. 2023, table 9 (7B and 13B)")
     checks = (needs_nf4, *Lora.checks)
     quantization = "nf4"
+    rounds = False  # its base is rounded already, on another grid
     inits = ("kaiming", "gaussian", "orthogonal", "eva", "loftq")
     lightens = LoraTable
 

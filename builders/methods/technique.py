@@ -111,6 +111,7 @@ class Technique(ABC, Generic[Table]):
         whole_model: what it writes is a checkpoint of its own, kept under `full/`, no adapter.
         gradient_checkpointing: whether activations can be recomputed.
         quantization: of the base it is meant for, where `compare` may choose.
+        rounds: whether its weights can be rounded in every step (`train.quantization_aware`).
         lightens: the table of a method that it does the same as in less memory, and adopts.
         continues: whether what a release keeps is all that a training can be continued from.
         shards: its weights may be held in parts, each process computing with whole ones a layer at
@@ -129,6 +130,7 @@ class Technique(ABC, Generic[Table]):
     whole_model: bool = False
     gradient_checkpointing: bool = True
     quantization: Literal["none", "nf4"] = "none"
+    rounds: bool = False
     lightens: type[MethodTable] | None = None
     continues: bool = True
     shards: bool = False

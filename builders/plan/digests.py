@@ -97,6 +97,7 @@ DECISIONS: dict[str, Part] = {
     "train.learning_rate_floor": "train",
     "train.decay_ratio": "train",
     "train.neftune_alpha": "train",
+    "train.quantization_aware": "train",
     "train.label_smoothing": "train",
     "train.weight_decay": "train",
     "train.max_grad_norm": "train",

@@ -17,6 +17,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.optimizers.optimizer import Group
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.fake_quantization import round_weights
 from adapterworks.builders.training.start import continue_from
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.bases.quiet import quiet_libraries
@@ -60,6 +61,7 @@ def build_model(
     if start is not None:
         continue_from(model, start)
     add_noise(model, plan.manifest.train.neftune_alpha)
+    round_weights(model, plan.manifest.train.quantization_aware)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

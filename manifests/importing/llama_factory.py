@@ -21,6 +21,7 @@ from adapterworks.manifests.importing.common import (
 from adapterworks.manifests.importing.conversion import Conversion, Draft, names
 from adapterworks.manifests.importing.llama_factory_data import datasets
 from adapterworks.manifests.importing.llama_factory_keys import ASIDE, JOINT, RULES
+from adapterworks.manifests.importing.llama_factory_pairs import KEYS, STAGE, put_objective
 
 PROGRAM = "LLaMA-Factory"
 
@@ -40,14 +41,16 @@ def convert(given: Mapping[str, Any], folder: Path, name: str) -> Conversion:
     _method(draft)
     _rows(draft, folder)
     _training(draft)
-    known = {*RULES, *JOINT, *(key for key in given if key.startswith(ASIDE))}
+    known = {*RULES, *JOINT, *KEYS, *(key for key in given if key.startswith(ASIDE))}
     return draft.finish(PROGRAM, known)
 
 
 def _method(draft: Draft) -> None:
     stage = draft.get("stage", "sft")
-    if stage not in ("sft", "pt"):
-        draft.refuse("stage", f"the stage `{stage}` is not imported: supervised ones are")
+    if stage == STAGE:
+        put_objective(draft)
+    elif stage not in ("sft", "pt"):
+        draft.refuse("stage", f"the stage `{stage}` is not imported: `sft`, `pt` and `dpo` are")
     else:
         draft.note("stage", "mapped", "objective.kind")
         draft.put("objective.kind", "sft")
@@ -131,8 +134,7 @@ def _training(draft: Draft) -> None:
     put_warmup(draft)
     put_optimizer(draft, "optim")
     put_precision(draft, ("bf16", "bf16"), ("fp16", "fp16"))
-    draft.map("train_on_prompt", "train.loss_on",
-              "all" if draft.on("train_on_prompt") else "completion")  # fmt: skip
+    _learnt(draft)
     if "cutoff_len" not in draft.given:
         draft.map("cutoff_len", "train.max_length", 2048)
     neat = draft.on("neat_packing")
@@ -142,3 +144,14 @@ def _training(draft: Draft) -> None:
               differs=packing and not neat)  # fmt: skip
     draft.map("disable_gradient_checkpointing", "train.gradient_checkpointing",
               not draft.on("disable_gradient_checkpointing"))  # fmt: skip
+
+
+def _learnt(draft: Draft) -> None:
+    """Which tokens; with `mask_history` those of a conversation's last answer."""
+    everything, last = draft.on("train_on_prompt"), draft.on("mask_history")
+    if everything and last:
+        draft.refuse("mask_history", "it contradicts `train_on_prompt`, as LLaMA-Factory says too")
+        return
+    draft.map("train_on_prompt", "train.loss_on", "all" if everything else "completion")
+    if last:
+        draft.map("mask_history", "train.loss_on", "last")

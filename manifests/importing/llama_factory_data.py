@@ -8,6 +8,7 @@ from typing import Any
 
 from adapterworks.manifests.importing.common import Source
 from adapterworks.manifests.importing.conversion import Draft, names
+from adapterworks.manifests.importing.llama_factory_pairs import STAGE
 
 
 def datasets(draft: Draft, key: str, folder: Path) -> list[Source]:
@@ -30,7 +31,7 @@ def datasets(draft: Draft, key: str, folder: Path) -> list[Source]:
     found = []
     for name in wanted:
         entry = table.get(name)
-        reason = _objection(entry)
+        reason = _objection(entry, pairs=draft.get("stage") == STAGE)
         if reason:
             draft.refuse(key, f"`{name}` {reason}")
             continue
@@ -38,11 +39,13 @@ def datasets(draft: Draft, key: str, folder: Path) -> list[Source]:
     return found
 
 
-def _objection(entry: Any) -> str:
+def _objection(entry: Any, *, pairs: bool) -> str:
     if not isinstance(entry, dict):
         return "is not in dataset_info.json"
-    if entry.get("ranking"):
+    if entry.get("ranking") and not pairs:
         return "has pairs of answers, which a supervised training does not take"
+    if pairs and not entry.get("ranking"):
+        return "has one answer to a question (no `ranking`), and `dpo` learns from two"
     columns = entry.get("columns", {})
     media = [name for name in ("images", "videos", "audios", "kto_tag") if columns.get(name)]
     if media:
@@ -60,6 +63,8 @@ def _source(entry: dict[str, Any], folder: Path, limit: int | None) -> Source:
         source = str(folder / entry["file_name"])
     else:
         source = f"hub:{entry['hf_hub_url']}@main#{entry.get('split', 'train')}"
+    if entry.get("ranking"):
+        return _pairs(entry, source, limit)
     if entry.get("formatting", "alpaca") == "alpaca":
         ours = {"instruction": "prompt", "input": "query", "output": "response",
                 "system": "system", "history": "history"}  # fmt: skip
@@ -72,6 +77,17 @@ def _source(entry: dict[str, Any], folder: Path, limit: int | None) -> Source:
             "tools": "tools"}  # fmt: skip
     form = "messages" if openai else "sharegpt"
     return Source(source, form, _renamed(ours, columns), limit)
+
+
+def _pairs(entry: dict[str, Any], source: str, limit: int | None) -> Source:
+    """Rows with `chosen` and `rejected`, in both of its formattings."""
+    columns = entry.get("columns", {})
+    ours = {"chosen": "chosen", "rejected": "rejected", "system": "system"}
+    if entry.get("formatting", "alpaca") == "alpaca":
+        ours |= {"instruction": "prompt", "input": "query", "history": "history"}
+    else:
+        ours |= {"conversations": "messages", "tools": "tools"}
+    return Source(source, "ranking", _renamed(ours, columns), limit)
 
 
 def _renamed(ours: dict[str, str], columns: dict[str, str]) -> dict[str, str]:

@@ -97,8 +97,10 @@ def _check_name(registry: Registry, held: Held, release: Release, *, asked: bool
     Raises:
         Conflict: a stranger's record would become the next version of a name that exists here.
     """
+    if asked:
+        return
     with registry.database.read() as connection:
-        if asked or lookup.find_live(connection, release.digest) is not None:
+        if lookup.find_live(connection, release.digest) is not None:
             return
         if not lookup.is_name(connection, release.name):
             return

@@ -1,7 +1,7 @@
 """A release in a registry of one's own, as a place that it can be copied from.
 
 Invariant: where a registry is (a folder, a database's address) is not in what is told of it: that
-goes into records and logs, which travel. Its id is.
+goes into records and logs, which travel. Its id is; of one behind a server, the server's address.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapterworks.registry.blobs.store import copy_blob
-from adapterworks.registry.index import stores
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
 
@@ -22,12 +21,10 @@ class OwnRelease:
     """
 
     def __init__(self, registry: Registry, resolved: Resolved) -> None:
-        with registry.database.read() as connection:
-            identity = stores.identity(connection)
         self._registry = registry
         self.release = registry.release(resolved.digest)
         self.repository, self.revision = resolved.name, resolved.digest
-        self.endpoint = f"registry:{identity or 'unnamed'}"
+        self.endpoint = registry.place()
         self.source = f"{resolved.name}@{resolved.version}"
         self.where = f"{self.endpoint}#{self.source}"
         self._absent = registry.absences(resolved.digest)

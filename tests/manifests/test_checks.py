@@ -161,6 +161,34 @@ CASES = [
         "does not divide",
     ),
     (
+        "rounded-qlora",
+        [("epochs = 3", 'epochs = 3\nquantization_aware = "int4"')],
+        "",
+        "train.quantization_aware",
+        "method `qlora` cannot be trained with rounded weights",
+    ),
+    (
+        "rounded-nf4",
+        [
+            ('kind = "qlora"', 'kind = "lora"'),
+            ("epochs = 3", 'epochs = 3\nquantization_aware = "int8"'),
+        ],
+        "",
+        "train.quantization_aware",
+        "the base is rounded already",
+    ),
+    (
+        "rounded-dropout",
+        [
+            ('kind = "qlora"', 'kind = "lora"\ndropout = 0.1'),
+            ('"nf4"', '"none"'),
+            ("epochs = 3", 'epochs = 3\nquantization_aware = "int4"'),
+        ],
+        "",
+        "method.dropout",
+        "rounds both as one weight",
+    ),
+    (
         "packing",
         [("epochs = 3", "group_by_length = true\npacking = true")],
         "",

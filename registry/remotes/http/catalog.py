@@ -96,6 +96,10 @@ class RemoteCatalog(Catalog):
         """Close its connections."""
         self.link.close()
 
+    def place(self) -> str:
+        """The server's address."""
+        return self.link.url
+
     def require_own_store(self) -> None:
         """The server sees to it."""
 

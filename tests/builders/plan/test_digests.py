@@ -94,6 +94,7 @@ OTHER: dict[str, Any] = {
     "train.learning_rate_floor": 0.1,
     "train.decay_ratio": 0.5,
     "train.neftune_alpha": 5.0,
+    "train.quantization_aware": "int4",
     "train.label_smoothing": 0.1,
     "train.weight_decay": 0.1,
     "train.max_grad_norm": 0.5,
@@ -328,7 +329,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
         *("base.quantization", "base.double_quantization", "method", "objective", "batch_size"),
         *("schedule", "weight_decay", "max_grad_norm", "optimizer", "packing"),
         *("learning_rate_floor", "decay_ratio", "neftune_alpha", "label_smoothing"),
-        *("group_by_length", "early_stopping", "seed"),
+        *("group_by_length", "early_stopping", "seed", "quantization_aware"),
     }
     resolved = {key for key, part in DECISIONS.items() if part == "resolved"}
     names = ("epochs", "max_steps", "learning_rate", "warmup_ratio", "precision", "evaluations")

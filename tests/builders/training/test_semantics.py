@@ -32,6 +32,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "packed": ("lora", {"packing": True, "group_by_length": False}),
     "stopped early": ("lora", {"evaluations": 6, "early_stopping": 1, "learning_rate": 0.3}),
     "rslora": ("lora", {"method": {"rslora": True, "rank": 4}}),
+    "rounded": ("lora", {"quantization_aware": "int4"}),
     "full": ("full", {}),
     "qlora": ("qlora", {}),
     "adalora": ("adalora", {"epochs": 3.0}),

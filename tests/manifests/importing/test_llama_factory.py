@@ -35,6 +35,12 @@ INFO = {
     "few": {"file_name": "few.jsonl", "num_samples": 7},
     "hub": {"hf_hub_url": "org/rows", "split": "train_sft"},
     "pairs": {"file_name": "pairs.jsonl", "ranking": True},
+    "talked": {
+        "file_name": "talked.jsonl",
+        "ranking": True,
+        "formatting": "sharegpt",
+        "columns": {"messages": "turns", "chosen": "good", "rejected": "bad"},
+    },
     "pictures": {"file_name": "p.jsonl", "columns": {"images": "images"}},
 }
 
@@ -142,6 +148,7 @@ def test_null_is_a_key_that_is_not_there(folder: Path) -> None:
         ({"bf16": True}, "train", {"precision": "bf16"}),
         ({"fp16": True}, "train", {"precision": "fp16"}),
         ({"train_on_prompt": True}, "train", {"loss_on": "all"}),
+        ({"mask_history": True}, "train", {"loss_on": "last"}),
         ({"neat_packing": True}, "train", {"packing": True}),
         ({"disable_gradient_checkpointing": True}, "train", {"gradient_checkpointing": False}),
         ({"optim": "paged_adamw_8bit"}, "train", {"optimizer": "paged-adamw-8bit"}),
@@ -207,7 +214,14 @@ def test_several_data_sets_are_a_mix(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"stage": "dpo"}, "stage: the stage `dpo` is not imported"),
+        ({"stage": "ppo"}, "stage: the stage `ppo` is not imported"),
+        ({"stage": "dpo", "dataset": "own"}, "dataset: `own` has one answer to a question"),
+        ({"stage": "dpo", "dataset": "pairs", "pref_loss": "kto_pair"}, "pref_loss: the loss"),
+        ({"stage": "dpo", "dataset": "pairs", "pref_bco_weight": 0.5}, "pref_bco_weight: this"),
+        (
+            {"stage": "dpo", "dataset": "pairs", "pref_loss": "orpo", "pref_ftx": 1.0},
+            "pref_ftx: `orpo` has no weight",
+        ),
         ({"finetuning_type": "freeze"}, "finetuning_type: `freeze` is not there"),
         ({"quantization_bit": 8}, "quantization_bit: bases are NF4 or not quantized"),
         ({"quantization_bit": 4, "quantization_type": "fp4"}, "quantization_bit: bases are NF4"),
@@ -218,7 +232,7 @@ def test_several_data_sets_are_a_mix(folder: Path) -> None:
         ({"trust_remote_code": True}, "trust_remote_code: code of a model's repository"),
         ({"additional_target": "embed_tokens"}, "additional_target: modules trained in full"),
         ({"use_galore": True}, "use_galore: this optimizer is not there"),
-        ({"mask_history": True}, "mask_history: learning the last answer only"),
+        ({"mask_history": True, "train_on_prompt": True}, "mask_history: it contradicts"),
         ({"report_to": "comet"}, "report_to: the tracker `comet` is not there"),
         ({"learning_rate": "fast"}, "learning_rate: it is no number"),
         ({"bf16": "maybe"}, "bf16: it is neither true nor false"),
@@ -263,3 +277,31 @@ def test_plain_text_is_pre_training(folder: Path) -> None:
     assert found["data"]["format"] == "text"
     assert found["data"]["columns"] == {"text": "question"}
     assert found["train"]["packing"] is True
+
+
+@pytest.mark.parametrize(
+    ("keys", "objective"),
+    [
+        ({}, {"kind": "dpo", "loss": "sigmoid", "beta": 0.1, "sft_weight": 0.0,
+              "label_smoothing": 0.0}),
+        ({"pref_loss": "ipo", "pref_beta": 0.3, "pref_ftx": 0.5},
+         {"kind": "dpo", "loss": "ipo", "beta": 0.3, "sft_weight": 0.5}),
+        ({"dpo_label_smoothing": 0.1}, {"kind": "dpo", "loss": "sigmoid", "beta": 0.1,
+                                        "sft_weight": 0.0, "label_smoothing": 0.1}),
+        ({"pref_loss": "orpo"}, {"kind": "orpo", "beta": 0.1}),
+        ({"pref_loss": "simpo", "pref_beta": "2.5", "simpo_gamma": 1.2},
+         {"kind": "simpo", "beta": 2.5, "gamma": 1.2}),
+    ],
+)  # fmt: skip
+def test_pairs_have_the_objective_of_their_loss(
+    folder: Path, keys: dict[str, Any], objective: dict[str, Any]
+) -> None:
+    found = manifest(folder, stage="dpo", dataset="pairs", **keys)
+    assert found["objective"] == objective
+    assert found["data"]["format"] == "ranking"
+    assert "columns" not in found["data"]
+
+
+def test_pairs_of_talks_keep_their_columns(folder: Path) -> None:
+    data = manifest(folder, stage="dpo", dataset="talked")["data"]
+    assert data["columns"] == {"conversations": "turns", "chosen": "good", "rejected": "bad"}

@@ -98,9 +98,11 @@ class Note(Table):
 
 
 class Signature(Table):
-    """A signature of a record, and the public key (PEM) that it is by."""
+    """A signature of a record, and the public key (PEM) that it is by; one that came with the
+    release from elsewhere has the `key`'s id alone, and counts where somebody names that key."""
 
-    public_key: Annotated[str, Field(min_length=1, max_length=10_000)]
+    public_key: Annotated[str, Field(max_length=10_000)] = ""
+    key: Annotated[str, Field(max_length=100)] = ""
     bundle: Annotated[str, Field(min_length=1, max_length=200_000)]
     why: _Why = ""
 

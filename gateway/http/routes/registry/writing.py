@@ -175,8 +175,19 @@ def note(asked: Asked, body: bodies.Note) -> dict[str, Any]:
 
 
 def sign(asked: Asked, body: bodies.Signature) -> dict[str, Any]:
-    """A signature that was made with a key elsewhere is kept, if it fits."""
+    """A signature that was made with a key elsewhere is kept, if it fits.
+
+    Raises:
+        InvalidField: neither the key that it is by, nor the id of one.
+    """
     resolved = find(asked.registry, asked.path("ref"))
+    if not body.public_key:
+        if not body.key:
+            raise InvalidField("name `public_key`, or the `key` that is said to have made it",
+                               param="public_key")  # fmt: skip
+        signatures = asked.registry.signatures
+        signatures.receive(resolved.digest, {body.key: body.bundle}, who=asked.caller.person)
+        return {"object": "registry.signature", "key": body.key, "digest": resolved.digest}
     with tempfile.TemporaryDirectory(prefix="adapters-key-") as folder:
         key = Path(folder, "key.pub")
         key.write_text(body.public_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,13 @@ class RemoteSignatures(Signatures):
     def void(self, digest: str) -> dict[str, str]:
         """The keys whose signatures do not count any more, and why."""
         return dict(self._server.said(digest)["revoked"])
+
+    def receive(self, digest: str, bundles: Mapping[str, str], *, who: str) -> None:
+        """Send signatures that came with a release from elsewhere; there too nobody believes them
+        before they are checked."""
+        for key, bundle in bundles.items():
+            way = f"/releases/{digest}/signatures"
+            self._server.link.post(way, dict[str, Any], key=key, bundle=bundle)
 
     def require(self, digest: str, public_keys: Sequence[Path]) -> str:
         """Check that one of the keys signed the release; returns that key's id."""

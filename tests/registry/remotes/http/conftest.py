@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Server:
     Attributes:
         asked: method, path and `Range` of each request.
         cut: bytes after which the next answers of blobs break off, one each.
+        received: bytes of files that came in.
     """
 
     url: str
@@ -35,6 +37,7 @@ class Server:
     home: Path
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
+    received: int = 0
     opened: list[RemoteRegistry] = field(default_factory=list)
 
     @property
@@ -66,16 +69,36 @@ def _recording(app: Any, server: Server) -> Any:
                 raise ConnectionError("cut off")
             await send(message)
 
-        await app(scope, receive, cut)
+        async def counted() -> Any:
+            message = await receive()
+            if scope["method"] == "PUT":
+                server.received += len(message.get("body", b""))
+            return message
+
+        await app(scope, counted, cut)
 
     return recorded
+
+
+@contextmanager
+def served_at(registry: Registry, home: Path) -> Iterator[Server]:
+    """A server of a registry; `home` is where others have it."""
+    loop = Loop()
+    server = Server("", offer(registry), home)
+    app = _recording(create_registry_app(server.offered.desk), server)
+    served = loop.run(serve(app, uvicorn_config(app, http=HttpTable())))
+    server.url = served.url
+    yield server
+    for remote in server.opened:
+        remote.close()
+    loop.run(served.stop())
+    loop.close()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of a registry with three versions of `medical` and one of `legal`."""
     place = tmp_path_factory.mktemp("offered")
-    loop = Loop()
     with open_at(place) as registry:
         for number in (1, 2, 3):
             publish(registry, place, number)
@@ -84,13 +107,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         registry.promote("medical", 2, "prod", who="ann", why="better")
         registry.promote("medical", 3, "prod", who="ann", weight=20)
         registry.log.deprecate("medical", 1, who="ann", why="old")
-        offered = offer(registry)
-        server = Server("", offered, place / "elsewhere")
-        app = _recording(create_registry_app(offered.desk), server)
-        served = loop.run(serve(app, uvicorn_config(app, http=HttpTable())))
-        server.url = served.url
-        yield server
-        for remote in server.opened:
-            remote.close()
-        loop.run(served.stop())
-        loop.close()
+        with served_at(registry, place / "elsewhere") as server:
+            yield server

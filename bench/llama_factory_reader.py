@@ -1,0 +1,67 @@
+"""Run by another environment's Python, the one with `llamafactory`: rows as that program encodes
+them. Reads one JSON object a line from standard input, answers with one each.
+
+It imports nothing of ours: the two environments have other versions of everything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def encode(asked: dict[str, Any]) -> dict[str, Any]:
+    """Token ids and labels of every row of a configuration's first data set."""
+    from llamafactory.data.converter import get_dataset_converter
+    from llamafactory.data.parser import get_dataset_list
+    from llamafactory.data.processor import (
+        PairwiseDatasetProcessor,
+        PretrainDatasetProcessor,
+        SupervisedDatasetProcessor,
+    )
+    from llamafactory.data.template import get_template_and_fix_tokenizer
+    from llamafactory.hparams import DataArguments
+    from transformers import AutoTokenizer
+
+    config = asked["config"]
+    names = DataArguments.__dataclass_fields__
+    own = {key: value for key, value in config.items() if key in names}
+    arguments = DataArguments(**{**own, "dataset_dir": asked["folder"]})
+    (attributes,) = get_dataset_list(list(arguments.dataset), asked["folder"])
+    tokenizer = AutoTokenizer.from_pretrained(asked["checkpoint"])
+    template = get_template_and_fix_tokenizer(tokenizer, arguments)
+    convert = get_dataset_converter(attributes.formatting, attributes, arguments)
+    made = {
+        "sft": SupervisedDatasetProcessor,
+        "dpo": PairwiseDatasetProcessor,
+        "pt": PretrainDatasetProcessor,
+    }[config.get("stage", "sft")]
+    processor = made(template=template, tokenizer=tokenizer, processor=None, data_args=arguments)
+    rows = [convert(row) for row in asked["rows"]]
+    together = {key: [row[key] for row in rows] for key in rows[0]}
+    done = processor.preprocess_dataset(together)
+    pairs = [("chosen_", "rejected_")] if "chosen_input_ids" in done else [("",)]
+    return {
+        "rows": [
+            [
+                {"input_ids": done[f"{part}input_ids"][i], "labels": done[f"{part}labels"][i]}
+                for part in pairs[0]
+            ]
+            for i in range(len(rows))
+        ]
+    }
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # it prints what it thinks of everything
+    for line in sys.stdin:
+        answers.write(json.dumps(encode(json.loads(line))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
