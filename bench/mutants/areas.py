@@ -257,7 +257,7 @@ AREAS = {
         Area("importing", ("manifests/importing/*.py",), ("tests/manifests/importing",)),
         Area(
             "exports",
-            ("builders/exports/*.py", "builders/exports/gguf/*.py"),
+            ("builders/exports/*.py", "builders/exports/gguf/*.py", "builders/exports/onnx/*.py"),
             ("tests/builders/exports",),
         ),
         Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),

@@ -15,6 +15,10 @@ _MATERIAL = "builders/exports/material.py"
 _TESTS = "tests/builders/exports/test_proof.py"
 _COMPUTES = f"{_TESTS}::test_llama_cpp_computes_the_release"
 
+_GRAPH = "builders/exports/onnx/graph.py"
+_FOLDER = "builders/exports/onnx/folder.py"
+_OF_ONNX = "tests/builders/exports/test_onnx.py"
+
 NAMED = (
     Named(
         "rows-of-q-stay-in-halves",
@@ -178,5 +182,47 @@ NAMED = (
         "tensor",
         (_COMPUTES,),
         "the base would be exported under the adapter's name",
+    ),
+    Named(
+        "with-a-cache-later-tokens-see-the-first-alone",
+        _GRAPH,
+        "torch.arange(sequence) + (total - sequence)",
+        "torch.arange(sequence)",
+        (f"{_OF_ONNX}::test_onnx_runtime_computes_the_release",),
+        "right without a cache, and gibberish from the second token on",
+        quick=False,
+    ),
+    Named(
+        "the-scale-of-an-onnx-adapter-is-lost",
+        "builders/exports/onnx_lora.py",
+        "delta.scale * delta.b.T",
+        "delta.b.T",
+        (f"{_OF_ONNX}::test_an_adapter_is_chosen_at_a_request",),
+        "the adapter would be too weak or too strong, in one runtime only",
+        quick=False,
+    ),
+    Named(
+        "a-graph-of-a-window",
+        _FOLDER,
+        "    if window and config.get",
+        "    if False and config.get",
+        (f"{_OF_ONNX}::test_bases_whose_graph_would_compute_otherwise",),
+        "long prompts would be answered otherwise, short ones as they should",
+    ),
+    Named(
+        "positions-that-depend-on-the-length",
+        _FOLDER,
+        "    if rope not in _FIXED_ROPES:",
+        "    if rope is None:",
+        (f"{_OF_ONNX}::test_bases_whose_graph_would_compute_otherwise",),
+        "the graph would have the frequencies of the text that was traced",
+    ),
+    Named(
+        "what-writes-it-is-not-asked-for",
+        _RUN,
+        "    if not _installed(export.writer):",
+        "    if False:",
+        (f"{_OF_ONNX}::test_what_is_not_installed_is_named_with_its_extra",),
+        "the exporter would end in an import error",
     ),
 )

@@ -17,6 +17,8 @@ _OF_OPENAI = "tests/cli/test_import_openai.py"
 _OF_FACTORY = f"{_TESTS}/test_llama_factory.py"
 _OF_AXOLOTL = f"{_TESTS}/test_axolotl.py"
 
+_PAIRS = "manifests/importing/llama_factory_pairs.py"
+
 NAMED = (
     Named(
         "auto-is-a-number",
@@ -169,5 +171,45 @@ NAMED = (
         "return json.dumps(value, ensure_ascii=False).replace(chr(92), '')",
         (f"{_TESTS}/test_toml.py",),
         "a quotation mark would end the text",
+    ),
+    Named(
+        "a-declared-beta-is-the-default",
+        _PAIRS,
+        'draft.number("pref_beta", 0.1)',
+        "0.1",
+        (f"{_OF_FACTORY}::test_pairs_have_the_objective_of_their_loss",),
+        "the policy would be held at another distance than was declared",
+    ),
+    Named(
+        "every-loss-on-pairs-is-sigmoid",
+        _PAIRS,
+        '        draft.map("pref_loss", "objective.loss", loss)',
+        '        draft.map("pref_loss", "objective.loss", "sigmoid")',
+        (f"{_OF_FACTORY}::test_pairs_have_the_objective_of_their_loss",),
+        "IPO and hinge would be trained as DPO",
+    ),
+    Named(
+        "a-part-of-the-loss-is-dropped",
+        _PAIRS,
+        '            draft.refuse(key, "this part of the loss is not there")',
+        "            pass",
+        (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "another loss than was declared would be trained, in silence",
+    ),
+    Named(
+        "history-that-is-masked-is-learnt",
+        _FACTORY,
+        'draft.map("mask_history", "train.loss_on", "last")',
+        'draft.map("mask_history", "train.loss_on", "completion")',
+        (f"{_OF_FACTORY}::test_what_a_key_becomes",),
+        "every earlier answer would be learnt as well",
+    ),
+    Named(
+        "one-answer-is-a-pair",
+        _SETS,
+        '    if pairs and not entry.get("ranking"):',
+        "    if False:",
+        (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "the build would find no second answer only when it reads the rows",
     ),
 )

@@ -16,6 +16,7 @@ _OF_ACCESS = "tests/gateway/registry_http/test_access.py"
 _OF_BLOBS = "tests/gateway/registry_http/test_blobs.py"
 _OF_WRITING = "tests/gateway/registry_http/test_writing.py"
 _OF_REMOTE = "tests/registry/remotes/http/test_remote.py"
+_OF_HTTP = "tests/registry/remotes/http/test_copy.py"
 _OF_FOUR_EYES = "tests/gateway/registry_http/test_four_eyes.py"
 _OF_SEALS = "tests/gateway/registry_http/test_seals.py"
 _OF_APPROVAL = "tests/registry/lifecycle/test_approval.py"
@@ -156,5 +157,21 @@ NAMED = (
         "part for part in parts",
         (f"{_OF_WRITING}::test_a_token_that_is_written_where_its_name_goes_is_in_no_trail",),
         "a token's text would stand for ever in what can never be changed",
+    ),
+    Named(
+        "a-token-is-shown-to-whoever-is-named",
+        "adapterworks/cli/places.py",
+        "    if own is not None and check_url",
+        "    if False and check_url",
+        (f"{_OF_HTTP}::test_a_token_is_not_shown_to_another_server",),
+        "whoever talks somebody into a copy from their server would have the token of another",
+    ),
+    Named(
+        "signatures-stay-behind",
+        "registry/remotes/http/facets/signatures.py",
+        "        for key, bundle in bundles.items():",
+        "        for key, bundle in {}.items():",
+        (f"{_OF_HTTP}::test_to_a_server_and_back_it_is_the_same_release_with_its_signature",),
+        "a server would hold releases that nobody signed",
     ),
 )

@@ -682,4 +682,51 @@ _KEPT_NAMED = (
         "a full training would be planned that does not fit",
     ),
 )
-NAMED = (*_REVIEWED, *_COULD_NOT_FAIL, *_STEP_NAMED, *_LOOP_NAMED, *_KEPT_NAMED)
+
+_ROUNDED = "builders/training/fake_quantization.py"
+_OF_ROUNDED = "tests/builders/training/test_fake_quantization.py"
+
+_ROUNDED_NAMED = (
+    Named(
+        "levels-are-cut-instead-of-rounded",
+        _ROUNDED,
+        "(scaled.abs() + 0.5).floor()",
+        "scaled.abs().floor()",
+        (f"{_OF_ROUNDED}::test_the_grid_is_that_of_the_file", f"{_OF_ROUNDED}::test_by_hand"),
+        "a training would learn for another grid than the file has",
+    ),
+    Named(
+        "scales-of-blocks-are-not-halves",
+        _ROUNDED,
+        "(levels.float() * scale.half().float())",
+        "(levels.float() * scale)",
+        (f"{_OF_ROUNDED}::test_the_grid_is_that_of_the_file",),
+        "the file keeps half-precision scales",
+    ),
+    Named(
+        "a-rounded-weight-has-no-gradient",
+        _ROUNDED,
+        "return weight + (rounding(weight) - weight).detach()",
+        "return rounding(weight)",
+        (f"{_OF_ROUNDED}::test_gradients_pass_as_if_nothing_was_rounded",),
+        "nothing would be learnt",
+    ),
+    Named(
+        "a-lora-is-left-out-of-what-is-rounded",
+        _ROUNDED,
+        "weight = weight + layer.get_delta_weight(name)",
+        "weight = weight + 0.0 * layer.get_delta_weight(name)",
+        (f"{_OF_ROUNDED}::test_a_lora_is_rounded_together_with_its_base",),
+        "the adapter would not be trained",
+    ),
+    Named(
+        "the-output-has-four-bits",
+        _ROUNDED,
+        'ROUNDINGS["int8" if id(module) in ends else kind]',
+        "ROUNDINGS[kind]",
+        (f"{_OF_ROUNDED}::test_a_lora_is_rounded_together_with_its_base",),
+        "the file keeps eight bits of embeddings, a training would fight what is not rounded so",
+    ),
+)
+
+NAMED = (*_REVIEWED, *_COULD_NOT_FAIL, *_STEP_NAMED, *_LOOP_NAMED, *_KEPT_NAMED, *_ROUNDED_NAMED)
