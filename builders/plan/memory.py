@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.technique import largest_linear
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.manifests.models import Manifest
 
@@ -125,4 +126,15 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
     logits = load.logits * shape.vocab * (width + 8)
     # Who sees whom, as booleans, and once as numbers that are added to the attention's scores.
     mask = load.mask**2 * (1 + width)
-    return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + mask
+    once = kept.once + _rounded(manifest, shape)
+    return tokens * layers * width + load.prompts * kept.prompt + logits + once + mask
+
+
+def _rounded(manifest: Manifest, shape: BaseShape) -> int:
+    """Bytes of the linears' rounded weights, which the backward pass needs, and what rounding the
+    largest one takes meanwhile (levels in float64, and the gradient of the whole weight)."""
+    train = manifest.train
+    if train.quantization_aware is None:
+        return 0
+    at_once = shape.layers if not train.gradient_checkpointing else 1
+    return 4 * shape.linear_parameters * at_once // shape.layers + 32 * largest_linear(shape)

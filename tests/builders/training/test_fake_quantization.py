@@ -116,6 +116,15 @@ def test_a_whole_model_is_rounded_and_what_is_saved_is_not(job: Make) -> None:
     assert torch.allclose(bare(IDS).logits, before, atol=2e-5)
 
 
+def test_the_plan_knows_of_the_rounded_copies(job: Make) -> None:
+    """Of every linear's 4 bytes a number, and of the largest one while it is rounded; ×1.6, the
+    heap's share on a CPU."""
+    usual = job("lora", name="usual").plan.memory["activations"]
+    rounded = job("lora", name="rounded", quantization_aware="int8").plan.memory["activations"]
+    linears = 2 * (64 * 64 * 2 + 64 * 32 * 2 + 64 * 128 * 3)
+    assert rounded - usual == pytest.approx(1.6 * (4 * linears + 32 * 64 * 128), abs=2)
+
+
 def test_rows_that_are_no_whole_blocks_stay_as_they_are() -> None:
     class Small(torch.nn.Module):
         def __init__(self) -> None:
