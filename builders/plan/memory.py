@@ -8,7 +8,7 @@ measurement side by side.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
@@ -115,6 +115,7 @@ def predict_memory(
 def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
     technique, method = METHODS[manifest.method.kind], manifest.method
     kept = technique.kept(shape, method, width)
+    kept = replace(kept, once=kept.once + _rounded(manifest, shape))
     tokens = load.tokens + load.prompts * technique.embedded_tokens(method)
     # Norms and residuals, q, k, v and their copies for grouped heads, gate and up.
     frozen = 4 * shape.hidden + 4 * shape.heads * shape.head_dim + 3 * shape.intermediate
@@ -126,8 +127,7 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
     logits = load.logits * shape.vocab * (width + 8)
     # Who sees whom, as booleans, and once as numbers that are added to the attention's scores.
     mask = load.mask**2 * (1 + width)
-    once = kept.once + _rounded(manifest, shape)
-    return tokens * layers * width + load.prompts * kept.prompt + logits + once + mask
+    return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + mask
 
 
 def _rounded(manifest: Manifest, shape: BaseShape) -> int:

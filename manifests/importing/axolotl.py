@@ -198,8 +198,9 @@ def _training(draft: Draft) -> None:
     put_optimizer(draft, "optimizer")
     put_precision(draft, ("bf16", "bf16"), ("bfloat16", "bf16"), ("fp16", "fp16"),
                   ("float16", "fp16"))  # fmt: skip
+    text = draft.manifest.get("data", {}).get("format") == "text"
     draft.map("train_on_inputs", "train.loss_on",
-              "all" if draft.on("train_on_inputs") else "completion")  # fmt: skip
+              "all" if draft.on("train_on_inputs") or text else "completion")  # fmt: skip
     draft.map("sample_packing", "train.packing", draft.on("sample_packing"))
 
 

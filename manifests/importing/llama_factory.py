@@ -147,10 +147,11 @@ def _training(draft: Draft) -> None:
 
 
 def _learnt(draft: Draft) -> None:
-    """Which tokens; with `mask_history` those of a conversation's last answer."""
-    everything, last = draft.on("train_on_prompt"), draft.on("mask_history")
+    """Which tokens: all of plain text; with `mask_history` those of the last answer."""
+    everything = draft.on("train_on_prompt") or draft.get("stage") == "pt"
+    last = draft.on("mask_history")
     if everything and last:
-        draft.refuse("mask_history", "it contradicts `train_on_prompt`, as LLaMA-Factory says too")
+        draft.refuse("mask_history", "it contradicts that everything is learnt")
         return
     draft.map("train_on_prompt", "train.loss_on", "all" if everything else "completion")
     if last:

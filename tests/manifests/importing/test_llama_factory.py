@@ -277,6 +277,7 @@ def test_plain_text_is_pre_training(folder: Path) -> None:
     assert found["data"]["format"] == "text"
     assert found["data"]["columns"] == {"text": "question"}
     assert found["train"]["packing"] is True
+    assert found["train"]["loss_on"] == "all"
 
 
 @pytest.mark.parametrize(
