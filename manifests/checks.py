@@ -86,7 +86,7 @@ def _packing(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-@check("train.quantization_aware", "method", "base.quantization")
+@check("train.quantization_aware", "train.sharding", "method", "base.quantization")
 def _rounded(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """Weights that are rounded in each step are a method's own, on a base that is not."""
     if manifest.train.quantization_aware is None:
@@ -103,6 +103,12 @@ def _rounded(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             where,
             f'the base is rounded already ("{manifest.base.quantization}"), on another grid',
             'set `base.quantization = "none"`, or remove it',
+        )
+    elif manifest.train.sharding == "fsdp":
+        yield Problem(
+            ("train", "sharding"),
+            "weights that are held in parts are not rounded",
+            'set it to "zero-2" or "none", or remove `train.quantization_aware`',
         )
     elif getattr(method, "dropout", 0.0):
         yield Problem(

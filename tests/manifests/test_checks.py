@@ -178,6 +178,20 @@ CASES = [
         "the base is rounded already",
     ),
     (
+        "rounded-parts",
+        [
+            ('kind = "qlora"', 'kind = "lora"'),
+            ('"nf4"', '"none"'),
+            (
+                "epochs = 3",
+                'epochs = 3\nquantization_aware = "int4"\nprocesses = 2\nsharding = "fsdp"',
+            ),
+        ],
+        "",
+        "train.sharding",
+        "held in parts are not rounded",
+    ),
+    (
         "rounded-dropout",
         [
             ('kind = "qlora"', 'kind = "lora"\ndropout = 0.1'),
