@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import Conflict
-from adapterworks.registry.jobs import lookup, schema
+from adapterworks.registry.jobs import lookup, schema, shares
 from adapterworks.registry.jobs.job import PREFIXES, Job, NewJob
 from adapterworks.registry.jobs.states import ENDED
 from adapterworks.registry.lifecycle import leases
@@ -18,7 +18,7 @@ from adapterworks.registry.lifecycle import leases
 # Longer than any job waits; the lease ends with the job.
 _FILES_S = 10 * 365 * 86400.0
 
-_jobs, _shares = schema.jobs, schema.shares
+_jobs = schema.jobs
 
 
 def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | None = None) -> Job:
@@ -40,8 +40,7 @@ def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | N
                 f"{waiting} jobs of yours have not ended yet, which is as many as you may have",
                 hint="wait for one of them, or cancel it",
             )
-    if connection.scalar(sa.select(_jobs.c.id).where(mine).limit(1)) is None:
-        _arrive(connection, new.tenant)
+    shares.arrive(connection, new.tenant)
     job = f"{PREFIXES[new.kind]}-{secrets.token_hex(12)}"
     connection.execute(
         sa.insert(_jobs).values(
@@ -70,23 +69,6 @@ def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | N
         )
     )
     return lookup.get(connection, job)
-
-
-def _arrive(connection: Connection, tenant: str) -> None:
-    """A tenant that had nothing to do begins level with whoever has had the least."""
-    busy = sa.select(_jobs.c.tenant).where(_jobs.c.state.not_in(ENDED))
-    least = connection.scalar(
-        sa.select(sa.func.min(_shares.c.served)).where(_shares.c.tenant.in_(busy))
-    )
-    if least is None:  # nobody is at work: level with whoever was served last
-        least = connection.scalar(sa.select(sa.func.max(_shares.c.served))) or 0.0
-    served = connection.scalar(sa.select(_shares.c.served).where(_shares.c.tenant == tenant))
-    if served is None:
-        connection.execute(sa.insert(_shares).values(tenant=tenant, served=least))
-    elif served < least:
-        connection.execute(
-            sa.update(_shares).where(_shares.c.tenant == tenant).values(served=least)
-        )
 
 
 def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> None:

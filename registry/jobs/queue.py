@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.index.database import AnyRow
-from adapterworks.registry.jobs import events, lookup, schema
+from adapterworks.registry.jobs import events, lookup, schema, shares
 from adapterworks.registry.jobs.job import (
     Again,
     Claim,
@@ -41,7 +41,7 @@ LEASE_S = 30.0
 MOST_LOST = 5
 MOST_TRIED = 5
 
-_jobs, _shares = schema.jobs, schema.shares
+_jobs, _shares = schema.jobs, shares.table
 
 
 class Lost(Conflict):
@@ -94,11 +94,7 @@ def claim(
             started=sa.func.coalesce(_jobs.c.started, now),
         )
     )
-    connection.execute(
-        sa.update(_shares)
-        .where(_shares.c.tenant == chosen.tenant)
-        .values(served=_shares.c.served + chosen.cost / chosen.weight)
-    )
+    shares.charge(connection, chosen.tenant, chosen.cost, chosen.weight)
     return lookup.get(connection, chosen.id), taken
 
 
@@ -299,6 +295,7 @@ def resume(connection: Connection, job: str, *, now: float) -> Job:
     if row.state == "running" and row.wanted == "pause":
         connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(wanted=""))
     elif row.state == "paused":
+        shares.arrive(connection, row.tenant)
         _move(connection, row, "queued", now, not_before=now)
     else:
         raise Conflict(f"the job `{job}` is {row.state}, not paused")

@@ -25,3 +25,5 @@ FOLLOWS: dict[State, frozenset[State]] = {
     "cancelled": frozenset(),
 }
 ENDED = frozenset(state for state, following in FOLLOWS.items() if not following)
+AT_WORK: tuple[State, ...] = ("queued", "running")
+"""What a worker may have or be given now."""

@@ -6,6 +6,7 @@ from bench.mutants.mutant import Named
 
 _QUEUE = "registry/jobs/queue.py"
 _PUTTING = "registry/jobs/putting.py"
+_SHARES = "registry/jobs/shares.py"
 _LOOKUP = "registry/jobs/lookup.py"
 _FILES = "registry/jobs/files.py"
 _UPLOADS = "registry/jobs/uploads.py"
@@ -79,19 +80,35 @@ NAMED = (
     ),
     Named(
         "weights-of-jobs-do-not-count",
-        _QUEUE,
-        "chosen.cost / chosen.weight",
-        "chosen.cost",
+        _SHARES,
+        "_shares.c.served + cost / weight",
+        "_shares.c.served + cost",
         _OF_QUEUE,
         "whoever pays for two shares would get one",
     ),
     Named(
         "idling-tenants-earn-credit",
-        _PUTTING,
+        _SHARES,
         "    elif served < least:\n",
         "    elif False:\n",
         _OF_QUEUE,
         "a tenant that was away could take all workers for days",
+    ),
+    Named(
+        "a-paused-job-earns-credit",
+        "registry/jobs/states.py",
+        'AT_WORK: tuple[State, ...] = ("queued", "running")',
+        'AT_WORK: tuple[State, ...] = ("queued", "running", "paused")',
+        _OF_QUEUE,
+        "whoever leaves one job paused for a week could take all workers for days",
+    ),
+    Named(
+        "whoever-resumes-does-not-arrive",
+        _QUEUE,
+        "        shares.arrive(connection, row.tenant)\n",
+        "",
+        _OF_QUEUE,
+        "whoever pauses all of its jobs for a week could take all workers for days",
     ),
     Named(
         "a-cancel-is-lost-between-lanes",

@@ -199,6 +199,11 @@ def tenants_share_by_weight(database: Database) -> None:
     assert order[:4].count("a") == 1
 
 
+def _turns(database: Database, tenant: str, count: int = 8) -> int:
+    """How many of the next turns a tenant gets."""
+    return [claim(database)[0].tenant for _ in range(count)].count(tenant)
+
+
 def idling_earns_no_credit(database: Database) -> None:
     for _ in range(20):
         put(database, "a")
@@ -206,7 +211,37 @@ def idling_earns_no_credit(database: Database) -> None:
         claim(database)
     for _ in range(10):
         put(database, "late")
-    assert [claim(database)[0].tenant for _ in range(8)].count("late") == 4
+    assert _turns(database, "late") == 4
+
+
+def a_tenant_that_comes_back_begins_level_too(database: Database) -> None:
+    put(database, "back")
+    finish(database, claim(database)[1], Done({}))
+    for _ in range(20):
+        put(database, "a")
+    for _ in range(10):
+        claim(database)
+    for _ in range(10):
+        put(database, "back")
+    assert _turns(database, "back") == 4
+
+
+def a_paused_job_earns_no_credit(database: Database) -> None:
+    left, other = put(database, "back"), put(database, "other")
+    for job in (left, other):
+        ask(database, queue.pause, job)
+    for _ in range(20):
+        put(database, "a")
+    for _ in range(10):
+        claim(database)
+    for _ in range(10):  # beside the paused one
+        put(database, "back")
+    assert _turns(database, "back") == 4
+    ask(database, queue.resume, other)
+    for _ in range(3):
+        put(database, "other")
+    # Level with the least, it is one of three; with what it saved up it would have all four.
+    assert _turns(database, "other", 6) == 2
 
 
 def a_tenant_runs_as_many_as_it_may(database: Database) -> None:
@@ -300,6 +335,8 @@ EXERCISES = (
     priorities_order_a_tenants_own_jobs,
     tenants_share_by_weight,
     idling_earns_no_credit,
+    a_tenant_that_comes_back_begins_level_too,
+    a_paused_job_earns_no_credit,
     a_tenant_runs_as_many_as_it_may,
     a_tenant_queues_as_many_as_it_may,
     a_tenant_sees_its_own,
