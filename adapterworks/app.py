@@ -40,7 +40,7 @@ class App:
 
             return RemoteRegistry(
                 self.settings.registry,
-                self.settings.registry_token,
+                self.settings.registry_token or self._login(self.settings.registry),
                 self.settings.home,
                 self.settings.author,
                 insecure=self.settings.registry_insecure,
@@ -54,6 +54,21 @@ class App:
             author=self.settings.author,
             most_checkouts=self.settings.checkouts,
         )
+
+    def _login(self, url: str) -> str | None:
+        """The token of a login to a server, renewed if it ends soon; None without one."""
+        from adapterworks.login.kept import Logins
+        from adapterworks.registry.remotes.http.link import check_url
+
+        logins = Logins(self.settings.home)
+        registry = check_url(url, insecure=self.settings.registry_insecure)
+        login = logins.of(registry)
+        if login is not None and login.soon_over:
+            from adapterworks.login.flow import renewed
+
+            login = renewed(login)
+            logins.keep(registry, login)
+        return None if login is None else login.token
 
     @cached_property
     def exchanges(self) -> Exchanges:

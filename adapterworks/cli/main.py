@@ -95,6 +95,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "erase": ("erase", "Erase a file's bytes, keeping its digest."),
         "gc": ("gc", "Remove bytes that nothing needs."),
         "registry": ("registry", "Back up, restore and rebuild the index; serve it to others."),
+        "login": (
+            "login",
+            "Log in to a registry's server with its issuer (OpenID Connect).",
+        ),
+        "logout": ("login:logout", "Forget the login to a registry's server."),
         "verify": ("verify", "Check bytes, records and signatures."),
         "sign": ("sign", "Sign a release record."),
         "import": (

@@ -5,8 +5,10 @@ Invariant: a token's text is printed once, on stdout, by the command that made i
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +18,11 @@ from adapterworks.cli import printing
 from adapterworks.cli.amounts import Duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from adapterworks.gateway.tokens.over_http import TokensOverHttp
     from adapterworks.gateway.tokens.tokens import TokenRow, Tokens
+    from adapterworks.gateway.tokens.trail import Entry
 
 # As in `gateway/tokens/roles.py`, which a help page does not import.
 ROLES = ("reader", "publisher", "promoter", "admin")
@@ -28,29 +34,39 @@ _COLUMNS = ("name", "person", "role", "state", "id", "created", "expires")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True)
 @click.option("--anonymous", is_flag=True, help="Let anyone read without a token.")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A gateway.toml, of which [registry.oidc] and [http] count here.",
+)
 @click.pass_obj
-def serve(app: App, host: str, port: int, anonymous: bool) -> None:
+def serve(app: App, host: str, port: int, anonymous: bool, path: Path | None) -> None:
     """Serve this registry over HTTP, without engines.
 
     Others use it with `ADAPTERS_REGISTRY=URL` and a token in `ADAPTERS_REGISTRY_TOKEN`; they need
     neither the database nor the store. A gateway offers the same under `/v1/registry` with
-    `[registry] on = true`. Put a proxy that speaks HTTPS before it where others than this machine
-    can reach it: tokens travel with every request.
+    `[registry] on = true`. Persons may come with tokens of an issuer of OpenID Connect, if
+    `[registry.oidc]` of --config names one. Put a proxy that speaks HTTPS before it where others
+    than this machine can reach it: tokens travel with every request.
 
     \b
     Example:
       adapters registry token create alice --role publisher
       adapters registry serve --port 8090
+      adapters registry serve --config gateway.toml
     """
     import uvloop
 
-    from adapterworks.gateway.config.tables import HttpTable
+    from adapterworks.gateway.config.load import load_gateway_config
     from adapterworks.gateway.http.routes.registry.desk import open_desk
     from adapterworks.gateway.http.server import run_registry
     from adapterworks.gateway.tokens.roles import Role
 
-    desk = open_desk(app.registry, Role.READER if anonymous else None, HttpTable())
-    if not anonymous and not desk.tokens.list():
+    config = load_gateway_config(path, os.environ)
+    role, oidc = Role.READER if anonymous else None, config.registry.oidc
+    desk = open_desk(app.registry, role, config.http, oidc)
+    if not anonymous and oidc is None and not desk.tokens.list():
         app.note(
             "there are no tokens yet: every request is refused until one is made with "
             "`adapters registry token create NAME --role reader`"
@@ -181,11 +197,7 @@ def audit(app: App, after: int, as_json: bool) -> None:
     import dataclasses
     import json
 
-    from adapterworks.gateway.storage.migrations import migrate
-    from adapterworks.gateway.tokens import trail
-
-    migrate(app.registry.database)
-    found = trail.entries(app.registry.database, after=after)
+    found = _trail(app, after)
     if as_json:
         for entry in found:
             values = {**dataclasses.asdict(entry), "at": _time(entry.at)}
@@ -200,10 +212,28 @@ def audit(app: App, after: int, as_json: bool) -> None:
     )
 
 
-def _tokens(app: App) -> Tokens:
+def _tokens(app: App) -> Tokens | TokensOverHttp:
+    """Those of this machine's registry, or of the server that is used."""
+    from adapterworks.gateway.tokens.over_http import TokensOverHttp
     from adapterworks.gateway.tokens.tokens import Tokens
+    from adapterworks.registry.remotes.http.registry import RemoteRegistry
 
-    return Tokens(app.registry.database)
+    registry = app.registry
+    if isinstance(registry, RemoteRegistry):
+        return TokensOverHttp(registry.link)
+    return Tokens(registry.database)
+
+
+def _trail(app: App, after: int) -> Iterator[Entry]:
+    from adapterworks.gateway.storage.migrations import migrate
+    from adapterworks.gateway.tokens import over_http, trail
+    from adapterworks.registry.remotes.http.registry import RemoteRegistry
+
+    registry = app.registry
+    if isinstance(registry, RemoteRegistry):
+        return over_http.entries(registry.link, after=after)
+    migrate(registry.database)
+    return trail.entries(registry.database, after=after)
 
 
 def _row(row: TokenRow) -> dict[str, Any]:

@@ -250,10 +250,6 @@ def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool
     Example:
       adapters tenant log acme --json
     """
-    from adapterworks.gateway.storage.migrations import migrate
-    from adapterworks.gateway.tenants import audit
-
-    migrate(app.registry.database)
     rows = [
         {
             "sequence": entry.sequence,
@@ -263,7 +259,7 @@ def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool
             "tenant": entry.tenant,
             "details": entry.details,
         }
-        for entry in audit.entries(app.registry.database, tenant=name, limit=limit, before=after)
+        for entry in admin_of(app).log(tenant=name, limit=limit, before=after)
     ]
     if as_json:
         printing.echo_json(rows)

@@ -14,16 +14,22 @@ from adapterworks.cli import printing
 if TYPE_CHECKING:
     from adapterworks.gateway.tenants.admin import KeyRow, TenantAdmin
     from adapterworks.gateway.tenants.keys import NewKey
+    from adapterworks.gateway.tenants.over_http import TenantsOverHttp
     from adapterworks.gateway.tenants.tenant import Tenant
 
 LIMITS = ("rpm", "tpm", "max_concurrency", "monthly_tokens")
 
 
-def admin(app: App) -> TenantAdmin:
-    """What changes tenants, as this user."""
+def admin(app: App) -> TenantAdmin | TenantsOverHttp:
+    """What changes tenants: here as this user, or on the registry's server that is used."""
     from adapterworks.gateway.tenants.admin import TenantAdmin
+    from adapterworks.gateway.tenants.over_http import TenantsOverHttp
+    from adapterworks.registry.remotes.http.registry import RemoteRegistry
 
-    return TenantAdmin(app.registry.database, who=app.settings.who)
+    registry = app.registry
+    if isinstance(registry, RemoteRegistry):
+        return TenantsOverHttp(registry.link)
+    return TenantAdmin(registry.database, who=app.settings.who)
 
 
 def print_key(tenant: Tenant, key: NewKey, *, as_json: bool, expires: float | None) -> None:

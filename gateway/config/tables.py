@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from adapterworks.gateway.config.engines import EngineTable, LocalEngine
+from adapterworks.gateway.config.oidc import OidcTable
 from adapterworks.gateway.config.table import (
     PositiveFloat,
     PositiveInt,
@@ -184,12 +185,13 @@ class JobsTable(Table):
 class RegistryTable(Table):
     """`[registry]`: the registry over HTTP, `/v1/registry`; none of its paths unless `on`.
 
-    Callers show a token of `adapters registry token create`. `anonymous` is what somebody without
-    one may do; without it, nothing.
+    Callers show a token of `adapters registry token create`, or of the issuer that `oidc` names.
+    `anonymous` is what somebody without one may do; without it, nothing.
     """
 
     on: bool = False
     anonymous: Literal["reader"] | None = None
+    oidc: OidcTable | None = None
 
 
 class ConsoleTable(Table):

@@ -15,11 +15,13 @@ from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.console.assets import Assets
 from adapterworks.gateway.console.guard import Guard
 from adapterworks.gateway.console.inside import Denied
+from adapterworks.gateway.console.issuers_door import IssuersDoor
 from adapterworks.gateway.console.page import Templates
 from adapterworks.gateway.console.pages import (
     adapter,
     adapters,
     files,
+    issuers_login,
     jobs,
     login,
     overview,
@@ -32,19 +34,22 @@ from adapterworks.gateway.console.pages import (
 from adapterworks.gateway.console.pages.problem import Problem
 from adapterworks.gateway.console.sessions import Sessions
 from adapterworks.gateway.console.visit import Console, visit_of
+from adapterworks.gateway.tokens.issuer import Issuer
 
 _log = logging.getLogger(__name__)
 
 
-def create_console(api: ASGIApp, config: GatewayConfig) -> Starlette:
+def create_console(api: ASGIApp, config: GatewayConfig, issuer: Issuer | None = None) -> Starlette:
     """The pages of a gateway, to be mounted at `/console`.
 
     Args:
         api: the gateway's whole public application, which the pages ask.
+        issuer: whose persons may log in.
     """
     app = Starlette(
         routes=[
             *login.ROUTES,
+            *issuers_login.ROUTES,
             *settings.ROUTES,
             *overview.ROUTES,
             *files.ROUTES,
@@ -62,7 +67,8 @@ def create_console(api: ASGIApp, config: GatewayConfig) -> Starlette:
     )
     app.router.redirect_slashes = False
     sessions = Sessions(config.console.session_hours * 3600)
-    app.state.console = Console(api, sessions, Templates())
+    door = None if issuer is None else IssuersDoor(issuer)
+    app.state.console = Console(api, sessions, Templates(), door)
     return app
 
 

@@ -25,11 +25,13 @@ class Session:
         key: what it logged in with; None before, empty where the gateway needs none.
         ends: seconds since the epoch.
         doors: parts of the API that took the key.
+        who: the person, where an issuer says it.
     """
 
     id: str
     ends: float
     doors: frozenset[str] = frozenset()
+    who: str = ""
     key: str | None = field(default=None, repr=False)
 
 
@@ -55,9 +57,9 @@ class Sessions:
         """Somebody who has not logged in; nothing is kept of it here."""
         return Session(secrets.token_urlsafe(32), self._now() + self.seconds)
 
-    def log_in(self, key: str, doors: frozenset[str]) -> Session:
+    def log_in(self, key: str, doors: frozenset[str], who: str = "") -> Session:
         """A new session, under an id that nobody knew before."""
-        session = replace(self.visitor(), key=key, doors=doors)
+        session = replace(self.visitor(), key=key, doors=doors, who=who)
         self._open[session.id] = session
         while len(self._open) > self._most:
             self._open.popitem(last=False)

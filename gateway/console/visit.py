@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from adapterworks.gateway.console.guard import is_own
 from adapterworks.gateway.console.inside import Denied, Inside, Through
+from adapterworks.gateway.console.issuers_door import IssuersDoor
 from adapterworks.gateway.console.page import Page, Shell, Templates, other_language
 from adapterworks.gateway.console.sessions import Session, Sessions
 from adapterworks.gateway.console.words import LANGUAGES, Words, language_of
@@ -45,11 +46,13 @@ _MOST_FIELD = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What all pages share: the API's application, sessions and templates."""
+    """What all pages share: the API's application, sessions, templates, and who may log in by an
+    issuer."""
 
     api: ASGIApp
     sessions: Sessions
     templates: Templates
+    door: IssuersDoor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Visit:
                 (name, path) for name, (path, door) in _AREAS.items() if door in self.session.doors
             ),
             theme=theme if theme in THEMES else "auto",
-            who=None if key is None else key_id_of(key) or "",
+            who=None if key is None else key_id_of(key) or self.session.who,
             token=self.console.sessions.token(self.session),
             here=self.request.url.path + (f"?{query}" if query else ""),
         )

@@ -35,6 +35,7 @@ from adapterworks.gateway.http.routes import (
     usage,
 )
 from adapterworks.gateway.http.routes.common import receipt_of
+from adapterworks.gateway.http.routes.registry import who_logs_in
 from adapterworks.gateway.http.routes.registry.desk import Desk, open_desk
 from adapterworks.gateway.http.routes.registry.table import routes as registry_routes
 from adapterworks.gateway.jobs.graders import Graders
@@ -76,8 +77,8 @@ def create_app(gateway: Gateway) -> Starlette:
     if config.registry.on:
         word = config.registry.anonymous
         anonymous = None if word is None else role_of(word)
-        desk = open_desk(gateway.registry, anonymous, config.http)
-        routes += registry_routes()
+        desk = open_desk(gateway.registry, anonymous, config.http, config.registry.oidc)
+        routes += [*registry_routes(), *who_logs_in.routes(desk)]
     if (contract := contract_of(config.http)) is not None:
         routes = [*container.routes(contract, routes), *routes]
     app = _application(routes, config.http)
@@ -91,14 +92,15 @@ def create_app(gateway: Gateway) -> Starlette:
     if config.has_console:
         app.router.routes += [
             Route("/console", _to_console, methods=["GET"]),
-            Mount("/console", app=create_console(app, config)),
+            Mount("/console", app=create_console(app, config, desk.issuer if desk else None)),
         ]
     return app
 
 
 def create_registry_app(desk: Desk) -> Starlette:
     """The registry alone, without engines."""
-    app = _application([*registry_routes(), *openapi.registry_routes()], desk.http)
+    routes = [*registry_routes(), *who_logs_in.routes(desk), *openapi.registry_routes()]
+    app = _application(routes, desk.http)
     app.state.desk = desk
     app.state.off = []
     return app

@@ -10,15 +10,15 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from adapterworks.gateway.files.lines import Lines
 from adapterworks.gateway.gateway import Gateway
@@ -146,48 +146,53 @@ def _keep(room: Room, held: Claim, number: int, line: Line) -> None:
 
 
 def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
-    try:
-        if isinstance(outcome, Done) or (
-            isinstance(outcome, Given) and outcome.state == "cancelled"
-        ):
-            files = _write(room, job)
-            result = {**outcome.result, **files, "finalizing": int(time.time())}
-            outcome = Done(result) if isinstance(outcome, Done) else Given("cancelled", result)
-        with room.database.write() as connection:
-            queue.finish(connection, held, outcome, now=time.time())
-    except Lost:
-        pass  # another gateway has it
+    """What came of it; an end and the files of its results are one transaction."""
+    cancelled = isinstance(outcome, Given) and outcome.state == "cancelled"
+    with contextlib.ExitStack() as written, contextlib.suppress(Lost):  # another gateway has it
+        if not (isinstance(outcome, Done) or cancelled):
+            with room.database.write() as connection:
+                queue.finish(connection, held, outcome, now=time.time())
+            return
+        made = {
+            name: written.enter_context(_written(room, job, name, failed))
+            for name, failed in (("output_file", False), ("error_file", True))
+        }
+        named = {name: new for name, new in made.items() if new.rows}
+        known = outcome.result if isinstance(outcome, Done | Given) else {}
+
+        def end(connection: Connection, ids: Sequence[str]) -> None:
+            now = time.time()
+            files = dict(zip(named, ids, strict=True))
+            result = {**known, **files, "finalizing": int(now)}
+            ended = Given("cancelled", result) if cancelled else Done(result)
+            queue.finish(connection, held, ended, now=now)
+
+        room.files.put_with(list(named.values()), end)
 
 
-def _write(room: Room, job: Job) -> dict[str, str]:
-    """The results' files: the lines in the input's order."""
-    files: dict[str, str] = {}
-    for name, failed in (("output_file", False), ("error_file", True)):
-        room.staging.mkdir(parents=True, exist_ok=True)
-        descriptor, path = tempfile.mkstemp(prefix="batch-", dir=room.staging)
-        digest, size, count = hashlib.sha256(), 0, 0
-        try:
-            with os.fdopen(descriptor, "wb") as file, room.database.read() as connection:
-                query = sa.select(_lines.c.output).where(
-                    _lines.c.job == job.id, _lines.c.failed.is_(failed)
-                )
-                for output in connection.scalars(query.order_by(_lines.c.line)):
-                    data = output.encode() + b"\n"
-                    file.write(data)
-                    digest.update(data)
-                    size, count = size + len(data), count + 1
-            if count:
-                new = NewFile(
-                    tenant=job.tenant,
-                    purpose="batch_output",
-                    filename=f"{job.id}_{name.removesuffix('_file')}.jsonl",
-                    path=Path(path),
-                    blob="sha256:" + digest.hexdigest(),
-                    size=size,
-                    rows=count,
-                    seconds=job.arguments["output_seconds"],
-                )
-                files[name] = room.files.put(new).id
-        finally:
-            Path(path).unlink(missing_ok=True)
-    return files
+@contextlib.contextmanager
+def _written(room: Room, job: Job, name: str, failed: bool) -> Iterator[NewFile]:
+    """A file of results while it is put: the lines in the input's order."""
+    room.staging.mkdir(parents=True, exist_ok=True)
+    digest, size, count = hashlib.sha256(), 0, 0
+    with tempfile.NamedTemporaryFile(prefix="batch-", dir=room.staging) as file:
+        query = sa.select(_lines.c.output).where(
+            _lines.c.job == job.id, _lines.c.failed.is_(failed)
+        )
+        with room.database.read() as connection:
+            for output in connection.scalars(query.order_by(_lines.c.line)):
+                data = output.encode() + b"\n"
+                file.write(data)
+                digest.update(data)
+                size, count = size + len(data), count + 1
+        file.flush()
+        yield NewFile(
+            tenant=job.tenant,
+            purpose="batch_output",
+            filename=f"{job.id}_{name.removesuffix('_file')}.jsonl",
+            path=Path(file.name),
+            blob="sha256:" + digest.hexdigest(),
+            size=size,
+            rows=count,
+            seconds=job.arguments["output_seconds"],
+        )

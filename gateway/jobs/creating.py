@@ -12,6 +12,7 @@ import secrets
 import time
 from typing import Any
 
+from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.objects import AskedJob, Hyperparameters, PreferenceHyperparameters
 from adapterworks.gateway.jobs.room import Room
@@ -20,11 +21,12 @@ from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.patterns import BASE_PREFIX
 from adapterworks.gateway.tenants.tenant import Tenant
-from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.extensions import names
+from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.jobs import events, putting
 from adapterworks.registry.jobs.files import File
-from adapterworks.registry.jobs.fine_tuning import METHODS, Asked, Rows
+from adapterworks.registry.jobs.fine_tuning import METHODS, Asked, Rows, Start
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, Job, NewJob
 
 _LONGEST_NAME = 64
@@ -38,7 +40,7 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         NotFound: the model does not exist, or may not be used.
         Conflict: the tenant has as many jobs as it may.
     """
-    base = _base(gateway, tenant, asked.model)
+    base, start = _begins_with(gateway, tenant, asked.model)
     method, hyper = _method(asked)
     training = _rows(room, tenant, asked.training_file, method, "training_file")
     validation = (
@@ -54,7 +56,7 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         )
     beta = hyper.beta if isinstance(hyper, PreferenceHyperparameters) else "auto"
     wanted = Asked(
-        name=name_of(tenant, asked.suffix or base.name),
+        name=name_of(tenant, asked.suffix or _usual(tenant, base.name, start)),
         model=asked.model,
         base=base.name,
         quantization=base.quantization,
@@ -67,6 +69,7 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         batch_size=_number(hyper.batch_size),
         learning_rate_multiplier=_number(hyper.learning_rate_multiplier),
         beta=_number(beta),
+        start=start,
         template=room.template,
         who=f"tenant {tenant.name}",
     )
@@ -92,17 +95,42 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
     return job
 
 
-def _base(gateway: Gateway, tenant: Tenant, model: str) -> Any:
-    base = gateway.pool.bases().get(model)
+def _begins_with(gateway: Gateway, tenant: Tenant, model: str) -> tuple[ServedBase, Start | None]:
+    """The base that is trained on, and the release of the tenant's own that is continued."""
+    bases = gateway.pool.bases()
+    base = bases.get(model)
     if base is not None and tenant.may_use(BASE_PREFIX + base.name):
-        return base
-    if base is None and tenant.owns(model.partition("@")[0]):
+        return base, None
+    try:
+        ref = parse_ref(model)
+        if base is not None or not tenant.owns(ref.name):
+            raise missing(model)
+        found = gateway.registry.resolve(ref)
+    except (NotFound, InvalidInput) as error:
+        raise missing(model) from error
+    release = gateway.registry.release(found.digest)
+    base = next((one for one in bases.values() if one.digest == release.base.digest), None)
+    if base is None:
         raise InvalidField(
-            "a release cannot be trained further yet",
+            f"`{model}` was trained on a base that is not served here any more",
             param="model",
-            hint="name its base: `GET /v1/models` lists the bases you may use",
+            hint="begin with a base: `GET /v1/models` lists those you may use",
         )
-    raise missing(model)
+    method = {key: value for key, value in release.declared("method").items() if value is not None}
+    if not method:
+        raise InvalidField(
+            f"`{model}` does not say how it was trained, so it cannot be continued", param="model"
+        )
+    # How its factors once began is no part of what they mean now.
+    method.pop("init", None)
+    return base, Start(ref=f"{found.name}@{found.version}", method=method)
+
+
+def _usual(tenant: Tenant, base: str, start: Start | None) -> str:
+    """What the result is called without a suffix: as what is continued, or its base."""
+    if start is None:
+        return base
+    return start.ref.partition("@")[0].removeprefix(tenant.prefix)
 
 
 def _method(asked: AskedJob) -> tuple[str, Hyperparameters]:

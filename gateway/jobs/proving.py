@@ -13,7 +13,10 @@ import io
 import logging
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from sqlalchemy.engine import Connection
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.claiming import claim, holder, renew
@@ -72,23 +75,35 @@ async def _held(room: Room, held: Claim, work: asyncio.Task[list[str]]) -> Outco
 
 
 def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
-    if isinstance(outcome, Done):
-        outcome = Done({**outcome.result, "result_files": [_curve(room, job)]})
-    now = time.time()
+    """What came of it; a success and the file that belongs to it are one transaction."""
+
+    def end(connection: Connection, outcome: Outcome) -> None:
+        now = time.time()
+        queue.finish(connection, held, outcome, now=now)
+        if isinstance(outcome, Done):
+            said = f"proved by an engine; `{job.result['ref']}` can be used"
+            events.add(connection, job.id, said, now)
+        elif isinstance(outcome, Stop):
+            events.add(connection, job.id, f"the job failed: {outcome.message}", now, "error")
+
     try:
-        with room.database.write() as connection:
-            queue.finish(connection, held, outcome, now=now)
-            if isinstance(outcome, Done):
-                said = f"proved by an engine; `{job.result['ref']}` can be used"
-                events.add(connection, job.id, said, now)
-            elif isinstance(outcome, Stop):
-                events.add(connection, job.id, f"the job failed: {outcome.message}", now, "error")
+        if isinstance(outcome, Done):
+            _with_curve(
+                room,
+                job,
+                lambda connection, files: end(
+                    connection, Done({**outcome.result, "result_files": list(files)})
+                ),
+            )
+        else:
+            with room.database.write() as connection:
+                end(connection, outcome)
     except Lost:
         pass  # another gateway has it, and proves it anew
 
 
-def _curve(room: Room, job: Job) -> str:
-    """The course of the training as a file of the tenant's; returns its id."""
+def _with_curve(room: Room, job: Job, then: Callable[[Connection, Sequence[str]], None]) -> None:
+    """List the course of the training as a file of the tenant's, and do what goes with it."""
     table = io.StringIO()
     columns = ("step", "train_loss", "valid_loss")
     writer = csv.DictWriter(table, columns, lineterminator="\n", extrasaction="ignore")
@@ -115,4 +130,4 @@ def _curve(room: Room, job: Job) -> str:
             size=len(data),
             rows=len(steps),
         )
-        return room.files.put(new).id
+        room.files.put_with([new], then)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,6 +146,12 @@ class TenantAdmin:
                 for row in connection.execute(query)
             )
         return tenant, found
+
+    def log(
+        self, *, tenant: str | None = None, limit: int = 100, before: int | None = None
+    ) -> Sequence[audit.AuditEntry]:
+        """Who changed what, the newest first; see `audit.entries`."""
+        return audit.entries(self._database, tenant=tenant, limit=limit, before=before)
 
     def add_key(self, name: str, *, expires: float | None = None) -> NewKey:
         """A further key; `expires` in seconds since the epoch.

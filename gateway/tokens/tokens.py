@@ -39,6 +39,9 @@ from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.manifests.refs import check_name
 from adapterworks.registry.index.database import Database
 
+TENANT_PREFIX = "tenant:"
+"""Of the name under which a tenant's own keys stand in logs; no person's begins so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -126,7 +129,7 @@ class Tokens:
         if row.expires is not None and row.expires <= now:
             raise bad_key()
         if token is None:
-            name = f"tenant:{row.tenant_name}"
+            name = TENANT_PREFIX + str(row.tenant_name)
             return Caller(name, row.id, role_of(row.role), name)
         makers = tuple(json.loads(row.makers or "[]"))
         return Caller(row.name, row.id, role_of(row.role), row.person or row.name, makers)

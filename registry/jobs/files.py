@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -25,6 +26,7 @@ from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.registry.registry import Registry
 
 _files = schema.files
+Made = TypeVar("Made")
 
 
 class OverQuota(Refused):
@@ -89,32 +91,39 @@ class Files:
             OverQuota: the tenant's files would be above `quota` bytes; nothing is kept.
             CorruptBlob: the bytes do not hash to `new.blob`; nothing is kept.
         """
-        self.require_room(new.tenant, new.size, quota)  # before anything is copied
-        now = time.time()
-        file = f"file-{secrets.token_hex(12)}"
-        lease = self.hold(new.blob, new.path, new.seconds or holding.FOR_EVER_S, holder=file)
-        try:
-            with self._database.write() as connection:
-                _require_room(connection, new.tenant, new.size, quota, now)
-                connection.execute(
-                    sa.insert(_files).values(
-                        id=file,
-                        tenant=new.tenant,
-                        purpose=new.purpose,
-                        filename=new.filename,
-                        blob=new.blob,
-                        size=new.size,
-                        rows=new.rows,
-                        kind=new.kind,
-                        created=now,
-                        expires=None if new.seconds is None else now + new.seconds,
-                        lease=lease,
-                    )
-                )
-        except BaseException:
-            self.let_go([lease])
-            raise
+        (file,) = self.put_with([new], lambda _, ids: ids, quota=quota)
         return self.get(file, new.tenant)
+
+    def put_with(
+        self,
+        news: Sequence[NewFile],
+        then: Callable[[Connection, Sequence[str]], Made],
+        *,
+        quota: int | None = None,
+    ) -> Made:
+        """Keep files and do what goes with them in one transaction: a kill leaves both or neither.
+
+        Args:
+            then: given the files' ids; what it raises leaves nothing.
+
+        Raises:
+            OverQuota: as of `put`.
+            CorruptBlob: as of `put`.
+        """
+        listed: list[tuple[str, NewFile, str]] = []
+        try:
+            for new in news:
+                self.require_room(new.tenant, new.size, quota)  # before anything is copied
+                file = f"file-{secrets.token_hex(12)}"
+                seconds = new.seconds or holding.FOR_EVER_S
+                listed.append((file, new, self.hold(new.blob, new.path, seconds, holder=file)))
+            with self._database.write() as connection:
+                for file, new, lease in listed:
+                    _list(connection, file, new, lease, quota)
+                return then(connection, [file for file, *_ in listed])
+        except BaseException:
+            self.let_go([lease for *_, lease in listed])
+            raise
 
     def hold(self, blob: str, path: Path, seconds: float, *, holder: str) -> str:
         """Put bytes and hold them; returns the lease."""
@@ -200,6 +209,26 @@ class Files:
         """Bytes of a tenant's files together."""
         with self._database.read() as connection:
             return _used(connection, tenant, time.time())
+
+
+def _list(connection: Connection, file: str, new: NewFile, lease: str, quota: int | None) -> None:
+    now = time.time()
+    _require_room(connection, new.tenant, new.size, quota, now)
+    connection.execute(
+        sa.insert(_files).values(
+            id=file,
+            tenant=new.tenant,
+            purpose=new.purpose,
+            filename=new.filename,
+            blob=new.blob,
+            size=new.size,
+            rows=new.rows,
+            kind=new.kind,
+            created=now,
+            expires=None if new.seconds is None else now + new.seconds,
+            lease=lease,
+        )
+    )
 
 
 def missing(file: str) -> NotFound:

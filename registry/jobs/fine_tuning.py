@@ -20,7 +20,7 @@ START: dict[str, Any] = {"method": {"kind": "lora"}}
 # What the job itself decides; a template that names one of these would be overruled unseen.
 OWN = (
     ("adapter", "name"), ("base",), ("data", "train"), ("data", "validation"), ("data", "test"),
-    ("data", "format"), ("train", "seed"), ("objective",), ("publish", "alias"),
+    ("data", "format"), ("train", "seed"), ("objective",), ("publish", "alias"), ("start",),
 )  # fmt: skip
 
 
@@ -39,6 +39,20 @@ class Rows(BaseModel):
         return f"rows-{self.blob.removeprefix('sha256:')[:16]}.jsonl"
 
 
+class Start(BaseModel):
+    """A release of the tenant's own whose training is continued.
+
+    Attributes:
+        ref: `NAME@VERSION`.
+        method: its `[method]`, by which alone its weights mean anything.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    ref: str
+    method: dict[str, Any]
+
+
 class Asked(BaseModel):
     """The arguments of a job of kind `fine_tuning`; a number that is None is left to the plan.
 
@@ -46,6 +60,7 @@ class Asked(BaseModel):
         name: of the adapter.
         base, quantization, base_digest: what it is trained on and served with.
         method: as the client calls it; `beta` belongs to one of them.
+        start: what is continued; a new adapter on the base without it.
         template: tables that every job of the gateway begins from.
         who: for the registry's log.
     """
@@ -65,6 +80,7 @@ class Asked(BaseModel):
     batch_size: int | None = None
     learning_rate_multiplier: float | None = None
     beta: float | None = None
+    start: Start | None = None
     template: dict[str, Any] = {}
     who: str = ""
 
@@ -103,6 +119,9 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
         table.pop(path[-1], None)
     values["adapter"] = {**values.get("adapter", {}), "name": asked.name}
     values["base"] = {"model": asked.base, "quantization": asked.quantization}
+    if asked.start is not None:
+        values["start"] = {"from": asked.start.ref}
+        values["method"] = dict(asked.start.method)
     data = values.setdefault("data", {})
     data["train"] = asked.training.path
     data["format"] = method.kinds[asked.training.kind]

@@ -10,7 +10,9 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from adapterworks.gateway.config.oidc import OidcTable
 from adapterworks.gateway.config.tables import GatewayConfig, JobsTable, RegistryTable, TrustTable
+from adapterworks.gateway.config.webhooks import WebhookTable
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.registry.bases.base import Base
@@ -42,24 +44,29 @@ def move_in(
     folder: Path,
     *,
     offered: bool = False,
+    oidc: OidcTable | None = None,
+    webhooks: tuple[WebhookTable, ...] = (),
     **jobs: Any,
 ) -> House:
     """Start a gateway with two tenants that may use everything.
 
     Args:
         offered: whether the registry is there over HTTP.
+        oidc: whose persons may use it.
+        webhooks: who is told what happens.
     """
     admin = TenantAdmin(registry.database, who="tester")
     acme, acme_key = admin.add("acme", allow=("*",), limits=Limits())
     globex, globex_key = admin.add("globex", allow=("*",), limits=Limits())
     keys = {"acme": acme_key.text, "globex": globex_key.text}
-    running, standin = _start(launcher, registry, base, folder, jobs, offered)
+    tables = {"registry": RegistryTable(on=offered, oidc=oidc), "webhooks": webhooks}
+    running, standin = _start(launcher, registry, base, folder, jobs, tables)
     return House(running, registry, standin, acme, globex, keys)
 
 
 def again(launcher: Launcher, house: House, base: Base, folder: Path) -> House:
     """Another gateway on the same registry, with the same tenants."""
-    running, standin = _start(launcher, house.registry, base, folder, {})
+    running, standin = _start(launcher, house.registry, base, folder, {}, {})
     return replace(house, running=running, standin=standin)
 
 
@@ -69,13 +76,13 @@ def _start(
     base: Base,
     folder: Path,
     jobs: dict[str, Any],
-    offered: bool = False,
+    tables: dict[str, Any],
 ) -> tuple[Running, StandIn]:
     standin = StandIn(base.name)
     config = GatewayConfig(
         trust=TrustTable(proof="off"),
         jobs=JobsTable(on=True, **jobs),
-        registry=RegistryTable(on=offered),
+        **tables,
     )
     engine = launcher.standin(base, standin)
     running = launcher.gateway(registry, [engine], folder / "spool", config)

@@ -18,7 +18,7 @@ from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.digests import digest_file
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.files import Files, NewFile
-from adapterworks.registry.jobs.fine_tuning import Asked, Rows
+from adapterworks.registry.jobs.fine_tuning import Asked, Rows, Start
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Job, NewJob
 from adapterworks.settings import Settings
 from adapterworks.workers.worker import Worker
@@ -150,6 +150,31 @@ def test_a_job_is_what_its_manifest_builds_by_hand(
         for shop, digest in ((workshop, built.result["digest"]), (by_hand, twin["digest"]))
     ]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_a_release_is_continued_as_its_manifest_by_hand(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = fine_tune(workshop)
+    assert work(workshop, monkeypatch) == 1
+    ref = now(workshop, first).result["ref"]
+    before = workshop.registry().release(now(workshop, first).result["digest"])
+    method = {key: value for key, value in before.declared("method").items() if value is not None}
+    method.pop("init", None)
+    job = fine_tune(workshop, start=Start(ref=ref, method=method), n_epochs=1, seed=8)
+    assert work(workshop, monkeypatch) == 1
+    built = now(workshop, job)
+    assert built.result["ref"] == "ft.t.mine@2", built.message
+    release = workshop.registry().release(built.result["digest"])
+    parents = [(parent.relation, parent.digest) for parent in release.parents]
+    assert ("start", before.digest) in parents
+    folder = tmp_path / "by-hand"
+    ask(workshop, "show", job.id, "--into", str(folder))
+    assert f'from = "{ref}"' in (folder / "manifest.toml").read_text()
+    twin = workshop.json(str(folder / "manifest.toml"))
+    assert (twin["plan"], twin["digest"]) == (built.result["plan"], built.result["digest"])
+    assert not twin["created"]
 
 
 @pytest.mark.slow

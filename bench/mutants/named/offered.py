@@ -21,7 +21,34 @@ _OF_FOUR_EYES = "tests/gateway/registry_http/test_four_eyes.py"
 _OF_SEALS = "tests/gateway/registry_http/test_seals.py"
 _OF_APPROVAL = "tests/registry/lifecycle/test_approval.py"
 
+_TENANTS = "gateway/http/routes/registry/tenants.py"
+_OF_TENANTS = "tests/gateway/registry_http/test_tenants.py"
+
 NAMED = (
+    Named(
+        "what-is-not-said-of-a-tenant-goes",
+        _TENANTS,
+        "for name in body.model_fields_set}",
+        "for name in type(body).model_fields}",
+        (f"{_OF_TENANTS}::test_a_tenants_life",),
+        "setting one limit would open every adapter to the tenant",
+    ),
+    Named(
+        "a-tenants-salt-is-told",
+        _TENANTS,
+        '        "id": tenant.id,\n',
+        '        "id": tenant.id,\n        "salt": tenant.cache_salt,\n',
+        (f"{_OF_TENANTS}::test_who_did_it_is_kept_without_a_key",),
+        "who has it can look by timing for what a tenant asks",
+    ),
+    Named(
+        "a-keys-text-travels-in-an-address",
+        "gateway/tenants/over_http.py",
+        'f"/keys/{part(found or key)}/revocation"',
+        'f"/keys/{part(key)}/revocation"',
+        ("tests/registry/remotes/http/test_commands.py::test_tenants_and_tokens",),
+        "a proxy's log would have keys that leaked, as they are revoked",
+    ),
     Named(
         "a-role-below-is-enough",
         _ACCESS,

@@ -30,12 +30,14 @@ class Login(Page):
         next: where it goes on.
         message: why it did not work; empty at first.
         open: whether the gateway lets anybody in.
+        issuer: the host of the issuer whose persons may log in; empty without one.
     """
 
     template: ClassVar[str] = "login.html"
     next: str
     message: str = ""
     open: bool = False
+    issuer: str = ""
 
 
 async def show(visit: Visit) -> Response:
@@ -43,6 +45,7 @@ async def show(visit: Visit) -> Response:
     form = Login(
         next=safe_next(visit.asked("next") or ""),
         open="models" in await doors_of(visit, ""),
+        issuer=_issuer(visit),
         commands=("adapters tenant key add NAME",),
     )
     answer = visit.show(form)
@@ -66,6 +69,7 @@ async def log_in(visit: Visit) -> Response:
         again = Login(
             next=safe_next(form.get("next", "")),
             message=await _why_not(visit, key),
+            issuer=_issuer(visit),
             commands=("adapters tenant key add NAME",),
         )
         return visit.show(again, 401)
@@ -82,6 +86,11 @@ async def log_out(visit: Visit) -> Response:
     answer = visit.go("/login")
     visit.remember(answer, SESSION, "", 0)
     return answer
+
+
+def _issuer(visit: Visit) -> str:
+    door = visit.console.door
+    return "" if door is None else door.host
 
 
 async def _why_not(visit: Visit, key: str) -> str:

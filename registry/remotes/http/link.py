@@ -55,7 +55,7 @@ def check_url(url: str, *, insecure: bool = False) -> str:
         raise InvalidInput(
             "`ADAPTERS_REGISTRY` is no address", hint="write `https://registry.example`"
         )
-    if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise InvalidInput(
             f"`{url}` would send the token in the clear",
             hint="use https, or set `ADAPTERS_REGISTRY_INSECURE=1` where the network is trusted",
@@ -195,7 +195,10 @@ class Link:
                 hint="name the address itself in `ADAPTERS_REGISTRY`",
             )
         if answer.status_code == 401:
-            hint = "set `ADAPTERS_REGISTRY_TOKEN` to a token of `adapters registry token create`"
+            hint = (
+                "set `ADAPTERS_REGISTRY_TOKEN` to a token of `adapters registry token create`, "
+                "or run `adapters login`"
+            )
         kind = _STATUSES.get(answer.status_code, Unavailable)
         if code == "adapter_damaged":
             kind = IntegrityError
@@ -214,7 +217,8 @@ def _words(query: Mapping[str, Any]) -> dict[str, str]:
     return {key: "true" if value is True else str(value) for key, value in said.items()}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     if host == "localhost":
         return True
     try:

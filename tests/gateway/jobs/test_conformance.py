@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,19 @@ import pytest
 from openai import Stream
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
+from adapterworks.gateway.config.webhooks import WebhookTable
+from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.jobs import lookup
 from adapterworks.registry.registry import Registry
 from tests.gateway.files.test_files import ROWS, put
 from tests.gateway.files.test_rows import PAIR
+from tests.gateway.jobs.recorded import Recorded
 from tests.gateway.jobs.test_batches import request
+from tests.gateway.jobs.test_graders import CHECK
 from tests.gateway.jobs_support import House, again, house, move_in, strict
 from tests.gateway.running import Launcher, Loop
+from tests.registry import releases
 from tests.warm.python import warm_python
 
 __all__ = ["house"]
@@ -44,6 +51,7 @@ class Service:
     registry: Registry
     base: Base
     folder: Path
+    webhooks: tuple[WebhookTable, ...] = ()
     house: House = field(init=False)
     launcher: Launcher = field(init=False)
     workers: list[subprocess.Popen[bytes]] = field(init=False)
@@ -51,7 +59,14 @@ class Service:
     def begin(self) -> None:
         """For the first time: with tenants."""
         self.launcher = Launcher(self.loop)
-        self.house = move_in(self.launcher, self.registry, self.base, self.folder, max_running=1)
+        self.house = move_in(
+            self.launcher,
+            self.registry,
+            self.base,
+            self.folder,
+            webhooks=self.webhooks,
+            max_running=1,
+        )
         self.work()
 
     def restart(self) -> None:
@@ -103,8 +118,36 @@ def wait(client: openai.OpenAI, job: str, *statuses: str) -> FineTuningJob:
     return found
 
 
-def begin_session(client: openai.OpenAI, model: str) -> dict[str, str]:
+def files_and_graders(client: Any) -> str:
+    """Every method of files, uploads and graders; returns a file that arrived in parts."""
+    kept, dropped = put(client, "a.txt", b"a", purpose="user_data"), put(client, "b.jsonl")
+    assert client.files.wait_for_processing(kept.id, poll_interval=0.05) == kept
+    assert client.files.retrieve(kept.id) == kept
+    assert [file.id for file in client.files.list(limit=1)] == [dropped.id, kept.id]
+    strict(client.files.delete(dropped.id))
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(dropped.id)
+    assert client.files.retrieve_content(kept.id) == "a"
+    whole = {"filename": "whole.jsonl", "mime_type": "application/jsonl", "purpose": "fine-tune"}
+    upload = client.uploads.create(bytes=len(ROWS), **whole)
+    end = client.uploads.parts.create(upload.id, data=ROWS[100:])
+    start = client.uploads.parts.create(upload.id, data=ROWS[:100])
+    strict(start)
+    done = client.uploads.complete(upload.id, part_ids=[start.id, end.id])
+    strict(done)
+    assert client.files.content(done.file.id).read() == ROWS
+    strict(client.uploads.cancel(client.uploads.create(bytes=3, **whole).id))
+    chunked = client.uploads.upload_file_chunked(file=ROWS, bytes=len(ROWS), part_size=500, **whole)
+    assert chunked.status == "completed"
+    graders = client.fine_tuning.alpha.graders
+    strict(graders.validate(grader=CHECK))
+    assert graders.run(grader=CHECK, model_sample="A", item={"label": "A"}).reward == 1.0
+    return str(done.file.id)
+
+
+def begin_session(client: Any, model: str) -> dict[str, str]:
     """Up to the restart; what it leaves: names → ids."""
+    in_parts = files_and_graders(client)
     rows = put(client)
     held_out = put(client, "held-out.jsonl")
     first = client.fine_tuning.jobs.create(
@@ -136,10 +179,11 @@ def begin_session(client: openai.OpenAI, model: str) -> dict[str, str]:
     waiting = client.fine_tuning.jobs.create(
         model=model, training_file=rows.id, metadata={"team": "blue"}
     )
-    return {"rows": rows.id, "first": first.id, "slow": slow.id, "waiting": waiting.id}
+    left = {"rows": rows.id, "first": first.id, "slow": slow.id, "waiting": waiting.id}
+    return {**left, "in parts": in_parts}
 
 
-def end_session(client: openai.OpenAI, left: dict[str, str], go: Path) -> list[str]:
+def end_session(client: Any, left: dict[str, str], go: Path) -> list[str]:
     """After the restart; returns every id that the tenant has."""
     jobs = client.fine_tuning.jobs
     assert [job.id for job in jobs.list(limit=2)] == [left["waiting"], left["slow"], left["first"]]
@@ -178,8 +222,11 @@ def end_session(client: openai.OpenAI, left: dict[str, str], go: Path) -> list[s
         client.fine_tuning.checkpoints.permissions.create("ckpt", project_ids=["p"])
     with pytest.raises(openai.NotFoundError, match="no permissions"):
         client.fine_tuning.checkpoints.permissions.delete("p", fine_tuned_model_checkpoint="ckpt")
+    with pytest.raises(openai.NotFoundError, match="no permissions"):
+        client.fine_tuning.checkpoints.permissions.retrieve("ckpt")
     model = jobs.retrieve(left["first"]).fine_tuned_model
     assert model is not None
+    strict(client.models.retrieve(model))
     answer = client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": "hello"}], max_tokens=2
     )
@@ -201,21 +248,33 @@ def end_session(client: openai.OpenAI, left: dict[str, str], go: Path) -> list[s
     )
     while client.batches.retrieve(batch.id).status != "completed":
         time.sleep(0.05)
+    assert [found.id for found in client.batches.list(limit=1)] == [batch.id]
+    with pytest.raises(openai.ConflictError):
+        client.batches.cancel(batch.id)
     upload = client.uploads.create(
         bytes=3, filename="x", mime_type="text/plain", purpose="user_data"
     )
     return [*left.values(), other, upload.id, asked.id, batch.id]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # methods that the package will drop
 def test_every_method_across_a_restart_and_beside_a_neighbour(service: Service) -> None:
-    clients = {name: service.house.client(name) for name in ("acme", "globex")}
-    model = service.base.name
-    left = {name: begin_session(client, model) for name, client in clients.items()}
-    service.restart()
-    ids: dict[str, list[str]] = {}
-    for name in clients:
-        go = service.registry.home / f"go-{left[name]['slow']}"
-        ids[name] = end_session(service.house.client(name), left[name], go)
+    names, model = ("acme", "globex"), service.base.name
+    records = {name: Recorded() for name in names}
+    with ThreadPoolExecutor(len(names)) as at_once:
+
+        def begin(name: str) -> dict[str, str]:
+            return begin_session(records[name].of(service.house.client(name)), model)
+
+        def end(name: str) -> list[str]:
+            go = service.registry.home / f"go-{left[name]['slow']}"
+            return end_session(records[name].of(service.house.client(name)), left[name], go)
+
+        left = dict(zip(names, at_once.map(begin, names), strict=True))
+        service.restart()
+        ids = dict(zip(names, at_once.map(end, names), strict=True))
+    for name in names:
+        assert records[name].missing() == set()
     assert not set(ids["acme"]) & set(ids["globex"])
     every_path_with_anothers_ids(service.house, ids)
 
@@ -321,15 +380,50 @@ def test_files_of_other_purposes_and_kinds_are_no_training_rows(house: House) ->
             client.fine_tuning.jobs.create(model=model, training_file=file)
 
 
-def test_a_model_that_is_no_base_of_ones_own_does_not_exist(house: House) -> None:
+def made(house: House, tenant: Tenant, folder: Path, number: int = 1, **fields: Any) -> str:
+    """A release of a tenant's own that was built from a manifest; returns its ref."""
+    name, method = f"{tenant.prefix}x", {"kind": "lora", "rank": 4, "init": "pissa"}
+    found = releases.publish(
+        house.registry, folder, number, name=name, manifest={"method": method}, **fields
+    )
+    return f"{name}@{found.version}"
+
+
+def test_a_model_that_is_no_base_of_ones_own_does_not_exist(
+    house: House, base: Base, tmp_path: Path
+) -> None:
     client = house.client()
     file = put(client).id
-    for model in ("no-such-base", f"ft.{house.globex.id.removeprefix('tn_')}.x@1"):
-        with pytest.raises(openai.NotFoundError):
+    others = made(house, house.globex, tmp_path, base=base.identity)
+    own = f"{house.acme.prefix}x"
+    refused = {}
+    for model in ("no-such-base", others, others.replace("@1", "@9"), f"{own}@1", own, f"{own}@x"):
+        with pytest.raises(openai.NotFoundError) as caught:
             client.fine_tuning.jobs.create(model=model, training_file=file)
-    own = f"{house.acme.prefix}x@1"
-    with pytest.raises(openai.BadRequestError, match="trained further"):
-        client.fine_tuning.jobs.create(model=own, training_file=file)
+        refused[caught.value.message.replace(model, "MODEL")] = model
+    assert len(refused) == 1, refused
+
+
+def test_ones_own_release_is_continued_as_it_was_trained(
+    house: House, base: Base, tmp_path: Path
+) -> None:
+    client = house.client()
+    file = put(client).id
+    own = made(house, house.acme, tmp_path, base=base.identity)
+    house.registry.promote(own.partition("@")[0], 1, "best", who="tester")
+    asked = []
+    for model, suffix in ((own, openai.omit), (own.replace("@1", ":best"), "y")):
+        job = client.fine_tuning.jobs.create(model=model, training_file=file, suffix=suffix)
+        strict(job)
+        assert job.model == model
+        with house.registry.database.read() as connection:
+            asked.append(lookup.get(connection, job.id).arguments)
+    assert [one["start"]["ref"] for one in asked] == [own, own], "what it stands for now"
+    assert asked[0]["start"]["method"] == {"kind": "lora", "rank": 4}
+    assert [one["name"].removeprefix(house.acme.prefix) for one in asked] == ["x", "y"]
+    strange = made(house, house.acme, tmp_path, 2)
+    with pytest.raises(openai.BadRequestError, match="base that is not served"):
+        client.fine_tuning.jobs.create(model=strange, training_file=file)
 
 
 def test_a_file_that_is_deleted_is_there_for_the_job_that_began_with_it(house: House) -> None:

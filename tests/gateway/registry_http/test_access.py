@@ -27,6 +27,8 @@ FILLED = {
     "alias": "prod",
     "token": "nobody",
     "request": "7",
+    "tenant": "nobody",
+    "key": "nobody22",
 }
 DENIED = [(entry, role) for entry in TABLE for role in Role if role < entry.role]
 ALLOWED = [(entry, role) for entry in TABLE for role in Role if role >= entry.role]

@@ -27,6 +27,7 @@ from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import Forbidden, NoSuchThing, shape_of
 from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tokens import trail
+from adapterworks.gateway.tokens.issuer import NoRole
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.tokens import Caller
 from adapterworks.manifests.errors import AdapterworksError, NotFound
@@ -148,14 +149,17 @@ async def let_in(request: Request, role: Role) -> Asked:
     Raises:
         Unauthorized: no token, or one that does not work.
         Forbidden: its role is too low.
+        Unavailable: it is an issuer's, which cannot be asked for its keys.
     """
     desk: Desk = request.app.state.desk
     shown = shown_key(request)
     try:
-        caller = await asyncio.to_thread(desk.tokens.caller, shown, desk.anonymous)
+        caller = await asyncio.to_thread(desk.caller, shown)
     except Unauthorized:
         not_let_in(request, shown)
         raise
+    except NoRole as error:
+        raise Forbidden(error.message, hint=error.hint) from error
     receipt_of(request).key_id = caller.id
     require(caller, role)
     return Asked(request, caller, desk)

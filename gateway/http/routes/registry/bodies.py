@@ -137,5 +137,47 @@ class NewSeal(Table):
     owner: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
+_Bound = Annotated[int, Field(ge=1, lt=2**62)] | None
+_Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    Field(min_length=1, max_length=1000),
+]
+_Weight = Annotated[float, Field(ge=0.001, le=1000.0)]
+
+
+class NewTenant(Table):
+    """A tenant is to be there; a limit that is null is the gateway's default.
+
+    Attributes:
+        allow: patterns of what it may use.
+        weight: its share of a busy engine, and of the workers, relative to others.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    allow: _Patterns
+    weight: _Weight = 1.0
+    rpm: _Bound = None
+    tpm: _Bound = None
+    max_concurrency: _Bound = None
+    monthly_tokens: _Bound = None
+
+
+class TenantChange(Table):
+    """What is to be another one of a tenant; what is not said stays, null lifts a limit."""
+
+    allow: _Patterns = ("*",)
+    weight: _Weight = 1.0
+    rpm: _Bound = None
+    tpm: _Bound = None
+    max_concurrency: _Bound = None
+    monthly_tokens: _Bound = None
+
+
+class NewKey(Table):
+    """A further key of a tenant, and for how long it works."""
+
+    seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86400)] | None = None
+
+
 class Nothing(Table):
     """Nothing needs to be said."""

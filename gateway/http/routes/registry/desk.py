@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from adapterworks.gateway.config.oidc import OidcTable
 from adapterworks.gateway.config.tables import HttpTable
+from adapterworks.gateway.tokens.issuer import Issuer, is_of_an_issuer
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.sent import Sent
 from adapterworks.gateway.tokens.tokens import Caller, Tokens
@@ -20,6 +22,7 @@ class Desk:
     Attributes:
         anonymous: what somebody without a token may do; None: nothing.
         http: bounds of what a client may send.
+        issuer: whose tokens open it too.
     """
 
     registry: Registry
@@ -27,6 +30,19 @@ class Desk:
     sent: Sent
     anonymous: Role | None
     http: HttpTable
+    issuer: Issuer | None = None
+
+    def caller(self, shown: str | None) -> Caller:
+        """Who shows a token of ours, a tenant's key, or a token of the issuer.
+
+        Raises:
+            Unauthorized: it opens nothing.
+            NoRole: its person may do nothing here.
+            Unavailable: the issuer cannot be asked for its keys.
+        """
+        if self.issuer is not None and shown and is_of_an_issuer(shown):
+            return self.issuer.caller(shown)
+        return self.tokens.caller(shown, self.anonymous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,12 @@ class Asked:
         return self.request.query_params.get(name) or None
 
 
-def open_desk(registry: Registry, anonymous: Role | None, http: HttpTable) -> Desk:
+def open_desk(
+    registry: Registry,
+    anonymous: Role | None,
+    http: HttpTable,
+    oidc: OidcTable | None = None,
+) -> Desk:
     """The desk of a registry, its tables migrated."""
-    return Desk(registry, Tokens(registry.database), Sent(registry), anonymous, http)
+    issuer = None if oidc is None else Issuer(oidc.trusted())
+    return Desk(registry, Tokens(registry.database), Sent(registry), anonymous, http, issuer)

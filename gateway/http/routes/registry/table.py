@@ -13,6 +13,7 @@ from adapterworks.gateway.http.routes.registry import (
     release,
     seals,
     sending,
+    tenants,
     writing,
 )
 from adapterworks.gateway.http.routes.registry.access import Entry, Reading, Sending, Writing
@@ -20,6 +21,7 @@ from adapterworks.gateway.tokens.roles import Role
 
 _NAME, _VERSION = "/adapters/{name}", "/adapters/{name}/versions/{version}"
 _ALIAS = "/adapters/{name}/aliases/{alias}"
+_TENANT = "/tenants/{tenant}"
 TABLE: tuple[Entry, ...] = (
     Reading("/me", Role.READER, reading.me),
     Reading("/adapters", Role.READER, reading.adapters),
@@ -78,6 +80,14 @@ TABLE: tuple[Entry, ...] = (
         bodies.Nothing,
         administering.revoke_token,
     ),
+    Reading("/tenants", Role.ADMIN, tenants.listed),
+    Writing("/tenants", Role.ADMIN, "tenant.add", bodies.NewTenant, tenants.add),
+    Reading(_TENANT, Role.ADMIN, tenants.one),
+    Writing(_TENANT, Role.ADMIN, "tenant.set", bodies.TenantChange, tenants.change),
+    Writing(f"{_TENANT}/removal", Role.ADMIN, "tenant.remove", bodies.Nothing, tenants.remove),
+    Writing(f"{_TENANT}/keys", Role.ADMIN, "key.add", bodies.NewKey, tenants.add_key),
+    Writing("/keys/{key}/revocation", Role.ADMIN, "key.revoke", bodies.Nothing, tenants.revoke_key),
+    Reading("/tenant-log", Role.ADMIN, tenants.log),
     Reading("/trail", Role.ADMIN, administering.trail_of_changes),
 )
 

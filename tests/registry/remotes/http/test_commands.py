@@ -72,10 +72,40 @@ def test_commands_that_write(adapters: Adapters, server: Server, tmp_path: Path)
     assert said == {(kind, "admin") for kind in ("promote", "rollback", "tag", "deprecate", "sign")}
 
 
-@pytest.mark.parametrize("words", [["gc", "--dry-run"], ["tenant", "list"], ["verify", "--all"]])
+@pytest.mark.parametrize("words", [["gc", "--dry-run"], ["usage"], ["verify", "--all"]])
 def test_what_is_done_where_the_registry_is(adapters: Adapters, words: list[str]) -> None:
     with pytest.raises(InvalidInput, match="own database"):
         adapters(*words)
+
+
+def test_tenants_and_tokens(adapters: Adapters, server: Server) -> None:
+    key = adapters("tenant", "add", "acme", "--allow", "medical", "--rpm", "600").strip()
+    assert key.startswith("aw-")
+    adapters("tenant", "set", "acme", "--rpm", "none", "--tpm", "100k")
+    (told,) = json.loads(adapters("tenant", "list", "--json"))
+    assert (told["name"], told["rpm"], told["tpm"]) == ("acme", None, 100_000)
+    assert adapters("tenant", "key", "add", "acme", "--expires", "90d").startswith("aw-")
+    adapters("tenant", "key", "revoke", key)
+    states = [
+        row["state"] for row in json.loads(adapters("tenant", "key", "list", "acme", "--json"))
+    ]
+    assert states == ["revoked", "active"]
+    log = json.loads(adapters("tenant", "log", "acme", "--json"))
+    assert log[0]["action"] == "key.revoke"
+    assert {row["who"] for row in log} == {"admin"}
+    with pytest.raises(InvalidInput, match="captured"):
+        adapters("tenant", "set", "acme", "--capture", "medical")
+    adapters("tenant", "remove", "acme", "--yes")
+    assert json.loads(adapters("tenant", "list", "--json")) == []
+    made = adapters("registry", "token", "create", "eve", "--role", "reader", "--expires", "1d")
+    assert made.startswith("awr-")
+    adapters("registry", "token", "revoke", "eve")
+    rows = json.loads(adapters("registry", "token", "list", "--json"))
+    assert [row["state"] for row in rows if row["name"] == "eve"] == ["revoked"]
+    trail = [json.loads(line) for line in adapters("registry", "audit", "--json").splitlines()]
+    assert {"tenant.add", "key.revoke", "token.create"} <= {row["action"] for row in trail}
+    assert key not in json.dumps(trail)
+    assert not any(key in path for _, path, _ in server.asked)
 
 
 def test_a_token_is_not_shown(adapters: Adapters, server: Server) -> None:

@@ -1,0 +1,95 @@
+"""Logins as they are kept: one file in ADAPTERS_HOME, one entry for each registry's server.
+
+Invariant: the file is readable by its owner alone, from its first byte on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILE = "logins.json"
+# A token that ends within a minute is renewed first: what is asked with it takes a while.
+SOON_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What an issuer gave.
+
+    Attributes:
+        token: what the server is shown.
+        expires: seconds since the epoch.
+        renewal: for another token; None where the issuer gave none.
+        token_endpoint, client_id: where and as whom it is renewed.
+    """
+
+    issuer: str
+    client_id: str
+    token_endpoint: str
+    expires: float
+    token: str = field(repr=False)
+    renewal: str | None = field(default=None, repr=False)
+
+    @property
+    def soon_over(self) -> bool:
+        """Whether it is to be renewed before it is used."""
+        return self.expires - time.time() < SOON_S
+
+
+def claims_of(token: str) -> Mapping[str, Any]:
+    """What a token says; nothing of it is believed, the server verifies it.
+
+    Raises:
+        ValueError: it is no signed token.
+    """
+    body = token.split(".")[1]
+    values = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    if not isinstance(values, dict):
+        raise ValueError("a token's claims are no object")
+    return values
+
+
+class Logins:
+    """The logins of a home."""
+
+    def __init__(self, home: Path) -> None:
+        self._file = home / FILE
+
+    def of(self, registry: str) -> Login | None:
+        """The login at a server."""
+        entry = self._read().get(registry)
+        return None if entry is None else Login(**entry)
+
+    def keep(self, registry: str, login: Login) -> None:
+        """Keep a login in the place of the one before it."""
+        self._write({**self._read(), registry: asdict(login)})
+
+    def forget(self, registry: str) -> bool:
+        """Remove a login; whether there was one."""
+        entries = self._read()
+        known = entries.pop(registry, None)
+        if known is not None:
+            self._write(entries)
+        return known is not None
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            entries: dict[str, dict[str, Any]] = json.loads(self._file.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        return entries
+
+    def _write(self, entries: Mapping[str, Any]) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(prefix="logins-", dir=self._file.parent)  # 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(entries, file, indent=2)
+        Path(path).replace(self._file)
