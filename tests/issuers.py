@@ -67,9 +67,13 @@ class RealIssuer:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id_token"])
 
+    def sent(self) -> list[dict[str, str]]:
+        """What it was sent: each request's path and fields."""
+        return list(httpx.get(f"{self.url}/asked", timeout=_SECONDS).json())
+
     def holds_pkce(self) -> bool:
         """Whether the last code was exchanged with the verifier of its challenge."""
-        asked = httpx.get(f"{self.url}/asked", timeout=_SECONDS).json()
+        asked = self.sent()
         (*_, challenge) = [one["code_challenge"] for one in asked if "code_challenge" in one]
         (*_, verifier) = [one["code_verifier"] for one in asked if "code_verifier" in one]
         digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())

@@ -35,7 +35,7 @@ def faults(
 def test_the_example_is_the_defaults_and_names_every_key(tmp_path: Path) -> None:
     assert load_gateway_config(EXAMPLE) == load_gateway_config(None) == GatewayConfig()
     # With the comment signs before keys removed it is still valid: what it explains is what exists.
-    text = re.sub(r"^# (?=\[\[|\w+ = )", "", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^# (?=\[|\w+ = )", "", EXAMPLE.read_text(), flags=re.MULTILINE)
     config = load_gateway_config(write(tmp_path, text))
     explained = set(re.findall(r"^(\w+) = ", text, flags=re.MULTILINE))
 

@@ -226,7 +226,7 @@ def end_session(client: Any, left: dict[str, str], go: Path) -> list[str]:
         client.fine_tuning.checkpoints.permissions.retrieve("ckpt")
     model = jobs.retrieve(left["first"]).fine_tuned_model
     assert model is not None
-    strict(client.models.retrieve(model))
+    assert client.models.retrieve(model).id == model
     answer = client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": "hello"}], max_tokens=2
     )

@@ -14,7 +14,7 @@ import OpenAI, { toFile } from 'openai';
 const { BASE_URL, KEY, MODEL, HOME, WEBHOOK_PORT, WEBHOOK_SECRET } = process.env;
 const STANDSTILL_MS = 300_000;
 const options = { baseURL: BASE_URL, maxRetries: 0, webhookSecret: WEBHOOK_SECRET };
-const real = new OpenAI({ apiKey: KEY, ...options });
+const real = new OpenAI({ apiKey: KEY, adminAPIKey: KEY, ...options });
 
 // Which methods there are, and which were called: a method that is new is a method that is missing.
 const RESOURCES = {
