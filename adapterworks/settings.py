@@ -16,6 +16,7 @@ ADAPTERS_REGISTRY_TOKEN   the token it is asked with
 ADAPTERS_REGISTRY_INSECURE   `1` lets the token travel over plain HTTP to another machine
 ADAPTERS_GATEWAY    URL of a running gateway, for `evaluate.engine = "gateway"`
 ADAPTERS_GATEWAY_KEY   the key it is asked with, if it wants one
+ADAPTERS_KUBERNETES_IMAGE   what `build --on k8s:NAMESPACE` runs (default "adapterworks-engine")
 
 Each may stand in a file too, by its last part in lower case (`home = "~/adapters"`); the variable
 comes first. The file is `ADAPTERS_CONFIG`, or ~/.config/adapterworks/config.toml.
@@ -50,6 +51,7 @@ class Settings:
     registry_insecure: bool = False
     gateway: str | None = None
     gateway_key: str | None = field(default=None, repr=False)
+    kubernetes_image: str = "adapterworks-engine"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -75,12 +77,14 @@ class Settings:
             registry_insecure=_flag(given.get("registry_insecure")),
             gateway=given.get("gateway") or None,
             gateway_key=given.get("gateway_key") or None,
+            kubernetes_image=given.get("kubernetes_image") or "adapterworks-engine",
         )
 
 
 KEYS = (
     *("home", "database", "blobs", "bases", "checkouts", "keys_dir", "user"),
     *("registry", "registry_token", "registry_insecure", "gateway", "gateway_key"),
+    "kubernetes_image",
 )
 _SECRET = ("gateway_key", "registry_token")
 _NAMES = {"user": "who", "keys_dir": "keys"}  # where a setting's attribute is called otherwise

@@ -23,6 +23,7 @@ from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.method import Method
 from adapterworks.manifests.objective import ObjectiveSetting, ObjectiveTable
 from adapterworks.manifests.refs import NAME_PATTERN
+from adapterworks.manifests.resources_table import ResourcesTable
 from adapterworks.manifests.train_table import TrainTable
 from adapterworks.manifests.values import Frozen, PositiveFloat, Rank
 
@@ -129,6 +130,7 @@ class Manifest(Frozen):
     evaluate: EvaluateTable = EvaluateTable()
     publish: PublishTable = PublishTable()
     serve: ServeTable = ServeTable()
+    resources: ResourcesTable = ResourcesTable()
 
     _folder: Path | None = PrivateAttr(default=None)
     _stage: StageOf | None = PrivateAttr(default=None)

@@ -51,11 +51,16 @@ _REUSED = {
 @click.option(
     "--on",
     metavar="PLACE",
-    help="Have it built there: `slurm:PARTITION`, `local` (a process that outlives this one).",
+    help="Have it built there: `slurm:PARTITION`, `ray://HOST:PORT`, `k8s:NAMESPACE`, `local` (a "
+    "process that outlives this one).",
 )
-@click.option("--gpus", type=click.IntRange(0), default=0, help="With --on: GPUs of the node (0).")
+@click.option(
+    "--gpus", type=click.IntRange(0), help="With --on: GPUs of the node (`resources.gpus`, or 0)."
+)
 @click.option("--cpus", type=click.IntRange(1), help="With --on: cores.")
-@click.option("--memory", metavar="SIZE", help="With --on: memory, as `16GB`.")
+@click.option(
+    "--memory", metavar="SIZE", help="With --on: as `16GB` (`resources.memory`, or the plan's)."
+)
 @click.option("--hours", type=click.FloatRange(0.01), help="With --on: it is ended after.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -73,7 +78,7 @@ def command(
     detach: bool,
     priority: int,
     on: str | None,
-    gpus: int,
+    gpus: int | None,
     cpus: int | None,
     memory: str | None,
     hours: float | None,
@@ -96,6 +101,7 @@ def command(
       adapters build --all adapters/
       adapters build medical --detach
       adapters build medical --on slurm:gpu --gpus 1 --memory 64GB
+      adapters build medical --on ray://head.internal:8265 --gpus 1
     """
     from adapterworks.builders.building.run import run_build
     from adapterworks.engines.compose import compose_builders_engines
@@ -140,7 +146,7 @@ def command(
         else:
             from adapterworks.cli.build_on import build_on, resources
 
-            needs = resources(gpus, cpus, memory, hours)
+            needs = resources(app, loaded, gpus=gpus, cpus=cpus, memory=memory, hours=hours)
             build_on(app, on, asked, needs, priority=priority, detach=detach, as_json=as_json)
         return
     with BuildProgress(quiet=as_json) as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,17 +12,31 @@ from adapterworks.app import App
 from adapterworks.manifests.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
+    from adapterworks.builders.plan.resources import Needs
+    from adapterworks.manifests.models import Manifest
     from adapterworks.workers.executors.executor import Resources
 
+_AMPLE = 1 << 40
 
-def resources(gpus: int, cpus: int | None, memory: str | None, hours: float | None) -> Resources:
-    """The options as values.
+
+def resources(
+    app: App,
+    manifest: Manifest,
+    *,
+    gpus: int | None,
+    cpus: int | None,
+    memory: str | None,
+    hours: float | None,
+) -> Resources:
+    """What is asked of the place: the options, else `[resources]`, else the plan.
 
     Raises:
-        InvalidInput: `--memory` is no size.
+        InvalidInput: `--memory` is no size, or `[resources]` contradicts the plan.
+        Refused: the plan needs more.
     """
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
+    from adapterworks.builders.plan.resources import declared
     from adapterworks.workers.executors.executor import Resources
 
     try:
@@ -30,7 +45,50 @@ def resources(gpus: int, cpus: int | None, memory: str | None, hours: float | No
         raise InvalidInput(
             f"`--memory {memory}` is no size", hint="as `16GB` or `800MB`"
         ) from error
-    return Resources(gpus, cpus, size, None if hours is None else round(hours * 3600))
+    said = declared(manifest)
+    asked = Resources(
+        said.gpus if gpus is None else gpus,
+        cpus,
+        said.memory if size is None else size,
+        said.seconds if hours is None else round(hours * 3600),
+    )
+    if asked.memory is None and (planned := _planned(app, manifest, asked.gpus)) is not None:
+        asked = replace(asked, memory=planned.memory)
+    return asked
+
+
+def _planned(app: App, manifest: Manifest, gpus: int) -> Needs | None:
+    """What the plan says for such a machine; None where no plan can be made here at once."""
+    from adapterworks.extras import MissingExtra, require
+    from adapterworks.manifests.paths import base_model
+
+    try:
+        require("build", "a plan")
+    except MissingExtra:
+        return None
+    base = manifest.base
+    known = base.chat_template is None and app.bases.prepared(
+        base_model(manifest),
+        quantization=base.quantization,
+        double_quantization=base.double_quantization,
+    )
+    if not known or manifest.stage is not None:
+        app.note("the base is not prepared here: memory is what the place gives, or `--memory`")
+        return None
+    from adapterworks.builders.building.prepare import prepare
+    from adapterworks.builders.plan.machine import detect_machine
+    from adapterworks.builders.plan.plan import for_kind
+
+    # Not this machine's: as much as the training can use.
+    there = for_kind(detect_machine(), "cuda" if gpus else "cpu", _AMPLE)
+    prepared = prepare(
+        manifest,
+        app.bases,
+        registry=app.registry,
+        cache=app.settings.home / "cache",
+        machine=replace(there, cards=max(1, gpus)),
+    )
+    return prepared.plan.needs
 
 
 def build_on(
@@ -55,7 +113,7 @@ def build_on(
     from adapterworks.workers.executors.where import parse_where
 
     where = parse_where(on)
-    executor = open_executor(where, app.settings.home)
+    executor = open_executor(where, app.settings)
     begun = begin(app, where, executor, asked, resources=needs, priority=priority)
     job = begun.job
     if not detach:

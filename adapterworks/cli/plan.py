@@ -102,6 +102,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "digest": plan.digest,
         "digests": plan.digests.to_json(),
+        "needs": plan.needs.to_json(),
         **plan.model_dump(mode="json"),
     }
 
@@ -122,6 +123,18 @@ def _begun(plan: Plan) -> list[tuple[str, str]]:
         of = " (the new adapter)" if reference == "start" and plan.start is None else ""
         rows.append(("reference", f"{reference}{of}"))
     return rows
+
+
+def _needs(plan: Plan) -> str:
+    """What `build --on` asks a place for."""
+    from adapterworks.cli.printing import size
+    from adapterworks.progress import seconds
+
+    asked = plan.needs
+    memory = "" if asked.memory is None else f"{size(asked.memory)} memory"
+    time = "" if asked.seconds is None else f"at most {seconds(asked.seconds)}"
+    parts = (f"{asked.gpus} GPUs", f"{asked.processes} processes", memory, time)
+    return ", ".join(part for part in parts if part)
 
 
 def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
@@ -156,6 +169,7 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
         ("device", f"{plan.device}, {plan.precision}"),
         ("memory", f"{size(plan.memory['total'])} ({memory})"),
         ("disk", size(plan.disk)),
+        ("resources", _needs(plan)),
         ("time", seconds(plan.seconds) if plan.seconds else "unknown (`--calibrate` measures)"),
         ("served as", " · ".join(p for p in (form.form, form.origin, form.via, rank, tokens) if p)),
         (

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "--parallel", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Trials at once, with --on.",
 )  # fmt: skip
-@click.option("--gpus", type=click.IntRange(0), default=0, help="With --on: GPUs of the node (0).")
+@click.option("--gpus", type=click.IntRange(0), help="With --on: GPUs of the node.")
 @click.option("--memory", metavar="SIZE", help="With --on: memory, as `16GB`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -59,7 +59,7 @@ def command(
     no_halving: bool,
     on: str | None,
     parallel: int,
-    gpus: int,
+    gpus: int | None,
     memory: str | None,
     as_json: bool,
 ) -> None:
@@ -112,7 +112,8 @@ def command(
         build = _here(app, sweep.name, load, quiet=as_json)
     else:
         asked = {"manifest": manifest, "profile": profile, "overrides": overrides, "load": load}
-        build = _elsewhere(app, on, asked, resources(gpus, None, memory, None))
+        needs = resources(app, plain, gpus=gpus, cpus=None, memory=memory, hours=None)
+        build = _elsewhere(app, on, asked, needs)
     tried = run_sweep(sweep, build, home=app.settings.home, parallel=parallel, say=app.note)
     best = winner(tried, sweep.metric)
     if best is not None:
@@ -184,7 +185,7 @@ def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) ->
     from adapterworks.workers.executors.where import parse_where
 
     where = parse_where(on)
-    executor = open_executor(where, app.settings.home)
+    executor = open_executor(where, app.settings)
     one_at_a_time = threading.Lock()
 
     def build(label: str, overrides: Sequence[str], listen: Listener) -> Built:

@@ -41,15 +41,20 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     """Build it; gates that fail hold the alias, and are no failure of the job."""
     from adapterworks.builders.building.run import run_build
     from adapterworks.engines.compose import compose_builders_engines
+    from adapterworks.workers.carrying import KEPT, BlobCarry
 
-    asked = job.arguments
+    asked, database = job.arguments, app.registry.database
     manifest = load_manifest(
-        asked["manifest"], profile=asked["profile"], overrides=asked["overrides"]
+        _source(app, job), profile=asked["profile"], overrides=asked["overrides"]
     )
     if _declared(manifest) != asked["declared"]:
         message = f"`{asked['manifest']}` is not what it was when the job was queued"
         return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
-    with Teller(app.registry.database, claim) as teller:
+    with Teller(database, claim) as teller:
+        carry = None
+        if "files" in asked:  # the worker's disk may be lost with its node
+            kept = job.result.get(KEPT)
+            carry = BlobCarry(database, app.registry.blobs, claim, kept, teller.say)
         result = run_build(
             manifest,
             registry=app.registry,
@@ -63,6 +68,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
             engines=compose_builders_engines(app, say=teller.say),
             listeners=(teller,),
             progress=teller.say,
+            carry=carry,
         )
         for reason in result.reasons:
             teller.say(f"alias not moved: {reason}")
@@ -75,3 +81,15 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
             "reasons": list(result.reasons),
         }
     )
+
+
+def _source(app: App, job: Job) -> str:
+    """The manifest; one that came with its files is written into the job's folder first."""
+    source = str(job.arguments["manifest"])
+    if (files := job.arguments.get("files")) is None:
+        return source
+    from adapterworks.workers.bundle import unpack
+
+    folder = app.settings.home / "jobs" / job.id / "files"
+    unpack(files, app.registry.blobs, folder)
+    return str(folder / source)

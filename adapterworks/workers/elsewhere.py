@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import make_url
+
 from adapterworks.app import App
-from adapterworks.manifests.errors import AdapterworksError, Unavailable
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Unavailable
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
 from adapterworks.workers.executors.executor import Executor, Resources, Task
@@ -53,16 +55,21 @@ def begin(
 
     Raises:
         Refused, Unavailable, NotFound: the place does not take it; the job is cancelled.
+        InvalidInput: the place does not see this machine's files, and cannot do without.
     """
     database = app.registry.database
+    if not executor.shares_files:
+        arguments = _with_files(app, where, arguments)
     schema.migrate(database)
     lane = LANE + secrets.token_hex(8)
     labels = {"on": str(where)}
     new = NewJob(DETACHED, OPERATOR, lane, arguments, priority=priority, labels=labels)
     with database.write() as connection:
         job = putting.put(connection, new, now=time.time())
-    worker = (sys.executable, "-P", "-c", _COMMAND, "worker", "--lane", lane)
-    task = Task(job.id, worker, _environment(app), Path.cwd(), resources)
+    python = sys.executable if executor.shares_files else "python"
+    worker = (python, "-P", "-c", _COMMAND, "worker", "--lane", lane)
+    environment = _environment(app) if executor.shares_files else public_environment(app)
+    task = Task(job.id, worker, environment, Path.cwd(), resources)
     try:
         began = executor.submit(task)
     except AdapterworksError:
@@ -106,7 +113,11 @@ def _require_a_worker(app: App, executor: Executor, begun: Begun) -> None:
     _cancel(app, begun.job.id)
     said = "\n".join(executor.log(begun.task).splitlines()[-_TOLD_LINES:])
     raise Unavailable(
-        f"the worker `{begun.task}` {state} before its job was done:\n{said or 'it said nothing'}"
+        f"the worker `{begun.task}` {state} before its job was done:\n{said or 'it said nothing'}",
+        hint=None
+        if executor.shares_files
+        else "its nodes must reach the index and the blob store of this registry, and have their "
+        "passwords in variables of their own",
     )
 
 
@@ -127,3 +138,36 @@ def _environment(app: App) -> dict[str, str]:
         "ADAPTERS_BASES": str(settings.bases),
         "PYTHONSAFEPATH": "1",
     }
+
+
+def public_environment(app: App) -> dict[str, str]:
+    """What a worker must know where others can read a task's variables: nothing secret.
+
+    Folders are the node's own, and what is secret it has from its own environment.
+    """
+    settings = app.settings
+    told = {"ADAPTERS_USER": settings.who, "PYTHONSAFEPATH": "1"}
+    if make_url(settings.database).password is None:
+        told["ADAPTERS_DATABASE"] = settings.database
+    return {**told, "ADAPTERS_BLOBS": settings.blobs}
+
+
+def _with_files(app: App, where: Where, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a build whose manifest and rows go along as blobs.
+
+    Raises:
+        InvalidInput: the index is a file of this machine, or the manifest names files elsewhere.
+    """
+    from adapterworks.manifests.load import load_manifest
+    from adapterworks.workers.bundle import pack
+
+    if make_url(app.settings.database).get_backend_name() == "sqlite":
+        raise InvalidInput(
+            f"the index is a file of this machine, which `{where}` does not see",
+            hint="set ADAPTERS_DATABASE to a PostgreSQL that its nodes reach, and ADAPTERS_BLOBS "
+            "to S3",
+        )
+    source = arguments["manifest"]
+    manifest = load_manifest(source, profile=arguments["profile"], overrides=arguments["overrides"])
+    name, files = pack(source, manifest, app.registry.blobs)
+    return {**arguments, "manifest": name, "files": files}

@@ -172,6 +172,15 @@ AREAS = {
              *_files("tests/gateway/engines", "keeping", "routing")),
         ),
         Area(
+            "elsewhere",
+            (
+                "adapterworks/workers/bundle.py", "adapterworks/workers/carrying.py",
+                "adapterworks/workers/executors/kubernetes*.py", "builders/plan/resources.py",
+            ),
+            ("tests/workers/test_carrying.py", "tests/workers/executors/test_kubernetes.py",
+             "tests/builders/plan/test_resources.py"),
+        ),
+        Area(
             "capture",
             (
                 "gateway/capture/*.py", "gateway/tenants/consent.py", "registry/exchanges/*.py",

@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from adapterworks.builders.building import reuse
+from adapterworks.builders.building.carry import Carry
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import prepare
 from adapterworks.builders.building.record import Stages, left_behind, start_over, unfinished
@@ -30,7 +31,7 @@ from adapterworks.builders.building.stages import (
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.plan.disk import require_disk
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.training.events import EventLog, Listener
+from adapterworks.builders.training.events import Event, EventLog, Listener
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
@@ -52,6 +53,7 @@ def run_build(
     engines: Engines | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
+    carry: Carry | None = None,
 ) -> BuildResult:
     """Build a manifest, stage after stage, or name the release its unchanged plan gave.
 
@@ -69,6 +71,7 @@ def run_build(
         engines: who answers the test rows; the reference implementation alone, if not given.
         listeners: receive the build's events.
         progress: told what takes long before the build begins, and which engine is asked.
+        carry: keeps checkpoints where another machine finds them, if this one may be lost.
 
     Raises:
         Conflict: the plan is being built by another process.
@@ -91,6 +94,7 @@ def run_build(
         engines=engines,
         listeners=listeners,
         progress=progress,
+        carry=carry,
     )
     before: BuildResult | None = None
     for stage in manifest.chain[:-1]:
@@ -124,6 +128,7 @@ def _run_one(
     engines: Engines,
     listeners: Sequence[Listener],
     progress: Callable[[str], None] | None,
+    carry: Carry | None,
 ) -> BuildResult:
     """Build one manifest, which begins where the stage before ended, if there is one."""
     if manifest.stage is not None and progress is not None:
@@ -149,6 +154,8 @@ def _run_one(
             is not None
         ):
             return named(registry, existing, plan, folder, alias, who)
+        if carry is not None and not force:
+            carry.bring(folder)
         left = [
             f"the half-done build in `{other}` was begun by {what} and cannot go on"
             for other, what in ([] if unfinished(folder) else left_behind(folder.parent, plan))
@@ -179,7 +186,8 @@ def _run_one(
                 "all stages; its weights cannot be told from others, so it is trained once more"
             )
         # The log is opened anew: a reused training brought its own events.
-        events = EventLog(folder / "events.jsonl", *listeners)
+        keep = () if carry is None else (_keeper(carry, folder),)
+        events = EventLog(folder / "events.jsonl", *listeners, *keep)
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now; the first plan holds.
         prepared = replace(prepared, plan=stages.plan)
@@ -188,6 +196,16 @@ def _run_one(
         read = {d for d in (*parents, prod_digest(manifest, registry)) if d is not None}
         with registry.hold(*read, kind="build") if read else nullcontext():
             return run_stages(prepared, stages, events, lock, given)
+
+
+def _keeper(carry: Carry, folder: Path) -> Listener:
+    """Has a checkpoint kept as soon as it is written."""
+
+    def keep(event: Event) -> None:
+        if event["event"] == "checkpoint":
+            carry.take(folder)
+
+    return keep
 
 
 def _silent(line: str) -> None:

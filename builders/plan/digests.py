@@ -138,6 +138,11 @@ DECISIONS: dict[str, Part] = {
     "serve.pinned": "publish",
     "serve.conversion_rank": "convert",
     "serve.max_conversion_error": "convert",
+    "resources.gpus": "nothing",  # where it is trained, and on how much
+    "resources.nodes": "nothing",
+    "resources.processes": "nothing",
+    "resources.memory": "nothing",
+    "resources.time": "nothing",
 }
 
 

@@ -26,6 +26,7 @@ from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.pins import Pin
 from adapterworks.builders.plan.possible import check_possible
+from adapterworks.builders.plan.resources import Needs, check_resources, needs
 from adapterworks.builders.plan.sharing import can_share, sharing_pays
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
@@ -120,6 +121,11 @@ class Plan(BaseModel):
         )
 
     @property
+    def needs(self) -> Needs:
+        """What it is given where it is sent to; InvalidInput if that is several nodes."""
+        return needs(self.manifest, self.device, self.memory["total"], self.parameters)
+
+    @property
     def digest(self) -> str:
         """`sha256:…` that names the plan's release: of its last stage."""
         return self.digests.publish
@@ -167,6 +173,7 @@ def make_plan(
     if shared and not sharing_pays(shape, data, micro):
         shared = 0
         micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision)
+    check_resources(manifest, machine.device, memory.total)
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate
     default = usual_rate(technique, objective)

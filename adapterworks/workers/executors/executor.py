@@ -42,7 +42,8 @@ class Task:
     Attributes:
         name: lower-case letters, digits and hyphens, 63 at most; unique.
         environment: variables that it sees, besides those of the place.
-        folder: where it begins, and where its log is, if the place shares a file system.
+        folder: where it begins, if the place has it; and where its log is, if the place shares a
+            file system.
     """
 
     name: str
@@ -54,6 +55,13 @@ class Task:
 
 class Executor(Protocol):
     """A place that runs tasks. Blocking; everything raises `Unavailable` if it does not answer."""
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether its nodes see this machine's files, under the same paths.
+
+        Where they do not, a command that begins with `python` is run by the node's own.
+        """
 
     def submit(self, task: Task) -> str:
         """Have it run; returns the place's own id for it.

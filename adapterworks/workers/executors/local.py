@@ -18,6 +18,8 @@ class LocalExecutor:
         root: of their folders.
     """
 
+    shares_files = True
+
     def __init__(self, root: Path) -> None:
         self._root = root
 

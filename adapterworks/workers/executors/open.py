@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from adapterworks.extras import require
+from adapterworks.settings import Settings
 from adapterworks.workers.executors.executor import Executor
+from adapterworks.workers.executors.kubernetes import KubernetesExecutor
 from adapterworks.workers.executors.local import LocalExecutor
+from adapterworks.workers.executors.ray import RayExecutor
 from adapterworks.workers.executors.slurm import SlurmExecutor
 from adapterworks.workers.executors.where import Where
 
 TASKS = "tasks"
 
 
-def open_executor(where: Where, home: Path) -> Executor:
-    """Who runs tasks at a place.
+def open_executor(where: Where, settings: Settings) -> Executor:
+    """Who runs tasks at a place; those whose files are shared have folders under `tasks/` of home.
 
-    Args:
-        home: tasks have folders under `tasks/`.
+    Raises:
+        MissingExtra: what asks the place is not installed.
     """
-    root = home / TASKS
-    return LocalExecutor(root) if where.kind == "local" else SlurmExecutor(where.name, root)
+    root = settings.home / TASKS
+    match where.kind:
+        case "local":
+            return LocalExecutor(root)
+        case "slurm":
+            return SlurmExecutor(where.name, root)
+        case "ray":
+            require("ray", f"`--on {where}`")
+            return RayExecutor(where.name)
+        case "k8s":
+            require("kubernetes", f"`--on {where}`")
+            return KubernetesExecutor(where.name, settings.kubernetes_image)

@@ -29,6 +29,8 @@ class SlurmExecutor:
         root: of the tasks' folders, on the shared file system.
     """
 
+    shares_files = True
+
     def __init__(self, partition: str, root: Path) -> None:
         self._partition, self._root = partition, root
 

@@ -132,6 +132,11 @@ OTHER: dict[str, Any] = {
     "serve.pinned": True,
     "serve.conversion_rank": 8,
     "serve.max_conversion_error": 0.5,
+    "resources.gpus": 2,
+    "resources.nodes": 2,
+    "resources.processes": 1,
+    "resources.memory": "900GB",
+    "resources.time": "8h",
 }
 FACTS = facts_of(encoded_rows(32), encoded_rows(8))
 FACTS = replace(FACTS, encoded={"train": "sha256:1"}, asked="sha256:2", sources=({"source": "a"},))

@@ -1,0 +1,101 @@
+"""A build's checkpoints in the blob store: a node that dies is another node's resume.
+
+What is kept is what a build needs to go on as if it had not stopped: its record (with the plan that
+it began under), its events, and the newest checkpoint. The job says which one.
+
+Invariant: the job names a checkpoint after all of its bytes are stored, and only while the claim
+holds, so a lost worker does not put its successor back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from adapterworks.builders.training.state import newest
+from adapterworks.manifests.digests import canonical_json, digest_bytes, digest_file
+from adapterworks.registry.blobs.store import BlobStore, read_blob
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.jobs import queue
+from adapterworks.registry.jobs.job import Claim
+from adapterworks.workers.bundle import unpack
+
+KEPT = "checkpoint"
+_CHECKPOINTS = Path("train", "checkpoints")
+_RECORD = "build.json"
+_BESIDE = (_RECORD, "events.jsonl")
+
+
+class BlobCarry:
+    """Keeps checkpoints as blobs, and their name in the job; a `builders.building.carry.Carry`.
+
+    Args:
+        kept: what the job says of an earlier attempt: `folder`, `step` and `record`.
+        say: told what was brought.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        claim: Claim,
+        kept: Mapping[str, Any] | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._database, self._blobs, self._claim = database, blobs, claim
+        self._kept, self._say = kept, say
+
+    def bring(self, folder: Path) -> None:
+        """See `Carry`."""
+        if self._kept is None or self._kept["folder"] != folder.name:
+            return
+        step = int(self._kept["step"])
+        if _step(folder) >= step:
+            return
+        files = json.loads(read_blob(self._blobs, self._kept["record"]))
+        for path in folder.iterdir():
+            if path.name != ".lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        # The record last: a folder without one is of no build.
+        record = {_RECORD: files.pop(_RECORD)}
+        unpack(files, self._blobs, folder)
+        unpack(record, self._blobs, folder)
+        self._say(f"took over the checkpoint of step {step} from the blob store")
+
+    def take(self, folder: Path) -> None:
+        """See `Carry`; one that the training replaces meanwhile is left to the next call."""
+        step = _step(folder)
+        checkpoints = folder / _CHECKPOINTS
+        files: dict[str, str] = {}
+        try:
+            # What grows is read once: what was read is what is kept.
+            for path in (*(folder / name for name in _BESIDE), *(folder / "train").glob("*.*")):
+                if path.is_file():
+                    files[_name(path, folder)] = self._put(path.read_bytes())
+            for path in (*checkpoints.glob("step-*/*"), *checkpoints.glob("best-*/*")):
+                files[_name(path, folder)] = self._put(path)
+        except FileNotFoundError:
+            return
+        record = self._put(canonical_json(files))
+        kept = {"folder": folder.name, "step": step, "record": record, "at": time.time()}
+        with self._database.write() as connection:
+            queue.note(connection, self._claim, {KEPT: kept})
+
+    def _put(self, source: Path | bytes) -> str:
+        digest = digest_file(source) if isinstance(source, Path) else digest_bytes(source)
+        self._blobs.put(digest, source)
+        return digest
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _step(folder: Path) -> int:
+    """The newest complete checkpoint's; 0 without one."""
+    found = newest(folder / _CHECKPOINTS)
+    return 0 if found is None else int(found.folder.name.partition("-")[2])

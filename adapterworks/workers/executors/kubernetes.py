@@ -1,0 +1,141 @@
+"""A Job of Kubernetes, through the official client and the kubeconfig of whoever asks.
+
+A pod whose node dies or is drained is replaced by the Job's controller; its worker goes on at the
+checkpoint in the blob store. A Job that is cancelled is suspended, which ends its pod as `kubectl
+delete pod` does, and stays to be looked at for as long as one that has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from adapterworks.manifests.errors import NotFound, Refused, Unavailable
+from adapterworks.workers.executors.executor import State, Task
+from adapterworks.workers.executors.kubernetes_objects import CANCELLED, job_object
+
+T = TypeVar("T")
+_SECONDS = 30.0
+
+
+class KubernetesExecutor:
+    """Runs tasks in a namespace; the id is the Job's name.
+
+    Args:
+        image: of the worker.
+    """
+
+    shares_files = False
+
+    def __init__(self, namespace: str, image: str) -> None:
+        self._namespace, self._image = namespace, image
+        self._client: Any = None
+
+    def submit(self, task: Task) -> str:
+        """See `Executor`."""
+        body = job_object(task, namespace=self._namespace, image=self._image)
+        self._ask(lambda api: api.BatchV1Api, "create_namespaced_job", body=body)
+        return task.name
+
+    def status(self, id: str) -> State:
+        """See `Executor`."""
+        job = self._job(id)
+        held = {one.type for one in job.status.conditions or () if one.status == "True"}
+        if "Complete" in held:
+            return "ended"
+        if "Failed" in held:
+            return "failed"
+        if (job.metadata.annotations or {}).get(CANCELLED):
+            # Until its pod has gone, it is still running.
+            return "running" if job.status.active else "cancelled"
+        return "running" if job.status.ready else "waiting"
+
+    def log(self, id: str) -> str:
+        """See `Executor`; of the Job's pods that are still there, the oldest first."""
+        self._job(id)
+        listed = self._core("list_namespaced_pod", label_selector=f"job-name={id}")
+        pods = sorted(listed.items, key=lambda pod: str(pod.metadata.creation_timestamp))
+        said = []
+        for pod in pods:
+            try:
+                said.append(self._core("read_namespaced_pod_log", name=pod.metadata.name))
+            except (NotFound, Refused):  # it has gone meanwhile, or has not begun
+                continue
+        return "".join(said).strip()
+
+    def cancel(self, id: str) -> None:
+        """See `Executor`; the worker is asked first, and gives back what it runs."""
+        if self.status(id) in ("waiting", "running"):
+            change = {
+                "metadata": {"annotations": {CANCELLED: "true"}},
+                "spec": {"suspend": True},
+            }
+            self._batch("patch_namespaced_job", name=id, body=change)
+
+    def _job(self, id: str) -> Any:
+        return self._batch("read_namespaced_job", name=id)
+
+    def _batch(self, method: str, **given: Any) -> Any:
+        return self._ask(lambda api: api.BatchV1Api, method, **given)
+
+    def _core(self, method: str, **given: Any) -> Any:
+        return self._ask(lambda api: api.CoreV1Api, method, **given)
+
+    def _ask(self, which: Callable[[Any], Any], method: str, **given: Any) -> Any:
+        """Ask the API.
+
+        Raises:
+            NotFound: there is no kubeconfig, or nothing of that name.
+            Refused: the API does not want that, with what it says.
+            Unavailable: it does not answer.
+        """
+        from kubernetes import client
+        from urllib3.exceptions import HTTPError
+
+        call = getattr(which(client)(self._connect()), method)
+        try:
+            return call(namespace=self._namespace, _request_timeout=_SECONDS, **given)
+        except client.ApiException as error:
+            said = _message(error)
+            if error.status == 404:
+                where = f"in namespace `{self._namespace}`"
+                raise NotFound(f"Kubernetes knows no such thing {where}: {said}") from error
+            if error.status >= 500 or error.status == 429:
+                raise Unavailable(f"Kubernetes answers {error.status}: {said}") from error
+            raise Refused(f"Kubernetes refused: {said}") from error
+        except (HTTPError, OSError) as error:
+            said = " ".join(str(error).split())
+            raise Unavailable(f"Kubernetes does not answer: {said}", retry_after=60.0) from error
+
+    def _connect(self) -> Any:
+        """The API of the kubeconfig's current context; inside of a pod, that of its account."""
+        if self._client is None:
+            from kubernetes import client, config
+
+            configuration = client.Configuration()
+            configuration.retries = 1
+            try:
+                # Asked for anew: the client reads the variable once, when it is imported.
+                named = os.environ.get("KUBECONFIG") or None
+                config.load_kube_config(config_file=named, client_configuration=configuration)
+            except config.ConfigException as error:
+                try:
+                    config.load_incluster_config(client_configuration=configuration)
+                except config.ConfigException:
+                    raise NotFound(
+                        f"there is no cluster to ask: {error}",
+                        hint="`kubectl config current-context` says which one is meant; "
+                        "KUBECONFIG names another file",
+                    ) from error
+            self._client = client.ApiClient(configuration)
+        return self._client
+
+
+def _message(error: Any) -> str:
+    """What the API says is wrong."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)

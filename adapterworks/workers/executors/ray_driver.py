@@ -1,0 +1,113 @@
+"""The driver of a Ray job: has a node run a command, and another one when that node dies.
+
+    python -P -m adapterworks.workers.executors.ray_driver     the task is in ADAPTERS_RAY_TASK
+
+What the command prints is printed here, so it is the job's log. SIGTERM ends the command, which is
+waited for. The exit code is the command's.
+
+Invariant: the command does not outlive whoever asked for it: it is held by a pipe, and asked to end
+when the pipe's other end is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ASKED = "ADAPTERS_RAY_TASK"
+_AGAIN = "the node that ran this is gone; it goes on on another one"
+_OVER = 124
+# Standard input is the pipe. An end that is asked for reaches the command, and is waited for. Who
+# watches the pipe holds nothing of what is printed: its end is the command's.
+_HOLD = """
+exec 3<&0
+"$@" 3<&- < /dev/null &
+child=$!
+{ cat; kill -TERM "$child"; } <&3 > /dev/null 2>&1 &
+watch=$!
+exec 3<&-
+wait "$child"; code=$?
+kill "$watch" 2> /dev/null
+exit "$code"
+"""
+
+
+def run(command: list[str], folder: str) -> Iterator[str | int]:
+    """Run a command on this node; what it prints, in pieces of whole lines, then its exit code."""
+    import subprocess
+
+    words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
+    process = subprocess.Popen(
+        ["sh", "-c", _HOLD, "sh", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder if Path(folder).is_dir() else None,
+        # Ray ends a worker's whole group at once; the pipe lets the command give back what it has.
+        start_new_session=True,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        # Ray sends values into a generator, which a file under `yield from` does not take.
+        for line in process.stdout:  # noqa: UP028
+            yield line
+        yield process.wait()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def main() -> int:
+    """Have it run to its end; returns the exit code."""
+    import ray
+    from ray.exceptions import (
+        NodeDiedError,
+        ObjectLostError,
+        TaskCancelledError,
+        WorkerCrashedError,
+    )
+
+    asked: dict[str, Any] = json.loads(os.environ[ASKED])
+    ray.init(address="auto", log_to_driver=False, logging_level="error")
+    task = ray.remote(run).options(num_returns="streaming", max_retries=0, **asked["resources"])
+    over = False
+
+    def end(number: int, frame: object) -> None:
+        nonlocal over
+        over = number == signal.SIGALRM
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(asked["seconds"] or 0)
+    while True:
+        pieces = task.remote(asked["command"], asked["folder"])
+        try:
+            for piece in pieces:
+                said = ray.get(piece)
+                if isinstance(said, int):
+                    return said
+                sys.stdout.write(said)
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            signal.alarm(0)
+            ray.cancel(pieces)
+            try:
+                ray.get(pieces.completed())
+            except Exception as error:  # it was cancelled, or had ended meanwhile
+                del error
+            return _OVER if over else 1
+        except (NodeDiedError, WorkerCrashedError, ObjectLostError, TaskCancelledError):
+            print(_AGAIN, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Jobs of Kubernetes against an emulated API: their objects, their ends. No cluster was asked."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapterworks.manifests.errors import NotFound, Refused, Unavailable
+from adapterworks.workers.executors.executor import Resources, Task
+from adapterworks.workers.executors.kubernetes import KubernetesExecutor
+from adapterworks.workers.executors.kubernetes_objects import job_object
+from tests.deploy.reading import documents
+from tests.workers.executors.exercise import exercise, task, until
+
+IMAGE = "adapterworks-engine:0.1.0"
+NEEDS = Resources(gpus=2, cpus=8, memory=64 * 10**9, seconds=7200)
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    from tests.workers.executors.kubernetes_api import serving
+
+    with serving(tmp_path, "builds") as (found, config):
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        monkeypatch.setattr(
+            "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(config)
+        )
+        yield found
+
+
+def test_it_does_what_every_executor_does(api: object, tmp_path: Path) -> None:
+    exercise(KubernetesExecutor("builds", IMAGE), tmp_path)
+
+
+def test_a_lost_node_is_not_the_end(api: object, tmp_path: Path) -> None:
+    executor = KubernetesExecutor("builds", IMAGE)
+    program = (
+        "import pathlib, time\n"
+        "path = pathlib.Path('begun')\n"
+        "if path.exists(): raise SystemExit(0)\n"
+        "path.touch(); time.sleep(60)\n"
+    )
+    id = executor.submit(task(tmp_path, "one", program))
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.02)
+    assert executor.status(id) == "running"
+    api.lose(id)  # type: ignore[attr-defined]
+    assert until(executor, id, "ended") == "ended"
+
+
+def test_what_the_api_does_not_take_is_refused_in_its_words(api: object, tmp_path: Path) -> None:
+    asked = task(tmp_path, "one", "pass")
+    with pytest.raises(Refused, match='forbidden in the namespace "others"'):
+        KubernetesExecutor("others", IMAGE).submit(asked)
+    executor = KubernetesExecutor("builds", IMAGE)
+    executor.submit(asked)
+    with pytest.raises(Refused, match="already exists"):
+        executor.submit(asked)
+    with pytest.raises(NotFound):
+        executor.status("never")
+
+
+def test_nobody_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.workers.executors.kubernetes_api import serving
+
+    with serving(tmp_path, "builds") as (_, config):
+        pass
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    with pytest.raises(Unavailable, match="does not answer"):
+        KubernetesExecutor("builds", IMAGE).status("one")
+
+
+def test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base() -> None:
+    import kubernetes_validate
+
+    asked = Task(
+        "build-1", ("python", "-c", "pass"), {"ADAPTERS_BLOBS": "s3://a/b"}, Path("/x"), NEEDS
+    )
+    made = job_object(asked, namespace="builds", image=IMAGE)
+    assert made == job_object(copy.deepcopy(asked), namespace="builds", image=IMAGE)
+    for version in ("1.31", "1.33", "1.37"):
+        kubernetes_validate.validate(made, version, strict=True)
+    pod = made["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["resources"] == {
+        "requests": {"cpu": "8", "memory": "64000000000"},
+        "limits": {"memory": "64000000000", "nvidia.com/gpu": "2"},
+    }
+    assert made["spec"]["activeDeadlineSeconds"] == 7200
+    (deployment,) = documents("kubernetes/worker.yaml")
+    worker = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"] == worker["securityContext"]
+    (theirs,) = worker["containers"]
+    assert container["securityContext"] == theirs["securityContext"]
+    assert container["envFrom"] == theirs["envFrom"]
+    assert container["volumeMounts"] == theirs["volumeMounts"]
+
+
+def test_nothing_secret_is_in_a_job(tmp_path: Path) -> None:
+    from adapterworks.app import App
+    from adapterworks.settings import Settings
+    from adapterworks.workers.elsewhere import public_environment
+
+    told = {
+        "ADAPTERS_HOME": str(tmp_path),
+        "ADAPTERS_DATABASE": "postgresql://me:hidden@db/adapters",
+        "ADAPTERS_GATEWAY_KEY": "hidden",
+        "ADAPTERS_USER": "ann",
+    }
+    found = public_environment(App(Settings.from_environment(told)))
+    assert "hidden" not in str(found)
+    assert found["ADAPTERS_USER"] == "ann"

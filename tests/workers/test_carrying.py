@@ -1,0 +1,171 @@
+"""What goes along where files are not shared: the manifest with its rows, and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.load import load_manifest
+from adapterworks.registry.jobs import lookup, putting, queue, schema
+from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Claim, NewJob
+from adapterworks.registry.jobs.queue import Lost
+from adapterworks.registry.registry import Registry
+from adapterworks.workers.bundle import pack, unpack
+
+TEXT = """
+[adapter]
+name = "tiny"
+[base]
+model = "{base}"
+[method]
+kind = "lora"
+[data]
+train = "rows/train.jsonl"
+test = "{test}"
+[data.augment]
+lexicon = "words.json"
+"""
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    opened = Registry.open(
+        database=f"sqlite:///{tmp_path / 'index.db'}", blobs=str(tmp_path / "blobs"), home=tmp_path
+    )
+    schema.migrate(opened.database)
+    yield opened
+    opened.close()
+
+
+def _manifest(folder: Path, base: str = "smollm2", test: str = "more/*.jsonl") -> Path:
+    for name in ("rows/train.jsonl", "more/a.jsonl", "more/b.jsonl", "words.json", "other.txt"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"[] {name}")
+    path = folder / "tiny.toml"
+    path.write_text(TEXT.format(base=base, test=test))
+    return path
+
+
+def test_a_manifest_and_what_it_names_come_out_as_they_went_in(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = _manifest(tmp_path / "here")
+    name, files = pack(str(path), load_manifest(path), registry.blobs)
+    assert name == "tiny.toml"
+    assert set(files) == {
+        *("tiny.toml", "rows/train.jsonl", "more/a.jsonl", "more/b.jsonl", "words.json")
+    }
+    there = tmp_path / "there"
+    for _ in range(2):  # again on the same node
+        unpack(files, registry.blobs, there)
+    assert {
+        file.relative_to(there).as_posix(): file.read_bytes()
+        for file in there.rglob("*")
+        if file.is_file()
+    } == {name: (tmp_path / "here" / name).read_bytes() for name in files}
+    assert load_manifest(there / name) == load_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "why"),
+    [
+        ({"test": "../rows.jsonl"}, InvalidInput, "outside of the manifest's folder"),
+        ({"test": "/etc/rows.jsonl"}, InvalidInput, "outside of the manifest's folder"),
+        ({"test": "~/rows.jsonl"}, InvalidInput, "outside of the manifest's folder"),
+        ({"test": "nothing.jsonl"}, NotFound, "names what is not there"),
+        ({"base": "./model"}, InvalidInput, "does not go along"),
+    ],
+)
+def test_what_cannot_go_along_is_refused(
+    registry: Registry, tmp_path: Path, given: dict[str, str], error: type[Exception], why: str
+) -> None:
+    path = _manifest(tmp_path / "here", **given)
+    with pytest.raises(error, match=why):
+        pack(str(path), load_manifest(path), registry.blobs)
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/x", "a/../../b", ""])
+def test_a_packed_path_leads_nowhere_else(registry: Registry, tmp_path: Path, name: str) -> None:
+    registry.blobs.put(digest_bytes(b"x"), b"x")
+    with pytest.raises(IntegrityError, match="leads out"):
+        unpack({name: digest_bytes(b"x")}, registry.blobs, tmp_path / "there")
+
+
+def _claimed(registry: Registry) -> Claim:
+    now = time.time()
+    with registry.database.write() as connection:
+        putting.put(connection, NewJob(DETACHED, OPERATOR, "on:1", {}), now=now)
+        taken = queue.claim(connection, ["on:1"], holder="me", now=now)
+    assert taken is not None
+    return taken[1]
+
+
+def _build(folder: Path, step: int, best: int) -> None:
+    for name in (f"step-{step:08d}", f"best-{best:08d}"):
+        checkpoint = folder / "train" / "checkpoints" / name
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / "state.json").write_text(json.dumps({"of": name}))
+        (checkpoint / "weights.safetensors").write_text(f"weights of {name}")
+    (folder / "build.json").write_text(json.dumps({"step": step}))
+    (folder / "events.jsonl").write_text("{}\n" * step)
+    (folder / "train" / "samples.jsonl").write_text("sampled")
+
+
+def _kept(registry: Registry, claim: Claim) -> Any:
+    with registry.database.read() as connection:
+        return lookup.get(connection, claim.job).result["checkpoint"]
+
+
+def test_another_node_goes_on_where_the_first_one_was(registry: Registry, tmp_path: Path) -> None:
+    from adapterworks.workers.carrying import BlobCarry
+
+    claim, said = _claimed(registry), list[str]()
+    first = tmp_path / "first" / "tiny-123"
+    _build(first, 4, 2)
+    BlobCarry(registry.database, registry.blobs, claim, None, said.append).take(first)
+    kept = _kept(registry, claim)
+    assert (kept["folder"], kept["step"]) == ("tiny-123", 4)
+    assert said == []
+
+    def bring(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        BlobCarry(registry.database, registry.blobs, claim, kept, said.append).bring(folder)
+
+    second = tmp_path / "second" / "tiny-123"
+    _build(second, 3, 1)  # it had been here before, and less far
+    (second / ".lock").touch()
+    bring(second)
+    assert said == ["took over the checkpoint of step 4 from the blob store"]
+    assert (second / ".lock").exists()
+
+    def files(folder: Path) -> dict[str, bytes]:
+        found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+    assert files(second) == files(first)
+    further = tmp_path / "third" / "tiny-123"
+    _build(further, 8, 2)
+    bring(further)
+    assert (further / "train" / "checkpoints" / "step-00000008").exists(), "it was further itself"
+    other = tmp_path / "fourth" / "tiny-of-another-stage"
+    bring(other)
+    assert list(other.iterdir()) == []
+
+
+def test_a_lost_worker_does_not_put_its_successor_back(registry: Registry, tmp_path: Path) -> None:
+    from adapterworks.workers.carrying import BlobCarry
+
+    claim = _claimed(registry)
+    folder = tmp_path / "tiny-123"
+    _build(folder, 4, 2)
+    lost = Claim(claim.job, claim.attempt, "another")
+    with pytest.raises(Lost):
+        BlobCarry(registry.database, registry.blobs, lost, None, print).take(folder)
