@@ -21,6 +21,7 @@ from adapterworks.gateway.engines.routing import Seen, comfortable
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.gateway.residency.loading import Loader
+from adapterworks.gateway.residency.popularity import Popularity
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.registry.releases.release import Release
@@ -49,6 +50,7 @@ class Fleet:
         self.pool = EnginePool(engines)
         self.residencies: dict[str, Residency] = {}
         self.queues: dict[str, FairQueue] = {}
+        self._popularity = Popularity()
         self._users: Counter[str] = Counter()
         self._left = asyncio.Event()
         self._loader, self._metrics, self._supervisor = loader, metrics, supervisor
@@ -103,6 +105,7 @@ class Fleet:
             cold_wait=self._residency.cold_wait_seconds,
             observe=observe,
             supervisor=self._supervisor,
+            popularity=self._popularity,
         )
         engine.on_ready(self._metrics.engine_starts.labels(engine.id).inc)
         queue = self.queues[engine.id] = FairQueue(

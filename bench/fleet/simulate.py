@@ -1,9 +1,10 @@
 """The fleet, event by event: gateways that see their own requests, engines that all of them share.
 
 What the gateway decides is its own code: `routing.choose` says which engine, `victim` what it
-unloads there, on the same `Entry`. What is modelled: an engine takes no more adapters than its
-places and drops the least recently used itself (vLLM's own cache), a gateway learns what others
-have loaded each `Times.look` seconds, a request waits for a load and a proof, and then for one of
+unloads there, on the same `Entry` with the same `Popularity`. What is modelled: an adapter is
+unloaded when the last gateway lets go of it, an engine takes no more than its places and drops the
+least recently used itself (vLLM's own cache), a gateway learns what others have loaded each
+`Times.look` seconds, a request waits for a load and a proof, and then for one of
 the gateway's part of the engine's sequences. Seats (adapters in one batch) are as many as places.
 """
 
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 from adapterworks.gateway.engines.routing import Seen, comfortable
 from adapterworks.gateway.residency.entry import Entry
+from adapterworks.gateway.residency.popularity import Popularity
 from adapterworks.gateway.residency.victim import victim
 from bench.fleet.policies import Policy
 from bench.fleet.traffic import Size, Times, Traffic
@@ -41,9 +43,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Engine:
-    """What an engine has: digest → when it is there, in order of use."""
+    """What an engine has: digest → when it is there, in order of use; and who holds it."""
 
     there: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    holders: dict[str, set[int]] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
 
 
@@ -63,6 +66,7 @@ class Simulation:
     def __init__(self, size: Size, times: Times, traffic: Traffic, policy: Policy) -> None:
         self._size, self._times, self._traffic, self._policy = size, times, traffic, policy
         self._engines = [_Engine() for _ in range(size.engines)]
+        self._popularity = [Popularity(times.half_life) for _ in range(size.gateways)]
         self._sides = [[_Side() for _ in range(size.engines)] for _ in range(size.gateways)]
         # A gateway's part of an engine's sequences, as they divide it among themselves.
         self._slots = max(1, -(-size.parallel // size.gateways))
@@ -112,6 +116,8 @@ class Simulation:
         side, engine = sides[place], self._engines[place]
         ready = self._bring(side, engine, digest, number)
         entry = side.entries[digest]
+        popularity = self._popularity[self._traffic.gateway[number]]
+        entry.level = popularity.note(digest, self._now)
         entry.users += 1
         entry.requests += 1
         if ready <= self._now:
@@ -127,14 +133,16 @@ class Simulation:
 
     def _bring(self, side: _Side, engine: _Engine, digest: str, number: int) -> float:
         """When the adapter is loaded there, and proved for this gateway."""
+        gateway = int(self._traffic.gateway[number])
         entry = side.entries.get(digest)
+        engine.holders.setdefault(digest, set()).add(gateway)
         if entry is None:
             held = list(side.entries.values())
             if len(held) >= self._size.capacity:
                 busy = {e.release.digest for e in held if e.users}
                 leaver = victim(held, busy=busy, wanted=())
                 assert leaver is not None
-                del side.entries[leaver.release.digest]
+                self._let_go(side, engine, leaver.release.digest, gateway)
             release = cast(Any, SimpleNamespace(digest=digest))
             entry = side.entries[digest] = Entry(release, "resident")
             entry.moved = -1.0
@@ -152,6 +160,13 @@ class Simulation:
         engine.there.move_to_end(digest)
         self._out.cold[number] = there > self._now
         return entry.moved
+
+    def _let_go(self, side: _Side, engine: _Engine, digest: str, gateway: int) -> None:
+        """As `Sharing.let_go`: the last one that holds it has it unloaded."""
+        del side.entries[digest]
+        engine.holders[digest].discard(gateway)
+        if not engine.holders[digest]:
+            engine.there.pop(digest, None)
 
     def _queue(self, side: _Side, number: int) -> None:
         if side.running >= self._slots:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adapterworks.gateway.residency.popularity import HALF_LIFE
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -41,6 +43,7 @@ class Times:
         first: a prompt's prefill.
         token: between two tokens of a sequence, whatever else is in the batch.
         look: between two looks at what an engine lists.
+        half_life: of a request in what a gateway counts.
     """
 
     load: float = 0.22
@@ -48,6 +51,7 @@ class Times:
     first: float = 0.1
     token: float = 0.03
     look: float = 10.0
+    half_life: float = HALF_LIFE
 
 
 @dataclass(frozen=True, slots=True)

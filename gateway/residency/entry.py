@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from adapterworks.gateway.residency.verdict import Proof
@@ -24,6 +25,7 @@ class Entry:
         busy_since: when `users` last rose from 0; monotonic seconds.
         yielding: takes no new users until it has none.
         leaving: takes no new users and is unloaded when it has none.
+        level: how much it is asked for (`Popularity.level`).
         owner: the tenant that had it loaded, as long as no other one uses it.
         unpaid: tokens of its proof that nobody was charged for.
         step: what is being done to load it, for a person.
@@ -44,6 +46,7 @@ class Entry:
     error: AdapterworksError | None = None
     task: asyncio.Task[None] | None = None
     requests: int = 0
+    level: float = -inf
     owner: str | None = None
     unpaid: int = 0
     step: str = "waiting for a place"

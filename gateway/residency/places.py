@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.entry import Entry
+from adapterworks.gateway.residency.popularity import Popularity
 from adapterworks.gateway.residency.seats import Seats
 from adapterworks.gateway.residency.verdict import Proof
 from adapterworks.gateway.residency.victim import victim
@@ -47,13 +48,20 @@ class Places:
     """
 
     def __init__(
-        self, engine: Engine, load: Load, unload: Unload, observe: Observe, supervisor: Supervisor
+        self,
+        engine: Engine,
+        load: Load,
+        unload: Unload,
+        observe: Observe,
+        supervisor: Supervisor,
+        popularity: Popularity | None = None,
     ) -> None:
         self._engine = engine
         self._load = load
         self._unload = unload
         self._observe = observe
         self._supervisor = supervisor
+        self._popularity = popularity or Popularity()
         self.entries: dict[str, Entry] = {}
         self.seats = Seats(engine, self.entries)
         self.usual = FIRST_GUESS_SECONDS
@@ -192,7 +200,8 @@ class Places:
 
     def _begin(self, release: Release, tenant: str | None) -> Entry:
         pinned = release.digest in self._pins
-        entry = Entry(release, "waiting", pinned=pinned, owner=tenant)
+        level = self._popularity.level(release.digest)
+        entry = Entry(release, "waiting", pinned=pinned, owner=tenant, level=level)
         self.entries[release.digest] = entry
         entry.task = self._supervisor.once("load", self._run(entry), what=release.digest[:19])
         return entry

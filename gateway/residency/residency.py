@@ -16,6 +16,7 @@ from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.gateway.residency.gate import Gate
 from adapterworks.gateway.residency.places import Load, Observe, Places, Unload
+from adapterworks.gateway.residency.popularity import Popularity
 from adapterworks.gateway.residency.waiting import left, too_slow
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
@@ -34,6 +35,7 @@ class Residency:
         cold_wait: seconds a request waits for a slot, or for a load to come a step further, before
             it is told to come back. How long a load takes in all is the machine's affair.
         observe: told what became of a load, and what was unloaded.
+        popularity: of the gateway's adapters, in whatever engine.
     """
 
     def __init__(
@@ -45,10 +47,14 @@ class Residency:
         cold_wait: float,
         observe: Observe = lambda release, outcome, seconds: None,
         supervisor: Supervisor | None = None,
+        popularity: Popularity | None = None,
     ) -> None:
         self._engine = engine
         self._cold_wait = cold_wait
-        self._places = Places(engine, load, unload, observe, supervisor or Supervisor())
+        self._popularity = popularity or Popularity()
+        self._places = Places(
+            engine, load, unload, observe, supervisor or Supervisor(), self._popularity
+        )
         self._entries = self._places.entries
         self.seats = self._places.seats
         self.listed: frozenset[str] = frozenset()
@@ -145,6 +151,7 @@ class Residency:
         entry.users += 1
         entry.requests += 1
         entry.used = time.monotonic()
+        entry.level = self._popularity.note(digest, entry.used)
         return entry
 
     def leave(self, entry: Entry) -> None:

@@ -14,7 +14,9 @@ def victim(
     wanted: Collection[str],
     owner: str | None = None,
 ) -> Entry | None:
-    """Whom to unload: the least recently used that nobody wants, else the longest busy.
+    """Whom to unload: the least asked for that nobody wants, else the longest busy.
+
+    Of those that are asked for alike it is the least recently used.
 
     One that somebody waits for is used once before it goes: two who ask for the same place would
     unload each other's for ever. A pin goes only where everything is pinned: more pins than there
@@ -38,7 +40,7 @@ def victim(
     idle = [e for e in free if e.release.digest not in busy and e.release.digest not in wanted]
     if idle:
         own = [e for e in idle if e.owner == owner] if _has_its_share(held, owner) else []
-        return min(own or idle, key=lambda e: e.used)
+        return min(own or idle, key=lambda e: (e.level, e.used))
     return min(free, key=lambda e: e.busy_since or e.used, default=None)
 
 
