@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from adapterworks.registry.releases.release import Release
 
 Say = Callable[[str], None]
+# Releases that may be loaded before the gateway says that it is ready; engines take fewer.
+_FIRST = 64
 
 
 def opened(config: GatewayConfig, wanted: bool) -> GatewayConfig:
@@ -69,13 +71,17 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
     Raises:
         MissingExtra: an engine is to be started, and vLLM is not installed.
     """
-    from adapterworks.gateway.config.engines import FoundEngines
-    from adapterworks.gateway.engines.plan import served_releases
+    from adapterworks.gateway.config.engines import FoundEngines, RemoteEngine
+    from adapterworks.gateway.engines.plan import newest_releases, served_releases
     from adapterworks.gateway.gateway import Gateway
     from adapterworks.gateway.webhooks.sending import read_addresses
 
     read_addresses(config.webhooks)  # a secret that is not there is said before anything is started
-    served = served_releases(app.registry, say)
+    elsewhere = all(isinstance(t, (RemoteEngine, FoundEngines)) for t in config.engines)
+    if elsewhere:  # it is no matter of how many releases there are
+        served = newest_releases(app.registry, _FIRST, say)
+    else:
+        served = served_releases(app.registry, say)
     engines = _engines(app, config, served, only=only, say=say)
 
     home = app.settings.home

@@ -31,6 +31,7 @@ from adapterworks.gateway.observe.tracing import Tracing
 from adapterworks.gateway.residency.handover import Handover
 from adapterworks.gateway.residency.loading import Loader
 from adapterworks.gateway.residency.pins import Pins
+from adapterworks.gateway.residency.proved import Proved
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.residency.resolve import Resolver
 from adapterworks.gateway.residency.sharing import Sharing
@@ -127,7 +128,7 @@ class Gateway:
         sharing = Sharing(aside, uuid.uuid4().hex)
         fleet = Fleet(
             engines,
-            loader=Loader(registry, config.trust, config.public_keys, sharing),
+            loader=Loader(registry, config.trust, config.public_keys, sharing, Proved(aside)),
             residency=config.residency,
             fairness=config.fairness,
             metrics=metrics,

@@ -129,10 +129,13 @@ class TrustTable(Table):
 
     `proof`: `require` refuses a release that has no fingerprint, or whose fingerprint the engine
     does not reproduce; `warn` serves it and says so in the log and in `adapters ps`; `off` does not
-    look. `public_keys` are paths, relative to the file that names them.
+    look. With `share_proofs`, what one engine has proved is proved for its kind (engine and plugin
+    version, device, type, base), and others of it check one probe; without it each proves it all.
+    `public_keys` are paths, relative to the file that names them.
     """
 
     proof: Literal["require", "warn", "off"] = "require"
+    share_proofs: bool = True
     require_signature: bool = False
     public_keys: tuple[str, ...] = ()
 

@@ -18,13 +18,16 @@ PATH = "/adapterworks/base"
 RECORD = "base.json"
 
 
-def describe(model: str, served_as: str, dtype: str) -> dict[str, Any] | None:
+def describe(
+    model: str, served_as: str, dtype: str, kind: dict[str, str] | None = None
+) -> dict[str, Any] | None:
     """What is known of the base in a folder; None if no record is beside it.
 
     Args:
         model: folder of the weights, as vLLM was given it.
         served_as: the name that vLLM answers to.
         dtype: that it computes in, as torch writes it.
+        kind: what else its numbers depend on (`kind_of`).
     """
     from adapterworks.manifests.digests import digest_bytes
     from adapterworks.registry.bases.files import chat_template
@@ -42,7 +45,41 @@ def describe(model: str, served_as: str, dtype: str) -> dict[str, Any] | None:
         "quantization": said["quantization"],
         "template_digest": digest_bytes(chat_template(folder).encode()),
         "exact": dtype.removeprefix("torch.") == "float32",
+        "kind": kind,
     }
+
+
+def kind_of(args: Namespace, dtype: str) -> dict[str, str]:
+    """What an engine's numbers depend on, besides the weights: alike in engines of one kind."""
+    import platform
+    from importlib.metadata import version
+
+    import vllm
+    from vllm.platforms import current_platform
+
+    device = str(current_platform.device_type)
+    if device == "cpu":
+        device = f"cpu {platform.machine()} {_processor()}"
+    else:
+        device = f"{device} {current_platform.get_device_name()}"
+    options = ("tensor_parallel_size", "pipeline_parallel_size", "kv_cache_dtype", "enforce_eager")
+    return {
+        "vllm": str(vllm.__version__),
+        "plugin": version("adapterworks"),
+        "device": device[:200],
+        "dtype": dtype.removeprefix("torch."),
+        **{name: str(getattr(args, name, "")) for name in options},
+    }
+
+
+def _processor() -> str:
+    """The CPU's model, whose instructions decide in which order is added."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "")
 
 
 class Identity:
@@ -71,4 +108,5 @@ class Identity:
         dtype = str(getattr(config, "dtype", args.dtype))
         # Quantized as it is loaded, it is another base than the one whose weights lie there.
         as_it_lies = getattr(args, "quantization", None) is None
-        state.adapterworks_base = describe(args.model, served, dtype) if as_it_lies else None
+        kind = kind_of(args, dtype)
+        state.adapterworks_base = describe(args.model, served, dtype, kind) if as_it_lies else None

@@ -12,12 +12,14 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import Unavailable
 
 PATH = "/adapterworks/base"  # of gateway/engine_plugin/identity.py
 _SECONDS = aiohttp.ClientTimeout(total=5.0)
 _MOST_BYTES = 65536
 _Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+_Word = Annotated[str, Field(max_length=200)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -30,6 +32,15 @@ class _Said(BaseModel):
     quantization: Annotated[str, Field(pattern=r"^(none|nf4)$")]
     template_digest: _Digest
     exact: bool
+    kind: Annotated[dict[_Word, _Word], Field(max_length=32)] | None = None
+
+    def base(self) -> ServedBase:
+        """As a gateway has it; the kind is a digest over all that an engine's numbers depend on."""
+        values = self.model_dump(exclude={"kind"})
+        if self.kind is None:
+            return ServedBase(**values)
+        of = {"engine": self.kind, "base": self.digest, "template": self.template_digest}
+        return ServedBase(**values, kind=digest_json(of))
 
 
 async def ask_base(url: str, key: str | None) -> ServedBase:
@@ -54,7 +65,7 @@ async def ask_base(url: str, key: str | None) -> ServedBase:
             "name its `base` in `[[engines]]`",
         )
     try:
-        return ServedBase(**_Said.model_validate_json(body).model_dump())
+        return _Said.model_validate_json(body).base()
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])

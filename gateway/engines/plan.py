@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from adapterworks.gateway.config.engines import LocalEngine
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines.launch import (
@@ -26,6 +28,7 @@ from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.rendering import renderings
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.bases.template import template_of_record
+from adapterworks.registry.index.schema import aliases, versions
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.forms import LORA
@@ -33,6 +36,11 @@ from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import NameRow
 
 _PAGE = 200
+_HELD = sa.and_(
+    versions.c.name == aliases.c.name,
+    versions.c.version == aliases.c.version,
+    versions.c.deleted.is_(None),
+)
 
 
 def served_releases(registry: Registry, say: Callable[[str], None]) -> list[Release]:
@@ -62,6 +70,30 @@ def served_releases(registry: Registry, say: Callable[[str], None]) -> list[Rele
         except (IntegrityError, NotFound) as error:
             say(f"left out: {error.message}")
     return releases
+
+
+def newest_releases(
+    registry: Registry, most: int, say: Callable[[str], None] = lambda line: None
+) -> list[Release]:
+    """The newest releases that aliases point to; no more are read, however many there are.
+
+    For engines that run elsewhere: nothing of them is decided by the releases.
+    """
+    asked = (
+        sa.select(versions.c.digest)
+        .join_from(aliases, versions, _HELD)
+        .order_by(versions.c.created.desc(), versions.c.digest)
+        .limit(most)
+    )
+    with registry.database.read() as connection:
+        digests = list(dict.fromkeys(connection.scalars(asked)))
+    found = []
+    for digest in digests:
+        try:
+            found.append(registry.release(digest))
+        except (IntegrityError, NotFound) as error:
+            say(f"left out: {error.message}")
+    return found
 
 
 def engine_specs(

@@ -72,7 +72,7 @@ class RemoteEngine(HttpEngine):
             key=key,
             request_seconds=request_seconds,
         )
-        self.url = url.rstrip("/")
+        self.url, self.key = url.rstrip("/"), key
         # A digest: the index is no place for addresses, which may hold a password.
         self.shared_as = hashlib.sha256(self.url.encode()).hexdigest()
         self._interval = interval
@@ -127,15 +127,22 @@ class RemoteEngine(HttpEngine):
         context = models[self.base.model].get("max_model_len")
         self.context = context if type(context) is int and context > 0 else UNTOLD_CONTEXT
         self._scores_prompts = None  # it may be another one now
-        self.base = replace(self.base, template_digest=await self._template())
+        template, kind = await self._identity()
+        # It may be another program than before, on another device.
+        self.base = replace(self.base, template_digest=template, kind=kind)
         self._became_ready()
 
-    async def _template(self) -> str | None:
-        """The digest of its chat template, as far as that can be found out."""
+    async def _identity(self) -> tuple[str | None, str | None]:
+        """The digest of its chat template, and its kind, as far as they can be found out."""
         try:
-            return (await ask_base(self.url, self._key)).template_digest
-        except Unavailable:
-            pass  # it runs without our plugin
+            said = await ask_base(self.url, self._key)
+        except Unavailable:  # it runs without our plugin
+            return await self._template(), None
+        # Of the base that it says; one that it is said to serve is another matter.
+        return said.template_digest, said.kind if said.digest == self.base.digest else None
+
+    async def _template(self) -> str | None:
+        """The digest of the chat template of an engine that does not say it."""
         try:
             alike = await renders_alike(self._admin, self.base.model, self.base.renderings)
         except Unavailable:

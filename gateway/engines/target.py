@@ -22,6 +22,8 @@ class ServedBase:
         template_digest: digest of the chat template that the engine has; None if unknown.
         exact: whether the engine computes in float32, as the fingerprint was taken.
         renderings: what the base's own template makes of some conversations.
+        kind: digest of all that the engine's numbers depend on, by its own word: engine, plugin,
+            device, type, base. None: it does not say.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ServedBase:
     template_digest: str | None = None
     exact: bool = True
     renderings: tuple[Rendering, ...] = ()
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

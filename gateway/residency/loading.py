@@ -13,6 +13,7 @@ from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.residency.diagnosis import findings
 from adapterworks.gateway.residency.proof import FINGERPRINT, prove
+from adapterworks.gateway.residency.proved import Proved
 from adapterworks.gateway.residency.sharing import Sharing
 from adapterworks.gateway.residency.verdict import Proof, ProofFailed
 from adapterworks.manifests.errors import AdapterworksError, Refused, Unavailable
@@ -29,15 +30,22 @@ class Loader:
     Args:
         keys: what a release may be signed with, where `trust` asks for that.
         sharing: with the other gateways of shared engines.
+        proved: what any gateway has proved on which kind of engine; None: each for itself.
     """
 
     def __init__(
-        self, registry: Registry, trust: TrustTable, keys: Sequence[Path], sharing: Sharing
+        self,
+        registry: Registry,
+        trust: TrustTable,
+        keys: Sequence[Path],
+        sharing: Sharing,
+        proved: Proved | None = None,
     ) -> None:
         self._registry = registry
         self._trust = trust
         self._keys = keys
         self._sharing = sharing
+        self._proved = proved if trust.share_proofs else None
 
     async def load(
         self, engine: Engine, release: Release, tell: Callable[[str], None] = lambda step: None
@@ -81,11 +89,15 @@ class Loader:
         await form.load(engine, release.digest, folder, servable)
         if self._trust.proof == "off":
             return Proof("unproved", "proofs are off (`trust.proof`)")
+        kind = engine.base.kind if self._proved is not None else None
         try:
             fingerprint = await self._fingerprint(release)
             tell("proving it")
-            proof = await prove(engine, form, release, fingerprint, tell)
+            known = kind is not None and await asyncio.to_thread(self._is_proved, release, kind)
+            proof = await prove(engine, form, release, fingerprint, tell, known=known)
         except ProofFailed as error:
+            if kind is not None:
+                await asyncio.to_thread(self._forget_proof, release, kind)
             if error.measured is not None:
                 await asyncio.to_thread(self._note, engine, release, "failed", error.measured)
             error.findings = await asyncio.to_thread(findings, self._registry, release, folder)
@@ -93,8 +105,30 @@ class Loader:
                 raise
             _log.warning("served unproved: %s", "; ".join((error.message, *error.findings)))
             return Proof("unproved", error.message)
-        await asyncio.to_thread(self._note, engine, release, PROVED, proof)
+        if not proof.note:  # a whole one
+            await asyncio.to_thread(self._note, engine, release, PROVED, proof)
+            if kind is not None:
+                await asyncio.to_thread(self._note_proof, release, kind, proof)
         return proof
+
+    def _is_proved(self, release: Release, kind: str) -> bool:
+        assert self._proved is not None
+        try:
+            return self._proved.is_proved(release.digest, kind)
+        except Unavailable:
+            return False  # the whole proof asks nobody
+
+    def _note_proof(self, release: Release, kind: str, proof: Proof) -> None:
+        assert self._proved is not None
+        with contextlib.suppress(Unavailable):  # then others prove it, too
+            self._proved.note(release.digest, kind, proof)
+
+    def _forget_proof(self, release: Release, kind: str) -> None:
+        assert self._proved is not None
+        try:
+            self._proved.forget(release.digest, kind)
+        except Unavailable as error:
+            _log.warning("that %s is not proved could not be kept: %s", release.name, error.message)
 
     def _note(self, engine: Engine, release: Release, result: str, proof: Proof) -> None:
         """A fact about the release, for protected aliases; that it cannot be kept stops nobody."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
+from adapterworks.gateway.residency.declared import Declared
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.manifests.refs import parse_ref
@@ -29,7 +30,7 @@ class Pins:
     def __init__(self, registry: Registry, refs: Iterable[str]) -> None:
         self._registry = registry
         self._refs = tuple(refs)
-        self._declared: dict[str, Release | None] = {}  # by digest: None if it declares no pin
+        self._declared = Declared(registry.database)
         self._reported: set[str] = set()
         self._pinned: dict[str, Release] = {}
 
@@ -53,18 +54,23 @@ class Pins:
                 raise  # nothing is known of the pin, which is no reason to let it go
             except AdapterworksError as error:
                 self._report(ref, error)
-        held: set[str] = set()
-        after: str | None = None
-        while page := self._registry.names(limit=_PAGE, after=after):
-            for row in page:
-                held.update(h.digest for holders in row.aliases.values() for h in holders)
-            after = page[-1].name
-        for digest in held:
-            release = self._of_manifest(digest)
+        self._read_new()
+        for digest in self._declared.pinned():
+            release = self._release(digest)
             if release is not None:
                 wanted[digest] = release
-        self._declared = {d: r for d, r in self._declared.items() if d in held}
         return wanted
+
+    def _read_new(self) -> None:
+        """Find out what releases declare that nobody has read yet, and keep it for everybody."""
+        unread = self._declared.unread()
+        for start in range(0, len(unread), _PAGE):
+            found: dict[str, bool] = {}
+            for digest in unread[start : start + _PAGE]:
+                release = self._release(digest)
+                if release is not None:
+                    found[digest] = bool(release.declared("serve").get("pinned", False))
+            self._declared.note(found)
 
     def apply(self, wanted: Mapping[str, Release], residencies: Mapping[str, Residency]) -> None:
         """Pin these and no others.
@@ -87,18 +93,19 @@ class Pins:
         """The digests of a name that are pinned now."""
         return {digest for digest, release in self._pinned.items() if release.name == name}
 
-    def _of_manifest(self, digest: str) -> Release | None:
-        if digest not in self._declared:
-            try:
-                release = self._registry.release(digest)
-            except Unavailable:
-                raise
-            except AdapterworksError as error:
-                self._report(digest, error)
-                return None
-            pinned = bool(release.declared("serve").get("pinned", False))
-            self._declared[digest] = release if pinned else None
-        return self._declared[digest]
+    def _release(self, digest: str) -> Release | None:
+        """A release; None for one that is damaged.
+
+        Raises:
+            Unavailable: the index does not answer.
+        """
+        try:
+            return self._registry.release(digest)
+        except Unavailable:
+            raise
+        except AdapterworksError as error:
+            self._report(digest, error)
+            return None
 
     def _report(self, what: str, error: AdapterworksError) -> None:
         if what not in self._reported:  # once, not at each change of the index

@@ -101,6 +101,11 @@ def chosen(probes: Sequence[Expected]) -> Sequence[Expected]:
     return some if separation(some) >= _CLEAR * SMALLEST_SEPARATION else probes
 
 
+def clearest(probes: Sequence[Expected]) -> Sequence[Expected]:
+    """The one probe that tells adapter and base apart best, of those that a proof asks for."""
+    return [max(chosen(probes), key=lambda one: separation([one]))]
+
+
 def separation(probes: Sequence[Expected]) -> float:
     """How far adapter and base are from one another in the fingerprint, nats."""
     adapter = [at for one in probes for at in one.adapter]

@@ -227,6 +227,19 @@ def _m010_whom_a_token_is_for(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE gateway_registry_tokens ADD COLUMN {column} TEXT")
 
 
+def _m011_what_one_gateway_found_out(connection: Connection) -> None:
+    """Proofs by the kind of engine, and which releases declare a pin: found out once, for all."""
+    connection.exec_driver_sql(
+        "CREATE TABLE gateway_declared (release TEXT PRIMARY KEY, pinned INTEGER NOT NULL)"
+    )
+    connection.exec_driver_sql(
+        """CREATE TABLE gateway_proofs (
+            release TEXT NOT NULL, kind TEXT NOT NULL, at DOUBLE PRECISION NOT NULL,
+            divergence DOUBLE PRECISION NOT NULL, separation DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (release, kind))"""
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
@@ -238,4 +251,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m008_bytes_sent_to_the_registry,
     _m009_what_tenants_let_us_keep,
     _m010_whom_a_token_is_for,
+    _m011_what_one_gateway_found_out,
 )

@@ -125,6 +125,25 @@ totals = sa.Table(
     sa.Column("tokens", sa.BigInteger, nullable=False),
 )
 
+# Releases that were proved on an engine of a kind: others of it check less.
+proofs = sa.Table(
+    "gateway_proofs",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("divergence", sa.Double, nullable=False),
+    sa.Column("separation", sa.Double, nullable=False),
+)
+
+# Whether a release's manifest declares a pin, so that no gateway reads every record to find out.
+declared = sa.Table(
+    "gateway_declared",
+    metadata,
+    sa.Column("release", sa.Text, primary_key=True),
+    sa.Column("pinned", sa.Integer, nullable=False),
+)
+
 # Who may do what with the registry over HTTP. A token has a digest; a tenant's own keys, which are
 # given a role, have the tenant's id.
 tokens = sa.Table(

@@ -142,6 +142,44 @@ _OF_VICTIM = f"{_TESTS}/test_victim.py"
 _OF_SHARING = f"{_TESTS}/test_sharing.py"
 _SHARES_NAMED = (
     Named(
+        "one-look-at-each-adapter-empties-the-engine",
+        _VICTIM,
+        "key=lambda e: (e.level, e.used)",
+        "key=lambda e: e.used",
+        (
+            f"{_TESTS}/test_popularity.py"
+            "::test_the_least_asked_for_makes_room_not_the_least_recently_used",
+        ),
+        "adapters asked for once would drive out those that are used all day",
+    ),
+    Named(
+        "what-is-known-is-not-asked",
+        _PROOF,
+        "        if _passes(engine, short[0]):\n",
+        "        if True:\n",
+        (
+            f"{_TESTS}/test_shared_proofs.py"
+            "::test_one_that_does_not_match_is_proved_whole_and_refused",
+        ),
+        "an engine that applies nothing would answer because another of its kind was proved",
+    ),
+    Named(
+        "a-failed-proof-stays-known",
+        "gateway/residency/loading.py",
+        "                await asyncio.to_thread(self._forget_proof, release, kind)\n",
+        "                pass\n",
+        (f"{_TESTS}/test_shared_proofs.py::test_only_the_first_engine_of_a_kind_proves_it_all",),
+        "what a kind has once proved would never be proved whole again",
+    ),
+    Named(
+        "another-device-is-the-same-kind",
+        "gateway/engines/identity.py",
+        'of = {"engine": self.kind, "base": self.digest, "template": self.template_digest}',
+        'of = {"base": self.digest, "template": self.template_digest}',
+        (f"{_TESTS}/test_shared_proofs.py::test_a_kind_is_all_that_numbers_depend_on",),
+        "a proof on one device would count on another one, which adds in another order",
+    ),
+    Named(
         "one-tenants-loads-unload-everybodys",
         _VICTIM,
         "own = [e for e in idle if e.owner == owner] if _has_its_share(held, owner) else []",
@@ -276,7 +314,7 @@ _HOLDING_NAMED = (
     Named(
         "the-most-recently-used-goes",
         _VICTIM,
-        "return min(own or idle, key=lambda e: e.used)",
+        "return min(own or idle, key=lambda e: (e.level, e.used))",
         "return max(own or idle, key=lambda e: e.used)",
         (f"{_OF_HOLDING}::test_capacity_holds_and_the_least_recently_used_goes",),
         "the adapter that everybody asks for would be loaded again each time",

@@ -31,7 +31,7 @@ def test_each_engines_word_is_kept(
         publish(registry, tmp_path, number, name="a", base=base.identity) for number in (1, 2)
     )
 
-    async def prove(engine: Any, form: Any, release: Any, fingerprint: Any, tell: Any) -> Proof:
+    async def prove(engine: Any, form: Any, release: Any, *_: Any, known: bool) -> Proof:
         proof = Proof("proved", divergence=1e-6, separation=0.5)
         if release.digest == bad.digest:
             raise ProofFailed("it answers otherwise", hint="", measured=proof)
