@@ -30,6 +30,7 @@ kind = "lora"
 train = "rows/train.jsonl"
 test = "{test}"
 [data.augment]
+share = 0.2
 lexicon = "words.json"
 """
 
