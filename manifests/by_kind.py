@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -36,12 +36,14 @@ class ByKind:
         base: what each entry's table is a subclass of.
         table: the table of an entry by its name; raises `InvalidInput`.
         tables: those of all entries that can be loaded.
+        absent: names that people know and that are no entry here → why not, and what to use.
     """
 
     entries: Kind
     base: type[Frozen]
     table: Callable[[str], type[Frozen]]
     tables: Callable[[], Mapping[str, type[Frozen]]]
+    absent: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -63,6 +65,9 @@ class ByKind:
         if "kind" not in value:
             raise PydanticKnownError("union_tag_not_found", {"discriminator": "'kind'"})
         kind, known = value["kind"], names(self.entries)
+        if kind not in known and isinstance(kind, str) and kind.lower() in self.absent:
+            why, hint = self.absent[kind.lower()]
+            raise _at_kind(value, InvalidInput(why, hint=hint))
         if kind not in known:
             expected = ", ".join(f"'{name}'" for name in known)
             raise PydanticKnownError(

@@ -60,4 +60,18 @@ def method_tables() -> dict[str, type[MethodTable]]:
     return tables
 
 
-Method = Annotated[MethodTable, ByKind("methods", MethodTable, method_table, method_tables)]
+_BOTTLENECK = (
+    "adapter tuning (bottleneck adapters, Houlsby et al. 2019, arXiv:1902.00751) is not trained "
+    "here: layers with a non-linearity between those of the base fold into no weight, and into no "
+    "keys and values, and the engine loads nothing else, so what was learnt could not be served",
+    'use `method.kind = "lora"` on all linears, with the adapter\'s width as `rank`: a parallel '
+    "adapter without the non-linearity (He et al. 2022, arXiv:2110.04366)",
+)
+ABSENT = dict.fromkeys(
+    ("bottleneck", "bottleneck-adapter", "adapter", "adapters", "adapter-tuning", "houlsby",
+     "pfeiffer", "parallel-adapter"),
+    _BOTTLENECK,
+)  # fmt: skip
+"""Methods that people know by name and that cannot be served: why, and what to use instead."""
+
+Method = Annotated[MethodTable, ByKind("methods", MethodTable, method_table, method_tables, ABSENT)]

@@ -235,7 +235,7 @@ AREAS = {
             ),
             (*_files(
                     "tests/builders/data",
-                    "formats", "gate_bounds", "gates", "identity", "load", "loss_mask",
+                    "formats", "gate_bounds", "gates", "identity", "load", "loss_mask", "many",
                     "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
                     "datasets", "seals",
                 ),

@@ -19,10 +19,11 @@ from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.gates.run import Progress as GateProgress
 from adapterworks.builders.data.identity import asked_digest, encoded_digest
+from adapterworks.builders.data.many import digests
 from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded, encoded_once
-from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.data.rows import Row, digest_of
 from adapterworks.builders.data.template_lints import template_lints
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
@@ -32,6 +33,7 @@ from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.methods.technique import Lint
 from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.objectives.graders import grade
+from adapterworks.builders.objectives.kept import encoded
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.builders.plan.facts import DataFacts
@@ -71,16 +73,16 @@ class Prepared:
     base: Base
     shape: BaseShape
     tokenizer: PreTrainedTokenizerBase
-    rows: dict[str, tuple[Row, ...]]
-    encoded: dict[str, list[Example]]
+    rows: dict[str, Sequence[Row]]
+    encoded: dict[str, Sequence[Example]]
     sources: list[dict[str, Any]]
     gates: GateResults
     accelerate: str | None = None
     begun: Begun = field(default_factory=lambda: Begun(Origins()))
 
-    def sequences(self, split: str) -> list[Encoded]:
-        """The sequences of a split's examples, in order."""
-        return [sequence for example in self.encoded[split] for sequence in example.sequences]
+    def sequences(self, split: str, most: int | None = None) -> list[Encoded]:
+        """The sequences of a split's examples, of the first `most` if it is said, in order."""
+        return [*_sequences(self.encoded[split][:most])]
 
     def job(self, *, plan: Plan | None = None, until: int | None = None) -> Job:
         """What the training process is given.
@@ -201,40 +203,40 @@ def _prepared(
     for report in assembled.gates.reports:
         if report.rows and progress:
             progress(f"data gate `{report.name}`: {report.count} ({report.action})")
-    rows: dict[str, tuple[Row, ...]] = {name: getattr(splits, name) for name in SPLITS}
+    rows: dict[str, Sequence[Row]] = {name: getattr(splits, name) for name in SPLITS}
     if not rows["train"]:
         raise InvalidInput("there are no training rows", hint="check `data.train` and the gates")
     for row in rows["test"]:
         slices_of(row)  # what the evaluation will read of it is refused before the training
     check_test_rows(tokenizer, rows["test"], manifest.evaluate, manifest.train.max_length)
     train, objective = manifest.train, objective_of(manifest)
-    encoded: dict[str, list[Example]] = {}
+    examples: dict[str, Sequence[Example]] = {}
     for name in ("train", "validation"):
         objective.require(rows[name])
         require_rewards(manifest, rows[name])
-        encoded[name] = objective.encode(tokenizer, rows[name], train.max_length, train.loss_on)
+        examples[name] = encoded(objective, tokenizer, rows[name], train.max_length, train.loss_on)
     sources = [sheet.to_json() for sheet in splits.datasheets]
-    sequences = [sequence for example in encoded["train"] for sequence in example.sequences]
+    learnt = examples["train"]
     facts = DataFacts(
         rows={name: len(rows[name]) for name in SPLITS},
-        digests={name: rows_digest(rows[name]) for name in SPLITS},
-        lengths=tuple(objective.planned_tokens(example) for example in encoded["train"]),
-        supervised=tuple(example.supervised for example in encoded["train"]),
+        digests={name: digest_of(digests(rows[name])) for name in SPLITS},
+        lengths=tuple(objective.planned_tokens(example) for example in learnt),
+        supervised=tuple(example.supervised for example in learnt),
         shared=common_prefix(
-            [sequence.input_ids for sequence in sequences],
-            [sequence.labels for sequence in sequences],
+            (sequence.input_ids for sequence in _sequences(learnt)),
+            (sequence.labels for sequence in _sequences(learnt)),
         ),
         sources=tuple(sources),
         encoded={
-            name: encoded_digest(s for example in examples for s in example.sequences)
-            for name, examples in encoded.items()
+            name: encoded_digest(_sequences(encoded_rows))
+            for name, encoded_rows in examples.items()
         },
         asked=asked_digest(rows["test"]),
         files=named_files(manifest),
         sequences=objective.sequences,
         longest=max(
-            *(len(sequence.input_ids) for sequence in sequences),
-            *(objective.planned_tokens(e) // objective.sequences for e in encoded["train"]),
+            max(len(sequence.input_ids) for sequence in _sequences(learnt)),
+            max(objective.planned_tokens(e) // objective.sequences for e in learnt),
         ),
     )
     shape = read_shape(base.checkpoint)
@@ -249,7 +251,7 @@ def _prepared(
     plan = plan.model_copy(update={"lints": (*plan.lints, *said), "datasets": datasets})
     check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(
-        plan, base, shape, tokenizer, rows, encoded, sources, assembled.gates, accelerate, begun
+        plan, base, shape, tokenizer, rows, examples, sources, assembled.gates, accelerate, begun
     )
 
 
@@ -287,7 +289,11 @@ def _template_lints(
         yield Lint("base.chat_template" if replaced else "base.model", what, source)
 
 
-def require_rewards(manifest: Manifest, rows: tuple[Row, ...]) -> None:
+def _sequences(examples: Sequence[Example]) -> Iterator[Encoded]:
+    return (sequence for example in examples for sequence in example.sequences)
+
+
+def require_rewards(manifest: Manifest, rows: Sequence[Row]) -> None:
     """Refuse, before a training, rewards that cannot be given here or to these rows.
 
     Raises:

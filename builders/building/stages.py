@@ -42,6 +42,7 @@ from adapterworks.registry.releases.release import Parent, Servable
 
 PROD = "prod"
 PREDICTIONS = "predictions.jsonl"
+_PROBED = 4096  # examples among which a fingerprint chooses
 
 
 def train_stage(
@@ -241,7 +242,7 @@ def fingerprint_stage(prepared: Prepared, folder: Path, servable: Servable) -> d
     fingerprint = make_fingerprint(
         ServedModel(prepared.base.served, folder / "servable", servable),
         prepared.tokenizer,
-        prepared.sequences("validation") or prepared.sequences("train"),
+        prepared.sequences("validation", _PROBED) or prepared.sequences("train", _PROBED),
         base_digest=prepared.base.digest,
         template_digest=prepared.base.template_digest,
     )

@@ -30,7 +30,9 @@ from adapterworks.builders.data.load import (
     take,
     with_system,
 )
+from adapterworks.builders.data.many import at, joined, mapped
 from adapterworks.builders.data.mix import replay, sample
+from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.data_tables import MixTable, ReplayTable
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -61,13 +63,17 @@ def gather(
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
     splits = load_rows(manifest, cache=cache, registry=registry)
-    train, datasheets = [*splits.train], [*splits.datasheets]
+    train, datasheets = [splits.train], [*splits.datasheets]
     for position, part in enumerate(manifest.data.mix):
         loaded = _load_part(part, manifest, cache, registry)
         rows = with_system(take(loaded.rows, part.limit), manifest.data.system)
-        train += [row.with_meta(**{_PART: position}) for row in rows]
+        train.append(mapped(partial(_of_part, position), rows))
         datasheets.append(loaded.datasheet)
-    return replace(splits, train=tuple(train), datasheets=tuple(datasheets))
+    return replace(splits, train=joined(*train), datasheets=tuple(datasheets))
+
+
+def _of_part(position: int, row: Row) -> Row:
+    return row.with_meta(**{_PART: position})
 
 
 def _load_part(
@@ -199,14 +205,23 @@ def _complete(
     """The kept rows, sampled, augmented and with replay."""
     data, seed = manifest.data, manifest.train.seed
     kept = results.splits.train
-    train = [row for row in kept if _PART not in row.meta]
-    for position, part in enumerate(data.mix):
-        members = [row for row in kept if row.meta.get(_PART) == position]
-        train += sample(members, part.weight, seed)
-    train += augment(train, data.augment, seed, folder=manifest.folder)
+    train = kept
+    if data.mix:
+        whose = [row.meta.get(_PART) for row in kept]
+        parts = [
+            at(kept, (index for index, part in enumerate(whose) if part == position))
+            for position in (None, *range(len(data.mix)))
+        ]
+        mixed = (
+            sample(members, part.weight, seed)
+            for members, part in zip(parts[1:], data.mix, strict=True)
+        )
+        train = joined(parts[0], *mixed)
+    if data.augment.share:
+        train = joined(train, augment(train, data.augment, seed, folder=manifest.folder))
     datasheets = results.splits.datasheets
     if data.replay is not None:
         earlier = _replayed(data.replay, manifest, cache, registry, tokenizer)
-        train += replay(train, earlier.rows, data.replay.share, seed)
+        train = joined(train, replay(train, earlier.rows, data.replay.share, seed))
         datasheets = (*datasheets, earlier.datasheet)
-    return replace(results.splits, train=tuple(train), datasheets=datasheets)
+    return replace(results.splits, train=train, datasheets=datasheets)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.data.datasets import read_dataset
 from adapterworks.builders.data.datasheet import Datasheet
 from adapterworks.builders.data.formats import to_rows
+from adapterworks.builders.data.many import at, digests, gathered, mapped
 from adapterworks.builders.data.recipes import load_recipe
 from adapterworks.builders.data.remembered import remember
-from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.data.rows import Message, Row, digest_of
 from adapterworks.builders.data.sources import read_file, read_hub
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -43,7 +45,7 @@ _OF_VALIDATION, _OF_TEST = slice(0, 16), slice(16, 32)
 class Loaded:
     """One source's rows and datasheet."""
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     datasheet: Datasheet
 
 
@@ -51,15 +53,15 @@ class Loaded:
 class Splits:
     """The rows of a manifest; `datasheets` has one entry per source that was read."""
 
-    train: tuple[Row, ...]
-    validation: tuple[Row, ...]
-    test: tuple[Row, ...]
+    train: Sequence[Row]
+    validation: Sequence[Row]
+    test: Sequence[Row]
     datasheets: tuple[Datasheet, ...]
 
     @property
     def digest(self) -> str:
         """`sha256:…` over the rows of the three splits, in order."""
-        return rows_digest((*self.train, *self.validation, *self.test))
+        return digest_of(chain(*map(digests, (self.train, self.validation, self.test))))
 
 
 def load_rows(
@@ -82,7 +84,7 @@ def load_rows(
     data = manifest.data
     datasheets: list[Datasheet] = []
 
-    def rows_of(source: str | None, limit: int | None, split: Split) -> tuple[Row, ...]:
+    def rows_of(source: str | None, limit: int | None, split: Split) -> Sequence[Row]:
         if source is None:
             return ()
         loaded = load_like(
@@ -129,7 +131,7 @@ def load_like(
         split=split,
         registry=registry,
     )
-    return replace(loaded, rows=tuple(with_system(loaded.rows, data.system)))
+    return replace(loaded, rows=with_system(loaded.rows, data.system))
 
 
 def load_source(
@@ -196,29 +198,31 @@ def _read_source(
         else read_file(place(parsed.path, folder))
     )
     label = source_label(source)
-    rows = tuple(
-        row.with_meta(source=label)
-        for row in to_rows(read.records, format, source=source, columns=columns, ignore=ignore)
+    rows = mapped(
+        lambda row: row.with_meta(source=label),
+        to_rows(read.records, format, source=source, columns=columns, ignore=ignore),
     )
     if not rows:
         raise InvalidInput(f"`{source}` has no rows", hint="check the file")
     return Loaded(
         rows,
-        Datasheet(label, read.origin, read.license, read.files, rows_digest(rows), len(rows)),
+        Datasheet(
+            label, read.origin, read.license, read.files, digest_of(digests(rows)), len(rows)
+        ),
     )
 
 
-def take(rows: Sequence[Row], limit: int | None) -> tuple[Row, ...]:
+def take(rows: Sequence[Row], limit: int | None) -> Sequence[Row]:
     """At most `limit` rows: those with the smallest digests, in their order."""
     if limit is None or len(rows) <= limit:
-        return tuple(rows)
-    chosen = sorted(range(len(rows)), key=lambda index: (rows[index].digest, index))[:limit]
-    return tuple(rows[index] for index in sorted(chosen))
+        return gathered(rows)
+    ordered = sorted((digest, index) for index, digest in enumerate(digests(rows)))
+    return at(rows, sorted(index for _, index in ordered[:limit]))
 
 
 def split_off(
     rows: Sequence[Row], share: float, *, digits: slice = _OF_VALIDATION
-) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+) -> tuple[Sequence[Row], Sequence[Row]]:
     """Rows → (kept, split off): about `share` of them, chosen by digest, so that equal rows stay
     on one side.
 
@@ -226,11 +230,12 @@ def split_off(
         digits: of the digest that decide; what is split off twice is by digits of its own, or the
             second time would find that all with small ones are gone.
     """
-
-    def is_off(row: Row) -> bool:
-        return _is_below(row.digest, share, digits)
-
-    return tuple(r for r in rows if not is_off(r)), tuple(r for r in rows if is_off(r))
+    off = [_is_below(digest, share, digits) for digest in digests(rows)]
+    kept, apart = (
+        at(rows, (index for index, is_off in enumerate(off) if is_off is side))
+        for side in (False, True)
+    )
+    return kept, apart
 
 
 def on_side(digest: str, share: float, side: Literal["validation", "test"]) -> bool:
@@ -242,13 +247,16 @@ def _is_below(digest: str, share: float, digits: slice) -> bool:
     return int(digest.removeprefix("sha256:")[digits], 16) < int(share * 2**64)
 
 
-def with_system(rows: Sequence[Row], system: str | None) -> tuple[Row, ...]:
+def with_system(rows: Sequence[Row], system: str | None) -> Sequence[Row]:
     """Conversations without a system turn get this one."""
     if system is None:
-        return tuple(rows)
-    return tuple(
-        replace(row, messages=({"role": "system", "content": system}, *row.messages))
-        if row.messages and row.messages[0]["role"] != "system"
-        else row
-        for row in rows
+        return gathered(rows)
+    turn: Message = {"role": "system", "content": system}
+    return mapped(
+        lambda row: (
+            replace(row, messages=(turn, *row.messages))
+            if row.messages and row.messages[0]["role"] != "system"
+            else row
+        ),
+        rows,
     )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from adapterworks.builders.data.render import IGNORED
 
 
-def common_prefix(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> int:
+def common_prefix(ids: Iterable[Sequence[int]], labels: Iterable[Sequence[int]]) -> int:
     """Tokens that all rows begin with, ending before the token ahead of any row's first label.
 
     So that every prediction which is learnt is made by a token of its own row, and every row keeps
     at least one token.
     """
-    length = len(ids[0]) if ids else 0
+    first: Sequence[int] | None = None
+    length = 0
     for row, label in zip(ids, labels, strict=True):
+        if first is None:
+            first, length = row, len(row)
         learnt = next((at for at, value in enumerate(label) if value != IGNORED), len(row))
         limit = max(0, min(length, learnt - 1))
-        length = next((at for at in range(limit) if row[at] != ids[0][at]), limit)
+        length = next((at for at in range(limit) if row[at] != first[at]), limit)
     return length

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapterworks.builders.data.many import digests
 from adapterworks.builders.data.rows import Row
 
 _WIDTH = 8  # bytes of a digest; two of a million rows are alike with a chance of 3 in 10^8
@@ -63,7 +64,7 @@ def remember(cache: Path, digest: str, rows: Sequence[Row]) -> None:
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(b"".join(_prefix(row.digest) for row in rows))
+        temporary.write_bytes(b"".join(map(_prefix, digests(rows))))
         temporary.replace(path)
 
 

@@ -11,6 +11,7 @@ a column of their own.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from adapterworks.builders.data.chat import RENDERED_ON as RENDERED_ON
 from adapterworks.builders.data.chat import Span, template, tokenize
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.data.shorten import shortened
+from adapterworks.builders.data.spool import Spool
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -31,8 +33,7 @@ LossOn = Literal["completion", "last", "all"]
 # A prompt that must be shortened for its answer keeps at least this share of `max_length`.
 PROMPT_SHARE = 0.25
 _BATCH = 512
-_Key = tuple[int, int, str, str]
-_KNOWN: ContextVar[dict[_Key, list[Encoded]] | None] = ContextVar("encoded", default=None)
+_KNOWN: ContextVar[Known | None] = ContextVar("encoded", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,10 @@ def encode_rows(
     known = _KNOWN.get()
     under = (id(tokenizer), max_length, loss_on)
     for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
+        batch = tuple(rows[start : start + _BATCH])
         new = batch
         if known is not None:
-            new = [row for row in batch if (*under, row.digest) not in known]
+            new = tuple(row for row in batch if not known.has(under, row))
         _require_shown(tokenizer, new)
         chats = iter(_chat_spans(tokenizer, [row for row in new if row.text is None]))
         texts = iter(tokenize(tokenizer, [r.text for r in new if r.text is not None], True))
@@ -99,7 +100,7 @@ def encode_rows(
         for index, row in enumerate(batch, start):
             if id(row) not in fresh:
                 assert known is not None
-                made = [replace(each, row=index) for each in known[(*under, row.digest)]]
+                made = [replace(each, row=index) for each in known.of(under, row)]
             elif row.text is not None:
                 made = _text_sequences(tokenizer, next(texts), max_length, index)
             else:
@@ -108,17 +109,56 @@ def encode_rows(
             # The first token has nothing before it to be predicted by.
             if all(label == IGNORED for label in made[-1].labels[1:]):
                 raise _unsupervised(row, index)
-            if known is not None:
-                known[(*under, row.digest)] = made
+            if known is not None and id(row) in fresh:
+                known.keep(under, row, made)
             sequences += made
     return sequences
+
+
+class Known:
+    """Rows that were encoded, in a file (`spool.py`): tokens are more than texts."""
+
+    def __init__(self) -> None:
+        self._spool = Spool()
+        self._where: dict[tuple[int, int, str], dict[bytes, int]] = {}
+
+    def has(self, under: tuple[int, int, str], row: Row) -> bool:
+        """Whether a row is known under a tokenizer, length and loss."""
+        return _short(row) in self._where.get(under, {})
+
+    def keep(self, under: tuple[int, int, str], row: Row, made: Sequence[Encoded]) -> None:
+        """Remember what a row was encoded as."""
+        number = self._spool.put([to_plain(each) for each in made])
+        self._where.setdefault(under, {})[_short(row)] = number
+
+    def of(self, under: tuple[int, int, str], row: Row) -> list[Encoded]:
+        """What it was encoded as; it is known."""
+        found = self._spool.get(self._where[under][_short(row)])
+        return [from_plain(values) for values in found]
+
+
+def _short(row: Row) -> bytes:
+    return bytes.fromhex(row.digest.removeprefix("sha256:")[:32])
+
+
+def to_plain(each: Encoded) -> tuple[Any, ...]:
+    """A sequence as plain values; tokens are 4 bytes each."""
+    ids, labels = array("i", each.input_ids).tobytes(), array("i", each.labels).tobytes()
+    further = ({k: [*v] for k, v in each.columns.items()}, {**each.values})
+    return ids, labels, each.row, each.cut, *further, each.cut_prompt, each.unlearnt
+
+
+def from_plain(values: Sequence[Any]) -> Encoded:
+    """The sequence that `to_plain` gave."""
+    ids, labels = (array("i", data).tolist() for data in values[:2])
+    return Encoded(ids, labels, *values[2:])
 
 
 @contextmanager
 def encoded_once() -> Iterator[None]:
     """Within it a row is encoded once for each tokenizer, length and loss, whoever asks: gates look
     at the tokens of rows that are then trained on."""
-    token = _KNOWN.set({})
+    token = _KNOWN.set(Known())
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ changed in place; `meta` carries where a row came from and what metrics and gate
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -180,4 +181,12 @@ def chat(user: str, assistant: str, **meta: Any) -> Row:
 
 def rows_digest(rows: Iterable[Row]) -> str:
     """`sha256:…` of an ordered collection of rows: the digest of their digests."""
-    return digest_bytes("\n".join(row.digest for row in rows).encode())
+    return digest_of(row.digest for row in rows)
+
+
+def digest_of(digests: Iterable[str]) -> str:
+    """`rows_digest` of the rows that have these digests."""
+    hasher = hashlib.sha256()
+    for number, digest in enumerate(digests):
+        hasher.update(f"\n{digest}".encode() if number else digest.encode())
+    return "sha256:" + hasher.hexdigest()

@@ -79,6 +79,8 @@ class Objective(ABC):
         settings: what the manifest's `[objective]` says; set by `configured`.
         rollouts: it learns from answers that the policy gives while it is trained; such an
             objective is a `PolicyGradient`.
+        by_row: a part of the rows is encoded as it is among all, but for columns that no row of the
+            part has; so many rows need not be encoded at once.
         looks_ahead: its losses need what `beforehand` finds over the whole step.
         usage: how a release of it is asked, where that is not as an assistant.
         checks: of a manifest, each refusing a combination with this objective's keys.
@@ -100,6 +102,7 @@ class Objective(ABC):
     table: type[ObjectiveTable] = ObjectiveTable
     settings: Any = None
     rollouts: bool = False
+    by_row: bool = False
     looks_ahead: bool = False
     usage: str = ""
     checks: tuple[Check, ...] = ()

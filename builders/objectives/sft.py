@@ -33,6 +33,7 @@ class Sft(Objective):
     takes = frozenset({"conversation", "document"})
     unit = "nats per supervised token"
     loss_on_all = True
+    by_row = True
     smooths = True
 
     def encode(

@@ -97,3 +97,12 @@ def test_what_is_no_method_is_refused_where_it_is_named(
     assert fault.key == "method.kind"
     assert f"`{kind}`" in fault.message
     assert fault.hint
+
+
+@pytest.mark.parametrize("kind", ["houlsby", "Bottleneck"])
+def test_adapter_tuning_is_refused_with_the_reason_and_what_to_use(write: Any, kind: str) -> None:
+    _, faults = check_manifest(write(('kind = "qlora"\nrank = 16', f'kind = "{kind}"')))
+    (fault,) = [fault for fault in faults if fault.key == "method.kind"]
+    assert "Houlsby et al. 2019" in fault.message
+    assert "could not be served" in fault.message
+    assert '`method.kind = "lora"`' in str(fault.hint)

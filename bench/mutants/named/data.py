@@ -675,4 +675,29 @@ NAMED = (
         ("tests/registry/datasets/test_store.py::test_erased_rows_are_gone_and_do_not_come_back",),
         "nobody could be asked who erased a patient's rows, and `verify` would stay unclean",
     ),
+    Named(
+        "a-row-of-many-is-its-neighbour",
+        "builders/data/many.py",
+        "return self._kept.row(int(self._order[index]))",
+        "return self._kept.row(index)",
+        ("tests/builders/data/test_many.py::test_rows_in_a_file_are_the_rows",),
+        "a split of many rows would be other rows than the split of few",
+    ),
+    Named(
+        "a-file-may-change-while-it-is-read",
+        "builders/data/sources/streamed.py",
+        "if digest != self.digest:",
+        "if False:",
+        ("tests/builders/data/test_many.py::test_a_large_file_is_read_as_a_small_one",),
+        "a release would name the digest of rows that nobody trained on",
+    ),
+    Named(
+        "some-rows-have-no-weights",
+        "builders/objectives/kept.py",
+        "if len(columns) > 1:",
+        "if False:",
+        ("tests/builders/data/test_many.py"
+         "::test_weights_that_only_some_rows_have_are_there_for_all",),
+        "a training would end at the first part of rows without weights",
+    ),
 )  # fmt: skip

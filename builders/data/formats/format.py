@@ -10,12 +10,13 @@ of a record is dropped: a column that the format does not read is in the row's `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adapterworks.builders.data.formats.columns import Columns, FormatFault
 from adapterworks.builders.data.formats.further import further
+from adapterworks.builders.data.many import gathered
 from adapterworks.builders.data.rows import Row, RowKind
 from adapterworks.builders.data.sources import Record
 from adapterworks.manifests.digests import canonical_json
@@ -61,16 +62,17 @@ FORMATS = Table("formats", RowFormat)
 
 
 def to_rows(
-    records: Sequence[Record],
+    records: Iterable[Record],
     format: str,
     *,
     source: str,
     columns: Mapping[str, str] | None = None,
     ignore: Collection[str] = (),
-) -> tuple[Row, ...]:
+) -> Sequence[Row]:
     """All records as rows of one format; the other columns go to `meta`.
 
     Args:
+        records: read once, one after the other.
         columns: the format's name → the source's.
         ignore: columns and keys of turns that are to be passed over.
 
@@ -80,34 +82,45 @@ def to_rows(
     """
     renamed, known = columns or {}, FORMATS.named(format)
     read = {renamed.get(name, name) for name in known.columns}
-    rows: list[Row] = []
     faults: list[str] = []
-    for record in records:
+    seen = 0
+
+    def read_one(record: Record) -> Row | None:
         try:
             row = known.read(Columns(record.columns, renamed, ignore))
             _check(row)
             others = further(record.columns, {*read, *ignore}, replaced=renamed)
         except FormatFault as fault:
             faults.append(f"row {_place(record)}: {fault}")
+            return None
         except (Exception, SystemExit) as error:  # whatever a stranger's format raises
             raise InvalidInput(
                 f"`{source}`: the format `{format}` failed on row {record.number}: "
                 f"{type(error).__name__}: {error}",
                 hint="a format says what is wrong with a record by `FormatFault`",
             ) from error
-        else:
-            meta = {name: value for name, value in others.items() if name not in RESERVED}
-            rows.append(row.with_meta(**meta | {"row": record.number}))
+        meta = {name: value for name, value in others.items() if name not in RESERVED}
+        return row.with_meta(**meta | {"row": record.number})
+
+    def read_all() -> Iterator[Row]:
+        nonlocal seen
+        for record in records:
+            seen += 1
+            row = read_one(record)
+            if row is not None and not faults:
+                yield row
+
+    rows = gathered(read_all())
     if faults:
         shown = "\n  ".join(faults[:SHOWN_FAULTS])
         more = f"\n  and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise InvalidInput(
-            f"`{source}`: {len(faults)} of {len(records)} rows are not in format `{format}`:"
+            f"`{source}`: {len(faults)} of {seen} rows are not in format `{format}`:"
             f"\n  {shown}{more}",
             hint="set `data.format`, map column names with `data.columns`, or name what may be "
             "passed over in `data.ignore`",
         )
-    return tuple(rows)
+    return rows
 
 
 def _place(record: Record) -> str:

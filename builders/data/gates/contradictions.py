@@ -11,17 +11,17 @@ from collections import Counter, defaultdict
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
-from adapterworks.builders.data.gates.text import normalise
+from adapterworks.builders.data.gates.text import hashed, normalise
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
     """Measured: number of training questions with several answers."""
     train = rows["train"]
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    groups: dict[bytes, list[int]] = defaultdict(list)
     for index, row in enumerate(train):
         # Of pairs, see `contradictory_pairs.py`; a bad answer beside a good one is what is meant.
         if row.text is None and not row.others and not row.scores:
-            groups[tuple(normalise(turn["content"]) for turn in row.prompt)].append(index)
+            groups[hashed(*(normalise(turn["content"]) for turn in row.prompt))].append(index)
     offences, questions = [], 0
     for members in groups.values():
         answers = {index: normalise(train[index].answer) for index in members}

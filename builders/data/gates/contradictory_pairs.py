@@ -10,10 +10,10 @@ from itertools import combinations
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
-from adapterworks.builders.data.gates.text import answer_texts, normalise
+from adapterworks.builders.data.gates.text import answer_texts, hashed, normalise
 
-# The turns that were asked, the better answer, the worse one.
-_Preference = tuple[tuple[str, ...], str, str]
+# The turns that were asked, the better answer, the worse one, each by its hash.
+_Preference = tuple[bytes, bytes, bytes]
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
@@ -25,10 +25,11 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
         # Answers stand in order, so each is preferred to all that follow.
         for better, worse in combinations(answer_texts(row) if row.others else (), 2):
             if better != worse:
-                preferred[asked, better, worse].append(index)
+                told = (hashed(*asked), hashed(better), hashed(worse))
+                preferred[told].append(index)
     against: dict[int, int] = {}
-    for (asked, better, worse), members in preferred.items():
-        for other in preferred.get((asked, worse, better), ())[:1]:
+    for (turns, one, two), members in preferred.items():
+        for other in preferred.get((turns, two, one), ())[:1]:
             against |= {index: against.get(index, other) for index in members}
     offences = [
         offence(

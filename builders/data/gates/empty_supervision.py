@@ -8,10 +8,11 @@ exports spell a missing value.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
-from adapterworks.builders.data.rows import Message
+from adapterworks.builders.data.rows import Message, Row
 
 _MISSING = {"nan", "null", "none", "n/a", "#n/a", "<na>", "undefined"}
 
@@ -47,9 +48,8 @@ def _is_silent(turn: Message) -> bool:
     )
 
 
-def _is_common(answer: str, members: object) -> bool:
+def _is_common(answer: str, members: Sequence[Row]) -> bool:
     """`None` may be a class of its own: then many rows have it."""
-    assert isinstance(members, list | tuple)
     same = sum(row.answer.strip() == answer for row in members)
     return same > max(5, 0.05 * len(members))
 

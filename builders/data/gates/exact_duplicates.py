@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
+from adapterworks.builders.data.many import digests
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
@@ -14,11 +15,11 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     train = rows["train"]
     first: dict[str, int] = {}
     offences = []
-    for index, row in enumerate(train):
-        known = first.setdefault(row.digest, index)
+    for index, digest in enumerate(digests(train)):
+        known = first.setdefault(digest, index)
         if known != index:
             reason = f"same as row {number(train[known], known)}"
-            offences.append(offence("train", index, row, reason))
+            offences.append(offence("train", index, train[index], reason))
     return Finding(tuple(offences), len(offences) / len(train) if train else 0.0)
 
 

@@ -8,11 +8,13 @@ gate's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 from adapterworks.builders.data.gates.text import full_text
+from adapterworks.builders.data.many import digests
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.gates.hashed import Numbers
@@ -37,7 +39,7 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     common = common_shingles(documents)
     signed = signatures(documents, common, _PERMUTATIONS, seed=1)
     found = candidates(signed, max(threshold - _SLACK, 0.1))
-    repeated = _repeated([row.digest for row in train])
+    repeated = _repeated(digests(train))
     offences = []
     for position in sorted(found):
         document = documents.document(position)
@@ -55,11 +57,11 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     return Finding(tuple(offences), len(offences) / len(train) if train else 0.0)
 
 
-def _repeated(digests: list[str]) -> set[int]:
-    """Rows that an earlier one is equal to."""
+def _repeated(told: Iterable[str]) -> set[int]:
+    """Rows that an earlier one is equal to, by digests."""
     seen: set[str] = set()
     found = set()
-    for position, digest in enumerate(digests):
+    for position, digest in enumerate(told):
         if digest in seen:
             found.add(position)
         seen.add(digest)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import SPLITS, Context, GateReport
 from adapterworks.builders.data.load import Splits
+from adapterworks.builders.data.many import at
 from adapterworks.builders.data.render import encode_rows
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, Refused
@@ -29,6 +30,7 @@ GATES: Table[Gate] = Table("data_gates", Gate)
 Progress = Callable[[str, int, int], None]
 _LISTED = 5  # rows in a refusal
 _KEPT = 100  # row numbers in a release
+_AT_ONCE = 4096  # rows whose tokens are in memory
 _OVERFLOW = ("truncated_supervision", "truncated_prompts")
 
 
@@ -115,11 +117,14 @@ def check_rows(
         if report.action == "drop"
         for found in report.rows
     }
-    kept = {
-        split: tuple(row for index, row in enumerate(rows[split]) if (split, index) not in dropped)
+    train, validation, test = (
+        at(rows[split], (i for i in range(len(rows[split])) if (split, i) not in dropped))
+        if any(of == split for of, _ in dropped)
+        else rows[split]
         for split in SPLITS
-    }
-    return GateResults(tuple(reports), replace(splits, **kept), len(dropped))
+    )
+    left = replace(splits, train=train, validation=validation, test=test)
+    return GateResults(tuple(reports), left, len(dropped))
 
 
 def run_gates(
@@ -203,6 +208,10 @@ def losses_of(
         Supervised tokens and tokens of the prompt that do not fit into `max_length`, and answers
         that the template writes differently later; of a row with several answers, of all of them.
     """
+    if len(rows) > _AT_ONCE:
+        parts = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+        return [loss for part in parts for loss in losses_of(tokenizer, part, max_length)]
+    rows = tuple(rows)
     if any(row.others for row in rows):
         each = [[row.answered(number) for number in range(len(row.answers))] for row in rows]
         losses = [losses_of(tokenizer, answers, max_length) for answers in each]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from hashlib import blake2b
 
 from adapterworks.builders.data.rows import Row
 
@@ -33,6 +34,15 @@ def normalise(text: str) -> str:
     A text without a single word is itself: `+` and `-` are different answers.
     """
     return " ".join(words(text)) or text.strip()
+
+
+def hashed(*texts: str) -> bytes:
+    """Sixteen bytes that stand for some texts: equal ones have equal ones, and of a million million
+    different ones no two are likely to (1 in 10^14)."""
+    lengths = ",".join(str(len(text)) for text in texts)
+    return blake2b(
+        "\0".join((lengths, *texts)).encode(errors="surrogatepass"), digest_size=16
+    ).digest()
 
 
 def question_text(row: Row) -> str:

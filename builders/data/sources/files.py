@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapterworks.builders.data.sources.record import Record, Records
+from adapterworks.builders.data.sources.streamed import streamed
 from adapterworks.builders.data.sources.tables import read_arrow, read_parquet
 from adapterworks.builders.data.sources.text import read_csv, read_json, read_jsonl, read_tsv
 from adapterworks.builders.data.sources.workbook import read_xlsx
@@ -42,6 +43,8 @@ def read_file(path: Path) -> Records:
     """
     files = files_of(path)
     if files == [path] and not has_magic(str(path)):
+        if (large := streamed(path)) is not None:
+            return Records(large, path.name, "unknown", {path.name: large.digest})
         data = path.read_bytes()
         records = tuple(_read(path, data, str(path)))
         return Records(records, path.name, "unknown", {path.name: digest_bytes(data)})

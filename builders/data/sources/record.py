@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Records:
-    """What a source held: records, origin, licence and file digests."""
+    """What a source held: records, origin, licence and file digests.
 
-    records: tuple[Record, ...]
+    Attributes:
+        records: those of a large file are read as they are asked for (`streamed.py`).
+    """
+
+    records: Iterable[Record]
     origin: str
     license: str
     files: dict[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.data.sources.record import Record
@@ -11,13 +12,14 @@ from adapterworks.manifests.errors import InvalidInput
 _BATCH = 10_000
 
 
-def read_parquet(data: bytes, name: str) -> Iterator[Record]:
-    """A Parquet file, batch by batch."""
+def read_parquet(data: bytes | Path, name: str) -> Iterator[Record]:
+    """A Parquet file, batch by batch; of one that is named no more is in memory."""
     import pyarrow
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(pyarrow.BufferReader(data))
+        given = str(data) if isinstance(data, Path) else pyarrow.BufferReader(data)
+        file = parquet.ParquetFile(given)
         yield from _records(file.schema_arrow.names, file.iter_batches(_BATCH), name)
     except (pyarrow.ArrowException, OSError) as error:
         raise InvalidInput(f"`{name}` is not a Parquet file: {error}") from error

@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from adapterworks.builders.data.sources.record import Record
@@ -37,10 +37,14 @@ def decode(data: bytes, name: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidInput(
-            f"`{name}` line {line}: not UTF-8 (byte {error.start})",
-            hint=f"convert it, e.g. `iconv -f GB18030 -t UTF-8 {name.rpartition('/')[2]}`",
-        ) from error
+        raise _not_utf8(name, line, error.start) from error
+
+
+def _not_utf8(name: str, line: int, byte: int) -> InvalidInput:
+    return InvalidInput(
+        f"`{name}` line {line}: not UTF-8 (byte {byte})",
+        hint=f"convert it, e.g. `iconv -f GB18030 -t UTF-8 {name.rpartition('/')[2]}`",
+    )
 
 
 def _other_encoding(name: str, encoding: str) -> InvalidInput:
@@ -58,25 +62,48 @@ def read_jsonl(data: bytes, name: str) -> Iterator[Record]:
     """
     # Only \n ends a JSON line: str.splitlines would cut at U+2028 inside a string.
     for number, line in enumerate(decode(data, name).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = _loads(line)
-        except json.JSONDecodeError as error:
-            raise InvalidInput(
-                f"`{name}` line {number}, column {error.colno}: not JSON ({error.msg})",
-                hint=_hint(line),
-            ) from error
-        except (ValueError, RecursionError) as error:  # a key twice, endless digits, endless depth
-            raise InvalidInput(
-                f"`{name}` line {number}: cannot be read ({error})", hint=_ONE_A_LINE
-            ) from error
-        if not isinstance(value, dict):
-            raise InvalidInput(
-                f"`{name}` line {number}: a JSON {type(value).__name__}, not an object",
-                hint=_hint(line),
-            )
-        yield Record(number, value)
+        if line.strip():
+            yield _record(line, number, name)
+
+
+def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Record]:
+    """As `read_jsonl`, of lines that are read one after the other.
+
+    Raises:
+        InvalidInput: a line is no JSON object, or not UTF-8.
+    """
+    begins = 0
+    for number, data in enumerate(lines, 1):
+        if number == 1:
+            line = decode(data, name)
+        else:
+            try:
+                line = data.decode()
+            except UnicodeDecodeError as error:
+                raise _not_utf8(name, number, begins + error.start) from error
+        begins += len(data)
+        if line.strip():
+            yield _record(line, number, name)
+
+
+def _record(line: str, number: int, name: str) -> Record:
+    try:
+        value = _loads(line)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            f"`{name}` line {number}, column {error.colno}: not JSON ({error.msg})",
+            hint=_hint(line),
+        ) from error
+    except (ValueError, RecursionError) as error:  # a key twice, endless digits, endless depth
+        raise InvalidInput(
+            f"`{name}` line {number}: cannot be read ({error})", hint=_ONE_A_LINE
+        ) from error
+    if not isinstance(value, dict):
+        raise InvalidInput(
+            f"`{name}` line {number}: a JSON {type(value).__name__}, not an object",
+            hint=_hint(line),
+        )
+    return Record(number, value)
 
 
 def _hint(line: str) -> str:
