@@ -24,13 +24,28 @@ if TYPE_CHECKING:
 
 
 class _Group(click.Group):
-    """Its first argument is one of its commands, or else what `adapter` imports."""
+    """Its first argument is one of its commands, or else what `adapter` imports. A folder may be
+    called as a command is: `adapter`, as training programs call it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click."""
-        if args and args[0] not in (*self.commands, *ctx.help_option_names):
-            args = ["adapter", *args]
+        if args and args[0] not in ctx.help_option_names:
+            named = args[0] in self.commands
+            if not named or (_is_adapter(Path(args[0])) and not self._given(ctx, args[1:])):
+                args = ["adapter", *args]
         return super().parse_args(ctx, args)
+
+    def _given(self, ctx: click.Context, args: list[str]) -> bool:
+        """Whether a source stands among the arguments of `adapter`."""
+        try:
+            given, _, _ = self.commands["adapter"].make_parser(ctx).parse_args([*args])
+        except click.UsageError:
+            return True  # which it will say itself
+        return isinstance(given.get("source"), str)
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
 
 
 @click.group("import", cls=_Group)

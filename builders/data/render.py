@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.data.chat import RENDERED_ON as RENDERED_ON
 from adapterworks.builders.data.chat import Span, template, tokenize
+from adapterworks.builders.data.many import short
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.data.shorten import shortened
 from adapterworks.builders.data.spool import Spool
@@ -124,21 +125,17 @@ class Known:
 
     def has(self, under: tuple[int, int, str], row: Row) -> bool:
         """Whether a row is known under a tokenizer, length and loss."""
-        return _short(row) in self._where.get(under, {})
+        return short(row.digest) in self._where.get(under, {})
 
     def keep(self, under: tuple[int, int, str], row: Row, made: Sequence[Encoded]) -> None:
         """Remember what a row was encoded as."""
         number = self._spool.put([to_plain(each) for each in made])
-        self._where.setdefault(under, {})[_short(row)] = number
+        self._where.setdefault(under, {})[short(row.digest)] = number
 
     def of(self, under: tuple[int, int, str], row: Row) -> list[Encoded]:
         """What it was encoded as; it is known."""
-        found = self._spool.get(self._where[under][_short(row)])
+        found = self._spool.get(self._where[under][short(row.digest)])
         return [from_plain(values) for values in found]
-
-
-def _short(row: Row) -> bytes:
-    return bytes.fromhex(row.digest.removeprefix("sha256:")[:32])
 
 
 def to_plain(each: Encoded) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 from adapterworks.manifests.load import load_manifest
 
 CONFIG = """
@@ -148,3 +148,18 @@ def test_anything_else_is_an_adapter(config: Path) -> None:
     with pytest.raises(Exception, match="Missing parameter: name"):
         run("./my-lora")
     assert "llama-factory" in run("--help")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_folder_that_is_called_as_a_command_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`adapter` is what training programs call it; with a source behind it, it is the command."""
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for words in (("adapter",), ("adapter", "adapter")):
+        with pytest.raises(AdapterworksError, match="no-such-base"):
+            run(*words, "--as", "x", "--base", "no-such-base")
+    with pytest.raises(AdapterworksError, match="elsewhere"):
+        run("adapter", "elsewhere", "--as", "x", "--base", "smollm2-135m-instruct")

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
-from adapterworks.builders.data.many import digests
+from adapterworks.builders.data.many import digests, short
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
     """Measured: share of training rows that are repetitions."""
     train = rows["train"]
-    first: dict[str, int] = {}
+    first: dict[bytes, int] = {}
     offences = []
     for index, digest in enumerate(digests(train)):
-        known = first.setdefault(digest, index)
+        known = first.setdefault(short(digest), index)
         if known != index:
             reason = f"same as row {number(train[known], known)}"
             offences.append(offence("train", index, train[index], reason))

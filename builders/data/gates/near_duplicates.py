@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
 from adapterworks.builders.data.gates.text import full_text
-from adapterworks.builders.data.many import digests
+from adapterworks.builders.data.many import digests, short
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.gates.hashed import Numbers
@@ -37,8 +37,10 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     train = rows["train"]
     documents = Documents(len(train), lambda index: full_text(train[index]), _WIDTH)
     common = common_shingles(documents)
-    signed = signatures(documents, common, _PERMUTATIONS, seed=1)
-    found = candidates(signed, max(threshold - _SLACK, 0.1))
+    # Not kept: of many rows the signatures are what takes most.
+    found = candidates(
+        signatures(documents, common, _PERMUTATIONS, seed=1), max(threshold - _SLACK, 0.1)
+    )
     repeated = _repeated(digests(train))
     offences = []
     for position in sorted(found):
@@ -59,12 +61,13 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
 
 def _repeated(told: Iterable[str]) -> set[int]:
     """Rows that an earlier one is equal to, by digests."""
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     found = set()
     for position, digest in enumerate(told):
-        if digest in seen:
+        key = short(digest)
+        if key in seen:
             found.add(position)
-        seen.add(digest)
+        seen.add(key)
     return found
 
 
