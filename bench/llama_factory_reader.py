@@ -6,9 +6,11 @@ It imports nothing of ours: the two environments have other versions of everythi
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
+import types
 from typing import Any
 
 
@@ -23,14 +25,17 @@ def encode(asked: dict[str, Any]) -> dict[str, Any]:
     )
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams import DataArguments
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     config = asked["config"]
     names = DataArguments.__dataclass_fields__
     own = {key: value for key, value in config.items() if key in names}
     arguments = DataArguments(**{**own, "dataset_dir": asked["folder"]})
     (attributes,) = get_dataset_list(list(arguments.dataset), asked["folder"])
-    tokenizer = AutoTokenizer.from_pretrained(asked["checkpoint"])
+    # Its configuration is of a later transformers; the tokenizer itself is one file.
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=f"{asked['checkpoint']}/tokenizer.json", **asked["tokens"]
+    )
     template = get_template_and_fix_tokenizer(tokenizer, arguments)
     convert = get_dataset_converter(attributes.formatting, attributes, arguments)
     made = {
@@ -56,6 +61,8 @@ def encode(asked: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer until standard input ends."""
+    if importlib.util.find_spec("torchaudio") is None:  # for sounds, which no row here has
+        sys.modules["torchaudio"] = types.ModuleType("torchaudio")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # it prints what it thinks of everything
     for line in sys.stdin:

@@ -25,6 +25,7 @@ TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+TOKENS = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
 ALPACA = [
     {"instruction": "Give the code.", "input": "Fever", "output": "R50.9"},
     {"instruction": "Name a prime below 10.", "input": "", "output": "7, for one.\nAlso 5."},
@@ -159,9 +160,7 @@ def make_checkpoint(folder: Path) -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     control = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer.add_special_tokens([AddedToken(text, special=True) for text in control])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **TOKENS)
     fast.chat_template = TEMPLATE
     fast.save_pretrained(folder)
     return folder
@@ -190,7 +189,8 @@ def main() -> int:
         }  # fmt: skip
         lines = [
             json.dumps({"config": config, "folder": str(folder / "data"),
-                        "checkpoint": str(checkpoint), "rows": ROWS[config["dataset"]]})
+                        "checkpoint": str(checkpoint), "tokens": TOKENS,
+                        "rows": ROWS[config["dataset"]]})
             for config in configs.values()
         ]  # fmt: skip
         done = subprocess.run(

@@ -31,6 +31,7 @@ class Judged:
 
     Attributes:
         off: largest distance of a log-probability from the saver's, if it was imported.
+        moves: largest distance of the saver's from the base's.
         said: what it was refused with, if it was.
     """
 
@@ -38,11 +39,12 @@ class Judged:
     name: str
     off: float | None
     said: str
+    moves: float = 0.0
 
     @property
     def half(self) -> bool:
-        """Imported, and another adapter than the one that was saved."""
-        return self.off is not None and not self.off < NEAR
+        """Imported, and another adapter than the one that was saved; or one that does nothing."""
+        return self.off is not None and not (self.off < NEAR and self.moves > 100 * NEAR)
 
 
 def judge(base: Path, folder: Path, maker: str, scratch: Path) -> Judged:
@@ -65,8 +67,10 @@ def judge(base: Path, folder: Path, maker: str, scratch: Path) -> Judged:
         json.loads(folder.with_name(f"{folder.name}.expected.json").read_text())
     )
     servable = Servable(form="lora", origin="native", rank=8)
-    found = ServedModel(base, scratch, servable).log_probabilities(IDS)
-    return Judged(maker, folder.name, float((found - expected).abs().max()), "")
+    model = ServedModel(base, scratch, servable)
+    off = model.log_probabilities(IDS) - expected
+    moves = model.log_probabilities(IDS, adapter=False) - expected
+    return Judged(maker, folder.name, float(off.abs().max()), "", float(moves.abs().max()))
 
 
 def judge_all(makers: Sequence[Path], place: Path) -> tuple[list[Judged], dict[str, str]]:
@@ -112,7 +116,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         found, skipped = judge_all([*arguments.maker, Path(sys.executable)], Path(place))
     for each in found:
-        became = each.said if each.off is None else f"imported, {each.off:.1e} nats off"
+        became = (
+            each.said
+            if each.off is None
+            else f"imported, {each.off:.1e} nats off, the base {each.moves:.2g}"
+        )
         sys.stdout.write(f"{each.maker:<12} {each.name:<22} {became}\n")
     for name, why in skipped.items():
         sys.stdout.write(f"not made: peft {name}: {why}\n")

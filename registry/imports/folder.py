@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.registry.imports import strictjson
 from adapterworks.registry.imports.errors import ImportRefused, show
+from adapterworks.registry.imports.foreign import refuse_foreign
 from adapterworks.registry.imports.header import read_header_from
 
 CONFIG = "adapter_config.json"
@@ -97,6 +98,7 @@ def _check_listing(names: list[str]) -> None:
         if not name.isascii() and "dapter_" in name:
             raise ImportRefused(name, "a file name with characters that can be mistaken for others")
     if WEIGHTS not in names:
+        refuse_foreign(names)
         check_names(names)  # says which file is the weights, and why they are not taken
 
 

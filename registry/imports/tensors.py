@@ -112,7 +112,9 @@ def _split(name: str, config: LoraConfig) -> tuple[str, str]:
             raise ImportRefused(WEIGHTS, f"tensor `{name}` adapts an embedding; only linear layers")
         if name.endswith(".bias"):
             raise ImportRefused(WEIGHTS, f"tensor `{name}` is a bias, which the engine cannot load")
-        if name.endswith(("embed_tokens.weight", "lm_head.weight", "wte.weight")):
+        if name.endswith(
+            ("embed_tokens.weight", "lm_head.weight", "wte.weight", ".base_layer.weight")
+        ):
             raise ImportRefused(
                 WEIGHTS,
                 f"tensor `{name}` is a whole embedding of the base, which PEFT wrote beside the "
