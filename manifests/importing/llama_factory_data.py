@@ -80,7 +80,7 @@ def _source(entry: dict[str, Any], folder: Path, limit: int | None) -> Source:
 
 
 def _pairs(entry: dict[str, Any], source: str, limit: int | None) -> Source:
-    """Rows with `chosen` and `rejected`, in both of its formattings."""
+    """Rows with `chosen` and `rejected`, in both of its spellings."""
     columns = entry.get("columns", {})
     ours = {"chosen": "chosen", "rejected": "rejected", "system": "system"}
     if entry.get("formatting", "alpaca") == "alpaca":
