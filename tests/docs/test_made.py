@@ -39,7 +39,15 @@ def test_every_variable_that_the_code_reads_is_on_the_page() -> None:
 
 # Set by whoever starts a process of ours or of a library, and read back there.
 OURS = {
-    *("LOCAL_RANK", "RANK", "WORLD_SIZE", "TERM", "PYTHONSAFEPATH", "LD_PRELOAD"),
+    *(
+        "LOCAL_RANK",
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "TERM",
+        "PYTHONSAFEPATH",
+        "LD_PRELOAD",
+    ),
     *("ADAPTERS_SERVABLES", "ADAPTERS_READER_KEY", "TQDM_DISABLE", "VLLM_CPU_KVCACHE_SPACE"),
     *("NUMBA_NUM_THREADS", "VLLM_CPU_NUM_OF_RESERVED_CPU"),
     *("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT_HTTPS"),
