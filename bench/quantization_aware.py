@@ -25,9 +25,16 @@ FIRST = {"epochs": 60.0, "learning_rate": 3e-3, "evaluations": 2}
 
 def trained_base(place: Path) -> Path:
     """The small Llama after a full training on rows of its own."""
-    from tests.builders.build_support import make_tiny_base, tiny_job
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    base = make_tiny_base(place / "random")
+    from tests.builders.build_support import tiny_job
+    from tests.builders.exports.models import make_model
+
+    base = make_model(place / "random")  # for its tokenizer, which llama.cpp reads
+    torch.manual_seed(0)
+    fresh = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base), dtype=torch.float32)
+    fresh.save_pretrained(base)
     job = tiny_job(base, place / "first", "full", rows=256, **FIRST)
     job.run()
     made = place / "base"
