@@ -103,8 +103,8 @@ NAMED = (
     Named(
         "pairs-are-taken-for-answers",
         _SETS,
-        'if entry.get("ranking"):',
-        'if entry.get("rankings"):',
+        'if entry.get("ranking") and not pairs:',
+        'if entry.get("rankings") and not pairs:',
         (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
         "rows of two answers would be read as Alpaca's",
     ),
