@@ -11,9 +11,11 @@ when the pipe's other end is gone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 ASKED = "ADAPTERS_RAY_TASK"
 _AGAIN = "the node that ran this is gone; it goes on on another one"
 _OVER = 124
+_PATIENCE_S = 50.0
 # Standard input is the pipe. An end that is asked for reaches the command, and is waited for. Who
 # watches the pipe holds nothing of what is printed: its end is the command's.
 _HOLD = """
@@ -37,47 +40,49 @@ exit "$code"
 """
 
 
-def run(command: list[str], folder: str) -> Iterator[str | int]:
-    """Run a command on this node; what it prints, in pieces of whole lines, then its exit code."""
-    import subprocess
+class Runner:
+    """Runs one command on a node; an actor of Ray's, whose two methods may run at once."""
 
-    words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
-    process = subprocess.Popen(
-        ["sh", "-c", _HOLD, "sh", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=folder if Path(folder).is_dir() else None,
-        # Ray ends a worker's whole group at once; the pipe lets the command give back what it has.
-        start_new_session=True,
-        text=True,
-        errors="replace",
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, command: list[str], folder: str) -> Iterator[str | int]:
+        """What the command prints, line by line, then its exit code."""
+        words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
+        self._process = process = subprocess.Popen(
+            ["sh", "-c", _HOLD, "sh", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder if Path(folder).is_dir() else None,
+            # Ray ends a worker's whole group at once; the pipe lets the command give back what it
+            # has.
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None
         # Ray sends values into a generator, which a file under `yield from` does not take.
         for line in process.stdout:  # noqa: UP028
             yield line
         yield process.wait()
-    finally:
-        process.stdin.close()
-        process.wait()
+
+    def end(self) -> None:
+        """Have the command end, and wait until it has."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait()
 
 
 def main() -> int:
     """Have it run to its end; returns the exit code."""
     import ray
-    from ray.exceptions import (
-        NodeDiedError,
-        ObjectLostError,
-        TaskCancelledError,
-        WorkerCrashedError,
-    )
+    from ray.exceptions import ObjectLostError, RayActorError, WorkerCrashedError
 
     asked: dict[str, Any] = json.loads(os.environ[ASKED])
     ray.init(address="auto", log_to_driver=False, logging_level="error")
-    task = ray.remote(run).options(num_returns="streaming", max_retries=0, **asked["resources"])
+    kind = ray.remote(Runner).options(max_concurrency=2, **asked["resources"])
     over = False
 
     def end(number: int, frame: object) -> None:
@@ -89,9 +94,10 @@ def main() -> int:
     signal.signal(signal.SIGALRM, end)
     signal.alarm(asked["seconds"] or 0)
     while True:
-        pieces = task.remote(asked["command"], asked["folder"])
+        runner = kind.remote()
+        run = runner.run.options(num_returns="streaming")
         try:
-            for piece in pieces:
+            for piece in run.remote(asked["command"], asked["folder"]):
                 said = ray.get(piece)
                 if isinstance(said, int):
                     return said
@@ -99,14 +105,20 @@ def main() -> int:
                 sys.stdout.flush()
         except KeyboardInterrupt:
             signal.alarm(0)
-            ray.cancel(pieces)
-            try:
-                ray.get(pieces.completed())
-            except Exception as error:  # it was cancelled, or had ended meanwhile
-                del error
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+            _end(ray, runner)
             return _OVER if over else 1
-        except (NodeDiedError, WorkerCrashedError, ObjectLostError, TaskCancelledError):
+        except (RayActorError, WorkerCrashedError, ObjectLostError):
             print(_AGAIN, flush=True)
+
+
+def _end(ray: Any, runner: Any) -> None:
+    """Have the command end, if it has begun; one that waits for a node has not."""
+    ended = runner.end.remote()
+    ready, _ = ray.wait([ended], timeout=_PATIENCE_S)
+    if ready:
+        with contextlib.suppress(Exception):  # its node has gone meanwhile
+            ray.get(ended)
 
 
 if __name__ == "__main__":

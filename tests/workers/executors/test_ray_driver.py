@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapterworks.workers.executors.ray_driver import run
+from adapterworks.workers.executors.ray_driver import Runner
 
 
 def test_what_is_printed_comes_in_lines_and_then_the_code(tmp_path: Path) -> None:
     program = "import os, sys; print(os.getcwd()); print('no', file=sys.stderr); sys.exit(3)"
-    said = list(run(["python", "-u", "-c", program], str(tmp_path)))
+    said = list(Runner().run(["python", "-u", "-c", program], str(tmp_path)))
     assert said == [f"{tmp_path}\n", "no\n", 3]
 
 
@@ -20,7 +20,9 @@ def test_one_that_is_given_up_ends_by_itself(tmp_path: Path) -> None:
         "signal.signal(signal.SIGTERM, end); print('ready')\n"
         "while True: time.sleep(0.05)\n"
     )
-    pieces = run(["python", "-u", "-c", program], str(tmp_path))
+    runner = Runner()
+    pieces = runner.run(["python", "-u", "-c", program], str(tmp_path))
     assert next(pieces) == "ready\n"
-    pieces.close()  # type: ignore[attr-defined]
+    runner.end()
     assert (tmp_path / "given-back").exists()
+    assert list(pieces) == [0]
