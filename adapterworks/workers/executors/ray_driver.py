@@ -24,7 +24,7 @@ from typing import Any
 ASKED = "ADAPTERS_RAY_TASK"
 _AGAIN = "the node that ran this is gone; it goes on on another one"
 _OVER = 124
-_PATIENCE_S = 50.0
+_UP_S, _PATIENCE_S = 2.0, 50.0
 # Standard input is the pipe. An end that is asked for reaches the command, and is waited for. Who
 # watches the pipe holds nothing of what is printed: its end is the command's.
 _HOLD = """
@@ -114,6 +114,8 @@ def main() -> int:
 
 def _end(ray: Any, runner: Any) -> None:
     """Have the command end, if it has begun; one that waits for a node has not."""
+    if not ray.wait([runner.__ray_ready__.remote()], timeout=_UP_S)[0]:
+        return
     ended = runner.end.remote()
     ready, _ = ray.wait([ended], timeout=_PATIENCE_S)
     if ready:
