@@ -61,11 +61,14 @@ class Runner:
             text=True,
             errors="replace",
         )
+        assert process.stdin is not None
         assert process.stdout is not None
-        # Ray sends values into a generator, which a file under `yield from` does not take.
-        for line in process.stdout:  # noqa: UP028
-            yield line
-        yield process.wait()
+        with process.stdin, process.stdout:
+            # Ray sends values into a generator, which a file under `yield from` does not take.
+            for line in process.stdout:  # noqa: UP028
+                yield line
+            code = process.wait()
+        yield code
 
     def end(self) -> None:
         """Have the command end, and wait until it has."""

@@ -343,6 +343,8 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
         *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
         *("train.trackers", "evaluate.batch_size", "train.processes", "train.save_every"),
         "train.sharding",
+        *("resources.gpus", "resources.nodes", "resources.processes"),
+        *("resources.memory", "resources.time"),
     }
 
 
