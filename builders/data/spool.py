@@ -16,14 +16,22 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+_LARGE_FILES = "/var/tmp"  # noqa: S108 (the file loses its name at once)
 _BLOCK = 1 << 20  # bytes that are written, and of neighbours read, at once
+
+
+def _folder() -> str | None:
+    """Where large files may lie: `TMPDIR` if it is said, else `/var/tmp`, since `/tmp` is memory on
+    many systems."""
+    usable = "TMPDIR" not in os.environ and os.access(_LARGE_FILES, os.W_OK | os.X_OK)
+    return _LARGE_FILES if usable else None
 
 
 class Spool:
     """Values by number, in the order in which they were put."""
 
     def __init__(self) -> None:
-        self._file, name = tempfile.mkstemp(prefix="adapterworks-")
+        self._file, name = tempfile.mkstemp(prefix="adapterworks-", dir=_folder())
         Path(name).unlink()
         weakref.finalize(self, os.close, self._file)
         self._ends = array("q", [0])

@@ -47,6 +47,7 @@ OTHERS = {
     "AIP_HEALTH_ROUTE": "Vertex AI's: where the gateway says whether it is ready",
     "AIP_PREDICT_ROUTE": "Vertex AI's: where it is asked",
     "OMP_NUM_THREADS": "threads of a training or an engine on a CPU",
+    "TMPDIR": "where many rows and their tokens are kept while a build prepares (/var/tmp)",
     "CUDA_VISIBLE_DEVICES": "the GPUs that may be used",
 }
 
