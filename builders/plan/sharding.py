@@ -85,7 +85,6 @@ def in_parts(
         gradients=-(-memory.gradients // count) + int(4 * share * (shape.other + layer)),
         optimizer=-(-memory.optimizer // count),
         casts=0,  # they are gathered as they are multiplied
-        # Gradients that wait for the step's last micro batch are whole.
-        accumulated=memory.accumulated,
-        stepping=-(-memory.stepping // count),
+        accumulated=-(-memory.accumulated // count),
+        stepping=0,  # parts are stepped one weight after the other, not all together
     )

@@ -13,8 +13,7 @@ process would write, so a training goes on in any number of processes, in parts 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -127,13 +126,3 @@ def clipped(parameters: Iterable[nn.Parameter], most: float) -> float:
         norm = norm.full_tensor()
     nn.utils.clip_grads_with_norm_(given, most, norm)
     return float(norm)
-
-
-@contextmanager
-def gradients_wait(model: Any) -> Iterator[None]:
-    """Within it, gradients are added up in this process and not yet over all."""
-    model.set_requires_gradient_sync(False)
-    try:
-        yield
-    finally:
-        model.set_requires_gradient_sync(True)

@@ -21,7 +21,7 @@ from adapterworks.builders.training.arithmetic import learning_rate_at
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, add, nothing
 from adapterworks.builders.training.processes import shares, summed
-from adapterworks.builders.training.sharding import clipped, gradients_wait, is_part
+from adapterworks.builders.training.sharding import clipped, is_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,9 @@ class Stepper:
         return sums
 
     def _gradients_stay_here(self, more: bool) -> AbstractContextManager[Any]:
-        """Gradients are summed over processes once a step, at its last micro batch."""
-        if not more or self.accelerator.num_processes == 1:
+        """Gradients are summed over processes once a step, at its last micro batch; those in parts
+        at each, or every process would hold whole ones until then."""
+        if not more or self.accelerator.num_processes == 1 or self.in_parts:
             return nullcontext()
-        if self.in_parts:
-            return gradients_wait(self.forward.model)
         waiting: AbstractContextManager[Any] = self.accelerator.no_sync(self.forward.model)
         return waiting

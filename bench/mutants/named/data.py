@@ -187,8 +187,8 @@ NAMED = (
     Named(
         "other-columns-are-dropped",
         f"{_DATA}/formats/format.py",
-        'rows.append(row.with_meta(**meta | {"row": record.number}))',
-        "rows.append(row.with_meta(row=record.number))",
+        'return row.with_meta(**meta | {"row": record.number})',
+        "return row.with_meta(row=record.number)",
         (f"{_FORMATS}::test_other_columns_are_the_rows_meta",),
         "no metric and no slice could read a column of the user's own",
         "builders 1.13",
@@ -317,27 +317,24 @@ NAMED = (
     Named(
         "a-row-moves-between-splits-by-its-place",
         f"{_DATA}/load.py",
-        "    def is_off(row: Row) -> bool:\n"
-        "        return _is_below(row.digest, share, digits)",
-        "    places = {id(row): place for place, row in enumerate(rows)}\n\n"
-        "    def is_off(row: Row) -> bool:\n"
-        "        return (places[id(row)] * 2654435761 % 2**64) < share * 2**64",
+        "off = [_is_below(digest, share, digits) for digest in digests(rows)]",
+        "off = [(place * 2654435761 % 2**64) < share * 2**64 for place in range(len(rows))]",
         (f"{_SPLITS}::test_a_row_is_held_out_if_its_digest_is_below_the_share",),
         "a row that is added moves others from validation into training",
     ),
     Named(
         "held-out-rows-stay-in-training",
         f"{_DATA}/load.py",
-        "return tuple(r for r in rows if not is_off(r)), tuple(",
-        "return tuple(rows), tuple(",
+        "return kept, apart",
+        "return rows, apart",
         (f"{_SPLITS}::test_a_row_is_held_out_if_its_digest_is_below_the_share",),
         "a validation loss on rows that are trained on says nothing",
     ),
     Named(
         "a-limit-is-a-prefix",
         f"{_DATA}/load.py",
-        "key=lambda index: (rows[index].digest, index))[:limit]",
-        "key=lambda index: index)[:limit]",
+        "sorted(index for _, index in ordered[:limit])",
+        "range(limit)",
         (f"{_SPLITS}::test_a_limit_takes_the_smallest_digests_in_the_rows_order",),
         "of a sorted file only the first classes would be trained on",
     ),
@@ -360,8 +357,8 @@ NAMED = (
     Named(
         "a-mixs-weight-is-ignored",
         f"{_DATA}/assemble.py",
-        "train += sample(members, part.weight, seed)",
-        "train += members",
+        "sample(members, part.weight, seed)",
+        "members",
         (f"{_SPLITS}::test_further_sources_come_behind_in_order_each_with_its_weight",),
         "a source that should be half as frequent would be whole",
     ),
@@ -422,8 +419,8 @@ NAMED = (
     Named(
         "dropping-takes-the-row-beside",
         f"{_DATA}/gates/run.py",
-        "if (split, index) not in dropped)",
-        "if (split, index + 1) not in dropped)",
+        "if (split, i) not in dropped)",
+        "if (split, i + 1) not in dropped)",
         (f"{_BOUNDS}::test_every_gate_sees_the_rows_as_they_came",),
         "a good row is left out and the bad one is trained on",
     ),

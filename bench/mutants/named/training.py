@@ -74,7 +74,7 @@ _REVIEWED = (
     Named(
         "gradients-are-not-clipped",
         _STEP,
-        "self.accelerator.clip_grad_norm_(self.parameters, table.max_grad_norm)",
+        "self.accelerator.clip_grad_norm_(self.parameters, most)",
         "self.accelerator.clip_grad_norm_(self.parameters, 1e9)",
         (f"{_OF_STEP}::test_a_gradient_is_clipped_to_its_norm_over_all_parameters",),
         "one strange row could undo a training",
@@ -542,8 +542,8 @@ _KEPT_NAMED = (
     Named(
         "moments-are-forgotten",
         _STATE,
-        "        optimizer.state[parameter][slot] = tensor.to(device)\n",
-        "        _ = device\n",
+        "        optimizer.state[parameter][slot] = (\n",
+        "        _ = (\n",
         (f"{_OF_STATE}::test_an_optimizer_goes_on_as_if_it_had_not_stopped",),
         "a resumed training would take its first steps as if it had just begun",
     ),

@@ -34,7 +34,13 @@ DEEP = replace(
 )
 FACTS = facts_of(encoded_rows(32), encoded_rows(8))
 MEMORY = Memory(
-    weights=9696, gradients=9696, optimizer=19392, activations=1000, accumulated=9696, casts=4848
+    weights=9696,
+    gradients=9696,
+    optimizer=19392,
+    activations=1000,
+    accumulated=9696,
+    casts=4848,
+    stepping=9696,
 )
 
 
@@ -46,8 +52,9 @@ def test_a_process_has_its_part_and_what_is_whole_for_a_while() -> None:
     found = in_parts(MEMORY, DEEP, manifest, trainable=2424, width=2)
     assert found.weights == 2424 + 2 * (120 + 2 * 576)
     assert found.gradients == 2424 + 4 * (120 + 576)
-    assert (found.optimizer, found.activations, found.accumulated) == (4848, 1000, 9696)
+    assert (found.optimizer, found.activations, found.accumulated) == (4848, 1000, 2424)
     assert found.casts == 0, "what is gathered is in the precision already"
+    assert found.stepping == 0, "one weight is stepped after the other"
     other = manifest_for("full", processes=4, sharding="zero-2")
     kept = in_parts(MEMORY, DEEP, other, trainable=2424, width=4)
     assert (kept.weights, kept.optimizer) == (2424 + 9696, 4848)

@@ -63,8 +63,8 @@ def require_equal(one: TinyJob, many: TinyJob) -> None:
 def test_two_processes_with_parts_and_then_three_with_everything_give_the_weights_of_one(
     job: Callable[..., TinyJob], kind: str, sharding: str
 ) -> None:
-    """25 rows in batches of 8, two a micro batch, so that gradients wait for the step's last one;
-    the checkpoint of parts is gone on with by processes that each hold all weights."""
+    """25 rows in batches of 8, two a micro batch, so that a step adds up several; the checkpoint of
+    parts is gone on with by processes that each hold all weights."""
     one, many = (job(kind, name, rows=25, epochs=2.0) for name in ("one", "many"))
     with warm():
         run(one, 1)
