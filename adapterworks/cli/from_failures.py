@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +12,18 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
+    from adapterworks.builders.failures.captured import Owner
     from adapterworks.builders.failures.clusters import Cluster
     from adapterworks.builders.failures.failure import Failure
+    from adapterworks.builders.failures.told import Told
+    from adapterworks.gateway.tenants.tenant import Tenant
+    from adapterworks.registry.releases.release import Parent
     from adapterworks.registry.releases.types import Resolved
 
 _EXAMPLES = 3
@@ -27,13 +34,14 @@ _EXAMPLES = 3
 @click.option(
     "--from",
     "origin",
-    type=click.Choice(["evaluation", "feedback"]),
+    type=click.Choice(["evaluation", "feedback", "capture"]),
     default="evaluation",
     show_default=True,
-    help="The release's own evaluation, or a file of `adapters feedback export`.",
+    help="Its own evaluation, a file of `adapters feedback export`, or what was captured.",
 )
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--tenant", help="Of feedback: of this tenant's questions only.")
+@click.option("--tenant", help="Of feedback and capture: of this tenant's questions only.")
+@click.option("--since", type=Duration(), help="Of capture: what was asked since then (7d, 12h).")
 @click.option("--metric", help="Of an evaluation: says what is right; its first by default.")
 @click.option("--pool", help="Of an evaluation: where rows like the failures are taken from.")
 @click.option("--each", default=3, show_default=True, help="Rows of the pool for every failure.")
@@ -61,6 +69,7 @@ def command(
     origin: str,
     file: Path | None,
     tenant: str | None,
+    since: int | None,
     metric: str | None,
     pool: str | None,
     each: int,
@@ -72,39 +81,32 @@ def command(
 ) -> None:
     """Cluster what a release got wrong, and make a dataset of what to learn next.
 
-    Feedback gives corrections, which become rows. An evaluation's failures are test rows, which may
-    never be learnt: rows of the POOL that are like them stand in for them, without those that the
-    release was trained on. The pool is the release's own source of training rows if none is named.
+    Feedback gives corrections, which become rows. `capture` reads it where it is sealed, with every
+    question that was asked as the traffic, and takes what its tenant lets be learnt, then and now:
+    the dataset is that tenant's, with the same share. An evaluation's failures are test rows, which
+    may never be learnt: rows of the POOL that are like them stand in for them, without those that
+    the release was trained on. The pool is its own source of training rows if none is named.
 
     \b
     Example:
       adapters data from-failures medical --dry-run
       adapters data from-failures medical@3 --from evaluation --share 0.5
+      adapters data from-failures medical --from capture --tenant acme --since 7d
       adapters data from-failures medical --from feedback --file reviewed.jsonl
     """
     from adapterworks.builders.data.adding import About, add_dataset
     from adapterworks.builders.failures.clusters import cluster
     from adapterworks.builders.failures.evaluated import evaluated_failures
     from adapterworks.builders.failures.rows import corrected
-    from adapterworks.builders.failures.told import read_told
-    from adapterworks.registry.releases.release import Parent
 
     release = app.registry.resolve(app.look_for(ref))
     failures: Sequence[Failure]
     traffic: Sequence[str] = ()
+    _require_options(origin, file=file, tenant=tenant, since=since)
     if origin == "evaluation":
-        if file is not None or tenant is not None:
-            raise InvalidInput(
-                "`--file` and `--tenant` are of feedback", hint="add --from feedback"
-            )
         failures, asked = evaluated_failures(app.registry, release, metric)
     else:
-        if file is None:
-            raise InvalidInput(
-                "which feedback?",
-                hint=f"adapters feedback export --adapter {release.name} > FILE; --file FILE",
-            )
-        told = read_told(file, release.name, tenant=tenant)
+        told = _told(app, release, file, tenant, since)
         failures, traffic, asked = told.failures, told.traffic, len(told.traffic)
         if told.withheld:
             app.note(f"{told.withheld} failures are of tenants who let nobody learn from them")
@@ -119,21 +121,23 @@ def command(
         _show(clusters)
     if dry_run or not failures:
         return
-    rows = corrected(first) if origin == "feedback" else _of_pool(app, release, first, pool, each)
+    of_pool = origin == "evaluation"
+    rows = _of_pool(app, release, first, pool, each) if of_pool else corrected(first)
     if not rows:
         app.note(
-            "no failure of the first clusters was corrected: no dataset was written"
-            if origin == "feedback"
-            else "the pool has no row like them that is not learnt yet: no dataset was written"
+            "the pool has no row like them that is not learnt yet: no dataset was written"
+            if of_pool
+            else "no failure of the first clusters was corrected: no dataset was written"
         )
         return
     owner = failures[0].tenant
     about = About(
         description=f"What {release} got wrong, {origin}",
         source=f"{len(first)} of {len(clusters)} clusters of failures of {release}",
+        consent="" if owner is None else f"{owner}'s, for what was kept of its traffic",
         tenant=owner,
         share="all" if owner and all(one.share == "all" for one in failures) else "own",
-        parents=(Parent(relation="failures", digest=release.digest, ref=str(release)),),
+        parents=_failed(app, release, first),
     )
     added = add_dataset(
         app.registry,
@@ -155,6 +159,73 @@ def command(
     if added.dropped:
         app.note(f"{added.dropped} rows were ever test rows and were left out")
     click.echo(f"{added.dataset.ref}  {added.dataset.record.rows} rows  {added.dataset.digest}")
+
+
+def _require_options(origin: str, **given: object) -> None:
+    """Each option is of some origins only.
+
+    Raises:
+        InvalidInput: one is of another.
+    """
+    of = {"file": ("feedback",), "tenant": ("feedback", "capture"), "since": ("capture",)}
+    for name, value in given.items():
+        if value is not None and origin not in of[name]:
+            raise InvalidInput(f"`--{name}` is of {of[name][0]}", hint=f"add --from {of[name][0]}")
+    if origin == "feedback" and given["file"] is None:
+        raise InvalidInput(
+            "which feedback?",
+            hint="adapters feedback export --adapter NAME > FILE; --file FILE, or --from capture",
+        )
+
+
+def _told(
+    app: App, release: Resolved, file: Path | None, tenant: str | None, since: int | None
+) -> Told:
+    """What people said was wrong: of a file, or of what was captured where none is named.
+
+    Raises:
+        InvalidInput: a file's line is none of an export, or several tenants' are not told apart.
+    """
+    from adapterworks.builders.failures.captured import captured
+    from adapterworks.builders.failures.told import read_told, told
+    from adapterworks.cli.tenant_shown import admin
+
+    if file is not None:
+        return read_told(file, release.name, tenant=tenant)
+    chosen = admin(app).list() if tenant is None else [admin(app).show(tenant)[0]]
+    owners = {one.id: _owner(one, release.name) for one in chosen}
+    items = app.exchanges.read(
+        tenant=None if tenant is None else chosen[0].id,
+        adapter=release.name,
+        since=0.0 if since is None else time.time() - since,
+    )
+    answered, unread = captured(items, owners)
+    if unread:
+        app.note(f"{unread} answers are to turns that are no texts, and were left out")
+    return told(answered, release.name)
+
+
+def _owner(tenant: Tenant, adapter: str) -> Owner:
+    """A tenant as it is now: who has withdrawn its consent shares with nobody."""
+    from adapterworks.builders.failures.captured import Owner
+
+    consent = tenant.consent
+    allowed = consent is not None and consent.covers(adapter)
+    return Owner(tenant.name, consent.share if consent is not None and allowed else "none")
+
+
+def _failed(app: App, release: Resolved, first: Sequence[Cluster]) -> tuple[Parent, ...]:
+    """The release, and every other whose answers these are, as far as they are here."""
+    from adapterworks.manifests.errors import NotFound
+    from adapterworks.manifests.refs import Ref
+    from adapterworks.registry.releases.release import Parent
+
+    said = {one.release for found in first for one in found.failures if one.release}
+    found = {release.digest: str(release)}
+    for digest in sorted(said - {release.digest}):
+        with suppress(NotFound):
+            found[digest] = str(app.registry.resolve(Ref(release.name, digest=digest)))
+    return tuple(Parent(relation="failures", digest=d, ref=ref) for d, ref in found.items())
 
 
 def _of_pool(

@@ -18,20 +18,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
+@click.option("--graph", "as_graph", is_flag=True, help="Print the tree of releases and datasets.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(app: App, ref: str, as_json: bool) -> None:
+def command(app: App, ref: str, as_graph: bool, as_json: bool) -> None:
     """Show where a release came from.
 
     \b
     Example:
       adapters lineage medical
+      adapters lineage medical --graph
       adapters lineage medical@3 --json
     """
     from adapterworks.registry.datasets.store import Datasets
     from adapterworks.registry.reading.diff import flatten
 
     found = app.registry.origins.lineage(app.look_for(ref))
+    if as_graph:
+        _draw(app, str(found.release), found.release.digest, as_json)
+        return
     if as_json:
         printing.echo_json(found)
         return
@@ -55,6 +60,17 @@ def command(app: App, ref: str, as_json: bool) -> None:
         dataset = Datasets(app.registry).find(parent.digest) if of_rows else None
         rows.append((parent.relation, _parent(parent, dataset)))
     printing.echo_table(("what", "value"), rows)
+
+
+def _draw(app: App, name: str, digest: str, as_json: bool) -> None:
+    from adapterworks.registry.datasets.graph import graph
+
+    lines = graph(app.registry, f"{name} {digest}", app.registry.release(digest).parents)
+    if as_json:
+        printing.echo_json({"release": name, "digest": digest, "graph": lines})
+        return
+    for line in lines:
+        click.echo(printing.harmless(line))
 
 
 def _made(found: Lineage) -> Iterator[tuple[str, str | None]]:

@@ -31,9 +31,10 @@ from adapterworks.builders.building.stages import (
 )
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.publishing.adapter_lock import make_lock
-from adapterworks.builders.publishing.folder import assemble, make_draft
+from adapterworks.builders.publishing.folder import assemble, make_draft, parents_of
 from adapterworks.builders.training.events import EventLog
 from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.datasets.graph import graph
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent, Servable
 
@@ -137,6 +138,7 @@ def run_stages(
             reasons=reasons,
             created=stages.created,
             weights_from=weights["ref"] if weights else None,
+            lineage=graph(registry, plan.manifest.adapter.name, parents_of(plan)),
         )
         draft = make_draft(
             plan,

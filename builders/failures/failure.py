@@ -21,6 +21,7 @@ class Failure:
         place: where it is from, for people (`test row 17`, a receipt).
         tenant: whose question it was; None for the operator's own.
         share: whose adapters may learn from it, as the tenant said.
+        release: digest of what said it, where that is known.
     """
 
     prompt: tuple[Message, ...]
@@ -29,6 +30,7 @@ class Failure:
     place: str
     tenant: str | None = None
     share: str = "own"
+    release: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -115,6 +115,7 @@ def _failure(one: Answered) -> Failure:
         place=one.receipt,
         tenant=one.tenant,
         share=one.share,
+        release=one.release,
     )
 
 

@@ -25,6 +25,7 @@ def make_card(
     sources: list[dict[str, Any]],
     reasons: tuple[str, ...],
     weights_from: str | None = None,
+    lineage: Sequence[str] = (),
 ) -> str:
     """The card's text.
 
@@ -35,6 +36,7 @@ def make_card(
         sources: the datasheets.
         reasons: why the alias did not move; empty when it did.
         weights_from: the release that the training was taken from, if it was.
+        lineage: the tree of what it was made from; a root alone is not shown.
     """
     adapter = plan.manifest.adapter
     technique = METHODS[plan.manifest.method.kind]
@@ -48,6 +50,7 @@ def make_card(
         "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
         "## Training\n\n" + _training(plan, report, weights_from),
         "## Data\n\n" + _data(sources, plan, report),
+        *([_lineage(lineage)] if len(lineage) > 1 else []),
         "## Serving\n\n" + _serving(servable, report) + _usage(plan),
         *(["## Code beside adapterworks\n\n" + _extensions(plan)] if plan.extensions else []),
     ]
@@ -160,6 +163,12 @@ def _data(sources: list[dict[str, Any]], plan: Plan, report: Mapping[str, Any]) 
     shown = ", ".join(f"`{gate['name']}` {gate['rows']} ({gate['action']})" for gate in found)
     lines += [f"- rows that data gates found: {shown}"] if found else []
     return "\n".join(lines) + "\n"
+
+
+def _lineage(lines: Sequence[str]) -> str:
+    """As it stands; no name in it may end the block."""
+    shown = "\n".join(lines).replace("`", "'")
+    return f"## Lineage\n\n```text\n{shown}\n```\n"
 
 
 def _extensions(plan: Plan) -> str:

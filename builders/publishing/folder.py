@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def assemble(
     reasons: tuple[str, ...],
     created: str,
     weights_from: str | None = None,
+    lineage: Sequence[str] = (),
 ) -> Path:
     """Build `release/` in a build directory from what its stages left there.
 
@@ -58,6 +59,7 @@ def assemble(
         reasons: why the alias does not move.
         created: when the build began, RFC 3339.
         weights_from: the release that the training was taken from, if it was.
+        lineage: the tree of what it was made from, for the card.
     """
     release = folder / RELEASE
     shutil.rmtree(release, ignore_errors=True)
@@ -78,7 +80,7 @@ def assemble(
     objective = objective_of(plan.manifest)
     draw_loss(events, release / "plots" / "loss.png", objective.reports, objective.unit)
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
-    card = make_card(plan, report, servable, sources, reasons, weights_from)
+    card = make_card(plan, report, servable, sources, reasons, weights_from, lineage)
     (release / "README.md").write_text(card, encoding="utf-8")
     write_provenance(release, plan, lock, created)  # last: it names the others
     return release
@@ -116,7 +118,7 @@ def make_draft(
         manifest=portable(plan.manifest).model_dump(mode="json"),
         plan=plan.digest,
         digests=plan.digests.to_json(),
-        parents=(*([weights] if weights else []), *_parents(plan), *plan.datasets),
+        parents=(*([weights] if weights else []), *parents_of(plan)),
         stage=_stage(plan),
         provenance=_provenance(plan, python),
         metrics=dict(metrics),
@@ -129,14 +131,17 @@ def _stage(plan: Plan) -> Stage | None:
     return None if stage is None else Stage(name=stage.name, index=stage.index, count=stage.count)
 
 
-def _parents(plan: Plan) -> tuple[Parent, ...]:
+def parents_of(plan: Plan) -> tuple[Parent, ...]:
     """What it was made from; of a later stage, the release it begins with is the stage before."""
-    if not plan.manifest.stage or not plan.manifest.stage.index:
-        return plan.parents
-    return tuple(
-        parent.model_copy(update={"relation": "stage"}) if parent.relation == "start" else parent
+    stage = plan.manifest.stage
+    later = stage is not None and stage.index > 0
+    begun = (
+        parent.model_copy(update={"relation": "stage"})
+        if later and parent.relation == "start"
+        else parent
         for parent in plan.parents
     )
+    return (*begun, *plan.datasets)
 
 
 def _provenance(plan: Plan, python: str) -> Provenance:
