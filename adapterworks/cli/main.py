@@ -50,6 +50,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
         "watch": ("watch", "Watch an alias: is its release worse than the one before it?"),
+        "review": (
+            "review",
+            "Have people compare two releases blind, and gate aliases by it.",
+        ),
         "merge": ("merge", "Merge adapters of one base into one."),
         "export": ("export", "Write a release for another engine, and prove it there."),
         "compare": ("compare", "Train one task with several methods and compare them."),
@@ -134,7 +138,7 @@ EXTRAS = {
     **dict.fromkeys(
         (
             *("plan", "data", "dataset", "build", "apply", "status", "rebase"),
-            *("eval", "watch", "merge", "compare", "sweep"),
+            *("eval", "watch", "review", "merge", "compare", "sweep"),
             "worker",
             "init",
             "try",

@@ -1,4 +1,4 @@
-"""Whether a version may have a protected alias: gates, a proof, signatures.
+"""Whether a version may have a protected alias: gates, a proof, signatures, people's preference.
 
 Invariant: what counts is known here. A record from elsewhere may say that its gates passed; only a
 build of this registry has judged them.
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import NotFound, Refused
+from adapterworks.manifests.refs import Ref
 from adapterworks.registry.index import log, lookup
 from adapterworks.registry.lifecycle import signing
 from adapterworks.registry.lifecycle.protection import Rule
@@ -22,6 +23,7 @@ from adapterworks.registry.releases.types import Resolved
 REPORT = "report.json"
 _WHY = 300  # characters of a reason that is shown
 PROVED = "proved"
+_REVIEWS = 100  # of a version, newest first, that are looked through
 
 
 def require(
@@ -49,6 +51,7 @@ def require(
         *(_gates(connection, resolved, read) if rule.gates else ()),
         *(_proof(connection, resolved) if rule.proof else ()),
         *(_signatures(connection, resolved, rule, record) if rule.signatures else ()),
+        *_preferred(connection, resolved, rule, alias),
     ]
     if lacking:
         raise Refused(
@@ -104,6 +107,39 @@ def _proof(connection: Connection, resolved: Resolved) -> Iterator[str]:
         yield "no engine has reproduced its fingerprint (serve it under another alias and ask it)"
     elif newest[0].data.get("result") != PROVED:
         yield f"the newest proof on an engine is `{newest[0].data.get('result')}`"
+
+
+def _preferred(connection: Connection, resolved: Resolved, rule: Rule, alias: str) -> Iterator[str]:
+    """What people said of it beside the alias's holder; nothing where there is no other holder."""
+    if rule.preferred is None:
+        return
+    try:
+        holder = lookup.resolve(connection, Ref(resolved.name, alias=alias))
+    except NotFound:
+        return
+    if holder.digest == resolved.digest:
+        return
+    events = log.events(
+        connection, resolved.name, version=resolved.version, kinds=("review",), limit=_REVIEWS
+    )
+    newest = next((one.data for one in events if one.data.get("against") == holder.digest), None)
+    if newest is None:
+        yield (
+            f"nobody has reviewed it beside `{holder}` (adapters review start {resolved} {holder})"
+        )
+        return
+    reviewers, low = newest.get("reviewers"), newest.get("low")
+    if not isinstance(reviewers, int) or reviewers < rule.reviewers:
+        yield f"{reviewers} reviewed it beside `{holder}`, {rule.reviewers} must"
+    if not isinstance(low, float | int) or not low >= rule.preferred:
+        yield (
+            f"people prefer it to `{holder}` at least {_percent(low)} of the time, "
+            f"{_percent(rule.preferred)} is asked for"
+        )
+
+
+def _percent(share: object) -> str:
+    return f"{share:.1%}" if isinstance(share, float | int) else "an unknown part"
 
 
 def _signatures(

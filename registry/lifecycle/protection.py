@@ -7,6 +7,8 @@
     signatures = 2                 # so many of the keys below signed it
     keys = ["release.pub", "review.pub"]
     approvals = 1                  # so many others than who asked for the move approved it
+    preferred = 0.45               # people prefer it to the alias's holder at least so often …
+    reviewers = 2                  # … in a blind review by so many
 
 The rules are the registry's, not a machine's: they are in the index, the newest settings in its log
 hold for everybody. A canary is a move to it; going back (`rollback`) and taking an alias away are
@@ -49,6 +51,8 @@ class Rule(BaseModel):
     signatures: Annotated[int, Field(ge=0, le=16)] = 0
     keys: Annotated[tuple[str, ...], Field(strict=False)] = ()
     approvals: Annotated[int, Field(ge=0, le=16)] = 0
+    preferred: Annotated[float, Field(gt=0, lt=1)] | None = None
+    reviewers: Annotated[int, Field(ge=1, le=16)] = 2
 
     def concerns(self, name: str) -> bool:
         """Whether it is about this name's alias."""
@@ -97,7 +101,8 @@ def read_settings(file: Path) -> Settings:
         ]
         raise InvalidInput(
             f"`{file}`: {'; '.join(faults)}",
-            hint="write [aliases.prod] with names, gates, proof, signatures and keys",
+            hint="write [aliases.prod] with names, gates, proof, signatures and keys; "
+            "see the reference of the registry",
         ) from error
     rules = {}
     for alias, rule in settings.aliases.items():

@@ -260,6 +260,14 @@ _EVICTED_NAMED = (
 
 _OTHER_NAMED = (
     Named(
+        "a-review-of-one-will-do",
+        "registry/lifecycle/clearance.py",
+        "reviewers < rule.reviewers",
+        "reviewers < 1",
+        ("tests/builders/reviewing/test_review.py::test_an_alias_asks_what_people_prefer",),
+        "an alias that asks for two reviewers would move by one",
+    ),
+    Named(
         "the-record-is-put-first",
         _PUBLISH,
         "sources = {**sources, release.digest: release.to_bytes()}",

@@ -1,0 +1,393 @@
+"""`adapters review`: people compare two releases, blind; what they say is a metric and a gate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.tenant_shown import cells
+
+if TYPE_CHECKING:
+    from adapterworks.builders.reviewing.ballots import Ballot
+    from adapterworks.builders.reviewing.outcome import Outcome
+    from adapterworks.builders.reviewing.review import Review
+
+_name = click.argument("name")
+_reviewer = click.option("--reviewer", help="Who judges: a short name (default: ADAPTERS_USER).")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_confidence = click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+)
+_TIES, _SKIPS, _ENDS = ("=", "0"), "s", "q"
+
+
+@click.group()
+def command() -> None:
+    """Have people compare two releases blind, and gate aliases by it.
+
+    \b
+    Example:
+      adapters review start medical@4 medical@3 --rows 50
+      adapters review ask medical-4-3 --reviewer ann
+      adapters review show medical-4-3
+      adapters review close medical-4-3 --why "two coders, 50 rows"
+    """
+
+
+@command.command()
+@click.argument("reviewed", shell_complete=complete_ref)
+@click.argument("against", shell_complete=complete_ref)
+@click.option("--name", help="Of the review; ADAPTER-N-M if not given.")
+@click.option("--rows", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option(
+    "--scale",
+    type=click.Choice(["pairwise", "likert"]),
+    default="pairwise",
+    show_default=True,
+    help="Which of two answers is better, or a mark from 1 to 5 for each by itself.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
+@_as_json
+@click.pass_obj
+def start(
+    app: App,
+    reviewed: str,
+    against: str,
+    name: str | None,
+    rows: int,
+    scale: Literal["pairwise", "likert"],
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Draw test rows that both releases have answered.
+
+    The answers are those of the releases' own evaluations, so no model is asked. Rows on which both
+    say the same are shown to nobody and count as ties.
+
+    \b
+    Example:
+      adapters review start medical@4 medical@3 --rows 50
+      adapters review start medical:candidate medical:prod --scale likert --name spring
+    """
+    from adapterworks.builders.reviewing.review import draw, write_review
+
+    first, second = (app.registry.resolve(app.look_for(ref)) for ref in (reviewed, against))
+    named = name or f"{first.name}-{first.version}-{second.version}"
+    review = draw(app.registry, named, first, second, rows=rows, scale=scale, seed=seed)
+    write_review(_folder(app), review)
+    if as_json:
+        printing.echo_json(_table(review))
+        return
+    same = sum(item.same for item in review.items)
+    click.echo(
+        f"{named}: {len(review.items)} of {review.of} rows of {first} and {second}, "
+        f"{same} of them answered alike; next: adapters review ask {named} --reviewer NAME"
+    )
+
+
+@command.command("list")
+@_as_json
+@click.pass_obj
+def list_(app: App, as_json: bool) -> None:
+    """List reviews.
+
+    \b
+    Example:
+      adapters review list
+    """
+    from adapterworks.builders.reviewing.review import reviews
+
+    tables = [_table(review) for review in reviews(_folder(app))]
+    if as_json:
+        printing.echo_json(tables)
+        return
+    columns = ("name", "reviewed", "against", "scale", "rows")
+    printing.echo_table(columns, [cells(table, columns) for table in tables])
+
+
+@command.command("next")
+@_name
+@_reviewer
+@_as_json
+@click.pass_obj
+def next_(app: App, name: str, reviewer: str | None, as_json: bool) -> None:
+    """Show what a reviewer is to judge next; not whose answers they are.
+
+    \b
+    Example:
+      adapters review next medical-4-3 --reviewer ann --json
+    """
+    from adapterworks.builders.reviewing.votes import votes
+
+    review = _review(app, name)
+    with votes(_folder(app), review) as held:
+        waiting = held.open(reviewer or app.settings.who)
+    if as_json:
+        printing.echo_json({"open": len(waiting), "next": _shown(waiting[0]) if waiting else None})
+    elif waiting:
+        _show(waiting[0], len(waiting))
+    else:
+        click.echo("all of it is judged")
+
+
+@command.command()
+@_name
+@click.argument("ballot")
+@click.argument("choice", type=int)
+@_reviewer
+@_as_json
+@click.pass_obj
+def vote(
+    app: App, name: str, ballot: str, choice: int, reviewer: str | None, as_json: bool
+) -> None:
+    """Judge one ballot: 1 or 2 for the better answer, 0 for neither; or a mark from 1 to 5.
+
+    \b
+    Example:
+      adapters review vote medical-4-3 17 2 --reviewer ann
+    """
+    from adapterworks.builders.reviewing.votes import votes
+
+    review = _review(app, name)
+    with votes(_folder(app), review) as held:
+        cast = held.cast(reviewer or app.settings.who, ballot, choice)
+    if as_json:
+        printing.echo_json(
+            {"reviewer": cast.reviewer, "ballot": cast.ballot, "choice": cast.choice}
+        )
+    else:
+        click.echo(f"kept: {cast.choice} for {cast.ballot}, by {cast.reviewer}")
+
+
+@command.command()
+@_name
+@_reviewer
+@click.pass_obj
+def ask(app: App, name: str, reviewer: str | None) -> None:
+    """Go through what a reviewer has not judged yet, one after the other.
+
+    Type 1 or 2 for the better answer, = for neither, or a mark from 1 to 5; s leaves one for later,
+    q ends. What was typed is kept at once.
+
+    \b
+    Example:
+      adapters review ask medical-4-3 --reviewer ann
+    """
+    from adapterworks.builders.reviewing.votes import votes
+
+    review, who = _review(app, name), reviewer or app.settings.who
+    with votes(_folder(app), review) as held:
+        waiting = held.open(who)
+        for at, ballot in enumerate(waiting):
+            _show(ballot, len(waiting) - at)
+            choice = _typed(ballot)
+            if choice == _ENDS:
+                break
+            if isinstance(choice, int):
+                held.cast(who, ballot.name, choice)
+        left = len(held.open(who))
+    click.echo(f"{left} left; what is judged: adapters review show {name}")
+
+
+@command.command()
+@_name
+@_confidence
+@_as_json
+@click.pass_obj
+def show(app: App, name: str, confidence: float, as_json: bool) -> None:
+    """Show what people prefer, how surely, and how far they agree.
+
+    \b
+    Example:
+      adapters review show medical-4-3
+    """
+    review, found = _outcome(app, name, confidence)
+    if as_json:
+        printing.echo_json(_table(review) | found.to_json())
+        return
+    click.echo(_line(review, found))
+    columns = ("first", "second", "ballots", "same", "kappa")
+    rows = [{key: _rounded(getattr(pair, key)) for key in columns} for pair in found.agreed]
+    printing.echo_table(columns, [cells(row, columns) for row in rows])
+    if found.alpha is not None:
+        click.echo(f"Krippendorff's alpha {found.alpha:.3f}")
+    if found.first_shown is not None:
+        click.echo(f"the answer that stood first was chosen {found.first_shown:.0%} of the time")
+
+
+@command.command()
+@_name
+@_confidence
+@click.option("--why", required=True, help="Reason, for the log.")
+@_as_json
+@click.pass_obj
+def close(app: App, name: str, confidence: float, why: str, as_json: bool) -> None:
+    """Put the outcome into the log of the release, where an alias's `review` gate reads it.
+
+    \b
+    Example:
+      adapters review close medical-4-3 --why "two coders, 50 rows"
+    """
+    review, found = _outcome(app, name, confidence)
+    version = app.registry.resolve(app.ref(f"{review.adapter}@{review.reviewed.digest}")).version
+    facts: dict[str, Any] = {
+        "review": review.digest,
+        "against": review.against.digest,
+        "scale": review.scale,
+        "reviewers": len(found.reviewers),
+        "rows": found.rows,
+        "preferred": found.preferred,
+        "low": found.low,
+        "high": found.high,
+        "confidence": confidence,
+        "alpha": found.alpha,
+    }
+    event = app.registry.log.note(
+        review.adapter, version, "review", who=app.settings.who, why=why, **facts
+    )
+    if as_json:
+        printing.echo_json(event)
+    else:
+        click.echo(f"noted: {_line(review, found)}")
+
+
+@command.command()
+@click.argument("adapter")
+@_confidence
+@_as_json
+@click.pass_obj
+def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
+    """Rank an adapter's releases by all its reviews: Bradley–Terry strengths with intervals.
+
+    \b
+    Example:
+      adapters review rank medical
+    """
+    from adapterworks.builders.reviewing.bradley_terry import fit
+    from adapterworks.builders.reviewing.outcome import judged
+    from adapterworks.builders.reviewing.review import reviews
+    from adapterworks.builders.reviewing.votes import votes
+    from adapterworks.manifests.errors import InvalidInput
+
+    found = [one for one in reviews(_folder(app)) if one.adapter == adapter]
+    cast = {}
+    for review in found:
+        with votes(_folder(app), review) as held:
+            cast[review.name] = held.all
+    found = [review for review in found if cast[review.name]]
+    sides = {side.digest: side.ref for one in found for side in (one.against, one.reviewed)}
+    if not sides:
+        raise InvalidInput(
+            f"nobody has judged a review of `{adapter}` yet",
+            hint=f"adapters review start {adapter}@N {adapter}@M",
+        )
+    places = {digest: at for at, digest in enumerate(sides)}
+    comparisons, begin = [], 0
+    for review in found:
+        comparisons += judged(review, cast[review.name], places, begin)
+        begin += len(review.items) + 1
+    strengths = fit(comparisons, len(sides))
+    rows = []
+    for at in sorted(places.values(), key=lambda at: -strengths.values[at]):
+        low, high = strengths.interval(at, confidence)
+        digest = [*sides][at]
+        rows.append(
+            {
+                "release": sides[digest],
+                "digest": digest,
+                "strength": _rounded(float(strengths.values[at])),
+                "low": _rounded(low),
+                "high": _rounded(high),
+            }
+        )
+    if as_json:
+        printing.echo_json(rows)
+        return
+    columns = ("release", "strength", "low", "high")
+    printing.echo_table(columns, [cells(row, columns) for row in rows])
+
+
+def _folder(app: App) -> Path:
+    return app.settings.home / "reviews"
+
+
+def _review(app: App, name: str) -> Review:
+    from adapterworks.builders.reviewing.review import read_review
+
+    return read_review(_folder(app), name)
+
+
+def _outcome(app: App, name: str, confidence: float) -> tuple[Review, Outcome]:
+    from adapterworks.builders.reviewing.outcome import outcome
+    from adapterworks.builders.reviewing.votes import votes
+
+    review = _review(app, name)
+    with votes(_folder(app), review) as held:
+        return review, outcome(review, held.all, confidence)
+
+
+def _line(review: Review, found: Outcome) -> str:
+    count = len(found.reviewers)
+    return (
+        f"{review.reviewed.ref} is preferred to {review.against.ref} {found.preferred:.1%} "
+        f"[{found.low:.1%}, {found.high:.1%}] of the time, by {count} "
+        f"{'reviewer' if count == 1 else 'reviewers'} on {found.rows} rows, {found.same} of them "
+        "answered alike"
+    )
+
+
+def _table(review: Review) -> dict[str, Any]:
+    return {
+        "name": review.name,
+        "digest": review.digest,
+        "reviewed": review.reviewed.ref,
+        "against": review.against.ref,
+        "scale": review.scale,
+        "rows": len(review.items),
+    }
+
+
+def _shown(ballot: Ballot) -> dict[str, Any]:
+    return {
+        "ballot": ballot.name,
+        "prompt": ballot.item.prompt,
+        "answers": ballot.answers,
+        "choices": ballot.choices,
+    }
+
+
+def _show(ballot: Ballot, left: int) -> None:
+    click.echo(f"\n── {ballot.name}, {left} left")
+    for turn in ballot.item.prompt:
+        click.echo(f"{turn['role']}: {printing.harmless(turn['content'])}")
+    for place, answer in enumerate(ballot.answers, start=1):
+        mark = f"[{place}] " if len(ballot.answers) > 1 else "→ "
+        click.echo(f"\n{mark}{printing.harmless(answer)}")
+
+
+def _typed(ballot: Ballot) -> int | str:
+    """A choice, `s` or `q`; asked again until it is one."""
+    tie = "/=" if len(ballot.answers) > 1 else ""
+    choices = "/".join(str(choice) for choice in ballot.choices if choice)
+    while True:
+        click.echo(f"{choices}{tie}/s/q: ", nl=False, err=True)
+        typed = (sys.stdin.readline() or _ENDS).strip().lower()
+        if typed in (_SKIPS, _ENDS):
+            return typed
+        if typed in _TIES and tie:
+            return 0
+        if typed.isdigit() and int(typed) in ballot.choices:
+            return int(typed)
+
+
+def _rounded(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value

@@ -1,0 +1,164 @@
+"""A review by commands: blind, sides swapped, two reviewers, agreement, and an alias's gate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from adapterworks.app import App
+from adapterworks.builders.evaluation.statistics import mean_gain_interval
+from adapterworks.builders.reviewing.ballots import ballots
+from adapterworks.builders.reviewing.review import read_review
+from adapterworks.cli.review import command
+from adapterworks.manifests.errors import Refused
+from adapterworks.registry.lifecycle.protection import Rule
+from adapterworks.registry.lifecycle.protection import Settings as Protected
+from adapterworks.registry.registry import Registry
+from adapterworks.settings import Settings
+from tests.registry.releases import draft, folder
+
+ROWS = 12
+
+
+def publish(registry: Registry, path: Path, number: int, said: str) -> None:
+    files = folder(path / str(number), number)
+    lines = [
+        {
+            "row": row,
+            "prompt": [{"role": "user", "content": f"code of case {row}?"}],
+            "reference": f"A{row}",
+            "answers": {"candidate": "the same" if row == 12 else f"{said} {row}", "base": "x"},
+            "scores": {},
+        }
+        for row in range(1, ROWS + 1)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (files / "predictions.jsonl").write_text(text)
+    registry.publish(files, draft(number), who="tester")
+
+
+class Office:
+    def __init__(self, path: Path) -> None:
+        environment = {"ADAPTERS_HOME": str(path / "home"), "ADAPTERS_USER": "boss"}
+        self.app = App(Settings.from_environment(environment))
+        self.registry = self.app.registry
+        for number, said in ((1, "old"), (2, "new")):
+            publish(self.registry, path / "made", number, said)
+        self.folder = path / "home" / "reviews"
+
+    def say(self, *arguments: str, typed: str | None = None) -> Result:
+        done = CliRunner().invoke(command, arguments, obj=self.app, input=typed)
+        if done.exception is not None:
+            raise done.exception
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.say(*arguments, "--json").stdout)
+
+    def judge(self, reviewer: str, prefers: Any) -> None:
+        """Judge all: `prefers(row)` is `old`, `new` or `tie`."""
+        while (found := self.json("next", "round", "--reviewer", reviewer))["open"]:
+            ballot = found["next"]
+            wanted = prefers(int(ballot["ballot"]))
+            shown = [answer.split()[0] for answer in ballot["answers"]]
+            choice = 0 if wanted == "tie" else 1 + shown.index(wanted)
+            self.say("vote", "round", ballot["ballot"], str(choice), "--reviewer", reviewer)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+def test_two_reviewers_blind_and_what_they_come_to(office: Office) -> None:
+    drawn = office.say("start", "medical@2", "medical@1", "--name", "round").stdout
+    assert "12 of 12 rows of medical@2 and medical@1, 1 of them answered alike" in drawn
+    shown = office.say("next", "round", "--reviewer", "ann", "--json").stdout
+    assert not any(word in shown for word in ("medical", "sha256", "reference", "A1"))
+
+    # What stands first for one reviewer stands second for the other, on every row.
+    review = read_review(office.folder, "round")
+    first, second = (
+        {one.name: one.of for one in ballots(review, name, at)}
+        for at, name in enumerate(("ann", "bob"))
+    )
+    assert len(first) == ROWS - 1
+    assert all(second[name] == of[::-1] for name, of in first.items())
+    assert len(set(first.values())) == 2
+
+    office.judge("ann", lambda row: "new" if row <= 8 else "old")
+    office.judge("bob", lambda row: "new" if row <= 7 else "tie" if row == 8 else "old")
+    found = office.json("show", "round")
+    # Of 11 rows that were shown; on the twelfth both say the same, a tie for each.
+    shown_rows = sorted(map(int, first))
+    ann = [1.0 if row <= 8 else -1.0 for row in shown_rows] + [0.0]
+    bob = [1.0 if row <= 7 else 0.0 if row == 8 else -1.0 for row in shown_rows] + [0.0]
+    assert found["preferred"] == pytest.approx(((sum(ann) + sum(bob)) / 24 + 1) / 2)
+    rows, said = [*range(12)] * 2, ann + bob
+    bounds = mean_gain_interval(np.array(said), 0.95, np.array(rows, dtype=float))
+    assert (found["low"], found["high"]) == pytest.approx(
+        ((bounds.low + 1) / 2, min(1.0, (bounds.high + 1) / 2))
+    )
+    assert (found["reviewers"], found["rows"], found["same"]) == (["ann", "bob"], 12, 1)
+    (pair,) = found["agreed"]
+    ours, theirs = np.array(ann[:-1]), np.array(bob[:-1])
+    same = float((ours == theirs).mean())
+    chance = sum(float((ours == v).mean() * (theirs == v).mean()) for v in (-1.0, 0.0, 1.0))
+    assert (pair["ballots"], pair["same"]) == (11, pytest.approx(same))
+    assert pair["kappa"] == pytest.approx((same - chance) / (1 - chance))
+    chosen = [first[str(row)][0] == (0 if row <= 8 else 1) for row in shown_rows]
+    chosen += [second[str(row)][0] == (0 if row <= 7 else 1) for row in shown_rows if row != 8]
+    assert found["first_shown"] == pytest.approx(sum(chosen) / len(chosen))
+    best, other = office.json("rank", "medical")
+    assert (best["release"], other["release"]) == ("medical@2", "medical@1")
+
+
+def test_an_alias_asks_what_people_prefer(office: Office) -> None:
+    registry = office.registry
+    registry.promote("medical", 1, "prod", who="boss", why="first")
+    rule = Rule(preferred=0.5, reviewers=2)
+    registry.protection.keep(Protected(aliases={"prod": rule}), who="boss")
+
+    def promote() -> None:
+        registry.promote("medical", 2, "prod", who="boss", why="better")
+
+    with pytest.raises(Refused, match="nobody has reviewed it beside `medical@1`"):
+        promote()
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    office.judge("ann", lambda row: "new")
+    office.say("close", "round", "--why", "ann has")
+    with pytest.raises(Refused, match="1 reviewed it beside `medical@1`, 2 must"):
+        promote()
+    office.judge("bob", lambda row: "old" if row < 9 else "new")
+    office.say("close", "round", "--why", "both have")
+    with pytest.raises(Refused, match=r"at least \d+.\d% of the time, 50.0% is asked for"):
+        promote()
+    for shown in ballots(read_review(office.folder, "round"), "bob", 1):  # the last word counts
+        choice = str(1 + shown.of.index(0))
+        office.say("vote", "round", shown.name, choice, "--reviewer", "bob")
+    office.say("close", "round", "--why", "bob looked again")
+    promote()
+    assert registry.resolve("medical:prod").version == 2
+
+
+def test_marks_and_what_is_typed(office: Office) -> None:
+    office.say("start", "medical@2", "medical@1", "--scale", "likert", "--rows", "2", "--name", "m")
+    review = read_review(office.folder, "m")
+    order = ballots(review, "ann", 0)
+    assert len(order) == 2 * sum(not item.same for item in review.items)
+    typed = ["9", "s"] + ["5" if one.of == (0,) else "3" for one in order[1:]]
+    done = office.say("ask", "m", "--reviewer", "ann", typed="\n".join(typed) + "\n")
+    assert "1 left" in done.stdout
+    mark = "5" if order[0].of == (0,) else "3"
+    office.say("vote", "m", order[0].name, mark, "--reviewer", "ann")
+    found = office.json("show", "m")
+    alike = sum(item.same for item in review.items)
+    assert found["preferred"] == pytest.approx(((2 - alike) * 0.5 / 2 + 1) / 2)
+    assert found["first_shown"] is None
+    with pytest.raises(Exception, match="`6` is no choice"):
+        office.say("vote", "m", order[0].name, "6", "--reviewer", "ann")
