@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
+from adapterworks.cli import printing, watch_inputs
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.watch_alarm import Alarm, raise_alarm
 from adapterworks.manifests.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from adapterworks.builders.evaluation.sequences import Decision
     from adapterworks.builders.watching.alias import Pair
 
-Origin = Literal["rows", "feedback"]
+Origin = Literal["rows", "feedback", "inputs"]
 _SAID = {
     "drop": "worse than",
     "steady": "no worse than",
@@ -35,14 +37,20 @@ _SAID = {
 @click.option(
     "--from",
     "origin",
-    type=click.Choice(["rows", "feedback"]),
+    type=click.Choice(["rows", "feedback", "inputs"]),
     default="rows",
     show_default=True,
-    help="Both answer the same rows, or: what people said of answers.",
+    help="Both answer the same rows, or: what people said of answers, or: what is asked.",
 )
-@click.option("--rows", "source", metavar="SOURCE", help="Rows, if not the release's test rows.")
+@click.option(
+    "--rows",
+    "source",
+    metavar="SOURCE",
+    help="Rows, if not the release's own.",
+)
 @click.option("--metric", help="What is compared: a mean of scores of rows from 0 to 1.")
-@click.option("--tenant", help="Of feedback: of this tenant's answers only, by its name.")
+@click.option("--tenant", help="Of feedback and inputs: of this tenant's only, by its name.")
+@click.option("--since", type=Duration(), help="Of inputs: what was asked since then (7d, 12h).")
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -56,6 +64,19 @@ _SAID = {
     default=0.02,
     show_default=True,
     help="The largest drop of the mean that is let pass.",
+)
+@click.option(
+    "--max-shift",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Of inputs: the largest shift of a mean that is let pass.",
+)
+@click.option(
+    "--metrics",
+    "metrics_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what was found in Prometheus' text format, too.",
 )
 @click.option("--rollback", is_flag=True, help="Move the alias back where it got worse.")
 @click.option("--once", is_flag=True, help="Look once; so it is without --every.")
@@ -72,8 +93,11 @@ def command(
     source: str | None,
     metric: str | None,
     tenant: str | None,
+    since: int | None,
     confidence: float,
     max_drop: float,
+    max_shift: float,
+    metrics_file: Path | None,
     rollback: bool,
     once: bool,
     every: int | None,
@@ -84,26 +108,45 @@ def command(
     Both releases answer the same rows, a few at a time in a shuffled order, until a confidence
     sequence says that the drop is larger than --max-drop, or that it is not. Its bounds hold
     however often one looks, so to stop there is no fault. What was asked is kept: a watch that was
-    ended goes on where it was. With --from feedback, what people said is compared instead.
+    ended goes on where it was. With --from feedback, what people said is compared instead; with
+    --from inputs, the lengths and topics of captured questions with those that the release learnt.
 
-    Exit code 6 if it is worse; with --rollback the alias is moved back, with the reason in its log.
-    A running canary is watched against the holder.
+    Exit code 6 and an alarm in the log (webhooks tell `alias.alarm`) if it is worse or asked other
+    things; with --rollback the alias is moved back, with the reason in its log. A running canary
+    is watched against the holder.
 
     \b
     Example:
       adapters watch medical:prod
       adapters watch medical:prod --against medical@3 --rows fresh.jsonl --metric exact_match
       adapters watch medical:prod --from feedback --max-drop 0.05 --every 1h --rollback
+      adapters watch medical:prod --from inputs --since 30d --metrics /var/lib/node/medical.prom
     """
     if once and every is not None:
         raise InvalidInput("`--once` and `--every` exclude each other", hint="leave one out")
-    if origin == "feedback" and (source is not None or metric is not None):
-        raise InvalidInput("`--rows` and `--metric` are not of feedback", hint="leave them out")
-    if origin == "rows" and tenant is not None:
-        raise InvalidInput("`--tenant` is of feedback", hint="add --from feedback")
+    _require_options(
+        origin, rows=source, metric=metric, tenant=tenant, since=since, against=against,
+        rollback=rollback or None,
+    )  # fmt: skip
     from adapterworks.builders.watching.alias import pair_of
 
     while True:
+        if origin == "inputs":
+            watch_inputs.look(
+                app,
+                app.ref(ref),
+                source=source,
+                tenant=tenant,
+                since=since,
+                confidence=confidence,
+                most=max_shift,
+                metrics=metrics_file,
+                as_json=as_json,
+            )
+            if every is None:
+                return
+            time.sleep(every)
+            continue
         pair = pair_of(
             app.registry, app.ref(ref), None if against is None else app.look_for(against)
         )
@@ -111,10 +154,31 @@ def command(
             decision, told = _heard(app, pair, tenant, confidence, max_drop)
         else:
             decision, told = _asked(app, pair, source, metric, confidence, max_drop)
-        _settle(app, pair, decision, told, max_drop, rollback, as_json)
+        _settle(app, pair, decision, told, max_drop, rollback, metrics_file, as_json)
         if every is None:
             return
         time.sleep(every)
+
+
+def _require_options(origin: Origin, **given: object) -> None:
+    """Each option is of some origins only.
+
+    Raises:
+        InvalidInput: one is of another.
+    """
+    of: dict[str, tuple[Origin, ...]] = {
+        "rows": ("rows", "inputs"),
+        "metric": ("rows",),
+        "tenant": ("feedback", "inputs"),
+        "since": ("inputs",),
+        "against": ("rows", "feedback"),
+        "rollback": ("rows", "feedback"),
+    }
+    for name, value in given.items():
+        if value is not None and origin not in of[name]:
+            raise InvalidInput(
+                f"`--{name}` is not of {origin}", hint=f"leave it out, or add --from {of[name][0]}"
+            )
 
 
 def _asked(
@@ -160,6 +224,7 @@ def _settle(
     told: dict[str, Any],
     most: float,
     rollback: bool,
+    metrics: Path | None,
     as_json: bool,
 ) -> None:
     """Say what was found; go back and alarm where it is worse."""
@@ -168,6 +233,11 @@ def _settle(
 
     why = _line(pair, decision, told, most)
     worse = decision.verdict == "drop"
+    origin = "feedback" if "answers" in told else "rows"
+    alarm = Alarm(pair.name, pair.watched.version, pair.alias, origin, why) if worse else None
+    labels = {"alias": f"{pair.name}:{pair.alias}", "from": origin}
+    gauges = [("alarm", labels, float(worse)), ("drop", labels, decision.drop)]
+    raise_alarm(app, alarm, metrics, [*gauges, ("rows", labels, float(decision.rows))])
     move = None
     if worse and rollback:
         move = roll_back(app.registry, pair, who=app.settings.who, why=why)

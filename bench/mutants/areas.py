@@ -78,12 +78,14 @@ AREAS = {
                 "builders/evaluation/statistics.py", "builders/evaluation/comparison.py",
                 "builders/evaluation/nearest.py", "builders/evaluation/sequences.py",
                 "builders/evaluation/gates/*.py", "builders/watching/*.py",
+                "builders/reviewing/*.py",
             ),
             (*_files(
                     "tests/builders/evaluation",
                     *("statistics", "comparison", "gates", "evaluate", "nearest", "sequences"),
                 ),
-             *_files("tests/builders/watching", "kept", "feedback", "paired")),
+             *_files("tests/builders/watching", "kept", "feedback", "paired", "inputs"),
+             "tests/builders/reviewing"),
         ),
         Area(
             "registry",

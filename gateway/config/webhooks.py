@@ -25,6 +25,7 @@ EVENTS = (
     "alias.requested",
     "alias.approved",
     "alias.denied",
+    "alias.alarm",
 )
 
 

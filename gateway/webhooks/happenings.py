@@ -31,6 +31,7 @@ _MOVES = {
     "request": "alias.requested",
     "approve": "alias.approved",
     "deny": "alias.denied",
+    "alarm": "alias.alarm",
 }
 _KINDS = ("publish", *_MOVES)
 _PAGE = 500

@@ -17,6 +17,8 @@ release's record says what was known when it was published; every later fact abo
     export       form, digest, size, proof          by those who do them, as are
     proof        engine, result                     all that follow
     feedback     receipt, score, …
+    alarm        alias, watched                     `adapters watch`
+    review       against, reviewers, preferred, …   `adapters review close`
 """
 
 from __future__ import annotations

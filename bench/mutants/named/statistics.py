@@ -423,4 +423,42 @@ NAMED = (
         ),
         "a subject that was not let finish would look worse, and nobody be told",
     ),
+    Named(
+        "first-stands-first-for-everybody",
+        "builders/reviewing/ballots.py",
+        "    first = (coin + number) % 2\n",
+        "    first = coin % 2\n",
+        (
+            "tests/builders/reviewing/test_review.py::test_two_reviewers_blind_and_what_they_come_to",
+        ),
+        "what stands first is chosen more often, and nobody would take that back",
+    ),
+    Named(
+        "a-vote-is-for-a-place",
+        "builders/reviewing/outcome.py",
+        "marks[vote.of[vote.choice - 1]] = 1.0",
+        "marks[vote.choice - 1] = 1.0",
+        (
+            "tests/builders/reviewing/test_review.py::test_two_reviewers_blind_and_what_they_come_to",
+        ),
+        "half of the votes would count for the release that was not chosen",
+    ),
+    Named(
+        "rows-of-two-reviewers-count-twice",
+        "builders/reviewing/bradley_terry.py",
+        "rows = np.unique([one.row for one in judged], return_inverse=True)[1]",
+        "rows = np.arange(len(judged))",
+        ("tests/builders/reviewing/test_bradley_terry.py::test_two_releases_by_hand",),
+        "a second reviewer who says the same would make it look surer",
+    ),
+    Named(
+        "every-aspect-gets-the-whole-error",
+        "builders/watching/inputs.py",
+        "each = 1 - (1 - confidence) / (2 * len(then))",
+        "each = confidence",
+        (
+            "tests/builders/watching/test_inputs.py::test_a_topic_that_grows_is_named_with_its_bounds",
+        ),
+        "a watch of nine aspects would be wrong nine times as often as it says",
+    ),
 )

@@ -218,8 +218,9 @@ def test_it_is_looked_again_until_it_is_worse(
     [
         (("--against", "medical@2"), "cannot be compared with itself"),
         (("--metric", "bleu"), "no mean of one score a row"),
-        (("--from", "feedback"), "are not of feedback"),
-        (("--tenant", "acme"), "is of feedback"),
+        (("--from", "feedback"), "`--rows` is not of feedback"),
+        (("--tenant", "acme"), "`--tenant` is not of rows"),
+        (("--from", "inputs", "--against", "medical@1"), "`--against` is not of inputs"),
         (("--once", "--every", "1h"), "exclude each other"),
     ],
 )
