@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.releases.release import Release
 
 # Keys of a method's table that do not change what its weights mean.
-_FREE = {"kind", "dropout", "init", "learning_rate_ratio"}
+_FREE = {"kind", "dropout", "init", "learning_rate_ratio", "keep_ranks", "orthogonality"}
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,11 @@ def _require_same_method(manifest: Manifest, release: Release, name: str) -> Non
         )
     before = of_record(release.manifest).method
     adopted = technique.adopt(before)
-    now = manifest.method.model_dump(exclude=_FREE)
-    if adopted is None or adopted.model_dump(exclude=_FREE) != now:
+    wanted = technique.begun_with(manifest.method)
+    # What ranks that stay were scaled by goes into them, so they may be scaled by something else.
+    free = _FREE if wanted is manifest.method else _FREE | {"alpha", "rslora"}
+    now = wanted.model_dump(exclude=free)
+    if adopted is None or adopted.model_dump(exclude=free) != now:
         was = {key: value for key, value in before.model_dump().items() if value != now.get(key)}
         raise Refused(
             f"`{name}` was trained with another `[method]`: {was}",

@@ -23,6 +23,7 @@ from adapterworks.builders.methods.factors import (
 from adapterworks.builders.methods.lora import Lora
 from adapterworks.builders.methods.lora_keys import LoraKeys, as_lora, highest_rank
 from adapterworks.builders.methods.low_rank import targeted
+from adapterworks.builders.methods.orthogonal import keeps_no_ranks
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
     Default,
@@ -57,6 +58,7 @@ class Dora(Lora):
     rounds = False  # norms of what is rounded would be another method
     inits = ("kaiming", "gaussian", "orthogonal")
     cut = True
+    checks = (*Lora.checks, keeps_no_ranks)
 
     def trainable(self, shape: BaseShape, table: LoraKeys) -> int:
         magnitudes = sum(x.out_features for x in targeted(shape, table))

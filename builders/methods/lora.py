@@ -9,6 +9,8 @@ PiSSA and OLoRA take their start s·B₀·A₀ out of the base's weights while t
 written is the change against the base as it is, s·(B·A − B₀·A₀), a LoRA of rank 2r without any loss
 (PEFT's `path_initial_model_for_weight_conversion`).
 
+O-LoRA (`keep_ranks`) is in `orthogonal.py`.
+
 LoRA+ (Hayou et al. 2024, arXiv:2402.12354): `learning_rate_ratio` is B's learning rate over A's.
 """
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,6 +51,13 @@ from adapterworks.builders.methods.low_rank import (
     low_rank_train_lints,
     peft_targets,
     targeted,
+)
+from adapterworks.builders.methods.orthogonal import (
+    begun_with,
+    grown,
+    has_something_to_keep,
+    hold,
+    penalty,
 )
 from adapterworks.builders.methods.shape import BaseShape, adapted_linears
 from adapterworks.builders.methods.technique import (
@@ -88,7 +97,12 @@ class Lora(Technique[LoraKeys]):
     source = "Hu et al. 2021, arXiv:2106.09685"
     form = FORM
     learning_rate = Default(2e-4, f"≈10× full fine-tuning's: {WITHOUT_REGRET}")
-    checks: tuple[Check, ...] = (adapts_something, has_patterns, starts_as_it_can)
+    checks: tuple[Check, ...] = (
+        adapts_something,
+        has_patterns,
+        starts_as_it_can,
+        has_something_to_keep,
+    )
     shards = True
     rounds = True
     use_dora = False
@@ -174,6 +188,7 @@ class Lora(Technique[LoraKeys]):
             )
             adapted: Any = get_peft_model(model, configuration)
         init.attached(adapted)
+        hold(adapted, table)
         if not init.needs_rows:
             _forget_init(adapted)
         if init.changes_base:
@@ -194,6 +209,21 @@ class Lora(Technique[LoraKeys]):
     def begin(self, model: nn.Module, table: LoraKeys, batches: Sequence[dict[str, Any]]) -> None:
         INITS[table.init].begin(model, batches)
         _forget_init(model)
+
+    def begun_with(self, table: LoraKeys) -> LoraKeys:
+        return begun_with(table)
+
+    def grown(
+        self,
+        given: Mapping[str, torch.Tensor],
+        new: Mapping[str, torch.Tensor],
+        table: LoraKeys,
+        folder: Path,
+    ) -> Mapping[str, torch.Tensor]:
+        return given if table.keep_ranks is None else grown(given, new, table, folder)
+
+    def extra_loss(self, model: nn.Module) -> torch.Tensor | None:
+        return penalty(model)
 
     def rates(self, model: nn.Module, table: LoraKeys) -> dict[str, float]:
         """B's, where it has one of its own."""

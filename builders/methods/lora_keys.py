@@ -48,6 +48,11 @@ class LoraKeys(TargetKeys):
     rows' activations), `loftq` (QLoRA: what quantization took away)."""
     learning_rate_ratio: PositiveFloat | None = None
     """LoRA+: B's learning rate over A's; the same if not given."""
+    keep_ranks: Rank | None = None
+    """O-LoRA (LoRA and QLoRA): the rank of the release that `[start]` continues. It stays as it is
+    in the first ranks; the others learn beside it, kept orthogonal to it."""
+    orthogonality: PositiveFloat = 0.5
+    """O-LoRA: weight λ of the penalty λ·Σ‖A₀·Aᵀ‖²; only with `keep_ranks`."""
 
 
 def lora_alpha(table: LoraKeys) -> int:

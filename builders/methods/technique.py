@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
@@ -262,6 +262,29 @@ class Technique(ABC, Generic[Table]):
     def rates(self, model: nn.Module, table: Table) -> dict[str, float]:
         """What the learning rate is multiplied by, for parameters that have one of their own."""
         return {}
+
+    def begun_with(self, table: Table) -> Table:
+        """The table that a release must have been trained with to be continued with this one."""
+        return table
+
+    def grown(
+        self,
+        given: Mapping[str, torch.Tensor],
+        new: Mapping[str, torch.Tensor],
+        table: Table,
+        folder: Path,
+    ) -> Mapping[str, torch.Tensor]:
+        """The tensors that a new adapter begins with, of those of the release that is continued.
+
+        Args:
+            given: the release's, by name.
+            new: the new adapter's.
+            folder: the release's `adapter/`.
+
+        Raises:
+            Refused: they do not fit.
+        """
+        return given
 
     def extra_loss(self, model: nn.Module) -> torch.Tensor | None:
         """A regularizer added to the loss, if the method has one."""

@@ -7,6 +7,7 @@ de-quantized, and every other base is loaded as it is.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,11 @@ def build_model(
     base = load_base(checkpoint, plan, device)
     if plan.manifest.train.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model = METHODS[plan.manifest.method.kind].attach(base, plan.manifest.method, plan.steps)
+    method = plan.manifest.method
+    technique = METHODS[method.kind]
+    model = technique.attach(base, method, plan.steps)
     if start is not None:
-        continue_from(model, start)
+        continue_from(model, start, partial(technique.grown, table=method, folder=start))
     add_noise(model, plan.manifest.train.neftune_alpha)
     round_weights(model, plan.manifest.train.quantization_aware)
     for parameter in model.parameters():

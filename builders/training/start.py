@@ -6,6 +6,7 @@ does not fit to the last name and shape is refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -14,22 +15,29 @@ from torch import nn
 
 from adapterworks.manifests.errors import Refused
 
+Grown = Callable[
+    [Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]
+]
 _WEIGHTS = "adapter_model.safetensors"
 
 
-def continue_from(model: nn.Module, folder: Path) -> None:
+def continue_from(model: nn.Module, folder: Path, grown: Grown | None = None) -> None:
     """Put a release's adapter into a model that has a new one of the same shapes.
 
     Args:
         folder: the release's `adapter/`.
+        grown: makes what the new adapter begins with of the release's tensors and the new ones,
+            where that is more than they are.
 
     Raises:
         Refused: names or shapes differ.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    given = load_file(folder / _WEIGHTS)
+    given: Mapping[str, torch.Tensor] = load_file(folder / _WEIGHTS)
     new = get_peft_model_state_dict(model)
+    if grown is not None:
+        given = grown(given, new)
     shapes = {name: tuple(tensor.shape) for name, tensor in new.items()}
     if shapes != (found := {name: tuple(tensor.shape) for name, tensor in given.items()}):
         odd = sorted(name for name in {*shapes, *found} if shapes.get(name) != found.get(name))
@@ -38,7 +46,7 @@ def continue_from(model: nn.Module, folder: Path) -> None:
             f"{found.get(odd[0], 'missing')}, the new adapter's is {shapes.get(odd[0], 'missing')}",
             hint="declare the `[method]` that it was trained with",
         )
-    set_peft_model_state_dict(model, given)
+    set_peft_model_state_dict(model, dict(given))
     for name, tensor in get_peft_model_state_dict(model).items():
         if not torch.equal(tensor.cpu().float(), given[name].float()):
             raise Refused(f"`{name}` of the release that is continued did not reach the model")

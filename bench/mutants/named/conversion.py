@@ -237,4 +237,20 @@ NAMED = (
          "[refs6-options6-Refused-different bases]",),
         "deltas to dense and to quantized values would be added up",
     ),
+    Named(
+        "ranks-that-stay-move",
+        'builders/methods/orthogonal.py',
+        '        gradient.narrow(dimension, 0, kept).zero_()\n',
+        '',
+        ('tests/builders/methods/test_orthogonal.py::test_the_penalty_and_its_gradient_by_hand',),
+        "what was learnt before would be overwritten after all",
+    ),
+    Named(
+        "old-ranks-are-scaled-anew",
+        'builders/methods/orthogonal.py',
+        '(then / scale)',
+        '1.0',
+        ('tests/builders/methods/test_orthogonal.py::test_it_begins_as_the_release_and_leaves_its_ranks_alone',),
+        "a continued adapter would begin as another one",
+    ),
 )  # fmt: skip
