@@ -20,6 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "cpu": ("vllm",),
     "ray": ("ray",),
     "kubernetes": ("kubernetes",),
+    "documents": ("pypdf", "docx"),
 }
 
 

@@ -73,10 +73,10 @@ def command(
 ) -> None:
     """Write questions and answers from documents, each with the words that prove it.
 
-    DOCS are files or folders of Markdown, text and HTML. A pair is kept if its evidence stands in
-    its passage, its question is new, and, with --judge, its score is high enough. What an endpoint
-    answered is kept as it arrives: a run that was ended, or comes after --preview, asks for the
-    rest alone. The passages are sent to the endpoints.
+    DOCS are files or folders of Markdown, text, HTML, PDF and Word. A pair is kept if its evidence
+    stands in its passage, its question is new, and, with --judge, its score is high enough. What
+    an endpoint answered is kept as it arrives: a run that was ended, or comes after --preview,
+    asks for the rest alone. The passages are sent to the endpoints.
 
     \b
     Example:
@@ -116,7 +116,8 @@ def command(
         return
     for row in made.rows if preview else ():
         click.echo(f"{printing.harmless(row.question)}\n  → {printing.harmless(row.answer)}")
-        click.echo(f"  {row.meta['document']}: “{printing.harmless(row.meta['evidence'])}”\n")
+        page = f", page {row.meta['page']}" if "page" in row.meta else ""
+        click.echo(f"  {row.meta['document']}{page}: “{printing.harmless(row.meta['evidence'])}”\n")
     out_of = ", ".join(f"{count} by {name}" for name, count in told["left_out"].items() if count)
     click.echo(
         f"{told['kept']} rows from {told['passages']} of {len(passages)} passages, "

@@ -178,6 +178,7 @@ def _row(passage: Passage, pair: Written, generator: Endpoint, settings: Setting
         ),
         {
             "document": passage.document,
+            **({} if passage.page is None else {"page": passage.page}),
             "passage": passage.text,
             "passage_number": passage.number,
             "evidence": pair.evidence,

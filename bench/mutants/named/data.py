@@ -697,4 +697,20 @@ NAMED = (
          "::test_weights_that_only_some_rows_have_are_there_for_all",),
         "a training would end at the first part of rows without weights",
     ),
+    Named(
+        "consent-of-then-holds-for-ever",
+        'builders/failures/captured.py',
+        'share=min(item.share, owner.share, key=SHARES.index)',
+        'share=item.share',
+        ('tests/builders/failures/test_captured.py::test_what_a_tenant_does_not_allow_any_more_is_not_learnt',),
+        "who has withdrawn consent would still be learnt from",
+    ),
+    Named(
+        "a-page-is-not-told",
+        'builders/synthesis/documents.py',
+        'yield Page(number, text)',
+        'yield Page(1, text)',
+        ('tests/builders/synthesis/test_documents.py::test_a_pdf_names_the_page_of_each_passage',),
+        "evidence would point to another page",
+    ),
 )  # fmt: skip
