@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
+from adapterworks.cli import evaluate_retrieval, printing
 from adapterworks.cli.printing import echo_table
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import ENGINES
@@ -40,6 +40,21 @@ from adapterworks.manifests.evaluate_tables import ENGINES
     type=click.Choice(["nearest", "none"]),
     help="What is compared beside the base without a model, if not `evaluate.baseline`.",
 )
+@click.option(
+    "--with-retrieval",
+    "documents",
+    multiple=True,
+    metavar="DOCS",
+    type=click.Path(path_type=Path),
+    help="Documents or a folder of them: passages are given with each question, and without.",
+)
+@click.option(
+    "--passages",
+    type=click.IntRange(1, 50),
+    default=3,
+    show_default=True,
+    help="Passages for a question, with --with-retrieval.",
+)
 @click.option("--manifest", "manifest_name", help="Take `[data]` and `[evaluate]` from here.")
 @click.option("--profile", help="A profile of `--manifest`.")
 @click.option(
@@ -63,6 +78,8 @@ def command(
     judge_key_env: str | None,
     price: tuple[float, float] | None,
     baseline: Literal["nearest", "none"] | None,
+    documents: tuple[Path, ...],
+    passages: int,
     manifest_name: str | None,
     profile: str | None,
     data_dir: Path | None,
@@ -84,6 +101,9 @@ def command(
     and answers. Keys are read from the environment: OPENAI_API_KEY goes to openai.com alone, others
     where --key-env says so.
 
+    With --with-retrieval, the release and its base are asked with passages of documents (found by
+    BM25, here) and without, and how far the answers stand in them is told with the sentence.
+
     \b
     Example:
       adapters eval medical@2
@@ -92,6 +112,7 @@ def command(
       adapters eval medical:candidate --against medical:prod --limit 200 --json
       adapters eval medical:prod --engine gateway
       adapters eval medical --against https://api.openai.com/v1#gpt-4.1-mini --price 0.4 1.6
+      adapters eval enterprise-kb --with-retrieval handbook/ --predictions answers.jsonl
       adapters eval medical --judge http://localhost:8000/v1#judge --judge-key-env JUDGE_KEY
     """
     from adapterworks.builders.endpoints.endpoint import is_endpoint, parse_endpoint
@@ -101,6 +122,22 @@ def command(
     from adapterworks.engines.compose import compose_builders_engines
     from adapterworks.manifests.load import load_manifest
 
+    if documents:
+        _require_alone(other, against, judge, baseline, manifest_name, check or None)
+        evaluate_retrieval.run(
+            app,
+            ref,
+            documents,
+            most=passages,
+            limit=limit,
+            data_dir=data_dir,
+            engine=engine,
+            predictions=predictions,
+            as_json=as_json,
+            progress=_show_progress,
+            say=_say,
+        )
+        return
     if profile is not None and manifest_name is None:
         raise InvalidInput("`--profile` is one of `--manifest`", hint="name the manifest, too")
     if None not in (other, against) and other != against:
@@ -149,6 +186,14 @@ def command(
         _print(evaluation.report)
     if check and not evaluation.passed:
         raise Refused(next(gate.why for gate in evaluation.gates if not gate.passed))
+
+
+def _require_alone(*others: object) -> None:
+    if any(other is not None for other in others):
+        raise InvalidInput(
+            "`--with-retrieval` compares a release with itself and with its base",
+            hint="leave OTHER, --against, --judge, --baseline, --manifest and --check out",
+        )
 
 
 def _show_progress(subject: str, done: int, total: int) -> None:
