@@ -10,7 +10,7 @@ linears:
 The adapter that comes of it is a LoRA of all ranks: [A₀; A] and [B₀, B].
 
 Invariant: the ranks that were there do not move: their gradients are zero, so whatever multiplies
-a gradient leaves them (weight decay and optimizers that mix rows do not, and are refused).
+a gradient number by number leaves them (what does not, weight decay among it, is refused).
 """
 
 from __future__ import annotations
@@ -72,11 +72,17 @@ def has_something_to_keep(manifest: Manifest, written: dict[str, Any]) -> Iterat
             "weight decay would shrink the ranks that stay",
             "leave it out",
         )
-    if train.optimizer in OPTIMIZERS and OPTIMIZERS[train.optimizer].matrices:
+    if train.optimizer in OPTIMIZERS and not OPTIMIZERS[train.optimizer].by_number:
         yield Problem(
             ("train", "optimizer"),
-            f"`{train.optimizer}` mixes the rows of a matrix, and would move the ranks that stay",
+            f"`{train.optimizer}` looks at more than a number, and could move the ranks that stay",
             'use `optimizer = "adamw"`',
+        )
+    if train.sharding != "none":
+        yield Problem(
+            ("train", "sharding"),
+            "the ranks that stay are told from the others in whole factors",
+            "leave it out",
         )
 
 
