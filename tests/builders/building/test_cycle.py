@@ -157,7 +157,8 @@ def test_the_cycle(workshop: Workshop, launcher: Launcher) -> None:
     done = workshop.invoke(data, "from-failures", "codes", "--from", "capture", "--share", "1")
     assert done.exit_code == 0, done.output or done.exception
     hard = Datasets(app.registry).get("codes-failures")
-    assert (hard.record.tenant, hard.record.share, hard.record.rows) == ("acme", "own", wrong)
+    assert (hard.record.tenant, hard.record.share) == ("acme", "own")
+    assert len(NEW) * len(SERVED) // 2 <= hard.record.rows <= wrong
     learnt = {row.answer for row in rows_of(Datasets(app.registry), hard)["train"]}
     assert learnt >= set(NEW.values())
 
