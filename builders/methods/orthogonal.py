@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.factors import module_scale
 from adapterworks.builders.methods.inits import INITS
-from adapterworks.builders.methods.lora_keys import LoraKeys
+from adapterworks.builders.methods.lora_keys import LoraKeys, as_lora
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.errors import Refused
@@ -39,9 +39,8 @@ _OF = {"A": 0, "B": 1}  # the dimension of the ranks in each factor
 @check("method", "start", "train")
 def has_something_to_keep(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """`keep_ranks` is of a release that is continued, and leaves ranks to learn with."""
-    table, train = manifest.method, manifest.train
-    assert isinstance(table, LoraKeys)
-    if table.keep_ranks is None:
+    table, train = as_lora(manifest.method), manifest.train
+    if table is None or table.keep_ranks is None:
         return
     key = ("method", "keep_ranks")
     if manifest.start is None:
@@ -89,11 +88,11 @@ def has_something_to_keep(manifest: Manifest, written: dict[str, Any]) -> Iterat
 @check("method")
 def keeps_no_ranks(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """For what is LoRA in a way in which ranks do not add up."""
-    table = manifest.method
-    if isinstance(table, LoraKeys) and table.keep_ranks is not None:
+    table = as_lora(manifest.method)
+    if table is not None and table.keep_ranks is not None:
         yield Problem(
             ("method", "keep_ranks"),
-            f"`{table.kind}` is more than its ranks, and they could not stay as they are",
+            f"`{manifest.method.kind}` is more than its ranks, and they could not stay as they are",
             'use `kind = "lora"`',
         )
 

@@ -197,8 +197,8 @@ NAMED = (
     Named(
         "a-stage-is-a-start",
         "builders/publishing/folder.py",
-        "if not plan.manifest.stage or not plan.manifest.stage.index:",
-        "if True:",
+        "later = stage is not None and stage.index > 0",
+        "later = False",
         (f"{_CHAIN}::test_each_stage_is_a_release_that_the_next_begins_with",),
         "the lineage would not tell a chain from a release that was continued",
     ),
