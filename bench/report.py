@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.calibration import Calibration, calibrate
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -124,18 +126,55 @@ def show(title: str, rows: Sequence[Row], *, name: str | None = None) -> None:
         save(rows, name)
 
 
-def save(rows: Sequence[Row], name: str) -> None:
-    """Write bench/results/<name>.json: the machine and the rows."""
-    RESULTS.mkdir(exist_ok=True)
-    document = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
-    )
+@dataclass(frozen=True)
+class Results:
+    """What a file of figures holds.
+
+    Attributes:
+        calibration: of the machine it was written on; None in files that had none yet.
+    """
+
+    rows: tuple[Row, ...]
+    calibration: Calibration | None = None
+
+
+def save(rows: Sequence[Row], name: str, *, folder: Path = RESULTS) -> Path:
+    """Write `<name>.json`: the machine, its calibration and the rows; returns where."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "machine": machine(),
+        "calibration": calibrate().values(),
+        "rows": [asdict(row) for row in rows],
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+    return path
 
 
 def saved(name: str) -> list[Row]:
     """The rows that `save` wrote to bench/results/<name>.json; none where it wrote none."""
     path = RESULTS / f"{name}.json"
-    if not path.exists():
-        return []
-    return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    return list(load(path).rows) if path.exists() else []
+
+
+def load(path: Path) -> Results:
+    """The figures of a file, or of all files of a folder (`all.json` alone where it is there).
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it holds no figures.
+    """
+    if path.is_dir():
+        whole = path / "all.json"
+        files = [whole] if whole.exists() else sorted(path.glob("*.json"))
+        if not files:
+            raise ValueError(f"`{path}` holds no figures: run `make bench` first")
+        parts = [load(file) for file in files]
+        return Results(tuple(row for part in parts for row in part.rows), parts[0].calibration)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(Row(**row) for row in document["rows"])
+        values = document.get("calibration")
+        return Results(rows, None if values is None else Calibration.of(values))
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"`{path}` holds no figures of `bench.report`: {error}") from error

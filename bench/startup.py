@@ -5,6 +5,7 @@ python -m bench.startup
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from bench.report import Row, figure, interleave, show
 RUNS = 11
 
 
-def run() -> list[Row]:
+def run(runs: int = RUNS) -> list[Row]:
     """Measure both in turn."""
     adapters = str(Path(sys.executable).with_name("adapters"))
 
@@ -25,7 +26,7 @@ def run() -> list[Row]:
         return 1e3 * (time.perf_counter() - start)
 
     help_, nothing = interleave(
-        RUNS, lambda: timed(adapters, "--help"), lambda: timed(sys.executable, "-c", "pass")
+        runs, lambda: timed(adapters, "--help"), lambda: timed(sys.executable, "-c", "pass")
     )
     return [
         figure("adapters --help", "ms", help_, goal="≤200"),
@@ -34,4 +35,6 @@ def run() -> list[Row]:
 
 
 if __name__ == "__main__":
-    show("Startup", run(), name="startup")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=RUNS)
+    show("Startup", run(parser.parse_args().runs), name="startup")

@@ -1,7 +1,8 @@
 """A fast upstream for measuring proxies: fixed OpenAI answers from a bare asyncio protocol.
 
 It costs a tenth of any proxy in front of it, so that what is measured is the proxy. Not an engine:
-what an engine does is measured against the real one (`bench.engine_lora`).
+what an engine does is measured against the real one (`bench.engine_lora`). It takes any adapter
+that it is told to load, and answers under the name that it was asked for.
 
     python -m bench.upstream PORT MODEL
 """
@@ -11,17 +12,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import cast
+from typing import Any, cast
 
 import httptools
 import uvloop
 
-TOKENS = 128
-PACE_S = 0.01
+STREAM_S = 1.28  # a stream's whole time, whatever its number of tokens
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
 class Upstream(asyncio.Protocol):
-    """One connection: chat completions, streamed or whole, `/health` and `/v1/models`."""
+    """One connection: chat completions, streamed or whole, loads, `/health` and `/v1/models`."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -47,25 +49,31 @@ class Upstream(asyncio.Protocol):
         self._body = b""
         if url.startswith(b"/v1/models"):
             self._answer({"object": "list", "data": [{"id": self._model, "object": "model"}]})
-        elif b'"stream":true' in body.replace(b" ", b""):
-            self._task = asyncio.ensure_future(self._stream())
+        elif url.startswith(b"/v1/chat/completions"):
+            asked = json.loads(body)
+            if asked.get("stream"):
+                self._task = asyncio.ensure_future(self._stream(asked))
+            else:
+                self._answer(_whole(asked["model"]))
+        elif url.startswith((b"/health", b"/v1/load_lora_adapter", b"/v1/unload_lora_adapter")):
+            self._answer({})
         else:
-            self._answer(_whole(self._model))
+            self._transport.write(_MISSING)
 
     def _answer(self, value: object) -> None:
         data = json.dumps(value).encode()
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        self._transport.write(head % len(data) + data)
+        self._transport.write(_HEAD % len(data) + data)
 
-    async def _stream(self) -> None:
+    async def _stream(self, asked: dict[str, Any]) -> None:
+        model, tokens = asked["model"], asked["max_tokens"]
         self._transport.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\n\r\n"
         )
-        for index in range(TOKENS):
-            await asyncio.sleep(PACE_S)
-            self._event(_chunk(self._model, " token", index + 1))
-        self._event(_chunk(self._model, "", TOKENS, "stop"))
+        for index in range(tokens):
+            await asyncio.sleep(STREAM_S / tokens)
+            self._event(_chunk(model, " token", index + 1))
+        self._event(_chunk(model, "", tokens, "stop"))
         self._send(b"data: [DONE]\n\n")
         self._transport.write(b"0\r\n\r\n")
 
@@ -102,7 +110,7 @@ def _chunk(model: str, text: str, tokens: int, finish: str | None = None) -> dic
 async def serve(port: int, model: str) -> None:
     """Serve on loopback until killed."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Upstream(model), "127.0.0.1", port)
+    server = await loop.create_server(lambda: Upstream(model), "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 

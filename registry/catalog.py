@@ -18,6 +18,7 @@ from adapterworks.registry.lifecycle import aliases, eviction, identity
 from adapterworks.registry.reading import files
 from adapterworks.registry.reading.checkout import checkout
 from adapterworks.registry.reading.diff import Diff, diff
+from adapterworks.registry.reading.seen import Seen
 from adapterworks.registry.releases.absence import Absence, AbsentFile
 from adapterworks.registry.releases.release import UNNAMED, Release
 from adapterworks.registry.releases.types import AliasMove, NameRow, Resolved, VersionRow, Weighted
@@ -49,6 +50,7 @@ class Catalog:
         self.checkouts = home / "checkouts"
         self.arriving = home / "sent"  # uploads that are not whole yet
         self._own_store = False
+        self._seen = Seen()
 
     def close(self) -> None:
         """Close the database's connections; idempotent."""
@@ -157,7 +159,8 @@ class Catalog:
         """
         release = self.release(digest)
         new = not (self.checkouts / digest.removeprefix("sha256:") / role).exists()
-        folder = checkout(self.blobs, self.checkouts, release, role, self.absences(digest))
+        absences = self.absences(digest)
+        folder = checkout(self.blobs, self.checkouts, release, role, absences, self._seen)
         if new and self.most_checkouts is not None:
             eviction.evict(self.database, self.checkouts, self.most_checkouts)
         return folder

@@ -76,4 +76,5 @@ class Month:
 
 
 def _this_month() -> str:
-    return datetime.now(UTC).strftime("%Y-%m")
+    now = datetime.now(UTC)
+    return f"{now.year:04d}-{now.month:02d}"

@@ -1,4 +1,6 @@
-"""The HTTP side of an engine: one pooled client over a unix socket or TCP.
+"""The HTTP side of an engine, over a unix socket or TCP.
+
+What is relayed goes over `wires.py`; loads, probes and health through one pooled client.
 
 Invariant: only this module knows vLLM's paths for loading, unloading and scoring; they are never
 reachable through the gateway's own listener.
@@ -20,6 +22,8 @@ from pydantic_core import from_json
 from adapterworks.gateway.engines.engine import Health, NotAsked, Probe, Scores, State
 from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.engines.wire import Answer
+from adapterworks.gateway.engines.wires import Unreachable, Wires
 from adapterworks.manifests.errors import Refused, Unavailable
 
 ADMIN_SECONDS = 120.0
@@ -78,8 +82,9 @@ class HttpEngine:
         self.parallel = parallel
         self.forms = forms
         self._key = key
-        self._timeout = aiohttp.ClientTimeout(total=request_seconds, connect=PROBE_SECONDS)
+        self._seconds = request_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._wires: Wires | None = None
         self._url = "http://engine"
         self._inflight = 0
         self._state: State = "starting"
@@ -101,24 +106,35 @@ class HttpEngine:
         """Call `callback` each time a new generation is ready."""
         self._callbacks.append(callback)
 
-    def _open(self, connector: aiohttp.BaseConnector, url: str) -> None:
+    def _open(self, connector: aiohttp.BaseConnector, url: str, socket: str | None = None) -> None:
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         self._url = url
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=headers,
-            timeout=self._timeout,
+            timeout=aiohttp.ClientTimeout(total=self._seconds, connect=PROBE_SECONDS),
             # An engine that redirects or sets cookies is not one of ours: both are left alone.
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=1 << 18,
             skip_auto_headers=("accept-encoding", "user-agent"),
         )
+        self._wires = Wires(
+            url,
+            socket=socket,
+            key=self._key,
+            seconds=self._seconds,
+            connect_seconds=PROBE_SECONDS,
+            keep_seconds=KEEP_SECONDS,
+        )
 
     async def _close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._wires is not None:
+            self._wires.close()
+            self._wires = None
 
     def _became_ready(self) -> None:
         self._generation += 1
@@ -261,25 +277,22 @@ class HttpEngine:
     @contextlib.asynccontextmanager
     async def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[Answer]:
         """Send a request; the answer's body is read by the caller."""
         self._inflight += 1
         try:
-            if self._session is None or self._state != "ready":
+            if self._wires is None or self._state != "ready":
                 raise _not_asked(self._unavailable())
             try:
-                response = await self._session.post(
-                    self._url + path,
-                    data=body,
-                    headers={"content-type": "application/json", **headers},
-                    allow_redirects=False,
-                )
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                raise _not_asked(self._unavailable(_brief(error))) from error
-            except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+                answer = await self._wires.post(path, body, headers)
+            except Unreachable as error:
+                raise _not_asked(self._unavailable(str(error))) from error
+            except (ConnectionError, TimeoutError) as error:
                 raise self._unavailable(_brief(error)) from error
-            async with response:
-                yield response
+            try:
+                yield answer
+            finally:
+                answer.leave()
         finally:
             self._inflight -= 1
 
@@ -332,4 +345,5 @@ def _not_asked(error: Unavailable) -> NotAsked:
 def _brief(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
-    return "it closed the connection" if isinstance(error, aiohttp.ClientError) else "unreachable"
+    closed = isinstance(error, (aiohttp.ClientError, ConnectionError))
+    return "it closed the connection" if closed else "unreachable"

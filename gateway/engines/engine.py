@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from aiohttp import ClientResponse
-
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import Unavailable
 
@@ -137,7 +136,7 @@ class Engine(Protocol):
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[ClientResponse]:
+    ) -> AbstractAsyncContextManager[Answer]:
         """Send a request; the answer's body is read by the caller.
 
         Raises:

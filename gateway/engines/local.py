@@ -79,7 +79,7 @@ class LocalEngine(HttpEngine):
         connector = aiohttp.UnixConnector(
             str(self._socket), limit=0, keepalive_timeout=KEEP_SECONDS
         )
-        self._open(connector, "http://engine")
+        self._open(connector, "http://engine", str(self._socket))
         self._task = (supervisor or Supervisor()).task(f"engine {self.id}", self._supervise)
 
     async def stop(self) -> None:

@@ -19,6 +19,7 @@ from adapterworks.gateway.console.app import create_console
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.catalogue import Catalogue
 from adapterworks.gateway.http.header_limit import HeaderLimit
+from adapterworks.gateway.http.relayed import Handle, Relayed
 from adapterworks.gateway.http.routes import (
     batches,
     container,
@@ -81,7 +82,7 @@ def create_app(gateway: Gateway) -> Starlette:
         routes += [*registry_routes(), *who_logs_in.routes(desk)]
     if (contract := contract_of(config.http)) is not None:
         routes = [*container.routes(contract, routes), *routes]
-    app = _application(routes, config.http)
+    app = _application(routes, config.http, inference.handlers())
     app.state.gateway = gateway
     app.state.desk = desk
     app.state.off = [table for table in _OPTIONAL if not getattr(config, table).on]
@@ -106,10 +107,12 @@ def create_registry_app(desk: Desk) -> Starlette:
     return app
 
 
-def _application(routes: list[Route], http: HttpTable) -> Starlette:
+def _application(
+    routes: list[Route], http: HttpTable, relayed: Mapping[str, Handle] | None = None
+) -> Starlette:
     app = Starlette(
         routes=routes,
-        middleware=_middleware(http),
+        middleware=_middleware(http, relayed),
         exception_handlers={
             AdapterworksError: _known,
             HTTPException: _http,
@@ -120,7 +123,7 @@ def _application(routes: list[Route], http: HttpTable) -> Starlette:
     return app
 
 
-def _middleware(http: HttpTable) -> list[Middleware]:
+def _middleware(http: HttpTable, relayed: Mapping[str, Handle] | None) -> list[Middleware]:
     """What every request passes, outermost first."""
     found = [Middleware(HeaderLimit, limit=http.header_limit)]
     if http.cors_origins:
@@ -134,6 +137,8 @@ def _middleware(http: HttpTable) -> list[Middleware]:
                 max_age=600,
             )
         )
+    if relayed is not None:
+        found.append(Middleware(Relayed, handlers=relayed, say=_known))
     return found
 
 

@@ -20,6 +20,7 @@ from adapterworks.gateway.config.tables import LogTable
 from adapterworks.manifests.texts import harmless, one_line
 
 PRIVATE = frozenset({"prompt", "messages", "input", "answer", "output", "body"})
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 _KEY = re.compile(r"(aw-[a-z2-7]{8})-[a-z2-7]+")
 
 
@@ -46,7 +47,7 @@ class StructuredFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         if self._json:
-            text = harmless(json.dumps(entry, ensure_ascii=False, default=str))
+            text = harmless(_ENCODER.encode(entry))
         else:
             shown = " ".join(f"{name}={one_line(value)}" for name, value in fields.items())
             said = one_line(entry["message"])

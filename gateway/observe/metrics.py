@@ -5,7 +5,7 @@ Invariants:
   nobody can make the gateway hold any number of series.
 - No more than `MOST_PAIRS` tenants with an adapter have series of their own; what is beyond is
   counted under `other`, so that no scrape takes long.
-- What a token costs is one `observe` on a series bound beforehand (`Series`).
+- What a token or an answer costs are calls of series that were bound before (`Series`).
 
 Names follow Prometheus' conventions: seconds, bytes, `_total`. They are shown
 by `docs/reference/grafana-dashboard.json`.
@@ -13,8 +13,9 @@ by `docs/reference/grafana-dashboard.json`.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -35,13 +36,44 @@ _TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 
 
 
 class Series:
-    """The series of one tenant and adapter, bound once and used for every token."""
-
-    __slots__ = ("between_tokens", "first_token")
+    """The series of one tenant and adapter, each bound when it is used first."""
 
     def __init__(self, metrics: Metrics, tenant: str, adapter: str) -> None:
-        self.first_token = metrics.first_token_seconds.labels(tenant, adapter).observe
-        self.between_tokens = metrics.inter_token_seconds.labels(tenant, adapter).observe
+        self._metrics, self._who = metrics, (tenant, adapter)
+        self._answers: dict[tuple[str, int], Callable[[], None]] = {}
+        self._tokens: dict[str, Callable[[float], None]] = {}
+
+    @functools.cached_property
+    def first_token(self) -> Callable[[float], None]:
+        """Seconds from arrival."""
+        return self._metrics.first_token_seconds.labels(*self._who).observe
+
+    @functools.cached_property
+    def between_tokens(self) -> Callable[[float], None]:
+        """Seconds from the one before."""
+        return self._metrics.inter_token_seconds.labels(*self._who).observe
+
+    @functools.cached_property
+    def request_seconds(self) -> Callable[[float], None]:
+        """Seconds from arrival to the last byte."""
+        return self._metrics.request_seconds.labels(*self._who).observe
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """One more answer of this status."""
+        count = self._answers.get((endpoint, status))
+        if count is None:
+            bound = self._metrics.requests.labels(*self._who, endpoint, str(status))
+            count = self._answers[endpoint, status] = bound.inc
+        count()
+
+    def tokens(self, kind: str, number: int) -> None:
+        """So many more of them; a series begins with the first."""
+        if not number:
+            return
+        count = self._tokens.get(kind)
+        if count is None:
+            count = self._tokens[kind] = self._metrics.tokens.labels(*self._who, kind).inc
+        count(number)
 
 
 class Metrics:
@@ -157,6 +189,7 @@ class Metrics:
             registry=registry,
         )
         self._series: dict[tuple[str, str], Series] = {}
+        self._waits: dict[tuple[str, str], Callable[[float], None]] = {}
         self._pairs: set[tuple[str, str]] = set()
         self._rendering = threading.Lock()
 
@@ -167,6 +200,15 @@ class Metrics:
         if found is None:
             found = self._series[pair] = Series(self, *pair)
         return found
+
+    def waited(self, engine: str, tenant: str, seconds: float) -> None:
+        """A request waited for its turn at an engine."""
+        observe = self._waits.get((engine, tenant))
+        if observe is None:
+            observe = self._waits[engine, tenant] = self.queue_seconds.labels(
+                engine, tenant
+            ).observe
+        observe(seconds)
 
     def _pair(self, tenant: str, adapter: str) -> tuple[str, str]:
         """The labels of a tenant with an adapter: their names, or `other` for both."""
@@ -191,15 +233,13 @@ class Metrics:
         estimated: bool = False,
     ) -> None:
         """Count one answered request; `endpoint` is the route, not the client's path."""
-        tenant, adapter = self._pair(tenant, adapter)
+        series = self.series(tenant, adapter)
         if estimated:
-            self.estimated.labels(tenant, adapter).inc()
-        self.requests.labels(tenant, adapter, endpoint, str(status)).inc()
-        self.request_seconds.labels(tenant, adapter).observe(seconds)
-        if prompt_tokens:
-            self.tokens.labels(tenant, adapter, "prompt").inc(prompt_tokens)
-        if completion_tokens:
-            self.tokens.labels(tenant, adapter, "completion").inc(completion_tokens)
+            self.estimated.labels(*self._pair(tenant, adapter)).inc()
+        series.answered(endpoint, status)
+        series.request_seconds(seconds)
+        series.tokens("prompt", prompt_tokens)
+        series.tokens("completion", completion_tokens)
 
     def loaded(self, *, engine: str, adapter: str, outcome: str, seconds: float) -> None:
         """Count one load; `outcome` as in the counter's help."""

@@ -13,6 +13,7 @@ import time
 from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.observe.metrics import Series
 from adapterworks.gateway.request.cost import Cost
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.receipts import Receipt
@@ -52,7 +53,7 @@ class Account:
         self._most: Cost | None = None
         self._started = time.time()
         self._began = self._last = time.perf_counter()
-        self._first = True
+        self._series: Series | None = None  # from the first token on
         self._closed: asyncio.Future[None] | None = None
 
     def asked(self, most: Cost) -> None:
@@ -90,10 +91,11 @@ class Account:
     def token(self) -> None:
         """Events of a stream have just been sent."""
         now = time.perf_counter()
-        series = self._gateway.metrics.series(self._tenant.name, self._adapter)
-        if self._first:
+        series = self._series
+        if series is None:
+            series = self._gateway.metrics.series(self._tenant.name, self._adapter)
+            self._series = series
             series.first_token(now - self._began)
-            self._first = False
         else:
             series.between_tokens(now - self._last)
         self._last = now
@@ -201,4 +203,10 @@ class Account:
                 "adapter_digest": target.digest,
                 "base_digest": target.base_digest,
             }
-        _log.info("answered", extra={"fields": fields})
+        if _log.isEnabledFor(logging.INFO):
+            # Not `_log.info`, which walks the stack for the name of this very line.
+            extra = {"fields": fields}
+            record = _log.makeRecord(
+                _log.name, logging.INFO, __file__, 0, "answered", (), None, "_log", extra
+            )
+            _log.handle(record)

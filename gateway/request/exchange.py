@@ -14,12 +14,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from aiohttp import ClientResponse
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
 from adapterworks.gateway.engines.engine import Engine, NotAsked, NotLoaded
 from adapterworks.gateway.engines.target import Target
+from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.request import shadow
 from adapterworks.gateway.request.account import Account
@@ -41,7 +41,7 @@ _LEFT = 499
 # Without fairness all requests stand in one line.
 _EVERYONE = ""
 T = TypeVar("T")
-Take = Callable[[ClientResponse], Awaitable[T]]
+Take = Callable[[Answer], Awaitable[T]]
 """What is done with the engine's answer, while the turn lasts."""
 
 
@@ -50,6 +50,9 @@ class Exchange:
 
     Args:
         headers: the client's; a trace is continued from them.
+
+    Attributes:
+        begun: something of the answer was sent.
     """
 
     def __init__(
@@ -66,43 +69,47 @@ class Exchange:
         self._tenant = tenant
         self._receipt = receipt
         self._account = Account(gateway, tenant, receipt, call)
+        self.begun = False
+        self._over = False
+        self._left = False  # the client went before its answer was complete
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; give up as soon as the client is gone."""
-        begun = False
+        task = asyncio.current_task()
+        assert task is not None
 
         async def sent(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            self.begun = True
             await send(message)
 
-        work = asyncio.create_task(self._answer(sent))
-        gone = asyncio.create_task(_disconnected(receive))
+        watch = asyncio.create_task(self._watch(receive, task))
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await self._answer(sent)
         except asyncio.CancelledError:
-            if not work.done():  # the server ends, and its patience with it
-                work.cancel()
-                await asyncio.wait({work})
-                await self._cut(send, begun=begun)
-            raise
-        finally:
-            left = not work.done()
-            work.cancel()
-            gone.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await gone
-        try:
-            await work
-        except asyncio.CancelledError:
-            if not left:
+            if not self._left:  # the server ends, and its patience with it
+                await self._cut(send)
                 raise
+            if task.uncancel():  # by somebody else too
+                raise
+        finally:
+            self._over = True
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
 
-    async def _cut(self, send: Send, *, begun: bool) -> None:
+    async def _watch(self, receive: Receive, task: asyncio.Task[None]) -> None:
+        """Give the answer up when the client has gone."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._over:
+            self._left = True
+            task.cancel()
+
+    async def _cut(self, send: Send) -> None:
         """Say that the answer ends here, where a bare end would look like one."""
         what = "the gateway is being stopped, and the answer with it"
         error = Unavailable(what, hint="send the request again", retry_after=1.0)
-        if not begun:
+        if not self.begun:
             await answer_error(send, error, self._receipt, self._call)
         elif self._call.asked.stream:
             await send({"type": "http.response.body", "body": error_event(error, self._call)})
@@ -221,7 +228,7 @@ class Exchange:
             sequences=call.asked.sequences,
             gate=gate,
         ) as turn:
-            gateway.metrics.queue_seconds.labels(engine.id, tenant.name).observe(turn.waited)
+            gateway.metrics.waited(engine.id, tenant.name, turn.waited)
             if release is not None:  # a proof goes past the queue: whoever it is for stands back
                 queue.charge(who, residency.debt(release.digest))
             try:
@@ -248,8 +255,9 @@ class Exchange:
 
     async def _target(self) -> Target:
         asked = self._call.asked
-        sticky = f"{self._tenant.id}\n{asked.sticky}"
-        target = await self._gateway.resolver.target(asked.model, sticky)
+        target = await self._gateway.resolver.target(
+            asked.model, lambda: f"{self._tenant.id}\n{asked.sticky}"
+        )
         if not self._tenant.may_use(target.access):
             raise missing(asked.model)
         return target
@@ -283,8 +291,3 @@ class Exchange:
         except NotAsked:
             self._account.cost_nothing()
             raise
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

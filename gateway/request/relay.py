@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-import aiohttp
 from pydantic_core import from_json, to_json
 from starlette.types import Send
 
 from adapterworks.gateway.engines.engine import NotLoaded
 from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import Target
+from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.request.account import Account
 from adapterworks.gateway.request.endpoints import EMBEDDINGS, Call
 from adapterworks.gateway.request.errors import (
@@ -37,7 +37,7 @@ from adapterworks.manifests.errors import NotFound, Unavailable
 
 # What vLLM answers where its model makes none: it has no such path.
 _NO_EMBEDDINGS = (404, 405, 501)
-_BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+_BROKEN = (ConnectionError, TimeoutError)
 _log = logging.getLogger(__name__)
 
 
@@ -87,7 +87,7 @@ class Relay:
         )
         self._began = time.monotonic()
 
-    async def answer(self, upstream: aiohttp.ClientResponse) -> None:
+    async def answer(self, upstream: Answer) -> None:
         """Pass it on as it comes.
 
         Raises:
@@ -107,7 +107,7 @@ class Relay:
         else:
             await self._whole(upstream)
 
-    async def part(self, upstream: aiohttp.ClientResponse) -> dict[str, Any]:
+    async def part(self, upstream: Answer) -> dict[str, Any]:
         """The answer to a part of the request; what it cost is in the account.
 
         Raises:
@@ -130,7 +130,7 @@ class Relay:
         """Pass on what was put together of the answers to all parts."""
         await self._pass_on(self._shown(answer), 200)
 
-    async def _refused(self, upstream: aiohttp.ClientResponse) -> NoReturn:
+    async def _refused(self, upstream: Answer) -> NoReturn:
         """Say whose fault it is: the client's own comes in the engine's words, without its places.
 
         Raises:
@@ -159,12 +159,12 @@ class Relay:
         if status in (404, 405, 501):
             raise NotFound(f"`{self._target.ref}` does not offer `{self._call.endpoint.path}`")
         _log.error("the engine answered %d: %s", status, said)
-        wait = upstream.headers.get("retry-after", "")
+        wait = upstream.header("retry-after")
         busy = float(wait) if status == 429 and wait.isdecimal() and len(wait) < 4 else 1.0
         what = "is busy" if status == 429 else "failed to answer"
         raise Unavailable(f"the engine {what}", retry_after=busy)
 
-    async def _whole(self, upstream: aiohttp.ClientResponse) -> None:
+    async def _whole(self, upstream: Answer) -> None:
         try:
             body = await upstream.read()
         except _BROKEN as error:

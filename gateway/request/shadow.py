@@ -10,7 +10,6 @@ import logging
 import random
 from typing import Any
 
-import aiohttp
 from pydantic_core import to_json
 
 from adapterworks.gateway.engines.forms import FORMS
@@ -67,6 +66,6 @@ async def _ask(gateway: Gateway, call: Call, ref: str) -> None:
                     async with engine.post(path, to_json(payload), {}) as answer:
                         await answer.read()
         outcome = str(answer.status)
-    except (AdapterworksError, aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (AdapterworksError, OSError, TimeoutError) as error:
         outcome = type(error).__name__
     _log.info("shadow", extra={"fields": {"adapter_ref": ref, "outcome": outcome}})

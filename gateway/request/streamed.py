@@ -6,13 +6,11 @@ the client sees one stream, whose choices go on where the stream before left off
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-import aiohttp
 from starlette.types import Send
 
+from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.request.account import Account
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.errors import error_body, shape_of
@@ -21,7 +19,7 @@ from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 # An event stream's comment: clients pass over it.
 _COMMENT = b": keep-alive\n\n"
-_BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+_BROKEN = (ConnectionError, TimeoutError)
 
 
 class Streamed:
@@ -59,7 +57,7 @@ class Streamed:
         self.begun = False
         self.over = False
 
-    async def part(self, upstream: aiohttp.ClientResponse) -> bool:
+    async def part(self, upstream: Answer) -> bool:
         """Pass the next part's stream on as it comes; returns whether the engine ended it well."""
         part = self._parts[self._number]
         rewriter = self._rewriter(part, self._piece)
@@ -68,7 +66,7 @@ class Streamed:
             await self._head()
         last = b""
         try:
-            async for chunk in _chunks(upstream.content, self._keep_alive):
+            while (chunk := await upstream.some(self._keep_alive)) != b"":
                 if chunk is None:
                     await self._some(_COMMENT)
                     continue
@@ -105,26 +103,6 @@ class Streamed:
 
     async def _some(self, events: bytes) -> None:
         await self._send({"type": "http.response.body", "body": events, "more_body": True})
-
-
-async def _chunks(content: aiohttp.StreamReader, silence: float) -> AsyncIterator[bytes | None]:
-    """The engine's bytes as they come; None after each so many seconds without any."""
-    reading = asyncio.ensure_future(content.readany())
-    try:
-        while True:
-            done, _ = await asyncio.wait({reading}, timeout=silence)
-            if not done:
-                yield None
-                continue
-            chunk = reading.result()
-            if not chunk:
-                return
-            yield chunk
-            reading = asyncio.ensure_future(content.readany())
-    finally:
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError, *_BROKEN):
-            await reading
 
 
 def error_event(error: AdapterworksError, call: Call) -> bytes:

@@ -55,11 +55,12 @@ class Resolver:
         # Of its own: an index that does not answer must not take the threads of everything else.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="resolve")
 
-    async def target(self, model: str, sticky: str) -> Target:
+    async def target(self, model: str, sticky: str | Callable[[], str]) -> Target:
         """What `model` stands for.
 
         Args:
-            sticky: who asks; the same value gets the same side of a canary alias.
+            sticky: who asks; the same value gets the same side of a canary alias. A function is
+                called where there are sides.
 
         Raises:
             NotFound: nothing of that name, version or alias; malformed names too, so that a name
@@ -69,7 +70,7 @@ class Resolver:
         if base is not None:
             return Target(model, BASE_PREFIX + base.name, base.digest)
         holders = await self._read(model)
-        chosen = _choose(holders, f"{sticky}\n{model}")
+        chosen = holders[0] if len(holders) == 1 else _choose(holders, _key(sticky, model))
         release = await self.release(chosen.digest)
         return Target(
             model, release.name, release.base.digest, release, chosen.digest, chosen.version
@@ -227,10 +228,12 @@ def missing(model: str) -> NotFound:
     )
 
 
+def _key(sticky: str | Callable[[], str], model: str) -> str:
+    return f"{sticky if isinstance(sticky, str) else sticky()}\n{model}"
+
+
 def _choose(holders: tuple[Weighted, ...], key: str) -> Weighted:
     """Pick by weight; the same key always lands on the same percentile."""
-    if len(holders) == 1:
-        return holders[0]
     point = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
     for holder in sorted(holders, key=lambda h: h.version):
         if point < holder.weight:

@@ -1,7 +1,8 @@
 """Checkouts: the verified, read-only files of one role of a release, as a folder to load from.
 
 A checkout is made beside its place and renamed into it: the folder's existence means that it is
-complete. Its bytes are checked every time it is asked for; a damaged one is made again from the
+complete. It is checked every time it is asked for: its files are those of the release, with the
+bytes that they had when this process hashed them (`seen.py`); a damaged one is made again from the
 blobs. So nothing is synced: a first request would wait for the disk, and what a power cut tears is
 found. Files are copies, not hard links: whatever is done to them, the blobs stay what they are.
 """
@@ -17,10 +18,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.blobs.store import BlobStore, copy_blob
 from adapterworks.registry.reading.files import explained
+from adapterworks.registry.reading.seen import Seen
 from adapterworks.registry.releases.absence import ERASED, Absence, AbsentFile
 from adapterworks.registry.releases.paths import check_path
 from adapterworks.registry.releases.release import Release
@@ -32,13 +33,16 @@ def checkout(
     release: Release,
     role: str,
     absences: Mapping[str, Absence] = MappingProxyType({}),
+    seen: Seen | None = None,
 ) -> Path:
     """The folder of the release's files under `role/`; see `Registry.checkout`.
 
     Args:
         absences: what is known of the release's files that may not be here, by path; such a file is
             left out.
+        seen: what was hashed before.
     """
+    seen = Seen() if seen is None else seen
     digest = release.digest
     files = {
         check_path(path): entry.digest
@@ -57,10 +61,10 @@ def checkout(
     files = {path: blob for path, blob in files.items() if path not in left_out}
     target = root / digest.removeprefix("sha256:") / role
     _asked_for(target)  # first: from now on nobody takes it for unused
-    if _is_intact(target, role, files):
+    if _is_intact(target, role, files, seen):
         return target
     with locked(root, digest):
-        if _is_intact(target, role, files):
+        if _is_intact(target, role, files, seen):
             return target
         staged = root / "tmp" / uuid.uuid4().hex
         try:
@@ -97,7 +101,7 @@ def _is_absent(blobs: BlobStore, blob: str, absence: Absence | None) -> bool:
     return absence is not None and (absence.state == ERASED or not blobs.exists(blob))
 
 
-def _is_intact(target: Path, role: str, files: dict[str, str]) -> bool:
+def _is_intact(target: Path, role: str, files: dict[str, str], seen: Seen) -> bool:
     try:
         found = {
             f"{role}/{path.relative_to(target).as_posix()}": path
@@ -105,7 +109,7 @@ def _is_intact(target: Path, role: str, files: dict[str, str]) -> bool:
             if not path.is_dir()
         }
         return found.keys() == files.keys() and all(
-            digest_file(path) == files[name] for name, path in found.items()
+            seen.digest(path) == files[name] for name, path in found.items()
         )
     except FileNotFoundError:  # somebody is replacing it
         return False

@@ -432,4 +432,32 @@ _HELD = (
     ),
 )
 
-NAMED = (*_EDGE, *_COUNTS, *_PATH, *_LISTS, *_MEDIA, *_HELD)
+_OF_WIRE = "tests/gateway/engines/test_wire.py"
+_RELAYED = (
+    Named(
+        "what-breaks-off-is-whole",
+        "gateway/engines/wire.py",
+        "whole = answer._head and not self._framed and exc is None",
+        "whole = answer._head and exc is None",
+        (f"{_OF_WIRE}::test_what_breaks_off_raises",),
+        "half an answer would be given, and metered, as all of it",
+    ),
+    Named(
+        "what-nobody-reads-is-taken-in",
+        "gateway/engines/wire.py",
+        "return self._size > _MOST_KEPT",
+        "return False",
+        (f"{_OF_WIRE}::test_what_nobody_reads_is_not_taken_in_without_end",),
+        "a client that does not read would cost memory without end",
+    ),
+    Named(
+        "who-leaves-is-answered-on",
+        "gateway/engines/wire.py",
+        "        if self._wire is not None:\n            self._wire.end()\n\n    @property",
+        "        return\n\n    @property",
+        (f"{_OF_WIRE}::test_an_answer_that_is_left_takes_its_connection_along",),
+        "the engine would go on making tokens for nobody",
+    ),
+)
+
+NAMED = (*_EDGE, *_COUNTS, *_PATH, *_LISTS, *_MEDIA, *_HELD, *_RELAYED)

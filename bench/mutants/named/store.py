@@ -371,4 +371,15 @@ NAMED: tuple[Named, ...] = (
         ("tests/registry/bases/test_complete.py::test_a_hollow_base_gives_no_fingerprint",),
         "a configuration of a few bytes would take all of the memory, until the kernel kills",
     ),
+    Named(
+        "a-file-is-known-by-its-size",
+        "registry/reading/seen.py",
+        "found.st_mtime_ns, found.st_ctime_ns",
+        "found.st_mtime_ns, 0",
+        (
+            "tests/registry/reading/test_checkout.py"
+            "::test_what_nobody_touched_is_not_read_again_and_what_somebody_did_is",
+        ),
+        "whoever puts a file's time back would have other weights served as a release's",
+    ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -12,12 +14,17 @@ from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.tenants.tenant import Tenant
 
 
+def handlers() -> dict[str, Callable[[Request], Awaitable[Exchange]]]:
+    """What answers a POST to each relayed path."""
+    return {endpoint.path: _handler(endpoint) for endpoint in (*ENDPOINTS, GENERATE)}
+
+
 def routes() -> list[Route]:
     """One route per relayed path."""
-    return [_route(endpoint) for endpoint in (*ENDPOINTS, GENERATE)]
+    return [Route(path, handle, methods=["POST"]) for path, handle in handlers().items()]
 
 
-def _route(endpoint: Endpoint) -> Route:
+def _handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Exchange]]:
     async def handle(request: Request) -> Exchange:
         request.state.anthropic = endpoint.anthropic
         receipt: Receipt = receipt_of(request)
@@ -28,4 +35,4 @@ def _route(endpoint: Endpoint) -> Route:
         receipt.ignored = call.ignored
         return Exchange(gateway, call, tenant, receipt, request.headers)
 
-    return Route(endpoint.path, handle, methods=["POST"])
+    return handle

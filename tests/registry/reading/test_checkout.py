@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.registry.reading import seen
 from adapterworks.registry.reading.checkout import checkout
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import FileEntry, Release
@@ -53,6 +57,36 @@ def test_a_damaged_checkout_is_made_again_and_the_blob_is_unharmed(
     assert {path.name: path.read_bytes() for path in again.iterdir()}[WEIGHTS] == good
     assert not (folder / "extra.py").exists()
     assert local_registry.upkeep.verify().clean
+
+
+def test_what_nobody_touched_is_not_read_again_and_what_somebody_did_is(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the same size, with its old time of change put back, is another file."""
+    published = publish(local_registry, tmp_path)
+    weights = local_registry.checkout(published.digest, "servable") / WEIGHTS
+    good = weights.read_bytes()
+    hashed: list[str] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path.name)
+        return digest_file(path)
+
+    monkeypatch.setattr(seen, "digest_file", counted)
+    made = weights.stat()
+    deadline = time.monotonic() + 10.0
+    while True:  # until its last change is long enough ago to be told from a further one
+        hashed.clear()
+        local_registry.checkout(published.digest, "servable")
+        if not hashed:
+            break
+        assert time.monotonic() < deadline
+    weights.chmod(0o644)
+    weights.write_bytes(b"X" + good[1:])
+    os.utime(weights, ns=(made.st_atime_ns, made.st_mtime_ns))
+    weights.chmod(0o444)
+    folder = local_registry.checkout(published.digest, "servable")
+    assert (folder / WEIGHTS).read_bytes() == good
 
 
 def test_what_is_not_there_cannot_be_checked_out(local_registry: Registry, tmp_path: Path) -> None:
