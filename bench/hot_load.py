@@ -274,6 +274,15 @@ def _rows(measured: Measured) -> list[Row]:
             goal=OWN_GOAL,
         ),
         figure(
+            "the same ÷ the load call and a warm first token",
+            "×",
+            ratios(
+                [total - proof for total, proof in zip(m.total, m.proof, strict=True)],
+                [direct + warm for direct, warm in zip(m.direct, m.warm, strict=True)],
+            ),
+            note="of both sides a first token beside the stream",
+        ),
+        figure(
             "hot load over the engine's own",
             "ms",
             ours,
