@@ -138,12 +138,22 @@ class Results:
     calibration: Calibration | None = None
 
 
-def save(rows: Sequence[Row], name: str, *, folder: Path = RESULTS) -> Path:
-    """Write `<name>.json`: the machine, its calibration and the rows; returns where."""
+def save(
+    rows: Sequence[Row],
+    name: str,
+    *,
+    folder: Path = RESULTS,
+    calibration: Calibration | None = None,
+) -> Path:
+    """Write `<name>.json`: the machine, its calibration and the rows; returns where.
+
+    Args:
+        calibration: None: it is taken now.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     document = {
         "machine": machine(),
-        "calibration": calibrate().values(),
+        "calibration": (calibration or calibrate()).values(),
         "rows": [asdict(row) for row in rows],
     }
     path = folder / f"{name}.json"

@@ -78,8 +78,9 @@ def test_the_command_reads_what_was_written_and_says_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = [*measured(1).rows, Row("gone", "ms", 1.0, 1.0, 1.0, 1)]
-    save(old, "old", folder=tmp_path)
-    save(measured(2000, factor=1.8).rows, "new", folder=tmp_path)
+    save(old, "old", folder=tmp_path, calibration=MACHINE)
+    new = measured(2000, factor=1.8)
+    save(new.rows, "new", folder=tmp_path, calibration=MACHINE)
     written = json.loads((tmp_path / "old.json").read_text())
     assert written["calibration"].keys() == MACHINE.values().keys()
     assert {"low", "high", "runs"} <= written["rows"][0].keys()
@@ -89,6 +90,9 @@ def test_the_command_reads_what_was_written_and_says_what_is_missing(
     assert "better  planted speed" in said
     assert "gone    gone" in said
     assert main([str(tmp_path / "old.json"), str(tmp_path / "old.json")]) == 0
+    here = load(save(new.rows, "here", folder=tmp_path)).calibration
+    assert here is not None
+    assert all(value > 0 for value in here.values().values())
     (tmp_path / "bad.json").write_text("[]")
     assert main([str(tmp_path / "bad.json"), str(tmp_path / "old.json")]) == 2
     assert "holds no figures" in capsys.readouterr().err
