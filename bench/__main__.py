@@ -24,7 +24,6 @@ MEASUREMENTS = (
     "proof_cost",
     "registry_scale",
     "build_throughput",
-    "build_time",
     "engine_lora",
     "engine_settings",
 )
