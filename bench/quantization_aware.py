@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 TYPES = {"int4": "q4_0", "int8": "q8_0"}
-FIRST = {"epochs": 60.0, "learning_rate": 3e-3, "evaluations": 2}
+FIRST = {"epochs": 20.0, "learning_rate": 3e-3, "evaluations": 2}
 
 
 def trained_base(place: Path) -> Path:
@@ -35,7 +35,7 @@ def trained_base(place: Path) -> Path:
     torch.manual_seed(0)
     fresh = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base), dtype=torch.float32)
     fresh.save_pretrained(base)
-    job = tiny_job(base, place / "first", "full", rows=256, **FIRST)
+    job = tiny_job(base, place / "first", "full", rows=128, **FIRST)
     job.run()
     made = place / "base"
     shutil.copytree(base, made)
@@ -100,7 +100,7 @@ def measure(base: Path, kind: str, place: Path, epochs: float) -> tuple[float, f
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=float, default=20.0, help="of the LoRA")
+    parser.add_argument("--epochs", type=float, default=10.0, help="of the LoRA")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
