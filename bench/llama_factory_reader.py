@@ -45,19 +45,19 @@ def encode(asked: dict[str, Any]) -> dict[str, Any]:
         "pt": PretrainDatasetProcessor,
     }[config.get("stage", "sft")]
     processor = made(template=template, tokenizer=tokenizer, processor=None, data_args=arguments)
-    rows = [convert(row) for row in asked["rows"]]
-    together = {key: [row[key] for row in rows] for key in rows[0]}
-    done = processor.preprocess_dataset(together)
-    pairs = [("chosen_", "rejected_")] if "chosen_input_ids" in done else [("",)]
-    return {
-        "rows": [
+    found = []
+    for row in asked["rows"]:
+        converted = {key: [value] for key, value in convert(row).items()}
+        done = processor.preprocess_dataset(converted)  # nothing of a row that it drops
+        parts = ("chosen_", "rejected_") if "chosen_input_ids" in done else ("",)
+        found.append(
             [
-                {"input_ids": done[f"{part}input_ids"][i], "labels": done[f"{part}labels"][i]}
-                for part in pairs[0]
+                {"input_ids": ids, "labels": labels}
+                for part in parts
+                for ids, labels in zip(done[f"{part}input_ids"], done[f"{part}labels"], strict=True)
             ]
-            for i in range(len(rows))
-        ]
-    }
+        )
+    return {"rows": found}
 
 
 def main() -> None:

@@ -62,7 +62,9 @@ INFO: dict[str, Any] = {
                           "rejected": "rejected"}},
     "renamed": {"file_name": "renamed.json",
                 "columns": {"prompt": "q", "query": "x", "response": "a", "system": "sys"}},
-    "earlier": {"file_name": "earlier.json", "columns": {"history": "history"}},
+    "earlier": {"file_name": "earlier.json",
+                "columns": {"prompt": "instruction", "query": "input", "response": "output",
+                            "history": "history"}},
 }  # fmt: skip
 ROWS = {"alpaca": ALPACA, "talks": TALKS, "openai": OPENAI, "pairs": PAIRS, "renamed": RENAMED,
         "earlier": EARLIER}  # fmt: skip
@@ -206,15 +208,17 @@ def _print(name: str, ours: list[list[Sequence]], theirs: list[list[dict[str, An
     compared = [
         compare(mine, Sequence(**other))
         for row, others in zip(ours, theirs, strict=True)
+        if others
         for mine, other in zip(row, others, strict=True)
     ]
     count = len(compared)
     ids, labels = sum(c.ids for c in compared), sum(c.labels for c in compared)
     behind = sum(c.behind for c in compared)
     firsts = [c.first for c in compared if c.first is not None]
+    dropped = sum(not others for others in theirs)
     said = f"first difference at token {firsts[0]}" if firsts else "nothing else differs"
     sys.stdout.write(f"{name:<34} ids {ids}/{count}  labels {labels}/{count}  "
-                     f"behind answers {behind}  {said}\n")  # fmt: skip
+                     f"behind answers {behind}  dropped there {dropped}  {said}\n")  # fmt: skip
     return int(bool(firsts))
 
 
