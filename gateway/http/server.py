@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import socket
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,6 +31,7 @@ from adapterworks.gateway.http.sockets import bind, bind_unix
 from adapterworks.gateway.http.status import create_status_app
 from adapterworks.gateway.jobs.service import start_jobs
 from adapterworks.gateway.webhooks.sending import start_webhooks
+from adapterworks.manifests.errors import Unavailable
 
 SETTLE_SECONDS = 0.1  # between two looks at what is loaded to begin with
 
@@ -96,6 +97,7 @@ async def run_gateway(
     """
     config = gateway.config
     path: Path | None = None
+    picker: Stoppable | None = None
     try:
         with bind(config.host, config.port) as public_socket:
             port = public_socket.getsockname()[1]
@@ -104,6 +106,7 @@ async def run_gateway(
                 await gateway.start()
                 start_jobs(gateway)
                 start_webhooks(gateway)
+                picker = await _picker(gateway, say)
                 if source is not None:
                     Reloading(gateway, source).start(signals=own_process)
                 if own_process:
@@ -126,9 +129,39 @@ async def run_gateway(
                 )
         say("stopping")
     finally:
+        if picker is not None:
+            await picker.stop()
         await gateway.stop()
         if path is not None:
             path.unlink(missing_ok=True)
+
+
+class Stoppable(Protocol):
+    """What is stopped before the gateway is."""
+
+    async def stop(self) -> None:
+        """End it."""
+
+
+async def _picker(gateway: Gateway, say: Callable[[str], None]) -> Stoppable | None:
+    """The endpoint picker, where one is wanted; imported then, since it needs gRPC.
+
+    Raises:
+        InvalidInput, Unavailable: as `Picker.start`.
+    """
+    if gateway.config.picker.listen is None:
+        return None
+    try:
+        from adapterworks.gateway.picker.service import Picker
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"`[picker]` needs `{error.name}`, which this installation does not have",
+            hint="pip install 'adapterworks[envoy]'",
+        ) from error
+    picker = Picker(gateway, gateway.config.picker.listen)
+    await picker.start()
+    say(f"the picker listens on port {picker.port}")
+    return picker
 
 
 async def run_registry(

@@ -286,8 +286,14 @@ class Exchange:
         self._gateway.recent.note(self._tenant.id, self._receipt.request_id, target.access, release)
         path = call.endpoint.engine_path
         try:
-            async with engine.post(path, to_json(payload), headers) as upstream:
+            async with self._post(engine, path, to_json(payload), headers) as upstream:
                 return await take(upstream)
         except NotAsked:
             self._account.cost_nothing()
             raise
+
+    def _post(
+        self, engine: Engine, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> contextlib.AbstractAsyncContextManager[ClientResponse]:
+        """Ask the engine."""
+        return engine.post(path, body, headers)

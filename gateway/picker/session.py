@@ -1,0 +1,217 @@
+"""One HTTP request that Envoy has, from its head to the answer's last byte.
+
+    head and body come → who, what → the gateway's own `Exchange` → its engine, named to Envoy
+    → the engine's answer comes by Envoy → rewritten and metered → back to Envoy
+
+So everything holds that holds for a request to the gateway itself: tenants, limits, turns, loads
+and proofs, receipts, metering. Only the bytes of the request and of the answer go past it.
+
+Invariant: while a request is under way in an engine its turn and its adapter's seat are held; they
+are given back when Envoy has the answer's end, or hangs up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from aiohttp import ClientResponse
+from starlette.types import Message
+
+from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.picker import messages
+from adapterworks.gateway.picker.upstream import Upstream
+from adapterworks.gateway.request.body import parse_body
+from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint, parse
+from adapterworks.gateway.request.errors import (
+    NoSuchPath,
+    TooLarge,
+    error_body,
+    error_headers,
+    shape_of,
+)
+from adapterworks.gateway.request.exchange import Exchange
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.tenants.keys import key_id_of
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
+
+_PATHS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (*ENDPOINTS, GENERATE)}
+# What says who the caller is, or describes a body that is replaced.
+_TAKEN_OUT = ("content-length", "content-encoding", "authorization", "x-api-key", "accept-encoding")
+Destination = Callable[[Engine], Awaitable[tuple[str, str | None]]]
+"""Engine → its `ADDRESS:PORT`, and the key that it is asked with."""
+
+
+class Session:
+    """One request; `take` is told what Envoy says, `answers` gives what it is told."""
+
+    def __init__(self, gateway: Gateway, destination: Destination) -> None:
+        self._gateway, self._destination = gateway, destination
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._out: asyncio.Queue[Any] = asyncio.Queue()
+        self._gone = asyncio.Event()
+        self._upstream: Upstream | None = None
+        self._head_told = False
+        self._refusal: tuple[int, dict[str, str]] = (503, {})
+        self._receipt = Receipt()
+        self._endpoint: Endpoint | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    async def answers(self) -> AsyncIterator[Any]:
+        """What Envoy is told, until the request is over."""
+        while (said := await self._out.get()) is not None:
+            yield said
+
+    def take(self, request: Any) -> None:
+        """Envoy says something."""
+        kind = request.WhichOneof("request")
+        said = getattr(request, kind)
+        if kind == "request_headers":
+            self._headers = messages.headers_of(said)
+            if said.end_of_stream:
+                self._begin()
+        elif kind == "request_body":
+            self._body += said.body
+            if said.end_of_stream or len(self._body) > self._gateway.config.http.body_limit:
+                self._begin()
+        elif kind == "request_trailers":
+            self._out.put_nowait(messages.trailers(kind))
+            self._begin()
+        elif self._upstream is not None:
+            if kind == "response_headers":
+                self._upstream.begin(messages.headers_of(said))
+                self._upstream.feed(b"", end=said.end_of_stream)
+            elif kind == "response_body":
+                self._upstream.feed(said.body, end=said.end_of_stream)
+            else:
+                self._upstream.feed(b"", end=True)
+                self._out.put_nowait(messages.trailers(kind))
+        elif kind == "response_headers":  # of an answer of Envoy's own
+            self._out.put_nowait(messages.to_client({}, ()))
+
+    async def close(self) -> None:
+        """Envoy has gone."""
+        self._gone.set()
+        if self._upstream is not None:
+            self._upstream.broken()
+        if self._work is not None:
+            await asyncio.wait({self._work})
+
+    def _begin(self) -> None:
+        if self._work is None:
+            self._work = asyncio.create_task(self._answer())
+
+    async def _answer(self) -> None:
+        try:
+            await self._exchange()({"type": "http"}, self._receive, self._send)
+        except AdapterworksError as error:
+            anthropic = self._endpoint is not None and self._endpoint.anthropic
+            self._instead(error, anthropic=anthropic)
+        except Exception:
+            self._instead(Unavailable("the request failed here"))
+            raise
+        finally:
+            self._out.put_nowait(None)
+
+    def _instead(self, error: AdapterworksError, *, anthropic: bool = False) -> None:
+        if self._head_told:
+            return  # the answer is broken off: Envoy sees that the stream ends
+        headers = {
+            "content-type": "application/json",
+            **self._receipt.headers(),
+            **error_headers(error),
+        }
+        body = error_body(error, anthropic=anthropic)
+        self._out.put_nowait(messages.instead(shape_of(error).status, headers, body))
+
+    def _exchange(self) -> Exchange:
+        """The request, understood.
+
+        Raises:
+            AdapterworksError: as the gateway's own paths do.
+        """
+        gateway, path = self._gateway, self._headers.get(":path", "").partition("?")[0]
+        self._endpoint = _PATHS.get(path)
+        if self._endpoint is None or self._headers.get(":method") != "POST":
+            raise NoSuchPath(
+                f"`{self._headers.get(':method')} {path}` is no request to an engine",
+                hint="route only paths that ask a model here, and others to the gateway",
+            )
+        scheme, _, key = self._headers.get("authorization", "").partition(" ")
+        shown = key.strip() if scheme.lower() == "bearer" else self._headers.get("x-api-key")
+        tenant = gateway.authenticate(shown)
+        if gateway.tenants is not None and shown is not None:
+            self._receipt.key_id = key_id_of(shown) or ""
+        if len(self._body) > gateway.config.http.body_limit:
+            raise TooLarge(f"the request's body is above {gateway.config.http.body_limit} bytes")
+        body = parse_body(bytes(self._body))
+        call = parse(self._endpoint, body, default=gateway.config.default_adapter)
+        self._receipt.ignored = call.ignored
+        return _ByEnvoy(gateway, call, tenant, self._receipt, self._headers, self._to_engine)
+
+    @contextlib.asynccontextmanager
+    async def _to_engine(
+        self, engine: Engine, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator[ClientResponse]:
+        """Have Envoy ask the engine, and read what it brings."""
+        if self._upstream is not None:
+            raise Unavailable(
+                "this needs a second question to the engine, and Envoy asks once",
+                hint="send it again, with a single prompt",
+                retry_after=1.0,
+            )
+        endpoint, key = await self._destination(engine)
+        told = {":path": path, "content-type": "application/json", **headers}
+        if key is not None:
+            told["authorization"] = f"Bearer {key}"
+        remove = [name for name in _TAKEN_OUT if name not in told]
+        self._upstream = Upstream()
+        self._out.put_nowait(messages.to_engine(endpoint, told, remove))
+        for piece in messages.request_body(body):
+            self._out.put_nowait(piece)
+        try:
+            await self._upstream.begun()
+        except ConnectionError as error:
+            raise Unavailable("the engine failed to answer", retry_after=1.0) from error
+        yield cast(ClientResponse, self._upstream)
+
+    async def _receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in message["headers"]}
+            if self._upstream is None or message["status"] != 200:
+                self._refusal = (message["status"], headers)
+                return
+            self._head_told = True
+            headers.pop("content-length", None)
+            self._out.put_nowait(messages.to_client(headers, ("content-length",)))
+        elif not self._head_told:  # an answer of the exchange's own: the gateway is being stopped
+            status, headers = self._refusal
+            self._out.put_nowait(messages.instead(status, headers, message["body"]))
+        else:
+            end = not message.get("more_body", False)
+            for piece in messages.response_body(message["body"], end=end):
+                self._out.put_nowait(piece)
+
+
+class _ByEnvoy(Exchange):
+    """An exchange whose engine is asked by Envoy."""
+
+    def __init__(self, *given: Any) -> None:
+        *common, self._by_envoy = given
+        super().__init__(*common)
+
+    def _post(
+        self, engine: Engine, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> contextlib.AbstractAsyncContextManager[ClientResponse]:
+        found: contextlib.AbstractAsyncContextManager[ClientResponse] = self._by_envoy(
+            engine, path, body, headers
+        )
+        return found
