@@ -34,6 +34,7 @@ OTHERS = {
     "NO_COLOR": "no colours, whatever the terminal can",
     "FORCE_COLOR": "colours, although standard output is no terminal",
     "HF_TOKEN": "the Hub's token, else the one of `hf auth login`",
+    "KUBECONFIG": "where `build --on k8s:NAMESPACE` finds its cluster, as `kubectl` does",
     "HF_ENDPOINT": "another Hub",
     "HF_HOME": "the cache of the Hub's client",
     "HF_HUB_OFFLINE": "`1`: the Hub is not asked",

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from adapterworks.gateway.config.engines import EngineTable, LocalEngine
 from adapterworks.gateway.config.oidc import OidcTable
+from adapterworks.gateway.config.picker import PickerTable
 from adapterworks.gateway.config.table import (
     PositiveFloat,
     PositiveInt,
@@ -248,6 +249,7 @@ class GatewayConfig(Table):
     jobs: JobsTable = JobsTable()
     registry: RegistryTable = RegistryTable()
     console: ConsoleTable = ConsoleTable()
+    picker: PickerTable = PickerTable()
     webhooks: tuple[WebhookTable, ...] = ()
     log: LogTable = LogTable()
     tracing: TracingTable = TracingTable()

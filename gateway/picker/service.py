@@ -89,6 +89,8 @@ class Picker:
         try:
             async for said in session.answers():
                 yield said
+            if session.broken:
+                await context.abort(grpc.StatusCode.INTERNAL, "the answer was broken off")
         finally:
             reader.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):

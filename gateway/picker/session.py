@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.tenants.keys import key_id_of
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
+_log = logging.getLogger(__name__)
 _PATHS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (*ENDPOINTS, GENERATE)}
 # What says who the caller is, or describes a body that is replaced.
 _TAKEN_OUT = ("content-length", "content-encoding", "authorization", "x-api-key", "accept-encoding")
@@ -46,7 +48,12 @@ Destination = Callable[[Engine], Awaitable[tuple[str, str | None]]]
 
 
 class Session:
-    """One request; `take` is told what Envoy says, `answers` gives what it is told."""
+    """One request; `take` is told what Envoy says, `answers` gives what it is told.
+
+    Attributes:
+        broken: the answer ends before its end. Envoy must be told by an error: a stream that ends
+            well would have it pass on what the engine says, as it is.
+    """
 
     def __init__(self, gateway: Gateway, destination: Destination) -> None:
         self._gateway, self._destination = gateway, destination
@@ -56,6 +63,7 @@ class Session:
         self._gone = asyncio.Event()
         self._upstream: Upstream | None = None
         self._head_told = False
+        self.broken = False
         self._refusal: tuple[int, dict[str, str]] = (503, {})
         self._receipt = Receipt()
         self._endpoint: Endpoint | None = None
@@ -84,11 +92,11 @@ class Session:
         elif self._upstream is not None:
             if kind == "response_headers":
                 self._upstream.begin(messages.headers_of(said))
-                self._upstream.feed(b"", end=said.end_of_stream)
+                self._upstream.content.feed(b"", end=said.end_of_stream)
             elif kind == "response_body":
-                self._upstream.feed(said.body, end=said.end_of_stream)
+                self._upstream.content.feed(said.body, end=said.end_of_stream)
             else:
-                self._upstream.feed(b"", end=True)
+                self._upstream.content.feed(b"", end=True)
                 self._out.put_nowait(messages.trailers(kind))
         elif kind == "response_headers":  # of an answer of Envoy's own
             self._out.put_nowait(messages.to_client({}, ()))
@@ -112,14 +120,15 @@ class Session:
             anthropic = self._endpoint is not None and self._endpoint.anthropic
             self._instead(error, anthropic=anthropic)
         except Exception:
+            _log.exception("a request behind Envoy failed")
             self._instead(Unavailable("the request failed here"))
-            raise
         finally:
             self._out.put_nowait(None)
 
     def _instead(self, error: AdapterworksError, *, anthropic: bool = False) -> None:
         if self._head_told:
-            return  # the answer is broken off: Envoy sees that the stream ends
+            self.broken = True
+            return
         headers = {
             "content-type": "application/json",
             **self._receipt.headers(),

@@ -5,11 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from aiohttp import StreamReader
-from aiohttp.base_protocol import BaseProtocol
 from multidict import CIMultiDict
 
-_LIMIT = 1 << 16
+
+class Content:
+    """What is used of `aiohttp.StreamReader`."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._more = asyncio.Event()
+        self._end = self._broken = False
+
+    def feed(self, data: bytes, *, end: bool) -> None:
+        """More of it."""
+        self._data += data
+        self._end |= end
+        self._more.set()
+
+    def broken(self) -> None:
+        """What is not here will not come."""
+        self._broken = not self._end
+        self._more.set()
+
+    async def readany(self) -> bytes:
+        """What is here, and at least something; nothing at the end.
+
+        Raises:
+            ConnectionError: it was broken off.
+        """
+        while not self._data and not self._end:
+            if self._broken:
+                raise ConnectionError("the proxy has closed the request")
+            self._more.clear()
+            await self._more.wait()
+        data = bytes(self._data)
+        self._data.clear()
+        return data
 
 
 class Upstream:
@@ -21,10 +52,9 @@ class Upstream:
     """
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
         self.status = 0
         self.headers: CIMultiDict[str] = CIMultiDict()
-        self.content = StreamReader(BaseProtocol(loop), _LIMIT, loop=loop)
+        self.content = Content()
         self._begun = asyncio.Event()
 
     @property
@@ -38,17 +68,9 @@ class Upstream:
         self.headers.extend({k: v for k, v in headers.items() if not k.startswith(":")})
         self._begun.set()
 
-    def feed(self, data: bytes, *, end: bool) -> None:
-        """More of the body."""
-        if data:
-            self.content.feed_data(data)
-        if end:
-            self.content.feed_eof()
-
     def broken(self) -> None:
-        """Envoy has gone: what is not here will not come."""
-        if not self.content.is_eof():
-            self.content.set_exception(ConnectionError("the proxy has closed the request"))
+        """Envoy has gone."""
+        self.content.broken()
         self._begun.set()
 
     async def begun(self) -> None:
@@ -63,4 +85,7 @@ class Upstream:
 
     async def read(self) -> bytes:
         """The whole body."""
-        return await self.content.read()
+        pieces = []
+        while piece := await self.content.readany():
+            pieces.append(piece)
+        return b"".join(pieces)
