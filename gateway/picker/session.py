@@ -18,10 +18,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
-from aiohttp import ClientResponse
 from starlette.types import Message
 
 from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.picker import messages
 from adapterworks.gateway.picker.upstream import Upstream
@@ -92,11 +92,11 @@ class Session:
         elif self._upstream is not None:
             if kind == "response_headers":
                 self._upstream.begin(messages.headers_of(said))
-                self._upstream.content.feed(b"", end=said.end_of_stream)
+                self._upstream.feed(b"", end=said.end_of_stream)
             elif kind == "response_body":
-                self._upstream.content.feed(said.body, end=said.end_of_stream)
+                self._upstream.feed(said.body, end=said.end_of_stream)
             else:
-                self._upstream.content.feed(b"", end=True)
+                self._upstream.feed(b"", end=True)
                 self._out.put_nowait(messages.trailers(kind))
         elif kind == "response_headers":  # of an answer of Envoy's own
             self._out.put_nowait(messages.to_client({}, ()))
@@ -165,7 +165,7 @@ class Session:
     @contextlib.asynccontextmanager
     async def _to_engine(
         self, engine: Engine, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator[ClientResponse]:
+    ) -> AsyncIterator[Answer]:
         """Have Envoy ask the engine, and read what it brings."""
         if self._upstream is not None:
             raise Unavailable(
@@ -186,7 +186,7 @@ class Session:
             await self._upstream.begun()
         except ConnectionError as error:
             raise Unavailable("the engine failed to answer", retry_after=1.0) from error
-        yield cast(ClientResponse, self._upstream)
+        yield cast(Answer, self._upstream)
 
     async def _receive(self) -> Message:
         await self._gone.wait()
@@ -219,8 +219,8 @@ class _ByEnvoy(Exchange):
 
     def _post(
         self, engine: Engine, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> contextlib.AbstractAsyncContextManager[ClientResponse]:
-        found: contextlib.AbstractAsyncContextManager[ClientResponse] = self._by_envoy(
+    ) -> contextlib.AbstractAsyncContextManager[Answer]:
+        found: contextlib.AbstractAsyncContextManager[Answer] = self._by_envoy(
             engine, path, body, headers
         )
         return found

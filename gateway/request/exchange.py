@@ -294,6 +294,6 @@ class Exchange:
 
     def _post(
         self, engine: Engine, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> contextlib.AbstractAsyncContextManager[ClientResponse]:
+    ) -> contextlib.AbstractAsyncContextManager[Answer]:
         """Ask the engine."""
         return engine.post(path, body, headers)
