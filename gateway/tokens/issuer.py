@@ -173,8 +173,7 @@ class Issuer:
             now = self._now()
             age, waited = now - self._fetched, now - self._tried
             chosen = _chosen(self._keys, algorithm, kid)
-            unknown = chosen is None or again
-            if age > FRESH_S or (unknown and waited > AGAIN_S):
+            if age > FRESH_S or chosen is None or again:
                 self._ask_again(now, age, waited)
                 chosen = _chosen(self._keys, algorithm, kid)
         if chosen is None:

@@ -111,6 +111,32 @@ NAMED = (
         "whoever pauses all of its jobs for a week could take all workers for days",
     ),
     Named(
+        "anothers-release-is-continued",
+        "gateway/jobs/creating.py",
+        "if base is not None or not tenant.owns(ref.name):",
+        "if base is not None:",
+        (f"{_OF_JOBS[0]}::test_a_model_that_is_no_base_of_ones_own_does_not_exist",),
+        "one tenant would get what another's rows have taught",
+    ),
+    Named(
+        "what-is-continued-moves-on",
+        "gateway/jobs/creating.py",
+        'Start(ref=f"{found.name}@{found.version}", method=method)',
+        "Start(ref=str(ref), method=method)",
+        (f"{_OF_JOBS[0]}::test_ones_own_release_is_continued_as_it_was_trained",),
+        "a job that waits would continue another release than the one that was meant",
+    ),
+    Named(
+        "a-file-without-what-it-belongs-to",
+        _FILES,
+        "                return then(connection, [file for file, *_ in listed])\n",
+        "                pass\n"
+        "            with self._database.write() as connection:\n"
+        "                return then(connection, [file for file, *_ in listed])\n",
+        ("tests/registry/jobs/test_files.py",),
+        "a gateway killed at the end of a job would leave a second file of its curve",
+    ),
+    Named(
         "a-cancel-is-lost-between-lanes",
         _QUEUE,
         "_move(connection, row, _asked(row), now, result=result, lane=lane, lost=0, tried=0)",

@@ -21,10 +21,81 @@ _OF_FOUR_EYES = "tests/gateway/registry_http/test_four_eyes.py"
 _OF_SEALS = "tests/gateway/registry_http/test_seals.py"
 _OF_APPROVAL = "tests/registry/lifecycle/test_approval.py"
 
+_ISSUER = "gateway/tokens/issuer.py"
+_DOOR = "gateway/console/issuers_door.py"
+_OF_ISSUER = "tests/gateway/registry_http/test_issuer.py"
+_OF_DOOR = "tests/gateway/console/test_issuers_login.py"
+_OF_OTHERS = f"{_OF_ISSUER}::test_tokens_for_others_and_old_ones_open_nothing"
 _TENANTS = "gateway/http/routes/registry/tenants.py"
 _OF_TENANTS = "tests/gateway/registry_http/test_tenants.py"
 
 NAMED = (
+    Named(
+        "a-tokens-own-word-chooses-the-algorithm",
+        _ISSUER,
+        "            if algorithm not in self.trusted.algorithms:\n",
+        "            if False:\n",
+        (_OF_OTHERS,),
+        "whoever writes a token would say how it is to be believed",
+    ),
+    Named(
+        "a-token-for-another-program-opens",
+        _ISSUER,
+        "                    audience=self.trusted.audience,\n",
+        "                    audience=jwt.decode(\n"
+        '                        shown, options={"verify_signature": False}\n'
+        '                    )["aud"],\n',
+        (_OF_OTHERS,),
+        "any program of the company that somebody logs in to could act here as them",
+    ),
+    Named(
+        "an-old-token-opens",
+        _ISSUER,
+        "leeway=_LEEWAY_S,",
+        "leeway=86400,",
+        (_OF_OTHERS,),
+        "who has left would have the registry for a day",
+    ),
+    Named(
+        "junk-makes-us-ask-the-issuer",
+        _ISSUER,
+        "        if waited <= AGAIN_S:\n",
+        "        if False:\n",
+        (f"{_OF_ISSUER}::test_keys_are_kept_and_rotate",),
+        "anybody could have this server flood the company's login",
+    ),
+    Named(
+        "a-withdrawn-key-opens-for-ever",
+        _ISSUER,
+        "            if age > FRESH_S or chosen is None or again:\n",
+        "            if chosen is None:\n",
+        (f"{_OF_ISSUER}::test_a_key_that_was_withdrawn_opens_nothing_after_ten_minutes",),
+        "a key that was stolen and taken back would open until the server is restarted",
+    ),
+    Named(
+        "a-login-counts-in-another-browser",
+        _DOOR,
+        '        if not hmac.compare_digest((cookie or "").encode(), state.encode()):\n',
+        "        if False:\n",
+        (f"{_OF_DOOR}::test_no_other_browser_comes_in_with_the_answer",),
+        "a link could log somebody in as another person, whose rows they would then send",
+    ),
+    Named(
+        "an-answer-counts-twice",
+        _DOOR,
+        "asked = self._asked.pop(state, None)",
+        "asked = self._asked.get(state)",
+        (f"{_OF_DOOR}::test_a_person_comes_in_by_the_issuer",),
+        "whoever reads a browser's history would try the answer again",
+    ),
+    Named(
+        "a-login-takes-anybodys-code",
+        "adapterworks/login/flow.py",
+        "good = ours and (",
+        "good = (",
+        ("tests/login/test_login.py::test_a_login_opens_the_registry_until_it_is_forgotten",),
+        "a page that knows the port could log somebody in as another person",
+    ),
     Named(
         "what-is-not-said-of-a-tenant-goes",
         _TENANTS,
