@@ -24,6 +24,7 @@ MEASUREMENTS = (
     "proof_cost",
     "registry_scale",
     "build_throughput",
+    "build_time",
     "engine_lora",
     "engine_settings",
 )

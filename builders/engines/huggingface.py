@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapterworks.builders.data.render import IGNORED
-from adapterworks.builders.engines.choosing import Choosing
+from adapterworks.builders.engines.decoding import answers
 from adapterworks.builders.engines.engine import (
     Adapter,
     Completion,
@@ -28,7 +28,6 @@ from adapterworks.builders.engines.engine import (
     Sampling,
 )
 from adapterworks.builders.engines.sources import code_digest, versions
-from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.bases.quiet import quiet_libraries
 
@@ -41,6 +40,7 @@ _COMPUTE = ("torch", "transformers", "peft", "tokenizers", "bitsandbytes")
 _CODE = (
     "builders/engines/engine.py",
     "builders/engines/huggingface.py",
+    "builders/engines/decoding.py",
     "builders/engines/choosing.py",
     "builders/methods/prompt_cache.py",
 )
@@ -107,18 +107,18 @@ class HuggingFaceEngine:
         """Answers, prompts of like length together; see `Engine`."""
         model = self._model(adapter)
         rows = [(prompt, sample) for prompt in prompts for sample in range(sampling.n)]
-        answers: list[Completion | None] = [None] * len(rows)
+        by_row: list[Completion | None] = [None] * len(rows)
         done = 0
         with evaluating(model):
             for batch in batches([len(prompt) for prompt, _ in rows], batch_size):
                 for index, answer in zip(
-                    batch, _answers(model, [rows[i] for i in batch], sampling), strict=True
+                    batch, answers(model, [rows[i] for i in batch], sampling), strict=True
                 ):
-                    answers[index] = answer
+                    by_row[index] = answer
                 done += len(batch)
                 if progress:
                     progress(done // sampling.n, len(prompts))
-        found = [answer for answer in answers if answer is not None]
+        found = [answer for answer in by_row if answer is not None]
         return [
             tuple(found[start : start + sampling.n]) for start in range(0, len(found), sampling.n)
         ]
@@ -217,57 +217,6 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-def _answers(
-    model: PreTrainedModel, rows: Sequence[tuple[Ids, int]], sampling: Sampling
-) -> list[Completion]:
-    """One batch's answers, in its order."""
-    import torch
-    from transformers import GenerationConfig
-
-    pad = sampling.stop[0] if sampling.stop else 0
-    width = max(len(prompt) for prompt, _ in rows)
-    ids = torch.full((len(rows), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for line, (prompt, _) in enumerate(rows):  # padded on the left: answers follow directly
-        ids[line, width - len(prompt) :] = torch.tensor(prompt)
-        mask[line, width - len(prompt) :] = 1
-    config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=sampling.max_tokens,
-        eos_token_id=list(sampling.stop) or None,
-        pad_token_id=pad,
-    )
-    choosing = Choosing(sampling, rows)
-    device, cached = model.device, dict[str, Any]()
-    asked: Any = model
-    if has_soft_prompt(model):
-        cached["past_key_values"], virtual = prompt_cache(model, len(rows))
-        mask = torch.cat((torch.ones((len(rows), virtual), dtype=mask.dtype), mask), dim=1)
-        asked = asked.get_base_model()
-    output = asked.generate(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        generation_config=config,
-        logits_processor=[choosing],
-        **cached,
-    )
-    lines: list[list[int]] = output[:, width:].tolist()
-    return [
-        _completion(chosen, logprobs, sampling.stop)
-        for chosen, logprobs in zip(lines, choosing.logprobs(), strict=True)
-    ]
-
-
-def _completion(
-    chosen: Sequence[int], logprobs: Sequence[float], stop: Sequence[int]
-) -> Completion:
-    """What was chosen up to the first id that ends an answer; what follows it is padding."""
-    end = next((at + 1 for at, token in enumerate(chosen) if token in stop), None)
-    return Completion(
-        tuple(chosen[:end]), tuple(logprobs[:end]), "length" if end is None else "stop"
-    )
 
 
 def _parts(model: PreTrainedModel, batch: list[int], width: int) -> Iterator[list[int]]:

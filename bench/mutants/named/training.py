@@ -729,4 +729,32 @@ _ROUNDED_NAMED = (
     ),
 )
 
-NAMED = (*_REVIEWED, *_COULD_NOT_FAIL, *_STEP_NAMED, *_LOOP_NAMED, *_KEPT_NAMED, *_ROUNDED_NAMED)
+_OF_DECODING = "tests/builders/engines/test_decoding.py"
+_DECODED = (
+    Named(
+        "rows-take-each-others-cache",
+        "builders/engines/decoding.py",
+        "batch_select_indices(chooser)",
+        "batch_select_indices(chooser.flip(0))",
+        (_OF_DECODING,),
+        "an evaluation would judge answers to other questions",
+    ),
+    Named(
+        "who-has-ended-is-computed-on",
+        "builders/engines/decoding.py",
+        "2 * self._ended.sum() >= len(ended)",
+        "self._ended.sum() > len(ended)",
+        (_OF_DECODING,),
+        "every batch would cost its longest answer, row for row",
+    ),
+)
+
+NAMED = (
+    *_DECODED,
+    *_REVIEWED,
+    *_COULD_NOT_FAIL,
+    *_STEP_NAMED,
+    *_LOOP_NAMED,
+    *_KEPT_NAMED,
+    *_ROUNDED_NAMED,
+)
