@@ -119,6 +119,7 @@ def run(
     """Fill and measure at each size; then what bytes cost."""
     registry = Registry.open(database=database, blobs=str(root / "blobs"), home=root / "home")
     try:
+        registry.require_own_store()  # while it is blank: what is filled in has no bytes
         found = {}
         for size in sizes:
             seconds = fill(registry, size)
