@@ -76,9 +76,11 @@ def fit(
         if at(micro).total <= room:
             return micro, at(micro)
     smallest = at(candidates[-1])
+    taken = f", of which a plan takes {_gib(room)}" if smallest.total <= own else ""
     raise Refused(
         f"training needs {_gib(smallest.total)} at a micro batch of {candidates[-1]}, "
-        f"and this machine has {_gib(own)} free{' for each process' if processes > 1 else ''}",
+        f"and this machine has {_gib(own)} free{' for each process' if processes > 1 else ''}"
+        f"{taken}",
         hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
     )
 

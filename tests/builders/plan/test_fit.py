@@ -116,7 +116,7 @@ def test_nine_tenths_of_the_memory_may_be_filled_to_the_byte() -> None:
     assert micro(data, machine(eight - 1)) == 4
     assert micro(data, machine(four - 1)) == 2
     assert micro(data, machine(one)) == 1
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match=r"GiB free, of which a plan takes \d"):
         micro(data, machine(one - 1))
 
 
