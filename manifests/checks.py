@@ -104,11 +104,11 @@ def _rounded(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             f'the base is rounded already ("{manifest.base.quantization}"), on another grid',
             'set `base.quantization = "none"`, or remove it',
         )
-    elif manifest.train.sharding == "fsdp":
+    elif manifest.train.sharding != "none":
         yield Problem(
             ("train", "sharding"),
             "weights that are held in parts are not rounded",
-            'set it to "zero-2" or "none", or remove `train.quantization_aware`',
+            'set it to "none", or remove `train.quantization_aware`',
         )
     elif getattr(method, "dropout", 0.0):
         yield Problem(
@@ -210,6 +210,13 @@ def _samples(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             ("evaluate", "samples", "k"),
             f"the chance of {max(samples.k)} answers is not to be had from {samples.n}",
             f"set `evaluate.samples.n` to {max(samples.k)} or more; a few times that is exact",
+        )
+    given = (written.get("evaluate") or {}).get("samples")
+    if not samples.n and isinstance(given, dict) and set(given) - {"n"}:
+        yield Problem(
+            ("evaluate", "samples"),
+            "no answer is drawn, so that nothing else there has a meaning",
+            "set `evaluate.samples.n`, or remove the table",
         )
 
 

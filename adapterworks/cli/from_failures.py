@@ -116,7 +116,8 @@ def command(
         printing.echo_json([_table(found) for found in clusters])
     elif not as_json:
         click.echo(
-            f"{release}: {len(failures)} of {asked} answers were wrong, in {len(clusters)} clusters"
+            f"{release if origin == 'evaluation' else release.name}: {len(failures)} of {asked} "
+            f"answers were wrong, in {len(clusters)} clusters"
         )
         _show(clusters)
     if dry_run or not failures:

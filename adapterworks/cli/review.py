@@ -233,11 +233,15 @@ def show(app: App, name: str, confidence: float, as_json: bool) -> None:
 def close(app: App, name: str, confidence: float, why: str, as_json: bool) -> None:
     """Put the outcome into the log of the release, where an alias's `review` gate reads it.
 
+    The interval is of a number of reviewers and rows that was settled before: a gate takes no
+    outcome of reviewers who have not judged every row, and none below 95 % confidence.
+
     \b
     Example:
       adapters review close medical-4-3 --why "two coders, 50 rows"
     """
     review, found = _outcome(app, name, confidence)
+    unfinished = _unfinished(app, review)
     version = app.registry.resolve(app.ref(f"{review.adapter}@{review.reviewed.digest}")).version
     facts: dict[str, Any] = {
         "review": review.digest,
@@ -250,6 +254,7 @@ def close(app: App, name: str, confidence: float, why: str, as_json: bool) -> No
         "high": found.high,
         "confidence": confidence,
         "alpha": found.alpha,
+        "unfinished": unfinished,
     }
     event = app.registry.log.note(
         review.adapter, version, "review", who=app.settings.who, why=why, **facts
@@ -333,6 +338,14 @@ def _outcome(app: App, name: str, confidence: float) -> tuple[Review, Outcome]:
     review = _review(app, name)
     with votes(_folder(app), review) as held:
         return review, outcome(review, held.all, confidence)
+
+
+def _unfinished(app: App, review: Review) -> int:
+    """How many reviewers have judged a part."""
+    from adapterworks.builders.reviewing.votes import votes
+
+    with votes(_folder(app), review) as held:
+        return len(held.unfinished)
 
 
 def _line(review: Review, found: Outcome) -> str:

@@ -234,10 +234,11 @@ def _settle(
     why = _line(pair, decision, told, most)
     worse = decision.verdict == "drop"
     origin = "feedback" if "answers" in told else "rows"
-    alarm = Alarm(pair.name, pair.watched.version, pair.alias, origin, why) if worse else None
+    alarm = Alarm(pair.name, pair.watched.version, pair.alias, origin, why)
     labels = {"alias": f"{pair.name}:{pair.alias}", "from": origin}
     gauges = [("alarm", labels, float(worse)), ("drop", labels, decision.drop)]
-    raise_alarm(app, alarm, metrics, [*gauges, ("rows", labels, float(decision.rows))])
+    gauges.append(("rows", labels, float(decision.rows)))
+    raise_alarm(app, alarm, metrics, gauges, wrong=worse)
     move = None
     if worse and rollback:
         move = roll_back(app.registry, pair, who=app.settings.who, why=why)

@@ -1,6 +1,7 @@
 """Alarms of `adapters watch`: a row in the log, which webhooks tell of, and a file of metrics.
 
-Invariant: what goes on being wrong is noted once: looking again every hour tells nobody twice.
+Invariant: what goes on being wrong is noted once: looking again every hour tells nobody twice. That
+it is over is noted too, so that what begins again is told again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from adapterworks.app import App
 
 KIND = "alarm"
+OVER = "alarm-over"
 Gauge = tuple[str, dict[str, str], float]
 _LOOKED_AT = 200  # rows of a version's log, newest first
 _HELP = {
@@ -26,7 +28,7 @@ _HELP = {
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What is wrong.
+    """What was looked at, and what was found.
 
     Attributes:
         origin: what was looked at: `rows`, `feedback` or `inputs`.
@@ -41,17 +43,17 @@ class Alarm:
 
 
 def raise_alarm(
-    app: App, alarm: Alarm | None, metrics: Path | None, gauges: Sequence[Gauge]
+    app: App, alarm: Alarm, metrics: Path | None, gauges: Sequence[Gauge], *, wrong: bool
 ) -> None:
-    """Note what is wrong, once, and write the metrics of this look."""
+    """Note what is wrong, once, and that it no longer is; write the metrics of this look."""
     if metrics is not None:
         write_metrics(metrics, gauges)
-    if alarm is None or _known(app, alarm):
+    if wrong == _open(app, alarm):
         return
     app.registry.log.note(
         alarm.name,
         alarm.version,
-        KIND,
+        KIND if wrong else OVER,
         who=app.settings.who,
         why=alarm.why,
         alias=alarm.alias,
@@ -75,15 +77,18 @@ def write_metrics(path: Path, gauges: Sequence[Gauge]) -> None:
     temporary.replace(path)
 
 
-def _known(app: App, alarm: Alarm) -> bool:
+def _open(app: App, alarm: Alarm) -> bool:
+    """Whether the last word on this was that it is wrong."""
     events = app.registry.log.events(
         alarm.name, version=alarm.version, facts=True, limit=_LOOKED_AT
     )
-    return any(
-        event.kind == KIND
-        and (event.alias, event.data.get("watched")) == (alarm.alias, alarm.origin)
+    known = (
+        event.kind
         for event in events
+        if event.kind in (KIND, OVER)
+        and (event.alias, event.data.get("watched")) == (alarm.alias, alarm.origin)
     )
+    return next(known, OVER) == KIND
 
 
 def _quoted(text: str) -> str:

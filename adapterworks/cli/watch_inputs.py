@@ -58,7 +58,7 @@ def look(
     why = _line(ref, release, found, most)
     drifted = found.verdict == "drift"
     alarm = Alarm(ref.name, release.version, ref.alias, "inputs", why)
-    raise_alarm(app, alarm if drifted else None, metrics, _gauges(ref, found))
+    raise_alarm(app, alarm, metrics, _gauges(ref, found), wrong=drifted)
     if as_json:
         named = {"alias": f"{ref.name}:{ref.alias}", "release": str(release), "max_shift": most}
         printing.echo_json(named | found.to_json())

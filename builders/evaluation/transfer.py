@@ -26,7 +26,7 @@ from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
 from adapterworks.manifests.errors import Refused
-from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
+from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable, SamplesTable
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.registry import Registry
 
@@ -88,7 +88,9 @@ def _test(registry: Registry, ancestor: Ancestor, cache: Path) -> AncestorTest |
         )
     lines = [json.loads(line) for line in answered.decode().splitlines()]
     then = np.array([line["scores"][CANDIDATE][name] for line in lines], dtype=np.float64)
-    table = ancestor.manifest.evaluate.model_copy(update={"metrics": (name,)})
+    table = ancestor.manifest.evaluate.model_copy(
+        update={"metrics": (name,), "samples": SamplesTable()}
+    )
     earlier = {entry["ref"]: entry["now"] for entry in report.get("ancestors") or []}
     return AncestorTest(ancestor.ref, release.digest, tuple(rows), table, then, earlier)
 

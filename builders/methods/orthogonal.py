@@ -24,7 +24,7 @@ from adapterworks.builders.methods.factors import module_scale
 from adapterworks.builders.methods.inits import INITS
 from adapterworks.builders.methods.lora_keys import LoraKeys, as_lora
 from adapterworks.builders.optimizers import OPTIMIZERS
-from adapterworks.manifests.checking import Problem, check
+from adapterworks.manifests.checking import Problem, check, is_written
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
 
@@ -41,6 +41,12 @@ def has_something_to_keep(manifest: Manifest, written: dict[str, Any]) -> Iterat
     """`keep_ranks` is of a release that is continued, and leaves ranks to learn with."""
     table, train = as_lora(manifest.method), manifest.train
     if table is None or table.keep_ranks is None:
+        if table is not None and is_written(written, "method", "orthogonality"):
+            yield Problem(
+                ("method", "orthogonality"),
+                "no ranks stay, so there is nothing to be orthogonal to",
+                "set `method.keep_ranks`, or remove it",
+            )
         return
     key = ("method", "keep_ranks")
     if manifest.start is None:

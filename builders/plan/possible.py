@@ -123,7 +123,14 @@ def _check_architecture(manifest: Manifest, shape: BaseShape, technique: Techniq
             "LoRA",
             hint='use `method.kind = "lora"`, which adapts what is outside the experts',
         )
-    if technique.cut and any(linear.transposed for linear in shape.linears):
+    transposed = any(linear.transposed for linear in shape.linears)
+    if manifest.train.quantization_aware is not None and (transposed or shape.experts):
+        raise InvalidInput(
+            f"`train.quantization_aware` cannot be used with {base}: its matrices are stored "
+            "transposed or belong to experts, and would not be rounded as an export rounds them",
+            hint="remove it",
+        )
+    if technique.cut and transposed:
         raise InvalidInput(
             f"`{kind}` cannot be used with {base}: its matrices are stored transposed, and a "
             "weight delta is cut from ones that are not",

@@ -35,6 +35,7 @@ from adapterworks.builders.retrieving.faithfulness import Evidence, evidence, st
 from adapterworks.builders.retrieving.prompted import prompted
 from adapterworks.builders.synthesis.passages import Passage, read_passages
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.evaluate_tables import SamplesTable
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore
@@ -91,7 +92,8 @@ def evaluate_with_retrieval(
         InvalidInput: there are no test rows or no passages, or no metric of answers.
         NotFound: no such release, or its base, its rows or a document is not here.
     """
-    index = Index(read_passages(retrieval.places))
+    # No longer than what is shown: what is found is what the model reads.
+    index = Index(read_passages(retrieval.places, most=retrieval.characters))
     found = find_subject(registry, bases, ref)
     manifest = manifest_here(registry, found, cache=cache, folder=data_dir)
     rows = take(rows_to_evaluate(manifest, cache=cache, registry=registry).test, limit)
@@ -99,7 +101,7 @@ def evaluate_with_retrieval(
         raise InvalidInput(
             f"the manifest of `{found.name}` names no test rows", hint="set `data.test` in it"
         )
-    table = of_answers(manifest.evaluate, say)
+    table = of_answers(manifest.evaluate, say).model_copy(update={"samples": SamplesTable()})
     passages = [
         tuple(passage for passage, _ in index.best(row.question, retrieval.most)) for row in rows
     ]

@@ -98,7 +98,8 @@ def fit(judged: Sequence[Judged], count: int, *, prior: float = 0.5) -> Strength
             break
         if np.abs(step).max() < _CLOSE:
             rows = np.unique([one.row for one in judged], return_inverse=True)[1]
-            return Strengths(values, _sandwich(values, first, second, won, rows, information))
+            spread = _sandwich(values, first, second, won, rows, information, pairs, prior)
+            return Strengths(values, spread)
     raise InvalidInput(
         "one of them wins or loses everything, so that it has no strength",
         hint="compare on more rows, or with a prior",
@@ -138,15 +139,25 @@ def _sandwich(
     won: Floats,
     rows: NDArray[np.int_],
     information: Floats,
+    pairs: Sequence[tuple[int, int]],
+    prior: float,
 ) -> Floats:
     groups = int(rows.max()) + 1
+    if groups < 2 and not prior:
+        raise InvalidInput("one row does not say how rows differ", hint="compare on more rows")
     beyond = won - _share(values[first] - values[second])
     scores = np.zeros((groups, len(values)))
     np.add.at(scores, (rows, first), beyond)
     np.add.at(scores, (rows, second), -beyond)
     bread = np.linalg.pinv(information, hermitian=True)
-    small = groups / (groups - 1) if groups > 1 else np.inf
-    covariance: Floats = bread @ (scores.T @ scores) @ bread * small
+    meat = scores.T @ scores
+    for a, b in pairs:  # what the prior adds is as uncertain as what was seen
+        share = float(_share(values[a] - values[b]))
+        spread = prior * (share**2 + (1 - share) ** 2)
+        meat[[a, b], [a, b]] += spread
+        meat[[a, b], [b, a]] -= spread
+    small = groups / (groups - 1) if groups > 1 else 2.0
+    covariance: Floats = bread @ meat @ bread * small
     return covariance
 
 

@@ -9,6 +9,7 @@ each reviewer, so that the result is about all rows that were drawn.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -110,8 +111,13 @@ def preferences_of(review: Review, cast: Sequence[Vote]) -> list[tuple[int, floa
             marks[vote.of[0]] = vote.choice / _MARKS
     found = [(row, marks[0] - marks[1]) for (_, row), marks in given.items() if len(marks) == 2]
     if found:
-        reviewers = {reviewer for reviewer, _ in given}
-        found += [(item.number, 0.0) for item in review.items if item.same for _ in reviewers]
+        # Rows with equal answers are ties of everybody: of a reviewer who has judged a part of the
+        # others, the same part of them.
+        same = [item.number for item in review.items if item.same]
+        shown = len(review.items) - len(same)
+        judged_by = Counter(who for (who, _), marks in given.items() if len(marks) == 2)
+        for count in judged_by.values():
+            found += [(number, 0.0) for number in same[: round(len(same) * count / shown)]]
     return found
 
 

@@ -1,7 +1,8 @@
 """Votes on disk, a line each: who judged which ballot how.
 
-Invariant: a vote is on the disk when `cast` returns. A reviewer's last word on a ballot counts. A
-vote names what was shown, so that what it means does not depend on who began before whom.
+Invariant: a vote is on the disk when `cast` returns. A reviewer's last word on a ballot counts. On
+which sides answers stand is settled for a reviewer by the first look, not by the first vote, and a
+vote names what was shown: what it means does not depend on who voted before whom.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from adapterworks.builders.data.kept_lines import KeptLines, kept_lines
-from adapterworks.builders.reviewing.ballots import Ballot, ballots
+from adapterworks.builders.reviewing.ballots import TIE, Ballot, ballots
 from adapterworks.builders.reviewing.review import Review
 from adapterworks.manifests.errors import Conflict, InvalidInput
 from adapterworks.manifests.refs import check_name
 
 VOTES = "votes.jsonl"
+_LOOKED = ""  # the ballot of a line that says that a reviewer was shown something
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,22 @@ class Votes:
     @property
     def all(self) -> list[Vote]:
         """The last word on each ballot of each reviewer, in the order of the first words."""
-        last = {(vote.reviewer, vote.ballot): vote for vote in self._cast}
+        said = [vote for vote in self._cast if vote.ballot != _LOOKED]
+        last = {(vote.reviewer, vote.ballot): vote for vote in said}
         return list(last.values())
 
     def open(self, reviewer: str) -> list[Ballot]:
         """What a reviewer has not judged yet, in the reviewer's order."""
+        shown = self._ballots(reviewer)
         done = {vote.ballot for vote in self._cast if vote.reviewer == reviewer}
-        return [ballot for ballot in self._ballots(reviewer) if ballot.name not in done]
+        if not done:
+            self._keep(Vote(reviewer, _LOOKED, 0, (), TIE))
+        return [ballot for ballot in shown if ballot.name not in done]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Reviewers who have judged something, and not yet everything."""
+        return [name for name in dict.fromkeys(v.reviewer for v in self.all) if self.open(name)]
 
     def cast(self, reviewer: str, ballot: str, choice: int) -> Vote:
         """Keep a vote.
@@ -74,9 +85,12 @@ class Votes:
                 f"`{choice}` is no choice", hint=f"one of {', '.join(map(str, found.choices))}"
             )
         vote = Vote(reviewer, ballot, found.item.number, found.of, choice)
+        self._keep(vote)
+        return vote
+
+    def _keep(self, vote: Vote) -> None:
         self._lines.add([json.dumps(asdict(vote)).encode()])
         self._cast.append(vote)
-        return vote
 
     def _ballots(self, reviewer: str) -> list[Ballot]:
         check_name(reviewer)

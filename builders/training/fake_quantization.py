@@ -106,7 +106,9 @@ def _trained(module: Any, rounding: Rounding) -> Callable[..., torch.Tensor]:
         return functional.linear(given, weight.to(given.dtype), module.bias)
 
     def embedding(ids: torch.Tensor) -> torch.Tensor:
-        return functional.embedding(ids, through(module.weight, rounding), module.padding_idx)
+        found = functional.embedding(ids, through(module.weight, rounding), module.padding_idx)
+        scale = getattr(module, "embed_scale", None)  # of Gemma's embeddings
+        return found if scale is None else found * scale
 
     return embedding if isinstance(module, nn.Embedding) else linear
 

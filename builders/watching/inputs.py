@@ -34,6 +34,7 @@ Verdict = Literal["drift", "steady", "undecided"]
 LEAST = 40  # known questions
 TOPICS = 6
 _A_TOPIC = 10  # questions that there must be for each
+_AT_ONCE = 4096  # questions that are compared with all known ones at a time
 _FIXING = 2000  # questions of the half that fixes what is measured, at most
 
 
@@ -151,7 +152,12 @@ class _Measured:
             return [(name, (), empty) for name in named] + topics
         length = _share_below(self._lengths, np.array([float(len(text)) for text in texts]))
         vectors = self._space.of(texts)
-        near = (vectors @ self._vectors.T).max(axis=1).toarray().ravel()
+        near = np.concatenate(
+            [
+                (vectors[at : at + _AT_ONCE] @ self._vectors.T).max(axis=1).toarray().ravel()
+                for at in range(0, len(texts), _AT_ONCE)
+            ]
+        )
         topic = np.asarray(vectors @ self._middles.T).argmax(axis=1)
         found: list[tuple[str, tuple[str, ...], Floats]] = [
             ("length", (), length),

@@ -23,6 +23,7 @@ from adapterworks.registry.releases.types import Resolved
 REPORT = "report.json"
 _WHY = 300  # characters of a reason that is shown
 PROVED = "proved"
+_CONFIDENCE = 0.95  # of a review's interval, at least
 _REVIEWS = 100  # of a version, newest first, that are looked through
 
 
@@ -131,6 +132,11 @@ def _preferred(connection: Connection, resolved: Resolved, rule: Rule, alias: st
     reviewers, low = newest.get("reviewers"), newest.get("low")
     if not isinstance(reviewers, int) or reviewers < rule.reviewers:
         yield f"{reviewers} reviewed it beside `{holder}`, {rule.reviewers} must"
+    sure = newest.get("confidence")
+    if not isinstance(sure, float | int) or sure < _CONFIDENCE:
+        yield f"its review was closed at {_percent(sure)} confidence, {_percent(_CONFIDENCE)} must"
+    if unfinished := newest.get("unfinished"):
+        yield f"its review was closed before {unfinished} of its reviewers had judged every row"
     if not isinstance(low, float | int) or not low >= rule.preferred:
         yield (
             f"people prefer it to `{holder}` at least {_percent(low)} of the time, "

@@ -251,6 +251,13 @@ CASES = [
         "no constants to quantize",
     ),
     (
+        "samples-none",
+        [],
+        "[evaluate.samples]\nk = [1, 10]\n",
+        "evaluate.samples",
+        "no answer is drawn",
+    ),
+    (
         "threshold-share",
         [],
         "[data.gates]\nnear_duplicates.threshold = 3.0\n",

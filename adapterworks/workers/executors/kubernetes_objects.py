@@ -22,7 +22,6 @@ MOUNTS = {
     "tmp": "/tmp",  # noqa: S108  (the container's own)
     "memory": "/dev/shm",  # noqa: S108
 }
-_DISRUPTED = {"type": "DisruptionTarget", "status": "True"}
 # Pods that fail by themselves; those that a lost or drained node takes along do not count.
 _TRIES = 6
 _KEEP_S = 7 * 86400

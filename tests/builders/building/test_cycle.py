@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from adapterworks.app import App
 from adapterworks.builders.data.datasets import rows_of
@@ -29,6 +30,7 @@ from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.registry.datasets.store import Datasets
+from tests.builders.build_support import make_tiny_base
 from tests.builders.workshop import Workshop
 from tests.gateway.conftest import launcher, loop
 from tests.gateway.engine_standin import StandIn
@@ -36,10 +38,11 @@ from tests.gateway.running import Launcher, Running
 
 __all__ = ["launcher", "loop"]
 
-KNOWN = {"fever": "R50", "gout": "M10", "rash": "L21", "dengue": "A97"}
-NEW = {"burn": "T30", "mumps": "B26", "zoster": "G53", "icterus": "K17"}
+# Answers of one letter to words of one letter: these a random base of two layers tells apart.
+KNOWN = {letter * 12: code for letter, code in zip("abcd", "RMLA", strict=True)}
+NEW = {letter * 12: code for letter, code in zip("wxyz", "TBGK", strict=True)}
 LEARNT, TESTED, SERVED, VALIDATED = range(6), range(20, 28), range(40, 46), range(60, 62)
-QUESTION = "code of {} {}?"
+QUESTION = "{} {}?"
 
 MANIFEST = """
 [adapter]
@@ -58,7 +61,7 @@ test = "{test}"
 epochs = {epochs}
 batch_size = 4
 max_length = 64
-learning_rate = 1e-2
+learning_rate = 3e-3
 seed = 1
 [evaluate]
 metrics = ["exact_match"]
@@ -71,6 +74,17 @@ confidence = 0.9
 [serve]
 max_conversion_error = 0.9
 """
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """With a base that can be sure of an answer: with embeddings of 0.02 no logit passes 1.3, so
+    that a training pushes all of them up without end and tells nothing apart."""
+    base = make_tiny_base(tmp_path_factory.mktemp("bases") / "sure")
+    weights = load_file(base / "model.safetensors")
+    weights["model.embed_tokens.weight"] *= 50
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    return Workshop(tmp_path, base)
 
 
 def write(path: Path, codes: dict[str, str], numbers: range) -> str:
@@ -117,9 +131,6 @@ def serve_and_correct(
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.timeout(900)
-@pytest.mark.xfail(
-    reason="never seen to pass: the first release of a random base says one code of four (25 %)"
-)
 def test_the_cycle(workshop: Workshop, launcher: Launcher) -> None:
     folder, app = workshop.folder, workshop.app
     every = KNOWN | NEW

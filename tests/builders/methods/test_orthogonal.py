@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_where_it_makes_no_sense(
     faults = [fault.message for fault in check_manifest(path)[1]]
     assert len(faults) == (message is not None), faults
     assert all(message in fault for fault in faults if message)
+
+
+def test_a_penalty_without_ranks_that_stay_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("")
+    path = tmp_path / "next.toml"
+    text = MANIFEST.format(kind="lora", rank=8, train="", start='[start]\nfrom = "before@1"')
+    path.write_text(re.sub("keep_ranks = .*", "orthogonality = 0.5", text))
+    assert [fault.message for fault in check_manifest(path)[1]] == [
+        "no ranks stay, so there is nothing to be orthogonal to"
+    ]
 
 
 def test_the_release_must_have_had_the_ranks_that_stay() -> None:

@@ -205,6 +205,9 @@ def test_what_a_base_cannot_do_is_refused_with_the_reason(
 
 def test_transposed_matrices_are_adapted_and_not_cut(shape: BaseShape) -> None:
     turned = replace(shape, linears=tuple(replace(x, transposed=True) for x in shape.linears))
+    for odd in (turned, replace(shape, experts=True)):  # PEFT's factors would be rounded instead
+        with pytest.raises(InvalidInput, match="would not be rounded as an export rounds"):
+            plan_for("lora", odd, quantization_aware="int8")
     plan_for("lora", turned)
     for kind in ("full", "dora"):
         with pytest.raises(InvalidInput, match="stored transposed"):

@@ -88,7 +88,10 @@ def test_with_passages_beside_without(
     folder.mkdir()
     for name, code in zip(names, codes, strict=True):
         text = f"Wards have codes that are known to the porter. The code of {name} is {code}. "
-        (folder / f"{name}.md").write_text(text + "It is written on the door of the ward, inside.")
+        text += "It is written on the door of the ward, inside."
+        if name == "maple":  # in its last sentence: what is found has to be what is shown
+            text = "It is a ward like any other of the whole house, as they say. " * 14 + text
+        (folder / f"{name}.md").write_text(text)
     for split, asked in (("train", ["oak"]), ("test", names)):
         lines = (
             {"messages": [{"role": "user", "content": f"code of {name}?"},

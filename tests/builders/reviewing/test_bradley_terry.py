@@ -50,6 +50,14 @@ def test_ties_and_priors() -> None:
     with pytest.raises(InvalidInput, match="wins or loses everything"):
         fit(all_won, 2, prior=0.0)
     assert fit(all_won, 2).preferred(0, 1)[0] == pytest.approx(9.5 / 10)  # (9 + ½) / (9 + 1)
+    # The prior's half a win and half a loss are uncertain as well: nine of nine are no certainty
+    # (Clopper and Pearson's lower end is 0.664), and what was not seen has some width.
+    assert fit(all_won, 2).preferred(0, 1)[1] < 0.664
+    for rows in (1, 3):
+        _, low, high = fit([Judged(0, 1, 0.5, row) for row in range(rows)], 2).preferred(0, 1)
+        assert 0.0 < low < 0.5 < high < 1.0
+    with pytest.raises(InvalidInput, match="one row does not say"):
+        fit([Judged(0, 1, 0.5, 0)], 2, prior=0.0)
     with pytest.raises(InvalidInput, match="not all compared"):
         fit([*all_won, Judged(2, 3, 1.0, 10)], 4)
 

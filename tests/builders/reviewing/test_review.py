@@ -13,7 +13,10 @@ from click.testing import CliRunner, Result
 from adapterworks.app import App
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
 from adapterworks.builders.reviewing.ballots import ballots
-from adapterworks.builders.reviewing.review import read_review
+from adapterworks.builders.reviewing.outcome import preferences_of
+from adapterworks.builders.reviewing.review import Item, Review, Side, read_review
+from adapterworks.builders.reviewing.votes import Vote, votes
+from adapterworks.cli.erase import command as erase
 from adapterworks.cli.review import command
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.lifecycle.protection import Rule
@@ -141,9 +144,56 @@ def test_an_alias_asks_what_people_prefer(office: Office) -> None:
     for shown in ballots(read_review(office.folder, "round"), "bob", 1):  # the last word counts
         choice = str(1 + shown.of.index(0))
         office.say("vote", "round", shown.name, choice, "--reviewer", "bob")
-    office.say("close", "round", "--why", "bob looked again")
+    office.say("close", "round", "--why", "bob looked again", "--confidence", "0.5")
+    with pytest.raises(Refused, match=r"closed at 50.0% confidence, 95.0% must"):
+        promote()
+    first = ballots(read_review(office.folder, "round"), "cleo", 2)[0]
+    office.say("vote", "round", first.name, "1", "--reviewer", "cleo")
+    office.say("close", "round", "--why", "cleo has begun")
+    with pytest.raises(Refused, match="before 1 of its reviewers had judged every row"):
+        promote()
+    office.judge("cleo", lambda row: "new")
+    office.say("close", "round", "--why", "all have")
     promote()
     assert registry.resolve("medical:prod").version == 2
+
+
+def test_a_vote_is_of_what_was_shown_whoever_votes_first(office: Office) -> None:
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    shown = {name: office.json("next", "round", "--reviewer", name)["next"] for name in "ab"}
+    for name in "ba":  # the second to look is the first to vote
+        answers = [answer.split()[0] for answer in shown[name]["answers"]]
+        choice = str(1 + answers.index("new"))
+        office.say("vote", "round", shown[name]["ballot"], choice, "--reviewer", name)
+    with votes(office.folder, read_review(office.folder, "round")) as held:
+        assert [vote.of[vote.choice - 1] for vote in held.all] == [0, 0]
+    assert office.json("show", "round")["reviewers"] == ["b", "a"]
+
+
+def test_a_reviewer_who_has_judged_a_part_ties_on_the_same_part(tmp_path: Path) -> None:
+    """Five of ten rows are answered alike; one of the others is judged: one of those counts."""
+    side = Side("medical@2", "sha256:" + "a" * 64)
+    items = tuple(
+        Item(n, ({"role": "user", "content": "?"},), ("same", "same") if n < 5 else ("a", "b"), "")
+        for n in range(10)
+    )
+    review = Review("r", "medical", side, side, "pairwise", 1, 10, items)
+    cast = [Vote("ann", "7", 7, (0, 1), 1)]
+    assert sorted(preferences_of(review, cast)) == [(0, 0.0), (7, 1.0)]
+    every = [Vote("ann", str(n), n, (0, 1), 1) for n in range(5, 10)]
+    assert len(preferences_of(review, every)) == 10
+
+
+def test_what_is_erased_is_in_no_review(office: Office) -> None:
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    assert "code of case 1?" in (office.folder / "round" / "review.json").read_text()
+    arguments = ["medical@1", "predictions.jsonl", "--why", "consent withdrawn", "--yes"]
+    done = CliRunner().invoke(erase, arguments, obj=office.app)
+    assert done.exit_code == 0, done.output
+    assert "review `round` had these answers" in done.stderr
+    left = [*office.app.settings.home.glob("reviews/**/*.json*")]
+    assert not any("code of case 1?" in path.read_text() for path in left)
+    assert not (office.folder / "round").exists()
 
 
 def test_marks_and_what_is_typed(office: Office) -> None:

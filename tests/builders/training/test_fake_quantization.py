@@ -142,3 +142,26 @@ def test_rows_that_are_no_whole_blocks_stay_as_they_are() -> None:
     round_weights(small, "int4")
     assert torch.equal(small.narrow.weight, narrow)
     assert torch.equal(small.wide.weight, q4_0(wide))
+
+
+def test_an_embedding_keeps_the_scale_of_its_class() -> None:
+    """Gemma's multiplies by the root of the hidden size in its own `forward`."""
+
+    class Scaled(torch.nn.Embedding):
+        embed_scale = 8.0
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return super().forward(ids) * self.embed_scale
+
+    class Model(torch.nn.Sequential):
+        def get_input_embeddings(self) -> torch.nn.Module:
+            return self[0]
+
+        def get_output_embeddings(self) -> None:
+            return None
+
+    model = Model(Scaled(4, 32))
+    ids = torch.tensor([1, 3])
+    plain = model(ids)
+    round_weights(model, "int8")
+    assert torch.allclose(model(ids), plain, rtol=0.02, atol=0.05)

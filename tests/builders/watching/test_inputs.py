@@ -11,7 +11,7 @@ import pytest
 
 from adapterworks.builders.evaluation.sequences import sequence_interval
 from adapterworks.builders.watching.inputs import Inputs, halves, watch_inputs
-from adapterworks.cli.watch_alarm import write_metrics
+from adapterworks.cli.watch_alarm import Alarm, raise_alarm, write_metrics
 from adapterworks.gateway.webhooks.happenings import logged, of_log
 from adapterworks.manifests.errors import InvalidInput, Refused
 from tests.builders.watching.test_paired import Shelf, shelf
@@ -108,6 +108,24 @@ def test_an_alarm_is_noted_once_and_told(shelf: Shelf, tmp_path: Path) -> None:
     lines = metrics.read_text().splitlines()
     assert 'adapters_watch_alarm{alias="medical:prod",from="inputs"} 1' in lines
     assert 'adapters_watch_questions{alias="medical:prod"} 300' in lines
+
+
+def test_what_begins_again_is_told_again(shelf: Shelf) -> None:
+    def look(wrong: bool) -> None:
+        alarm = Alarm("medical", 2, "prod", "inputs", "drift")
+        raise_alarm(shelf.app, alarm, None, [], wrong=wrong)
+
+    for wrong in (False, True, True, False, False, True):
+        look(wrong)
+    raise_alarm(
+        shelf.app, Alarm("medical", 2, "prod", "rows", "worse"), None, [], wrong=True
+    )  # something else
+    with shelf.app.registry.database.read() as connection:
+        events, _ = logged(connection, 0)
+    told = [(one.kind, one.data["watched"]) for one in events if one.kind.startswith("alarm")]
+    assert told == [
+        ("alarm", "inputs"), ("alarm-over", "inputs"), ("alarm", "inputs"), ("alarm", "rows")
+    ]  # fmt: skip
 
 
 def test_metrics_are_quoted(tmp_path: Path) -> None:
