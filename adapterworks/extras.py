@@ -21,7 +21,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "kubernetes": ("kubernetes",),
     "documents": ("pypdf", "docx"),
-    "envoy": ("grpc", "google.protobuf"),
+    "envoy": ("grpc",),
 }
 
 

@@ -91,8 +91,13 @@ class Tree:
         )  # fmt: skip
 
     def preload(self, modules: Sequence[str]) -> None:
-        """Import modules of others once, for all runs that follow."""
-        self._ask({"preload": [*modules]})
+        """Import modules of others once, for all runs that follow.
+
+        Raises:
+            RuntimeError: one of them brought one of ours, which no defect would reach any more.
+        """
+        if ours := self._ask({"preload": [*modules]})["ours"]:
+            raise RuntimeError(f"`{ours[0]}` was imported before anything is planted")
 
     @contextlib.contextmanager
     def mutated(self, edit: Edit) -> Iterator[None]:

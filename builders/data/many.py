@@ -9,10 +9,7 @@ Invariant: whoever is given rows sees the same rows, in the same order, whicheve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, overload
 
 from adapterworks.builders.data.rows import Row, from_record, to_record
 from adapterworks.builders.data.spool import Spool
@@ -20,7 +17,11 @@ from adapterworks.builders.data.spool import Spool
 HELD = 20_000
 _DIGEST = "sha256:"
 
-Numbers = NDArray[np.int64]
+if TYPE_CHECKING:  # a manifest is validated without NumPy, and names gates that are here
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int64]
 
 
 class _Kept:
@@ -66,6 +67,8 @@ class ManyRows(Sequence[Row]):
     def __getitem__(self, index: slice) -> Sequence[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
         if isinstance(index, slice):
+            import numpy as np
+
             return self.at(np.arange(len(self))[index])
         return self._kept.row(int(self._order[index]))
 
@@ -97,7 +100,11 @@ def gathered(rows: Iterable[Row]) -> Sequence[Row]:
                 first = []
         else:
             kept.add(row)
-    return tuple(first) if kept is None else ManyRows(kept, np.arange(len(kept.spool)))
+    if kept is None:
+        return tuple(first)
+    import numpy as np
+
+    return ManyRows(kept, np.arange(len(kept.spool)))
 
 
 def mapped(change: Callable[[Row], Row], rows: Sequence[Row]) -> Sequence[Row]:
@@ -108,6 +115,8 @@ def mapped(change: Callable[[Row], Row], rows: Sequence[Row]) -> Sequence[Row]:
 def at(rows: Sequence[Row], indices: Iterable[int]) -> Sequence[Row]:
     """The rows at some places, in that order."""
     if isinstance(rows, ManyRows):
+        import numpy as np
+
         return rows.at(np.fromiter(indices, dtype=np.int64))
     return tuple(rows[index] for index in indices)
 

@@ -427,7 +427,7 @@ _OTHER_NAMED = (
     Named(
         "a-damaged-checkout-is-taken",
         _CHECKOUT,
-        "            digest_file(path) == files[name] for name, path in found.items()",
+        "            seen.digest(path) == files[name] for name, path in found.items()",
         "            True for name, path in found.items()",
         (f"{_OF_CHECKOUT}::test_a_damaged_checkout_is_made_again_and_the_blob_is_unharmed",),
         "whoever can write to the cache would decide what is served",

@@ -636,8 +636,8 @@ _RESOLVE_NAMED = (
     Named(
         "a-caller-changes-sides",
         _RESOLVE,
-        'chosen = _choose(holders, f"{sticky}\\n{model}")',
-        'chosen = _choose(holders, f"{id(holders)}{len(self._releases)}{model}")',
+        "_choose(holders, _key(sticky, model))",
+        '_choose(holders, f"{id(holders)}{len(self._releases)}{model}")',
         (f"{_OF_RESOLVE}::test_a_canary_gets_its_share_and_each_caller_one_side",),
         "one conversation would be answered by two versions in turn",
     ),

@@ -27,7 +27,11 @@ _MOST_CODE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome(Page):
-    """What leads on from another site's answer."""
+    """What leads on from another site's answer.
+
+    Attributes:
+        next: the page of the console that was asked for.
+    """
 
     template: ClassVar[str] = "welcome.html"
     next: str

@@ -20,6 +20,7 @@ from adapterworks.registry.index import log
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.reading.diff import Diff
 from adapterworks.registry.reading.files import read_release
+from adapterworks.registry.reading.seen import Seen
 from adapterworks.registry.releases.absence import Absence
 from adapterworks.registry.releases.release import UNNAMED, Release
 from adapterworks.registry.releases.types import (
@@ -66,6 +67,7 @@ class RemoteCatalog(Catalog):
         self.home = home
         self.author = author
         self.checkouts = home / "checkouts"
+        self._seen = Seen()
         self.most_checkouts = None
         self._bytes = HttpBlobs(self.link, home / "fetched")
         self._records: dict[str, Release] = {}

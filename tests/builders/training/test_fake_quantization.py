@@ -164,4 +164,4 @@ def test_an_embedding_keeps_the_scale_of_its_class() -> None:
     ids = torch.tensor([1, 3])
     plain = model(ids)
     round_weights(model, "int8")
-    assert torch.allclose(model(ids), plain, rtol=0.02, atol=0.05)
+    assert torch.allclose(model(ids), plain, rtol=0, atol=0.2)

@@ -124,7 +124,7 @@ def test_what_begins_again_is_told_again(shelf: Shelf) -> None:
         events, _ = logged(connection, 0)
     told = [(one.kind, one.data["watched"]) for one in events if one.kind.startswith("alarm")]
     assert told == [
-        ("alarm", "inputs"), ("alarm-over", "inputs"), ("alarm", "inputs"), ("alarm", "rows")
+        ("alarm", "inputs"), ("alarm", "inputs"), ("alarm", "rows")
     ]  # fmt: skip
 
 

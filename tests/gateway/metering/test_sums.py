@@ -238,9 +238,9 @@ def test_orphans_are_looked_for_at_the_start_and_after_a_while(
 ) -> None:
     """The dead do not appear every second, and looking costs a lock on every file."""
     looked: list[float] = []
-    monkeypatch.setattr(Meter, "_adopt", lambda meter: looked.append(time.monotonic()))
     monkeypatch.setattr(metering, "DRAIN_SECONDS", 0.01)
     meter = Meter(index, spool=tmp_path / "spool")
+    monkeypatch.setattr(meter, "_adopt", lambda: looked.append(time.monotonic()))
     meter.start()
     for n in range(3):
         meter.record(event(f"r{n}", 1, 1)).result(timeout=20)
