@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tenants.store import TenantStore
 from adapterworks.gateway.tokens.roles import Role
+from adapterworks.registry.lifecycle.protection import Rule, Settings
+from tests.gateway.registry_http import test_four_eyes as four_eyes
 from tests.gateway.registry_http.conftest import Offered
+from tests.registry.releases import publish
 
 ACME = {"name": "acme", "allow": ["medical", "base:*"], "rpm": 600, "weight": 2.0}
 
@@ -105,3 +109,22 @@ def test_what_makes_no_sense_is_refused(
     if path != "/tenants":
         ask(offered, "POST", "/tenants", **ACME)
     assert words in ask(offered, "POST", path, 400, **body)["error"]["message"]
+
+
+def test_a_tenants_key_is_no_second_person(offered: Offered, tmp_path: Path) -> None:
+    """An administrator who is shown a tenant's key would approve their own move with it."""
+    for number in (1, 2):
+        publish(offered.registry, tmp_path, number)
+    offered.registry.promote("medical", 1, "prod", who="me")
+    rule = Rule(names=("medical",), approvals=1)
+    offered.registry.protection.keep(Settings(aliases={"prod": rule}), who="me")
+    made = ask(offered, "POST", "/tenants", **ACME)
+    offered.desk.tokens.grant("acme", Role.PROMOTER, who="me")
+    number = four_eyes.ask(offered, offered.tokens[Role.ADMIN])
+    refused = four_eyes.approve(offered, made["key"], number)
+    assert refused.status_code == 403, refused.text
+    assert "a tenant's key" in refused.json()["error"]["message"]
+    assert four_eyes.holder(offered) == 1
+    way = f"{PREFIX}/adapters/medical/aliases/prod/requests"
+    asked = offered.with_key(made["key"]).post(way, json={"version": 2, "why": "w", "expect": 1})
+    assert asked.status_code == 403, asked.text

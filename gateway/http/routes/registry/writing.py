@@ -11,7 +11,8 @@ from pydantic_core import to_jsonable_python
 from adapterworks.gateway.http.routes.registry import bodies
 from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.http.routes.registry.reading import MOST, find
-from adapterworks.gateway.request.errors import InvalidField
+from adapterworks.gateway.request.errors import Forbidden, InvalidField
+from adapterworks.gateway.tokens.tokens import TENANT_PREFIX
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.lifecycle.approval import Request
@@ -57,6 +58,7 @@ def move(asked: Asked, body: bodies.Move) -> dict[str, Any]:
 
 def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
     """A move is asked for; another person approves it."""
+    _require_a_person(asked)
     made = asked.registry.approvals.request(
         name_of(asked),
         body.version,
@@ -72,6 +74,7 @@ def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
 
 def approve(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
     """A move that another person asked for is approved; the last approval needed makes it."""
+    _require_a_person(asked)
     caller = asked.caller
     made = asked.registry.approvals.approve(
         _request(asked), who=caller.person, why=body.why, makers=caller.makers
@@ -98,6 +101,18 @@ def request_object(request: Request) -> dict[str, Any]:
     if isinstance(request.expect, Unset):
         del values["expect"]
     return {"object": "registry.request", **values}
+
+
+def _require_a_person(asked: Asked) -> None:
+    """Refuse a tenant's key: an administrator can have one made, and would be a second person.
+
+    Raises:
+        Forbidden: it is one.
+    """
+    if asked.caller.person.startswith(TENANT_PREFIX):
+        raise Forbidden(
+            "a tenant's key asks for no move and approves none", hint="use a token of a person"
+        )
 
 
 def _request(asked: Asked) -> int:
