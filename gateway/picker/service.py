@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.engine import Engine, NotAsked
 from adapterworks.gateway.engines.remote import RemoteEngine
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.picker import ext_proc_pb2 as wire
@@ -111,7 +111,7 @@ async def _destination(engine: Engine) -> tuple[str, str | None]:
     """Where Envoy finds the engine, by address.
 
     Raises:
-        Unavailable: its name has none.
+        NotAsked: its name has none.
     """
     remote = _require_elsewhere(engine)
     parts = urlsplit(remote.url)
@@ -123,7 +123,7 @@ async def _destination(engine: Engine) -> tuple[str, str | None]:
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise Unavailable(f"engine {engine.id} has no address now", retry_after=2.0) from error
+            raise NotAsked(f"engine {engine.id} has no address now", retry_after=2.0) from error
         address = ipaddress.ip_address(found[0][4][0])
     name = f"[{address}]" if address.version == 6 else str(address)
     return f"{name}:{port}", remote.key

@@ -1,13 +1,15 @@
 """One HTTP request that Envoy has, from its head to the answer's last byte.
 
-    head and body come → who, what → the gateway's own `Exchange` → its engine, named to Envoy
+    the head comes → who → the body comes → what → the gateway's own `Exchange` → its engine, named to Envoy
     → the engine's answer comes by Envoy → rewritten and metered → back to Envoy
 
 So everything holds that holds for a request to the gateway itself: tenants, limits, turns, loads
 and proofs, receipts, metering. Only the bytes of the request and of the answer go past it.
 
-Invariant: while a request is under way in an engine its turn and its adapter's seat are held; they
-are given back when Envoy has the answer's end, or hangs up.
+Invariants:
+- of a request that is not let in, or is answered already, no body is kept;
+- while a request is under way in an engine its turn and its adapter's seat are held; they are given
+  back when Envoy has the answer's end, or hangs up.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, cast
 
 from starlette.types import Message
 
-from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.engine import Engine, NotAsked
 from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.picker import messages
@@ -36,7 +38,10 @@ from adapterworks.gateway.request.errors import (
 )
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.turned_away import turned_away
+from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tenants.keys import key_id_of
+from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 _log = logging.getLogger(__name__)
@@ -67,6 +72,8 @@ class Session:
         self._refusal: tuple[int, dict[str, str]] = (503, {})
         self._receipt = Receipt()
         self._endpoint: Endpoint | None = None
+        self._tenant: Tenant | None = None
+        self._not_let_in: Exception | None = None
         self._work: asyncio.Task[None] | None = None
 
     async def answers(self) -> AsyncIterator[Any]:
@@ -80,10 +87,15 @@ class Session:
         said = getattr(request, kind)
         if kind == "request_headers":
             self._headers = messages.headers_of(said)
-            if said.end_of_stream:
+            try:
+                self._let_in()
+            except Exception as error:  # what is made of it is `_answer`'s to say
+                self._not_let_in = error
+            if said.end_of_stream or self._not_let_in is not None:
                 self._begin()
         elif kind == "request_body":
-            self._body += said.body
+            if self._work is None:
+                self._body += said.body
             if said.end_of_stream or len(self._body) > self._gateway.config.http.body_limit:
                 self._begin()
         elif kind == "request_trailers":
@@ -137,13 +149,13 @@ class Session:
         body = error_body(error, anthropic=anthropic)
         self._out.put_nowait(messages.instead(shape_of(error).status, headers, body))
 
-    def _exchange(self) -> Exchange:
-        """The request, understood.
+    def _let_in(self) -> None:
+        """See by the head what is asked, and who asks.
 
         Raises:
-            AdapterworksError: as the gateway's own paths do.
+            NoSuchPath, Unauthorized: as the gateway's own paths do.
         """
-        gateway, path = self._gateway, self._headers.get(":path", "").partition("?")[0]
+        path = self._headers.get(":path", "").partition("?")[0]
         self._endpoint = _PATHS.get(path)
         if self._endpoint is None or self._headers.get(":method") != "POST":
             raise NoSuchPath(
@@ -152,15 +164,32 @@ class Session:
             )
         scheme, _, key = self._headers.get("authorization", "").partition(" ")
         shown = key.strip() if scheme.lower() == "bearer" else self._headers.get("x-api-key")
-        tenant = gateway.authenticate(shown)
-        if gateway.tenants is not None and shown is not None:
+        try:
+            self._tenant = self._gateway.authenticate(shown)
+        except Unauthorized:
+            why = turned_away(shown, request_id=self._receipt.request_id, client="")
+            self._gateway.metrics.refusals.labels("", f"auth_{why}").inc()
+            raise
+        if self._gateway.tenants is not None and shown is not None:
             self._receipt.key_id = key_id_of(shown) or ""
+
+    def _exchange(self) -> Exchange:
+        """The request, understood.
+
+        Raises:
+            AdapterworksError: as the gateway's own paths do.
+        """
+        if self._not_let_in is not None:
+            raise self._not_let_in
+        assert self._endpoint is not None
+        assert self._tenant is not None
+        gateway = self._gateway
         if len(self._body) > gateway.config.http.body_limit:
             raise TooLarge(f"the request's body is above {gateway.config.http.body_limit} bytes")
         body = parse_body(bytes(self._body))
         call = parse(self._endpoint, body, default=gateway.config.default_adapter)
         self._receipt.ignored = call.ignored
-        return _ByEnvoy(gateway, call, tenant, self._receipt, self._headers, self._to_engine)
+        return _ByEnvoy(gateway, call, self._tenant, self._receipt, self._headers, self._to_engine)
 
     @contextlib.asynccontextmanager
     async def _to_engine(
@@ -168,7 +197,7 @@ class Session:
     ) -> AsyncIterator[Answer]:
         """Have Envoy ask the engine, and read what it brings."""
         if self._upstream is not None:
-            raise Unavailable(
+            raise NotAsked(
                 "this needs a second question to the engine, and Envoy asks once",
                 hint="send it again, with a single prompt",
                 retry_after=1.0,

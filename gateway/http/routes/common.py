@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +12,10 @@ from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.request.body import Body, read_body
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.turned_away import turned_away
 from adapterworks.gateway.tenants.errors import Unauthorized
-from adapterworks.gateway.tenants.keys import REGISTRY, key_id_of
+from adapterworks.gateway.tenants.keys import key_id_of
 from adapterworks.gateway.tenants.tenant import Tenant
-
-_log = logging.getLogger("adapterworks.gateway.access")
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -80,16 +78,6 @@ def tenant_of(request: Request) -> Tenant:
 
 
 def not_let_in(request: Request, shown: str | None) -> str:
-    """Somebody tries keys, or has one that was revoked: whoever runs the gateway sees it.
-
-    Returns the kind of it: `none`, `unknown` or `refused`.
-    """
-    known = key_id_of(shown) or key_id_of(shown, REGISTRY) if shown else None
-    fields = {
-        "request_id": receipt_of(request).request_id,
-        "status": 401,
-        "client": request.client.host if request.client is not None else "",
-        "key_id": known or "",
-    }
-    _log.warning("not let in", extra={"fields": fields})
-    return "none" if not shown else "unknown" if known is None else "refused"
+    """See `turned_away`."""
+    client = request.client.host if request.client is not None else ""
+    return turned_away(shown, request_id=receipt_of(request).request_id, client=client)
