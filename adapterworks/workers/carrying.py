@@ -3,8 +3,10 @@
 What is kept is what a build needs to go on as if it had not stopped: its record (with the plan that
 it began under), its events, and the newest checkpoint. The job says which one.
 
-Invariant: the job names a checkpoint after all of its bytes are stored, and only while the claim
-holds, so a lost worker does not put its successor back.
+Invariants:
+- the job names a checkpoint after all of its bytes are stored, and only while the claim holds, so a
+  lost worker does not put its successor back;
+- what it names is leased until it names another one or has ended, so gc leaves it.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from adapterworks.builders.training.state import newest
 from adapterworks.manifests.digests import canonical_json, digest_bytes, digest_file
 from adapterworks.registry.blobs.store import BlobStore, read_blob
 from adapterworks.registry.index.database import Database
-from adapterworks.registry.jobs import queue
+from adapterworks.registry.jobs import putting, queue
 from adapterworks.registry.jobs.job import Claim
+from adapterworks.registry.lifecycle import leases
 from adapterworks.workers.bundle import unpack
 
 KEPT = "checkpoint"
@@ -34,7 +37,7 @@ class BlobCarry:
     """Keeps checkpoints as blobs, and their name in the job; a `builders.building.carry.Carry`.
 
     Args:
-        kept: what the job says of an earlier attempt: `folder`, `step` and `record`.
+        kept: what the job says of an earlier attempt: `folder`, `step`, `record` and `lease`.
         say: told what was brought.
     """
 
@@ -54,7 +57,7 @@ class BlobCarry:
         if self._kept is None or self._kept["folder"] != folder.name:
             return
         step = int(self._kept["step"])
-        if _step(folder) >= step:
+        if (folder / _RECORD).is_file() and _step(folder) >= step:
             return
         files = json.loads(read_blob(self._blobs, self._kept["record"]))
         for path in folder.iterdir():
@@ -81,9 +84,19 @@ class BlobCarry:
         except FileNotFoundError:
             return
         record = self._put(canonical_json(files))
-        kept = {"folder": folder.name, "step": step, "record": record, "at": time.time()}
         with self._database.write() as connection:
+            lease = putting.hold_files(connection, self._claim.job, (record, *files.values()))
+            kept = {
+                "folder": folder.name,
+                "step": step,
+                "record": record,
+                "lease": lease,
+                "at": time.time(),
+            }
             queue.note(connection, self._claim, {KEPT: kept})
+            if self._kept is not None and "lease" in self._kept:
+                leases.end(connection, self._kept["lease"])
+        self._kept = kept
 
     def _put(self, source: Path | bytes) -> str:
         digest = digest_file(source) if isinstance(source, Path) else digest_bytes(source)

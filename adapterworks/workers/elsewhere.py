@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Unavailable
+from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
 from adapterworks.workers.executors.executor import Executor, Resources, Task
@@ -29,6 +30,7 @@ _COMMAND = "from adapterworks.cli.main import main; main()"
 _LOOK_S = 1.0
 _PLACE_LOOK_S = 10.0
 _TOLD_LINES = 20
+_SECRETS = {"password", "sslpassword"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,7 @@ def begin(
         arguments = _with_files(app, where, arguments)
     schema.migrate(database)
     lane = LANE + secrets.token_hex(8)
-    labels = {"on": str(where)}
-    new = NewJob(DETACHED, OPERATOR, lane, arguments, priority=priority, labels=labels)
-    with database.write() as connection:
-        job = putting.put(connection, new, now=time.time())
+    job = queued(database, lane, arguments, {"on": str(where)}, priority=priority)
     python = sys.executable if executor.shares_files else "python"
     worker = (python, "-P", "-c", _COMMAND, "worker", "--lane", lane)
     environment = _environment(app) if executor.shares_files else public_environment(app)
@@ -78,6 +77,23 @@ def begin(
     with database.write() as connection:
         events.add(connection, job.id, f"given to {where} as {began}", time.time())
     return Begun(job, began)
+
+
+def queued(
+    database: Database,
+    lane: str,
+    arguments: Mapping[str, Any],
+    labels: Mapping[str, str],
+    *,
+    priority: int = 0,
+) -> Job:
+    """The job of a build; gc leaves the files that go along with it until it has ended."""
+    new = NewJob(DETACHED, OPERATOR, lane, arguments, priority=priority, labels=labels)
+    with database.write() as connection:
+        job = putting.put(connection, new, now=time.time())
+        if files := arguments.get("files"):
+            putting.hold_files(connection, job.id, files.values())
+    return job
 
 
 def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None]) -> Job:
@@ -147,9 +163,15 @@ def public_environment(app: App) -> dict[str, str]:
     """
     settings = app.settings
     told = {"ADAPTERS_USER": settings.who, "PYTHONSAFEPATH": "1"}
-    if make_url(settings.database).password is None:
+    if not _has_a_password(settings.database):
         told["ADAPTERS_DATABASE"] = settings.database
     return {**told, "ADAPTERS_BLOBS": settings.blobs}
+
+
+def _has_a_password(database: str) -> bool:
+    """Whether an index's address has one: before its host, or as a parameter of libpq's."""
+    url = make_url(database)
+    return url.password is not None or bool(_SECRETS & {name.lower() for name in url.query})
 
 
 def _with_files(app: App, where: Where, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,9 @@ def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | N
     return lookup.get(connection, job)
 
 
-def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> None:
-    """Keep the bytes of files that live now until the job has ended, whatever becomes of them."""
-    leases.take(connection, "job", blobs, holder=job, seconds=_FILES_S)
+def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> str:
+    """Keep the bytes of files that live now until the job has ended, whatever becomes of them.
+
+    Returns the lease, for who lets go of them sooner.
+    """
+    return leases.take(connection, "job", blobs, holder=job, seconds=_FILES_S)

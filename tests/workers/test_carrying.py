@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,9 @@ from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.manifests.load import load_manifest
 from adapterworks.registry.jobs import lookup, putting, queue, schema
-from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Claim, NewJob
+from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Claim, Done, NewJob
 from adapterworks.registry.jobs.queue import Lost
+from adapterworks.registry.lifecycle.gc import collect
 from adapterworks.registry.registry import Registry
 from adapterworks.workers.bundle import pack, unpack
 
@@ -170,3 +173,46 @@ def test_a_lost_worker_does_not_put_its_successor_back(registry: Registry, tmp_p
     lost = Claim(claim.job, claim.attempt, "another")
     with pytest.raises(Lost):
         BlobCarry(registry.database, registry.blobs, lost, None, print).take(folder)
+
+
+def _hours_later(registry: Registry, folder: Path) -> list[str]:
+    """What gc removes when all that is stored has become old."""
+    for path in (folder / "blobs").rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() - 7200, time.time() - 7200))
+    report = collect(registry.database, registry.blobs, folder / "checkouts", grace=0)
+    return [blob.digest for blob in report.blobs]
+
+
+def test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended(
+    registry: Registry, tmp_path: Path
+) -> None:
+    from adapterworks.workers.carrying import BlobCarry
+    from adapterworks.workers.elsewhere import queued
+
+    path = _manifest(tmp_path / "here")
+    _, files = pack(str(path), load_manifest(path), registry.blobs)
+    job = queued(registry.database, "on:1", {"files": files}, {})
+    with registry.database.write() as connection:
+        taken = queue.claim(connection, ["on:1"], holder="me", now=time.time())
+    assert taken is not None
+    claim = taken[1]
+    folder = tmp_path / "first" / "tiny-123"
+    carry = BlobCarry(registry.database, registry.blobs, claim, None, print)
+    for step in (4, 8):
+        shutil.rmtree(folder, ignore_errors=True)
+        _build(folder, step, 2)
+        carry.take(folder)
+    gone = _hours_later(registry, tmp_path)
+    assert digest_bytes(b"weights of step-00000004") in gone, "the job names another one"
+    unpack(files, registry.blobs, tmp_path / "there")
+    second = tmp_path / "second" / "tiny-123"
+    _build(second, 9, 1)
+    (second / "build.json").unlink()  # killed while it was being written: of no build
+    BlobCarry(registry.database, registry.blobs, claim, _kept(registry, claim), print).bring(second)
+    assert json.loads((second / "build.json").read_text()) == {"step": 8}
+    with registry.database.write() as connection:
+        queue.finish(connection, claim, Done({}), now=time.time())
+        assert lookup.get(connection, job.id).ended
+    gone = _hours_later(registry, tmp_path)
+    assert {*files.values(), digest_bytes(b"weights of step-00000008")} <= set(gone)

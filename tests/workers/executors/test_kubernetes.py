@@ -100,14 +100,22 @@ def test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base() -> None:
     assert container["volumeMounts"] == theirs["volumeMounts"]
 
 
-def test_nothing_secret_is_in_a_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "database",
+    [
+        "postgresql://me:hidden@db/adapters",
+        "postgresql://me@db/adapters?password=hidden",
+        "postgresql://db/adapters?sslkey=k.pem&sslpassword=hidden",
+    ],
+)
+def test_nothing_secret_is_in_a_job(tmp_path: Path, database: str) -> None:
     from adapterworks.app import App
     from adapterworks.settings import Settings
     from adapterworks.workers.elsewhere import public_environment
 
     told = {
         "ADAPTERS_HOME": str(tmp_path),
-        "ADAPTERS_DATABASE": "postgresql://me:hidden@db/adapters",
+        "ADAPTERS_DATABASE": database,
         "ADAPTERS_GATEWAY_KEY": "hidden",
         "ADAPTERS_USER": "ann",
     }
