@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +17,7 @@ from adapterworks.extras import require
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
+    from adapterworks.login.kept import Login
     from adapterworks.manifests.refs import Ref
     from adapterworks.registry.bases.base import Base
     from adapterworks.registry.bases.store import BaseStore
@@ -40,7 +41,7 @@ class App:
 
             return RemoteRegistry(
                 self.settings.registry,
-                self.settings.registry_token or self._login(self.settings.registry),
+                self.settings.registry_token or partial(self._login, self.settings.registry),
                 self.settings.home,
                 self.settings.author,
                 insecure=self.settings.registry_insecure,
@@ -60,14 +61,13 @@ class App:
         from adapterworks.login.kept import Logins
         from adapterworks.registry.remotes.http.link import check_url
 
-        logins = Logins(self.settings.home)
-        registry = check_url(url, insecure=self.settings.registry_insecure)
-        login = logins.of(registry)
-        if login is not None and login.soon_over:
+        def renew(login: Login) -> Login:
             from adapterworks.login.flow import renewed
 
-            login = renewed(login)
-            logins.keep(registry, login)
+            return renewed(login)
+
+        registry = check_url(url, insecure=self.settings.registry_insecure)
+        login = Logins(self.settings.home).current(registry, renew)
         return None if login is None else login.token
 
     @cached_property

@@ -165,7 +165,11 @@ def _require_secure(address: str) -> None:
 
 
 def _json(method: str, url: str, *, data: Mapping[str, str] | None = None) -> dict[str, Any] | None:
-    """The JSON object that is answered; None if another status than 200 is."""
+    """The JSON object that is answered; None if another status than 200 is.
+
+    Raises:
+        Unavailable: it does not answer, or has a fault or too much to do.
+    """
     import httpx2
 
     _require_secure(url)
@@ -177,6 +181,10 @@ def _json(method: str, url: str, *, data: Mapping[str, str] | None = None) -> di
         raise Unavailable(f"`{url}` does not answer: {type(error).__name__}") from error
     except ValueError as error:
         raise Unavailable(f"`{url}` does not answer with an object") from error
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise Unavailable(
+            f"`{url}` answers with status {answer.status_code}", hint="try it again later"
+        )
     if values is not None and not isinstance(values, dict):
         raise Unavailable(f"`{url}` does not answer with an object")
     return values

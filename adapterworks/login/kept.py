@@ -1,21 +1,24 @@
 """Logins as they are kept: one file in ADAPTERS_HOME, one entry for each registry's server.
 
-Invariant: the file is readable by its owner alone, from its first byte on.
+Invariants: the file is readable by its owner alone, from its first byte on; one command at a time
+changes it, so that what may be used once (a rotating renewal) is used once.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-FILE = "logins.json"
+FILE, LOCK = "logins.json", "logins.lock"
 # A token that ends within a minute is renewed first: what is asked with it takes a while.
 SOON_S = 60.0
 
@@ -61,7 +64,7 @@ class Logins:
     """The logins of a home."""
 
     def __init__(self, home: Path) -> None:
-        self._file = home / FILE
+        self._file, self._lock = home / FILE, home / LOCK
 
     def of(self, registry: str) -> Login | None:
         """The login at a server."""
@@ -70,15 +73,37 @@ class Logins:
 
     def keep(self, registry: str, login: Login) -> None:
         """Keep a login in the place of the one before it."""
-        self._write({**self._read(), registry: asdict(login)})
+        with self._alone():
+            self._write({**self._read(), registry: asdict(login)})
+
+    def current(self, registry: str, renew: Callable[[Login], Login]) -> Login | None:
+        """The login at a server, renewed if it is soon over; by one command, for all that wait."""
+        login = self.of(registry)
+        if login is None or not login.soon_over:
+            return login
+        with self._alone():
+            login = self.of(registry)  # another command may have renewed it meanwhile
+            if login is not None and login.soon_over:
+                login = renew(login)
+                self._write({**self._read(), registry: asdict(login)})
+            return login
 
     def forget(self, registry: str) -> bool:
         """Remove a login; whether there was one."""
-        entries = self._read()
-        known = entries.pop(registry, None)
-        if known is not None:
-            self._write(entries)
+        with self._alone():
+            entries = self._read()
+            known = entries.pop(registry, None)
+            if known is not None:
+                self._write(entries)
         return known is not None
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other command changes what is kept."""
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:

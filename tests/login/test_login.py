@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner
 
+from adapterworks.app import App
 from adapterworks.cli.main import cli
 from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.http.app import create_registry_app
 from adapterworks.gateway.http.routes.registry.desk import open_desk
 from adapterworks.gateway.http.server import uvicorn_config
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.login.flow import renewed
+from adapterworks.login.kept import Login, Logins
+from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
 from tests.gateway.registry_http.conftest import open_at
 from tests.gateway.registry_http.test_issuer import table
 from tests.gateway.running import Loop, serve
@@ -125,3 +131,49 @@ def test_a_server_without_an_issuer_says_what_to_do(home: Path, servers: tuple[s
     with pytest.raises(InvalidInput, match="takes no logins") as caught:
         adapters("login", servers[1])
     assert "ADAPTERS_REGISTRY_TOKEN" in (caught.value.hint or "")
+
+
+def test_a_command_that_lasts_shows_each_time_what_is_kept_then(
+    home: Path, issuer: RealIssuer, servers: tuple[str, str]
+) -> None:
+    app, logins = App(), Logins(home)
+    whom = []
+    for person in ("ann", "cid"):
+        login = Login(issuer.url, "adapters", issuer.url, time.time() + 600, issuer.token(person))
+        logins.keep(servers[0], login)
+        whom.append(app.registry.link.get("/me", dict)["name"])  # type: ignore[attr-defined]
+    app.close()
+    assert whom == ["ann", "cid"]
+
+
+def test_a_renewal_is_used_once_by_commands_at_once(tmp_path: Path) -> None:
+    def login(number: int, expires: float) -> Login:
+        return Login("https://i", "c", "https://i/token", expires, f"t{number}", f"r{number}")
+
+    used: list[str | None] = []
+
+    def renew(old: Login) -> Login:
+        used.append(old.renewal)
+        return login(len(used), time.time() + 600)
+
+    Logins(tmp_path).keep("https://r", login(0, 0.0))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: Logins(tmp_path).current("https://r", renew), range(8)))
+    assert used == ["r0"]
+    assert {one.token for one in found if one is not None} == {"t1"}
+
+
+def test_an_issuer_that_is_busy_does_not_end_a_login() -> None:
+    class Busy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(429)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        at = f"http://127.0.0.1:{server.server_port}/token"
+        with pytest.raises(Unavailable, match="429"):
+            renewed(Login(at, "c", at, 0.0, "t", "r"))

@@ -47,7 +47,7 @@ class RemoteCatalog(Catalog):
     def __init__(
         self,
         url: str,
-        token: str | None,
+        token: Token,
         home: Path,
         author: str = UNNAMED,
         *,

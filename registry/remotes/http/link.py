@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -68,10 +68,14 @@ def part(text: str | int) -> str:
     return quote(str(text), safe="@:")
 
 
+Token = str | Callable[[], str | None] | None
+"""What a server is shown; asked for each time where it is renewed, so that it does not end."""
+
+
 class Link:
     """A server, asked in turn."""
 
-    def __init__(self, url: str, token: str | None, *, insecure: bool = False) -> None:
+    def __init__(self, url: str, token: Token, *, insecure: bool = False) -> None:
         """Ask nothing yet.
 
         Raises:
@@ -80,10 +84,14 @@ class Link:
         import httpx2
 
         self.url = check_url(url, insecure=insecure)
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+
+        def show(request: Any) -> None:
+            if shown := token() if callable(token) else token:
+                request.headers["authorization"] = f"Bearer {shown}"
+
         self._client = httpx2.Client(
             base_url=self.url + PREFIX,
-            headers=headers,
+            event_hooks={"request": [show]},
             timeout=_TIMEOUT_S,
             follow_redirects=False,
         )

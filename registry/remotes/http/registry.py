@@ -33,7 +33,7 @@ from adapterworks.registry.remotes.http.facets.origins import RemoteOrigins
 from adapterworks.registry.remotes.http.facets.protection import RemoteProtection
 from adapterworks.registry.remotes.http.facets.signatures import RemoteSignatures
 from adapterworks.registry.remotes.http.facets.upkeep import RemoteUpkeep
-from adapterworks.registry.remotes.http.link import part
+from adapterworks.registry.remotes.http.link import Token, part
 from adapterworks.registry.remotes.http.paths import alias_path, version_path
 
 
@@ -43,7 +43,7 @@ class RemoteRegistry(RemoteCatalog, Registry):
     def __init__(
         self,
         url: str,
-        token: str | None,
+        token: Token,
         home: Path,
         author: str = UNNAMED,
         *,
