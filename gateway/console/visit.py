@@ -107,8 +107,14 @@ class Visit:
             ROOT + path + ("?" + urlencode(query) if query else ""), status_code=303
         )
 
-    def remember(self, answer: Response, name: str, value: str, seconds: float) -> None:
-        """Set a cookie that no script reads and no other site's request carries."""
+    def remember(
+        self, answer: Response, name: str, value: str, seconds: float, *, secure: bool = False
+    ) -> None:
+        """Set a cookie that no script reads and no other site's request carries.
+
+        Args:
+            secure: only by TLS, also where this request does not say that it came so.
+        """
         answer.set_cookie(
             name,
             value,
@@ -116,14 +122,22 @@ class Visit:
             path=ROOT,
             httponly=True,
             samesite="strict",
-            secure=self.is_https,
+            secure=secure or self.is_https,
         )
 
     @property
     def is_https(self) -> bool:
-        """Whether the browser came by TLS, here or at a proxy in front."""
-        origin = self.request.headers.get("origin", "")
-        return self.request.url.scheme == "https" or urlsplit(origin).scheme == "https"
+        """Whether the browser came by TLS, here or at a proxy in front.
+
+        A proxy's is known by a page of our own that sent it here: a form says its origin, a link
+        its page.
+        """
+        headers = self.request.headers
+        own = headers.get("sec-fetch-site") == "same-origin"
+        pages = [urlsplit(headers.get(name, "")) for name in ("origin", "referer")]
+        return self.request.url.scheme == "https" or any(
+            page.scheme == "https" and (own or page.netloc == headers.get("host")) for page in pages
+        )
 
 
 Answering = Response | Through

@@ -83,7 +83,9 @@ async def answered(visit: Visit) -> Response:
     sessions = visit.console.sessions
     answer = visit.show(Welcome(next=asked.next))
     session = sessions.log_in(token, doors, person)
-    visit.remember(answer, SESSION, sessions.cookie(session), sessions.seconds)
+    # The issuer's page sent it, which says nothing of how it came here: the address it was given does.
+    secure = asked.back.startswith("https:")
+    visit.remember(answer, SESSION, sessions.cookie(session), sessions.seconds, secure=secure)
     answer.delete_cookie(QUESTION, path=ROOT + _BACK)
     return answer
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from adapterworks.gateway.console.visit import SESSION
 from adapterworks.registry.bases.base import Base
 from tests.gateway.conftest import open_registry
 from tests.gateway.console.browsing import Browser
@@ -96,3 +97,28 @@ def test_without_an_issuer_there_is_no_such_door(
         assert browser.get("/login/issuer").status_code == 404
         assert "/login/issuer" not in browser.get("/login").text
     assert house.running.http().get("/.well-known/oauth-protected-resource").status_code == 404
+
+
+def test_behind_a_proxy_with_tls_the_way_back_and_the_session_are_tls(
+    house: House, issuer: RealIssuer
+) -> None:
+    with Browser(house.running.url) as browser:
+        host = urlsplit(house.running.url).netloc
+        sent = browser.get("/login/issuer", headers={"referer": f"https://{host}/console/login"})
+        arrived = issuer.visit(sent.headers["location"], "ben")
+        assert arrived.startswith(f"https://{host}/console/login/callback?")
+        question = sent.headers["set-cookie"]
+        assert "; secure" in question.lower()
+        parts = urlsplit(arrived)
+        welcome = browser.get(
+            f"{parts.path.removeprefix('/console')}?{parts.query}",
+            headers={"cookie": question.partition(";")[0], "referer": issuer.url},
+        )
+        assert welcome.status_code == 200, welcome.text
+        (session,) = [
+            one for one in welcome.headers.get_list("set-cookie") if one.startswith(f"{SESSION}=")
+        ]
+        assert "; secure" in session.lower()
+        # Another site's page is no word on how the browser came here.
+        plain = browser.get("/login/issuer", headers={"referer": "https://elsewhere.example/"})
+        assert "redirect_uri=http%3A" in plain.headers["location"]
