@@ -139,7 +139,7 @@ def _behind(settings: Settings, url: str) -> Settings:
 
     insecure = settings.registry_insecure
     address = check_url(url, insecure=insecure)
-    own = settings.registry
+    own = settings.registry if settings.registry_token else None
     if own is not None and check_url(own, insecure=insecure) != address:
         raise InvalidInput(
             f"`ADAPTERS_REGISTRY_TOKEN` is for `{own}`, and is not shown to `{address}`",

@@ -128,3 +128,16 @@ def test_a_tenants_key_is_no_second_person(offered: Offered, tmp_path: Path) -> 
     way = f"{PREFIX}/adapters/medical/aliases/prod/requests"
     asked = offered.with_key(made["key"]).post(way, json={"version": 2, "why": "w", "expect": 1})
     assert asked.status_code == 403, asked.text
+
+
+def test_pages_miss_nobody_whatever_the_databases_order_is(
+    offered: Offered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a-c", "ab"):
+        ask(offered, "POST", "/tenants", name=name, allow=["*"])
+    plain = TenantAdmin.list
+    # As a PostgreSQL of most locales has them, where a hyphen hardly counts.
+    monkeypatch.setattr(TenantAdmin, "list", lambda admin: plain(admin)[::-1])
+    first = ask(offered, "GET", "/tenants", limit=1)
+    rest = ask(offered, "GET", "/tenants", limit=1, after=first["last_id"])
+    assert [row["name"] for row in (*first["data"], *rest["data"])] == ["a-c", "ab"]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
 from adapterworks.gateway.tokens.roles import Role
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Servable
 from adapterworks.registry.remotes.arriving import arrive
@@ -97,6 +97,11 @@ def test_a_token_is_not_shown_to_another_server(
                            catch_exceptions=False)  # fmt: skip
     assert "registry_token" in (refused.value.hint or "")
     assert there.asked == []
+    # A login is each server's own: without a token of the settings' there is nothing to mix up.
+    monkeypatch.delenv("ADAPTERS_REGISTRY_TOKEN")
+    with pytest.raises(Refused):
+        CliRunner().invoke(cli, ["cp", f"{there.url}#medical@1", "medical"], catch_exceptions=False)
+
 
 
 class Killed(Exception):
