@@ -13,15 +13,16 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from adapterworks.gateway.tokens.discovery import secure
 from adapterworks.gateway.tokens.issuer import Issuer, bad_token
 from adapterworks.manifests.errors import Unavailable
 
+T = TypeVar("T")
 SECONDS = 600.0
 _MOST = 1000
 _TIMEOUT_S = 10.0
@@ -50,6 +51,10 @@ class IssuersDoor:
     def host(self) -> str:
         """The issuer's host, for people."""
         return urlsplit(self._issuer.trusted.issuer).hostname or ""
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do `begin` or `answered`; see `Issuer.aside`."""
+        return await self._issuer.aside(work)
 
     def begin(self, back: str, next_page: str) -> tuple[Question, str]:
         """A question, and the address where the browser is to ask it; it asks the issuer.

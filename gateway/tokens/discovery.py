@@ -7,6 +7,7 @@ is read beyond a megabyte or followed elsewhere.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from adapterworks.manifests.errors import Unavailable
 
 _MOST_ANSWER = 1024 * 1024
+_MOST_S = 10.0
 Fetch = Callable[[str], dict[str, Any]]
 
 
@@ -46,8 +48,11 @@ def fetch_json(url: str) -> dict[str, Any]:
             client.stream("GET", url) as answer,
         ):
             data = b""
+            end = time.monotonic() + _MOST_S
             for piece in answer.iter_bytes():
                 data += piece
+                if time.monotonic() > end:
+                    raise Unavailable(f"`{url}` does not come to an end")
                 if len(data) > _MOST_ANSWER:
                     raise Unavailable(f"`{url}` answers with more than a megabyte")
             status = answer.status_code

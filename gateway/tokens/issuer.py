@@ -6,17 +6,21 @@ Invariants:
 - keys are asked for when they are needed: again after ten minutes, at once when none that is known
   has signed a token (they rotate), but not more often than every ten seconds, whoever asks; while
   the issuer is away those that are known count for an hour;
+- whoever shows a token of a key that is known waits for nobody who asks the issuer, and nobody else
+  for its threads;
 - what is refused is refused with one sentence that says nothing of the token's text.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tokens.discovery import Fetch, discover, fetch_json, secure
@@ -24,10 +28,12 @@ from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.tokens import TENANT_PREFIX, Caller
 from adapterworks.manifests.errors import Refused, Unavailable
 
+T = TypeVar("T")
 FRESH_S, AGAIN_S, STALE_S = 600.0, 10.0, 3600.0
 _LEEWAY_S = 60
 _MOST_TOKEN = 16 * 1024
 _LONGEST_PERSON = 200
+_THREADS = 4
 _TYPES = {"R": "RSA", "P": "RSA", "E": "EC"}  # an algorithm's first letter → its keys' type
 
 
@@ -74,6 +80,12 @@ class Issuer:
         self._lock = threading.Lock()
         self._keys: list[dict[str, Any]] = []
         self._fetched = self._tried = float("-inf")
+        self._said: tuple[float, dict[str, Any] | Unavailable] | None = None
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="issuer")
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do what may ask the issuer, which may hang, in threads that nothing else waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def caller(self, shown: str) -> Caller:
         """Who shows a token.
@@ -137,12 +149,25 @@ class Issuer:
         return person
 
     def endpoints(self) -> dict[str, Any]:
-        """What the issuer says of itself.
+        """What the issuer says of itself; it is asked as its keys are, each ten minutes.
 
         Raises:
             Unavailable: it does not answer, or says that it is another one.
         """
-        return discover(self.trusted.issuer, self._fetch)
+        now = self._now()
+        if self._said is not None:
+            at, said = self._said
+            if isinstance(said, dict) and now - at <= FRESH_S:
+                return said
+            if isinstance(said, Unavailable) and now - at <= AGAIN_S:
+                raise Unavailable(said.message, hint=said.hint, retry_after=AGAIN_S - (now - at))
+        try:
+            told = discover(self.trusted.issuer, self._fetch)
+        except Unavailable as error:
+            self._said = now, error
+            raise
+        self._said = now, told
+        return told
 
     def _decoded(self, shown: str, algorithm: str, kid: object) -> dict[str, Any]:
         """The claims of a token that one of the keys signed, as they are published now."""
@@ -169,13 +194,18 @@ class Issuer:
     def _key(self, algorithm: str, kid: object, *, again: bool) -> Any:
         import jwt
 
-        with self._lock:
-            now = self._now()
-            age, waited = now - self._fetched, now - self._tried
-            chosen = _chosen(self._keys, algorithm, kid)
-            if age > FRESH_S or chosen is None or again:
-                self._ask_again(now, age, waited)
+        chosen, age = _chosen(self._keys, algorithm, kid), self._now() - self._fetched
+        if age > FRESH_S or chosen is None or again:
+            known = age <= STALE_S
+            if self._lock.acquire(blocking=not known):
+                try:
+                    now = self._now()
+                    self._ask_again(now, now - self._fetched, now - self._tried)
+                finally:
+                    self._lock.release()
                 chosen = _chosen(self._keys, algorithm, kid)
+            elif chosen is None or again:
+                raise Unavailable(f"`{self.trusted.issuer}` is being asked", retry_after=1.0)
         if chosen is None:
             raise bad_token()
         return jwt.PyJWK(chosen, algorithm=algorithm)
@@ -195,6 +225,7 @@ class Issuer:
             if not isinstance(keys, list):
                 raise Unavailable(f"`{address}` has no keys")
         except Unavailable:
+            self._said = None  # another address may have them by now
             if age > STALE_S:
                 raise
             return

@@ -6,8 +6,8 @@ carries, is not with it: a cookie of its own names the question, and a page of o
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from starlette.exceptions import HTTPException
@@ -43,9 +43,8 @@ async def ask(visit: Visit) -> Response:
     scheme = "https" if visit.is_https else visit.request.url.scheme
     back = f"{scheme}://{visit.request.url.netloc}{ROOT}{_BACK}"
     try:
-        asked, address = await asyncio.to_thread(
-            door.begin, back, safe_next(visit.asked("next") or "")
-        )
+        next_page = safe_next(visit.asked("next") or "")
+        asked, address = await door.aside(partial(door.begin, back, next_page))
     except Unavailable:
         return _again(visit, visit.words("login.away"), 503)
     answer = RedirectResponse(address, status_code=303)
@@ -72,7 +71,7 @@ async def answered(visit: Visit) -> Response:
         why = visit.asked("error_description") or visit.asked("error") or "?"
         return _again(visit, visit.words("login.refused", why=why), 403)
     try:
-        token, person = await asyncio.to_thread(door.answered, asked, code)
+        token, person = await door.aside(partial(door.answered, asked, code))
     except Unavailable:
         return _again(visit, visit.words("login.away"), 503)
     except Unauthorized:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,7 +193,7 @@ def test_keys_are_kept_and_rotate() -> None:
         assert issuer.caller(after).role is Role.PROMOTER
         with pytest.raises(Exception, match="not valid here"):
             issuer.caller(before)
-        assert len(watched.read) == 4
+        assert len(watched.read) == 3, "its keys; what it says of itself counts for as long"
     watched.now += FRESH_S + 1  # it is away, and what is known counts
     assert issuer.caller(after).name == "ann"
     watched.now += STALE_S
@@ -209,6 +211,33 @@ def test_a_key_that_was_withdrawn_opens_nothing_after_ten_minutes() -> None:
         watched.now += FRESH_S + 1
         with pytest.raises(Exception, match="not valid here"):
             issuer.caller(before)
+
+
+def test_an_issuer_that_hangs_stalls_nobody_whose_key_is_known(issuer: RealIssuer) -> None:
+    watched, asked, hung = Watched(), threading.Event(), threading.Event()
+
+    def fetch(url: str) -> dict[str, Any]:
+        if watched.now:
+            asked.set()
+            assert hung.wait(20)
+            raise Unavailable("it hung")
+        return watched(url)
+
+    known = Issuer(table(issuer).trusted(), fetch=fetch, now=lambda: watched.now)
+    token = issuer.token("ann")
+    known.caller(token)
+    watched.now += FRESH_S + 1
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(known.caller, token)
+        assert asked.wait(20)
+        try:
+            assert known.caller(token).name == "ann"
+            with pytest.raises(Unavailable, match="is being asked"):
+                known._key("RS256", "unknown", again=False)
+            assert not waits.done()
+        finally:
+            hung.set()
+        assert waits.result(20).name == "ann"
 
 
 @pytest.mark.parametrize(

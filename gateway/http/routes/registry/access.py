@@ -154,7 +154,7 @@ async def let_in(request: Request, role: Role) -> Asked:
     desk: Desk = request.app.state.desk
     shown = shown_key(request)
     try:
-        caller = await asyncio.to_thread(desk.caller, shown)
+        caller = await desk.called(shown)
     except Unauthorized:
         not_let_in(request, shown)
         raise

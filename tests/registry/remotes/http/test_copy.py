@@ -103,7 +103,6 @@ def test_a_token_is_not_shown_to_another_server(
         CliRunner().invoke(cli, ["cp", f"{there.url}#medical@1", "medical"], catch_exceptions=False)
 
 
-
 class Killed(Exception):
     """The process ended here."""
 
