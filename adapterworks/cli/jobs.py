@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
-from adapterworks.cli.printing import echo_json, echo_more, echo_table
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.cli.printing import echo_json, echo_more, echo_table, harmless
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.registry.jobs.events import Event
@@ -176,9 +176,14 @@ def cancel(app: App, job: str) -> None:
       adapters jobs cancel ftjob-…
     """
     from adapterworks.registry.jobs import queue
+    from adapterworks.workers.elsewhere import end_at_its_place
 
     with _database(app).write() as connection:
         found = queue.cancel(connection, job, now=time.time())
+    try:
+        end_at_its_place(found, app.settings)
+    except AdapterworksError as error:  # a worker that begins there later finds nothing to do
+        click.echo(f"{found.labels['on']} was not told: {harmless(error.message)}", err=True)
     click.echo(f"{job}: {found.state}" + (", its worker is asked to stop" * bool(found.wanted)))
 
 

@@ -6,6 +6,7 @@ place is asked only whether anybody runs it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sys
@@ -18,12 +19,14 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from adapterworks.app import App
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Unavailable
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
+from adapterworks.settings import Settings
 from adapterworks.workers.executors.executor import Executor, Resources, Task
-from adapterworks.workers.executors.where import Where
+from adapterworks.workers.executors.open import open_executor
+from adapterworks.workers.executors.where import Where, parse_where
 
 LANE = "on:"
 _COMMAND = "from adapterworks.cli.main import main; main()"
@@ -117,6 +120,20 @@ def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None
             looked = time.monotonic()
             _require_a_worker(app, executor, begun)
         time.sleep(_LOOK_S)
+
+
+def end_at_its_place(job: Job, settings: Settings) -> None:
+    """Have a job's place let go of its task, which may wait there for room until it is told.
+
+    Where files are shared a worker that begins finds nothing, and ends; so nothing is asked there.
+
+    Raises:
+        Refused, Unavailable, MissingExtra: the place does not do it, or cannot be asked.
+    """
+    on = str(job.labels.get("on", ""))
+    if on.startswith(("ray:", "k8s:")):
+        with contextlib.suppress(NotFound):  # it has gone, or was never there
+            open_executor(parse_where(on), settings).cancel(job.id)
 
 
 def _require_a_worker(app: App, executor: Executor, begun: Begun) -> None:

@@ -1,6 +1,7 @@
 """One HTTP request that Envoy has, from its head to the answer's last byte.
 
-    the head comes → who → the body comes → what → the gateway's own `Exchange` → its engine, named to Envoy
+    the head comes → who → the body comes → what → the gateway's own `Exchange`
+    → its engine, named to Envoy
     → the engine's answer comes by Envoy → rewritten and metered → back to Envoy
 
 So everything holds that holds for a request to the gateway itself: tenants, limits, turns, loads

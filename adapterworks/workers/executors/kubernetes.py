@@ -1,8 +1,9 @@
 """A Job of Kubernetes, through the official client and the kubeconfig of whoever asks.
 
 A pod whose node dies or is drained is replaced by the Job's controller; its worker goes on at the
-checkpoint in the blob store. A Job that is cancelled is suspended, which ends its pod as `kubectl
-delete pod` does, and stays to be looked at for as long as one that has ended.
+checkpoint in the blob store. A Job that is cancelled is out of time, which ends its pod as `kubectl
+delete pod` does and has it fail; so it goes by itself, as long after as any that has ended. (One that
+is suspended has not ended: it would stay for ever, and its time stands still.)
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ class KubernetesExecutor:
         held = {one.type for one in job.status.conditions or () if one.status == "True"}
         if "Complete" in held:
             return "ended"
-        if "Failed" in held:
-            return "failed"
         if (job.metadata.annotations or {}).get(CANCELLED):
             # Until its pod has gone, it is still running.
-            return "running" if job.status.active else "cancelled"
+            left = job.status.active or job.status.terminating
+            return "running" if left else "cancelled"
+        if "Failed" in held:
+            return "failed"
         return "running" if job.status.ready else "waiting"
 
     def log(self, id: str) -> str:
@@ -70,7 +72,7 @@ class KubernetesExecutor:
         if self.status(id) in ("waiting", "running"):
             change = {
                 "metadata": {"annotations": {CANCELLED: "true"}},
-                "spec": {"suspend": True},
+                "spec": {"activeDeadlineSeconds": 1},
             }
             self._batch("patch_namespaced_job", name=id, body=change)
 

@@ -82,7 +82,7 @@ async def answered(visit: Visit) -> Response:
     sessions = visit.console.sessions
     answer = visit.show(Welcome(next=asked.next))
     session = sessions.log_in(token, doors, person)
-    # The issuer's page sent it, which says nothing of how it came here: the address it was given does.
+    # The issuer's page sent it, which says nothing of how; the address that it was given does.
     secure = asked.back.startswith("https:")
     visit.remember(answer, SESSION, sessions.cookie(session), sessions.seconds, secure=secure)
     answer.delete_cookie(QUESTION, path=ROOT + _BACK)

@@ -32,7 +32,7 @@ from adapterworks.registry.releases.types import (
     Weighted,
 )
 from adapterworks.registry.remotes.http.blobs import HttpBlobs
-from adapterworks.registry.remotes.http.link import Link, part
+from adapterworks.registry.remotes.http.link import Link, Token, part
 from adapterworks.registry.remotes.http.paths import version_path
 
 _NOT_HERE = "this needs the registry's own database, and `ADAPTERS_REGISTRY` names a server"

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,42 @@ def test_nothing_secret_is_in_a_job(tmp_path: Path, database: str) -> None:
     found = public_environment(App(Settings.from_environment(told)))
     assert "hidden" not in str(found)
     assert found["ADAPTERS_USER"] == "ann"
+
+
+def test_jobs_cancel_reaches_the_cluster(
+    api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from adapterworks.app import App
+    from adapterworks.cli.main import cli
+    from adapterworks.registry.jobs import lookup, queue, schema
+    from adapterworks.registry.jobs.job import Given
+    from adapterworks.workers.elsewhere import queued
+
+    monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path))
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.toml"))
+    app, executor = App(), KubernetesExecutor("builds", IMAGE)
+    database = app.registry.database
+    schema.migrate(database)
+    waits, runs, unknown = (
+        queued(database, lane, {}, {"on": "k8s:builds"}) for lane in ("on:1", "on:2", "on:3")
+    )
+    with database.write() as connection:
+        taken = queue.claim(connection, ["on:2"], holder="pod", now=time.time())
+    assert taken is not None
+    for job in (waits, runs):
+        executor.submit(task(tmp_path, job.id, "import time; time.sleep(60)"))
+    for job in (waits, runs, unknown):
+        done = CliRunner().invoke(cli, ["jobs", "cancel", job.id], catch_exceptions=False)
+        assert (done.exit_code, done.stderr) == (0, "")
+    for job in (waits, runs):
+        assert until(executor, job.id, "cancelled") == "cancelled"
+        assert api.jobs[job.id].to_json()["status"]["conditions"][0]["type"] == "Failed"
+    with database.write() as connection:  # its worker, told by the cluster, gives it back
+        assert queue.finish(connection, taken[1], Given("queued"), now=time.time()).ended
+        assert lookup.get(connection, waits.id).state == "cancelled"
+    more = queued(database, "on:4", {}, {"on": "k8s:others"})
+    done = CliRunner().invoke(cli, ["jobs", "cancel", more.id], catch_exceptions=False)
+    assert (done.exit_code, "k8s:others was not told" in done.stderr) == (0, True)
+    app.close()
