@@ -9,8 +9,8 @@ Invariants:
   that nobody uses ends it;
 - an answer that broke off, or took longer than it may, raises when it is read; what came before is
   given first;
-- nobody makes us keep more than `_MOST_KEPT` bytes of an answer that is not read, or a head above
-  `_MOST_HEAD`.
+- nobody makes us keep more than `_MOST_KEPT` bytes of an answer that is not read, or more than
+  `_MOST_HEAD` in a row that is no body: a head, or the trailers at the end, which nobody reads.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Wire(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._fields: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._no_body = 0
         self._framed = self._keep = self._paused = self._aside = False
 
     def ask(self, request: bytes, seconds: float) -> Answer:
@@ -219,16 +219,16 @@ class Wire(asyncio.Protocol):
         if self._answer is None:
             self.end()
             return
-        if not self._answer._head:
-            self._head_bytes += len(data)
+        self._no_body += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("what the engine answered is no HTTP")
             return
         answer = self._answer
-        if answer is not None and not answer._head and self._head_bytes > _MOST_HEAD:
-            self._fail("the head of the engine's answer does not end")
+        if answer is not None and self._no_body > _MOST_HEAD:
+            part = "end" if answer._head else "head"
+            self._fail(f"the {part} of the engine's answer does not end")
 
     def on_message_begin(self) -> None:
         """A further answer begins; one that nobody asked for is the last that is said here."""
@@ -237,7 +237,9 @@ class Wire(asyncio.Protocol):
         self._fields, self._framed = [], False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One line of the head."""
+        """One line of the head; what comes after the body is none, whatever it says."""
+        if self._answer is not None and self._answer._head:
+            return
         name = name.lower()
         if name in (b"content-length", b"transfer-encoding"):
             self._framed = True
@@ -250,10 +252,12 @@ class Wire(asyncio.Protocol):
         if self._answer is not None and not self._aside:
             self._framed |= status in (204, 304)
             self._keep = self._parser.should_keep_alive() and self._framed
+            self._no_body = 0
             self._answer._came(status, self._fields)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._no_body = 0
         if self._answer is not None and self._answer._more(body) and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -263,7 +267,7 @@ class Wire(asyncio.Protocol):
         answer = self._answer
         if answer is None or self._aside:
             return
-        self._answer, self._head_bytes = None, 0
+        self._answer, self._no_body = None, 0
         self.resume()
         answer._end()
         if self._keep:

@@ -111,6 +111,22 @@ def test_what_breaks_off_raises(loop: Loop, pieces: tuple[bytes, ...]) -> None:
     loop.run(scene())
 
 
+def test_trailers_change_nothing_of_an_answer(loop: Loop) -> None:
+    async def scene() -> None:
+        head = OK + b"content-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
+        end = b"2\r\nhi\r\n0\r\nx-late: yes\r\ncontent-type: text/html\r\n\r\n"
+        async with engine(saying(head + end)) as wires:
+            answer = await wires.post("/v1/x", b"{}", {})
+            assert await answer.read() == b"hi"
+            assert (answer.header("x-late"), answer.header("content-type")) == ("", "text/plain")
+            answer.leave()
+        async with engine(saying(head + b"2\r\nhi\r\n", b"0\r\nx: " + b"y" * 500_000)) as wires:
+            with pytest.raises(Broken, match="does not end"):
+                await whole(wires)
+
+    loop.run(scene())
+
+
 def test_what_came_before_the_end_is_given_first(loop: Loop) -> None:
     async def scene() -> None:
         head = OK + b"content-length: 9\r\n\r\n"
