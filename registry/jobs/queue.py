@@ -203,10 +203,8 @@ def finish(connection: Connection, held: Claim, outcome: Outcome, *, now: float)
         case Handed(lane, result):
             # What its owner asked for meanwhile comes before the next lane.
             _move(connection, row, _asked(row), now, result=result, lane=lane, lost=0, tried=0)
-        case Given("queued", result):
-            _move(connection, row, _asked(row), now, result=result)
         case Given(state, result):
-            _move(connection, row, state, now, result=result)
+            _move(connection, row, _asked(row) if state == "queued" else state, now, result=result)
         case Again(after, why, counts):
             tried = row.tried + counts
             if row.wanted:

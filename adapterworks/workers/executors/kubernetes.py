@@ -1,9 +1,9 @@
 """A Job of Kubernetes, through the official client and the kubeconfig of whoever asks.
 
 A pod whose node dies or is drained is replaced by the Job's controller; its worker goes on at the
-checkpoint in the blob store. A Job that is cancelled is out of time, which ends its pod as `kubectl
-delete pod` does and has it fail; so it goes by itself, as long after as any that has ended. (One that
-is suspended has not ended: it would stay for ever, and its time stands still.)
+checkpoint in the blob store. A Job that is cancelled is out of time, which ends its pod as
+`kubectl delete pod` does and has it fail; so it goes by itself, as long after as any that has
+ended. (One that is suspended has not ended: it would stay for ever, and its time stands still.)
 """
 
 from __future__ import annotations
