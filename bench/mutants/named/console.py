@@ -59,7 +59,7 @@ NAMED = (
     Named(
         "a-cookie-for-every-scheme",
         _VISIT,
-        "secure=self.is_https",
+        "secure=secure or self.is_https",
         "secure=False",
         (f"{_DOORS}::test_by_tls_the_cookie_goes_by_tls_only",),
         "one request by plain http would show the session to the network",

@@ -22,10 +22,18 @@ NAMED = (
     Named(
         "an-older-checkpoint-replaces-a-newer-one",
         _CARRYING,
-        "        if _step(folder) >= step:\n            return\n",
+        "        if (folder / _RECORD).is_file() and _step(folder) >= step:\n            return\n",
         "",
         (f"{_OF_CARRYING}::test_another_node_goes_on_where_the_first_one_was",),
         "a worker that comes back to its own node would lose what it did since",
+    ),
+    Named(
+        "gc-takes-a-checkpoint-that-a-job-names",
+        _CARRYING,
+        "putting.hold_files(connection, self._claim.job, (record, *files.values()))",
+        "putting.hold_files(connection, self._claim.job, ())",
+        (f"{_OF_CARRYING}::test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended",),
+        "a node that dies after an hour would be nobody's resume",
     ),
     Named(
         "a-checkpoint-of-another-stage-is-taken",
@@ -46,7 +54,7 @@ NAMED = (
     Named(
         "the-databases-password-is-in-the-job",
         "adapterworks/workers/elsewhere.py",
-        "if make_url(settings.database).password is None:",
+        "if not _has_a_password(settings.database):",
         "if True:",
         (f"{_OF_KUBERNETES}::test_nothing_secret_is_in_a_job",),
         "whoever may read Jobs could write to the index",

@@ -67,10 +67,26 @@ NAMED = (
     Named(
         "a-withdrawn-key-opens-for-ever",
         _ISSUER,
-        "            if age > FRESH_S or chosen is None or again:\n",
-        "            if chosen is None:\n",
+        "        if age > FRESH_S or chosen is None or again:\n",
+        "        if chosen is None:\n",
         (f"{_OF_ISSUER}::test_a_key_that_was_withdrawn_opens_nothing_after_ten_minutes",),
         "a key that was stolen and taken back would open until the server is restarted",
+    ),
+    Named(
+        "an-issuer-that-hangs-stalls-everybody",
+        _ISSUER,
+        "self._lock.acquire(blocking=not known)",
+        "self._lock.acquire()",
+        (f"{_OF_ISSUER}::test_an_issuer_that_hangs_stalls_nobody_whose_key_is_known",),
+        "nobody would get in while one asks the issuer",
+    ),
+    Named(
+        "a-tenants-key-is-a-second-person",
+        "gateway/http/routes/registry/writing.py",
+        "if asked.caller.person.startswith(TENANT_PREFIX):",
+        "if False:",
+        (f"{_OF_TENANTS}::test_a_tenants_key_is_no_second_person",),
+        "an administrator would approve their own move with a key that they had made",
     ),
     Named(
         "a-login-counts-in-another-browser",
