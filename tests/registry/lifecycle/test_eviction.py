@@ -56,7 +56,8 @@ def test_those_asked_for_longest_ago_go_until_the_rest_fits(
 def test_asking_for_one_keeps_it(local_registry: Registry, four: list[Path]) -> None:
     digest = f"sha256:{four[0].parent.name}"
     assert local_registry.checkout(digest, "servable") == four[0]
-    _asked(four[0], days=1.5)
+    assert time.time() - four[0].stat().st_mtime < DAY  # five days old, and asked for now
+    _asked(four[0], days=1.5)  # what was asked for today would stay whatever room is wanted
     assert _evict(local_registry, _size(four[0])) == 3
     assert four[0].exists()
 
