@@ -220,6 +220,16 @@ def _samples(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
+@check("resources.nodes")
+def _nodes(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    if manifest.resources.nodes > 1:
+        yield Problem(
+            ("resources", "nodes"),
+            f"{manifest.resources.nodes} nodes: a build is trained on one",
+            "set it to 1; `train.processes` uses several GPUs of a node",
+        )
+
+
 @check("publish.alias", "publish.hub", "publish.private")
 def _publication(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     publish = manifest.publish
@@ -339,6 +349,7 @@ _CHECKS = (
     _quality_gates,
     _retention,
     _samples,
+    _nodes,
     _publication,
     _withheld,
     _conversion,

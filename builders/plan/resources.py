@@ -84,7 +84,6 @@ def check_resources(manifest: Manifest, device: Literal["cpu", "cuda"], total: i
         InvalidInput: two keys contradict each other.
         Refused: it would not do.
     """
-    declared(manifest)
     table, processes = manifest.resources, manifest.train.processes
     if table.processes is not None and table.processes != processes:
         raise InvalidInput(

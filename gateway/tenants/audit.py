@@ -62,3 +62,11 @@ def entries(
             )
             for row in connection.execute(query)
         ]
+
+
+def key_makers(database: Database, tenant: str) -> list[str]:
+    """Whoever was ever shown a key of a tenant's: those who made one, by name."""
+    made = audit.c.action.in_(("tenant.add", "key.add"))
+    query = sa.select(audit.c.who).where(audit.c.tenant == tenant, made).distinct()
+    with database.read() as connection:
+        return sorted(connection.scalars(query))

@@ -250,6 +250,7 @@ CASES = [
         "base.double_quantization",
         "no constants to quantize",
     ),
+    ("nodes", [], "[resources]\nnodes = 2\n", "resources.nodes", "is trained on one"),
     (
         "samples-none",
         [],

@@ -242,7 +242,7 @@ NAMED = (
         'builders/methods/orthogonal.py',
         '        gradient.narrow(dimension, 0, kept).zero_()\n',
         '',
-        ('tests/builders/methods/test_orthogonal.py::test_the_penalty_and_its_gradient_by_hand',),
+        ('tests/builders/methods/test_orthogonal.py::test_the_ranks_that_stay_get_no_gradient',),
         "what was learnt before would be overwritten after all",
     ),
     Named(

@@ -142,8 +142,8 @@ _PULL_NAMED = (
         _PULL,
         "        check_release(folder, release, find_base(release.base.digest), absent=withheld)\n",
         "",
-        (f"{_OF_PULLING}::test_a_record_is_no_proof_of_harmlessness",),
-        "code and NaN of strangers would be served",
+        (f"{_OF_PULLING}::test_shapes_are_checked_where_the_base_is_here",),
+        "NaN and shapes of strangers would be served",
     ),
     Named(
         "a-copy-keeps-the-originals-signatures",

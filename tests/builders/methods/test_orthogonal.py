@@ -64,6 +64,18 @@ def test_the_penalty_and_its_gradient_by_hand() -> None:
     assert orthogonal.penalty(plain) is None
 
 
+def test_the_ranks_that_stay_get_no_gradient() -> None:
+    """Of a loss of all ranks: A's first row and B's first column stay, whatever the loss says."""
+    model = Two()
+    orthogonal.hold(model, LoraTable(kind="lora", rank=3, keep_ranks=1, orthogonality=0.25))
+    sum(parameter.sum() for parameter in model.parameters()).backward()
+    for name, parameter in model.named_parameters():
+        stays = torch.zeros_like(parameter, dtype=torch.bool)
+        stays.narrow(0 if "lora_A" in name else 1, 0, 1).fill_(True)
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, (~stays).float())
+
+
 def test_it_begins_as_the_release_and_leaves_its_ranks_alone(
     tiny: Path, job: Callable[..., TinyJob], tmp_path: Path
 ) -> None:

@@ -11,7 +11,8 @@ from pydantic_core import to_jsonable_python
 from adapterworks.gateway.http.routes.registry import bodies
 from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.http.routes.registry.reading import MOST, find
-from adapterworks.gateway.request.errors import Forbidden, InvalidField
+from adapterworks.gateway.request.errors import InvalidField
+from adapterworks.gateway.tenants.audit import key_makers
 from adapterworks.gateway.tokens.tokens import TENANT_PREFIX
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
@@ -58,7 +59,6 @@ def move(asked: Asked, body: bodies.Move) -> dict[str, Any]:
 
 def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
     """A move is asked for; another person approves it."""
-    _require_a_person(asked)
     made = asked.registry.approvals.request(
         name_of(asked),
         body.version,
@@ -67,17 +67,15 @@ def request(asked: Asked, body: bodies.Wish) -> dict[str, Any]:
         why=body.why,
         expect=body.expected,
         weight=body.percent,
-        makers=asked.caller.makers,
+        makers=_makers(asked),
     )
     return request_object(made)
 
 
 def approve(asked: Asked, body: bodies.Decision) -> dict[str, Any]:
     """A move that another person asked for is approved; the last approval needed makes it."""
-    _require_a_person(asked)
-    caller = asked.caller
     made = asked.registry.approvals.approve(
-        _request(asked), who=caller.person, why=body.why, makers=caller.makers
+        _request(asked), who=asked.caller.person, why=body.why, makers=_makers(asked)
     )
     return request_object(made)
 
@@ -103,16 +101,13 @@ def request_object(request: Request) -> dict[str, Any]:
     return {"object": "registry.request", **values}
 
 
-def _require_a_person(asked: Asked) -> None:
-    """Refuse a tenant's key: an administrator can have one made, and would be a second person.
-
-    Raises:
-        Forbidden: it is one.
-    """
-    if asked.caller.person.startswith(TENANT_PREFIX):
-        raise Forbidden(
-            "a tenant's key asks for no move and approves none", hint="use a token of a person"
-        )
+def _makers(asked: Asked) -> tuple[str, ...]:
+    """Those who were shown what the caller shows: who made the token, or a key of the tenant."""
+    caller = asked.caller
+    if not caller.person.startswith(TENANT_PREFIX):
+        return caller.makers
+    tenant = caller.person.removeprefix(TENANT_PREFIX)
+    return (*caller.makers, *key_makers(asked.registry.database, tenant))
 
 
 def _request(asked: Asked) -> int:
