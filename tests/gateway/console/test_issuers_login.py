@@ -96,7 +96,8 @@ def test_without_an_issuer_there_is_no_such_door(
     with Browser(house.running.url) as browser:
         assert browser.get("/login/issuer").status_code == 404
         assert "/login/issuer" not in browser.get("/login").text
-    assert house.running.http().get("/.well-known/oauth-protected-resource").status_code == 404
+    with house.running.http() as http:
+        assert http.get("/.well-known/oauth-protected-resource").status_code == 404
 
 
 def test_behind_a_proxy_with_tls_the_way_back_and_the_session_are_tls(
