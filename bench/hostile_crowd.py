@@ -7,6 +7,7 @@ memory.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import threading
 from collections import Counter
@@ -82,6 +83,7 @@ class Crowd:
 
 
 def _work(pipe: Connection, model: str, seed: int, requests: int, names: tuple[str, ...]) -> None:
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # of clients that left
     loop, standin = Loop(), StandIn(model, token_seconds=0.001)
     served = loop.run(serve(standin.app()))
     pipe.send(served.url)
