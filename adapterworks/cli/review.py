@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
+from adapterworks.cli import printing, review_shown
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.tenant_shown import cells
 
 if TYPE_CHECKING:
-    from adapterworks.builders.reviewing.ballots import Ballot
     from adapterworks.builders.reviewing.outcome import Outcome
     from adapterworks.builders.reviewing.review import Review
 
@@ -27,7 +25,6 @@ _confidence = click.option(
     default=0.95,
     show_default=True,
 )
-_TIES, _SKIPS, _ENDS = ("=", "0"), "s", "q"
 
 
 @click.group()
@@ -85,7 +82,7 @@ def start(
     review = draw(app.registry, named, first, second, rows=rows, scale=scale, seed=seed)
     write_review(_folder(app), review)
     if as_json:
-        printing.echo_json(_table(review))
+        printing.echo_json(review_shown.table(review))
         return
     same = sum(item.same for item in review.items)
     click.echo(
@@ -106,7 +103,7 @@ def list_(app: App, as_json: bool) -> None:
     """
     from adapterworks.builders.reviewing.review import reviews
 
-    tables = [_table(review) for review in reviews(_folder(app))]
+    tables = [review_shown.table(review) for review in reviews(_folder(app))]
     if as_json:
         printing.echo_json(tables)
         return
@@ -132,9 +129,11 @@ def next_(app: App, name: str, reviewer: str | None, as_json: bool) -> None:
     with votes(_folder(app), review) as held:
         waiting = held.open(reviewer or app.settings.who)
     if as_json:
-        printing.echo_json({"open": len(waiting), "next": _shown(waiting[0]) if waiting else None})
+        printing.echo_json(
+            {"open": len(waiting), "next": review_shown.shown(waiting[0]) if waiting else None}
+        )
     elif waiting:
-        _show(waiting[0], len(waiting))
+        review_shown.show_ballot(waiting[0], len(waiting))
     else:
         click.echo("all of it is judged")
 
@@ -188,9 +187,9 @@ def ask(app: App, name: str, reviewer: str | None) -> None:
     with votes(_folder(app), review) as held:
         waiting = held.open(who)
         for at, ballot in enumerate(waiting):
-            _show(ballot, len(waiting) - at)
-            choice = _typed(ballot)
-            if choice == _ENDS:
+            review_shown.show_ballot(ballot, len(waiting) - at)
+            choice = review_shown.typed(ballot)
+            if choice == review_shown.ENDS:
                 break
             if isinstance(choice, int):
                 held.cast(who, ballot.name, choice)
@@ -212,11 +211,13 @@ def show(app: App, name: str, confidence: float, as_json: bool) -> None:
     """
     review, found = _outcome(app, name, confidence)
     if as_json:
-        printing.echo_json(_table(review) | found.to_json())
+        printing.echo_json(review_shown.table(review) | found.to_json())
         return
-    click.echo(_line(review, found))
+    click.echo(review_shown.line(review, found))
     columns = ("first", "second", "ballots", "same", "kappa")
-    rows = [{key: _rounded(getattr(pair, key)) for key in columns} for pair in found.agreed]
+    rows = [
+        {key: review_shown.rounded(getattr(pair, key)) for key in columns} for pair in found.agreed
+    ]
     printing.echo_table(columns, [cells(row, columns) for row in rows])
     if found.alpha is not None:
         click.echo(f"Krippendorff's alpha {found.alpha:.3f}")
@@ -262,7 +263,7 @@ def close(app: App, name: str, confidence: float, why: str, as_json: bool) -> No
     if as_json:
         printing.echo_json(event)
     else:
-        click.echo(f"noted: {_line(review, found)}")
+        click.echo(f"noted: {review_shown.line(review, found)}")
 
 
 @command.command()
@@ -309,9 +310,9 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
             {
                 "release": sides[digest],
                 "digest": digest,
-                "strength": _rounded(float(strengths.values[at])),
-                "low": _rounded(low),
-                "high": _rounded(high),
+                "strength": review_shown.rounded(float(strengths.values[at])),
+                "low": review_shown.rounded(low),
+                "high": review_shown.rounded(high),
             }
         )
     if as_json:
@@ -346,61 +347,3 @@ def _unfinished(app: App, review: Review) -> int:
 
     with votes(_folder(app), review) as held:
         return len(held.unfinished)
-
-
-def _line(review: Review, found: Outcome) -> str:
-    count = len(found.reviewers)
-    return (
-        f"{review.reviewed.ref} is preferred to {review.against.ref} {found.preferred:.1%} "
-        f"[{found.low:.1%}, {found.high:.1%}] of the time, by {count} "
-        f"{'reviewer' if count == 1 else 'reviewers'} on {found.rows} rows, {found.same} of them "
-        "answered alike"
-    )
-
-
-def _table(review: Review) -> dict[str, Any]:
-    return {
-        "name": review.name,
-        "digest": review.digest,
-        "reviewed": review.reviewed.ref,
-        "against": review.against.ref,
-        "scale": review.scale,
-        "rows": len(review.items),
-    }
-
-
-def _shown(ballot: Ballot) -> dict[str, Any]:
-    return {
-        "ballot": ballot.name,
-        "prompt": ballot.item.prompt,
-        "answers": ballot.answers,
-        "choices": ballot.choices,
-    }
-
-
-def _show(ballot: Ballot, left: int) -> None:
-    click.echo(f"\n── {ballot.name}, {left} left")
-    for turn in ballot.item.prompt:
-        click.echo(f"{turn['role']}: {printing.harmless(turn['content'])}")
-    for place, answer in enumerate(ballot.answers, start=1):
-        mark = f"[{place}] " if len(ballot.answers) > 1 else "→ "
-        click.echo(f"\n{mark}{printing.harmless(answer)}")
-
-
-def _typed(ballot: Ballot) -> int | str:
-    """A choice, `s` or `q`; asked again until it is one."""
-    tie = "/=" if len(ballot.answers) > 1 else ""
-    choices = "/".join(str(choice) for choice in ballot.choices if choice)
-    while True:
-        click.echo(f"{choices}{tie}/s/q: ", nl=False, err=True)
-        typed = (sys.stdin.readline() or _ENDS).strip().lower()
-        if typed in (_SKIPS, _ENDS):
-            return typed
-        if typed in _TIES and tie:
-            return 0
-        if typed.isdigit() and int(typed) in ballot.choices:
-            return int(typed)
-
-
-def _rounded(value: object) -> object:
-    return round(value, 3) if isinstance(value, float) else value
