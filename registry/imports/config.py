@@ -63,7 +63,10 @@ _DEAD = {
     "enable_lora": "it adapted parts of a fused layer",
     "merge_weights": "it merged the adapter into the base",
 }
-_HARMLESS_INITS = {"gaussian", "eva", "orthogonal", "mica", "lora_ga"}
+_HARMLESS_INITS = {"gaussian", "eva", "orthogonal", "mica"}
+# Those that take from the base what they give the factors. PEFT's `save_pretrained` can write the
+# difference to the factors at the beginning: a LoRA on the base as it was.
+_CONVERTIBLE = ("pissa", "olora", "corda", "lora_ga")
 
 
 class LoraConfig(BaseModel):
@@ -179,8 +182,14 @@ def _faults(config: LoraConfig) -> list[str]:
     faults = []
     init = config.init_lora_weights
     if isinstance(init, str) and init.lower() not in _HARMLESS_INITS:
+        way = (
+            "; save it with PEFT's `path_initial_model_for_weight_conversion`"
+            if init.lower().startswith(_CONVERTIBLE)
+            else ""
+        )
         faults.append(
-            f"`init_lora_weights` is `{show(init)}`, which changes the base's weights when loaded"
+            f"`init_lora_weights` is `{show(init)}`: it was trained on a base whose weights "
+            f"that changes{way}"
         )
     # PEFT reads a text as a regular expression; we never run it: the tensors say which modules
     # are adapted, and the release's config lists them.

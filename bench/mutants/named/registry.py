@@ -594,6 +594,14 @@ _OTHER_NAMED = (
         "a fused layer adapted in parts would be served as if it were adapted whole",
     ),
     Named(
+        "an-adapter-on-a-residual-is-harmless",
+        "registry/imports/config.py",
+        '"orthogonal", "mica"}',
+        '"orthogonal", "mica", "lora_ga"}',
+        ("tests/registry/imports/test_hostile.py::test_hostile_adapter_is_refused",),
+        "LoRA-GA trains on the base less its first factors: on the base it is another one",
+    ),
+    Named(
         "what-is-revoked-while-it-is-judged-counts",
         "registry/registry.py",
         "if cleared is not None and log.head(connection, name) != seen:",

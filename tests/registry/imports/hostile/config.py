@@ -71,7 +71,13 @@ keys("rank-is-text", "`r` is '4': input should be a valid integer", r="4")
 keys("rank-is-true", "`r` is True: input should be a valid integer", r=True)
 keys("alpha-infinite-scale", "`lora_alpha` is 1e+300", lora_alpha=1e300)
 keys("unknown-key", "the key `trust_remote_code` is not one", trust_remote_code=True)
-keys("init-rewrites-the-base", "`init_lora_weights` is `pissa`", init_lora_weights="pissa")
+for init in ("pissa", "pissa_niter_4", "olora", "corda", "lora_ga", "LoRA_GA", "loftq", "new"):
+    way = "" if init in ("loftq", "new") else "; save it with PEFT's `path_initial_model_for"
+    keys(
+        f"init-rewrites-the-base-{init}",
+        f"`{init}`: it was trained on a base whose weights that changes{way}",
+        init_lora_weights=init,
+    )
 keys("soft-prompt", "`peft_type` is `PROMPT_TUNING`", peft_type="PROMPT_TUNING")
 keys("unknown-method", "`peft_type` is `EVIL`: only LORA", peft_type="EVIL")
 keys("method-is-a-list", "only LORA is imported", peft_type=["LORA"])
