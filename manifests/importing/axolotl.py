@@ -6,6 +6,7 @@ a format here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from adapterworks.manifests.importing.common import (
     adapter_name,
     put_base,
     put_batch,
+    put_checked,
     put_held_out,
     put_optimizer,
     put_precision,
@@ -24,25 +26,29 @@ from adapterworks.manifests.importing.common import (
     put_warmup,
 )
 from adapterworks.manifests.importing.conversion import Conversion, Draft, Outcome, names
+from adapterworks.manifests.sources import FILE_SUFFIXES
 
 PROGRAM = "Axolotl"
 _PLUGINS = (
     "axolotl.integrations.liger.LigerPlugin",
     "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin",
 )
-# What a strategy's rows are: format, and columns by our names.
-_STRATEGIES: dict[str, tuple[str, dict[str, str]]] = {
-    "chat_template": ("messages", {}),
-    "alpaca": ("instruction", {}),
-    "completion": ("text", {}),
-    "sharegpt": ("sharegpt", {}),
+# What a strategy's rows are: format, and the column of its rows unless one is named.
+_STRATEGIES = {
+    "chat_template": ("messages", "messages"),
+    "alpaca": ("instruction", ""),
+    "completion": ("text", "text"),
+    "sharegpt": ("sharegpt", "conversations"),
 }
+# Where they stand: our column, the key that names theirs.
 _FIELDS = {
-    "messages": {"messages": "field_messages"},
-    "instruction": {},
-    "text": {"text": "field"},
-    "sharegpt": {"conversations": "field_messages"},
+    "messages": ("messages", "field_messages"),
+    "text": ("text", "field"),
+    "sharegpt": ("conversations", "field_messages"),
 }
+# Loaders of files that may stand in place of a repository.
+_LOADERS = ("json", "csv", "parquet", "arrow", "text")
+_FILES = (*FILE_SUFFIXES, ".txt")
 _OF_A_SET = {
     "path",
     "type",
@@ -117,12 +123,7 @@ def _rows(draft: Draft) -> None:
         why = "rows are rendered by the base's own chat template" if template else ""
         outcome: Outcome = "differs" if template else "mapped"
         draft.note("datasets", outcome, *put_sources(draft, sets), why=why)
-    checked = _sets(draft, "test_datasets")
-    if len(checked) == 1:
-        draft.map("test_datasets", "data.validation", checked[0].source)
-    elif checked:
-        draft.refuse("test_datasets", "there is one validation set")
-    if not checked:
+    if not put_checked(draft, "test_datasets", _sets(draft, "test_datasets"), sets):
         put_held_out(draft, "val_set_size")
 
 
@@ -161,32 +162,59 @@ def _objection(entry: dict[str, Any]) -> str:
     files = entry.get("data_files")
     if isinstance(files, list) and len(files) > 1:
         return "has several files: name each as a data set"
+    if entry.get("train_on_eos") not in (None, "turn"):
+        return "learns other ends than those of its answers"
+    hub = _of_the_hub(entry["path"])
+    if files and hub:
+        return "names a file of a repository, of which only whole configurations are read"
+    if not hub and (entry.get("split") or "train") != "train":
+        return f"has the split `{entry['split']}`, and a file is read whole"
+    parts = [str(entry[key]) for key in ("name", "split") if hub and entry.get(key) is not None]
+    if strange := [part for part in parts if re.fullmatch(r"[\w.-]+", part) is None]:
+        return f"takes `{strange[0]}`, and splits are read whole"
+    if _turn(entry) not in (("role", "content"), ("from", "value")):
+        role, content = _turn(entry)
+        return f"has turns of `{role}` and `{content}`; role and content, from and value are known"
     return ""
 
 
-def _source(entry: dict[str, Any]) -> Source:
-    form, columns = _STRATEGIES[entry["type"]]
+def _of_the_hub(path: str) -> bool:
+    """Whether a path is a repository: files have endings, and folders begin with a dot or slash."""
+    local = "/" not in path.strip("./") or path.startswith((".", "/")) or path.endswith(_FILES)
+    return not local
+
+
+def _turn(entry: dict[str, Any]) -> tuple[str, str]:
+    """What the role and the text of a turn are called."""
     mapping = entry.get("message_property_mappings") or {}
-    role = mapping.get("role", entry.get("message_field_role", "role"))
-    content = mapping.get("content", entry.get("message_field_content", "content"))
-    if form == "messages" and (role, content) == ("from", "value"):
+    return (
+        str(mapping.get("role", entry.get("message_field_role") or "role")),
+        str(mapping.get("content", entry.get("message_field_content") or "content")),
+    )
+
+
+def _source(entry: dict[str, Any]) -> Source:
+    form, column = _STRATEGIES[entry["type"]]
+    if form == "messages" and _turn(entry) == ("from", "value"):
         form = "sharegpt"
-    found = dict(columns)
-    for ours, theirs in _FIELDS[form].items():
-        if entry.get(theirs) not in (None, ours):
-            found[ours] = entry[theirs]
+    columns = {}
+    if form in _FIELDS:
+        ours, key = _FIELDS[form]
+        theirs = entry.get(key) or column
+        columns = {ours: theirs} if theirs != ours else {}
     path, files = entry["path"], entry.get("data_files")
-    if files:
-        path = files[0] if isinstance(files, list) else files
-    local = "/" not in path.strip("./") or path.startswith((".", "/")) or Path(path).suffix
-    if not local:
-        split = entry.get("split", "train")
-        path = f"hub:{path}@{entry.get('revision', 'main')}#{split}"
-    return Source(path, form, found)
+    if _of_the_hub(path):
+        part = entry.get("split") or "train"
+        part = f"{entry['name']}:{part}" if entry.get("name") else part
+        path = f"hub:{path}@{entry.get('revision') or 'main'}#{part}"
+    elif files:
+        file = files[0] if isinstance(files, list) else files
+        path = file if path in _LOADERS else str(Path(path) / file)
+    return Source(path, form, columns)
 
 
 def _training(draft: Draft) -> None:
-    put_batch(draft, "micro_batch_size", 1)
+    put_batch(draft, "micro_batch_size", 1, whole="batch_size")
     draft.map("num_epochs", "train.epochs", float(draft.number("num_epochs", 1.0) or 1))
     rate = draft.number("learning_rate")
     if rate is None:
@@ -194,7 +222,7 @@ def _training(draft: Draft) -> None:
     else:
         draft.map("learning_rate", "train.learning_rate", rate)
     put_schedule(draft, "lr_scheduler", "cosine")
-    put_warmup(draft)
+    put_warmup(draft, otherwise=0.03, most=100)
     put_optimizer(draft, "optimizer")
     put_precision(draft, ("bf16", "bf16"), ("bfloat16", "bf16"), ("fp16", "fp16"),
                   ("float16", "fp16"))  # fmt: skip

@@ -64,12 +64,29 @@ TRAINING: dict[str, Rule] = {
 }
 
 
-def put_batch(draft: Draft, key: str, default: int) -> None:
-    """The rows of a step: those of one forward pass, as often as gradients are added up."""
+def put_batch(draft: Draft, key: str, default: int, *, whole: str | None = None) -> None:
+    """The rows of a step: those of one forward pass, as often as gradients are added up.
+
+    Args:
+        whole: a key that says how many rows a step has in all.
+    """
     accumulated = "gradient_accumulation_steps"
     rows = draft.get(key, default)
+    steps = draft.get(accumulated)
+    if whole is not None and draft.get(whole) is not None:
+        try:
+            every = positive(draft.get(whole))
+            count, left = divmod(every, positive(rows))
+        except ValueError as error:
+            draft.refuse(whole, str(error))
+            return
+        if left or steps not in (None, count):
+            draft.refuse(whole, f"it is not {key} times {accumulated}")
+            return
+        steps = count
+        draft.note(whole, "mapped", "train.batch_size")
     try:
-        draft.put("train.batch_size", positive(rows) * positive(draft.get(accumulated, 1)))
+        draft.put("train.batch_size", positive(rows) * positive(1 if steps is None else steps))
         draft.put("train.micro_batch_size", rows)
     except ValueError as error:
         draft.refuse(key, str(error))
@@ -88,8 +105,13 @@ def put_schedule(draft: Draft, key: str, default: str) -> None:
     draft.map(key, "train.schedule", _SCHEDULES[name])
 
 
-def put_warmup(draft: Draft) -> None:
-    """Warm-up as a share of the steps; a count of steps only where their number is known."""
+def put_warmup(draft: Draft, *, otherwise: float = 0.0, most: int | None = None) -> None:
+    """Warm-up as a share of the steps; a count of steps only where their number is known.
+
+    Args:
+        otherwise: the share where neither is named.
+        most: steps that this share is at most.
+    """
     steps = draft.number("warmup_steps")
     ratio = draft.number("warmup_ratio")
     if steps is not None and 0 < steps < 1:  # transformers 5 takes a share here
@@ -103,6 +125,9 @@ def put_warmup(draft: Draft) -> None:
                 "warmup_steps",
                 "how many steps there are follows from the rows: write `warmup_ratio`",
             )
+    elif steps is None and ratio is None and otherwise:
+        why = f"of the steps, where it is at most {most} of them" if most else ""
+        draft.map("warmup_ratio", "train.warmup_ratio", otherwise, why=why, differs=bool(most))
     else:
         draft.map("warmup_ratio", "train.warmup_ratio", float(ratio or 0.0))
 
@@ -228,3 +253,24 @@ def put_sources(draft: Draft, sets: Sequence[Source]) -> tuple[str, ...]:
         mix.append(table)
     draft.put("data.mix", mix)
     return ("data.train", "data.mix")
+
+
+def put_checked(
+    draft: Draft, key: str, checked: Sequence[Source], trained: Sequence[Source]
+) -> bool:
+    """The rows that a training is checked on, read as its first set is; whether any are named.
+
+    Args:
+        trained: the sets that are trained on.
+    """
+    if len(checked) > 1:
+        draft.refuse(key, "there is one validation set")
+    elif checked:
+        (one,) = checked
+        if trained and (one.form, one.columns) != (trained[0].form, trained[0].columns):
+            draft.refuse(key, "its rows have another form than those of the first set")
+            return False
+        draft.map(key, "data.validation", one.source)
+        if one.limit is not None:
+            draft.put("data.limit_validation", one.limit)
+    return bool(checked)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.manifests.importing.common import (
+    Source,
     adapter_name,
     put_base,
     put_batch,
+    put_checked,
     put_held_out,
     put_optimizer,
     put_precision,
@@ -97,26 +99,11 @@ def _lora(draft: Draft) -> None:
 
 
 def _rows(draft: Draft, folder: Path) -> None:
-    sets = datasets(draft, "dataset", folder)
+    sets, checked = _sets(draft, "dataset", folder), _sets(draft, "eval_dataset", folder)
     if sets:
-        if draft.get("stage") == "pt":  # a prompt without an answer is a text
-            sets = [
-                replace(
-                    entry,
-                    form="text",
-                    columns={"text": entry.columns.get("instruction", "instruction")},
-                )
-                for entry in sets
-            ]
         draft.note("dataset", "mapped", *put_sources(draft, sets))
-    checked = datasets(draft, "eval_dataset", folder)
-    if len(checked) == 1:
-        draft.map("eval_dataset", "data.validation", checked[0].source)
-        if checked[0].limit is not None:  # `max_samples` is of each set, this one too
-            draft.put("data.limit_validation", checked[0].limit)
-    elif checked:
-        draft.refuse("eval_dataset", "there is one validation set")
-    if not checked:
+    # `max_samples` is of each set, also of the one that is checked on.
+    if not put_checked(draft, "eval_dataset", checked, sets):
         put_held_out(draft, "val_size")
     if draft.get("template") is not None:
         draft.note(
@@ -124,6 +111,19 @@ def _rows(draft: Draft, folder: Path) -> None:
             "differs",
             why="rows are rendered by the base's own chat template, as they are when it is served",
         )
+
+
+def _sets(draft: Draft, key: str, folder: Path) -> list[Source]:
+    sets = datasets(draft, key, folder)
+    if draft.get("stage") != "pt":
+        return sets
+    # A prompt without an answer is a text.
+    return [
+        replace(
+            entry, form="text", columns={"text": entry.columns.get("instruction", "instruction")}
+        )
+        for entry in sets
+    ]
 
 
 def _training(draft: Draft) -> None:

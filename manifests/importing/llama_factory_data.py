@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from adapterworks.manifests.importing.common import Source
 from adapterworks.manifests.importing.conversion import Draft, names
 from adapterworks.manifests.importing.llama_factory_pairs import STAGE
+
+# Keys of an entry, and of its columns (llamafactory 0.9.5, `data/parser.py`).
+_OF_A_SET = {
+    "hf_hub_url", "file_name", "formatting", "ranking", "subset", "split", "folder", "num_samples",
+    "revision", "columns", "tags",
+    "ms_hub_url", "om_hub_url",  # other hubs, which are asked only where they are chosen
+}  # fmt: skip
+_COLUMNS = {
+    "prompt", "query", "response", "history", "messages", "system", "tools", "chosen", "rejected",
+    "images", "videos", "audios", "kto_tag",
+}  # fmt: skip
+# What turns may be called: what the formats `sharegpt` and `messages` read as the same.
+_TAGS = {
+    "role_tag": ("from", "role"),
+    "content_tag": ("value", "content"),
+    "user_tag": ("human", "user"),
+    "assistant_tag": ("gpt", "assistant"),
+    "observation_tag": ("observation", "tool"),
+    "function_tag": ("function_call",),
+    "system_tag": ("system",),
+}
 
 
 def datasets(draft: Draft, key: str, folder: Path) -> list[Source]:
@@ -42,34 +64,67 @@ def datasets(draft: Draft, key: str, folder: Path) -> list[Source]:
 def _objection(entry: Any, *, pairs: bool) -> str:
     if not isinstance(entry, dict):
         return "is not in dataset_info.json"
+    for part, known in ((entry, _OF_A_SET), (_table(entry, "columns"), _COLUMNS)):
+        unknown = sorted(key for key in part if key not in known and part[key] is not None)
+        if unknown:
+            return f"has `{unknown[0]}`, which is not imported"
     if entry.get("ranking") and not pairs:
         return "has pairs of answers, which a supervised training does not take"
     if pairs and not entry.get("ranking"):
         return "has one answer to a question (no `ranking`), and `dpo` learns from two"
-    columns = entry.get("columns", {})
+    if entry.get("folder"):
+        return "is a folder of a repository, of which only whole configurations are read"
+    if entry.get("hf_hub_url") is None and (entry.get("split") or "train") != "train":
+        return f"has the split `{entry['split']}`, and a file is read whole"
+    parts = [str(entry[key]) for key in ("subset", "split") if entry.get(key) is not None]
+    if strange := [part for part in parts if re.fullmatch(r"[\w.-]+", part) is None]:
+        return f"takes `{strange[0]}`, and splits are read whole"
+    columns = _table(entry, "columns")
     media = [name for name in ("images", "videos", "audios", "kto_tag") if columns.get(name)]
     if media:
         return f"has a column of {media[0]}"
-    if "file_name" not in entry and "hf_hub_url" not in entry:
+    if entry.get("file_name") is None and entry.get("hf_hub_url") is None:
         return "is neither a file nor a repository of the Hub"
     if entry.get("formatting", "alpaca") not in ("alpaca", "sharegpt", "openai"):
         return f"has the formatting `{entry['formatting']}`"
+    return _strange_tags(_table(entry, "tags"))
+
+
+def _strange_tags(tags: dict[str, Any]) -> str:
+    """Why turns are not those of our formats, if they are not."""
+    for tag, name in tags.items():
+        if tag not in _TAGS:
+            return f"has the tag `{tag}`, which is not imported"
+        if name not in (None, *_TAGS[tag]):
+            return f"has turns whose {tag} is `{name}`; known: {', '.join(_TAGS[tag])}"
+    if (tags.get("role_tag") or "from") + (tags.get("content_tag") or "value") not in (
+        "fromvalue",
+        "rolecontent",
+    ):
+        return "has turns of neither `from` and `value` nor `role` and `content`"
     return ""
 
 
+def _table(entry: dict[str, Any], key: str) -> dict[str, Any]:
+    """A table of an entry; empty where there is none."""
+    return entry.get(key) or {}
+
+
 def _source(entry: dict[str, Any], folder: Path, limit: int | None) -> Source:
-    columns = entry.get("columns", {})
-    if "file_name" in entry:
-        source = str(folder / entry["file_name"])
+    columns = _table(entry, "columns")
+    if entry.get("hf_hub_url") is not None:  # wins over a file that is named too
+        part = entry.get("split") or "train"
+        part = f"{entry['subset']}:{part}" if entry.get("subset") else part
+        source = f"hub:{entry['hf_hub_url']}@{entry.get('revision') or 'main'}#{part}"
     else:
-        source = f"hub:{entry['hf_hub_url']}@main#{entry.get('split', 'train')}"
+        source = str(folder / entry["file_name"])
     if entry.get("ranking"):
         return _pairs(entry, source, limit)
     if entry.get("formatting", "alpaca") == "alpaca":
         ours = {"instruction": "prompt", "input": "query", "output": "response",
                 "system": "system", "history": "history"}  # fmt: skip
         return Source(source, "instruction", _renamed(ours, columns), limit)
-    tags = entry.get("tags", {})
+    tags = _table(entry, "tags")
     openai = entry["formatting"] == "openai" or (
         tags.get("role_tag") == "role" and tags.get("content_tag") == "content"
     )
@@ -81,7 +136,7 @@ def _source(entry: dict[str, Any], folder: Path, limit: int | None) -> Source:
 
 def _pairs(entry: dict[str, Any], source: str, limit: int | None) -> Source:
     """Rows with `chosen` and `rejected`, in both of its spellings."""
-    columns = entry.get("columns", {})
+    columns = _table(entry, "columns")
     ours = {"chosen": "chosen", "rejected": "rejected", "system": "system"}
     if entry.get("formatting", "alpaca") == "alpaca":
         ours |= {"instruction": "prompt", "input": "query", "history": "history"}

@@ -71,6 +71,9 @@ RULES: dict[str, Rule] = {
     "create_new_adapter": Not("a training starts from the base"),
     "additional_target": Not("modules trained in full beside a LoRA cannot be served"),
     "loraplus_lr_ratio": To("method.learning_rate_ratio", float),
+    "loraplus_lr_embedding": Idle("embeddings get no adapter"),
+    "pissa_iter": Idle("the largest directions are found in 16 iterations"),
+    "pissa_convert": Idle("a release is a LoRA on the base as it was"),
     "pissa_init": To("method.init", lambda on: "pissa", (False,)),
     "use_galore": Not(_OTHER_OPTIMIZER),
     "use_apollo": Not(_OTHER_OPTIMIZER),
@@ -152,9 +155,6 @@ JOINT = frozenset(
         "bf16",
         "fp16",
         "disable_gradient_checkpointing",
-        "pissa_iter",
-        "pissa_convert",
-        "loraplus_lr_embedding",
     ]
 )
 # Keys of parts that do nothing unless their switch is on, which has a rule of its own.

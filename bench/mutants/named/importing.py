@@ -21,6 +21,49 @@ _PAIRS = "manifests/importing/llama_factory_pairs.py"
 
 NAMED = (
     Named(
+        "a-configuration-of-a-repository-is-dropped",
+        _SETS,
+        'part = f"{entry[\'subset\']}:{part}" if entry.get("subset") else part',
+        'part = f"{part}" if entry.get("subset") else part',
+        (f"{_OF_FACTORY}::test_which_rows_of_a_repository",),
+        "other rows than those that were declared would be trained on",
+    ),
+    Named(
+        "a-key-of-a-set-that-is-not-known-is-dropped",
+        _SETS,
+        "unknown = sorted(key for key in part if key not in known and part[key] is not None)",
+        "unknown = sorted(key for key in part if key in ())",
+        (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
+        "what a set is told to leave out would be learnt",
+    ),
+    Named(
+        "a-name-of-a-set-is-dropped",
+        _AXOLOTL,
+        'part = f"{entry[\'name\']}:{part}" if entry.get("name") else part',
+        'part = f"{part}" if entry.get("name") else part',
+        (f"{_OF_AXOLOTL}::test_what_a_key_becomes",),
+        "other rows than those that were declared would be trained on",
+    ),
+    Named(
+        "the-batch-in-all-is-dropped",
+        _COMMON,
+        "        steps = count\n",
+        "        steps = steps\n",
+        (f"{_OF_AXOLOTL}::test_what_a_key_becomes",),
+        "a step would have an eighth of its rows, at the same rate",
+    ),
+    Named(
+        "checked-on-rows-of-another-form",
+        _COMMON,
+        "if trained and (one.form, one.columns) != (trained[0].form, trained[0].columns):",
+        "if trained and one.form is None:",
+        (
+            f"{_OF_AXOLOTL}::test_what_cannot_be_honoured_is_refused_with_its_reason",
+            f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",
+        ),
+        "a validation set would be read as what it is not",
+    ),
+    Named(
         "auto-is-a-number",
         _OPENAI,
         "    if value == AUTO:",
@@ -79,7 +122,7 @@ NAMED = (
     Named(
         "accumulation-does-not-count",
         _COMMON,
-        "positive(rows) * positive(draft.get(accumulated, 1))",
+        "positive(rows) * positive(1 if steps is None else steps)",
         "positive(rows)",
         (f"{_OF_FACTORY}::test_what_a_key_becomes",),
         "every step would be made of a fraction of its rows",

@@ -19,6 +19,8 @@ INFO: dict[str, Any] = {
     "talks": {"file_name": "talks.jsonl", "formatting": "sharegpt"},
     "renamed": {"file_name": "r.jsonl", "columns": {"prompt": "question", "response": "answer"}},
     "hub": {"hf_hub_url": "org/rows", "split": "train_sft"},
+    "part": {"hf_hub_url": "org/rows", "subset": "socratic"},
+    "folded": {"hf_hub_url": "org/rows", "folder": "cn"},
     "pairs": {
         "file_name": "pairs.jsonl",
         "ranking": True,

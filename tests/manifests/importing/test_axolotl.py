@@ -63,6 +63,11 @@ def manifest(**keys: Any) -> dict[str, Any]:
     return done.manifest
 
 
+def rows(**keys: Any) -> dict[str, Any]:
+    """One set of the Hub with these keys."""
+    return {"datasets": [{"path": "org/rows", "type": "alpaca"} | keys]}
+
+
 def test_an_example_of_its_own() -> None:
     found = manifest()
     assert found["base"] == {"model": "hub:NousResearch/Llama-3.2-1B@main"}
@@ -117,9 +122,27 @@ def test_an_example_of_its_own() -> None:
                         "field_messages": "conversations",
                         "message_property_mappings": {"role": "from", "content": "value"}}]},
          "data", {"format": "sharegpt"}),
+        ({"datasets": [{"path": "rows.jsonl", "type": "chat_template",
+                        "message_property_mappings": {"role": "from", "content": "value"}}]},
+         "data", {"format": "sharegpt", "columns": {"conversations": "messages"}}),
+        ({"datasets": [{"path": "rows.jsonl", "type": "sharegpt", "field_messages": "turns"}]},
+         "data", {"format": "sharegpt", "columns": {"conversations": "turns"}}),
         ({"datasets": [{"path": "json", "data_files": ["own.jsonl"], "type": "completion",
                         "field": "body"}]},
          "data", {"train": "own.jsonl", "format": "text", "columns": {"text": "body"}}),
+        ({"datasets": [{"path": "./rows", "data_files": "own.jsonl", "type": "alpaca"}]},
+         "data", {"train": "rows/own.jsonl"}),
+        ({"datasets": [{"path": "openai/gsm8k", "type": "alpaca", "name": "socratic"}]},
+         "data", {"train": "hub:openai/gsm8k@main#socratic:train"}),
+        ({"datasets": [{"path": "org/rows-v1.1", "type": "alpaca", "name": "main",
+                        "split": "test", "revision": "v2", "train_on_eos": "turn"}]},
+         "data", {"train": "hub:org/rows-v1.1@v2#main:test"}),
+        ({"batch_size": 8, "gradient_accumulation_steps": None}, "train",
+         {"batch_size": 8, "micro_batch_size": 2}),
+        ({"batch_size": 4}, "train", {"batch_size": 4, "micro_batch_size": 2}),
+        ({"warmup_ratio": None}, "train", {"warmup_ratio": 0.03}),
+        ({"warmup_ratio": 0}, "train", {"warmup_ratio": 0.0}),
+        ({"warmup_ratio": None, "warmup_steps": 0}, "train", {"warmup_ratio": 0.0}),
     ],
 )  # fmt: skip
 def test_what_a_key_becomes(keys: dict[str, Any], table: str, values: dict[str, Any]) -> None:
@@ -145,6 +168,31 @@ def test_what_a_key_becomes(keys: dict[str, Any], table: str, values: dict[str, 
         (
             {"datasets": [{"path": "x", "type": "alpaca", "shards": 2}]},
             "datasets: `x` has `shards`",
+        ),
+        (rows(name="a", split="train[:100]"), "datasets: `org/rows` takes `train[:100]`"),
+        (rows(name="a b"), "datasets: `org/rows` takes `a b`"),
+        (rows(data_files="a.jsonl"), "datasets: `org/rows` names a file of a repository"),
+        (rows(train_on_eos="all"), "datasets: `org/rows` learns other ends"),
+        (
+            rows(path="rows.jsonl", split="validation"),
+            "datasets: `rows.jsonl` has the split `validation`",
+        ),
+        (
+            rows(type="chat_template", message_field_role="speaker"),
+            "datasets: `org/rows` has turns of `speaker` and `content`",
+        ),
+        (
+            {"test_datasets": [{"path": "check.jsonl", "type": "chat_template"}]},
+            "test_datasets: its rows have another form",
+        ),
+        (
+            {"batch_size": 9, "gradient_accumulation_steps": None},
+            "batch_size: it is not micro_batch_size times gradient_accumulation_steps",
+        ),
+        ({"batch_size": 8}, "batch_size: it is not micro_batch_size times"),
+        (
+            {"batch_size": 1, "gradient_accumulation_steps": None},
+            "batch_size: it is not micro_batch_size times",
         ),
         ({"datasets": None}, "datasets: no data set is named"),
         ({"learning_rate": None}, "learning_rate: it is not named"),

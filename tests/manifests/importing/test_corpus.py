@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from adapterworks.manifests.importing import axolotl_keys, llama_factory_keys
+from adapterworks.manifests.importing.conversion import Draft
 from adapterworks.manifests.importing.toml import to_toml
 from adapterworks.manifests.load import check_manifest
 from tests.manifests.importing.corpus import Case, cases, make_folder
@@ -52,3 +54,26 @@ def test_there_are_forty_and_what_is_written_is_valid(folder: Path, tmp_path: Pa
         place.write_text(to_toml(done.manifest, {}))
         _, faults = check_manifest(place)
         assert [str(fault) for fault in faults if "revision" not in str(fault)] == [], case.name
+
+
+def test_no_key_is_said_to_be_decided_elsewhere_that_nobody_reads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all configurations: a key that no code asks for would be dropped in silence."""
+    asked: set[str] = set()
+    get = Draft.get
+
+    def spying(draft: Draft, key: str, default: Any = None) -> Any:
+        asked.add(key)
+        return get(draft, key, default)
+
+    monkeypatch.setattr(Draft, "get", spying)
+    for program, joint in (
+        ("llama-factory", llama_factory_keys.JOINT),
+        ("axolotl", axolotl_keys.JOINT),
+    ):
+        asked.clear()
+        for case in CASES:
+            if case.program == program:
+                case.convert(folder)
+        assert sorted(joint - asked) == []

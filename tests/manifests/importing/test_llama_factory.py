@@ -34,6 +34,25 @@ INFO = {
     },
     "few": {"file_name": "few.jsonl", "num_samples": 7},
     "hub": {"hf_hub_url": "org/rows", "split": "train_sft"},
+    "part": {"hf_hub_url": "org/rows", "subset": "socratic", "revision": "v2"},
+    "both": {"hf_hub_url": "org/rows", "file_name": "own.jsonl", "subset": None, "split": None},
+    "folded": {"hf_hub_url": "org/rows", "folder": "cn"},
+    "sliced": {"hf_hub_url": "org/rows", "split": "train[:100]"},
+    "cut": {"file_name": "own.jsonl", "split": "test"},
+    "odd": {"file_name": "own.jsonl", "columns": {"answers": "a"}},
+    "scripted": {"script_url": "own"},
+    "users": {
+        "file_name": "users.jsonl",
+        "formatting": "sharegpt",
+        "tags": {"user_tag": "user", "assistant_tag": "assistant"},
+    },
+    "speakers": {
+        "file_name": "s.jsonl",
+        "formatting": "sharegpt",
+        "tags": {"user_tag": "doctor", "assistant_tag": "gpt"},
+    },
+    "mixed": {"file_name": "s.jsonl", "formatting": "sharegpt", "tags": {"role_tag": "role"}},
+    "tagged": {"file_name": "s.jsonl", "formatting": "sharegpt", "tags": {"tool_tag": "tool"}},
     "pairs": {"file_name": "pairs.jsonl", "ranking": True},
     "talked": {
         "file_name": "talked.jsonl",
@@ -189,6 +208,22 @@ def test_what_a_data_set_becomes(
     assert data.get("columns", {}) == columns
 
 
+@pytest.mark.parametrize(
+    ("dataset", "source"),
+    [
+        ("hub", "hub:org/rows@main#train_sft"),
+        ("part", "hub:org/rows@v2#socratic:train"),
+        ("both", "hub:org/rows@main#train"),
+    ],
+)
+def test_which_rows_of_a_repository(folder: Path, dataset: str, source: str) -> None:
+    assert manifest(folder, dataset=dataset)["data"]["train"] == source
+
+
+def test_turns_of_other_tags_are_taken_where_they_are_read_alike(folder: Path) -> None:
+    assert manifest(folder, dataset="users")["data"]["format"] == "sharegpt"
+
+
 def test_sets_of_a_mix_have_columns_and_limits_of_their_own(folder: Path) -> None:
     data = manifest(folder, dataset="renamed,own,few", max_samples=100)["data"]
     assert data["limit"] == 100
@@ -200,14 +235,15 @@ def test_sets_of_a_mix_have_columns_and_limits_of_their_own(folder: Path) -> Non
 
 
 def test_several_data_sets_are_a_mix(folder: Path) -> None:
-    data = manifest(folder, dataset="own,talks,hub", eval_dataset="talks")["data"]
+    data = manifest(folder, dataset="own,talks,hub", eval_dataset="few")["data"]
     assert data["mix"] == [
         {"source": str(folder / "data" / "talks.jsonl"), "format": "sharegpt"},
         {"source": "hub:org/rows@main#train_sft"},
     ]
-    assert data["validation"] == str(folder / "data" / "talks.jsonl")
+    assert data["validation"] == str(folder / "data" / "few.jsonl")
+    assert data["limit_validation"] == 7
     assert "validation_share" not in data
-    limited = manifest(folder, eval_dataset="talks", max_samples=9)["data"]
+    limited = manifest(folder, eval_dataset="own", max_samples=9)["data"]
     assert (limited["limit"], limited["limit_validation"]) == (9, 9)
 
 
@@ -239,6 +275,15 @@ def test_several_data_sets_are_a_mix(folder: Path) -> None:
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size: it is no whole number"),
         ({"model_name_or_path": "llama"}, "model_name_or_path: `llama` is neither a folder nor"),
         ({"dataset": "gone"}, "dataset: `gone` is not in dataset_info.json"),
+        ({"dataset": "folded"}, "dataset: `folded` is a folder of a repository"),
+        ({"dataset": "sliced"}, "dataset: `sliced` takes `train[:100]`"),
+        ({"dataset": "cut"}, "dataset: `cut` has the split `test`"),
+        ({"dataset": "odd"}, "dataset: `odd` has `answers`, which is not imported"),
+        ({"dataset": "scripted"}, "dataset: `scripted` has `script_url`, which is not imported"),
+        ({"dataset": "speakers"}, "dataset: `speakers` has turns whose user_tag is `doctor`"),
+        ({"dataset": "mixed"}, "dataset: `mixed` has turns of neither"),
+        ({"dataset": "tagged"}, "dataset: `tagged` has the tag `tool_tag`"),
+        ({"eval_dataset": "talks"}, "eval_dataset: its rows have another form"),
         ({"dataset": "pairs"}, "dataset: `pairs` has pairs of answers"),
         ({"dataset": "pictures"}, "dataset: `pictures` has a column of images"),
         ({"dataset_dir": "elsewhere"}, "dataset: there is no `"),
@@ -273,7 +318,7 @@ def test_what_differs_is_said(folder: Path) -> None:
 
 
 def test_plain_text_is_pre_training(folder: Path) -> None:
-    found = manifest(folder, stage="pt", dataset="renamed")
+    found = manifest(folder, stage="pt", dataset="renamed", eval_dataset="renamed")
     assert found["data"]["format"] == "text"
     assert found["data"]["columns"] == {"text": "question"}
     assert found["train"]["packing"] is True
