@@ -20,7 +20,8 @@ def command(app: App, once: bool, lane: str | None) -> None:
 
     Jobs are fine-tuning jobs of a gateway with `[jobs]` and builds queued with `adapters build
     --detach`. A job whose worker dies goes on at its newest checkpoint, here or on another machine
-    with the same home. Ctrl-C gives back what runs.
+    with the same home. Ctrl-C gives back what runs; with `--lane` the exit code is then 75, so that
+    whoever holds the worker begins it again.
 
     \b
     Example:
@@ -28,6 +29,7 @@ def command(app: App, once: bool, lane: str | None) -> None:
       adapters worker --once
     """
     from adapterworks.registry.jobs import schema
+    from adapterworks.workers.executors.executor import GIVEN_BACK
     from adapterworks.workers.worker import Worker
 
     schema.migrate(app.registry.database)
@@ -38,6 +40,9 @@ def command(app: App, once: bool, lane: str | None) -> None:
         signal.signal(number, lambda *_: worker.stop())
     _say(f"waiting for jobs as {worker.holder}")
     worker.run(once=once, out=lane is not None)
+    if lane is not None and not once and not worker.are_out():
+        _say("asked to end before its lane was empty; it is to be begun again")
+        raise SystemExit(GIVEN_BACK)
 
 
 def _say(line: str) -> None:

@@ -24,7 +24,7 @@ from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
 from adapterworks.settings import Settings
-from adapterworks.workers.executors.executor import Executor, Resources, Task
+from adapterworks.workers.executors.executor import Executor, Resources, State, Task
 from adapterworks.workers.executors.open import open_executor
 from adapterworks.workers.executors.where import Where, parse_where
 
@@ -102,11 +102,13 @@ def queued(
 def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None]) -> Job:
     """Say what happens until the job has ended; returns it.
 
+    A place that does not answer is asked again: its worker goes on, and tells the registry.
+
     Raises:
         Unavailable: its worker ended without it, with the end of what it printed; the job is
             cancelled.
     """
-    seen, looked = 0, time.monotonic()
+    seen, looked, silent = 0, time.monotonic(), False
     while True:
         with app.registry.database.read() as connection:
             job = lookup.get(connection, begun.job.id)
@@ -118,7 +120,15 @@ def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None
             return job
         if time.monotonic() - looked > _PLACE_LOOK_S:
             looked = time.monotonic()
-            _require_a_worker(app, executor, begun)
+            try:
+                state = executor.status(begun.task)
+            except Unavailable as error:
+                if not silent:
+                    say(f"{error.message}; it is asked again")
+                silent = True
+            else:
+                silent = False
+                _require_a_worker(app, executor, begun, state)
         time.sleep(_LOOK_S)
 
 
@@ -136,15 +146,17 @@ def end_at_its_place(job: Job, settings: Settings) -> None:
             open_executor(parse_where(on), settings).cancel(job.id)
 
 
-def _require_a_worker(app: App, executor: Executor, begun: Begun) -> None:
-    state = executor.status(begun.task)
+def _require_a_worker(app: App, executor: Executor, begun: Begun, state: State) -> None:
     if state in ("waiting", "running"):
         return
     with app.registry.database.read() as connection:
         if lookup.get(connection, begun.job.id).ended:  # between the two questions
             return
     _cancel(app, begun.job.id)
-    said = "\n".join(executor.log(begun.task).splitlines()[-_TOLD_LINES:])
+    try:
+        said = "\n".join(executor.log(begun.task).splitlines()[-_TOLD_LINES:])
+    except Unavailable as error:
+        said = error.message
     raise Unavailable(
         f"the worker `{begun.task}` {state} before its job was done:\n{said or 'it said nothing'}",
         hint=None

@@ -82,14 +82,14 @@ class Worker:
             if taken is not None:
                 begun += 1
                 self._run(*taken)
-            elif once or (out and self._are_out()):
+            elif once or (out and self.are_out()):
                 break
             else:
                 self._stop.wait(self._poll)
         return begun
 
-    def _are_out(self) -> bool:
-        """Whether nothing in these lanes waits or runs."""
+    def are_out(self) -> bool:
+        """Whether nothing in its lanes waits or runs; false where the index does not say."""
         try:
             with self._database.read() as connection:
                 return not queue.is_anything_left(connection, self._lanes)

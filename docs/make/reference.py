@@ -22,6 +22,7 @@ from adapterworks.gateway.http.routes.bodies import JOBS
 from adapterworks.gateway.http.routes.openapi import document
 from adapterworks.gateway.observe.metrics import Metrics
 from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.workers.executors.executor import GIVEN_BACK
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
 MADE = "Made by `python -m docs.make.reference`.\n"
@@ -106,6 +107,8 @@ def exit_codes() -> str:
         lines.append(f"| {code} | {meaning} |")
     lines += [
         f"| {crash.EXIT_CODE} | A fault of adapterworks itself; a report is in a file |",
+        f"| {GIVEN_BACK} | `adapters worker --lane` was asked to end before its job was done: "
+        "begin it again |",
         "| 130 | Interrupted (Ctrl-C) |",
         "",
         "An error is one line on standard error, `error: …`, and where something helps a second, "

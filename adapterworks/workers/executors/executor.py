@@ -6,16 +6,20 @@ events to the registry's database, as every worker does. So what came of the job
 release are asked of the queue (`adapters jobs`); what is asked here is whether somebody runs it.
 
 Invariant: a task that the place starts again (a node died, a job was preempted) is the same task:
-it finds the job in its lane, or nothing, and ends.
+it finds the job in its lane, or nothing, and ends. A worker that is asked to end before ends with
+`GIVEN_BACK`, which no place takes for done.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+GIVEN_BACK = os.EX_TEMPFAIL
+"""The exit code of a worker that was asked to end and has more to do: it is to be begun again."""
 State = Literal["waiting", "running", "ended", "failed", "cancelled"]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from adapterworks.workers.executors.executor import State, Task
 from adapterworks.workers.executors.folder import SCRIPT, TaskFolder
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
 
 class LocalExecutor:
     """Runs tasks here.
@@ -36,13 +38,13 @@ class LocalExecutor:
             file_actions=nothing,
             setsid=True,
         )
-        (folder.path / "shell").write_text(str(pid))
+        (folder.path / "shell").write_text(f"{pid} {_begun(pid)}")
         return task.name
 
     def status(self, id: str) -> State:
         """See `Executor`."""
         folder = TaskFolder.find(self._root, id)
-        alive = _alive(int((folder.path / "shell").read_text()))
+        alive = _is_alive(*_shell(folder))
         # In this order: it may have ended between the two questions.
         return folder.ended or ("running" if alive else "failed")
 
@@ -55,18 +57,44 @@ class LocalExecutor:
         folder = TaskFolder.find(self._root, id)
         if folder.ended is None:
             folder.cancelled()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int((folder.path / "shell").read_text()), signal.SIGTERM)
+            _ask_to_end(*_shell(folder))
 
 
-def _alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
+def _shell(folder: TaskFolder) -> tuple[int, str]:
+    """The process of a task's shell, and when it began: its number may be another's by now."""
+    pid, begun = (folder.path / "shell").read_text().split()
+    return int(pid), begun
+
+
+def _begun(pid: int) -> str:
+    """When a process began: a boot, and ticks since then; `ended` for one that runs no more.
+
+    Field 22 of `/proc/PID/stat` (proc_pid_stat(5)), behind a name that may hold anything.
+    """
     try:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)  # ours, if we are who started it
-        os.kill(pid, 0)
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "ended"
+    if fields[0] in "ZX":  # it has ended, and was not waited for
+        return "ended"
+    return f"{_BOOT.read_text().strip()}/{fields[19]}"
+
+
+def _is_alive(pid: int, begun: str) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # ours, if we are who started it
+    return begun != "ended" and _begun(pid) == begun
+
+
+def _ask_to_end(pid: int, begun: str) -> None:
+    """Send SIGTERM to this process and no other: what is held is the process, not its number."""
+    try:
+        held = os.pidfd_open(pid)
     except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's by now
-        return False
-    return True
+        return
+    try:
+        if _is_alive(pid, begun):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(held, signal.SIGTERM)
+    finally:
+        os.close(held)

@@ -3,7 +3,7 @@
     python -P -m adapterworks.workers.executors.ray_driver     the task is in ADAPTERS_RAY_TASK
 
 What the command prints is printed here, so it is the job's log. SIGTERM ends the command, which is
-waited for. The exit code is the command's.
+waited for. The exit code is the command's; one that gives back what it runs is begun again.
 
 Invariant: the command does not outlive whoever asked for it: it is held by a pipe, and asked to end
 when the pipe's other end is gone.
@@ -20,6 +20,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from adapterworks.workers.executors.executor import GIVEN_BACK
 
 ASKED = "ADAPTERS_RAY_TASK"
 _AGAIN = "the node that ran this is gone; it goes on on another one"
@@ -103,7 +105,9 @@ def main() -> int:
             for piece in run.remote(asked["command"], asked["folder"]):
                 said = ray.get(piece)
                 if isinstance(said, int):
-                    return said
+                    if said != GIVEN_BACK:
+                        return said
+                    break  # its node is being drained: nobody has asked this driver to end
                 sys.stdout.write(said)
                 sys.stdout.flush()
         except KeyboardInterrupt:
@@ -112,7 +116,8 @@ def main() -> int:
             _end(ray, runner)
             return _OVER if over else 1
         except (RayActorError, WorkerCrashedError, ObjectLostError):
-            print(_AGAIN, flush=True)
+            pass
+        print(_AGAIN, flush=True)
 
 
 def _end(ray: Any, runner: Any) -> None:

@@ -18,6 +18,17 @@ from adapterworks.workers.executors.folder import SCRIPT, TaskFolder
 
 _SECONDS = 60.0
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED"}
+# What it says of an id that it has forgotten.
+_FORGOTTEN = "Invalid job id"
+# What a controller's silence is, in its own words (`slurm_strerror`).
+_SILENT = (
+    "Unable to contact",
+    "Connection refused",
+    "Socket timed out",
+    "Zero Bytes were transmitted",
+    "Message receive failure",
+    "Message send failure",
+)
 _RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "RESIZING"}
 
 
@@ -58,14 +69,12 @@ class SlurmExecutor:
     def status(self, id: str) -> State:
         """See `Executor`."""
         number, folder = self._find(id)
-        if (ended := folder.ended) is not None:
-            return ended
+        # Slurm first: one that was preempted has written its code, and is queued again.
         state = _state(number)
         if state in _WAITING:
             return "waiting"
         if state in _RUNNING:
             return "running"
-        # Gone from the queue: it may have ended between the two questions.
         if (ended := folder.ended) is not None:
             return ended
         return "cancelled" if state == "CANCELLED" else "failed"
@@ -77,12 +86,13 @@ class SlurmExecutor:
     def cancel(self, id: str) -> None:
         """See `Executor`; the worker is asked first, and gives back what it runs."""
         number, folder = self._find(id)
-        if folder.ended is None:
+        state = _state(number)
+        if state in _RUNNING:
             folder.cancelled()
-            if _state(number) in _RUNNING:
-                _run(["scancel", "--batch", "--signal=TERM", number])
-            else:
-                _run(["scancel", number])
+            _run(["scancel", "--batch", "--signal=TERM", number])
+        elif state in _WAITING or folder.ended is None:
+            folder.cancelled()
+            _run(["scancel", number])
 
     def _find(self, id: str) -> tuple[str, TaskFolder]:
         number, _, name = id.partition(".")
@@ -104,11 +114,17 @@ def _asked(resources: Resources) -> list[str]:
 
 
 def _state(number: str) -> str | None:
-    """Slurm's word for a job's state; None when the queue has forgotten it."""
+    """Slurm's word for a job's state; None when the queue has forgotten it.
+
+    Raises:
+        Unavailable: it says neither, as a controller that is busy.
+    """
     try:
         said = _run(["squeue", "--noheader", f"--jobs={number}", "--states=all", "--format=%T"])
-    except Refused:  # an id that is forgotten is an error to it
-        return None
+    except Refused as error:
+        if _FORGOTTEN in error.message:
+            return None
+        raise Unavailable(error.message, retry_after=60.0) from error
     return said.split()[0] if said.split() else None
 
 
@@ -136,6 +152,6 @@ def _run(
     if done.returncode == 0:
         return done.stdout
     why = " ".join(done.stderr.split()) or f"it ended with {done.returncode}"
-    if "Unable to contact" in why or "Connection refused" in why:
+    if any(words in why for words in _SILENT):
         raise Unavailable(f"Slurm's controller does not answer: {why}", retry_after=60.0)
     raise Refused(f"Slurm refused: {why}")

@@ -6,11 +6,56 @@ from bench.mutants.mutant import Named
 
 _BUNDLE = "adapterworks/workers/bundle.py"
 _CARRYING = "adapterworks/workers/carrying.py"
+_SLURM = "adapterworks/workers/executors/slurm.py"
+_OF_SLURM = "tests/workers/executors/test_slurm_words.py"
 _OF_CARRYING = "tests/workers/test_carrying.py"
 _OF_KUBERNETES = "tests/workers/executors/test_kubernetes.py"
 _OF_RESOURCES = "tests/builders/plan/test_resources.py"
 
 NAMED = (
+    Named(
+        "a-busy-controller-has-forgotten-a-job",
+        _SLURM,
+        "        if _FORGOTTEN in error.message:",
+        "        if True:",
+        (f"{_OF_SLURM}::test_a_controller_that_is_busy_says_nothing_of_a_job",),
+        "a healthy build would be cancelled because Slurm was slow once",
+    ),
+    Named(
+        "one-that-is-queued-again-has-ended",
+        _SLURM,
+        '        if state in _WAITING:\n            return "waiting"\n',
+        '        if state in _WAITING and folder.ended is None:\n            return "waiting"\n',
+        (f"{_OF_SLURM}::test_one_that_is_queued_again_has_not_ended",),
+        "a preempted build would be cancelled while Slurm queues it again",
+    ),
+    Named(
+        "a-place-that-is-silent-ends-who-follows",
+        "adapterworks/workers/elsewhere.py",
+        "            except Unavailable as error:\n                if not silent:",
+        "            except ZeroDivisionError as error:\n                if not silent:",
+        ("tests/workers/test_following.py::test_a_place_that_does_not_answer_is_asked_again",),
+        "a cluster's short silence would end what was said of a build of hours",
+    ),
+    Named(
+        "a-worker-that-gives-back-has-succeeded",
+        "adapterworks/cli/worker.py",
+        "raise SystemExit(GIVEN_BACK)",
+        "raise SystemExit(0)",
+        (f"{_OF_KUBERNETES}::test_a_drained_node_is_not_the_end",),
+        "Kubernetes would begin no other pod, and the build be lost with a drained node",
+    ),
+    Named(
+        "whoever-has-the-number-is-the-task",
+        "adapterworks/workers/executors/local.py",
+        'begun != "ended" and _begun(pid) == begun',
+        'begun != "ended" and _begun(pid) != "ended"',
+        (
+            "tests/workers/executors/test_local.py"
+            "::test_a_number_that_is_somebody_elses_by_now_is_not_the_task",
+        ),
+        "cancelling a build would end a process of somebody else",
+    ),
     Named(
         "a-path-leads-out-of-the-folder",
         _BUNDLE,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
+from adapterworks.settings import Settings
 from adapterworks.workers.executors.executor import Resources, Task
 from adapterworks.workers.executors.kubernetes import KubernetesExecutor
 from adapterworks.workers.executors.kubernetes_objects import job_object
@@ -51,6 +52,44 @@ def test_a_lost_node_is_not_the_end(api: object, tmp_path: Path) -> None:
     assert executor.status(id) == "running"
     api.lose(id)  # type: ignore[attr-defined]
     assert until(executor, id, "ended") == "ended"
+
+
+def test_a_drained_node_is_not_the_end(
+    api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker itself, asked to end while its job is not done: another pod is begun."""
+    from adapterworks.app import App
+    from adapterworks.registry.jobs import queue, schema
+    from adapterworks.registry.jobs.job import Given
+    from adapterworks.workers.elsewhere import queued
+
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.toml"))
+    app = App(Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)}))
+    database = app.registry.database
+    schema.migrate(database)
+    queued(database, "on:1", {}, {"on": "k8s:builds"})
+    with database.write() as connection:  # held by one whose lease is not over
+        taken = queue.claim(connection, ["on:1"], holder="another", now=time.time(), seconds=600)
+    assert taken is not None
+    program = "from adapterworks.cli.main import main; main()"
+    words = ("python", "-P", "-c", program, "worker", "--lane", "on:1")
+    executor = KubernetesExecutor("builds", IMAGE)
+    id = executor.submit(Task("one", words, {"ADAPTERS_HOME": str(tmp_path)}, tmp_path))
+
+    def wait_until_it_is_up() -> None:
+        while "waiting for jobs" not in executor.log(id):
+            assert executor.status(id) == "running", executor.log(id)
+            time.sleep(0.05)
+
+    wait_until_it_is_up()
+    api.drain(id)
+    assert executor.status(id) == "running"
+    wait_until_it_is_up()
+    assert [pod.name for pod in api.jobs[id].pods] == ["one-0-1"]
+    with database.write() as connection:
+        queue.finish(connection, taken[1], Given("cancelled"), now=time.time())
+    assert until(executor, id, "ended") == "ended"
+    app.close()
 
 
 def test_what_the_api_does_not_take_is_refused_in_its_words(api: object, tmp_path: Path) -> None:
@@ -111,7 +150,6 @@ def test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base() -> None:
 )
 def test_nothing_secret_is_in_a_job(tmp_path: Path, database: str) -> None:
     from adapterworks.app import App
-    from adapterworks.settings import Settings
     from adapterworks.workers.elsewhere import public_environment
 
     told = {

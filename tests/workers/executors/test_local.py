@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from adapterworks.workers.executors.local import LocalExecutor
 from tests.workers.executors.exercise import exercise, task, until
 
@@ -40,5 +42,30 @@ def test_one_that_is_killed_with_its_shell_has_failed(tmp_path: Path) -> None:
     id = executor.submit(task(tmp_path, "one", "import time; print('up'); time.sleep(60)"))
     while "up" not in executor.log(id):
         assert executor.status(id) == "running"
-    os.killpg(int((tmp_path / "tasks" / id / "shell").read_text()), signal.SIGKILL)
+    pid, _ = (tmp_path / "tasks" / id / "shell").read_text().split()
+    os.killpg(int(pid), signal.SIGKILL)
     assert until(executor, id, "failed") == "failed"
+
+
+@pytest.mark.parametrize("begun", ["of-another-boot/1", "ended", None])
+def test_a_number_that_is_somebody_elses_by_now_is_not_the_task(
+    tmp_path: Path, begun: str | None
+) -> None:
+    """A process that has the number of a shell that was killed; the machine began again, or not."""
+    executor = LocalExecutor(tmp_path / "tasks")
+    id = executor.submit(task(tmp_path, "one", "import time; print('up'); time.sleep(60)"))
+    while "up" not in executor.log(id):
+        assert executor.status(id) == "running"
+    shell = tmp_path / "tasks" / id / "shell"
+    pid, of_the_task = shell.read_text().split()
+    os.killpg(int(pid), signal.SIGKILL)
+    with subprocess.Popen(["sleep", "60"]) as unrelated:
+        try:
+            shell.write_text(f"{unrelated.pid} {begun or of_the_task}")
+            assert executor.status(id) == "failed"
+            executor.cancel(id)
+            assert unrelated.poll() is None
+            with pytest.raises(subprocess.TimeoutExpired):
+                unrelated.wait(0.2)
+        finally:
+            unrelated.kill()

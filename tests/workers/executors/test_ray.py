@@ -11,7 +11,7 @@ import pytest
 from adapterworks.app import App
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.settings import Settings
-from adapterworks.workers.executors.executor import Resources, Task
+from adapterworks.workers.executors.executor import GIVEN_BACK, Resources, Task
 from adapterworks.workers.executors.ray import RayExecutor
 from tests.builders.workshop import Workshop
 from tests.postgres import new_database, running_server
@@ -71,6 +71,19 @@ def test_a_task_ends_when_its_time_is_over(ray: Cluster, tmp_path: Path) -> None
     limited = Task(asked.name, asked.command, {}, asked.folder, Resources(seconds=5))
     executor = RayExecutor(ray.address)
     assert until(executor, executor.submit(limited), "failed") == "failed"
+
+
+def test_one_that_gives_back_what_it_runs_is_begun_again(ray: Cluster, tmp_path: Path) -> None:
+    program = (
+        "import pathlib\n"
+        "path = pathlib.Path('begun')\n"
+        "if path.exists(): raise SystemExit(0)\n"
+        f"path.touch(); raise SystemExit({GIVEN_BACK})\n"
+    )
+    executor = RayExecutor(ray.address)
+    id = executor.submit(task(tmp_path, "given-back", program))
+    assert until(executor, id, "ended") == "ended"
+    assert "it goes on on another one" in executor.log(id)
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:
