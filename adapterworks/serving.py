@@ -176,6 +176,7 @@ def _elsewhere(
         key=_key_of(table),
         interval=config.supervisor.health_interval,
         request_seconds=config.http.request_seconds,
+        told=table.base is None,
     )
 
 

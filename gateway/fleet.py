@@ -66,6 +66,10 @@ class Fleet:
         self.pool.join(engine)
         await engine.start(self._supervisor)
 
+    def has(self, id: str) -> bool:
+        """Whether an engine of this id is here, or has left and is not done yet."""
+        return id in self.residencies
+
     async def leave(self, engine: Engine) -> None:
         """Send it nothing more; returns when what it was sent is done, and it is let go of."""
         self.pool.leave(engine)

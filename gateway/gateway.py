@@ -179,8 +179,10 @@ class Gateway:
             await self.fleet.join(engine)
             self._upkeep.moved()  # what is pinned is pinned there too
 
-        leave = self.fleet.leave
-        self.followers[what] = Follower(what, finder, make, join=join, leave=leave, seconds=seconds)
+        fleet = self.fleet
+        self.followers[what] = Follower(
+            what, finder, make, join=join, leave=fleet.leave, has=fleet.has, seconds=seconds
+        )
 
     async def start(self, *, engines: bool = True) -> None:
         """Start engines and watchers; returns at once, `ready` says when it can answer.

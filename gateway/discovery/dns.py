@@ -1,4 +1,4 @@
-"""Engines behind a DNS name: all its addresses with one port, or the targets of an SRV record.
+"""Engines behind a DNS name: its addresses of one family with one port, or an SRV record's targets.
 
 A headless Kubernetes service, Consul and most clouds answer so. Asked of the resolver that the
 machine is set up with.
@@ -38,7 +38,9 @@ class DnsFinder:
         except OSError as error:
             raise NotTold(f"DNS says nothing of `{self._place.name}`: {error}") from error
         hosts = {str(address[0]) for *_, address in found}
-        return {(f"[{host}]" if ":" in host else host, port) for host in hosts}
+        # A machine that has addresses of both families is one engine, by IPv4.
+        four = {host for host in hosts if ":" not in host}
+        return {(host, port) for host in four} or {(f"[{host}]", port) for host in hosts}
 
     async def _targets(self) -> set[tuple[str, int]]:
         import dns.asyncresolver

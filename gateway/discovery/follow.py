@@ -2,7 +2,9 @@
 
 Invariants:
 - what cannot be asked changes nothing: engines that were found stay;
-- an engine that is new says itself which base it serves, before anything is sent to it;
+- an engine that is new says itself which base it serves, before anything is sent to it; one that
+  says another one later is another engine: it leaves, and joins as that;
+- an engine that is in the gateway already, by whomever, is not in it twice;
 - one that leaves gets no new request, and finishes those it has.
 """
 
@@ -28,6 +30,7 @@ class Follower:
     Args:
         what: `discover` as it is written, for logs.
         join, leave: of the gateway's fleet; `leave` ends when the engine has finished.
+        has: whether an engine of this id is in it.
         seconds: between two questions.
     """
 
@@ -39,10 +42,11 @@ class Follower:
         *,
         join: Callable[[Engine], Coroutine[None, None, None]],
         leave: Callable[[Engine], Coroutine[None, None, None]],
+        has: Callable[[str], bool],
         seconds: float,
     ) -> None:
         self._what, self._finder, self._make = what, finder, make
-        self._join, self._leave, self._seconds = join, leave, seconds
+        self._join, self._leave, self._has, self._seconds = join, leave, has, seconds
         self._here: dict[str, Engine] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._said: dict[str, str] = {}
@@ -67,9 +71,12 @@ class Follower:
             self._say(self._what, error.message)
             return
         self._said.pop(self._what, None)
-        for url in self._here.keys() - found:
-            engine = self._here.pop(url)
-            _log.info("engine %s leaves: `%s` does not name it any more", engine.id, self._what)
+        for url, engine in tuple(self._here.items()):
+            if url in found and not engine.replaced:
+                continue
+            del self._here[url]
+            why = "serves another base now" if url in found else "is not named any more"
+            _log.info("engine %s of `%s` leaves: it %s", engine.id, self._what, why)
             task = asyncio.create_task(self._leave(engine), name=f"engine {engine.id} leaves")
             self._leaving[url] = task
         self._leaving = {url: task for url, task in self._leaving.items() if not task.done()}
@@ -79,6 +86,9 @@ class Follower:
                 engine = await self._make(url)
             except AdapterworksError as error:
                 self._say(url, error.message)
+                continue
+            if self._has(engine.id):
+                self._say(url, f"engine {engine.id} is in this gateway already")
                 continue
             await self._join(engine)
             self._here[url] = engine

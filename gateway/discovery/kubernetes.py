@@ -88,16 +88,25 @@ class KubernetesFinder:
 
 
 def _urls(said: Mapping[str, Any], place: InKubernetes) -> Iterator[str]:
-    for piece in said["items"]:
+    """One for each pod: of two families it is in a slice of each, and IPv4's is taken."""
+    found: dict[str, str] = {}
+    for piece in sorted(said["items"], key=lambda piece: piece.get("addressType") == "IPv6"):
+        endpoints = [one for one in piece.get("endpoints") or [] if _takes_requests(one)]
+        if not endpoints:
+            continue  # a service whose pods have all gone keeps a slice without ports
         port = _port(piece.get("ports") or [], place.port)
-        for endpoint in piece.get("endpoints") or []:
-            conditions = endpoint.get("conditions") or {}
-            # Kubernetes' own rule: what is not said of `ready` is yes, of `terminating` no.
-            if conditions.get("ready") is False or conditions.get("terminating"):
-                continue
+        for endpoint in endpoints:
+            pod = (endpoint.get("targetRef") or {}).get("uid")
             for address in endpoint["addresses"]:
                 host = f"[{address}]" if ":" in address else address
-                yield f"http://{host}:{port}"
+                found.setdefault(pod or address, f"http://{host}:{port}")
+    yield from found.values()
+
+
+def _takes_requests(endpoint: Mapping[str, Any]) -> bool:
+    """Kubernetes' own rule: what is not said of `ready` is yes, of `terminating` no."""
+    conditions = endpoint.get("conditions") or {}
+    return conditions.get("ready") is not False and not conditions.get("terminating")
 
 
 def _port(ports: list[Mapping[str, Any]], wanted: str | None) -> int:

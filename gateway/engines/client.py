@@ -74,6 +74,7 @@ class HttpEngine:
     ) -> None:
         self.id = id
         self.shared_as: str | None = None
+        self.replaced = False
         self._scores_prompts: bool | None = None
         self.context = context
         self.base = base

@@ -64,10 +64,12 @@ class Engine(Protocol):
     Attributes:
         context: tokens that a prompt and its answer may have together.
         shared_as: its name for all gateways that may use it; None if it is this one's alone.
+        replaced: whether another one, of another base, answers in its place.
     """
 
     id: str
     shared_as: str | None
+    replaced: bool
     context: int
     base: ServedBase
     slots: int

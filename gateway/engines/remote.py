@@ -46,6 +46,7 @@ class RemoteEngine(HttpEngine):
     Args:
         url: without a trailing slash.
         interval: seconds between health checks.
+        told: its base is what it said itself, and is asked for again whenever it comes back.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RemoteEngine(HttpEngine):
         key: str | None,
         interval: float,
         request_seconds: float,
+        told: bool = False,
     ) -> None:
         super().__init__(
             id,
@@ -75,7 +77,7 @@ class RemoteEngine(HttpEngine):
         self.url, self.key = url.rstrip("/"), key
         # A digest: the index is no place for addresses, which may hold a password.
         self.shared_as = hashlib.sha256(self.url.encode()).hexdigest()
-        self._interval = interval
+        self._interval, self._told = interval, told
         self._task: asyncio.Task[None] | None = None
         self._template_here = base.template_digest
 
@@ -108,6 +110,8 @@ class RemoteEngine(HttpEngine):
 
     async def _greet(self) -> None:
         """Check that it serves the base it is said to serve, under the name we will use."""
+        if self._told and not await self._is_the_same():
+            return
         try:
             models = {entry["id"]: entry for entry in await self.models()}
         except (
@@ -131,6 +135,18 @@ class RemoteEngine(HttpEngine):
         # It may be another program than before, on another device.
         self.base = replace(self.base, template_digest=template, kind=kind)
         self._became_ready()
+
+    async def _is_the_same(self) -> bool:
+        """Whether it still says what it said when it joined; if not, it stays down."""
+        try:
+            said = await ask_base(self.url, self._key)
+        except Unavailable as error:
+            self._became("down", error.message)
+            return False
+        self.replaced = (said.digest, said.model) != (self.base.digest, self.base.model)
+        if self.replaced:
+            self._became("down", f"`{self.url}` serves `{said.name}` ({said.digest[:19]}…) now")
+        return not self.replaced
 
     async def _identity(self) -> tuple[str | None, str | None]:
         """The digest of its chat template, and its kind, as far as they can be found out."""

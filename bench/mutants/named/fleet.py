@@ -12,6 +12,46 @@ _OF_FINDERS = "tests/gateway/discovery/test_finders.py"
 
 NAMED = (
     Named(
+        "another-base-at-the-same-url-is-the-same-engine",
+        "gateway/engines/remote.py",
+        "if self._told and not await self._is_the_same():",
+        "if False:",
+        ("tests/gateway/engines/test_replaced.py::test_another_base_at_its_url_is_another_engine",),
+        "adapters would be loaded on a base that they were not trained on",
+    ),
+    Named(
+        "an-engine-that-was-replaced-stays",
+        _FOLLOW,
+        "if url in found and not engine.replaced:",
+        "if url in found:",
+        (f"{_OF_FOLLOW}::test_one_that_serves_another_base_leaves_and_joins_as_that",),
+        "an engine of another base would be down until the gateway is started again",
+    ),
+    Named(
+        "an-engine-joins-a-second-time",
+        _FOLLOW,
+        "if self._has(engine.id):",
+        "if False:",
+        (f"{_OF_FOLLOW}::test_one_that_is_in_the_gateway_is_not_joined_again",),
+        "two engines of one name would share one residency, and be sent twice what one takes",
+    ),
+    Named(
+        "a-slice-without-pods-has-a-port",
+        _KUBERNETES,
+        "        if not endpoints:\n            continue",
+        "        if endpoints is None:\n            continue",
+        (f"{_OF_FINDERS}::test_a_service_without_pods_has_no_engines",),
+        "a service that was scaled to nothing would say nothing of its engines for ever",
+    ),
+    Named(
+        "an-address-of-each-family-is-an-engine",
+        "gateway/discovery/dns.py",
+        "return {(host, port) for host in four} or",
+        "return {(host, port) for host in four} |",
+        (f"{_OF_FINDERS}::test_a_machine_of_two_families_is_one_engine",),
+        "one engine would be asked for twice what it can do, and hold every adapter twice",
+    ),
+    Named(
         "what-cannot-be-asked-is-an-empty-list",
         _FOLLOW,
         "            self._say(self._what, error.message)\n            return\n",
@@ -38,8 +78,8 @@ NAMED = (
     Named(
         "a-pod-that-ends-is-asked",
         _KUBERNETES,
-        'if conditions.get("ready") is False or conditions.get("terminating"):',
-        'if conditions.get("ready") is False:',
+        'return conditions.get("ready") is not False and not conditions.get("terminating")',
+        'return conditions.get("ready") is not False',
         (f"{_OF_FINDERS}::test_ready_endpoints_are_engines",),
         "each rolling upgrade would cut streams",
     ),

@@ -54,6 +54,23 @@ async def test_every_address_of_a_name_is_an_engine() -> None:
         await DnsFinder(InDns("no-such-host.invalid", 8000)).urls()
 
 
+@pytest.mark.parametrize(
+    ("addresses", "found"),
+    [
+        (["10.0.0.1", "fd00::1", "10.0.0.2"], {"http://10.0.0.1:8000", "http://10.0.0.2:8000"}),
+        (["fd00::1", "fd00::2"], {"http://[fd00::1]:8000", "http://[fd00::2]:8000"}),
+    ],
+)
+async def test_a_machine_of_two_families_is_one_engine(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], found: set[str]
+) -> None:
+    async def resolved(*_: Any, **__: Any) -> list[Any]:
+        return [(0, 0, 0, "", (address, 8000)) for address in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+    assert await DnsFinder(InDns("gpus.test", 8000)).urls() == found
+
+
 class _Zone(asyncio.DatagramProtocol):
     """A name server with one SRV record set."""
 
@@ -140,6 +157,9 @@ async def test_ready_endpoints_are_engines(api: tuple[_Api, KubernetesFinder, Pa
         ),
         _slice({"addresses": ["fd00::1"], "conditions": {"ready": None}}),
         _slice(ports=None) | {"endpoints": None},
+        # Of a service whose pods have gone; of one that has none ready yet.
+        _slice(ports=[]) | {"endpoints": None},
+        _slice({"addresses": ["10.0.0.9"], "conditions": {"ready": False}}, ports=[]),
     ]
     engines = {"http://10.0.0.1:8000", "http://10.0.0.3:8000", "http://[fd00::1]:8000"}
     assert await finder.urls() == engines
@@ -147,6 +167,34 @@ async def test_ready_endpoints_are_engines(api: tuple[_Api, KubernetesFinder, Pa
     (account / "token").write_text("second")  # the kubelet renews it
     await finder.urls()
     assert said.asked[-1][2] == "Bearer second"
+
+
+async def test_a_service_without_pods_has_no_engines(
+    api: tuple[_Api, KubernetesFinder, Path],
+) -> None:
+    """What its slice's controller leaves there: no ports, no endpoints."""
+    said, finder, _ = api
+    for port in (None, "http"):
+        finder._place = InKubernetes(None, "vllm", port)
+        said.items = [_slice(ports=[]) | {"endpoints": None}]
+        assert await finder.urls() == frozenset()
+    said.items = [_slice({"addresses": ["10.0.0.1"]}, ports=[])]
+    with pytest.raises(NotTold, match="no port `http`"):
+        await finder.urls()
+
+
+async def test_a_pod_of_two_families_is_one_engine(
+    api: tuple[_Api, KubernetesFinder, Path],
+) -> None:
+    said, finder, _ = api
+    pods = [{"kind": "Pod", "name": name, "uid": f"uid-{name}"} for name in "ab"]
+    six = {"addressType": "IPv6"}
+    said.items = [
+        _slice({"addresses": ["fd00::1"], "targetRef": pods[0]}) | six,
+        _slice({"addresses": ["fd00::2"], "targetRef": pods[1]}) | six,
+        _slice({"addresses": ["10.0.0.1"], "targetRef": pods[0]}),
+    ]
+    assert await finder.urls() == {"http://10.0.0.1:8000", "http://[fd00::2]:8000"}
 
 
 async def test_a_port_can_be_named(api: tuple[_Api, KubernetesFinder, Path]) -> None:

@@ -35,7 +35,7 @@ class One:
     """An engine as far as a follower looks."""
 
     def __init__(self, url: str) -> None:
-        self.id, self.base = url, BASE
+        self.id, self.base, self.replaced = url.rstrip("/"), BASE, False
 
 
 class Scene:
@@ -47,8 +47,16 @@ class Scene:
         self.here: list[str] = []
         self.done = asyncio.Event()
         self.follower = Follower(
-            "file:engines.toml", self, self.make, join=self.join, leave=self.leave, seconds=60.0
+            "file:engines.toml",
+            self,
+            self.make,
+            join=self.join,
+            leave=self.leave,
+            has=self.has,
+            seconds=60.0,
         )
+        self.others: set[str] = set()
+        self.made: list[One] = []
 
     async def urls(self) -> frozenset[str]:
         if self.says is None:
@@ -60,7 +68,11 @@ class Scene:
     async def make(self, url: str) -> Engine:
         if url in self.silent:
             raise Unavailable("does not say which base it serves")
-        return cast(Engine, One(url))
+        self.made.append(One(url))
+        return cast(Engine, self.made[-1])
+
+    def has(self, id: str) -> bool:
+        return id in self.others or id in self.here
 
     async def join(self, engine: Engine) -> None:
         self.here.append(engine.id)
@@ -113,6 +125,30 @@ async def test_one_that_comes_back_joins_when_it_has_finished() -> None:
     scene.done.set()
     await asyncio.sleep(0)
     assert await scene.look("a") == ["a"]
+
+
+async def test_one_that_is_in_the_gateway_is_not_joined_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Named in `[[engines]]` too, by another `discover`, or in two ways by this one."""
+    scene = Scene()
+    scene.others = {"a"}
+    for _ in range(2):
+        assert await scene.look("a", "b", "b/") == ["b"]
+    assert caplog.text.count("engine a is in this gateway already") == 1
+    scene.others = set()
+    assert await scene.look("a", "b") == ["a", "b"]
+
+
+async def test_one_that_serves_another_base_leaves_and_joins_as_that() -> None:
+    scene = Scene()
+    await scene.look("a", "b")
+    scene.made[0].replaced = True
+    assert await scene.look("a", "b") == ["b"]
+    scene.done.set()
+    await asyncio.sleep(0)
+    assert await scene.look("a", "b") == ["a", "b"]
+    assert [one.id for one in scene.made] == ["a", "b", "a"]
 
 
 def _engine(base: dict[str, Any] | None, standin: StandIn | None = None) -> Any:
