@@ -7,6 +7,7 @@ manifest says the same and its plan has the same digests.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 
@@ -20,8 +21,23 @@ from adapterworks.manifests.paths import with_paths
 from adapterworks.registry.blobs.store import BlobStore, copy_blob
 
 
-def pack(source: str, manifest: Manifest, blobs: BlobStore) -> tuple[str, dict[str, str]]:
-    """Store a manifest and its files; returns the manifest's name, and path → blob.
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A manifest and its files, not stored yet.
+
+    Attributes:
+        name: of the manifest among the files.
+        files: path → blob.
+        sources: blob → where its bytes are.
+    """
+
+    name: str
+    files: Mapping[str, str]
+    sources: Mapping[str, Path]
+
+
+def pack(source: str, manifest: Manifest) -> Packed:
+    """Find a manifest and its files; who stores them holds them first.
 
     Raises:
         NotFound: one is not there.
@@ -33,9 +49,8 @@ def pack(source: str, manifest: Manifest, blobs: BlobStore) -> tuple[str, dict[s
         for declared in (*_paths(stage), *_code(stage)):
             found |= _files(declared, path.parent)
     digests = {name: digest_file(file) for name, file in found.items()}
-    for name, file in found.items():
-        blobs.put(digests[name], file)
-    return path.name, digests
+    sources = {digests[name]: file for name, file in found.items()}
+    return Packed(path.name, digests, sources)
 
 
 def unpack(files: Mapping[str, str], blobs: BlobStore, folder: Path) -> None:

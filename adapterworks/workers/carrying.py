@@ -6,7 +6,8 @@ it began under), its events, and the newest checkpoint. The job says which one.
 Invariants:
 - the job names a checkpoint after all of its bytes are stored, and only while the claim holds, so a
   lost worker does not put its successor back;
-- what it names is leased until it names another one or has ended, so gc leaves it.
+- what it names is leased before it is stored, until the job names another one or has ended, so gc
+  leaves it.
 """
 
 from __future__ import annotations
@@ -72,36 +73,55 @@ class BlobCarry:
     def take(self, folder: Path) -> None:
         """See `Carry`; one that the training replaces meanwhile is left to the next call."""
         step = _step(folder)
-        checkpoints = folder / _CHECKPOINTS
-        files: dict[str, str] = {}
         try:
-            # What grows is read once: what was read is what is kept.
-            for path in (*(folder / name for name in _BESIDE), *(folder / "train").glob("*.*")):
-                if path.is_file():
-                    files[_name(path, folder)] = self._put(path.read_bytes())
-            for path in (*checkpoints.glob("step-*/*"), *checkpoints.glob("best-*/*")):
-                files[_name(path, folder)] = self._put(path)
+            files, sources = _read(folder)
+            listed = canonical_json(files)
+            record = digest_bytes(listed)
+            lease = putting.put_files(
+                self._database, self._blobs, self._claim.job, {**sources, record: listed}
+            )
         except FileNotFoundError:
             return
-        record = self._put(canonical_json(files))
-        with self._database.write() as connection:
-            lease = putting.hold_files(connection, self._claim.job, (record, *files.values()))
-            kept = {
-                "folder": folder.name,
-                "step": step,
-                "record": record,
-                "lease": lease,
-                "at": time.time(),
-            }
-            queue.note(connection, self._claim, {KEPT: kept})
-            if self._kept is not None and "lease" in self._kept:
-                leases.end(connection, self._kept["lease"])
+        kept = {
+            "folder": folder.name,
+            "step": step,
+            "record": record,
+            "lease": lease,
+            "at": time.time(),
+        }
+        try:
+            with self._database.write() as connection:
+                queue.note(connection, self._claim, {KEPT: kept})
+                if self._kept is not None and "lease" in self._kept:
+                    leases.end(connection, self._kept["lease"])
+        except BaseException:
+            with self._database.write() as connection:
+                leases.end(connection, lease)
+            raise
         self._kept = kept
 
-    def _put(self, source: Path | bytes) -> str:
-        digest = digest_file(source) if isinstance(source, Path) else digest_bytes(source)
-        self._blobs.put(digest, source)
-        return digest
+
+def _read(folder: Path) -> tuple[dict[str, str], dict[str, Path | bytes]]:
+    """A build's files: path → digest, and digest → the bytes, or where they are.
+
+    What grows is read once: what was read is what is kept.
+
+    Raises:
+        FileNotFoundError: the training has replaced a checkpoint meanwhile.
+    """
+    checkpoints = folder / _CHECKPOINTS
+    files: dict[str, str] = {}
+    sources: dict[str, Path | bytes] = {}
+    for path in (*(folder / name for name in _BESIDE), *(folder / "train").glob("*.*")):
+        if path.is_file():
+            data = path.read_bytes()
+            files[_name(path, folder)] = digest_bytes(data)
+            sources[digest_bytes(data)] = data
+    for path in (*checkpoints.glob("step-*/*"), *checkpoints.glob("best-*/*")):
+        digest = digest_file(path)
+        files[_name(path, folder)] = digest
+        sources.setdefault(digest, path)
+    return files, sources
 
 
 def _name(path: Path, folder: Path) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import make_url
 
@@ -23,16 +24,23 @@ from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFo
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
+from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.settings import Settings
 from adapterworks.workers.executors.executor import Executor, Resources, State, Task
 from adapterworks.workers.executors.open import open_executor
 from adapterworks.workers.executors.where import Where, parse_where
+
+if TYPE_CHECKING:
+    from adapterworks.registry.registry import Registry
+    from adapterworks.workers.bundle import Packed
 
 LANE = "on:"
 _COMMAND = "from adapterworks.cli.main import main; main()"
 _LOOK_S = 1.0
 _PLACE_LOOK_S = 10.0
 _TOLD_LINES = 20
+# Longer than what goes along takes to be stored; the lease ends when the job is queued.
+_UPLOAD_S = 86400.0
 _SECRETS = {"password", "sslpassword"}
 
 
@@ -63,11 +71,14 @@ def begin(
         InvalidInput: the place does not see this machine's files, and cannot do without.
     """
     database = app.registry.database
-    if not executor.shares_files:
-        arguments = _with_files(app, where, arguments)
     schema.migrate(database)
     lane = LANE + secrets.token_hex(8)
-    job = queued(database, lane, arguments, {"on": str(where)}, priority=priority)
+    with contextlib.ExitStack() as stack:
+        if not executor.shares_files:
+            packed = _packed(app, where, arguments)
+            stack.enter_context(stored(app.registry, packed))
+            arguments = {**arguments, "manifest": packed.name, "files": dict(packed.files)}
+        job = queued(database, lane, arguments, {"on": str(where)}, priority=priority)
     python = sys.executable if executor.shares_files else "python"
     worker = (python, "-P", "-c", _COMMAND, "worker", "--lane", lane)
     environment = _environment(app) if executor.shares_files else public_environment(app)
@@ -203,8 +214,8 @@ def _has_a_password(database: str) -> bool:
     return url.password is not None or bool(_SECRETS & {name.lower() for name in url.query})
 
 
-def _with_files(app: App, where: Where, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a build whose manifest and rows go along as blobs.
+def _packed(app: App, where: Where, arguments: Mapping[str, Any]) -> Packed:
+    """The manifest and rows that go along.
 
     Raises:
         InvalidInput: the index is a file of this machine, or the manifest names files elsewhere.
@@ -220,5 +231,23 @@ def _with_files(app: App, where: Where, arguments: Mapping[str, Any]) -> dict[st
         )
     source = arguments["manifest"]
     manifest = load_manifest(source, profile=arguments["profile"], overrides=arguments["overrides"])
-    name, files = pack(source, manifest, app.registry.blobs)
-    return {**arguments, "manifest": name, "files": files}
+    return pack(source, manifest)
+
+
+@contextlib.contextmanager
+def stored(registry: Registry, packed: Packed) -> Iterator[None]:
+    """Store what goes along, and keep it while the block lasts: from then on the job keeps it."""
+    database = registry.database
+    lease = holding.hold(
+        database,
+        registry.blobs,
+        "build",
+        packed.sources,
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+        seconds=_UPLOAD_S,
+    )
+    try:
+        yield
+    finally:
+        with database.write() as connection:
+            leases.end(connection, lease)

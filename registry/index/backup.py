@@ -13,9 +13,12 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.registry.blobs.local import fsync_folder
 from adapterworks.registry.index import migrations
 
 _POSTGRESQL = "postgresql"
+# What an index has from its first opening on.
+_OF_OPENING = {"schema_versions", "revision", "store"}
 
 
 def backup(database: str, target: Path) -> None:
@@ -36,6 +39,7 @@ def backup(database: str, target: Path) -> None:
     try:
         _copy(source, staged)
         staged.rename(target)
+        fsync_folder(target.parent)
     finally:
         staged.unlink(missing_ok=True)
 
@@ -45,13 +49,13 @@ def restore(database: str, source: Path) -> None:
 
     Raises:
         InvalidInput: it is no SQLite index, or `source` is none.
-        Conflict: there is an index that lists something.
+        Conflict: there is an index that holds something: releases, tenants, usage, jobs.
     """
     target = _file_of(database, 'pg_restore --no-owner --dbname="$ADAPTERS_DATABASE" index.dump')
     _check(source)
-    if target.exists() and _lists_something(target):
+    if target.exists() and _holds_something(target):
         raise Conflict(
-            f"`{target}` is an index that lists releases; it is not overwritten",
+            f"`{target}` is an index that is in use; it is not overwritten",
             hint="move it away first, if it is the copy that is wanted",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +66,7 @@ def restore(database: str, source: Path) -> None:
         for left in ("-wal", "-shm"):
             target.with_name(target.name + left).unlink(missing_ok=True)
         staged.rename(target)
+        fsync_folder(target.parent)
     finally:
         staged.unlink(missing_ok=True)
 
@@ -92,10 +97,15 @@ def _check(source: Path) -> None:
         raise wrong
 
 
-def _lists_something(index: Path) -> bool:
+def _holds_something(index: Path) -> bool:
+    """Whether any table has a row that opening the index does not write."""
     with contextlib.closing(sqlite3.connect(index)) as file:
-        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
-        return "names" in tables and file.execute("SELECT 1 FROM names").fetchone() is not None
+        named = file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = {str(name) for (name,) in named if not name.startswith("sqlite_")}
+        return any(
+            file.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() is not None  # noqa: S608
+            for name in sorted(tables - _OF_OPENING)
+        )
 
 
 def _copy(source: Path, target: Path) -> None:

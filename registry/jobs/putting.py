@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import Conflict
+from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import lookup, schema, shares
 from adapterworks.registry.jobs.job import PREFIXES, Job, NewJob
 from adapterworks.registry.jobs.states import ENDED
-from adapterworks.registry.lifecycle import leases
+from adapterworks.registry.lifecycle import holding, leases
 
 # Longer than any job waits; the lease ends with the job.
 _FILES_S = 10 * 365 * 86400.0
@@ -77,3 +80,17 @@ def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> str:
     Returns the lease, for who lets go of them sooner.
     """
     return leases.take(connection, "job", blobs, holder=job, seconds=_FILES_S)
+
+
+def put_files(
+    database: Database, blobs: BlobStore, job: str, sources: Mapping[str, Path | bytes]
+) -> str:
+    """Put bytes, and keep them as `hold_files` does.
+
+    Args:
+        sources: digest → the bytes, or where they are.
+
+    Raises:
+        CorruptBlob: bytes do not hash to their digest; nothing is kept.
+    """
+    return holding.hold(database, blobs, "job", sources, holder=job, seconds=_FILES_S)

@@ -60,17 +60,27 @@ def take(
 
 
 def renew(connection: Connection, lease: str, *, seconds: float = LEASE_S) -> bool:
-    """Extend a lease; false when it expired and was swept (take a new one and look again)."""
+    """Extend a lease; false when it has expired (take a new one and look again).
+
+    Whether it was swept already is nobody's matter: a gc may have run since it expired.
+    """
+    now = now_s(connection)
     result = connection.execute(
-        sa.update(_leases).where(_leases.c.id == lease).values(expires=now_s(connection) + seconds)
+        sa.update(_leases)
+        .where(_leases.c.id == lease, _leases.c.expires >= now)
+        .values(expires=now + seconds)
     )
     return result.rowcount == 1
 
 
 def end(connection: Connection, lease: str) -> bool:
-    """Give a lease back; false when it had expired and was swept."""
+    """Give a lease back; false when it had expired: what it was on may be gone."""
+    of_it = _leases.c.id == lease
+    held = sa.select(_leases.c.id).where(of_it, _leases.c.expires >= now_s(connection))
+    lasted = connection.scalar(held) is not None
     connection.execute(sa.delete(_lease_blobs).where(_lease_blobs.c.lease == lease))
-    return connection.execute(sa.delete(_leases).where(_leases.c.id == lease)).rowcount == 1
+    connection.execute(sa.delete(_leases).where(of_it))
+    return lasted
 
 
 def held_by(connection: Connection, kind: str, holder: str) -> list[str]:

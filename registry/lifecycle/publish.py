@@ -156,27 +156,32 @@ def _publish(
             _refuse_erased(release, gone)
             lease = leases.take(connection, "publish", sources)
             stores.begin(connection, release.digest)
+        wanted = {digest: source for digest, source in sources.items() if digest not in gone}
         try:
             published = None
             holding.wait_for_gc(database, sources)
-            wanted = {digest: source for digest, source in sources.items() if digest not in gone}
             if _put_missing(database, blobs, wanted, lease):
                 absent = {
                     release.files[path].digest: why
                     for path, why in withheld.items()
                     if not blobs.exists(release.files[path].digest)
                 }
-                published = _list(database, release, lease, absent, act)
+                published = _list(database, release, wanted, lease, absent, act)
         except BaseException:
             with database.write() as connection:
                 leases.end(connection, lease)
+            _delete_erased(database, blobs, wanted)
             raise
         if published is not None:
-            with database.read() as connection:
-                # An erasure that came while we were putting has the last word.
-                for digest in absences.erased(connection, wanted):
-                    blobs.delete(digest)
+            _delete_erased(database, blobs, wanted)
             return published
+
+
+def _delete_erased(database: Database, blobs: BlobStore, put: Sources) -> None:
+    """An erasure that came while we were putting has the last word."""
+    with database.read() as connection:
+        for digest in absences.erased(connection, put):
+            blobs.delete(digest)
 
 
 def _refuse_erased(release: Release, gone: Mapping[str, Absence]) -> None:
@@ -212,15 +217,25 @@ def _put_missing(database: Database, blobs: BlobStore, sources: Sources, lease: 
 
 
 def _list(
-    database: Database, release: Release, lease: str, absent: Mapping[str, str], act: Act
+    database: Database,
+    release: Release,
+    wanted: Sources,
+    lease: str,
+    absent: Mapping[str, str],
+    act: Act,
 ) -> Published | None:
-    """The last step, one transaction: row, alias, end of lease; `None` if the lease was lost."""
+    """The last step, one transaction: row, alias, end of lease; `None` if the lease was lost.
+
+    Raises:
+        Refused: what the release cannot be without was erased while it was put.
+    """
     who, why = act.who, act.why
     with database.write() as connection:
         if act.guard is not None:
             act.guard(connection)
         if not leases.end(connection, lease):
             return None
+        _refuse_erased(release, absences.erased(connection, wanted))
         stores.forget_begun(connection, [release.digest])
         existing = lookup.find_live(connection, release.digest)
         if existing is None:

@@ -6,21 +6,23 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.digests import digest_bytes, digest_file
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.manifests.load import load_manifest
+from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.jobs import lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Claim, Done, NewJob
 from adapterworks.registry.jobs.queue import Lost
 from adapterworks.registry.lifecycle.gc import collect
 from adapterworks.registry.registry import Registry
 from adapterworks.workers.bundle import pack, unpack
+from adapterworks.workers.elsewhere import queued, stored
 
 TEXT = """
 [adapter]
@@ -58,11 +60,18 @@ def _manifest(folder: Path, base: str = "smollm2", test: str = "more/*.jsonl") -
     return path
 
 
+def _stored(registry: Registry, path: Path) -> tuple[str, dict[str, str]]:
+    """A manifest's files in the store, held by nobody any more."""
+    packed = pack(str(path), load_manifest(path))
+    with stored(registry, packed):
+        return packed.name, dict(packed.files)
+
+
 def test_a_manifest_and_what_it_names_come_out_as_they_went_in(
     registry: Registry, tmp_path: Path
 ) -> None:
     path = _manifest(tmp_path / "here")
-    name, files = pack(str(path), load_manifest(path), registry.blobs)
+    name, files = _stored(registry, path)
     assert name == "tiny.toml"
     assert set(files) == {
         *("tiny.toml", "rows/train.jsonl", "more/a.jsonl", "more/b.jsonl", "words.json")
@@ -93,7 +102,7 @@ def test_what_cannot_go_along_is_refused(
 ) -> None:
     path = _manifest(tmp_path / "here", **given)
     with pytest.raises(error, match=why):
-        pack(str(path), load_manifest(path), registry.blobs)
+        pack(str(path), load_manifest(path))
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc/x", "a/../../b", ""])
@@ -188,10 +197,9 @@ def test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended(
     registry: Registry, tmp_path: Path
 ) -> None:
     from adapterworks.workers.carrying import BlobCarry
-    from adapterworks.workers.elsewhere import queued
 
     path = _manifest(tmp_path / "here")
-    _, files = pack(str(path), load_manifest(path), registry.blobs)
+    _, files = _stored(registry, path)
     job = queued(registry.database, "on:1", {"files": files}, {})
     with registry.database.write() as connection:
         taken = queue.claim(connection, ["on:1"], holder="me", now=time.time())
@@ -216,3 +224,58 @@ def test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended(
         assert lookup.get(connection, job.id).ended
     gone = _hours_later(registry, tmp_path)
     assert {*files.values(), digest_bytes(b"weights of step-00000008")} <= set(gone)
+
+
+def _gc_beside_each_put(
+    registry: Registry, folder: Path, sources: Iterable[Path], patch: pytest.MonkeyPatch
+) -> None:
+    """All that is to be stored is there already, old and nobody's; gc runs after each put."""
+    for path in sources:
+        registry.blobs.put(digest_file(path), path)
+    put = LocalBlobs.put
+
+    def put_then_gc(store: LocalBlobs, digest: str, source: Path | bytes) -> None:
+        put(store, digest, source)
+        _hours_later(registry, folder)
+
+    patch.setattr(LocalBlobs, "put", put_then_gc)
+
+
+def test_gc_beside_what_goes_along_leaves_it(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = pack(str(path := _manifest(tmp_path / "here")), load_manifest(path))
+    schema.migrate(registry.database)
+    _gc_beside_each_put(registry, tmp_path, packed.sources.values(), monkeypatch)
+    with stored(registry, packed):
+        queued(registry.database, "on:1", {"files": dict(packed.files)}, {})
+    _hours_later(registry, tmp_path)
+    unpack(packed.files, registry.blobs, tmp_path / "there")
+
+
+def test_gc_beside_a_checkpoint_leaves_it(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adapterworks.workers.carrying import BlobCarry
+
+    claim, folder = _claimed(registry), tmp_path / "first" / "tiny-123"
+    _build(folder, 4, 2)
+    _gc_beside_each_put(
+        registry, tmp_path, [p for p in folder.rglob("*") if p.is_file()], monkeypatch
+    )
+    BlobCarry(registry.database, registry.blobs, claim, None, print).take(folder)
+    second = tmp_path / "second" / "tiny-123"
+    second.mkdir(parents=True)
+    BlobCarry(registry.database, registry.blobs, claim, _kept(registry, claim), print).bring(second)
+    assert (second / "build.json").read_bytes() == (folder / "build.json").read_bytes()
+
+
+def test_what_a_lost_worker_stored_is_held_by_nobody(registry: Registry, tmp_path: Path) -> None:
+    from adapterworks.workers.carrying import BlobCarry
+
+    claim, folder = _claimed(registry), tmp_path / "tiny-123"
+    _build(folder, 4, 2)
+    lost = Claim(claim.job, claim.attempt, "another")
+    with pytest.raises(Lost):
+        BlobCarry(registry.database, registry.blobs, lost, None, print).take(folder)
+    assert digest_bytes(b"weights of step-00000004") in _hours_later(registry, tmp_path)

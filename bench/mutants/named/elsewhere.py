@@ -14,6 +14,26 @@ _OF_RESOURCES = "tests/builders/plan/test_resources.py"
 
 NAMED = (
     Named(
+        "what-goes-along-is-stored-before-it-is-held",
+        "registry/lifecycle/holding.py",
+        "lease = leases.take(connection, kind, sources, holder=holder, seconds=seconds)",
+        "lease = leases.take(connection, kind, (), holder=holder, seconds=seconds)",
+        (
+            f"{_OF_CARRYING}::test_gc_beside_what_goes_along_leaves_it",
+            f"{_OF_CARRYING}::test_gc_beside_a_checkpoint_leaves_it",
+        ),
+        "a gc beside a build's beginning would take its rows away",
+    ),
+    Named(
+        "what-a-lost-worker-stored-is-held-for-ever",
+        _CARRYING,
+        "        except BaseException:\n            with self._database.write() as connection:\n"
+        "                leases.end(connection, lease)\n            raise\n",
+        "        except ZeroDivisionError:\n            raise\n",
+        (f"{_OF_CARRYING}::test_what_a_lost_worker_stored_is_held_by_nobody",),
+        "checkpoints of workers that were taken for dead would fill the store",
+    ),
+    Named(
         "a-busy-controller-has-forgotten-a-job",
         _SLURM,
         "        if _FORGOTTEN in error.message:",
@@ -74,9 +94,9 @@ NAMED = (
     ),
     Named(
         "gc-takes-a-checkpoint-that-a-job-names",
-        _CARRYING,
-        "putting.hold_files(connection, self._claim.job, (record, *files.values()))",
-        "putting.hold_files(connection, self._claim.job, ())",
+        "registry/jobs/putting.py",
+        '"job", sources, holder=job, seconds=_FILES_S',
+        '"job", sources, holder=job, seconds=-1.0',
         (f"{_OF_CARRYING}::test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended",),
         "a node that dies after an hour would be nobody's resume",
     ),

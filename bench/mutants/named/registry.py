@@ -134,8 +134,8 @@ _REVIEW_NAMED = (
         "a-failed-publish-keeps-its-lease",
         _PUBLISH,
         "            with database.write() as connection:\n"
-        "                leases.end(connection, lease)\n            raise",
-        "            raise",
+        "                leases.end(connection, lease)\n            _delete_erased",
+        "            _delete_erased",
         (f"{_OF_PUBLISH}::test_a_put_that_fails_gives_its_lease_back",),
         "on a full disk gc could not remove what just failed to be put",
         source=_REVIEW,
@@ -280,7 +280,7 @@ _OTHER_NAMED = (
         _PUBLISH,
         "        if not leases.end(connection, lease):\n            return None\n",
         "        leases.end(connection, lease)\n",
-        (f"{_OF_GC}::test_a_publish_whose_lease_was_swept_looks_again",),
+        (f"{_OF_GC}::test_a_publish_whose_lease_has_expired_looks_again",),
         "a version would be listed whose bytes are gone",
     ),
     Named(
@@ -600,6 +600,44 @@ _OTHER_NAMED = (
         '"orthogonal", "mica", "lora_ga"}',
         ("tests/registry/imports/test_hostile.py::test_hostile_adapter_is_refused",),
         "LoRA-GA trains on the base less its first factors: on the base it is another one",
+    ),
+    Named(
+        "a-lease-that-has-expired-is-renewed",
+        _LEASES,
+        ".where(_leases.c.id == lease, _leases.c.expires >= now)",
+        ".where(_leases.c.id == lease)",
+        (f"{_LIFECYCLE}/test_gc.py::test_a_lease_that_has_expired_is_lost_swept_or_not",),
+        "a publish would go on with bytes that a gc has taken",
+    ),
+    Named(
+        "a-lease-that-has-expired-ends-well",
+        _LEASES,
+        "sa.select(_leases.c.id).where(of_it, _leases.c.expires >= now_s(connection))",
+        "sa.select(_leases.c.id).where(of_it)",
+        (f"{_LIFECYCLE}/test_gc.py::test_a_publish_whose_lease_has_expired_looks_again",),
+        "a version would be listed whose bytes a gc has taken",
+    ),
+    Named(
+        "what-was-erased-meanwhile-is-listed",
+        _PUBLISH,
+        "        _refuse_erased(release, absences.erased(connection, wanted))\n",
+        "",
+        (
+            f"{_LIFECYCLE}/test_purge.py::"
+            "test_weights_that_are_purged_while_they_are_published_again_are_in_no_version",
+        ),
+        "a live version would have no weights",
+    ),
+    Named(
+        "an-index-without-releases-is-empty",
+        "registry/index/backup.py",
+        "for name in sorted(tables - _OF_OPENING)",
+        'for name in sorted(tables & {"names"})',
+        (
+            "tests/registry/index/test_backup.py::"
+            "test_an_index_without_releases_that_somebody_uses_is_not_overwritten",
+        ),
+        "tenants, their keys and what they owe would be overwritten",
     ),
     Named(
         "what-is-revoked-while-it-is-judged-counts",

@@ -358,7 +358,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "an-index-in-use-is-overwritten",
         _BACKUP,
-        "if target.exists() and _lists_something(target):",
+        "if target.exists() and _holds_something(target):",
         "if False:",
         (f"{_OF_BACKUP}::test_a_copy_taken_while_it_is_in_use_is_put_back",),
         "a restore in the wrong home would destroy an index",

@@ -7,13 +7,20 @@ import importlib.util
 import sqlite3
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from adapterworks.gateway.storage import migrations as storage
+from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.registry.index.backup import backup, restore
+from adapterworks.registry.jobs import putting
+from adapterworks.registry.jobs import schema as jobs_schema
+from adapterworks.registry.jobs.job import DETACHED, OPERATOR, NewJob
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
 
@@ -168,3 +175,28 @@ def test_a_copy_that_was_damaged_is_not_put_back(tmp_path: Path) -> None:
         file.commit()
     with pytest.raises(InvalidInput, match="is not a copy of an index"):
         restore(f"sqlite:///{tmp_path / 'new.db'}", copy)
+
+
+def _tenant(registry: Registry) -> None:
+    storage.migrate(registry.database)
+    TenantAdmin(registry.database, who="ann").add("acme", allow=("*",), limits=Limits())
+
+
+def _job(registry: Registry) -> None:
+    jobs_schema.migrate(registry.database)
+    with registry.database.write() as connection:
+        putting.put(connection, NewJob(DETACHED, OPERATOR, "on:1", {}), now=1.0)
+
+
+@pytest.mark.parametrize("fill", [_tenant, _job])
+def test_an_index_without_releases_that_somebody_uses_is_not_overwritten(
+    tmp_path: Path, fill: Callable[[Registry], None]
+) -> None:
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    with opened(tmp_path) as registry:
+        backup(url, copy)
+        fill(registry)
+    before = (tmp_path / "index.db").read_bytes()
+    with pytest.raises(Conflict, match="is in use; it is not overwritten"):
+        restore(url, copy)
+    assert (tmp_path / "index.db").read_bytes() == before

@@ -5,9 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import NotFound
@@ -89,11 +92,17 @@ def test_an_expired_lease_on_a_live_release_is_taken_anew(
         assert connection.execute(schema.leases.select()).one().kind == "serving"
 
 
-def test_a_publish_whose_lease_was_swept_looks_again(
-    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("late", [False, True])
+def test_a_publish_whose_lease_has_expired_looks_again(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    """The publisher slept for hours between putting and listing; gc took its bytes meanwhile."""
+    """The publisher slept for hours between putting and listing; gc took its bytes meanwhile.
+
+    Its lease was swept before, or is still there: another gc may be the one that sweeps.
+    """
     put, swept = LocalBlobs.put, []
+    if late:
+        monkeypatch.setattr(leases, "sweep", lambda connection: 0)
 
     def put_then_sleep(store: LocalBlobs, digest: str, source: Path | bytes) -> None:
         put(store, digest, source)
@@ -107,6 +116,20 @@ def test_a_publish_whose_lease_was_swept_looks_again(
     assert swept[0] > 0
     assert published.version == 1
     assert local_registry.upkeep.verify().clean
+
+
+@pytest.mark.parametrize("act", [leases.renew, leases.end])
+def test_a_lease_that_has_expired_is_lost_swept_or_not(
+    registry: Registry, act: Callable[[Connection, str], bool]
+) -> None:
+    with registry.database.write() as connection:
+        over = leases.take(connection, "publish", [], seconds=-1)
+        lasts = leases.take(connection, "publish", [])
+        assert act(connection, lasts) is True
+        assert act(connection, over) is False
+        leases.end(connection, over)
+        left = connection.scalars(sa.select(schema.leases.c.id)).all()
+        assert left == ([lasts] if act is leases.renew else [])
 
 
 def test_foreign_bytes_and_orphans_of_killed_publishes_go(

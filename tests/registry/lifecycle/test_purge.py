@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapterworks.manifests.errors import Conflict, NotFound, Refused
+from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from tests.registry.releases import draft, folder, publish
@@ -93,3 +94,29 @@ def test_the_record_stays_while_another_name_has_the_same_bytes_under_it(
     assert any(told.startswith("other@1: ") for told in done.shared)
     assert registry.upkeep.verify("other@1").clean
     assert registry.read(other.digest, WEIGHTS)
+
+
+def test_weights_that_are_purged_while_they_are_published_again_are_in_no_version(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another release has the same weights: it is refused, not listed without them."""
+    registry = local_registry
+    first = publish(registry, tmp_path, 1)
+    weights = registry.release(first.digest).files[WEIGHTS].digest
+    files = folder(tmp_path / "again", 2)
+    (files / WEIGHTS).write_bytes(registry.read(first.digest, WEIGHTS))
+    put = LocalBlobs.put
+
+    def purge_after_the_record(self: LocalBlobs, digest: str, source: Path | bytes) -> None:
+        put(self, digest, source)
+        if isinstance(source, bytes):
+            monkeypatch.undo()
+            registry.upkeep.purge("medical", 1, who="ann", why="consent withdrawn")
+            put(self, weights, files / WEIGHTS)  # as if its turn came only now
+
+    monkeypatch.setattr(LocalBlobs, "put", purge_after_the_record)
+    with pytest.raises(Refused, match=r"the bytes of .* were erased"):
+        registry.publish(files, draft(2), who="ann")
+    assert [version.version for version in registry.versions("medical")] == []
+    assert not registry.blobs.exists(weights)
+    assert registry.upkeep.verify().problems == []
