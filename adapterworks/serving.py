@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adapterworks.gateway.config.tables import GatewayConfig
     from adapterworks.gateway.engines.engine import Engine
     from adapterworks.gateway.engines.target import ServedBase
+    from adapterworks.gateway.engines.tls import EngineTls
     from adapterworks.gateway.gateway import Gateway
     from adapterworks.manifests.graders import Graded, Grader
     from adapterworks.registry.releases.release import Release
@@ -136,7 +137,7 @@ def _engines(
     engines: list[Engine] = []
     for table in tables:
         base = _base_of(app, table.base, table.quantization, say)
-        engine = _elsewhere(config, table, table.url, base)
+        engine = _elsewhere(config, table, table.url, base, _tls_of(table))
         engines.append(engine)
         say(f"engine {engine.id}: {table.url}, base {table.base}")
     if all_elsewhere:
@@ -161,7 +162,11 @@ def _engines(
 
 
 def _elsewhere(
-    config: GatewayConfig, table: RemoteEngine | FoundEngines, url: str, base: ServedBase
+    config: GatewayConfig,
+    table: RemoteEngine | FoundEngines,
+    url: str,
+    base: ServedBase,
+    tls: EngineTls | None,
 ) -> Engine:
     from adapterworks.gateway.engines.remote import RemoteEngine as Remote
     from adapterworks.gateway.engines.remote import engine_id
@@ -177,6 +182,8 @@ def _elsewhere(
         interval=config.supervisor.health_interval,
         request_seconds=config.http.request_seconds,
         told=table.base is None,
+        fetches=table.checkouts == "fetched",
+        tls=tls,
     )
 
 
@@ -185,18 +192,33 @@ def _follow(app: App, config: GatewayConfig, table: FoundEngines, gateway: Gatew
     from adapterworks.gateway.discovery.open import open_finder
     from adapterworks.gateway.engines.identity import ask_base
 
-    key = _key_of(table)  # that it is not set is said now
+    key, tls = _key_of(table), _tls_of(table)  # what is wrong with them is said now
 
     async def make(url: str) -> Engine:
         if table.base is None:
-            base = await ask_base(url, key)
+            base = await ask_base(url, key, tls)
         else:
             base = await asyncio.to_thread(
                 _base_of, app, table.base, table.quantization, _say_nothing
             )
-        return _elsewhere(config, table, url, base)
+        return _elsewhere(config, table, url, base, tls)
 
-    gateway.follow(table.discover, open_finder(table.place), make, seconds=table.seconds)
+    finder = open_finder(table.place, tls=tls is not None)
+    gateway.follow(table.discover, finder, make, seconds=table.seconds)
+
+
+def _tls_of(table: RemoteEngine | FoundEngines) -> EngineTls | None:
+    """How the engines of a table are spoken to with TLS, if anything is said of it.
+
+    Raises:
+        InvalidInput: a file is not what it should be.
+    """
+    from adapterworks.gateway.engines.tls import EngineTls
+
+    if not table.tls:
+        return None
+    ca, cert, key = (name and Path(name) for name in (table.ca, table.cert, table.tls_key))
+    return EngineTls(ca or None, cert or None, key or None, table.tls_name)
 
 
 def _key_of(table: RemoteEngine | FoundEngines) -> str | None:

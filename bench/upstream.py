@@ -4,7 +4,9 @@ It costs a tenth of any proxy in front of it, so that what is measured is the pr
 what an engine does is measured against the real one (`bench.engine_lora`). It takes any adapter
 that it is told to load, and answers under the name that it was asked for.
 
-    python -m bench.upstream PORT MODEL
+    python -m bench.upstream PORT MODEL [DIGEST]
+
+With the digest of a base it says that it serves that one, as an engine with our plugin does.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ _MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 class Upstream(asyncio.Protocol):
     """One connection: chat completions, streamed or whole, loads, `/health` and `/v1/models`."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, base: str | None = None) -> None:
+        self._model, self._base = model, base
         self._parser = httptools.HttpRequestParser(self)
         self._body = b""
         self._url = b""
@@ -55,6 +57,17 @@ class Upstream(asyncio.Protocol):
                 self._task = asyncio.ensure_future(self._stream(asked))
             else:
                 self._answer(_whole(asked["model"]))
+        elif url.startswith(b"/adapterworks/base") and self._base is not None:
+            self._answer(
+                {
+                    "name": self._model,
+                    "model": self._model,
+                    "digest": self._base,
+                    "quantization": "none",
+                    "template_digest": self._base,
+                    "exact": True,
+                }
+            )
         elif url.startswith((b"/health", b"/v1/load_lora_adapter", b"/v1/unload_lora_adapter")):
             self._answer({})
         else:
@@ -107,12 +120,14 @@ def _chunk(model: str, text: str, tokens: int, finish: str | None = None) -> dic
     }
 
 
-async def serve(port: int, model: str) -> None:
+async def serve(port: int, model: str, base: str | None = None) -> None:
     """Serve on loopback until killed."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Upstream(model), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(
+        lambda: Upstream(model, base), "127.0.0.1", port, backlog=1024
+    )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), sys.argv[2]))
+    uvloop.run(serve(int(sys.argv[1]), *sys.argv[2:]))

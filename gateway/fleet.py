@@ -82,14 +82,17 @@ class Fleet:
             del self.residencies[engine.id], self.queues[engine.id], self._users[engine.id]
 
     @contextlib.contextmanager
-    def using(self, target: Target) -> Iterator[Engine]:
+    def using(self, target: Target, *, but: Engine | None = None) -> Iterator[Engine]:
         """The engine that a request for this target goes to; it is not let go of meanwhile.
+
+        Args:
+            but: not this one.
 
         Raises:
             NotFound: no engine serves its base.
             Unavailable: those that do are not ready.
         """
-        engine = self._route(target)
+        engine = self._route(target, but)
         self._users[engine.id] += 1
         try:
             yield engine
@@ -97,6 +100,11 @@ class Fleet:
             self._users[engine.id] -= 1
             self._left.set()
             self._left = asyncio.Event()
+
+    def has_another(self, target: Target, engine: Engine) -> bool:
+        """Whether a further engine can answer for this target now."""
+        ranked = self.pool.ranked(target.base_digest, target.digest)
+        return any(one is not engine for one in ranked)
 
     def _furnish(self, engine: Engine) -> None:
         def observe(release: Release, outcome: str, seconds: float) -> None:
@@ -119,7 +127,7 @@ class Fleet:
         )
         residency.seats.on_change(queue.look_again)
 
-    def _route(self, target: Target) -> Engine:
+    def _route(self, target: Target, but: Engine | None) -> Engine:
         digest = target.digest
 
         def see(engine: Engine) -> Seen:
@@ -128,7 +136,7 @@ class Fleet:
             holds = digest is not None and residency.has_or_brings(digest)
             return Seen(load, comfortable(queue.slots), holds)
 
-        return self.pool.route(target, see)
+        return self.pool.route(target, see, but=but)
 
     def places(self, release: Release) -> list[Residency]:
         """Of the engines that can have the release, the one that is asked first in front."""

@@ -23,7 +23,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 from adapterworks.gateway.config.container import vertex_variables
-from adapterworks.gateway.config.engines import FoundEngines, LocalEngine, RemoteEngine
+from adapterworks.gateway.config.engines import (
+    ElsewhereTable,
+    FoundEngines,
+    LocalEngine,
+    RemoteEngine,
+)
 from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import Fault, ManifestError
@@ -239,7 +244,7 @@ def _resolve_paths(config: GatewayConfig, path: Path | None) -> GatewayConfig:
     keys = tuple(str(folder / key) for key in config.trust.public_keys)
     template = config.jobs.template and str(folder / config.jobs.template)
     engines = tuple(
-        engine.below(folder) if isinstance(engine, FoundEngines) else engine
+        engine.below(folder) if isinstance(engine, ElsewhereTable) else engine
         for engine in config.engines
     )
     return config.model_copy(

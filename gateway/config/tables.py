@@ -103,6 +103,7 @@ class HttpTable(Table):
     body_seconds: PositiveFloat = 30.0
     request_seconds: PositiveFloat = 600.0
     idle_seconds: PositiveFloat = 60.0
+    linger_seconds: Annotated[float, Field(ge=0.0)] = 2.0
     drain_seconds: PositiveFloat = 30.0
     keep_alive_seconds: PositiveFloat = 15.0
     cors_origins: tuple[str, ...] = ()

@@ -30,12 +30,19 @@ class KubernetesFinder:
         api: the API server; as every pod is told it, if None.
         account: folder with `token`, `namespace` and `ca.crt`; the token is read anew each time,
             since the kubelet replaces it.
+        tls: the engines speak it.
     """
 
     def __init__(
-        self, place: InKubernetes, *, api: str | None = None, account: Path = ACCOUNT
+        self,
+        place: InKubernetes,
+        *,
+        api: str | None = None,
+        account: Path = ACCOUNT,
+        tls: bool = False,
     ) -> None:
         self._place, self._api, self._account = place, api, account
+        self._scheme = "https" if tls else "http"
         self._session: aiohttp.ClientSession | None = None
 
     async def urls(self) -> frozenset[str]:
@@ -53,7 +60,8 @@ class KubernetesFinder:
             why = said.get("message") if isinstance(said, dict) else None
             raise NotTold(f"Kubernetes refused with {answer.status}: {why}")
         try:
-            return frozenset(_urls(said, self._place))
+            places = _addresses(said, self._place)
+            return frozenset(f"{self._scheme}://{address}" for address in places)
         except (KeyError, TypeError, ValueError) as error:
             raise NotTold(f"Kubernetes said something unknown: {error!r}") from error
 
@@ -87,7 +95,7 @@ class KubernetesFinder:
         raise NotTold(f"the pod's account has no `{name}`: `{self._account / name}` is not there")
 
 
-def _urls(said: Mapping[str, Any], place: InKubernetes) -> Iterator[str]:
+def _addresses(said: Mapping[str, Any], place: InKubernetes) -> Iterator[str]:
     """One for each pod: of two families it is in a slice of each, and IPv4's is taken."""
     found: dict[str, str] = {}
     for piece in sorted(said["items"], key=lambda piece: piece.get("addressType") == "IPv6"):
@@ -99,7 +107,7 @@ def _urls(said: Mapping[str, Any], place: InKubernetes) -> Iterator[str]:
             pod = (endpoint.get("targetRef") or {}).get("uid")
             for address in endpoint["addresses"]:
                 host = f"[{address}]" if ":" in address else address
-                found.setdefault(pod or address, f"http://{host}:{port}")
+                found.setdefault(pod or address, f"{host}:{port}")
     yield from found.values()
 
 

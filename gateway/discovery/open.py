@@ -9,10 +9,14 @@ from adapterworks.gateway.discovery.finder import Finder
 from adapterworks.gateway.discovery.kubernetes import KubernetesFinder
 
 
-def open_finder(place: Place) -> Finder:
-    """Who says which engines are at a place; asks nothing yet."""
+def open_finder(place: Place, *, tls: bool = False) -> Finder:
+    """Who says which engines are at a place; asks nothing yet.
+
+    Args:
+        tls: engines whose place says no scheme are spoken to with TLS.
+    """
     if isinstance(place, InFile):
         return FileFinder(place.path)
     if isinstance(place, InDns):
-        return DnsFinder(place)
-    return KubernetesFinder(place)
+        return DnsFinder(place, tls=tls)
+    return KubernetesFinder(place, tls=tls)

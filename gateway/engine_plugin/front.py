@@ -16,6 +16,7 @@ from vllm.platforms import current_platform
 from vllm.v1.engine import EngineCoreRequest
 from vllm.v1.engine.input_processor import InputProcessor
 
+from adapterworks.gateway.engine_plugin import uses
 from adapterworks.gateway.engine_plugin.positions import POSITIONS, check_positions
 from adapterworks.gateway.engine_plugin.servables import PARAMETER, find
 
@@ -33,6 +34,7 @@ def admit(request: EngineCoreRequest, max_model_len: int) -> None:
     assert sampling is not None
     try:
         adapter = find(wanted["adapter_digest"])
+        uses.note(wanted["adapter_digest"])
     except ValueError as error:
         raise VLLMValidationError(str(error), parameter=PARAMETER) from None
     if request.prompt_token_ids is None or request.prompt_embeds is not None:
@@ -91,6 +93,8 @@ def install() -> None:
     def process_inputs(self: InputProcessor, *args: Any, **kwargs: Any) -> EngineCoreRequest:
         request = stock(self, *args, **kwargs)
         admit(request, self.model_config.max_model_len)
+        if request.lora_request is not None:
+            uses.note(request.lora_request.lora_name)
         if scores_prompts(self.vllm_config):
             ask_for_positions(request)
         return request

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = "ADAPTERS_SERVABLES"
-"""Environment variable: the folder that holds one folder a release, named by its hex digest."""
+"""Environment variable: the folder that holds one folder a release, named by its hex digest.
+
+Without it, it is `checkouts` in `ADAPTERS_HOME`.
+"""
+
+MISSING = "no virtual tokens of adapter"
+"""How a refusal begins whose reason is that the adapter is not on this host, or not any more."""
 
 PARAMETER = "kv_transfer_params"
 """Where vLLM's API carries what its KV connector needs: {"adapter_digest": "sha256:…"}."""
@@ -50,7 +56,16 @@ def find(digest: object) -> VirtualTokens:
     match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
     if match is None:
         raise ValueError("`adapter_digest` is not a sha256 digest")
-    return _read(os.environ.get(ROOT, ""), match.group(1))
+    root = os.environ.get(ROOT) or _of_home(os.environ.get("ADAPTERS_HOME"))
+    file = Path(root) / match.group(1) / "servable" / "prefix.safetensors"
+    if not (root and file.is_file()):  # each time: it may have made room for others
+        raise ValueError(f"{MISSING} `{match.group(1)}` under `{ROOT}`")
+    return _read(file, match.group(1))
+
+
+def _of_home(home: str | None) -> str:
+    """Where a registry of this home has its checkouts."""
+    return str(Path(home).expanduser() / "checkouts") if home else ""
 
 
 def virtual_count(extra: Mapping[str, Any] | None) -> int:
@@ -60,10 +75,7 @@ def virtual_count(extra: Mapping[str, Any] | None) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _read(root: str, digest: str) -> VirtualTokens:
-    file = Path(root) / digest / "servable" / "prefix.safetensors"
-    if not (root and file.is_file()):
-        raise ValueError(f"no virtual tokens of adapter `{digest}` under `{ROOT}`")
+def _read(file: Path, digest: str) -> VirtualTokens:
     with file.open("rb") as opened:
         header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
     try:

@@ -20,8 +20,10 @@ import aiohttp
 from pydantic_core import from_json
 
 from adapterworks.gateway.engines.engine import Health, NotAsked, Probe, Scores, State
+from adapterworks.gateway.engines.fetcher import Fetcher
 from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.engines.tls import EngineTls, tls_of
 from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.engines.wires import Unreachable, Wires
 from adapterworks.manifests.errors import Refused, Unavailable
@@ -57,6 +59,7 @@ class HttpEngine:
         key: sent as a bearer token.
         request_seconds: upper bound of one relayed request.
         context: tokens that a prompt and its answer may have together.
+        tls: how its certificate is checked, and what it is shown, if its URL is `https`.
     """
 
     def __init__(
@@ -71,10 +74,12 @@ class HttpEngine:
         key: str | None,
         request_seconds: float,
         context: int = UNTOLD_CONTEXT,
+        tls: EngineTls | None = None,
     ) -> None:
         self.id = id
         self.shared_as: str | None = None
         self.replaced = False
+        self.fetcher: Fetcher | None = None
         self._scores_prompts: bool | None = None
         self.context = context
         self.base = base
@@ -83,6 +88,7 @@ class HttpEngine:
         self.parallel = parallel
         self.forms = forms
         self._key = key
+        self._tls = tls
         self._seconds = request_seconds
         self._session: aiohttp.ClientSession | None = None
         self._wires: Wires | None = None
@@ -123,6 +129,7 @@ class HttpEngine:
         self._wires = Wires(
             url,
             socket=socket,
+            tls=self._tls,
             key=self._key,
             seconds=self._seconds,
             connect_seconds=PROBE_SECONDS,
@@ -161,6 +168,9 @@ class HttpEngine:
     def _became(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
 
+    def _nobody_listens(self) -> None:
+        """A connection was refused: its process is gone."""
+
     def _unavailable(self, why: str | None = None) -> Unavailable:
         # Not `self._reason`: that is for those who run the gateway, and says where the engine is.
         return Unavailable(
@@ -177,7 +187,7 @@ class HttpEngine:
         # A digest names its content: that it is there already is what we want.
         if status == 200 or (status == 400 and "already been loaded" in text):
             return
-        if not (status == 500 and _OF_THE_ADAPTER.search(text)):
+        if not (status == 500 and of_the_adapter(text)):
             self._refuses(status, text, f"to load `{digest[:19]}…`")
         raise Refused(
             f"the engine cannot load `{digest[:19]}…`: {message(text)}",
@@ -287,6 +297,8 @@ class HttpEngine:
             try:
                 answer = await self._wires.post(path, body, headers)
             except Unreachable as error:
+                if isinstance(error.__cause__, ConnectionRefusedError):
+                    self._nobody_listens()
                 raise _not_asked(self._unavailable(str(error))) from error
             except (ConnectionError, TimeoutError) as error:
                 raise self._unavailable(_brief(error)) from error
@@ -317,9 +329,11 @@ class HttpEngine:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
 
-    async def _admin(self, path: str, body: dict[str, Any]) -> tuple[int, str]:
+    async def _admin(
+        self, path: str, body: dict[str, Any], seconds: float = ADMIN_SECONDS
+    ) -> tuple[int, str]:
         try:
-            async with self._request("POST", path, body, ADMIN_SECONDS) as response:
+            async with self._request("POST", path, body, seconds) as response:
                 return response.status, await response.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unavailable(_brief(error)) from error
@@ -333,10 +347,15 @@ class HttpEngine:
         async with (
             asyncio.timeout(seconds),
             self._session.request(
-                method, self._url + path, json=body, allow_redirects=False
+                method, self._url + path, json=body, allow_redirects=False, **tls_of(self._tls)
             ) as response,
         ):
             yield response
+
+
+def of_the_adapter(text: str) -> bool:
+    """Whether what vLLM calls a failure of its own is a judgement on the adapter."""
+    return _OF_THE_ADAPTER.search(text) is not None
 
 
 def _not_asked(error: Unavailable) -> NotAsked:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from adapterworks.gateway.engines.fetcher import Fetcher
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.supervision.supervisor import Supervisor
@@ -65,11 +66,13 @@ class Engine(Protocol):
         context: tokens that a prompt and its answer may have together.
         shared_as: its name for all gateways that may use it; None if it is this one's alone.
         replaced: whether another one, of another base, answers in its place.
+        fetcher: its host, which fetches releases itself; None if it shares a folder with us.
     """
 
     id: str
     shared_as: str | None
     replaced: bool
+    fetcher: Fetcher | None
     context: int
     base: ServedBase
     slots: int

@@ -12,6 +12,7 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.engines.tls import EngineTls, tls_of
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import Unavailable
 
@@ -43,17 +44,18 @@ class _Said(BaseModel):
         return ServedBase(**values, kind=digest_json(of))
 
 
-async def ask_base(url: str, key: str | None) -> ServedBase:
+async def ask_base(url: str, key: str | None, tls: EngineTls | None = None) -> ServedBase:
     """Ask the engine at a URL.
 
     Raises:
         Unavailable: it does not answer, or does not say it.
     """
     headers = {"authorization": f"Bearer {key}"} if key else {}
+    options = {"allow_redirects": False, **tls_of(tls)}
     try:
         async with (
             aiohttp.ClientSession(timeout=_SECONDS, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.get(url + PATH, headers=headers, allow_redirects=False) as answer,
+            session.get(url + PATH, headers=headers, **options) as answer,
         ):
             status, body = answer.status, await answer.content.read(_MOST_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:

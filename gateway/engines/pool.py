@@ -73,11 +73,14 @@ class EnginePool:
             if "ready" not in of_base
         }
 
-    def route(self, target: Target, see: Callable[[Engine], Seen]) -> Engine:
+    def route(
+        self, target: Target, see: Callable[[Engine], Seen], *, but: Engine | None = None
+    ) -> Engine:
         """The engine for this target.
 
         Args:
             see: what is seen of an engine now, for this target's adapter.
+            but: an engine that is left out.
 
         Raises:
             NotFound: no engine serves its base.
@@ -89,7 +92,8 @@ class EnginePool:
                 f"no engine serves the base of `{target.ref}`",
                 hint="start one with `adapters serve --base NAME`",
             )
-        ready = self.ranked(target.base_digest, target.digest)
+        ranked = self.ranked(target.base_digest, target.digest)
+        ready = [engine for engine in ranked if engine is not but]
         if not ready:
             raise Unavailable(
                 f"the engine of `{target.ref}` is not ready: {serving[0].health.state}",

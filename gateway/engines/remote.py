@@ -1,7 +1,7 @@
 """An engine that runs elsewhere: watched, never started or stopped by us.
 
-It must see the same `ADAPTERS_HOME/checkouts` path as the gateway (a shared folder), because the
-engine loads adapters from paths. Invariants:
+Either it sees the same `ADAPTERS_HOME/checkouts` path as the gateway (a shared folder), from which
+it loads adapters; or its host fetches them itself, and no path is sent. Invariants:
 - it is down when it has missed `MISSED` checks in a row: one that was late is no death, and costs
   nobody an answer;
 - adapters are proved with the chat template that it has, not with the one that the base has here;
@@ -19,11 +19,18 @@ from dataclasses import replace
 
 import aiohttp
 
-from adapterworks.gateway.engines.client import KEEP_SECONDS, UNTOLD_CONTEXT, HttpEngine
+from adapterworks.gateway.engines.client import (
+    KEEP_SECONDS,
+    UNTOLD_CONTEXT,
+    HttpEngine,
+    of_the_adapter,
+)
+from adapterworks.gateway.engines.fetcher import Fetcher
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.identity import ask_base
 from adapterworks.gateway.engines.rendering import renders_alike
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.gateway.engines.tls import EngineTls
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
@@ -47,6 +54,7 @@ class RemoteEngine(HttpEngine):
         url: without a trailing slash.
         interval: seconds between health checks.
         told: its base is what it said itself, and is asked for again whenever it comes back.
+        fetches: its host fetches releases itself.
     """
 
     def __init__(
@@ -62,6 +70,8 @@ class RemoteEngine(HttpEngine):
         interval: float,
         request_seconds: float,
         told: bool = False,
+        fetches: bool = False,
+        tls: EngineTls | None = None,
     ) -> None:
         super().__init__(
             id,
@@ -73,11 +83,14 @@ class RemoteEngine(HttpEngine):
             forms=frozenset(FORMS),
             key=key,
             request_seconds=request_seconds,
+            tls=tls,
         )
         self.url, self.key = url.rstrip("/"), key
         # A digest: the index is no place for addresses, which may hold a password.
         self.shared_as = hashlib.sha256(self.url.encode()).hexdigest()
         self._interval, self._told = interval, told
+        if fetches:
+            self.fetcher = Fetcher(id, base.name, self._admin, of_the_adapter)
         self._task: asyncio.Task[None] | None = None
         self._template_here = base.template_digest
 
@@ -95,6 +108,10 @@ class RemoteEngine(HttpEngine):
             self._task = None
         self._became("stopped", "stopped")
         await self._close()
+
+    def _nobody_listens(self) -> None:
+        """Down at once: who was only late would have taken the connection."""
+        self._became("down", f"`{self.url}` refuses connections")
 
     async def _watch(self, worker: Worker) -> None:
         missed = 0
@@ -151,7 +168,7 @@ class RemoteEngine(HttpEngine):
     async def _identity(self) -> tuple[str | None, str | None]:
         """The digest of its chat template, and its kind, as far as they can be found out."""
         try:
-            said = await ask_base(self.url, self._key)
+            said = await ask_base(self.url, self._key, self._tls)
         except Unavailable:  # it runs without our plugin
             return await self._template(), None
         # Of the base that it says; one that it is said to serve is another matter.

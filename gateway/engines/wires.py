@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ssl
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
+from adapterworks.gateway.engines.tls import EngineTls
 from adapterworks.gateway.engines.wire import Answer, Wire
 
 
@@ -25,6 +25,7 @@ class Wires:
     Args:
         url: of the engine; a path in it stands before every path that is asked.
         socket: the unix socket that it listens on, if it does.
+        tls: how its certificate is checked, and what it is shown, if its URL is `https`.
         key: sent as a bearer token.
         seconds: of a whole exchange; `connect_seconds` of its connection; a connection that nobody
             used for `keep_seconds` is not used again.
@@ -35,6 +36,7 @@ class Wires:
         url: str,
         *,
         socket: str | None = None,
+        tls: EngineTls | None = None,
         key: str | None = None,
         seconds: float,
         connect_seconds: float,
@@ -44,7 +46,7 @@ class Wires:
         self._socket, self._seconds = socket, seconds
         self._connect_seconds, self._keep_seconds = connect_seconds, keep_seconds
         self._host = at.hostname or ""
-        self._tls = ssl.create_default_context() if at.scheme == "https" else None
+        self._tls = (tls or EngineTls(None, None, None)) if at.scheme == "https" else None
         self._port = at.port or (443 if self._tls is not None else 80)
         self._path = at.path.rstrip("/")
         name = f"[{self._host}]" if ":" in self._host else self._host
@@ -117,8 +119,13 @@ class Wires:
                 if self._socket is not None:
                     _, wire = await loop.create_unix_connection(made, self._socket)
                 else:
+                    tls = self._tls
                     _, wire = await loop.create_connection(
-                        made, self._host, self._port, ssl=self._tls
+                        made,
+                        self._host,
+                        self._port,
+                        ssl=tls and tls.context(),
+                        server_hostname=tls and tls.name,
                     )
         except TimeoutError as error:
             raise Unreachable("it did not answer in time") from error

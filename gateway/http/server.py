@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import socket
@@ -37,19 +38,45 @@ SETTLE_SECONDS = 0.1  # between two looks at what is loaded to begin with
 
 
 class Server(uvicorn.Server):
-    """The public server: a signal makes the gateway say that it drains."""
+    """The public server: a signal makes the gateway say that it drains.
+
+    A connection that a client keeps must not be closed while its next request is on the way. So
+    after SIGTERM requests are answered for a while, each as the last of its connection.
+
+    Args:
+        linger: seconds of it, as long as there are connections.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, on_exit: Callable[[], None], *, signals: bool
+        self,
+        config: uvicorn.Config,
+        on_exit: Callable[[], None],
+        *,
+        signals: bool,
+        linger: float,
     ) -> None:
         super().__init__(config)
         self._on_exit = on_exit
         self._signals = signals
+        self._linger = linger
+        self._ends: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop accepting; requests in flight are finished (a second Ctrl-C drops them)."""
+        """Stop accepting, soon; requests in flight are finished (a second Ctrl-C drops them)."""
         self._on_exit()
-        super().handle_exit(sig, frame)
+        if sig == signal.SIGTERM and self._ends is None:
+            self._ends = time.monotonic() + self._linger
+            last = [*self.config.encoded_headers, (b"connection", b"close")]
+            self.config.encoded_headers = self.server_state.default_headers = last
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second: whether it is time to stop accepting."""
+        if self._ends is not None:
+            left = not self.server_state.connections
+            self.should_exit |= left or time.monotonic() >= self._ends
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -119,6 +146,7 @@ async def run_gateway(
                     ),
                     on_exit=lambda: setattr(gateway, "draining", True),
                     signals=own_process,
+                    linger=config.http.linger_seconds,
                 )
                 status = _Quiet(uvicorn_config(create_status_app(gateway, port), http=config.http))
                 await _serve(
@@ -174,7 +202,7 @@ async def run_registry(
     """
     with bind(host, port) as listener:
         config = uvicorn_config(create_registry_app(desk), http=desk.http, host=host, port=port)
-        server = Server(config, on_exit=lambda: None, signals=True)
+        server = Server(config, on_exit=lambda: None, signals=True, linger=desk.http.linger_seconds)
         shown = f"[{host}]" if ":" in host else host
         on_ready(f"http://{shown}:{listener.getsockname()[1]}")
         await server.serve(sockets=[listener])

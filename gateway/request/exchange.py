@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -40,6 +41,7 @@ from adapterworks.manifests.errors import AdapterworksError, Unavailable
 _LEFT = 499
 # Without fairness all requests stand in one line.
 _EVERYONE = ""
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Take = Callable[[Answer], Awaitable[T]]
 """What is done with the engine's answer, while the turn lasts."""
@@ -168,18 +170,40 @@ class Exchange:
             self._receipt.limits = dict(permit.headers())
             if not call.endpoint.of_base:
                 shadow.consider(gateway, parts[0], target)
-            relay = self._relay(engine, target, parts, send)
-            if len(parts) == 1:
-                await self._in_turn(engine, target, call, relay.answer)
-            elif call.asked.stream:
-                await self._one_stream(engine, target, parts, relay)
-            else:
-                answers = [await self._in_turn(engine, target, p, relay.part) for p in parts]
-                await relay.together(put_together(answers, parts))
+            await self._somewhere(engine, target, parts, send)
         finally:
             usage = self._account.settle()
             permit.settle(usage.prompt, usage.completion)
             permit.release()
+
+    async def _somewhere(
+        self, engine: Engine, target: Target, parts: Sequence[Call], send: Send
+    ) -> None:
+        """Answered by this engine, or by another one if it was not even asked: it has just ended.
+
+        Parts of a list are not asked again elsewhere: some may have been answered.
+        """
+        fleet = self._gateway.fleet
+        try:
+            await self._answered(engine, target, parts, send)
+        except NotAsked as error:
+            if len(parts) > 1 or not fleet.has_another(target, engine):
+                raise
+            _log.warning("engine %s was not reached: %s", engine.id, error.message)
+            with fleet.using(target, but=engine) as other:
+                await self._answered(other, target, parts, send)
+
+    async def _answered(
+        self, engine: Engine, target: Target, parts: Sequence[Call], send: Send
+    ) -> None:
+        relay = self._relay(engine, target, parts, send)
+        if len(parts) == 1:
+            await self._in_turn(engine, target, parts[0], relay.answer)
+        elif self._call.asked.stream:
+            await self._one_stream(engine, target, parts, relay)
+        else:
+            answers = [await self._in_turn(engine, target, p, relay.part) for p in parts]
+            await relay.together(put_together(answers, parts))
 
     async def _one_stream(
         self, engine: Engine, target: Target, parts: Sequence[Call], relay: Relay

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pydantic_core import from_json, to_json
 from starlette.types import Send
 
+from adapterworks.gateway.engine_plugin.servables import MISSING
 from adapterworks.gateway.engines.engine import NotLoaded
 from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import Target
@@ -145,6 +146,8 @@ class Relay:
             raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
         status = upstream.status
         said = message(body.decode(errors="replace")).replace(self._model, self._target.ref)
+        if status == 400 and MISSING.encode() in body and self._target.release is not None:
+            raise NotLoaded(f"the engine does not hold `{self._target.ref}`", retry_after=1.0)
         if status in (400, 422) and b'"error"' in body:
             raise InvalidField(said or "the engine refused the request", param=_param(body))
         if status == 413:

@@ -83,10 +83,14 @@ class Loader:
         if engine.shared_as is not None:
             with contextlib.suppress(Unavailable):  # it is said again soon
                 await asyncio.to_thread(self._sharing.hold, engine.shared_as, [release.digest])
-        tell("checking its files")
-        folder = await asyncio.to_thread(self._registry.checkout, release.digest, SERVABLE)
-        tell("loading it into the engine")
-        await form.load(engine, release.digest, folder, servable)
+        if engine.fetcher is not None:
+            tell("having the engine's host fetch it")
+            await engine.fetcher.load(release.digest)
+        else:
+            tell("checking its files")
+            folder = await asyncio.to_thread(self._registry.checkout, release.digest, SERVABLE)
+            tell("loading it into the engine")
+            await form.load(engine, release.digest, folder, servable)
         if self._trust.proof == "off":
             return Proof("unproved", "proofs are off (`trust.proof`)")
         kind = engine.base.kind if self._proved is not None else None
@@ -100,7 +104,7 @@ class Loader:
                 await asyncio.to_thread(self._forget_proof, release, kind)
             if error.measured is not None:
                 await asyncio.to_thread(self._note, engine, release, "failed", error.measured)
-            error.findings = await asyncio.to_thread(findings, self._registry, release, folder)
+            error.findings = await asyncio.to_thread(self._findings, release)
             if self._trust.proof != "warn":
                 raise
             _log.warning("served unproved: %s", "; ".join((error.message, *error.findings)))
@@ -110,6 +114,14 @@ class Loader:
             if kind is not None:
                 await asyncio.to_thread(self._note_proof, release, kind, proof)
         return proof
+
+    def _findings(self, release: Release) -> tuple[str, ...]:
+        """What the release's files say of why it was not proved."""
+        try:
+            folder = self._registry.checkout(release.digest, SERVABLE)
+        except AdapterworksError as error:
+            return (error.message,)
+        return findings(self._registry, release, folder)
 
     def _is_proved(self, release: Release, kind: str) -> bool:
         assert self._proved is not None
@@ -158,7 +170,9 @@ class Loader:
                 return  # nobody can say who else needs it
             if not last:
                 return
-        if release.servable is not None and release.servable.form in FORMS:
+        if engine.fetcher is not None:
+            await engine.fetcher.unload(release.digest)
+        elif release.servable is not None and release.servable.form in FORMS:
             await FORMS[release.servable.form].unload(engine, release.digest)
 
     async def _fingerprint(self, release: Release) -> bytes | None:

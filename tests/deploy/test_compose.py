@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,22 +78,28 @@ def test_the_gateway_finds_the_engine_and_they_agree() -> None:
     assert option(words, "max-cpu-loras") == room
 
 
-def test_both_have_the_checkouts_under_one_path() -> None:
-    mounts = [
-        [mount for mount in SERVICES[name]["volumes"] if mount.startswith("checkouts:")]
+def test_the_engine_fetches_and_shares_no_folder_with_the_gateway() -> None:
+    (table,) = load_gateway_config(DEPLOY / "gateway.toml", {}).engines
+    assert isinstance(table, FoundEngines)
+    assert table.checkouts == "fetched"
+    of_gateway, of_engine = (
+        {mount.partition(":")[0] for mount in SERVICES[name]["volumes"]}
         for name in ("gateway", "engine")
-    ]
-    (of_gateway,), (of_engine,) = mounts
-    assert of_engine == f"{of_gateway}:ro"
-    home = Path("/var/lib/adapters")
-    assert of_gateway.partition(":")[2] == str(home / "checkouts")
-    assert f"ADAPTERS_HOME={home} " in (DEPLOY / "Containerfile.gateway").read_text()
+    )
+    assert not of_gateway & of_engine
+    engine = SERVICES["engine"]["environment"]
+    assert COMPOSE["x-registry"].items() <= engine.items()
+    assert "engine:/var/lib/adapters" in SERVICES["engine"]["volumes"]
+    recipe = (DEPLOY / "Containerfile.engine").read_text()
+    for said in ("VLLM_PLUGINS=adapterworks ", "ADAPTERS_HOME=/var/lib/adapters "):
+        assert said in recipe
+    assert "ADAPTERS_SERVABLES=/var/lib/adapters/checkouts\n" in recipe
 
 
 def test_answers_are_ended_before_the_process_is() -> None:
     config = load_gateway_config(DEPLOY / "gateway.toml", {})
     grace = int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
-    assert grace >= config.http.drain_seconds + 15
+    assert grace >= config.http.linger_seconds + config.http.drain_seconds + 15
     of_engine = int(SERVICES["engine"]["stop_grace_period"].removesuffix("s"))
     assert of_engine >= option(SERVICES["engine"]["command"], "shutdown-timeout") + 15
 

@@ -12,6 +12,7 @@ from adapterworks.gateway.config.load import load_gateway_config
 from adapterworks.gateway.config.place import InKubernetes
 from adapterworks.gateway.http.routes.openapi import document
 from adapterworks.gateway.observe.metrics import Metrics
+from adapterworks.settings import Settings
 from tests.deploy.reading import (
     DEPLOY,
     documents,
@@ -20,6 +21,7 @@ from tests.deploy.reading import (
     variables,
     vllm_sources,
 )
+from tests.docs.blocks import ROOT
 from tests.docs.test_commands import check
 
 FOLDER = DEPLOY / "kubernetes"
@@ -124,7 +126,7 @@ def test_the_gateway_is_probed_where_it_answers() -> None:
 def test_streams_end_before_the_pod_does() -> None:
     seconds = pod(("Deployment", "gateway"))["terminationGracePeriodSeconds"]
     hook = container(("Deployment", "gateway"))["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert seconds >= hook + CONFIG.http.drain_seconds + 15
+    assert seconds >= hook + CONFIG.http.linger_seconds + CONFIG.http.drain_seconds + 15
     engine = container(("StatefulSet", "smollm2"))
     leaves = engine["lifecycle"]["preStop"]["sleep"]["seconds"]
     (table,) = CONFIG.engines
@@ -170,16 +172,54 @@ def test_gateways_find_the_engines_and_agree_with_them() -> None:
         assert pod(key)["automountServiceAccountToken"] is False
 
 
-def test_checkouts_are_one_folder_under_one_path() -> None:
-    found = []
-    for key in WORKLOADS[:2]:
-        (mount,) = [m for m in container(key)["volumeMounts"] if m.get("subPath") == "checkouts"]
-        (volume,) = [v for v in pod(key)["volumes"] if v["name"] == mount["name"]]
-        found.append((volume["persistentVolumeClaim"]["claimName"], mount["mountPath"]))
-        assert mount.get("readOnly", False) is (key[0] == "StatefulSet")
-    assert found[0] == found[1]
-    claim = OBJECTS["PersistentVolumeClaim", found[0][0]]
-    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+def test_engines_fetch_with_a_token_and_nothing_is_read_and_written_by_many() -> None:
+    claims = [found for (kind, _), found in OBJECTS.items() if kind == "PersistentVolumeClaim"]
+    assert {mode for claim in claims for mode in claim["spec"]["accessModes"]} == {"ReadWriteOnce"}
+    (table,) = CONFIG.engines
+    assert isinstance(table, FoundEngines)
+    assert table.checkouts == "fetched"
+    assert CONFIG.registry.on
+    engine = container(("StatefulSet", "smollm2"))
+    assert engine["envFrom"] == [{"secretRef": {"name": "engines"}}]  # no password of the index
+    said = (ROOT / "docs" / "how-to" / "containers.md").read_text(encoding="utf-8")
+    for name in ("ADAPTERS_REGISTRY", "ADAPTERS_REGISTRY_TOKEN", "ADAPTERS_REGISTRY_INSECURE"):
+        assert f"--from-literal={name}=" in said
+        assert name in variables()
+    assert "http://gateway.adapters" in said
+    assert OBJECTS["Service", "gateway"]["spec"]["ports"][0]["port"] == 80
+    mounts = {m["mountPath"]: m["name"] for m in engine["volumeMounts"]}
+    (home,) = [
+        v for v in pod(("StatefulSet", "smollm2"))["volumes"]
+        if v["name"] == mounts["/var/lib/adapters"]
+    ]  # fmt: skip
+    (room,) = [v["value"] for v in engine["env"] if v["name"] == "ADAPTERS_CHECKOUTS"]
+    assert int(home["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 2**30 > 1.2 * byte_count(room)
+
+
+def byte_count(room: str) -> int:
+    """As the settings read it."""
+    found = Settings.from_environment({"ADAPTERS_CHECKOUTS": room}).checkouts
+    assert found is not None
+    return found
+
+
+def test_gateways_that_share_no_keys_capture_nothing_and_the_component_has_them_share() -> None:
+    gateway = container(("Deployment", "gateway"))
+    (keys,) = [v["value"] for v in gateway["env"] if v["name"] == "ADAPTERS_KEYS_DIR"]
+    writable = [mount["mountPath"] for mount in gateway["volumeMounts"]]
+    assert not any(keys == place or keys.startswith(place + "/") for place in writable)
+    assert gateway["securityContext"]["readOnlyRootFilesystem"] is True
+    (component,) = documents("kubernetes/capture/kustomization.yaml")
+    (claim,) = documents(f"kubernetes/capture/{component['resources'][0]}")
+    for version in VERSIONS:
+        kubernetes_validate.validate(claim, version, strict=True)
+    (patch,) = documents(f"kubernetes/capture/{component['patches'][0]['path']}")
+    assert (patch["kind"], patch["metadata"]["name"]) in OBJECTS
+    (patched,) = patch["spec"]["template"]["spec"]["containers"]
+    assert patched["name"] == gateway["name"]
+    assert [mount["mountPath"] for mount in patched["volumeMounts"]] == [keys]
+    (volume,) = patch["spec"]["template"]["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 
 @pytest.mark.parametrize("key", WORKLOADS, ids="-".join)

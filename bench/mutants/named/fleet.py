@@ -9,6 +9,15 @@ _KUBERNETES = "gateway/discovery/kubernetes.py"
 _FILE = "gateway/discovery/file.py"
 _OF_FOLLOW = "tests/gateway/discovery/test_follow.py"
 _OF_FINDERS = "tests/gateway/discovery/test_finders.py"
+_HELD = "gateway/engine_plugin/held.py"
+_SHELF = "gateway/engine_plugin/shelf.py"
+_RELEASES = "gateway/engine_plugin/releases.py"
+_OF_SHELF = "tests/gateway/engine_plugin/test_shelf.py"
+_OF_RELEASES = "tests/gateway/engine_plugin/test_releases.py"
+_OF_FETCHED = "tests/gateway/engines/test_fetched.py"
+_OF_ELSEWHERE = "tests/gateway/engines/test_elsewhere.py"
+_OF_LEAVING = "tests/gateway/http/test_leaving.py"
+_OF_TLS = "tests/gateway/engines/test_tls.py"
 
 NAMED = (
     Named(
@@ -138,5 +147,137 @@ NAMED = (
             "tests/gateway/engines/test_keeping.py::test_without_a_holder_the_first_that_is_not_full_loads_it",
         ),
         "idle engines would each load what one of them has room for",
+    ),
+    Named(
+        "what-an-engine-holds-makes-room-for-others",
+        _HELD,
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        (f"{_OF_SHELF}::test_what_is_held_stays_and_the_next_one_has_no_room",),
+        "vLLM reads an adapter again from its folder: without it the engine ends",
+        quick=True,
+    ),
+    Named(
+        "a-lock-on-a-removed-file-counts",
+        _HELD,
+        "                if _is(file, self._path(digest)):\n",
+        "                if file:\n",
+        (f"{_OF_SHELF}::test_a_lock_file_that_is_removed_locks_nobody_out",),
+        "an adapter would be held by a file that nobody looks at any more",
+        quick=True,
+    ),
+    Named(
+        "two-releases-that-come-at-once-take-the-same-room",
+        _SHELF,
+        "wanted = size + sum(self._coming.values())",
+        "wanted = size",
+        (f"{_OF_SHELF}::test_two_that_come_at_once_do_not_take_the_same_room",),
+        "a disk would be filled beyond its bound",
+        quick=True,
+    ),
+    Named(
+        "an-engine-without-a-key-fetches-for-anybody",
+        _RELEASES,
+        'return scheme.lower() == "bearer" and any(right)',
+        'return not right or (scheme.lower() == "bearer" and any(right))',
+        (f"{_OF_RELEASES}::test_an_engine_without_a_key_fetches_nothing",),
+        "whoever reaches the port could have any adapter loaded",
+        quick=True,
+    ),
+    Named(
+        "who-leaves-ends-the-fetch-for-all",
+        _RELEASES,
+        "return await asyncio.shield(flight)",
+        "return await flight",
+        (f"{_OF_RELEASES}::test_one_fetch_for_all_who_ask_and_nobody_who_leaves_ends_it",),
+        "a gateway that ends would fail the loads of the others",
+        quick=True,
+    ),
+    Named(
+        "a-server-fills-the-disk",
+        "registry/remotes/http/blobs.py",
+        "        if came > self._sizes.get(digest, came):\n",
+        "        if came > 1 << 60:\n",
+        (
+            "tests/registry/remotes/http/test_too_much.py::test_no_more_is_taken_than_the_record_says",
+        ),
+        "bytes are hashed when all have come, and these never end",
+        quick=True,
+    ),
+    Named(
+        "a-path-is-sent-to-an-engine-that-fetches",
+        "gateway/residency/loading.py",
+        "        if engine.fetcher is not None:\n            tell(",
+        "        if engine.fetcher is None and engine.fetcher:\n            tell(",
+        (f"{_OF_FETCHED}::test_the_host_fetches_what_is_asked_for_and_no_path_is_sent",),
+        "a path of another host means nothing there, or something else",
+    ),
+    Named(
+        "lost-virtual-tokens-are-the-clients-fault",
+        "gateway/request/relay.py",
+        "if status == 400 and MISSING.encode() in body",
+        "if status == 999 and MISSING.encode() in body",
+        (f"{_OF_FETCHED}::test_virtual_tokens_that_the_host_lost_are_fetched_again",),
+        "after an engine's restart on an empty disk its adapters would be refused for ever",
+    ),
+    Named(
+        "a-request-that-did-not-reach-its-engine-fails",
+        "gateway/request/exchange.py",
+        "if len(parts) > 1 or not fleet.has_another(target, engine):",
+        "if len(parts) > 0:",
+        (f"{_OF_ELSEWHERE}::test_a_request_that_does_not_reach_its_engine_goes_to_another",),
+        "each engine that ends would cost its requests of the next seconds",
+    ),
+    Named(
+        "a-list-that-was-answered-in-part-is-asked-again",
+        "gateway/request/exchange.py",
+        "if len(parts) > 1 or not fleet.has_another(target, engine):",
+        "if not fleet.has_another(target, engine):",
+        (f"{_OF_ELSEWHERE}::test_a_list_of_prompts_is_not_asked_again_elsewhere",),
+        "what was answered before would be paid for twice",
+    ),
+    Named(
+        "a-refused-connection-is-no-death",
+        "gateway/engines/remote.py",
+        'self._became("down", f"`{self.url}` refuses connections")',
+        "pass",
+        (f"{_OF_ELSEWHERE}::test_a_request_that_does_not_reach_its_engine_goes_to_another",),
+        "every request of the next seconds would knock there first",
+    ),
+    Named(
+        "a-kept-connection-is-closed-under-a-request",
+        "gateway/http/server.py",
+        'last = [*self.config.encoded_headers, (b"connection", b"close")]',
+        "last = [*self.config.encoded_headers]",
+        (f"{_OF_LEAVING}::test_what_comes_on_a_kept_connection_is_answered_and_is_its_last",),
+        "a client keeps what is about to be closed, and loses a request now and then",
+        quick=True,
+    ),
+    Named(
+        "sigterm-stops-at-once",
+        "gateway/http/server.py",
+        "self._ends = time.monotonic() + self._linger",
+        "self._ends = time.monotonic() - 1",
+        (f"{_OF_LEAVING}::test_what_comes_on_a_kept_connection_is_answered_and_is_its_last",),
+        "requests that are on their way are dropped at each upgrade",
+        quick=True,
+    ),
+    Named(
+        "the-certificates-name-is-the-addresss",
+        "gateway/engines/wires.py",
+        "server_hostname=tls and tls.name,",
+        "server_hostname=None,",
+        (f"{_OF_TLS}::test_the_name_is_checked_and_may_be_another_than_the_address",),
+        "no pod could be asked: certificates name services",
+        quick=True,
+    ),
+    Named(
+        "renewed-certificates-are-not-read",
+        "gateway/engines/tls.py",
+        "        if stamp != self._stamp:\n",
+        "        if self._stamp is None:\n",
+        (f"{_OF_TLS}::test_renewed_files_are_used_and_broken_ones_change_nothing",),
+        "a gateway would be locked out when its certificate ends",
+        quick=True,
     ),
 )

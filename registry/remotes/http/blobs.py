@@ -7,7 +7,7 @@ gone on with, and thrown away if the whole is not what its digest says.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,11 @@ class HttpBlobs:
     def __init__(self, link: Link, folder: Path) -> None:
         self._link = link
         self._folder = folder
+        self._sizes: dict[str, int] = {}
+
+    def expect(self, sizes: Mapping[str, int]) -> None:
+        """What is known of blobs' sizes, by digest: no more bytes than that are taken of one."""
+        self._sizes.update(sizes)
 
     @property
     def url(self) -> str:
@@ -68,6 +73,7 @@ class HttpBlobs:
                         return
                     for chunk in self._link.stream(f"/blobs/{digest}", here):
                         file.write(chunk)
+                        self._require_end(digest, part, file.tell())
                 return
             except NotFound as error:
                 part.unlink(missing_ok=True)
@@ -77,6 +83,15 @@ class HttpBlobs:
                 failures = 0 if came else failures + 1
                 if failures == _ATTEMPTS:
                     raise
+
+    def _require_end(self, digest: str, part: Path, came: int) -> None:
+        """Check that no more came than there is; what came goes."""
+        if came > self._sizes.get(digest, came):
+            part.unlink()
+            raise CorruptBlob(
+                f"`{self.url}` gives more bytes as {digest} than the {self._sizes[digest]} it has",
+                hint="whoever runs it finds the file with `adapters verify --all`",
+            )
 
     def exists(self, digest: str) -> bool:
         """Whether a release there has it."""

@@ -120,7 +120,8 @@ class RemoteCatalog(Catalog):
         """The record of a release, hashed here; a record never changes, so it is fetched once."""
         if digest not in self._records:
             self.find(digest)
-            self._records[digest] = read_release(self.blobs, digest)
+            found = self._records[digest] = read_release(self.blobs, digest)
+            self._bytes.expect({entry.digest: entry.size for entry in found.files.values()})
         return self._records[digest]
 
     def absences(self, digest: str) -> dict[str, Absence]:

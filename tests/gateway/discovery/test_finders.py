@@ -21,6 +21,7 @@ from adapterworks.gateway.discovery.dns import DnsFinder
 from adapterworks.gateway.discovery.file import FileFinder
 from adapterworks.gateway.discovery.finder import NotTold
 from adapterworks.gateway.discovery.kubernetes import KubernetesFinder
+from adapterworks.gateway.discovery.open import open_finder
 from tests.gateway.running import serve
 
 
@@ -230,3 +231,9 @@ async def test_outside_a_cluster_it_says_so(
     finder = KubernetesFinder(InKubernetes("a", "vllm", None), account=tmp_path)
     with pytest.raises(NotTold, match="works inside a cluster"):
         await finder.urls()
+
+
+async def test_engines_with_tls_are_named_so(tmp_path: Path) -> None:
+    assert "https://127.0.0.1:8000" in await DnsFinder(InDns("localhost", 8000), tls=True).urls()
+    finder = open_finder(InDns("localhost", 8000), tls=True)
+    assert await finder.urls() == await DnsFinder(InDns("localhost", 8000), tls=True).urls()

@@ -93,7 +93,8 @@ async def test_only_the_first_engine_of_a_kind_proves_it_all(
 
     def engine(id: str, kind: str | None) -> Engine:
         base = SimpleNamespace(digest=BASE.digest, kind=kind)
-        return cast(Engine, SimpleNamespace(id=id, base=base, forms={"lora"}, shared_as=None))
+        options = {"forms": {"lora"}, "shared_as": None, "fetcher": None}
+        return cast(Engine, SimpleNamespace(id=id, base=base, **options))
 
     one, other = loader(), loader()
     for gateway, name, kind in (

@@ -1,0 +1,221 @@
+"""What an engine's host fetches: verified, bounded, kept while it is held, safe against a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from adapterworks.gateway.engine_plugin.held import Held
+from adapterworks.gateway.engine_plugin.shelf import ABANDONED_S, NoRoom, Shelf
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
+from adapterworks.registry.registry import Registry
+from tests.registry.releases import publish
+
+# Of one release's served form: `weights N` fifty times, and its configuration.
+SIZE = 50 * len("weights 1") + len('{"r": 8}')
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with at(tmp_path, "gateway") as opened:
+        yield opened
+
+
+def at(place: Path, host: str) -> Registry:
+    """The one registry, as a host of its own has it."""
+    return Registry.open(
+        database=f"sqlite:///{place / 'index.db'}", blobs=str(place / "blobs"), home=place / host
+    )
+
+
+Make = Callable[..., Shelf]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Make]:
+    made: list[Shelf] = []
+
+    def make(most: int | None = None) -> Shelf:
+        made.append(Shelf(lambda: at(tmp_path, "engine"), most))
+        return made[-1]
+
+    yield make
+    for one in made:
+        for digest in one.held:
+            one.let_go(digest)
+        one.close()
+
+
+def here(place: Path) -> set[str]:
+    """The releases on the engine's host."""
+    found = (place / "engine" / "checkouts").glob("*/servable")
+    return {f"sha256:{folder.parent.name}" for folder in found}
+
+
+def publish_some(registry: Registry, place: Path, count: int) -> list[str]:
+    return [publish(registry, place, number).digest for number in range(1, count + 1)]
+
+
+def test_a_release_comes_by_its_digest(registry: Registry, tmp_path: Path, shelf: Make) -> None:
+    (digest,) = publish_some(registry, tmp_path, 1)
+    release, folder = shelf().fetch(digest)
+    assert release.digest == digest
+    assert folder.is_relative_to(tmp_path / "engine")
+    assert (folder / "adapter_model.safetensors").read_bytes() == b"weights 1" * 50
+
+
+@pytest.mark.parametrize("digest", ["../../etc", "sha256:" + "a" * 63, "", "sha256:" + "A" * 64])
+def test_what_is_no_digest_makes_no_file(digest: str, tmp_path: Path, shelf: Make) -> None:
+    with pytest.raises(InvalidInput):
+        shelf().fetch(digest)
+    assert not (tmp_path / "engine").exists()
+
+
+def test_what_the_registry_has_not_is_not_held(tmp_path: Path, shelf: Make) -> None:
+    one = shelf()
+    with pytest.raises(NotFound):
+        one.fetch("sha256:" + "a" * 64)
+    assert one.held == []
+
+
+def test_damaged_bytes_are_never_visible(registry: Registry, tmp_path: Path, shelf: Make) -> None:
+    (digest,) = publish_some(registry, tmp_path, 1)
+    blob = registry.release(digest).files["servable/adapter_model.safetensors"].digest
+    (file,) = (f for f in (tmp_path / "blobs").rglob("*") if f.name == blob.partition(":")[2])
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(IntegrityError):
+        shelf().fetch(digest)
+    assert here(tmp_path) == set()
+
+
+def test_what_was_asked_for_longest_ago_makes_room(
+    registry: Registry, tmp_path: Path, shelf: Make
+) -> None:
+    first, second, third, fourth = publish_some(registry, tmp_path, 4)
+    one = shelf(2 * SIZE)
+    for digest, asked in ((first, 100), (second, 50)):
+        _, folder = one.fetch(digest)
+        os.utime(folder, (asked, asked))
+        one.let_go(digest)
+    one.fetch(third)
+    assert here(tmp_path) == {first, third}
+    one.fetch(fourth)
+    assert here(tmp_path) == {third, fourth}
+
+
+def test_what_is_held_stays_and_the_next_one_has_no_room(
+    registry: Registry, tmp_path: Path, shelf: Make
+) -> None:
+    first, second = publish_some(registry, tmp_path, 2)
+    one, other = shelf(SIZE), shelf(SIZE)
+    one.fetch(first)
+    for process in (one, other):  # whose engine it is does not matter
+        with pytest.raises(NoRoom):
+            process.fetch(second)
+    assert here(tmp_path) == {first}
+    assert other.held == []
+    one.fetch(first)  # again: it is there
+    one.let_go(first)
+    other.fetch(second)
+    assert here(tmp_path) == {second}
+
+
+def test_two_that_come_at_once_do_not_take_the_same_room(
+    registry: Registry, tmp_path: Path, shelf: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = publish_some(registry, tmp_path, 2)
+    one = shelf(SIZE)
+    begun, go_on = threading.Event(), threading.Event()
+    checkout = Registry.checkout
+
+    def slow(self: Registry, digest: str, role: str) -> Path:
+        begun.set()
+        assert go_on.wait(60)
+        return checkout(self, digest, role)
+
+    monkeypatch.setattr(Registry, "checkout", slow)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(one.fetch, first)
+        assert begun.wait(60)
+        with pytest.raises(NoRoom):
+            one.fetch(second)
+        go_on.set()
+        coming.result(60)
+    assert here(tmp_path) == {first}
+
+
+KILLED = """
+import sys, threading
+from pathlib import Path
+from adapterworks.gateway.engine_plugin.shelf import Shelf
+from adapterworks.registry.blobs import local
+from tests.gateway.engine_plugin.test_shelf import at
+
+place, digest = Path(sys.argv[1]), sys.argv[2]
+get = local.LocalBlobs.get
+
+def half(self, blob):
+    chunks = iter(get(self, blob))
+    data = next(chunks)
+    yield data
+    if b"weights" in data:
+        print("half", flush=True)
+        threading.Event().wait()
+    yield from chunks
+
+local.LocalBlobs.get = half
+Shelf(lambda: at(place, "engine"), None).fetch(digest)
+"""
+
+
+def test_who_is_killed_leaves_nothing_that_counts(
+    registry: Registry, tmp_path: Path, shelf: Make
+) -> None:
+    (digest,) = publish_some(registry, tmp_path, 1)
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path), digest],
+        stdout=subprocess.PIPE,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        held = Held(tmp_path / "engine" / "checkouts" / "held")
+        with held.free(digest) as free:
+            assert not free
+        process.send_signal(signal.SIGKILL)
+    assert here(tmp_path) == set()
+    (half,) = (tmp_path / "engine" / "checkouts" / "tmp").iterdir()
+    for path in (half, *half.rglob("*")):
+        old = path.stat().st_mtime - 2 * ABANDONED_S
+        os.utime(path, (old, old))
+    _, folder = shelf().fetch(digest)
+    assert (folder / "adapter_model.safetensors").read_bytes() == b"weights 1" * 50
+    assert list((tmp_path / "engine" / "checkouts" / "tmp").iterdir()) == []
+
+
+def test_a_lock_file_that_is_removed_locks_nobody_out(tmp_path: Path) -> None:
+    one, other = Held(tmp_path), Held(tmp_path)
+    one.hold("sha256:aa")
+    with other.free("sha256:aa") as free:
+        assert not free
+    one.let_go("sha256:aa")
+    with ThreadPoolExecutor(1) as pool:
+        with other.free("sha256:aa") as free:
+            assert free
+            waiting = pool.submit(one.hold, "sha256:aa")
+        waiting.result(60)
+    with other.free("sha256:aa") as free:
+        assert not free
+    one.let_go("sha256:aa")
