@@ -139,6 +139,14 @@ def metrics() -> str:
         shown = ", ".join(f"`{label}`" for label in labels)
         row = (f"`{family.name}{suffix}`", family.type, shown, family.documentation)
         lines.append(f"| {' | '.join(row)} |")
+    lines += [
+        "",
+        "Under vLLM's names, so that what schedules and scales a vLLM (Gateway API's inference "
+        "extension, llm-d, AIBrix, KEDA) can read a gateway as one server of each base: "
+        "`vllm:num_requests_running`, `vllm:num_requests_waiting` (label `model_name`) and "
+        "`vllm:lora_requests_info` (also `max_lora`, `running_lora_adapters`: loaded, and "
+        "`waiting_lora_adapters`: being loaded). `vllm:kv_cache_usage_perc` is each engine's own.",
+    ]
     lines += ["", "`process_…` and `python_…` are those of every Python program."]
     return "\n".join(lines) + "\n"
 

@@ -28,6 +28,8 @@ from prometheus_client import (
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from adapterworks.gateway.observe.as_vllm import AsVllm
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 MOST_PAIRS = 1000
 OTHER = "other"
@@ -83,6 +85,8 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
+        self.as_vllm = AsVllm()
+        registry.register(self.as_vllm)
         who = ("tenant", "adapter")
         self.requests = Counter(
             "adapters_requests",

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.routes.common import gateway_of, tenant_of
+from adapterworks.gateway.observe.as_vllm import Doing
 from adapterworks.gateway.observe.metrics import CONTENT_TYPE
 
 
@@ -39,9 +40,20 @@ def refresh(gateway: Gateway) -> None:
     metrics = gateway.metrics
     metrics.backlog_bytes.set(gateway.meter.backlog)
     metrics.set_aside.set(gateway.meter.set_aside)
+    doing: dict[str, Doing] = {}
     for engine in gateway.pool.engines:
         metrics.engine_up.labels(engine.id).set(engine.health.state == "ready")
         metrics.running.labels(engine.id).set(engine.inflight)
         metrics.waiting.labels(engine.id).set(gateway.queue(engine).waiting)
-        resident = (e for e in gateway.residency(engine).entries if e.stage == "resident")
-        metrics.set_resident(engine.id, (entry.release.name for entry in resident))
+        entries = tuple(gateway.residency(engine).entries)
+        resident = [entry.release.name for entry in entries if entry.stage == "resident"]
+        metrics.set_resident(engine.id, resident)
+        now = Doing(
+            engine.inflight,
+            gateway.queue(engine).waiting,
+            engine.slots if engine.health.state == "ready" else 0,
+            frozenset(resident),
+            frozenset(e.release.name for e in entries if e.stage in ("waiting", "loading")),
+        )
+        doing[engine.base.name] = doing.get(engine.base.name, Doing()) + now
+    metrics.as_vllm.now = doing
