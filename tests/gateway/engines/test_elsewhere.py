@@ -17,9 +17,9 @@ from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.metering.usage import usage
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
-from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, Running, Served, serve
+from tests.registry.releases import publish
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 
@@ -66,9 +66,9 @@ def two(
 
 
 def test_a_request_that_does_not_reach_its_engine_goes_to_another(
-    two: Two, registry: Registry, made: dict[str, Made], base: Base
+    two: Two, registry: Registry, base: Base, tmp_path: Path
 ) -> None:
-    digest = publish(registry, made["medical"], base, "medical").digest
+    digest = publish(registry, tmp_path, 1, alias="prod", base=base.identity).digest
     client = two.running.client()
 
     def ask() -> Any:
@@ -96,9 +96,9 @@ def test_a_request_that_does_not_reach_its_engine_goes_to_another(
 
 
 def test_when_there_is_no_other_the_client_is_told_so(
-    two: Two, registry: Registry, made: dict[str, Made], base: Base
+    two: Two, registry: Registry, base: Base, tmp_path: Path
 ) -> None:
-    publish(registry, made["medical"], base, "medical")
+    publish(registry, tmp_path, 1, alias="prod", base=base.identity)
     client = two.running.client()
     client.chat.completions.create(model="medical", messages=HELLO, max_tokens=1)
     for _, served in two.standins.values():
@@ -111,9 +111,9 @@ def test_when_there_is_no_other_the_client_is_told_so(
 
 
 def test_a_list_of_prompts_is_not_asked_again_elsewhere(
-    two: Two, registry: Registry, made: dict[str, Made], base: Base
+    two: Two, registry: Registry, base: Base, tmp_path: Path
 ) -> None:
-    publish(registry, made["medical"], base, "medical")
+    publish(registry, tmp_path, 1, alias="prod", base=base.identity)
     http = two.running.http()
     body = {"model": "medical", "prompt": ["a"] * 65, "max_tokens": 1}  # more than fit at once
     with http:

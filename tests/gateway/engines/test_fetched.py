@@ -30,9 +30,10 @@ from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Servable
 from adapterworks.registry.remotes.http.registry import RemoteRegistry
-from tests.gateway.adapters import Made, publish, registry_draft
+from tests.gateway.adapters import registry_draft
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, Running, Served, serve
+from tests.registry.releases import publish
 
 KEY = "engine-key"
 
@@ -168,9 +169,9 @@ def base_of(base: Base) -> Any:
 
 
 def test_the_host_fetches_what_is_asked_for_and_no_path_is_sent(
-    scene: Set, registry: Registry, made: dict[str, Made], base: Base, tmp_path: Path
+    scene: Set, registry: Registry, base: Base, tmp_path: Path
 ) -> None:
-    digest = publish(registry, made["medical"], base, "medical").digest
+    digest = publish(registry, tmp_path, 1, alias="prod", base=base.identity).digest
     one = scene()
     one.answers("medical")
     assert one.standin.loads == [digest]
@@ -182,9 +183,12 @@ def test_the_host_fetches_what_is_asked_for_and_no_path_is_sent(
 
 
 def test_what_the_gateway_unloads_makes_room(
-    scene: Set, registry: Registry, made: dict[str, Made], base: Base
+    scene: Set, registry: Registry, base: Base, tmp_path: Path
 ) -> None:
-    digests = [publish(registry, made[name], base, name).digest for name in ("medical", "code")]
+    digests = [
+        publish(registry, tmp_path, number, name=name, alias="prod", base=base.identity).digest
+        for number, name in enumerate(("medical", "code"), 1)
+    ]
     size = sum(
         entry.size
         for path, entry in registry.release(digests[0]).files.items()
@@ -199,9 +203,9 @@ def test_what_the_gateway_unloads_makes_room(
 
 
 def test_a_host_without_room_is_no_fault_of_the_adapter_and_says_nothing_of_itself(
-    scene: Set, registry: Registry, made: dict[str, Made], base: Base, tmp_path: Path
+    scene: Set, registry: Registry, base: Base, tmp_path: Path
 ) -> None:
-    publish(registry, made["medical"], base, "medical")
+    publish(registry, tmp_path, 1, alias="prod", base=base.identity)
     one = scene(most=10)
     with pytest.raises(openai.APIStatusError) as refused:
         one.answers("medical")
@@ -238,9 +242,9 @@ def test_virtual_tokens_that_the_host_lost_are_fetched_again(
 
 
 def test_what_the_host_lost_is_fetched_again(
-    scene: Set, registry: Registry, made: dict[str, Made], base: Base
+    scene: Set, registry: Registry, base: Base, tmp_path: Path
 ) -> None:
-    digest = publish(registry, made["medical"], base, "medical").digest
+    digest = publish(registry, tmp_path, 1, alias="prod", base=base.identity).digest
     one = scene()
     one.answers("medical")
     # A new process on an empty disk, that came up before anybody missed it.

@@ -24,7 +24,8 @@ from adapterworks.gateway.engines.identity import ask_base
 from adapterworks.gateway.engines.remote import RemoteEngine
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.tls import EngineTls
-from adapterworks.manifests.errors import InvalidInput, ManifestError, Unavailable
+from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.manifests.faults import ManifestError
 
 BASE = ServedBase("base", "base", "sha256:" + "b" * 64)
 
