@@ -93,8 +93,8 @@ def install() -> None:
     def process_inputs(self: InputProcessor, *args: Any, **kwargs: Any) -> EngineCoreRequest:
         request = stock(self, *args, **kwargs)
         admit(request, self.model_config.max_model_len)
-        if request.lora_request is not None:
-            uses.note(request.lora_request.lora_name)
+        if lora := request.lora_request:
+            uses.note(lora.lora_name)
         if scores_prompts(self.vllm_config):
             ask_for_positions(request)
         return request

@@ -226,15 +226,15 @@ _EVICTED_NAMED = (
     Named(
         "a-checkout-in-use-makes-room",
         _EVICTION,
-        "                if leases.needed(connection, checkout.digest):\n",
-        "                if False:\n",
+        "nullcontext(not leases.needed(connection, digest))",
+        "nullcontext(True)",
         (f"{_OF_EVICTION}::test_none_that_is_leased_goes",),
         "an engine would find the folder gone that it reloads an adapter from",
     ),
     Named(
         "a-checkout-of-today-makes-room",
         _EVICTION,
-        "checkout.asked > time.time() - IN_USE_S",
+        "checkout.asked > time.time() - unused_s",
         "False",
         (f"{_OF_EVICTION}::test_none_that_was_asked_for_today_goes",),
         "an evaluation that runs would lose the adapter it compares with",

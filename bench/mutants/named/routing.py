@@ -60,7 +60,7 @@ _ENGINES_NAMED = (
     Named(
         "trouble-with-a-load-is-a-judgement",
         _CLIENT,
-        "if not (status == 500 and _OF_THE_ADAPTER.search(text)):",
+        "if not (status == 500 and of_the_adapter(text)):",
         "if False:",
         (f"{_OF_TOLD}::test_trouble_with_a_load_is_no_judgement_on_the_adapter",),
         "one failure of an engine would refuse an adapter for a minute",
