@@ -156,7 +156,7 @@ class RemoteEngine(HttpEngine):
     async def _is_the_same(self) -> bool:
         """Whether it still says what it said when it joined; if not, it stays down."""
         try:
-            said = await ask_base(self.url, self._key)
+            said = await ask_base(self.url, self._key, self._tls)
         except Unavailable as error:
             self._became("down", error.message)
             return False

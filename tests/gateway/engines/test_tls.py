@@ -98,7 +98,7 @@ def ca(tmp_path: Path) -> Authority:
 async def engine_at(
     ca: Authority, place: Path, *also: x509.GeneralName, asks: bool = False
 ) -> AsyncIterator[str]:
-    """A server that answers 404 to everything, under the name `vllm.models.svc`."""
+    """A server that is healthy and answers 404 to all else, under the name `vllm.models.svc`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*ca.issue(place, "vllm.models.svc", *also))
     if asks:
@@ -110,7 +110,8 @@ async def engine_at(
             while head := await reader.readuntil(b"\r\n\r\n"):
                 if b"content-length: 2" in head:
                     await reader.readexactly(2)
-                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+                status = b"200 OK" if head.startswith(b"GET /health ") else b"404 Not Found"
+                writer.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\n\r\n")
                 await writer.drain()
         writer.close()
 
@@ -176,6 +177,24 @@ async def test_an_engine_that_asks_for_a_certificate_is_shown_one(
         for shown in ((None, None), stranger):
             with pytest.raises(Unavailable):
                 await relayed(url, EngineTls(ca.file, *shown))
+
+
+async def test_an_engine_that_comes_back_is_asked_in_the_same_way(
+    ca: Authority, tmp_path: Path
+) -> None:
+    async with engine_at(ca, tmp_path, IP) as url:
+        engine = RemoteEngine(
+            "one", BASE, url=url, slots=1, capacity=1, parallel=1, key=None, interval=0.01,
+            request_seconds=10.0, told=True, tls=EngineTls(ca.file, None, None),
+        )  # fmt: skip
+        await engine.start()
+        try:
+            async with asyncio.timeout(30):
+                while engine.health.state == "starting":  # noqa: ASYNC110 (it has no event for us)
+                    await asyncio.sleep(0.01)
+            assert "does not say which base it serves (404)" in engine.health.reason
+        finally:
+            await engine.stop()
 
 
 async def test_renewed_files_are_used_and_broken_ones_change_nothing(
