@@ -124,8 +124,8 @@ class Wires:
                         made,
                         self._host,
                         self._port,
-                        ssl=tls and tls.context(),
-                        server_hostname=tls and tls.name,
+                        ssl=None if tls is None else tls.context(),
+                        server_hostname=None if tls is None else tls.name,
                     )
         except TimeoutError as error:
             raise Unreachable("it did not answer in time") from error

@@ -265,7 +265,7 @@ NAMED = (
     Named(
         "the-certificates-name-is-the-addresss",
         "gateway/engines/wires.py",
-        "server_hostname=tls and tls.name,",
+        "server_hostname=None if tls is None else tls.name,",
         "server_hostname=None,",
         (f"{_OF_TLS}::test_the_name_is_checked_and_may_be_another_than_the_address",),
         "no pod could be asked: certificates name services",
