@@ -22,6 +22,8 @@ ROOT = "ADAPTERS_SERVABLES"
 Without it, it is `checkouts` in `ADAPTERS_HOME`.
 """
 
+_HOME = "ADAPTERS_HOME"
+
 MISSING = "no virtual tokens of adapter"
 """How a refusal begins whose reason is that the adapter is not on this host, or not any more."""
 
@@ -56,7 +58,7 @@ def find(digest: object) -> VirtualTokens:
     match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
     if match is None:
         raise ValueError("`adapter_digest` is not a sha256 digest")
-    root = os.environ.get(ROOT) or _of_home(os.environ.get("ADAPTERS_HOME"))
+    root = os.environ.get(ROOT) or _of_home(os.environ.get(_HOME))
     file = Path(root) / match.group(1) / "servable" / "prefix.safetensors"
     if not (root and file.is_file()):  # each time: it may have made room for others
         raise ValueError(f"{MISSING} `{match.group(1)}` under `{ROOT}`")
