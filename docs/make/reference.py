@@ -44,7 +44,7 @@ OTHERS = {
     "AWS_PROFILE": "the profile of ~/.aws",
     "AWS_REGION": "the bucket's region (`AWS_DEFAULT_REGION` too)",
     "AWS_ENDPOINT_URL": "another S3 server than Amazon's",
-    "VLLM_API_KEY": "vLLM's: what gateways show an engine; without it, its host fetches no adapters",
+    "VLLM_API_KEY": "vLLM's: what gateways show an engine; without it, it fetches no adapters",
     "AIP_HTTP_PORT": "Vertex AI's: the gateway's port; with one of the three, `[http] container` is"
     " `vertex`",
     "AIP_HEALTH_ROUTE": "Vertex AI's: where the gateway says whether it is ready",
