@@ -10,6 +10,7 @@ import asyncio
 import logging
 import multiprocessing
 import threading
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -67,22 +68,46 @@ class Crowd:
         self._work.start()
         if apart:
             theirs.close()  # the process has its own; so its end is seen here
-        self.engine = str(self._pipe.recv())
+        self.engine = str(self._answer())
 
     def send(self, url: str, keys: list[str], count: int) -> None:
         """Send the next `count` bodies to a gateway, with these keys in turn."""
         self._pipe.send((url, keys, count))
-        self._pipe.recv()
+        self._answer()
 
     def close(self) -> Seen:
         """End it; what it saw."""
         self._pipe.send(None)
-        seen: Seen = self._pipe.recv()
+        seen = self._answer()
         self._work.join()
+        assert isinstance(seen, Seen)
         return seen
+
+    def _answer(self) -> object:
+        """What it says next.
+
+        Raises:
+            RuntimeError: it has failed; its trace.
+        """
+        said = self._pipe.recv()
+        if isinstance(said, _Failed):
+            raise RuntimeError(f"the clients have failed:\n{said.trace}")
+        return said
+
+
+@dataclass(frozen=True)
+class _Failed:
+    trace: str
 
 
 def _work(pipe: Connection, model: str, seed: int, requests: int, names: tuple[str, ...]) -> None:
+    try:
+        _play(pipe, model, seed, requests, names)
+    except Exception:
+        pipe.send(_Failed(traceback.format_exc()))  # who waits for an answer would wait for ever
+
+
+def _play(pipe: Connection, model: str, seed: int, requests: int, names: tuple[str, ...]) -> None:
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # of clients that left
     loop, standin = Loop(), StandIn(model, token_seconds=0.001)
     served = loop.run(serve(standin.app()))
