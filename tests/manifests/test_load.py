@@ -284,6 +284,7 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
     code = load_manifest("code", profile="codellama-34b")
     assert isinstance(code.method, FullTable)
     assert (code.train.learning_rate, code.train.batch_size) == (5e-6, 64)
+    assert (code.train.processes, code.train.sharding) == (8, "fsdp")  # it fits no single card
     for profile in (None, "quick"):
         stages = load_manifest("code-aligned", profile=profile).chain
         assert [stage.objective.kind for stage in stages] == ["sft", "grpo"]
