@@ -1,8 +1,9 @@
-"""`adapters import llama-factory|axolotl`: another program's configuration becomes a manifest."""
+"""`adapters import llama-factory|axolotl|trl`: another program's configuration as a manifest."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,9 @@ _HELP = """Write the manifest of a configuration of {title}.
       adapters import {program} train.yaml
       adapters import {program} train.yaml --as support --out support.toml
 """
-_TITLES = {"llama-factory": "LLaMA-Factory", "axolotl": "Axolotl"}
+_TITLES = {"llama-factory": "LLaMA-Factory", "axolotl": "Axolotl", "trl": "TRL"}
+# Programs whose file does not say of which trainer it is: their command does.
+_TRAINERS = {"trl": ("sft", "dpo", "kto", "reward")}
 
 
 def config_command(program: str) -> click.Command:
@@ -49,9 +52,29 @@ def config_command(program: str) -> click.Command:
         out: Path | None,
         left_out: tuple[str, ...],
         as_json: bool,
+        trainer: str | None = None,
     ) -> None:
-        import_config(program, file, name=name, out=out, left_out=left_out, as_json=as_json)
+        import_config(
+            program,
+            file,
+            name=name,
+            out=out,
+            left_out=left_out,
+            as_json=as_json,
+            trainer=trainer,
+        )
 
+    if trainers := _TRAINERS.get(program):
+        command.params.insert(
+            1,
+            click.Option(
+                ["--trainer"],
+                type=click.Choice(trainers),
+                default=trainers[0],
+                show_default=True,
+                help=f"The command of `{program}` that the file is for.",
+            ),
+        )
     return command
 
 
@@ -63,6 +86,7 @@ def import_config(
     out: Path | None,
     left_out: tuple[str, ...],
     as_json: bool,
+    trainer: str | None = None,
 ) -> None:
     """Convert, write and validate.
 
@@ -79,7 +103,10 @@ def import_config(
     if missing:
         raise InvalidInput(f"`{file}` has no key `{missing[0]}` to leave out")
     kept = {key: value for key, value in given.items() if key not in left_out}
-    done = PROGRAMS[program](kept, file.parent, name or file.stem)
+    convert = PROGRAMS[program]
+    if trainer is not None:
+        convert = partial(convert, trainer=trainer)
+    done = convert(kept, file.parent, name or file.stem)
     adapter = done.manifest["adapter"]["name"]
     place = out or Path(f"{adapter}.toml")
     if not as_json:

@@ -9,9 +9,11 @@ from typing import Any
 from adapterworks.manifests.importing.axolotl import convert as axolotl
 from adapterworks.manifests.importing.conversion import Conversion
 from adapterworks.manifests.importing.llama_factory import convert as llama_factory
+from adapterworks.manifests.importing.trl import convert as trl
 
 # program → what reads its configuration: (keys, the folder it stands in, a name) → manifest
 PROGRAMS: dict[str, Callable[[Mapping[str, Any], Path, str], Conversion]] = {
     "llama-factory": llama_factory,
     "axolotl": axolotl,
+    "trl": trl,
 }

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from adapterworks.manifests.importing.common import HARDWARE, OURS, REPORTS, TRAINING
 from adapterworks.manifests.importing.conversion import Idle, Not, Rule, To, positive
 
 TOKENS = "new tokens cannot be served beside a base"
 _START = "a training starts from the base"
 _FULL = "modules trained in full beside a LoRA cannot be served"
+
+
+def start(value: Any) -> str:
+    """What factors start from; PEFT's `true` is Kaiming's, and its `pissa_niter_4` a PiSSA."""
+    if value is True:
+        return "kaiming"
+    name = str(value).lower()
+    if re.fullmatch(r"pissa(_niter_\d+)?", name):
+        return "pissa"
+    if name not in ("gaussian", "orthogonal", "olora", "eva"):
+        raise ValueError(f"factors do not start from `{value}` here")
+    return name
+
 
 RULES: dict[str, Rule] = {
     **TRAINING,
@@ -71,7 +87,7 @@ RULES: dict[str, Rule] = {
     "mlflow_experiment_name": Idle(REPORTS),
     "loss_watchdog_threshold": Idle("a training that diverges is stopped"),
     "loss_watchdog_patience": Idle("a training that diverges is stopped"),
-    "rl": Not("preference and reinforcement learning are not imported"),
+    "rl": Not("preference and reinforcement learning are not imported: write `[objective]`"),
     "reward_model": Not("preference and reinforcement learning are not imported"),
     "process_reward_model": Not("preference and reinforcement learning are not imported"),
     "tokens": Not(TOKENS),
@@ -81,12 +97,12 @@ RULES: dict[str, Rule] = {
     "auto_resume_from_checkpoints": Idle("an interrupted build goes on when it is started again"),
     "lora_modules_to_save": Not(_FULL),
     "unfrozen_parameters": Not(_FULL),
-    "lora_rank_pattern": Not("one rank for all modules"),
-    "lora_alpha_pattern": Not("one scale for all modules"),
+    "lora_rank_pattern": To("method.rank_pattern"),
+    "lora_alpha_pattern": To("method.alpha_pattern"),
+    "peft_layers_to_transform": To("method.layers_to_transform"),
+    "peft_init_lora_weights": To("method.init", start),
     "lora_target_parameters": Not("a LoRA on parameters that are no linears cannot be served"),
-    "peft_layers_to_transform": Not("every layer gets an adapter"),
-    "peft_layers_pattern": Not("every layer gets an adapter"),
-    "peft_init_lora_weights": Not("factors start as in the paper", (True,)),
+    "peft_layers_pattern": Not("layers are named by their numbers"),
     "loftq_config": Not("factors start as in the paper"),
     "peft": Not("factors start as in the paper"),
     "loraplus_lr_ratio": To("method.learning_rate_ratio", float),
@@ -98,7 +114,7 @@ RULES: dict[str, Rule] = {
     "quantization": Not("training for a quantization is not there"),
     "lr_groups": Not("one learning rate for all"),
     "embedding_lr": Not("one learning rate for all"),
-    "cosine_min_lr_ratio": Not("schedules end at 0", (0, 0.0)),
+    "cosine_min_lr_ratio": To("train.learning_rate_floor", float, (0,)),
     "adam_beta1": Not("AdamW's β are 0.9 and 0.999", (0.9,)),
     "adam_beta2": Not("AdamW's β are 0.9 and 0.999", (0.999,)),
     "adam_epsilon": Not("AdamW's ε is 1e-8", (1e-8, "1e-8")),

@@ -200,7 +200,7 @@ def test_what_a_key_becomes(keys: dict[str, Any], table: str, values: dict[str, 
         ({"lora_target_modules": None}, "lora_target_modules: the modules that get an adapter"),
         ({"adam_beta2": 0.95}, "adam_beta2: AdamW's"),
         ({"secuence_len": 5}, "secuence_len: it is no key of Axolotl that is known here"),
-        ({"deepspeed": "zero3.json"}, "deepspeed: name an accelerate configuration"),
+        ({"deepspeed": "zero3.json"}, "deepspeed: say how weights are divided"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_with_its_reason(
@@ -257,3 +257,22 @@ def test_what_makes_it_dora_is_said_to_be_the_kind() -> None:
     notes = {note.key: note for note in convert(peft_use_dora=True).notes}
     for key in ("adapter", "peft_use_dora"):
         assert (notes[key].outcome, notes[key].to) == ("mapped", ("method.kind",))
+
+
+def test_what_peft_can_say_of_a_lora_is_taken() -> None:
+    done = convert(
+        lora_rank_pattern={"q_proj": 4},
+        lora_alpha_pattern={"q_proj": 8},
+        peft_layers_to_transform=[0, 2],
+        peft_init_lora_weights="pissa_niter_4",
+        cosine_min_lr_ratio=0.1,
+    )
+    method = done.manifest["method"]
+    assert method["rank_pattern"] == {"q_proj": 4}
+    assert method["alpha_pattern"] == {"q_proj": 8}
+    assert method["layers_to_transform"] == [0, 2]
+    assert method["init"] == "pissa"
+    assert done.manifest["train"]["learning_rate_floor"] == 0.1
+    assert convert(peft_init_lora_weights=True).manifest["method"]["init"] == "kaiming"
+    refused = convert(peft_init_lora_weights="corda").refused
+    assert [note.key for note in refused] == ["peft_init_lora_weights"]
