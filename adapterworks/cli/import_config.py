@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.importing.trl_objectives import TRAINERS
 
 if TYPE_CHECKING:
     from adapterworks.manifests.importing.conversion import Conversion, Note
@@ -30,7 +30,7 @@ _HELP = """Write the manifest of a configuration of {title}.
 """
 _TITLES = {"llama-factory": "LLaMA-Factory", "axolotl": "Axolotl", "trl": "TRL"}
 # Programs whose file does not say of which trainer it is: their command does.
-_TRAINERS = {"trl": ("sft", "dpo", "kto", "reward")}
+_TRAINERS = {"trl": [trainer.name for trainer in TRAINERS]}
 
 
 def config_command(program: str) -> click.Command:
@@ -103,10 +103,8 @@ def import_config(
     if missing:
         raise InvalidInput(f"`{file}` has no key `{missing[0]}` to leave out")
     kept = {key: value for key, value in given.items() if key not in left_out}
-    convert = PROGRAMS[program]
-    if trainer is not None:
-        convert = partial(convert, trainer=trainer)
-    done = convert(kept, file.parent, name or file.stem)
+    said_trainer = {} if trainer is None else {"trainer": trainer}
+    done = PROGRAMS[program](kept, file.parent, name or file.stem, **said_trainer)
     adapter = done.manifest["adapter"]["name"]
     place = out or Path(f"{adapter}.toml")
     if not as_json:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from adapterworks.manifests.importing.axolotl import convert as axolotl
 from adapterworks.manifests.importing.conversion import Conversion
 from adapterworks.manifests.importing.llama_factory import convert as llama_factory
 from adapterworks.manifests.importing.trl import convert as trl
 
-# program → what reads its configuration: (keys, the folder it stands in, a name) → manifest
-PROGRAMS: dict[str, Callable[[Mapping[str, Any], Path, str], Conversion]] = {
+# program → what reads its configuration: (keys, the folder it stands in, a name) → manifest; TRL's
+# asks for the trainer as well.
+PROGRAMS: dict[str, Callable[..., Conversion]] = {
     "llama-factory": llama_factory,
     "axolotl": axolotl,
     "trl": trl,

@@ -23,14 +23,14 @@ from adapterworks.manifests.importing.common import (
 )
 from adapterworks.manifests.importing.conversion import Conversion, Draft, names
 from adapterworks.manifests.importing.trl_keys import JOINT, RULES
-from adapterworks.manifests.importing.trl_objectives import RATES, put_objective
+from adapterworks.manifests.importing.trl_objectives import TRAINERS, Trainer
 from adapterworks.manifests.importing.trl_rows import find_sets, put_validation
 
 PROGRAM = "TRL"
 
 
 def convert(
-    given: Mapping[str, Any], folder: Path, name: str, *, trainer: str = "sft"
+    given: Mapping[str, Any], folder: Path, name: str, *, trainer: str = TRAINERS[0].name
 ) -> Conversion:
     """The manifest of a configuration.
 
@@ -38,27 +38,29 @@ def convert(
         given: the YAML file's keys.
         folder: that relative paths are relative to.
         name: of the adapter.
-        trainer: the command of `trl` that the file is for, one of `RATES`.
+        trainer: the command of `trl` that the file is for, one of `TRAINERS`.
     """
+    chosen = next(one for one in TRAINERS if one.name == trainer)
     draft = Draft(given)
     draft.put("adapter.name", adapter_name(name))
     put_base(draft, "model_name_or_path", folder, draft.get("model_revision"))
     draft.apply(RULES)
-    _method(draft, trainer)
-    put_objective(draft, trainer)
-    sets = find_sets(draft, folder, trainer)
+    _method(draft, chosen)
+    draft.put("objective.kind", chosen.name)
+    chosen.put(draft)
+    sets = find_sets(draft, folder, chosen)
     if sets:
         draft.note("datasets" if draft.get("datasets") else "dataset_name", "mapped",
                    *put_sources(draft, sets))  # fmt: skip
     if not put_validation(draft) and "test_split_size" not in given:
         put_held_out(draft, "val_size")
-    _training(draft, trainer)
-    if trainer == "sft":
+    _training(draft, chosen)
+    if not chosen.compares:
         _learnt(draft)
     return draft.finish(PROGRAM, {*RULES, *JOINT})
 
 
-def _method(draft: Draft, trainer: str) -> None:
+def _method(draft: Draft, trainer: Trainer) -> None:
     quantized = draft.on("load_in_4bit")
     if quantized:
         if draft.get("bnb_4bit_quant_type", "nf4") != "nf4":
@@ -82,9 +84,9 @@ def _method(draft: Draft, trainer: str) -> None:
     _targets(draft)
 
 
-def _drop_out(draft: Draft, trainer: str) -> None:
+def _drop_out(draft: Draft, trainer: Trainer) -> None:
     dropout = draft.number("lora_dropout", 0.05)
-    if trainer == "sft":
+    if not trainer.compares:
         draft.map("lora_dropout", "method.dropout", dropout)
     elif draft.on("disable_dropout", default=True):
         draft.map("disable_dropout", "method.dropout", 0.0)
@@ -108,11 +110,11 @@ def _targets(draft: Draft) -> None:
             draft.refuse(key, str(error))
 
 
-def _training(draft: Draft, trainer: str) -> None:
+def _training(draft: Draft, trainer: Trainer) -> None:
     put_batch(draft, "per_device_train_batch_size", 8)
     draft.map("num_train_epochs", "train.epochs", float(draft.number("num_train_epochs", 3.0) or 3))
     draft.map("learning_rate", "train.learning_rate",
-              draft.number("learning_rate", RATES[trainer]))  # fmt: skip
+              draft.number("learning_rate", trainer.rate))  # fmt: skip
     put_schedule(draft, "lr_scheduler_type", "linear")
     put_warmup(draft)
     put_optimizer(draft, "optim", "adamw_torch_fused")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from adapterworks.manifests.importing.conversion import Draft
 
-# Trainer → its learning rate.
-RATES = {"sft": 2e-5, "dpo": 1e-6, "kto": 1e-6, "reward": 1e-4}
 # Losses of `dpo` that are the same here, by TRL's names.
 _PAIRS = ("sigmoid", "hinge", "ipo", "robust")
 _CHOSEN = "sft"  # the chosen answer's own loss, which TRL counts among them
-
-
-def put_objective(draft: Draft, trainer: str) -> None:
-    """`[objective]` of a trainer."""
-    draft.put("objective.kind", trainer)
-    {"sft": _sft, "dpo": _dpo, "kto": _kto, "reward": _reward}[trainer](draft)
 
 
 def _sft(draft: Draft) -> None:
@@ -77,3 +71,30 @@ def _kto(draft: Draft) -> None:
 def _reward(draft: Draft) -> None:
     key = "center_rewards_coefficient"
     draft.map(key, "objective.center", draft.number(key, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """A trainer, which is the command of `trl` of that name.
+
+    Attributes:
+        name: it is our objective's as well.
+        rate: its learning rate.
+        rows: the format of rows that are not there to be looked at.
+        put: what else `[objective]` has.
+        compares: two policies are compared, so there is no dropout.
+    """
+
+    name: str
+    rate: float
+    rows: str
+    put: Callable[[Draft], None]
+    compares: bool = True
+
+
+TRAINERS = (
+    Trainer("sft", 2e-5, "messages", _sft, compares=False),
+    Trainer("dpo", 1e-6, "preference", _dpo),
+    Trainer("kto", 1e-6, "unpaired-preference", _kto),
+    Trainer("reward", 1e-4, "preference", _reward),
+)

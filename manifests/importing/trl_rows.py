@@ -12,14 +12,13 @@ from typing import Any
 
 from adapterworks.manifests.importing.common import Source
 from adapterworks.manifests.importing.conversion import Draft
+from adapterworks.manifests.importing.trl_objectives import Trainer
 
-_FORMATS = {"sft": "messages", "dpo": "preference", "kto": "unpaired-preference",
-            "reward": "preference"}  # fmt: skip
 _OF_A_SET = ("path", "name", "split", "data_files", "columns", "fraction", "data_dir", "revision")
 _ROW = 1 << 20  # as much of a file as is looked at, in bytes
 
 
-def find_sets(draft: Draft, folder: Path, trainer: str) -> list[Source]:
+def find_sets(draft: Draft, folder: Path, trainer: Trainer) -> list[Source]:
     """The training rows' sources; what cannot be taken is refused in the draft."""
     listed = draft.get("datasets")
     if listed is None:
@@ -81,8 +80,9 @@ def _objection(entry: dict[str, Any]) -> str:
     return ""
 
 
-def _source(draft: Draft, key: str, entry: dict[str, Any], folder: Path, trainer: str) -> Source:
-    form, columns = _FORMATS[trainer], {}
+def _source(
+    draft: Draft, key: str, entry: dict[str, Any], folder: Path, trainer: Trainer
+) -> Source:
     path = str(entry.get("data_files") or entry["path"])
     place = folder / path
     if place.is_file():
@@ -92,16 +92,16 @@ def _source(draft: Draft, key: str, entry: dict[str, Any], folder: Path, trainer
         split = str(entry.get("split") or "train")
         part = f"{entry['name']}:{split}" if entry.get("name") else split
         path = f"hub:{path}@{entry.get('revision') or 'main'}#{part}"
-    why = f"its rows are taken to be `{form}`: they are not there to be looked at"
+    why = f"its rows are taken to be `{trainer.rows}`: they are not there to be looked at"
     draft.note(key, "differs", "data.format", why=why)
-    return Source(path, form, columns)
+    return Source(path, trainer.rows, {})
 
 
-def _shape(place: Path, trainer: str, text: str) -> tuple[str, dict[str, str]]:
+def _shape(place: Path, trainer: Trainer, text: str) -> tuple[str, dict[str, str]]:
     """Format and columns by the names of the first row's."""
     found = _columns(place)
-    if trainer != "sft":
-        return _FORMATS[trainer], {}
+    if trainer.compares:
+        return trainer.rows, {}
     if {"prompt", "completion"} <= found:
         return "prompt-completion", {}
     if "messages" not in found and text in found:
