@@ -47,6 +47,11 @@ def reference_line(event: dict[str, Any]) -> str:
     )
 
 
+def alarm_line(event: dict[str, Any]) -> str:
+    """An alarm of a training on sampled answers, in words."""
+    return f"alarm at step {event['step']}: {event['message']}"
+
+
 class Lines:
     """A listener of build events that tells them in lines, steps not too often.
 
@@ -77,6 +82,8 @@ class Lines:
             self.say(f"step {event['step']}: validation reward {event['reward']:.4f}{best}")
         elif kind == "reference":
             self.say(reference_line(event))
+        elif kind == "alarm":
+            self.say(alarm_line(event))
         elif kind == "resumed":
             self.say(f"resumed at step {event['step']}")
         elif kind == "stage" and event["state"] == "begin":

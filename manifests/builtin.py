@@ -63,6 +63,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "reward": f"{_OBJECTIVES}.reward:OBJECTIVE",
         "grpo": f"{_OBJECTIVES}.grpo:OBJECTIVE",
         "rloo": f"{_OBJECTIVES}.rloo:OBJECTIVE",
+        "ppo": f"{_OBJECTIVES}.ppo:OBJECTIVE",
     },
     "metrics": {
         "exact_match": f"{_METRICS}.labels:EXACT_MATCH",

@@ -41,19 +41,31 @@ def reference() -> str:
     lines = [_HEAD]
     for name in tables:
         if name in ("method", "objective"):
+            shared: dict[str, list[str]] = {}
             for option in tables[name]["oneOf"]:
                 model = schema["$defs"][_name(option)]
                 kinds = " · ".join(f"`{kind}`" for kind in _choices(model["properties"]["kind"]))
-                lines += _table(f"[{name}] {kinds}", model, schema["$defs"], nested=False)
+                title = f"[{name}] {kinds}"
+                lines += _table(title, model, schema["$defs"], nested=False, below=shared)
+            lines += [line for table in shared.values() for line in table]
         elif name not in ("profiles", "stages"):
             lines += _table(f"[{name}]", schema["$defs"][_name(tables[name])], schema["$defs"])
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _table(
-    title: str, model: dict[str, Any], models: dict[str, Any], *, nested: bool = True
+    title: str,
+    model: dict[str, Any],
+    models: dict[str, Any],
+    *,
+    nested: bool = True,
+    below: dict[str, list[str]] | None = None,
 ) -> Iterator[str]:
-    """One table of the manifest and, behind it, the tables in it."""
+    """One table of the manifest and, behind it, the tables in it.
+
+    Args:
+        below: receives the tables in it instead, by title: of several that have the same ones.
+    """
     inner: list[tuple[str, dict[str, Any]]] = []
     yield from (f"## `{title}`" if nested else f"## {title}", "")
     about = " ".join(model["description"].split("`: ", 1)[-1].split())
@@ -66,7 +78,7 @@ def _table(
             default = json.dumps(standard_gate(key).model_dump(exclude_none=True))
             yield f"| `{key}` | table | `{default}` | {_text(value)} |"
         elif target is not None:
-            path = f"{title[1:-1]}.{key}"
+            path = f"{title.partition(']')[0][1:]}.{key}"
             brackets = "[[{}]]" if value.get("type") == "array" else "[{}]"
             inner.append((brackets.format(path), models[target]))
         else:
@@ -74,7 +86,10 @@ def _table(
             yield f"| `{key}` | {_type(value)} | {default} | {_text(value)} |"
     yield ""
     for sub_title, sub_model in inner:
-        yield from _table(sub_title, sub_model, models)
+        if below is None:
+            yield from _table(sub_title, sub_model, models)
+        elif sub_title not in below:
+            below[sub_title] = [*_table(sub_title, sub_model, models)]
     if title == "[data.gates]":
         yield from _table("[data.gates.GATE]", models["DataGate"], models)
 

@@ -273,6 +273,23 @@ AREAS = {
         ),
         Area("objectives", ("builders/objectives/*.py",), ("tests/builders/objectives",)),
         Area(
+            "sampled",
+            (
+                "builders/objectives/ppo.py",
+                "builders/objectives/credit.py",
+                "builders/objectives/alarms.py",
+                "builders/training/value_head.py",
+                "builders/training/rollouts.py",
+            ),
+            (
+                "tests/builders/objectives/test_ppo.py",
+                "tests/builders/objectives/test_alarms.py",
+                "tests/builders/training/test_ppo_training.py",
+                "tests/builders/training/test_alarmed.py",
+                "tests/builders/training/test_rollouts.py",
+            ),
+        ),
+        Area(
             "alignment",
             ("builders/data/verdict.py", "builders/evaluation/sandbox.py", "manifests/stages.py"),
             (

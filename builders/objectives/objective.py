@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from adapterworks.builders.data.render import LossOn
 from adapterworks.builders.data.rows import Row, RowKind
-from adapterworks.builders.methods.technique import Default
+from adapterworks.builders.methods.technique import Default, Lint
 from adapterworks.builders.objectives.batch import Batch, TokenSequence
 from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.objectives.scores import Scores
@@ -169,6 +169,10 @@ class Objective(ABC):
         steps. For losses that are not bounded by 0, say something else.
         """
         return 2 * start + 1
+
+    def lints(self, manifest: Manifest) -> list[Lint]:
+        """What is allowed and unusual about its keys, each with who found otherwise."""
+        return []
 
     def better(self, value: float, best: float) -> bool:
         """Whether a reported value is better than the best so far."""

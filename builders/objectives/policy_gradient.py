@@ -2,7 +2,8 @@
 
 Invariant: an answer's advantage is known before its loss; the loss of a token depends on its own
 answer alone. Nothing here samples: `builders/training/rollouts.py` does, and gives each supervised
-token its log-probability at that time (`old`) and each sequence its `advantage`.
+token its log-probability at that time (`old`), with a value head what was expected then
+(`expected`), and each sequence its `reward` and `advantage`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pydantic import Field
 from adapterworks.builders.data.render import LossOn
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.methods.technique import Default
+from adapterworks.builders.objectives.alarms import AlarmTable
+from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.examples import Example, encode_answers
 from adapterworks.builders.objectives.objective import Objective
 from adapterworks.builders.objectives.scores import Scores
-from adapterworks.manifests.checking import Problem, check
+from adapterworks.manifests.checking import Check, Problem, check
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load
 from adapterworks.manifests.graders import Grader
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-OLD, ADVANTAGE = "old", "advantage"
+OLD, ADVANTAGE, REWARD, EXPECTED = "old", "advantage", "reward", "expected"
 
 
 class RolloutTable(ReferenceTable):
@@ -62,6 +65,8 @@ class RolloutTable(ReferenceTable):
     max_mismatch: PositiveFloat = 1e-3
     """The most that the log-probabilities of sampler and trainer may differ by, in nats a token, at
     the 99th percentile of a batch; more stops the build."""
+    alarms: AlarmTable = AlarmTable()
+    """When a training that goes wrong is stopped."""
 
 
 @check("objective")
@@ -107,14 +112,21 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
 
 
 class PolicyGradient(Objective):
-    """What learns from answers that the policy gives while it is trained."""
+    """What learns from answers that the policy gives while it is trained.
+
+    Attributes:
+        every_group: it learns from answers whose group has equal rewards, too.
+        critic: it has a value head; its table says `value_learning_rate`.
+    """
 
     takes = frozenset({"conversation"})
     unit = "mean reward"
     reports = "reward"
     higher_is_better = True
     rollouts = True
-    checks = (_rewards,)
+    every_group: bool = False
+    critic: bool = False
+    checks: tuple[Check, ...] = (_rewards,)
     learning_rate = Default(0.05, "1e-5 beside 2e-4 for LoRA: TRL, docs/source/peft_integration.md")
 
     def configured(self, settings: ObjectiveTable) -> Self:
@@ -144,6 +156,15 @@ class PolicyGradient(Objective):
     @abstractmethod
     def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
         """[prompts, generations] rewards → [prompts, generations] advantages. Pure."""
+
+    def credited(self, sequences: Sequence[TokenSequence]) -> list[TokenSequence]:
+        """All answers of a step with what each token is credited with, where that is not the
+        answer's `advantage`. Pure."""
+        return [*sequences]
+
+    def updates(self, examples: int, seed: int) -> list[list[int]]:
+        """Which of a step's examples each update of the weights learns from. Pure."""
+        return [[*range(examples)]]
 
     @abstractmethod
     def count(self, tokens: int) -> float:

@@ -29,6 +29,8 @@ class Scores:
             only for an objective that smooths its labels.
         values: [sequences] float32 by name: the values that `encode` gave.
         beforehand: what was found for the whole step before its losses, by name.
+        expected: [tokens] float32, what reward the value head expects to come from each token on,
+            differentiable; only for an objective with a `critic`.
     """
 
     logprobs: torch.Tensor
@@ -38,6 +40,7 @@ class Scores:
     values: Mapping[str, torch.Tensor] = field(default_factory=dict)
     uniform: torch.Tensor | None = None
     beforehand: Mapping[str, float] = field(default_factory=dict)
+    expected: torch.Tensor | None = None
 
     def by_sequence(self, tokens: torch.Tensor) -> torch.Tensor:
         """[tokens] → [sequences]: the sum over each sequence's tokens."""

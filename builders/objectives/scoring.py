@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
@@ -23,8 +23,23 @@ if TYPE_CHECKING:
 _OTHER = "reference"
 
 
+class Critic(Protocol):
+    """Reads what reward is still to come from the hidden states before tokens."""
+
+    def reading(self) -> AbstractContextManager[list[torch.Tensor]]:
+        """While the model runs: [rows, columns, width], what its logits are made of."""
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[tokens, width] → [tokens]."""
+
+
 def score(
-    model: Callable[..., Any], batch: Batch, virtual_tokens: int = 0, *, uniform: bool = False
+    model: Callable[..., Any],
+    batch: Batch,
+    virtual_tokens: int = 0,
+    *,
+    uniform: bool = False,
+    critic: Critic | None = None,
 ) -> Scores:
     """The scores of a micro batch, differentiable.
 
@@ -33,6 +48,7 @@ def score(
         batch: on the model's device.
         virtual_tokens: embeddings the model puts in front of the sequence (prompt tuning), else 0.
         uniform: give the mean of all words' log-probabilities, too.
+        critic: give what it expects before each supervised token, too.
     """
     from torch import nn
 
@@ -43,7 +59,9 @@ def score(
         inputs["attention_mask"] = batch.attention_mask
     if batch.position_ids is not None:
         inputs["position_ids"] = batch.position_ids
-    logits = model(**inputs, logits_to_keep=columns + virtual_tokens).logits
+    hidden: list[torch.Tensor] = []
+    with nullcontext(hidden) if critic is None else critic.reading() as hidden:
+        logits = model(**inputs, logits_to_keep=columns + virtual_tokens).logits
     chosen = targets[:, columns]
     kept = chosen != IGNORED
     losses = nn.functional.cross_entropy(logits[kept].float(), chosen[kept], reduction="none")
@@ -60,16 +78,19 @@ def score(
         found,
         batch.values,
         nn.functional.log_softmax(logits[kept].float(), dim=-1).mean(dim=-1) if uniform else None,
+        expected=None if critic is None else critic(hidden[0][kept]),
     )
 
 
-def score_behind_shared(model: Any, batch: Batch, *, uniform: bool = False) -> Scores:
+def score_behind_shared(
+    model: Any, batch: Batch, *, uniform: bool = False, critic: Critic | None = None
+) -> Scores:
     """The scores of a batch that was laid out behind what its sequences share.
 
     A soft prompt is the first thing that sequences share: its keys and values are there once, too.
     """
     behind = partial(_behind_prompt, model) if has_soft_prompt(model) else model
-    return score(behind, batch, uniform=uniform)
+    return score(behind, batch, uniform=uniform, critic=critic)
 
 
 def _behind_prompt(

@@ -23,10 +23,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import BASE, START
 from adapterworks.manifests.paths import by_file_name
 from adapterworks.registry.releases.release import BaseIdentity
 
@@ -83,6 +86,7 @@ DECISIONS: dict[str, Part] = {
     "objective.reference": "publish",  # its name; which release it is is digested for the training
     "objective.reward_release": "publish",  # its name; its digest is the training's
     "objective.max_start_distance": "publish",  # refuses or not; what is trained is the same
+    "objective.alarms": "publish",  # stops or not; what is trained until then is the same
     "start": "publish",  # its name; its digest is the training's
     "train.epochs": "resolved",
     "train.max_steps": "resolved",
@@ -238,6 +242,8 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             **({"nf4": "of float32"} if _requantized(manifest, inputs) else {}),
             # Only where there are any: trainings from nothing keep the digests they have had.
             **({"origins": dict(inputs.origins)} if inputs.origins else {}),
+            # Sampled answers were measured against the policy itself where it began with nothing.
+            **({"divergence": "from the start"} if _measured_anew(manifest, inputs) else {}),
         }
     )
     convert = digest_json(
@@ -281,6 +287,14 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
 
 def _requantized(manifest: Manifest, inputs: Inputs) -> bool:
     return inputs.device == "cuda" and manifest.base.quantization == "nf4"
+
+
+def _measured_anew(manifest: Manifest, inputs: Inputs) -> bool:
+    """Whether the reference of sampled answers is no release, but what the training began as."""
+    reference, whole = inputs.origins.get("reference"), METHODS[manifest.method.kind].whole_model
+    begun = "start" in inputs.origins and not whole
+    own = (reference == START and not begun) or (reference == BASE and whole)
+    return own and objective_of(manifest).rollouts
 
 
 def decision(key: str) -> Part | None:

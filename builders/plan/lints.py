@@ -39,7 +39,8 @@ def training_lints(
         test: test rows, where they are known.
     """
     train = manifest.train
-    default = usual_rate(technique, objective_of(manifest))
+    objective = objective_of(manifest)
+    default = usual_rate(technique, objective)
     lints = []
     if train.learning_rate is not None:
         factor = train.learning_rate / default.value
@@ -52,7 +53,7 @@ def training_lints(
                     default.source,
                 )
             )
-    lints += technique.train_lints(train)
+    lints += technique.train_lints(train) + objective.lints(manifest)
     if train.epochs > 5:
         lints.append(
             Lint(

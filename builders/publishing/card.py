@@ -39,7 +39,7 @@ def make_card(
         lineage: the tree of what it was made from; a root alone is not shown.
     """
     adapter = plan.manifest.adapter
-    technique = METHODS[plan.manifest.method.kind]
+    technique, objective = METHODS[plan.manifest.method.kind], objective_of(plan.manifest)
     parts = [
         _front_matter(plan),
         f"# {adapter.name}\n\n{adapter.description or 'A fine-tuned adapter.'}\n",
@@ -48,6 +48,7 @@ def make_card(
         "## Scores\n\n" + _scores(report),
         *([_ancestors(report["ancestors"])] if report.get("ancestors") else []),
         "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
+        *(["![what was sampled](plots/samples.png)\n"] if objective.rollouts else []),
         "## Training\n\n" + _training(plan, report, weights_from),
         "## Data\n\n" + _data(sources, plan, report),
         *([_lineage(lineage)] if len(lineage) > 1 else []),
@@ -148,7 +149,11 @@ def _begun(plan: Plan, training: Mapping[str, Any]) -> str:
             f"- reference: `{beginning['reference']}`; before the first step the policy differs "
             f"from it by at most {beginning['max_difference']:.2g} nats a token\n"
         )
-    return lines
+    alarms = training.get("alarms") or ()
+    return lines + "".join(
+        f"- alarm at step {alarm['step']} ({alarm['action']}): {alarm['message']}\n"
+        for alarm in alarms
+    )
 
 
 def _data(sources: list[dict[str, Any]], plan: Plan, report: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.card import make_card
-from adapterworks.builders.publishing.plots import draw_loss, draw_scores
+from adapterworks.builders.publishing.plots import draw_loss, draw_samples, draw_scores
 from adapterworks.builders.publishing.provenance import write_provenance
 from adapterworks.builders.training.events import read_events
 from adapterworks.manifests.digests import canonical_json, digest_json
@@ -80,6 +80,8 @@ def assemble(
     objective = objective_of(plan.manifest)
     draw_loss(events, release / "plots" / "loss.png", objective.reports, objective.unit)
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
+    if objective.rollouts:
+        draw_samples(events, release / "plots" / "samples.png")
     card = make_card(plan, report, servable, sources, reasons, weights_from, lineage)
     (release / "README.md").write_text(card, encoding="utf-8")
     write_provenance(release, plan, lock, created)  # last: it names the others

@@ -1,4 +1,4 @@
-"""The model card's two pictures: the loss curve, and base against adapter.
+"""The model card's pictures: the loss curve, base against adapter, and what a training sampled.
 
 Invariant: drawn with matplotlib's Agg canvas through its object interface; no global state.
 """
@@ -13,6 +13,14 @@ from adapterworks.builders.training.events import Event
 from adapterworks.manifests.objective import NEAREST
 
 _BASE, _NEAREST, _ADAPTER = "#9aa0a6", "#f9ab00", "#1a73e8"
+# What is drawn of sampled answers, with its unit, and the curve that an alarm belongs to.
+_SAMPLED = (
+    ("reward", "mean"),
+    ("kl", "nats a token"),
+    ("length", "tokens"),
+    ("entropy", "nats a token"),
+)
+_OF_ALARM = {"kl": "kl", "entropy": "entropy", "length_growth": "length"}
 
 
 def draw_loss(events: Sequence[Event], path: Path, reports: str, unit: str) -> None:
@@ -23,7 +31,7 @@ def draw_loss(events: Sequence[Event], path: Path, reports: str, unit: str) -> N
             axis of its own.
         unit: of that.
     """
-    figure, axes = _axes(7.0)
+    figure, (axes,) = _axes(7.0)
     steps = [event for event in events if event["event"] == "step"]
     axes.plot([e["step"] for e in steps], [e["loss"] for e in steps], color=_BASE, label="training")
     points = [e for e in events if e["event"] == "validation" and e.get(reports) is not None]
@@ -51,7 +59,7 @@ def draw_scores(metrics: Mapping[str, Any], path: Path) -> None:
         for name, entry in metrics.items()
         if entry["unit"] == "share" and "base" in entry["values"]
     }
-    figure, axes = _axes(2.0 + 1.6 * max(1, len(shown)))
+    figure, (axes,) = _axes(2.0 + 1.6 * max(1, len(shown)))
     bars = [("base", "base", _BASE), ("candidate", "adapter", _ADAPTER)]
     if any(NEAREST in entry["values"] for entry in shown.values()):
         bars.insert(1, (NEAREST, "nearest training row", _NEAREST))
@@ -78,13 +86,33 @@ def draw_scores(metrics: Mapping[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
-def _axes(width: float) -> tuple[Any, Any]:
+def draw_samples(events: Sequence[Event], path: Path) -> None:
+    """Reward, divergence from the reference, length and entropy of sampled answers by step, each
+    on an axis of its own; those that were told. An alarm is a line at its step."""
+    steps = [event for event in events if event["event"] == "step"]
+    shown = [one for one in _SAMPLED if any(one[0] in event for event in steps)]
+    figure, every = _axes(7.0, max(1, len(shown)))
+    for axes, (name, unit) in zip(every, shown, strict=False):
+        told = [event for event in steps if name in event]
+        axes.plot([e["step"] for e in told], [e[name] for e in told], color=_ADAPTER)
+        axes.set_ylabel(f"{name}\n({unit})")
+        for alarm in events:
+            if alarm["event"] == "alarm" and _OF_ALARM[alarm["name"]] == name:
+                axes.axvline(alarm["step"], color=_NEAREST, linestyle="--")
+    every[-1].set_xlabel("optimizer step")
+    _save(figure, path)
+
+
+def _axes(width: float, rows: int = 1) -> tuple[Any, Any]:
+    """A figure and its axes: one, or several below each other that share their steps."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, 3.6), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    size = (width, 3.6 if rows == 1 else 1.6 * rows)
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    every = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, every
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -49,6 +49,7 @@ class Progress:
     first_losses: list[float] | None = None
     smoothed: float | None = None
     stopped_early: bool = False
+    alarms: dict[str, Any] | None = None
 
 
 class Checkpoints:

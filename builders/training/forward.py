@@ -27,6 +27,7 @@ from adapterworks.builders.objectives.batch import (
 from adapterworks.builders.objectives.objective import LOSS, Loss, Objective
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.scoring import (
+    Critic,
     score,
     score_behind_shared,
     with_adapter,
@@ -34,6 +35,7 @@ from adapterworks.builders.objectives.scoring import (
 )
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.processes import shares, summed
+from adapterworks.builders.training.state import load_trainable, trainable_tensors
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.objective import BASE
 
@@ -50,7 +52,10 @@ class Forward:
         virtual_tokens: embeddings in front of the logits, else 0.
         pad: the token id that padding is filled with.
         shares_prefix: what sequences begin with is computed once a micro batch.
+        critic: the value head, where the objective has one.
         has_method: False while the method is switched off.
+        began: what is trained as it was before the first step, where that is the reference and is
+            asked for later on (`keep_start`).
     """
 
     objective: Objective
@@ -60,7 +65,9 @@ class Forward:
     virtual_tokens: int
     pad: int
     shares_prefix: bool = False
+    critic: Critic | None = None
     has_method: bool = field(default=True, init=False)
+    began: dict[str, torch.Tensor] | None = field(default=None, init=False)
 
     @property
     def device(self) -> torch.device:
@@ -85,10 +92,10 @@ class Forward:
         if self.shares_prefix:
             made = chosen(examples, behind_shared).to(self.device)
             model = self.bare if self.soft_prompt else self.model
-            return score_behind_shared(model, made, uniform=uniform)
+            return score_behind_shared(model, made, uniform=uniform, critic=self.critic)
         layout = packed if packing else partial(padded, pad=self.pad)
         made = chosen(examples, layout).to(self.device)
-        return score(self.model, made, self.virtual_tokens, uniform=uniform)
+        return score(self.model, made, self.virtual_tokens, uniform=uniform, critic=self.critic)
 
     def beforehand(
         self, rows: EncodedSet, indices: list[int], micro_batch: int, accelerator: Any = None
@@ -121,16 +128,28 @@ class Forward:
     def plain_scores(self, sequences: Sequence[TokenSequence]) -> Scores:
         """What the model says as it is, side by side and without a gradient."""
         virtual = self.virtual_tokens if self.has_method else 0
+        made = padded(sequences, self.pad).to(self.device)
         with torch.no_grad():
-            return score(self.model, padded(sequences, self.pad).to(self.device), virtual)
+            return score(self.model, made, virtual, critic=self.critic)
+
+    def keep_start(self) -> None:
+        """Remember what is trained as it is now, before the first step."""
+        self.began = {name: one.clone() for name, one in trainable_tensors(self.bare).items()}
 
     @contextmanager
     def reference_policy(self, reference: str, folder: Path | None) -> Iterator[None]:
         """The model as the reference policy: `base` without the method, the adapter in `folder`, or
-        without one as it is, which before the first step is the start."""
+        without one the start: as `keep_start` saw it, else as it is, before the first step."""
         if folder is not None:
             with with_adapter(self.bare, folder):
                 yield
+        elif self.began is not None:
+            now = {name: one.clone() for name, one in trainable_tensors(self.bare).items()}
+            load_trainable(self.bare, self.began)
+            try:
+                yield
+            finally:
+                load_trainable(self.bare, now)
         elif reference == BASE:
             self.has_method = False
             try:

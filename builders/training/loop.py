@@ -19,6 +19,7 @@ from typing import Any
 
 from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.objectives.alarms import Watch, stopped_by
 from adapterworks.builders.objectives.batch import padded
 from adapterworks.builders.objectives.objective import LOSS, objective_of
 from adapterworks.builders.objectives.policy_gradient import PolicyGradient
@@ -52,7 +53,9 @@ from adapterworks.builders.training.shared_prefix import computes_alike
 from adapterworks.builders.training.state import load_trainable, trainable_tensors
 from adapterworks.builders.training.step import Step, Stepper
 from adapterworks.builders.training.trackers import make_trackers
+from adapterworks.builders.training.value_head import ValueHead, attach_value_head
 from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.objective import START
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -109,10 +112,12 @@ class Trainer:
         self.base, self.start = checkpoint, start
         if self.sharding == "none":
             self.bare = build_model(checkpoint, plan, start)
+            critic = self._critic()
             optimizer = make_optimizer(self.bare, plan)
             self._begin(rows["train"])  # every process looks at the same
             self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
         else:
+            critic = None
             self._begin_in_parts(rows["train"])
         self.forward = Forward(
             self.objective,
@@ -121,6 +126,7 @@ class Trainer:
             self.technique.soft_prompt,
             self.technique.embedded_tokens(plan.manifest.method),
             pad,
+            critic=critic,
         )
         # Both ask the model as it is before anything is learnt, and leave no trace in it: what they
         # find is the same when the training is resumed.
@@ -132,6 +138,9 @@ class Trainer:
         if plan.reference is not None:
             self.beginning = compare_with_reference(self.rows["train"], self.forward, plan)
             self._say("reference", **asdict(self.beginning))
+            own = plan.reference == START or self.technique.whole_model
+            if self.objective.rollouts and reference is None and own:
+                self.forward.keep_start()  # what is sampled later on is measured against it
         self.checkpoints = Checkpoints(
             folder / CHECKPOINTS,
             self.bare,
@@ -162,7 +171,8 @@ class Trainer:
         """Train to the end (or to step `until`), keep the best weights, write `adapter/`.
 
         Raises:
-            Refused: the loss is not finite, or the training diverged.
+            Refused: the loss is not finite, the training diverged, or an alarm stops it, with a
+                checkpoint to go on from.
         """
         plan, progress, saving = self.plan, self.progress, self.saving
         watch = Divergence(self.objective.diverged_above, progress.first_losses, progress.smoothed)
@@ -195,13 +205,16 @@ class Trainer:
                     progress.seconds / progress.step * (plan.steps - progress.step), 1
                 ),
             )
+            stop = self._alarmed(step)
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
                 self.optimizer.eval()
                 self._evaluate()
                 self.optimizer.train()
                 self._save()
-            elif saving.due(self.accelerator):
+            elif stop is not None or saving.due(self.accelerator):
                 self._save()
+            if stop is not None:
+                raise stop
         return self._finish()
 
     def _begin(self, rows: EncodedSet) -> None:
@@ -237,6 +250,12 @@ class Trainer:
             self.bare, device_placement=False, evaluation_mode=True
         )
         self.optimizer = self.accelerator.prepare_optimizer(make_optimizer(self.bare, self.plan))
+
+    def _critic(self) -> ValueHead | None:
+        """The value head, where the objective has one; a part of the model from here on."""
+        if not isinstance(self.objective, PolicyGradient) or not self.objective.critic:
+            return None
+        return attach_value_head(self.bare, self.objective.settings.value_learning_rate)
 
     def _save(self) -> None:
         self.checkpoints.save(self.progress)
@@ -335,8 +354,9 @@ class Trainer:
             return self.stepper.take(indices, number)
         sampled = self.rollouts.collect(self.rows["train"], indices, number)
         self.stepper.rows = sampled.rows
-        everything = [*range(len(sampled.rows))]
-        taken = self.stepper.take(everything, number) if everything else self.stepper.idle(number)
+        examples, seed = len(sampled.rows), self.rollouts.seed(number)
+        parts = self.rollouts.objective.updates(examples, seed) if examples else []
+        taken = self.stepper.take_each(parts, number)
         return replace(taken, metrics={**taken.metrics, **sampled.metrics})
 
     def _evaluate(self) -> None:
@@ -372,6 +392,24 @@ class Trainer:
             return None
         return self.forward.measured(rows, self.plan.micro_batch, self.accelerator)
 
+    def _alarmed(self, step: Step) -> Refused | None:
+        """Look whether what is sampled has gone wrong; returns why to stop, if so."""
+        if self.rollouts is None:
+            return None
+        table, progress = self.rollouts.objective.settings.alarms, self.progress
+        if table.action == "off":
+            return None
+        watch, stop = Watch(**(progress.alarms or {})), None
+        for alarm in watch.look(table, progress.step, step.metrics):
+            # At the last step there is nothing left to stop.
+            stops = table.action == "stop" and progress.step < self.plan.steps
+            self._say("alarm", **watch.keep(alarm, "stop" if stops else "warn"))
+            if stops:
+                watch.forgive(alarm.name)
+                stop = stopped_by(alarm, self.plan.manifest.adapter.name)
+        progress.alarms = asdict(watch)
+        return stop
+
     def _refuse(self, why: str, rate: float) -> None:
         self._say("diverged", step=self.progress.step, reason=why)
         raise Refused(
@@ -398,6 +436,7 @@ class Trainer:
             peak_memory=self.memory.bytes(),
             stopped_early=progress.stopped_early,
             beginning=None if self.beginning is None else asdict(self.beginning),
+            alarms=(progress.alarms or {}).get("rung", ()),
         )
         # Of a model in parts all processes give theirs; the first one writes a whole model.
         learnt = {} if self.sharding == "none" else trainable_tensors(self.bare)

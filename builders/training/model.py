@@ -20,6 +20,7 @@ from adapterworks.builders.optimizers.optimizer import Group
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.fake_quantization import round_weights
 from adapterworks.builders.training.start import continue_from
+from adapterworks.builders.training.value_head import head_rates, without_value_head
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.releases.base_names import public_name
@@ -101,7 +102,7 @@ def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     manifest = plan.manifest
     technique = METHODS[manifest.method.kind]
     optimizer = OPTIMIZERS[manifest.train.optimizer]
-    rates = technique.rates(model, manifest.method)
+    rates = technique.rates(model, manifest.method) | head_rates(model)
     outer = _outer(model)
     found: dict[tuple[float, bool], Group] = {}
     for name, parameter in model.named_parameters():
@@ -125,7 +126,8 @@ def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:
     """Write what was trained: PEFT's adapter, or the whole checkpoint."""
     technique = METHODS[plan.manifest.method.kind]
     technique.before_save(model)
-    technique.save(model, folder, plan.base.model)
+    with without_value_head(model):
+        technique.save(model, folder, plan.base.model)
     config = folder / "adapter_config.json"
     if config.exists():
         # A path of this machine has no place in a release. (Set before saving, PEFT would ask the

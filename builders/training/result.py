@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ class TrainResult:
         peak_memory: in bytes.
         beginning: how policy and reference compared before the first step (`Beginning`), where the
             objective has a reference.
+        alarms: those that rang, of an objective that samples (`objectives/alarms.py`).
     """
 
     steps: int
@@ -32,3 +33,4 @@ class TrainResult:
     peak_memory: int
     stopped_early: bool
     beginning: Mapping[str, Any] | None = None
+    alarms: Sequence[Mapping[str, Any]] = ()

@@ -2,16 +2,17 @@
 
 Invariant: what is sampled at a step is a function of weights, seed and step, so a training that was
 killed samples the same again. Token ids go from the sampler to the trainer as they are, never
-through text. Every prompt of a step ends as a group of examples, or is counted as skipped: a group
-whose rewards are all equal teaches nothing. A reward that is no number, and log-probabilities of
-sampler and trainer that differ by more than the manifest allows, stop the build.
+through text. Every prompt of a step ends as a group of examples, or is counted as skipped: to an
+objective that compares answers, a group of equal rewards teaches nothing. A reward that is no
+number, and log-probabilities of sampler and trainer that differ by more than the manifest allows,
+stop the build.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.graders import grade
-from adapterworks.builders.objectives.policy_gradient import ADVANTAGE, OLD, PolicyGradient
+from adapterworks.builders.objectives.policy_gradient import (
+    ADVANTAGE,
+    EXPECTED,
+    OLD,
+    REWARD,
+    PolicyGradient,
+)
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, chunks
@@ -93,35 +100,54 @@ class Rollouts:
         """
         table = self.objective.settings
         prompts = [prompt_of(example) for example in examples.chosen(indices)]
-        seed = (self.plan.manifest.train.seed * 1_000_003 + step) % 2**63
-        groups = self.sampler.sample(prompts, table.generations, table.max_completion, seed)
+        groups = self.sampler.sample(
+            prompts, table.generations, table.max_completion, self.seed(step)
+        )
         rewards = torch.tensor(self._rewards("train", indices, groups))
         advantages = self.objective.advantages(rewards)
         spread = rewards.max(dim=1).values - rewards.min(dim=1).values
-        kept = [number for number, by in enumerate(spread.tolist()) if by > 0]
+        kept = [
+            number
+            for number, by in enumerate(spread.tolist())
+            if by > 0 or self.objective.every_group
+        ]
         self._tell(step, indices, groups, rewards)
+        alone = min(1, rewards.shape[1] - 1)  # one answer has no deviation, and not NaN
         flat = [sample for group in groups for sample in group]
         metrics = {
             "reward": float(rewards.mean()),
-            "reward_deviation": float(rewards.std(dim=1).mean()),
+            "reward_deviation": float(rewards.std(dim=1, correction=alone).mean()),
             "length": sum(len(sample.ids) for sample in flat) / len(flat),
             "finished": sum(sample.finished for sample in flat) / len(flat),
+            "entropy": -sum(float(sample.logprobs.mean()) for sample in flat) / len(flat),
             "skipped_groups": float(len(groups) - len(kept)),
             **self.sampler.told,
         }
         sequences = [
-            _sequence(prompts[number], sample, float(advantages[number, place]))
+            _sequence(
+                prompts[number],
+                sample,
+                {
+                    ADVANTAGE: float(advantages[number, place]),
+                    REWARD: float(rewards[number, place]),
+                },
+            )
             for number in kept
             for place, sample in enumerate(groups[number])
         ]
         if not sequences:
             return Collected(EncodedSet((), ()), metrics)
         sequences, mismatch = self._scored(sequences)
+        sequences = self.objective.credited(sequences)
         counts = tuple(self.objective.count(_learnt(sequence)) for sequence in sequences)
         return Collected(
             EncodedSet(tuple((sequence,) for sequence in sequences), counts),
             metrics | {"mismatch": mismatch},
         )
+
+    def seed(self, step: int) -> int:
+        """Of what is drawn at a step (from 0)."""
+        return int((self.plan.manifest.train.seed * 1_000_003 + step) % 2**63)
 
     def measured(self, examples: EncodedSet) -> dict[str, float]:
         """The mean reward of the likeliest answers to the validation prompts."""
@@ -184,11 +210,11 @@ class Rollouts:
 
     def _scored(self, sequences: list[TokenSequence]) -> tuple[list[TokenSequence], float]:
         """The sequences with what the trainer says of them now, and how far the sampler was off."""
-        old = self._logprobs(sequences)
+        said = self._columns(sequences)
         apart = torch.cat(
             [
-                (own - sequence.columns[OLD])[sequence.labels != IGNORED].abs()
-                for own, sequence in zip(old, sequences, strict=True)
+                (own[OLD] - sequence.columns[OLD])[sequence.labels != IGNORED].abs()
+                for own, sequence in zip(said, sequences, strict=True)
             ]
         )
         mismatch, limit = float(apart.quantile(0.99)), self.objective.settings.max_mismatch
@@ -199,24 +225,32 @@ class Rollouts:
                 hint="`objective.max_mismatch` says how much is allowed; a bound of 1e-3 holds for "
                 "float32",
             )
-        scored = [_with(sequence, OLD, own) for sequence, own in zip(sequences, old, strict=True)]
+        scored = [_with(sequence, own) for sequence, own in zip(sequences, said, strict=True)]
         if self.plan.reference is not None:
             with self.forward.reference_policy(self.plan.reference, self.reference):
-                held = self._logprobs(scored)
-            scored = [_with(s, "reference", own) for s, own in zip(scored, held, strict=True)]
+                held = self._columns(scored)
+            scored = [
+                _with(sequence, {"reference": own[OLD]})
+                for sequence, own in zip(scored, held, strict=True)
+            ]
         return scored, mismatch
 
-    def _logprobs(self, sequences: list[TokenSequence]) -> list[torch.Tensor]:
-        """[length] of each: the log-probability of every labelled token, else 0."""
+    def _columns(self, sequences: list[TokenSequence]) -> list[dict[str, torch.Tensor]]:
+        """[length] of each: the log-probability of every labelled token, else 0; and what the value
+        head expects there, where there is one."""
         self.forward.bare.eval()
-        found: list[torch.Tensor] = []
+        found: list[dict[str, torch.Tensor]] = []
         for micro in chunks([*range(len(sequences))], self.plan.micro_batch):
             scores = self.forward.plain_scores([sequences[index] for index in micro])
+            said = {OLD: scores.logprobs}
+            if scores.expected is not None:
+                said[EXPECTED] = scores.expected
             for place, index in enumerate(micro):
-                column = torch.zeros(len(sequences[index].input_ids))
-                own = scores.logprobs[scores.owners == place].float().cpu()
-                column[sequences[index].labels != IGNORED] = own
-                found.append(column)
+                learnt = sequences[index].labels != IGNORED
+                own = {name: torch.zeros(len(learnt)) for name in said}
+                for name, column in own.items():
+                    column[learnt] = said[name][scores.owners == place].float().cpu()
+                found.append(own)
         self.forward.bare.train()
         return found
 
@@ -247,15 +281,15 @@ def prompt_of(example: Sequence[TokenSequence]) -> list[int]:
     return list(sequence.input_ids[:start].tolist())
 
 
-def _sequence(prompt: Sequence[int], sample: Sample, advantage: float) -> TokenSequence:
+def _sequence(prompt: Sequence[int], sample: Sample, values: Mapping[str, float]) -> TokenSequence:
     ids = torch.tensor([*prompt, *sample.ids])
     labels = torch.tensor([IGNORED] * len(prompt) + [*sample.ids])
     logprobs = torch.cat((torch.zeros(len(prompt)), sample.logprobs.float()))
-    return TokenSequence(ids, labels, {OLD: logprobs}, {ADVANTAGE: advantage})
+    return TokenSequence(ids, labels, {OLD: logprobs}, values)
 
 
-def _with(sequence: TokenSequence, name: str, column: torch.Tensor) -> TokenSequence:
-    return replace(sequence, columns={**sequence.columns, name: column})
+def _with(sequence: TokenSequence, columns: Mapping[str, torch.Tensor]) -> TokenSequence:
+    return replace(sequence, columns={**sequence.columns, **columns})
 
 
 def _learnt(sequence: TokenSequence) -> int:

@@ -104,6 +104,22 @@ class Stepper:
         self.optimizer.step()  # leaves the weights as they are; the scale is halved
         return True
 
+    def take_each(self, parts: Sequence[list[int]], number: int) -> Step:
+        """Take step `number` as several updates, one on each part; all but the tokens are means."""
+        taken = [self.take(part, number) for part in parts]
+        if not taken:
+            return self.idle(number)
+        return Step(
+            taken[0].rate,
+            sum(one.loss for one in taken) / len(taken),
+            sum(one.norm for one in taken) / len(taken),
+            sum(one.tokens for one in taken),
+            {
+                name: sum(one.metrics[name] for one in taken) / len(taken)
+                for name in taken[0].metrics
+            },
+        )
+
     def idle(self, number: int) -> Step:
         """Step `number` without anything to learn: nothing moves but the schedule."""
         return Step(self._rate(number), 0.0, 0.0, 0)

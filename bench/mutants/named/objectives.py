@@ -469,8 +469,8 @@ NAMED = (
     Named(
         "groups-without-variance-are-learnt",
         _ROLLOUTS,
-        "kept = [number for number, by in enumerate(spread.tolist()) if by > 0]",
-        "kept = [number for number, by in enumerate(spread.tolist()) if by >= 0]",
+        "if by > 0 or self.objective.every_group",
+        "if by >= 0 or self.objective.every_group",
         (f"{_OF_ROLLOUTS}::test_a_group_of_equal_rewards_is_skipped_and_counted",),
         "steps would be divided by answers that teach nothing",
     ),

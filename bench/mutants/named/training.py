@@ -303,8 +303,8 @@ _STEP_NAMED = (
     Named(
         "nothing-is-saved-between-evaluations",
         _LOOP,
-        "            elif saving.due(self.accelerator):\n",
-        "            elif False:\n",
+        "elif stop is not None or saving.due(self.accelerator):",
+        "elif stop is not None:",
         (
             f"{_TESTS}/test_saving.py::"
             "test_a_training_saves_between_evaluations_and_goes_on_from_there",

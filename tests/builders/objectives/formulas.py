@@ -131,3 +131,59 @@ def clipped_policy_gradient(
         total += float(losses.mean() if kind in ("grpo", "gspo") else losses.sum())
         count += {"dapo": len(p), "dr_grpo": most}.get(kind, 1)
     return total, count
+
+
+def divergence_in_rewards(reward: float, policy: Values, reference: Values, beta: float) -> Values:
+    """r_t = −β(log π − log π₀), + the answer's reward at its end: Ziegler et al. 2019, eq. 2."""
+    ends = np.zeros(len(policy))
+    ends[-1] = reward
+    return ends - beta * (policy - reference)
+
+
+def generalized_advantages(
+    rewards: Values, expected: Values, discount: float, trace: float
+) -> Values:
+    """A_t = Σ_l (γλ)^l δ_{t+l}, δ_t = r_t + γV_{t+1} − V_t, V = 0 behind the end: Schulman et al.
+    2015, eq. 16, term by term."""
+    following = np.append(expected[1:], 0.0)
+    surprises = rewards + discount * following - expected
+    return np.array(
+        [
+            sum((discount * trace) ** ahead * s for ahead, s in enumerate(surprises[place:]))
+            for place in range(len(rewards))
+        ]
+    )
+
+
+def whitened(values: list[Values]) -> list[Values]:
+    """(x − mean) / √(variance + 1e-8), variance with n − 1, over all answers of a step."""
+    together = np.concatenate(values)
+    spread = np.sqrt(together.var(ddof=1) + 1e-8)
+    return [(one - together.mean()) / spread for one in values]
+
+
+def ppo(
+    policy: list[Values],
+    old: list[Values],
+    advantages: list[Values],
+    expected: list[Values],
+    before: list[Values],
+    returns: list[Values],
+    *,
+    epsilon: float,
+    epsilon_value: float,
+    weight: float,
+) -> tuple[float, float]:
+    """Sum and count, over tokens, of −min(ρA, clip(ρ)A) + c·½max((V − R)², (V' + clip(V − V') −
+    R)²): Schulman et al. 2017, eq. 7 and 9; the value's clip as in OpenAI's baselines."""
+    total = count = 0.0
+    for p, o, a, v, b, r in zip(policy, old, advantages, expected, before, returns, strict=True):
+        for token in range(len(p)):
+            ratio = np.exp(p[token] - o[token])
+            held = min(max(ratio, 1 - epsilon), 1 + epsilon)
+            total -= min(ratio * a[token], held * a[token])
+            moved = min(max(v[token] - b[token], -epsilon_value), epsilon_value)
+            apart = max((v[token] - r[token]) ** 2, (b[token] + moved - r[token]) ** 2)
+            total += weight * 0.5 * apart
+            count += 1
+    return float(total), count

@@ -77,6 +77,7 @@ OTHER: dict[str, Any] = {
     "objective.reference": "tiny@2",
     "objective.reward_release": "tiny@2",
     "objective.max_start_distance": 0.5,
+    "objective.alarms": {"kl": 1.0},
     "start": {"from": "tiny@2"},
     "train.epochs": 4.0,
     "train.max_steps": 2,

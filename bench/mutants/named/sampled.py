@@ -1,0 +1,219 @@
+"""Defects in learning from sampled answers: credit, value head, what holds the policy, alarms."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_PPO = "builders/objectives/ppo.py"
+_CREDIT = "builders/objectives/credit.py"
+_ALARMS = "builders/objectives/alarms.py"
+_HEAD = "builders/training/value_head.py"
+_ROLLOUTS = "builders/training/rollouts.py"
+_LOOP = "builders/training/loop.py"
+_FORWARD = "builders/training/forward.py"
+_SCORING = "builders/objectives/scoring.py"
+_OF_PPO = "tests/builders/objectives/test_ppo.py"
+_OF_ALARMS = "tests/builders/objectives/test_alarms.py"
+_TRAINED = "tests/builders/training/test_ppo_training.py"
+_ALARMED = "tests/builders/training/test_alarmed.py"
+_SURPRISES = f"{_OF_PPO}::test_advantages_are_the_sum_of_surprises"
+_EQUATION = f"{_OF_PPO}::test_the_loss_is_the_equation"
+_CREDITED = f"{_OF_PPO}::test_what_a_step_credits_is_the_equations"
+_KILLED = f"{_TRAINED}::test_a_killed_training_ends_as_one_that_was_not"
+_RANGES = f"{_OF_ALARMS}::test_what_is_outside_its_range_rings_when_it_stays"
+_STOPPED = f"{_ALARMED}::test_an_alarm_stops_the_training_and_it_goes_on_from_there"
+
+NAMED = (
+    Named(
+        "a-surprise-forgets-what-was-expected-next",
+        _CREDIT,
+        "surprise = reward + discount * following - own",
+        "surprise = reward - own",
+        (_SURPRISES,),
+        "only an answer's last token would be credited with its reward",
+    ),
+    Named(
+        "advantages-are-not-traced",
+        _CREDIT,
+        "after = surprise + discount * trace * after",
+        "after = surprise + discount * after",
+        (_SURPRISES,),
+        "`trace` would be declared and ignored",
+    ),
+    Named(
+        "advantages-run-forwards",
+        _CREDIT,
+        "return torch.tensor(found[::-1], dtype=rewards.dtype)",
+        "return torch.tensor(found, dtype=rewards.dtype)",
+        (_SURPRISES,),
+        "the first token would have the last one's credit",
+    ),
+    Named(
+        "moving-away-is-rewarded",
+        _CREDIT,
+        "found = -beta * apart",
+        "found = beta * apart",
+        (f"{_OF_PPO}::test_a_reward_comes_at_the_end_and_the_divergence_at_every_token", _CREDITED),
+        "the policy would be driven from its reference",
+    ),
+    Named(
+        "a-reward-comes-at-the-first-token",
+        _CREDIT,
+        "found[-1] += reward",
+        "found[0] += reward",
+        (f"{_OF_PPO}::test_a_reward_comes_at_the_end_and_the_divergence_at_every_token", _CREDITED),
+        "what an answer goes on to say would not matter",
+    ),
+    Named(
+        "whitening-is-of-each-answer",
+        _CREDIT,
+        "return [(one - together.mean()) * scale for one in values]",
+        "return [(one - one.mean()) * scale for one in values]",
+        (f"{_OF_PPO}::test_whitening_is_over_all_tokens_of_the_step",),
+        "a good answer would be worth as much as a bad one",
+    ),
+    Named(
+        "returns-are-whitened",
+        _PPO,
+        "_RETURN: _placed(advantage + values, own),",
+        "_RETURN: _placed(white + values, own),",
+        (_CREDITED,),
+        "the value head would learn numbers that are no rewards",
+    ),
+    Named(
+        "advantages-are-not-whitened",
+        _PPO,
+        "ADVANTAGE: _placed(white, own),",
+        "ADVANTAGE: _placed(advantage, own),",
+        (_CREDITED,),
+        "the scale of a reward would be a learning rate",
+    ),
+    Named(
+        "the-value-loss-takes-the-smaller-side",
+        _PPO,
+        "value = 0.5 * torch.max(free, held)",
+        "value = 0.5 * torch.min(free, held)",
+        (_EQUATION,),
+        "the clip would let values run, not hold them",
+    ),
+    Named(
+        "the-values-clip-is-the-policys",
+        _PPO,
+        "clamp(-table.epsilon_value, table.epsilon_value)",
+        "clamp(-table.epsilon, table.epsilon)",
+        (_EQUATION,),
+        "`epsilon_value` would be declared and ignored",
+    ),
+    Named(
+        "the-value-loss-has-no-weight",
+        _PPO,
+        "(policy + table.value_weight * value).sum()",
+        "(policy + value).sum()",
+        (_EQUATION,),
+        "a policy would be trained to please its value head",
+    ),
+    Named(
+        "epochs-are-all-alike",
+        _PPO,
+        "order = torch.randperm(examples, generator=generator)",
+        "order = torch.randperm(examples, generator=generator.manual_seed(seed))",
+        (f"{_OF_PPO}::test_each_epoch_learns_from_every_answer_once_in_another_order",),
+        "the same answers would be together in every minibatch",
+    ),
+    Named(
+        "equal-rewards-teach-ppo-nothing",
+        _PPO,
+        "every_group = True",
+        "every_group = False",
+        (f"{_TRAINED}::test_every_answer_is_learnt_from_and_knows_what_was_expected",),
+        "prompts that are always answered wrongly would teach no value",
+    ),
+    Named(
+        "a-value-is-of-the-prompts-end",
+        _SCORING,
+        "critic(hidden[0][kept])",
+        "critic(hidden[0][:, :1].expand_as(hidden[0])[kept])",
+        (f"{_TRAINED}::test_a_value_is_read_from_the_state_before_its_token",),
+        "every token would be expected to bring the same",
+    ),
+    Named(
+        "the-value-head-has-the-policys-rate",
+        _HEAD,
+        'return {f"{_NAME}.{name}": head.times for name, _ in head.named_parameters()}',
+        "return {}",
+        (f"{_TRAINED}::test_the_head_begins_with_nothing_and_changes_nothing_of_the_policy",),
+        "at LoRA's rates a head of zeros would stay one",
+    ),
+    Named(
+        "a-step-is-one-update",
+        _LOOP,
+        "parts = self.rollouts.objective.updates(examples, seed) if examples else []",
+        "parts = [[*range(examples)]] if examples else []",
+        (f"{_TRAINED}::test_a_step_updates_the_weights_once_a_part",),
+        "epochs and minibatches would be declared and ignored",
+    ),
+    Named(
+        "the-start-is-what-the-policy-has-become",
+        _FORWARD,
+        "elif self.began is not None:",
+        "elif False:",
+        (f"{_TRAINED}::test_the_start_is_the_reference_also_after_the_first_step",),
+        "nothing would hold a new adapter near where it began",
+    ),
+    Named(
+        "the-policy-stays-its-own-start",
+        _FORWARD,
+        "load_trainable(self.bare, now)",
+        "pass",
+        (f"{_TRAINED}::test_asking_the_start_leaves_the_policy_as_it_is",),
+        "each step would begin anew",
+    ),
+    Named(
+        "an-alarm-rings-at-once",
+        _ALARMS,
+        "if count == table.patience:",
+        "if count:",
+        (_RANGES,),
+        "one odd batch would stop a build",
+    ),
+    Named(
+        "an-alarm-counts-steps-that-are-apart",
+        _ALARMS,
+        "count = self.outside.get(name, 0) + 1 if outside else 0",
+        "count = self.outside.get(name, 0) + outside",
+        (_RANGES,),
+        "a long training would always end in an alarm",
+    ),
+    Named(
+        "no-number-is-healthy",
+        _ALARMS,
+        'yield "kl", kl, table.kl, not kl <= table.kl,',
+        'yield "kl", kl, table.kl, kl > table.kl,',
+        (_RANGES,),
+        "a divergence of NaN would ring nothing",
+    ),
+    Named(
+        "an-alarm-only-tells",
+        _LOOP,
+        "raise stop",
+        "pass",
+        (_STOPPED,),
+        "a build would go on exploiting its reward",
+    ),
+    Named(
+        "a-stopped-training-has-lost-its-steps",
+        _LOOP,
+        "elif stop is not None or saving.due(self.accelerator):",
+        "elif saving.due(self.accelerator):",
+        (_STOPPED,),
+        "what an alarm stopped would begin from the last evaluation",
+    ),
+    Named(
+        "entropy-is-of-what-was-learnt-from",
+        _ROLLOUTS,
+        '"entropy": -sum(float(sample.logprobs.mean()) for sample in flat) / len(flat),',
+        "",
+        (f"{_ALARMED}::test_entropy_is_of_all_that_was_sampled",),
+        "a policy with one answer left would have no entropy to ring",
+    ),
+)  # fmt: skip
