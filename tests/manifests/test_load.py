@@ -267,6 +267,8 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
         "enterprise-kb",
         "medical",
         "medical-dpo",
+        "medical-ppo",
+        "medical-reward",
     )
     for name in built_in_manifests():
         profiles, found = check_manifest(name)
@@ -289,6 +291,22 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
         stages = load_manifest("code-aligned", profile=profile).chain
         assert [stage.objective.kind for stage in stages] == ["sft", "grpo"]
         assert [stage.train.on_overflow for stage in stages] == ["drop", "drop"]
+
+
+@pytest.mark.parametrize("profile", [None, "quick"])
+def test_the_policy_its_start_and_its_reward_are_of_one_base_and_method(profile: str) -> None:
+    """What a build of `medical-ppo` refuses otherwise, when the other two are built already."""
+    policy = load_manifest("medical-ppo", profile=profile)
+    start, reward = (load_manifest(n, profile=profile) for n in ("medical", "medical-reward"))
+    assert (policy.objective.kind, reward.objective.kind) == ("ppo", "reward")
+    assert policy.start is not None
+    assert policy.start.ref == f"{start.adapter.name}@1"
+    assert getattr(policy.objective, "reward_release", None) == f"{reward.adapter.name}@1"
+    assert policy.base == start.base == reward.base
+    assert policy.method == start.method == reward.method
+    gold = {gate.metric for gate in policy.evaluate.gates}
+    assert gold <= {"icd_category", "icd_chapter"}
+    assert not getattr(policy.objective, "rewards", ()), "a verifier that rewards is not unseen"
 
 
 def test_a_manifest_survives_json(write: Any) -> None:
