@@ -99,5 +99,6 @@ def _print(done: Exported) -> None:
         f"proved in {proof.engine} ({proof.version}): {proof.divergence:.2g} nats from the release "
         f"over {proof.positions} positions, at most {proof.worst:.2g}{base}; "
         f"{proof.same_answers} of {proof.answers} greedy answers the same; "
+        f"it ends at {proof.same_ends} of {proof.ends} tokens that end one; "
         f"tokens of {proof.same_texts} of {proof.texts} texts the same"
     )

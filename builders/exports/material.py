@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.evaluation.asking import ends
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.evaluation.subjects import base_of
 from adapterworks.builders.exports.lora import Delta, read_deltas
 from adapterworks.manifests.errors import Refused
+from adapterworks.registry.bases.complete import weight_files
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import FULL, SERVABLE
 
@@ -81,7 +83,7 @@ class Material:
         """Every tensor of the checkpoint, float32, one at a time."""
         from safetensors import safe_open
 
-        for path in sorted(self.checkpoint.glob("*.safetensors")):
+        for path in weight_files(self.checkpoint):
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
                     yield name, file.get_tensor(name).float()
@@ -91,11 +93,15 @@ class Material:
         from safetensors import safe_open
 
         found = []
-        for path in sorted(self.checkpoint.glob("*.safetensors")):
+        for path in weight_files(self.checkpoint):
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
                     found.append((name, tuple(file.get_slice(name).get_shape())))
         return found
+
+    def ends(self) -> tuple[int, ...]:
+        """The ids that end an answer, where releases are evaluated and served."""
+        return ends_of(self.checkpoint)
 
     def facts(self) -> dict[str, str]:
         """What a written file says of where it comes from."""
@@ -111,6 +117,14 @@ class Material:
         if self.full is not None:
             return ServedModel(self.full)
         return ServedModel(self.base.served, self.servable, self.release.servable)
+
+
+def ends_of(checkpoint: Path) -> tuple[int, ...]:
+    """The ids that end an answer of a checkpoint; the first is its tokenizer's, if that has one."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
+    return ends(checkpoint, tokenizer.eos_token_id)
 
 
 def gather(registry: Registry, bases: BaseStore, ref: str) -> Material:

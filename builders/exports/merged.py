@@ -19,6 +19,7 @@ from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.objections import no_weight_delta
 from adapterworks.builders.exports.readers.reader import Reader
 from adapterworks.builders.exports.readers.reference import Reference
+from adapterworks.registry.bases.complete import beside_weights
 
 SHARD = 4 * 10**9
 
@@ -41,9 +42,8 @@ class Merged(Export):
 
         dtype = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}[settings.type]
         place.mkdir()
-        for path in material.checkpoint.iterdir():
-            if path.is_file() and not path.name.startswith("model"):
-                shutil.copyfile(path, place / path.name)
+        for path in beside_weights(material.checkpoint):
+            shutil.copyfile(path, place / path.name)
         config: dict[str, Any] = json.loads((place / "config.json").read_text("utf-8"))
         config.pop("quantization_config", None)
         config["dtype"] = str(dtype).removeprefix("torch.")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from adapterworks.builders.evaluation.asking import ends
 from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.gguf.writer import read_config
 from adapterworks.builders.exports.gguf_model import GgufModel
@@ -127,14 +128,16 @@ def turns_of(checkpoint: Path) -> Turns:
 
 
 def stop_tokens(checkpoint: Path, turns: Turns) -> list[str]:
-    """What ends an answer: the tokenizer's end, and the control token that closes a turn."""
+    """What ends an answer: where releases are served, and the control token that closes a turn."""
     import transformers
 
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(checkpoint)
-    control = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
+    # An end that is an ordinary token is the GGUF file's matter: its text may be part of others.
+    control = {id_: str(t) for id_, t in tokenizer.added_tokens_decoder.items() if t.special}
     close = turns.around["assistant"][1]
-    found = [token for token in control if close.startswith(token)]
-    return list(dict.fromkeys([*found, *filter(None, [tokenizer.eos_token])]))
+    found = [token for token in control.values() if close.startswith(token)]
+    known = [control.get(id_) for id_ in ends(checkpoint, tokenizer.eos_token_id)]
+    return list(dict.fromkeys([*found, *filter(None, known)]))
 
 
 def _generation(checkpoint: Path) -> Iterator[tuple[str, float]]:

@@ -49,7 +49,7 @@ class OnnxLora(Export):
         optional = [name for module in modules for name in factor_names(module)]
         finish(place, settings.type, material.facts(), optional)
         _write_adapter(place / ADAPTER, material)
-        copy_beside(material.checkpoint, place, config)
+        copy_beside(material.checkpoint, place, config, material.ends())
 
     def note(self, settings: Settings, place: Path) -> dict[str, Any]:
         """The operator set, and the bytes of the adapter alone."""

@@ -40,7 +40,7 @@ class OnnxModel(Export):
         place.mkdir()
         write_graph(place, material.checkpoint, config, material.weights())
         finish(place, settings.type, material.facts(), ())
-        copy_beside(material.checkpoint, place, config)
+        copy_beside(material.checkpoint, place, config, material.ends())
 
     def note(self, settings: Settings, place: Path) -> dict[str, Any]:
         """The operator set, which says what a runtime must know."""

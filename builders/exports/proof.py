@@ -1,10 +1,10 @@
 """The proof of an export: the engine that it is for gives the release's answers.
 
-Four things are compared with the release itself, computed by Hugging Face and PEFT in float32:
-distributions at the fingerprint's positions, greedy answers, token ids of texts, and the chat
-template's text. Invariant: everything that would make an export speak gibberish moves one of these:
-a permuted weight or a lost scale the distributions, a wrong pre-tokenizer the ids, a template the
-text.
+Five things are compared with the release itself, computed by Hugging Face and PEFT in float32:
+distributions at the fingerprint's positions, greedy answers, what ends an answer, token ids of
+texts, and the chat template's text. Invariant: everything that would make an export speak
+gibberish, or not stop, moves one of these: a permuted weight or a lost scale the distributions, a
+wrong pre-tokenizer the ids, a template the text.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class Proof:
         base_divergence: of the base without the adapter, on the same positions; None for a model of
             its own.
         same_answers: greedy answers that are the same, up to ties within the bound's margin.
+        ends: ids that end an answer of the release.
+        same_ends: those of them after which the engine says nothing more.
         same_texts: texts that have the same token ids.
     """
 
@@ -99,6 +101,8 @@ class Proof:
     base_divergence: float | None
     answers: int
     same_answers: int
+    ends: int
+    same_ends: int
     texts: int
     same_texts: int
     template: bool | None
@@ -138,6 +142,7 @@ def prove(
     prompts = [ids[: positions[-1]] for ids, positions in probes]
     say(f"comparing {len(prompts)} greedy answers")
     same = sum(_same_answer(reader, reference, prompt, bound.margin or 0.0) for prompt in prompts)
+    same_ends = sum(reader.ends_with(prompts[0], token) for token in reference.ends)
     proof = Proof(
         engine=reader.name,
         version=reader.version,
@@ -148,6 +153,8 @@ def prove(
         base_divergence=_mean(of_base) if of_base else None,
         answers=len(prompts),
         same_answers=same,
+        ends=len(reference.ends),
+        same_ends=same_ends,
         texts=len(texts),
         same_texts=same_texts,
         template=template,
@@ -169,6 +176,11 @@ def judge(proof: Proof, bound: Bound) -> None:
         )
     if proof.template is False:
         raise Refused(f"{proof.engine} renders the chat template to another text")
+    if proof.same_ends < proof.ends:
+        raise Refused(
+            f"{proof.engine} goes on after {proof.ends - proof.same_ends} of {proof.ends} tokens "
+            "that end an answer of the release"
+        )
     if not proof.divergence <= bound.divergence:
         raise Refused(
             f"{proof.engine} gives other distributions: {proof.divergence:.2g} nats from the "
@@ -206,16 +218,16 @@ def divergence(wanted: Distribution, given: Distribution) -> float:
 def _same_answer(
     reader: Reader, reference: Reference, prompt: Sequence[int], margin: float
 ) -> bool:
-    """Whether both continue a prompt alike; what follows a tie is not compared."""
+    """Whether both continue a prompt alike and end alike; what follows a tie is not compared."""
     wanted = reference.greedy(prompt, ANSWER)
     given = reader.greedy(prompt, ANSWER)
     for index, token in enumerate(wanted):
         if index == len(given):  # it ended: engines do not say by which token
-            return token in reference.control
+            return token in reference.control or token in reference.ends
         if given[index] != token:
             likely = reference.next_token([*prompt, *wanted[:index]], TOP)
             return likely[token] - likely.get(given[index], -math.inf) <= margin
-    return True
+    return len(given) == len(wanted)  # an engine that goes on after the end has another answer
 
 
 def _same_template(reader: Reader, reference: Reference) -> bool | None:

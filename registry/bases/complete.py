@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 INDEX = "model.safetensors.index.json"
+# How files of weights end, and what stands beside them and names them.
+_OF_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".index.json")
 
 
 def meta_model(checkpoint: Path) -> nn.Module:
@@ -71,6 +73,21 @@ def weight_files(checkpoint: Path) -> list[Path]:
         return files
     single = checkpoint / "model.safetensors"
     return [single] if single.exists() else sorted(checkpoint.glob("*.safetensors"))
+
+
+def beside_weights(checkpoint: Path) -> list[Path]:
+    """The files of a checkpoint that are no weights: configuration, tokenizer, template, texts.
+
+    What `weight_files` passes over is not among them: engines read every `*.safetensors` of a
+    folder that has no index.
+    """
+    return sorted(
+        path
+        for path in checkpoint.iterdir()
+        if path.is_file()
+        and not path.name.startswith("model")
+        and not path.name.endswith(_OF_WEIGHTS)
+    )
 
 
 def require_complete(checkpoint: Path, model: nn.Module | None = None) -> None:

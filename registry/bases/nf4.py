@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.registry.bases.complete import beside_weights
 from adapterworks.registry.bases.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -102,6 +103,6 @@ def write_dequantized(checkpoint: Path, target: Path, *, double_quantization: bo
                 )
                 weight.copy_(values.to(weight.device, weight.dtype).reshape(weight.shape))
     dense.save_pretrained(target)
-    for path in checkpoint.iterdir():
-        if path.is_file() and not (target / path.name).exists() and path.suffix != ".safetensors":
+    for path in beside_weights(checkpoint):
+        if not (target / path.name).exists():
             shutil.copyfile(path, target / path.name)

@@ -15,6 +15,7 @@ _MATERIAL = "builders/exports/material.py"
 _TESTS = "tests/builders/exports/test_proof.py"
 _COMPUTES = f"{_TESTS}::test_llama_cpp_computes_the_release"
 
+_OF_ENDS = "tests/builders/exports/test_ends.py"
 _GRAPH = "builders/exports/onnx/graph.py"
 _FOLDER = "builders/exports/onnx/folder.py"
 _OF_ONNX = "tests/builders/exports/test_onnx.py"
@@ -182,6 +183,60 @@ NAMED = (
         "tensor",
         (_COMPUTES,),
         "the base would be exported under the adapter's name",
+    ),
+    Named(
+        "weights-that-are-there-twice-are-read-twice",
+        "registry/bases/complete.py",
+        "return [single] if single.exists() else sorted",
+        "return sorted",
+        (
+            "tests/builders/exports/test_weights_twice.py"
+            "::test_what_lies_beside_the_weights_is_not_exported",
+        ),
+        "the publisher's own copy of them would be taken for further tensors of the model",
+    ),
+    Named(
+        "weights-of-another-layout-go-along",
+        "registry/bases/complete.py",
+        '_OF_WEIGHTS = (".safetensors",',
+        "_OF_WEIGHTS = (",
+        (
+            "tests/builders/exports/test_weights_twice.py"
+            "::test_what_lies_beside_the_weights_is_not_exported[merged]",
+        ),
+        "an engine that reads every safetensors file of a folder would load the base beside it",
+    ),
+    Named(
+        "one-end-is-enough-for-gguf",
+        "builders/exports/gguf/tokenizer.py",
+        "    for token, add in zip(ids, keys, strict=False):",
+        "    for token, add in zip(ids[:1], keys, strict=False):",
+        (f"{_OF_ENDS}::test_an_export_ends_where_the_release_does[gguf]",),
+        "llama.cpp would go on after the turn's end, in the base's own words",
+    ),
+    Named(
+        "generators-are-told-of-no-end",
+        _FOLDER,
+        '"eos_token_id": list(ends) or 0,',
+        '"eos_token_id": 0,',
+        ("tests/builders/exports/test_onnx.py::test_what_the_generator_is_told",),
+        "every answer would go on until the context is full",
+    ),
+    Named(
+        "an-engine-that-goes-on-is-accepted",
+        _PROOF,
+        "if proof.same_ends < proof.ends:",
+        "if proof.same_ends < 0:",
+        (f"{_OF_ENDS}::test_ends_that_gguf_does_not_name_are_seen",),
+        "a lost end token would be seen by users alone",
+    ),
+    Named(
+        "what-follows-the-end-is-not-compared",
+        _PROOF,
+        "return len(given) == len(wanted)",
+        "return True",
+        (f"{_OF_ENDS}::test_answers_that_are_the_same",),
+        "an answer that never stops would equal the one that does",
     ),
     Named(
         "with-a-cache-later-tokens-see-the-first-alone",

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.evaluation.asking import ends
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.bases.files import chat_template
 
@@ -57,14 +58,13 @@ def add_tokenizer(writer: GGUFWriter, checkpoint: Path, size: int) -> None:
     )
     for key, add in (
         ("bos_token", writer.add_bos_token_id),
-        ("eos_token", writer.add_eos_token_id),
         ("pad_token", writer.add_pad_token_id),
         ("unk_token", writer.add_unk_token_id),
     ):
-        token = settings.get(key)
-        text = token["content"] if isinstance(token, dict) else token
+        text = _text(settings.get(key))
         if text in ids:
             add(ids[text])
+    _add_ends(writer, ends(checkpoint, ids.get(_text(settings.get("eos_token")))))
     # The template writes every control token itself, and so do the rows that were trained on.
     writer.add_add_bos_token(False)
     template = chat_template(checkpoint)
@@ -96,6 +96,21 @@ def pre_tokenizer(table: dict[str, Any]) -> str:
             if name is not None:
                 return name
     raise Refused("llama.cpp has no name for how its tokenizer splits texts")
+
+
+def _add_ends(writer: GGUFWriter, ids: tuple[int, ...]) -> None:
+    """What ends an answer: GGUF has three keys for it, and llama.cpp knows some texts besides.
+
+    Whether it ends at all of them is proved, not assumed (`proof.py`).
+    """
+    keys = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
+    for token, add in zip(ids, keys, strict=False):
+        add(token)
+
+
+def _text(token: Any) -> Any:
+    """The text of a token, which is written as a text or as a table of it."""
+    return token["content"] if isinstance(token, dict) else token
 
 
 def _settings(checkpoint: Path) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.exports.gguf.families import head_dimension, key_value_heads, rope_of
 from adapterworks.builders.exports.onnx.graph import MODEL
+from adapterworks.registry.bases.complete import beside_weights
 
 # Of `transformers`' model types, those that were compared in ONNX Runtime (tests/builders/exports).
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -37,29 +38,33 @@ def strange(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"its attention slides over {window} tokens; the graph's sees them all"
 
 
-def copy_beside(checkpoint: Path, place: Path, config: Mapping[str, Any]) -> None:
-    """Everything of a checkpoint but its weights, and `genai_config.json`."""
-    for path in checkpoint.iterdir():
-        if path.is_file() and not path.name.startswith("model"):
-            shutil.copyfile(path, place / path.name)
-    text = json.dumps(genai_config(config), indent=2) + "\n"
+def copy_beside(
+    checkpoint: Path, place: Path, config: Mapping[str, Any], ends: Sequence[int]
+) -> None:
+    """Everything of a checkpoint but its weights, and `genai_config.json`.
+
+    Args:
+        ends: ids that end an answer.
+    """
+    for path in beside_weights(checkpoint):
+        shutil.copyfile(path, place / path.name)
+    text = json.dumps(genai_config(config, ends), indent=2) + "\n"
     (place / "genai_config.json").write_text(text, encoding="utf-8")
 
 
-def genai_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `onnxruntime-genai` is told of a graph."""
+def genai_config(config: Mapping[str, Any], ends: Sequence[int]) -> dict[str, Any]:
+    """What `onnxruntime-genai` is told of a graph; arguments as `copy_beside`."""
     own = dict(config)
-    end = own.get("eos_token_id")
-    first_end = end[0] if isinstance(end, list) and end else end
     padding = own.get("pad_token_id")
+    first_end = ends[0] if ends else 0
     length = int(own["max_position_embeddings"])
     cache = {"key": "past_key_values.%d.key", "value": "past_key_values.%d.value"}
     return {
         "model": {
             "type": own["model_type"],
             "bos_token_id": own.get("bos_token_id") or 0,
-            "eos_token_id": end if end is not None else 0,
-            "pad_token_id": padding if padding is not None else first_end or 0,
+            "eos_token_id": list(ends) or 0,
+            "pad_token_id": padding if padding is not None else first_end,
             "vocab_size": own["vocab_size"],
             "context_length": length,
             "decoder": {

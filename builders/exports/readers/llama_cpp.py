@@ -54,6 +54,12 @@ class LlamaCpp:
         tokens: list[int] = self._complete(token_ids, count)["tokens"]
         return tokens
 
+    def ends_with(self, token_ids: Sequence[int], token: int) -> bool:
+        """See `Reader`; the server is made to choose that token."""
+        return bool(
+            self._complete(token_ids, 2, logit_bias=[[token, 1000.0]])["stop_type"] == "eos"
+        )
+
     def tokenize(self, text: str) -> list[int]:
         """See `Reader`."""
         asked = {"content": text, "add_special": False, "parse_special": True}

@@ -51,6 +51,15 @@ class OnnxGenai:
         sequence: list[int] = generator.get_sequence(0).tolist()
         return sequence[len(token_ids) :]
 
+    def ends_with(self, token_ids: Sequence[int], token: int) -> bool:
+        """See `Reader`; the generator is made to choose that token."""
+        generator = self._generator(token_ids, len(token_ids) + 2)
+        logits = generator.get_logits()
+        logits[..., token] = logits.max() + 1000
+        generator.set_logits(logits)
+        generator.generate_next_token()
+        return bool(generator.is_done())
+
     def tokenize(self, text: str) -> list[int]:
         """See `Reader`."""
         ids: list[int] = self._tokenizer.encode(text).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,9 +39,7 @@ class OnnxRuntime:
         except Exception as error:  # it has a class of its own for each kind of fault
             raise Refused(f"ONNX Runtime does not load the graph: {error}") from error
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
-        self._ends = frozenset(
-            id_ for id_, token in self._tokenizer.added_tokens_decoder.items() if token.special
-        )
+        self._ends = ends_told(folder)
         self._cached = [
             given for given in self._session.get_inputs() if given.name.startswith("past_key")
         ]
@@ -61,6 +60,10 @@ class OnnxRuntime:
             before = len(token_ids) + len(answer) - 1
             logits, cache = self._run(answer[-1:], before, cache)
         return answer
+
+    def ends_with(self, token_ids: Sequence[int], token: int) -> bool:
+        """See `Reader`; as the folder tells generators."""
+        return token in self._ends
 
     def tokenize(self, text: str) -> list[int]:
         """See `Reader`."""
@@ -97,6 +100,13 @@ class OnnxRuntime:
         }
         logits, *present = self._session.run(None, asked)
         return logits[0, -1], dict(zip(cache, present, strict=True))
+
+
+def ends_told(folder: Path) -> frozenset[int]:
+    """The ids that end an answer, as generators over ONNX Runtime are told."""
+    told = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
+    ids = told["model"]["eos_token_id"]
+    return frozenset(ids if isinstance(ids, list) else [ids])
 
 
 def likeliest(logits: Any, count: int) -> Distribution:

@@ -19,7 +19,13 @@ class Reader(Protocol):
         """The `count` likeliest tokens after these, natural logarithms."""
 
     def greedy(self, token_ids: Sequence[int], count: int) -> list[int]:
-        """The `count` tokens that follow, each the likeliest; fewer if an end token comes."""
+        """The `count` tokens that follow, each the likeliest; fewer if an end token comes.
+
+        The end token itself may be the last of them, or be left out.
+        """
+
+    def ends_with(self, token_ids: Sequence[int], token: int) -> bool:
+        """Whether an answer to these ids is over when its first token is this one."""
 
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, control tokens parsed, none added."""

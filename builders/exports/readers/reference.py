@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.evaluation.asking import ends
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.exports.readers.reader import Distribution
 
@@ -28,7 +29,9 @@ class Reference:
         self._model = model
         self._adapter = adapter
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(checkpoint)
-        # What ends an answer, in any engine: the tokenizer's control tokens.
+        # What ends an answer where releases are evaluated and served.
+        self.ends = ends(checkpoint, self._tokenizer.eos_token_id)
+        # Engines may end at any other control token too; no answer goes on after one.
         self.control = frozenset(
             id_ for id_, token in self._tokenizer.added_tokens_decoder.items() if token.special
         )
@@ -53,9 +56,13 @@ class Reference:
     def greedy(self, token_ids: Sequence[int], count: int) -> list[int]:
         """See `Reader`."""
         answer: list[int] = []
-        while len(answer) < count and not self.control.intersection(answer):
+        while len(answer) < count and not set(self.ends).intersection(answer):
             answer.append(next(iter(self.next_token([*token_ids, *answer], 1))))
         return answer
+
+    def ends_with(self, token_ids: Sequence[int], token: int) -> bool:
+        """See `Reader`."""
+        return token in self.ends
 
     def tokenize(self, text: str) -> list[int]:
         """See `Reader`."""

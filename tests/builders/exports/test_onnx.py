@@ -121,7 +121,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
 
 
 def test_what_the_generator_is_told(tmp_path: Path) -> None:
-    """Heads of their own width, end tokens of a list, no padding token."""
+    """Heads of their own width, end tokens that `config.json` does not name, no padding token."""
     config = {
         "model_type": "qwen3",
         "hidden_size": 64,
@@ -132,18 +132,19 @@ def test_what_the_generator_is_told(tmp_path: Path) -> None:
         "vocab_size": 300,
         "max_position_embeddings": 512,
         "bos_token_id": 7,
-        "eos_token_id": [3, 4],
+        "eos_token_id": 3,
     }
     (tmp_path / "from").mkdir()
     (tmp_path / "to").mkdir()
     (tmp_path / "from" / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "from" / "tokenizer.json").write_text("{}")
-    folder.copy_beside(tmp_path / "from", tmp_path / "to", config)
+    folder.copy_beside(tmp_path / "from", tmp_path / "to", config, (4, 3))
     assert sorted(path.name for path in (tmp_path / "to").iterdir()) == [
         "genai_config.json",
         "tokenizer.json",
     ]
     told = json.loads((tmp_path / "to" / "genai_config.json").read_text())["model"]
-    assert (told["type"], told["bos_token_id"], told["pad_token_id"]) == ("qwen3", 7, 3)
-    assert told["eos_token_id"] == [3, 4]
+    assert (told["type"], told["bos_token_id"], told["pad_token_id"]) == ("qwen3", 7, 4)
+    assert told["eos_token_id"] == [4, 3]
+    assert folder.genai_config(config, ())["model"]["eos_token_id"] == 0
     assert (told["decoder"]["head_size"], told["decoder"]["num_key_value_heads"]) == (32, 2)

@@ -172,6 +172,8 @@ def test_a_file_is_nearer_to_the_release_than_to_the_base(nats: float, served: b
         base_divergence=0.1,
         answers=5,
         same_answers=5,
+        ends=1,
+        same_ends=1,
         texts=5,
         same_texts=5,
         template=True,

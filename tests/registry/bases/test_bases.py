@@ -11,6 +11,7 @@ import pytest
 
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.complete import weight_files
 from adapterworks.registry.bases.files import base_digest
 from adapterworks.registry.bases.nf4 import load_nf4
 from adapterworks.registry.bases.store import BaseStore
@@ -49,6 +50,21 @@ def test_served_values_are_what_training_multiplies_with(nf4_base: Base) -> None
         quantization = (original(tokens).logits - served(tokens).logits).abs().max().item()
     assert difference < 1e-3
     assert quantization > 100 * difference
+
+
+def test_the_served_values_of_a_base_in_shards_are_whole(small: Path, tmp_path: Path) -> None:
+    """Its index names files that the served values, in one file, do not have."""
+    from transformers import AutoModelForCausalLM
+
+    shards = tmp_path / "shards"
+    model = AutoModelForCausalLM.from_pretrained(small)
+    model.save_pretrained(shards, max_shard_size="40MB")
+    for path in small.iterdir():
+        if not (shards / path.name).exists() and path.suffix != ".safetensors":
+            shutil.copy(path, shards)
+    assert len(weight_files(shards)) > 1
+    served = BaseStore(tmp_path / "bases").ensure(str(shards), quantization="nf4").served
+    assert [path.name for path in weight_files(served)] == ["model.safetensors"]
 
 
 def test_nf4_values_do_not_depend_on_what_multiplies(small: Path) -> None:
