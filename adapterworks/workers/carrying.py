@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -73,15 +74,16 @@ class BlobCarry:
     def take(self, folder: Path) -> None:
         """See `Carry`; one that the training replaces meanwhile is left to the next call."""
         step = _step(folder)
-        try:
-            files, sources = _read(folder)
-            listed = canonical_json(files)
-            record = digest_bytes(listed)
-            lease = putting.put_files(
-                self._database, self._blobs, self._claim.job, {**sources, record: listed}
-            )
-        except FileNotFoundError:
-            return
+        with tempfile.TemporaryDirectory() as copies:
+            try:
+                files, sources = _read(folder, Path(copies))
+                listed = canonical_json(files)
+                record = digest_bytes(listed)
+                lease = putting.put_files(
+                    self._database, self._blobs, self._claim.job, {**sources, record: listed}
+                )
+            except FileNotFoundError:
+                return
         kept = {
             "folder": folder.name,
             "step": step,
@@ -101,25 +103,24 @@ class BlobCarry:
         self._kept = kept
 
 
-def _read(folder: Path) -> tuple[dict[str, str], dict[str, Path | bytes]]:
-    """A build's files: path → digest, and digest → the bytes, or where they are.
+def _read(folder: Path, copies: Path) -> tuple[dict[str, str], dict[str, Path]]:
+    """A build's files: path → digest, and digest → where the bytes are.
 
-    What grows is read once: what was read is what is kept.
+    What grows is read once, into `copies`: what was read is what is kept.
 
     Raises:
         FileNotFoundError: the training has replaced a checkpoint meanwhile.
     """
     checkpoints = folder / _CHECKPOINTS
     files: dict[str, str] = {}
-    sources: dict[str, Path | bytes] = {}
+    sources: dict[str, Path] = {}
     for path in (*(folder / name for name in _BESIDE), *(folder / "train").glob("*.*")):
         if path.is_file():
-            data = path.read_bytes()
-            files[_name(path, folder)] = digest_bytes(data)
-            sources[digest_bytes(data)] = data
+            copy = Path(shutil.copyfile(path, copies / str(len(files))))
+            files[_name(path, folder)] = digest = digest_file(copy)
+            sources[digest] = copy
     for path in (*checkpoints.glob("step-*/*"), *checkpoints.glob("best-*/*")):
-        digest = digest_file(path)
-        files[_name(path, folder)] = digest
+        files[_name(path, folder)] = digest = digest_file(path)
         sources.setdefault(digest, path)
     return files, sources
 
