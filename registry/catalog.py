@@ -49,6 +49,7 @@ class Catalog:
         self.author = author
         self.checkouts = home / "checkouts"
         self.arriving = home / "sent"  # uploads that are not whole yet
+        self.uploads = home / "uploads"  # files of tenants, while they arrive and are put together
         self._own_store = False
         self._seen = Seen()
 

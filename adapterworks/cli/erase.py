@@ -32,12 +32,12 @@ def command(
 
     WHAT is a release with the PATH of one of its files, the digest of the bytes (sha256:…), a
     dataset with rows of it (those go out of every dataset that has them, and every release that was
-    trained on them is named), or tenant:NAME: all that was captured of its answers, with the key.
-    Every release that has these bytes loses them; record, digest and signatures stay good. Copies
-    under ADAPTERS_HOME go too. What serving needs is refused
-    while the release is live (`adapters delete` it first). Doing it again finishes what was
-    interrupted. It is these bytes that go: another file with the same person's text is another
-    erasure.
+    trained on them is named), or tenant:NAME: all that was captured of its answers, with the key,
+    its files and uploads, and what its batches were answered. Every release that has these bytes
+    loses them; record, digest and signatures stay good. Copies under ADAPTERS_HOME go too. What
+    serving needs is refused while the release is live (`adapters delete` it first). Doing it again
+    finishes what was interrupted. It is these bytes that go: another file with the same person's
+    text is another erasure.
 
     \b
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -37,7 +38,8 @@ def command(
     moved back. On a terminal it says what it would remove and asks. Refused where index and store
     do not belong together, and where the store has releases that this index never listed. Safe
     while others publish, build and serve. Answers of engines that no evaluation asked for in 30
-    days go too, and captured answers on this machine that have expired.
+    days go too, captured answers on this machine that have expired, and its folders of jobs that
+    ended longer ago than the grace.
 
     \b
     Example:
@@ -47,38 +49,59 @@ def command(
     import time
 
     from adapterworks.builders.engines.answers import answers_folder, forget_unused
+    from adapterworks.registry.jobs.folders import forget
 
     # They are swept by every gateway that runs; here, where none does.
     captured = app.exchanges if (app.settings.home / "exchanges").is_dir() else None
     folder = answers_folder(app.settings.home)
+
+    def of_jobs(dry_run: bool) -> int:
+        before = time.time() - grace
+        return forget(app.registry.database, app.settings.home, before, dry_run=dry_run)
+
     if not yes or dry_run:
         report = app.registry.upkeep.gc(grace=grace, unlisted=unlisted, dry_run=True)
         answers = forget_unused(folder, dry_run=True)
         expired = 0 if captured is None else captured.expired(time.time())
+        left = Left(answers, expired, of_jobs(dry_run=True))
         if dry_run and as_json:
-            _print_json(report, answers, expired)
+            _print_json(report, left)
             return
         if not as_json:
-            _show(report, answers, expired)
-        if dry_run or (report.empty and not answers and not expired):
+            _show(report, left)
+        if dry_run or (report.empty and not left.any):
             return
         agree("Remove these?", yes=False, what="removed")
     report = app.registry.upkeep.gc(grace=grace, unlisted=unlisted)
     answers = forget_unused(folder, dry_run=False)
     expired = 0 if captured is None else captured.sweep(time.time())
+    left = Left(answers, expired, of_jobs(dry_run=False))
+    app.registry.database.settle()
     if as_json:
-        _print_json(report, answers, expired)
+        _print_json(report, left)
     else:
-        _say(report, answers, expired)
+        _say(report, left)
 
 
-def _print_json(report: GcReport, answers: int, expired: int) -> None:
-    printing.echo_json(
-        {"report": report, "bytes": report.bytes, "answers": answers, "expired": expired}
-    )
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What goes beside blobs: bytes of engines' old answers, captured ones, folders of jobs."""
+
+    answers: int
+    expired: int
+    jobs: int
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything of it."""
+        return bool(self.answers or self.expired or self.jobs)
 
 
-def _show(report: GcReport, answers: int, expired: int) -> None:
+def _print_json(report: GcReport, left: Left) -> None:
+    printing.echo_json({"report": report, "bytes": report.bytes, **asdict(left)})
+
+
+def _show(report: GcReport, left: Left) -> None:
     printing.echo_table(
         ("blob", "size", ""),
         [
@@ -87,17 +110,18 @@ def _show(report: GcReport, answers: int, expired: int) -> None:
             *((blob.digest, printing.size(blob.size), "back") for blob in report.recovered),
         ],
     )
-    _say(report, answers, expired)
+    _say(report, left)
 
 
-def _say(report: GcReport, answers: int, expired: int) -> None:
+def _say(report: GcReport, left: Left) -> None:
     would = "would remove" if report.dry_run else "removed"
     deleted = sum(blob.size for blob in report.deleted)
     click.echo(
         f"{would} {len(report.blobs)} blobs ({printing.size(report.bytes)}) to the trash, "
         f"{len(report.deleted)} from it for good ({printing.size(deleted)}), "
         f"{len(report.checkouts)} checkouts, {report.staged} staged leftovers, "
-        f"{printing.size(answers)} of old answers, {expired} expired captured answers, "
+        f"{printing.size(left.answers)} of old answers, {left.expired} expired captured answers, "
+        f"{left.jobs} folders of jobs, "
         f"{report.leases} expired leases; "
         f"moved {len(report.recovered)} back; kept {report.kept} needed and {report.young} young "
         f"blobs, {report.trash} in the trash"

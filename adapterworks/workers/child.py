@@ -22,8 +22,9 @@ from adapterworks.manifests.errors import (
     Unavailable,
 )
 from adapterworks.registry.jobs import events, lookup, queue
-from adapterworks.registry.jobs.job import Again, Claim, Job, Outcome, Stop
+from adapterworks.registry.jobs.job import Claim, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
+from adapterworks.registry.jobs.shown import again, shown, stop
 from adapterworks.workers.kinds import KINDS
 from adapterworks.workers.worker import WORKER
 
@@ -53,7 +54,7 @@ def _run(app: App, claim: Claim) -> int:
     try:
         with database.read() as connection:
             job = lookup.job_of(queue.require(connection, claim))
-        outcome = _outcome(app, job, claim)
+        outcome = shown(_outcome(app, job, claim), job.tenant)
         with database.write() as connection:
             job = queue.finish(connection, claim, outcome, now=time.time())
             if job.state == "failed":
@@ -73,14 +74,15 @@ def _outcome(app: App, job: Job, claim: Claim) -> Outcome:
     except Lost:
         raise
     except Conflict as error:  # the same plan is being built by somebody
-        return Again(_BUSY_S, error.message, counts=False)
+        print(error.message, file=sys.stderr)
+        return again(error, job.tenant, after=_BUSY_S, counts=False)
     except Unavailable as error:
-        return Again(error.retry_after or _AGAIN_S, error.message)
+        traceback.print_exc()
+        return again(error, job.tenant, after=error.retry_after or _AGAIN_S)
     except AdapterworksError as error:
         traceback.print_exc()
         code = next((_CODES[cls] for cls in type(error).__mro__ if cls in _CODES), "error")
-        message = f"{error.message}\n\nhint: {error.hint}" if error.hint else error.message
-        return Stop(code, message)
+        return stop(code, error, job.tenant)
     except Exception as error:
         traceback.print_exc()
         return Stop("internal_error", f"the worker failed with {type(error).__name__}; see its log")

@@ -8,6 +8,7 @@ from adapterworks.app import App
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
+from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import Claim, Done, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
 from adapterworks.workers.telling import Teller
@@ -50,7 +51,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     if _declared(manifest) != asked["declared"]:
         message = f"`{asked['manifest']}` is not what it was when the job was queued"
         return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
-    with Teller(database, claim) as teller:
+    with Teller(database, claim, job.tenant) as teller:
         carry = None
         if "files" in asked:  # the worker's disk may be lost with its node
             kept = job.result.get(KEPT)
@@ -90,6 +91,6 @@ def _source(app: App, job: Job) -> str:
         return source
     from adapterworks.workers.bundle import unpack
 
-    folder = app.settings.home / "jobs" / job.id / "files"
+    folder = folder_of(app.settings.home, job.id) / "files"
     unpack(files, app.registry.blobs, folder)
     return str(folder / source)

@@ -18,6 +18,7 @@ from adapterworks.manifests.paths import base_model
 from adapterworks.registry.blobs.store import BlobStore, copy_blob
 from adapterworks.registry.jobs.fine_tuning import METHODS as ASKED
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, manifest_values
+from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Handed, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
 from adapterworks.registry.jobs.toml import to_toml
@@ -63,13 +64,13 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     from adapterworks.engines.compose import compose_builders_engines
 
     asked = Asked.model_validate_json(json.dumps(job.arguments))
-    folder = app.settings.home / "jobs" / job.id
+    folder = folder_of(app.settings.home, job.id)
     manifest = load_manifest(write_folder(job, app.registry.blobs, folder))
     base = app.bases.ensure(base_model(manifest), quantization=asked.quantization)
     if base.digest != asked.base_digest:
         said = f"`{asked.base}` is {base.digest[:19]}… here, and the gateway serves another"
         return Stop("other_base", f"{said}\n\nhint: prepare the same base on every machine")
-    with Teller(app.registry.database, claim) as teller:
+    with Teller(app.registry.database, claim, job.tenant) as teller:
         teller.note(hyperparameters=_resolved(asked, manifest))
         result = run_build(
             manifest,

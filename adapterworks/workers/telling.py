@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection
 from adapterworks.progress import seconds
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, queue
-from adapterworks.registry.jobs.job import Claim
+from adapterworks.registry.jobs.job import OPERATOR, Claim
+from adapterworks.registry.jobs.shown import without_places
 
 _INTERVAL = 1.0
 _STAGES = {
@@ -28,10 +29,14 @@ Write = Callable[[Connection], None]
 
 
 class Teller:
-    """A listener of a build's events that writes them down as the job's; a context manager."""
+    """A listener of a build's events that writes them down as the job's; a context manager.
 
-    def __init__(self, database: Database, claim: Claim) -> None:
-        self._database, self._claim = database, claim
+    Args:
+        owner: the job's tenant.
+    """
+
+    def __init__(self, database: Database, claim: Claim, owner: str) -> None:
+        self._database, self._claim, self._owner = database, claim, owner
         self._waiting: list[Write] = []
         self._written = 0.0
         self._loss: float | None = None
@@ -45,7 +50,8 @@ class Teller:
             self.flush()
 
     def say(self, message: str) -> None:
-        """A sentence for the job's owner."""
+        """A sentence for the job's owner, without what is no tenant's to know."""
+        message = message if self._owner == OPERATOR else without_places(message)
         self._add(message, kind=events.MESSAGE, data={})
 
     def note(self, **values: Any) -> None:

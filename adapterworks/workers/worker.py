@@ -21,9 +21,10 @@ from pathlib import Path
 
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.index.database import Database
-from adapterworks.registry.jobs import events, lookup, queue
-from adapterworks.registry.jobs.job import BUILD_LANE, Again, Claim, Given, Job, Outcome
+from adapterworks.registry.jobs import events, folders, lookup, queue
+from adapterworks.registry.jobs.job import BUILD_LANE, OPERATOR, Again, Claim, Given, Job, Outcome
 from adapterworks.registry.jobs.queue import Lost
+from adapterworks.registry.jobs.shown import WHY
 
 Say = Callable[[str], None]
 WORKER = "ADAPTERS_WORKER_PIPE"
@@ -113,11 +114,11 @@ class Worker:
 
     def _run(self, job: Job, claim: Claim) -> None:
         self._say(f"{job.id}: begun (attempt {claim.attempt})")
-        folder = self._home / "jobs" / job.id
+        folder = folders.folder_of(self._home, job.id)
         folder.mkdir(parents=True, exist_ok=True)
         theirs, ours = os.pipe()
         held = os.fdopen(ours, "wb"), os.fdopen(theirs, "rb")
-        with (folder / "worker.log").open("ab") as log, held[0], held[1]:
+        with (folder / folders.LOG).open("ab") as log, held[0], held[1]:
             child = subprocess.Popen(
                 [*self._child, claim.job, str(claim.attempt), claim.holder],
                 stdin=subprocess.DEVNULL,
@@ -132,10 +133,11 @@ class Worker:
                 if child.poll() is None:
                     child.kill()
                 child.wait()
+                folders.clear(folder)  # another attempt lays its rows out again
         if asked is not None:
             self._finish(claim, asked)
         elif child.returncode != 0:
-            self._finish(claim, _death(child.returncode, folder / "worker.log"))
+            self._finish(claim, _death(child.returncode, folder / folders.LOG, job.tenant))
         self._say(f"{job.id}: {self._state(job.id)}")
 
     def _watch(self, child: subprocess.Popen[bytes], claim: Claim) -> Outcome | None:
@@ -168,8 +170,8 @@ class Worker:
         try:
             with self._database.write() as connection:
                 job = queue.finish(connection, claim, outcome, now=time.time())
-                if isinstance(outcome, Given) and outcome.state != "queued":
-                    events.add(connection, job.id, f"the job was {outcome.state}", time.time())
+                if isinstance(outcome, Given) and job.state != "queued":
+                    events.add(connection, job.id, f"the job was {job.state}", time.time())
         except Lost:
             pass  # ended by the child a moment before, or somebody else's now
 
@@ -178,9 +180,13 @@ class Worker:
             return lookup.get(connection, job).state
 
 
-def _death(code: int, log: Path) -> Again:
-    """What a child that did not say how it ended came to."""
+def _death(code: int, log: Path, owner: str) -> Again:
+    """What a child that did not say how it ended came to; a tenant is not told its last words."""
     if code in (-signal.SIGKILL, 137):
         return Again(_AGAIN_S, "its process was killed, most likely for want of memory")
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return Again(_AGAIN_S, f"its process ended with {code}: {lines[-1] if lines else 'no output'}")
+    said = f"its process ended with {code}"
+    whole = f"{said}: {lines[-1] if lines else 'no output'}"
+    if owner == OPERATOR:
+        return Again(_AGAIN_S, whole)
+    return Again(_AGAIN_S, said, detail={WHY: whole})

@@ -250,6 +250,13 @@ AREAS = {
              "tests/gateway/jobs/test_conformance.py", "tests/gateway/jobs/test_batches.py"),
         ),
         Area(
+            "outcomes",
+            ("registry/jobs/moves.py", "registry/jobs/shown.py", "registry/jobs/erasing.py",
+             "gateway/jobs/batching.py", "gateway/jobs/proving.py"),
+            ("tests/registry/jobs", "tests/gateway/jobs/test_proving.py",
+             "tests/gateway/jobs/test_batches_end.py", "tests/gateway/jobs/test_erasing.py"),
+        ),
+        Area(
             "offered",
             (
                 "gateway/tokens/*.py", "gateway/http/routes/registry/*.py",

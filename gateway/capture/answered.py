@@ -17,8 +17,11 @@ from adapterworks.registry.exchanges.exchange import Subject
 from adapterworks.registry.exchanges.store import Exchanges
 
 MOST_RECENT = 10_000
-# An engine names its answers by the request id that it was given: `chatcmpl-req-…`.
-_NAMED = re.compile(r"(?:[a-z]{2,12}[-_])?(req-[0-9a-f]{24})(?:-\d{1,6})?")
+# An engine names its answers by the request id that it was given: `chatcmpl-req-…`; a batch's line
+# has its job and its number for one, and is `batch_req_batch-…-7` in the output.
+_NAMED = re.compile(
+    r"(?:batch_req_|[a-z]{2,12}[-_])?(req-[0-9a-f]{24}|batch-[0-9a-f]{24}-\d{1,9})(?:-\d{1,6})?"
+)
 
 
 class Recent:
@@ -44,7 +47,7 @@ class Recent:
 
 
 def answered(store: Exchanges, tenant: str, name: str, recent: Recent | None = None) -> Subject:
-    """The answer of a receipt (`req-…`) or of a completion's id.
+    """The answer of a receipt (`req-…`, `batch-…-7`) or of a completion's id.
 
     Raises:
         NotFound: the tenant was given no such answer.

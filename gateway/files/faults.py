@@ -1,7 +1,8 @@
 """What is wrong with a file's lines: every line, kept as ranges, said all at once.
 
 Memory is that of the different messages and of the gaps between lines, not of the lines: a file of
-a million lines that are all wrong in the same way is one message with one range.
+a million lines that are all wrong in the same way is one message with one range. Gaps are bounded
+too: where there are more, what follows is not looked at, and the answer says so.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ _SHOWN_FAULTS, _SHOWN_RANGES = 20, 20
 # Different messages that are kept; texts of the file's own never get into one, so that these few
 # are what can go wrong at all, times the places in a row.
 _MOST_MESSAGES = 2000
+# Ranges of all messages together: 30 MB, and two of them in the answer.
+MOST_RANGES = 200_000
 _BEYOND = "has a fault of yet another kind"
 
 
@@ -22,6 +25,7 @@ class Faults:
     def __init__(self) -> None:
         self._found: dict[str, list[list[int]]] = {}
         self.lines = 0
+        self._ranges = 0
         self._last = 0
 
     def add(self, line: int, message: str) -> None:
@@ -35,9 +39,18 @@ class Faults:
             ranges[-1][1] = line
         else:
             ranges.append([line, line])
+            self._ranges += 1
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many as are kept: the rest need not be looked at."""
+        return self._ranges >= MOST_RANGES
 
     def raise_if_any(self, rows: int) -> None:
         """Refuse the file if there was one.
+
+        Args:
+            rows: lines that were looked at.
 
         Raises:
             InvalidLines: with all of them.
@@ -52,7 +65,8 @@ class Faults:
             }
             for message, ranges in self._found.items()
         ]
-        head = f"{self.lines} of {rows} lines cannot be used"
+        beyond = "; what follows was not looked at" if self.full else ""
+        head = f"{self.lines} of {rows} lines cannot be used{beyond}"
         shown = [_shown(*item) for item in list(self._found.items())[:_SHOWN_FAULTS]]
         if len(listed) > _SHOWN_FAULTS:
             shown.append(f"and {len(listed) - _SHOWN_FAULTS} more kinds of fault")

@@ -12,6 +12,7 @@ is wrong is said by key and place, so that equal faults are one message.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,13 +53,22 @@ class RowCheck:
         self._lines = Lines()
         self._faults = Faults()
         self._kind, self._first = "", 0
-        self._ids: set[str] = set()
+        self._ids: set[bytes] = set()  # digests: an id may be 512 characters long
         self.rows = 0
 
     def feed(self, data: bytes) -> None:
-        """Look at what has arrived."""
+        """Look at what has arrived.
+
+        Raises:
+            InvalidLines: more lines cannot be used than are listed.
+            InvalidInput: there are more rows than there may be.
+        """
         for number, line in self._lines.feed(data):
             self._line(number, line)
+            if self._faults.full:
+                self._faults.raise_if_any(number)
+            if self._most is not None and self.rows > self._most:
+                raise InvalidInput(f"the file has more than the {self._most} rows it may have")
 
     def close(self) -> Facts:
         """Everything has arrived.
@@ -73,7 +83,7 @@ class RowCheck:
         if not self.rows:
             raise InvalidInput("the file has no rows", hint="write one JSON object a line")
         if self._most is not None and self.rows > self._most:
-            raise InvalidInput(f"the file has {self.rows} rows, and may have {self._most}")
+            raise InvalidInput(f"the file has more than the {self._most} rows it may have")
         return Facts(self.rows, self._kind)
 
     def _line(self, number: int, line: bytes | None) -> None:
@@ -101,9 +111,10 @@ class RowCheck:
             self._kind, self._first = kind, number
         elif kind != self._kind:
             self._faults.add(number, f"is a {kind} row, and line {self._first} a {self._kind} row")
-        if kind == REQUESTS and self.rows <= _MOST_REQUESTS:
+        if kind == REQUESTS:
             before = len(self._ids)
-            self._ids.add(row["custom_id"])
+            name = row["custom_id"].encode("utf-8", "surrogatepass")
+            self._ids.add(hashlib.blake2b(name, digest_size=16).digest())
             if len(self._ids) == before:
                 self._faults.add(number, "`custom_id` is that of an earlier line")
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
+from adapterworks.gateway.admission.writes import Writes
 from adapterworks.gateway.config.container import contract_of
 from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.console.app import create_console
@@ -87,6 +88,7 @@ def create_app(gateway: Gateway) -> Starlette:
     app.state.desk = desk
     app.state.off = [table for table in _OPTIONAL if not getattr(config, table).on]
     app.state.catalogue = Catalogue(gateway)
+    app.state.writes = Writes()
     if config.jobs.on:
         app.state.room = open_room(gateway)
         app.state.graders = Graders(gateway.grade)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -30,18 +31,35 @@ from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Unava
 # Batches have half of their tenant's share of a busy engine.
 _SHARE = 0.5
 _AGAIN_S = 2.0
+_DEFECT = AdapterworksError("something went wrong in the gateway")
+_log = logging.getLogger(__name__)
 _BY_PATH = {endpoint.path: endpoint for endpoint in ENDPOINTS}
 
 
+class NoTenant(AdapterworksError):
+    """The tenant of a batch is not there any more."""
+
+
 async def ask(
-    gateway: Gateway, tenant: Tenant, job: str, number: int, row: dict[str, Any], endpoint: str
+    gateway: Gateway, tenant: str, job: str, number: int, row: dict[str, Any], endpoint: str
 ) -> Line:
-    """Ask for a line until there is an answer or a refusal that waiting would not change."""
-    tenant = replace(tenant, weight=tenant.weight * _SHARE)
+    """Ask for a line until there is an answer or a refusal that waiting would not change.
+
+    Args:
+        tenant: by its id.
+
+    Raises:
+        NoTenant: it was removed, or may not ask any more.
+    """
     while True:
+        # What it may and what it lets be kept is what it is now, not when the batch began.
+        known = gateway.tenant(tenant)
+        if known is None:
+            raise NoTenant("the tenant of this batch is not there any more")
+        asks = replace(known, weight=known.weight * _SHARE)
         receipt = Receipt(request_id=f"{job}-{number}")
         try:
-            status, body = await _asked(gateway, tenant, receipt, row, endpoint)
+            status, body = await _asked(gateway, asks, receipt, row, endpoint)
         except (RateLimited, Unavailable) as error:
             if isinstance(error, RateLimited) and error.code == "insufficient_quota":
                 return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
@@ -49,6 +67,9 @@ async def ask(
             continue
         except AdapterworksError as error:
             status, body = shape_of(error).status, from_json(error_body(error))
+        except Exception as error:  # a defect that one line meets costs that line, not the batch
+            _log.error("line %d of `%s` failed", number, job, exc_info=error)
+            status, body = 500, from_json(error_body(_DEFECT))
         return _line(row, receipt, status, body)
 
 

@@ -15,6 +15,8 @@ from adapterworks.registry.jobs import schema
 from adapterworks.registry.jobs.job import Job
 
 WINDOW_S = 86400.0
+COUNTS = "counts"
+"""Where the sums are in an ended batch's result."""
 _lines = schema.lines
 
 
@@ -40,8 +42,10 @@ class Counts:
     reasoning: int
 
 
-def counts(connection: Connection, job: str) -> Counts:
-    """The sums over a batch's lines."""
+def counts(connection: Connection, job: Job) -> Counts:
+    """The sums over a batch's lines; of one that has ended, as its result has them."""
+    if (ended := job.result.get(COUNTS)) is not None:
+        return Counts(**ended)
 
     def total(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return sa.func.coalesce(sa.func.sum(column), 0)
@@ -54,7 +58,7 @@ def counts(connection: Connection, job: str) -> Counts:
             total(_lines.c.cached_tokens),
             total(_lines.c.completion_tokens),
             total(_lines.c.reasoning_tokens),
-        ).where(_lines.c.job == job)
+        ).where(_lines.c.job == job.id)
     ).one()
     return Counts(*(int(value) for value in row))
 
@@ -107,6 +111,8 @@ def status_of(job: Job) -> str:
         return "expired" if job.result.get("expired") else "completed"
     if job.state == "running":
         return "cancelling" if job.wanted else "in_progress"
+    if job.state == "queued" and job.wanted:  # it is taken once more, for its results
+        return "cancelling"
     if job.state == "queued":
         return "in_progress" if job.attempt else "validating"
     return job.state

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,16 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.gateway.files.lines import Lines
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.jobs.asking import ask
-from adapterworks.gateway.jobs.batches import WINDOW_S, Line, answered, keep
+from adapterworks.gateway.jobs.asking import NoTenant, ask
+from adapterworks.gateway.jobs.batches import COUNTS, WINDOW_S, Line, answered, counts, keep
 from adapterworks.gateway.jobs.claiming import claim, holder, renew
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.jobs import queue, schema
 from adapterworks.registry.jobs.files import NewFile
-from adapterworks.registry.jobs.job import BATCH_LANE, Again, Claim, Done, Given, Job, Outcome, Stop
+from adapterworks.registry.jobs.job import BATCH_LANE, Claim, Done, Given, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
+from adapterworks.registry.jobs.shown import again, stop
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
@@ -54,8 +56,11 @@ async def run_batches_for_ever(gateway: Gateway, room: Room) -> None:
 
 
 async def _run(gateway: Gateway, room: Room, job: Job, held: Claim) -> None:
+    outcome = _before(job)
+    if outcome is not None:
+        await _end(room, job, held, outcome)
+        return
     work = asyncio.create_task(_answer(gateway, room, job, held))
-    outcome: Outcome | None = None
     try:
         while not work.done() and outcome is None:
             await asyncio.wait({work}, timeout=_RENEW_S)
@@ -73,22 +78,45 @@ async def _run(gateway: Gateway, room: Room, job: Job, held: Claim) -> None:
         raise
     except Lost:
         return
+    except NoTenant as error:
+        outcome = Stop("no_tenant", error.message)
     except Unavailable as error:
-        outcome = Again(error.retry_after or _AGAIN_S, error.message)
+        _log.warning("the batch `%s` goes on later: %s", job.id, error)
+        outcome = again(error, job.tenant, after=error.retry_after or _AGAIN_S)
     except AdapterworksError as error:
-        outcome = Stop("internal_error", error.message)
+        _log.error("the batch `%s` failed", job.id, exc_info=error)
+        outcome = stop("internal_error", error, job.tenant)
     finally:
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError, AdapterworksError):
             await work
         if outcome is not None:
-            await asyncio.to_thread(_finish, room, job, held, outcome)
+            await _end(room, job, held, outcome)
+
+
+def _before(job: Job) -> Outcome | None:
+    """What is known of a batch before a line is asked: it has only to list what was answered."""
+    if job.wanted == "cancel":
+        return Given("cancelled", {"cancelling": int(time.time())})
+    if job.lost >= queue.MOST_LOST:
+        return Stop("lost", f"whoever ran it died or was cut off, {job.lost} times")
+    if time.time() > job.created + WINDOW_S:
+        return Done({"expired": True})
+    return None
+
+
+async def _end(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
+    """Write down what came of it, and go on holding it for as long as that takes."""
+    task = asyncio.create_task(asyncio.to_thread(_finish, room, job, held, outcome))
+    while not task.done():
+        await asyncio.wait({task}, timeout=_RENEW_S)
+        if not task.done():
+            with contextlib.suppress(Lost, Unavailable):  # it has just ended; or once more
+                await asyncio.to_thread(renew, room, held)
+    await task
 
 
 async def _answer(gateway: Gateway, room: Room, job: Job, held: Claim) -> Outcome:
-    tenant = gateway.tenant(job.tenant)
-    if tenant is None:
-        return Stop("no_tenant", "the tenant of this batch is not there any more")
     known = await asyncio.to_thread(_known, room, job)
     rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
 
@@ -96,7 +124,7 @@ async def _answer(gateway: Gateway, room: Room, job: Job, held: Claim) -> Outcom
         while (taken := await asyncio.to_thread(next, rows, None)) is not None:
             number, row = taken
             endpoint = str(job.arguments["endpoint"])
-            line = await ask(gateway, tenant, job.id, number, row, endpoint)
+            line = await ask(gateway, job.tenant, job.id, number, row, endpoint)
             await asyncio.to_thread(_keep, room, held, number, line)
 
     try:
@@ -142,14 +170,15 @@ def _rows(gateway: Gateway, job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
 def _keep(room: Room, held: Claim, number: int, line: Line) -> None:
     with room.database.write() as connection:
         queue.require(connection, held)
+        queue.came_on(connection, held)
         keep(connection, held.job, number, line)
 
 
 def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
     """What came of it; an end and the files of its results are one transaction."""
-    cancelled = isinstance(outcome, Given) and outcome.state == "cancelled"
+    goes_on = isinstance(outcome, Given) and outcome.state != "cancelled"
     with contextlib.ExitStack() as written, contextlib.suppress(Lost):  # another gateway has it
-        if not (isinstance(outcome, Done) or cancelled):
+        if goes_on or not isinstance(outcome, Done | Stop | Given):
             with room.database.write() as connection:
                 queue.finish(connection, held, outcome, now=time.time())
             return
@@ -158,13 +187,13 @@ def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
             for name, failed in (("output_file", False), ("error_file", True))
         }
         named = {name: new for name, new in made.items() if new.rows}
-        known = outcome.result if isinstance(outcome, Done | Given) else {}
 
         def end(connection: Connection, ids: Sequence[str]) -> None:
             now = time.time()
             files = dict(zip(named, ids, strict=True))
-            result = {**known, **files, "finalizing": int(now)}
-            ended = Given("cancelled", result) if cancelled else Done(result)
+            sums = asdict(counts(connection, job))
+            result = {**outcome.result, **files, "finalizing": int(now), COUNTS: sums}
+            ended = replace(outcome, result=result)
             queue.finish(connection, held, ended, now=now)
 
         room.files.put_with(list(named.values()), end)
@@ -177,7 +206,7 @@ def _written(room: Room, job: Job, name: str, failed: bool) -> Iterator[NewFile]
     digest, size, count = hashlib.sha256(), 0, 0
     with tempfile.NamedTemporaryFile(prefix="batch-", dir=room.staging) as file:
         query = sa.select(_lines.c.output).where(
-            _lines.c.job == job.id, _lines.c.failed.is_(failed)
+            _lines.c.job == job.id, _lines.c.failed.is_(failed), _lines.c.output != ""
         )
         with room.database.read() as connection:
             for output in connection.scalars(query.order_by(_lines.c.line)):

@@ -11,6 +11,8 @@ from adapterworks.gateway.jobs.room import Room
 from adapterworks.registry.jobs import queue
 from adapterworks.registry.jobs.job import Claim, Job
 
+LEASE_S = queue.LEASE_S
+
 
 def holder() -> str:
     """Who runs it: unique among all gateways that may be alive."""
@@ -24,7 +26,7 @@ def claim(room: Room, lanes: list[str], name: str) -> tuple[Job, Claim] | None:
         if not queue.is_something_to_do(connection, lanes, now=now):
             return None
     with room.database.write() as connection:
-        return queue.claim(connection, lanes, holder=name, now=now)
+        return queue.claim(connection, lanes, holder=name, now=now, seconds=LEASE_S)
 
 
 def renew(room: Room, held: Claim) -> str:
@@ -34,4 +36,4 @@ def renew(room: Room, held: Claim) -> str:
         Lost: it is not the claim's any more.
     """
     with room.database.write() as connection:
-        return queue.renew(connection, held, now=time.time())
+        return queue.renew(connection, held, now=time.time(), seconds=LEASE_S)

@@ -26,7 +26,7 @@ from adapterworks.manifests.extensions import names
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.jobs import events, putting
 from adapterworks.registry.jobs.files import File
-from adapterworks.registry.jobs.fine_tuning import METHODS, Asked, Rows, Start
+from adapterworks.registry.jobs.fine_tuning import METHODS, Asked, Rows, Start, continued
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, Job, NewJob
 
 _LONGEST_NAME = 64
@@ -116,13 +116,11 @@ def _begins_with(gateway: Gateway, tenant: Tenant, model: str) -> tuple[ServedBa
             param="model",
             hint="begin with a base: `GET /v1/models` lists those you may use",
         )
-    method = {key: value for key, value in release.declared("method").items() if value is not None}
+    method = continued(release.declared("method"))
     if not method:
         raise InvalidField(
             f"`{model}` does not say how it was trained, so it cannot be continued", param="model"
         )
-    # How its factors once began is no part of what they mean now.
-    method.pop("init", None)
     return base, Start(ref=f"{found.name}@{found.version}", method=method)
 
 

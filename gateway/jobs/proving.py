@@ -1,7 +1,10 @@
 """Proves what workers have built: a job has succeeded when an engine has reproduced its release.
 
-Takes jobs of the lanes of the bases that this gateway serves, one at a time, and holds each while
-the release is loaded and proved.
+Takes jobs of the lanes of the bases that engines of this gateway are ready for, one at a time, and
+holds each while the release is loaded and proved.
+
+Invariant: what has been trained is not lost because an engine is away: that is waited for, and only
+what a ready engine says of the release itself fails the job.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from adapterworks.gateway.jobs.room import Room
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.jobs import events, queue
 from adapterworks.registry.jobs.files import NewFile
-from adapterworks.registry.jobs.job import PROOF_LANE, Again, Claim, Done, Given, Job, Outcome, Stop
+from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Done, Given, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
+from adapterworks.registry.jobs.shown import again, stop
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
@@ -37,7 +41,7 @@ async def prove_for_ever(gateway: Gateway, room: Room) -> None:
     """Prove jobs until the task is cancelled."""
     name = holder()
     while True:
-        lanes = sorted({PROOF_LANE + engine.base.digest for engine in gateway.pool.engines})
+        lanes = _lanes(gateway)
         try:
             taken = await asyncio.to_thread(claim, room, lanes, name) if lanes else None
             if taken is not None:
@@ -48,10 +52,37 @@ async def prove_for_ever(gateway: Gateway, room: Room) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
+def _lanes(gateway: Gateway) -> list[str]:
+    """Those of the bases that an engine is ready for."""
+    ready = (engine for engine in gateway.pool.engines if engine.health.state == "ready")
+    return sorted({PROOF_LANE + engine.base.digest for engine in ready})
+
+
+async def _proved(gateway: Gateway, digest: str) -> list[str]:
+    """Load and prove a release on the ready engines of its base; one that can is enough.
+
+    Raises:
+        Unavailable: none could now.
+        Refused, IntegrityError: it may not be served.
+    """
+    release = await gateway.resolver.release(digest)
+    away = Unavailable("no engine of its base is ready")
+    proved = []
+    for engine in gateway.pool.ranked(release.base.digest, digest):
+        try:
+            await gateway.residency(engine).warm(release)
+            proved.append(engine.id)
+        except Unavailable as error:
+            away = error
+    if not proved:
+        raise away
+    return proved
+
+
 async def _prove(gateway: Gateway, room: Room, job: Job, held: Claim) -> None:
-    work = asyncio.create_task(gateway.have_resident(str(job.result["digest"]), pin=False))
+    work = asyncio.create_task(_proved(gateway, str(job.result["digest"])))
     try:
-        outcome = await _held(room, held, work)
+        outcome = await _held(room, job, held, work)
     except asyncio.CancelledError:
         await asyncio.to_thread(_finish, room, job, held, Given("queued"))
         raise
@@ -60,18 +91,24 @@ async def _prove(gateway: Gateway, room: Room, job: Job, held: Claim) -> None:
     await asyncio.to_thread(_finish, room, job, held, outcome)
 
 
-async def _held(room: Room, held: Claim, work: asyncio.Task[list[str]]) -> Outcome:
+async def _held(room: Room, job: Job, held: Claim, work: asyncio.Task[list[str]]) -> Outcome:
     while not work.done():
         await asyncio.wait({work}, timeout=_RENEW_S)
-        wanted = await asyncio.to_thread(renew, room, held)
+        try:
+            wanted = await asyncio.to_thread(renew, room, held)
+        except Unavailable as error:  # the lease outlasts a few of these
+            _log.warning("the queue does not answer: %s", error)
+            continue
         if wanted and not work.done():
             return Given("paused" if wanted == "pause" else "cancelled")
     try:
         return Done({"proved_by": await work})
     except Unavailable as error:
-        return Again(error.retry_after or _AGAIN_S, error.message)
+        _log.warning("`%s` is proved later: %s", job.id, error)
+        return again(error, job.tenant, after=error.retry_after or _AGAIN_S, counts=False)
     except AdapterworksError as error:
-        return Stop("proof_failed", error.message)
+        _log.warning("`%s` is not proved: %s", job.id, error)
+        return stop("proof_failed", error, job.tenant)
 
 
 def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:

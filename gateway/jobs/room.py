@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.gateway.config.tables import JobsTable
+from adapterworks.gateway.files.joining import Joiner
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.template import read_template
 from adapterworks.registry.index.database import Database
@@ -19,6 +20,7 @@ class Room:
     """The stores of a gateway's jobs.
 
     Attributes:
+        joiner: completes uploads.
         template: tables that every fine-tuning job begins from.
         staging: where what is being uploaded lies.
     """
@@ -27,6 +29,7 @@ class Room:
     database: Database
     files: Files
     uploads: Uploads
+    joiner: Joiner
     template: dict[str, Any]
     staging: Path
 
@@ -40,6 +43,7 @@ def open_room(gateway: Gateway) -> Room:
     registry = gateway.registry
     files = Files(registry)
     uploads = Uploads(registry, files)
-    staging = registry.home / "uploads"
-    template = read_template(gateway.config.jobs.template)
-    return Room(gateway.config.jobs, registry.database, files, uploads, template, staging)
+    table, staging = gateway.config.jobs, registry.uploads
+    joiner = Joiner(files, uploads, staging, quota=table.tenant_bytes, seconds=table.upload_seconds)
+    template = read_template(table.template)
+    return Room(table, registry.database, files, uploads, joiner, template, staging)

@@ -22,7 +22,7 @@ from adapterworks.manifests.errors import (
     Unavailable,
 )
 from adapterworks.registry.index.database import IndexAway
-from adapterworks.registry.jobs.files import OverQuota
+from adapterworks.registry.jobs.quota import OverQuota
 
 
 class InvalidField(InvalidInput):

@@ -5,6 +5,7 @@ Invariant: a policy that exists is within its bounds; where there is none nothin
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,7 @@ from adapterworks.registry.exchanges.exchange import SHARES, Share
 
 OnPersonal = Literal["redact", "drop"]
 SHORTEST, LONGEST = 60, 10 * 366 * 86400  # seconds
-_RECEIPT_BITS = 96
+_DRAWN_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,13 @@ class Consent:
         return opens(self.adapters, name)
 
     def takes(self, receipt: str) -> bool:
-        """Whether the answer with this receipt is in the sample: its random digits decide."""
-        digits = receipt.removeprefix("req-")
-        return int(digits, 16) < self.sample * float(2**_RECEIPT_BITS)
+        """Whether the answer with this receipt is in the sample.
+
+        A hash of the receipt decides: any receipt can be drawn, and one that is asked again after
+        a crash, as a batch's line is, is drawn as before.
+        """
+        drawn = hashlib.sha256(receipt.encode()).digest()[:_DRAWN_BYTES]
+        return int.from_bytes(drawn) < self.sample * float(2 ** (8 * _DRAWN_BYTES))
 
     def to_json(self) -> str:
         """As the index has it."""

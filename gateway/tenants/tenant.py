@@ -81,7 +81,7 @@ class Tenant:
     @property
     def prefix(self) -> str:
         """What the names of the tenant's own releases begin with."""
-        return f"{_OWN_PREFIX}{self.id.removeprefix('tn_')}."
+        return prefix_of(self.id)
 
     def owns(self, name: str) -> bool:
         """Whether an adapter is one that the tenant's own jobs have made."""
@@ -121,3 +121,8 @@ def parse_allow(text: str | Iterable[str]) -> tuple[str, ...]:
                 "`base:NAME` allows a base model",
             )
     return patterns
+
+
+def prefix_of(tenant: str) -> str:
+    """What the names of a tenant's own releases begin with, by its id."""
+    return f"{_OWN_PREFIX}{tenant.removeprefix('tn_')}."

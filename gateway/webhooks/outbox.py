@@ -30,6 +30,7 @@ PAUSES_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 36000.0)
 # Longer than a write may wait for the index, so that none that ended a job commits unseen.
 _LATE_S = 600.0
 _SWEEP_S = 3600.0
+_PAGE = 500  # values in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +188,13 @@ def _begin(connection: Connection, name: str, now: float) -> None:
 
 def _unknown(connection: Connection, name: str, found: list[Happening]) -> list[Happening]:
     """Those of which no delivery to this address is here."""
-    query = sa.select(deliveries.c.event).where(
-        deliveries.c.address == name, deliveries.c.event.in_([one.id for one in found])
-    )
-    known = set(connection.scalars(query)) if found else set()
+    known: set[str] = set()
+    for begin in range(0, len(found), _PAGE):
+        page = [one.id for one in found[begin : begin + _PAGE]]
+        query = sa.select(deliveries.c.event).where(
+            deliveries.c.address == name, deliveries.c.event.in_(page)
+        )
+        known |= set(connection.scalars(query))
     return [one for one in found if one.id not in known]
 
 

@@ -21,12 +21,12 @@ from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.registry.exchanges.exchange import Exchange, Feedback, Subject
 from adapterworks.registry.exchanges.files import SealedFiles
 from adapterworks.registry.exchanges.keyring import Keyring, default_keys
+from adapterworks.registry.exchanges.orphans import remove_orphans
 from adapterworks.registry.exchanges.rows import (
     erased_since,
     exchange_of,
     feedback_of,
     find,
-    named,
     of_tenant,
     row_of,
     sealed_of,
@@ -55,6 +55,7 @@ class Exchanges:
         database.migrate(NAMESPACE, MIGRATIONS)
         self.database = database
         self.files = SealedFiles(folder, Keyring(keys))
+        self._looked = 0.0
 
     @classmethod
     def of(cls, registry: Registry, keys: Path | None = None) -> Exchanges:
@@ -234,13 +235,9 @@ class Exchanges:
             gone += len(rows)
             if len(rows) < PAGE:
                 break
-        for tenant, name in list(self.files.old(now - ORPHAN_SECONDS)):
-            with self.database.read() as connection:
-                known = connection.scalar(named(exchanges.c.receipt, tenant, name)) or (
-                    connection.scalar(named(said.c.id, tenant, name).where(said.c.sealed))
-                )
-            if known is None:
-                self.files.discard(tenant, name)
+        if abs(now - self._looked) >= ORPHAN_SECONDS:  # each look reads the names of all files
+            remove_orphans(self.database, self.files, now - ORPHAN_SECONDS)
+            self._looked = now
         return gone
 
     def _walk(

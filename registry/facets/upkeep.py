@@ -44,7 +44,7 @@ class Upkeep:
             grace=grace,
             unlisted=unlisted,
             dry_run=dry_run,
-            arriving=self._catalog.arriving,
+            arriving=(self._catalog.arriving, self._catalog.uploads),
         )
 
     def unlisted(self, *, take: Sequence[str] = ()) -> list[Unlisted]:

@@ -174,6 +174,20 @@ class Database:
                 )
             yield connection
 
+    def settle(self) -> bool:
+        """Empty SQLite's write-ahead log into the database, so that it keeps nothing deleted.
+
+        Returns whether it is empty: a reader that holds an older snapshot keeps it. PostgreSQL's
+        own log and dead rows are its server's affair.
+        """
+        if not self.is_sqlite or self.read_only:
+            return True
+        with _reported(self.engine.url), self.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            busy: int = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            return not busy
+
     def migrate(self, namespace: str, migrations: Sequence[Migration]) -> None:
         """Bring `namespace` to `len(migrations)`; a database that is there already costs one read.
 

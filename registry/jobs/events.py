@@ -70,6 +70,15 @@ def add(
     )
 
 
+def add_once(
+    connection: Connection, job: str, message: str, now: float, level: Level = "info"
+) -> None:
+    """Append a message, unless it is what the newest event says: a wait is told once."""
+    newest_first = sa.select(_events.c.message).where(_events.c.job == job)
+    if connection.scalar(newest_first.order_by(_events.c.sequence.desc()).limit(1)) != message:
+        add(connection, job, message, now, level)
+
+
 def add_checkpoint(
     connection: Connection, job: str, step: int, metrics: Mapping[str, float], now: float
 ) -> None:

@@ -4,7 +4,8 @@ Invariants:
 - a file's bytes are held by a lease for as long as the file lives, so gc keeps them; equal bytes
   of two tenants are one blob, which neither can tell;
 - a file is its tenant's own: another's id, an expired one and a deleted one look like none;
-- a tenant's files together stay within its quota, also if several are put at once.
+- a tenant's files, and the uploads that it has announced, together stay within its quota, also if
+  several are put at once.
 """
 
 from __future__ import annotations
@@ -19,18 +20,15 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.jobs import schema
+from adapterworks.registry.jobs.quota import alive, require_room, used
 from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.registry.registry import Registry
 
 _files = schema.files
 Made = TypeVar("Made")
-
-
-class OverQuota(Refused):
-    """The tenant's files together would be larger than they may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +98,13 @@ class Files:
         then: Callable[[Connection, Sequence[str]], Made],
         *,
         quota: int | None = None,
+        instead_of: str | None = None,
     ) -> Made:
         """Keep files and do what goes with them in one transaction: a kill leaves both or neither.
 
         Args:
             then: given the files' ids; what it raises leaves nothing.
+            instead_of: the upload that becomes the file, and need not have room beside it.
 
         Raises:
             OverQuota: as of `put`.
@@ -113,13 +113,14 @@ class Files:
         listed: list[tuple[str, NewFile, str]] = []
         try:
             for new in news:
-                self.require_room(new.tenant, new.size, quota)  # before anything is copied
+                # Before anything is copied, and again when it is listed.
+                self.require_room(new.tenant, new.size, quota, instead_of=instead_of)
                 file = f"file-{secrets.token_hex(12)}"
                 seconds = new.seconds or holding.FOR_EVER_S
                 listed.append((file, new, self.hold(new.blob, new.path, seconds, holder=file)))
             with self._database.write() as connection:
                 for file, new, lease in listed:
-                    _list(connection, file, new, lease, quota)
+                    _list(connection, file, new, lease, quota, instead_of)
                 return then(connection, [file for file, *_ in listed])
         except BaseException:
             self.let_go([lease for *_, lease in listed])
@@ -138,14 +139,12 @@ class Files:
             for lease in held:
                 leases.end(connection, lease)
 
-    def require_room(self, tenant: str, size: int, quota: int | None) -> None:
-        """Ask whether `size` more bytes of a tenant fit.
-
-        Raises:
-            OverQuota: they do not.
-        """
+    def require_room(
+        self, tenant: str, size: int, quota: int | None, *, instead_of: str | None = None
+    ) -> None:
+        """Ask whether `size` more bytes of a tenant fit, as the function of that name does."""
         with self._database.read() as connection:
-            _require_room(connection, tenant, size, quota, time.time())
+            require_room(connection, tenant, size, quota, time.time(), instead_of)
 
     def get(self, file: str, tenant: str) -> File:
         """A tenant's file.
@@ -171,7 +170,7 @@ class Files:
             InvalidInput: `after` is none of them.
         """
         order = _files.c.sequence.desc() if newest_first else _files.c.sequence.asc()
-        query = sa.select(_files).where(_alive(tenant, time.time())).order_by(order)
+        query = sa.select(_files).where(alive(tenant, time.time())).order_by(order)
         if purpose is not None:
             query = query.where(_files.c.purpose == purpose)
         with self._database.read() as connection:
@@ -208,12 +207,19 @@ class Files:
     def usage(self, tenant: str) -> int:
         """Bytes of a tenant's files together."""
         with self._database.read() as connection:
-            return _used(connection, tenant, time.time())
+            return used(connection, tenant, time.time())
 
 
-def _list(connection: Connection, file: str, new: NewFile, lease: str, quota: int | None) -> None:
+def _list(
+    connection: Connection,
+    file: str,
+    new: NewFile,
+    lease: str,
+    quota: int | None,
+    instead_of: str | None,
+) -> None:
     now = time.time()
-    _require_room(connection, new.tenant, new.size, quota, now)
+    require_room(connection, new.tenant, new.size, quota, now, instead_of)
     connection.execute(
         sa.insert(_files).values(
             id=file,
@@ -236,36 +242,12 @@ def missing(file: str) -> NotFound:
     return NotFound(f"there is no file `{file[:80]}`", hint="`GET /v1/files` lists yours")
 
 
-def _alive(tenant: str, now: float) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        _files.c.tenant == tenant,
-        _files.c.deleted.is_(None),
-        sa.or_(_files.c.expires.is_(None), _files.c.expires > now),
-    )
-
-
 def _live(connection: Connection, file: str, tenant: str) -> AnyRow:
-    query = sa.select(_files).where(_files.c.id == file, _alive(tenant, time.time()))
+    query = sa.select(_files).where(_files.c.id == file, alive(tenant, time.time()))
     row = connection.execute(query).first()
     if row is None:
         raise missing(file)
     return row
-
-
-def _used(connection: Connection, tenant: str, now: float) -> int:
-    query = sa.select(sa.func.coalesce(sa.func.sum(_files.c.size), 0))
-    return int(connection.scalar(query.where(_alive(tenant, now))) or 0)
-
-
-def _require_room(
-    connection: Connection, tenant: str, size: int, quota: int | None, now: float
-) -> None:
-    used = _used(connection, tenant, now)
-    if quota is not None and used + size > quota:
-        raise OverQuota(
-            f"your files take {used} bytes of the {quota} you may have, and this one has {size}",
-            hint="delete files you no longer need",
-        )
 
 
 def _file(row: AnyRow) -> File:

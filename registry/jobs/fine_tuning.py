@@ -146,6 +146,20 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
     return values
 
 
+def continued(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The `[method]` of a training that goes on with a release's, from what the release declares.
+
+    How its factors once began, and what an earlier continuation kept as it was, are no part of what
+    the weights mean now.
+    """
+    values = {key: value for key, value in declared.items() if value is not None}
+    values.pop("init", None)
+    if "keep_ranks" in declared:
+        values.pop("keep_ranks", None)
+        values.pop("orthogonality", None)  # to the ranks that were kept, and to nothing else
+    return values
+
+
 def check_template(values: Mapping[str, Any]) -> None:
     """Refuse a template that says what is each job's own.
 

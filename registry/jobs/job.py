@@ -55,6 +55,7 @@ class Job:
 
     Attributes:
         attempt: how often it was taken from the queue.
+        lost: how often its holder died since it last came on.
         wanted: what its owner asks of whoever runs it.
         result: what its runs have found out so far.
         code, message, param: why it failed.
@@ -71,6 +72,7 @@ class Job:
     state: State
     wanted: Wanted
     attempt: int
+    lost: int
     holder: str
     created: float
     started: float | None
@@ -119,12 +121,15 @@ class Again:
 
     Attributes:
         after: seconds until it may be tried again.
+        why: as its owner may read it.
         counts: whether this was one of the tries that it has.
+        detail: for the job's result.
     """
 
     after: float
     why: str
     counts: bool = True
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class Given:
     """Whoever ran it stopped because its owner, or its worker's owner, asked.
 
     Attributes:
-        state: what it is now.
+        state: what was asked for when it stopped; what its owner has asked for since comes first.
         result: what it has come to.
     """
 

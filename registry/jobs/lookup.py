@@ -100,6 +100,7 @@ def job_of(row: AnyRow) -> Job:
         state=row.state,
         wanted=row.wanted,
         attempt=row.attempt,
+        lost=row.lost,
         holder=row.holder,
         created=row.created,
         started=row.started,

@@ -8,6 +8,8 @@ Invariants:
   that was taken for dead changes nothing any more (`Lost`);
 - life is a renewed lease, not age; a job whose lease ran out is queued again, and fails after
   `MOST_LOST` losses, so that one that kills its workers does not kill them for ever;
+- what was answered of a job is listed before it ends, whatever ends it: one that has answers is
+  given out once more for that;
 - among tenants the one that has had the least for its weight is next; idling earns no credit;
   among a tenant's jobs the highest priority, then the oldest.
 """
@@ -25,6 +27,7 @@ from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.jobs import events, lookup, schema, shares
 from adapterworks.registry.jobs.job import (
+    PROOF_LANE,
     Again,
     Claim,
     Done,
@@ -34,8 +37,8 @@ from adapterworks.registry.jobs.job import (
     Outcome,
     Stop,
 )
-from adapterworks.registry.jobs.states import ENDED, FOLLOWS, State
-from adapterworks.registry.lifecycle import leases
+from adapterworks.registry.jobs.moves import asked, has_answers, move
+from adapterworks.registry.jobs.states import ENDED, State
 
 LEASE_S = 30.0
 MOST_LOST = 5
@@ -99,13 +102,15 @@ def claim(
 
 
 def _next(connection: Connection, lanes: list[str], now: float) -> AnyRow | None:
-    running = sa.select(_jobs.c.tenant, sa.func.count().label("count"))
-    running = running.where(_jobs.c.state == "running").group_by(_jobs.c.tenant)
+    # A tenant's trainings do not keep its proofs and batches waiting: others run those.
+    place = sa.case((_jobs.c.lane.startswith(PROOF_LANE), PROOF_LANE), else_=_jobs.c.lane)
+    running = sa.select(_jobs.c.tenant, place.label("place"), sa.func.count().label("count"))
+    running = running.where(_jobs.c.state == "running").group_by(_jobs.c.tenant, place)
     busy = running.subquery()
     query = (
         sa.select(_jobs)
         .join(_shares, _shares.c.tenant == _jobs.c.tenant)
-        .outerjoin(busy, busy.c.tenant == _jobs.c.tenant)
+        .outerjoin(busy, sa.and_(busy.c.tenant == _jobs.c.tenant, busy.c.place == place))
         .where(
             _jobs.c.state == "queued",
             _jobs.c.lane.in_(lanes),
@@ -125,20 +130,17 @@ def _rescue(connection: Connection, now: float) -> None:
     """Queue what its holders have lost; what was to be paused or cancelled is that now."""
     dead = sa.select(_jobs).where(_jobs.c.state == "running", _jobs.c.lease_until < now)
     for row in connection.execute(dead).all():
-        if row.wanted:
-            _move(connection, row, _asked(row), now)
-        elif row.lost + 1 >= MOST_LOST:
-            _move(
-                connection,
-                row,
-                "failed",
-                now,
-                code="lost",
-                message=f"whoever ran it died or was cut off, {MOST_LOST} times",
-                lost=row.lost + 1,
-            )
+        answers = has_answers(connection, row.id)
+        if row.wanted == "cancel" and answers and row.lost < MOST_LOST:
+            move(connection, row, "queued", now, lost=row.lost + 1)
+            _want(connection, row.id, "cancel")
+        elif row.wanted:
+            move(connection, row, asked(row), now)
+        elif row.lost + 1 >= MOST_LOST + answers:
+            said = f"whoever ran it died or was cut off, {row.lost + 1} times"
+            move(connection, row, "failed", now, code="lost", message=said, lost=row.lost + 1)
         else:
-            _move(connection, row, "queued", now, lost=row.lost + 1)
+            move(connection, row, "queued", now, lost=row.lost + 1)
             events.add(connection, row.id, "its worker was lost; it is queued again", now, "warn")
 
 
@@ -174,6 +176,14 @@ def require(connection: Connection, held: Claim) -> AnyRow:
     return row
 
 
+def came_on(connection: Connection, held: Claim) -> None:
+    """It comes on: that it was lost or tried in vain before does not count any more."""
+    counted = sa.or_(_jobs.c.lost > 0, _jobs.c.tried > 0)
+    connection.execute(
+        sa.update(_jobs).where(_jobs.c.id == held.job, counted).values(lost=0, tried=0)
+    )
+
+
 def note(connection: Connection, held: Claim, result: Mapping[str, Any]) -> None:
     """Keep what a run has found out, beside what is known.
 
@@ -194,62 +204,35 @@ def finish(connection: Connection, held: Claim, outcome: Outcome, *, now: float)
     row = require(connection, held)
     match outcome:
         case Done(result):
-            _move(connection, row, "succeeded", now, result=result)
+            move(connection, row, "succeeded", now, result=result)
         case Stop(code, message, param, result):
-            _move(
+            move(
                 connection, row, "failed", now,
                 result=result, code=code, message=message, param=param,
             )  # fmt: skip
         case Handed(lane, result):
             # What its owner asked for meanwhile comes before the next lane.
-            _move(connection, row, _asked(row), now, result=result, lane=lane, lost=0, tried=0)
-        case Given(state, result):
-            _move(connection, row, _asked(row) if state == "queued" else state, now, result=result)
-        case Again(after, why, counts):
+            move(connection, row, asked(row), now, result=result, lane=lane, lost=0, tried=0)
+        case Given(_, result):
+            # Not what whoever ran it was told a moment ago: its owner may have asked anew since.
+            move(connection, row, asked(row), now, result=result)
+        case Again(after, why, counts, detail):
             tried = row.tried + counts
             if row.wanted:
-                _move(connection, row, _asked(row), now)
+                move(connection, row, asked(row), now)
             elif tried >= MOST_TRIED:
                 message = f"tried {tried} times: {why}"
-                _move(connection, row, "failed", now, code="unavailable", message=message)
+                move(
+                    connection, row, "failed", now,
+                    result=detail, code="unavailable", message=message,
+                )  # fmt: skip
             else:
-                _move(connection, row, "queued", now, tried=tried, not_before=now + after)
-                events.add(connection, row.id, f"tried again later: {why}", now, "warn")
+                move(
+                    connection, row, "queued", now,
+                    result=detail, tried=tried, not_before=now + after,
+                )  # fmt: skip
+                events.add_once(connection, row.id, f"tried again later: {why}", now, "warn")
     return lookup.get(connection, held.job)
-
-
-def _asked(row: AnyRow) -> State:
-    """What a running job becomes when nobody runs it any more."""
-    asked: dict[str, State] = {"": "queued", "pause": "paused", "cancel": "cancelled"}
-    return asked[row.wanted]
-
-
-def _move(
-    connection: Connection,
-    row: AnyRow,
-    state: State,
-    now: float,
-    result: Mapping[str, Any] | None = None,
-    **values: Any,
-) -> None:
-    """Put a job into a state that may follow its own."""
-    if state not in FOLLOWS[row.state]:
-        raise Conflict(f"`{row.id}` is {row.state}, which `{state}` does not follow")
-    if result is not None:
-        values["result"] = json.dumps({**json.loads(row.result), **result}, ensure_ascii=False)
-    if state in ENDED:
-        values["finished"] = now
-        _let_go(connection, row.id)
-    connection.execute(
-        sa.update(_jobs)
-        .where(_jobs.c.id == row.id)
-        .values(state=state, wanted="", holder="", lease_until=None, **values)
-    )
-
-
-def _let_go(connection: Connection, job: str) -> None:
-    for lease in leases.held_by(connection, "job", job):
-        leases.end(connection, lease)
 
 
 def cancel(connection: Connection, job: str, *, now: float) -> Job:
@@ -276,12 +259,21 @@ def _ask(connection: Connection, job: str, wanted: str, state: State, now: float
     row = lookup.row_of(connection, job)
     if row.state in ENDED or row.state == state:
         raise Conflict(f"the job `{job}` is {row.state}")
-    if row.state == "running":
-        if row.wanted != "cancel":
-            connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(wanted=wanted))
+    if row.wanted == "cancel":
+        pass  # it stays cancelled
+    elif row.state == "running":
+        _want(connection, job, wanted)
+    elif wanted == "cancel" and has_answers(connection, job):
+        if row.state == "paused":
+            move(connection, row, "queued", now)
+        _want(connection, job, wanted, not_before=now)
     else:
-        _move(connection, row, state, now)
+        move(connection, row, state, now)
     return lookup.get(connection, job)
+
+
+def _want(connection: Connection, job: str, wanted: str, **values: Any) -> None:
+    connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(wanted=wanted, **values))
 
 
 def resume(connection: Connection, job: str, *, now: float) -> Job:
@@ -293,10 +285,10 @@ def resume(connection: Connection, job: str, *, now: float) -> Job:
     """
     row = lookup.row_of(connection, job)
     if row.state == "running" and row.wanted == "pause":
-        connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(wanted=""))
+        _want(connection, job, "")
     elif row.state == "paused":
         shares.arrive(connection, row.tenant)
-        _move(connection, row, "queued", now, not_before=now)
+        move(connection, row, "queued", now, not_before=now)
     else:
         raise Conflict(f"the job `{job}` is {row.state}, not paused")
     return lookup.get(connection, job)

@@ -120,7 +120,8 @@ checkpoints = sa.Table(
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
 )
-# What came of each line of a batch's input; a line that is here is never asked again.
+# What came of each line of a batch's input; a line that is here is never asked again. `output` is
+# empty once the job has ended: it is in the results' files then.
 lines = sa.Table(
     "job_lines",
     metadata,
@@ -227,4 +228,23 @@ def _m002_jobs_by_their_end(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX jobs_finished ON jobs (finished)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_m001_files_and_jobs, _m002_jobs_by_their_end)
+def _m003_no_texts_of_ended_jobs(connection: Connection) -> None:
+    """What batches were answered stayed here after they had ended, whatever became of the files."""
+    connection.exec_driver_sql(
+        "UPDATE job_lines SET output = '' WHERE job IN ("
+        "SELECT id FROM jobs WHERE state IN ('succeeded', 'failed', 'cancelled'))"
+    )
+
+
+def _m004_sums_of_lines(connection: Connection) -> None:
+    """Whoever asks how far a batch is is answered without reading what its lines were answered."""
+    columns = "failed, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens"
+    connection.exec_driver_sql(f"CREATE INDEX job_lines_sums ON job_lines (job, {columns})")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _m001_files_and_jobs,
+    _m002_jobs_by_their_end,
+    _m003_no_texts_of_ended_jobs,
+    _m004_sums_of_lines,
+)

@@ -3,6 +3,8 @@
 A part's bytes are a blob of their own, held by a lease until the upload ends; completing puts the
 parts together in the order that the client names. An upload whose hour is over is `expired`; its
 leases end by themselves.
+
+Invariant: what has been announced and is neither whole nor over counts as a file of its tenant's.
 """
 
 from __future__ import annotations
@@ -20,9 +22,14 @@ from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.jobs import schema
 from adapterworks.registry.jobs.files import Files
+from adapterworks.registry.jobs.quota import OverQuota, pending_of, require_room
+from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.registry import Registry
 
 LIFE_S = 3600
+MOST_PENDING = 100
+"""Uploads of a tenant that are neither whole nor over."""
+MOST_PARTS = 10_000
 PENDING, COMPLETED, CANCELLED, EXPIRED = "pending", "completed", "cancelled", "expired"
 
 _uploads, _parts = schema.uploads, schema.parts
@@ -64,11 +71,30 @@ class Uploads:
         self._files = files
 
     def begin(
-        self, tenant: str, *, purpose: str, filename: str, size: int, keep_seconds: int | None
+        self,
+        tenant: str,
+        *,
+        purpose: str,
+        filename: str,
+        size: int,
+        keep_seconds: int | None,
+        quota: int | None = None,
     ) -> Upload:
-        """Announce a file of `size` bytes."""
+        """Announce a file of `size` bytes.
+
+        Raises:
+            OverQuota: the tenant's files would be above `quota` bytes with it, or too many of its
+                uploads are neither whole nor over.
+        """
         upload, now = f"upload_{secrets.token_hex(12)}", time.time()
         with self._database.write() as connection:
+            require_room(connection, tenant, size, quota, now)
+            pending = sa.select(sa.func.count()).where(pending_of(tenant, now))
+            if int(connection.scalar(pending) or 0) >= MOST_PENDING:
+                raise OverQuota(
+                    f"{MOST_PENDING} uploads of yours are not whole, as many as there may be",
+                    hint="complete or cancel some; each is over by itself after an hour",
+                )
             connection.execute(
                 sa.insert(_uploads).values(
                     id=upload,
@@ -99,21 +125,24 @@ class Uploads:
         Raises:
             NotFound: the tenant has no such upload.
             Conflict: it is not pending any more.
-            InvalidInput: the parts are more than was announced.
+            InvalidInput: the part is empty, or the parts are more than was announced.
         """
         found = self.get(upload, tenant)
-        _require_pending(found)
+        require_pending(found)
+        if not size:
+            raise InvalidInput("the part has no bytes")
         part = f"part_{secrets.token_hex(12)}"
         lease = self._files.hold(blob, path, found.expires - time.time(), holder=part)
         try:
             with self._database.write() as connection:
-                _require_pending(_upload(_own(connection, upload, tenant)))
-                held = connection.scalar(
-                    sa.select(sa.func.coalesce(sa.func.sum(_parts.c.size), 0)).where(
-                        _parts.c.upload == upload
-                    )
-                )
-                if int(held or 0) + size > found.size:
+                require_pending(_upload(_own(connection, upload, tenant)))
+                total = sa.func.coalesce(sa.func.sum(_parts.c.size), 0)
+                held, count = connection.execute(
+                    sa.select(total, sa.func.count()).where(_parts.c.upload == upload)
+                ).one()
+                if count >= MOST_PARTS:
+                    raise InvalidInput(f"an upload may have {MOST_PARTS} parts")
+                if int(held) + size > found.size:
                     raise InvalidInput(
                         f"the parts together are above the {found.size} bytes that were announced",
                         hint="create the upload with the file's whole size as `bytes`",
@@ -160,13 +189,13 @@ class Uploads:
         for part in parts:
             yield from self._blobs.get(part.blob)
 
-    def complete(self, upload: str, tenant: str, file: str) -> Upload:
-        """The upload is a file now.
+    def complete(self, connection: Connection, upload: str, tenant: str, file: str) -> Upload:
+        """The upload is a file now; in the transaction that lists the file.
 
         Raises:
             Conflict: it is not pending any more.
         """
-        return self._end(upload, tenant, COMPLETED, file)
+        return _end(connection, upload, tenant, COMPLETED, file)
 
     def cancel(self, upload: str, tenant: str) -> Upload:
         """Give an upload up.
@@ -175,19 +204,20 @@ class Uploads:
             NotFound: the tenant has no such upload.
             Conflict: it is not pending any more.
         """
-        return self._end(upload, tenant, CANCELLED, None)
-
-    def _end(self, upload: str, tenant: str, state: str, file: str | None) -> Upload:
         with self._database.write() as connection:
-            _require_pending(_upload(_own(connection, upload, tenant)))
-            connection.execute(
-                sa.update(_uploads).where(_uploads.c.id == upload).values(state=state, file=file)
-            )
-            held = sa.select(_parts.c.lease).where(_parts.c.upload == upload)
-            leases = connection.scalars(held).all()
-            ended = _upload(_own(connection, upload, tenant))
-        self._files.let_go(leases)
-        return ended
+            return _end(connection, upload, tenant, CANCELLED, None)
+
+
+def _end(connection: Connection, upload: str, tenant: str, state: str, file: str | None) -> Upload:
+    require_pending(_upload(_own(connection, upload, tenant)))
+    connection.execute(
+        sa.update(_uploads).where(_uploads.c.id == upload).values(state=state, file=file)
+    )
+    for lease in connection.scalars(
+        sa.select(_parts.c.lease).where(_parts.c.upload == upload)
+    ).all():
+        leases.end(connection, lease)
+    return _upload(_own(connection, upload, tenant))
 
 
 def _own(connection: Connection, upload: str, tenant: str) -> AnyRow:
@@ -198,7 +228,8 @@ def _own(connection: Connection, upload: str, tenant: str) -> AnyRow:
     return row
 
 
-def _require_pending(upload: Upload) -> None:
+def require_pending(upload: Upload) -> None:
+    """Raises Conflict if an upload has been completed or cancelled, or is over."""
     if upload.state != PENDING:
         raise Conflict(f"the upload `{upload.id}` is {upload.state}")
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -95,7 +95,7 @@ def collect(
     grace: float = GRACE_S,
     unlisted: bool = False,
     dry_run: bool = False,
-    arriving: Path | None = None,
+    arriving: Sequence[Path] = (),
 ) -> GcReport:
     """Remove what nothing needs; see the module's docstring.
 
@@ -103,7 +103,7 @@ def collect(
         grace: seconds in the trash before a blob is deleted. Blobs and checkouts younger than an
             hour, or than that, are not judged; staged files are kept a day.
         unlisted: collect releases too that this index never listed.
-        arriving: a folder of uploads, which are staged files too.
+        arriving: folders of uploads, which are staged files too.
 
     Raises:
         Refused: the store has releases that this index never listed; nothing was moved.
@@ -134,9 +134,7 @@ def collect(
     _empty_trash(database, blobs, time.time() - grace, report)
     _collect_checkouts(database, checkouts, limit, report)
     staging = [checkouts / "tmp", *([blobs.staging] if isinstance(blobs, LocalBlobs) else [])]
-    if arriving is not None:
-        staging.append(arriving)
-    for folder in staging:
+    for folder in (*staging, *arriving):
         _sweep_staged(folder, time.time() - max(grace, STAGED_S), report)
     if not dry_run:
         with database.write() as connection:

@@ -18,7 +18,8 @@ from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.digests import digest_file
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.files import Files, NewFile
-from adapterworks.registry.jobs.fine_tuning import Asked, Rows, Start
+from adapterworks.registry.jobs.fine_tuning import Asked, Rows, Start, continued
+from adapterworks.registry.jobs.folders import LOG, folder_of
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Job, NewJob
 from adapterworks.settings import Settings
 from adapterworks.workers.worker import Worker
@@ -85,6 +86,15 @@ def ask(workshop: Workshop, *arguments: str) -> Result:
     return result
 
 
+def left_over(workshop: Workshop, job: Job) -> set[str]:
+    """Where a job's training rows are under the home, but for the files that the tenant has."""
+    home = workshop.app.settings.home
+    row = (workshop.folder / "train.jsonl").read_bytes().splitlines()[0]
+    assert (folder_of(home, job.id) / LOG).is_file()
+    found = (path for path in home.rglob("*") if path.is_file() and row in path.read_bytes())
+    return {str(path) for path in found if "blobs" not in path.relative_to(home).parts}
+
+
 @pytest.mark.slow
 def test_a_build_is_queued_run_and_told_of(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
@@ -129,6 +139,7 @@ def test_a_job_is_what_its_manifest_builds_by_hand(
     assert built.result["trained_tokens"] > 0
     resolved = {"n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 1.0}
     assert built.result["hyperparameters"] == resolved
+    assert left_over(workshop, job) == set()
     with workshop.app.registry.database.read() as connection:
         story = events.since(connection, job.id, 0)
         points, _ = events.checkpoints(connection, job.id)
@@ -160,12 +171,11 @@ def test_a_release_is_continued_as_its_manifest_by_hand(
     assert work(workshop, monkeypatch) == 1
     ref = now(workshop, first).result["ref"]
     before = workshop.registry().release(now(workshop, first).result["digest"])
-    method = {key: value for key, value in before.declared("method").items() if value is not None}
-    method.pop("init", None)
+    method = continued(before.declared("method"))
     job = fine_tune(workshop, start=Start(ref=ref, method=method), n_epochs=1, seed=8)
     assert work(workshop, monkeypatch) == 1
     built = now(workshop, job)
-    assert built.result["ref"] == "ft.t.mine@2", built.message
+    assert built.result.get("ref") == "ft.t.mine@2", built.message
     release = workshop.registry().release(built.result["digest"])
     parents = [(parent.relation, parent.digest) for parent in release.parents]
     assert ("start", before.digest) in parents
@@ -213,6 +223,7 @@ def test_what_no_build_can_do_fails_with_its_reason(
     work(workshop, monkeypatch)
     failed = now(workshop, job)
     assert (failed.state, failed.code) == ("failed", "not_found")
+    assert left_over(workshop, job) == set()
     assert "hint:" in failed.message
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _QUEUE = "registry/jobs/queue.py"
+_MOVES = "registry/jobs/moves.py"
 _PUTTING = "registry/jobs/putting.py"
 _SHARES = "registry/jobs/shares.py"
 _LOOKUP = "registry/jobs/lookup.py"
 _FILES = "registry/jobs/files.py"
+_QUOTA = "registry/jobs/quota.py"
 _UPLOADS = "registry/jobs/uploads.py"
 _ROWS = "gateway/files/rows.py"
 _LINES = "gateway/files/lines.py"
@@ -65,7 +67,7 @@ NAMED = (
     Named(
         "a-killing-job-is-given-out-for-ever",
         _QUEUE,
-        "elif row.lost + 1 >= MOST_LOST:",
+        "elif row.lost + 1 >= MOST_LOST + answers:",
         "elif False:",
         _OF_QUEUE,
         "a job that takes all memory would end one worker after the other",
@@ -139,8 +141,8 @@ NAMED = (
     Named(
         "a-cancel-is-lost-between-lanes",
         _QUEUE,
-        "_move(connection, row, _asked(row), now, result=result, lane=lane, lost=0, tried=0)",
-        '_move(connection, row, "queued", now, result=result, lane=lane, lost=0, tried=0)',
+        "move(connection, row, asked(row), now, result=result, lane=lane, lost=0, tried=0)",
+        'move(connection, row, "queued", now, result=result, lane=lane, lost=0, tried=0)',
         _OF_QUEUE,
         "a job cancelled while it was built would be proved and succeed",
     ),
@@ -194,7 +196,7 @@ NAMED = (
     ),
     Named(
         "rows-stay-after-their-job",
-        _QUEUE,
+        _MOVES,
         "        _let_go(connection, row.id)\n",
         "",
         _OF_JOBS,
@@ -234,7 +236,7 @@ NAMED = (
     ),
     Named(
         "anothers-file-is-found",
-        _FILES,
+        _QUOTA,
         "        _files.c.tenant == tenant,\n        _files.c.deleted.is_(None),\n",
         "        _files.c.deleted.is_(None),\n",
         _OF_FILES,
@@ -242,7 +244,7 @@ NAMED = (
     ),
     Named(
         "an-expired-file-is-read",
-        _FILES,
+        _QUOTA,
         "        sa.or_(_files.c.expires.is_(None), _files.c.expires > now),\n",
         "",
         _OF_FILES,
@@ -266,8 +268,8 @@ NAMED = (
     ),
     Named(
         "the-quota-is-each-files-own",
-        _FILES,
-        "if quota is not None and used + size > quota:",
+        _QUOTA,
+        "if quota is not None and taken + size > quota:",
         "if quota is not None and size > quota:",
         _OF_FILES,
         "a tenant could fill the disk with files that are small one by one",

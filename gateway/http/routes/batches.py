@@ -16,6 +16,7 @@ from adapterworks.gateway.http.routes.common import (
     receipt_of,
     room_of,
     tenant_of,
+    writer_of,
 )
 from adapterworks.gateway.http.routes.pages import listed, number
 from adapterworks.gateway.jobs.batches import AskedBatch, batch_object, counts
@@ -47,7 +48,7 @@ async def create(request: Request) -> Response:
         InvalidField: the file is none of the tenant's own for batches, or a field is out of range.
         Conflict: the tenant has as many batches as it may.
     """
-    tenant, room = tenant_of(request), room_of(request)
+    tenant, room = writer_of(request), room_of(request)
     body = await body_of(request)
     given = {name: value for name, value in body.values.items() if value is not None}
     asked = checked(AskedBatch, given)
@@ -99,7 +100,7 @@ async def list_batches(request: Request) -> Response:
             jobs, more = lookup.listed(
                 connection, tenant=tenant.id, kind=BATCH, after=after, limit=limit
             )
-            return [batch_object(job, counts(connection, job.id)) for job in jobs], more
+            return [batch_object(job, counts(connection, job)) for job in jobs], more
 
     return listed(request, *await asyncio.to_thread(read))
 
@@ -111,6 +112,7 @@ async def retrieve(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     """`POST /v1/batches/{batch}/cancel`: what is answered by then is in the output file."""
+    writer_of(request)
     room, job = room_of(request), await _own(request)
 
     def write() -> Job:
@@ -138,7 +140,7 @@ async def _answer(request: Request, job: Job) -> Response:
 
     def read() -> dict[str, Any]:
         with room.database.read() as connection:
-            return batch_object(job, counts(connection, job.id))
+            return batch_object(job, counts(connection, job))
 
     values = await asyncio.to_thread(read)
     return JSONResponse(values, headers=receipt_of(request).headers())

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from adapterworks.gateway.admission.writes import Writes
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.request.body import Body, read_body
@@ -75,6 +76,24 @@ def tenant_of(request: Request) -> Tenant:
     if gateway.tenants is not None and shown is not None:
         receipt_of(request).key_id = key_id_of(shown) or ""
     return tenant
+
+
+def writer_of(request: Request) -> Tenant:
+    """The caller of a path that writes what stays.
+
+    Raises:
+        Unauthorized: as `tenant_of`.
+        RateLimited: it has written as often as it may.
+    """
+    tenant = tenant_of(request)
+    writes_of(request).take(tenant.id)
+    return tenant
+
+
+def writes_of(request: Request) -> Writes:
+    """How often tenants write, in this gateway."""
+    writes: Writes = request.app.state.writes
+    return writes
 
 
 def not_let_in(request: Request, shown: str | None) -> str:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
-import os
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -26,13 +21,14 @@ from adapterworks.gateway.files.objects import (
     upload_object,
 )
 from adapterworks.gateway.files.receive import Received, received
-from adapterworks.gateway.files.rows import Facts, RowCheck, check_of
+from adapterworks.gateway.files.rows import RowCheck, check_of
 from adapterworks.gateway.http.routes.common import (
     answer,
     body_of,
     receipt_of,
     room_of,
     tenant_of,
+    writer_of,
 )
 from adapterworks.gateway.http.routes.pages import LIMIT_OF_FILES, listed, number, one_of
 from adapterworks.gateway.jobs.room import Room
@@ -40,7 +36,7 @@ from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import InvalidField, NoSuchThing
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.jobs.files import File, NewFile
-from adapterworks.registry.jobs.uploads import Part, Upload
+from adapterworks.registry.jobs.uploads import Upload
 
 _PART_BYTES = 64 * 1024 * 1024
 
@@ -67,7 +63,7 @@ async def create(request: Request) -> Response:
         InvalidLines: lines cannot be used for the purpose; all of them are named.
         OverQuota, TooLarge, TooSlow, InvalidField: as they say.
     """
-    tenant, room = tenant_of(request), room_of(request)
+    tenant, room = writer_of(request), room_of(request)
     quota = room.table.tenant_bytes
     await asyncio.to_thread(room.files.require_room, tenant.id, 0, quota)
 
@@ -131,7 +127,7 @@ async def retrieve(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """`DELETE /v1/files/{file}`."""
-    tenant, room = tenant_of(request), room_of(request)
+    tenant, room = writer_of(request), room_of(request)
     file = await _own(request)
     await asyncio.to_thread(room.files.delete, file.id, tenant.id)
     return answer(request, {"id": file.id, "object": "file", "deleted": True})
@@ -156,13 +152,10 @@ async def _own(request: Request) -> File:
 
 async def begin(request: Request) -> Response:
     """`POST /v1/uploads`."""
-    tenant, room = tenant_of(request), room_of(request)
+    tenant, room = writer_of(request), room_of(request)
     asked = checked(AskedUpload, (await body_of(request)).values)
     if asked.bytes > room.table.file_bytes:
         raise InvalidField(f"a file may have {room.table.file_bytes} bytes", param="bytes")
-    await asyncio.to_thread(
-        room.files.require_room, tenant.id, asked.bytes, room.table.tenant_bytes
-    )
     upload = await asyncio.to_thread(
         functools.partial(
             room.uploads.begin,
@@ -171,6 +164,7 @@ async def begin(request: Request) -> Response:
             filename=asked.filename,
             size=asked.bytes,
             keep_seconds=asked.seconds,
+            quota=room.table.tenant_bytes,
         )
     )
     return answer(request, upload_object(upload, None))
@@ -178,7 +172,7 @@ async def begin(request: Request) -> Response:
 
 async def add_part(request: Request) -> Response:
     """`POST /v1/uploads/{upload}/parts`: at most 64 MiB."""
-    tenant, room = tenant_of(request), room_of(request)
+    tenant, room = writer_of(request), room_of(request)
     upload = await _upload(request)
     async with _file_of(request, room, "data", lambda fields: None) as got:
         part = await asyncio.to_thread(
@@ -189,61 +183,17 @@ async def add_part(request: Request) -> Response:
 
 async def complete(request: Request) -> Response:
     """`POST /v1/uploads/{upload}/complete`: the parts become a file, if its lines can be used."""
-    tenant, room = tenant_of(request), room_of(request)
+    writer_of(request)
+    room = room_of(request)
     asked = checked(AskedCompletion, (await body_of(request)).values)
     upload = await _upload(request)
-    parts = await asyncio.to_thread(room.uploads.parts, upload, asked.part_ids)
-    file = await asyncio.to_thread(_join, room, upload, parts, asked.md5)
-    try:
-        upload = await asyncio.to_thread(room.uploads.complete, upload.id, tenant.id, file.id)
-    except BaseException:
-        await asyncio.to_thread(room.files.delete, file.id, tenant.id)
-        raise
-    return answer(request, upload_object(upload, file))
-
-
-def _join(room: Room, upload: Upload, parts: list[Part], md5: str | None) -> File:
-    """Put the parts together, look at the lines, keep the file."""
-    check, facts = check_of(upload.purpose), Facts(0, "")
-    room.staging.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix="upload-", dir=room.staging)
-    hashes = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for chunk in _checked(room.uploads.chunks(parts), check):
-                file.write(chunk)
-                for hasher in hashes:
-                    hasher.update(chunk)
-        if md5 is not None and hashes[1].hexdigest() != md5.lower():
-            raise InvalidField("the parts together have another `md5`", param="md5")
-        if check is not None:
-            facts = check.close()
-        new = NewFile(
-            tenant=upload.tenant,
-            purpose=upload.purpose,
-            filename=upload.filename,
-            path=Path(name),
-            blob="sha256:" + hashes[0].hexdigest(),
-            size=upload.size,
-            rows=facts.rows,
-            kind=facts.kind,
-            seconds=upload.keep_seconds,
-        )
-        return room.files.put(new, quota=room.table.tenant_bytes)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _checked(chunks: Iterator[bytes], check: RowCheck | None) -> Iterator[bytes]:
-    for chunk in chunks:
-        if check is not None:
-            check.feed(chunk)
-        yield chunk
+    ended, file = await room.joiner.join(upload, asked.part_ids, asked.md5)
+    return answer(request, upload_object(ended, file))
 
 
 async def cancel(request: Request) -> Response:
     """`POST /v1/uploads/{upload}/cancel`."""
-    tenant, room = tenant_of(request), room_of(request)
+    tenant, room = writer_of(request), room_of(request)
     upload = await _upload(request)
     upload = await asyncio.to_thread(room.uploads.cancel, upload.id, tenant.id)
     return answer(request, upload_object(upload, None))

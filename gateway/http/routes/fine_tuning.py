@@ -19,7 +19,10 @@ from adapterworks.gateway.http.routes.common import (
     gateway_of,
     receipt_of,
     room_of,
+    shown_key,
     tenant_of,
+    writer_of,
+    writes_of,
 )
 from adapterworks.gateway.http.routes.pages import listed, number
 from adapterworks.gateway.jobs.creating import create
@@ -32,6 +35,7 @@ from adapterworks.gateway.jobs.objects import (
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import NoSuchThing
 from adapterworks.gateway.residency.resolve import missing
+from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.jobs import events, lookup, queue
@@ -69,7 +73,7 @@ async def create_job(request: Request) -> Response:
     Raises:
         InvalidField, NotFound, Conflict: as `create` says.
     """
-    tenant, gateway, room = tenant_of(request), gateway_of(request), room_of(request)
+    tenant, gateway, room = writer_of(request), gateway_of(request), room_of(request)
     body = await body_of(request)
     given = {name: value for name, value in body.values.items() if value is not None}
     asked = checked(AskedJob, given)
@@ -114,6 +118,7 @@ def _act(change: Callable[..., Job]) -> Callable[[Request], Any]:
     """Cancel, pause or resume."""
 
     async def act(request: Request) -> Response:
+        writer_of(request)
         room, job = room_of(request), await _own(request)
 
         def write() -> Job:
@@ -133,6 +138,7 @@ async def list_events(request: Request) -> Response:
     """`GET …/events`: newest first; with `stream=true` as they happen, oldest first, to the end."""
     job, room = await _own(request), room_of(request)
     if request.query_params.get("stream") == "true":
+        writes_of(request).require_stream(job.tenant)
         return StreamingResponse(
             _streamed(request, job),
             media_type="text/event-stream",
@@ -149,6 +155,12 @@ async def list_events(request: Request) -> Response:
 
 
 async def _streamed(request: Request, job: Job) -> AsyncIterator[bytes]:
+    with writes_of(request).stream(job.tenant):
+        async for chunk in _events(request, job):
+            yield chunk
+
+
+async def _events(request: Request, job: Job) -> AsyncIterator[bytes]:
     room, seen, said = room_of(request), 0, time.monotonic()
 
     def read() -> tuple[bool, list[events.Event]]:
@@ -165,12 +177,21 @@ async def _streamed(request: Request, job: Job) -> AsyncIterator[bytes]:
         if ended:
             yield b"data: [DONE]\n\n"
             return
-        if gateway_of(request).draining:
+        if gateway_of(request).draining or not _may_read_on(request):
             return
         if time.monotonic() - said > _ALIVE_S:
             said = time.monotonic()
             yield b": alive\n\n"
         await asyncio.sleep(_FOLLOW_S)
+
+
+def _may_read_on(request: Request) -> bool:
+    """Whether the key that the caller showed is good yet."""
+    try:
+        gateway_of(request).authenticate(shown_key(request))
+    except Unauthorized:
+        return False
+    return True
 
 
 async def list_checkpoints(request: Request) -> Response:
@@ -206,7 +227,7 @@ async def delete_model(request: Request) -> Response:
         NotFound: it is none of the tenant's own.
         Conflict: an alias points to it.
     """
-    tenant, gateway = tenant_of(request), gateway_of(request)
+    tenant, gateway = writer_of(request), gateway_of(request)
     name = request.path_params["model"]
     try:
         ref = parse_ref(name)

@@ -24,6 +24,7 @@ from adapterworks.gateway.http.routes.common import (
     gateway_of,
     receipt_of,
     tenant_of,
+    writer_of,
 )
 from adapterworks.gateway.http.routes.pages import listed, number, one_of
 from adapterworks.gateway.request.checked import checked
@@ -91,7 +92,7 @@ async def update(request: Request) -> Response:
     Raises:
         InvalidField: the metadata are none, or hold personal data that cannot be taken out.
     """
-    tenant, own = tenant_of(request), await _own(request)
+    tenant, own = writer_of(request), await _own(request)
     asked = checked(AskedMetadata, (await body_of(request)).values)
     try:
         metadata, kinds = redact_value(asked.metadata or {})
@@ -106,7 +107,7 @@ async def update(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """`DELETE /v1/chat/completions/{completion}`."""
-    tenant, own = tenant_of(request), await _own(request)
+    tenant, own = writer_of(request), await _own(request)
     store = gateway_of(request).capture.store
     name = await asyncio.to_thread(store.delete, tenant.id, own.receipt)
     return answer(request, {"id": name, "object": "chat.completion.deleted", "deleted": True})
@@ -136,7 +137,7 @@ async def feedback(request: Request) -> Response:
         InvalidField: it says nothing, too much, or a text where none is kept.
         Conflict: the same idempotency key said something else before.
     """
-    tenant, gateway = tenant_of(request), gateway_of(request)
+    tenant, gateway = writer_of(request), gateway_of(request)
     values = (await body_of(request)).values
     if (header := request.headers.get("idempotency-key")) is not None:
         values = {"idempotency_key": header, **values}

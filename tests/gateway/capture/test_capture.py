@@ -251,10 +251,14 @@ def test_tokens_one_by_one_are_not_kept() -> None:
 
 
 def test_a_sample_is_drawn_by_the_receipt(clinic: Clinic) -> None:
-    half = Consent(adapters=("medical",), sample=0.5)
-    assert half.takes("req-" + "7f" * 12)
-    assert not half.takes("req-" + "80" + "00" * 11)
-    assert Consent(adapters=("medical",)).takes("req-" + "ff" * 12)
+    names = [f"req-{number:024x}" for number in range(1000)]
+    names += [f"batch-{'0' * 24}-{number}" for number in range(1000)]
+    for share, least, most in ((0.5, 900, 1100), (0.1, 150, 250), (1.0, 2000, 2000)):
+        consent = Consent(adapters=("medical",), sample=share)
+        taken = [name for name in names if consent.takes(name)]
+        assert least <= len(taken) <= most
+        assert 0.4 < sum(name.startswith("req-") for name in taken) / len(taken) < 0.6
+        assert taken == [name for name in names if consent.takes(name)]
     clinic.agree(sample=1e-9)
     clinic.ask("not in the sample")
     clinic.ask("asked to be stored", store=True)

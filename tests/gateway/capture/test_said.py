@@ -165,6 +165,11 @@ def test_a_correction_is_looked_through_and_reaches_reviewers(
         "exchanges": 1,
         "feedback": 2,
         "files": 2,
+        "uploaded": 0,
+        "uploads": 0,
+        "lines": 0,
+        "running": 0,
+        "settled": True,
         "datasets": [],
         "releases": [],
     }

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,8 @@ import httpx
 import openai
 import pytest
 
-from adapterworks.registry.jobs import schema
+from adapterworks.gateway.files import joining
+from adapterworks.registry.jobs import schema, uploads
 from tests.gateway.files.test_rows import CHAT
 from tests.gateway.jobs_support import House, house, move_in, strict
 from tests.gateway.running import Launcher, Running
@@ -191,6 +196,105 @@ def test_an_upload_can_be_given_up_and_ends_by_itself(house: House) -> None:
         connection.execute(schema.uploads.update().values(expires=schema.uploads.c.expires - 3600))
     with pytest.raises(openai.ConflictError, match="expired"):
         client.uploads.parts.create(other.id, data=b"x")
+
+
+def announce(client: openai.OpenAI, size: int) -> str:
+    """An upload of `size` bytes is begun; its id."""
+    kind: dict[str, Any] = {"mime_type": "text/plain", "purpose": "user_data"}
+    return client.uploads.create(bytes=size, filename="x", **kind).id
+
+
+def test_what_is_announced_counts_until_it_is_whole_or_over(house: House) -> None:
+    client = house.client()  # 500,000 bytes together, 200,000 a file
+    first, second = announce(client, 200_000), announce(client, 200_000)
+    with pytest.raises(openai.RateLimitError, match="announced uploads take 400000 bytes"):
+        announce(client, 200_000)
+    with pytest.raises(openai.RateLimitError, match="announced uploads"):
+        put(client, "x", b"x" * 150_000, purpose="user_data")
+    assert announce(house.client("globex"), 200_000)
+    part = client.uploads.parts.create(first, data=b"x" * 200_000)
+    with pytest.raises(openai.BadRequestError, match="no bytes"):
+        client.uploads.parts.create(second, data=b"")
+    client.uploads.complete(first, part_ids=[part.id])  # it need not have room beside itself
+    with pytest.raises(openai.RateLimitError):
+        announce(client, 200_000)
+    client.uploads.cancel(second)
+    third = announce(client, 200_000)
+    with house.registry.database.write() as connection:  # an hour has passed
+        connection.execute(schema.uploads.update().values(expires=schema.uploads.c.expires - 3600))
+    assert announce(client, 200_000) != third
+
+
+def test_a_tenant_has_so_many_uploads_that_are_not_whole(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_PENDING", 3)
+    monkeypatch.setattr(uploads, "MOST_PARTS", 2)
+    client = house.client()
+    begun = [announce(client, 5) for _ in range(3)]
+    with pytest.raises(openai.RateLimitError, match="3 uploads of yours are not whole"):
+        announce(client, 5)
+    client.uploads.cancel(begun[0])
+    announce(client, 5)
+    for _ in range(2):
+        client.uploads.parts.create(begun[1], data=b"x")
+    with pytest.raises(openai.BadRequestError, match="2 parts"):
+        client.uploads.parts.create(begun[1], data=b"x")
+
+
+def test_completing_reads_no_byte_of_what_is_not_pending(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = house.client()
+    upload = announce(client, 3)
+    part = client.uploads.parts.create(upload, data=b"abc")
+    client.uploads.complete(upload, part_ids=[part.id])
+    monkeypatch.setattr(uploads.Uploads, "chunks", None)
+    with pytest.raises(openai.ConflictError):
+        client.uploads.complete(upload, part_ids=[part.id])
+
+
+def test_uploads_are_completed_a_few_at_a_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is put together once, the rest wait, and whoever is too many comes again."""
+    monkeypatch.setattr(joining, "_MOST_WAITING", 4)
+    go, whole, look = threading.Event(), uploads.Uploads.chunks, joining.require_pending
+    arrived: list[str] = []
+    busy: list[str] = []
+
+    def require_pending(upload: uploads.Upload) -> None:
+        arrived.append(upload.id)
+        look(upload)
+
+    def chunks(self: uploads.Uploads, parts: Sequence[uploads.Part]) -> Iterator[bytes]:
+        busy.append(parts[0].upload)
+        assert go.wait(60)
+        return whole(self, parts)
+
+    monkeypatch.setattr(joining, "require_pending", require_pending)
+    monkeypatch.setattr(uploads.Uploads, "chunks", chunks)
+    client = house.client()
+    begun = [announce(client, 3) for _ in range(5)]
+    parts = [client.uploads.parts.create(upload, data=b"abc").id for upload in begun]
+
+    def complete(number: int) -> str:
+        return client.uploads.complete(begun[number], part_ids=[parts[number]]).status
+
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(complete, number) for number in range(4)]
+        deadline = time.monotonic() + 30
+        while len(arrived) < 4 or len(busy) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(openai.InternalServerError, match="too many uploads wait"):
+            complete(4)
+        with pytest.raises(openai.ConflictError, match="is being completed"):
+            complete(0)
+        assert len(busy) == 2
+        go.set()
+        assert [one.result() for one in waiting] == ["completed"] * 4
+    assert sorted(busy) == sorted(begun[:4])
 
 
 def test_the_clients_own_chunks_become_a_file(house: House, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from adapterworks.gateway.files.faults import MOST_RANGES
 from adapterworks.gateway.files.rows import check_of
-from adapterworks.gateway.request.errors import InvalidLines
+from adapterworks.gateway.request.errors import InvalidLines, error_body
 from adapterworks.manifests.errors import InvalidInput
 
 CHAT = {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}
@@ -137,10 +138,17 @@ def test_an_empty_file_and_one_with_too_many_requests_are_refused() -> None:
         look("fine-tune", b"", b"  ")
     check = check_of("batch")
     assert check is not None
-    for number in range(50_001):
+    for number in range(50_000):
         check.feed(json.dumps(asked(str(number))).encode() + b"\n")
-    with pytest.raises(InvalidInput, match="50001 rows, and may have 50000"):
-        check.close()
+    with pytest.raises(InvalidInput, match="more than the 50000 rows it may have"):
+        check.feed(b"{}\n" * 1000)
+    assert check.rows == 50_001  # the rest is not looked at
+    last = check_of("batch")
+    assert last is not None
+    last.feed(b"".join(json.dumps(asked(str(n))).encode() + b"\n" for n in range(50_000)))
+    last.feed(json.dumps(asked("one more")).encode())
+    with pytest.raises(InvalidInput, match="more than the 50000 rows it may have"):
+        last.close()
 
 
 def test_other_purposes_are_any_bytes() -> None:
@@ -163,3 +171,33 @@ def test_a_hundred_thousand_broken_lines_take_little_memory() -> None:
         check.close()
     assert [fault["lines"] for fault in caught.value.listed] == ["1-100001"]
     assert peak < 2_000_000
+
+
+def test_a_broken_line_between_any_two_takes_no_more_than_is_listed() -> None:
+    """What is beyond the bound is neither kept nor looked at, and the answer says so."""
+    check = check_of("fine-tune")
+    assert check is not None
+    lines = b"x\n\n" * 1_500_000
+    tracemalloc.start()
+    with pytest.raises(InvalidLines, match="what follows was not looked at") as caught:
+        check.feed(lines)
+    body = error_body(caught.value)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    (listed,) = caught.value.listed
+    assert listed["count"] == MOST_RANGES
+    assert str(listed["lines"]).endswith(f", {2 * MOST_RANGES - 1}")
+    assert peak < 100_000_000
+    assert len(body) < 4_000_000
+
+
+def test_ids_of_requests_take_little_memory() -> None:
+    check = check_of("batch")
+    assert check is not None
+    tracemalloc.start()
+    for number in range(5000):
+        check.feed(json.dumps(asked(f"{number}" + "\U0001f600" * 500)).encode() + b"\n")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert check.close().rows == 5000
+    assert peak < 4_000_000  # the ids alone are 10 MB

@@ -183,6 +183,113 @@ def pause_and_cancel_reach_whoever_runs_it(database: Database) -> None:
         assert lookup.get(connection, lost.id).state == "cancelled"
 
 
+def what_its_owner_asked_for_last_is_done(database: Database) -> None:
+    """Whoever runs a job was told to pause it, and while it stopped its owner asked anew."""
+    job = put(database)
+    for asks, state in (((queue.resume,), "queued"), ((queue.cancel,), "cancelled")):
+        _, held = claim(database)
+        ask(database, queue.pause, job)
+        with database.write() as connection:
+            assert queue.renew(connection, held, now=1.0) == "pause"
+        for what in asks:
+            ask(database, what, job)
+        assert finish(database, held, Given("paused", {"step": 3})).state == state
+
+
+def what_was_answered_is_listed_before_it_ends(database: Database) -> None:
+    """A job with answers that no file has yet is given out once more, whatever ends it."""
+
+    def answer(job: Job, line: int) -> None:
+        tokens = dict.fromkeys(("prompt", "cached", "completion", "reasoning"), 1)
+        values = {f"{name}_tokens": count for name, count in tokens.items()}
+        with database.write() as connection:
+            connection.execute(
+                sa.insert(schema.lines).values(
+                    job=job.id, line=line, failed=False, output="{}", **values
+                )
+            )
+
+    def outputs(job: Job) -> list[str]:
+        query = sa.select(schema.lines.c.output).where(schema.lines.c.job == job.id)
+        with database.read() as connection:
+            return list(connection.scalars(query))
+
+    lost = put(database)
+    now = 0.0
+    for number in range(MOST_LOST - 1):
+        taken, held = claim(database, now=now)
+        assert taken.lost == number
+        now += LEASE_S + 1
+    answer(lost, 1)
+    _, held = claim(database, now=now)
+    with database.write() as connection:  # a line is answered: losses before it do not count
+        queue.came_on(connection, held)
+    for number in range(MOST_LOST - 1):
+        now += LEASE_S + 1
+        assert claim(database, now=now)[0].lost == number + 1
+    now += LEASE_S + 1
+    job, held = claim(database, now=now)
+    assert (job.id, job.lost) == (lost.id, MOST_LOST)
+    assert outputs(lost) == ["{}"]
+    ended = finish(database, held, Stop("lost", "five times"))
+    assert (ended.state, outputs(lost)) == ("failed", [""])
+
+    gone = put(database)
+    _, held = claim(database, now=now)
+    answer(gone, 1)
+    for _ in range(MOST_LOST):
+        now += LEASE_S + 1
+        claim(database, now=now)
+    now += LEASE_S + 1
+    assert nothing(database, now=now)  # it kills whoever lists its answers, too
+    assert outputs(gone) == [""]
+
+    waits = put(database)
+    _, held = claim(database)
+    answer(waits, 1)
+    assert finish(database, held, Given("queued")).state == "queued"
+    asked = ask(database, queue.cancel, waits)
+    assert (asked.state, asked.wanted) == ("queued", "cancel")
+    assert ask(database, queue.pause, waits).wanted == "cancel"
+    job, held = claim(database)
+    assert (job.id, job.wanted) == (waits.id, "cancel")
+    assert nothing(database, now=LEASE_S / 2)
+    job, held = claim(database, now=LEASE_S + 1)  # its holder died: once more
+    assert (job.id, job.wanted) == (waits.id, "cancel")
+    assert finish(database, held, Given("cancelled")).state == "cancelled"
+
+    stopped = put(database)
+    _, held = claim(database)
+    answer(stopped, 1)
+    ask(database, queue.pause, stopped)
+    assert finish(database, held, Given("paused")).state == "paused"
+    assert ask(database, queue.cancel, stopped).state == "queued"
+    assert claim(database)[0].wanted == "cancel"
+
+
+def a_wait_is_told_once(database: Database) -> None:
+    job = put(database)
+    for why in ("the engine starts", "the engine starts", "another builds it"):
+        _, held = claim(database)
+        finish(database, held, Again(0.0, why, counts=False))
+    with database.read() as connection:
+        story = [event.message for event in events.since(connection, job.id, 0)]
+    assert story == ["tried again later: the engine starts", "tried again later: another builds it"]
+
+
+def trainings_do_not_keep_proofs_and_batches_waiting(database: Database) -> None:
+    for number, lane in enumerate((BUILD_LANE, BUILD_LANE, "batch", "proof:x", "proof:y")):
+        put(database, lane=lane, most_running=1, priority=9 - number)
+    every = (BUILD_LANE, "batch", "proof:x", "proof:y")
+    assert [claim(database, lanes=every)[0].lane for _ in range(3)] == [
+        BUILD_LANE,
+        "batch",
+        "proof:x",
+    ]
+    with database.write() as connection:  # one of each kind, and proofs are one kind
+        assert queue.claim(connection, every, holder="w", now=0.0) is None
+
+
 def priorities_order_a_tenants_own_jobs(database: Database) -> None:
     low, high, late = put(database), put(database, priority=5), put(database, priority=5)
     assert [claim(database)[0].id for _ in range(3)] == [high.id, late.id, low.id]
@@ -332,6 +439,10 @@ EXERCISES = (
     what_cannot_be_done_now_is_tried_again_later,
     it_is_handed_from_lane_to_lane,
     pause_and_cancel_reach_whoever_runs_it,
+    what_its_owner_asked_for_last_is_done,
+    what_was_answered_is_listed_before_it_ends,
+    a_wait_is_told_once,
+    trainings_do_not_keep_proofs_and_batches_waiting,
     priorities_order_a_tenants_own_jobs,
     tenants_share_by_weight,
     idling_earns_no_credit,

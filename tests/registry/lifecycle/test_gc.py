@@ -150,15 +150,17 @@ def test_staged_leftovers_go_after_a_day_and_never_sooner(
     local_registry.arriving.mkdir()
     old, new = blobs.staging / "old", blobs.staging / "new"
     older = local_registry.arriving / "an upload that nobody goes on with"
-    for path in (old, older, new):
+    local_registry.uploads.mkdir()
+    oldest, newest = (local_registry.uploads / f"upload-{name}" for name in "xy")
+    for path in (old, older, oldest, new, newest):
         path.write_bytes(b"half")
     long_ago = time.time() - 2 * 86400
-    for path in (old, older):
+    for path in (old, older, oldest):
         os.utime(path, (long_ago, long_ago))
-    assert local_registry.upkeep.gc(grace=0).staged == 2
-    assert not old.exists()
-    assert not older.exists()
+    assert local_registry.upkeep.gc(grace=0).staged == 3
+    assert not any(path.exists() for path in (old, older, oldest))
     assert new.exists()
+    assert newest.exists()
 
 
 def test_checkouts_of_deleted_releases_go(registry: Registry, tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""What comes of jobs, and what stays of them: nothing paid is lost, nothing deleted is kept."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_QUEUE, _MOVES = "registry/jobs/queue.py", "registry/jobs/moves.py"
+_PROVING, _BATCHING = "gateway/jobs/proving.py", "gateway/jobs/batching.py"
+_OF_QUEUE = ("tests/registry/jobs/test_queue.py",)
+_OF_PROOFS = ("tests/gateway/jobs/test_proving.py",)
+_OF_ENDS = ("tests/gateway/jobs/test_batches_end.py",)
+_OF_KEPT = ("tests/gateway/jobs/test_batches_kept.py",)
+_OF_ERASING = ("tests/gateway/jobs/test_erasing.py",)
+_OF_BOUNDS = ("tests/gateway/jobs/test_bounds.py",)
+_OF_ROWS = ("tests/gateway/files/test_rows.py",)
+_OF_FILES = ("tests/gateway/files/test_files.py",)
+_OF_SHOWN = ("tests/registry/jobs/test_shown.py",)
+
+NAMED = (
+    Named(
+        "a-batchs-line-cannot-be-found",
+        "gateway/capture/answered.py",
+        r"|batch-[0-9a-f]{24}-\d{1,9})",
+        ")",
+        _OF_KEPT,
+        "nobody could say anything of what a batch was answered",
+    ),
+    Named(
+        "a-defect-ends-the-batch",
+        "gateway/jobs/asking.py",
+        "        except Exception as error:",
+        "        except ZeroDivisionError as error:",
+        _OF_KEPT,
+        "one line that nobody foresaw would lose all that were paid",
+    ),
+    Named(
+        "a-proof-is-tried-five-times",
+        _PROVING,
+        "after=error.retry_after or _AGAIN_S, counts=False)",
+        "after=error.retry_after or _AGAIN_S)",
+        _OF_PROOFS,
+        "hours of training would be lost to an engine that is full for a minute",
+    ),
+    Named(
+        "proofs-are-taken-without-an-engine",
+        _PROVING,
+        'gateway.pool.engines if engine.health.state == "ready")',
+        "gateway.pool.engines)",
+        _OF_PROOFS,
+        "a job would be taken and given back for as long as an engine starts",
+    ),
+    Named(
+        "trainings-keep-batches-waiting",
+        _QUEUE,
+        "sa.and_(busy.c.tenant == _jobs.c.tenant, busy.c.place == place)",
+        "busy.c.tenant == _jobs.c.tenant",
+        _OF_QUEUE,
+        "what is built would not be proved while two others are trained",
+    ),
+    Named(
+        "a-pause-is-not-taken-back",
+        _QUEUE,
+        "            move(connection, row, asked(row), now, result=result)\n        case Again",
+        "            move(connection, row, outcome.state, now, result=result)\n        case Again",
+        _OF_QUEUE,
+        "a job that was resumed, or cancelled, while it stopped would stay paused",
+    ),
+    Named(
+        "a-cancelled-batch-forgets-its-answers",
+        _QUEUE,
+        'elif wanted == "cancel" and has_answers(connection, job):',
+        "elif False:",
+        (*_OF_QUEUE, *_OF_ENDS),
+        "a batch cancelled between two gateways would lose what was answered and paid",
+    ),
+    Named(
+        "losses-count-for-ever",
+        _BATCHING,
+        "        queue.came_on(connection, held)\n",
+        "",
+        _OF_ENDS,
+        "a batch of a day would fail at the fifth restart, whatever it has come to",
+    ),
+    Named(
+        "a-batch-is-let-go-while-its-results-are-written",
+        _BATCHING,
+        "        await asyncio.wait({task}, timeout=_RENEW_S)\n",
+        "        await asyncio.wait({task})\n",
+        _OF_ENDS,
+        "with slow storage gateways would write the same results in turns for ever",
+    ),
+    Named(
+        "answers-stay-in-the-index",
+        _MOVES,
+        "        _forget_texts(connection, row.id)\n",
+        "",
+        (*_OF_QUEUE, *_OF_ERASING),
+        "whoever deletes a batch's files would leave all of it in the database",
+    ),
+    Named(
+        "deleted-texts-stay-in-free-pages",
+        "registry/index/sqlite.py",
+        '    connection.execute("PRAGMA secure_delete = ON")\n',
+        "",
+        _OF_ERASING,
+        "an erased text could be read out of the database's file",
+    ),
+    Named(
+        "tenants-read-what-drivers-say",
+        "registry/jobs/shown.py",
+        "    return next(_SAID[cls] for cls in type(error).__mro__ if cls in _SAID)\n",
+        "    return without_places(message)\n",
+        _OF_SHOWN,
+        "a tenant would learn the database's host and user from its job's events",
+    ),
+    Named(
+        "places-with-faults-have-no-end",
+        "gateway/files/faults.py",
+        "        return self._ranges >= MOST_RANGES\n",
+        "        return False\n",
+        _OF_ROWS,
+        "one upload of short lines could take all of the gateway's memory",
+    ),
+    Named(
+        "announced-uploads-take-no-room",
+        "registry/jobs/quota.py",
+        " + int(connection.scalar(announced) or 0)",
+        "",
+        _OF_FILES,
+        "a tenant could fill the disk with uploads that it never completes",
+    ),
+    Named(
+        "writes-have-no-end",
+        "gateway/admission/writes.py",
+        "        if left < 1.0:\n",
+        "        if False:\n",
+        _OF_BOUNDS,
+        "one client's loop could grow the index by rows that nobody can delete",
+    ),
+    Named(
+        "a-revoked-key-reads-on",
+        "gateway/http/routes/fine_tuning.py",
+        " or not _may_read_on(request)",
+        "",
+        _OF_BOUNDS,
+        "whoever had a key once would follow a tenant's jobs for ever",
+    ),
+)

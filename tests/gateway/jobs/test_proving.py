@@ -1,0 +1,83 @@
+"""Proofs of what was trained, while engines come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapterworks.gateway.jobs import proving
+from adapterworks.gateway.residency.residency import Residency
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.jobs import events, lookup, putting, queue
+from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Handed, Job, NewJob
+from adapterworks.registry.releases.release import Release
+from tests.gateway.jobs_support import House, house
+from tests.registry import releases
+
+__all__ = ["house"]
+
+
+def built(house: House, base: Base, folder: Path) -> str:
+    """A job whose release a worker has published and handed on."""
+    (engine,) = house.running.gateway.pool.engines
+    made = releases.publish(house.registry, folder, name="ft.made", base=base.identity)
+    with house.registry.database.write() as connection:
+        new = NewJob(FINE_TUNING, house.acme.id, BUILD_LANE, {})
+        job = putting.put(connection, new, now=time.time())
+        taken = queue.claim(connection, [BUILD_LANE], holder="tester", now=time.time())
+        assert taken is not None
+        result = {"ref": f"ft.made@{made.version}", "digest": made.digest}
+        handed = Handed(PROOF_LANE + engine.base.digest, result)
+        queue.finish(connection, taken[1], handed, now=time.time())
+    return job.id
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def found(house: House, job: str) -> Job:
+    with house.registry.database.read() as connection:
+        return lookup.get(connection, job)
+
+
+def test_a_proof_waits_for_an_engine_that_is_away(house: House, base: Base, tmp_path: Path) -> None:
+    gateway = house.running.gateway
+    (engine,) = gateway.pool.engines
+    house.standin.broken = True
+    until(lambda: engine.health.state != "ready")
+    assert proving._lanes(gateway) == []
+    job = built(house, base, tmp_path)
+    house.standin.broken = False
+    until(lambda: found(house, job).ended)
+    ended = found(house, job)
+    assert (ended.state, ended.result["proved_by"]) == ("succeeded", [engine.id])
+    assert ended.attempt == 2  # the build, and one proof
+
+
+def test_what_was_trained_is_not_lost_because_engines_cannot_now(
+    house: House, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, away = Residency.warm, [queue.MOST_TRIED + 2]
+
+    async def warm(self: Residency, release: Release, tenant: str | None = None) -> bool:
+        away[0] -= 1
+        if away[0] >= 0:
+            raise Unavailable("all places are taken", retry_after=0.01)
+        return await whole(self, release, tenant)
+
+    monkeypatch.setattr(Residency, "warm", warm)
+    job = built(house, base, tmp_path)
+    until(lambda: found(house, job).ended)
+    assert found(house, job).state == "succeeded"
+    with house.registry.database.read() as connection:
+        story = [event.message for event in events.since(connection, job, 0)]
+    waits = [message for message in story if message.startswith("tried again later")]
+    assert waits == ["tried again later: what it needs cannot be reached now"]
