@@ -44,9 +44,11 @@ def forget(database: Database, home: Path, before: float, *, dry_run: bool) -> i
         before: seconds since the epoch.
         dry_run: only count them.
     """
+    folders = sorted(path for path in (home / "jobs").glob("*") if path.is_dir())
+    if not folders:  # whoever may only read an index has no jobs to forget, and makes no tables
+        return 0
     schema.migrate(database)
     gone = 0
-    folders = sorted(path for path in (home / "jobs").glob("*") if path.is_dir())
     for begin in range(0, len(folders), _PAGE):
         page = {path.name: path for path in folders[begin : begin + _PAGE]}
         query = sa.select(_jobs.c.id, _jobs.c.finished).where(
