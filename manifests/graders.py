@@ -7,8 +7,8 @@
     reference = "{{item.category}}"
 
 `item` has the row's columns, `answer` (its own answer) and `question`; `sample` has `output_text`.
-What asks another model or runs code is not among them: `score_model` and `python` are refused by
-name, and `unit_tests` is a metric.
+Two are given elsewhere, `score_model` by the model of `[objective.judge]` and `python` by a
+sandbox: a build has them (`builders/rewards/`), a gateway has not.
 """
 
 from __future__ import annotations
@@ -107,6 +107,78 @@ class TextSimilarity(Frozen):
     """What it is compared with."""
 
 
+class Turn(Frozen):
+    """A turn of what a `score_model` is asked."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    """Who says it."""
+    content: Template
+    """What is said."""
+
+
+class Drawing(Frozen):
+    """How a `score_model` draws its answers."""
+
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
+    """Of the draws."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Of the draws: the likeliest tokens that together have this share."""
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+    """Of the first; each further one adds 1."""
+    max_completions_tokens: Annotated[int, Field(ge=1, le=100_000)] = 1024
+    """Longest answer in tokens."""
+
+
+class ScoreModel(Frozen):
+    """A number that a model gives; `[objective.judge]` says where it answers."""
+
+    type: Literal["score_model"]
+    """The kind of grader."""
+    name: Name
+    """What it is called in the log."""
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    """Its name at the judge's address."""
+    input: Annotated[tuple[Turn, ...], Field(min_length=1, max_length=32)]
+    """What it is asked; it is told to end with a line `Score: N`."""
+    range: tuple[float, float] = (0.0, 1.0)
+    """The least and the highest number."""
+    sampling_params: Drawing = Drawing()
+    """How it draws."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ScoreModel:
+        if not self.range[0] < self.range[1]:
+            raise ValueError("`range` is the least number and a higher one")
+        return self
+
+
+def _source(text: str) -> str:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"`source` is no Python: {error}") from None
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if "grade" not in defined:
+        raise ValueError("`source` defines no `grade(sample, item)`")
+    return text
+
+
+class PythonGrader(Frozen):
+    """A function of yours, `grade(sample, item)`, run in the sandbox of `unit_tests`."""
+
+    type: Literal["python"]
+    """The kind of grader."""
+    name: Name
+    """What it is called in the log."""
+    source: Annotated[str, Field(max_length=256_000), AfterValidator(_source)]
+    """Python of the standard library that defines it: it returns a number."""
+
+
+Leaf = Annotated[
+    StringCheck | TextSimilarity | ScoreModel | PythonGrader, Field(discriminator="type")
+]
+
+
 class Multi(Frozen):
     """A formula of other graders."""
 
@@ -114,7 +186,7 @@ class Multi(Frozen):
     """The kind of grader."""
     name: Name
     """What it is called in the log."""
-    graders: Annotated[dict[Name, StringCheck | TextSimilarity], Field(min_length=1, max_length=32)]
+    graders: Annotated[dict[Name, Leaf], Field(min_length=1, max_length=32)]
     """The graders, by the names that the formula has."""
     calculate_output: Annotated[str, Field(max_length=2_000), AfterValidator(_formula)]
     """The formula: `0.8 * right + 0.2 * short`."""
@@ -128,7 +200,14 @@ class Multi(Frozen):
         return self
 
 
-Grader = Annotated[StringCheck | TextSimilarity | Multi, Field(discriminator="type")]
+Grader = Annotated[
+    StringCheck | TextSimilarity | ScoreModel | PythonGrader | Multi, Field(discriminator="type")
+]
+
+
+def leaves_of(grader: Grader) -> dict[str, Leaf]:
+    """The graders of a formula by its names; of another, itself by the name ""."""
+    return dict(grader.graders) if isinstance(grader, Multi) else {"": grader}
 
 
 @dataclass(frozen=True, slots=True)

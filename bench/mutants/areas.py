@@ -234,6 +234,7 @@ AREAS = {
                 "builders/data/[!l]*.py", "builders/data/load.py", "builders/data/formats/*.py",
                 "builders/data/gates/*.py", "builders/data/recipes/recipe.py",
                 "builders/synthesis/*.py", "builders/endpoints/kept.py",
+                "builders/endpoints/budget.py",
             ),
             (*_files(
                     "tests/builders/data",
@@ -298,9 +299,10 @@ AREAS = {
         ),
         Area(
             "alignment",
-            ("builders/data/verdict.py", "builders/evaluation/sandbox.py", "manifests/stages.py"),
+            ("builders/data/verdict.py", "builders/rewards/*.py", "manifests/stages.py"),
             (
                 "tests/builders/objectives",
+                "tests/builders/rewards",
                 "tests/builders/evaluation/test_verifiers.py",
                 "tests/manifests/test_stages.py",
                 "tests/builders/building/test_stages.py",

@@ -32,7 +32,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.methods.technique import Lint
 from adapterworks.builders.objectives.examples import Example
-from adapterworks.builders.objectives.graders import grade
+from adapterworks.builders.objectives.graders import require_columns
 from adapterworks.builders.objectives.kept import encoded
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.attached import check_attached
@@ -42,9 +42,11 @@ from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.pins import Pin, pins
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.builders.rewards.sandbox import require as require_sandbox
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import source_digest
+from adapterworks.manifests.graders import PythonGrader, leaves_of
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, place, require_files
 from adapterworks.registry.bases.base import Base
@@ -305,8 +307,10 @@ def require_rewards(manifest: Manifest, rows: Sequence[Row]) -> None:
         if reward.require is not None:
             reward.require(rows)
     for grader in getattr(manifest.objective, "graders", ()):
+        if any(isinstance(leaf, PythonGrader) for leaf in leaves_of(grader).values()):
+            require_sandbox()
         for row in rows:
-            grade(grader, row.answer, row)  # a column that it reads is there, and a formula is one
+            require_columns(grader, row)
 
 
 def named_files(manifest: Manifest) -> dict[str, str]:

@@ -7,6 +7,7 @@ only there; it knows neither the registry's index nor the record of the build.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,7 @@ from adapterworks.builders.evaluation.transfer import ancestor_tests
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.rewards.asking import KEPT, require_judge
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.job import run_job
 from adapterworks.manifests.errors import NotFound, Refused
@@ -70,6 +72,7 @@ def train_stage(
         text = json.dumps(splits, ensure_ascii=False)
         (folder / "rows.json").write_text(text, encoding="utf-8")
     technique = METHODS[plan.manifest.method.kind]
+    require_judge(getattr(plan.manifest.objective, "judge", None), folder / KEPT, os.environ)
     with sampling(prepared, engines or Engines(), folder) as engine:
         run_job(replace(prepared.job(), engine=engine), folder, lock, events.pass_on)
     if technique.whole_model:

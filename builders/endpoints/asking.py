@@ -26,6 +26,7 @@ PARALLEL = 8
 _TRIES = 8
 _FIRST_WAIT, _MOST_WAIT = 1.0, 60.0
 _SECONDS, _CONNECT_SECONDS = 600.0, 10.0
+_OVERHEAD = 64  # tokens of a template around the turns
 # Parameters that some models know by another name, or not at all: models that reason take
 # `max_completion_tokens`, and no temperature but their own.
 _OTHERWISE = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
@@ -50,6 +51,12 @@ class Chat:
     temperature: float = 0.0
     seed: int | None = None
     top_p: float = 1.0
+
+    @property
+    def most_tokens(self) -> int:
+        """What it can cost: no tokenizer makes more tokens of a text than it has bytes."""
+        given = sum(len(str(turn["content"]).encode()) for turn in self.messages)
+        return given + self.max_tokens + _OVERHEAD
 
     def fields(self) -> dict[str, Any]:
         """Of the request, but for the model."""
@@ -83,6 +90,10 @@ class Said:
     prompt_tokens: int
     completion_tokens: int
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+
+    def cost(self, chat: Chat) -> int:
+        """Its tokens; where the endpoint does not count, the most that they can have been."""
+        return self.prompt_tokens + self.completion_tokens or chat.most_tokens
 
 
 @dataclass(slots=True)

@@ -28,13 +28,20 @@ class KeptAnswers:
     Attributes:
         asked: how many requests were sent.
         sent_tokens: what those cost, as the endpoints count.
+        paid: what all answers of the file have cost, at most.
     """
 
-    def __init__(self, lines: KeptLines, known: dict[str, Said]) -> None:
+    def __init__(self, lines: KeptLines, known: dict[str, Said], paid: int = 0) -> None:
         self._lines = lines
         self._known = known
         self.asked = 0
         self.sent_tokens = 0
+        self.paid = paid
+
+    def unknown(self, endpoint: Endpoint, chats: Sequence[Chat]) -> list[Chat]:
+        """Those that would be sent, each once."""
+        new = {_name(endpoint, chat): chat for chat in chats}
+        return [chat for name, chat in new.items() if name not in self._known]
 
     def ask(
         self,
@@ -53,16 +60,18 @@ class KeptAnswers:
         new = [name for name in dict.fromkeys(names) if name not in self._known]
 
         def heard(number: int, said: Said) -> None:
-            self._put(new[number], said)
+            self._put(new[number], said, asked[number])
 
+        asked = [chats[first[name]] for name in new]
         if new:
-            asked = [chats[first[name]] for name in new]
             ask_endpoint(endpoint, asked, parallel=parallel, heard=heard)
         return [self._known[name] for name in names]
 
-    def _put(self, name: str, said: Said) -> None:
-        self._lines.add([json.dumps({"request": name, **asdict(said)}).encode()])
+    def _put(self, name: str, said: Said, chat: Chat) -> None:
+        cost = said.cost(chat)
+        self._lines.add([json.dumps({"request": name, "cost": cost, **asdict(said)}).encode()])
         self._known[name] = said
+        self.paid += cost
         self.asked += 1
         self.sent_tokens += said.prompt_tokens + said.completion_tokens
 
@@ -75,15 +84,19 @@ def kept_answers(path: Path) -> Iterator[KeptAnswers]:
         Conflict: another process holds it.
     """
     known: dict[str, Said] = {}
+    paid = 0
 
     def take(line: bytes) -> bool:
+        nonlocal paid
         try:
             values = json.loads(line)
-            name = values.pop("request")
+            name, cost = values.pop("request"), int(values.pop("cost", 0))
             values["tool_calls"] = tuple(values["tool_calls"])
-            known[name] = Said(**values)
-        except (ValueError, KeyError, TypeError):
+            said = Said(**values)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return False
+        known[name] = said
+        paid += cost or said.prompt_tokens + said.completion_tokens
         return True
 
     busy = Conflict(
@@ -91,7 +104,7 @@ def kept_answers(path: Path) -> Iterator[KeptAnswers]:
         hint="wait for it, or end it: what it heard is kept",
     )
     with kept_lines(path, take, busy) as lines:
-        yield KeptAnswers(lines, known)
+        yield KeptAnswers(lines, known, paid)
 
 
 def _name(endpoint: Endpoint, chat: Chat) -> str:

@@ -18,9 +18,12 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.graders import (
     Grader,
     Multi,
+    PythonGrader,
+    ScoreModel,
     StringCheck,
     TextSimilarity,
     formula_of,
+    leaves_of,
 )
 
 _SLOT = re.compile(r"\{\{\s*(sample\.output_text|item\.([A-Za-z0-9_]+))\s*\}\}")
@@ -44,27 +47,74 @@ class NoValue(InvalidInput):
     """A formula has no value."""
 
 
-def grade(grader: Grader, answer: str, row: Row) -> float:
+def grade(
+    grader: Grader, answer: str, row: Row, elsewhere: Mapping[str, float] | None = None
+) -> float:
     """What an answer to a row is worth.
+
+    Args:
+        elsewhere: what `score_model` and `python` gave, by their names in a formula, else "".
 
     Raises:
         NoColumn: the row lacks a column that the grader reads.
         NoValue: a formula has no value.
     """
-    columns = texts_of({"answer": row.answer, "question": row.question, **row.meta})
     try:
-        return worth(grader, answer, columns)[0]
+        return worth(grader, answer, columns_of(row), elsewhere or {})[0]
     except NoColumn as error:
-        raise NoColumn(f"row {row.number} {error.message}", hint=error.hint) from error
+        raise _of_row(row, error) from error
+
+
+def require_columns(grader: Grader, row: Row) -> None:
+    """Refuse a row that lacks what a grader reads; what is given elsewhere is not asked for.
+
+    Raises:
+        NoColumn, NoValue: as `grade`.
+    """
+    leaves = leaves_of(grader).values()
+    asking = [leaf for leaf in leaves if isinstance(leaf, ScoreModel)]
+    if not asking and not any(isinstance(leaf, PythonGrader) for leaf in leaves):
+        grade(grader, row.answer, row)
+        return
+    columns = columns_of(row)
+    try:
+        for leaf in leaves:
+            if isinstance(leaf, ScoreModel):
+                for turn in leaf.input:
+                    filled(turn.content, row.answer, columns)
+            elif not isinstance(leaf, PythonGrader):
+                worth(leaf, row.answer, columns)
+    except NoColumn as error:
+        raise _of_row(row, error) from error
+
+
+def _of_row(row: Row, error: NoColumn) -> NoColumn:
+    return NoColumn(f"row {row.number} {error.message}", hint=error.hint)
+
+
+def columns_of(row: Row) -> dict[str, str]:
+    """What `item` has of a row."""
+    return texts_of({"answer": row.answer, "question": row.question, **row.meta})
 
 
 def worth(
-    grader: Grader, answer: str, columns: Mapping[str, str]
+    grader: Grader,
+    answer: str,
+    columns: Mapping[str, str],
+    elsewhere: Mapping[str, float] | None = None,
 ) -> tuple[float, dict[str, float]]:
     """What an answer is worth, and what each part of a formula gave; see `grade`."""
+    known = elsewhere or {}
     if isinstance(grader, Multi):
-        parts = {name: worth(one, answer, columns)[0] for name, one in grader.graders.items()}
+        parts = {
+            name: known[name] if name in known else worth(one, answer, columns)[0]
+            for name, one in grader.graders.items()
+        }
         return _calculated(grader, parts), parts
+    if isinstance(grader, ScoreModel | PythonGrader):
+        if "" not in known:
+            raise InvalidInput(f"a `{grader.type}` grader is not run here")
+        return known[""], {}
     given, wanted = (filled(text, answer, columns) for text in (grader.input, grader.reference))
     if isinstance(grader, StringCheck):
         return float(_CHECKS[grader.operation](given, wanted)), {}

@@ -18,7 +18,7 @@ from adapterworks.builders.objectives.graders import (
     worth,
 )
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.graders import Graded, Grader, Multi
+from adapterworks.manifests.graders import Graded, Grader, PythonGrader, ScoreModel, leaves_of
 
 # Characters of all templates together, once they are filled in.
 MOST_TEXT = 400_000
@@ -53,7 +53,11 @@ def _require_bounded(grader: Grader, answer: str, columns: Mapping[str, str]) ->
     Raises:
         InvalidInput, NoColumn: as `grade_answer` and `filled` say.
     """
-    leaves = list(grader.graders.values()) if isinstance(grader, Multi) else [grader]
+    leaves = []
+    for leaf in leaves_of(grader).values():
+        if isinstance(leaf, ScoreModel | PythonGrader):
+            raise InvalidInput(f"a `{leaf.type}` grader is not run here")
+        leaves.append(leaf)
     texts = [text for leaf in leaves for text in (leaf.input, leaf.reference)]
     if sum(filled_length(text, answer, columns) for text in texts) > MOST_TEXT:
         raise InvalidInput(

@@ -25,7 +25,8 @@ from adapterworks.builders.objectives.scores import Scores
 from adapterworks.manifests.checking import Check, Problem, check
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load
-from adapterworks.manifests.graders import Grader
+from adapterworks.manifests.graders import Grader, ScoreModel, leaves_of
+from adapterworks.manifests.judging import ALONE, RewardJudge
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.named import Named
 from adapterworks.manifests.objective import ObjectiveTable, ReferenceTable
@@ -49,6 +50,8 @@ class RolloutTable(ReferenceTable):
     """What each reward is multiplied by; 1 if not given."""
     graders: tuple[Grader, ...] = ()
     """OpenAI's graders, whose scores are added to the rewards (docs/explanation/alignment.md)."""
+    judge: RewardJudge | None = None
+    """A model at an OpenAI-compatible address whose verdict on an answer is added."""
     reward_release: str | None = None
     """A release of `kind = "reward"` on the same base, whose reward of an answer is added."""
     reward_release_weight: float = 1.0
@@ -96,7 +99,21 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             parse_ref(table.reward_release)
     except InvalidInput as error:
         yield Problem(("objective", "reward_release"), error.message, error.hint or "")
-    if not table.rewards and not table.graders and table.reward_release is None:
+    judges = table.judge is not None and table.judge.kind != ALONE
+    asking = _asking(table)
+    for index in asking if table.judge is None else ():
+        yield Problem(
+            ("objective", "graders", index),
+            "a `score_model` asks a model, and nothing says where it answers",
+            'add `[objective.judge]` with `endpoint = "URL#MODEL"` and `kind = "graders"`',
+        )
+    if table.judge is not None and not judges and not asking:
+        yield Problem(
+            ("objective", "judge", "kind"),
+            "no grader asks the judge",
+            'add a grader of the type `score_model`, or set `kind = "pairwise"`',
+        )
+    if not table.rewards and not table.graders and table.reward_release is None and not judges:
         yield Problem(
             ("objective", "rewards"),
             "nothing says what an answer is worth",
@@ -109,6 +126,15 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             f"{len(table.reward_weights)} weights for {len(table.rewards)} rewards",
             "give each reward a weight, in the same order",
         )
+
+
+def _asking(table: RolloutTable) -> list[int]:
+    """The numbers of the graders that ask a model."""
+    return [
+        index
+        for index, grader in enumerate(table.graders)
+        if any(isinstance(leaf, ScoreModel) for leaf in leaves_of(grader).values())
+    ]
 
 
 class PolicyGradient(Objective):

@@ -85,6 +85,9 @@ DECISIONS: dict[str, Part] = {
     "objective": "train",
     "objective.reference": "publish",  # its name; which release it is is digested for the training
     "objective.reward_release": "publish",  # its name; its digest is the training's
+    "objective.judge.key_env": "nothing",  # who the judge is is digested, not how it is reached
+    "objective.judge.max_tokens": "nothing",
+    "objective.judge.parallel": "nothing",
     "objective.max_start_distance": "publish",  # refuses or not; what is trained is the same
     "objective.alarms": "publish",  # stops or not; what is trained until then is the same
     "start": "publish",  # its name; its digest is the training's

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import PARALLEL, Chat, Said
+from adapterworks.builders.endpoints.asking import PARALLEL, Said
+from adapterworks.builders.endpoints.budget import Budget
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.kept import KeptAnswers
 from adapterworks.builders.synthesis.novelty import Questions
@@ -23,8 +24,6 @@ from adapterworks.builders.synthesis.prompts import (
     read_score,
     writing,
 )
-
-_OVERHEAD = 64  # tokens of a template around the turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,11 @@ def synthesize(
         Refused, Unavailable: an endpoint refuses, or does not answer; what it said is kept.
     """
     made, questions = Made(), Questions(settings.novelty)
-    while made.passages < len(passages) and not made.spent:
+    budget = Budget(settings.max_tokens)
+    while made.passages < len(passages) and not budget.spent:
         some = passages[made.passages : made.passages + settings.parallel]
         chats = [writing(passage.text, settings.per_passage) for passage in some]
-        written = _ask(kept, generator, chats, settings, made)
+        written = budget.ask(kept, generator, chats, parallel=settings.parallel)
         made.passages += len(written)
         pairs = [
             (passage, pair)
@@ -103,7 +103,7 @@ def synthesize(
         scores: list[int | None] = [None] * len(pairs)
         if judge is not None:
             asked = [judging(passage.text, pair) for passage, pair in pairs]
-            judged = _ask(kept, judge, asked, settings, made)
+            judged = budget.ask(kept, judge, asked, parallel=settings.parallel)
             scores = [read_score(said.text) for said in judged]
         # Pairs that the budget left unjudged are left out with it.
         for (passage, pair), score in zip(pairs, scores, strict=False):
@@ -117,36 +117,8 @@ def synthesize(
         if most is not None and len(made.rows) >= most:
             del made.rows[most:]
             break
+    made.tokens, made.spent = budget.tokens, budget.spent
     return made
-
-
-def _ask(
-    kept: KeptAnswers, endpoint: Endpoint, chats: Sequence[Chat], settings: Settings, made: Made
-) -> list[Said]:
-    """The answers to as many of the chats, from the first on, as the budget is sure to allow."""
-    answers: list[Said] = []
-    while len(answers) < len(chats):
-        allowed, left = [], settings.max_tokens - made.tokens
-        for chat in chats[len(answers) :]:
-            left -= most_tokens(chat)
-            if left < 0:
-                break
-            allowed.append(chat)
-        if not allowed:
-            made.spent = True
-            break
-        said = kept.ask(endpoint, allowed, parallel=settings.parallel)
-        for chat, one in zip(allowed, said, strict=True):
-            # An endpoint that does not count is taken at the most it can have been.
-            made.tokens += one.prompt_tokens + one.completion_tokens or most_tokens(chat)
-        answers += said
-    return answers
-
-
-def most_tokens(chat: Chat) -> int:
-    """What a request can cost: no tokenizer makes more tokens of a text than it has bytes."""
-    given = sum(len(str(turn["content"]).encode()) for turn in chat.messages)
-    return given + chat.max_tokens + _OVERHEAD
 
 
 def _checked(

@@ -174,6 +174,13 @@ class Trainer:
             Refused: the loss is not finite, the training diverged, or an alarm stops it, with a
                 checkpoint to go on from.
         """
+        try:
+            return self._train(until)
+        finally:
+            if self.rollouts is not None:
+                self.rollouts.elsewhere.close()
+
+    def _train(self, until: int | None) -> TrainResult:
         plan, progress, saving = self.plan, self.progress, self.saving
         watch = Divergence(self.objective.diverged_above, progress.first_losses, progress.smoothed)
         epoch: int | None = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,9 @@ from adapterworks.builders.objectives.policy_gradient import (
     PolicyGradient,
 )
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.rewards.asking import KEPT
+from adapterworks.builders.rewards.asking import Judge as EndpointJudge
+from adapterworks.builders.rewards.elsewhere import Elsewhere
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.builders.training.judge import Judge, answered_with
@@ -64,7 +68,7 @@ class Rollouts:
         sampler: gives the answers.
         tokenizer: of the base, to read answers for rewards.
         rows: `train` and `validation`, in the order of the examples.
-        folder: receives `samples.jsonl`.
+        folder: receives `samples.jsonl`, and what a judge at an endpoint said.
         reference: the folder of the adapter that is the reference, where it is one.
         reward: the folder of the reward's adapter, where a release rewards.
     """
@@ -86,7 +90,10 @@ class Rollouts:
         self.samples, self.reference = folder / SAMPLES, reference
         table = objective.settings
         self.judge = None if reward is None else Judge(forward, tokenizer, plan, reward)
+        asked = table.judge and EndpointJudge(table.judge, folder / KEPT, os.environ)
+        self.elsewhere = Elsewhere(table.graders, asked)
         weights = table.reward_weights or (1.0,) * len(table.rewards)
+        self.told: dict[str, float] = {}
         self.rewards = [
             (name, load("metrics", name), weight)
             for name, weight in zip(table.rewards, weights, strict=True)
@@ -122,6 +129,7 @@ class Rollouts:
             "entropy": -sum(float(sample.logprobs.mean()) for sample in flat) / len(flat),
             "skipped_groups": float(len(groups) - len(kept)),
             **self.sampler.told,
+            **self.told,
         }
         sequences = [
             _sequence(
@@ -173,9 +181,16 @@ class Rollouts:
         Raises:
             Refused: something says no number.
         """
+        rows = [self.rows[split][index] for index in indices]
+        said = self.elsewhere.said(rows, [[self._text(one) for one in group] for group in groups])
+        self.told = said.told
         found = [
-            [self._reward(split, index, sample) for sample in group]
-            for index, group in zip(indices, groups, strict=True)
+            [
+                self._reward(split, index, sample, [given[at][place] for given in said.grades])
+                + said.rewards[at][place]
+                for place, sample in enumerate(group)
+            ]
+            for at, (index, group) in enumerate(zip(indices, groups, strict=True))
         ]
         if self.judge is None:
             return found
@@ -188,7 +203,9 @@ class Rollouts:
         weight = self.objective.settings.reward_release_weight
         return [[value + weight * next(judged) for value in group] for group in found]
 
-    def _reward(self, split: str, index: int, sample: Sample) -> float:
+    def _reward(
+        self, split: str, index: int, sample: Sample, elsewhere: Sequence[Mapping[str, float]]
+    ) -> float:
         row = self.rows[split][index]
         text = self._text(sample)
         total = 0.0
@@ -201,8 +218,9 @@ class Rollouts:
                     hint="a reward that cannot judge an answer must say what it is worth",
                 )
             total += weight * value
-        for grader in self.objective.settings.graders:
-            total += grade(grader, text, row)
+        graders = self.objective.settings.graders
+        for grader, given in zip(graders, elsewhere, strict=True):
+            total += grade(grader, text, row, given)
         return total
 
     def _text(self, sample: Sample) -> str:

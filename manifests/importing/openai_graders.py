@@ -14,11 +14,14 @@ from adapterworks.manifests.importing.conversion import Draft, Note
 
 _READ: TypeAdapter[Grader] = TypeAdapter(Grader)
 _ANSWER = re.compile(r"^\s*\{\{\s*sample\.output_text\s*\}\}\s*$")
+_ASKS = "it asks a model: `adapters eval --judge` does"
 _ELSEWHERE = {
     "python": "it runs code: the metric `unit_tests` runs Python in a sandbox",
-    "score_model": "it asks a model: `adapters eval --judge` does",
-    "label_model": "it asks a model: `adapters eval --judge` does",
+    "score_model": _ASKS,
+    "label_model": _ASKS,
 }
+_NOT_A_REWARD = {"label_model": "it asks a model for a label: `score_model` asks for a number"}
+_JUDGE = "https://api.openai.com/v1"
 # What a criterion of an eval measures, as a metric of ours.
 _METRICS = {("string_check", "eq"): "exact_match", ("text_similarity", "rouge_l"): "rouge_l",
             ("text_similarity", "bleu"): "bleu"}  # fmt: skip
@@ -43,19 +46,46 @@ def put_grader(draft: Draft, key: str, answer: str | None) -> None:
             str(name): _named(part) if isinstance(part, Mapping) else part
             for name, part in parts.items()
         }
-    for one in (values, *(values.get("graders") or {}).values()):
-        kind = one.get("type") if isinstance(one, Mapping) else None
-        if kind in _ELSEWHERE:
-            draft.refuse(key, f"`{kind}` has no equivalent: {_ELSEWHERE[kind]}")
+    leaves = [
+        one for one in (values, *(values.get("graders") or {}).values()) if isinstance(one, dict)
+    ]
+    for one in leaves:
+        kind = str(one.get("type"))
+        if kind in _NOT_A_REWARD:
+            draft.refuse(key, f"`{kind}` has no equivalent: {_NOT_A_REWARD[kind]}")
             return
+        _as_ours(one)
     try:
-        _READ.validate_python(values)
+        _READ.validate_json(json.dumps(values))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part)[:40] for part in fault["loc"])
         draft.refuse(key, f"{place}: {fault['msg'].removeprefix('Value error, ')}")
         return
+    asked = [str(one["model"]) for one in leaves if one.get("type") == "score_model"]
+    if asked:
+        draft.map(
+            key,
+            "objective.judge",
+            {"endpoint": f"{_JUDGE}#{asked[0]}", "kind": "graders"},
+            why="asked at OpenAI, with the key in OPENAI_API_KEY: name another address in "
+            "`objective.judge.endpoint` where it is not to be",
+            differs=True,
+        )
     draft.map(key, "objective.graders", [values])
+
+
+def _as_ours(leaf: dict[str, Any]) -> None:
+    """A grader's turns as texts; without what only says where OpenAI runs it."""
+    leaf.pop("image_tag", None)
+    turns = leaf.get("input")
+    if leaf.get("type") == "score_model" and isinstance(turns, list):
+        leaf["input"] = [
+            {**turn, "content": turn["content"].get("text")}
+            if isinstance(turn, dict) and isinstance(turn.get("content"), dict)
+            else turn
+            for turn in turns
+        ]
 
 
 def put_criteria(draft: Draft, evals: Sequence[Mapping[str, Any]], *, judged: bool) -> None:

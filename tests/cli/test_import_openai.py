@@ -158,6 +158,30 @@ def test_each_job_becomes_a_manifest_that_is_valid(export: Path) -> None:
     assert third.data.test == third.data.validation == "../../export/file-prompts.jsonl"
 
 
+def test_what_asks_a_model_and_what_runs_code_are_graders_here(export: Path) -> None:
+    """As OpenAI's client sends them: turns with typed contents, an image of OpenAI's."""
+    turn = {"type": "input_text", "text": "{{item.reference}} {{sample.output_text}}"}
+    scored = {"type": "score_model", "name": "how good?", "model": "gpt-4.1-mini"}
+    scored |= {"input": [{"role": "user", "content": turn}], "range": [0, 10]}
+    code = "def grade(sample, item):\n    return len(sample['output_text'])"
+    ran = {"type": "python", "name": "p", "source": code, "image_tag": "2025-05-08"}
+    multi = {"type": "multi", "name": "m", "graders": {"good": scored, "long": ran}}
+    grader = {**multi, "calculate_output": "good - 0.1 * long"}
+    save(export, job(1, training_file="file-prompts", **of("reinforcement", grader=grader)))
+    run(export)
+    table: Any = load_manifest("manifests/support.toml").objective
+    good, long = (table.graders[0].graders[name] for name in ("good", "long"))
+    assert (good.input[0].content, good.range) == (
+        "{{item.answer}} {{sample.output_text}}",
+        (0, 10),
+    )
+    assert long.source == code
+    assert (table.judge.endpoint, table.judge.kind) == (
+        "https://api.openai.com/v1#gpt-4.1-mini",
+        "graders",
+    )
+
+
 def test_every_key_has_a_note_and_none_is_dropped(export: Path) -> None:
     save(export, job(1))
     found = notes(export)
@@ -187,7 +211,10 @@ def test_every_key_has_a_note_and_none_is_dropped(export: Path) -> None:
         ({"training_file": "file-prompts", **of("reinforcement")}, "method.grader", "worth"),
         ({"training_file": "file-prompts",
           **of("reinforcement", grader={"type": "python", "name": "p", "source": ""})},
-         "method.grader", "runs code"),
+         "method.grader", "defines no `grade(sample, item)`"),
+        ({"training_file": "file-prompts",
+          **of("reinforcement", grader={"type": "label_model", "name": "l", "labels": ["a"]})},
+         "method.grader", "asks a model for a label"),
         ({"training_file": "file-prompts",
           **of("reinforcement", grader={**RIGHT, "reference": "{{item.a.b}}"})},
          "method.grader", "item.COLUMN"),

@@ -13,8 +13,15 @@ _METRIC = "builders/evaluation/metrics/verdict.py"
 _STAGES = "manifests/stages.py"
 _OF_STAGES = "tests/manifests/test_stages.py"
 _CHAIN = "tests/builders/building/test_stages.py"
-_SANDBOX = "builders/evaluation/sandbox.py"
+_SANDBOX = "builders/rewards/sandbox.py"
 _OF_VERIFIERS = "tests/builders/evaluation/test_verifiers.py"
+_PAIRWISE = "builders/rewards/pairwise.py"
+_ABSTAINING = "builders/rewards/abstaining.py"
+_POINTWISE = "builders/rewards/pointwise.py"
+_ASKING = "builders/rewards/asking.py"
+_ELSEWHERE = "builders/rewards/elsewhere.py"
+_OF_JUDGED = "tests/builders/rewards/test_judged.py"
+_OF_ASKING = "tests/builders/rewards/test_asking.py"
 _GRADERS = "builders/objectives/graders.py"
 _OF_GRADERS = f"{_TESTS}/test_graders.py"
 _GRADIENT = "builders/objectives/policy_gradient.py"
@@ -75,7 +82,7 @@ NAMED = (
         "answers-are-judged-as-prompts",
         "builders/data/verdict.py",
         'turns += [{"role": "user", "content": QUESTION}, {',
-        'turns += [{',
+        "turns += [{",
         (f"{_OF_REWARD}::test_a_verdict_is_what_a_chat_would_be_asked",),
         "what a gateway is asked would not be what was trained",
     ),
@@ -114,8 +121,8 @@ NAMED = (
     Named(
         "the-estimate-may-be-negative",
         _KTO,
-        'moved = max(0.0, scores.beforehand[_KL])',
-        'moved = scores.beforehand[_KL]',
+        "moved = max(0.0, scores.beforehand[_KL])",
+        "moved = scores.beforehand[_KL]",
         (_TRLS,),
         "a divergence below 0 would let bad answers gain",
     ),
@@ -229,7 +236,7 @@ NAMED = (
     Named(
         "a-sandbox-with-the-files",
         _SANDBOX,
-        'for path in dict.fromkeys((*_SYSTEM, sys.base_prefix)):',
+        "for path in dict.fromkeys((*_SYSTEM, sys.base_prefix)):",
         'for path in ("/",):',
         (f"{_OF_VERIFIERS}::test_code_reaches_nothing_outside",),
         "a sampled answer could read the user's files",
@@ -330,4 +337,84 @@ NAMED = (
         (f"{_OF_SAMPLING}::test_an_answer_that_was_broken_off_is_none",),
         "half an answer would be trained as one that ran to its longest",
     ),
-)  # fmt: skip
+    Named(
+        "the-first-order-is-the-verdict",
+        "builders/endpoints/comparing.py",
+        'return 1 if verdicts == ("A", "B") else -1 if verdicts == ("B", "A") else None',
+        'return 1 if verdicts[0] == "A" else -1 if verdicts[0] == "B" else None',
+        (f"{_OF_JUDGED}::test_a_verdict_that_follows_the_order_says_nothing",),
+        "a policy would learn to be read first",
+    ),
+    Named(
+        "both-orders-are-one",
+        "builders/endpoints/comparing.py",
+        'marked(task, [*parts, ("ANSWER A", other), ("ANSWER B", one)], _TOKENS),',
+        'marked(task, [*parts, ("ANSWER A", one), ("ANSWER B", other)], _TOKENS),',
+        (f"{_OF_JUDGED}::test_a_group_is_a_ring_of_pairs_in_both_orders",),
+        "what a judge reads first would win both times",
+    ),
+    Named(
+        "who-loses-is-rewarded",
+        _PAIRWISE,
+        "won[one].append((1 + found) / 2)",
+        "won[one].append((1 - found) / 2)",
+        (f"{_OF_JUDGED}::test_a_share_of_pairs_won_is_the_reward",),
+        "the worse answers of a group would become likelier",
+    ),
+    Named(
+        "who-is-not-judged-loses",
+        _ABSTAINING,
+        "return [mean if value is None else value for value in group]",
+        "return [0.0 if value is None else value for value in group]",
+        (f"{_OF_JUDGED}::test_a_verdict_that_follows_the_order_says_nothing",),
+        "an answer would be learnt against because the judge had no opinion",
+    ),
+    Named(
+        "a-contradiction-is-an-opinion",
+        _ABSTAINING,
+        " or max(said) - min(said) > (high - low) / 2:",
+        ":",
+        (f"{_OF_JUDGED}::test_who_contradicts_himself_has_no_opinion",),
+        "the mean of the best and the worst score would be learnt from",
+    ),
+    Named(
+        "a-score-beyond-the-scale-counts",
+        _POINTWISE,
+        "return score if math.isfinite(score) and low <= score <= high else None",
+        "return score",
+        (f"{_OF_JUDGED}::test_a_score_is_on_the_scale_or_none",),
+        "a judge that writes 100 would outweigh every other reward",
+    ),
+    Named(
+        "all-asks-are-one",
+        _POINTWISE,
+        "return [Chat(chat.messages, _TOKENS, temperature=1.0, seed=at) for at in range(asks)]",
+        "return [Chat(chat.messages, _TOKENS, temperature=1.0, seed=0) for _ in range(asks)]",
+        (f"{_OF_JUDGED}::test_asks_of_a_score_differ_in_their_seed_alone",),
+        "three asks would be one, and never disagree",
+    ),
+    Named(
+        "a-judges-budget-begins-anew",
+        _ASKING,
+        "budget = Budget(self.table.max_tokens, self._kept.paid)",
+        "budget = Budget(self.table.max_tokens)",
+        (f"{_OF_ASKING}::test_the_budget_is_of_the_whole_training_and_is_never_exceeded",),
+        "each step could cost what the whole training may",
+    ),
+    Named(
+        "a-grader-asks-the-judge-itself",
+        _ELSEWHERE,
+        "*grader.range, model=grader.model)",
+        "*grader.range)",
+        (f"{_OF_ASKING}::test_a_grader_asks_its_own_model_and_is_a_part_of_a_formula",),
+        "another model than the one that is named would say what an answer is worth",
+    ),
+    Named(
+        "a-score-is-not-put-between-0-and-1",
+        _ELSEWHERE,
+        "found = [[(score - LOW) / (HIGH - LOW) for score in group] for group in scored]",
+        "found = [[score / HIGH for score in group] for group in scored]",
+        (f"{_OF_ASKING}::test_rewards_of_pairs_and_of_scores",),
+        "the worst answer would be rewarded, and weights would mean something else",
+    ),
+)

@@ -12,6 +12,7 @@ _RETENTION = "builders/evaluation/gates/retention.py"
 _SEQUENCES = "builders/evaluation/sequences.py"
 _WATCHING = "builders/watching"
 _JUDGE = "builders/evaluation/judge.py"
+_COMPARING = "builders/endpoints/comparing.py"
 _NEAREST = "builders/evaluation/nearest.py"
 _TESTS = "tests/builders/evaluation"
 _OF_JUDGE = f"{_TESTS}/test_judge.py"
@@ -374,7 +375,7 @@ NAMED = (
     ),
     Named(
         "an-answer-speaks-for-the-judge",
-        _JUDGE,
+        _COMPARING,
         "last = found[-1].lower()",
         "last = found[0].lower()",
         (_OF_JUDGE,),
@@ -382,7 +383,7 @@ NAMED = (
     ),
     Named(
         "a-judge-reads-our-marks-in-an-answer",
-        _JUDGE,
+        _COMPARING,
         "while any(mark in text for _, text in parts):",
         "while False:",
         (_OF_JUDGE,),

@@ -15,7 +15,7 @@ from typing import Any
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.code import fenced
 from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
-from adapterworks.builders.evaluation.sandbox import passes, require
+from adapterworks.builders.rewards.sandbox import passes, require
 from adapterworks.manifests.errors import InvalidInput
 
 # With separators of thousands: 1,234.5

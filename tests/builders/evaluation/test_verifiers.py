@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.evaluation import sandbox
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
-from adapterworks.builders.evaluation.sandbox import Limits, passes
+from adapterworks.builders.rewards import sandbox
+from adapterworks.builders.rewards.sandbox import Limits, passes
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.load import check_manifest

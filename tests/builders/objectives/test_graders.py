@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.objectives.graders import grade
+from adapterworks.builders.objectives.graders import grade, require_columns
 from adapterworks.builders.objectives.grading import grade_answer
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.graders import Graded, Grader
@@ -163,3 +164,73 @@ def test_a_manifest_names_graders_instead_of_metrics(tmp_path: Path) -> None:
         assert fault.key == "objective.graders[0].reference", fault
     (tmp_path / "tiny.toml").write_text(head + GRADED.replace("string_check", "python"))
     assert check_manifest(tmp_path / "tiny.toml")[1]
+
+
+ASKING = """
+[[objective.graders]]
+type = "score_model"
+name = "helpful"
+model = "gpt-4.1"
+range = [0, 10]
+input = [{ role = "user", content = "{{item.question}}: {{sample.output_text}}" }]
+"""
+JUDGE = """
+[objective.judge]
+endpoint = "http://localhost:8000/v1#judge"
+kind = "graders"
+"""
+
+
+def test_a_grader_that_asks_a_model_needs_a_judge(tmp_path: Path) -> None:
+    head = REWARDED[: REWARDED.index("rewards =")]
+    path = tmp_path / "tiny.toml"
+
+    def faults(text: str) -> list[tuple[str, str]]:
+        path.write_text(head + text)
+        return [(fault.key, fault.message) for fault in check_manifest(path)[1]]
+
+    assert faults(JUDGE + ASKING) == []
+    table: Any = load_manifest(path).objective
+    assert table.graders[0].input[0].content == "{{item.question}}: {{sample.output_text}}"
+    assert [key for key, _ in faults(ASKING)] == ["objective.graders[0]"]
+    (none, *_) = faults(JUDGE + GRADED)
+    assert none == ("objective.judge.kind", "no grader asks the judge")
+    assert faults(JUDGE.replace("graders", "pairwise")) == []
+    for odd in ("http://localhost:8000/v1", "localhost#judge", "http://u:p@x/v1#judge", "#x"):
+        found = faults(JUDGE.replace("http://localhost:8000/v1#judge", odd) + ASKING)
+        assert [key for key, _ in found] == ["objective.judge.endpoint"], odd
+    (one,) = faults(JUDGE + ASKING.replace("[0, 10]", "[1, 1]"))
+    assert "the least number and a higher one" in one[1]
+
+
+def test_python_is_read_before_it_is_run(tmp_path: Path) -> None:
+    python = {"type": "python", "name": "p", "source": "def grade(sample, item):\n    return 1"}
+    grader = READ.validate_python(python)
+    with pytest.raises(InvalidInput, match="`python` grader is not run here"):
+        grade_answer(grader, "", {})
+    assert grade(grader, "", ROW, {"": 0.25}) == 0.25
+    for source in ("def grade(", "grade = 3", "def other(sample, item): return 1"):
+        with pytest.raises(ValidationError, match=r"no Python|defines no `grade"):
+            READ.validate_python({**python, "source": source})
+
+
+def test_what_is_given_elsewhere_is_not_asked_for_beforehand() -> None:
+    """But the columns are, of every grader of a formula."""
+    asking = {
+        "type": "score_model",
+        "name": "m",
+        "model": "judge",
+        "input": [{"role": "user", "content": "{{item.category}}"}],
+    }
+    parts = {"good": asking, "right": check("eq")}
+    formula = {"type": "multi", "name": "both", "graders": parts}
+    multi = READ.validate_json(json.dumps({**formula, "calculate_output": "1 / good * right"}))
+    require_columns(multi, ROW)
+    assert grade(multi, "R50", ROW, {"good": 0.5}) == 2.0
+    for name, broken in (
+        ("good", {**asking, "input": [{"role": "user", "content": "{{item.none}}"}]}),
+        ("right", check("eq", reference="{{item.none}}")),
+    ):
+        table = {**formula, "graders": {**parts, name: broken}, "calculate_output": "good * right"}
+        with pytest.raises(InvalidInput, match="row 3 has no column `none`"):
+            require_columns(READ.validate_json(json.dumps(table)), ROW)

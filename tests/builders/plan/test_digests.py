@@ -19,6 +19,7 @@ from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
 from adapterworks.manifests.builtin import BUILTIN
+from adapterworks.manifests.judging import RewardJudge
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.objective import ReferenceTable
 from adapterworks.registry.releases.release import Parent
@@ -78,6 +79,9 @@ OTHER: dict[str, Any] = {
     "objective.reward_release": "tiny@2",
     "objective.max_start_distance": 0.5,
     "objective.alarms": {"kl": 1.0},
+    "objective.judge.key_env": "OTHER_KEY",
+    "objective.judge.max_tokens": 9,
+    "objective.judge.parallel": 2,
     "start": {"from": "tiny@2"},
     "train.epochs": 4.0,
     "train.max_steps": 2,
@@ -182,7 +186,8 @@ def keys(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[str]:
         if table and key not in DECISIONS:
             yield from keys(kind, f"{key}.")  # type: ignore[arg-type]
         elif table and key == "objective":
-            below = (f"{key}.{name}" for name in RolloutTable.model_fields)
+            below = [f"{key}.{name}" for name in RolloutTable.model_fields]
+            below += [f"{key}.judge.{name}" for name in RewardJudge.model_fields]
             yield from (key, *(one for one in below if one in DECISIONS))
         else:
             yield key
@@ -222,16 +227,27 @@ def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape:
     )  # which everything can be planned for
     before = plan(shape, manifest(), machine=where)
     if key.startswith("objective."):
-        name = key.removeprefix("objective.")
-        samples = name in RolloutTable.model_fields and name not in ReferenceTable.model_fields
-        pairs = {"kind": "grpo", "rewards": ["exact_match"]} if samples else {"kind": "dpo"}
+        *tables, name = key.removeprefix("objective.").split(".")
+        rollouts = RolloutTable.model_fields.keys() - ReferenceTable.model_fields.keys()
+        pairs: dict[str, Any] = {"kind": "dpo"}
+        if tables or name in rollouts:
+            judge = {"endpoint": "http://localhost:1/v1#judge"} if tables else None
+            pairs = {"kind": "grpo", "rewards": ["exact_match"], "judge": judge}
         before = plan(shape, with_value("objective", pairs), machine=where)
-        pairs[name] = OTHER[key]
+        (pairs["judge"] if tables else pairs)[name] = OTHER[key]
         after = plan(shape, with_value("objective", pairs), machine=where)
     else:
         after = plan(shape, with_value(key, OTHER[key]), machine=where)
     assert before.manifest != after.manifest
     assert moved(before, after) == MOVED[decision(key) or "train"]
+
+
+def test_another_judge_is_another_training(shape: BaseShape) -> None:
+    def judged(endpoint: str) -> Plan:
+        table = {"kind": "grpo", "judge": {"endpoint": f"http://localhost:1/v1#{endpoint}"}}
+        return plan(shape, with_value("objective", table))
+
+    assert moved(judged("one"), judged("other")) == STAGES
 
 
 def test_a_default_that_is_written_out_trains_nothing(shape: BaseShape) -> None:

@@ -16,12 +16,13 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 from adapterworks.manifests.errors import Refused
 
@@ -47,6 +48,21 @@ with os.fdopen(words, "rb") as later:
     tests = json.loads(later.readline())
 exec(compile(tests["tests"], "tests.py", "exec"), names)
 os.write(given["out"], tests["word"].encode())
+"""
+_GRADE = """\
+import json, math, os, resource
+with os.fdopen(0, "rb") as file:
+    given = json.load(file)
+for limit, most in given["limits"].items():
+    resource.setrlimit(getattr(resource, limit), (most, most))
+null = os.open("/dev/null", os.O_RDWR)
+for number in (0, 1, 2):
+    os.dup2(null, number)
+names = {"__name__": "grader"}
+exec(compile(given["source"], "grader.py", "exec"), names)
+value = float(names["grade"](given["sample"], given["item"]))
+if math.isfinite(value):
+    os.write(given["out"], repr(value).encode())
 """
 
 
@@ -83,7 +99,8 @@ def require() -> None:
     if why is not None:
         raise Refused(
             f"a model's code is run in a sandbox only, and {why}",
-            hint="install bubblewrap (`apt-get install bubblewrap`), or leave `unit_tests` out",
+            hint="install bubblewrap (`apt-get install bubblewrap`), or leave `unit_tests` and "
+            "`python` graders out",
         )
 
 
@@ -103,10 +120,46 @@ def passes(codes: Sequence[str], tests: Sequence[str], limits: Limits | None = N
         return list(pool.map(lambda pair: _run(pair[0], pair[1], bounds), pairs))
 
 
+def values_of(
+    source: str,
+    given: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    limits: Limits | None = None,
+) -> list[float | None]:
+    """What a function `grade(sample, item)` returns for each; None where it returns no number.
+
+    Args:
+        source: Python that defines it.
+        given: samples and items, as JSON values.
+
+    Raises:
+        Refused: as `require`.
+    """
+    bounds = limits or Limits()
+    require()
+
+    def one(pair: tuple[Mapping[str, Any], Mapping[str, Any]]) -> float | None:
+        sample, item = pair
+        line = {**_told(bounds), "source": source, "sample": sample, "item": item}
+        try:
+            said = _inside(_GRADE, json.dumps(line), bounds)
+            return float(said) if said else None
+        except (ValueError, RecursionError):  # an answer that is nested a thousand times
+            return None
+
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        return list(pool.map(one, given))
+
+
 def _run(code: str, tests: str, limits: Limits) -> bool:
     word = secrets.token_hex(16)
-    given = {
-        "code": code,
+    given = {**_told(limits), "code": code}
+    lines = "\n".join(json.dumps(part) for part in (given, {"tests": tests, "word": word}))
+    return _inside(_INSIDE, f"{lines}\n", limits) == word.encode()
+
+
+def _told(limits: Limits) -> dict[str, Any]:
+    """Of the limits, and where the process says what came of it."""
+    return {
         "out": 3,
         "limits": {
             "RLIMIT_CPU": limits.seconds,
@@ -117,24 +170,27 @@ def _run(code: str, tests: str, limits: Limits) -> bool:
             "RLIMIT_CORE": 0,
         },
     }
-    lines = "\n".join(json.dumps(part) for part in (given, {"tests": tests, "word": word}))
-    program = _program()
-    assert program is not None
+
+
+def _inside(program: str, told: str, limits: Limits) -> bytes:
+    """What a program says that is run in a sandbox; nothing where it failed."""
+    sandbox = _program()
+    assert sandbox is not None
     # The word is said on a channel of its own: what the code prints is not looked at.
     command = ["/bin/sh", "-c", 'exec 3>&1 1>/dev/null 2>&1; exec "$@"', "sh"]
-    command += [program, *_walls(), "--", _python(), "-I", "-S", "-c", _INSIDE]
+    command += [sandbox, *_walls(), "--", _python(), "-I", "-S", "-c", program]
     try:
         ended = subprocess.run(
             command,
-            input=f"{lines}\n".encode(),
+            input=told.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=limits.waits,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return False
-    return ended.returncode == 0 and ended.stdout[:_SAID] == word.encode()
+        return b""
+    return ended.stdout[:_SAID] if ended.returncode == 0 else b""
 
 
 def _walls() -> list[str]:

@@ -1,0 +1,1 @@
+"""What an answer is worth where a pure function cannot say it: a model asked, or code run."""

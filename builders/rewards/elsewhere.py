@@ -1,0 +1,181 @@
+"""What others say sampled answers are worth: a judge at an endpoint, and Python in a sandbox.
+
+All questions of a step are asked together. An answer that a judge abstains from has its group's
+mean, so that it is learnt neither from nor against (`abstaining.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.objectives.graders import columns_of
+from adapterworks.builders.rewards.abstaining import completed
+from adapterworks.builders.rewards.asking import Judge
+from adapterworks.builders.rewards.pairwise import pairs, read_pairs
+from adapterworks.builders.rewards.pointwise import HIGH, LOW, grading, read_scores, scoring
+from adapterworks.builders.rewards.sandbox import values_of
+from adapterworks.manifests.graders import Grader, PythonGrader, ScoreModel, leaves_of
+from adapterworks.manifests.judging import RewardJudge
+
+Texts = Sequence[Sequence[str]]  # [prompts][answers]
+
+
+@dataclass(slots=True)
+class Said:
+    """What they said of a step's answers.
+
+    Attributes:
+        rewards: [prompts][answers] the judge's own, weighted; 0 without one.
+        grades: of each grader, [prompts][answers] its parts that were given elsewhere, by name.
+        told: for the step's log.
+    """
+
+    rewards: list[list[float]]
+    grades: list[list[list[dict[str, float]]]]
+    told: dict[str, float] = field(default_factory=dict)
+
+
+class Elsewhere:
+    """Asks for what no pure function says.
+
+    Args:
+        graders: of the objective.
+        judge: who is asked, if somebody is.
+    """
+
+    def __init__(self, graders: Sequence[Grader], judge: Judge | None) -> None:
+        self.graders, self.judge = graders, judge
+        self._asked = self._silent = self._run = self._failed = 0
+
+    def said(self, rows: Sequence[Row], texts: Texts) -> Said:
+        """Of a step's answers.
+
+        Args:
+            rows: [prompts].
+
+        Raises:
+            Refused, Unavailable: as `Judge.ask` and `sandbox.values_of`.
+        """
+        self._asked = self._silent = self._run = self._failed = 0
+        rewards = self._judged(rows, texts)
+        grades: list[list[list[dict[str, float]]]] = []
+        for grader in self.graders:
+            parts: list[list[dict[str, float]]] = [[{} for _ in group] for group in texts]
+            for name, leaf in leaves_of(grader).items():
+                if isinstance(leaf, ScoreModel):
+                    found = self._graded(leaf, rows, texts)
+                elif isinstance(leaf, PythonGrader):
+                    found = self._ran(leaf, rows, texts)
+                else:
+                    continue
+                for own, values in zip(parts, found, strict=True):
+                    for part, value in zip(own, values, strict=True):
+                        part[name] = value
+            grades.append(parts)
+        told = {}
+        if self.judge is not None:
+            told = {"judge_abstained": self._silent / max(1, self._asked)}
+            told["judge_tokens"] = float(self.judge.paid)
+        if self._run:
+            told["graders_failed"] = self._failed / self._run
+        return Said(rewards, grades, told)
+
+    def close(self) -> None:
+        """Let the judge's file go."""
+        if self.judge is not None:
+            self.judge.close()
+
+    def _judged(self, rows: Sequence[Row], texts: Texts) -> list[list[float]]:
+        """What the judge gives by itself."""
+        nothing = [[0.0] * len(group) for group in texts]
+        if self.judge is None:
+            return nothing
+        table = self.judge.table
+        assert isinstance(table, RewardJudge)
+        if table.kind == "pairwise":
+            found = self._compared(self.judge, rows, texts)
+        elif table.kind == "pointwise":
+            chats = [
+                [scoring(row, text, table.asks) for text in group]
+                for row, group in zip(rows, texts, strict=True)
+            ]
+            scored = self._scored(self.judge, chats, LOW, HIGH)
+            found = [[(score - LOW) / (HIGH - LOW) for score in group] for group in scored]
+        else:
+            return nothing
+        return [[table.weight * value for value in group] for group in found]
+
+    def _compared(self, judge: Judge, rows: Sequence[Row], texts: Texts) -> list[list[float]]:
+        asked = [pairs(row, group) for row, group in zip(rows, texts, strict=True)]
+        said = iter(judge.ask([chat for one in asked for chat in one.chats]))
+        found = []
+        for one in asked:
+            values, silent = read_pairs(one, [next(said) for _ in one.chats])
+            self._asked += len(one.places)
+            self._silent += silent
+            found.append(values)
+        return found
+
+    def _graded(self, grader: ScoreModel, rows: Sequence[Row], texts: Texts) -> list[list[float]]:
+        assert self.judge is not None  # the manifest's check
+        table = self.judge.table
+        assert isinstance(table, RewardJudge)
+        chats = [
+            [grading(grader, text, columns, table.asks) for text in group]
+            for columns, group in zip(map(columns_of, rows), texts, strict=True)
+        ]
+        return self._scored(self.judge, chats, *grader.range, model=grader.model)
+
+    def _scored(
+        self,
+        judge: Judge,
+        chats: Sequence[Sequence[Sequence[Any]]],
+        low: float,
+        high: float,
+        *,
+        model: str | None = None,
+    ) -> list[list[float]]:
+        said = iter(
+            judge.ask([chat for group in chats for asks in group for chat in asks], model=model)
+        )
+        found = []
+        for group in chats:
+            scores = [read_scores([next(said) for _ in asks], low, high) for asks in group]
+            self._asked += len(scores)
+            self._silent += scores.count(None)
+            found.append(completed(scores, low))
+        return found
+
+    def _ran(self, grader: PythonGrader, rows: Sequence[Row], texts: Texts) -> list[list[float]]:
+        """What the function returned; 0 where it failed, as OpenAI has it."""
+        given = [
+            (_sample(text), item)
+            for item, group in zip(map(_item, rows), texts, strict=True)
+            for text in group
+        ]
+        values = values_of(grader.source, given)
+        self._run += len(values)
+        self._failed += values.count(None)
+        each = iter(0.0 if value is None else value for value in values)
+        return [list(_first(each, len(group))) for group in texts]
+
+
+def _first(values: Iterator[float], count: int) -> Iterator[float]:
+    for _ in range(count):
+        yield next(values)
+
+
+def _sample(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    return {"output_text": text, "output_json": value}
+
+
+def _item(row: Row) -> Mapping[str, Any]:
+    return {"answer": row.answer, "question": row.question, **row.meta}

@@ -1,0 +1,148 @@
+"""A judge over a real socket: asked once for the same, within a budget, and again after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.builders.data.rows import chat
+from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.rewards.asking import Judge, require_judge
+from adapterworks.builders.rewards.elsewhere import Elsewhere
+from adapterworks.builders.rewards.sandbox import refusal
+from adapterworks.manifests.errors import Conflict, InvalidInput, Refused
+from adapterworks.manifests.graders import Multi, PythonGrader, ScoreModel, StringCheck, Turn
+from adapterworks.manifests.judging import RewardJudge
+from tests.builders.endpoints.standin import completion, endpoint
+
+Reply = tuple[int, Any, dict[str, str]]
+ROWS = [chat("How long?", "ten words", row=1), chat("Where?", "there", row=2)]
+CHECK = StringCheck(
+    type="string_check",
+    name="check",
+    operation="eq",
+    input="{{sample.output_text}}",
+    reference="{{item.answer}}",
+)
+
+
+def longer(body: dict[str, Any]) -> Reply:
+    """Prefers the longer answer; a score is the answer's length."""
+    shown = str(body["messages"][-1]["content"])
+    if "ANSWER A" in shown:
+        one, other = shown.split("ANSWER A\n")[1].split("\n\n### ANSWER B\n")
+        other = other.removesuffix("\n\n###")
+        said = "tie" if len(one) == len(other) else "A" if len(one) > len(other) else "B"
+        return 200, completion(f"Verdict: {said}"), {}
+    answer = shown.split("ANSWER\n")[1].removesuffix("\n\n###")
+    return 200, completion(f"Score: {min(5, len(answer))}"), {}
+
+
+def table(url: str, **more: Any) -> RewardJudge:
+    return RewardJudge(endpoint=f"{url}#judge", **more)
+
+
+def test_rewards_of_pairs_and_of_scores(tmp_path: Path) -> None:
+    texts = [["a", "bbb", "cc"], ["x", "x", "x"]]
+    with endpoint(longer) as asked:
+        pairs = Elsewhere((), Judge(table(asked.url, weight=2.0), tmp_path / "one", {}))
+        found = pairs.said(ROWS, texts)
+        assert found.rewards == [[0.0, 2.0, 1.0], [1.0, 1.0, 1.0]]
+        assert len(asked.bodies) == 6
+        assert found.told == {"judge_abstained": 0.0, "judge_tokens": 60.0}
+        scored = Elsewhere((), Judge(table(asked.url, kind="pointwise"), tmp_path / "two", {}))
+        assert scored.said(ROWS, texts).rewards == [[0.0, 0.5, 0.25], [0.0, 0.0, 0.0]]
+        assert len(asked.bodies) == 6 + 4 * 3, "three asks for each different answer"
+
+
+def test_what_it_said_is_kept_and_is_not_asked_again(tmp_path: Path) -> None:
+    texts = [["a", "bbb", "cc"], ["dddd", "x", "yy"]]
+    with endpoint(longer) as asked:
+        first = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
+        before = first.said(ROWS, texts).rewards
+        with pytest.raises(Conflict):
+            Judge(table(asked.url), tmp_path / "kept", {}).ask([Chat([], 1)])
+        first.close()
+        sent = len(asked.bodies)
+    # Nobody is there any more.
+    again = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
+    assert again.said(ROWS, texts).rewards == before
+    assert sent == 12
+
+
+def test_the_budget_is_of_the_whole_training_and_is_never_exceeded(tmp_path: Path) -> None:
+    """A question may cost 1,024 tokens and its bytes; this judge says that it cost ten."""
+    with endpoint(longer) as asked:
+        judge = Judge(table(asked.url, max_tokens=4000, parallel=1), tmp_path / "kept", {})
+        once = Elsewhere((), judge)
+        once.said(ROWS[:1], [["a", "bbb"]])
+        assert judge.paid == 20
+        once.close()
+        poor = Judge(table(asked.url, max_tokens=1500), tmp_path / "kept", {})
+        other = Elsewhere((), poor)
+        assert other.said(ROWS[:1], [["a", "bbb"]]).told["judge_tokens"] == 20.0, "it is known"
+        with pytest.raises(Refused, match="budget of 1500 tokens is used up: it has cost 20"):
+            poor.ask([Chat([{"role": "user", "content": "x" * 1400}], 90)])
+        assert len(asked.bodies) == 2
+
+
+def test_a_grader_asks_its_own_model_and_is_a_part_of_a_formula(tmp_path: Path) -> None:
+    model = ScoreModel(
+        type="score_model",
+        name="m",
+        model="other",
+        input=(Turn(role="user", content="ANSWER\n{{sample.output_text}}\n\n###"),),
+        range=(0.0, 5.0),
+    )
+    formula = Multi(
+        type="multi",
+        name="both",
+        graders={"long": model, "right": CHECK},
+        calculate_output="long + right",
+    )
+
+    def answer(body: dict[str, Any]) -> Reply:
+        text = str(body["messages"][-1]["content"]).split("\n")[1]
+        return 200, completion("?" if text == "silent" else f"Score: {len(text)}"), {}
+
+    with endpoint(answer) as asked:
+        judge = Judge(table(asked.url, kind="graders", asks=1), tmp_path / "kept", {})
+        found = Elsewhere((CHECK, formula), judge).said(ROWS, [["a", "bbb", "silent"], ["x", "y"]])
+    assert found.rewards == [[0.0] * 3, [0.0] * 2]
+    assert found.grades[0] == [[{}, {}, {}], [{}, {}]]
+    assert found.grades[1] == [[{"long": 1.0}, {"long": 3.0}, {"long": 2.0}], [{"long": 1.0}] * 2]
+    assert {body["model"] for body in asked.bodies} == {"other"}
+    assert found.told["judge_abstained"] == pytest.approx(1 / 5)
+
+
+@pytest.mark.skipif(refusal() is not None, reason=f"no sandbox: {refusal()}")
+def test_python_returns_a_number_in_a_sandbox_or_nought() -> None:
+    source = """
+import socket
+def grade(sample, item):
+    if sample["output_text"] == "out":
+        socket.create_connection(("127.0.0.1", 80), 1)
+    if sample["output_text"] == "nan":
+        return float("nan")
+    if sample["output_json"]:
+        return sample["output_json"]["n"] / 4
+    return 1 / len(sample["output_text"]) if item["answer"] == "there" else item["row"] + 0.25
+"""
+    grader = PythonGrader(type="python", name="mine", source=source)
+    found = Elsewhere((grader,), None).said(ROWS, [["a"], ["bb", "", "nan", "out", '{"n": 3}']])
+    values = [[part[""] for part in group] for group in found.grades[0]]
+    assert values == [[1.25], [0.5, 0.0, 0.0, 0.0, 0.75]]
+    assert found.told == {"graders_failed": 3 / 6}
+
+
+def test_a_judge_that_does_not_answer_is_known_before_a_training(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="`NO_SUCH_KEY` is not set"):
+        require_judge(table("http://127.0.0.1:1/v1", key_env="NO_SUCH_KEY"), tmp_path / "x", {})
+    with endpoint(lambda body: (401, {"error": {"message": "who?"}}, {})) as asked:
+        with pytest.raises(Refused, match="who"):
+            require_judge(table(asked.url), tmp_path / "x", {})
+        (tmp_path / "x").write_text("it has answered before")
+        require_judge(table(asked.url), tmp_path / "x", {})
+    require_judge(None, tmp_path / "y", {})
