@@ -1,5 +1,5 @@
 """`adapters data`: rows as the model sees them, and what the data gates say about them; what makes
-rows is in files of its own (`from_failures.py`, `synth.py`).
+rows is in files of its own (`constitutional.py`, `from_failures.py`, `synth.py`).
 
 Tables and rows are the commands' data and go to stdout; `--json` prints the same as JSON.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import from_failures, printing, synth
+from adapterworks.cli import constitutional, from_failures, printing, synth
 from adapterworks.cli.printing import echo_json, echo_table
 from adapterworks.errors import EXIT_CODES
 from adapterworks.manifests.errors import Refused
@@ -42,7 +42,7 @@ def _manifest_options(command: Command) -> Command:
 
 @click.group()
 def command() -> None:
-    """Inspect the rows a manifest trains on, and make rows of failures and documents.
+    """Inspect the rows a manifest trains on; make rows of failures, documents, principles.
 
     \b
     Example:
@@ -50,6 +50,7 @@ def command() -> None:
       adapters data gates medical
       adapters data from-failures medical --dry-run
       adapters data synth docs/ --generator http://localhost:8000/v1#base --preview
+      adapters data constitutional prompts.jsonl --model http://localhost:8000/v1#base --preview
     """
 
 
@@ -229,5 +230,6 @@ def _echo_gates(results: GateResults, limit: int | None = _SHOWN_ROWS) -> None:
             printing.note(f"{report.name}: {more} more rows; list them with --all")
 
 
+command.add_command(constitutional.command)
 command.add_command(from_failures.command)
 command.add_command(synth.command)

@@ -30,7 +30,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "schema": ("schema", "Print the manifest's JSON Schema."),
         "data": (
             "data",
-            "Inspect the rows a manifest trains on, and make rows of failures and documents.",
+            "Inspect the rows a manifest trains on; make rows of failures, documents, principles.",
         ),
         "dataset": ("dataset", "Keep rows as datasets: versioned, owned, test sets sealed."),
         "base": ("base", "List, add and show base models."),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.made_rows import show_progress, write_lines
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -105,11 +106,11 @@ def command(
             Settings(max_tokens, per_passage, novelty, min_score, parallel),
             kept,
             most=_PREVIEW if preview else None,
-            progress=_show_progress if sys.stderr.isatty() else None,
+            progress=partial(show_progress, "passages") if sys.stderr.isatty() else None,
         )
         told = _told(made, kept, len(passages))
     if not preview:
-        _write(out, made.rows)
+        write_lines(out, map(_line, made.rows))
     if as_json:
         rows = [_line(row) for row in made.rows] if preview else str(out)
         printing.echo_json(told | {"rows" if preview else "file": rows})
@@ -144,18 +145,5 @@ def _told(made: Made, kept: KeptAnswers, passages: int) -> dict[str, Any]:
     }
 
 
-def _write(out: Path, rows: list[Row]) -> None:
-    """The whole file or none of it."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    lines = (json.dumps(_line(row), ensure_ascii=False) + "\n" for row in rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text("".join(lines), encoding="utf-8")
-    temporary.replace(out)
-
-
 def _line(row: Row) -> dict[str, Any]:
     return {"messages": list(row.messages), **row.meta}
-
-
-def _show_progress(done: int, total: int) -> None:
-    printing.echo_moving(f"{done}/{total} passages", last=done == total)

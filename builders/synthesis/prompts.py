@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.comparing import marked
 from adapterworks.manifests.digests import digest_json
 
 _TOKENS = 1024
@@ -45,12 +46,13 @@ class Written:
 
 def writing(passage: str, count: int) -> Chat:
     """Ask for pairs from a passage."""
-    return _chat(_WRITE.format(count=count), _TOKENS, PASSAGE=passage)
+    return marked(_WRITE.format(count=count), [("PASSAGE", passage)], _TOKENS)
 
 
 def judging(passage: str, pair: Written) -> Chat:
     """Ask for a pair's score."""
-    return _chat(_JUDGE, _JUDGE_TOKENS, PASSAGE=passage, QUESTION=pair.question, ANSWER=pair.answer)
+    parts = [("PASSAGE", passage), ("QUESTION", pair.question), ("ANSWER", pair.answer)]
+    return marked(_JUDGE, parts, _JUDGE_TOKENS)
 
 
 def prompt_digest(count: int) -> str:
@@ -84,13 +86,3 @@ def _array(said: str) -> Iterator[dict[str, Any]]:
             continue
         yield from (value for value in values if isinstance(value, dict))
         return
-
-
-def _chat(task: str, tokens: int, **parts: str) -> Chat:
-    """A task and its material, between marks that none of it contains."""
-    mark = "#" * 3
-    while any(mark in text for text in parts.values()):
-        mark += "#"
-    body = "\n\n".join(f"{mark} {title}\n{text}" for title, text in parts.items())
-    turns = [{"role": "system", "content": task}, {"role": "user", "content": f"{body}\n\n{mark}"}]
-    return Chat(turns, tokens)

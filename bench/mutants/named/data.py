@@ -22,6 +22,8 @@ _READ = f"{_DATA}/formats/turns.py"
 
 _SYNTHESIS = "builders/synthesis"
 _OF_SYNTHESIS = "tests/builders/synthesis/test_synth.py"
+_CONSTITUTIONAL = f"{_SYNTHESIS}/constitutional.py"
+_OF_CONSTITUTIONAL = "tests/builders/synthesis/test_constitutional.py"
 _KEPT = "builders/endpoints/kept.py"
 _LINES = "builders/data/kept_lines.py"
 _OF_KEPT = "tests/builders/endpoints/test_kept.py"
@@ -61,11 +63,59 @@ NAMED = (
     ),
     Named(
         "the-budget-is-seen-afterwards",
-        f"{_SYNTHESIS}/run.py",
-        "            if left < 0:",
-        "            if left < -most_tokens(chat):",
+        "builders/endpoints/budget.py",
+        "                if left < 0:",
+        "                if left < -chat.most_tokens:",
         (f"{_OF_SYNTHESIS}::test_the_budget_is_never_exceeded_and_says_so",),
         "a bill would be larger than what was allowed",
+    ),
+    Named(
+        "a-revision-is-always-the-better-one",
+        _CONSTITUTIONAL,
+        "chosen, rejected = (revised, first) if better > 0 else (first, revised)",
+        "chosen, rejected = revised, first",
+        (f"{_OF_CONSTITUTIONAL}::test_what_gives_no_preference_gives_no_row",),
+        "what the judge found worse would be learnt as the better answer",
+    ),
+    Named(
+        "a-pair-without-a-verdict-is-a-row",
+        _CONSTITUTIONAL,
+        "            if better:\n",
+        "            if better != 0:\n                better = better or 1\n",
+        (f"{_OF_CONSTITUTIONAL}::test_what_gives_no_preference_gives_no_row",),
+        "where the order decided, the revision would be learnt as preferred",
+    ),
+    Named(
+        "a-cut-revision-is-learnt",
+        _CONSTITUTIONAL,
+        "        if said.cut:\n",
+        "        if said.cut and not said.text:\n",
+        (f"{_OF_CONSTITUTIONAL}::test_what_gives_no_preference_gives_no_row",),
+        "answers that end in the middle of a word would be preferred",
+    ),
+    Named(
+        "a-critique-is-of-the-first-answer",
+        _CONSTITUTIONAL,
+        "criticising(one.prompt, one.now, one.principles[number])",
+        "criticising(one.prompt, one.first, one.principles[number])",
+        (f"{_OF_CONSTITUTIONAL}::test_a_second_round_goes_on_from_the_first_under_another_principle",),
+        "a second round would criticise what the first one had mended",
+    ),
+    Named(
+        "every-prompt-has-the-first-principle",
+        _CONSTITUTIONAL,
+        "drawn.append(left.pop(int(digest.removeprefix(\"sha256:\")[:12], 16) % len(left)))",
+        "drawn.append(left.pop(0))",
+        (f"{_OF_CONSTITUTIONAL}::test_a_prompt_has_its_principle_whatever_stands_around_it",),
+        "a constitution would be its first sentence",
+    ),
+    Named(
+        "a-name-is-the-constitution",
+        f"{_SYNTHESIS}/constitution.py",
+        "return digest_json([principle.model_dump() for principle in self.principles])",
+        "return digest_json([self.name])",
+        (f"{_OF_CONSTITUTIONAL}::test_a_digest_is_of_the_principles_words",),
+        "rows would name principles that they were not made under",
     ),
     Named(
         "a-prompt-loses-its-question",
