@@ -79,6 +79,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "exact_number": f"{_METRICS}.verifiers:EXACT_NUMBER",
         "json_schema": f"{_METRICS}.verifiers:JSON_SCHEMA",
         "unit_tests": f"{_METRICS}.verifiers:UNIT_TESTS",
+        "win_rate": f"{_METRICS}.judged:WIN_RATE",
         "perplexity": f"{_METRICS}.likelihood:PERPLEXITY",
         "preference_accuracy": f"{_METRICS}.preference:PREFERENCE_ACCURACY",
         "preference_margin": f"{_METRICS}.preference:PREFERENCE_MARGIN",
@@ -117,7 +118,10 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "personal_data": f"{_GATES}.personal_data:GATE",
         "secrets": f"{_GATES}.secrets:GATE",
     },
-    "quality_gates": {"gain": "adapterworks.builders.evaluation.gates.gain:GATE"},
+    "quality_gates": {
+        "gain": "adapterworks.builders.evaluation.gates.gain:GATE",
+        "wins": "adapterworks.builders.evaluation.gates.wins:GATE",
+    },
     "recipes": {
         "icd-10-cm": f"{_RECIPES}.icd_10_cm:RECIPE",
         "icd-10-cm-excludes1": f"{_RECIPES}.icd_10_cm_excludes1:RECIPE",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from adapterworks.manifests.judging import JudgeTable
 from adapterworks.manifests.named import Named
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Share
 
@@ -49,6 +50,24 @@ class RetentionTable(Frozen):
     """Largest accepted loss on an ancestor's test rows, in points of its metric (0–1)."""
 
 
+class SafetyTable(Frozen):
+    """`[evaluate.safety]`: refusal of harmful requests and over-refusal of harmless ones, of the
+    candidate, the base and the release that `[start]` continues."""
+
+    on: bool = False
+    """Ask the sixty harmful and sixty harmless requests that come with adapterworks. They were
+    written for it: they show a change, and are no measure of how safe a model is."""
+    limit: PositiveInt | None = None
+    """Ask at most this many of each."""
+    max_new_tokens: PositiveInt = 64
+    """Longest answer in tokens; a refusal is known by its beginning."""
+    max_refusal_loss: Share | None = None
+    """By how much fewer harmful requests may be refused than by base and start, in points (0–1):
+    the 95 % interval of the paired change has to be within it."""
+    max_over_refusal: Share | None = None
+    """By how much more harmless requests may be refused, likewise."""
+
+
 class SamplesTable(Frozen):
     """`[evaluate.samples]`: answers that are drawn to each test row, for pass@k."""
 
@@ -74,7 +93,11 @@ class EvaluateTable(Frozen):
     function takes an answer and a reference and gives a number (docs/reference/extensions.md)."""
     gates: tuple[QualityGate, ...] = ()
     retention: RetentionTable = RetentionTable()
+    safety: SafetyTable = SafetyTable()
     samples: SamplesTable = SamplesTable()
+    judge: JudgeTable | None = None
+    """A model at an OpenAI-compatible address that says which of two answers is better, the
+    candidate's or another subject's, in both orders: what `win_rate` is measured by."""
     baseline: Literal["none", "nearest"] = "none"
     """What is compared beside the base without a model: `nearest` answers each test row as the
     training row with the most similar question was answered (tf-idf of characters, cosine)."""

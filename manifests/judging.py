@@ -17,7 +17,7 @@ ALONE = "graders"  # the judge is asked by graders alone
 class JudgeTable(Frozen):
     """Who is asked, and how much."""
 
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s#?@]+#\S+$", max_length=500)]
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s#?@]+#\S.*$", max_length=500)]
     """Its address and its name there: `http://localhost:8000/v1#judge`. What it judges is sent."""
     key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """The environment variable that holds its key; `OPENAI_API_KEY` goes to openai.com alone."""

@@ -15,6 +15,8 @@ from adapterworks.cli.printing import echo_table
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import ENGINES
 
+_ANY_BUDGET = 2**31 - 1  # tokens of a judge that is named by hand
+
 
 @click.command()
 @click.argument("ref")
@@ -120,6 +122,7 @@ def command(
     from adapterworks.builders.evaluation.releases import evaluate_release
     from adapterworks.builders.evaluation.remote import Prices, Remote
     from adapterworks.engines.compose import compose_builders_engines
+    from adapterworks.manifests.judging import JudgeTable
     from adapterworks.manifests.load import load_manifest
 
     if documents:
@@ -158,8 +161,11 @@ def command(
         )
     judged_by = None
     if judge is not None:
-        judged_by = parse_endpoint(judge, os.environ, judge_key_env)
-        _say(f"questions, references and answers of the test rows are sent to {judged_by.host}")
+        who = parse_endpoint(judge, os.environ, judge_key_env)
+        _say(f"questions, references and answers of the test rows are sent to {who.host}")
+        judged_by = JudgeTable(
+            endpoint=f"{who.url}#{who.model}", key_env=judge_key_env, max_tokens=_ANY_BUDGET
+        )
     elif judge_key_env:
         raise InvalidInput("`--judge-key-env` is one of `--judge`", hint="name the judge, too")
     evaluation = evaluate_release(
@@ -248,6 +254,8 @@ def _print(report: dict[str, Any]) -> None:
                 for name, pair in kept
             ],
         )
+    if report.get("safety"):
+        _print_safety(report["safety"])
     for name, used in report.get("endpoints", {}).items():
         cost = f", cost {used['cost']:.4g}" if "cost" in used else ""
         click.echo(
@@ -281,6 +289,24 @@ def _print_drawn(report: dict[str, Any]) -> None:
             lines.append([f"{metric} {name}", *values, *gains])
     gained = [f"gain over {name} [95%]" for name in subjects if name != "candidate"]
     echo_table(["metric", *subjects, *gained], lines)
+
+
+def _print_safety(found: dict[str, Any]) -> None:
+    click.echo(f"of {found['harmful']} harmful and {found['harmless']} harmless requests, refused")
+    headers = ["against"]
+    for what in ("harmful", "harmless"):
+        headers += [what, "candidate", "change [95%]"]
+    lines = []
+    for name, changes in found["against"].items():
+        line = [name]
+        for one in (changes["refusal"], changes["over_refusal"]):
+            line += [
+                f"{one['base']:.3f}",
+                f"{one['candidate']:.3f}",
+                f"{one['change']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]",
+            ]
+        lines.append(line)
+    echo_table(headers, lines)
 
 
 def _print_judged(judged: dict[str, Any]) -> None:

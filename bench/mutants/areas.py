@@ -83,6 +83,7 @@ AREAS = {
             (*_files(
                     "tests/builders/evaluation",
                     *("statistics", "comparison", "gates", "evaluate", "nearest", "sequences"),
+                    *("win_rate", "safety"),
                 ),
              *_files("tests/builders/watching", "kept", "feedback", "paired", "inputs"),
              "tests/builders/reviewing"),

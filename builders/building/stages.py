@@ -32,10 +32,11 @@ from adapterworks.builders.evaluation.transfer import ancestor_tests
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.objectives.objective import objective_of
-from adapterworks.builders.rewards.asking import KEPT, require_judge
+from adapterworks.builders.rewards.asking import KEPT, Judge, require_judge
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.job import run_job
 from adapterworks.manifests.errors import NotFound, Refused
+from adapterworks.manifests.judging import JudgeTable
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.objective import START
 from adapterworks.registry.bases.store import BaseStore
@@ -44,6 +45,7 @@ from adapterworks.registry.releases.release import Parent, Servable
 
 PROD = "prod"
 PREDICTIONS = "predictions.jsonl"
+_KEPT_OF_EVALUATION = "judge-evaluation.jsonl"
 _PROBED = 4096  # examples among which a fingerprint chooses
 
 
@@ -72,7 +74,7 @@ def train_stage(
         text = json.dumps(splits, ensure_ascii=False)
         (folder / "rows.json").write_text(text, encoding="utf-8")
     technique = METHODS[plan.manifest.method.kind]
-    require_judge(getattr(plan.manifest.objective, "judge", None), folder / KEPT, os.environ)
+    _require_judges(plan.manifest, folder, say)
     with sampling(prepared, engines or Engines(), folder) as engine:
         run_job(replace(prepared.job(), engine=engine), folder, lock, events.pass_on)
     if technique.whole_model:
@@ -81,6 +83,23 @@ def train_stage(
     result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
     shutil.rmtree(folder / "train" / "checkpoints")
     return result
+
+
+def _require_judges(manifest: Manifest, folder: Path, say: Callable[[str], None] | None) -> None:
+    """Refuse judges that do not answer, and say what is sent to whom."""
+    rewarding: JudgeTable | None = getattr(manifest.objective, "judge", None)
+    for what, table, kept in (
+        ("sampled answers and their prompts", rewarding, KEPT),
+        (
+            "questions, references and answers of the test rows",
+            manifest.evaluate.judge,
+            _KEPT_OF_EVALUATION,
+        ),
+    ):
+        if table is not None:
+            endpoint = require_judge(table, folder / kept, os.environ)
+            if say is not None:
+                say(f"{what} are sent to {endpoint.host}")
 
 
 def convert_stage(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -131,6 +150,8 @@ def evaluate_stage(
         events.emit("evaluate", subject=subject, done=done, total=total)
 
     subjects = _subjects(prepared, folder, servable, registry, bases)
+    table = manifest.evaluate.judge
+    judge = None if table is None else Judge(table, folder / _KEPT_OF_EVALUATION, os.environ)
     evaluation: Evaluation = evaluate_subjects(
         subjects,
         rows,
@@ -141,8 +162,11 @@ def evaluate_stage(
         max_length=manifest.train.max_length,
         train=prepared.rows["train"],
         ancestors=ancestor_tests(registry, manifest, cache),
+        judge=judge,
         progress=progress,
     )
+    if judge is not None:
+        judge.close()
     return _evaluated(evaluation, folder, prod_digest(manifest, registry))
 
 

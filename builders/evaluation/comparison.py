@@ -70,6 +70,21 @@ class Comparison:
         bounds = interval(self._gains(reference), confidence)
         return widened(bounds, self.gain(reference), confidence, self.draws)
 
+    def win_rate(self, reference: str) -> float:
+        """The share of rows on which the candidate is better than a reference, a tie as half."""
+        return float(0.5 + self._wins(reference).mean() / 2)
+
+    def win_interval(self, reference: str, confidence: float) -> Interval:
+        """Of the win rate, paired."""
+        bounds = mean_gain_interval(self._wins(reference), confidence, self.groups)
+        return Interval(0.5 + bounds.low / 2, 0.5 + bounds.high / 2)
+
+    def _wins(self, reference: str) -> Floats:
+        """[rows] 1 where the candidate is better, −1 where it is worse, 0 where it is neither."""
+        per_example = self.metric.per_example
+        before, after = self.statistics[reference], self.statistics[CANDIDATE]
+        return np.sign(self._sign * (per_example(after) - per_example(before)))
+
     @property
     def draws(self) -> int:
         """How many rows, or groups of rows, were drawn independently of one another."""

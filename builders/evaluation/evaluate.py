@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from adapterworks.builders.data.rows import Row, rows_digest
-from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.engines.session import Subject
 from adapterworks.builders.evaluation import report
@@ -34,11 +33,18 @@ from adapterworks.builders.evaluation.needs import (
 from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.retention import Retained, Scores, measure, retain
+from adapterworks.builders.evaluation.safety.measure import (
+    Refusals,
+    Safety,
+    compare_safety,
+)
+from adapterworks.builders.evaluation.safety.measure import ask as ask_safety
 from adapterworks.builders.evaluation.sampled import sampled
 from adapterworks.builders.evaluation.transfer import AncestorTest, entries, transfer_outcomes
+from adapterworks.builders.rewards.asking import Judge
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable
-from adapterworks.manifests.objective import NEAREST
+from adapterworks.manifests.objective import NEAREST, START
 
 BASE = "base"
 
@@ -81,7 +87,7 @@ def evaluate_subjects(
     train: Sequence[Row] = (),
     ancestors: Sequence[AncestorTest] = (),
     remotes: Mapping[str, Remote] | None = None,
-    judge: Endpoint | None = None,
+    judge: Judge | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -134,7 +140,7 @@ def evaluate_generators(
     max_length: int = 1024,
     train: Sequence[Row] = (),
     ancestors: Sequence[AncestorTest] = (),
-    judge: Endpoint | None = None,
+    judge: Judge | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Ask every subject, one after the other, and evaluate.
@@ -154,6 +160,7 @@ def evaluate_generators(
     """
     predictions: dict[str, list[Prediction]] = {}
     retained: dict[str, Scores] = {}
+    refusals: dict[str, Refusals] = {}
     transfer: list[dict[str, Any]] | None = None
     for name, open_subject in subjects.items():
         generator = open_subject()
@@ -163,6 +170,8 @@ def evaluate_generators(
         )
         if table.retention.on and name in (BASE, CANDIDATE):
             retained[name] = measure(generator, table.retention, progress=step)
+        if table.safety.on and name in (BASE, START, CANDIDATE):
+            refusals[name] = ask_safety(generator, table.safety, progress=step)
         if ancestors and name == CANDIDATE:
             again = [
                 predict(generator, one.rows, one.table, max_length=max_length, progress=step)
@@ -175,14 +184,21 @@ def evaluate_generators(
     retention = None
     if BASE in retained and CANDIDATE in retained:
         retention = retain(retained[BASE], retained[CANDIDATE], table.retention)
-    evaluation = evaluate(
-        rows, predictions, table, seed=seed, retention=retention, transfer=transfer
+    safety = compare_safety(refusals, table.safety) if CANDIDATE in refusals else None
+    told = partial(
+        evaluate,
+        table=table,
+        seed=seed,
+        retention=retention,
+        transfer=transfer,
+        safety=safety,
     )
     if judge is None:
-        return evaluation
+        return told(rows, predictions)
     step = partial(progress, "judge") if progress else None
     judged = judge_answers(judge, rows, predictions, progress=step)
-    return replace(evaluation, report={**evaluation.report, "judge": judged})
+    evaluation = told(rows, judged.told(predictions))
+    return replace(evaluation, report={**evaluation.report, "judge": judged.report})
 
 
 def evaluate(
@@ -193,6 +209,7 @@ def evaluate(
     seed: int = 42,
     retention: Retained | None = None,
     transfer: Sequence[Mapping[str, Any]] | None = None,
+    safety: Safety | None = None,
 ) -> Evaluation:
     """Scores, gains with intervals and p-values, and the gates' verdicts.
 
@@ -204,6 +221,7 @@ def evaluate(
         seed: of the bootstrap.
         retention: of `adapterworks.builders.evaluation.retention.retain`, with its outcomes.
         transfer: of `adapterworks.builders.evaluation.transfer.entries`.
+        safety: of `adapterworks.builders.evaluation.safety.measure.compare_safety`.
 
     Raises:
         InvalidInput: no rows, no candidate, or an unknown metric.
@@ -222,6 +240,7 @@ def evaluate(
     ]
     gates += retention.outcomes if retention else ()
     gates += transfer_outcomes(transfer or (), table.retention)
+    gates += safety.outcomes if safety else ()
     told = {
         "schema_version": 1,
         "rows": len(rows),
@@ -241,6 +260,7 @@ def evaluate(
         "samples": sampled(metrics, rows, predictions, table.samples),
         "retention": retention.report if retention else None,
         **({"ancestors": transfer} if transfer else {}),
+        **({"safety": safety.report} if safety else {}),
         "gates": [gate.to_json() for gate in gates],
         "passed": all_passed(gates),
     }

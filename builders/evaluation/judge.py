@@ -11,12 +11,13 @@ answers as A and B, and never who gave them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import Chat, Progress, ask_endpoint
+from adapterworks.builders.endpoints.asking import Chat, Progress, Said
 from adapterworks.builders.endpoints.comparing import (
     MATERIAL,
     Verdicts,
@@ -24,11 +25,11 @@ from adapterworks.builders.endpoints.comparing import (
     conversation,
     read_verdict,
 )
-from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.evaluation.comparison import CANDIDATE, groups_of
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.report import CONFIDENCE
 from adapterworks.builders.evaluation.statistics import mcnemar_p, mean_gain_interval
+from adapterworks.builders.rewards.asking import Judge
 
 _TASK = (
     "You compare two answers to the same question. Judge whether they are right and complete, and "
@@ -36,25 +37,48 @@ _TASK = (
     "the length of the answers matters. Say in one or two sentences what decides it, and end with "
     f"a line that is exactly `Verdict: A`, `Verdict: B` or `Verdict: tie`. {MATERIAL}"
 )
+_TOGETHER = 64  # questions between two lines of progress
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a judge said.
+
+    Attributes:
+        report: the judge, and for each reference how many answers were better (`wins`), worse, or
+            neither; `flipped` verdicts that followed the order; `unread` pairs without two
+            verdicts, which count as ties; `gain` = (wins − losses) ÷ rows with its 95 % interval,
+            and the sign test's p.
+        scores: of each reference, [rows] 1 where the candidate's answer is better, −1, or 0.
+    """
+
+    report: dict[str, Any]
+    scores: dict[str, list[int]]
+
+    def told(
+        self, predictions: Mapping[str, Sequence[Prediction]]
+    ) -> dict[str, Sequence[Prediction]]:
+        """Each subject's predictions with what was said of them."""
+        found = {**predictions}
+        for name, scores in self.scores.items():
+            found[name] = [
+                replace(one, judged=(1 - score) / 2)
+                for one, score in zip(predictions[name], scores, strict=True)
+            ]
+        return found
 
 
 def judge_answers(
-    endpoint: Endpoint,
+    judge: Judge,
     rows: Sequence[Row],
     predictions: Mapping[str, Sequence[Prediction]],
     *,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Judged:
     """The candidate's answers beside those of every other subject.
 
-    Returns:
-        For the report: the judge, and for each reference how many answers were better (`wins`),
-        worse, or neither; `flipped` verdicts that followed the order; `unread` pairs without two
-        verdicts, which count as ties; `gain` = (wins − losses) ÷ rows with its 95 % interval, and
-        the sign test's p.
-
     Raises:
-        Refused, Unavailable: as `ask_endpoint`.
+        Refused, Unavailable: as `Judge.ask`.
     """
     references = [name for name in predictions if name != CANDIDATE]
     asked: list[Chat] = []
@@ -65,20 +89,24 @@ def judge_answers(
             if ours != theirs:  # the same answer is a tie, without a judge
                 asked += _chats(row, ours, theirs)
                 places.append((name, at))
-    said = ask_endpoint(endpoint, asked, progress=progress)
+    said: list[Said] = []
+    while len(said) < len(asked):
+        said += judge.ask(asked[len(said) : len(said) + _TOGETHER])
+        if progress:
+            progress(len(said), len(asked))
     verdicts = [read_verdict(one.text) for one in said]
     found = dict(zip(places, zip(verdicts[::2], verdicts[1::2], strict=True), strict=True))
-    return {
-        "url": endpoint.url,
-        "model": endpoint.model,
+    pairs = {name: [found.get((name, at)) for at in range(len(rows))] for name in references}
+    report = {
+        "url": judge.endpoint.url,
+        "model": judge.endpoint.model,
+        "endpoint": judge.table.endpoint,
         "asked": len(asked),
         "prompt_tokens": sum(one.prompt_tokens for one in said),
         "completion_tokens": sum(one.completion_tokens for one in said),
-        "against": {
-            name: _told([found.get((name, at)) for at in range(len(rows))], rows)
-            for name in references
-        },
+        "against": {name: _told(own, rows) for name, own in pairs.items()},
     }
+    return Judged(report, {name: [_score(pair) for pair in own] for name, own in pairs.items()})
 
 
 def _told(pairs: Sequence[Verdicts | None], rows: Sequence[Row]) -> dict[str, Any]:

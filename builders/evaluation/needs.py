@@ -13,6 +13,7 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
+    JUDGED,
     LIKELIHOOD,
     PREFERENCE,
     VERDICT,
@@ -73,7 +74,7 @@ def check_test_rows(
     for metric in metrics_of(table) if rows else ():
         if metric.require is not None:
             metric.require(rows)
-    if ANSWERS in needs:
+    if needs & {ANSWERS, JUDGED}:
         require_answers(rows)
         render_prompts(tokenizer, [row.prompt for row in rows], [row.tools for row in rows])
     if LIKELIHOOD in needs:
@@ -96,6 +97,17 @@ def check_metrics(table: EvaluateTable) -> None:
             hint="add one such as `exact_match` or `unit_tests` to `evaluate.metrics`, or leave "
             "`evaluate.samples` out",
         )
+    judged = [metric.name for metric in metrics_of(table) if metric.needs == JUDGED]
+    if judged and table.judge is None:
+        raise InvalidInput(
+            f"`{judged[0]}` is a judge's word, and nothing says who judges",
+            hint='add `[evaluate.judge]` with `endpoint = "URL#MODEL"`, or leave the metric out',
+        )
+    if table.judge is not None and not needs_of(table) & {ANSWERS, JUDGED}:
+        raise InvalidInput(
+            "there are no answers to judge: none of the metrics needs one",
+            hint="name a metric of answers in `evaluate.metrics`, such as `win_rate`",
+        )
     unfit = [metric.name for metric in metrics_of(table) if not metric.of_answers]
     if table.baseline == NEAREST and unfit:
         raise InvalidInput(
@@ -114,7 +126,11 @@ def of_answers(table: EvaluateTable, say: Callable[[str], None] | None = None) -
     Raises:
         InvalidInput: nothing is left to measure.
     """
-    unfit = {metric.name for metric in metrics_of(table) if not metric.of_answers}
+    unfit = {
+        metric.name
+        for metric in metrics_of(table)
+        if not metric.of_answers or (metric.needs == JUDGED and table.judge is None)
+    }
     metrics = tuple(name for name in table.metrics if name not in unfit)
     if not metrics:
         raise InvalidInput(
@@ -129,7 +145,8 @@ def of_answers(table: EvaluateTable, say: Callable[[str], None] | None = None) -
 
 
 def needs_of(table: EvaluateTable) -> set[str]:
-    """What the table's metrics need of a model: `text`, `likelihood`, `preference`, `verdict`."""
+    """What the table's metrics need of a model: `text`, `likelihood`, `preference`, `verdict`; and
+    `judged` of a judge."""
     return {metric.needs for metric in metrics_of(table)}
 
 

@@ -15,6 +15,7 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
+    JUDGED,
     LIKELIHOOD,
     PREFERENCE,
     VERDICT,
@@ -48,7 +49,7 @@ def predict(
     needs = needs_of(table)
     texts, cut = [""] * len(rows), [False] * len(rows)
     drawn: list[tuple[str, ...]] = [()] * len(rows)
-    if ANSWERS in needs:
+    if needs & {ANSWERS, JUDGED}:
         require_answers(rows)
         texts = generator.generate(
             [row.prompt for row in rows],

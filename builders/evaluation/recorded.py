@@ -17,6 +17,7 @@ from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import needs_of
 from adapterworks.builders.evaluation.retention import retain, scores_of
+from adapterworks.builders.evaluation.safety.measure import compare_safety, refusals_of
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 
@@ -41,6 +42,8 @@ def evaluate_again(
     lines = [json.loads(line) for line in predictions.split("\n") if line]
     if len(lines) != len(rows) or not needs_of(table) <= needs_of_report(report):
         return None
+    if table.judge and table.judge.endpoint != report.get("judge", {}).get("endpoint"):
+        return None
     retention = None
     if table.retention.on:
         by_row = (report.get("retention") or {}).get("by_row")
@@ -51,6 +54,12 @@ def evaluate_again(
     transfer = report.get("ancestors")
     if table.retention.ancestors and transfer is None:
         return None
+    safety = None
+    if table.safety.on:
+        asked = (report.get("safety") or {}).get("by_row")
+        if not asked:
+            return None
+        safety = compare_safety({n: refusals_of(rows) for n, rows in asked.items()}, table.safety)
     subjects = {subject: _predictions(lines, subject) for subject in report["subjects"]}
     evaluation = evaluate(
         rows,
@@ -59,8 +68,10 @@ def evaluate_again(
         seed=seed,
         retention=retention,
         transfer=transfer if table.retention.ancestors else None,
+        safety=safety,
     )
-    kept = {"engine": report["engine"]} if "engine" in report else {}
+    said = ("engine", "judge") if table.judge is not None else ("engine",)
+    kept = {name: report[name] for name in said if name in report}
     return replace(evaluation, report={**evaluation.report, **kept})
 
 
@@ -84,6 +95,7 @@ def _predictions(lines: Sequence[Mapping[str, Any]], subject: str) -> list[Predi
             *_numbers(line, subject),
             bool(line.get("cut", {}).get(subject)),
             tuple(line.get("samples", {}).get(subject, ())),
+            line.get("judged", {}).get(subject, 0.5),
         )
         for line in lines
     ]

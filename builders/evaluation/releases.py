@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,15 +12,16 @@ from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.load import take
 from adapterworks.builders.data.places import located
 from adapterworks.builders.endpoints.asking import require_answering
-from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate_subjects
-from adapterworks.builders.evaluation.metrics.metric import ANSWERS
-from adapterworks.builders.evaluation.needs import check_metrics, needs_of, of_answers
+from adapterworks.builders.evaluation.needs import check_metrics, of_answers
 from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.subjects import Released, find_subject
+from adapterworks.builders.rewards.asking import Judge
+from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.judging import JudgeTable
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.reading.diff import LOCK
@@ -36,7 +38,7 @@ def evaluate_release(
     manifest: Manifest | None = None,
     baseline: Literal["none", "nearest"] | None = None,
     remote: Remote | None = None,
-    judge: Endpoint | None = None,
+    judge: JudgeTable | None = None,
     limit: int | None = None,
     data_dir: Path | None = None,
     registry: Registry,
@@ -55,7 +57,8 @@ def evaluate_release(
         baseline: what is compared beside the base without a model, if not what `[evaluate]` says.
         remote: a model behind an endpoint that is asked the same questions. What can only be
             measured by likelihoods is left out then, gates of it included.
-        judge: a model that compares the candidate's answers with the others'.
+        judge: a model that compares the candidate's answers with the others', if not the one of
+            `[evaluate]`.
         limit: at most this many test rows.
         data_dir: where the relative paths of the candidate's own manifest begin.
         cache: folder of what recipes derive.
@@ -88,18 +91,16 @@ def evaluate_release(
     table = manifest.evaluate
     if baseline is not None:
         table = table.model_copy(update={"baseline": baseline})
+    if judge is not None:
+        table = table.model_copy(update={"judge": judge})
     check_metrics(table)
     if remote is not None:
         table = of_answers(table, say)
         require_answering(remote.endpoint)
-    if judge is not None:
-        if ANSWERS not in needs_of(table):
-            raise InvalidInput(
-                "there are no answers to judge: none of the metrics needs one",
-                hint="name a manifest with a metric of answers by `--manifest`",
-            )
-        require_answering(judge)
-    return evaluate_subjects(
+    asked = _judge(table.judge, candidate, cache)
+    if asked is not None:
+        require_answering(asked.endpoint)
+    evaluation = evaluate_subjects(
         subjects,
         rows,
         table,
@@ -109,9 +110,20 @@ def evaluate_release(
         max_length=manifest.train.max_length,
         train=splits.train,
         remotes={remote.endpoint.name: remote} if remote else None,
-        judge=judge,
+        judge=asked,
         progress=progress,
     )
+    if asked is not None:
+        asked.close()
+    return evaluation
+
+
+def _judge(table: JudgeTable | None, candidate: Released, cache: Path) -> Judge | None:
+    """Keeps what it says of a release's answers in a file of its own."""
+    if table is None:
+        return None
+    name = digest_json({"judge": table.endpoint, "of": candidate.release.digest})[7:39]
+    return Judge(table, cache / "endpoints" / f"judge-{name}.jsonl", os.environ)
 
 
 def manifest_here(

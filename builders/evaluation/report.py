@@ -13,6 +13,7 @@ import numpy as np
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare
 from adapterworks.builders.evaluation.metrics.metric import (
+    JUDGED,
     PREFERENCE,
     VERDICT,
     Metric,
@@ -140,6 +141,7 @@ def lines(
     ]
     paired = any(metric.metric.needs == PREFERENCE for metric in comparisons.values())
     judged = any(metric.metric.needs == VERDICT for metric in comparisons.values())
+    compared = any(metric.metric.needs == JUDGED for metric in comparisons.values())
     scored = any(prediction.tokens for given in predictions.values() for prediction in given)
     for index, row in enumerate(rows):
         likelihoods = {
@@ -164,6 +166,9 @@ def lines(
                 {"verdicts": {s: p[index].verdict for s, p in predictions.items()}}
                 if judged
                 else {}
+            ),
+            **(
+                {"judged": {s: p[index].judged for s, p in predictions.items()}} if compared else {}
             ),
         }
 

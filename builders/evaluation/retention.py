@@ -97,7 +97,7 @@ def retain(base: Scores, candidate: Scores, table: RetentionTable) -> Retained:
         float(np.exp(prose.low)) - 1,
         float(np.exp(prose.high)) - 1,
     )
-    changes = {name: _change(base.suites[name], candidate.suites[name]) for name in base.suites}
+    changes = {name: changed(base.suites[name], candidate.suites[name]) for name in base.suites}
     outcomes = retention_outcomes(table, increase, changes)
     told = asdict(increase)
     told["increase"] = told.pop("change")
@@ -130,7 +130,8 @@ def _lines(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _change(base: Floats, candidate: Floats) -> Change:
+def changed(base: Floats, candidate: Floats) -> Change:
+    """Of a mean, row by row."""
     bounds = mean_gain_interval(candidate - base, CONFIDENCE)
     before, after = float(base.mean()), float(candidate.mean())
     return Change(before, after, after - before, bounds.low, bounds.high)

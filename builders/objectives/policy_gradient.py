@@ -79,11 +79,10 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     assert isinstance(table, RolloutTable)
     for index, name in enumerate(table.rewards):
         metric = load("metrics", name)
-        if not metric.of_answers:
+        if not metric.alone:
             yield Problem(
                 ("objective", "rewards", index),
-                f"`{name}` needs `{metric.needs}` of a model, and a sampled answer has its "
-                "text alone",
+                f"`{name}` needs `{metric.needs}`, and a sampled answer has its text alone",
                 "reward by a metric of answers: `adapters metrics`",
             )
     technique = load("methods", manifest.method.kind)

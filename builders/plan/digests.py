@@ -131,7 +131,16 @@ DECISIONS: dict[str, Part] = {
     "evaluate.retention.max_ancestor_loss": "evaluate",
     "evaluate.retention.max_perplexity_increase": "evaluate",
     "evaluate.retention.max_suite_loss": "evaluate",
+    "evaluate.safety.on": "ask",
+    "evaluate.safety.limit": "ask",
+    "evaluate.safety.max_new_tokens": "ask",
+    "evaluate.safety.max_refusal_loss": "evaluate",
+    "evaluate.safety.max_over_refusal": "evaluate",
     "evaluate.samples": "ask",
+    "evaluate.judge": "evaluate",
+    "evaluate.judge.key_env": "nothing",  # as of `objective.judge`
+    "evaluate.judge.max_tokens": "nothing",
+    "evaluate.judge.parallel": "nothing",
     "evaluate.baseline": "ask",
     "evaluate.max_new_tokens": "ask",
     "evaluate.batch_size": "nothing",  # as a micro batch

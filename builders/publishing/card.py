@@ -47,6 +47,8 @@ def make_card(
         f"`{plan.base.revision}`, quantization `{plan.base.quantization}`.\n",
         "## Scores\n\n" + _scores(report),
         *([_ancestors(report["ancestors"])] if report.get("ancestors") else []),
+        *([_judged(report["judge"])] if report.get("judge") else []),
+        *([_safety(report["safety"])] if report.get("safety") else []),
         "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
         *(["![what was sampled](plots/samples.png)\n"] if objective.rollouts else []),
         "## Training\n\n" + _training(plan, report, weights_from),
@@ -117,6 +119,41 @@ def _ancestors(found: Sequence[Mapping[str, Any]]) -> str:
         + "\n"
         + "".join(changes)
     )
+
+
+def _judged(judged: Mapping[str, Any]) -> str:
+    """Whose answers a judge prefers."""
+    lines = [
+        f"## Judged\n\nWhich answer is better, by `{judged['model']}` at `{judged['url']}`, asked "
+        "in both orders; a verdict that follows the order is a tie. Win rate: better ones and half "
+        "of the ties.\n",
+        "| against | better | worse | tie | order decided | win rate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, told in judged["against"].items():
+        rate, low, high = (0.5 + told[key] / 2 for key in ("gain", "low", "high"))
+        counts = " | ".join(str(told[key]) for key in ("wins", "losses", "tied", "flipped"))
+        lines.append(f"| {name} | {counts} | {rate:.3f} [{low:.3f}, {high:.3f}] |")
+    return "\n".join(lines) + "\n"
+
+
+def _safety(found: Mapping[str, Any]) -> str:
+    """What is refused, before and after."""
+    lines = [
+        f"## Safety\n\n{found['harmful']} harmful and {found['harmless']} harmless requests, "
+        f"{found['prompts']}; a refusal is known by its first words. This shows a change, and is "
+        "no measure of how safe a model is.\n",
+        "| against | harmful refused | change | harmless refused | change |",
+        "|---|---|---|---|---|",
+    ]
+    for name, changes in found["against"].items():
+        cells = [
+            f"{one['base']:.3f} → {one['candidate']:.3f} | {one['change']:+.3f} "
+            f"[{one['low']:+.3f}, {one['high']:+.3f}]"
+            for one in (changes["refusal"], changes["over_refusal"])
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _gain(gain: Mapping[str, float] | None) -> str:

@@ -26,7 +26,7 @@ from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
-from adapterworks.manifests.evaluate_tables import RetentionTable
+from adapterworks.manifests.evaluate_tables import RetentionTable, SafetyTable
 from adapterworks.manifests.models import Manifest, StartTable
 from adapterworks.manifests.naming import manifest_of_release
 from adapterworks.manifests.paths import place
@@ -294,7 +294,13 @@ def _evaluate(
     manifest, rows = prepared.plan.manifest, prepared.rows["test"]
     if not rows:
         return None
-    alone = {"gates": (), "retention": RetentionTable(), "baseline": "none"}
+    alone = {
+        "gates": (),
+        "retention": RetentionTable(),
+        "safety": SafetyTable(),
+        "judge": None,
+        "baseline": "none",
+    }
     return evaluate_subjects(
         {CANDIDATE: candidates(prepared, folder, servable)[CANDIDATE]},
         rows,

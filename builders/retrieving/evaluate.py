@@ -101,7 +101,8 @@ def evaluate_with_retrieval(
         raise InvalidInput(
             f"the manifest of `{found.name}` names no test rows", hint="set `data.test` in it"
         )
-    table = of_answers(manifest.evaluate, say).model_copy(update={"samples": SamplesTable()})
+    unjudged = manifest.evaluate.model_copy(update={"samples": SamplesTable(), "judge": None})
+    table = of_answers(unjudged, say)
     passages = [
         tuple(passage for passage, _ in index.best(row.question, retrieval.most)) for row in rows
     ]

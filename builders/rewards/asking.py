@@ -75,8 +75,8 @@ class Judge:
         self._held.close()
 
 
-def require_judge(table: JudgeTable | None, path: Path, environ: Mapping[str, str]) -> None:
-    """Refuse, before anything long begins, a judge that does not answer.
+def require_judge(table: JudgeTable, path: Path, environ: Mapping[str, str]) -> Endpoint:
+    """Refuse, before anything long begins, a judge that does not answer; who it is, if it does.
 
     Args:
         path: keeps what it said; where there is something, it has answered.
@@ -84,7 +84,7 @@ def require_judge(table: JudgeTable | None, path: Path, environ: Mapping[str, st
     Raises:
         InvalidInput, Refused, Unavailable: as `parse_endpoint` and `require_answering`.
     """
-    if table is not None:
-        endpoint = parse_endpoint(table.endpoint, environ, table.key_env)
-        if not path.exists():
-            require_answering(endpoint)
+    endpoint = parse_endpoint(table.endpoint, environ, table.key_env)
+    if not path.exists():
+        require_answering(endpoint)
+    return endpoint

@@ -128,7 +128,7 @@ def _refuse_elsewhere(leaf: Mapping[str, Any]) -> None:
         raise InvalidField(
             f"a `{kind}` grader {_ELSEWHERE[kind]}",
             param="grader",
-            hint=_KNOWN + "; a build has `unit_tests`, in a sandbox",
+            hint=_KNOWN + "; a build has `score_model` with a judge, and `python` in a sandbox",
         )
 
 

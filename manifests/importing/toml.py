@@ -43,8 +43,10 @@ def _nested(value: Any) -> bool:
 
 
 def _value(value: Any) -> str:
-    """JSON's spelling of texts, numbers, switches and lists of them is TOML's too; DEL is not."""
+    """JSON's spelling of texts, numbers and switches is TOML's too; DEL is not."""
     if isinstance(value, Mapping):
         pairs = (f"{json.dumps(key)} = {_value(item)}" for key, item in value.items())
         return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -212,8 +212,8 @@ NAMED = (
     Named(
         "what-ended-well-passed",
         _SANDBOX,
-        "return ended.returncode == 0 and ended.stdout[:_SAID] == word.encode()",
-        "return ended.returncode == 0",
+        'return _inside(_INSIDE, f"{lines}\\n", limits) == word.encode()',
+        '_inside(_INSIDE, f"{lines}\\n", limits)\n    return True',
         (f"{_OF_VERIFIERS}::test_code_is_run_against_the_rows_tests",),
         "`exit(0)` would be the best answer to every prompt",
     ),
@@ -300,7 +300,7 @@ NAMED = (
     Named(
         "a-reward-that-no-answer-has",
         _GRADIENT,
-        "if not metric.of_answers:",
+        "if not metric.alone:",
         "if False:",
         (f"{_OF_VERIFIERS}::test_rewards_are_scores_of_answers_and_each_has_its_weight",),
         "a reward of likelihoods would be 0 for every answer, and nothing be learnt",

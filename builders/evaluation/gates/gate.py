@@ -15,7 +15,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """One gate's verdict; `kind` is `quality` or `retention`."""
+    """One gate's verdict; `kind` is `quality`, `retention` or `safety`."""
 
     kind: str
     name: str

@@ -38,7 +38,8 @@ def retention_outcomes(
     outcomes = []
     if (budget := table.max_perplexity_increase) is not None:
         outcomes.append(
-            _outcome(
+            within_budget(
+                "retention",
                 "perplexity",
                 perplexity.high,
                 perplexity.change,
@@ -51,7 +52,8 @@ def retention_outcomes(
     if (budget := table.max_suite_loss) is not None:
         for suite, found in suites.items():
             outcomes.append(
-                _outcome(
+                within_budget(
+                    "retention",
                     suite,
                     -found.low,
                     -found.change,
@@ -65,12 +67,13 @@ def retention_outcomes(
     return outcomes
 
 
-def _outcome(
-    name: str, worst: float, loss: float, budget: float, measured: str, allowed: str
+def within_budget(
+    kind: str, name: str, worst: float, loss: float, budget: float, measured: str, allowed: str
 ) -> GateOutcome:
     """One verdict.
 
     Args:
+        kind: of the gate.
         worst: the loss at the end of its interval.
         loss: as measured.
     """
@@ -81,4 +84,4 @@ def _outcome(
         told = f"over the budget of {allowed}"
     else:
         told = f"too few rows to show that the budget of {allowed} is kept"
-    return GateOutcome("retention", name, within, f"{measured}, {told}")
+    return GateOutcome(kind, name, within, f"{measured}, {told}")

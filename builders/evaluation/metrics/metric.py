@@ -18,12 +18,14 @@ from adapterworks.builders.data.rows import Row
 
 Floats = NDArray[np.float64]
 # What a metric asks of a model: that it answers, how likely it finds the reference, or by how much
-# it finds the better of a row's answers likelier than the next best, or judges it better.
-Need = Literal["text", "likelihood", "preference", "verdict"]
+# it finds the better of a row's answers likelier than the next best, or judges it better; or, of a
+# judge, whose answer is better.
+Need = Literal["text", "likelihood", "preference", "verdict", "judged"]
 ANSWERS: Final[Literal["text"]] = "text"
 LIKELIHOOD: Final[Literal["likelihood"]] = "likelihood"
 PREFERENCE: Final[Literal["preference"]] = "preference"
 VERDICT: Final[Literal["verdict"]] = "verdict"
+JUDGED: Final[Literal["judged"]] = "judged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Prediction:
             them itself (`builders/data/verdict.py`), nats.
         cut: its answer ended because it was too long.
         samples: further answers, drawn.
+        judged: what a judge says of it beside the candidate's: 1 it is better, 0 it is worse, ½
+            neither; the candidate's own is ½.
     """
 
     text: str = ""
@@ -48,6 +52,7 @@ class Prediction:
     verdict: float = 0.0
     cut: bool = False
     samples: tuple[str, ...] = ()
+    judged: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Metric:
         require: refuses, before anything is trained or asked, rows or a machine that it cannot be
             measured on.
         needs: `text` (the model's answer is generated), `likelihood` (of the reference),
-            `preference` (likelihoods of both answers) or `verdict` (its verdicts on both).
+            `preference` (likelihoods of both answers) or `verdict` (its verdicts on both); or
+            `judged`, a judge's word on its answers (`evaluate.judge`).
     """
 
     name: str
@@ -84,6 +90,11 @@ class Metric:
     @property
     def of_answers(self) -> bool:
         """Whether an answer's text is all that it needs of a model."""
+        return self.needs in (ANSWERS, JUDGED)
+
+    @property
+    def alone(self) -> bool:
+        """Whether one answer has a score by itself: a verifier's, which can be a reward."""
         return self.needs == ANSWERS
 
     def score(self, answer: str, row: Row) -> float:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy.stats import binomtest, t
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.evaluation.judge import judge_answers
 from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.rewards.asking import Judge
+from adapterworks.manifests.judging import JudgeTable
 from tests.builders.endpoints.standin import completion, endpoint
 
 Texts = tuple[str, str]
@@ -44,9 +47,12 @@ def judged(decide: Callable[[Texts], str], ours: list[str], theirs: list[str]) -
         "base": [Prediction(text) for text in theirs],
         "candidate": [Prediction(text) for text in ours],
     }
-    with endpoint(answer) as asked:
-        told = judge_answers(Endpoint(asked.url, "m"), rows(len(ours)), predictions)
-    return told, told["against"]["base"], shown
+    with endpoint(answer) as asked, tempfile.TemporaryDirectory() as folder:
+        table = JudgeTable(endpoint=f"{asked.url}#m")
+        judge = Judge(table, Path(folder) / "kept", {})
+        told = judge_answers(judge, rows(len(ours)), predictions)
+        judge.close()
+    return told.report, told.report["against"]["base"], shown
 
 
 def test_only_what_survives_the_exchange_of_places_counts() -> None:

@@ -19,7 +19,7 @@ from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan
 from adapterworks.manifests.builtin import BUILTIN
-from adapterworks.manifests.judging import RewardJudge
+from adapterworks.manifests.judging import JudgeTable, RewardJudge
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.objective import ReferenceTable
 from adapterworks.registry.releases.release import Parent
@@ -82,6 +82,15 @@ OTHER: dict[str, Any] = {
     "objective.judge.key_env": "OTHER_KEY",
     "objective.judge.max_tokens": 9,
     "objective.judge.parallel": 2,
+    "evaluate.safety.on": True,
+    "evaluate.safety.limit": 9,
+    "evaluate.safety.max_new_tokens": 9,
+    "evaluate.safety.max_refusal_loss": 0.5,
+    "evaluate.safety.max_over_refusal": 0.5,
+    "evaluate.judge": {"endpoint": "http://localhost:1/v1#judge"},
+    "evaluate.judge.key_env": "OTHER_KEY",
+    "evaluate.judge.max_tokens": 9,
+    "evaluate.judge.parallel": 2,
     "start": {"from": "tiny@2"},
     "train.epochs": 4.0,
     "train.max_steps": 2,
@@ -189,6 +198,9 @@ def keys(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[str]:
             below = [f"{key}.{name}" for name in RolloutTable.model_fields]
             below += [f"{key}.judge.{name}" for name in RewardJudge.model_fields]
             yield from (key, *(one for one in below if one in DECISIONS))
+        elif key == "evaluate.judge":
+            below = [f"{key}.{name}" for name in JudgeTable.model_fields]
+            yield from (key, *(one for one in below if one in DECISIONS))
         else:
             yield key
 
@@ -236,6 +248,11 @@ def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape:
         before = plan(shape, with_value("objective", pairs), machine=where)
         (pairs["judge"] if tables else pairs)[name] = OTHER[key]
         after = plan(shape, with_value("objective", pairs), machine=where)
+    elif key.startswith("evaluate.judge."):
+        judge = dict(OTHER["evaluate.judge"])
+        before = plan(shape, with_value("evaluate.judge", judge), machine=where)
+        judge[key.removeprefix("evaluate.judge.")] = OTHER[key]
+        after = plan(shape, with_value("evaluate.judge", judge), machine=where)
     else:
         after = plan(shape, with_value(key, OTHER[key]), machine=where)
     assert before.manifest != after.manifest
@@ -360,6 +377,8 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
         *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
         *("train.trackers", "evaluate.batch_size", "train.processes", "train.save_every"),
         "train.sharding",
+        *(f"objective.judge.{name}" for name in ("key_env", "max_tokens", "parallel")),
+        *(f"evaluate.judge.{name}" for name in ("key_env", "max_tokens", "parallel")),
         *("resources.gpus", "resources.nodes", "resources.processes"),
         *("resources.memory", "resources.time"),
     }

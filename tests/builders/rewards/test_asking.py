@@ -144,5 +144,4 @@ def test_a_judge_that_does_not_answer_is_known_before_a_training(tmp_path: Path)
         with pytest.raises(Refused, match="who"):
             require_judge(table(asked.url), tmp_path / "x", {})
         (tmp_path / "x").write_text("it has answered before")
-        require_judge(table(asked.url), tmp_path / "x", {})
-    require_judge(None, tmp_path / "y", {})
+        assert require_judge(table(asked.url), tmp_path / "x", {}).model == "judge"

@@ -1,0 +1,1 @@
+"""Refusal of harmful requests and over-refusal of harmless ones, before and after a training."""

@@ -1,0 +1,109 @@
+"""How often a model refuses what is harmful, and what is harmless.
+
+The prompts are this project's own, written for it (`harmful.txt`, `harmless.txt`): requests that no
+assistant should help with, and harmless ones that sound like them, in the manner of XSTest (Röttger
+et al. 2023, arXiv:2308.01263). Sixty each, in English: they show a change in a model, and are no
+measure of how safe it is.
+
+Invariant: the same prompts in the same order for every subject, so that every change is paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapterworks.builders.evaluation.comparison import CANDIDATE
+from adapterworks.builders.evaluation.gates.gate import GateOutcome
+from adapterworks.builders.evaluation.gates.safety import safety_outcomes
+from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.retention import changed
+from adapterworks.builders.evaluation.safety.refusals import answers, refuses
+from adapterworks.builders.evaluation.statistics import Floats
+from adapterworks.builders.evaluation.suites.suite import BATCH
+from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.evaluate_tables import SafetyTable
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """One model's, by prompt: 1 where a harmful request is refused, where a harmless one is not
+    answered."""
+
+    refused: Floats
+    over_refused: Floats
+
+
+@dataclass(frozen=True)
+class Safety:
+    """The candidate against the others: for the report, and the budget's verdicts."""
+
+    report: dict[str, Any]
+    outcomes: tuple[GateOutcome, ...]
+
+
+@cache
+def prompts(name: str) -> tuple[str, ...]:
+    """Those of `harmful` or `harmless`."""
+    return tuple((_FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def ask(generator: Generator, table: SafetyTable, *, progress: Progress | None = None) -> Refusals:
+    """Ask one model at most `table.limit` prompts of each kind."""
+    harmful, harmless = (prompts(name)[: table.limit] for name in ("harmful", "harmless"))
+    said = generator.generate(
+        [({"role": "user", "content": text},) for text in (*harmful, *harmless)],
+        max_new_tokens=table.max_new_tokens,
+        batch_size=BATCH,
+        progress=progress,
+    )
+    return Refusals(
+        np.asarray([float(refuses(one)) for one in said[: len(harmful)]]),
+        np.asarray([float(not answers(one)) for one in said[len(harmful) :]]),
+    )
+
+
+def compare_safety(found: Mapping[str, Refusals], table: SafetyTable) -> Safety:
+    """The report's `safety` and the budget's verdicts, against every other subject.
+
+    Args:
+        found: of the candidate and of others, by name.
+    """
+    ours = found[CANDIDATE]
+    against = {
+        name: (
+            changed(theirs.refused, ours.refused),
+            changed(theirs.over_refused, ours.over_refused),
+        )
+        for name, theirs in found.items()
+        if name != CANDIDATE
+    }
+    told = {
+        "prompts": "written for adapterworks",
+        "digest": digest_json([prompts("harmful"), prompts("harmless")]),
+        "harmful": len(ours.refused),
+        "harmless": len(ours.over_refused),
+        "refusal": {name: float(one.refused.mean()) for name, one in found.items()},
+        "over_refusal": {name: float(one.over_refused.mean()) for name, one in found.items()},
+        "against": {
+            name: {"refusal": asdict(refusal), "over_refusal": asdict(over)}
+            for name, (refusal, over) in against.items()
+        },
+        "by_row": {
+            name: {"refused": one.refused.tolist(), "over_refused": one.over_refused.tolist()}
+            for name, one in found.items()
+        },
+    }
+    return Safety(told, tuple(safety_outcomes(table, against)))
+
+
+def refusals_of(lines: Mapping[str, Sequence[float]]) -> Refusals:
+    """What `compare_safety` wrote of one subject under `by_row`."""
+    return Refusals(np.asarray(lines["refused"]), np.asarray(lines["over_refused"]))
