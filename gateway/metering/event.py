@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
 _MOST = 2**53
-_COUNTS = (
-    "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
-    "sequences", "status",
-)  # fmt: skip
+_YEAR_10000 = 253_402_300_800.0  # the first second that has no day for us
+_COUNTS = {
+    "prompt_tokens": _MOST,
+    "completion_tokens": _MOST,
+    "cached_tokens": _MOST,
+    "reasoning_tokens": _MOST,
+    "sequences": _MOST,
+    "status": 999,
+}
+_FLAGS = ("cold_load", "estimated")
 _TEXTS = ("request_id", "tenant", "release", "ref", "endpoint", "key_id", "user")
 
 
@@ -37,7 +42,7 @@ class UsageEvent:
         estimated: the engine gave no usable count, and the most it can be is charged.
 
     Raises:
-        ValueError: a count is no count, or a text no text.
+        ValueError: a value is none that the index can take.
     """
 
     request_id: str
@@ -59,18 +64,24 @@ class UsageEvent:
     estimated: bool = False
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
+        for name, most in _COUNTS.items():
             value = getattr(self, name)
-            if type(value) is not int or not 0 <= value <= _MOST:
+            if type(value) is not int or not 0 <= value <= most:
                 raise ValueError(f"`{name}` is no count: {value!r}"[:200])
         for name in _TEXTS:
             value = getattr(self, name)
             if not isinstance(value, str) or "\0" in value:  # which PostgreSQL does not take
                 raise ValueError(f"`{name}` is no text")
+            if not value.isascii():
+                _check_encodes(name, value)
         for name in ("started", "seconds"):
             value = getattr(self, name)
-            if type(value) not in (int, float) or not math.isfinite(value):
+            # What is no number is not in any range.
+            if type(value) not in (int, float) or not 0 <= value < _YEAR_10000:
                 raise ValueError(f"`{name}` is no time")
+        for name in _FLAGS:
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"`{name}` is no yes or no")
 
     def values(self) -> dict[str, Any]:
         """By name; plain values, so nothing is copied as `dataclasses.asdict` would."""
@@ -94,3 +105,11 @@ class UsageEvent:
             return cls(**{name: values[name] for name in cls.__slots__ if name in values})
         except TypeError as error:
             raise ValueError(f"not an event: {error}") from error
+
+
+def _check_encodes(name: str, value: str) -> None:
+    """Refuse a half of a character, which no database takes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"`{name}` is no text: {error.reason}") from error

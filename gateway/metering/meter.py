@@ -10,7 +10,8 @@ Invariants:
 - Counted once: an event is inserted under its request id, where it conflicts it is dropped, and the
   sums are raised by inserted events only, in the same transaction. So a spool may be drained any
   number of times, by any process.
-- A line that is no event is put aside and reported; it stops neither this drainer nor the next.
+- A line that is no event, or one that the index does not take, is put aside and reported; it stops
+  neither this drainer nor the next.
 - On a full disk what is in flight is written into a reserve, and `accepts` says no until there is
   room again: the engine is not asked for what could not be counted.
 - Nothing is lost: a segment is removed only when the index has all of it. What a killed process
@@ -27,12 +28,14 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.spool import Reserve, Segment, adopt_orphans, put_aside
 from adapterworks.gateway.metering.usage import insert_events, prune
 from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
-from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.index.database import Database
 
 SEGMENT_BYTES = 4 * 1024 * 1024
@@ -229,7 +232,7 @@ class Meter:
             segments = list(self._segments)
         for segment in segments:
             while lines := segment.read(BATCH):
-                insert_events(self._database, self._events(lines))
+                self._insert(self._events(lines))
                 segment.advance()
             with self._lock:
                 # Read again under the lock: the writer may have appended, then rotated.
@@ -245,11 +248,32 @@ class Meter:
             try:
                 events.append(UsageEvent.from_line(line))
             except (ValueError, RecursionError) as error:
-                aside = self._spool / SET_ASIDE
-                put_aside(aside, line)
-                self.set_aside += 1
-                _log.error("a line of usage is put aside in `%s`: %s", aside, error)
+                self._put_aside(line, error)
         return events
+
+    def _insert(self, events: list[UsageEvent]) -> None:
+        """Insert them; one that the index does not take is put aside, as a line that is none is.
+
+        Raises:
+            Unavailable: the index is away.
+            AdapterworksError, sa.exc.ProgrammingError: the index takes none, whatever is in it.
+        """
+        try:
+            insert_events(self._database, events)
+        except (AdapterworksError, sa.exc.ProgrammingError):
+            raise
+        except Exception as error:
+            if len(events) == 1:
+                self._put_aside(events[0].to_line(), error)
+                return
+            for event in events:
+                self._insert([event])
+
+    def _put_aside(self, line: bytes, error: Exception) -> None:
+        aside = self._spool / SET_ASIDE
+        put_aside(aside, line)
+        self.set_aside += 1
+        _log.error("a line of usage is put aside in `%s`: %s", aside, error)
 
     def _adopt(self) -> None:
         orphans = adopt_orphans(self._spool)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.meter import SET_ASIDE, Meter
 from adapterworks.gateway.metering.spool import Segment, put_aside
-from adapterworks.gateway.metering.usage import usage
+from adapterworks.gateway.metering.usage import insert_events, usage
+from adapterworks.manifests.errors import Refused, Unavailable
 from adapterworks.registry.index.database import Database
 
 GOOD: dict[str, Any] = {
@@ -31,6 +34,14 @@ WRONG: list[dict[str, Any]] = [
     {"user": "a\0b"},
     {"started": "now"},
     {"seconds": float("inf")},
+    {"started": float("nan")},
+    {"started": 1e18},
+    {"started": 10**400},
+    {"started": -1.0},
+    {"cold_load": "x"},
+    {"estimated": 1},
+    {"user": "\ud800"},
+    {"status": 2**40},
 ]
 
 
@@ -76,6 +87,57 @@ def test_a_line_that_is_no_event_is_put_aside(database: Database, tmp_path: Path
     assert (row.requests, row.prompt_tokens, row.completion_tokens) == (4, 12, 16)
     assert (spool / SET_ASIDE).read_bytes().splitlines() == lines
     assert [path.name for path in spool.iterdir()] == [SET_ASIDE]
+
+
+def test_an_event_that_the_index_does_not_take_holds_up_no_other(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else it may be that no check here knows."""
+    lines = [json.dumps({**GOOD, "request_id": f"r{n}"}).encode() for n in range(5)]
+    away = [Unavailable("the index is away")]
+
+    def insert(database: Database, events: Sequence[UsageEvent]) -> int:
+        if any(event.request_id == "r3" for event in events):
+            raise OverflowError("int too large")
+        if len(events) == 1 and away:  # while they are inserted one by one
+            raise away.pop()
+        return insert_events(database, events)
+
+    monkeypatch.setattr("adapterworks.gateway.metering.meter.insert_events", insert)
+    meter = Meter(database, spool=tmp_path)
+    segment = Segment.create(tmp_path)
+    segment.append(lines)
+    meter._segments.append(segment)
+    with pytest.raises(Unavailable):
+        meter._drain_segments(final=True)
+    assert (meter.set_aside, meter.backlog) == (0, segment.size)
+    meter._drain_segments(final=True)
+    assert (meter.set_aside, meter.backlog) == (1, 0)
+    (row,) = usage(database, by=())
+    assert row.requests == 4
+    (aside,) = (tmp_path / SET_ASIDE).read_bytes().splitlines()
+    assert UsageEvent.from_line(aside) == UsageEvent.from_line(lines[3])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Refused("not granted"), sa.exc.ProgrammingError("INSERT", {}, Exception("no such table"))],
+)
+def test_an_index_that_takes_nothing_is_no_fault_of_the_events(
+    error: Exception, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def insert(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("adapterworks.gateway.metering.meter.insert_events", insert)
+    meter = Meter(database, spool=tmp_path)
+    segment = Segment.create(tmp_path)
+    segment.append([json.dumps(GOOD).encode()])
+    meter._segments.append(segment)
+    with pytest.raises(type(error)):
+        meter._drain_segments(final=True)
+    assert (meter.set_aside, meter.backlog) == (0, segment.size)
+    segment.close()
 
 
 def test_what_is_put_aside_is_its_owners_and_on_the_disk(
