@@ -7,6 +7,8 @@ Two maps read them, and no other: `adapterworks.errors` to exit codes, and
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class AdapterworksError(Exception):
     """Base of every error that a user can cause or mend.
@@ -22,6 +24,18 @@ class AdapterworksError(Exception):
         self.hint = hint
         if hint is not None:
             self.add_note(f"hint: {hint}")  # a traceback, in a notebook for one, shows it
+
+    def again(self) -> Self:
+        """The same error as another object, to raise one that is kept.
+
+        An object that is raised gathers the frames of whoever raises it, and says to all what one
+        of them has written into it.
+        """
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        other.__notes__ = [*getattr(self, "__notes__", ())]
+        other.__cause__ = self.__cause__
+        return other
 
 
 class InvalidInput(AdapterworksError):

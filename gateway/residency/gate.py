@@ -63,7 +63,7 @@ class Gate:
             Refused, IntegrityError, Unavailable: it cannot be loaded.
         """
         if self._loading is not None and self._loading.error is not None:
-            raise self._loading.error
+            raise self._loading.error.again()
         self._loading = self._residency.loading(self._release, self._tenant)
         return self._loading is None and self._residency.seats.has_room(self.key)
 

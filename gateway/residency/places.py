@@ -171,7 +171,7 @@ class Places:
             # Shielded: who started the load may leave, those who joined still want it.
             await asyncio.shield(entry.task)
             if entry.error is not None:
-                raise entry.error
+                raise entry.error.again()
 
     @contextlib.contextmanager
     def want(self, digest: str) -> Iterator[None]:
@@ -194,7 +194,7 @@ class Places:
             return entry
         assert entry.error is not None
         if time.time() - entry.since < RETRY_REFUSED_SECONDS:
-            raise entry.error
+            raise entry.error.again()
         del self.entries[release.digest]
         return None
 
@@ -248,27 +248,36 @@ class Places:
         self.seats.wake()
 
     async def _make_room(self, newcomer: Entry) -> None:
-        """Unload others until one more fits; newcomers are served in order."""
+        """Unload others until one more fits; newcomers are served in order.
+
+        Raises:
+            Unavailable: the engine was replaced meanwhile: what it is to hold is loaded anew.
+        """
         async with self._room:
             while True:
+                if not self._counts(newcomer):
+                    raise Unavailable("the engine was restarted meanwhile", retry_after=2.0)
                 held = [e for e in self.entries.values() if e.stage not in ("waiting", "refused")]
                 if len(held) < self._engine.capacity:
                     newcomer.stage = "loading"
                     return
-                leaver = victim(
-                    held, busy=self.seats.busy, wanted=self.wanted, owner=newcomer.owner
-                )
-                if leaver is not None:
-                    leaver.leaving = True
-                    while leaver.users or leaver.release.digest in self.seats:
-                        await self.seats.changed()
+                # Whoever waits for its turn has had it loaded for that.
+                wanted = self.wanted.keys() | self.seats.asked
+                leaver = victim(held, busy=self.seats.busy, wanted=wanted, owner=newcomer.owner)
+                if leaver is None:
+                    await self.seats.changed()
+                    continue
+                leaver.leaving = True
+                while self._counts(leaver) and (
+                    leaver.users or leaver.release.digest in self.seats
+                ):
+                    await self.seats.changed()
+                if self._counts(leaver):  # else what has its name now is another one
                     leaver.stage = "unloading"
                     # A task of its own: whoever wants it back meanwhile waits for the end of it,
                     # so that the engine never sees a load overtake the unload.
                     leaver.task = self._supervisor.once("unload", self._drop(leaver))
                     await asyncio.shield(leaver.task)
-                else:
-                    await self.seats.changed()
 
     async def _drop(self, entry: Entry) -> None:
         try:
@@ -280,8 +289,12 @@ class Places:
             self.seats.wake()
         self._observe(entry.release, "evicted", 0.0)
 
+    def _counts(self, entry: Entry) -> bool:
+        """Whether it is what is known of its adapter, in this generation of the engine."""
+        return self.entries.get(entry.release.digest) is entry
+
     def _forget(self, entry: Entry) -> None:
-        if self.entries.get(entry.release.digest) is entry:
+        if self._counts(entry):
             del self.entries[entry.release.digest]
 
     def _new_generation(self) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.entry import Entry
@@ -46,6 +46,11 @@ class Seats:
     def busy(self) -> set[str]:
         """The digests that hold a slot."""
         return {d for d, e in self._entries.items() if e.users} | self._seats.keys()
+
+    @property
+    def asked(self) -> Set[str]:
+        """The digests that somebody waits to claim a seat for, or a turn together with it."""
+        return self._asking.keys()
 
     async def take(self, digest: str) -> None:
         """Wait until this adapter may have one more user, and hold that place."""

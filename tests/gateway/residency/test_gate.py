@@ -240,6 +240,47 @@ async def test_what_the_engine_lost_is_loaded_for_whoever_asks_next() -> None:
     assert await residency.warm(A)
 
 
+@pytest.mark.parametrize("ends", ["used", "left"])
+async def test_one_that_was_loaded_for_a_turn_is_used_before_it_goes(ends: str) -> None:
+    """A request waits longer for its turn than for its adapter, which is not free meanwhile."""
+    front = Front(slots=2, turns=1, capacity=1)
+    base = front.begin("base", None)
+    await settle()
+    first = front.begin("a", A)
+    await settle()
+    second = front.begin("b", B)
+    await settle()
+    assert stages(front.residency) == {"a": "resident", "b": "waiting"}
+    if ends == "used":
+        front.done["base"].set()
+        await settle()
+        assert front.at_work == ["a"]
+        front.done["a"].set()
+    else:
+        first.cancel()
+    await settle()
+    assert stages(front.residency) == {"b": "resident"}
+    for event in front.done.values():
+        event.set()
+    await asyncio.gather(base, first, second, return_exceptions=True)
+    assert front.engine.log.count("+a") == front.engine.log.count("+b") == 1
+    assert front.free()
+
+
+async def test_whoever_waits_for_a_turn_has_its_adapter_loaded_once() -> None:
+    front = Front(slots=2, turns=1, capacity=2)
+    base = front.begin("base", None)
+    await settle()
+    waiting = [front.begin(one.name, one) for one in (A, B, C)]
+    await settle()
+    front.done["base"].set()
+    for event in front.done.values():
+        event.set()
+    await asyncio.gather(base, *waiting)
+    assert [line for line in front.engine.log if line[0] == "+"] == ["+a", "+b", "+c"]
+    assert front.free()
+
+
 async def test_a_seat_that_is_given_back_twice_was_one_seat() -> None:
     """Two requests of one adapter: what ends twice does not take the other one's."""
     front = Front(slots=1)

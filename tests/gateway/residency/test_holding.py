@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 
 import pytest
 
@@ -88,6 +89,33 @@ async def test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load(
     monkeypatch.setattr(module.time, "time", lambda: now + 61.0)
     assert await residency.warm(A)
     assert engine.log[3:] == ["+a", "seen a proved"]
+
+
+async def test_a_refusal_that_is_kept_gathers_nothing_of_those_who_are_told() -> None:
+    """Neither the frames of each, for a minute, nor what one of them makes of it."""
+    engine = Scripted()
+    residency = engine.residency()
+    engine.faults["a"] = ProofFailed("it answers wrongly", hint="build it again")
+    gate = residency.gate(A)
+    told = []
+    for _ in range(3):
+        with pytest.raises(ProofFailed) as caught:
+            await residency.warm(A)
+        told.append(caught.value)
+        with pytest.raises(ProofFailed) as caught:
+            gate.open()
+        told.append(caught.value)
+    (entry,) = residency.entries
+    kept = entry.error
+    assert kept is not None
+    assert [(error.message, error.hint) for error in told] == 6 * [(kept.message, kept.hint)]
+    assert len({id(error) for error in (*told, kept)}) == 7
+    assert kept.__notes__ == told[0].__notes__ == ["hint: build it again"]
+    before = len(traceback.extract_tb(kept.__traceback__))
+    for _ in range(3):
+        with pytest.raises(ProofFailed):
+            gate.open()
+    assert len(traceback.extract_tb(kept.__traceback__)) == before
 
 
 async def test_damaged_bytes_are_refused_too_and_an_engine_away_is_not() -> None:
@@ -276,6 +304,39 @@ async def test_an_unload_that_outlives_its_engine_forgets_nothing_of_the_new_one
     await asyncio.gather(waiting, again, return_exceptions=True)
     assert again.result()
     assert stages(residency)["a"] == "resident"
+
+
+async def test_what_waits_for_room_in_an_engine_that_is_restarted_is_loaded_once() -> None:
+    """By the reload, which is counted; not by the load that was waiting too, which is not."""
+    engine = Scripted(capacity=1)
+    residency = engine.residency()
+    async with residency.lease(A):
+        waiting = asyncio.create_task(residency.warm(B))
+        await settle()
+        assert stages(residency) == {"a": "resident", "b": "waiting"}
+        engine.restart()
+        with pytest.raises(Unavailable, match="restarted meanwhile"):
+            await waiting
+    await settle()
+    assert engine.log.count("+b") == 1
+    assert stages(residency) == {"b": "resident"}
+    assert engine.most == 1
+
+
+async def test_one_that_the_engine_lost_while_it_was_to_go_is_not_unloaded_later() -> None:
+    """By then it may be there again, for somebody else."""
+    engine = Scripted(slots=3, capacity=2)
+    residency = engine.residency()
+    async with residency.lease(A), residency.lease(C):
+        waiting = asyncio.create_task(residency.warm(B))
+        await settle()
+        (leaving,) = [entry for entry in residency.entries if entry.leaving]
+        assert leaving.release.name == "a"
+        residency.lost([A.digest])
+        await waiting
+    await settle()
+    assert [line for line in engine.log if line[0] == "-"] == []
+    assert stages(residency) == {"c": "resident", "b": "resident"}
 
 
 async def test_a_load_of_an_engine_that_was_restarted_does_not_count() -> None:
