@@ -80,6 +80,7 @@ class _Waiter:
 
 @dataclass(eq=False, slots=True)
 class _Tenant:
+    number: int  # of those that came before it
     weight: float = 1.0
     counter: float = 0.0
     running: int = 0
@@ -120,6 +121,7 @@ class FairQueue:
         self.running = 0
         self.waiting = 0
         self._tenants: dict[str, _Tenant] = {}
+        self._here: dict[str, _Tenant] = {}  # all that are at work, and some that were
         self._last: _Tenant | None = None  # served last, for when nobody else is here
         self._unsaid: Counter[str] = Counter()  # tokens since somebody asked
 
@@ -179,7 +181,7 @@ class FairQueue:
         if slots == self.slots:
             return
         self.slots = slots
-        for tenant in self._tenants.values():
+        for tenant in self._here.values():
             for waiter in tenant.waiting:
                 waiter.slots = min(waiter.slots, slots)
         self._dispatch()
@@ -206,14 +208,19 @@ class FairQueue:
         return len(tenant.waiting) if tenant else 0
 
     def _arrive(self, tenant_id: str, weight: float) -> _Tenant:
-        tenant = self._tenants.setdefault(tenant_id, _Tenant())
+        tenant = self._tenants.setdefault(tenant_id, _Tenant(len(self._tenants)))
         tenant.weight = weight
         if not tenant.running and not tenant.waiting:
-            at_work = [
-                other.counter for other in self._tenants.values() if other.running or other.waiting
-            ]
+            at_work = [other.counter for other in self._at_work().values()]
             tenant.counter = max(tenant.counter, min(at_work, default=self._last_counter))
         return tenant
+
+    def _at_work(self) -> dict[str, _Tenant]:
+        """Who has a request here, of all that ever had one."""
+        gone = [id for id, one in self._here.items() if not one.running and not one.waiting]
+        for tenant_id in gone:
+            del self._here[tenant_id]
+        return self._here
 
     @property
     def _last_counter(self) -> float:
@@ -227,6 +234,7 @@ class FairQueue:
             self._make_room(tenant)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, slots, gate)
         tenant.waiting.append(waiter)
+        self._here[tenant_id] = tenant
         self.waiting += 1
         if gate is not None:
             gate.wait()
@@ -277,7 +285,9 @@ class FairQueue:
     def _make_room(self, newcomer: _Tenant) -> None:
         """Refuse the newest request of the tenant with the longest queue for its weight."""
         longest = max(
-            self._tenants.values(), key=lambda tenant: len(tenant.waiting) / tenant.weight
+            self._at_work().values(),
+            key=lambda tenant: len(tenant.waiting) / tenant.weight,
+            default=newcomer,
         )
         if (len(newcomer.waiting) + 1) / newcomer.weight > len(longest.waiting) / longest.weight:
             raise _busy(f"{self.waiting} requests are waiting for the engine", 1.0)
@@ -295,8 +305,8 @@ class FairQueue:
         """Serve whoever is next among those with an open gate; returns whether anybody was."""
         closed: set[str] = set()
         in_order = sorted(
-            (named for named in self._tenants.items() if named[1].waiting),
-            key=lambda named: (named[1].counter, named[1].running, len(named[1].waiting)),
+            (named for named in self._here.items() if named[1].waiting),
+            key=lambda named: _in_order(named[1]),
         )
         for tenant_id, tenant in in_order:
             for waiter in list(tenant.waiting):
@@ -333,6 +343,7 @@ class FairQueue:
         # Computed first: nothing is held if it cannot be.
         counter = tenant.counter + tokens / tenant.weight
         tenant.counter, self._last = counter, tenant
+        self._here[tenant_id] = tenant
         self._unsaid[tenant_id] += tokens
         self.running += slots
         tenant.running += slots
@@ -341,6 +352,10 @@ class FairQueue:
         self.running -= slots
         tenant.running -= slots
         self._dispatch()
+
+
+def _in_order(tenant: _Tenant) -> tuple[float, int, int, int]:
+    return tenant.counter, tenant.running, len(tenant.waiting), tenant.number
 
 
 def _was_served(future: asyncio.Future[None]) -> bool:

@@ -70,9 +70,14 @@ class RateLease:
         """Whether nothing was taken for a while."""
         return now - self._used > IDLE_SECONDS
 
+    @property
+    def owes(self) -> bool:
+        """Whether there are units to give back, or a debt to charge."""
+        return bool(self.per_minute and (self.units or self._debt))
+
     async def flush(self) -> None:
         """Give unused units back and charge debt."""
-        if self.per_minute and (self.units or self._debt):
+        if self.owes:
             debt, self.units, self._debt = self._debt - self.units, 0, 0
             await self._apply(debt, need=0, want=0)
 

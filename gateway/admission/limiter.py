@@ -174,13 +174,20 @@ class Limiter:
             worker.beat()
 
     async def _sweep(self, now: float) -> None:
-        """Give idle leases back, renew slots in use; all in the ledger's next transaction."""
+        """Give idle leases back, renew slots in use; all in the ledger's next transaction.
+
+        A tenant that has nothing leased is no work; one that has not been here for a while is
+        forgotten.
+        """
         jobs = []
-        for state in self._states.values():
-            jobs += [lease.flush() for lease in (state.requests, state.tokens) if lease.idle(now)]
-            if state.slots.idle(now) and state.slots.held > state.slots.used:
+        for tenant_id, state in list(self._states.items()):
+            leases = (state.requests, state.tokens)
+            jobs += [lease.flush() for lease in leases if lease.owes and lease.idle(now)]
+            if state.slots.held > state.slots.used and state.slots.idle(now):
                 jobs.append(state.slots.flush())
-            elif now - state.renewed > SLOT_SECONDS / 3:
+            elif state.slots.held and now - state.renewed > SLOT_SECONDS / 3:
                 state.renewed = now
                 jobs.append(state.slots.renew())
+            if state.forgettable(now):
+                del self._states[tenant_id]
         await asyncio.gather(*jobs)

@@ -12,16 +12,31 @@ from adapterworks.gateway.admission.month import Month
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import InvalidInput
 
+FORGET_SECONDS = 60.0  # after which nothing of a minute's limit is missing any more
+
 
 @dataclass(slots=True)
 class State:
-    """What this gateway knows about one tenant's limits."""
+    """What this gateway knows about one tenant's limits.
+
+    Attributes:
+        renewed: when its slots were last, on the monotonic clock.
+        used: when a request was last looked at, on the same.
+        open: requests that are not over.
+    """
 
     requests: RateLease
     tokens: RateLease
     slots: SlotLease
     month: Month
     renewed: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=time.monotonic)
+    open: int = 0
+
+    def forgettable(self, now: float) -> bool:
+        """Whether nothing is lost if the next request finds none of it."""
+        held = self.requests.owes or self.tokens.owes or self.slots.held
+        return not (self.open or held) and now - self.used > FORGET_SECONDS
 
 
 class Permit:
@@ -39,6 +54,8 @@ class Permit:
         self, state: State, limits: Limits, estimated: int, sequences: int, at_once: int
     ) -> None:
         self.state = state
+        state.open += 1
+        state.used = time.monotonic()
         self.limits = limits
         self.estimated = max(0, estimated)
         self.sequences = sequences
@@ -76,6 +93,7 @@ class Permit:
             self.state.slots.give(self.at_once)
         if self.took_request and not self.admitted:
             self.state.requests.give(self.sequences)
+        self.state.open -= 1
 
     def _settle(self, tokens: int) -> None:
         self._settled = True

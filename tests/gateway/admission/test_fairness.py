@@ -209,6 +209,27 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> No
     assert (queue.running, queue.waiting) == (0, 0)
 
 
+async def test_tenants_that_were_here_once_are_not_looked_at_again() -> None:
+    """An arrival costs what is at work, not what ever was; and what each was served stays known."""
+    queue = FairQueue(2)
+    for number in range(1000):
+        async with queue.turn(f"t{number}", number):
+            pass
+    assert len(queue._at_work()) == 0
+
+    async def ask() -> None:
+        async with queue.turn("t2", 1):
+            pass
+
+    async with queue.turn("t0", 5), queue.turn("t1", 5):
+        asking = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        assert list(queue._at_work()) == ["t0", "t1", "t2"]
+        assert len(queue._here) == 3
+    await asking
+    assert queue._tenants["t999"].counter >= 999.0
+
+
 async def test_a_turn_that_was_not_taken_costs_nothing_whatever_the_weight() -> None:
     queue = FairQueue(1)
 

@@ -199,6 +199,71 @@ async def test_the_hot_path_runs_no_sql(database: Database) -> None:
     await limiter.close()
 
 
+async def test_tenants_that_were_here_once_are_no_work(tmp_path: Path) -> None:
+    """Else each of them would cost two tasks a second for as long as the process lives."""
+    limiter = Limiter(Database(f"sqlite:///{tmp_path / 'index.db'}"))
+    limiter._sweeper = asyncio.create_task(asyncio.Event().wait())  # type: ignore[assignment]
+    permits = [
+        await admit(limiter, tenant(f"t{number}", rpm=600, tpm=60_000, max_concurrency=8))
+        for number in range(20)
+    ]
+    staying, *others = permits
+    for permit in others:
+        permit.settle(5, 5)
+        permit.release()
+    now = time.monotonic()
+    applied: list[Draw | Hold] = []
+    apply = limiter._ledger.apply
+
+    async def counted(operation: Draw | Hold) -> Grant:
+        applied.append(operation)
+        return await apply(operation)
+
+    limiter._ledger.apply = counted  # type: ignore[method-assign]
+    await limiter._sweep(now + 3.0)
+    # What was leased is given back: requests and tokens of each, and the slots of those that left.
+    assert len(applied) == 20 * 2 + 19
+    applied.clear()
+    before = len(asyncio.all_tasks())
+    sweeping = asyncio.create_task(limiter._sweep(now + 4.0))
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) <= before + 1
+    await sweeping
+    assert applied == []
+    assert len(limiter._states) == 20
+    await limiter._sweep(now + 62.0)
+    assert list(limiter._states) == ["tn_t0"]
+    # It goes on as if it had not been away.
+    again = await admit(limiter, tenant("t5", rpm=600, tpm=60_000, max_concurrency=8))
+    assert again.state is not others[4].state
+    assert again.state.tokens.remaining <= 60_000
+    again.release()
+    staying.settle(5, 5)
+    staying.release()
+    assert staying.state.open == 0
+    await limiter.close()
+
+
+async def test_a_long_request_keeps_what_it_took(tmp_path: Path) -> None:
+    """One without slots: nothing else says that it is still there."""
+    limiter = Limiter(Database(f"sqlite:///{tmp_path / 'index.db'}"))
+    limiter._sweeper = asyncio.create_task(asyncio.Event().wait())  # type: ignore[assignment]
+    who = tenant(tpm=60_000)
+    long = await admit(limiter, who, tokens=100)
+    now = time.monotonic()
+    await limiter._sweep(now + 3.0)
+    await limiter._sweep(now + 100.0)
+    long.settle(50, 5050)
+    long.release()
+    next_one = await admit(limiter, who)
+    assert next_one.state is long.state
+    next_one.release()
+    await limiter._sweep(now + 200.0)
+    await limiter._sweep(now + 300.0)
+    assert limiter._states == {}
+    await limiter.close()
+
+
 async def test_the_sweep_gives_back_what_is_idle_and_renews_what_is_used(tmp_path: Path) -> None:
     """An eighth of 16 slots is held for one request; 2 s idle, 5 s to a renewal, 15 to its end."""
     database = Database(f"sqlite:///{tmp_path / 'index.db'}")
