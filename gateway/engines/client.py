@@ -22,6 +22,7 @@ from pydantic_core import from_json
 from adapterworks.gateway.engines.engine import Health, NotAsked, Probe, Scores, State
 from adapterworks.gateway.engines.fetcher import Fetcher
 from adapterworks.gateway.engines.said import message
+from adapterworks.gateway.engines.scoring import TOP, AskedOnce, NoScores, of_answers, of_prompt
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.tls import EngineTls, tls_of
 from adapterworks.gateway.engines.wire import Answer
@@ -30,7 +31,6 @@ from adapterworks.manifests.errors import Refused, Unavailable
 
 ADMIN_SECONDS = 120.0
 PROBE_SECONDS = 5.0
-TOP = 20
 # As `gateway/engine_plugin/positions.py` has it, which is not for processes without vLLM.
 POSITIONS = "adapterworks_positions"
 # What an engine is asked first; token ids that every vocabulary has.
@@ -80,7 +80,7 @@ class HttpEngine:
         self.shared_as: str | None = None
         self.replaced = False
         self.fetcher: Fetcher | None = None
-        self._scores_prompts: bool | None = None
+        self._scoring = AskedOnce(self._whether_it_scores)
         self.context = context
         self.base = base
         self.slots = slots
@@ -157,13 +157,14 @@ class HttpEngine:
         not be asked by `prompt_logprobs`, which end it as soon as a batch holds two requests
         (vLLM 0.32).
         """
-        if self._scores_prompts is None:
+        return await self._scoring()
+
+    async def _whether_it_scores(self) -> bool:
+        try:
             fields = {"model": self.base.model, "cache_salt": "warm"}
-            try:
-                self._scores_prompts = await self._prefill(fields, _WARM) is not None
-            except Refused:  # it takes no field that it does not know
-                self._scores_prompts = False
-        return self._scores_prompts
+            return await self._prefill(fields, _WARM) is not None
+        except Refused:  # it takes no field that it does not know
+            return False
 
     def _became(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
@@ -228,21 +229,9 @@ class HttpEngine:
             }
         )
         try:
-            (choice,) = answer["choices"]
-            told = choice.get("prompt_logprobs")
-            if told is None:
-                return None
-            # The likeliest alone: the prompt's own token is told too, however unlikely it is, and
-            # would be taken for what the engine thinks least likely of those.
-            scores = [
-                {int(k): float(e["logprob"]) for k, e in at.items() if e["rank"] <= TOP}
-                for at in told[1:]
-            ]
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise self._unavailable("what it answered to a probe is no completion") from error
-        if len(scores) != len(probe.positions):
-            raise self._unavailable("it scored other positions than a probe asked for")
-        return scores, int(answer["usage"]["total_tokens"])
+            return of_prompt(answer, probe)
+        except NoScores as error:
+            raise self._unavailable(str(error)) from error
 
     async def _generate(
         self, fields: Mapping[str, Any], probes: Sequence[Probe]
@@ -252,17 +241,12 @@ class HttpEngine:
             list(probe.token_ids[:position]) for probe in probes for position in probe.positions
         ]
         answer = await self._probe({**fields, "prompt": prompts})
-        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
-        scores = [
-            {
-                int(token.removeprefix("token_id:")): float(logprob)
-                for token, logprob in choice["logprobs"]["top_logprobs"][0].items()
-            }
-            for choice in choices
-        ]
-        return scores, int(answer["usage"]["total_tokens"])
+        try:
+            return of_answers(answer, len(prompts))
+        except NoScores as error:
+            raise self._unavailable(str(error)) from error
 
-    async def _probe(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _probe(self, asked: dict[str, Any]) -> Any:
         request = {
             **asked,
             "max_tokens": 1,
@@ -274,8 +258,10 @@ class HttpEngine:
         self._refuses(status, text, "to answer a probe")
         if status != 200:
             raise Refused(f"the engine refused a probe: {message(text)}")
-        answer: dict[str, Any] = from_json(text)
-        return answer
+        try:
+            return from_json(text)
+        except ValueError as error:
+            raise self._unavailable("what it answered to a probe is no completion") from error
 
     async def models(self) -> list[dict[str, Any]]:
         """The engine's own list of models."""

@@ -147,7 +147,7 @@ class RemoteEngine(HttpEngine):
             return
         context = models[self.base.model].get("max_model_len")
         self.context = context if type(context) is int and context > 0 else UNTOLD_CONTEXT
-        self._scores_prompts = None  # it may be another one now
+        self._scoring.forget()  # it may be another one now
         template, kind = await self._identity()
         # It may be another program than before, on another device.
         self.base = replace(self.base, template_digest=template, kind=kind)

@@ -148,13 +148,6 @@ class Exchange:
         parts = in_parts(call, places)
         at_once = max(part.asked.sequences for part in parts)
         self._fits(at_once, gateway.queue(engine).whole)
-        if call.asked.scores_prompt and not await engine.can_score_prompts():
-            raise InvalidField(
-                f"the engine of `{engine.base.name}` cannot score the prompt's own tokens",
-                param="prompt_logprobs" if "prompt_logprobs" in call.payload else "logprobs",
-                hint="it runs without our plugin, where a batch with LoRA would end it; score a "
-                "continuation with `logprobs` on generated tokens instead",
-            )
         if not gateway.meter.accepts():
             raise Unavailable("usage cannot be recorded now", retry_after=5.0)
         cost = expected(call, engine.context)
@@ -168,6 +161,13 @@ class Exchange:
         )
         try:
             self._receipt.limits = dict(permit.headers())
+            if call.asked.scores_prompt and not await engine.can_score_prompts():
+                raise InvalidField(
+                    f"the engine of `{engine.base.name}` cannot score the prompt's own tokens",
+                    param="prompt_logprobs" if "prompt_logprobs" in call.payload else "logprobs",
+                    hint="it runs without our plugin, where a batch with LoRA would end it; score "
+                    "a continuation with `logprobs` on generated tokens instead",
+                )
             if not call.endpoint.of_base:
                 shadow.consider(gateway, parts[0], target)
             await self._somewhere(engine, target, parts, send)

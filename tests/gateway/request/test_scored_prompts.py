@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapterworks.gateway.config.tables import LimitsTable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
@@ -47,3 +48,17 @@ def test_one_that_can_is_sent_what_was_asked(
             assert answer.status_code == 200, answer.text
             assert extra.items() <= standin.bodies[-1].items()
             assert standin.bodies[-1]["model"].startswith("sha256:")
+
+
+def test_whoever_may_not_ask_now_has_nothing_asked(
+    start: Start, standin: StandIn, registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    """What an engine can is asked of it for those who are let in."""
+    publish(registry, tmp_path, 1, name="medical", alias="prod", base=base.identity)
+    with start(limits=LimitsTable(rpm=1)).http() as http:
+        body: dict[str, Any] = {"model": "medical", "prompt": "one", "max_tokens": 1}
+        assert http.post("/v1/completions", json=body).status_code == 200
+        before = len(standin.bodies)
+        answer = http.post("/v1/completions", json={**body, "prompt_logprobs": 1})
+        assert answer.status_code == 429
+    assert len(standin.bodies) == before
