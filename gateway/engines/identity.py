@@ -57,7 +57,7 @@ async def ask_base(url: str, key: str | None, tls: EngineTls | None = None) -> S
             aiohttp.ClientSession(timeout=_SECONDS, cookie_jar=aiohttp.DummyCookieJar()) as session,
             session.get(url + PATH, headers=headers, **options) as answer,
         ):
-            status, body = answer.status, await answer.content.read(_MOST_BYTES)
+            status, body = answer.status, await _begin_of(answer.content)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unavailable(f"`{url}` does not answer: {type(error).__name__}") from error
     if status != 200:
@@ -73,3 +73,11 @@ async def ask_base(url: str, key: str | None, tls: EngineTls | None = None) -> S
         where = ".".join(str(part) for part in fault["loc"])
         what = f"`{url}` says something unknown of its base: {where} {fault['msg']}"
         raise Unavailable(what) from error
+
+
+async def _begin_of(content: aiohttp.StreamReader) -> bytes:
+    """All of it, or as much as there may be; one `read` gives what has come first."""
+    data = bytearray()
+    while len(data) < _MOST_BYTES and (more := await content.read(_MOST_BYTES - len(data))):
+        data += more
+    return bytes(data)

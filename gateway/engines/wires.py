@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from adapterworks.gateway.engines.tls import EngineTls
 from adapterworks.gateway.engines.wire import Answer, Wire
@@ -51,11 +51,8 @@ class Wires:
         self._path = at.path.rstrip("/")
         name = f"[{self._host}]" if ":" in self._host else self._host
         lines = [f"host: {name}" + (f":{at.port}" if at.port else ""), "accept: */*"]
-        if key:
-            lines.append(f"authorization: Bearer {key}")
-        elif at.username is not None:
-            pair = f"{unquote(at.username)}:{unquote(at.password or '')}".encode()
-            lines.append(f"authorization: Basic {base64.b64encode(pair).decode()}")
+        if (shown := credentials(at, key)) is not None:
+            lines.append(f"authorization: {shown}")
         lines += ["content-type: application/json", ""]
         self._lines = "\r\n".join(lines)
         self._all: set[Wire] = set()
@@ -133,3 +130,13 @@ class Wires:
             raise Unreachable("unreachable") from error
         self._all.add(wire)
         return wire
+
+
+def credentials(at: SplitResult, key: str | None) -> str | None:
+    """What an engine is shown: its key, or else the name and password in its URL."""
+    if key:
+        return f"Bearer {key}"
+    if at.username is None:
+        return None
+    pair = f"{unquote(at.username)}:{unquote(at.password or '')}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"

@@ -23,13 +23,20 @@ import grpc
 
 from adapterworks.gateway.engines.engine import Engine, NotAsked
 from adapterworks.gateway.engines.remote import RemoteEngine
+from adapterworks.gateway.engines.wires import credentials
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.picker import ext_proc_pb2 as wire
-from adapterworks.gateway.picker.session import Session
+from adapterworks.gateway.picker.session import Place, Session
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 
 _SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 _STOP_S = 5.0
+# An Envoy that vanishes says nothing; what it had under way is given up then.
+_KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +66,7 @@ class Picker:
             request_deserializer=wire.ProcessingRequest.FromString,
             response_serializer=wire.ProcessingResponse.SerializeToString,
         )
-        self._server = grpc.aio.server()
+        self._server = grpc.aio.server(options=_KEEPALIVE)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(_SERVICE, {"Process": handler}),)
         )
@@ -79,11 +86,17 @@ class Picker:
             await self._server.stop(_STOP_S)
 
     async def _process(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        session = Session(self._gateway, _destination)
+        session = Session(self._gateway, _place)
 
         async def read() -> None:
-            async for request in requests:
-                session.take(request)
+            try:
+                async for request in requests:
+                    session.take(request)
+            except Exception as error:  # whatever it is, somebody waits for what it would have been
+                session.broken = True
+                self._gateway.supervisor.saw("picker", error)
+            finally:
+                session.no_more()
 
         reader = asyncio.create_task(read())
         try:
@@ -93,7 +106,7 @@ class Picker:
                 await context.abort(grpc.StatusCode.INTERNAL, "the answer was broken off")
         finally:
             reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
+            with contextlib.suppress(asyncio.CancelledError):
                 await reader
             await session.close()
 
@@ -107,15 +120,15 @@ def _require_elsewhere(engine: Engine) -> RemoteEngine:
     return engine
 
 
-async def _destination(engine: Engine) -> tuple[str, str | None]:
+async def _place(engine: Engine) -> Place:
     """Where Envoy finds the engine, by address.
 
     Raises:
         NotAsked: its name has none.
     """
     remote = _require_elsewhere(engine)
-    parts = urlsplit(remote.url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    at = urlsplit(remote.url)
+    host, port = at.hostname or "", at.port or (443 if at.scheme == "https" else 80)
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -126,4 +139,4 @@ async def _destination(engine: Engine) -> tuple[str, str | None]:
             raise NotAsked(f"engine {engine.id} has no address now", retry_after=2.0) from error
         address = ipaddress.ip_address(found[0][4][0])
     name = f"[{address}]" if address.version == 6 else str(address)
-    return f"{name}:{port}", remote.key
+    return Place(f"{name}:{port}", at.path.rstrip("/"), credentials(at, remote.key))

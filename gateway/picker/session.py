@@ -10,7 +10,8 @@ and proofs, receipts, metering. Only the bytes of the request and of the answer 
 Invariants:
 - of a request that is not let in, or is answered already, no body is kept;
 - while a request is under way in an engine its turn and its adapter's seat are held; they are given
-  back when Envoy has the answer's end, or hangs up.
+  back when Envoy has the answer's end, hangs up, or has taken longer than a request may;
+- nothing of a client's steers an engine but its body, as the gateway understands it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from starlette.types import Message
@@ -33,6 +35,7 @@ from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint
 from adapterworks.gateway.request.errors import (
     NoSuchPath,
     TooLarge,
+    TooSlow,
     error_body,
     error_headers,
     shape_of,
@@ -47,10 +50,34 @@ from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 _log = logging.getLogger(__name__)
 _PATHS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (*ENDPOINTS, GENERATE)}
-# What says who the caller is, or describes a body that is replaced.
+# What of a client's headers an engine gets, with those that begin with `_FORWARDED`. All others
+# stay here: some say who the caller is, or describe a body that is replaced, and some steer the
+# engine (`x-vllm-priority`, `x-data-parallel-rank`).
+_PASSED = frozenset({"host", "content-type", "accept", "traceparent", "tracestate", "x-request-id"})
+_FORWARDED = "x-forwarded-"
+# Where Envoy is set to show us only some headers, these are taken out all the same.
 _TAKEN_OUT = ("content-length", "content-encoding", "authorization", "x-api-key", "accept-encoding")
-Destination = Callable[[Engine], Awaitable[tuple[str, str | None]]]
-"""Engine → its `ADDRESS:PORT`, and the key that it is asked with."""
+# What of an engine's headers a client gets; the others tell of the engine (its load, its program).
+_SHOWN = frozenset({"content-type", "date", "transfer-encoding", "connection"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where Envoy finds an engine.
+
+    Attributes:
+        address: `ADDRESS:PORT`.
+        path: that stands before every path of its own.
+        authorization: what it is shown, as the header has it; None if nothing.
+    """
+
+    address: str
+    path: str = ""
+    authorization: str | None = None
+
+
+Destination = Callable[[Engine], Awaitable[Place]]
+"""Engine → where it is."""
 
 
 class Session:
@@ -76,6 +103,8 @@ class Session:
         self._tenant: Tenant | None = None
         self._not_let_in: Exception | None = None
         self._work: asyncio.Task[None] | None = None
+        seconds = gateway.config.http.body_seconds
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._late, seconds)
 
     async def answers(self) -> AsyncIterator[Any]:
         """What Envoy is told, until the request is over."""
@@ -114,15 +143,34 @@ class Session:
         elif kind == "response_headers":  # of an answer of Envoy's own
             self._out.put_nowait(messages.to_client({}, ()))
 
+    def no_more(self) -> None:
+        """Envoy says nothing further: unless all of the answer is here, it never will be."""
+        if self._upstream is not None and self._upstream.ended:
+            return
+        self._go()
+        if self._work is None:
+            self._timer.cancel()
+            self._out.put_nowait(None)
+
     async def close(self) -> None:
         """Envoy has gone."""
-        self._gone.set()
-        if self._upstream is not None:
-            self._upstream.broken()
+        self._timer.cancel()
+        self._go()
         if self._work is not None:
             await asyncio.wait({self._work})
 
+    def _go(self) -> None:
+        self._gone.set()
+        if self._upstream is not None:
+            self._upstream.broken()
+
+    def _late(self, seconds: float) -> None:
+        if self._not_let_in is None:
+            self._not_let_in = TooSlow(f"the body did not arrive within {seconds:g} s")
+        self._begin()
+
     def _begin(self) -> None:
+        self._timer.cancel()
         if self._work is None:
             self._work = asyncio.create_task(self._answer())
 
@@ -203,20 +251,31 @@ class Session:
                 hint="send it again, with a single prompt",
                 retry_after=1.0,
             )
-        endpoint, key = await self._destination(engine)
-        told = {":path": path, "content-type": "application/json", **headers}
-        if key is not None:
-            told["authorization"] = f"Bearer {key}"
-        remove = [name for name in _TAKEN_OUT if name not in told]
-        self._upstream = Upstream()
-        self._out.put_nowait(messages.to_engine(endpoint, told, remove))
+        place = await self._destination(engine)
+        told = {":path": place.path + path, "content-type": "application/json", **headers}
+        if place.authorization is not None:
+            told["authorization"] = place.authorization
+        upstream = self._upstream = Upstream(self._gateway.config.http.request_seconds)
+        self._out.put_nowait(messages.to_engine(place.address, told, self._kept_here(told)))
         for piece in messages.request_body(body):
             self._out.put_nowait(piece)
         try:
-            await self._upstream.begun()
-        except ConnectionError as error:
-            raise Unavailable("the engine failed to answer", retry_after=1.0) from error
-        yield cast(Answer, self._upstream)
+            try:
+                await upstream.begun()
+            except (ConnectionError, TimeoutError) as error:
+                raise Unavailable("the engine failed to answer", retry_after=1.0) from error
+            yield cast(Answer, upstream)
+        finally:
+            upstream.leave()
+
+    def _kept_here(self, told: Mapping[str, str]) -> list[str]:
+        """The client's headers that no engine gets."""
+        own = {
+            name
+            for name in self._headers
+            if not name.startswith((":", _FORWARDED)) and name not in _PASSED
+        }
+        return sorted((own | {*_TAKEN_OUT}) - told.keys() - {messages.DESTINATION})
 
     async def _receive(self) -> Message:
         await self._gone.wait()
@@ -230,7 +289,8 @@ class Session:
                 return
             self._head_told = True
             headers.pop("content-length", None)
-            self._out.put_nowait(messages.to_client(headers, ("content-length",)))
+            others = {"content-length", *self._upstream.fields} - _SHOWN - headers.keys()
+            self._out.put_nowait(messages.to_client(headers, sorted(others)))
         elif not self._head_told:  # an answer of the exchange's own: the gateway is being stopped
             status, headers = self._refusal
             self._out.put_nowait(messages.instead(status, headers, message["body"]))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
@@ -185,6 +186,39 @@ async def test_an_engine_says_its_base_and_nothing_else_is_taken() -> None:
                 await ask_base(served.url, None)
         finally:
             await served.stop()
+
+
+async def test_what_an_engine_says_may_come_in_pieces() -> None:
+    """A proxy in between passes on what it has; a read gives what is there."""
+    data = json.dumps(SAID).encode()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield data[:40]
+        await asyncio.sleep(0.05)
+        yield data[40:]
+
+    async def said(request: Any) -> Response:
+        return StreamingResponse(pieces(), media_type="application/json")
+
+    async def forever() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 4096
+            await asyncio.sleep(0)
+
+    async def endless(request: Any) -> Response:
+        return StreamingResponse(forever(), media_type="application/json")
+
+    served = await serve(Starlette(routes=[Route("/adapterworks/base", said)]))
+    try:
+        assert await ask_base(served.url, None) == ServedBase(**SAID)  # type: ignore[arg-type]
+    finally:
+        await served.stop()
+    served = await serve(Starlette(routes=[Route("/adapterworks/base", endless)]))
+    try:
+        with pytest.raises(Unavailable, match="something unknown"):
+            await ask_base(served.url, None)
+    finally:
+        await served.stop()
 
 
 def test_engines_are_added_and_taken_out_under_load(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
+from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.metering.usage import usage
@@ -38,7 +41,8 @@ def running(tmp_path: Path) -> Iterator[tuple[Running, str]]:
     publish(registry, tmp_path, 1, name="a1", alias="prod")
     _, key = TenantAdmin(registry.database, who="me").add("ann", allow=("*",), limits=Limits())
     engine = launcher.standin(ServedBase("tiny", "tiny", BASE.digest), StandIn("tiny"))
-    config = GatewayConfig(trust=TrustTable(proof="off"))
+    http = HttpTable(request_seconds=1.0, body_seconds=1.0)
+    config = GatewayConfig(trust=TrustTable(proof="off"), http=http)
     running = launcher.gateway(registry, [engine], tmp_path / "spool", config)
     running.wait_ready()
     yield running, key.text
@@ -47,14 +51,43 @@ def running(tmp_path: Path) -> Iterator[tuple[Running, str]]:
     loop.close()
 
 
-def _head(key: str) -> Any:
+def _headers(given: dict[str, str]) -> Any:
+    from adapterworks.gateway.picker import ext_proc_pb2 as wire
+
+    headers = [wire.HeaderValue(key=k, raw_value=v.encode()) for k, v in given.items()]
+    return wire.HttpHeaders(headers=wire.HeaderMap(headers=headers))
+
+
+def _head(key: str, **more: str) -> Any:
     from adapterworks.gateway.picker import ext_proc_pb2 as wire
 
     given = {":path": "/v1/chat/completions", ":method": "POST", "authorization": f"Bearer {key}"}
-    headers = [wire.HeaderValue(key=k, raw_value=v.encode()) for k, v in given.items()]
-    return wire.ProcessingRequest(
-        request_headers=wire.HttpHeaders(headers=wire.HeaderMap(headers=headers))
-    )
+    return wire.ProcessingRequest(request_headers=_headers({**given, **more}))
+
+
+def _answer_head(**given: str) -> Any:
+    from adapterworks.gateway.picker import ext_proc_pb2 as wire
+
+    headers = {":status": "200", "content-type": "application/json"}
+    renamed = {name.replace("_", "-"): value for name, value in given.items()}
+    return wire.ProcessingRequest(response_headers=_headers({**headers, **renamed}))
+
+
+def _answer_body(value: dict[str, Any]) -> Any:
+    from adapterworks.gateway.picker import ext_proc_pb2 as wire
+
+    body = wire.HttpBody(body=json.dumps(value).encode(), end_of_stream=True)
+    return wire.ProcessingRequest(response_body=body)
+
+
+def _free(running: Running) -> None:
+    """Wait until no turn and no seat is held."""
+    gateway = running.gateway
+    (engine,) = gateway.pool.engines
+    deadline = time.monotonic() + 20
+    while gateway.queue(engine).running or gateway.residency(engine).seats.busy:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _body(data: bytes, *, end: bool) -> Any:
@@ -77,8 +110,8 @@ def test_an_engine_without_an_address_costs_nothing(running: tuple[Running, str]
     base = ServedBase("tiny", "tiny", BASE.digest)
     moved = Launcher(running[0].loop).remote(base, "http://engine.invalid:1")
 
-    async def gone(engine: Engine) -> tuple[str, str | None]:
-        return await service._destination(moved)
+    async def gone(engine: Engine) -> Any:
+        return await service._place(moved)
 
     async def ask() -> list[Any]:
         session = Session(gateway, gone)
@@ -104,7 +137,7 @@ def test_who_is_not_let_in_sends_no_body(
 
     gateway = running[0].gateway
 
-    async def nowhere(engine: Engine) -> tuple[str, str | None]:
+    async def nowhere(engine: Engine) -> Any:
         raise AssertionError(f"nobody goes to {engine.id}")
 
     async def ask() -> tuple[list[Any], int]:
@@ -119,3 +152,162 @@ def test_who_is_not_let_in_sends_no_body(
     assert (said.immediate_response.status.code, kept) == (401, 0)
     assert "not let in" in caplog.text
     assert gateway.metrics.refusals.labels("", "auth_unknown")._value.get() == 1.0
+
+
+async def _somewhere(engine: Engine) -> Any:
+    from adapterworks.gateway.picker.session import Place
+
+    return Place("10.0.0.1:8000", "/engines/one", "Basic bmFtZTpwdw==")
+
+
+def test_nothing_of_a_clients_steers_the_engine_and_nothing_tells_of_it(
+    running: tuple[Running, str],
+) -> None:
+    from adapterworks.gateway.picker.session import Session
+
+    steering = {
+        "x-vllm-priority": "-1", "x-data-parallel-rank": "3", "x-session-id": "other",
+        "endpoint-load-metrics-format": "JSON", "cookie": "a=b", "x-api-key": "none",
+        "x-gateway-destination-endpoint": "10.9.9.9:1",
+    }  # fmt: skip
+    passing = {
+        "accept": "text/event-stream", "traceparent": "00-1-2-01", "tracestate": "a=b",
+        "x-forwarded-for": "10.1.1.1", "host": "models",
+    }  # fmt: skip
+
+    async def ask() -> list[Any]:
+        session = Session(running[0].gateway, _somewhere)
+        session.take(_head(running[1], **steering, **passing))
+        session.take(_body(_BODY, end=True))
+        said = [await anext(answers := session.answers())]
+        session.take(
+            _answer_head(server="uvicorn", endpoint_load_metrics="{}", x_engine="10.0.0.1")
+        )
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        session.take(_answer_body({"choices": [], "usage": usage}))
+        said += [one async for one in answers]
+        await session.close()
+        return said
+
+    first, *_, head, _ = running[0].loop.run(ask())
+    change = first.request_headers.response.header_mutation
+    told = {one.header.key: one.header.raw_value.decode() for one in change.set_headers}
+    assert told[":path"] == "/engines/one/v1/chat/completions"
+    assert told["authorization"] == "Basic bmFtZTpwdw=="
+    assert told["x-gateway-destination-endpoint"] == "10.0.0.1:8000"
+    removed = set(change.remove_headers)
+    assert removed >= steering.keys() - {"x-gateway-destination-endpoint"}
+    assert removed.isdisjoint({*passing, *told})
+    change = head.response_headers.response.header_mutation
+    assert set(change.remove_headers) == {
+        "content-length", "server", "endpoint-load-metrics", "x-engine",
+    }  # fmt: skip
+    assert "x-request-id" in {one.header.key for one in change.set_headers}
+
+
+def test_an_engine_is_asked_where_its_url_says_and_as_it_says(running: tuple[Running, str]) -> None:
+    from adapterworks.gateway.picker import service
+    from adapterworks.gateway.picker.session import Place
+
+    base = ServedBase("tiny", "tiny", BASE.digest)
+    remote = Launcher(running[0].loop).remote(base, "http://na%20me:p%3Aw@127.0.0.1:8000/one/")
+    keyed = Launcher(running[0].loop).remote(base, "https://[::1]")
+    keyed.key = "sk-engine"  # type: ignore[attr-defined]
+    assert running[0].loop.run(service._place(remote)) == Place(
+        "127.0.0.1:8000", "/one", "Basic bmEgbWU6cDp3"
+    )
+    assert running[0].loop.run(service._place(keyed)) == Place("[::1]:443", "", "Bearer sk-engine")
+
+
+def test_an_engine_that_never_answers_holds_its_place_no_longer_than_a_request_may(
+    running: tuple[Running, str],
+) -> None:
+    from adapterworks.gateway.picker.session import Session
+
+    async def ask(*, head: bool) -> list[Any]:
+        session = Session(running[0].gateway, _somewhere)
+        session.take(_head(running[1]))
+        session.take(_body(_BODY, end=True))
+        answers = session.answers()
+        said = [await anext(answers)]
+        if head:
+            session.take(_answer_head(content_type="text/event-stream"))
+        async with asyncio.timeout(20):
+            said += [one async for one in answers]
+        return said
+
+    said = running[0].loop.run(ask(head=False))
+    _free(running[0])
+    assert said[-1].immediate_response.status.code == 503
+    # The client has the head of a stream by then: it is told in an event, and the stream ends.
+    said = running[0].loop.run(ask(head=True))
+    _free(running[0])
+    last = said[-1].response_body.response.body_mutation.streamed_response
+    assert b"broke off" in last.body
+    assert last.end_of_stream
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(running: tuple[Running, str]) -> None:
+    from adapterworks.gateway.picker.session import Session
+
+    async def ask() -> list[Any]:
+        session = Session(running[0].gateway, _somewhere)
+        session.take(_head(running[1]))
+        session.take(_body(_BODY[:20], end=False))
+        async with asyncio.timeout(20):
+            return await _said(session)
+
+    (said,) = running[0].loop.run(ask())
+    assert said.immediate_response.status.code == 408
+    assert b"within 1 s" in said.immediate_response.body
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["of the engine", "not yet"])
+@pytest.mark.parametrize("how", ["hangs up", "talks nonsense"])
+def test_a_proxy_that_says_no_more_gives_its_place_back(
+    running: tuple[Running, str], how: str, asked: bool
+) -> None:
+    """Its stream may stay open for as long as it likes, and the engine say nothing either."""
+    import grpc
+
+    from adapterworks.gateway.picker import ext_proc_pb2 as wire
+    from adapterworks.gateway.picker import service
+
+    gateway = running[0].gateway
+    gateway.config = gateway.config.model_copy(update={"http": HttpTable()})
+    failures = gateway.metrics.background_failures.labels("picker")._value
+
+    async def ask() -> Any:
+        picker = service.Picker(gateway, "127.0.0.1:0")
+        await picker.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
+                call = channel.stream_stream(
+                    f"/{service._SERVICE}/Process",
+                    request_serializer=wire.ProcessingRequest.SerializeToString,
+                    response_deserializer=wire.ProcessingResponse.FromString,
+                )()
+                await call.write(_head(running[1]))
+                if asked:
+                    await call.write(_body(_BODY, end=True))
+                    assert (await call.read()).WhichOneof("response") == "request_headers"
+                if how == "hangs up":
+                    await call.done_writing()
+                else:
+                    await call.write(wire.ProcessingRequest())
+                async with asyncio.timeout(20):
+                    with contextlib.suppress(grpc.aio.AioRpcError):
+                        while await call.read() is not grpc.aio.EOF:
+                            pass
+                    return await call.code()
+        finally:
+            await picker.stop()
+
+    before = failures.get()
+    code = running[0].loop.run(ask())
+    _free(running[0])
+    if how == "hangs up":
+        assert failures.get() == before
+    else:
+        assert code == grpc.StatusCode.INTERNAL
+        assert failures.get() == before + 1
