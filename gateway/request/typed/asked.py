@@ -6,11 +6,13 @@ the client's JSON again. The JSON itself goes to the engine, reduced to the fiel
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from adapterworks.gateway.request.errors import InvalidField
+from adapterworks.gateway.request.typed.media import compiled
 from adapterworks.gateway.request.typed.values import (
     Biases,
     Choices,
@@ -172,6 +174,21 @@ class Sampled(Asked):
             raise contradiction("stream_options", "is for streams only: set `stream` to true")
         if self.limit is not None and self.min_tokens > self.limit:
             raise contradiction("min_tokens", "is above the most tokens that the answer may have")
+
+
+def bounded_tools(tools: Iterable[Any], *, forced: bool) -> None:
+    """Refuse tools of which the engine would compile more than it may.
+
+    Args:
+        forced: whether the answer must call one.
+
+    Raises:
+        InvalidField: it would.
+    """
+    try:
+        compiled(tools, forced=forced)
+    except ValueError as error:
+        raise contradiction("tools", str(error)) from error
 
 
 def contradiction(param: str, what: str) -> InvalidField:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from adapterworks.gateway.request.typed.asked import Sampled, contradiction
+from adapterworks.gateway.request.typed.asked import Sampled, bounded_tools, contradiction
 from adapterworks.gateway.request.typed.opening import opening, until_first_user
 from adapterworks.gateway.request.typed.values import (
     ChatToolChoice,
@@ -78,6 +78,8 @@ class Chat(Sampled):
             )
         if self.tool_choice is not None:
             self._check_choice(self.tool_choice)
+        if self.tools is not None and self.tool_choice != "none":
+            bounded_tools(self.tools, forced=self.tool_choice not in (None, "auto"))
 
     def _check_choice(self, choice: str | dict[str, Any]) -> None:
         if choice == "none":

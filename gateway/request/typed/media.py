@@ -47,3 +47,30 @@ def bounded(value: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(value, ensure_ascii=False)) > MOST_GRAMMAR:
         raise ValueError(f"should be at most {MOST_GRAMMAR} characters of JSON")
     return value
+
+
+def compiled(tools: Iterable[Any], *, forced: bool) -> None:
+    """Check what an engine compiles of tools: all where a call is forced, else the strict ones.
+
+    Source: vLLM 0.32, `ToolParser.adjust_request` and `structural_tag_registry.py`.
+
+    Raises:
+        ValueError: that has no bound.
+    """
+    taken = [
+        # What it is for is told to the model; it is no part of a grammar.
+        {name: value for name, value in tool.items() if name != "description"}
+        for tool in tools
+        if isinstance(tool, dict) and (forced or _strict(tool))
+    ]
+    if taken and len(json.dumps(taken, ensure_ascii=False)) > MOST_GRAMMAR:
+        raise ValueError(
+            f"should be at most {MOST_GRAMMAR} characters of JSON where a call is forced or strict"
+        )
+
+
+def _strict(tool: dict[str, Any]) -> bool:
+    """Whether its calls are held to its schema; one with a grammar, or with tools in it, may be."""
+    function = tool.get("function")
+    inner = function if isinstance(function, dict) else tool
+    return bool(inner.get("strict")) or tool.get("type") in ("custom", "namespace")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from adapterworks.gateway.request.typed.asked import Asked
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from adapterworks.gateway.request.typed.asked import Asked, bounded_tools, contradiction
 from adapterworks.gateway.request.typed.opening import opening, until_first_user
 from adapterworks.gateway.request.typed.values import (
+    MOST_TOOLS,
     Grammar,
     MessagesTools,
     Metadata,
@@ -62,4 +66,27 @@ class Messages(CountTokens):
     @property
     def hidden(self) -> bool:
         """Calls of tools come when they are complete."""
-        return self.tools is not None
+        return self.tools is not None or bool(added(self.messages))
+
+    def check(self) -> None:
+        """Refuse tools, of the request or of a later turn, that are too many or have no bound."""
+        tools = [*(self.tools or ()), *added(self.messages)]
+        if len(tools) > MOST_TOOLS:
+            raise contradiction("tools", f"are {len(tools)}, and {MOST_TOOLS} are the most")
+        choice = (self.tool_choice or {}).get("type")
+        if tools and choice != "none":
+            bounded_tools(tools, forced=choice not in (None, "auto"))
+
+
+def added(messages: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """The tools that turns of the system define on the way (vLLM 0.32's `tool_addition`)."""
+    found = []
+    for message in messages:
+        content = message.get("content")
+        if message.get("role") != "system" or not isinstance(content, list):
+            continue
+        for block in content:
+            tool = block.get("tool") if isinstance(block, dict) else None
+            if isinstance(tool, dict) and block.get("type") == "tool_addition":
+                found.append(tool.get("definition"))
+    return [tool for tool in found if tool is not None]

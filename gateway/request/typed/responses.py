@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adapterworks.gateway.request.typed.asked import Asked
+from adapterworks.gateway.request.typed.asked import Asked, bounded_tools
 from adapterworks.gateway.request.typed.opening import opening, until_first_user
 from adapterworks.gateway.request.typed.values import (
     MOST_TOOLS,
@@ -88,3 +88,8 @@ class Responses(Asked):
     def hidden(self) -> bool:
         """Reasoning may be left out, and calls of tools come when they are complete."""
         return self.tools is not None or not self.include_reasoning
+
+    def check(self) -> None:
+        """Refuse tools that the engine would compile without end."""
+        if self.tools is not None and self.tool_choice != "none":
+            bounded_tools(self.tools, forced=self.tool_choice not in (None, "auto"))
