@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
 from adapterworks.gateway.request.body import Body
@@ -57,11 +58,12 @@ def calls_of(body: Body, default: str | None) -> list[Call]:
         raise InvalidField(what, param="instances")
     if not isinstance(parameters, dict | None):
         raise InvalidField("`parameters` must be an object", param="parameters")
-    size = body.size // len(instances)
+    shared = _sizes(parameters or {})
     calls = []
     for number, instance in enumerate(instances):
         if not isinstance(instance, dict):
             raise InvalidField(f"`instances[{number}]` must be an object", param="instances")
+        size = sum({**shared, **_sizes(instance)}.values())
         own = Body({**(parameters or {}), **instance}, size, body.oversized)
         try:
             call = call_of(own, default)
@@ -75,6 +77,11 @@ def calls_of(body: Body, default: str | None) -> list[Call]:
             )
         calls.append(call)
     return calls
+
+
+def _sizes(values: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes of JSON that each field takes."""
+    return {name: len(to_json({name: value})) for name, value in values.items()}
 
 
 class Predictions:
@@ -123,9 +130,10 @@ class Predictions:
 
 
 def _of(error: AdapterworksError, number: int) -> AdapterworksError:
-    """The same error, saying which of them it is of."""
-    error.message = f"`instances[{number}]`: {error.message}"
-    return error
+    """The same error, saying which of them it is of; others may have it too, who asked for none."""
+    own = error.again()
+    own.message = f"`instances[{number}]`: {error.message}"
+    return own
 
 
 async def _answer(send: Send, bodies: list[bytes], headers: Mapping[str, str]) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic_core import to_json
+
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.typed.completions import Completion
 
@@ -25,15 +27,19 @@ def in_parts(call: Call, places: int) -> list[Call]:
     prompt, many = asked.prompt, places // asked.choices
     if asked.prompts == 1 or not many or isinstance(prompt, str):
         return [call]
-    return [
-        replace(
-            call,
-            asked=asked.model_copy(update={"prompt": prompt[begin : begin + many]}),
-            payload={**call.payload, "prompt": prompt[begin : begin + many]},
-            size=max(1, call.size * len(prompt[begin : begin + many]) // len(prompt)),
+    parts = []
+    for begin in range(0, len(prompt), many):
+        own = prompt[begin : begin + many]
+        parts.append(
+            replace(
+                call,
+                asked=asked.model_copy(update={"prompt": own}),
+                payload={**call.payload, "prompt": own},
+                # Its own, not its share of all: one prompt may be as long as all others together.
+                size=len(to_json(own)) + len(own) * len(to_json(asked.suffix)),
+            )
         )
-        for begin in range(0, len(prompt), many)
-    ]
+    return parts
 
 
 def put_together(answers: Sequence[dict[str, Any]], parts: Sequence[Call]) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTa
 from adapterworks.gateway.http.routes.openapi import document
 from adapterworks.gateway.metering import meter
 from adapterworks.gateway.metering.usage import usage
+from adapterworks.gateway.request.body import parse_body
+from adapterworks.gateway.request.cost import most
+from adapterworks.gateway.request.instances import calls_of
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import InvalidInput
@@ -185,6 +188,20 @@ def test_vertex_predicts_each_instance_as_a_request(start_platform: Any) -> None
     assert by_id[f"{whole}-11"] == "number 11"
 
 
+def test_an_instance_is_as_large_as_all_that_it_asks() -> None:
+    """What is told to all of them is told to each; and one may be larger than all others."""
+    long = [{"role": "user", "content": "é" * 50_000}]
+    instances: list[dict[str, Any]] = [{}, {"max_tokens": 2}, {"messages": HELLO}, {"n": 2}]
+    values = {"instances": instances, "parameters": {"model": "m", "messages": long}}
+    calls = calls_of(parse_body(json.dumps(values).encode()), None)
+    sizes = [len(json.dumps(call.asked.messages, ensure_ascii=False).encode()) for call in calls]  # type: ignore[attr-defined]
+    assert [most(call, 10**9).prompt >= size for call, size in zip(calls, sizes, strict=True)] == (
+        [True] * 4
+    )
+    assert calls[0].size > 100_000
+    assert calls[2].size < 200
+
+
 def test_vertex_raw_predict_is_the_request_itself(start_platform: Any) -> None:
     platform = start_platform(HttpTable(container="vertex"), default_adapter="shared")
     body = {key: value for key, value in CHAT.items() if key != "model"}
@@ -221,6 +238,20 @@ def test_an_instance_that_fails_is_named(start_platform: Any) -> None:
     answer = platform.post("/predict", body)
     assert answer.status_code == 404
     assert answer.json()["error"]["message"].startswith("`instances[1]`: ")
+
+
+def test_a_refusal_that_is_kept_says_nothing_of_who_met_it_first(start_platform: Any) -> None:
+    """It is told to everybody who asks for the adapter in the next minute."""
+    platform = start_platform(HttpTable(container="vertex"))
+    platform.standin.cannot_load = "its rank is too high"
+    one = platform.post("/predict", {"instances": [CHAT]}).json()["error"]["message"]
+    same = platform.post("/predict", {"instances": [CHAT]}).json()["error"]["message"]
+    assert one == same
+    assert one.startswith("`instances[0]`: ")
+    key = {"authorization": f"Bearer {platform.key}"}
+    answer = platform.post("/v1/chat/completions", CHAT, **key)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == one.removeprefix("`instances[0]`: ")
 
 
 def test_a_caller_that_leaves_ends_every_instance(start_platform: Any) -> None:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from adapterworks.gateway.config.tables import FairnessTable, GatewayConfig, TrustTable
 from adapterworks.gateway.metering.usage import usage
 from adapterworks.gateway.request.body import Body
+from adapterworks.gateway.request.cost import most
 from adapterworks.gateway.request.endpoints import CHAT, COMPLETIONS, Call, parse
 from adapterworks.gateway.request.parts import in_parts, put_together
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -43,7 +44,10 @@ def test_a_list_is_cut_into_what_fits() -> None:
         ["a", "b"], ["c", "d"], ["e"],
     ]  # fmt: skip
     assert [part.asked.sequences for part in in_parts(call(n=2), 5)] == [4, 4, 2]
-    assert sum(part.size for part in in_parts(call(), 2)) == 500
+    for part in in_parts(call(prompt=["a" * 5000, "b", "c", "é" * 9000, "e"]), 2):
+        text = "".join(part.payload["prompt"])
+        assert most(part, 10**6).prompt >= len(text.encode())
+        assert part.size < len(text.encode()) + 30
     ids = call(prompt=[[1, 2], [3], [4]])
     assert [part.payload["prompt"] for part in in_parts(ids, 1)] == [[[1, 2]], [[3]], [[4]]]
 
@@ -77,9 +81,10 @@ def test_the_answers_are_put_together_in_order() -> None:
 
 
 class Tiring(StandIn):
-    """An engine that refuses, or keeps one waiting, after some answers."""
+    """An engine that refuses, or keeps one waiting, after some answers; or knows no streams."""
 
     answers_left: int | None = None
+    whole = False
     waits_after: int | None = None
 
     async def _generate(self, request: Request) -> Response:
@@ -87,6 +92,11 @@ class Tiring(StandIn):
             await asyncio.sleep(0.01)
         if self.waits_after:
             self.waits_after -= 1
+        if self.whole:
+            choices = [{"index": 0, "text": "x"}]
+            usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+            self.bodies.append({})
+            return JSONResponse({"choices": choices, "usage": usage})
         if self.answers_left == 0:
             return JSONResponse({"error": {"message": "no more"}}, 400)
         if self.answers_left:
@@ -249,6 +259,26 @@ def test_a_stream_whose_later_part_is_refused_says_so_and_costs_what_was_made(
     spent = standin.prompt_tokens - before[0], standin.completion_tokens - before[1]
     assert spent[1] == 12
     assert _totals(running, "halfway", 1) == spent
+    assert _idle(running)
+
+
+def test_a_whole_answer_to_a_part_of_a_stream_is_none(
+    narrow: tuple[Running, Tiring, TenantAdmin],
+) -> None:
+    """The client has one answer, and the engine no second question."""
+    running, standin, admin = narrow
+    key = admin.add("no-stream", allow=("*",), limits=Limits())[1].text
+    before = len(standin.bodies)
+    standin.whole = True
+    try:
+        answer = _post(running, key, prompt=["x"] * 8, stream=True)
+        alone = _post(running, key, prompt=["x"], stream=True)
+    finally:
+        standin.whole = False
+    assert answer.status_code == 503
+    assert "cannot be read" in answer.json()["error"]["message"]
+    assert alone.status_code == 200  # one that is the whole answer is passed on
+    assert len(standin.bodies) == before + 2
     assert _idle(running)
 
 
