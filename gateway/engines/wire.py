@@ -91,6 +91,11 @@ class Answer:
             raise self._again(self._error)
         return b""
 
+    def pending(self) -> bytes:
+        """The bytes that are there and were not read; nobody reads any after them."""
+        chunks, self._chunks = self._chunks, []
+        return b"".join(chunks)
+
     async def begun(self) -> None:
         """Wait for its head.
 

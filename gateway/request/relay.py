@@ -31,7 +31,7 @@ from adapterworks.gateway.request.errors import (
 )
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.recorder import Recorder
-from adapterworks.gateway.request.stream import Piece, Rewriter, rename
+from adapterworks.gateway.request.stream import Piece, Rewriter, failure, rename
 from adapterworks.gateway.request.streamed import Streamed
 from adapterworks.gateway.request.usage import Unusable, read_counts
 from adapterworks.manifests.errors import NotFound, Unavailable
@@ -86,6 +86,7 @@ class Relay:
             partial(_rewriter, account, model, target.ref, recorder),
             keep_alive,
         )
+        self._several = len(parts) > 1
         self._began = time.monotonic()
 
     async def answer(self, upstream: Answer) -> None:
@@ -103,7 +104,7 @@ class Relay:
             whole = await self.streamed.part(upstream)
             if whole and self.streamed.over and self._recorder is not None:
                 self._recorder.done(self._account.usage, 0)
-        elif self.streamed.begun:
+        elif self._several:  # streams, which were asked for, and this is none
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0)
         else:
             await self._whole(upstream)
@@ -119,6 +120,7 @@ class Relay:
             await self._refused(upstream)
         try:
             answer: dict[str, Any] = from_json(await upstream.read())
+            _sound(answer)
             self._account.usage.take(read_counts(answer["usage"]))
             self._account.part()
         except _BROKEN as error:
@@ -196,6 +198,7 @@ class Relay:
             self._account.cost_nothing()
         with contextlib.suppress(Unusable):  # charged at its most, and counted
             self._account.usage.take(read_counts(answer.get("usage")))
+        _sound(answer)
         return self._shown(answer)
 
     def _shown(self, answer: dict[str, Any]) -> bytes:
@@ -207,6 +210,18 @@ class Relay:
             return to_json(self._call.endpoint.shape(answer, time.monotonic() - self._began))
         except (LookupError, TypeError) as error:
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+
+
+def _sound(answer: dict[str, Any]) -> None:
+    """Refuse to pass on what the engine says of its own failure as an answer.
+
+    Raises:
+        Unavailable: it failed, with a status of 200.
+    """
+    said = failure(answer)
+    if said is not None:
+        _log.error("the engine failed, with a status of 200: %s", said)
+        raise Unavailable("the engine failed to answer", retry_after=1.0)
 
 
 def _rewriter(

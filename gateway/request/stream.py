@@ -1,8 +1,9 @@
 """What is done to the engine's events on their way to the client: next to nothing.
 
 The model's name is put back to what the client sent, and token counts that only we asked for are
-taken out again. Invariant: events pass whole and in order, and what is read from one is read from
-its parsed JSON, where an answer's text or a client's tool cannot look like a count.
+taken out again. Invariants: events pass whole and in order, up to one in which the engine says that
+it failed; and what is read from one is read from its parsed JSON, where an answer's text or a
+client's tool cannot look like a count.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.request.endpoints import Call, Dialect
 from adapterworks.gateway.request.typed.asked import Asked, Keep
 from adapterworks.gateway.request.usage import Counts, Unusable, Usage, read_counts
@@ -22,8 +24,8 @@ _BOUNDARY = re.compile(rb"\r?\n\r?\n")
 _DONE = b"[DONE]"
 # The last event of each dialect, where it is one of JSON.
 _LAST = frozenset({"message_stop", "response.completed", "response.incomplete", "response.failed"})
-
-
+# Those that say that there is no answer, or no more of it.
+_FAILURES = ("error", "response.failed")
 _NONE = Counts(0, 0)
 
 
@@ -74,6 +76,7 @@ class Rewriter:
 
     Attributes:
         finished: the engine has said that this is all.
+        failed: what it said of its failure, if it did; nothing of that, or after it, is passed on.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Rewriter:
         self._completions: dict[int, int] = {}
         self._told = False  # at least one event came with counts
         self.finished = False
+        self.failed: str | None = None
         # Nothing is made before the first event; what no event shows is not known.
         usage.completion_known = not asked.hidden
 
@@ -114,6 +118,8 @@ class Rewriter:
         return rest
 
     def _event(self, event: bytes) -> bytes:
+        if self.failed is not None:
+            return b""
         head, data = _parts(event)
         if data == _DONE:
             self._end()
@@ -128,6 +134,9 @@ class Rewriter:
                 return b""
         else:
             self._of_others(value)
+        if value.get("error") or value.get("type") in _FAILURES:
+            self.finished, self.failed = False, failure(value)
+            return b""
         if self._seen is not None:
             self._seen(value)
         return head + b"data: " + to_json(value) + b"\n\n"
@@ -176,7 +185,10 @@ class Rewriter:
             return
         usage = self._usage
         if kind.endswith((".delta", "_block_delta")):
-            usage.completion += 1  # until the engine's own count comes at the end
+            # Until the engine's own count comes at the end: how many tokens an event shows, no
+            # event says.
+            usage.completion += _bytes(value.get("delta"))
+            usage.bounded = True
             return
         whole = value.get("response")
         counts = _counts(whole.get("usage") if isinstance(whole, dict) else value.get("usage"))
@@ -186,8 +198,8 @@ class Rewriter:
             if counts is not None and counts.prompt:
                 usage.prompt, usage.prompt_known = counts.prompt, True
         elif counts is not None and (kind in _LAST or kind == "message_delta"):
-            # What was guessed from the deltas gives way.
-            usage.completion = counts.completion
+            # The bound that the deltas gave gives way.
+            usage.completion, usage.bounded = counts.completion, False
             usage.take(counts)
         if kind in _LAST:
             self._end()
@@ -198,11 +210,34 @@ class Rewriter:
             self._usage.completion_known = False
 
 
+def failure(answer: dict[str, Any]) -> str | None:
+    """What the engine says of its own failure where an answer or an event should be; else None.
+
+    Sources: vLLM 0.32's `create_streaming_error_response` and `AnthropicStreamEvent`; OpenAI's
+    `response.failed`.
+    """
+    error = answer.get("error")
+    if not error and answer.get("type") not in _FAILURES:
+        return None
+    whole = answer.get("response")
+    if not error and isinstance(whole, dict):
+        error = whole.get("error")
+    return message(to_json({"error": error}).decode())
+
+
 def rename(answer: dict[str, Any], model: str, ref: str) -> None:
     """Put the client's name for what answered where the engine's own stands."""
     for value in (answer, answer.get("response"), answer.get("message")):
         if isinstance(value, dict) and value.get("model") == model:
             value["model"] = ref
+
+
+def _bytes(delta: Any) -> int:
+    """The most tokens that are in a delta: each has a byte at least, and one is there."""
+    if isinstance(delta, dict):  # Anthropic's, which names what it is of
+        texts = [text for name, text in delta.items() if name != "type" and isinstance(text, str)]
+        delta = "".join(texts)
+    return max(1, len(delta.encode())) if isinstance(delta, str) else 1
 
 
 def _dumped(counts: Counts) -> dict[str, int]:

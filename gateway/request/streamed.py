@@ -6,6 +6,7 @@ the client sees one stream, whose choices go on where the stream before left off
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.types import Send
@@ -20,6 +21,7 @@ from adapterworks.manifests.errors import AdapterworksError, Unavailable
 # An event stream's comment: clients pass over it.
 _COMMENT = b": keep-alive\n\n"
 _BROKEN = (ConnectionError, TimeoutError)
+_log = logging.getLogger(__name__)
 
 
 class Streamed:
@@ -76,11 +78,20 @@ class Streamed:
                 elif events:
                     await self._some(events)
                     self._account.token()
+                if rewriter.failed is not None:
+                    break
             last += rewriter.tail()
         except _BROKEN:
             rewriter.finished = False
+        except BaseException:
+            # The client has gone, or does not read: what the engine has said by now it has counted.
+            rewriter.feed(upstream.pending())
+            raise
+        what = "the engine broke off its answer"
+        if rewriter.failed is not None:
+            _log.error("the engine failed in its answer: %s", rewriter.failed)
+            what = "the engine failed in its answer"
         if not rewriter.finished:
-            what = "the engine broke off its answer"
             await self.fail(Unavailable(what, hint="send the request again", retry_after=2.0))
             return False
         if self._piece.last:

@@ -26,6 +26,7 @@ class Usage:
         reasoning: those of them that are reasoning.
         final: the engine has said what the whole answer cost.
         prompt_known, completion_known: so far; what is not known is charged at its most.
+        bounded: `completion` is no count, but the most tokens that what was shown can be.
         estimated: some of it was charged at its most.
     """
 
@@ -36,6 +37,7 @@ class Usage:
     final: bool = False
     prompt_known: bool = False
     completion_known: bool = False
+    bounded: bool = False
     estimated: bool = False
 
     @property
@@ -72,9 +74,11 @@ class Usage:
             return
         if not self.prompt_known:
             self.prompt = max(self.prompt, most.prompt)
+        if self.bounded:
+            self.completion = min(self.completion, most.completion)
         if not self.completion_known:
             self.completion = max(self.completion, most.completion)
-        self.estimated = not (self.prompt_known and self.completion_known)
+        self.estimated = self.bounded or not (self.prompt_known and self.completion_known)
 
 
 @dataclass(frozen=True, slots=True)

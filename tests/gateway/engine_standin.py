@@ -22,6 +22,9 @@ from tests.gateway.standin_answers import Answer
 MAX_MODEL_LEN = 2048
 ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
+# What an engine says of a failure; no client is to see such places.
+FAILURE = "worker at http://10.0.0.3:8000 died: /root/models/x.py"
+
 # Of characters: a token is a character here.
 VOCABULARY = 0x110000
 
@@ -44,6 +47,8 @@ class StandIn:
         tokens: those of every answer, instead of its own.
         holds_after: a stream waits after so many events of tokens, and a whole answer before its
             end, until this is None again or the engine is broken.
+        fails_after: a stream ends with an error after so many events of tokens, and a whole answer
+            is one, with a status of 200.
         countless: it does not say what an answer cost.
         sequences: answers to prompts it was asked for, all in all.
         working, most_working: those it works on now, and the most of them at once.
@@ -74,6 +79,7 @@ class StandIn:
     makes: int | None = None
     tokens: list[str] | None = None
     holds_after: int | None = None
+    fails_after: int | None = None
     scores_prompts: bool = False
     sequences: int = 0
     working: int = 0
@@ -186,6 +192,8 @@ class StandIn:
         self.completion_tokens += answer.counts[1]
         whole = (before[0] + answer.counts[0], before[1] + answer.counts[1])
         self.answered[request_id] = self.counted[request_id] = whole
+        if self.fails_after is not None:
+            return JSONResponse({"error": {"message": FAILURE, "type": "InternalServerError"}})
         return Response(answer.whole(), media_type="application/json")
 
     async def _held(self, made: int) -> None:
@@ -201,6 +209,9 @@ class StandIn:
                 if tokens and made % answer.sequences == 0:
                     await asyncio.sleep(self.token_seconds)
                 await self._held(made)
+                if self.fails_after == made:
+                    yield answer.failure(FAILURE)
+                    return
                 if self.broken:
                     raise ConnectionResetError("the stand-in was told to break")
                 made += tokens

@@ -56,6 +56,17 @@ class Answer:
                     continue
             yield _event(value, name), tokens
 
+    def failure(self, said: str) -> bytes:
+        """What it ends a stream with where it fails, after a status of 200."""
+        if self.path == "/v1/responses":
+            name, error = "response.failed", {"code": "server_error", "message": said}
+            response = {**self._response("failed"), "error": error}
+            return _event({"type": name, "response": response}, name)
+        error = {"type": "InternalServerError", "message": said}
+        if self.path == "/v1/messages":
+            return _event({"type": "error", "error": error}, "error")
+        return _event({"error": {**error, "param": None, "code": 500}}, "") + _event(None, "")
+
     def _whole(self) -> dict[str, Any]:
         text = "".join(self.words)
         if self.path == "/v1/responses":

@@ -133,7 +133,7 @@ def till(loop: Loop, base: Base, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(autouse=True)
 def as_before(till: Till) -> Iterator[None]:
     yield
-    till.standin.holds_after = None
+    till.standin.holds_after = till.standin.fails_after = None
     till.standin.broken = till.standin.cached = till.standin.countless = False
     till.running.wait_ready()
     till.free()
@@ -197,6 +197,8 @@ def test_a_stream_that_is_left_costs_at_least_what_was_sent(till: Till, name: st
     prompt, made = till.standin.counted[request_id]
     assert event["status"] == 499
     assert event["prompt_tokens"] >= prompt
+    if endpoint in (RESPONSES, MESSAGES):  # which do not count as they go
+        assert event["estimated"] is True
     # What the engine had made when it heard of it may not have been on its way yet.
     assert event["completion_tokens"] >= min(3, made)
     assert event["completion_tokens"] <= max(made, _most(name, body)[1])
@@ -242,6 +244,45 @@ def test_a_stream_that_breaks_costs_what_was_made(till: Till, name: str) -> None
     assert event["status"] == 503
     assert event["prompt_tokens"] >= prompt
     assert event["completion_tokens"] >= made
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_stream_that_the_engine_fails_in_is_a_failure(till: Till, name: str) -> None:
+    """It has answered 200 by then, and says what happened in its own words."""
+    endpoint, body = BODIES[name]
+    till.standin.fails_after = 3
+    with till.http() as http:
+        answer = http.post(endpoint.path, json={**body, "stream": True})
+    assert answer.status_code == 200
+    lines = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+    errors = [json.loads(line[6:]) for line in lines if '"error"' in line]
+    (error,) = errors
+    assert lines[-1][6:] == json.dumps(error, ensure_ascii=False)
+    assert error["error"]["message"].startswith("the engine failed in its answer")
+    assert "10.0.0.3" not in answer.text
+    assert "/root" not in answer.text
+    event = till.event(answer.headers["x-request-id"])
+    prompt, made = till.standin.counted[event["request_id"]]
+    assert event["status"] == 503
+    assert event["prompt_tokens"] >= prompt
+    assert made == 3
+    if endpoint in (CHAT, COMPLETIONS):  # which count as they go
+        assert event["completion_tokens"] == made
+    else:
+        assert made <= event["completion_tokens"] <= _most(name, body)[1]
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_failure_that_comes_as_an_answer_is_none(till: Till, name: str) -> None:
+    endpoint, body = BODIES[name]
+    till.standin.fails_after = 3
+    with till.http() as http:
+        answer = http.post(endpoint.path, json=body)
+    assert answer.status_code == 503
+    assert "10.0.0.3" not in answer.text
+    event = till.event(answer.headers["x-request-id"])
+    assert event["status"] == 503
+    assert event["completion_tokens"] == _most(name, body)[1]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

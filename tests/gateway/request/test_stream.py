@@ -219,10 +219,13 @@ def test_comments_and_what_is_no_json_pass_as_they_are() -> None:
     assert not rewriter.finished
 
 
+SHOWN = '"usage":{"input_tokens":1}'
+
+
 def _responses(*usages: Any, tools: Any = ()) -> bytes:
     begun = {"model": DIGEST, "tools": tools, "usage": None}
     data = _line({"type": "response.created", "response": begun}, "response.created")
-    delta = {"type": "response.output_text.delta", "delta": '"usage":{"input_tokens":1}'}
+    delta = {"type": "response.output_text.delta", "delta": SHOWN}
     data += 3 * _line(delta, "response.output_text.delta")
     for usage in usages:
         last = {"type": "response.completed", "response": {**begun, "usage": usage}}
@@ -265,7 +268,8 @@ def test_a_tool_with_a_parameter_called_usage_is_no_count(schema: dict[str, Any]
 
 
 def test_a_response_that_is_left_is_charged_its_prompt_and_what_was_seen() -> None:
-    for fields, completion in (({}, 3), ({"include_reasoning": False}, MOST.completion)):
+    seen = 3 * len(SHOWN)
+    for fields, completion in (({}, seen), ({"include_reasoning": False}, MOST.completion)):
         asked = Responses.model_validate({"model": "m", "input": "x", "stream": True, **fields})
         usage = Usage()
         rewriter = _rewriter(usage, asked, "responses")
@@ -316,7 +320,68 @@ def test_a_message_counts_what_came_from_the_cache(
     assert rewriter.finished is final
     usage.settle(MOST)
     assert (usage.prompt, usage.completion, usage.cached) == (460, completion, cached)
-    assert not usage.estimated
+    assert usage.estimated is not final
+
+
+TEN = "ten tokens — or as many as a speculating engine makes at once"
+
+
+@pytest.mark.parametrize("most", [Cost(9, 500), Cost(9, 20)])
+@pytest.mark.parametrize(
+    ("dialect", "delta"),
+    [
+        ("responses", {"type": "response.output_text.delta", "delta": TEN}),
+        ("responses", {"type": "response.function_call_arguments.delta", "delta": TEN}),
+        ("anthropic", {"type": "content_block_delta", "delta": {"type": "a", "text": TEN}}),
+        ("anthropic", {"type": "content_block_delta", "delta": {"type": "a", "thinking": TEN}}),
+        ("anthropic", {"type": "content_block_delta", "delta": {"type": "a", "partial_json": TEN}}),
+    ],
+)
+def test_a_delta_is_as_many_tokens_as_it_can_be_until_they_are_counted(
+    dialect: Dialect, delta: dict[str, Any], most: Cost
+) -> None:
+    """An event may show the tokens of several steps, or of one step that made several."""
+    asked = Responses.model_validate({"model": "m", "input": "x", "stream": True})
+    usage = Usage()
+    rewriter = _rewriter(usage, asked, dialect)
+    rewriter.feed(2 * _line(delta, delta["type"]))
+    usage.settle(most)
+    assert usage.completion == min(2 * len(TEN.encode()), most.completion)
+    assert usage.completion >= 20
+    assert usage.estimated
+
+
+FAILED = "worker at http://10.0.0.3:8000 died: /root/x"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "events"),
+    [
+        ("openai", [{"error": {"message": FAILED, "code": 500}}]),
+        ("openai", [{"error": FAILED}]),
+        ("responses", [{"type": "response.failed", "response": {"error": {"message": FAILED}}}]),
+        ("responses", [{"type": "error", "message": FAILED, "error": {"message": FAILED}}]),
+        ("anthropic", [{"type": "error", "error": {"type": "x", "message": FAILED}}]),
+        ("anthropic", [{"type": "error"}]),
+    ],
+)
+def test_of_a_failure_and_after_it_nothing_is_passed_on(
+    dialect: Dialect, events: list[dict[str, Any]]
+) -> None:
+    seen: list[dict[str, Any]] = []
+    rewriter = Rewriter(_chat(), dialect, DIGEST, "m", Usage(), seen.append)
+    first = {"model": DIGEST, "type": "ping", "choices": [{"index": 0}], "error": None}
+    assert rewriter.failed is None
+    told = rewriter.feed(_line(first) + b"".join(_line(event) for event in events))
+    assert told.count(b"data: ") == 1
+    assert b'"ping"' in told
+    told = b""
+    told += rewriter.feed(_line({"type": "message_stop", "choices": []}) + b"data: [DONE]\n\n")
+    assert told == b""
+    assert len(seen) == 1
+    assert rewriter.failed is not None
+    assert "10.0.0.3" not in rewriter.failed
+    assert not rewriter.finished
 
 
 def test_what_came_from_a_cache_is_part_of_the_prompt() -> None:
