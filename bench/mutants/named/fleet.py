@@ -18,8 +18,73 @@ _OF_FETCHED = "tests/gateway/engines/test_fetched.py"
 _OF_ELSEWHERE = "tests/gateway/engines/test_elsewhere.py"
 _OF_LEAVING = "tests/gateway/http/test_leaving.py"
 _OF_TLS = "tests/gateway/engines/test_tls.py"
+_SESSION = "gateway/picker/session.py"
+_SERVICE = "gateway/picker/service.py"
+_UPSTREAM = "gateway/picker/upstream.py"
+_OF_SESSION = "tests/gateway/picker/test_session.py"
+
+_BEHIND_ENVOY = (
+    Named(
+        "a-clients-headers-steer-the-engine",
+        _SESSION,
+        "return sorted((own | {*_TAKEN_OUT})",
+        "return sorted({*_TAKEN_OUT}",
+        (f"{_OF_SESSION}::test_nothing_of_a_clients_steers_the_engine_and_nothing_tells_of_it",),
+        "a client would put itself before all others, or on the rank that it likes",
+        quick=False,
+    ),
+    Named(
+        "an-answer-tells-of-the-engine",
+        _SESSION,
+        'others = {"content-length", *self._upstream.fields}',
+        'others = {"content-length"}',
+        (f"{_OF_SESSION}::test_nothing_of_a_clients_steers_the_engine_and_nothing_tells_of_it",),
+        "a client would read the engine's load, which is other tenants' traffic",
+        quick=False,
+    ),
+    Named(
+        "behind-envoy-a-request-may-take-for-ever",
+        _UPSTREAM,
+        "        self._end(TimeoutError(",
+        "        _ = (TimeoutError(",
+        (
+            f"{_OF_SESSION}"
+            "::test_an_engine_that_never_answers_holds_its_place_no_longer_than_a_request_may",
+        ),
+        "an engine that hangs would use up the turns of every tenant",
+        quick=False,
+    ),
+    Named(
+        "who-hangs-up-is-waited-for",
+        _SERVICE,
+        "                session.no_more()\n",
+        "                pass\n",
+        (f"{_OF_SESSION}::test_a_proxy_that_says_no_more_gives_its_place_back",),
+        "each proxy that is restarted would leave its requests' turns taken",
+        quick=False,
+    ),
+    Named(
+        "a-body-may-take-for-ever",
+        _SESSION,
+        "self._late, seconds)",
+        "lambda _: None, seconds)",
+        (f"{_OF_SESSION}::test_a_body_that_does_not_come_is_not_waited_for",),
+        "a few bytes an hour would hold megabytes of body for as long as a client likes",
+        quick=False,
+    ),
+    Named(
+        "an-engines-path-is-left-out",
+        _SESSION,
+        '":path": place.path + path',
+        '":path": path',
+        (f"{_OF_SESSION}::test_nothing_of_a_clients_steers_the_engine_and_nothing_tells_of_it",),
+        "an engine behind a path of a shared host would answer 404 to everything",
+        quick=False,
+    ),
+)
 
 NAMED = (
+    *_BEHIND_ENVOY,
     Named(
         "another-base-at-the-same-url-is-the-same-engine",
         "gateway/engines/remote.py",

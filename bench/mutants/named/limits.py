@@ -139,6 +139,14 @@ _FAIRNESS_NAMED = (
         (f"{_OF_FAIRNESS}::test_the_smallest_counter_is_next_tokens_by_weight",),
         "somebody would wait while a slot is free, here for ever",
     ),
+    Named(
+        "an-arrival-looks-at-all-there-ever-were",
+        _FAIRNESS,
+        "gone = [id for id, one in self._here.items() if not one.running and not one.waiting]",
+        "gone: list[str] = []",
+        (f"{_OF_FAIRNESS}::test_tenants_that_were_here_once_are_not_looked_at_again",),
+        "every request would cost as much as there are tenants, for as long as the process lives",
+    ),
 )
 
 _SHARED_ENGINE_NAMED = (
@@ -366,6 +374,22 @@ _LIMITS_NAMED = (
         "zip(batch, reversed(grants), strict=True)",
         (f"{_TESTS}/test_shared.py",),
         "one tenant would get what another one was granted",
+    ),
+    Named(
+        "whoever-was-here-once-is-work-for-ever",
+        _LIMITER,
+        "for lease in leases if lease.owes and lease.idle(now)]",
+        "for lease in leases if lease.idle(now)]",
+        (f"{_OF_LIMITER}::test_tenants_that_were_here_once_are_no_work",),
+        "a thousand tenants would cost two thousand tasks a second, for good",
+    ),
+    Named(
+        "a-request-under-way-is-forgotten",
+        _PERMIT,
+        "return not (self.open or held) and",
+        "return not held and",
+        (f"{_OF_LIMITER}::test_a_long_request_keeps_what_it_took",),
+        "what it gives back at its end would be given to nobody, and its excess never charged",
     ),
 )
 

@@ -207,6 +207,33 @@ _COUNTS = (
         "reasoning that is not shown would be free, to whoever hangs up",
     ),
     Named(
+        "an-event-is-a-token",
+        _STREAM,
+        'usage.completion += _bytes(value.get("delta"))',
+        "usage.completion += 1",
+        (f"{_OF_STREAM}::test_a_delta_is_as_many_tokens_as_it_can_be_until_they_are_counted",),
+        "an engine that makes ten tokens at once would give nine of them to whoever hangs up",
+    ),
+    Named(
+        "what-is-shown-costs-more-than-there-can-be",
+        _USAGE,
+        "            self.completion = min(self.completion, most.completion)\n",
+        "            pass\n",
+        (f"{_OF_STREAM}::test_a_delta_is_as_many_tokens_as_it_can_be_until_they_are_counted",),
+        "a client that leaves would be charged more than it allowed",
+    ),
+    Named(
+        "an-engines-failure-is-an-event",
+        _STREAM,
+        'if value.get("error") or value.get("type") in _FAILURES:',
+        "if False:",
+        (
+            f"{_OF_STREAM}::test_of_a_failure_and_after_it_nothing_is_passed_on",
+            f"{_OF_MONEY}::test_a_stream_that_the_engine_fails_in_is_a_failure",
+        ),
+        "its addresses and paths would reach clients, and the failure count as an answer",
+    ),
+    Named(
         "counts-that-only-we-asked-for-are-shown",
         _STREAM,
         "            return not alone",
@@ -225,6 +252,15 @@ _PATH = (
         (f"{_OF_MONEY}::test_a_whole_answer_that_is_left_costs_the_most_it_can_be",),
         "clients with short timeouts would use the engine for nothing",
         source=f"{_REVIEW}, H6",
+        quick=False,
+    ),
+    Named(
+        "an-engines-failure-is-an-answer",
+        "gateway/request/relay.py",
+        "        _sound(answer)\n        return",
+        "        return",
+        (f"{_OF_MONEY}::test_a_failure_that_comes_as_an_answer_is_none",),
+        "its addresses and paths would reach clients, and the failure count as an answer",
         quick=False,
     ),
     Named(
@@ -259,6 +295,41 @@ _LISTS = (
         "not isinstance(asked, Completion) or asked.stream:",
         (_OF_LISTS,),
         "a list that is answered whole would be refused as a stream",
+    ),
+    Named(
+        "a-list-is-answered-once-a-part",
+        "gateway/request/relay.py",
+        "elif self._several:",
+        "elif self.streamed.begun:",
+        (f"{_OF_PARTS}::test_a_whole_answer_to_a_part_of_a_stream_is_none",),
+        "an engine without streams would have two heads sent to one client",
+    ),
+    Named(
+        "what-nobody-reads-is-free",
+        "gateway/request/streamed.py",
+        "            rewriter.feed(upstream.pending())\n",
+        "",
+        (
+            "tests/gateway/request/test_left_stream.py"
+            "::test_what_the_engine_has_said_is_counted_though_nobody_is_there",
+        ),
+        "who reads slowly and leaves would not pay for half a megabyte of answer",
+    ),
+    Named(
+        "a-part-is-as-large-as-the-average",
+        "gateway/request/parts.py",
+        "size=len(to_json(own)) + len(own) * len(to_json(asked.suffix)),",
+        "size=call.size * len(own) // len(prompt),",
+        (f"{_OF_PARTS}::test_a_list_is_cut_into_what_fits",),
+        "a long prompt among short ones would be charged as one of them where nobody counts",
+    ),
+    Named(
+        "what-all-instances-share-is-told-once",
+        "gateway/request/instances.py",
+        "size = sum({**shared, **_sizes(instance)}.values())",
+        "size = body.size // len(instances)",
+        ("tests/gateway/http/test_container.py::test_an_instance_is_as_large_as_all_that_it_asks",),
+        "megabytes in `parameters` would be reserved and charged once for 128 prompts of them",
     ),
     Named(
         "whoever-leaves-pays-for-what-was-never-asked",
@@ -337,11 +408,30 @@ _MEDIA = (
     Named(
         "a-grammar-has-no-end",
         "gateway/request/typed/media.py",
-        "> MOST_GRAMMAR:",
-        "> 10**9:",
+        "if len(json.dumps(value, ensure_ascii=False)) > MOST_GRAMMAR:",
+        "if False:",
         (f"{_OF_MEDIA}::test_what_is_compiled_has_a_bound",),
         "four megabytes of expression would be compiled while all others wait",
         source=f"{_REVIEW}, M16",
+    ),
+    Named(
+        "tools-are-no-grammar",
+        "gateway/request/typed/media.py",
+        "if taken and len(json.dumps(taken, ensure_ascii=False)) > MOST_GRAMMAR:",
+        "if False:",
+        (
+            f"{_OF_MEDIA}::test_tools_that_must_be_called_are_compiled_and_have_a_bound",
+            f"{_OF_MEDIA}::test_tools_that_may_be_called_are_compiled_if_they_are_strict",
+        ),
+        "a call that is forced compiles the schemas of all tools, megabytes of them",
+    ),
+    Named(
+        "a-turn-adds-tools-that-nobody-sees",
+        "gateway/request/typed/messages.py",
+        "        return self.tools is not None or bool(added(self.messages))",
+        "        return self.tools is not None",
+        (f"{_OF_MEDIA}::test_tools_that_a_turn_adds_are_tools",),
+        "calls of tools that a turn defines would be free, to whoever hangs up",
     ),
 )
 
@@ -415,11 +505,33 @@ _HELD = (
     Named(
         "an-event-may-be-negative",
         "gateway/metering/event.py",
-        "not 0 <= value <= _MOST",
-        "not -_MOST <= value <= _MOST",
+        "not 0 <= value <= most",
+        "not -most <= value <= most",
         ("tests/gateway/metering/test_set_aside.py::test_an_event_has_counts_and_texts",),
         "a tenant could be credited",
         source=f"{_REVIEW}, C3",
+    ),
+    Named(
+        "an-event-that-the-index-refuses-stops-the-drain",
+        "gateway/metering/meter.py",
+        "            for event in events:\n                self._insert([event])\n",
+        "            raise\n",
+        (
+            "tests/gateway/metering/test_set_aside.py"
+            "::test_an_event_that_the_index_does_not_take_holds_up_no_other",
+        ),
+        "one line that no check here knows would keep all usage out of the index, for good",
+    ),
+    Named(
+        "an-index-that-refuses-all-loses-all",
+        "gateway/metering/meter.py",
+        "        except (AdapterworksError, sa.exc.ProgrammingError):\n",
+        "        except Unavailable:\n",
+        (
+            "tests/gateway/metering/test_set_aside.py"
+            "::test_an_index_that_takes_nothing_is_no_fault_of_the_events",
+        ),
+        "a missing grant would put every event of a day aside, where no budget sees it",
     ),
     Named(
         "names-of-nobody-are-kept-with-the-others",

@@ -50,13 +50,52 @@ _PRESSURE_NAMED = (
         "requests of clients that leave would use up the engine's slots",
     ),
     Named(
+        "a-restart-has-what-waits-loaded-twice",
+        _PLACES,
+        "                if not self._counts(newcomer):\n",
+        "                if False:\n",
+        (f"{_OF_HOLDING}::test_what_waits_for_room_in_an_engine_that_is_restarted_is_loaded_once",),
+        "an engine would hold more than is counted, and more than it may",
+    ),
+    Named(
+        "what-came-back-is-unloaded",
+        _PLACES,
+        "if self._counts(leaver):  # else",
+        "if True:  # else",
+        (f"{_OF_HOLDING}::test_one_that_the_engine_lost_while_it_was_to_go_is_not_unloaded_later",),
+        "an adapter would be taken from under those who had it loaded again",
+    ),
+    Named(
+        "one-refusal-is-raised-to-all",
+        "manifests/errors.py",
+        "        other = type(self).__new__(type(self), *self.args)\n",
+        "        other = self\n",
+        (
+            f"{_OF_HOLDING}::test_a_refusal_that_is_kept_gathers_nothing_of_those_who_are_told",
+            "tests/gateway/http/test_container.py"
+            "::test_a_refusal_that_is_kept_says_nothing_of_who_met_it_first",
+        ),
+        "what one tenant's request makes of a refusal would be told to every other one",
+    ),
+    Named(
         "a-failed-load-is-tried-for-ever",
         _GATE,
         "        if self._loading is not None and self._loading.error is not None:\n"
-        "            raise self._loading.error\n",
+        "            raise self._loading.error.again()\n",
         "",
         (f"{_OF_GATE}::test_what_cannot_be_loaded_again_is_told_at_once",),
         "one adapter that cannot be loaded would keep the engine busy with loads",
+    ),
+    Named(
+        "what-waits-for-its-turn-is-unloaded",
+        _PLACES,
+        "wanted = self.wanted.keys() | self.seats.asked",
+        "wanted = self.wanted.keys()",
+        (
+            f"{_OF_GATE}::test_one_that_was_loaded_for_a_turn_is_used_before_it_goes",
+            f"{_OF_GATE}::test_whoever_waits_for_a_turn_has_its_adapter_loaded_once",
+        ),
+        "new adapters would unload each other as fast as they load, and nobody be answered",
     ),
     Named(
         "what-was-not-proved-stays-in-the-engine",
@@ -234,7 +273,7 @@ _HOLDING_NAMED = (
         "a-failed-load-is-reported-as-success",
         _PLACES,
         "            await asyncio.shield(entry.task)\n            if entry.error is not None:\n"
-        "                raise entry.error\n",
+        "                raise entry.error.again()\n",
         "            await asyncio.shield(entry.task)\n            return\n",
         (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
         "a request would be answered by the base, or by whoever has the name",
@@ -304,8 +343,10 @@ _HOLDING_NAMED = (
         "an-adapter-in-use-is-unloaded",
         _PLACES,
         (
-            "                    while leaver.users or leaver.release.digest in self.seats:\n"
-            "                        await self.seats.changed()\n"
+            "                while self._counts(leaver) and (\n"
+            "                    leaver.users or leaver.release.digest in self.seats\n"
+            "                ):\n"
+            "                    await self.seats.changed()\n"
         ),
         "",
         (f"{_OF_HOLDING}::test_nothing_is_unloaded_while_it_is_used_and_then_takes_no_more",),

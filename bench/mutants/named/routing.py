@@ -37,6 +37,7 @@ _OF_TOLD = "tests/gateway/engines/test_told_apart.py"
 _OF_PARTS = "tests/gateway/request/test_parts.py"
 _OF_SHARING = "tests/gateway/residency/test_sharing.py"
 
+_OF_SCORING = "tests/gateway/engines/test_scoring.py"
 _OF_SCORED = "tests/gateway/request/test_scored_prompts.py"
 
 _ENGINES_NAMED = (
@@ -48,6 +49,22 @@ _ENGINES_NAMED = (
         (f"{_OF_SCORED}::test_an_engine_that_cannot_score_prompts_is_not_asked_to",),
         "two requests with `echo` and `logprobs` end a stock engine, for everybody",
         quick=False,
+    ),
+    Named(
+        "everybody-asks-an-engine-what-it-can",
+        "gateway/engines/scoring.py",
+        "        if answer is None or (",
+        "        if True or (",
+        (f"{_OF_SCORING}::test_many_who_want_to_know_ask_once",),
+        "fifty requests at once would be fifty probes that nobody is charged for",
+    ),
+    Named(
+        "what-is-no-answer-is-a-no",
+        "gateway/engines/scoring.py",
+        "        if told is None:\n            return None\n",
+        '        if told is None or "usage" not in answer:\n            return None\n',
+        (f"{_OF_SCORING}::test_what_is_no_answer_to_a_probe_is_an_engine_that_is_away",),
+        "an engine that was busy for a moment would be taken for one without our plugin",
     ),
     Named(
         "an-engine-says-where-it-is",
