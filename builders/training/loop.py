@@ -443,7 +443,7 @@ class Trainer:
             peak_memory=self.memory.bytes(),
             stopped_early=progress.stopped_early,
             beginning=None if self.beginning is None else asdict(self.beginning),
-            alarms=(progress.alarms or {}).get("rung", ()),
+            alarms=(progress.alarms or {}).get("rung", []),
         )
         # Of a model in parts all processes give theirs; the first one writes a whole model.
         learnt = {} if self.sharding == "none" else trainable_tensors(self.bare)

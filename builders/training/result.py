@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -33,4 +33,4 @@ class TrainResult:
     peak_memory: int
     stopped_early: bool
     beginning: Mapping[str, Any] | None = None
-    alarms: Sequence[Mapping[str, Any]] = ()
+    alarms: Sequence[Mapping[str, Any]] = field(default_factory=list)

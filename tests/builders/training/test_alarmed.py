@@ -90,7 +90,7 @@ def test_at_the_last_step_there_is_nothing_left_to_stop(job: Make) -> None:  # n
 
 def test_alarms_that_are_off_see_nothing(job: Make) -> None:  # noqa: F811
     made = job(objective={**CHRF, "alarms": {**RINGING, "action": "off"}})
-    assert made.run().alarms == ()
+    assert made.run().alarms == []
     assert alarms(made) == []
 
 
