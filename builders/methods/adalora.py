@@ -213,10 +213,16 @@ class Adalora(Technique[AdaloraTable]):
     def before_zero_grad(self, model: nn.Module, step: int) -> None:
         _peft(model).base_model.update_and_allocate(step)
 
-    def before_save(self, model: nn.Module) -> None:
+    def save(self, model: nn.Module, folder: Path, base: str) -> None:
         """Write whole factors: pruned triplets are zeros then, and no loader has to resize modules
-        by a pattern (PEFT warns of its own rank patterns, and of modules without any rank left)."""
-        _peft(model).peft_config["default"].rank_pattern = None
+        by a pattern (PEFT warns of its own rank patterns, and of modules without any rank left).
+        The training that goes on prunes by it."""
+        configuration = _peft(model).peft_config["default"]
+        pattern, configuration.rank_pattern = configuration.rank_pattern, None
+        try:
+            super().save(model, folder, base)
+        finally:
+            configuration.rank_pattern = pattern
 
     def state(self, model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         allocator = _peft(model).base_model.rankallocator
@@ -230,10 +236,12 @@ class Adalora(Technique[AdaloraTable]):
     def restore(
         self, model: nn.Module, tensors: dict[str, torch.Tensor], values: dict[str, Any]
     ) -> None:
-        allocator = _peft(model).base_model.rankallocator
+        adapted = _peft(model).base_model
         for name, tensor in tensors.items():
             kind, _, parameter = name.partition(".")
-            getattr(allocator, kind)[parameter] = tensor
+            # Beside the gradients that go into them.
+            device = adapted.model.get_parameter(parameter).device
+            getattr(adapted.rankallocator, kind)[parameter] = tensor.to(device)
         _peft(model).peft_config["default"].rank_pattern = values["rank_pattern"]
 
     def convert(self, source: Source, folder: Path) -> Conversion:

@@ -84,6 +84,22 @@ NAMED = (
         "pruned triplets would come back to life after an interruption",
     ),
     Named(
+        "what-adalora-remembers-stays-on-the-cpu",
+        _ADALORA,
+        "= tensor.to(device)",
+        "= tensor",
+        (f"{_OF_ADALORA}::test_what_it_remembers_is_put_where_the_weights_are",),
+        "a training on a GPU could not be resumed",
+    ),
+    Named(
+        "a-saved-adalora-forgets-its-pattern",
+        _ADALORA,
+        "            configuration.rank_pattern = pattern",
+        "            del pattern",
+        (f"{_OF_ADALORA}::test_what_is_saved_has_whole_factors",),
+        "a training whose adapter is written at every step would fail in its last phase",
+    ),
+    Named(
         "doras-magnitudes-are-not-folded-in",
         _DORA,
         "(magnitude / norms)[:, None] * directed - base",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,32 @@ def test_a_resumed_training_prunes_what_an_uninterrupted_one_would(tiny: Path) -
     assert left(resumed) == 4
 
 
-def test_what_is_saved_has_whole_factors(tiny: Path) -> None:
+def test_what_is_saved_has_whole_factors(tiny: Path, tmp_path: Path) -> None:
+    """And the training that goes on, as one that samples at every step, prunes by its pattern."""
     model = attached(tiny, rank=1, initial_rank=2, target_modules=["q_proj"])
     fill(model)
     prune(model, 1, 16)
-    assert model.peft_config["default"].rank_pattern
-    adalora().before_save(model)
-    assert model.peft_config["default"].rank_pattern is None
+    pattern = model.peft_config["default"].rank_pattern
+    assert pattern
+    adalora().save(model, tmp_path, "base")
+    written = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert not written.get("rank_pattern")
+    assert model.peft_config["default"].rank_pattern is pattern
+    prune(model, 17, 18)  # its last steps go by the pattern
+
+
+def test_what_it_remembers_is_put_where_the_weights_are(tiny: Path) -> None:
+    """A checkpoint is read to the CPU; gradients of a GPU are added to what it remembers."""
+    model = attached(tiny, target_modules=["q_proj"])
+    named = [(n, p) for n, p in model.base_model.model.named_parameters() if "lora_" in n]
+    tensors = {
+        f"{kind}.{n}": torch.ones(p.shape) for n, p in named for kind in ("ipt", "exp_avg_unc")
+    }
+    model.to("meta")
+    adalora().restore(model, tensors, {"rank_pattern": None})
+    found = adalora().state(model)[0]
+    assert found.keys() == tensors.keys()
+    assert {tensor.device.type for tensor in found.values()} == {"meta"}
 
 
 def test_a_wrapped_model_is_looked_into(tiny: Path) -> None:
