@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 PATH = "/adapterworks/base"
 RECORD = "base.json"
@@ -82,6 +84,17 @@ def _processor() -> str:
     return next(named, "")
 
 
+async def _base(request: Request) -> Response:
+    """What was read when the engine started."""
+    from starlette.responses import JSONResponse
+
+    said = getattr(request.app.state, "adapterworks_base", None)
+    if said is None:
+        message = "no record of a prepared base is beside the model's folder"
+        return JSONResponse({"error": {"message": message}}, status_code=404)
+    return JSONResponse(said)
+
+
 class Identity:
     """vLLM's `EndpointPlugin`."""
 
@@ -90,16 +103,8 @@ class Identity:
 
     def attach_router(self, app: FastAPI) -> None:
         """Add the route."""
-        from fastapi import Request
-        from fastapi.responses import JSONResponse
-
-        @app.get(PATH)
-        async def base(request: Request) -> JSONResponse:
-            said = getattr(request.app.state, "adapterworks_base", None)
-            if said is None:
-                message = "no record of a prepared base is beside the model's folder"
-                return JSONResponse({"error": {"message": message}}, status_code=404)
-            return JSONResponse(said)
+        # Not `app.get`: FastAPI would look for the annotation's name where it is not imported.
+        app.add_route(PATH, _base, methods=["GET"])
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Read the record once."""

@@ -345,4 +345,13 @@ NAMED = (
         "a gateway would be locked out when its certificate ends",
         quick=True,
     ),
+    Named(
+        "an-engine-that-says-its-base-is-not-understood",
+        "gateway/engine_plugin/identity.py",
+        '        app.add_route(PATH, _base, methods=["GET"])\n',
+        "        app.get(PATH)(_base)\n",
+        ("tests/gateway/engine_plugin/test_host.py::test_it_says_its_base",),
+        "no engine with our plugin could join without a copy of its base in the gateway",
+        quick=True,
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -139,17 +140,20 @@ def test_two_that_come_at_once_do_not_take_the_same_room(
     checkout = Registry.checkout
 
     def slow(self: Registry, digest: str, role: str) -> Path:
-        begun.set()
-        assert go_on.wait(60)
+        if digest == first:
+            begun.set()
+            assert go_on.wait(60)
         return checkout(self, digest, role)
 
     monkeypatch.setattr(Registry, "checkout", slow)
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(one.fetch, first)
         assert begun.wait(60)
-        with pytest.raises(NoRoom):
-            one.fetch(second)
-        go_on.set()
+        try:
+            with pytest.raises(NoRoom):
+                one.fetch(second)
+        finally:
+            go_on.set()
         coming.result(60)
     assert here(tmp_path) == {first}
 
@@ -206,7 +210,9 @@ def test_who_is_killed_leaves_nothing_that_counts(
     assert list((tmp_path / "engine" / "checkouts" / "tmp").iterdir()) == []
 
 
-def test_a_lock_file_that_is_removed_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_lock_file_that_is_removed_locks_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, other = Held(tmp_path), Held(tmp_path)
     one.hold("sha256:aa")
     with other.free("sha256:aa") as free:
@@ -215,7 +221,16 @@ def test_a_lock_file_that_is_removed_locks_nobody_out(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         with other.free("sha256:aa") as free:
             assert free
+            opened, flock = threading.Event(), fcntl.flock
+
+            def told(file: int, how: int) -> None:
+                opened.set()
+                flock(file, how)
+
+            monkeypatch.setattr(fcntl, "flock", told)
             waiting = pool.submit(one.hold, "sha256:aa")
+            assert opened.wait(60)  # it has the file open that is removed now
+            monkeypatch.setattr(fcntl, "flock", flock)
         waiting.result(60)
     with other.free("sha256:aa") as free:
         assert not free

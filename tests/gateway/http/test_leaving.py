@@ -71,6 +71,7 @@ async def test_what_comes_on_a_kept_connection_is_answered_and_is_its_last() -> 
         assert b"connection: close" not in await kept.ask()
         server.handle_exit(signal.SIGTERM, None)
         assert told == ["draining"]
+        assert not await server.on_tick(1)  # somebody is there
         for client in (kept, await Client.to(port)):
             assert b"connection: close" in await client.ask()
             assert await client.reader.read() == b""
