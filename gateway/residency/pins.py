@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from adapterworks.gateway.residency.declared import Declared
 from adapterworks.gateway.residency.residency import Residency
@@ -17,6 +18,7 @@ from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 
 _PAGE = 200
+_AT_ONCE = 16  # records that are read
 _log = logging.getLogger(__name__)
 
 
@@ -64,13 +66,19 @@ class Pins:
     def _read_new(self) -> None:
         """Find out what releases declare that nobody has read yet, and keep it for everybody."""
         unread = self._declared.unread()
-        for start in range(0, len(unread), _PAGE):
-            found: dict[str, bool] = {}
-            for digest in unread[start : start + _PAGE]:
-                release = self._release(digest)
-                if release is not None:
-                    found[digest] = bool(release.declared("serve").get("pinned", False))
-            self._declared.note(found)
+        if not unread:
+            return
+        # A record is small: from an object store it is the answer that takes time.
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="records") as readers:
+            for start in range(0, len(unread), _PAGE):
+                page = unread[start : start + _PAGE]
+                releases = zip(page, readers.map(self._release, page), strict=True)
+                found = {
+                    digest: bool(release.declared("serve").get("pinned", False))
+                    for digest, release in releases
+                    if release is not None
+                }
+                self._declared.note(found)
 
     def apply(self, wanted: Mapping[str, Release], residencies: Mapping[str, Residency]) -> None:
         """Pin these and no others.
