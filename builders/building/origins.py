@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.lora_keys import as_lora
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.naming import of_record
 from adapterworks.manifests.objective import BASE, START, reference_ref
@@ -81,6 +83,7 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
                 "second one would have to be in memory",
                 hint='use `reference = "start"`, or a method that trains an adapter',
             )
+        _require_beside(manifest, release, resolved.ref or "", "the reference")
         reference = registry.checkout(release.digest, release.trained)
         said = release.digest
         parents.append(resolved.model_copy(update={"relation": "reference"}))
@@ -121,6 +124,30 @@ def _require_reward(manifest: Manifest, release: Release, name: str) -> None:
             f"`{name}` cannot reward a training of `{manifest.method.kind}`: both must be LoRA, as "
             "one stands in the other's place while answers are judged",
             hint="train policy and reward with `lora`, `qlora` or `dora`",
+        )
+    _require_beside(manifest, release, name, "the reward")
+
+
+def _require_beside(manifest: Manifest, release: Release, name: str, role: str) -> None:
+    """An adapter that can be put in the policy's place: of one kind with it; but for LoRA, of the
+    same shapes, which its kind shares between adapters or its scores are read by."""
+    policy, other = METHODS[manifest.method.kind], METHODS[release.method]
+    table: MethodTable = other.table(kind=other.kind)
+    if release.manifest is not None:
+        table = of_record(release.manifest).method
+    if policy.adopt(table) is None:
+        raise Refused(
+            f"`{name}` cannot be {role} of a training of `{policy.kind}`: it is `{other.kind}`, "
+            "and an adapter takes the place of one of its own kind only",
+            hint="train both with one method; `lora`, `qlora` and `dora` are of one kind",
+        )
+    free = _FREE | {"init_text"}
+    was, now = (one.model_dump(exclude=free) for one in (table, manifest.method))
+    if as_lora(table) is None and was != now:
+        differs = {key: value for key, value in was.items() if value != now.get(key)}
+        raise Refused(
+            f"`{name}` cannot be {role}: it was trained with another `[method]`: {differs}",
+            hint="declare its method with the same keys; `adapters show REF` prints them",
         )
 
 

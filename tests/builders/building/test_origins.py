@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.rebuilding.rebuild import rebuild
+from adapterworks.cli.plan import command as plan
 from adapterworks.registry.bases.store import BaseStore
 from tests.builders.workshop import Workshop
 
@@ -162,3 +163,28 @@ def test_what_cannot_be_continued_is_refused_before_anything_is_trained(
     assert failed.exit_code != 0
     assert said in str(failed.output) + str(failed.exception)
     assert not [*(workshop.home / "builds").glob("tiny-pairs-*")]
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("built", "kind", "method", "said"),
+    [
+        ("lora", "ia3", "", "cannot be the reference of a training of `ia3`: it is `lora`"),
+        (
+            "prompt-tuning",
+            "prompt-tuning",
+            "virtual_tokens = 5\n",
+            "another `[method]`: {'virtual_tokens': 20}",
+        ),
+    ],
+)
+def test_a_reference_that_cannot_take_the_policys_place_is_refused_by_the_plan(
+    workshop: Workshop, built: str, kind: str, method: str, said: str
+) -> None:
+    """It was refused when the training had begun, or scored at the wrong positions."""
+    workshop.json(workshop.manifest(built, epochs=1))
+    path = Path(pairs(workshop, kind, more='[objective]\nkind = "dpo"\nreference = "tiny@1"\n'))
+    path.write_text(path.read_text().replace(f'kind = "{kind}"\n', f'kind = "{kind}"\n{method}'))
+    failed = workshop.invoke(plan, str(path))
+    assert failed.exit_code != 0
+    assert said in str(failed.exception)

@@ -13,6 +13,7 @@ from adapterworks.builders.data.render import render_prompt
 from adapterworks.builders.data.rows import chat
 from adapterworks.builders.data.verdict import QUESTION
 from adapterworks.builders.training.judge import Judge, answered_with
+from adapterworks.cli.plan import command as plan
 from tests.builders.build_support import TinyJob
 from tests.builders.building.test_origins import pairs
 from tests.builders.training.test_rollouts import Make, job  # noqa: F401 – a fixture
@@ -96,3 +97,5 @@ def test_a_release_that_rewards_is_in_plan_lock_and_lineage(workshop: Workshop) 
         workshop.manifest(more=GRPO.replace("tiny-pairs@1", "tiny@1"), rate=4e-3)
     )
     assert "was trained for `grpo`, not for a reward" in str(failed.exception)
+    failed = workshop.invoke(plan, workshop.manifest("ia3", more=GRPO))
+    assert "cannot be the reward of a training of `ia3`: it is `lora`" in str(failed.exception)
