@@ -200,6 +200,12 @@ def _retention(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]
                 "retention is not measured, so the budget would never be checked",
                 "set `evaluate.retention.on = true`",
             )
+    if retention.on and retention.max_suite_loss is not None and not retention.suites:
+        yield Problem(
+            ("evaluate", "retention", "max_suite_loss"),
+            "no suite is scored, so the budget would never be checked",
+            "name one in `evaluate.retention.suites`, or remove it",
+        )
 
 
 @check("evaluate.samples")
@@ -315,10 +321,22 @@ def _reference_apart(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pr
 
 def _compares_policies(objective: str) -> bool:
     try:
-        entry = load("objectives", objective)
-        return any(getattr(entry, name, False) for name in ("reference", "rollouts"))
+        return bool(getattr(load("objectives", objective), "compares", False))
     except InvalidInput:  # reported as a fault of `objective.kind`
         return False
+
+
+@check("train.neftune_alpha", "objective")
+def _noise(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """With noise, too."""
+    kind = manifest.objective.kind
+    if manifest.train.neftune_alpha and _compares_policies(kind):
+        yield Problem(
+            ("train", "neftune_alpha"),
+            f"objective `{kind}` compares the policy with a reference, or with what it sampled, "
+            "and noise changes the policy by chance",
+            "remove it",
+        )
 
 
 @check("method", "objective")
@@ -337,6 +355,7 @@ _CHECKS = (
     _refs,
     _reference_apart,
     _dropout,
+    _noise,
     _against_start,
     _against_nearest,
     _double_quantization,

@@ -252,6 +252,17 @@ def _loss_on(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             f"objective `{manifest.objective.kind}` compares answers only",
             "remove it",
         )
+    elif (
+        objective is not None
+        and train.loss_on == "last"
+        and not getattr(objective, "learns_turns", True)
+    ):
+        yield Problem(
+            ("train", "loss_on"),
+            f"objective `{manifest.objective.kind}` learns each answer whole, and nothing of the "
+            "turns before it",
+            "remove it",
+        )
 
 
 @check("data.gates")

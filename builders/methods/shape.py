@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.methods.chance import chances
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.bases.complete import meta_model, require_complete
 
@@ -55,6 +56,7 @@ class BaseShape:
         mixes: kinds of layers that mix positions by something else than attention.
         uniform_cache: every layer keeps `kv_heads` keys and values of `head_dim` for a position.
         architecture: what `config.json` calls it.
+        chance: it has dropout, or something like it, of its own.
     """
 
     layers: int
@@ -72,6 +74,7 @@ class BaseShape:
     mixes: tuple[str, ...] = ()
     uniform_cache: bool = True
     architecture: str = ""
+    chance: bool = False
 
     @property
     def linear_parameters(self) -> int:
@@ -199,6 +202,7 @@ def read_shape(checkpoint: Path) -> BaseShape:
             mixes or getattr(config, "kv_lora_rank", None) or getattr(config, "multi_query", False)
         ),
         architecture=config.model_type,
+        chance=any(True for _ in chances(model)),
     )
 
 

@@ -108,6 +108,18 @@ class Objective(ABC):
     checks: tuple[Check, ...] = ()
     learning_rate: Default = Default(1.0, "the method's own")
 
+    @property
+    def compares(self) -> bool:
+        """Whether a policy is compared with a reference, or with what it sampled: then nothing may
+        move it by chance."""
+        return self.reference or self.rollouts
+
+    @property
+    def learns_turns(self) -> bool:
+        """Whether turns of conversations are learnt as rows say: by their weights, and all of them
+        or the last one. What compares answers, or judges them, takes each as a whole."""
+        return "conversation" in self.takes and not self.rollouts
+
     def configured(self, settings: ObjectiveTable) -> Self:
         """The same objective with what a manifest says of it."""
         one = copy.copy(self)
@@ -185,6 +197,12 @@ class Objective(ABC):
             InvalidInput: the message names the first and says what would be ignored.
         """
         for index, row in enumerate(rows, 1):
+            if not self.learns_turns and (weight := _odd_weight(row)) is not None:
+                raise InvalidInput(
+                    f"row {row.number or index} weighs a turn of an answer by {weight:g}, and "
+                    f"objective `{self.name}` takes answers as they are: {row.excerpt(80)}",
+                    hint="leave the weight out; 0 leaves a turn out of what is learnt",
+                )
             if row.kind not in self.takes:
                 taken = " and ".join(_KINDS[kind] for kind in sorted(self.takes))
                 raise InvalidInput(
@@ -193,6 +211,12 @@ class Objective(ABC):
                     hint="set `data.format` (and that of `data.mix` and `data.replay`) or "
                     "`objective.kind`, so that they fit each other",
                 )
+
+
+def _odd_weight(row: Row) -> float | None:
+    """A weight in one of its answers that says more than whether a turn is learnt."""
+    weights = (turn.get("weight", 1.0) for answer in row.answers for turn in answer)
+    return next((weight for weight in weights if weight not in (0.0, 1.0)), None)
 
 
 _KINDS: Mapping[RowKind, str] = {

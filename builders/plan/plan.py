@@ -47,7 +47,8 @@ class Environment:
 class Plan(BaseModel):
     """The result of a manifest, a base, its rows and a machine.
 
-    `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says.
+    `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says. `undropped`: the base
+    has dropout of its own, which is off since the objective compares policies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,6 +93,7 @@ class Plan(BaseModel):
     reference: str | None = None
     reward: str | None = None
     parents: tuple[Parent, ...] = ()
+    undropped: bool = False
     datasets: tuple[Parent, ...] = ()
 
     @property
@@ -107,7 +109,9 @@ class Plan(BaseModel):
             self.manifest,
             Inputs(
                 base=self.base,
-                resolved={name: getattr(self, name) for name in (*resolved, "precision")},
+                resolved={name: getattr(self, name) for name in (*resolved, "precision")}
+                # Only where it is so: every other training keeps the digest it has had.
+                | ({"undropped": True} if self.undropped else {}),
                 device=self.device,
                 packages=self.packages,
                 encoded=self.encoded,
@@ -225,6 +229,7 @@ def make_plan(
         reference=found.reference,
         reward=found.reward,
         parents=found.parents,
+        undropped=objective.compares and shape.chance,
     )
 
 

@@ -41,6 +41,12 @@ def check_possible(
             hint='use `optimizer = "adamw"` or `"adamw-8bit"` on this machine',
         )
     _check_installed(train.optimizer)
+    if train.processes > 1 and objective_of(manifest).rollouts:
+        raise InvalidInput(
+            f"`train.processes` is {train.processes}, and `{manifest.objective.kind}` samples in "
+            "one process",
+            hint="leave it out",
+        )
     if train.label_smoothing and not objective_of(manifest).smooths:
         raise InvalidInput(
             f"`train.label_smoothing` means nothing to the objective `{manifest.objective.kind}`",

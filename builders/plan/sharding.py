@@ -47,7 +47,7 @@ def check_sharding(manifest: Manifest, technique: Technique[Any], precision: Pre
             told + f"`{train.optimizer}` looks at whole matrices or keeps blocks of them",
             hint='use `optimizer = "adamw"`',
         )
-    if objective.reference or objective.rollouts:
+    if objective.compares:
         raise InvalidInput(
             told + f"`{objective.name}` asks or samples from a second policy in the same weights",
             hint="leave it out: with `train.processes` alone each process holds all weights",

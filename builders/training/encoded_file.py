@@ -32,7 +32,11 @@ _Part = tuple[str, str, int, Callable[[], Iterable[float]]]
 
 
 def save_encoded(path: Path, sets: Mapping[str, Sequence[Example]]) -> None:
-    """Write encoded splits; examples are read once for each tensor, and none is held."""
+    """Write encoded splits; examples are read once for each tensor, and none is held.
+
+    Raises:
+        ValueError: sequences of a split have different columns or values.
+    """
     parts = [part for split, examples in sets.items() for part in _parts(split, examples)]
     header, at = {}, 0
     for name, code, count, _ in parts:
@@ -69,8 +73,14 @@ def _parts(split: str, examples: Sequence[Example]) -> Iterator[_Part]:
         sizes.append(len(example.sequences))
         counts.append(example.count)
         for sequence in example.sequences:
+            named = tuple(sequence.columns), tuple(sequence.values)
             if not lengths:
-                columns, values = tuple(sequence.columns), tuple(sequence.values)
+                columns, values = named
+            elif tuple(map(set, named)) != (set(columns), set(values)):
+                raise ValueError(
+                    f"the columns and values of row {sequence.row + 1} of `{split}` are {named}, "
+                    f"and those of the rows before it {(columns, values)}"
+                )
             lengths.append(len(sequence.input_ids))
     tokens = sum(lengths)
 

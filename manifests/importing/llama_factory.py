@@ -154,5 +154,7 @@ def _learnt(draft: Draft) -> None:
         draft.refuse("mask_history", "it contradicts that everything is learnt")
         return
     draft.map("train_on_prompt", "train.loss_on", "all" if everything else "completion")
-    if last:
+    if last and draft.get("stage") == "dpo":
+        draft.note("mask_history", "no effect", why="of pairs, answers alone are learnt")
+    elif last:
         draft.map("mask_history", "train.loss_on", "last")

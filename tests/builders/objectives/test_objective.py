@@ -130,6 +130,42 @@ def learnt(tokenizer: PreTrainedTokenizerBase, sequence: Encoded) -> str:
     return tokenizer.decode([label for label in sequence.labels if label != IGNORED])
 
 
+@pytest.mark.parametrize("place", ["chosen", "rejected"])
+@pytest.mark.parametrize("weight", [0.5, 2.0])
+@pytest.mark.parametrize("name", ["dpo", "kto", "orpo", "simpo", "reward"])
+def test_a_turns_weight_that_nothing_would_read_is_refused(
+    name: str, weight: float, place: str
+) -> None:
+    """It was dropped, or ended the build where a row before it had none. 0 leaves a turn out."""
+
+    def pair(number: float) -> Row:
+        answers: dict[str, Any] = {
+            which: ({"role": "assistant", "content": which, "weight": number if which == place
+                     else 1.0},)
+            for which in ("chosen", "rejected")
+        }  # fmt: skip
+        asked: Any = {"role": "user", "content": "q", "weight": 0.5}
+        return Row((asked, *answers["chosen"]), {"row": 8}, others=(answers["rejected"],))
+
+    objective = OBJECTIVES[name]
+    objective.require([pair(1.0), pair(0.0)])
+    with pytest.raises(InvalidInput, match=f"row 8 weighs a turn of an answer by {weight:g}, and"):
+        objective.require([pair(1.0), pair(weight)])
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo"])
+def test_where_answers_are_sampled_a_weight_says_nothing_either(name: str) -> None:
+    row = Row(
+        (
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a", "weight": 0.5},
+        )
+    )
+    with pytest.raises(InvalidInput, match=r"row 1 weighs a turn of an answer by 0\.5"):
+        OBJECTIVES[name].require([row])
+    SFT.require([row])
+
+
 def test_answers_are_encoded_best_first_and_stay_with_their_row(
     byte_tokenizer: PreTrainedTokenizerBase,
 ) -> None:

@@ -116,6 +116,10 @@ def test_what_does_not_fit_is_refused_with_what_would(llama7b: BaseShape) -> Non
         ("prefix-tuning", {"packing": True, "group_by_length": False}, "`train.packing`"),
         ("prefix-tuning", {"gradient_checkpointing": True}, "`train.gradient_checkpointing`"),
         ("adalora", {"max_steps": 1}, "no step left to prune"),
+        *(
+            ("lora", {"objective": {"kind": kind, "rewards": ["chrf"]}, "processes": 2}, "one proc")
+            for kind in ("grpo", "rloo")
+        ),
         ("lora", {"method": {"target_modules": ["c_attn"]}}, "`c_attn`"),
         ("prompt-tuning", {"method": {"virtual_tokens": 1000}}, "exceed the base's"),
     ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -110,6 +112,18 @@ def test_rows_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
             assert torch.equal(read.input_ids, given.input_ids)
             assert torch.equal(read.labels, given.labels)
             assert (read.columns, read.values) == ({}, {})
+
+
+@pytest.mark.parametrize("key", ["columns", "values"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_some_rows_lack_is_not_dropped(tmp_path: Path, key: str, first: int) -> None:
+    """Whichever row comes first."""
+    more: dict[str, Any] = {"columns": {"a": [1.0, 2.0]}, "values": {"a": 1.0}}
+    one = Encoded([1, 2], [-100, 2], 0)
+    both = [one, replace(one, row=1, **{key: more[key]})]
+    rows = [Example((both[first],), 1.0), Example((both[1 - first],), 1.0)]
+    with pytest.raises(ValueError, match=r"columns and values of row \d of `train` are"):
+        save_encoded(tmp_path / "encoded.safetensors", {"train": rows})
 
 
 def test_columns_values_and_fractions_come_back_too(tmp_path: Path) -> None:

@@ -348,6 +348,11 @@ def test_pairs_have_the_objective_of_their_loss(
     assert "columns" not in found["data"]
 
 
+def test_what_goes_before_the_answers_of_pairs_is_not_learnt_anyway(folder: Path) -> None:
+    found = manifest(folder, stage="dpo", dataset="pairs", mask_history=True)
+    assert found["train"]["loss_on"] == "completion"
+
+
 def test_pairs_of_talks_keep_their_columns(folder: Path) -> None:
     data = manifest(folder, stage="dpo", dataset="talked")["data"]
     assert data["columns"] == {"conversations": "turns", "chosen": "good", "rejected": "bad"}
