@@ -22,7 +22,7 @@ from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.examples import Example, encode_answers
 from adapterworks.builders.objectives.objective import Objective
 from adapterworks.builders.objectives.scores import Scores
-from adapterworks.manifests.checking import Check, Problem, check
+from adapterworks.manifests.checking import Check, Problem, check, is_written
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import load
 from adapterworks.manifests.graders import Grader, ScoreModel, leaves_of
@@ -86,6 +86,19 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
                 "reward by a metric of answers: `adapters metrics`",
             )
     technique = load("methods", manifest.method.kind)
+    for key in ("reference", "max_start_distance"):
+        if not table.beta and is_written(written, "objective", key):
+            yield Problem(
+                ("objective", key),
+                "without `beta` the policy is held near nothing",
+                "set `beta` (0.04, say), or remove it",
+            )
+    if table.reward_release is None and is_written(written, "objective", "reward_release_weight"):
+        yield Problem(
+            ("objective", "reward_release_weight"),
+            "there is no `reward_release` whose reward it would multiply",
+            "name one, or remove it",
+        )
     if table.engine != "huggingface" and (technique.form != LORA or technique.cut):
         yield Problem(
             ("objective", "engine"),

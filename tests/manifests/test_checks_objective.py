@@ -9,7 +9,6 @@ import pytest
 from adapterworks.manifests.load import check_manifest
 
 SAMPLED = '[objective]\nrewards = ["exact_match"]\n'
-GRPO = f'{SAMPLED}kind = "grpo"\n'
 KINDS = ("sft", "dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo")
 TABLES = {
     kind: (SAMPLED if kind in ("grpo", "rloo") else "[objective]\n") + f'kind = "{kind}"\n'
@@ -25,14 +24,6 @@ FORMATS: dict[str, list[tuple[str, str]]] = {
 }
 CASES = [
     # (name, changes, extra, key, words of the message, what mends it)
-    (
-        "whole-model-held",
-        [('kind = "qlora"\nrank = 16', 'kind = "full"'), ('"nf4"', '"none"')],
-        GRPO + "beta = 0.1\n",
-        "objective.beta",
-        "trains the whole model",
-        ("beta = 0.1\n", ""),
-    ),
     *(
         (
             f"{kind}-{key}",
