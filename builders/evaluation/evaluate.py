@@ -251,7 +251,7 @@ def evaluate(
         "seed": seed,
         "metrics": report.entries(comparisons),
         "slices": report.slices(metrics, rows, predictions, table.bootstrap_samples, seed),
-        "preferences": report.preferences(metrics, predictions, table.bootstrap_samples, seed),
+        "preferences": report.preferences(metrics, rows, predictions),
         "cut": {
             name: sum(one.cut for one in given)
             for name, given in predictions.items()

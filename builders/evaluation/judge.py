@@ -28,7 +28,7 @@ from adapterworks.builders.endpoints.comparing import (
 from adapterworks.builders.evaluation.comparison import CANDIDATE, groups_of
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.report import CONFIDENCE
-from adapterworks.builders.evaluation.statistics import mcnemar_p, mean_gain_interval
+from adapterworks.builders.evaluation.statistics import mean_gain_interval, sign_p
 from adapterworks.builders.rewards.asking import Judge
 
 _TASK = (
@@ -48,7 +48,7 @@ class Judged:
         report: the judge, and for each reference how many answers were better (`wins`), worse, or
             neither; `flipped` verdicts that followed the order; `unread` pairs without two
             verdicts, which count as ties; `gain` = (wins − losses) ÷ rows with its 95 % interval,
-            and the sign test's p.
+            and the sign test's p; of rows that name a `group`, both are of groups.
         scores: of each reference, [rows] 1 where the candidate's answer is better, −1, or 0.
     """
 
@@ -112,7 +112,8 @@ def judge_answers(
 def _told(pairs: Sequence[Verdicts | None], rows: Sequence[Row]) -> dict[str, Any]:
     scores = np.asarray([_score(pair) for pair in pairs], dtype=np.float64)
     wins, losses = scores > 0, scores < 0
-    bounds = mean_gain_interval(scores, CONFIDENCE, groups_of(rows))
+    groups = groups_of(rows)
+    bounds = mean_gain_interval(scores, CONFIDENCE, groups)
     return {
         "wins": int(wins.sum()),
         "losses": int(losses.sum()),
@@ -122,8 +123,7 @@ def _told(pairs: Sequence[Verdicts | None], rows: Sequence[Row]) -> dict[str, An
         "gain": float(scores.mean()),
         "low": bounds.low,
         "high": bounds.high,
-        # The sign test on the pairs that are no ties is McNemar's exact test.
-        "p": mcnemar_p(losses.astype(np.float64), wins.astype(np.float64)),
+        "p": sign_p(scores, groups),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare
+from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare, groups_of
 from adapterworks.builders.evaluation.metrics.metric import (
     JUDGED,
     PREFERENCE,
@@ -19,7 +19,7 @@ from adapterworks.builders.evaluation.metrics.metric import (
     Metric,
     Prediction,
 )
-from adapterworks.builders.evaluation.statistics import holm, interval, resample_weights
+from adapterworks.builders.evaluation.statistics import holm, share_interval
 from adapterworks.manifests.errors import InvalidInput
 
 CONFIDENCE = 0.95  # of the report's own intervals; a gate has its own
@@ -61,9 +61,8 @@ def _entry(comparison: Comparison) -> dict[str, Any]:
 
 def preferences(
     metrics: Sequence[Metric],
+    rows: Sequence[Row],
     predictions: Mapping[str, Sequence[Prediction]],
-    samples: int,
-    seed: int,
 ) -> dict[str, Any] | None:
     """How often the candidate finds the better answer likelier than a reference found it, which is
     the accuracy of its implicit reward log π/π₀; None where no metric compares answers."""
@@ -72,13 +71,11 @@ def preferences(
     margins = {
         name: np.asarray([one.margin for one in given]) for name, given in predictions.items()
     }
-    rows = len(margins[CANDIDATE])
-    weights = resample_weights(rows, samples, seed)
-    found = {}
+    groups, found = groups_of(rows), {}
     for name, before in margins.items():
         if name != CANDIDATE:
             moved = (margins[CANDIDATE] > before).astype(np.float64)
-            bounds = interval(weights @ moved / rows, CONFIDENCE)
+            bounds = share_interval(moved, CONFIDENCE, groups)
             found[name] = {
                 "reward_accuracy": float(moved.mean()),
                 "interval": [bounds.low, bounds.high],

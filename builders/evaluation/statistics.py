@@ -55,6 +55,30 @@ def mean_gain_interval(
     return Interval(float(mean) - reach, float(mean) + reach)
 
 
+def share_interval(scores: Floats, confidence: float, groups: Floats | None = None) -> Interval:
+    """The interval of a mean of scores from 0 to 1, for few rows and shares of 0 and 1 too: that of
+    `mean_gain_interval`, with one more right and one more wrong (Agresti & Caffo 2000).
+
+    Args:
+        scores: [rows].
+        groups: as there.
+    """
+    bounds = mean_gain_interval(2 * scores - 1, confidence, groups)
+    return Interval(max(0.0, (1 + bounds.low) / 2), min(1.0, (1 + bounds.high) / 2))
+
+
+def sign_p(differences: Floats, groups: Floats | None = None) -> float:
+    """The sign test's exact two-sided p: are there as many gains as losses? Ties are left out, and
+    of a group it counts what its rows come to together.
+
+    Args:
+        differences: [rows], positive when better.
+        groups: [rows] numbers of groups from 0 on; without, each row is its own.
+    """
+    sums = differences if groups is None else np.bincount(groups.astype(int), differences)
+    return mcnemar_p((sums < 0).astype(np.float64), (sums > 0).astype(np.float64))
+
+
 def ratio_interval(sums: Floats, sizes: Floats, confidence: float) -> Interval:
     """The interval of Σ sums ÷ Σ sizes over rows of unlike sizes, such as nats over tokens.
 

@@ -20,7 +20,7 @@ from adapterworks.builders.data.load import take
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.asking import asked
-from adapterworks.builders.evaluation.comparison import CANDIDATE, compare
+from adapterworks.builders.evaluation.comparison import CANDIDATE, compare, groups_of
 from adapterworks.builders.evaluation.evaluate import BASE
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.metrics.metric import Prediction
@@ -28,7 +28,7 @@ from adapterworks.builders.evaluation.needs import of_answers
 from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.releases import manifest_here
 from adapterworks.builders.evaluation.report import CONFIDENCE, entries
-from adapterworks.builders.evaluation.statistics import mean_gain_interval
+from adapterworks.builders.evaluation.statistics import Floats, share_interval
 from adapterworks.builders.evaluation.subjects import find_subject
 from adapterworks.builders.retrieving.bm25 import Index
 from adapterworks.builders.retrieving.faithfulness import Evidence, evidence, stands_in
@@ -134,6 +134,7 @@ def evaluate_with_retrieval(
         name: [evidence(one.text, given) for one, given in zip(said[name], passages, strict=True)]
         for name in (BASE_WITH, CANDIDATE)
     }
+    groups = groups_of(rows)
     report = {
         "rows": len(rows),
         "subjects": [*arms],
@@ -147,10 +148,12 @@ def evaluate_with_retrieval(
                 [
                     float(stands_in(row.answer, given))
                     for row, given in zip(rows, passages, strict=True)
-                ]
+                ],
+                groups,
             ),
             "faithfulness": {
-                name: _share([one.score for one in found_]) for name, found_ in borne.items()
+                name: _share([one.score for one in found_], groups)
+                for name, found_ in borne.items()
             },
         },
     }
@@ -179,15 +182,11 @@ def _lines(
     ]
 
 
-def _share(scores: Sequence[float]) -> dict[str, float]:
+def _share(scores: Sequence[float], groups: Floats | None) -> dict[str, float]:
     """A mean of scores from 0 to 1, with its interval."""
     values = np.asarray(scores, dtype=np.float64)
-    bounds = mean_gain_interval(values, CONFIDENCE)
-    return {
-        "mean": float(values.mean()),
-        "low": max(0.0, bounds.low),
-        "high": min(1.0, bounds.high),
-    }
+    bounds = share_interval(values, CONFIDENCE, groups)
+    return {"mean": float(values.mean()), "low": bounds.low, "high": bounds.high}
 
 
 def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -173,6 +173,25 @@ NAMED = (
         "ten rows gained and ten lost would be significant",
     ),
     Named(
+        "a-sign-test-counts-every-row-of-a-group",
+        _STATISTICS,
+        "    return mcnemar_p((sums < 0).astype(np.float64), (sums > 0).astype(np.float64))",
+        "    return mcnemar_p((differences < 0) * 1.0, (differences > 0) * 1.0)",
+        (f"{_OF_STATISTICS}::test_rows_of_one_group_count_once_in_a_share_and_in_a_sign_test",),
+        "twenty questions on one document would be as good as twenty documents",
+    ),
+    Named(
+        "preferences-of-a-group-count-by-rows",
+        "builders/evaluation/report.py",
+        "share_interval(moved, CONFIDENCE, groups)",
+        "share_interval(moved, CONFIDENCE)",
+        (
+            "tests/builders/evaluation/test_preference_metrics.py::"
+            "test_ten_pairs_of_ten_are_not_sure_and_a_group_is_one",
+        ),
+        "ten pairs of one document would be as good as ten documents",
+    ),
+    Named(
         "mcnemar-on-all-rows",
         _STATISTICS,
         "binomtest(min(gained, lost), gained + lost, 0.5)",

@@ -33,7 +33,12 @@ def rows(count: int) -> list[Row]:
     ]
 
 
-def judged(decide: Callable[[Texts], str], ours: list[str], theirs: list[str]) -> Any:
+def judged(
+    decide: Callable[[Texts], str],
+    ours: list[str],
+    theirs: list[str],
+    groups: list[int] | None = None,
+) -> Any:
     shown: list[str] = []
 
     def answer(body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
@@ -50,7 +55,10 @@ def judged(decide: Callable[[Texts], str], ours: list[str], theirs: list[str]) -
     with endpoint(answer) as asked, tempfile.TemporaryDirectory() as folder:
         table = JudgeTable(endpoint=f"{asked.url}#m")
         judge = Judge(table, Path(folder) / "kept", {})
-        told = judge_answers(judge, rows(len(ours)), predictions)
+        given = rows(len(ours))
+        if groups is not None:
+            given = [row.with_meta(group=n) for row, n in zip(given, groups, strict=True)]
+        told = judge_answers(judge, given, predictions)
         judge.close()
     return told.report, told.report["against"]["base"], shown
 
@@ -83,6 +91,22 @@ def test_only_what_survives_the_exchange_of_places_counts() -> None:
     assert (of_base["low"], of_base["high"]) == pytest.approx((mean - reach, mean + reach))
     assert told["asked"] == len(shown) == 18  # the same text is not asked
     assert (told["prompt_tokens"], told["completion_tokens"]) == (18 * 7, 18 * 3)
+
+
+def test_rows_of_one_group_are_judged_once_for_the_interval_and_p() -> None:
+    """Six questions, each asked twice, of one group: neither is surer than of six."""
+
+    def told(count: int, groups: list[int] | None) -> Any:
+        ours, theirs = ["better"] * count, ["worse"] * count
+        return judged(
+            lambda texts: f"Verdict: {'A' if texts[0] == 'better' else 'B'}", ours, theirs, groups
+        )[1]
+
+    once, twice = told(6, None), told(12, [n // 2 for n in range(12)])
+    assert (once["wins"], twice["wins"]) == (6, 12)
+    for key in ("gain", "low", "high", "p"):
+        assert twice[key] == pytest.approx(once[key])
+    assert once["p"] == pytest.approx(binomtest(0, 6).pvalue)
 
 
 def test_a_judge_that_goes_by_the_order_says_nothing() -> None:

@@ -72,6 +72,25 @@ def test_accuracy_margin_and_implicit_reward_have_intervals() -> None:
     assert again.report == evaluation.report
 
 
+def test_ten_pairs_of_ten_are_not_sure_and_a_group_is_one() -> None:
+    """10 of 10 is at least 74 %; two groups of five pairs each show next to nothing."""
+
+    def interval(**group: int) -> list[float]:
+        rows = [pair(n).with_meta(**{k: n // v for k, v in group.items()}) for n in range(10)]
+        predictions = {
+            name: [Prediction(margin=value)] * 10
+            for name, value in {"candidate": 1.0, "base": 0.0}.items()
+        }
+        found: list[float] = evaluate(rows, predictions, TABLE).report["preferences"]["base"][
+            "interval"
+        ]
+        return found
+
+    assert interval() == pytest.approx([0.736, 1.0], abs=1e-3)
+    assert interval(group=1) == pytest.approx(interval())
+    assert interval(group=5)[0] == 0.0
+
+
 def test_where_nothing_compares_answers_nothing_is_told() -> None:
     table = EvaluateTable(metrics=("exact_match",), bootstrap_samples=50)
     report = evaluate([chat("q", "a")], {"candidate": [Prediction("a")]}, table).report

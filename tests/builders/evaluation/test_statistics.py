@@ -17,6 +17,8 @@ from adapterworks.builders.evaluation.statistics import (
     ratio_interval,
     resample_groups,
     resample_weights,
+    share_interval,
+    sign_p,
     widened,
 )
 
@@ -124,6 +126,31 @@ def test_mcnemar_is_the_exact_binomial_on_what_changed() -> None:
     assert mcnemar_p(before, after) == pytest.approx(stats.binomtest(3, 15).pvalue)
     assert mcnemar_p(after, before) == pytest.approx(mcnemar_p(before, after))
     assert mcnemar_p(before, before) == 1.0
+
+
+@pytest.mark.parametrize("count", [5, 10, 20])
+def test_a_share_of_few_rows_is_within_its_interval_as_often_as_it_says(count: int) -> None:
+    """Worked out exactly over every number of right rows, for shares from 0.5 % to 99.5 %."""
+    bounds = [share_interval(np.repeat([1.0, 0.0], [k, count - k]), 0.95) for k in range(count + 1)]
+    for share in np.linspace(0.005, 0.995, 100):
+        held = [one.low <= share <= one.high for one in bounds]
+        assert stats.binom.pmf(np.arange(count + 1), count, share) @ held > 0.93
+    assert bounds[count].high == 1.0
+    assert bounds[count].low < 0.9, "rows that all agree are not sure"
+    assert (bounds[0].low, bounds[0].high) == pytest.approx((0.0, 1 - bounds[count].low))
+
+
+def test_rows_of_one_group_count_once_in_a_share_and_in_a_sign_test() -> None:
+    """6 groups of two rows each: 5 gained, 1 lost, as if the second row were not there."""
+    once = np.array([1.0, 1.0, 1.0, 1.0, 1.0, -1.0])
+    twice, groups = np.repeat(once, 2), np.repeat(np.arange(6.0), 2)
+    assert sign_p(once) == pytest.approx(stats.binomtest(1, 6).pvalue)
+    assert sign_p(twice, groups) == sign_p(once)
+    assert sign_p(twice) < sign_p(once)
+    assert sign_p(np.array([1.0, -1.0, 1.0]), np.array([0.0, 0.0, 1.0])) == 1.0  # a tie, and a gain
+    bounds = share_interval((once + 1) / 2, 0.9)
+    assert share_interval((twice + 1) / 2, 0.9, groups) == bounds
+    assert share_interval((twice + 1) / 2, 0.9).low > bounds.low
 
 
 def test_holm_worked_example() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from transformers import AutoTokenizer
@@ -13,6 +14,7 @@ from transformers import AutoTokenizer
 from adapterworks.app import App
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.evaluation.statistics import share_interval
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.builders.retrieving.bm25 import Index, words
 from adapterworks.builders.retrieving.faithfulness import evidence, stands_in
@@ -96,8 +98,8 @@ def test_with_passages_beside_without(
         lines = (
             {"messages": [{"role": "user", "content": f"code of {name}?"},
                           {"role": "assistant", "content": codes[names.index(name)] if name in names
-                           else "none"}]}
-            for name in asked
+                           else "none"}], "group": at // 2}  # two wards a corridor
+            for at, name in enumerate(asked)
         )  # fmt: skip
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     app = App()
@@ -142,8 +144,9 @@ def test_with_passages_beside_without(
     assert match["gains"]["without"]["gain"] == pytest.approx(4 / 6)
     assert match["gains"]["base with"]["gain"] == 0.0
     told = report["retrieval"]
-    assert told["reference_found"]["mean"] == 1.0
-    assert told["faithfulness"]["candidate"]["mean"] == 1.0
+    bounds = share_interval(np.ones(6), 0.95, np.repeat(np.arange(3.0), 2))
+    expected = {"mean": 1.0, "low": bounds.low, "high": 1.0}
+    assert told["reference_found"] == told["faithfulness"]["candidate"] == pytest.approx(expected)
     line = json.loads(out.read_text().splitlines()[0])
     assert line["evidence"]["candidate"]["sentence"] == "The code of alder is K007."
     assert line["evidence"]["candidate"]["place"] == "docs/alder.md, passage 1"
