@@ -58,7 +58,8 @@ class BaseTable(Frozen):
     chat_template: str | None = None
     """A chat template in place of the base's own, or for one that has none: `alpaca`, `chatml`,
     `llama-3`, `vicuna`, `zephyr`, or a `.jinja` file (relative to the manifest). It is part of the
-    base's digest: the adapter is served under it."""
+    base's digest: the adapter is served under it, and every engine stops at what closes its
+    answers."""
     template_arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Arguments of the template (`{ enable_thinking = false }`), in training and where it is
     served; a request's own have precedence."""

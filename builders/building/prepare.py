@@ -50,6 +50,7 @@ from adapterworks.manifests.graders import PythonGrader, leaves_of
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, place, require_files
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.ends import ends
 from adapterworks.registry.bases.files import chat_template
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.bases.store import BaseStore
@@ -232,6 +233,12 @@ def _prepared(
         encoded={
             name: encoded_digest(_sequences(encoded_rows))
             for name, encoded_rows in examples.items()
+        }
+        | {
+            # Rewards read all of a row, as metrics do: its columns, and the whole of its answer.
+            f"{name}.rewarded": asked_digest(rows[name])
+            for name in examples
+            if objective.rollouts
         },
         asked=asked_digest(rows["test"]),
         files=named_files(manifest),
@@ -249,7 +256,7 @@ def _prepared(
     plan = make_plan(
         manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
     )
-    said = tuple(_template_lints(manifest, bases, tokenizer, rows["train"]))
+    said = tuple(_template_lints(manifest, bases, base, tokenizer, rows["train"]))
     plan = plan.model_copy(update={"lints": (*plan.lints, *said), "datasets": datasets})
     check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(
@@ -273,6 +280,7 @@ def _each_gate(progress: Callable[[str], None] | None) -> GateProgress | None:
 def _template_lints(
     manifest: Manifest,
     bases: BaseStore,
+    base: Base,
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],
 ) -> Iterator[Lint]:
@@ -287,7 +295,8 @@ def _template_lints(
             double_quantization=manifest.base.double_quantization,
         )
         own = chat_template(original.checkpoint) if original is not None else ""
-    for what, source in template_lints(tokenizer, replaced=replaced, own=own):
+    stop = ends(base.checkpoint, tokenizer.eos_token_id)
+    for what, source in template_lints(tokenizer, replaced=replaced, own=own, stop=stop):
         yield Lint("base.chat_template" if replaced else "base.model", what, source)
 
 

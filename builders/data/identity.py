@@ -32,7 +32,7 @@ def encoded_digest(sequences: Iterable[Encoded]) -> str:
 
 
 def asked_digest(rows: Iterable[Row]) -> str:
-    """`sha256:…` of test rows in order, with what metrics and slices read of their `meta`."""
+    """`sha256:…` of rows in order, with what metrics, slices and rewards read of their `meta`."""
     hasher = hashlib.sha256()
     for row in rows:
         meta = {key: value for key, value in row.meta.items() if key not in PROVENANCE}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.chat import RENDERED_ON, template, tokenize
 from adapterworks.builders.data.rows import Message
+from adapterworks.registry.bases.ends import turn_end
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,13 +20,14 @@ _DATED = ("strftime_now", "date_string")
 
 
 def template_lints(
-    tokenizer: PreTrainedTokenizerBase, *, replaced: bool, own: str
+    tokenizer: PreTrainedTokenizerBase, *, replaced: bool, own: str, stop: Collection[int] = ()
 ) -> list[tuple[str, str]]:
     """(what, who says so) of each unusual thing.
 
     Args:
         replaced: the manifest names the template.
         own: the base's own one; empty if it has none.
+        stop: ids that the base is stopped at; not looked at if there are none.
 
     Raises:
         InvalidInput: the template refuses a question and an answer.
@@ -58,6 +61,16 @@ def template_lints(
                     "an end that is not one token is learnt badly, and engines do not stop at it",
                 )
             )
+    end = turn_end(tokenizer)
+    if stop and end is not None and end not in stop:
+        found.append(
+            (
+                f"it closes an answer with `{tokenizer.decode([end])}`, which the base is not "
+                "stopped at: answers would go on behind their end, to the longest length. A "
+                "template that `base.chat_template` names has its end added",
+                "the base's `generation_config.json` or `config.json`, which every engine reads",
+            )
+        )
     if any(word in tokenizer.chat_template for word in _DATED):
         found.append(
             (

@@ -6,10 +6,8 @@ ids passes between us and it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from adapterworks.builders.data.rows import Message
 from adapterworks.builders.engines.engine import Given, Progress, Sampling
 from adapterworks.builders.engines.session import Session, Subject
 from adapterworks.manifests.evaluate_tables import SamplesTable
+from adapterworks.registry.bases.ends import ends as ends
 from adapterworks.registry.bases.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -131,22 +130,6 @@ def _begin(session: Session, subject: Subject) -> Asked:
     folder = subject.model.folder
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return Asked(session, subject, tokenizer, ends(folder, tokenizer.eos_token_id))
-
-
-def ends(folder: Path, eos: int | None) -> tuple[int, ...]:
-    """The ids that end an answer: the tokenizer's end of text and those the model names.
-
-    Args:
-        folder: the checkpoint, whose `generation_config.json` names them, else its `config.json`.
-    """
-    found: list[Any] = [eos]
-    for name in ("generation_config.json", "config.json"):
-        if (folder / name).is_file():
-            config = json.loads((folder / name).read_text(encoding="utf-8"))
-            own = config.get("eos_token_id", config.get("text_config", {}).get("eos_token_id"))
-            found += own if isinstance(own, list) else [own]
-            break
-    return tuple(dict.fromkeys(int(token) for token in found if token is not None))
 
 
 def _first_label(sequence: Encoded) -> int:

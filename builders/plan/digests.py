@@ -202,7 +202,8 @@ class Inputs:
         resolved: what the plan makes of the keys that are `resolved`.
         device: `cpu` or `cuda`; which of them is not asked.
         packages: name → installed version.
-        encoded: split → digest of its token ids and labels.
+        encoded: split → digest of its token ids and labels; `SPLIT.rewarded` → of all that rewards
+            read of its rows, where the training samples.
         asked: digest of the test rows with what metrics read of them.
         files: manifest key → digest of a further file that it names.
         sources: digest of what is told of the sources.

@@ -18,7 +18,7 @@ class DataFacts:
         supervised: tokens with a label, of every training example.
         shared: tokens that all training sequences begin with, ahead of any label.
         sources: datasheets as JSON.
-        encoded: by split, of the training sequences' token ids and labels.
+        encoded: by split, of the training sequences' token ids and labels (see `digests.Inputs`).
         asked: digest of the test rows with what metrics read of them.
         files: manifest key → digest of a further file that it names.
         sequences: how many sequences an example has.

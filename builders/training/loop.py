@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.methods import METHODS
@@ -30,7 +33,7 @@ from adapterworks.builders.training.batches import EncodedSet, epoch_batches, lo
 from adapterworks.builders.training.checkpoint import Checkpoints, Progress
 from adapterworks.builders.training.engine_sampler import EngineSampler
 from adapterworks.builders.training.events import EventLog
-from adapterworks.builders.training.forward import Forward
+from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
 from adapterworks.builders.training.peak import PeakMemory
 from adapterworks.builders.training.processes import draw_apart, require_replicas
@@ -41,7 +44,7 @@ from adapterworks.builders.training.reference import (
 )
 from adapterworks.builders.training.result import TrainResult
 from adapterworks.builders.training.rollouts import Rollouts
-from adapterworks.builders.training.samplers import HuggingFaceSampler, Sampler, ends
+from adapterworks.builders.training.samplers import HuggingFaceSampler, Sampler
 from adapterworks.builders.training.saving import Saving
 from adapterworks.builders.training.sharding import (
     gathered_are_given_back,
@@ -56,11 +59,13 @@ from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.builders.training.value_head import ValueHead, attach_value_head
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.objective import START
+from adapterworks.registry.bases.ends import ends
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
-# Micro batches that a method may look at before it begins.
-_LOOKED_AT = 64
+# Rows that a method may look at before it begins: so many times so many. Not micro batches, which
+# are chosen by the memory that is free.
+_LOOKED_AT, _AT_ONCE = 64, 8
 
 
 class Trainer:
@@ -188,7 +193,7 @@ class Trainer:
         while progress.step < (until or plan.steps) and not progress.stopped_early:
             if progress.step // plan.steps_per_epoch != epoch:
                 epoch = progress.step // plan.steps_per_epoch
-                batches = self._batches(epoch)
+                batches = self._batches(epoch, self.rows["train"])
             started = time.perf_counter()
             step = self._step(batches[progress.step % plan.steps_per_epoch])
             progress.step += 1
@@ -230,16 +235,14 @@ class Trainer:
         if not self.technique.needs_rows(method):
             return
         device = next(self.bare.parameters()).device
-        micros = [
-            batch[start : start + self.plan.micro_batch]
-            for batch in self._batches(0)
-            for start in range(0, len(batch), self.plan.micro_batch)
-        ]
+        order = [index for batch in self._batches(0, rows) for index in batch]
         given = []
-        for micro in micros[:_LOOKED_AT]:
-            sequences = [sequence for one in rows.chosen(micro) for sequence in one]
+        for some in chunks(order, _AT_ONCE)[:_LOOKED_AT]:
+            sequences = [sequence for one in rows.chosen(some) for sequence in one]
             batch = padded(sequences, self.pad).to(device)
-            given.append({"input_ids": batch.input_ids, "attention_mask": batch.attention_mask})
+            asked = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+            # Its inner layers are looked at; logits of every position would be the most memory.
+            given.append({**asked, "logits_to_keep": torch.tensor([0], device=device)})
         self.technique.begin(self.bare, method, given)
 
     def _begin_in_parts(self, rows: EncodedSet) -> None:
@@ -289,13 +292,15 @@ class Trainer:
                 f"{self.accelerator.num_processes} train",
                 hint="leave `train.accelerate_config` out",
             )
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        stop = ends(checkpoint, tokenizer.eos_token_id)
         given = json.loads((self.folder.parent / "rows.json").read_text(encoding="utf-8"))
         rollouts = Rollouts(
             self.plan,
             self.objective,
             self.forward,
-            self._sampler(engine),
-            AutoTokenizer.from_pretrained(checkpoint),
+            self._sampler(engine, stop),
+            tokenizer,
             {split: [from_record(values) for values in rows] for split, rows in given.items()},
             self.folder.parent,
             reference,
@@ -304,16 +309,15 @@ class Trainer:
         rollouts.forget_from(self.progress.step)
         return rollouts
 
-    def _sampler(self, engine: str | None) -> Sampler:
-        stop = ends(self.bare)
+    def _sampler(self, engine: str | None, stop: Sequence[int]) -> Sampler:
         if engine is None:
             return HuggingFaceSampler(self.bare, self.forward.pad, stop)
         save = partial(save_adapter, self.bare, plan=self.plan)
         return EngineSampler(engine, save, self.folder / "sampling", stop)
 
-    def _batches(self, epoch: int) -> list[list[int]]:
+    def _batches(self, epoch: int, rows: EncodedSet) -> list[list[int]]:
         return epoch_batches(
-            self.rows["train"].lengths,
+            rows.lengths,
             self.train_table.batch_size,
             group=self.train_table.group_by_length and not self.train_table.packing,
             seed=self.train_table.seed,

@@ -1,11 +1,14 @@
 """Samplers: who gives the answers that a training learns from (`rollouts.py`).
 
 Invariant: token ids go in and come out as they are; equal weights, prompts and seed give the same.
+A draw has the model's own shares: nothing of the checkpoint's generation settings bends it, which
+no comparison of log-probabilities would see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,7 +82,11 @@ class HuggingFaceSampler:
             mask[row, longest - len(prompt) :] = 1
         device = next(self.model.parameters()).device
         self.model.eval()
-        with torch.no_grad(), torch.random.fork_rng():
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(),
+            _nothing_of_the_checkpoint(self.model),
+        ):
             if seed is not None:
                 torch.manual_seed(seed)
             drawn = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
@@ -92,7 +99,6 @@ class HuggingFaceSampler:
                 eos_token_id=self.ends,
                 return_dict_in_generate=True,
                 output_logits=True,
-                repetition_penalty=1.0,
                 **(drawn if seed is not None else {"do_sample": False}),
             )
         self.model.train()
@@ -115,8 +121,15 @@ class HuggingFaceSampler:
         return Sample(tuple(ids), logprobs[: len(ids)], False)
 
 
-def ends(model: Any) -> list[int]:
-    """The ids that end an answer, as the model's own generation settings name them."""
-    named = model.generation_config.eos_token_id
-    found = named if isinstance(named, list) else [named]
-    return [int(token) for token in found if token is not None]
+@contextmanager
+def _nothing_of_the_checkpoint(model: Any) -> Iterator[None]:
+    """The model without the generation settings of its checkpoint, which `generate` would fill in
+    where a call does not set them; afterwards it has them again."""
+    from transformers import GenerationConfig
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, base.generation_config = base.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        base.generation_config = own

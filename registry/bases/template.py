@@ -19,6 +19,7 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import place
 from adapterworks.manifests.templates import TEMPLATES, names_template_file
+from adapterworks.registry.bases.ends import stop_at_end
 from adapterworks.registry.bases.files import chat_template
 
 TEMPLATE = "chat_template.jinja"
@@ -111,7 +112,10 @@ def template_of_record(table: Mapping[str, Any]) -> Template | None:
 
 
 def with_template(original: Path, folder: Path, template: Template) -> None:
-    """A checkpoint's files in another folder, beside another template; bytes are shared."""
+    """A checkpoint's files in another folder, beside another template; bytes are shared.
+
+    What closes an answer there is what the base is stopped at, too.
+    """
     text = template.applied(chat_template(original))
     folder.mkdir(parents=True)
     for path in sorted(original.iterdir()):
@@ -122,6 +126,7 @@ def with_template(original: Path, folder: Path, template: Template) -> None:
         except OSError:  # another file system
             shutil.copyfile(path, folder / path.name)
     (folder / TEMPLATE).write_text(text, encoding="utf-8")
+    stop_at_end(folder)
 
 
 def _without_marks(text: str) -> str:

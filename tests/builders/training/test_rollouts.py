@@ -3,103 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.rows import Row, chat, from_record, to_record
-from adapterworks.builders.methods.shape import read_shape
-from adapterworks.builders.objectives.objective import objective_of
-from adapterworks.builders.plan.facts import DataFacts
-from adapterworks.builders.plan.plan import make_plan
-from adapterworks.builders.training.batches import save_encoded
 from adapterworks.builders.training.events import read_events
-from adapterworks.builders.training.loop import Trainer
-from adapterworks.builders.training.samplers import Sample
 from adapterworks.manifests.errors import Refused
-from tests.builders.build_support import ENVIRONMENT, MACHINE, TinyJob, identity, manifest_for
+from tests.builders.build_support import TinyJob
+from tests.builders.training.sampled import row, sampled_job, scripted
 from tests.builders.workshop import Workshop
 
-GRPO: dict[str, Any] = {
-    "kind": "grpo",
-    "rewards": ["exact_match"],
-    "generations": 4,
-    "max_completion": 6,
-}
 Make = Callable[..., TinyJob]
-
-
-def row(number: int) -> Row:
-    return chat(f"case {number}" + "?" * (number % 3), f"A{number % 2}", row=number + 1)
 
 
 @pytest.fixture
 def job(tiny: Path, tmp_path: Path) -> Make:
     """Makes a planned training on sampled answers; its rewards are of exact answers."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
-
-    def make(name: str = "job", **changes: Any) -> TinyJob:
-        objective_table = GRPO | changes.pop("objective", {})
-        given = {"epochs": 2.0, "learning_rate": 5e-3, "batch_size": 4, "evaluations": 2, **changes}
-        manifest = manifest_for("lora", objective=objective_table, **given)
-        objective = objective_of(manifest)
-        rows = {"train": [row(n) for n in range(12)], "validation": [row(n) for n in range(90, 94)]}
-        splits = {s: objective.encode(tokenizer, r, 64, "completion") for s, r in rows.items()}
-        folder = tmp_path / name / "train"
-        folder.mkdir(parents=True)
-        save_encoded(folder / "encoded.safetensors", splits)
-        text = json.dumps({split: [to_record(r) for r in part] for split, part in rows.items()})
-        (folder.parent / "rows.json").write_text(text)
-        examples = splits["train"]
-        sequences = [sequence for example in examples for sequence in example.sequences]
-        facts = DataFacts(
-            rows={"train": 12, "validation": 4, "test": 0},
-            digests={"train": "sha256:1", "validation": "sha256:2", "test": "sha256:3"},
-            lengths=tuple(objective.planned_tokens(example) for example in examples),
-            supervised=tuple(example.supervised for example in examples),
-            shared=common_prefix([s.input_ids for s in sequences], [s.labels for s in sequences]),
-        )
-        plan = make_plan(manifest, identity("lora"), read_shape(tiny), MACHINE, facts, ENVIRONMENT)
-        return TinyJob(plan, tiny, folder)
-
-    return make
-
-
-class Scripted:
-    """Answers as they are written down; log-probabilities are the trainer's but for `off`."""
-
-    def __init__(self, trainer: Trainer, answers: Sequence[str], off: float = 0.0) -> None:
-        self.trainer, self.answers, self.off = trainer, answers, off
-        self.asked: list[tuple[int, int, int | None]] = []
-        self.told: dict[str, float] = {}
-
-    def durable(self) -> None:
-        """Nothing is kept."""
-
-    def sample(self, prompts: Any, count: int, most: int, seed: int | None) -> list[list[Sample]]:
-        self.asked.append((count, most, seed))
-        return [[self._one(prompt, text) for text in self.answers[:count]] for prompt in prompts]
-
-    def _one(self, prompt: list[int], text: str) -> Sample:
-        tokenizer = self.trainer.rollouts.tokenizer  # type: ignore[union-attr]
-        ids = [*tokenizer(text, add_special_tokens=False).input_ids, 1]
-        with torch.no_grad():
-            logits = self.trainer.bare(input_ids=torch.tensor([[*prompt, *ids]])).logits[0]
-        found = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(1, torch.tensor(ids)[:, None])
-        return Sample(tuple(ids), found[:, 0] + self.off, True)
-
-
-def scripted(made: TinyJob, answers: Sequence[str], off: float = 0.0) -> tuple[Trainer, Scripted]:
-    trainer = made.trainer()
-    assert trainer.rollouts is not None
-    trainer.rollouts.sampler = sampler = Scripted(trainer, answers, off)
-    return trainer, sampler
+    return partial(sampled_job, tiny, tmp_path)
 
 
 @pytest.mark.train

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from adapterworks.builders.data.render import encode
+from adapterworks.builders.data.rows import chat
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.templates import TEMPLATES
+from adapterworks.registry.bases.ends import ends
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.bases.template import (
     Template,
@@ -67,6 +71,47 @@ def test_a_known_template_opens_the_answer_as_it_writes_it(
     assert "two." in whole[len(asked) :]
     assert "Be brief." in asked
     assert tokenizer.apply_chat_template(TURNS[1:], tokenize=False)  # without a system turn
+
+
+@pytest.mark.parametrize("own", [None, {"eos_token_id": [1, 9], "top_p": 0.8}])
+def test_the_end_of_an_answer_is_what_the_base_is_stopped_at(
+    folder: Path, tmp_path: Path, own: dict[str, object] | None
+) -> None:
+    """As SmolLM2's and Qwen's bases: `<|im_end|>` is a token of theirs, and not their end of text.
+    The original's file, whose bytes may be shared, stays as it is."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.save_pretrained(folder)
+    path = folder / "generation_config.json"
+    path.unlink(missing_ok=True)
+    if own is not None:
+        path.write_text(json.dumps(own))
+    before = path.read_text() if own is not None else None
+    store = BaseStore(tmp_path / "bases")
+    plain = store.ensure(str(folder))
+    changed = store.ensure(str(folder), template=template_of_record({"chat_template": "chatml"}))
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert ends(plain.served, 1) == ((1, 9) if own else (1,))
+    assert ends(changed.served, 1) == ((1, 9, end) if own else (1, end))
+    learnt = encode(AutoTokenizer.from_pretrained(changed.checkpoint), chat("one?", "two."), 64)
+    assert learnt.labels[-1] == end
+    written = json.loads((changed.served / "generation_config.json").read_text())
+    assert written.get("top_p") == (0.8 if own else None)
+    assert (path.read_text() if path.exists() else None) == before
+    assert store.ensure(str(folder)) == plain
+
+
+def test_a_template_that_ends_as_the_base_does_leaves_its_settings(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    for name in ("vicuna", "chatml"):  # whose `<|im_end|>` is no token of this base
+        base = BaseStore(tmp_path / "bases").ensure(
+            str(folder), template=template_of_record({"chat_template": name})
+        )
+        assert not (base.checkpoint / "generation_config.json").exists()
 
 
 def test_arguments_are_written_into_it_and_a_request_has_precedence(
