@@ -234,6 +234,7 @@ class Lora(Technique[LoraKeys]):
 
     def save(self, model: nn.Module, folder: Path, base: str) -> None:
         """PEFT's adapter; what was taken out of the base is put back first."""
+        _forget_init(model)  # of a model that was built once more, to be written
         taken_out: dict[str, torch.Tensor] | None = getattr(model, "taken_out", None)
         if taken_out is None:
             super().save(model, folder, base)
@@ -296,9 +297,9 @@ def _copy(adapter: Path, folder: Path) -> None:
 def _forget_init(model: Any) -> None:
     """The factors are what they are: a reader of the folder must not start from anything else, and
     the engine refuses what it does not know."""
-    configuration = model.peft_config["default"]
-    configuration.init_lora_weights = True
-    configuration.eva_config = None
+    for configuration in getattr(model, "peft_config", {}).values():
+        configuration.init_lora_weights = True
+        configuration.eva_config = None
 
 
 LORA = Lora()

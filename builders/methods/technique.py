@@ -255,7 +255,8 @@ class Technique(ABC, Generic[Table]):
 
         Args:
             model: with the method attached.
-            batches: micro batches of the first steps, as the base is called with them.
+            batches: of the first steps' rows, as the base is called with them; the same for every
+                micro batch and in every process.
         """
         return None
 

@@ -29,7 +29,10 @@ class Eva(Init):
     def begin(self, model: nn.Module, batches: Sequence[dict[str, Any]]) -> None:
         from peft import initialize_lora_eva_weights
 
-        initialize_lora_eva_weights(model, batches, show_progress_bar=False)
+        # Every process looks at the same rows, one after the other where weights are held in parts.
+        initialize_lora_eva_weights(
+            model, batches, gather_distributed_inputs=False, show_progress_bar=False
+        )
 
 
 EVA = Eva(

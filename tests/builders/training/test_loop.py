@@ -117,7 +117,7 @@ def test_packed_rows_are_not_grouped_by_length(
     trainer.train_table = trainer.train_table.model_copy(update=changed)
     given: dict[str, Any] = {}
     monkeypatch.setattr(loop, "epoch_batches", lambda *_, **options: given.update(options))
-    trainer._batches(2)
+    trainer._batches(2, trainer.rows["train"])
     assert given == {"group": group and not packing, "seed": 42, "epoch": 2}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -71,6 +72,24 @@ def test_two_processes_with_parts_and_then_three_with_everything_give_the_weight
         run(many, 2, sharding, until=one.plan.evaluate_every)
         run(many, 3)
     require_equal(one, many)
+
+
+@pytest.mark.parametrize("sharding", [pytest.param("none", marks=pytest.mark.slow), "fsdp"])
+def test_a_start_that_is_computed_from_rows_is_that_of_one_process(
+    job: Callable[..., TinyJob], sharding: str
+) -> None:
+    """EVA's gathering of what all processes see would wait for ever where they begin in turn. What
+    is written names no start: a reader has no rows to compute it from."""
+    method = {"init": "eva", "rank": 4}
+    one, many = (job("lora", name, rows=25, epochs=1.0, method=method) for name in ("one", "many"))
+    with warm():
+        run(one, 1)
+        run(many, 2, sharding)
+    require_equal(one, many)
+    for trained in (one, many):
+        path = trained.folder / "train/adapter/adapter_config.json"
+        told = json.loads(path.read_text(encoding="utf-8"))
+        assert (told["init_lora_weights"], told["eva_config"]) == (True, None)
 
 
 @pytest.mark.slow
