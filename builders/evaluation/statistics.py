@@ -75,8 +75,9 @@ def sign_p(differences: Floats, groups: Floats | None = None) -> float:
         differences: [rows], positive when better.
         groups: [rows] numbers of groups from 0 on; without, each row is its own.
     """
-    sums = differences if groups is None else np.bincount(groups.astype(int), differences)
-    return mcnemar_p((sums < 0).astype(np.float64), (sums > 0).astype(np.float64))
+    if groups is not None:
+        differences = np.bincount(groups.astype(int), differences).astype(np.float64)
+    return mcnemar_p((differences < 0).astype(np.float64), (differences > 0).astype(np.float64))
 
 
 def ratio_interval(sums: Floats, sizes: Floats, confidence: float) -> Interval:

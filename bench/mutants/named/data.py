@@ -30,6 +30,15 @@ _OF_KEPT = "tests/builders/endpoints/test_kept.py"
 
 NAMED = (
     Named(
+        "nothing-stops-at-a-templates-end",
+        "registry/bases/template.py",
+        "    stop_at_end(folder)",
+        "    pass",
+        ("tests/registry/bases/test_template.py::"
+         "test_the_end_of_an_answer_is_what_the_base_is_stopped_at",),
+        "answers would go on behind the end they were learnt to, in every engine",
+    ),
+    Named(
         "what-was-heard-waits-in-memory",
         _LINES,
         "        self._file.flush()\n        os.fsync(self._file.fileno())\n",

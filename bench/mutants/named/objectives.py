@@ -27,6 +27,7 @@ _OF_ROLLOUTS = "tests/builders/training/test_rollouts.py"
 _REFERENCE = "builders/training/reference.py"
 _OF_REFERENCE = "tests/builders/training/test_reference.py"
 _SCORE = "builders/objectives/scoring.py"
+_OF_CHANCE = "tests/builders/training/test_chance.py"
 
 NAMED = (
     Named(
@@ -225,6 +226,14 @@ NAMED = (
         "else value <= best",
         (f"{_OBJECTIVE}::test_better_is_lower_or_higher_but_never_equal",),
         "a training that stands still would never be stopped",
+    ),
+    Named(
+        "a-weight-that-nothing-reads-passes",
+        "builders/objectives/objective.py",
+        "if weight not in (0.0, 1.0)), None)",
+        "if weight < 0.0), None)",
+        (f"{_OBJECTIVE}::test_a_turns_weight_that_nothing_would_read_is_refused",),
+        "weights of a pair's turns would be dropped without a word",
     ),
     Named(
         "pairs-pass-for-conversations",
@@ -497,6 +506,31 @@ NAMED = (
         "self.plan.manifest.train.seed * 1_000_003",
         (f"{_OF_ROLLOUTS}::test_answers_become_examples_with_their_advantage",),
         "the same numbers would be drawn at every step",
+    ),
+    Named(
+        "a-checkpoints-settings-bend-its-samples",
+        "builders/training/samplers.py",
+        "own, base.generation_config = base.generation_config, GenerationConfig()",
+        "own = base.generation_config",
+        ("tests/builders/training/test_samplers.py::"
+         "test_a_checkpoints_settings_bend_nothing",),
+        "answers would be drawn from other shares than those that are learnt from",
+    ),
+    Named(
+        "policies-are-compared-by-chance",
+        "builders/training/model.py",
+        "if objective_of(plan.manifest).compares:",
+        "if False:",
+        (f"{_OF_CHANCE}::test_a_policy_is_moved_by_what_it_learns_alone",),
+        "a base's dropout would move the policy away from its reference before it learns anything",
+    ),
+    Named(
+        "dropout-is-of-modules-alone",
+        "builders/methods/chance.py",
+        "named = name in own or any(word in name for word in _WORDS)",
+        "named = name in own",
+        (f"{_OF_CHANCE}::test_nothing_of_a_base_is_drawn",),
+        "OPT's and BLOOM's dropout, which are numbers, would stay on",
     ),
     Named(
         "samples-are-told-twice",

@@ -16,6 +16,15 @@ _PLAN = "builders/plan/plan.py"
 
 NAMED = (
     Named(
+        "what-rewards-read-of-a-row-moves-nothing",
+        "builders/building/prepare.py",
+        'f"{name}.rewarded": asked_digest(rows[name])',
+        'f"{name}.rewarded": ""',
+        ("tests/builders/building/test_rewarded.py::"
+         "test_a_changed_column_is_another_training_where_rewards_read_it",),
+        "weights of other tests, schemas or answers would be published as trained on these",
+    ),
+    Named(
         "experts-are-adapted-too",
         "builders/methods/low_rank.py",
         "    if not has_experts(model):\n",

@@ -175,8 +175,8 @@ NAMED = (
     Named(
         "a-sign-test-counts-every-row-of-a-group",
         _STATISTICS,
-        "    return mcnemar_p((sums < 0).astype(np.float64), (sums > 0).astype(np.float64))",
-        "    return mcnemar_p((differences < 0) * 1.0, (differences > 0) * 1.0)",
+        "        differences = np.bincount(groups.astype(int), differences)",
+        "        pass",
         (f"{_OF_STATISTICS}::test_rows_of_one_group_count_once_in_a_share_and_in_a_sign_test",),
         "twenty questions on one document would be as good as twenty documents",
     ),

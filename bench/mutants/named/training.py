@@ -54,6 +54,23 @@ _REVIEWED = (
         _REVIEW,
     ),
     Named(
+        "what-a-method-looks-at-goes-by-memory",
+        _LOOP,
+        "for some in chunks(order, _AT_ONCE)[:_LOOKED_AT]:",
+        "for some in chunks(order, self.plan.micro_batch)[:_LOOKED_AT]:",
+        (f"{_TESTS}/test_eva.py::test_the_micro_batch_moves_nothing",),
+        "equal digests would be of trainings that begin elsewhere",
+    ),
+    Named(
+        "what-is-written-would-be-computed-from-rows",
+        "builders/methods/lora.py",
+        "        _forget_init(model)  # of a model that was built once more, to be written\n",
+        "",
+        (f"{_TESTS}/test_sharding.py::"
+         "test_a_start_that_is_computed_from_rows_is_that_of_one_process",),
+        "an adapter of weights in parts would ask its reader for training rows",
+    ),
+    Named(
         "no-warm-up",
         _ARITHMETIC,
         "    if step < warmup:\n",
