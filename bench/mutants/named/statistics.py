@@ -176,7 +176,7 @@ NAMED = (
         "a-sign-test-counts-every-row-of-a-group",
         _STATISTICS,
         "        differences = np.bincount(groups.astype(int), differences)",
-        "        pass",
+        "        differences = differences",
         (f"{_OF_STATISTICS}::test_rows_of_one_group_count_once_in_a_share_and_in_a_sign_test",),
         "twenty questions on one document would be as good as twenty documents",
     ),
