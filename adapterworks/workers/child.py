@@ -12,6 +12,7 @@ import time
 import traceback
 
 from adapterworks.app import App
+from adapterworks.builders.plan.occupied import Occupied
 from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
@@ -36,6 +37,8 @@ _CODES: dict[type[AdapterworksError], str] = {
 }
 _BUSY_S = 10.0
 _AGAIN_S = 15.0
+# Between two looks for memory, of a job that has waited for long.
+_MOST_WAIT_S = 300.0
 
 
 def main(arguments: list[str]) -> int:
@@ -76,6 +79,10 @@ def _outcome(app: App, job: Job, claim: Claim) -> Outcome:
     except Conflict as error:  # the same plan is being built by somebody
         print(error.message, file=sys.stderr)
         return again(error, job.tenant, after=_BUSY_S, counts=False)
+    except Occupied as error:  # by an engine, or by another worker's build
+        print(error.message, file=sys.stderr)
+        wait = min(_MOST_WAIT_S, _AGAIN_S * 2 ** min(claim.attempt - 1, 10))
+        return again(error, job.tenant, after=wait, counts=False)
     except Unavailable as error:
         traceback.print_exc()
         return again(error, job.tenant, after=error.retry_after or _AGAIN_S)

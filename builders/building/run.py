@@ -11,7 +11,7 @@ plan's is taken from there (`reuse.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from adapterworks.builders.building.carry import Carry
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import prepare
 from adapterworks.builders.building.record import Stages, left_behind, start_over, unfinished
+from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.building.result import BuildResult, named
 from adapterworks.builders.building.sequence import Given, run_stages
 from adapterworks.builders.building.stages import (
@@ -76,6 +77,7 @@ def run_build(
     Raises:
         Conflict: the plan is being built by another process.
         NotFound: nothing to resume.
+        Occupied: others hold the memory that the training needs.
         Refused: the plan cannot run here, the training diverged, the alias is protected, a gateway
             is to evaluate what is not published yet, or a stage before the last one did not pass.
         InvalidInput: the data or a combination is faulty.
@@ -135,7 +137,15 @@ def _run_one(
         progress(
             f"stage `{manifest.stage.name}`, {manifest.stage.index + 1} of {manifest.stage.count}"
         )
-    prepared = prepare(manifest, bases, registry=registry, cache=home / "cache", progress=progress)
+    reservations = Reservations(home)
+    prepared = prepare(
+        manifest,
+        bases,
+        registry=registry,
+        cache=home / "cache",
+        machine=reservations.machine(),
+        progress=progress,
+    )
     plan, say = prepared.plan, progress or _silent
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
     if (
@@ -194,8 +204,17 @@ def _run_one(
         given = Given(registry, bases, engines, who, alias, hold_alias, say, guard, home / "cache")
         parents = [parent.digest for parent in plan.origins.parents]
         read = {d for d in (*parents, prod_digest(manifest, registry)) if d is not None}
-        with registry.hold(*read, kind="build") if read else nullcontext():
+        hold = registry.hold(*read, kind="build") if read else nullcontext()
+        room = nullcontext() if stages.has_training else _reserved(reservations, stages.plan)
+        with hold, room:
             return run_stages(prepared, stages, events, lock, given)
+
+
+def _reserved(reservations: Reservations, plan: Plan) -> AbstractContextManager[None]:
+    """The memory of a training, so that no other build here counts on it."""
+    # The processes of a CPU share its memory; each of several cards has its own.
+    times = plan.manifest.train.processes if plan.device == "cpu" else 1
+    return reservations.held(plan.memory["total"] * times, f"`{plan.manifest.adapter.name}`")
 
 
 def _keeper(carry: Carry, folder: Path) -> Listener:

@@ -13,6 +13,7 @@ from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
 from adapterworks.builders.plan.sharding import in_parts
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
@@ -20,8 +21,6 @@ from adapterworks.manifests.models import Manifest
 _BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Larger micro batches gain nothing on a CPU and cost memory; a GPU wants them.
 _MICRO_TOKENS = {"cpu": 1024, "cuda": 16384}
-# Part of the machine's memory a plan may fill.
-_USABLE = 0.9
 
 
 def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
@@ -51,7 +50,8 @@ def fit(
     """The micro batch (a divisor of the batch) and its memory.
 
     Raises:
-        Refused: not even one row fits.
+        Refused: not even one row fits this machine.
+        Occupied: one would, if others held less of its memory.
     """
     width, batch = _BYTES[precision], manifest.train.batch_size
     processes = manifest.train.processes
@@ -70,17 +70,27 @@ def fit(
     share = max(1, batch // processes)
     candidates = [fixed] if fixed else [n for n in divisors if n <= min(limit, share)]
     # The processes of a CPU share its memory.
-    own = machine.memory // (processes if machine.device == "cpu" else 1)
-    room = int(own * _USABLE)
+    sharing = processes if machine.device == "cpu" else 1
+    own, most = machine.memory // sharing, machine.most // sharing
+    room = int(own * USABLE)
     for micro in candidates:
         if at(micro).total <= room:
             return micro, at(micro)
     smallest = at(candidates[-1])
-    taken = f", of which a plan takes {_gib(room)}" if smallest.total <= own else ""
+    if smallest.total <= int(most * USABLE):
+        raise Occupied.of(
+            f"training needs {gib(smallest.total)} at a micro batch of {candidates[-1]}"
+            + (" in each process" if processes > 1 else ""),
+            free=own,
+            total=most,
+            hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
+        )
+    room = int(most * USABLE)
+    taken = f", of which a plan takes {gib(room)}" if smallest.total <= most else ""
     raise Refused(
-        f"training needs {_gib(smallest.total)} at a micro batch of {candidates[-1]}, "
-        f"and this machine has {_gib(own)} free{' for each process' if processes > 1 else ''}"
-        f"{taken}",
+        f"training needs {gib(smallest.total)} at a micro batch of {candidates[-1]}, "
+        f"and this machine has {gib(most)}{' free' if most == own else ''}"
+        f"{' for each process' if processes > 1 else ''}{taken}",
         hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
     )
 
@@ -110,14 +120,10 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
     for text, candidate in options:
         needed = at(1, candidate).total
         if needed <= room:
-            return f"{text} would fit with {_gib(needed)}; "
+            return f"{text} would fit with {gib(needed)}; "
     return f"{technique.relief}; "
 
 
 def _terms(memory: Memory) -> str:
     parts = {k: v for k, v in memory.to_json().items() if k != "total"}
-    return ", ".join(f"{name} {_gib(size)}" for name, size in parts.items())
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.2f} GiB"
+    return ", ".join(f"{name} {gib(size)}" for name, size in parts.items())

@@ -21,8 +21,9 @@ class Machine:
     """Where training runs.
 
     Attributes:
-        memory: what a build may use there, in bytes: of a CPU, or of each GPU.
+        memory: what a build may use there now, in bytes: of a CPU, or of each GPU.
         cards: how many GPUs there are, all alike for a plan: the smallest one counts.
+        total: what it could use if nothing else ran there, in bytes; 0 where that is `memory`.
     """
 
     device: Literal["cpu", "cuda"]
@@ -31,6 +32,12 @@ class Machine:
     precision: Precision
     cores: int
     cards: int = 1
+    total: int = 0
+
+    @property
+    def most(self) -> int:
+        """Bytes that are there when nothing else runs."""
+        return max(self.total, self.memory)
 
 
 # (memory in GiB that CUDA reports, less what its context takes; whether it computes in bf16), by
@@ -46,6 +53,7 @@ _CARDS: dict[str, tuple[dict[int, float], bool]] = {
     "h100": ({80: 79.0}, True),
     "h200": ({141: 139.5}, True),
 }
+_CGROUP, _CACHE = "/sys/fs/cgroup", "inactive_file "
 _NAMED = re.compile(r"(?:([1-9][0-9]{0,3})x)?([a-z0-9]+?)(?:-([0-9]{1,3})g)?")
 
 
@@ -83,10 +91,14 @@ def detect_machine() -> Machine:
                 torch.cuda.get_device_properties(number)
                 for number in range(torch.cuda.device_count())
             ]
-            memory = min(card.total_memory for card in cards)
+            total = min(card.total_memory for card in cards)
+            # An engine, say, may hold most of a card.
+            free = min(torch.cuda.mem_get_info(number)[0] for number in range(len(cards)))
             precision: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-            return Machine("cuda", cards[0].name, memory, precision, cores, len(cards))
-    return Machine("cpu", platform.processor() or platform.machine(), _free_memory(), "fp32", cores)
+            return Machine("cuda", cards[0].name, free, precision, cores, len(cards), total)
+    name = platform.processor() or platform.machine()
+    free, total = free_memory()
+    return Machine("cpu", name, free, "fp32", cores, total=total)
 
 
 def _has_nvidia() -> bool:
@@ -94,18 +106,30 @@ def _has_nvidia() -> bool:
     return os.path.exists("/proc/driver/nvidia")  # noqa: PTH110
 
 
-def _free_memory() -> int:
-    """Bytes that can be used without swapping, within the cgroup's limit when there is one."""
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def free_memory() -> tuple[int, int]:
+    """Bytes that can be used without swapping, now and if nothing else ran.
+
+    Both are within the cgroup's limit when there is one; what its files hold in caches is free.
+    """
+    pages = os.sysconf("SC_PAGE_SIZE")
+    available, total = os.sysconf("SC_AVPHYS_PAGES") * pages, os.sysconf("SC_PHYS_PAGES") * pages
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) * 1024
+    limit = "".join(_lines(f"{_CGROUP}/memory.max")).strip()
+    if limit.isdigit():
+        total = min(total, int(limit))
+        used = "".join(_lines(f"{_CGROUP}/memory.current")).strip()
+        caches = (x.split()[1] for x in _lines(f"{_CGROUP}/memory.stat") if _CACHE in x)
+        taken = int(used) - int(next(caches, 0)) if used.isdigit() else 0
+        available = min(available, max(0, int(limit) - max(0, taken)))
+    return available, max(total, available)
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of one of the kernel's files; none where there is no such file."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    available = int(line.split()[1]) * 1024
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:  # noqa: PTH123
-            limit = file.read().strip()
-        if limit.isdigit():
-            available = min(available, int(limit))
+        with open(path, encoding="ascii") as file:  # noqa: PTH123
+            return list(file)
     except OSError:
-        pass
-    return available
+        return []

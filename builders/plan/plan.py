@@ -253,6 +253,5 @@ def with_seconds(plan: Plan, tokens_per_second: float) -> Plan:
 
 def for_kind(machine: Machine, device: Literal["cpu", "cuda"], memory: int) -> Machine:
     """The same machine with another device and memory, to plan for a big profile elsewhere."""
-    return replace(
-        machine, device=device, memory=memory, precision="bf16" if device == "cuda" else "fp32"
-    )
+    precision: Precision = "bf16" if device == "cuda" else "fp32"
+    return replace(machine, device=device, memory=memory, total=memory, precision=precision)

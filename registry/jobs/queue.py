@@ -227,6 +227,8 @@ def finish(connection: Connection, held: Claim, outcome: Outcome, *, now: float)
                     result=detail, code="unavailable", message=message,
                 )  # fmt: skip
             else:
+                if not counts:
+                    shares.charge(connection, row.tenant, -row.cost, row.weight)
                 move(
                     connection, row, "queued", now,
                     result=detail, tried=tried, not_before=now + after,

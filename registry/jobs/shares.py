@@ -3,7 +3,8 @@
 Invariants:
 - a tenant earns no credit while it has nothing that could run: when it has again, it begins level
   with whoever has had the least of those at work. A paused job is nothing that could run;
-- what was given is never taken back, so a kill costs its tenant a turn and nobody else any.
+- a kill costs its tenant a turn and nobody else any; only a turn that could not be used, for want
+  of memory say, is given back.
 """
 
 from __future__ import annotations

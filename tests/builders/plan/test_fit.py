@@ -13,6 +13,7 @@ from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit, largest
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.builders.plan.occupied import Occupied
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import manifest_for
@@ -118,6 +119,28 @@ def test_nine_tenths_of_the_memory_may_be_filled_to_the_byte() -> None:
     assert micro(data, machine(one)) == 1
     with pytest.raises(Refused, match=r"GiB free, of which a plan takes \d"):
         micro(data, machine(one - 1))
+
+
+def test_what_others_hold_is_waited_for_and_what_is_not_there_is_refused() -> None:
+    """To the byte: a machine that would do when empty is occupied, a lesser one too small."""
+    manifest, data = manifest_for("lora"), facts((100,) * 8)
+    one, eight = (needed(manifest, data, rows).total for rows in (1, 8))
+    enough, short = machine(one).memory, machine(one).memory - 2
+    with pytest.raises(Occupied) as caught:
+        micro(data, replace(machine(1), total=enough))
+    assert re.fullmatch(
+        r"training needs 0\.\d\d GiB at a micro batch of 1, and of this machine's 0\.\d\d GiB now "
+        r"0\.00 GiB are free and 0\.\d\d GiB are held by others",
+        caught.value.message,
+    )
+    assert f"{one / 2**30:.2f} GiB at" in caught.value.message
+    with pytest.raises(Refused, match="and this machine has"):
+        micro(data, replace(machine(1), total=short))
+    # What is free now decides the micro batch, not what is there.
+    assert micro(data, replace(machine(eight - 1), total=100 * GIB)) == 4
+    # The processes of a CPU share both.
+    with pytest.raises(Refused):
+        micro(data, replace(machine(1), total=enough), processes=2)
 
 
 def test_a_refusal_says_what_one_row_needs_and_of_what() -> None:

@@ -26,10 +26,20 @@ def pretend(monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str]) -> None:
             raise FileNotFoundError(path)
         return io.StringIO(files[path])
 
-    pages = {"SC_AVPHYS_PAGES": 3000, "SC_PAGE_SIZE": 4096}
+    pages = {"SC_AVPHYS_PAGES": 3000, "SC_PHYS_PAGES": 9000, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr(machine, "open", opened, raising=False)
     monkeypatch.setattr(machine.os, "sysconf", pages.__getitem__)
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: {0, 3, 5})
+
+
+def group(limit: str, used: str = "", cached: str = "") -> dict[str, str]:
+    """What a control group says of its memory."""
+    files = {"memory.max": limit}
+    if used:
+        files["memory.current"] = f"{used}\n"
+    if cached:
+        files["memory.stat"] = f"anon 7\ninactive_file {cached}\nactive_file 8\n"
+    return {f"/sys/fs/cgroup/{name}": text for name, text in files.items()}
 
 
 def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16: bool) -> None:
@@ -42,26 +52,37 @@ def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda number: [properties, smaller][number]
     )
+    monkeypatch.setattr(
+        torch.cuda, "mem_get_info", lambda number: ([9 << 30, 19 << 30][number], 24 << 30)
+    )
 
 
 @pytest.mark.parametrize(
-    ("files", "memory"),
+    ("files", "memory", "total"),
     [
-        ({"/proc/meminfo": MEMINFO, "/sys/fs/cgroup/memory.max": "max\n"}, 20_000 * 1024),
-        ({"/proc/meminfo": MEMINFO, "/sys/fs/cgroup/memory.max": "5000000\n"}, 5_000_000),
-        ({"/proc/meminfo": MEMINFO, "/sys/fs/cgroup/memory.max": "900000000\n"}, 20_000 * 1024),
-        ({"/proc/meminfo": MEMINFO}, 20_000 * 1024),
-        ({"/proc/meminfo": "MemTotal: 1 kB\n"}, 3000 * 4096),
-        ({}, 3000 * 4096),
+        ({"/proc/meminfo": MEMINFO, **group("max\n")}, 20_000 * 1024, 9000 * 4096),
+        ({"/proc/meminfo": MEMINFO, **group("5000000\n")}, 5_000_000, 5_000_000),
+        ({"/proc/meminfo": MEMINFO, **group("900000000\n")}, 20_000 * 1024, 9000 * 4096),
+        # What its processes hold is not free, but for what is a file's and can be read again.
+        ({"/proc/meminfo": MEMINFO, **group("5000000", "4000000")}, 1_000_000, 5_000_000),
+        (
+            {"/proc/meminfo": MEMINFO, **group("5000000", "4000000", "3500000")},
+            4_500_000,
+            5_000_000,
+        ),
+        ({"/proc/meminfo": MEMINFO, **group("5000000", "6000000")}, 0, 5_000_000),
+        ({"/proc/meminfo": MEMINFO}, 20_000 * 1024, 9000 * 4096),
+        ({"/proc/meminfo": "MemTotal: 1 kB\n"}, 3000 * 4096, 9000 * 4096),
+        ({}, 3000 * 4096, 9000 * 4096),
     ],
 )
 def test_what_may_be_used_is_what_is_available_within_the_groups_limit(
-    files: dict[str, str], memory: int, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, str], memory: int, total: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, files)
     card(monkeypatch, driver=False, available=True, bf16=True)
     found = detect_machine()
-    assert found == Machine("cpu", found.name, memory, "fp32", 3)
+    assert found == Machine("cpu", found.name, memory, "fp32", 3, total=total)
     assert found.name
 
 
@@ -69,9 +90,9 @@ def test_a_card_gives_its_memory_and_its_best_precision(monkeypatch: pytest.Monk
     pretend(monkeypatch, {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     card(monkeypatch, driver=True, available=True, bf16=True)
-    assert detect_machine() == Machine("cuda", "A10", 20 << 30, "bf16", 3, cards=2)
+    assert detect_machine() == Machine("cuda", "A10", 9 << 30, "bf16", 3, 2, 20 << 30)
     card(monkeypatch, driver=True, available=True, bf16=False)
-    assert detect_machine() == Machine("cuda", "A10", 20 << 30, "fp16", 3, cards=2)
+    assert detect_machine() == Machine("cuda", "A10", 9 << 30, "fp16", 3, 2, 20 << 30)
 
 
 def test_a_card_that_is_hidden_or_broken_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

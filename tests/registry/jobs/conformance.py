@@ -146,6 +146,18 @@ def what_cannot_be_done_now_is_tried_again_later(database: Database) -> None:
     finish(database, held, Done({}))
 
 
+def only_a_turn_that_could_not_be_used_is_given_back(database: Database) -> None:
+    for tenant in ("a", "b"):
+        put(database, tenant, cost=3.0, weight=2.0)
+    for _ in range(3):
+        first, held = claim(database)
+        assert first.tenant == "a"
+        finish(database, held, Again(0.0, "there is no memory", counts=False))
+    _, held = claim(database)
+    finish(database, held, Again(0.0, "the engine starts"))
+    assert claim(database)[0].tenant == "b"
+
+
 def it_is_handed_from_lane_to_lane(database: Database) -> None:
     put(database)
     _, held = claim(database)
@@ -437,6 +449,7 @@ EXERCISES = (
     a_lost_job_is_run_again_and_its_first_worker_can_change_nothing,
     a_job_that_kills_its_workers_ends,
     what_cannot_be_done_now_is_tried_again_later,
+    only_a_turn_that_could_not_be_used_is_given_back,
     it_is_handed_from_lane_to_lane,
     pause_and_cancel_reach_whoever_runs_it,
     what_its_owner_asked_for_last_is_done,

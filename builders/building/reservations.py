@@ -1,0 +1,166 @@
+"""Memory that builds on this machine will take: what one was promised, another does not count on.
+
+A build sees free memory, prepares for minutes and takes the memory only when it trains; two that
+look at the same time would both start into it. So each reserves what its plan needs, in a folder
+of the home that the builds share.
+
+Invariants:
+- a reservation lives as long as the process that made it: each is a file that its holder has
+  locked, so what a killed build had reserved is nobody's;
+- two reservations are never decided at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from adapterworks.builders.plan.machine import Machine, detect_machine
+from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
+from adapterworks.manifests.errors import Refused
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a build on this machine was promised, in bytes.
+
+    Attributes:
+        what: who is told of it knows the build by.
+        process: that holds it, with the processes it starts.
+        device: whose memory it is.
+        size: of the promise.
+        before: what the process held already when it was made.
+    """
+
+    what: str
+    process: int
+    device: str
+    size: int
+    before: int
+
+    @property
+    def unused(self) -> int:
+        """What of it is still to be taken. How much of a card's memory a process holds is not
+        asked, so all of it."""
+        if self.device != "cpu":
+            return self.size
+        return max(0, self.size - max(0, _held_by(self.process) - self.before))
+
+
+class Reservations:
+    """What the builds of one home have reserved of this machine.
+
+    Args:
+        home: that they share.
+        detect: what is free now.
+    """
+
+    def __init__(self, home: Path, *, detect: Callable[[], Machine] = detect_machine) -> None:
+        # A home may be on a disk that several machines share.
+        self._folder = home / "memory" / _this_machine()
+        self._detect = detect
+
+    def machine(self) -> Machine:
+        """This machine, with what nobody holds and nobody has reserved."""
+        with self._deciding():
+            return self._left()[0]
+
+    @contextmanager
+    def held(self, size: int, what: str) -> Iterator[None]:
+        """Reserve as long as the block runs.
+
+        Args:
+            size: bytes of this machine's memory, or of each card's.
+            what: for whom, in words.
+
+        Raises:
+            Occupied: so much is not free.
+            Refused: so much is not there.
+        """
+        with self._deciding():
+            machine, others = self._left()
+            if size > int(machine.most * USABLE):
+                raise Refused(
+                    f"{what} needs {gib(size)} as it was begun, and this machine has "
+                    f"{gib(machine.most)}, of which a plan takes {gib(machine.most * USABLE)}",
+                    hint="`--force` begins anew, with a plan for this machine",
+                )
+            if size > int(machine.memory * USABLE):
+                reserved = ", ".join(f"{gib(o.unused)} for {o.what} ({o.process})" for o in others)
+                raise Occupied.of(
+                    f"{what} needs {gib(size)}",
+                    free=machine.memory,
+                    total=machine.most,
+                    reserved=f"{reserved} are reserved" if reserved else "",
+                    hint="it can begin when others have ended",
+                )
+            process = os.getpid()
+            mine = Reservation(what, process, machine.device, size, _held_by(process))
+            path, descriptor = self._write(mine)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def _left(self) -> tuple[Machine, list[Reservation]]:
+        machine = self._detect()
+        others = [other for other in self._living() if other.device == machine.device]
+        free = machine.memory - sum(other.unused for other in others)
+        return replace(machine, memory=max(0, free), total=machine.most), others
+
+    def _living(self) -> Iterator[Reservation]:
+        """The reservations whose holders live; the others' files go."""
+        for path in sorted(self._folder.glob("*.json")):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield Reservation(**json.load(file))
+                else:
+                    path.unlink(missing_ok=True)
+
+    def _write(self, mine: Reservation) -> tuple[Path, int]:
+        name = secrets.token_hex(8)
+        staged, path = self._folder / f".{name}", self._folder / f"{name}.json"
+        descriptor = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        values = {field: getattr(mine, field) for field in mine.__slots__}
+        os.write(descriptor, json.dumps(values).encode())
+        staged.rename(path)  # whole and locked from the first moment that others see it
+        return path, descriptor
+
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _this_machine() -> str:
+    """Its name with the start it is in: after another one nothing of before is reserved."""
+    boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else "boot"
+    return f"{socket.gethostname()}-{boot}"
+
+
+def _held_by(process: int) -> int:
+    """Bytes that a process and those it started have in memory."""
+    import psutil
+
+    held = 0
+    with suppress(psutil.Error):
+        parent = psutil.Process(process)
+        for one in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.Error):
+                held += one.memory_info().rss
+    return held

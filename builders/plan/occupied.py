@@ -1,0 +1,38 @@
+"""A machine that has the memory for a training, but not now: who asks may wait for it.
+
+Invariant: what can never fit is `Refused` (`fit.py`); this is only said where waiting can help.
+"""
+
+from __future__ import annotations
+
+from adapterworks.manifests.errors import Unavailable
+
+USABLE = 0.9
+"""Part of a machine's memory that a plan may fill."""
+
+
+class Occupied(Unavailable):
+    """Others hold the memory that a training needs."""
+
+    @classmethod
+    def of(
+        cls, needs: str, *, free: int, total: int, reserved: str = "", hint: str | None = None
+    ) -> Occupied:
+        """The error with its numbers.
+
+        Args:
+            needs: what is needed, as the sentence's beginning.
+            free: bytes that a training may still take.
+            total: bytes of the machine, or of each card.
+            reserved: what of the rest is kept for builds that have begun, in words.
+        """
+        said = f"{needs}, and of this machine's {gib(total)} now {gib(free)} are free and "
+        return cls(
+            f"{said}{gib(total - free)} are held by others{f': {reserved}' if reserved else ''}",
+            hint=hint,
+        )
+
+
+def gib(size: float) -> str:
+    """A size as people read it."""
+    return f"{size / 2**30:.2f} GiB"
