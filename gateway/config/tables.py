@@ -174,7 +174,8 @@ class JobsTable(Table):
     `template` is a manifest from which every fine-tuning job begins (relative to this file): all
     but its name, base and rows. `file_bytes` bounds one file, `tenant_bytes` a tenant's files
     together; `max_queued` and `max_running` a tenant's jobs of one kind that have not ended, and
-    its jobs that run at once.
+    its jobs that run at once. A gateway runs `batch_running` batches at once, and of all their
+    lines `batch_parallel`.
     """
 
     on: bool = False
@@ -184,6 +185,7 @@ class JobsTable(Table):
     upload_seconds: PositiveFloat = 1800.0
     max_queued: PositiveInt = 100
     max_running: PositiveInt = 2
+    batch_running: PositiveInt = 8
     batch_parallel: PositiveInt = 8
 
 

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message
 
 from adapterworks.gateway.admission.errors import RateLimited
+from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.batches import Line
 from adapterworks.gateway.request.body import parse_body
@@ -33,6 +34,8 @@ _SHARE = 0.5
 _AGAIN_S = 2.0
 _DEFECT = AdapterworksError("something went wrong in the gateway")
 _log = logging.getLogger(__name__)
+# Tokens of a line until they are known.
+_EXPECTED = 500
 _BY_PATH = {endpoint.path: endpoint for endpoint in ENDPOINTS}
 
 
@@ -41,11 +44,19 @@ class NoTenant(AdapterworksError):
 
 
 async def ask(
-    gateway: Gateway, tenant: str, job: str, number: int, row: dict[str, Any], endpoint: str
+    gateway: Gateway,
+    turns: FairQueue,
+    tenant: str,
+    job: str,
+    number: int,
+    row: dict[str, Any],
+    endpoint: str,
 ) -> Line:
     """Ask for a line until there is an answer or a refusal that waiting would not change.
 
     Args:
+        turns: of all batches' lines. A line has one while it is asked, not while it waits for its
+            tenant's limits: then others ask.
         tenant: by its id.
 
     Raises:
@@ -59,18 +70,21 @@ async def ask(
         asks = replace(known, weight=known.weight * _SHARE)
         receipt = Receipt(request_id=f"{job}-{number}")
         try:
-            status, body = await _asked(gateway, asks, receipt, row, endpoint)
+            async with turns.turn(tenant, _EXPECTED, weight=asks.weight) as turn:
+                status, body = await _asked(gateway, asks, receipt, row, endpoint)
+                line = _line(row, receipt, status, body)
+                turn.settle(line.prompt_tokens + line.completion_tokens)
+                return line
         except (RateLimited, Unavailable) as error:
             if isinstance(error, RateLimited) and error.code == "insufficient_quota":
                 return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
             await asyncio.sleep(error.retry_after or _AGAIN_S)
             continue
         except AdapterworksError as error:
-            status, body = shape_of(error).status, from_json(error_body(error))
+            return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
         except Exception as error:  # a defect that one line meets costs that line, not the batch
             _log.error("line %d of `%s` failed", number, job, exc_info=error)
-            status, body = 500, from_json(error_body(_DEFECT))
-        return _line(row, receipt, status, body)
+            return _line(row, receipt, 500, from_json(error_body(_DEFECT)))
 
 
 async def _asked(

@@ -110,10 +110,10 @@ def status_of(job: Job) -> str:
     if job.state == "succeeded":
         return "expired" if job.result.get("expired") else "completed"
     if job.state == "running":
-        return "cancelling" if job.wanted else "in_progress"
+        return "cancelling" if job.wanted == "cancel" else "in_progress"
     if job.state == "queued" and job.wanted:  # it is taken once more, for its results
         return "cancelling"
-    if job.state == "queued":
+    if job.state in ("queued", "paused"):  # only whoever runs the gateway pauses one
         return "in_progress" if job.attempt else "validating"
     return job.state
 

@@ -1,6 +1,8 @@
-"""Runs batches: a few lines at a time, each kept as it is answered; ends with the results' files.
+"""Runs one batch: a few lines at a time, each kept as it is answered; ends with the results' files.
 
-Invariant: a line that is kept is never asked again, whatever was killed in between.
+Invariants:
+- a line that is kept is never asked again, whatever was killed in between;
+- a batch that is to give way asks no further line, and drops none that is being answered.
 """
 
 from __future__ import annotations
@@ -21,54 +23,55 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.files.lines import Lines
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.asking import NoTenant, ask
 from adapterworks.gateway.jobs.batches import COUNTS, WINDOW_S, Line, answered, counts, keep
-from adapterworks.gateway.jobs.claiming import claim, holder, renew
+from adapterworks.gateway.jobs.claiming import renew
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.jobs import queue, schema
 from adapterworks.registry.jobs.files import NewFile
-from adapterworks.registry.jobs.job import BATCH_LANE, Claim, Done, Given, Job, Outcome, Stop
+from adapterworks.registry.jobs.job import Claim, Done, Given, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
 from adapterworks.registry.jobs.shown import again, stop
 
 _log = logging.getLogger(__name__)
-_LOOK_S = 0.5
 _RENEW_S = 2.0
 _AGAIN_S = 5.0
 _lines = schema.lines
 
 
-async def run_batches_for_ever(gateway: Gateway, room: Room) -> None:
-    """Run batches, one at a time, until the task is cancelled."""
-    name = holder()
-    while True:
-        try:
-            taken = await asyncio.to_thread(claim, room, [BATCH_LANE], name)
-            if taken is not None:
-                await _run(gateway, room, *taken)
-                continue
-        except Exception as error:  # whatever it was, the next batch is not to wait for it
-            _log.error("a batch cannot go on", exc_info=error)
-        await asyncio.sleep(_LOOK_S)
+async def run_batch(
+    gateway: Gateway,
+    room: Room,
+    turns: FairQueue,
+    job: Job,
+    held: Claim,
+    give_way: asyncio.Event,
+) -> None:
+    """Run a batch to its end, or until it is to give way.
 
-
-async def _run(gateway: Gateway, room: Room, job: Job, held: Claim) -> None:
+    Args:
+        turns: of all batches' lines.
+        give_way: set when another batch is to have this one's place; it is queued again.
+    """
     outcome = _before(job)
     if outcome is not None:
         await _end(room, job, held, outcome)
         return
-    work = asyncio.create_task(_answer(gateway, room, job, held))
+    work = asyncio.create_task(_answer(gateway, room, turns, job, held, give_way))
     try:
         while not work.done() and outcome is None:
             await asyncio.wait({work}, timeout=_RENEW_S)
             wanted = await asyncio.to_thread(renew, room, held)
             if work.done():
                 break
-            if wanted:
+            if wanted == "cancel":
                 outcome = Given("cancelled", {"cancelling": int(time.time())})
+            elif wanted:
+                outcome = Given("paused")
             elif time.time() > job.created + WINDOW_S:
                 outcome = Done({"expired": True})
         if outcome is None:
@@ -116,15 +119,24 @@ async def _end(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:
     await task
 
 
-async def _answer(gateway: Gateway, room: Room, job: Job, held: Claim) -> Outcome:
+async def _answer(
+    gateway: Gateway,
+    room: Room,
+    turns: FairQueue,
+    job: Job,
+    held: Claim,
+    give_way: asyncio.Event,
+) -> Outcome:
     known = await asyncio.to_thread(_known, room, job)
     rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
 
     async def one_after_the_other() -> None:
-        while (taken := await asyncio.to_thread(next, rows, None)) is not None:
+        while not give_way.is_set():
+            if (taken := await asyncio.to_thread(next, rows, None)) is None:
+                break
             number, row = taken
             endpoint = str(job.arguments["endpoint"])
-            line = await ask(gateway, job.tenant, job.id, number, row, endpoint)
+            line = await ask(gateway, turns, job.tenant, job.id, number, row, endpoint)
             await asyncio.to_thread(_keep, room, held, number, line)
 
     try:
@@ -133,7 +145,8 @@ async def _answer(gateway: Gateway, room: Room, job: Job, held: Claim) -> Outcom
                 group.create_task(one_after_the_other())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
-    return Done({})
+    left = give_way.is_set() and await asyncio.to_thread(next, rows, None) is not None
+    return Given("queued") if left else Done({})
 
 
 def _known(room: Room, job: Job) -> set[int]:

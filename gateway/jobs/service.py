@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.jobs.batching import run_batches_for_ever
 from adapterworks.gateway.jobs.proving import prove_for_ever
 from adapterworks.gateway.jobs.room import open_room
+from adapterworks.gateway.jobs.sharing import Batches
 from adapterworks.gateway.supervision.supervisor import Worker
 
 
@@ -19,7 +19,7 @@ def start_jobs(gateway: Gateway) -> None:
         await prove_for_ever(gateway, room)
 
     async def run_batches(worker: Worker) -> None:
-        await run_batches_for_ever(gateway, room)
+        await Batches(gateway, room).run_for_ever()
 
     gateway.supervisor.task("proofs of jobs", prove)
     gateway.supervisor.task("batches", run_batches)

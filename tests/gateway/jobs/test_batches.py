@@ -12,9 +12,11 @@ import pytest
 import sqlalchemy as sa
 from openai.types import Batch
 
+from adapterworks.gateway.jobs import sharing
 from adapterworks.gateway.storage.schema import usage_events
+from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.registry.bases.base import Base
-from adapterworks.registry.jobs import schema
+from adapterworks.registry.jobs import lookup, queue, schema
 from adapterworks.registry.registry import Registry
 from tests.gateway.files.test_files import put
 from tests.gateway.jobs_support import House, again, house, move_in, strict
@@ -149,6 +151,33 @@ def test_a_cancelled_batch_keeps_what_was_answered(
         house.client("globex").batches.retrieve(batch.id)
 
 
+def test_a_paused_batch_goes_on_and_asks_nothing_twice(
+    launcher: Launcher, registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    """By whoever runs the gateway: OpenAI's client has no word for it."""
+    house = move_in(launcher, registry, base, tmp_path, batch_parallel=1)
+    house.standin.token_seconds = 0.05
+    client = house.client()
+    batch = begin(client, of("acme", base.name, 30))
+    has_asked(house, "acme", 3)
+    with registry.database.write() as connection:
+        queue.pause(connection, batch.id, now=time.time())
+    deadline = time.monotonic() + STANDSTILL_S
+    while True:
+        with registry.database.read() as connection:
+            if lookup.get(connection, batch.id).state == "paused":
+                break
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert wait(client, batch.id, "in_progress").output_file_id is None
+    with registry.database.write() as connection:
+        queue.resume(connection, batch.id, now=time.time())
+    done = wait(client, batch.id, "completed")
+    answers = lines(client, done.output_file_id)
+    assert [answer["custom_id"] for answer in answers] == [f"q{number}" for number in range(30)]
+    assert metered(house)[0] == 30
+
+
 def test_files_that_are_no_requests_are_refused(house: House) -> None:
     client = house.client()
     rows = put(client).id
@@ -157,3 +186,88 @@ def test_files_that_are_no_requests_are_refused(house: House) -> None:
         with pytest.raises(openai.BadRequestError) as caught:
             client.batches.create(input_file_id=file, endpoint=CHAT, completion_window="24h")
         assert caught.value.param == "input_file_id"
+
+
+def asked(house: House, name: str) -> list[int]:
+    """Where in the order of what the engine was asked a batch's lines stand."""
+    texts = [body["messages"][0]["content"] for body in house.standin.bodies]
+    return [place for place, text in enumerate(texts) if text.startswith(name)]
+
+
+def of(name: str, model: str, count: int) -> list[dict[str, Any]]:
+    """Requests that can be told from another tenant's."""
+    rows = [request(number, model) for number in range(count)]
+    for row in rows:
+        row["body"]["messages"][0]["content"] = f"{name} asks {row['custom_id']}"
+    return rows
+
+
+def has_asked(house: House, name: str, least: int) -> None:
+    deadline = time.monotonic() + STANDSTILL_S
+    while len(asked(house, name)) < least:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_two_tenants_share_from_the_moment_that_the_second_comes(
+    launcher: Launcher, registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    """However many lines the first has: of what is asked from then on, each has half."""
+    house = move_in(launcher, registry, base, tmp_path, batch_parallel=2)
+    house.standin.token_seconds = 0.03
+    long = begin(house.client(), of("acme", base.name, 2000))
+    has_asked(house, "acme", 10)
+    short = begin(house.client("globex"), of("globex", base.name, 12))
+    wait(house.client("globex"), short.id, "completed")
+    first, *_, last = asked(house, "globex")
+    between = [place for place in asked(house, "acme") if first < place < last]
+    assert len(asked(house, "globex")) == 12
+    assert 8 <= len(between) <= 14, between
+    # Nobody had to stand aside for it.
+    assert house.client().batches.retrieve(long.id).status == "in_progress"
+    assert len(asked(house, "acme")) < 1900
+    house.client().batches.cancel(long.id)
+    wait(house.client(), long.id, "cancelled")
+
+
+def test_a_tenant_that_waits_for_its_limits_keeps_nobody_waiting(
+    launcher: Launcher, registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    house = move_in(launcher, registry, base, tmp_path, batch_parallel=1)
+    TenantAdmin(registry.database, who="tester").set("acme", {"rpm": 1})
+    deadline = time.monotonic() + STANDSTILL_S
+    while house.running.gateway.tenant(house.acme.id).limits.rpm != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    limited = begin(house.client(), of("acme", base.name, 3))
+    has_asked(house, "acme", 1)
+    short = begin(house.client("globex"), of("globex", base.name, 4))
+    wait(house.client("globex"), short.id, "completed")
+    assert house.client().batches.retrieve(limited.id).status == "in_progress"
+    assert len(asked(house, "acme")) < 3
+    house.client().batches.cancel(limited.id)
+    wait(house.client(), limited.id, "cancelled")
+
+
+def test_where_there_are_fewer_seats_than_batches_each_gives_way(
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing.Batches.__init__, "__kwdefaults__", {"turn": 0.2})
+    house = move_in(launcher, registry, base, tmp_path, batch_parallel=2, batch_running=1)
+    house.standin.token_seconds = 0.05
+    long = begin(house.client(), of("acme", base.name, 60))
+    has_asked(house, "acme", 4)
+    short = begin(house.client("globex"), of("globex", base.name, 4))
+    done = wait(house.client("globex"), short.id, "completed")
+    assert len(asked(house, "acme")) < 60
+    ended = wait(house.client(), long.id, "completed")
+    for client, batch, count in ((house.client("globex"), done, 4), (house.client(), ended, 60)):
+        answers = lines(client, batch.output_file_id)
+        assert [answer["custom_id"] for answer in answers] == [f"q{n}" for n in range(count)]
+    # What gave way dropped nothing: each line was asked once.
+    assert (len(asked(house, "acme")), len(asked(house, "globex"))) == (60, 4)
+    assert metered(house)[0] == 64
