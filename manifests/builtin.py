@@ -29,6 +29,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _METHODS = "adapterworks.builders.methods"
 _METRICS = "adapterworks.builders.evaluation.metrics"
+GRADED = f"{_METRICS}.graded:of_grader"
+"""What makes a metric of a grader that a manifest has."""
+GRADING = "adapterworks.builders.objectives.graders"
+"""The module that says what an answer is worth to it."""
 _GATES = "adapterworks.builders.data.gates"
 _RECIPES = "adapterworks.builders.data.recipes"
 _FORMATS = "adapterworks.builders.data.formats"
@@ -93,6 +97,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "prompt-completion": f"{_FORMATS}.prompt_completion:FORMAT",
         "preference": f"{_FORMATS}.preference:FORMAT",
         "openai-preference": f"{_FORMATS}.openai_preference:FORMAT",
+        "openai-reinforcement": f"{_FORMATS}.openai_reinforcement:FORMAT",
         "ranking": f"{_FORMATS}.ranking:FORMAT",
         "unpaired-preference": f"{_FORMATS}.unpaired_preference:FORMAT",
         "text": f"{_FORMATS}.text:FORMAT",

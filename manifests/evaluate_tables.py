@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from adapterworks.manifests.graders import (
+    Grader,
+    PythonGrader,
+    ScoreModel,
+    graded,
+    leaves_of,
+)
 from adapterworks.manifests.judging import JudgeTable
 from adapterworks.manifests.named import Named
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Share
@@ -88,9 +95,13 @@ ENGINES = ("auto", "huggingface", "vllm", "gateway")
 class EvaluateTable(Frozen):
     """`[evaluate]`: metrics, gates, retention."""
 
+    graders: tuple[Grader, ...] = ()
+    """OpenAI's graders, which `metrics` and gates name as `grader:NAME`
+    (docs/explanation/alignment.md)."""
     metrics: tuple[Annotated[str, Named("metrics", files=True)], ...] = ("exact_match",)
-    """Metrics by name (see `adapters metrics`), or `./FILE.py:FUNCTION` for one of your own, whose
-    function takes an answer and a reference and gives a number (docs/reference/extensions.md)."""
+    """Metrics by name (see `adapters metrics`), `grader:NAME` for one of `graders`, or
+    `./FILE.py:FUNCTION` for one of your own, whose function takes an answer and a reference and
+    gives a number (docs/reference/extensions.md)."""
     gates: tuple[QualityGate, ...] = ()
     retention: RetentionTable = RetentionTable()
     safety: SafetyTable = SafetyTable()
@@ -110,3 +121,34 @@ class EvaluateTable(Frozen):
     running gateway (`ADAPTERS_GATEWAY`); `auto` takes the one that is likely to be done first."""
     bootstrap_samples: PositiveInt = 2000
     """Resamples behind each confidence interval."""
+
+    @field_validator("graders")
+    @classmethod
+    def _named_once(cls, graders: tuple[Grader, ...]) -> tuple[Grader, ...]:
+        names = [grader.name for grader in graders]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two graders are called `{twice}`")
+        for grader in graders:
+            if any(
+                isinstance(one, ScoreModel | PythonGrader) for one in leaves_of(grader).values()
+            ):
+                raise ValueError(
+                    f"`{grader.name}` asks a model or runs code, which graders do as rewards only"
+                )
+        return graders
+
+    @field_validator("metrics")
+    @classmethod
+    def _with_graders(cls, metrics: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        graders = info.data.get("graders", ())
+        return tuple(graded(name, graders) for name in metrics)
+
+    @field_validator("gates")
+    @classmethod
+    def _by_graders(
+        cls, gates: tuple[QualityGate, ...], info: ValidationInfo
+    ) -> tuple[QualityGate, ...]:
+        graders = info.data.get("graders", ())
+        return tuple(
+            gate.model_copy(update={"metric": graded(gate.metric, graders)}) for gate in gates
+        )

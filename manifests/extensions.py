@@ -26,9 +26,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, TYPES, Kind
+from adapterworks.manifests.builtin import BUILTIN, GRADED, GRADING, KINDS, MADE_BY, TYPES, Kind
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.graders import GraderMetric
 from adapterworks.manifests.user_code import (
     UserCode,
     load_user_code,
@@ -92,6 +93,8 @@ def origin(kind: Kind, name: str) -> Origin:
     Raises:
         InvalidInput: there is no such name, or more than one claims it.
     """
+    if isinstance(name, GraderMetric):
+        return Origin(GRADED)
     if names_a_file(name):
         return Origin(str(name), file=Path(name.rpartition(":")[0]).name)
     claims = _installed(kind).get(name, ())
@@ -123,6 +126,8 @@ def load(kind: Kind, name: str) -> Any:
     if found.file is not None:
         return _made(kind, name, load_user_code(name))
     module, _, attribute = found.target.partition(":")
+    if isinstance(name, GraderMetric):
+        return _attribute(importlib.import_module(module), attribute)(name)
     if found.distribution is None:
         return _made(kind, name, _attribute(importlib.import_module(module), attribute))
     try:
@@ -161,7 +166,7 @@ def source_file(kind: Kind, name: str) -> Path | None:
     """The file of the module that defines `name`; None for one without (built into Python)."""
     if isinstance(name, UserCode):
         return name.path
-    found = origin(kind, name)
+    found = Origin(GRADING) if isinstance(name, GraderMetric) else origin(kind, name)
     try:  # the packages above a module are imported for that
         spec = importlib.util.find_spec(found.target.partition(":")[0])
     except (Exception, SystemExit) as error:  # whatever a stranger's package raises

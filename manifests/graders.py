@@ -1,4 +1,5 @@
-"""`[[objective.graders]]`: OpenAI's graders, with its own keys, as rewards of sampled answers.
+"""`[[objective.graders]]` and `[[evaluate.graders]]`: OpenAI's graders, with its own keys, as
+rewards of sampled answers and as metrics.
 
     type = "string_check"
     name = "category"
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -208,6 +209,58 @@ Grader = Annotated[
 def leaves_of(grader: Grader) -> dict[str, Leaf]:
     """The graders of a formula by its names; of another, itself by the name ""."""
     return dict(grader.graders) if isinstance(grader, Multi) else {"": grader}
+
+
+GRADER = "grader:"
+"""Before a grader's name, where a metric is named."""
+
+
+class GraderMetric(str):
+    """The name of a metric that is a grader of the manifest's; as a string it is what it says.
+
+    It is data, so that it may come out of a release, pulled or imported.
+
+    Attributes:
+        grader: that gives an answer its score.
+    """
+
+    grader: Grader
+
+    def __new__(cls, text: str, grader: Grader) -> GraderMetric:
+        metric = super().__new__(cls, text)
+        metric.grader = grader
+        return metric
+
+    def __getnewargs__(self) -> tuple[str, Grader]:  # type: ignore[override]
+        return str(self), self.grader
+
+
+def graded(name: str, graders: Sequence[Grader]) -> str:
+    """The name of a metric, with its grader if it names one.
+
+    Raises:
+        ValueError: it names a grader that is not there.
+    """
+    if not name.startswith(GRADER):
+        return name
+    for grader in graders:
+        if grader.name == name.removeprefix(GRADER):
+            return GraderMetric(name, grader)
+    listed = ", ".join(f"`{GRADER}{grader.name}`" for grader in graders) or "none"
+    raise ValueError(f"`{name}` is no grader of `evaluate.graders`, which has {listed}")
+
+
+def columns_of(grader: Grader) -> tuple[str, ...]:
+    """The row's columns that a grader reads, each once, in its order."""
+    texts: list[str] = []
+    for leaf in leaves_of(grader).values():
+        if isinstance(leaf, ScoreModel):
+            texts += [turn.content for turn in leaf.input]
+        elif not isinstance(leaf, PythonGrader):  # what code reads is not seen from outside
+            texts += [leaf.input, leaf.reference]
+    slots = (slot for text in texts for slot in _SLOT.findall(text))
+    items = (slot.strip() for slot in slots)
+    return tuple(dict.fromkeys(i.removeprefix("item.") for i in items if i.startswith("item.")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.graders import graded
 
 if TYPE_CHECKING:
     from adapterworks.builders.sweeping.sweep import Build, Built, Tried
@@ -115,7 +116,7 @@ def command(
         needs = resources(app, plain, gpus=gpus, cpus=None, memory=memory, hours=None)
         build = _elsewhere(app, on, asked, needs)
     tried = run_sweep(sweep, build, home=app.settings.home, parallel=parallel, say=app.note)
-    best = winner(tried, sweep.metric)
+    best = winner(tried, graded(sweep.metric, plain.evaluate.graders))
     if best is not None:
         _promote(app, best, len(tried))
     if as_json:

@@ -82,7 +82,8 @@ def _outcome(app: App, job: Job, claim: Claim) -> Outcome:
     except Occupied as error:  # by an engine, or by another worker's build
         print(error.message, file=sys.stderr)
         wait = min(_MOST_WAIT_S, _AGAIN_S * 2 ** min(claim.attempt - 1, 10))
-        return again(error, job.tenant, after=wait, counts=False)
+        said = error.message if job.tenant == OPERATOR else error.public
+        return Again(wait, said, counts=False)
     except Unavailable as error:
         traceback.print_exc()
         return again(error, job.tenant, after=error.retry_after or _AGAIN_S)

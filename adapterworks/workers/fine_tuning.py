@@ -101,7 +101,11 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
 
 def _resolved(asked: Asked, manifest: Manifest) -> dict[str, Any]:
     """What `"auto"` came to."""
+    further = (
+        {} if asked.grader is None else {"compute_multiplier": asked.compute_multiplier or 1.0}
+    )
     return {
+        **further,
         "n_epochs": asked.n_epochs or round(manifest.train.epochs) or 1,
         "batch_size": manifest.train.batch_size,
         "learning_rate_multiplier": asked.learning_rate_multiplier or 1.0,

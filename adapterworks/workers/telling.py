@@ -72,6 +72,8 @@ class Teller:
                 self._valid = event["loss"]
                 if self._valid is not None:
                     self.say(f"step {event['step']}: validation loss {self._valid:.4f}")
+                elif (reward := event.get("reward")) is not None:
+                    self.say(f"step {event['step']}: mean reward of the validation {reward:.4f}")
             case "checkpoint":
                 self._checkpoint(int(event["step"]))
         if time.monotonic() - self._written >= _INTERVAL:
@@ -81,7 +83,11 @@ class Teller:
         step, steps, self._loss = event["step"], event["steps"], event["loss"]
         left = event["seconds_left"]
         data = {"step": step, "total_steps": steps, "train_loss": self._loss}
-        message = f"step {step}/{steps}: training loss {self._loss:.4f}, {seconds(left)} left"
+        told = f"training loss {self._loss:.4f}"
+        if (reward := event.get("reward")) is not None:
+            data["train_mean_reward"] = reward
+            told = f"mean reward {reward:.4f}"
+        message = f"step {step}/{steps}: {told}, {seconds(left)} left"
         self._add(message, kind=events.METRICS, data=data)
         ends = {"estimated_finish": int(time.time() + left)}
         self._waiting.append(lambda connection: queue.note(connection, self._claim, ends))

@@ -122,6 +122,7 @@ DECISIONS: dict[str, Part] = {
     "train.processes": "nothing",  # as a micro batch
     "train.sharding": "nothing",  # where numbers are kept, not which
     "train.accelerate_config": "publish",  # its name; its bytes are digested for the training
+    "evaluate.graders": "evaluate",
     "evaluate.metrics": "evaluate",
     "evaluate.gates": "evaluate",
     "evaluate.retention.on": "ask",

@@ -12,7 +12,13 @@ USABLE = 0.9
 
 
 class Occupied(Unavailable):
-    """Others hold the memory that a training needs."""
+    """Others hold the memory that a training needs.
+
+    Attributes:
+        public: the message without who holds it, which is not for everybody to know.
+    """
+
+    public: str = ""
 
     @classmethod
     def of(
@@ -26,11 +32,13 @@ class Occupied(Unavailable):
             total: bytes of the machine, or of each card.
             reserved: what of the rest is kept for builds that have begun, in words.
         """
-        said = f"{needs}, and of this machine's {gib(total)} now {gib(free)} are free and "
-        return cls(
-            f"{said}{gib(total - free)} are held by others{f': {reserved}' if reserved else ''}",
-            hint=hint,
+        said = (
+            f"{needs}, and of this machine's {gib(total)} now {gib(free)} are free and "
+            f"{gib(total - free)} are held by others"
         )
+        error = cls(f"{said}: {reserved}" if reserved else said, hint=hint)
+        error.public = said
+        return error
 
 
 def gib(size: float) -> str:

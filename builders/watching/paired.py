@@ -28,6 +28,7 @@ from adapterworks.builders.watching.alias import Pair
 from adapterworks.builders.watching.kept import Kept, kept
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable
+from adapterworks.manifests.graders import graded
 from adapterworks.manifests.models import Manifest
 
 if TYPE_CHECKING:
@@ -180,7 +181,11 @@ def _shuffled(rows: Sequence[Row], name: str) -> list[Row]:
 
 
 def _metric(table: EvaluateTable, name: str | None) -> Metric:
-    known = [metric_named(name)] if name else [metric_named(one) for one in table.metrics]
+    known = (
+        [metric_named(graded(name, table.graders))]
+        if name
+        else [metric_named(one) for one in table.metrics]
+    )
     fit = [one for one in known if one.is_mean and one.unit == "share"]
     if not fit:
         named = ", ".join(f"`{one.name}`" for one in known)

@@ -46,6 +46,10 @@ class Faults:
         """Whether there are as many as are kept: the rest need not be looked at."""
         return self._ranges >= MOST_RANGES
 
+    def summary(self) -> str:
+        """What there is, by lines, a fault a sentence; empty if there is none."""
+        return "; ".join(_shown(*item) for item in list(self._found.items())[:_SHOWN_FAULTS])
+
     def raise_if_any(self, rows: int) -> None:
         """Refuse the file if there was one.
 

@@ -172,7 +172,7 @@ def _training(row: dict[str, Any]) -> tuple[str, Problems]:
         answered = isinstance(messages, list) and any(
             isinstance(turn, dict) and turn.get("role") == "assistant" for turn in messages
         )
-        return SUPERVISED if answered else REINFORCEMENT, _messages(messages, "messages")
+        return (SUPERVISED, _messages(messages, "messages")) if answered else _asked(messages)
     if row.get("input") is not None:
         return PREFERENCE, _preference(row)
     if row.get("prompt") is not None:
@@ -180,6 +180,18 @@ def _training(row: dict[str, Any]) -> tuple[str, Problems]:
     return "", iter(
         ("has none of `messages`, `input` with two outputs, or `prompt` and `completion`",)
     )
+
+
+def _asked(messages: Any) -> tuple[str, Problems]:
+    def problems() -> Problems:
+        wrong = False
+        for problem in _messages(messages, "messages"):
+            wrong = True
+            yield problem
+        if not wrong and messages[-1]["role"] != "user":
+            yield "`messages` ends with no question: its last turn is not the user's"
+
+    return REINFORCEMENT, problems()
 
 
 def _messages(turns: Any, where: str) -> Problems:

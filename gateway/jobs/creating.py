@@ -14,7 +14,13 @@ from typing import Any
 
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.jobs.objects import AskedJob, Hyperparameters, PreferenceHyperparameters
+from adapterworks.gateway.jobs.objects import (
+    AskedJob,
+    Hyperparameters,
+    PreferenceHyperparameters,
+    ReinforcementHyperparameters,
+)
+from adapterworks.gateway.jobs.reinforcing import graded
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.jobs.template import check_manifest
 from adapterworks.gateway.request.errors import InvalidField
@@ -26,7 +32,14 @@ from adapterworks.manifests.extensions import names
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.jobs import events, putting
 from adapterworks.registry.jobs.files import File
-from adapterworks.registry.jobs.fine_tuning import METHODS, Asked, Rows, Start, continued
+from adapterworks.registry.jobs.fine_tuning import (
+    METHODS,
+    REINFORCEMENT,
+    Asked,
+    Rows,
+    Start,
+    continued,
+)
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, Job, NewJob
 
 _LONGEST_NAME = 64
@@ -55,6 +68,12 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
             hint="whoever runs the gateway can name trackers in `[jobs] template`",
         )
     beta = hyper.beta if isinstance(hyper, PreferenceHyperparameters) else "auto"
+    more: dict[str, Any] = {}
+    if method == REINFORCEMENT:
+        table = asked.method.reinforcement if asked.method is not None else None
+        more = graded(gateway.registry.blobs, table, training, validation)
+    if isinstance(hyper, ReinforcementHyperparameters):
+        more["compute_multiplier"] = _number(hyper.compute_multiplier)
     wanted = Asked(
         name=name_of(tenant, asked.suffix or _usual(tenant, base.name, start)),
         model=asked.model,
@@ -72,6 +91,7 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         start=start,
         template=room.template,
         who=f"tenant {tenant.name}",
+        **more,
     )
     check_manifest(wanted, "the job")
     new = NewJob(
@@ -141,7 +161,11 @@ def _method(asked: AskedJob) -> tuple[str, Hyperparameters]:
         )
     kind = asked.method.type
     known = METHODS.get(kind)
-    given = {"supervised": asked.method.supervised, "dpo": asked.method.dpo}
+    given = {
+        "supervised": asked.method.supervised,
+        "dpo": asked.method.dpo,
+        REINFORCEMENT: asked.method.reinforcement,
+    }
     if known is None or not _is_there(known.objective, known.kinds.values()):
         raise InvalidField(
             f"the method `{kind}` is not available here",

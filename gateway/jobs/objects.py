@@ -40,6 +40,15 @@ class PreferenceHyperparameters(Hyperparameters):
     beta: Auto | Annotated[float, Field(gt=0, le=2)] = "auto"
 
 
+class ReinforcementHyperparameters(Hyperparameters):
+    """Those of `reinforcement`. Of the last three nothing but the usual can be asked for."""
+
+    compute_multiplier: Auto | Annotated[float, Field(gt=0, le=1000)] = "auto"
+    eval_interval: Auto | Annotated[int, Field(ge=1)] = "auto"
+    eval_samples: Auto | Annotated[int, Field(ge=1)] = "auto"
+    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
+
+
 class Supervised(Table):
     """`method.supervised`."""
 
@@ -52,13 +61,20 @@ class Preference(Table):
     hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
 
 
+class Reinforcement(Table):
+    """`method.reinforcement`."""
+
+    grader: dict[str, Any]
+    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
+
+
 class AskedMethod(Table):
-    """`method`; `reinforcement` has a word of its own for that it is not there."""
+    """`method`, with the table of its type."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
     dpo: Preference | None = None
-    reinforcement: dict[str, Any] | None = None
+    reinforcement: Reinforcement | None = None
 
 
 class AskedJob(Table):
@@ -83,9 +99,9 @@ def job_object(job: Job) -> dict[str, Any]:
         name: result.get("hyperparameters", {}).get(name, _auto(asked[name]))
         for name in ("batch_size", "learning_rate_multiplier", "n_epochs")
     }
-    of_method = {**hyperparameters, "beta": _auto(asked["beta"])}
-    if method == "supervised":
-        of_method.pop("beta")
+    table: dict[str, Any] = {"hyperparameters": {**hyperparameters, **_further(asked)}}
+    if asked.get("asked_grader") is not None:
+        table["grader"] = asked["asked_grader"]
     validation = asked["validation"]
     running = status_of(job) == "running"
     return {
@@ -106,11 +122,19 @@ def job_object(job: Job) -> dict[str, Any]:
         "result_files": result.get("result_files", []),
         "trained_tokens": result.get("trained_tokens") if job.ended else None,
         "hyperparameters": hyperparameters if method == "supervised" else {},
-        "method": {"type": method, method: {"hyperparameters": of_method}},
+        "method": {"type": method, method: table},
         "seed": asked["seed"],
         "metadata": dict(job.labels) or None,
         "integrations": [],
     }
+
+
+def _further(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that only the job's method has."""
+    if asked.get("asked_grader") is not None:
+        usual = {"eval_interval": "auto", "eval_samples": "auto", "reasoning_effort": "default"}
+        return {"compute_multiplier": _auto(asked["compute_multiplier"]), **usual}
+    return {} if asked["method"] == "supervised" else {"beta": _auto(asked["beta"])}
 
 
 def status_of(job: Job) -> str:

@@ -160,7 +160,10 @@ def convert(given: Mapping[str, Any], name: str, around: Around) -> Conversion:
     elif seed is not None:
         draft.refuse("seed", "it is no whole number from 0 to 2147483647")
     _integrations(draft)
-    put_criteria(draft, around.evals, judged="test" in draft.manifest.get("data", {}))
+    held_out = around.files.get(str(given.get("validation_file")))
+    columns = () if held_out is None else tuple(n for n in held_out.texts if n != answer)
+    judged = "test" in draft.manifest.get("data", {})
+    put_criteria(draft, around.evals, judged=judged, columns=columns)
     return draft.finish(PROGRAM, RULES)
 
 

@@ -9,10 +9,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from adapterworks.manifests.graders import Grader
+from adapterworks.manifests.graders import GRADER, Grader
 from adapterworks.manifests.importing.conversion import Draft, Note
 
 _READ: TypeAdapter[Grader] = TypeAdapter(Grader)
+_SLOT = re.compile(r"\{\{\s*item\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+# What a criterion has beside these is not what it measures: `pass_threshold`, say.
+_KEYS = {"type", "name", "operation", "evaluation_metric", "input", "reference"}
+# Columns that formats of ours read as something else.
+_READ_AS = {"completion": "answer", "prompt": "question"}
+_GATE = "a gate asks for a gain on the base, not for a threshold"
 _ANSWER = re.compile(r"^\s*\{\{\s*sample\.output_text\s*\}\}\s*$")
 _ASKS = "it asks a model: `adapters eval --judge` does"
 _ELSEWHERE = {
@@ -88,24 +94,36 @@ def _as_ours(leaf: dict[str, Any]) -> None:
         ]
 
 
-def put_criteria(draft: Draft, evals: Sequence[Mapping[str, Any]], *, judged: bool) -> None:
+def put_criteria(
+    draft: Draft, evals: Sequence[Mapping[str, Any]], *, judged: bool, columns: Sequence[str]
+) -> None:
     """The criteria of evals as metrics and gates, each with a note.
 
     Args:
         judged: whether there are rows that gates can judge on.
+        columns: of these rows.
     """
     metrics: list[str] = []
+    graders: dict[str, dict[str, Any]] = {}
     for one in evals:
         criteria = one.get("testing_criteria")
         for number, criterion in enumerate(criteria if isinstance(criteria, list) else []):
-            metric, why = _metric(criterion)
             key = f"{str(one.get('id') or one.get('name'))[:60]}.testing_criteria[{number}]"
-            to = ("evaluate.metrics", "evaluate.gates") if judged else ("evaluate.metrics",)
+            metric, why = _metric(criterion)
+            to = ["evaluate.metrics", *(["evaluate.gates"] if judged else [])]
+            if metric is None and not why:
+                grader, why = _grader(criterion, columns)
+                if grader is not None:
+                    name = _free(grader["name"], graders)
+                    graders[name] = {**grader, "name": name}
+                    metric, to = f"{GRADER}{name}", ["evaluate.graders", *to]
             if metric is None:
                 draft.notes.append(Note(key, _kind(criterion), "no effect", why=why))
                 continue
             metrics += [metric] if metric not in metrics else []
-            draft.notes.append(Note(key, _kind(criterion), "differs", to, why))
+            draft.notes.append(Note(key, _kind(criterion), "differs", tuple(to), why))
+    if graders:
+        draft.put("evaluate.graders", list(graders.values()))
     if metrics:
         draft.put("evaluate.metrics", metrics)
         if judged:
@@ -113,6 +131,7 @@ def put_criteria(draft: Draft, evals: Sequence[Mapping[str, Any]], *, judged: bo
 
 
 def _metric(criterion: Any) -> tuple[str | None, str]:
+    """A metric of ours that measures the same; neither it nor a reason where a grader may."""
     if not isinstance(criterion, Mapping):
         return None, "no equivalent: it is no table"
     kind = _kind(criterion)
@@ -120,13 +139,45 @@ def _metric(criterion: Any) -> tuple[str | None, str]:
         return None, f"no equivalent: {_ELSEWHERE[kind]}"
     what = str(criterion.get("operation" if kind == "string_check" else "evaluation_metric"))
     found = _METRICS.get((kind, what))
-    if found is None:
-        return None, f"no equivalent: no metric is `{kind}` by `{what[:40]}`"
-    if not _ANSWER.match(str(criterion.get("input"))):
-        return None, "no equivalent: it does not judge the whole answer"
-    return found, (
-        "against each row's own answer; a gate asks for a gain on the base, not for a threshold"
-    )
+    whole = _ANSWER.match(str(criterion.get("input"))) is not None
+    if found is None or not whole or not _SLOT.fullmatch(str(criterion.get("reference")).strip()):
+        return None, ""
+    return found, f"against each row's own answer; {_GATE}"
+
+
+def _grader(criterion: Any, columns: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
+    """A criterion as one of `evaluate.graders`, or why there is no equivalent."""
+    values = _named({key: value for key, value in criterion.items() if key in _KEYS})
+    lacking: list[str] = []
+    answer = str(values.get("reference")).strip()
+
+    def here(slot: re.Match[str]) -> str:
+        name = slot[1]
+        if name in columns and name not in _READ_AS:
+            return slot[0]
+        if name in _READ_AS or slot[0] == answer:
+            return f"{{{{item.{_READ_AS.get(name, 'answer')}}}}}"
+        lacking.append(name)
+        return slot[0]
+
+    for key in ("input", "reference"):
+        if isinstance(values.get(key), str):
+            values[key] = _SLOT.sub(here, values[key])
+    if lacking:
+        return None, f"no equivalent: the rows have no column `{lacking[0][:40]}`"
+    try:
+        read = _READ.validate_python(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part)[:40] for part in fault["loc"])
+        return None, f"no equivalent: {place}: {fault['msg'].removeprefix('Value error, ')}"
+    return read.model_dump(mode="json"), f"the mean of its scores; {_GATE}"
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """The name, with a number where another criterion has it."""
+    names = (name, *(f"{name[:60]}_{number}" for number in range(2, len(taken) + 3)))
+    return next(one for one in names if one not in taken)
 
 
 def _kind(criterion: Any) -> str:

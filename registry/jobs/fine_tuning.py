@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.evaluate_tables import EvaluateTable
+from adapterworks.manifests.graders import GRADER
 
 # What a job begins with where `[jobs] template` says nothing else.
 START: dict[str, Any] = {"method": {"kind": "lora"}}
@@ -60,6 +62,10 @@ class Asked(BaseModel):
         name: of the adapter.
         base, quantization, base_digest: what it is trained on and served with.
         method: as the client calls it; `beta` belongs to one of them.
+        compute_multiplier: of the answers that are sampled to a prompt.
+        grader: what a sampled answer is worth, as a manifest has it; `asked_grader` is as the
+            client sent it.
+        answer: the column that is each row's own answer, where rows have columns.
         start: what is continued; a new adapter on the base without it.
         template: tables that every job of the gateway begins from.
         who: for the registry's log.
@@ -80,6 +86,10 @@ class Asked(BaseModel):
     batch_size: int | None = None
     learning_rate_multiplier: float | None = None
     beta: float | None = None
+    compute_multiplier: float | None = None
+    grader: dict[str, Any] | None = None
+    asked_grader: dict[str, Any] | None = None
+    answer: str | None = None
     start: Start | None = None
     template: dict[str, Any] = {}
     who: str = ""
@@ -98,9 +108,16 @@ class Method:
     kinds: Mapping[str, str]
 
 
+REINFORCEMENT = "reinforcement"
+# Answers sampled to a prompt, of which `compute_multiplier` is a multiple, and their bounds.
+_GENERATIONS, _FEWEST, _MOST = 8, 2, 256
+# What a manifest is measured by unless it says something else.
+_METRICS: tuple[str, ...] = EvaluateTable.model_fields["metrics"].default
+
 METHODS: dict[str, Method] = {
     "supervised": Method("", {"supervised": "messages", "completion": "prompt-completion"}),
     "dpo": Method("dpo", {"paired": "openai-preference"}),
+    REINFORCEMENT: Method("grpo", {REINFORCEMENT: "openai-reinforcement"}),
 }
 
 
@@ -138,6 +155,8 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
         train["learning_rate"] = rate * asked.learning_rate_multiplier
     if asked.beta is not None:
         values.setdefault("objective", {})["beta"] = asked.beta
+    if asked.grader is not None:
+        _graded(values, asked, asked.grader)
     if asked.validation is not None:
         # The rows that the tenant keeps back: the loss is watched on them, and gates judge by them.
         data["validation"] = data["test"] = asked.validation.path
@@ -158,6 +177,25 @@ def continued(declared: Mapping[str, Any]) -> dict[str, Any]:
         values.pop("keep_ranks", None)
         values.pop("orthogonality", None)  # to the ranks that were kept, and to nothing else
     return values
+
+
+def _graded(values: dict[str, Any], asked: Asked, grader: Mapping[str, Any]) -> None:
+    """What is learnt by sampled answers: who grades them, how many there are and how long."""
+    objective = values["objective"]
+    objective["graders"] = [grader]
+    # What is learnt by is measured too, beside what the template names.
+    evaluate = values.setdefault("evaluate", {})
+    evaluate["graders"] = [*evaluate.get("graders", ()), grader]
+    evaluate["metrics"] = [*evaluate.get("metrics", _METRICS), f"{GRADER}{grader['name']}"]
+    if asked.compute_multiplier is not None:
+        many = round(_GENERATIONS * asked.compute_multiplier)
+        objective["generations"] = min(_MOST, max(_FEWEST, many))
+    # An answer is as long while it is learnt as while it is judged.
+    longest = evaluate.get("max_new_tokens")
+    if longest is not None:
+        objective["max_completion"] = longest
+    if asked.answer is not None:
+        values["data"]["columns"] = {"reference_answer": asked.answer}
 
 
 def check_template(values: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.graders import Multi, StringCheck
 from adapterworks.manifests.importing.openai import name_of, nearest_base
 from adapterworks.manifests.load import load_manifest
 
@@ -292,24 +293,51 @@ def test_what_belongs_to_no_job_is_named(export: Path) -> None:
         run(export)
 
 
-def test_criteria_of_an_eval_are_metrics_and_gates(export: Path) -> None:
+def test_criteria_of_an_eval_are_metrics_graders_and_gates(export: Path) -> None:
+    alike = {**{key: RIGHT[key] for key in ("input", "reference")}, "pass_threshold": 0.5}
     criteria = [
         RIGHT,
         {**RIGHT, "operation": "like"},
-        {"type": "text_similarity", "name": "t", "evaluation_metric": "rouge_l", **{
-            key: RIGHT[key] for key in ("input", "reference")}},
+        {"type": "text_similarity", "name": "t", "evaluation_metric": "rouge_l", **alike},
         {"type": "label_model", "name": "l"},
-    ]  # fmt: skip
+        {"type": "text_similarity", "name": "t", "evaluation_metric": "rouge_2", **alike},
+        {**RIGHT, "reference": "R50"},
+        {**RIGHT, "operation": "ilike", "reference": "code {{item.code}}"},
+        {**RIGHT, "operation": "ilike", "reference": "note {{item.note}}"},
+        {"type": "text_similarity", "name": "t", "evaluation_metric": "cosine", **alike},
+        7,
+    ]
     one = {"object": "eval", "id": "eval_1", "name": "codes", "testing_criteria": criteria}
     (export / "evals.json").write_text(json.dumps(one))
+    (export / "file-chat.jsonl").write_text(f"{json.dumps({**CHAT, 'note': 'n'})}\n" * 30)
     save(export, job(1, validation_file="file-chat"))
     found = notes(export)
-    outcomes = [found[f"eval_1.testing_criteria[{n}]"]["outcome"] for n in range(4)]
-    assert outcomes == ["differs", "no effect", "differs", "no effect"]
+    listed = [found[f"eval_1.testing_criteria[{n}]"] for n in range(len(criteria))]
+    left = {3: "asks a model", 6: "no column `code`", 8: "evaluation_metric", 9: "no table"}
+    assert {n for n, note in enumerate(listed) if note["outcome"] == "no effect"} == left.keys()
+    assert all(words in listed[n]["why"] for n, words in left.items())
     run(export)
     evaluate = load_manifest("manifests/support.toml").evaluate
-    assert evaluate.metrics == ("exact_match", "rouge_l")
-    assert [gate.metric for gate in evaluate.gates] == ["exact_match", "rouge_l"]
+    graders = {grader.name: grader for grader in evaluate.graders}
+    assert {
+        name: (grader.operation if isinstance(grader, StringCheck) else "", grader.reference)
+        for name, grader in graders.items()
+        if not isinstance(grader, Multi)
+    } == {
+        "is_it_right_": ("like", "{{item.answer}}"),
+        "t": ("", "{{item.answer}}"),
+        "is_it_right__2": ("eq", "R50"),
+        "is_it_right__3": ("ilike", "note {{item.note}}"),
+    }
+    assert evaluate.metrics == (
+        "exact_match",
+        "grader:is_it_right_",
+        "rouge_l",
+        "grader:t",
+        "grader:is_it_right__2",
+        "grader:is_it_right__3",
+    )
+    assert tuple(gate.metric for gate in evaluate.gates) == evaluate.metrics
 
 
 def test_names_are_bounded_and_say_something(export: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import Result
 
 from adapterworks.app import App
+from adapterworks.builders.building.reservations import Reservations
+from adapterworks.builders.plan.machine import Machine
 from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.digests import digest_file
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
@@ -44,7 +48,13 @@ def work(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> int:
         return Worker(app.registry.database, app.settings.home, say=print).run(once=True)
 
 
-def fine_tune(workshop: Workshop, *, template: dict[str, Any] | None = None, **changes: Any) -> Job:
+def fine_tune(
+    workshop: Workshop,
+    *,
+    template: dict[str, Any] | None = None,
+    kind: str = "supervised",
+    **changes: Any,
+) -> Job:
     """Queue a fine-tuning job of a tenant on the workshop's rows."""
     app = workshop.app
     files = Files(app.registry)
@@ -54,7 +64,7 @@ def fine_tune(workshop: Workshop, *, template: dict[str, Any] | None = None, **c
         path = workshop.folder / f"{split}.jsonl"
         new = NewFile("t", "fine-tune", path.name, path, digest_file(path), path.stat().st_size)
         file = files.put(new)
-        rows[split] = Rows(file=file.id, blob=file.blob, kind="supervised")
+        rows[split] = Rows(file=file.id, blob=file.blob, kind=kind)
     values: dict[str, Any] = {
         "name": "ft.t.mine",
         "model": "tiny",
@@ -163,6 +173,77 @@ def test_a_job_is_what_its_manifest_builds_by_hand(
     assert weights[0] == weights[1]
 
 
+GRADER = {
+    "type": "multi",
+    "name": "short",
+    "graders": {
+        "right": {
+            "type": "string_check",
+            "name": "right",
+            "operation": "eq",
+            "input": "{{sample.output_text}}",
+            "reference": "{{item.code}}",
+        },
+        "alike": {
+            "type": "string_check",
+            "name": "alike",
+            "operation": "ilike",
+            "input": "{{sample.output_text}}",
+            "reference": "a",
+        },
+    },
+    "calculate_output": "right + 0.5 * alike",
+}
+
+
+@pytest.mark.slow
+def test_a_job_that_learns_by_a_grader_passes_its_gates_and_is_what_its_manifest_builds(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Path
+) -> None:
+    for split, count in (("train", 16), ("test", 6)):
+        rows = [
+            {"messages": [{"role": "user", "content": f"{split} {number}?"}], "code": f"A{number}"}
+            for number in range(count)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (workshop.folder / f"{split}.jsonl").write_text(text)
+    gates = [{"metric": "exact_match", "min_gain": -0.5}]
+    evaluated = {**TEMPLATE["evaluate"], "gates": gates}
+    job = fine_tune(
+        workshop,
+        template={**TEMPLATE, "evaluate": evaluated},
+        kind="reinforcement",
+        method="reinforcement",
+        grader=GRADER,
+        asked_grader=GRADER,
+        answer="code",
+        compute_multiplier=0.5,
+        n_epochs=1,
+    )
+    assert work(workshop, monkeypatch) == 1
+    built = now(workshop, job)
+    assert (built.state, built.lane[: len(PROOF_LANE)]) == ("queued", PROOF_LANE), built.message
+    assert built.result["hyperparameters"]["compute_multiplier"] == 0.5
+    report = json.loads(workshop.registry().read(built.result["digest"], "report.json"))
+    assert [gate["passed"] for gate in report["gates"]] == [True]
+    assert set(report["metrics"]) == {"exact_match", "grader:short"}
+    with workshop.app.registry.database.read() as connection:
+        story = events.since(connection, job.id, 0)
+    steps = [event for event in story if event.kind == events.METRICS]
+    assert [event.data["step"] for event in steps] == [1, 2]
+    assert all(0.0 <= event.data["train_mean_reward"] <= 1.5 for event in steps)
+    assert any("mean reward of the validation" in event.message for event in story)
+    other = tmp_path / "other"
+    other.mkdir()
+    ask(workshop, "show", job.id, "--into", str(other))
+    by_hand = Workshop(other, tiny)
+    twin = by_hand.json(str(other / "manifest.toml"))
+    assert twin["plan"] == built.result["plan"]
+    assert by_hand.registry().read(twin["digest"], ADAPTER) == workshop.registry().read(
+        built.result["digest"], ADAPTER
+    )
+
+
 @pytest.mark.slow
 def test_a_release_is_continued_as_its_manifest_by_hand(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -238,8 +319,8 @@ def test_a_paused_job_goes_on_where_it_was_and_ends_as_if_it_had_not(
         stderr=subprocess.DEVNULL,
     )
     workshop.wait_for_checkpoint(process)
-    with workshop.app.registry.database.write() as connection:
-        queue.pause(connection, job.id, now=time.time())
+    asked = ask(workshop, "pause", job.id).output
+    assert asked == f"{job.id}: running, its worker is asked to stop\n"
     deadline = time.monotonic() + 240
     while now(workshop, job).state != "paused":
         assert time.monotonic() < deadline
@@ -248,8 +329,7 @@ def test_a_paused_job_goes_on_where_it_was_and_ends_as_if_it_had_not(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert workshop.registry().versions("ft.t.mine") == []
-    with workshop.app.registry.database.write() as connection:
-        queue.resume(connection, job.id, now=time.time())
+    assert ask(workshop, "resume", job.id).output == f"{job.id}: queued\n"
     assert work(workshop, monkeypatch) == 1
     built = now(workshop, job)
     with workshop.app.registry.database.read() as connection:
@@ -263,6 +343,36 @@ def test_a_paused_job_goes_on_where_it_was_and_ends_as_if_it_had_not(
     assert workshop.registry().read(built.result["digest"], ADAPTER) == whole.registry().read(
         uninterrupted["digest"], ADAPTER
     )
+
+
+def test_a_job_waits_for_memory_that_others_hold(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, database = fine_tune(workshop, n_epochs=1), workshop.app.registry.database
+    much = Machine("cpu", "test", 1 << 44, "fp32", 2)
+    with Reservations(workshop.home, detect=lambda: much).held(14 << 40, "`another`"):
+        for attempt in range(1, queue.MOST_TRIED + 2):  # more often than a fault is tried
+            assert work(workshop, monkeypatch) == 1
+            waiting = now(workshop, job)
+            assert (waiting.state, waiting.attempt, waiting.code) == ("queued", attempt, "")
+            with database.write() as connection:
+                left = connection.scalar(sa.select(schema.jobs.c.not_before)) - time.time()
+                connection.execute(sa.update(schema.jobs).values(not_before=0.0))
+            # The longer it has waited, the less often it looks.
+            assert left == pytest.approx(min(300.0, 15.0 * 2 ** (attempt - 1)), abs=10.0)
+    with database.read() as connection:
+        told = [event for event in events.since(connection, job.id, 0) if event.level == "warn"]
+    said = (
+        r"tried again later: training needs \d+\.\d\d GiB at a micro batch of 1, and of this "
+        r"machine's \d+\.\d\d GiB now 0\.00 GiB are free and \d+\.\d\d GiB are held by others"
+    )
+    # What has not changed is told once.
+    assert told
+    assert all(re.fullmatch(said, event.message) for event in told), told
+    assert work(workshop, monkeypatch) == 1
+    assert now(workshop, job).result["ref"] == "ft.t.mine@1"
+    # What it had reserved is free again.
+    assert Reservations(workshop.home, detect=lambda: much).machine().memory == much.memory
 
 
 def test_a_cancelled_job_stops_and_publishes_nothing(

@@ -457,9 +457,38 @@ def test_every_format_of_pairs_gives_the_same_row(format: str, record: dict[str,
     assert [turn[-1]["content"] for turn in row.answers] == ["R50.9", "A00"]
 
 
+FEVER = [{"role": "user", "content": "Fever"}]
+
+
+def test_a_row_of_reinforcement_keeps_what_graders_read() -> None:
+    record = Record(1, {"messages": FEVER, "category": {"code": "R50", "é": 1}, "note": "x"})
+    columns = {"reference_answer": "category"}
+    (row,) = to_rows([record], "openai-reinforcement", source="x", columns=columns)
+    assert row.prompt == tuple(FEVER)
+    assert row.answer == '{"code": "R50", "é": 1}'
+    assert (row.meta["category"], row.meta["note"]) == ({"code": "R50", "é": 1}, "x")
+    (plain,) = to_rows(
+        [Record(1, {"messages": FEVER, "reference_answer": "R50"})],
+        "openai-reinforcement",
+        source="x",
+    )
+    assert (plain.answer, plain.meta["reference_answer"]) == ("R50", "R50")
+
+
 @pytest.mark.parametrize(
     ("format", "record", "said"),
     [
+        (
+            "openai-reinforcement",
+            {"messages": [*FEVER, {"role": "assistant", "content": "x"}], "reference_answer": "x"},
+            "end with an answer",
+        ),
+        ("openai-reinforcement", {"messages": FEVER}, "no column `reference_answer`"),
+        (
+            "openai-reinforcement",
+            {"messages": FEVER, "reference_answer": {1, 2}},
+            "a value that JSON does not hold",
+        ),
         ("openai-preference", {"input": "Fever"}, "`input` must be a table with `messages`"),
         (
             "openai-preference",

@@ -85,6 +85,10 @@ def test_all_faults_are_said_at_once_with_their_lines(piece: int) -> None:
             {"messages": [{"role": "assistant", "content": "A", "weight": 0.5}]},
             "`messages[0]` has a `weight` that is neither 0 nor 1",
         ),
+        (
+            {"messages": [CHAT["messages"][0], {"role": "system", "content": "S"}]},
+            "`messages` ends with no question",
+        ),
         ({**PAIR, "preferred_output": []}, "`preferred_output` is not a list of one message"),
         ({**PAIR, "preferred_output": [{"role": "user", "content": "A"}]}, "is not the assistant"),
         ({"input": 1}, "`input` is not an object"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adapterworks.builders.objectives.grpo import GrpoTable
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import load_manifest
@@ -39,6 +40,49 @@ def test_a_job_is_a_manifest_of_its_objective(
     assert getattr(manifest.objective, "beta", None) == beta
     assert manifest.train.learning_rate == pytest.approx(2e-5)
     assert objective_of(manifest).name == objective
+
+
+GRADER = {
+    "type": "string_check",
+    "name": "right",
+    "operation": "eq",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.category}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("times", "many"), [(None, None), (0.1, 2), (0.5, 4), (1.0, 8), (2.06, 16), (1000.0, 256)]
+)
+def test_a_job_of_reinforcement_samples_and_grades(
+    tmp_path: Path, times: float | None, many: int | None
+) -> None:
+    asked = Asked(
+        name="acme-tickets",
+        model="m",
+        base="smollm2-135m-instruct",
+        quantization="none",
+        base_digest="sha256:0",
+        method="reinforcement",
+        seed=7,
+        training=Rows(file="file-1", blob="sha256:" + "a" * 64, kind="reinforcement"),
+        compute_multiplier=times,
+        grader=GRADER,
+        answer="category",
+        template={"evaluate": {"max_new_tokens": 12}},
+    )
+    path = tmp_path / "manifest.toml"
+    path.write_text(to_toml(manifest_values(asked, lambda _: 1e-5)))
+    manifest = load_manifest(path)
+    table = manifest.objective
+    assert isinstance(table, GrpoTable)
+    assert [grader.model_dump(mode="json") for grader in table.graders] == [GRADER]
+    assert table.generations == (many or GrpoTable.model_fields["generations"].default)
+    assert table.max_completion == manifest.evaluate.max_new_tokens == 12
+    assert manifest.evaluate.metrics == ("exact_match", "grader:right")
+    assert manifest.evaluate.graders == table.graders
+    assert manifest.data.format == "openai-reinforcement"
+    assert manifest.data.columns == {"reference_answer": "category"}
 
 
 def test_a_template_does_not_say_what_is_learnt() -> None:

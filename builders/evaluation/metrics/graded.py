@@ -1,0 +1,35 @@
+"""OpenAI's graders as metrics: the mean of what a grader gives the answers.
+
+Invariant: an answer is worth the same as a metric and as a reward
+(`builders/objectives/graders.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction, mean_metric
+from adapterworks.builders.objectives.graders import grade
+from adapterworks.manifests.graders import GraderMetric, StringCheck
+
+
+def of_grader(name: GraderMetric) -> Metric:
+    """The metric of a manifest's grader."""
+    grader = name.grader
+
+    def score(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:
+        return [grade(grader, p.text, row) for p, row in zip(predictions, rows, strict=True)]
+
+    def require(rows: Sequence[Row]) -> None:
+        for row in rows:  # a column that it reads is there, and a formula has a value
+            grade(grader, row.answer, row)
+
+    made = mean_metric(
+        str(name),
+        f"OpenAI's grader `{grader.type}` of the manifest: mean over the rows",
+        score,
+        binary=isinstance(grader, StringCheck),
+    )
+    return replace(made, require=require)
