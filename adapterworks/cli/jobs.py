@@ -15,7 +15,9 @@ from adapterworks.manifests.errors import AdapterworksError, InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.registry.jobs.events import Event
+    from adapterworks.registry.jobs.here import JobsHere
     from adapterworks.registry.jobs.job import Job
+    from adapterworks.registry.remotes.http.jobs import JobsOverHttp
 
 _STATES = ("queued", "running", "paused", "succeeded", "failed", "cancelled")
 _FOLLOW_S = 1.0
@@ -24,7 +26,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def command() -> None:
-    """List, show and cancel queued jobs.
+    """List, show, pause, resume and cancel queued jobs.
 
     \b
     Example:
@@ -55,21 +57,14 @@ def list_(
     Example:
       adapters jobs list --state queued --tenant acme
     """
-    from adapterworks.gateway.tenants.admin import TenantAdmin
-    from adapterworks.registry.jobs import lookup
+    from adapterworks.cli.tenant_shown import admin
 
-    names = {t.id: t.name for t in TenantAdmin(app.registry.database, who="").list()}
+    names = {t.id: t.name for t in admin(app).list()}
     ids = {name: tenant_id for tenant_id, name in names.items()}
     if tenant is not None and tenant not in ids:
         raise InvalidInput(f"there is no tenant `{tenant}`", hint="see `adapters tenant list`")
-    with _database(app).read() as connection:
-        jobs, more = lookup.listed(
-            connection,
-            tenant=ids[tenant] if tenant else None,
-            states=(state,) if state else (),
-            after=after,
-            limit=limit,
-        )
+    of_tenant = ids[tenant] if tenant else None
+    jobs, more = _jobs(app).listed(tenant=of_tenant, state=state, after=after, limit=limit)
     if as_json:
         echo_json([job_json(job) for job in jobs])
     else:
@@ -114,7 +109,7 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
       adapters jobs show ftjob-… --manifest
       adapters jobs show ftjob-… --into job/ && adapters build job/manifest.toml
     """
-    found = _job(app, job)
+    found = _jobs(app).get(job)
     if manifest or into is not None:
         from adapterworks.registry.jobs.job import FINE_TUNING
         from adapterworks.workers.fine_tuning import manifest_text, write_folder
@@ -150,14 +145,10 @@ def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
     Example:
       adapters jobs logs ftjob-… --follow
     """
-    from adapterworks.registry.jobs import events
-
-    seen = 0
+    jobs, seen = _jobs(app), 0
     while True:
-        found = _job(app, job)
-        with _database(app).read() as connection:
-            later = events.since(connection, job, seen)
-        for event in later:
+        found = jobs.get(job)
+        for event in jobs.since(job, seen):
             seen = event.sequence
             _echo_event(event, as_json)
         if not follow or found.ended:
@@ -175,16 +166,42 @@ def cancel(app: App, job: str) -> None:
     Example:
       adapters jobs cancel ftjob-…
     """
-    from adapterworks.registry.jobs import queue
     from adapterworks.workers.elsewhere import end_at_its_place
 
-    with _database(app).write() as connection:
-        found = queue.cancel(connection, job, now=time.time())
+    found = _jobs(app).cancel(job)
     try:
         end_at_its_place(found, app.settings)
     except AdapterworksError as error:  # a worker that begins there later finds nothing to do
         click.echo(f"{found.labels['on']} was not told: {harmless(error.message)}", err=True)
     click.echo(f"{job}: {found.state}" + (", its worker is asked to stop" * bool(found.wanted)))
+
+
+@command.command()
+@click.argument("job")
+@click.pass_obj
+def pause(app: App, job: str) -> None:
+    """Pause a job; one that runs stops at its newest checkpoint.
+
+    \b
+    Example:
+      adapters jobs pause ftjob-…
+    """
+    found = _jobs(app).pause(job)
+    click.echo(f"{job}: {found.state}" + (", its worker is asked to stop" * bool(found.wanted)))
+
+
+@command.command()
+@click.argument("job")
+@click.pass_obj
+def resume(app: App, job: str) -> None:
+    """Let a paused job go on where it was.
+
+    \b
+    Example:
+      adapters jobs resume ftjob-…
+    """
+    found = _jobs(app).resume(job)
+    click.echo(f"{job}: {found.state}")
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -210,18 +227,16 @@ def job_json(job: Job) -> dict[str, Any]:
     }
 
 
-def _job(app: App, job: str) -> Job:
-    from adapterworks.registry.jobs import lookup
+def _jobs(app: App) -> JobsHere | JobsOverHttp:
+    """The jobs of this registry, or of that of the server that is used."""
+    from adapterworks.registry.jobs.here import JobsHere
+    from adapterworks.registry.remotes.http.jobs import JobsOverHttp
+    from adapterworks.registry.remotes.http.registry import RemoteRegistry
 
-    with _database(app).read() as connection:
-        return lookup.get(connection, job)
-
-
-def _database(app: App) -> Any:
-    from adapterworks.registry.jobs import schema
-
-    schema.migrate(app.registry.database)
-    return app.registry.database
+    registry = app.registry
+    if isinstance(registry, RemoteRegistry):
+        return JobsOverHttp(registry.link)
+    return JobsHere(registry.database)
 
 
 def _echo_event(event: Event, as_json: bool) -> None:

@@ -59,7 +59,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "compare": ("compare", "Train one task with several methods and compare them."),
         "sweep": ("sweep", "Train one task with many settings and find the best that holds up."),
         "worker": ("worker", "Run queued jobs on this machine, one at a time."),
-        "jobs": ("jobs", "List, show and cancel queued jobs."),
+        "jobs": ("jobs", "List, show, pause, resume and cancel queued jobs."),
     },
     "What can be named": {
         "methods": ("tables:methods", "List the fine-tuning methods and their defaults."),

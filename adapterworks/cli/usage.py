@@ -45,13 +45,12 @@ def command(
       adapters usage --tenant acme --by day --since 2026-11-01 --json
       adapters usage --by tenant --by release --csv
     """
-    from adapterworks.gateway.metering.usage import SUMS, usage
+    from adapterworks.gateway.metering.usage import SUMS
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
     groups = tuple(dict.fromkeys(by))
-    found = usage(app.registry.database, by=groups, tenant=tenant, since=since, until=until)
-    rows = [row.to_json() for row in found]
+    rows = _rows(app, groups, tenant=tenant, since=since, until=until)
     columns = (*groups, *SUMS, "total_tokens")
     if as_json:
         printing.echo_json(rows)
@@ -64,3 +63,16 @@ def command(
     else:
         cells = [[str(row[column]) for column in columns] for row in rows]
         echo_table(columns, cells)
+
+
+def _rows(app: App, groups: tuple[Any, ...], **which: str | None) -> list[dict[str, Any]]:
+    """What was counted in this registry, or in that of the server that is used."""
+    from adapterworks.registry.remotes.http.registry import RemoteRegistry
+
+    registry = app.registry
+    if isinstance(registry, RemoteRegistry):
+        told = registry.link.get("/usage", dict[str, Any], by=",".join(groups), **which)
+        return list(told["data"])
+    from adapterworks.gateway.metering.usage import usage
+
+    return [row.to_json() for row in usage(registry.database, by=groups, **which)]

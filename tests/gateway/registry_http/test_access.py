@@ -29,6 +29,7 @@ FILLED = {
     "request": "7",
     "tenant": "nobody",
     "key": "nobody22",
+    "job": "ftjob-none",
 }
 DENIED = [(entry, role) for entry in TABLE for role in Role if role < entry.role]
 ALLOWED = [(entry, role) for entry in TABLE for role in Role if role >= entry.role]

@@ -7,6 +7,7 @@ import itertools
 import time
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from adapterworks.gateway.http.routes.pages import number
@@ -17,6 +18,7 @@ from adapterworks.gateway.http.routes.registry.writing import name_of, version_o
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.tokens import trail
 from adapterworks.gateway.tokens.roles import role_of
+from adapterworks.registry.lifecycle.protection import Settings
 
 
 def settings(asked: Asked) -> dict[str, Any]:
@@ -25,6 +27,18 @@ def settings(asked: Asked) -> dict[str, Any]:
         "object": "registry.settings",
         **asked.registry.protection.settings().model_dump(mode="json"),
     }
+
+
+def keep_settings(asked: Asked, body: bodies.NewSettings) -> dict[str, Any]:
+    """Other settings hold from now on."""
+    try:
+        given = Settings.model_validate(body.settings)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part)[:64] for part in ("settings", *fault["loc"]))
+        raise InvalidField(f"`{place}`: {fault['msg']}", param="settings") from error
+    event = asked.registry.protection.keep(given, who=asked.caller.person, why=body.why)
+    return {"object": "registry.event", **to_jsonable_python(event)}
 
 
 def delete(asked: Asked, body: bodies.Deletion) -> dict[str, Any]:

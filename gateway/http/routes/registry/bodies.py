@@ -145,6 +145,13 @@ _Patterns = Annotated[
 _Weight = Annotated[float, Field(ge=0.001, le=1000.0)]
 
 
+class NewSettings(Table):
+    """Which aliases are protected from now on, and by what: all of them anew."""
+
+    settings: dict[str, Any]
+    why: _Why = ""
+
+
 class NewTenant(Table):
     """A tenant is to be there; a limit that is null is the gateway's default.
 

@@ -9,6 +9,7 @@ from adapterworks.gateway.http.routes.registry import (
     administering,
     blobs,
     bodies,
+    operating,
     reading,
     release,
     seals,
@@ -22,6 +23,7 @@ from adapterworks.gateway.tokens.roles import Role
 _NAME, _VERSION = "/adapters/{name}", "/adapters/{name}/versions/{version}"
 _ALIAS = "/adapters/{name}/aliases/{alias}"
 _TENANT = "/tenants/{tenant}"
+_JOB = "/jobs/{job}"
 TABLE: tuple[Entry, ...] = (
     Reading("/me", Role.READER, reading.me),
     Reading("/adapters", Role.READER, reading.adapters),
@@ -88,6 +90,20 @@ TABLE: tuple[Entry, ...] = (
     Writing(f"{_TENANT}/keys", Role.ADMIN, "key.add", bodies.NewKey, tenants.add_key),
     Writing("/keys/{key}/revocation", Role.ADMIN, "key.revoke", bodies.Nothing, tenants.revoke_key),
     Reading("/tenant-log", Role.ADMIN, tenants.log),
+    Writing(
+        "/settings",
+        Role.ADMIN,
+        "settings",
+        bodies.NewSettings,
+        administering.keep_settings,
+    ),
+    Reading("/usage", Role.ADMIN, operating.used),
+    Reading("/jobs", Role.ADMIN, operating.jobs),
+    Reading(_JOB, Role.ADMIN, operating.job),
+    Reading(f"{_JOB}/events", Role.ADMIN, operating.told),
+    Writing(f"{_JOB}/pause", Role.ADMIN, "job.pause", bodies.Nothing, operating.pause),
+    Writing(f"{_JOB}/resumption", Role.ADMIN, "job.resume", bodies.Nothing, operating.resume),
+    Writing(f"{_JOB}/cancellation", Role.ADMIN, "job.cancel", bodies.Nothing, operating.cancel),
     Reading("/trail", Role.ADMIN, administering.trail_of_changes),
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.facets.protection import Protection
 from adapterworks.registry.lifecycle import protection
+from adapterworks.registry.releases.types import Event
 from adapterworks.registry.remotes.http.catalog import RemoteCatalog
 
 
@@ -21,6 +22,11 @@ class RemoteProtection(Protection):
         """The registry's settings."""
         told = self._server.link.get("/settings", dict[str, Any])
         return protection.Settings.model_validate({"aliases": told["aliases"]})
+
+    def keep(self, settings: protection.Settings, *, who: str, why: str = "") -> Event:
+        """Let other settings hold from now on; it is the token's person who says so."""
+        told = settings.model_dump(mode="json")
+        return self._server.link.post("/settings", Event, settings=told, why=why)
 
     def require_movable(self, name: str, alias: str | None) -> None:
         """Check that the token may move an alias, and that it is not protected."""

@@ -9,8 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.metering.usage import insert_events
 from adapterworks.gateway.tokens.roles import Role
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Refused
+from adapterworks.registry.jobs import events, putting, schema
+from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, NewJob
 from tests.registry.keys import make_key
 from tests.registry.remotes.http.conftest import Server
 
@@ -72,10 +76,111 @@ def test_commands_that_write(adapters: Adapters, server: Server, tmp_path: Path)
     assert said == {(kind, "admin") for kind in ("promote", "rollback", "tag", "deprecate", "sign")}
 
 
-@pytest.mark.parametrize("words", [["gc", "--dry-run"], ["usage"], ["verify", "--all"]])
+@pytest.mark.parametrize("words", [["gc", "--dry-run"], ["verify", "--all"]])
 def test_what_is_done_where_the_registry_is(adapters: Adapters, words: list[str]) -> None:
     with pytest.raises(InvalidInput, match="own database"):
         adapters(*words)
+
+
+def audited(adapters: Adapters) -> set[str]:
+    """What was done, by the trail."""
+    lines = adapters("registry", "audit", "--json").splitlines()
+    return {json.loads(line)["action"] for line in lines}
+
+
+def test_jobs_of_all_tenants(adapters: Adapters, server: Server) -> None:
+    """Listed, told of, paused, resumed and cancelled, as on the machine of the registry."""
+    adapters("tenant", "add", "acme", "--allow", "medical")
+    (acme,) = json.loads(adapters("tenant", "list", "--json"))
+    database = server.registry.database
+    schema.migrate(database)
+    with database.write() as connection:
+        first, second = (
+            putting.put(
+                connection, NewJob(FINE_TUNING, tenant, BUILD_LANE, {"name": name}), now=1.0
+            )
+            for tenant, name in ((acme["id"], "ft.x"), ("", "own"))
+        )
+        for number in range(3):
+            events.add(
+                connection, first.id, f"happening {number}", 2.0 + number, data={"n": number}
+            )
+    listed = json.loads(adapters("jobs", "list", "--json"))
+    assert [job["id"] for job in listed] == [second.id, first.id]
+    assert "acme" in adapters("jobs", "list", "--limit", "1", "--after", second.id)
+    (own,) = json.loads(adapters("jobs", "list", "--tenant", "acme", "--json"))
+    assert (own["id"], own["created"], own["arguments"]) == (
+        first.id,
+        "1970-01-01T00:00:01Z",
+        {"name": "ft.x"},
+    )
+    told = [json.loads(line) for line in adapters("jobs", "logs", first.id, "--json").splitlines()]
+    assert [(event["message"], event["data"]) for event in told] == [
+        (f"happening {number}", {"n": number}) for number in range(3)
+    ]
+    assert adapters("jobs", "pause", first.id) == f"{first.id}: paused\n"
+    with pytest.raises(Conflict, match="is paused"):
+        adapters("jobs", "pause", first.id)
+    assert adapters("jobs", "resume", first.id) == f"{first.id}: queued\n"
+    assert adapters("jobs", "cancel", first.id) == f"{first.id}: cancelled\n"
+    assert json.loads(adapters("jobs", "show", first.id, "--json"))["state"] == "cancelled"
+    assert json.loads(adapters("jobs", "list", "--state", "queued", "--json"))[0]["id"] == second.id
+    with pytest.raises(NotFound, match="no job"):
+        adapters("jobs", "show", "ftjob-none")
+    assert {"job.pause", "job.resume", "job.cancel"} <= audited(adapters)
+    adapters("tenant", "remove", "acme", "--yes")
+
+
+def test_usage_of_all_tenants(adapters: Adapters, server: Server) -> None:
+    adapters("tenant", "add", "acme", "--allow", "medical")
+    (acme,) = json.loads(adapters("tenant", "list", "--json"))
+    day = 86400.0 * 20_000
+    asked = [
+        UsageEvent(
+            request_id=f"r{number}",
+            tenant=tenant,
+            release="sha256:1",
+            ref="medical@1",
+            endpoint="/v1/chat/completions",
+            status=200,
+            cold_load=False,
+            started=day + number * 86400,
+            seconds=1.0,
+            prompt_tokens=10,
+            completion_tokens=number,
+        )
+        for number, tenant in enumerate((acme["id"], acme["id"], "other"))
+    ]
+    insert_events(server.registry.database, asked)
+    found = json.loads(adapters("usage", "--by", "tenant", "--by", "ref", "--json"))
+    sums = {row["tenant"]: (row["requests"], row["total_tokens"]) for row in found}
+    assert sums == {"acme": (2, 21), "other": (1, 12)}
+    assert [*found[0]][:2] == ["tenant", "ref"]
+    days = json.loads(adapters("usage", "--tenant", "acme", "--since", "2024-10-05", "--json"))
+    assert [(row["day"], row["total_tokens"]) for row in days] == [("2024-10-05", 11)]
+    assert adapters("usage", "--by", "month", "--csv").splitlines()[1].startswith("2024-10,3,")
+    for words, said in ((["--since", "today"], "day"), (["--tenant", "nobody"], "no tenant")):
+        with pytest.raises((InvalidInput, NotFound), match=said):
+            adapters("usage", *words)
+    adapters("tenant", "remove", "acme", "--yes")
+
+
+def test_settings(adapters: Adapters, server: Server, tmp_path: Path) -> None:
+    _, public = make_key(tmp_path, "release")
+    file = tmp_path / "registry.toml"
+    file.write_text(
+        f'[aliases.prod]\nnames = ["medical"]\napprovals = 1\nsignatures = 1\nkeys = ["{public}"]\n'
+    )
+    shown = json.loads(adapters("registry", "settings", str(file), "--why", "four eyes", "--json"))
+    assert shown["aliases"]["prod"]["approvals"] == 1
+    rule = server.registry.protection.settings().aliases["prod"]
+    assert (rule.names, rule.signatures, len(rule.keys)) == (("medical",), 1, 1)
+    with pytest.raises(Refused, match="protected"):
+        adapters("promote", "medical@1", "prod")
+    assert "settings" in audited(adapters)
+    file.write_text("")
+    adapters("registry", "settings", str(file))
+    assert server.registry.protection.settings().aliases == {}
 
 
 def test_tenants_and_tokens(adapters: Adapters, server: Server) -> None:
