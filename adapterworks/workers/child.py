@@ -23,7 +23,7 @@ from adapterworks.manifests.errors import (
     Unavailable,
 )
 from adapterworks.registry.jobs import events, lookup, queue
-from adapterworks.registry.jobs.job import Claim, Job, Outcome, Stop
+from adapterworks.registry.jobs.job import OPERATOR, Again, Claim, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
 from adapterworks.registry.jobs.shown import again, shown, stop
 from adapterworks.workers.kinds import KINDS

@@ -20,6 +20,8 @@ from adapterworks.gateway.console.page import Templates
 from adapterworks.gateway.console.pages import (
     adapter,
     adapters,
+    builds,
+    file,
     files,
     issuers_login,
     jobs,
@@ -29,6 +31,7 @@ from adapterworks.gateway.console.pages import (
     release,
     requests,
     settings,
+    tenants,
     usage,
 )
 from adapterworks.gateway.console.pages.problem import Problem
@@ -53,6 +56,7 @@ def create_console(api: ASGIApp, config: GatewayConfig, issuer: Issuer | None = 
             *settings.ROUTES,
             *overview.ROUTES,
             *files.ROUTES,
+            *file.ROUTES,
             *jobs.ROUTES,
             *playground.ROUTES,
             *adapters.ROUTES,
@@ -60,6 +64,8 @@ def create_console(api: ASGIApp, config: GatewayConfig, issuer: Issuer | None = 
             *release.ROUTES,
             *requests.ROUTES,
             *usage.ROUTES,
+            *tenants.ROUTES,
+            *builds.ROUTES,
             *Assets().routes(),
         ],
         middleware=[Middleware(Guard, local=config.console.enabled is None)],

@@ -32,7 +32,11 @@ THEME = "adapters_theme"
 THEMES = ("auto", "light", "dark")
 _MOST_FIELDS = 50
 # What a key may open: the first path that its pages ask, and those pages.
-DOORS = {"models": "/v1/models", "registry": "/v1/registry/me"}
+DOORS = {
+    "models": "/v1/models",
+    "registry": "/v1/registry/me",
+    "tenants": "/v1/registry/tenants",  # administrators'
+}
 _AREAS = {
     "overview": ("", "models"),
     "files": ("files", "models"),
@@ -40,6 +44,8 @@ _AREAS = {
     "playground": ("playground", "models"),
     "adapters": ("adapters", "registry"),
     "usage": ("usage", "models"),
+    "tenants": ("tenants", "tenants"),
+    "builds": ("builds", "tenants"),
 }
 _MOST_FIELD = 256 * 1024
 

@@ -64,6 +64,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "/v1/files": ("get", "post"),
     "/v1/files/{file}": ("get", "delete"),
     "/v1/files/{file}/content": ("get",),
+    "/v1/files/{file}/lines": ("get",),
     "/v1/uploads": ("post",),
     "/v1/uploads/{upload}/parts": ("post",),
     "/v1/uploads/{upload}/complete": ("post",),

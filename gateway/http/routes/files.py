@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from adapterworks.gateway.files.objects import (
 )
 from adapterworks.gateway.files.receive import Received, received
 from adapterworks.gateway.files.rows import RowCheck, check_of
+from adapterworks.gateway.files.shown import ShownLine, shown
 from adapterworks.gateway.http.routes.common import (
     answer,
     body_of,
@@ -39,6 +41,7 @@ from adapterworks.registry.jobs.files import File, NewFile
 from adapterworks.registry.jobs.uploads import Upload
 
 _PART_BYTES = 64 * 1024 * 1024
+_LINES, _MOST_LINES, _MOST_AFTER = 20, 100, 10**9 - 1
 
 
 def routes() -> list[Route]:
@@ -49,6 +52,7 @@ def routes() -> list[Route]:
         Route("/v1/files/{file}", retrieve, methods=["GET"]),
         Route("/v1/files/{file}", delete, methods=["DELETE"]),
         Route("/v1/files/{file}/content", content, methods=["GET"]),
+        Route("/v1/files/{file}/lines", lines, methods=["GET"]),
         Route("/v1/uploads", begin, methods=["POST"]),
         Route("/v1/uploads/{upload}/parts", add_part, methods=["POST"]),
         Route("/v1/uploads/{upload}/complete", complete, methods=["POST"]),
@@ -140,6 +144,20 @@ async def content(request: Request) -> Response:
     return StreamingResponse(
         room.files.chunks(file), media_type="application/octet-stream", headers=headers
     )
+
+
+async def lines(request: Request) -> Response:
+    """`GET /v1/files/{file}/lines`: a page of its lines, for people to read."""
+    room, file = room_of(request), await _own(request)
+    limit = number(request, "limit", _LINES, most=_MOST_LINES)
+    after = number(request, "after", 0, most=_MOST_AFTER)
+
+    def read() -> tuple[list[ShownLine], bool]:
+        return shown(room.files.chunks(file), after=after, limit=limit)
+
+    found, more = await asyncio.to_thread(read)
+    data = [{"object": "file.line", "id": str(line.line), **asdict(line)} for line in found]
+    return listed(request, data, more)
 
 
 async def _own(request: Request) -> File:

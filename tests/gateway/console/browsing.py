@@ -50,12 +50,12 @@ class Browser:
         data = {"form": self.token(), **(form or {})}
         return self.client.post("/console" + path, data=data, headers=OWN, **options)
 
-    def upload(self, name: str, data: bytes) -> httpx.Response:
-        """A file for fine-tuning."""
+    def upload(self, name: str, data: bytes, purpose: str = "fine-tune") -> httpx.Response:
+        """A file."""
         return self.client.post(
             "/console/files",
             params={"form": self.token()},
-            data={"purpose": "fine-tune"},
+            data={"purpose": purpose},
             files={"file": (name, data)},
             headers=OWN,
         )
