@@ -28,6 +28,7 @@ _GRADIENT = "builders/objectives/policy_gradient.py"
 _SAMPLING = "builders/building/sampling.py"
 _OF_SAMPLING = "tests/builders/building/test_sampling.py"
 _TRLS = f"{_OF_KTO}::test_the_loss_and_every_gradient_are_trls"
+_GRADED = "tests/builders/evaluation/test_graded.py"
 
 NAMED = (
     Named(
@@ -416,5 +417,39 @@ NAMED = (
         "found = [[score / HIGH for score in group] for group in scored]",
         (f"{_OF_ASKING}::test_rewards_of_pairs_and_of_scores",),
         "the worst answer would be rewarded, and weights would mean something else",
+    ),
+    Named(
+        "a-grader-as-a-metric-judges-the-reference",
+        "builders/evaluation/metrics/graded.py",
+        "[grade(grader, p.text, row) for",
+        "[grade(grader, row.answer, row) for",
+        (f"{_GRADED}::test_a_grader_is_a_metric_by_its_name",),
+        "every model would be perfect",
+    ),
+    Named(
+        "gates-do-not-know-graders",
+        "manifests/evaluate_tables.py",
+        'gate.model_copy(update={"metric": graded(gate.metric, graders)}) for gate in gates',
+        "gate for gate in gates",
+        (_GRADED,),
+        "a gate that names a grader would end the build after its training",
+    ),
+    Named(
+        "a-graders-arithmetic-has-no-digest",
+        "manifests/extensions.py",
+        "found = Origin(GRADING) if isinstance(name, GraderMetric) else origin(kind, name)",
+        "found = origin(kind, name)",
+        (f"{_GRADED}::test_its_digest_is_of_what_computes_it",),
+        "scores of another arithmetic would be taken for these",
+    ),
+    Named(
+        "a-criterion-reads-what-rows-have-not",
+        "manifests/importing/openai_graders.py",
+        "    if lacking:\n",
+        "    if False:\n",
+        (
+            "tests/cli/test_import_openai.py::test_criteria_of_an_eval_are_metrics_graders_and_gates",
+        ),
+        "an imported manifest would not build",
     ),
 )

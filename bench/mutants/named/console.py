@@ -13,6 +13,7 @@ _PAGE = "gateway/console/page.py"
 _RELEASE = "gateway/console/pages/release.py"
 _DOORS = "tests/gateway/console/test_doors.py"
 _PAGES = "tests/gateway/console/test_pages.py"
+_OPERATORS = "tests/gateway/console/test_operators.py"
 _ADAPTERS = "tests/gateway/console/test_adapters.py"
 
 NAMED = (
@@ -119,5 +120,29 @@ NAMED = (
         "or",
         (f"{_ADAPTERS}::test_what_stands_for_one_part_of_a_path_is_one",),
         "an address could be made to ask another path of the API with the reader's key",
+    ),
+    Named(
+        "a-tenants-job-is-a-build",
+        "gateway/console/pages/builds.py",
+        '    if found["kind"] != DETACHED:\n',
+        "    if False:\n",
+        (f"{_OPERATORS}::test_builds_of_the_command_line_are_watched_and_asked",),
+        "the page for builds would end a tenant's training",
+    ),
+    Named(
+        "a-part-of-a-turn-is-not-shown",
+        "gateway/console/pages/file.py",
+        'and turn.keys() == {"role", "content"}',
+        'and {"role", "content"} <= turn.keys()',
+        (f"{_OPERATORS}::test_what_is_no_conversation_is_shown_as_it_stands",),
+        "whoever looks at rows would not see what is learnt of them",
+    ),
+    Named(
+        "blank-lines-are-rows",
+        "gateway/files/shown.py",
+        "number <= after or (line is not None and not line.strip())",
+        "number <= after",
+        (f"{_OPERATORS}::test_the_rows_of_a_file_come_in_pages",),
+        "a page of blank lines would look like a file without rows",
     ),
 )

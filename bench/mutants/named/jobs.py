@@ -15,6 +15,8 @@ _UPLOADS = "registry/jobs/uploads.py"
 _ROWS = "gateway/files/rows.py"
 _LINES = "gateway/files/lines.py"
 _RECEIVE = "gateway/files/receive.py"
+_REINFORCING = "gateway/jobs/reinforcing.py"
+_OF_REINFORCING = "tests/gateway/jobs/test_reinforcement.py"
 _GRADERS = "gateway/jobs/graders.py"
 _OF_GRADERS = ("tests/gateway/jobs/test_graders.py",)
 _OF_JOBS = ("tests/gateway/jobs/test_conformance.py",)
@@ -323,5 +325,105 @@ NAMED = (
         "",
         _OF_FILES,
         "the disk could be filled by one request that announces no length",
+    ),
+    Named(
+        "a-turn-without-use-is-charged",
+        _QUEUE,
+        "                    shares.charge(connection, row.tenant, -row.cost, row.weight)\n",
+        "                    pass\n",
+        _OF_QUEUE,
+        "a tenant whose job waits for memory would pay for each look with its share",
+    ),
+    Named(
+        "a-wait-for-memory-is-a-try",
+        "adapterworks/workers/child.py",
+        "return Again(wait, said, counts=False)",
+        "return Again(wait, said)",
+        ("tests/workers/test_builds.py::test_a_job_waits_for_memory_that_others_hold",),
+        "an hour of another's training would end the job",
+    ),
+    Named(
+        "a-batch-gives-way-to-nobody",
+        "gateway/jobs/sharing.py",
+        "            longest.give_way.set()\n",
+        "            pass\n",
+        (f"{_OF_BATCHES[0]}::test_where_there_are_fewer_seats_than_batches_each_gives_way",),
+        "eight tenants with long batches would keep the ninth waiting for a day",
+    ),
+    Named(
+        "batches-run-one-after-the-other",
+        "gateway/jobs/sharing.py",
+        "while len(self._seats) < most:",
+        "while len(self._seats) < 1:",
+        (f"{_OF_BATCHES[0]}::test_two_tenants_share_from_the_moment_that_the_second_comes",),
+        "one tenant's 50,000 lines would block all others",
+    ),
+    Named(
+        "lines-come-in-the-order-of-their-coming",
+        "gateway/jobs/asking.py",
+        "turns.turn(tenant, _EXPECTED,",
+        'turns.turn("", _EXPECTED,',
+        (f"{_OF_BATCHES[0]}::test_two_tenants_share_from_the_moment_that_the_second_comes",),
+        "whoever has more lines would have more of the engine",
+    ),
+    Named(
+        "what-gives-way-is-done",
+        "gateway/jobs/batching.py",
+        'return Given("queued") if left else Done({})',
+        "return Done({})",
+        (f"{_OF_BATCHES[0]}::test_where_there_are_fewer_seats_than_batches_each_gives_way",),
+        "a batch that gave way would end with half of its answers",
+    ),
+    Named(
+        "rows-need-not-have-what-graders-read",
+        _REINFORCING,
+        "            if name not in have:\n",
+        "            if False:\n",
+        (f"{_OF_REINFORCING}::test_what_cannot_be_graded_is_refused_before_there_is_a_job",),
+        "a job would fail hours later, on a worker, for want of a column",
+    ),
+    Named(
+        "held-out-rows-are-not-looked-at",
+        _REINFORCING,
+        "    if validation is not None:\n",
+        "    if False:\n",
+        (f"{_OF_REINFORCING}::test_held_out_rows_are_graded_by_the_same_columns",),
+        "the validation after the first steps would end the job",
+    ),
+    Named(
+        "what-has-no-effect-is-taken",
+        _REINFORCING,
+        '        "eval_interval": hyper.eval_interval != "auto",\n',
+        "",
+        (f"{_OF_REINFORCING}::test_what_cannot_be_graded_is_refused_before_there_is_a_job",),
+        "a client would believe that its setting counts",
+    ),
+    Named(
+        "compute-multiplies-nothing",
+        "registry/jobs/fine_tuning.py",
+        "        many = round(_GENERATIONS * asked.compute_multiplier)\n",
+        "        many = _GENERATIONS\n",
+        (
+            "tests/registry/jobs/test_fine_tuning.py::test_a_job_of_reinforcement_samples_and_grades",
+        ),
+        "whoever asks for more exploration would get the usual",
+    ),
+    Named(
+        "what-is-learnt-by-is-not-measured",
+        "registry/jobs/fine_tuning.py",
+        """[*evaluate.get("metrics", _METRICS), f"{GRADER}{grader['name']}"]""",
+        """[*evaluate.get("metrics", _METRICS)]""",
+        (
+            "tests/registry/jobs/test_fine_tuning.py::test_a_job_of_reinforcement_samples_and_grades",
+        ),
+        "nobody would see whether the grader's score has risen",
+    ),
+    Named(
+        "a-pause-of-a-batch-cancels-it",
+        "gateway/jobs/batching.py",
+        'if wanted == "cancel":',
+        "if wanted:",
+        (f"{_OF_BATCHES[0]}::test_a_paused_batch_goes_on_and_asks_nothing_twice",),
+        "an operator's pause would end a tenant's batch for good",
     ),
 )

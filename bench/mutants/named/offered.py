@@ -288,4 +288,20 @@ NAMED = (
         (f"{_OF_HTTP}::test_to_a_server_and_back_it_is_the_same_release_with_its_signature",),
         "a server would hold releases that nobody signed",
     ),
+    Named(
+        "everybody-sees-what-was-used",
+        "gateway/http/routes/registry/table.py",
+        'Reading("/usage", Role.ADMIN, operating.used)',
+        'Reading("/usage", Role.READER, operating.used)',
+        ("tests/gateway/registry_http/test_operating.py::test_it_is_for_administrators",),
+        "a tenant with a reader's role would see what every other one has used",
+    ),
+    Named(
+        "a-page-of-events-begins-anew",
+        "gateway/http/routes/registry/operating.py",
+        'begin = asked.query("after") or asked.query("begin") or "0"',
+        'begin = asked.query("begin") or "0"',
+        ("tests/gateway/registry_http/test_operating.py::test_pages_of_what_happened",),
+        "following a job's log would print its beginning for ever",
+    ),
 )

@@ -8,6 +8,7 @@ _TESTS = "tests/builders/plan"
 _MEMORY = f"{_TESTS}/test_memory.py"
 _FIT = f"{_TESTS}/test_fit.py"
 _NUMBERS = f"{_TESTS}/test_numbers.py"
+_RESERVED = "tests/builders/building/test_reservations.py"
 _PINS = f"{_TESTS}/test_pins.py"
 _KEYS = f"{_TESTS}/test_digests.py::test_a_key_moves_the_digests_that_were_decided_and_no_other"
 _ELSE = f"{_TESTS}/test_digests.py::test_what_else_a_stage_depends_on"
@@ -135,9 +136,9 @@ NAMED = (
     ),
     Named(
         "all-of-the-memory-may-be-filled",
-        "builders/plan/fit.py",
-        "_USABLE = 0.9",
-        "_USABLE = 1.0",
+        "builders/plan/occupied.py",
+        "USABLE = 0.9",
+        "USABLE = 1.0",
         (f"{_FIT}::test_nine_tenths_of_the_memory_may_be_filled_to_the_byte",),
         "a prediction that is a few per cent low would kill the training",
     ),
@@ -327,7 +328,7 @@ NAMED = (
     Named(
         "the-groups-limit-is-ignored",
         "builders/plan/machine.py",
-        "available = min(available, int(limit))",
+        "available = min(available, max(0, int(limit) - max(0, taken)))",
         "pass",
         (
             f"{_TESTS}/test_machine.py::"
@@ -366,5 +367,48 @@ NAMED = (
         "if False:",
         (f"{_TESTS}/test_sharding.py::test_what_is_not_trained_in_parts_is_refused",),
         "a QLoRA would compute with codes that are cut in the middle of a block",
+    ),
+    Named(
+        "what-others-hold-is-refused-for-ever",
+        "builders/plan/fit.py",
+        "if smallest.total <= int(most * USABLE):",
+        "if False:",
+        (
+            f"{_FIT}::test_what_others_hold_is_waited_for_and_what_is_not_there_is_refused",
+            "tests/workers/test_builds.py::test_a_job_waits_for_memory_that_others_hold",
+        ),
+        "a job would fail for good because an engine was loading at that moment",
+    ),
+    Named(
+        "what-is-reserved-is-free",
+        "builders/building/reservations.py",
+        "free = machine.memory - sum(other.unused for other in others)",
+        "free = machine.memory",
+        (_RESERVED,),
+        "two workers would start into the same memory, and the kernel would end one of them",
+    ),
+    Named(
+        "what-was-taken-is-counted-twice",
+        "builders/building/reservations.py",
+        "return max(0, self.size - max(0, _held_by(self.process) - self.before))",
+        "return self.size",
+        (f"{_RESERVED}::test_what_a_holder_has_taken_is_counted_once",),
+        "half of the machine's memory would lie idle",
+    ),
+    Named(
+        "two-decide-at-once",
+        "builders/building/reservations.py",
+        "            fcntl.flock(lock, fcntl.LOCK_EX)\n",
+        "",
+        (f"{_RESERVED}::test_two_that_begin_at_once_do_not_both_count_on_the_same_memory",),
+        "both would see the memory before either has reserved it",
+    ),
+    Named(
+        "the-dead-hold-memory",
+        "builders/building/reservations.py",
+        "                    path.unlink(missing_ok=True)\n",
+        "                    yield Reservation(**json.load(file))\n",
+        (f"{_RESERVED}::test_what_a_killed_build_had_reserved_is_nobodys",),
+        "after a kill -9 nothing would be built on the machine any more",
     ),
 )  # fmt: skip

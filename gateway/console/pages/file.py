@@ -74,11 +74,11 @@ def line_of(given: dict[str, Any]) -> Line:
         row = {} if cut else json.loads(text)
     except (ValueError, RecursionError):
         row = {}
-    messages = row.get("messages") if isinstance(row, dict) else None
+    rest = {**row} if isinstance(row, dict) else {}
+    messages = rest.pop("messages", None)
     if not isinstance(messages, list) or not all(_is_turn(turn) for turn in messages):
         return Line(given["line"], (), text, cut)
     turns = tuple((turn["role"], turn["content"]) for turn in messages)
-    rest = {name: value for name, value in row.items() if name != "messages"}
     said = json.dumps(rest, ensure_ascii=False) if rest else ""
     return Line(given["line"], turns, said, cut)
 

@@ -123,6 +123,9 @@ OTHER: dict[str, Any] = {
     "train.seed": 7,
     "train.trackers": ["tensorboard"],
     "train.accelerate_config": "accelerate.yaml",
+    "evaluate.graders": [
+        {"type": "string_check", "name": "x", "operation": "eq", "input": "a", "reference": "b"}
+    ],
     "evaluate.metrics": ["accuracy"],
     "evaluate.gates": [{"metric": "exact_match", "min_gain": 0.1}],
     "evaluate.retention.on": True,

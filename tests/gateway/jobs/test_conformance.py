@@ -342,7 +342,7 @@ def _everything(house: House, tenant: str) -> Any:
         ({"metadata": {str(n): "v" for n in range(17)}}, "metadata", "16"),
         ({"colour": "red"}, "colour", "unknown field"),
         ({"method": {"type": "magic"}}, "method", "supervised"),
-        ({"method": {"type": "reinforcement"}}, "method", "`method.reinforcement` is missing"),
+        ({"method": {"type": "reinforcement"}}, "training_file", "supervised rows"),
         (
             {"method": {"type": "supervised", "dpo": {}}},
             "method",

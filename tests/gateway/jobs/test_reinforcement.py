@@ -164,3 +164,7 @@ def test_held_out_rows_are_graded_by_the_same_columns(house: House) -> None:
         )
     with pytest.raises(openai.BadRequestError, match="does not learn from reinforcement rows"):
         client.fine_tuning.jobs.create(model=house.standin.base, training_file=file)
+    with pytest.raises(openai.BadRequestError, match="reinforcement` is missing"):
+        client.fine_tuning.jobs.create(
+            model=house.standin.base, training_file=file, method={"type": "reinforcement"}
+        )
