@@ -1,7 +1,8 @@
 """A build's checkpoints in the blob store: a node that dies is another node's resume.
 
 What is kept is what a build needs to go on as if it had not stopped: its record (with the plan that
-it began under), its events, and the newest checkpoint. The job says which one.
+it began under), its events, what it sampled, what a judge said, and the newest checkpoint. The job
+says which one.
 
 Invariants:
 - the job names a checkpoint after all of its bytes are stored, and only while the claim holds, so a
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.rewards.asking import KEPT as JUDGE_KEPT
 from adapterworks.builders.training.state import newest
 from adapterworks.manifests.digests import canonical_json, digest_bytes, digest_file
 from adapterworks.registry.blobs.store import BlobStore, read_blob
@@ -32,7 +34,8 @@ from adapterworks.workers.bundle import unpack
 KEPT = "checkpoint"
 _CHECKPOINTS = Path("train", "checkpoints")
 _RECORD = "build.json"
-_BESIDE = (_RECORD, "events.jsonl")
+# Also what was sampled and what a judge said: neither is to be asked for again.
+_BESIDE = (_RECORD, "events.jsonl", "samples.jsonl", JUDGE_KEPT)
 
 
 class BlobCarry:

@@ -130,6 +130,8 @@ def _build(folder: Path, step: int, best: int) -> None:
     (folder / "build.json").write_text(json.dumps({"step": step}))
     (folder / "events.jsonl").write_text("{}\n" * step)
     (folder / "train" / "samples.jsonl").write_text("sampled")
+    (folder / "samples.jsonl").write_text(f"sampled until {step}")
+    (folder / "judge.jsonl").write_text(f"said until {step}")
 
 
 def _kept(registry: Registry, claim: Claim) -> Any:
