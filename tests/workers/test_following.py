@@ -45,6 +45,7 @@ class Place:
             with self._app.registry.database.write() as connection:
                 taken = queue.claim(connection, ["on:1"], holder="worker", now=time.time())
                 if taken is not None:
+                    queue.cancel(connection, taken[0].id, now=time.time())
                     queue.finish(connection, taken[1], Given("cancelled"), now=time.time())
         if said is None:
             raise Unavailable("the place does not answer")

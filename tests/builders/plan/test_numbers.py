@@ -190,7 +190,8 @@ def test_the_rows_places_are_no_part_of_what_is_told_of_them() -> None:
 
 def test_a_plan_for_a_machine_elsewhere() -> None:
     gpu = for_kind(MACHINE, "cuda", 80 << 30)
-    assert gpu == replace(MACHINE, device="cuda", memory=80 << 30, precision="bf16")
+    whole = {"memory": 80 << 30, "total": 80 << 30}  # nothing else runs there
+    assert gpu == replace(MACHINE, device="cuda", precision="bf16", **whole)
     assert for_kind(gpu, "cpu", 1 << 30).precision == "fp32"
 
 

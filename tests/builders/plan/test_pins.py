@@ -93,8 +93,8 @@ def test_the_digests_are_those_that_releases_were_built_with() -> None:
         "train": "1d61bdea4ec2",
         "convert": "8b42f3be7bfa",
         "ask": "a14fd96a887e",
-        "evaluate": "d1c130ef97f4",
-        "publish": "58334521cc9d",
+        "evaluate": "2cdf0a869b5c",
+        "publish": "765a3c04093c",
     }
 
 

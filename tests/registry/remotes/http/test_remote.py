@@ -212,7 +212,6 @@ def test_what_needs_the_database_says_what_to_do(server: Server) -> None:
         lambda: remote.upkeep.erase("x", who="", why=""),
         lambda: remote.upkeep.unlisted(),
         lambda: remote.upkeep.verify(),
-        lambda: remote.protection.keep(remote.protection.settings(), who=""),
         lambda: remote.database,
     ):
         with pytest.raises(InvalidInput, match="own database") as caught:
