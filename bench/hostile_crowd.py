@@ -143,7 +143,9 @@ async def _crowd(
 async def _send(session: aiohttp.ClientSession, key: str, request: Hostile, seen: Seen) -> None:
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     try:
-        async with session.post(request.path, data=io.BytesIO(request.body), headers=headers) as answer:
+        async with session.post(
+            request.path, data=io.BytesIO(request.body), headers=headers
+        ) as answer:
             status = 0 if request.leave else answer.status
             if not request.leave:
                 await answer.read()

@@ -209,6 +209,7 @@ NAMED = (
         "later = False",
         (f"{_CHAIN}::test_each_stage_is_a_release_that_the_next_begins_with",),
         "the lineage would not tell a chain from a release that was continued",
+        quick=False,
     ),
     Named(
         "what-ended-well-passed",

@@ -32,6 +32,7 @@ NAMED = (
         "        except ZeroDivisionError:\n            raise\n",
         (f"{_OF_CARRYING}::test_what_a_lost_worker_stored_is_held_by_nobody",),
         "checkpoints of workers that were taken for dead would fill the store",
+        quick=False,
     ),
     Named(
         "a-busy-controller-has-forgotten-a-job",
@@ -64,6 +65,7 @@ NAMED = (
         "raise SystemExit(0)",
         (f"{_OF_KUBERNETES}::test_a_drained_node_is_not_the_end",),
         "Kubernetes would begin no other pod, and the build be lost with a drained node",
+        quick=False,
     ),
     Named(
         "whoever-has-the-number-is-the-task",

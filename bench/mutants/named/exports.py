@@ -28,6 +28,7 @@ NAMED = (
         'if ".q_projection" in name:',
         (_COMPUTES,),
         "llama.cpp would turn the wrong pairs: a fluent model that says other things",
+        quick=False,
     ),
     Named(
         "rows-of-k-have-as-many-heads-as-q",
@@ -36,6 +37,7 @@ NAMED = (
         'in_pairs(rows, config["num_attention_heads"])',
         (_COMPUTES,),
         "every model with grouped queries would be scrambled",
+        quick=False,
     ),
     Named(
         "halves-and-pairs-the-other-way-round",
@@ -60,6 +62,7 @@ NAMED = (
         "(rank)",
         (f"{_TESTS}::test_scales_as_peft_has_them", _COMPUTES),
         "the fault of the field's own converter: √r too weak",
+        quick=False,
     ),
     Named(
         "a-pattern-matches-any-layer-that-ends-alike",
@@ -76,6 +79,7 @@ NAMED = (
         "delta.scale",
         (_COMPUTES,),
         "modules of a smaller rank would be too strong",
+        quick=False,
     ),
     Named(
         "the-base-frequency-is-the-default",
@@ -92,6 +96,7 @@ NAMED = (
         "_NORMAL",
         (_COMPUTES,),
         "the template's control tokens would be spelled out",
+        quick=False,
     ),
     Named(
         "what-is-left-is-not-compared",
@@ -183,6 +188,7 @@ NAMED = (
         "tensor",
         (_COMPUTES,),
         "the base would be exported under the adapter's name",
+        quick=False,
     ),
     Named(
         "weights-that-are-there-twice-are-read-twice",

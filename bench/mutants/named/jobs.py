@@ -33,6 +33,7 @@ NAMED = (
         '"invalid_variable_error": False',
         _OF_GRADERS,
         "a misspelt column would look like a model that is always wrong",
+        quick=False,
     ),
     Named(
         "any-number-of-graders-wait",
@@ -49,6 +50,7 @@ NAMED = (
         "",
         _OF_QUEUE,
         "a worker that was taken for dead could end its successor's attempt",
+        quick=False,
     ),
     Named(
         "a-claim-without-its-attempt",
@@ -57,6 +59,7 @@ NAMED = (
         "",
         _OF_QUEUE,
         "a worker that got its job back would publish what its first attempt made",
+        quick=False,
     ),
     Named(
         "a-lost-job-stays-lost",
@@ -65,6 +68,7 @@ NAMED = (
         "",
         _OF_QUEUE,
         "kill -9 of a worker would lose its job for ever",
+        quick=False,
     ),
     Named(
         "a-killing-job-is-given-out-for-ever",
@@ -73,6 +77,7 @@ NAMED = (
         "elif False:",
         _OF_QUEUE,
         "a job that takes all memory would end one worker after the other",
+        quick=False,
     ),
     Named(
         "tenants-do-not-share",
@@ -81,6 +86,7 @@ NAMED = (
         ".order_by(",
         _OF_QUEUE,
         "whoever queues a hundred jobs first would keep everybody waiting",
+        quick=False,
     ),
     Named(
         "weights-of-jobs-do-not-count",
@@ -89,6 +95,7 @@ NAMED = (
         "_shares.c.served + cost",
         _OF_QUEUE,
         "whoever pays for two shares would get one",
+        quick=False,
     ),
     Named(
         "idling-tenants-earn-credit",
@@ -97,6 +104,7 @@ NAMED = (
         "    elif False:\n",
         _OF_QUEUE,
         "a tenant that was away could take all workers for days",
+        quick=False,
     ),
     Named(
         "a-paused-job-earns-credit",
@@ -105,6 +113,7 @@ NAMED = (
         'AT_WORK: tuple[State, ...] = ("queued", "running", "paused")',
         _OF_QUEUE,
         "whoever leaves one job paused for a week could take all workers for days",
+        quick=False,
     ),
     Named(
         "whoever-resumes-does-not-arrive",
@@ -113,6 +122,7 @@ NAMED = (
         "",
         _OF_QUEUE,
         "whoever pauses all of its jobs for a week could take all workers for days",
+        quick=False,
     ),
     Named(
         "anothers-release-is-continued",
@@ -147,6 +157,7 @@ NAMED = (
         'move(connection, row, "queued", now, result=result, lane=lane, lost=0, tried=0)',
         _OF_QUEUE,
         "a job cancelled while it was built would be proved and succeed",
+        quick=False,
     ),
     Named(
         "a-tenant-runs-more-than-it-may",
@@ -155,6 +166,7 @@ NAMED = (
         "sa.func.coalesce(busy.c.count, 0) <= _jobs.c.most_running,",
         _OF_QUEUE,
         "the quota of running jobs would be one more than it says",
+        quick=False,
     ),
     Named(
         "whoever-was-taken-for-dead-publishes",
@@ -171,6 +183,7 @@ NAMED = (
         "if found is None or found.kind != kind:",
         _OF_QUEUE,
         "one tenant could read and cancel another's jobs by their ids",
+        quick=False,
     ),
     Named(
         "a-star-opens-what-tenants-made",
@@ -179,6 +192,7 @@ NAMED = (
         "        if False:\n",
         _OF_JOBS,
         "whoever may use everything could ask what another tenant has trained on its rows",
+        quick=False,
     ),
     Named(
         "built-is-said-to-be-proved",
@@ -187,6 +201,7 @@ NAMED = (
         'return "succeeded" if job.state == "queued" and "ref" in job.result else "queued"',
         _OF_JOBS,
         "a client would ask a model that no engine has proved",
+        quick=False,
     ),
     Named(
         "rows-go-while-a-job-waits",
@@ -195,6 +210,7 @@ NAMED = (
         'leases.take(connection, "job", [], holder=job, seconds=_FILES_S)',
         _OF_JOBS,
         "a gc would take the rows of a queued job whose owner tidied up",
+        quick=False,
     ),
     Named(
         "rows-stay-after-their-job",
@@ -203,6 +219,7 @@ NAMED = (
         "",
         _OF_JOBS,
         "what a tenant has deleted would stay for ten years",
+        quick=False,
     ),
     Named(
         "rows-of-another-kind-are-trained-on",
@@ -211,6 +228,7 @@ NAMED = (
         "    if False:\n",
         _OF_JOBS,
         "a job would fail hours later, in the build, for what was known when it was created",
+        quick=False,
     ),
     Named(
         "answered-lines-are-asked-again",
@@ -219,6 +237,7 @@ NAMED = (
         "for number, row in _rows(gateway, job))",
         _OF_BATCHES,
         "a restart of the gateway would begin every batch anew",
+        quick=False,
     ),
     Named(
         "a-lines-name-is-new-each-time",
@@ -227,6 +246,7 @@ NAMED = (
         "receipt = Receipt()",
         _OF_BATCHES,
         "a line that was answered when the gateway was killed would be paid twice",
+        quick=False,
     ),
     Named(
         "refused-lines-are-results",
@@ -235,6 +255,7 @@ NAMED = (
         "        False,\n",
         _OF_BATCHES,
         "a program would take a refusal for an answer",
+        quick=False,
     ),
     Named(
         "anothers-file-is-found",
@@ -243,6 +264,7 @@ NAMED = (
         "        _files.c.deleted.is_(None),\n",
         _OF_FILES,
         "one tenant could read another's training rows",
+        quick=False,
     ),
     Named(
         "an-expired-file-is-read",
@@ -251,6 +273,7 @@ NAMED = (
         "",
         _OF_FILES,
         "rows would be readable after the day their owner set",
+        quick=False,
     ),
     Named(
         "a-files-bytes-are-not-held",
@@ -259,6 +282,7 @@ NAMED = (
         "lease = leases.take(connection, kind, [], holder=holder, seconds=seconds)",
         _OF_FILES,
         "a gc would take the bytes of files that are listed",
+        quick=False,
     ),
     Named(
         "deleted-bytes-stay",
@@ -267,6 +291,7 @@ NAMED = (
         "",
         _OF_FILES,
         "what a tenant deletes would stay on disk for a hundred years",
+        quick=False,
     ),
     Named(
         "the-quota-is-each-files-own",
@@ -275,6 +300,7 @@ NAMED = (
         "if quota is not None and size > quota:",
         _OF_FILES,
         "a tenant could fill the disk with files that are small one by one",
+        quick=False,
     ),
     Named(
         "parts-go-together-as-they-came",
@@ -283,6 +309,7 @@ NAMED = (
         "        rows = list(known.values())\n",
         _OF_FILES,
         "a file sent over several connections would have its parts in the wrong order",
+        quick=False,
     ),
     Named(
         "only-the-first-fault-is-said",
@@ -292,6 +319,7 @@ NAMED = (
         "                break\n            wrong = True\n",
         _OF_ROWS,
         "a broken file would have to be sent as often as it has broken lines",
+        quick=False,
     ),
     Named(
         "kinds-of-rows-mix",
@@ -300,6 +328,7 @@ NAMED = (
         "        elif False:\n",
         _OF_ROWS,
         "a file with preferences between its conversations would fail hours later, in the build",
+        quick=False,
     ),
     Named(
         "a-long-line-is-kept",
@@ -308,6 +337,7 @@ NAMED = (
         "            if False:\n",
         _OF_ROWS,
         "one line without an end would take all of the gateway's memory",
+        quick=False,
     ),
     Named(
         "a-line-in-two-pieces-is-two",
@@ -317,6 +347,7 @@ NAMED = (
         "                yield self.number, data[begin:end]\n",
         _OF_ROWS,
         "good files would be refused depending on how the network cut them",
+        quick=False,
     ),
     Named(
         "a-file-above-its-bound-is-kept",
@@ -325,6 +356,7 @@ NAMED = (
         "",
         _OF_FILES,
         "the disk could be filled by one request that announces no length",
+        quick=False,
     ),
     Named(
         "a-turn-without-use-is-charged",
@@ -333,6 +365,7 @@ NAMED = (
         "                    pass\n",
         _OF_QUEUE,
         "a tenant whose job waits for memory would pay for each look with its share",
+        quick=False,
     ),
     Named(
         "a-wait-for-memory-is-a-try",
@@ -341,6 +374,7 @@ NAMED = (
         "return Again(wait, said)",
         ("tests/workers/test_builds.py::test_a_job_waits_for_memory_that_others_hold",),
         "an hour of another's training would end the job",
+        quick=False,
     ),
     Named(
         "a-batch-gives-way-to-nobody",

@@ -56,6 +56,7 @@ NAMED = (
         "busy.c.tenant == _jobs.c.tenant",
         _OF_QUEUE,
         "what is built would not be proved while two others are trained",
+        quick=False,
     ),
     Named(
         "a-pause-is-not-taken-back",
@@ -64,6 +65,7 @@ NAMED = (
         "            move(connection, row, outcome.state, now, result=result)\n        case Again",
         _OF_QUEUE,
         "a job that was resumed, or cancelled, while it stopped would stay paused",
+        quick=False,
     ),
     Named(
         "a-cancelled-batch-forgets-its-answers",
@@ -72,6 +74,7 @@ NAMED = (
         "elif False:",
         (*_OF_QUEUE, *_OF_ENDS),
         "a batch cancelled between two gateways would lose what was answered and paid",
+        quick=False,
     ),
     Named(
         "losses-count-for-ever",
@@ -80,6 +83,7 @@ NAMED = (
         "",
         _OF_ENDS,
         "a batch of a day would fail at the fifth restart, whatever it has come to",
+        quick=False,
     ),
     Named(
         "a-batch-is-let-go-while-its-results-are-written",
@@ -88,6 +92,7 @@ NAMED = (
         "        await asyncio.wait({task})\n",
         _OF_ENDS,
         "with slow storage gateways would write the same results in turns for ever",
+        quick=False,
     ),
     Named(
         "answers-stay-in-the-index",
@@ -96,6 +101,7 @@ NAMED = (
         "",
         (*_OF_QUEUE, *_OF_ERASING),
         "whoever deletes a batch's files would leave all of it in the database",
+        quick=False,
     ),
     Named(
         "deleted-texts-stay-in-free-pages",
@@ -120,6 +126,7 @@ NAMED = (
         "        return False\n",
         _OF_ROWS,
         "one upload of short lines could take all of the gateway's memory",
+        quick=False,
     ),
     Named(
         "announced-uploads-take-no-room",
@@ -128,6 +135,7 @@ NAMED = (
         "",
         _OF_FILES,
         "a tenant could fill the disk with uploads that it never completes",
+        quick=False,
     ),
     Named(
         "writes-have-no-end",

@@ -378,6 +378,7 @@ NAMED = (
             "tests/workers/test_builds.py::test_a_job_waits_for_memory_that_others_hold",
         ),
         "a job would fail for good because an engine was loading at that moment",
+        quick=False,
     ),
     Named(
         "what-is-reserved-is-free",

@@ -127,6 +127,7 @@ _WHO_NAMED = (
         "lambda: self._tenant.id",
         (f"{_OF_PATH}::test_a_canarys_callers_are_divided_by_tenant_and_user",),
         "a trial of ten percent would get all users of one tenant, or none",
+        quick=False,
     ),
     Named(
         "each-turn-of-a-conversation-has-a-side-of-its-own",
@@ -139,6 +140,7 @@ _WHO_NAMED = (
         ),
         "a conversation would go back and forth between two versions",
         source="gateway.md M4",
+        quick=False,
     ),
     Named(
         "an-engines-name-has-its-slash",
@@ -167,6 +169,7 @@ _WHO_NAMED = (
         "self._tenant.may_use(target.ref)",
         (_OF_PATH,),
         "`medical@2` would be hidden from who may use `medical`, and `*:prod` would open all",
+        quick=False,
     ),
     Named(
         "a-digest-goes-anywhere",

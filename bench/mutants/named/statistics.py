@@ -423,6 +423,7 @@ NAMED = (
         "if False:",
         ("tests/builders/endpoints/test_asking.py",),
         "a wrong key would be noticed after minutes of waiting",
+        quick=False,
     ),
     Named(
         "the-plugged-in-chance",

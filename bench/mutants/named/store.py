@@ -322,6 +322,7 @@ NAMED: tuple[Named, ...] = (
         "        if False:",
         (f"{_OF_CHAIN}::test_a_changed_row_is_named",),
         "who promoted what could be rewritten by whoever has the database's password",
+        quick=False,
     ),
     Named(
         "a-row-put-in-from-outside-is-believed",
@@ -346,6 +347,7 @@ NAMED: tuple[Named, ...] = (
         '"at", "why", "data")',
         (f"{_OF_CHAIN}::test_a_changed_row_is_named",),
         "somebody else could be made to have done it",
+        quick=False,
     ),
     Named(
         "a-tombstone-that-nobody-logged-is-believed",

@@ -162,5 +162,8 @@ def test_an_engine_samples_with_lora(tmp_path: Path) -> None:
 def test_rewards_are_scores_of_answers_and_each_has_its_weight(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(REWARDED)
     found = {fault.key: fault.message for fault in check_manifest(tmp_path / "tiny.toml")[1]}
-    assert "needs `likelihood`, and a sampled answer has its text alone" in found["objective.rewards[1]"]
+    assert (
+        "needs `likelihood`, and a sampled answer has its text alone"
+        in found["objective.rewards[1]"]
+    )
     assert found["objective.reward_weights"] == "1 weights for 2 rewards"
