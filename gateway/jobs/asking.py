@@ -7,6 +7,7 @@ was answered just before the gateway was killed, and is asked again, is paid onc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import replace
@@ -51,13 +52,17 @@ async def ask(
     number: int,
     row: dict[str, Any],
     endpoint: str,
-) -> Line:
+    give_way: asyncio.Event,
+) -> Line | None:
     """Ask for a line until there is an answer or a refusal that waiting would not change.
+
+    None: its batch was to give way while it waited for an engine or for its tenant's limits.
 
     Args:
         turns: of all batches' lines. A line has one while it is asked, not while it waits for its
             tenant's limits: then others ask.
         tenant: by its id.
+        give_way: set when another batch is to have this one's seat.
 
     Raises:
         NoTenant: it was removed, or may not ask any more.
@@ -78,13 +83,21 @@ async def ask(
         except (RateLimited, Unavailable) as error:
             if isinstance(error, RateLimited) and error.code == "insufficient_quota":
                 return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
-            await asyncio.sleep(error.retry_after or _AGAIN_S)
+            if await _is_set(give_way, error.retry_after or _AGAIN_S):
+                return None
             continue
         except AdapterworksError as error:
             return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
         except Exception as error:  # a defect that one line meets costs that line, not the batch
             _log.error("line %d of `%s` failed", number, job, exc_info=error)
             return _line(row, receipt, 500, from_json(error_body(_DEFECT)))
+
+
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+    """Whether an event is set by then."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 async def _asked(

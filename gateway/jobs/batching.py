@@ -2,7 +2,8 @@
 
 Invariants:
 - a line that is kept is never asked again, whatever was killed in between;
-- a batch that is to give way asks no further line, and drops none that is being answered.
+- a batch that is to give way asks no further line, and drops none that is being answered; one that
+  waits for an engine or for its tenant's limits is as good as not asked.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from adapterworks.registry.jobs.shown import again, stop
 _log = logging.getLogger(__name__)
 _RENEW_S = 2.0
 _AGAIN_S = 5.0
+# Of a batch that gave way while its engine or its tenant's limits kept it waiting: others are next.
+_WAITS_S = 15.0
 _lines = schema.lines
 
 
@@ -65,7 +68,11 @@ async def run_batch(
     try:
         while not work.done() and outcome is None:
             await asyncio.wait({work}, timeout=_RENEW_S)
-            wanted = await asyncio.to_thread(renew, room, held)
+            try:
+                wanted = await asyncio.to_thread(renew, room, held)
+            except Unavailable as error:  # the lease outlasts a few of these
+                _log.warning("the batch `%s` is held without a word: %s", job.id, error)
+                continue
             if work.done():
                 break
             if wanted == "cancel":
@@ -102,7 +109,8 @@ def _before(job: Job) -> Outcome | None:
     if job.wanted == "cancel":
         return Given("cancelled", {"cancelling": int(time.time())})
     if job.lost >= queue.MOST_LOST:
-        return Stop("lost", f"whoever ran it died or was cut off, {job.lost} times")
+        lost = f"whoever ran it died or was cut off, {job.lost} times"
+        return Stop(job.code or "lost", job.message or lost)
     if time.time() > job.created + WINDOW_S:
         return Done({"expired": True})
     return None
@@ -130,13 +138,19 @@ async def _answer(
     known = await asyncio.to_thread(_known, room, job)
     rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
 
+    waits = False
+
     async def one_after_the_other() -> None:
+        nonlocal waits
         while not give_way.is_set():
             if (taken := await asyncio.to_thread(next, rows, None)) is None:
                 break
             number, row = taken
             endpoint = str(job.arguments["endpoint"])
-            line = await ask(gateway, turns, job.tenant, job.id, number, row, endpoint)
+            line = await ask(gateway, turns, job.tenant, job.id, number, row, endpoint, give_way)
+            if line is None:
+                waits = True
+                break
             await asyncio.to_thread(_keep, room, held, number, line)
 
     try:
@@ -145,6 +159,8 @@ async def _answer(
                 group.create_task(one_after_the_other())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
+    if waits:
+        return Given("queued", after=_WAITS_S)
     left = give_way.is_set() and await asyncio.to_thread(next, rows, None) is not None
     return Given("queued") if left else Done({})
 

@@ -26,6 +26,8 @@ from adapterworks.registry.jobs.job import BATCH_LANE, Claim, Job
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
 _TURN_S = 60.0
+# Within this a batch that was told to give way has usually left.
+_LEAVES_S = 30.0
 # Lines wait for as long as their batches do.
 _PATIENCE_S = 7 * 86400.0
 
@@ -37,11 +39,13 @@ class _Seat:
     Attributes:
         began: by the monotonic clock.
         give_way: whether another is to have the seat.
+        told: that it is, by the monotonic clock; 0.0 while it is not.
     """
 
     task: asyncio.Task[None]
     give_way: asyncio.Event
     began: float = field(default_factory=time.monotonic)
+    told: float = 0.0
 
 
 class Batches:
@@ -81,10 +85,15 @@ class Batches:
             if taken is None:
                 return
             self._seats.append(self._seat(*taken))
-        if any(seat.give_way.is_set() for seat in self._seats):
+        now = time.monotonic()
+        # A line may be answered for long: after a while another seat is to be free instead.
+        told = [seat for seat in self._seats if seat.give_way.is_set()]
+        untold = [seat for seat in self._seats if not seat.give_way.is_set()]
+        if not untold or any(now - seat.told < _LEAVES_S for seat in told):
             return
-        longest = min(self._seats, key=lambda seat: seat.began)
-        if time.monotonic() - longest.began >= self._turn and await self._others_wait():
+        longest = min(untold, key=lambda seat: seat.began)
+        if now - longest.began >= self._turn and await self._others_wait():
+            longest.told = now
             longest.give_way.set()
 
     def _seat(self, job: Job, held: Claim) -> _Seat:

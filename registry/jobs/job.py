@@ -149,10 +149,12 @@ class Given:
     Attributes:
         state: what was asked for when it stopped; what its owner has asked for since comes first.
         result: what it has come to.
+        after: seconds until it may be taken again, where it is queued.
     """
 
     state: State
     result: Mapping[str, Any] = field(default_factory=dict)
+    after: float = 0.0
 
 
 Outcome = Done | Handed | Again | Stop | Given

@@ -28,6 +28,27 @@ def asked(row: AnyRow) -> State:
     return became[row.wanted]
 
 
+def stopped(
+    connection: Connection,
+    row: AnyRow,
+    now: float,
+    result: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> None:
+    """A running job's holder has stopped: it becomes what its owner asked for last.
+
+    One that is to be cancelled, and has answers that no file has yet, is given out once more.
+
+    Args:
+        result, values: as of `move`.
+    """
+    state = asked(row)
+    if state == "cancelled" and has_answers(connection, row.id):
+        move(connection, row, "queued", now, result=result, wanted=row.wanted, not_before=now)
+    else:
+        move(connection, row, state, now, result=result, **values)
+
+
 def move(
     connection: Connection,
     row: AnyRow,
@@ -53,11 +74,8 @@ def move(
         values["finished"] = now
         _let_go(connection, row.id)
         _forget_texts(connection, row.id)
-    connection.execute(
-        sa.update(_jobs)
-        .where(_jobs.c.id == row.id)
-        .values(state=state, wanted="", holder="", lease_until=None, **values)
-    )
+    usual = {"state": state, "wanted": "", "holder": "", "lease_until": None}
+    connection.execute(sa.update(_jobs).where(_jobs.c.id == row.id).values({**usual, **values}))
 
 
 def has_answers(connection: Connection, job: str) -> bool:

@@ -37,7 +37,7 @@ from adapterworks.registry.jobs.job import (
     Outcome,
     Stop,
 )
-from adapterworks.registry.jobs.moves import asked, has_answers, move
+from adapterworks.registry.jobs.moves import asked, has_answers, move, stopped
 from adapterworks.registry.jobs.states import ENDED, State
 
 LEASE_S = 30.0
@@ -132,8 +132,7 @@ def _rescue(connection: Connection, now: float) -> None:
     for row in connection.execute(dead).all():
         answers = has_answers(connection, row.id)
         if row.wanted == "cancel" and answers and row.lost < MOST_LOST:
-            move(connection, row, "queued", now, lost=row.lost + 1)
-            _want(connection, row.id, "cancel")
+            move(connection, row, "queued", now, lost=row.lost + 1, wanted="cancel")
         elif row.wanted:
             move(connection, row, asked(row), now)
         elif row.lost + 1 >= MOST_LOST + answers:
@@ -212,19 +211,23 @@ def finish(connection: Connection, held: Claim, outcome: Outcome, *, now: float)
             )  # fmt: skip
         case Handed(lane, result):
             # What its owner asked for meanwhile comes before the next lane.
-            move(connection, row, asked(row), now, result=result, lane=lane, lost=0, tried=0)
+            stopped(connection, row, now, result=result, lane=lane, lost=0, tried=0)
+        case Given("cancelled", result):  # what was answered of it is listed by now
+            move(connection, row, asked(row), now, result=result)
         case Given(_, result):
             # Not what whoever ran it was told a moment ago: its owner may have asked anew since.
-            move(connection, row, asked(row), now, result=result)
+            later = {} if row.wanted else {"not_before": now + outcome.after}
+            stopped(connection, row, now, result=result, **later)
         case Again(after, why, counts, detail):
             tried = row.tried + counts
             if row.wanted:
-                move(connection, row, asked(row), now)
+                stopped(connection, row, now)
             elif tried >= MOST_TRIED:
-                message = f"tried {tried} times: {why}"
+                answers = has_answers(connection, row.id)  # they are listed first
+                state: State = "queued" if answers else "failed"
                 move(
-                    connection, row, "failed", now,
-                    result=detail, code="unavailable", message=message,
+                    connection, row, state, now, result=detail, code="unavailable",
+                    message=f"tried {tried} times: {why}", lost=MOST_LOST if answers else row.lost,
                 )  # fmt: skip
             else:
                 if not counts:

@@ -16,7 +16,41 @@ _OF_ROWS = ("tests/gateway/files/test_rows.py",)
 _OF_FILES = ("tests/gateway/files/test_files.py",)
 _OF_SHOWN = ("tests/registry/jobs/test_shown.py",)
 
+_OF_SEATS = ("tests/gateway/jobs/test_batches_seats.py",)
+
 NAMED = (
+    Named(
+        "a-batch-that-is-given-back-cancelled-lists-nothing",
+        _MOVES,
+        'if state == "cancelled" and has_answers(connection, row.id):',
+        "if False:",
+        _OF_QUEUE,
+        "a tenant that cancels while a gateway ends would lose what it paid for",
+    ),
+    Named(
+        "a-batch-tried-out-lists-nothing",
+        _QUEUE,
+        'state: State = "queued" if answers else "failed"',
+        'state: State = "failed"',
+        _OF_QUEUE,
+        "an index that is away five times would lose what was paid for",
+    ),
+    Named(
+        "a-batch-that-waits-keeps-its-seat",
+        "gateway/jobs/asking.py",
+        "                return None\n",
+        "                pass\n",
+        _OF_SEATS,
+        "batches of a base without an engine would take all seats for a day",
+    ),
+    Named(
+        "one-batch-that-does-not-leave-stops-all-turns",
+        "gateway/jobs/sharing.py",
+        "if not untold or any(now - seat.told < _LEAVES_S for seat in told):",
+        "if told or not untold:",
+        _OF_SEATS,
+        "one line that takes an hour would keep everybody's batch waiting",
+    ),
     Named(
         "a-batchs-line-cannot-be-found",
         "gateway/capture/answered.py",

@@ -11,13 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from adapterworks.gateway.jobs import batching, claiming
-from adapterworks.gateway.jobs.room import open_room
+from adapterworks.gateway.jobs.room import Room, open_room
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.consent import Consent
+from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.jobs import lookup, queue, schema
 from adapterworks.registry.jobs.files import Files
-from adapterworks.registry.jobs.job import BATCH_LANE
+from adapterworks.registry.jobs.job import BATCH_LANE, Claim
 from adapterworks.registry.registry import Registry
 from tests.gateway.jobs.test_batches import begin, lines, request, wait
 from tests.gateway.jobs.test_batches_kept import agree, kept
@@ -126,7 +127,7 @@ def test_a_batch_whose_tenant_is_removed_ends_with_what_was_answered(
     assert listed.rows == answered(registry, batch.id) >= 2
 
 
-@pytest.mark.parametrize("how", ["cancelled", "failed"])
+@pytest.mark.parametrize("how", ["cancelled", "failed", "unavailable"])
 def test_a_batch_that_nobody_runs_lists_what_was_answered_before_it_ends(
     loop: Loop, registry: Registry, base: Base, tmp_path: Path, how: str
 ) -> None:
@@ -141,11 +142,42 @@ def test_a_batch_that_nobody_runs_lists_what_was_answered_before_it_ends(
         if how == "cancelled":
             assert queue.cancel(connection, batch.id, now=time.time()).state == "queued"
         else:
-            connection.execute(sa.update(schema.jobs).values(lost=queue.MOST_LOST))
+            code = how if how == "unavailable" else ""
+            connection.execute(sa.update(schema.jobs).values(lost=queue.MOST_LOST, code=code))
     second = Launcher(loop)
     house = again(second, house, base, tmp_path)
     ended = wait(house.client(), batch.id, "cancelled", "failed", "completed")
-    assert ended.status == how
+    assert ended.status == ("cancelled" if how == "cancelled" else "failed")
+    if ended.errors is not None:
+        assert ended.errors.data is not None
+        assert ended.errors.data[0].code == {"failed": "lost"}.get(how, how)
     assert len(lines(house.client(), ended.output_file_id)) == before
     assert house.standin.bodies == []
     second.close()
+
+
+def test_a_batch_bears_with_an_index_that_is_away_for_a_moment(
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "_RENEW_S", 0.1)
+    whole, away = claiming.renew, [3]
+
+    def renew(room: Room, held: Claim) -> str:
+        if away[0]:
+            away[0] -= 1
+            raise Unavailable("the index is locked")
+        return whole(room, held)
+
+    monkeypatch.setattr(batching, "renew", renew)
+    house = move_in(launcher, registry, base, tmp_path, batch_parallel=1)
+    house.standin.token_seconds = 0.05
+    batch = begin(house.client(), [request(number, base.name) for number in range(200)])
+    until(lambda: away == [0] and answered(registry, batch.id) >= 2)
+    house.client().batches.cancel(batch.id)
+    wait(house.client(), batch.id, "cancelled")
+    with registry.database.read() as connection:
+        assert lookup.get(connection, batch.id).attempt == 1

@@ -208,31 +208,31 @@ def what_its_owner_asked_for_last_is_done(database: Database) -> None:
         assert finish(database, held, Given("paused", {"step": 3})).state == state
 
 
+def answer(database: Database, job: Job, line: int) -> None:
+    tokens = dict.fromkeys(("prompt", "cached", "completion", "reasoning"), 1)
+    values = {f"{name}_tokens": count for name, count in tokens.items()}
+    insert = sa.insert(schema.lines)
+    with database.write() as connection:
+        connection.execute(
+            insert.values(job=job.id, line=line, failed=False, output="{}", **values)
+        )
+
+
+def outputs(database: Database, job: Job) -> list[str]:
+    query = sa.select(schema.lines.c.output).where(schema.lines.c.job == job.id)
+    with database.read() as connection:
+        return list(connection.scalars(query))
+
+
 def what_was_answered_is_listed_before_it_ends(database: Database) -> None:
     """A job with answers that no file has yet is given out once more, whatever ends it."""
-
-    def answer(job: Job, line: int) -> None:
-        tokens = dict.fromkeys(("prompt", "cached", "completion", "reasoning"), 1)
-        values = {f"{name}_tokens": count for name, count in tokens.items()}
-        with database.write() as connection:
-            connection.execute(
-                sa.insert(schema.lines).values(
-                    job=job.id, line=line, failed=False, output="{}", **values
-                )
-            )
-
-    def outputs(job: Job) -> list[str]:
-        query = sa.select(schema.lines.c.output).where(schema.lines.c.job == job.id)
-        with database.read() as connection:
-            return list(connection.scalars(query))
-
     lost = put(database)
     now = 0.0
     for number in range(MOST_LOST - 1):
         taken, held = claim(database, now=now)
         assert taken.lost == number
         now += LEASE_S + 1
-    answer(lost, 1)
+    answer(database, lost, 1)
     _, held = claim(database, now=now)
     with database.write() as connection:  # a line is answered: losses before it do not count
         queue.came_on(connection, held)
@@ -242,23 +242,23 @@ def what_was_answered_is_listed_before_it_ends(database: Database) -> None:
     now += LEASE_S + 1
     job, held = claim(database, now=now)
     assert (job.id, job.lost) == (lost.id, MOST_LOST)
-    assert outputs(lost) == ["{}"]
+    assert outputs(database, lost) == ["{}"]
     ended = finish(database, held, Stop("lost", "five times"))
-    assert (ended.state, outputs(lost)) == ("failed", [""])
+    assert (ended.state, outputs(database, lost)) == ("failed", [""])
 
     gone = put(database)
     _, held = claim(database, now=now)
-    answer(gone, 1)
+    answer(database, gone, 1)
     for _ in range(MOST_LOST):
         now += LEASE_S + 1
         claim(database, now=now)
     now += LEASE_S + 1
     assert nothing(database, now=now)  # it kills whoever lists its answers, too
-    assert outputs(gone) == [""]
+    assert outputs(database, gone) == [""]
 
     waits = put(database)
     _, held = claim(database)
-    answer(waits, 1)
+    answer(database, waits, 1)
     assert finish(database, held, Given("queued")).state == "queued"
     asked = ask(database, queue.cancel, waits)
     assert (asked.state, asked.wanted) == ("queued", "cancel")
@@ -272,11 +272,41 @@ def what_was_answered_is_listed_before_it_ends(database: Database) -> None:
 
     stopped = put(database)
     _, held = claim(database)
-    answer(stopped, 1)
+    answer(database, stopped, 1)
     ask(database, queue.pause, stopped)
     assert finish(database, held, Given("paused")).state == "paused"
     assert ask(database, queue.cancel, stopped).state == "queued"
     assert claim(database)[0].wanted == "cancel"
+
+
+def what_was_answered_is_listed_whoever_gives_it_back(database: Database) -> None:
+    """Its owner cancels while it is given back; or it was tried as often as it may be."""
+    for outcome in (
+        Given("queued"),
+        Again(9.0, "the index is away"),
+        Again(9.0, "x", counts=False),
+    ):
+        given = put(database)
+        _, held = claim(database)
+        answer(database, given, 1)
+        ask(database, queue.cancel, given)
+        back = finish(database, held, outcome)
+        assert (back.state, back.wanted) == ("queued", "cancel")
+        _, held = claim(database)  # at once
+        assert outputs(database, given) == ["{}"]
+        assert finish(database, held, Given("cancelled")).state == "cancelled"
+
+    vain = put(database)
+    for _ in range(MOST_TRIED):
+        _, held = claim(database)
+        if not outputs(database, vain):
+            answer(database, vain, 1)
+        back = finish(database, held, Again(0.0, "the index is away"))
+    assert (back.state, back.lost, back.code) == ("queued", MOST_LOST, "unavailable")
+    assert outputs(database, vain) == ["{}"]
+    _, held = claim(database)
+    ended = finish(database, held, Stop(back.code, back.message))
+    assert (ended.state, ended.message) == ("failed", "tried 5 times: the index is away")
 
 
 def a_wait_is_told_once(database: Database) -> None:
@@ -454,6 +484,7 @@ EXERCISES = (
     pause_and_cancel_reach_whoever_runs_it,
     what_its_owner_asked_for_last_is_done,
     what_was_answered_is_listed_before_it_ends,
+    what_was_answered_is_listed_whoever_gives_it_back,
     a_wait_is_told_once,
     trainings_do_not_keep_proofs_and_batches_waiting,
     priorities_order_a_tenants_own_jobs,
