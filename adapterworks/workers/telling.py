@@ -96,7 +96,14 @@ class Teller:
         known = {"step": step, "train_loss": self._loss, "valid_loss": self._valid}
         metrics = {name: float(value) for name, value in known.items() if value is not None}
         job, at = self._claim.job, time.time()
-        self._waiting.append(lambda c: events.add_checkpoint(c, job, step, metrics, at))
+
+        def write(connection: Connection) -> None:
+            # Losses before it do not count: a training of weeks loses many a worker. One that was
+            # there before is none: a job may die behind it again and again.
+            if events.add_checkpoint(connection, job, step, metrics, at):
+                queue.came_on(connection, self._claim)
+
+        self._waiting.append(write)
         self.say(f"checkpoint at step {step}")
 
     def _add(self, message: str, *, kind: str, data: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 Invariants:
 - the process that runs a job dies with the worker, and is ended as soon as the claim is lost or
   its owner asks for a pause or an end;
-- whatever happens here, the job is given back, or its lease runs out and another worker takes it.
+- whatever happens here, the job is given back, or its lease runs out and another worker takes it;
+- what a job has laid out on disk is cleared by its last worker, never by one that has lost it.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class Worker:
                 if child.poll() is None:
                     child.kill()
                 child.wait()
-                folders.clear(folder)  # another attempt lays its rows out again
+                if self._is_nobody_elses(claim):
+                    folders.clear(folder)  # another attempt lays its rows out again
         if asked is not None:
             self._finish(claim, asked)
         elif child.returncode != 0:
@@ -165,6 +167,16 @@ class Worker:
             except subprocess.TimeoutExpired:
                 continue
         return None
+
+    def _is_nobody_elses(self, claim: Claim) -> bool:
+        """Whether no other worker has taken the job since: on a shared home it has this folder."""
+        try:
+            with self._database.read() as connection:
+                job = lookup.get(connection, claim.job)
+        except Unavailable as error:  # whoever is next, or gc, clears it
+            self._say(error.message)
+            return False
+        return job.ended or job.attempt == claim.attempt
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         try:

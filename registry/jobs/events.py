@@ -81,21 +81,26 @@ def add_once(
 
 def add_checkpoint(
     connection: Connection, job: str, step: int, metrics: Mapping[str, float], now: float
-) -> None:
-    """Note a checkpoint; one of the same step, made again after a loss, is the same."""
+) -> bool:
+    """Note a checkpoint; one of the same step, made again after a loss, is the same.
+
+    Returns whether it is a new one.
+    """
     known = sa.select(_checkpoints.c.id).where(
         _checkpoints.c.job == job, _checkpoints.c.step == step
     )
-    if connection.scalar(known) is None:
-        connection.execute(
-            sa.insert(_checkpoints).values(
-                id=f"ftckpt-{secrets.token_hex(12)}",
-                job=job,
-                step=step,
-                at=now,
-                metrics=json.dumps(dict(metrics)),
-            )
+    if connection.scalar(known) is not None:
+        return False
+    connection.execute(
+        sa.insert(_checkpoints).values(
+            id=f"ftckpt-{secrets.token_hex(12)}",
+            job=job,
+            step=step,
+            at=now,
+            metrics=json.dumps(dict(metrics)),
         )
+    )
+    return True
 
 
 def newest(

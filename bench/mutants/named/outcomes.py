@@ -18,7 +18,25 @@ _OF_SHOWN = ("tests/registry/jobs/test_shown.py",)
 
 _OF_SEATS = ("tests/gateway/jobs/test_batches_seats.py",)
 
+_OF_WORKERS = ("tests/workers/test_worker.py",)
+
 NAMED = (
+    Named(
+        "who-has-lost-a-job-clears-its-folder",
+        "adapterworks/workers/worker.py",
+        "                if self._is_nobody_elses(claim):\n",
+        "                if True:\n",
+        _OF_WORKERS,
+        "a worker that was cut off would take away what another trains on",
+    ),
+    Named(
+        "a-checkpoint-forgives-nothing",
+        "adapterworks/workers/telling.py",
+        "            if events.add_checkpoint(connection, job, step, metrics, at):\n",
+        "            if not events.add_checkpoint(connection, job, step, metrics, at):\n",
+        _OF_WORKERS,
+        "the fifth spot machine that is taken away would end a training of weeks",
+    ),
     Named(
         "a-batch-that-is-given-back-cancelled-lists-nothing",
         _MOVES,

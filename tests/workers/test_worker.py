@@ -1,0 +1,90 @@
+"""A worker and its claim: what another has taken since is that one's, on disk too."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from adapterworks.app import App
+from adapterworks.registry.jobs import folders, lookup, putting, queue, schema
+from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, NewJob
+from adapterworks.settings import Settings
+from adapterworks.workers.telling import Teller
+from adapterworks.workers.worker import Worker
+
+SLEEPS = (sys.executable, "-c", "import time; time.sleep(600)")
+ENDS = (sys.executable, "-c", "")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    app = App(Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)}))
+    app.registry.require_own_store()
+    schema.migrate(app.registry.database)
+    yield app
+    app.close()
+
+
+def test_who_has_lost_a_job_leaves_the_folder_of_who_has_it(app: App) -> None:
+    database, home = app.registry.database, app.settings.home
+    with database.write() as connection:
+        new = NewJob(FINE_TUNING, "t", BUILD_LANE, {})
+        job = putting.put(connection, new, now=time.time()).id
+    rows = folders.folder_of(home, job) / "files" / "train.jsonl"
+    rows.parent.mkdir(parents=True)
+    rows.write_text("a row")
+    worker = Worker(database, home, say=print, child=SLEEPS, lease=5.0)
+    thread = threading.Thread(target=worker.run, kwargs={"once": True})
+    thread.start()
+    deadline = time.monotonic() + 60
+    while True:
+        with database.read() as connection:
+            if lookup.get(connection, job).state == "running":
+                break
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with database.write() as connection:  # it was cut off for long, and another has taken the job
+        connection.execute(sa.update(schema.jobs).values(lease_until=0.0))
+        taken = queue.claim(connection, [BUILD_LANE], holder="another", now=time.time())
+    thread.join(60)
+    assert not thread.is_alive()
+    assert taken is not None
+    assert rows.read_text() == "a row"
+    with database.write() as connection:  # and the other gives it back
+        connection.execute(sa.update(schema.jobs).values(lease_until=0.0))
+    assert Worker(database, home, say=print, child=ENDS).run(once=True) == 1
+    assert not rows.exists()
+
+
+def test_losses_before_a_checkpoint_do_not_count(app: App) -> None:
+    database = app.registry.database
+    with database.write() as connection:
+        job = putting.put(connection, NewJob(FINE_TUNING, "t", BUILD_LANE, {}), now=0.0).id
+    now = 0.0
+    for step in range(2 * queue.MOST_LOST):
+        with database.write() as connection:
+            taken = queue.claim(connection, [BUILD_LANE], holder="w", now=now)
+        assert taken is not None
+        with Teller(database, taken[1], "t") as teller:
+            teller({"event": "checkpoint", "step": step})
+        now += queue.LEASE_S + 1
+    with database.read() as connection:
+        assert lookup.get(connection, job).lost == 0
+    for _ in range(queue.MOST_LOST - 1):  # one that was there before is none
+        now += queue.LEASE_S + 1
+        with database.write() as connection:
+            taken = queue.claim(connection, [BUILD_LANE], holder="w", now=now)
+        assert taken is not None
+        with Teller(database, taken[1], "t") as teller:
+            teller({"event": "checkpoint", "step": 0})
+    now += queue.LEASE_S + 1
+    with database.write() as connection:
+        assert queue.claim(connection, [BUILD_LANE], holder="w", now=now) is None
+    with database.read() as connection:
+        assert lookup.get(connection, job).code == "lost"
