@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapterworks.app import App
+from adapterworks.builders.training.events import Event
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
@@ -12,6 +13,9 @@ from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import Claim, Done, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
 from adapterworks.workers.telling import Teller
+
+BEGUN = "begun_anew"
+"""Where a job of `--force` says in which attempt it was begun anew."""
 
 
 def arguments(
@@ -56,6 +60,15 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
         if "files" in asked:  # the worker's disk may be lost with its node
             kept = job.result.get(KEPT)
             carry = BlobCarry(database, app.registry.blobs, claim, kept, teller.say)
+        # Until a stage has begun it was waited for; a crash after that is no reason to begin anew.
+        force = asked["force"] and BEGUN not in job.result
+
+        def begun(event: Event) -> None:
+            nonlocal force
+            if force and event["event"] == "stage" and event["state"] == "begin":
+                force = False
+                teller.note(**{BEGUN: claim.attempt})
+
         result = run_build(
             manifest,
             registry=app.registry,
@@ -63,11 +76,10 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
             home=app.settings.home,
             who=asked["who"],
             alias=asked["alias"],
-            # A crash is no reason to begin anew: `force` is for the first attempt.
-            force=asked["force"] and claim.attempt == 1,
+            force=force,
             guard=lambda connection: require(connection, claim),
             engines=compose_builders_engines(app, say=teller.say),
-            listeners=(teller,),
+            listeners=(teller, begun),
             progress=teller.say,
             carry=carry,
         )
