@@ -25,6 +25,7 @@ from adapterworks.manifests.graders import (
     formula_of,
     leaves_of,
 )
+from adapterworks.manifests.lengths import MOST_CELLS, cells
 
 _SLOT = re.compile(r"\{\{\s*(sample\.output_text|item\.([A-Za-z0-9_]+))\s*\}\}")
 _FUNCTIONS: Mapping[str, Callable[..., float]] = {
@@ -47,6 +48,14 @@ class NoValue(InvalidInput):
     """A formula has no value."""
 
 
+class TooLong(InvalidInput):
+    """Texts are longer than a grader compares."""
+
+
+# Characters of all templates together, once they are filled in.
+MOST_TEXT = 400_000
+
+
 def grade(
     grader: Grader, answer: str, row: Row, elsewhere: Mapping[str, float] | None = None
 ) -> float:
@@ -58,18 +67,56 @@ def grade(
     Raises:
         NoColumn: the row lacks a column that the grader reads.
         NoValue: a formula has no value.
+        TooLong: the texts are too long for it.
     """
+    columns = columns_of(row)
     try:
-        return worth(grader, answer, columns_of(row), elsewhere or {})[0]
-    except NoColumn as error:
+        require_bounded(grader, answer, columns)
+        return worth(grader, answer, columns, elsewhere or {})[0]
+    except (NoColumn, TooLong) as error:
         raise _of_row(row, error) from error
+
+
+def grade_sampled(
+    grader: Grader, answer: str, row: Row, elsewhere: Mapping[str, float] | None = None
+) -> float | None:
+    """As `grade`, of what a model has answered: None where that has no value, or is too long."""
+    try:
+        return grade(grader, answer, row, elsewhere)
+    except (NoValue, TooLong):
+        return None
+
+
+def require_bounded(grader: Grader, answer: str, columns: Mapping[str, str]) -> None:
+    """Refuse what would take too long, before a text is filled in or a table is made.
+
+    Raises:
+        TooLong: it would.
+        NoColumn: as `filled` says.
+    """
+    texts = [
+        text
+        for leaf in leaves_of(grader).values()
+        if not isinstance(leaf, ScoreModel | PythonGrader)
+        for text in (leaf.input, leaf.reference)
+    ]
+    if sum(filled_length(text, answer, columns) for text in texts) > MOST_TEXT:
+        raise TooLong(
+            f"the grader's texts come to more than {MOST_TEXT} characters once they are filled in"
+        )
+    compared = cells(grader, answer, columns)
+    if compared > MOST_CELLS:
+        raise TooLong(
+            f"`rouge_l` of these texts compares {compared} pairs of words, at most {MOST_CELLS}",
+            hint="shorten them, or measure `rouge_1` or `bleu`, which do not compare every pair",
+        )
 
 
 def require_columns(grader: Grader, row: Row) -> None:
     """Refuse a row that lacks what a grader reads; what is given elsewhere is not asked for.
 
     Raises:
-        NoColumn, NoValue: as `grade`.
+        NoColumn, NoValue, TooLong: as `grade`.
     """
     leaves = leaves_of(grader).values()
     asking = [leaf for leaf in leaves if isinstance(leaf, ScoreModel)]
@@ -78,17 +125,20 @@ def require_columns(grader: Grader, row: Row) -> None:
         return
     columns = columns_of(row)
     try:
+        require_bounded(grader, row.answer, columns)
         for leaf in leaves:
             if isinstance(leaf, ScoreModel):
                 for turn in leaf.input:
                     filled(turn.content, row.answer, columns)
             elif not isinstance(leaf, PythonGrader):
                 worth(leaf, row.answer, columns)
-    except NoColumn as error:
+    except (NoColumn, TooLong) as error:
         raise _of_row(row, error) from error
 
 
-def _of_row(row: Row, error: NoColumn) -> NoColumn:
+def _of_row(row: Row, error: NoColumn | TooLong) -> InvalidInput:
+    if isinstance(error, TooLong):
+        return TooLong(f"row {row.number}: {error.message}", hint=error.hint)
     return NoColumn(f"row {row.number} {error.message}", hint=error.hint)
 
 

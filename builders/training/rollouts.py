@@ -23,7 +23,7 @@ import torch
 from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.batch import TokenSequence
-from adapterworks.builders.objectives.graders import grade
+from adapterworks.builders.objectives.graders import grade_sampled
 from adapterworks.builders.objectives.policy_gradient import (
     ADVANTAGE,
     EXPECTED,
@@ -43,6 +43,8 @@ from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.extensions import load
 
 SAMPLES = "samples.jsonl"
+WITHOUT_VALUE = "graders_without_value"
+"""In a step's log: answers that a grader gives no value, which are worth 0 to it."""
 
 
 @dataclass(frozen=True)
@@ -210,17 +212,20 @@ class Rollouts:
         text = self._text(sample)
         total = 0.0
         for name, metric, weight in self.rewards:
-            value = float(metric.score(text, row))
-            if not math.isfinite(value):
+            gave = float(metric.score(text, row))
+            if not math.isfinite(gave):
                 raise Refused(
-                    f"reward `{name}` of {split} row {row.number or index + 1} is {value}, which "
+                    f"reward `{name}` of {split} row {row.number or index + 1} is {gave}, which "
                     f"is no number; the answer: {text[:80]!r}",
                     hint="a reward that cannot judge an answer must say what it is worth",
                 )
-            total += weight * value
+            total += weight * gave
         graders = self.objective.settings.graders
         for grader, given in zip(graders, elsewhere, strict=True):
-            total += grade(grader, text, row, given)
+            value = grade_sampled(grader, text, row, given)
+            if value is None:  # a wrong answer is no fault of the manifest: it is counted
+                self.told[WITHOUT_VALUE] = self.told.get(WITHOUT_VALUE, 0.0) + 1
+            total += value or 0.0
         return total
 
     def _text(self, sample: Sample) -> str:

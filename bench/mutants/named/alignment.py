@@ -285,11 +285,19 @@ NAMED = (
     ),
     Named(
         "a-grader-may-compare-any-number-of-words",
-        "builders/objectives/grading.py",
-        "if cells > MOST_CELLS:",
+        _GRADERS,
+        "if compared > MOST_CELLS:",
         "if False:",
         (f"{_OF_GRADERS}::test_what_is_waited_for_is_bounded_before_it_is_done",),
         "one request could keep a gateway's thread busy for hours",
+    ),
+    Named(
+        "a-sampled-answer-without-a-value-ends-the-training",
+        _GRADERS,
+        "    except (NoValue, TooLong):\n        return None\n",
+        "    except ZeroDivisionError:\n        return None\n",
+        (f"{_OF_GRADERS}::test_an_answer_without_a_value_ends_no_training",),
+        "one wrong answer would lose hours of training",
     ),
     Named(
         "a-formula-may-be-anything",
@@ -422,8 +430,8 @@ NAMED = (
     Named(
         "a-grader-as-a-metric-judges-the-reference",
         "builders/evaluation/metrics/graded.py",
-        "[grade(grader, p.text, row) for",
-        "[grade(grader, row.answer, row) for",
+        "[grade_sampled(grader, p.text, row) or",
+        "[grade_sampled(grader, row.answer, row) or",
         (f"{_GRADED}::test_a_grader_is_a_metric_by_its_name",),
         "every model would be perfect",
     ),

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction, mean_metric
-from adapterworks.builders.objectives.graders import grade
+from adapterworks.builders.objectives.graders import grade, grade_sampled
 from adapterworks.manifests.graders import GraderMetric, StringCheck
 
 
@@ -20,7 +20,9 @@ def of_grader(name: GraderMetric) -> Metric:
     grader = name.grader
 
     def score(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:
-        return [grade(grader, p.text, row) for p, row in zip(predictions, rows, strict=True)]
+        # A wrong answer may have no value, `log(0)`: it is worth nothing.
+        pairs = zip(predictions, rows, strict=True)
+        return [grade_sampled(grader, p.text, row) or 0.0 for p, row in pairs]
 
     def require(rows: Sequence[Row]) -> None:
         for row in rows:  # a column that it reads is there, and a formula has a value

@@ -10,10 +10,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.objectives.graders import grade, require_columns
+from adapterworks.builders.evaluation.metrics.graded import of_grader
+from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.objectives.graders import grade, grade_sampled, require_columns
 from adapterworks.builders.objectives.grading import grade_answer
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.graders import Graded, Grader
+from adapterworks.manifests.graders import Graded, Grader, GraderMetric
 from adapterworks.manifests.load import check_manifest, load_manifest
 from tests.builders.evaluation.test_verifiers import REWARDED
 
@@ -127,6 +129,31 @@ def test_what_is_waited_for_is_bounded_before_it_is_done() -> None:
     bomb = READ.validate_python(check("eq", reference="{{item.x}}" * 1000))
     with pytest.raises(InvalidInput, match="more than 400000 characters"):
         grade_answer(bomb, "", {"x": "x" * 1000})
+
+
+def test_an_answer_without_a_value_ends_no_training() -> None:
+    """What a row's own answer has, a sampled one need not have."""
+    alike = {"type": "text_similarity", "name": "alike", "evaluation_metric": "rouge_l"}
+    alike = {**alike, "input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+    grader = {"type": "multi", "name": "m", "graders": {"alike": alike}}
+    grader = READ.validate_python({**grader, "calculate_output": "1 + log(alike)"})
+    require_columns(grader, ROW)
+    assert grade_sampled(grader, "R50.9", ROW) == 1.0
+    assert grade_sampled(grader, "wrong", ROW) is None
+    long = chat("q", "a " * 1000, row=7)
+    require_columns(grader, long)
+    assert grade_sampled(grader, "a " * 4001, long) is None
+    with pytest.raises(
+        InvalidInput, match="row 8: `rouge_l` of these texts compares 9000000 pairs"
+    ):
+        require_columns(grader, chat("q", "a " * 3000, row=8))
+    metric = of_grader(GraderMetric("grader:m", grader))
+    assert metric.per_example(
+        metric.statistics([Prediction("R50.9"), Prediction("x")], [ROW] * 2)
+    ) == [
+        1.0,
+        0.0,
+    ]
 
 
 def test_a_fault_of_a_row_is_a_value() -> None:

@@ -93,6 +93,20 @@ def test_a_reward_that_is_no_number_is_refused(job: Make) -> None:
 
 
 @pytest.mark.train
+def test_an_answer_that_a_formula_has_no_value_for_is_worth_nothing_and_counted(job: Make) -> None:
+    alike = {"type": "text_similarity", "name": "alike", "evaluation_metric": "rouge_1"}
+    alike |= {"input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+    formula = {"type": "multi", "name": "m", "calculate_output": "3 + log(alike)"}
+    graders = [{**formula, "graders": {"alike": alike}}]
+    trainer, _ = scripted(job(objective={"graders": graders}), ["A0", "A1", "no", "no"])
+    assert trainer.rollouts is not None
+    found = trainer.rollouts.collect(trainer.rows["train"], [0], 0)
+    # The right one is exact, and has the formula's 3; of the three others none has a logarithm.
+    assert found.metrics["reward"] == pytest.approx((1 + 3) / 4)
+    assert found.metrics["graders_without_value"] == 3
+
+
+@pytest.mark.train
 @pytest.mark.parametrize("kind", ["dapo", "grpo", "dr_grpo", "gspo"])
 def test_what_is_rewarded_becomes_likelier(job: Make, kind: str) -> None:
     """On the scripted answers, of which the first is right for every second row."""
