@@ -53,6 +53,8 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         NotFound: the model does not exist, or may not be used.
         Conflict: the tenant has as many jobs as it may.
     """
+    with room.database.read() as connection:  # before anything is read for it
+        putting.require_room(connection, tenant.id, FINE_TUNING, room.table.max_queued)
     base, start = _begins_with(gateway, tenant, asked.model)
     method, hyper = _method(asked)
     training = _rows(room, tenant, asked.training_file, method, "training_file")
@@ -71,7 +73,8 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
     more: dict[str, Any] = {}
     if method == REINFORCEMENT:
         table = asked.method.reinforcement if asked.method is not None else None
-        more = graded(gateway.registry.blobs, table, training, validation)
+        until = time.monotonic() + room.table.upload_seconds
+        more = graded(gateway.registry.blobs, table, training, validation, until)
     if isinstance(hyper, ReinforcementHyperparameters):
         more["compute_multiplier"] = _number(hyper.compute_multiplier)
     wanted = Asked(

@@ -1,11 +1,13 @@
 """What only a job of method `reinforcement` says: who grades, by which columns of its rows.
 
 Invariant: a job that is queued has a grader that is run here, and rows that all have the columns
-that it reads.
+that it reads, and none too long for it. Looking takes bounded time and memory, whatever is in them.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic_core import from_json
@@ -14,9 +16,10 @@ from adapterworks.gateway.files.faults import Faults
 from adapterworks.gateway.files.lines import Lines
 from adapterworks.gateway.jobs.graders import read_grader
 from adapterworks.gateway.jobs.objects import Reinforcement
-from adapterworks.gateway.request.errors import InvalidField
+from adapterworks.gateway.request.errors import InvalidField, TooSlow
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.manifests.graders import columns_of
+from adapterworks.manifests.graders import Grader, columns_of
+from adapterworks.manifests.lengths import MOST_CELLS, cells
 from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.jobs.fine_tuning import Rows
 
@@ -24,15 +27,26 @@ from adapterworks.registry.jobs.fine_tuning import Rows
 _ASKED = {"messages", "tools", "system"}
 # Where no grader says which column is a row's own answer.
 _USUAL = ("reference_answer", "answer")
+# What `item` has of every row beside its columns.
+_OWN = {"answer", "question"}
+_MOST_COLUMNS = 100
 
 
 def graded(
-    blobs: BlobStore, asked: Reinforcement | None, training: Rows, validation: Rows | None
+    blobs: BlobStore,
+    asked: Reinforcement | None,
+    training: Rows,
+    validation: Rows | None,
+    until: float,
 ) -> dict[str, Any]:
     """The fields of the job's `Asked` that only this method has.
 
+    Args:
+        until: by the monotonic clock, by when the rows are to have been looked through.
+
     Raises:
         InvalidField: it cannot be honoured, or a row lacks what the grader reads.
+        TooSlow: the rows took longer.
     """
     if asked is None:
         raise InvalidField(
@@ -46,10 +60,18 @@ def graded(
     except InvalidInput as error:
         raise InvalidField(error.message, param="method", hint=error.hint) from error
     read = columns_of(grader)
-    common = _columns(blobs, training, read, "training_file")
+    if len(read) > _MOST_COLUMNS:
+        raise InvalidField(
+            f"the grader reads {len(read)} columns of a row, at most {_MOST_COLUMNS}",
+            param="method",
+            hint="one column may hold several values, as JSON",
+        )
+    common = _columns(blobs, training, grader, "training_file", until)
     if validation is not None:
-        common &= _columns(blobs, validation, read, "validation_file")
-    answer = next((name for name in (*read, *_USUAL, *sorted(common)) if name in common), None)
+        common &= _columns(blobs, validation, grader, "validation_file", until)
+    named = (name for name in read if name != "question")
+    preferred = (_USUAL[0], *named, *_USUAL, *sorted(common))
+    answer = next((name for name in preferred if name in common), None)
     if answer is None:
         raise InvalidField(
             "the rows have no column beside `messages` that is in all of them",
@@ -78,14 +100,17 @@ def _require_usual(asked: Reinforcement) -> None:
         )
 
 
-def _columns(blobs: BlobStore, rows: Rows, read: tuple[str, ...], param: str) -> set[str]:
+def _columns(blobs: BlobStore, rows: Rows, grader: Grader, param: str, until: float) -> set[str]:
     """The columns that all rows have; they were looked at one by one when they arrived.
 
     Raises:
-        InvalidField: with the lines that lack one of those that are read.
+        InvalidField: with the lines that lack one of those that are read, or are too long for it.
+        TooSlow: it takes longer than it may.
     """
     lines, faults = Lines(), Faults()
     common: set[str] | None = None
+    # These every row has, of whatever column its own answer comes to be.
+    read = [name for name in columns_of(grader) if name not in _OWN]
 
     def look(number: int, line: bytes | None) -> None:
         nonlocal common
@@ -97,16 +122,28 @@ def _columns(blobs: BlobStore, rows: Rows, read: tuple[str, ...], param: str) ->
         for name in read:
             if name not in have:
                 faults.add(number, f"there is no `{name}`, which the grader reads")
+        texts = {name: value for name, value in row.items() if isinstance(value, str)}
+        own = next((texts[name] for name in _USUAL if name in texts), "")
+        if cells(grader, None, {"answer": own, **texts}) > MOST_CELLS:
+            faults.add(number, f"`rouge_l` would compare more than {MOST_CELLS} pairs of words")
 
-    for chunk in blobs.get(rows.blob):
-        for number, line in lines.feed(chunk):
-            look(number, line)
-    for number, line in lines.close():
+    for number, line in _each(blobs.get(rows.blob), lines):
+        if time.monotonic() > until:
+            raise TooSlow(f"the rows of `{rows.file}` could not be looked at in time")
         look(number, line)
+        if faults.full:
+            break
     if said := faults.summary():
+        beyond = "; what follows was not looked at" if faults.full else ""
         raise InvalidField(
-            f"`{rows.file}`: {said}",
+            f"`{rows.file}`: {said}{beyond}",
             param=param,
             hint="give these rows the column, or have the grader read another",
         )
     return common or set()
+
+
+def _each(chunks: Iterable[bytes], lines: Lines) -> Iterator[tuple[int, bytes | None]]:
+    for chunk in chunks:
+        yield from lines.feed(chunk)
+    yield from lines.close()

@@ -9,6 +9,7 @@ from typing import Any
 from adapterworks.gateway.config.tables import JobsTable
 from adapterworks.gateway.files.joining import Joiner
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.scans import Scans
 from adapterworks.gateway.jobs.template import read_template
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs.files import Files
@@ -21,6 +22,7 @@ class Room:
 
     Attributes:
         joiner: completes uploads.
+        scans: looks through rows.
         template: tables that every fine-tuning job begins from.
         staging: where what is being uploaded lies.
     """
@@ -30,6 +32,7 @@ class Room:
     files: Files
     uploads: Uploads
     joiner: Joiner
+    scans: Scans
     template: dict[str, Any]
     staging: Path
 
@@ -46,4 +49,4 @@ def open_room(gateway: Gateway) -> Room:
     table, staging = gateway.config.jobs, registry.uploads
     joiner = Joiner(files, uploads, staging, quota=table.tenant_bytes, seconds=table.upload_seconds)
     template = read_template(table.template)
-    return Room(table, registry.database, files, uploads, joiner, template, staging)
+    return Room(table, registry.database, files, uploads, joiner, Scans(), template, staging)

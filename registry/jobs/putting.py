@@ -33,16 +33,8 @@ def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | N
     Raises:
         Conflict: the tenant has as many as it may.
     """
-    mine = sa.and_(_jobs.c.tenant == new.tenant, _jobs.c.state.not_in(ENDED))
     if most_queued is not None:
-        waiting = connection.scalar(
-            sa.select(sa.func.count()).where(mine, _jobs.c.kind == new.kind)
-        )
-        if (waiting or 0) >= most_queued:
-            raise Conflict(
-                f"{waiting} jobs of yours have not ended yet, which is as many as you may have",
-                hint="wait for one of them, or cancel it",
-            )
+        require_room(connection, new.tenant, new.kind, most_queued)
     shares.arrive(connection, new.tenant)
     job = f"{PREFIXES[new.kind]}-{secrets.token_hex(12)}"
     connection.execute(
@@ -72,6 +64,21 @@ def put(connection: Connection, new: NewJob, *, now: float, most_queued: int | N
         )
     )
     return lookup.get(connection, job)
+
+
+def require_room(connection: Connection, tenant: str, kind: str, most_queued: int) -> None:
+    """Refuse a further job of a tenant that has as many as it may.
+
+    Raises:
+        Conflict: it has.
+    """
+    mine = sa.and_(_jobs.c.tenant == tenant, _jobs.c.state.not_in(ENDED), _jobs.c.kind == kind)
+    waiting = connection.scalar(sa.select(sa.func.count()).where(mine)) or 0
+    if waiting >= most_queued:
+        raise Conflict(
+            f"{waiting} jobs of yours have not ended yet, which is as many as you may have",
+            hint="wait for one of them, or cancel it",
+        )
 
 
 def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> str:

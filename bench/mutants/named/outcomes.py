@@ -19,8 +19,34 @@ _OF_SHOWN = ("tests/registry/jobs/test_shown.py",)
 _OF_SEATS = ("tests/gateway/jobs/test_batches_seats.py",)
 
 _OF_WORKERS = ("tests/workers/test_worker.py",)
+_OF_REINFORCEMENT = "tests/gateway/jobs/test_reinforcement.py"
 
 NAMED = (
+    Named(
+        "all-rows-are-looked-at-whatever-is-wrong",
+        "gateway/jobs/reinforcing.py",
+        "        if faults.full:\n            break\n",
+        "",
+        (f"{_OF_REINFORCEMENT}::test_rows_are_looked_at_within_bounds",),
+        "one request for a job could fill the gateway's memory",
+        slow=True,
+    ),
+    Named(
+        "any-number-of-words-is-compared-in-a-job",
+        "gateway/jobs/reinforcing.py",
+        "if cells(grader, None, {\"answer\": own, **texts}) > MOST_CELLS:",
+        "if False:",
+        (f"{_OF_REINFORCEMENT}::test_what_cannot_be_graded_is_refused_before_there_is_a_job",),
+        "a job would fail when a worker comes to it, for what was known before",
+    ),
+    Named(
+        "force-is-for-the-first-attempt",
+        "adapterworks/workers/detached.py",
+        'asked["force"] and BEGUN not in job.result',
+        'asked["force"] and claim.attempt == 1',
+        ("tests/workers/test_detached.py",),
+        "one wait for memory, and nothing would be built anew",
+    ),
     Named(
         "who-has-lost-a-job-clears-its-folder",
         "adapterworks/workers/worker.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from pydantic_core import to_json
@@ -39,6 +40,7 @@ from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.jobs import events, lookup, queue
+from adapterworks.registry.jobs.fine_tuning import REINFORCEMENT
 from adapterworks.registry.jobs.job import FINE_TUNING, Job
 
 _JOBS = "/v1/fine_tuning/jobs"
@@ -71,13 +73,16 @@ async def create_job(request: Request) -> Response:
     """`POST /v1/fine_tuning/jobs`.
 
     Raises:
-        InvalidField, NotFound, Conflict: as `create` says.
+        InvalidField, NotFound, Conflict, TooSlow: as `create` says.
+        Unavailable: too many others' rows are to be looked through.
     """
     tenant, gateway, room = writer_of(request), gateway_of(request), room_of(request)
     body = await body_of(request)
     given = {name: value for name, value in body.values.items() if value is not None}
     asked = checked(AskedJob, given)
-    job = await asyncio.to_thread(create, gateway, room, tenant, asked)
+    make = partial(create, gateway, room, tenant, asked)
+    reads = asked.method is not None and asked.method.type == REINFORCEMENT
+    job = await (room.scans.run(make) if reads else asyncio.to_thread(make))
     return answer(request, job_object(job))
 
 

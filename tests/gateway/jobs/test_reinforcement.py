@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from adapterworks.gateway.files.faults import MOST_RANGES
+from adapterworks.gateway.jobs import creating
+from adapterworks.gateway.jobs.objects import Reinforcement
+from adapterworks.gateway.jobs.reinforcing import graded
+from adapterworks.gateway.jobs.room import open_room
+from adapterworks.gateway.request.errors import InvalidField, TooSlow
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.bases.base import Base
+from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.jobs import lookup
+from adapterworks.registry.jobs.fine_tuning import REINFORCEMENT, Rows
+from adapterworks.registry.registry import Registry
 from adapterworks.workers.fine_tuning import manifest_text
 from tests.gateway.files.test_files import put
 from tests.gateway.jobs.test_graders import ALIKE, CHECK, MULTI
-from tests.gateway.jobs_support import House, house, strict
+from tests.gateway.jobs_support import House, house, move_in, strict
+from tests.gateway.running import Launcher
 
 __all__ = ["house"]
 
@@ -32,6 +49,11 @@ def rows(count: int = 3, *, without: dict[int, str] | None = None, **columns: An
 def method(grader: Any, **hyperparameters: Any) -> Any:
     table = {"grader": grader, "hyperparameters": hyperparameters}
     return {"type": "reinforcement", "reinforcement": table}
+
+
+def wide(count: int) -> dict[str, Any]:
+    """A grader that reads so many columns."""
+    return {**CHECK, "reference": "".join(f"{{{{item.c{number}}}}}" for number in range(count))}
 
 
 def manifest_of(house: House, job: str) -> dict[str, Any]:
@@ -104,6 +126,27 @@ def test_every_grader_that_is_run_here_is_one_to_learn_by(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reads", "columns", "answer"),
+    [
+        ("{{item.answer}}", {}, "label"),
+        ("{{item.question}} {{item.answer}}", {"answer": "x"}, "answer"),
+        ("{{item.question}}", {"question": "y", "reference_answer": "z"}, "reference_answer"),
+        ("{{item.label}}", {"reference_answer": "z"}, "reference_answer"),
+    ],
+)
+def test_a_rows_own_answer_and_question_are_no_columns_that_it_lacks(
+    house: House, reads: str, columns: dict[str, str], answer: str
+) -> None:
+    client = house.client()
+    file = put(client, data=rows(**columns)).id
+    grader = {**CHECK, "reference": reads}
+    job = client.fine_tuning.jobs.create(
+        model=house.standin.base, training_file=file, method=method(grader)
+    )
+    assert manifest_of(house, job.id)["data"]["columns"] == {"reference_answer": answer}
+
+
+@pytest.mark.parametrize(
     ("grader", "hyper", "data", "param", "words"),
     [
         ({**CHECK, "type": "python"}, {}, rows(), "method", "would run a caller's code"),
@@ -122,6 +165,14 @@ def test_every_grader_that_is_run_here_is_one_to_learn_by(house: House) -> None:
             "lines 2, 4-5: there is no `label`, which the grader reads",
         ),
         (CHECK, {}, rows(label=None), "training_file", "lines 1-3: there is no `label`"),
+        (
+            {**ALIKE, "evaluation_metric": "rouge_l"},
+            {},
+            rows(text="a " * 3000),
+            "training_file",
+            "lines 1-3: `rouge_l` would compare more than 4000000 pairs of words",
+        ),
+        (wide(101), {}, rows(), "method", "the grader reads 101 columns of a row, at most 100"),
         (
             {**CHECK, "reference": "yes"},
             {},
@@ -168,3 +219,54 @@ def test_held_out_rows_are_graded_by_the_same_columns(house: House) -> None:
         client.fine_tuning.jobs.create(
             model=house.standin.base, training_file=file, method={"type": "reinforcement"}
         )
+
+
+class Endless(LocalBlobs):
+    """Rows without end, of which every second lacks all columns."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def get(self, digest: str) -> Iterator[bytes]:
+        whole = b'{"messages": [], ' + b", ".join(b'"c%d": 1' % n for n in range(50)) + b"}\n"
+        while True:
+            self.given += 1
+            yield b'{"messages": []}\n' + whole
+
+
+def test_rows_are_looked_at_within_bounds(house: House) -> None:
+    blobs, room = Endless(), open_room(house.running.gateway)
+    table = Reinforcement.model_validate({"grader": wide(50)})
+    training = Rows(file="file-x", blob="sha256:x", kind=REINFORCEMENT)
+    with pytest.raises(InvalidField, match="what follows was not looked at"):
+        graded(blobs, table, training, None, time.monotonic() + 600)
+    assert blobs.given == MOST_RANGES / 50
+    with pytest.raises(TooSlow):
+        graded(blobs, table, training, None, time.monotonic() - 1)
+
+    async def many() -> int:
+        done = threading.Event()
+        waiting = [asyncio.create_task(room.scans.run(done.wait)) for _ in range(16)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await room.scans.run(done.wait)
+        done.set()
+        return sum(await asyncio.gather(*waiting))
+
+    assert asyncio.run(many()) == 16
+
+
+def test_who_has_as_many_jobs_as_it_may_has_no_rows_looked_at(
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = move_in(launcher, registry, base, tmp_path, max_queued=1)
+    client = house.client()
+    given: Any = {"training_file": put(client, data=rows()).id, "method": method(CHECK)}
+    client.fine_tuning.jobs.create(model=base.name, **given)
+    monkeypatch.setattr(creating, "graded", None)
+    with pytest.raises(openai.ConflictError, match="as many as you may have"):
+        client.fine_tuning.jobs.create(model=base.name, **given)
