@@ -23,9 +23,9 @@ from adapterworks.manifests.errors import (
     Unavailable,
 )
 from adapterworks.registry.jobs import events, lookup, queue
-from adapterworks.registry.jobs.job import OPERATOR, Again, Claim, Job, Outcome, Stop
+from adapterworks.registry.jobs.job import Again, Claim, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
-from adapterworks.registry.jobs.shown import again, shown, stop
+from adapterworks.registry.jobs.shown import WHY, again, shown, stop
 from adapterworks.workers.kinds import KINDS
 from adapterworks.workers.worker import WORKER
 
@@ -82,8 +82,8 @@ def _outcome(app: App, job: Job, claim: Claim) -> Outcome:
     except Occupied as error:  # by an engine, or by another worker's build
         print(error.message, file=sys.stderr)
         wait = min(_MOST_WAIT_S, _AGAIN_S * 2 ** min(claim.attempt - 1, 10))
-        said = error.message if job.tenant == OPERATOR else error.public
-        return Again(wait, said, counts=False)
+        # What is held by whom changes from look to look; it is beside, and the wait is told once.
+        return Again(wait, error.public, counts=False, detail={WHY: error.message})
     except Unavailable as error:
         traceback.print_exc()
         return again(error, job.tenant, after=error.retry_after or _AGAIN_S)

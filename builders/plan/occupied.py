@@ -15,7 +15,8 @@ class Occupied(Unavailable):
     """Others hold the memory that a training needs.
 
     Attributes:
-        public: the message without who holds it, which is not for everybody to know.
+        public: the message without who holds it, which is not for everybody to know, and without
+            how much: as long as it is waited for, it says the same.
     """
 
     public: str = ""
@@ -37,7 +38,7 @@ class Occupied(Unavailable):
             f"{gib(total - free)} are held by others"
         )
         error = cls(f"{said}: {reserved}" if reserved else said, hint=hint)
-        error.public = said
+        error.public = f"{needs}, and others hold too much of this machine's {gib(total)}"
         return error
 
 

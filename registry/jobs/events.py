@@ -73,9 +73,10 @@ def add(
 def add_once(
     connection: Connection, job: str, message: str, now: float, level: Level = "info"
 ) -> None:
-    """Append a message, unless it is what the newest event says: a wait is told once."""
-    newest_first = sa.select(_events.c.message).where(_events.c.job == job)
-    if connection.scalar(newest_first.order_by(_events.c.sequence.desc()).limit(1)) != message:
+    """Append a message, unless the newest of its level is the same: a wait is told once."""
+    same = sa.and_(_events.c.job == job, _events.c.level == level)
+    newest_first = sa.select(_events.c.message).where(same).order_by(_events.c.sequence.desc())
+    if connection.scalar(newest_first.limit(1)) != message:
         add(connection, job, message, now, level)
 
 
@@ -115,10 +116,17 @@ def newest(
     return [_event(row) for row in rows], more
 
 
-def since(connection: Connection, job: str, sequence: int) -> list[Event]:
-    """The events after one, oldest first."""
+def since(
+    connection: Connection, job: str, sequence: int, *, limit: int | None = None
+) -> list[Event]:
+    """The events after one, oldest first.
+
+    Args:
+        limit: how many at most.
+    """
     query = sa.select(_events).where(_events.c.job == job, _events.c.sequence > sequence)
-    return [_event(row) for row in connection.execute(query.order_by(_events.c.sequence))]
+    rows = connection.execute(query.order_by(_events.c.sequence).limit(limit))
+    return [_event(row) for row in rows]
 
 
 def checkpoints(

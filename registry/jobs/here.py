@@ -53,10 +53,10 @@ class JobsHere:
         with self._database.read() as connection:
             return lookup.get(connection, job)
 
-    def since(self, job: str, sequence: int) -> list[Event]:
-        """The events after one, oldest first."""
+    def since(self, job: str, sequence: int, *, limit: int | None = None) -> list[Event]:
+        """As `events.since`."""
         with self._database.read() as connection:
-            return events.since(connection, job, sequence)
+            return events.since(connection, job, sequence, limit=limit)
 
     def pause(self, job: str) -> Job:
         """As `queue.pause`."""

@@ -29,12 +29,11 @@ NAMED = (
         "",
         (f"{_OF_REINFORCEMENT}::test_rows_are_looked_at_within_bounds",),
         "one request for a job could fill the gateway's memory",
-        slow=True,
     ),
     Named(
         "any-number-of-words-is-compared-in-a-job",
         "gateway/jobs/reinforcing.py",
-        "if cells(grader, None, {\"answer\": own, **texts}) > MOST_CELLS:",
+        'if cells(grader, None, {"answer": own, **texts}) > MOST_CELLS:',
         "if False:",
         (f"{_OF_REINFORCEMENT}::test_what_cannot_be_graded_is_refused_before_there_is_a_job",),
         "a job would fail when a worker comes to it, for what was known before",

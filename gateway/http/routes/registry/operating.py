@@ -46,7 +46,7 @@ def told(asked: Asked) -> dict[str, Any]:
         raise InvalidField("`after` is not a number", param="after")
     limit, found = number(asked.request, "limit", USUAL, most=MOST), _jobs(asked)
     found.get(asked.path("job"))
-    events = found.since(asked.path("job"), int(begin))
+    events = found.since(asked.path("job"), int(begin), limit=limit + 1)
     return {
         "object": "list",
         "data": [dataclasses.asdict(event) for event in events[:limit]],
