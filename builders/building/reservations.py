@@ -154,7 +154,10 @@ def _this_machine() -> str:
 
 
 def _held_by(process: int) -> int:
-    """Bytes that a process and those it started have in memory."""
+    """Bytes that a process and those it started have taken of free memory.
+
+    What they map of files is not among them: it is the disk's copy, which free memory counts.
+    """
     import psutil
 
     held = 0
@@ -162,5 +165,6 @@ def _held_by(process: int) -> int:
         parent = psutil.Process(process)
         for one in (parent, *parent.children(recursive=True)):
             with suppress(psutil.Error):
-                held += one.memory_info().rss
+                memory = one.memory_info()
+                held += memory.rss - getattr(memory, "shared", 0)  # Linux alone tells them apart
     return held

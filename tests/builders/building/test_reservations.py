@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +25,9 @@ MIB = 1 << 20
 def machine(free: int = 1000, *, device: Any = "cpu", total: int = 1000) -> Callable[[], Machine]:
     """A machine with so many MiB, found out again each time."""
     return lambda: Machine(device, "test", free * MIB, "fp32", 2, total=total * MIB)
+
+
+HELD_BY = module._held_by
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +70,19 @@ def test_what_a_holder_has_taken_is_counted_once(tmp_path: Path, holding: dict[s
             assert Reservations(tmp_path, detect=machine(free)).machine().memory == left * MIB
         holding["now"] = 0  # it holds less than when it began
         assert Reservations(tmp_path, detect=machine()).machine().memory == 500 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells shared memory apart")
+def test_what_a_holder_maps_of_a_file_is_not_taken(tmp_path: Path) -> None:
+    path, size = tmp_path / "weights", 64 * MIB
+    path.write_bytes(b"x" * size)
+    before = HELD_BY(os.getpid())
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[::4096]) == ord("x") * size // 4096
+        assert HELD_BY(os.getpid()) - before < size / 2
+        own = bytearray(mapped)
+        assert HELD_BY(os.getpid()) - before > size / 2
+        assert len(own) == size
 
 
 def test_a_cards_memory_is_another_and_counted_whole(
