@@ -212,20 +212,20 @@ class Rollouts:
         text = self._text(sample)
         total = 0.0
         for name, metric, weight in self.rewards:
-            gave = float(metric.score(text, row))
-            if not math.isfinite(gave):
+            value = float(metric.score(text, row))
+            if not math.isfinite(value):
                 raise Refused(
-                    f"reward `{name}` of {split} row {row.number or index + 1} is {gave}, which "
+                    f"reward `{name}` of {split} row {row.number or index + 1} is {value}, which "
                     f"is no number; the answer: {text[:80]!r}",
                     hint="a reward that cannot judge an answer must say what it is worth",
                 )
-            total += weight * gave
+            total += weight * value
         graders = self.objective.settings.graders
         for grader, given in zip(graders, elsewhere, strict=True):
-            value = grade_sampled(grader, text, row, given)
-            if value is None:  # a wrong answer is no fault of the manifest: it is counted
+            worth = grade_sampled(grader, text, row, given)
+            if worth is None:  # a wrong answer is no fault of the manifest: it is counted
                 self.told[WITHOUT_VALUE] = self.told.get(WITHOUT_VALUE, 0.0) + 1
-            total += value or 0.0
+            total += worth or 0.0
         return total
 
     def _text(self, sample: Sample) -> str:

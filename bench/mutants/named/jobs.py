@@ -153,7 +153,7 @@ NAMED = (
     Named(
         "a-cancel-is-lost-between-lanes",
         _QUEUE,
-        "move(connection, row, asked(row), now, result=result, lane=lane, lost=0, tried=0)",
+        "stopped(connection, row, now, result=result, lane=lane, lost=0, tried=0)",
         'move(connection, row, "queued", now, result=result, lane=lane, lost=0, tried=0)',
         _OF_QUEUE,
         "a job cancelled while it was built would be proved and succeed",
@@ -370,8 +370,8 @@ NAMED = (
     Named(
         "a-wait-for-memory-is-a-try",
         "adapterworks/workers/child.py",
-        "return Again(wait, said, counts=False)",
-        "return Again(wait, said)",
+        "return Again(wait, error.public, counts=False, detail=",
+        "return Again(wait, error.public, detail=",
         ("tests/workers/test_builds.py::test_a_job_waits_for_memory_that_others_hold",),
         "an hour of another's training would end the job",
         quick=False,

@@ -138,8 +138,8 @@ NAMED = (
     Named(
         "a-pause-is-not-taken-back",
         _QUEUE,
-        "            move(connection, row, asked(row), now, result=result)\n        case Again",
-        "            move(connection, row, outcome.state, now, result=result)\n        case Again",
+        "            stopped(connection, row, now, result=result, **later)\n",
+        "            move(connection, row, outcome.state, now, result=result)\n",
         _OF_QUEUE,
         "a job that was resumed, or cancelled, while it stopped would stay paused",
         quick=False,

@@ -148,12 +148,8 @@ def test_an_answer_without_a_value_ends_no_training() -> None:
     ):
         require_columns(grader, chat("q", "a " * 3000, row=8))
     metric = of_grader(GraderMetric("grader:m", grader))
-    assert metric.per_example(
-        metric.statistics([Prediction("R50.9"), Prediction("x")], [ROW] * 2)
-    ) == [
-        1.0,
-        0.0,
-    ]
+    told = metric.statistics([Prediction("R50.9"), Prediction("x")], [ROW] * 2)
+    assert list(metric.per_example(told)) == [1.0, 0.0]
 
 
 def test_a_fault_of_a_row_is_a_value() -> None:
