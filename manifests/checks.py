@@ -208,6 +208,20 @@ def _retention(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]
         )
 
 
+@check("evaluate.safety")
+def _safety(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    given = (written.get("evaluate") or {}).get("safety")
+    if manifest.evaluate.safety.on or not isinstance(given, dict):
+        return
+    for key in given:
+        if key != "on":
+            yield Problem(
+                ("evaluate", "safety", key),
+                "refusals are not measured, so nothing would read it",
+                "set `evaluate.safety.on = true`",
+            )
+
+
 @check("evaluate.samples")
 def _samples(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     samples = manifest.evaluate.samples
@@ -367,6 +381,7 @@ _CHECKS = (
     _schedule,
     _quality_gates,
     _retention,
+    _safety,
     _samples,
     _nodes,
     _publication,

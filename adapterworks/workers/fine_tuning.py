@@ -12,6 +12,7 @@ from typing import Any
 
 from adapterworks.app import App
 from adapterworks.builders.training.events import parse_lines
+from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model
@@ -25,6 +26,10 @@ from adapterworks.registry.jobs.toml import to_toml
 from adapterworks.workers.telling import Teller
 
 MANIFEST = "manifest.toml"
+_ALARMED = (
+    "hint: a policy that exploits its grader does that: look whether the grader can be pleased by "
+    "answers that are not meant, and use fewer `n_epochs` or a lower `learning_rate_multiplier`"
+)
 
 
 def manifest_text(job: Job) -> str:
@@ -72,18 +77,25 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
         return Stop("other_base", f"{said}\n\nhint: prepare the same base on every machine")
     with Teller(app.registry.database, claim, job.tenant) as teller:
         teller.note(hyperparameters=_resolved(asked, manifest))
-        result = run_build(
-            manifest,
-            registry=app.registry,
-            bases=app.bases,
-            home=app.settings.home,
-            who=asked.who,
-            hold_alias=True,
-            guard=lambda connection: require(connection, claim),
-            engines=compose_builders_engines(app, say=teller.say),
-            listeners=(teller,),
-            progress=teller.say,
-        )
+        try:
+            result = run_build(
+                manifest,
+                registry=app.registry,
+                bases=app.bases,
+                home=app.settings.home,
+                who=asked.who,
+                hold_alias=True,
+                guard=lambda connection: require(connection, claim),
+                engines=compose_builders_engines(app, say=teller.say),
+                listeners=(teller,),
+                progress=teller.say,
+            )
+        except Refused:
+            if teller.stopped is None:
+                raise
+            teller.flush()
+            # The build's hint is for who has its manifest.
+            return Stop("alarm", f"the training was stopped at {teller.stopped}\n\n{_ALARMED}")
         teller.say(f"built {result.ref}")
     told = {
         "ref": result.ref,

@@ -41,6 +41,8 @@ class Teller:
         self._written = 0.0
         self._loss: float | None = None
         self._valid: float | None = None
+        self.stopped: str | None = None
+        """What an alarm said that stopped the training."""
 
     def __enter__(self) -> Teller:
         return self
@@ -74,6 +76,10 @@ class Teller:
                     self.say(f"step {event['step']}: validation loss {self._valid:.4f}")
                 elif (reward := event.get("reward")) is not None:
                     self.say(f"step {event['step']}: mean reward of the validation {reward:.4f}")
+            case "alarm":
+                said = f"step {event['step']}: {event['message']}"
+                self.say(f"alarm at {said}")
+                self.stopped = said if event["action"] == "stop" else None
             case "checkpoint":
                 self._checkpoint(int(event["step"]))
         if time.monotonic() - self._written >= _INTERVAL:

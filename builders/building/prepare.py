@@ -224,7 +224,7 @@ def _prepared(
         rows={name: len(rows[name]) for name in SPLITS},
         digests={name: digest_of(digests(rows[name])) for name in SPLITS},
         lengths=tuple(objective.planned_tokens(example) for example in learnt),
-        supervised=tuple(example.supervised for example in learnt),
+        supervised=tuple(objective.planned_supervised(example) for example in learnt),
         shared=common_prefix(
             (sequence.input_ids for sequence in _sequences(learnt)),
             (sequence.labels for sequence in _sequences(learnt)),

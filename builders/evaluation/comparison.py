@@ -25,6 +25,7 @@ from adapterworks.builders.evaluation.statistics import (
 )
 
 CANDIDATE = "candidate"
+_ROUNDING = 1e-9
 NATIVE = "native"  # a candidate before the conversion that it is served after
 
 
@@ -47,6 +48,15 @@ class Comparison:
     def subjects(self) -> list[str]:
         """Who is compared, the candidate included."""
         return [*self.statistics]
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether every value lies from 0 to 1: a grader or a function of somebody's own may give
+        any number."""
+        if self.metric.unit != "share":
+            return False
+        scores = [self.metric.per_example(given) for given in self.statistics.values()]
+        return all(bool(((one >= -_ROUNDING) & (one <= 1 + _ROUNDING)).all()) for one in scores)
 
     def value(self, subject: str) -> float:
         """The metric's value on all rows."""

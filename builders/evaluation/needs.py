@@ -19,6 +19,7 @@ from adapterworks.builders.evaluation.metrics.metric import (
     VERDICT,
     Metric,
 )
+from adapterworks.builders.evaluation.safety.measure import require_measurable
 from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable
@@ -66,10 +67,11 @@ def check_test_rows(
 
     Raises:
         InvalidInput: a row is plain text under a metric of answers, has one answer under a metric
-            of two, or the template refuses it.
+            of two, or the template refuses it; or as `require_measurable`.
         Refused: a metric cannot be measured here.
     """
     check_metrics(table)
+    require_measurable(tokenizer, table.safety)
     needs = needs_of(table)
     for metric in metrics_of(table) if rows else ():
         if metric.require is not None:

@@ -19,8 +19,12 @@ from pydantic import Field
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt
 
-# Steps whose mean length is what lengths grow from.
+# Steps whose mean length is what lengths grow from. Shorter answers than _SHORT grow from _SHORT:
+# from one token to a sentence is no growth to be alarmed by.
 _FIRST = 5
+_SHORT = 32.0
+# The share of the best reward from which on a policy of one answer has learnt it, and not lost it.
+_NEAR = 0.05
 
 
 class AlarmTable(Frozen):
@@ -35,9 +39,12 @@ class AlarmTable(Frozen):
     healthy)."""
     entropy: Annotated[float, Field(ge=0.0)] = 0.01
     """The least that sampled answers may be uncertain by, in nats a token (0.05 to 0.5 is usual);
-    below it all answers are one. 0 asks for nothing."""
+    below it all answers are one. 0 asks for nothing. While the mean reward is within 5 % of the
+    best it is no alarm: then it is known which answer is right. The best is the most that rewards
+    can give, or, where that is not known (`python`, `multi`, `reward_release`), that was seen."""
     length_growth: Annotated[float, Field(gt=1.0)] = 3.0
-    """How many times as long as in the first five steps answers may become."""
+    """How many times as long as in the first five steps answers may become; shorter ones than 32
+    tokens count as 32."""
     patience: PositiveInt = 5
     """How many steps in a row a number has to be outside its range."""
 
@@ -69,24 +76,41 @@ class Watch:
         lengths: the mean length of each of the first steps, in tokens.
         outside: for how many steps in a row each number has been outside its range.
         rung: every alarm that has rung.
+        ringing: the ranges whose alarm has rung since their number was inside.
+        best: the highest mean reward of a step so far.
     """
 
     lengths: list[float] = field(default_factory=list)
     outside: dict[str, int] = field(default_factory=dict)
     rung: list[dict[str, Any]] = field(default_factory=list)
+    ringing: list[str] = field(default_factory=list)
+    best: float | None = None
 
-    def look(self, table: AlarmTable, step: int, told: Mapping[str, float]) -> list[Alarm]:
-        """Take in one step's numbers; returns what rings at it.
+    def look(
+        self,
+        table: AlarmTable,
+        step: int,
+        told: Mapping[str, float],
+        highest: float | None = None,
+    ) -> list[Alarm]:
+        """Take in one step's numbers; returns what rings at it, nothing where alarms are off.
 
         Args:
             step: from 1.
             told: the step's metrics; a number that it does not tell is neither in nor outside.
+            highest: the most that an answer can be worth; None where nobody knows.
         """
+        if (reward := told.get("reward")) is not None:
+            self.best = reward if self.best is None else max(self.best, reward)
         found = []
-        for name, value, limit, outside, message in self._judged(table, told):
+        for name, value, limit, outside, message in self._judged(table, told, highest):
             count = self.outside.get(name, 0) + 1 if outside else 0
             self.outside[name] = count
-            if count == table.patience:
+            if not outside and name in self.ringing:
+                self.ringing.remove(name)
+            # At least: it may have been more patient before it was resumed.
+            if count >= table.patience and name not in self.ringing and table.action != "off":
+                self.ringing.append(name)
                 found.append(Alarm(name, step, value, limit, message))
         return found
 
@@ -105,10 +129,15 @@ class Watch:
 
     def forgive(self, name: str) -> None:
         """Of a training that is stopped: if it goes on as it was, the alarm rings again at once."""
-        self.outside[name] -= 1
+        self.ringing.remove(name)
+
+    def _learnt(self, reward: float | None, highest: float | None) -> bool:
+        """Whether a mean reward is as good as the best that is known."""
+        best = self.best if highest is None else highest
+        return reward is not None and best is not None and reward >= best - _NEAR * abs(best)
 
     def _judged(
-        self, table: AlarmTable, told: Mapping[str, float]
+        self, table: AlarmTable, told: Mapping[str, float], highest: float | None
     ) -> Iterator[tuple[str, float, float, bool, str]]:
         """Each range that can be judged: name, value, limit, whether it is outside, in words."""
         if (kl := told.get("kl")) is not None:
@@ -116,7 +145,8 @@ class Watch:
             yield "kl", kl, table.kl, not kl <= table.kl, f"{words} (more than {table.kl:g})"
         if (entropy := told.get("entropy")) is not None:
             words = f"sampled answers have {entropy:.3g} nats a token, they are nearly one"
-            low = not entropy >= table.entropy
+            learnt = self._learnt(told.get("reward"), highest)
+            low = not entropy >= table.entropy and not (entropy >= 0 and learnt)
             yield "entropy", entropy, table.entropy, low, f"{words} (less than {table.entropy:g})"
         if (length := told.get("length")) is None:
             return
@@ -124,10 +154,10 @@ class Watch:
             self.lengths.append(length)
             return
         began = sum(self.lengths) / len(self.lengths)
-        times = length / max(began, 1.0)
-        words = f"answers have {length:.0f} tokens, {times:.1f} × the {began:.0f} of the first"
-        limit = table.length_growth
-        yield "length_growth", times, limit, times > limit, f"{words} steps (more than {limit:g} ×)"
+        times, limit = length / max(began, _SHORT), table.length_growth
+        of = f"{began:.0f} of the first steps" if began > _SHORT else f"{_SHORT:.0f} of short ones"
+        words = f"answers have {length:.0f} tokens, {times:.1f} × the {of}"
+        yield "length_growth", times, limit, times > limit, f"{words} (more than {limit:g} ×)"
 
 
 def stopped_by(alarm: Alarm, name: str) -> Refused:

@@ -174,6 +174,10 @@ class Objective(ABC):
         """The tokens that an example has while it is trained, at most."""
         return example.tokens
 
+    def planned_supervised(self, example: Example) -> int:
+        """How many of them have a label, at most."""
+        return example.supervised
+
     def diverged_above(self, start: float) -> float:
         """The smoothed loss from which a training that began at `start` has diverged.
 

@@ -132,11 +132,37 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             'name a metric, `rewards = ["exact_match"]`, a grader, `[[objective.graders]]`, or a '
             "`reward_release`",
         )
+    yield from _unread(table, written)
     if table.reward_weights and len(table.reward_weights) != len(table.rewards):
         yield Problem(
             ("objective", "reward_weights"),
             f"{len(table.reward_weights)} weights for {len(table.rewards)} rewards",
             "give each reward a weight, in the same order",
+        )
+
+
+def _unread(table: RolloutTable, written: dict[str, Any]) -> Iterator[Problem]:
+    """Keys of its inner tables that nothing would read."""
+    given = written.get("objective", {})
+    if not table.beta and "kl" in given.get("alarms", {}):
+        yield Problem(
+            ("objective", "alarms", "kl"),
+            "without `beta` there is no reference to be far from",
+            "set `objective.beta` (0.04, say), or remove it",
+        )
+    if table.judge is None:
+        return
+    if table.judge.kind == ALONE and "weight" in given["judge"]:
+        yield Problem(
+            ("objective", "judge", "weight"),
+            "the judge gives no reward of its own: graders ask it",
+            "remove it; a grader of the type `multi` weighs what others give",
+        )
+    if table.judge.kind == "pairwise" and "asks" in given["judge"] and not _asking(table):
+        yield Problem(
+            ("objective", "judge", "asks"),
+            "pairs are judged once in each order, and no grader asks for a score",
+            'remove it, or set `kind = "pointwise"`',
         )
 
 
@@ -185,7 +211,11 @@ class PolicyGradient(Objective):
     def planned_tokens(self, example: Example) -> int:
         """The prompt and the longest answer that may be sampled to it."""
         prompt = example.tokens - example.supervised
-        return prompt + int(self.settings.max_completion)
+        return prompt + self.planned_supervised(example)
+
+    def planned_supervised(self, example: Example) -> int:
+        """All of the longest answer: the row's own is never learnt."""
+        return int(self.settings.max_completion)
 
     def diverged_above(self, start: float) -> float:
         """A policy gradient's loss says nothing of how good the policy is; NaN is refused."""

@@ -15,7 +15,7 @@ class DataFacts:
         rows: by split.
         digests: by split, of the rows in order.
         lengths: tokens of every training example, all its sequences together.
-        supervised: tokens with a label, of every training example.
+        supervised: tokens with a label, of every training example, at most.
         shared: tokens that all training sequences begin with, ahead of any label.
         sources: datasheets as JSON.
         encoded: by split, of the training sequences' token ids and labels (see `digests.Inputs`).

@@ -1,7 +1,7 @@
 """What somebody who may have no opinion is worth: an answer without one is neither pushed nor held.
 
 Invariant: pure. What is left out of a group is worth what the others of the group got on average,
-so that, compared within the group, it moves nothing.
+so that, compared within the group, it moves nothing; alone it is worth the middle of the scale.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def completed(group: Sequence[float | None], otherwise: float) -> list[float]:
     """A group's values, where there is none the mean of the others.
 
     Args:
-        otherwise: where no answer of the group has a value.
+        otherwise: where no answer of the group has a value, the middle of the scale.
     """
     known = [value for value in group if value is not None]
     mean = sum(known) / len(known) if known else otherwise

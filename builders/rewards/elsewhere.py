@@ -147,7 +147,7 @@ class Elsewhere:
             scores = [read_scores([next(said) for _ in asks], low, high) for asks in group]
             self._asked += len(scores)
             self._silent += scores.count(None)
-            found.append(completed(scores, low))
+            found.append(completed(scores, (low + high) / 2))
         return found
 
     def _ran(self, grader: PythonGrader, rows: Sequence[Row], texts: Texts) -> list[list[float]]:

@@ -21,6 +21,8 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.events import Event, Listener, parse_lines
 from adapterworks.manifests.errors import (
     AdapterworksError,
+    Conflict,
+    IntegrityError,
     InvalidInput,
     NotFound,
     Refused,
@@ -34,6 +36,10 @@ REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU")
 _POLL = 0.2
 _FAILURE = "failure.json"
 _LOG = "train.log"
+_KINDS: dict[str, type[AdapterworksError]] = {
+    kind.__name__: kind
+    for kind in (Conflict, IntegrityError, InvalidInput, NotFound, Refused, Unavailable)
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
         listener: receives every event.
 
     Raises:
-        Refused: the training said so (divergence).
+        AdapterworksError: the training said so, with its own kind of error: `Refused` where it
+            diverged, `InvalidInput` where a grader cannot read a row, and so on.
         Unavailable: the process ended without saying why (out of memory, killed).
     """
     job.write(folder)
@@ -183,8 +190,13 @@ def check_launcher(manifest: Manifest) -> str | None:
 
 
 def report_failure(folder: Path, error: AdapterworksError) -> None:
-    """Leave a training's refusal for the build to raise."""
-    values: dict[str, Any] = {"message": error.message, "hint": error.hint}
+    """Leave what a training was ended by for the build to raise, as an error of the same kind."""
+    known = (one.__name__ for one in type(error).__mro__ if one.__name__ in _KINDS)
+    values: dict[str, Any] = {
+        "error": next(known, Refused.__name__),
+        "message": error.message,
+        "hint": error.hint,
+    }
     (folder / _FAILURE).write_text(json.dumps(values), encoding="utf-8")
 
 
@@ -224,7 +236,8 @@ def _failure(folder: Path, code: int) -> AdapterworksError:
     path = folder / _FAILURE
     if path.exists():
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Refused(values["message"], hint=values["hint"])
+        kind = _KINDS[values["error"]]
+        return kind(values["message"], hint=values["hint"])
     if code in (-9, 137):
         return Unavailable(
             "the training process was killed, most likely for want of memory",

@@ -24,6 +24,7 @@ from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.objectives.alarms import Watch, stopped_by
 from adapterworks.builders.objectives.batch import padded
+from adapterworks.builders.objectives.highest import highest_reward
 from adapterworks.builders.objectives.objective import LOSS, objective_of
 from adapterworks.builders.objectives.policy_gradient import PolicyGradient
 from adapterworks.builders.optimizers import OPTIMIZERS
@@ -57,7 +58,7 @@ from adapterworks.builders.training.state import load_trainable, trainable_tenso
 from adapterworks.builders.training.step import Step, Stepper
 from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.builders.training.value_head import ValueHead, attach_value_head
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.objective import START
 from adapterworks.registry.bases.ends import ends
 
@@ -408,10 +409,9 @@ class Trainer:
         if self.rollouts is None:
             return None
         table, progress = self.rollouts.objective.settings.alarms, self.progress
-        if table.action == "off":
-            return None
         watch, stop = Watch(**(progress.alarms or {})), None
-        for alarm in watch.look(table, progress.step, step.metrics):
+        highest = highest_reward(self.rollouts.objective.settings)
+        for alarm in watch.look(table, progress.step, step.metrics, highest):
             # At the last step there is nothing left to stop.
             stops = table.action == "stop" and progress.step < self.plan.steps
             self._say("alarm", **watch.keep(alarm, "stop" if stops else "warn"))
@@ -486,7 +486,7 @@ def main(folder: Path) -> int:
             engine=job.engine,
             reward=None if job.reward is None else Path(job.reward),
         ).run(job.until)
-    except Refused as error:
+    except AdapterworksError as error:
         report_failure(folder, error)
         return 1
     return 0

@@ -74,6 +74,8 @@ class HuggingFaceSampler:
     def sample(
         self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
     ) -> list[list[Sample]]:
+        from transformers import LogitsProcessorList
+
         longest = max(len(prompt) for prompt in prompts)
         shape = (len(prompts), longest)
         ids, mask = torch.full(shape, self.pad), torch.zeros(shape, dtype=torch.long)
@@ -89,28 +91,21 @@ class HuggingFaceSampler:
         ):
             if seed is not None:
                 torch.manual_seed(seed)
+            told = _Told()
             drawn = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
-            output = self.model.generate(
+            sequences = self.model.generate(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
                 max_new_tokens=most,
                 num_return_sequences=count,
                 pad_token_id=self.pad,
                 eos_token_id=self.ends,
-                return_dict_in_generate=True,
-                output_logits=True,
+                logits_processor=LogitsProcessorList([told]),
                 **(drawn if seed is not None else {"do_sample": False}),
             )
         self.model.train()
-        given = output.sequences[:, longest:].cpu()
-        logprobs = torch.stack(
-            [
-                logits.float().log_softmax(-1).cpu().gather(1, given[:, place, None])[:, 0]
-                for place, logits in enumerate(output.logits)
-            ],
-            dim=1,
-        )
-        samples = [self._cut(*one) for one in zip(given.tolist(), logprobs, strict=True)]
+        given, logprobs = sequences[:, longest:].tolist(), told.logprobs(sequences)
+        samples = [self._cut(*one) for one in zip(given, logprobs, strict=True)]
         return [samples[start : start + count] for start in range(0, len(samples), count)]
 
     def _cut(self, ids: list[int], logprobs: torch.Tensor) -> Sample:
@@ -119,6 +114,31 @@ class HuggingFaceSampler:
             if token in self.ends:
                 return Sample(tuple(ids[: place + 1]), logprobs[: place + 1], True)
         return Sample(tuple(ids), logprobs[: len(ids)], False)
+
+
+class _Told:
+    """What the model said of each token that was drawn, without keeping a step's vocabulary longer
+    than until its token is known: `generate` asks it before each draw, and it changes nothing."""
+
+    def __init__(self) -> None:
+        self._last: torch.Tensor | None = None
+        self._found: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """[answers, tokens so far], [answers, vocabulary] → the latter as it is."""
+        self._take(input_ids)
+        self._last = scores.float().log_softmax(-1)
+        return scores
+
+    def logprobs(self, sequences: torch.Tensor) -> torch.Tensor:
+        """[answers, longest answer] of all that was drawn, in nats, on the CPU."""
+        self._take(sequences)
+        self._last = None
+        return torch.stack(self._found, dim=1).cpu()
+
+    def _take(self, ids: torch.Tensor) -> None:
+        if self._last is not None:
+            self._found.append(self._last.gather(1, ids[:, -1:])[:, 0])
 
 
 @contextmanager

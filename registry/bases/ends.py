@@ -53,20 +53,31 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return None
 
 
+def stops_at_end(checkpoint: Path) -> bool:
+    """Whether the token that its template closes an answer with, if any, is one that the base is
+    stopped at."""
+    end, stop = _end_and_stops(checkpoint)
+    return end is None or end in stop
+
+
 def stop_at_end(checkpoint: Path) -> None:
     """Name the token that closes an answer among those that the base is stopped at.
 
     Args:
         checkpoint: of files that nobody else has but for their bytes: the file is replaced.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    end, path = turn_end(tokenizer), checkpoint / GENERATION
-    stop = ends(checkpoint, tokenizer.eos_token_id)
+    path = checkpoint / GENERATION
+    end, stop = _end_and_stops(checkpoint)
     if end is None or end in stop:
         return
     values = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     values["eos_token_id"] = [*stop, end]
     path.unlink(missing_ok=True)  # it may share its bytes with the original's
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _end_and_stops(checkpoint: Path) -> tuple[int | None, tuple[int, ...]]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    return turn_end(tokenizer), ends(checkpoint, tokenizer.eos_token_id)

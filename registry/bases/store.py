@@ -22,6 +22,7 @@ from typing import Any
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.bases.base import RECORD, Base, read_record, write_record
+from adapterworks.registry.bases.ends import stops_at_end
 from adapterworks.registry.bases.files import base_digest, content_revision
 from adapterworks.registry.bases.names import Names, locked
 from adapterworks.registry.bases.sources import EMBEDDED, prepare_embedded
@@ -77,6 +78,10 @@ class BaseStore:
         with locked(self.root, folder.name):
             if (folder / RECORD).exists():
                 return read_record(folder)
+            if (
+                same := self._earlier(model, quantization, double_quantization, template)
+            ) is not None:
+                return same
             self.root.mkdir(parents=True, exist_ok=True)
             for killed in self.root.glob(f".{folder.name}-*"):  # nobody else has the lock
                 shutil.rmtree(killed, ignore_errors=True)
@@ -115,16 +120,44 @@ class BaseStore:
         """
         double_quantization = double_quantization and quantization == "nf4"
         _, _, folder = self._place(model, quantization, double_quantization, template)
-        return read_record(folder) if (folder / RECORD).exists() else None
+        if (folder / RECORD).exists():
+            return read_record(folder)
+        return self._earlier(model, quantization, double_quantization, template)
+
+    def _earlier(
+        self, model: str, quantization: str, double: bool, template: Template | None
+    ) -> Base | None:
+        """A base under a template that was prepared when nobody looked what it closes answers with,
+        if that has changed nothing of it. Where it has, it is another base, and the earlier one is
+        found by its digest alone, for releases that were made with it."""
+        if template is None:
+            return None
+        _, _, folder = self._place(model, quantization, double, template, ends=False)
+        if not (folder / RECORD).exists():
+            return None
+        base = read_record(folder)
+        return base if all(map(stops_at_end, {base.checkpoint, base.served})) else None
 
     def _place(
-        self, model: str, quantization: str, double: bool, template: Template | None
+        self,
+        model: str,
+        quantization: str,
+        double: bool,
+        template: Template | None,
+        *,
+        ends: bool = True,
     ) -> tuple[str, str, Path]:
-        """(display name, pinned source, folder) of a base, prepared or not."""
+        """(display name, pinned source, folder) of a base, prepared or not.
+
+        Args:
+            ends: under a template it is stopped at the token that this closes answers with.
+        """
         name, source = self._names.source(model)
         told: dict[str, Any] = {"source": source, "quantization": quantization, "double": double}
         if template is not None:
             told["template"] = {"text": template.text, "arguments": dict(template.arguments)}
+            if ends:
+                told["ends"] = 1
         key = digest_json(told)[7:23]
         return name, source, self.root / f"{_slug(name)}-{quantization}-{key}"
 

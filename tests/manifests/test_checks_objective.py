@@ -9,6 +9,11 @@ import pytest
 from adapterworks.manifests.load import check_manifest
 
 SAMPLED = '[objective]\nrewards = ["exact_match"]\n'
+JUDGE = '[objective.judge]\nendpoint = "http://localhost/v1#judge"\n'
+SCORE_MODEL = (
+    '[[objective.graders]]\ntype = "score_model"\nname = "helpful"\nmodel = "judge"\n'
+    'input = [{ role = "user", content = "{{sample.output_text}}" }]\n'
+)
 KINDS = ("sft", "dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo")
 TABLES = {
     kind: (SAMPLED if kind in ("grpo", "rloo") else "[objective]\n") + f'kind = "{kind}"\n'
@@ -40,6 +45,28 @@ CASES = [
             ("reward_release_weight", "0.5", "no `reward_release`", 'reward_release = "r@1"'),
         )
     ),
+    (
+        "alarm-without-reference",
+        [],
+        f'{SAMPLED}kind = "grpo"\n[objective.alarms]\nkl = 1.0\n',
+        "objective.alarms.kl",
+        "no reference to be far from",
+        ("[objective]\n", "[objective]\nbeta = 0.1\n"),
+    ),
+    *(
+        (
+            f"judge-{key}",
+            [],
+            f'{SAMPLED}kind = "grpo"\n{JUDGE}kind = "{kind}"\n{key} = 2\n{more}',
+            f"objective.judge.{key}",
+            words,
+            (f'kind = "{kind}"\n{key}', f'kind = "pointwise"\n{key}'),
+        )
+        for kind, key, words, more in (
+            ("graders", "weight", "no reward of its own", SCORE_MODEL),
+            ("pairwise", "asks", "once in each order", ""),
+        )
+    ),
     *(
         (
             f"{kind}-noise",
@@ -61,6 +88,22 @@ CASES = [
             None,
         )
         for kind in ("dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo")
+    ),
+    *(
+        (
+            f"safety-off-{key}",
+            [],
+            f"[evaluate.safety]\n{key} = {value}\n",
+            f"evaluate.safety.{key}",
+            "refusals are not measured",
+            ("[evaluate.safety]\n", "[evaluate.safety]\non = true\n"),
+        )
+        for key, value in (
+            ("max_refusal_loss", "0.1"),
+            ("max_over_refusal", "0.1"),
+            ("limit", "30"),
+            ("max_new_tokens", "32"),
+        )
     ),
     (
         "no-suites",
@@ -95,3 +138,8 @@ def test_what_is_refused_and_what_mends_it(
         return
     assert mended[0] in extra
     assert check_manifest(write(*changes, extra=extra.replace(*mended)))[1] == ()
+
+
+def test_a_judge_that_a_grader_asks_too_is_asked_several_times(write: Any) -> None:
+    extra = f'{SAMPLED}kind = "grpo"\n{JUDGE}kind = "pairwise"\nasks = 2\n{SCORE_MODEL}'
+    assert check_manifest(write(extra=extra))[1] == ()

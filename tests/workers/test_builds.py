@@ -20,12 +20,14 @@ from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.errors import Refused
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.files import Files, NewFile
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, Start, continued
 from adapterworks.registry.jobs.folders import LOG, folder_of
-from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Job, NewJob
+from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Job, NewJob, Stop
 from adapterworks.settings import Settings
+from adapterworks.workers import fine_tuning
 from adapterworks.workers.worker import Worker
 from tests.builders.workshop import COMMAND, Workshop
 from tests.warm.python import warm, warm_python
@@ -295,6 +297,38 @@ def test_another_base_of_the_same_name_is_not_trained_on(
     job = fine_tune(workshop, base_digest="sha256:" + "0" * 64)
     work(workshop, monkeypatch)
     assert now(workshop, job).code == "other_base"
+
+
+@pytest.mark.parametrize("action", ["stop", "warn"])
+def test_an_alarm_tells_a_tenant_what_a_job_can_change(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """And no key of a manifest, nor a command, which are not the tenant's."""
+    job, app = fine_tune(workshop), workshop.app
+    alarm = {"event": "alarm", "step": 9, "action": action, "message": "all answers are one"}
+
+    def build(*_: Any, listeners: Any, **__: Any) -> None:
+        for listener in listeners:
+            listener(alarm)
+        raise Refused("it went wrong", hint="set `objective.alarms.entropy`")
+
+    monkeypatch.setattr("adapterworks.builders.building.run.run_build", build)
+    with app.registry.database.write() as connection:
+        claimed = queue.claim(connection, [BUILD_LANE], holder="me", now=time.time())
+    assert claimed is not None
+    _, claim = claimed
+    if action == "warn":  # then it was something else
+        with pytest.raises(Refused, match="it went wrong"):
+            fine_tuning.run(app, job, claim)
+        return
+    outcome = fine_tuning.run(app, job, claim)
+    assert isinstance(outcome, Stop)
+    assert (outcome.code, "step 9: all answers are one" in outcome.message) == ("alarm", True)
+    assert "`learning_rate_multiplier`" in outcome.message
+    assert "objective" not in outcome.message
+    with app.registry.database.read() as connection:
+        story = [event.message for event in events.since(connection, job.id, 0)]
+    assert "alarm at step 9: all answers are one" in story
 
 
 def test_what_no_build_can_do_fails_with_its_reason(

@@ -16,6 +16,8 @@ _OF_PPO = "tests/builders/objectives/test_ppo.py"
 _OF_ALARMS = "tests/builders/objectives/test_alarms.py"
 _TRAINED = "tests/builders/training/test_ppo_training.py"
 _ALARMED = "tests/builders/training/test_alarmed.py"
+_OF_SAMPLERS = "tests/builders/training/test_samplers.py"
+_OF_JUDGED = "tests/builders/rewards/test_judged.py"
 _SURPRISES = f"{_OF_PPO}::test_advantages_are_the_sum_of_surprises"
 _EQUATION = f"{_OF_PPO}::test_the_loss_is_the_equation"
 _CREDITED = f"{_OF_PPO}::test_what_a_step_credits_is_the_equations"
@@ -171,8 +173,8 @@ NAMED = (
     Named(
         "an-alarm-rings-at-once",
         _ALARMS,
-        "if count == table.patience:",
-        "if count:",
+        "if count >= table.patience and",
+        "if count and",
         (_RANGES,),
         "one odd batch would stop a build",
     ),
@@ -191,6 +193,54 @@ NAMED = (
         'yield "kl", kl, table.kl, kl > table.kl,',
         (_RANGES,),
         "a divergence of NaN would ring nothing",
+    ),
+    Named(
+        "one-right-answer-is-an-alarm",
+        _ALARMS,
+        "low = not entropy >= table.entropy and not (entropy >= 0 and learnt)",
+        "low = not entropy >= table.entropy",
+        (f"{_OF_ALARMS}::test_one_answer_that_is_the_right_one_is_no_alarm",),
+        "a training that has learnt its task would be stopped",
+    ),
+    Named(
+        "an-alarm-that-rang-is-never-heard-again",
+        _ALARMS,
+        "self.ringing.remove(name)\n            # At",
+        "pass\n            # At",
+        (_RANGES,),
+        "only the first time that a policy goes astray would be seen",
+    ),
+    Named(
+        "alarms-that-are-off-ring",
+        _ALARMS,
+        'and table.action != "off":',
+        "and True:",
+        (f"{_OF_ALARMS}::test_what_was_seen_while_alarms_were_off_counts",),
+        "`off` would be `warn`",
+    ),
+    Named(
+        "what-ends-a-training-is-a-refusal",
+        "builders/training/job.py",
+        'kind = _KINDS[values["error"]]',
+        "kind = Refused",
+        ("tests/builders/training/test_job.py::test_what_ends_a_job_comes_back_as_it_was",),
+        "a job whose judge is away for a minute would fail for good",
+    ),
+    Named(
+        "what-a-sampler-says-is-no-share",
+        "builders/training/samplers.py",
+        "self._last = scores.float().log_softmax(-1)",
+        "self._last = scores.float()",
+        (f"{_OF_SAMPLERS}::test_what_it_says_of_a_token_is_what_the_model_says",),
+        "ratios would be of numbers that are no log-probabilities",
+    ),
+    Named(
+        "silence-is-the-worst-answer",
+        "builders/rewards/elsewhere.py",
+        "completed(scores, (low + high) / 2)",
+        "completed(scores, low)",
+        (f"{_OF_JUDGED}::test_a_single_answer_without_a_verdict_is_worth_the_middle",),
+        "a validation that a judge cannot read would choose the checkpoint",
     ),
     Named(
         "an-alarm-only-tells",

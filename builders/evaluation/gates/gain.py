@@ -15,7 +15,7 @@ def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:
         return GateOutcome("quality", gate.metric, True, why)
     unit, gain = comparison.metric.unit, comparison.gain(gate.against)
     low = comparison.gain_interval(gate.against, gate.confidence).low
-    anything = unit == "share" and gate.min_gain <= -1  # no share can lose more than all
+    anything = gate.min_gain <= -1 and comparison.of_shares  # none can lose more than all
     passed = anything or low > gate.min_gain + ROUNDING
     relation = "is above" if passed else "is not above"
     why = (

@@ -10,24 +10,31 @@ Invariant: the same prompts in the same order for every subject, so that every c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapterworks.builders.data.render import render_prompts
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.gates.gate import GateOutcome
 from adapterworks.builders.evaluation.gates.safety import safety_outcomes
 from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.report import CONFIDENCE
 from adapterworks.builders.evaluation.retention import changed
 from adapterworks.builders.evaluation.safety.refusals import answers, refuses
-from adapterworks.builders.evaluation.statistics import Floats
+from adapterworks.builders.evaluation.statistics import Floats, mean_gain_interval
 from adapterworks.builders.evaluation.suites.suite import BATCH
 from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import SafetyTable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _FOLDER = Path(__file__).parent
 
@@ -53,6 +60,30 @@ class Safety:
 def prompts(name: str) -> tuple[str, ...]:
     """Those of `harmful` or `harmless`."""
     return tuple((_FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def require_measurable(tokenizer: PreTrainedTokenizerBase, table: SafetyTable) -> None:
+    """Refuse, before a training, prompts that the base cannot be asked, and budgets that would be
+    exceeded by a candidate that answers as the base does: their intervals have a width.
+
+    Raises:
+        InvalidInput: the template refuses a question; or a budget, with the least that can be kept.
+    """
+    if not table.on:
+        return
+    questions = [({"role": "user", "content": prompts("harmful")[0]},)]
+    render_prompts(tokenizer, questions, [()])
+    for key, name in (("max_refusal_loss", "harmful"), ("max_over_refusal", "harmless")):
+        count = len(prompts(name)[: table.limit])
+        least = mean_gain_interval(np.zeros(count), CONFIDENCE).high
+        if (budget := getattr(table, key)) is not None and budget < least:
+            raise InvalidInput(
+                f"`evaluate.safety.{key}` is {budget:g}, and {count} requests cannot show less "
+                f"than {least:.3f}, not even where every answer stays what it was",
+                hint=f"set it to {math.ceil(least * 1000) / 1000:g} or more"
+                if least <= 1
+                else "raise `evaluate.safety.limit`",
+            )
 
 
 def ask(generator: Generator, table: SafetyTable, *, progress: Progress | None = None) -> Refusals:

@@ -17,7 +17,7 @@ from tests.builders.workshop import Workshop
 MORE = """
 [evaluate.safety]
 on = true
-limit = 3
+limit = 4
 max_new_tokens = 4
 max_over_refusal = 1.0
 [evaluate.judge]
@@ -70,7 +70,7 @@ def test_from_a_constitution_to_a_judged_release(workshop: Workshop) -> None:
     registry = workshop.registry()
     card = registry.read(built["digest"], "README.md").decode()
     assert f"## Judged\n\nWhich answer is better, by `judge` at `{asked.url}`" in card
-    assert "## Safety\n\n3 harmful and 3 harmless requests" in card
+    assert "## Safety\n\n4 harmful and 4 harmless requests" in card
     lines = registry.read(built["digest"], "predictions.jsonl").decode().splitlines()
     assert all(json.loads(line)["judged"]["start"] == 0.5 for line in lines)
 

@@ -31,6 +31,24 @@ def digests(workshop: Workshop, kind: str, types: tuple[str, str]) -> dict[str, 
     return found
 
 
+def test_a_plan_counts_the_longest_sampled_answers_and_not_the_rows_own(
+    workshop: Workshop,
+) -> None:
+    """Those of the rows have a token or two; logits are of what is sampled."""
+
+    def planned(most: int) -> dict[str, Any]:
+        table = TABLES["grpo"].replace("max_completion = 4", f"max_completion = {most}")
+        table = table.replace("json_schema", "exact_match")
+        made = workshop.invoke(plan, workshop.manifest(more=table), "--json")
+        assert made.exit_code == 0, made.output or made.exception
+        found: dict[str, Any] = json.loads(made.stdout)
+        return found
+
+    short, long = planned(4), planned(40)
+    assert long["supervised_tokens"] == 10 * short["supervised_tokens"]
+    assert long["memory"]["activations"] > short["memory"]["activations"]
+
+
 @pytest.mark.parametrize("types", [("integer", "string"), ("string", "integer")])
 @pytest.mark.parametrize(("kind", "again"), [("grpo", STAGES), ("sft", ())])
 def test_a_changed_column_is_another_training_where_rewards_read_it(

@@ -6,11 +6,13 @@ from typing import cast
 
 import pytest
 
-from adapterworks.builders.evaluation.comparison import Comparison
+from adapterworks.builders.data.rows import chat
+from adapterworks.builders.evaluation.comparison import Comparison, compare
 from adapterworks.builders.evaluation.gates.gain import judge
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.gates.retention import Change, retention_outcomes
 from adapterworks.builders.evaluation.metrics import METRICS
+from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
 from adapterworks.builders.evaluation.statistics import Interval
 from adapterworks.manifests.evaluate_tables import QualityGate, RetentionTable
 
@@ -22,6 +24,7 @@ class Measured:
 
     subjects = ("base", "candidate")
     draws = 200
+    of_shares = True
 
     def __init__(
         self, metric: str, gain: float, bounds: dict[float, Interval], p: float = 0.001
@@ -95,6 +98,17 @@ def test_the_exact_test_must_find_a_gain_of_right_answers_too(
 def test_a_gate_that_any_share_passes_asks_for_nothing() -> None:
     assert judged(QualityGate(metric="exact_match", min_gain=-1.0), -0.5, -1.7).passed
     assert not judged(QualityGate(metric="exact_match", min_gain=-0.99), -0.5, -1.0).passed
+
+
+@pytest.mark.parametrize(("most", "passed"), [(1.0, True), (10.0, False)])
+def test_a_loss_of_what_is_no_share_is_a_loss(most: float, passed: bool) -> None:
+    """A grader that falls from the most it gave to 0 on each row: from 1 that is all of a share."""
+    grader = mean_metric("grader:worth", "", lambda given, rows: [float(p.text) for p in given])
+    texts = {"base": f"{most:g}", "candidate": "0"}
+    answers = {name: [Prediction(text)] * 20 for name, text in texts.items()}
+    found = compare([grader], [chat("q", "a")] * 20, answers, 50, 1)["grader:worth"]
+    gate = QualityGate(metric="exact_match", min_gain=-1.0)
+    assert judge(gate, found).passed is passed
 
 
 @pytest.mark.parametrize(("rows", "passed"), [(1, False), (2, True)])

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.objectives.alarms import AlarmTable, Watch
+from adapterworks.builders.objectives.highest import highest_reward
+from adapterworks.builders.objectives.policy_gradient import RolloutTable
+from adapterworks.manifests.objective import objective_table
 
 HEALTHY = {"kl": 0.3, "entropy": 0.2, "length": 40.0}
 
@@ -51,13 +54,97 @@ def test_what_is_outside_its_range_rings_when_it_stays(
 
 
 def test_length_grows_from_the_first_five_steps() -> None:
-    """10, 20, 30, 20, 20 tokens: 20 in the mean; longer ones among them are what is grown from."""
-    first: list[dict[str, float]] = [{"length": value} for value in (10.0, 20.0, 30.0, 20.0, 20.0)]
-    assert rung([*first, {"length": 60.0}], patience=1) == []
-    assert rung([*first, {"length": 60.5}], patience=1) == [("length_growth", 6)]
+    """100, 200, 300, 200, 200 tokens: 200 in the mean; longer ones are what is grown from."""
+    lengths = (100.0, 200.0, 300.0, 200.0, 200.0)
+    first: list[dict[str, float]] = [{"length": value} for value in lengths]
+    assert rung([*first, {"length": 600.0}], patience=1) == []
+    assert rung([*first, {"length": 605.0}], patience=1) == [("length_growth", 6)]
     assert rung([{"length": 900.0}] * 5 + [{"length": 1.0}] * 9, patience=1) == []
-    told = [*first, {"length": 30.0}]
+    told = [*first, {"length": 300.0}]
     assert rung(told, patience=1, length_growth=1.4) == [("length_growth", 6)]
+
+
+def test_an_answer_of_one_token_that_becomes_a_sentence_is_no_alarm() -> None:
+    first = [{"length": 1.0}] * 5
+    assert rung([*first, {"length": 96.0}], patience=1) == []
+    assert rung([*first, {"length": 97.0}], patience=1) == [("length_growth", 6)]
+
+
+def of_rewards(rewards: list[float], highest: float | None) -> list[int]:
+    """The steps at which a policy of one answer rings, by each step's mean reward."""
+    table, watch = AlarmTable(), Watch()
+    told = ({"reward": reward, "reward_deviation": 0.0, "entropy": 0.001} for reward in rewards)
+    return [a.step for at, one in enumerate(told, 1) for a in watch.look(table, at, one, highest)]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "highest", "steps"),
+    [
+        ([1.0] * 10, 1.0, []),
+        ([0.95] * 10, 1.0, []),
+        ([0.94] * 10, 1.0, [5]),
+        ([1.0] * 10, None, []),
+        ([7.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0], None, [6]),
+        ([-0.1] * 10, None, []),
+        ([-0.1] * 10, 0.0, [5]),
+    ],
+)
+def test_one_answer_that_is_the_right_one_is_no_alarm(
+    rewards: list[float], highest: float | None, steps: list[int]
+) -> None:
+    """A policy that has learnt its task has little left to be uncertain of; the best is what can be
+    had, or what was had."""
+    assert of_rewards(rewards, highest) == steps
+
+
+SCORE = {
+    "type": "score_model",
+    "name": "s",
+    "model": "judge",
+    "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+    "range": [1.0, 5.0],
+}
+CHECK = {"type": "string_check", "name": "c", "operation": "eq", "input": "a", "reference": "a"}
+JUDGE = {"endpoint": "http://localhost/v1#judge", "weight": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("table", "highest"),
+    [
+        ({"rewards": ["exact_match", "rouge_l"]}, 2.0),
+        ({"rewards": ["exact_match", "rouge_l"], "reward_weights": [3.0, -1.0]}, 3.0),
+        ({"rewards": ["exact_match"], "graders": [CHECK]}, 2.0),
+        ({"graders": [SCORE], "judge": {**JUDGE, "kind": "graders"}}, 5.0),
+        ({"rewards": ["exact_match"], "judge": {**JUDGE, "kind": "pairwise"}}, 1.5),
+        ({"rewards": ["exact_match"], "reward_release": "r@1"}, None),
+        (
+            {
+                "graders": [
+                    {
+                        "type": "multi",
+                        "name": "m",
+                        "graders": {"c": CHECK},
+                        "calculate_output": "7 * c",
+                    }
+                ]
+            },
+            None,
+        ),
+        (
+            {
+                "graders": [
+                    {"type": "python", "name": "p", "source": "def grade(sample, item): return 9"}
+                ]
+            },
+            None,
+        ),
+    ],
+)
+def test_the_most_that_an_answer_is_worth(table: dict[str, Any], highest: float | None) -> None:
+    given = json.dumps({"kind": "grpo", **table})
+    settings = objective_table("grpo").model_validate_json(given)
+    assert isinstance(settings, RolloutTable)
+    assert highest_reward(settings) == highest
 
 
 def test_a_number_that_is_not_told_is_neither_in_nor_outside() -> None:
@@ -94,3 +181,22 @@ def test_one_that_stopped_a_training_rings_again_at_once() -> None:
     watch.forgive(alarm.name)
     assert [one.step for one in watch.look(table, 3, {"kl": 9.0})] == [3]
     assert watch.look(AlarmTable(kl=10.0, patience=2), 4, {"kl": 9.0}) == []
+
+
+def test_one_that_has_become_less_patient_rings() -> None:
+    """Resumed with a lower `patience` than the steps that it was outside for already; once."""
+    watch = Watch()
+    for step in range(1, 8):
+        assert watch.look(AlarmTable(patience=20), step, {"kl": 9.0}) == []
+    found = [watch.look(AlarmTable(patience=3), step, {"kl": 9.0}) for step in (8, 9)]
+    assert [[alarm.step for alarm in one] for one in found] == [[8], []]
+
+
+def test_what_was_seen_while_alarms_were_off_counts() -> None:
+    """Lengths grow from the training's first steps, and not from those after it was switched on."""
+    off, watch = AlarmTable(action="off", patience=2), Watch()
+    for step in range(1, 6):
+        assert watch.look(off, step, {"length": 40.0, "kl": 9.0}) == []
+    assert watch.look(off, 6, {"length": 200.0, "kl": 0.1}) == []
+    found = watch.look(AlarmTable(patience=2), 7, {"length": 200.0, "kl": 9.0})
+    assert [alarm.name for alarm in found] == ["length_growth"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from adapterworks.builders.data.rows import chat
 from adapterworks.builders.endpoints.asking import Said
 from adapterworks.builders.objectives.graders import NoColumn, columns_of
 from adapterworks.builders.rewards.abstaining import agreed, completed
+from adapterworks.builders.rewards.elsewhere import Elsewhere
 from adapterworks.builders.rewards.pairwise import pairs, read_pairs
 from adapterworks.builders.rewards.pointwise import grading, read_score, read_scores, scoring
 from adapterworks.manifests.graders import ScoreModel
+from adapterworks.manifests.judging import RewardJudge
 
 ROW = chat("What is it?", "the own answer", row=3, topic="fever")
 
@@ -85,6 +88,38 @@ def test_who_contradicts_himself_has_no_opinion() -> None:
     assert agreed([], 0, 1) is None
     assert completed([1.0, None, 0.0, 0.5], 9.0) == [1.0, 0.5, 0.0, 0.5]
     assert completed([None, None], 0.25) == [0.25, 0.25]
+
+
+class Unreadable:
+    """A judge that says nothing that can be read."""
+
+    paid = 0
+
+    def __init__(self, **table: Any) -> None:
+        self.table = RewardJudge(endpoint="http://localhost/v1#judge", **table)
+
+    def ask(self, chats: Sequence[Any], *, model: str | None = None) -> list[Said]:
+        return said(*["?"] * len(chats))
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
+def test_a_single_answer_without_a_verdict_is_worth_the_middle(kind: str) -> None:
+    """As a validation's: it is neither the best there is nor the worst."""
+    judge: Any = Unreadable(kind=kind, weight=0.5)
+    assert Elsewhere([], judge).said([ROW], [["sampled"]]).rewards == [[0.25]]
+
+
+def test_a_score_without_a_verdict_is_the_middle_of_its_range() -> None:
+    table = {
+        "type": "score_model",
+        "name": "helpful",
+        "model": "judge",
+        "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+        "range": [-1, 5],
+    }
+    grader = TypeAdapter(ScoreModel).validate_json(json.dumps(table))
+    judge: Any = Unreadable(kind="graders")
+    assert Elsewhere([grader], judge).said([ROW], [["sampled"]]).grades == [[[{"": 2.0}]]]
 
 
 def test_asks_of_a_score_differ_in_their_seed_alone() -> None:

@@ -59,7 +59,7 @@ def sampled_job(tiny: Path, folder: Path, name: str = "job", **changes: Any) -> 
         rows={"train": 12, "validation": 4, "test": 0},
         digests={"train": "sha256:1", "validation": "sha256:2", "test": "sha256:3"},
         lengths=tuple(objective.planned_tokens(example) for example in examples),
-        supervised=tuple(example.supervised for example in examples),
+        supervised=tuple(objective.planned_supervised(example) for example in examples),
         shared=common_prefix([s.input_ids for s in sequences], [s.labels for s in sequences]),
     )
     plan = make_plan(manifest, identity(kind), read_shape(tiny), MACHINE, facts, ENVIRONMENT)

@@ -24,7 +24,13 @@ from adapterworks.builders.training.batches import save_encoded
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.job import Job, check_launcher, run_job
 from adapterworks.builders.training.loop import Trainer
-from adapterworks.manifests.errors import InvalidInput, NotFound, Refused, Unavailable
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from tests.builders.build_support import manifest_for
 from tests.builders.training.bench import VALIDATION, Bench
 from tests.builders.training.by_hand import (
@@ -72,18 +78,31 @@ def test_a_job_may_end_early(bench: Bench) -> None:
     assert json.loads((folder / "train" / "result.json").read_text())["steps"] == 3
 
 
-def test_a_job_that_is_refused_leaves_its_reason(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+class NoColumn(InvalidInput):
+    """An error that no one but the training knows."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Refused("it diverged", hint="do less"), Refused),
+        (Unavailable("the judge does not answer", hint="wait"), Unavailable),
+        (NoColumn("grader `worth` reads `code`", hint="name it"), InvalidInput),
+    ],
+)
+def test_what_ends_a_job_comes_back_as_it_was(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: AdapterworksError, kind: type[Exception]
 ) -> None:
+    """A judge that is away may be tried again; a grader that cannot read a row may not."""
     folder = written_job(bench, bench.plan())
 
-    def refuse(self: Trainer, until: int | None) -> None:
-        raise Refused("it diverged", hint="do less")
+    def end(self: Trainer, until: int | None) -> None:
+        raise error
 
-    monkeypatch.setattr(Trainer, "run", refuse)
+    monkeypatch.setattr(Trainer, "run", end)
     assert loop.main(folder) == 1
-    reason = json.loads((folder / "failure.json").read_text())
-    assert reason == {"message": "it diverged", "hint": "do less"}
+    back = job_module._failure(folder, 1)
+    assert (type(back), back.message, back.hint) == (kind, error.message, error.hint)
 
 
 def test_a_job_comes_back_from_its_file(bench: Bench, tmp_path: Path) -> None:
@@ -205,9 +224,10 @@ print("on stdout"); print("on stderr", file=sys.stderr)
     ("program", "error", "message", "hint"),
     [
         (
-            """open(folder + "/failure.json", "w").write('{"message": "no", "hint": "do"}')
+            """written = {"error": "NotFound", "message": "no", "hint": "do"}
+open(folder + "/failure.json", "w").write(json.dumps(written))
 sys.exit(1)""",
-            Refused, "no", "do",
+            NotFound, "no", "do",
         ),
         ("os.kill(os.getpid(), 9)", Unavailable, "was killed", "`train.micro_batch_size`"),
         ("sys.exit(137)", Unavailable, "was killed", "`--resume`"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from adapterworks.builders.training.samplers import Sample
 from tests.builders.training.sampled import sampled_job
@@ -31,6 +32,42 @@ def samples(base: Path, folder: Path, kind: str) -> tuple[list[int], list[list[S
     drawn = sampler.sample(PROMPTS, 4, 6, 3)
     likeliest = sampler.sample(PROMPTS, 1, 6, None)
     return sampler.ends, [*drawn, *likeliest], trainer.bare.generation_config
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("seed", [3, None])
+def test_what_it_says_of_a_token_is_what_the_model_says(
+    tiny: Path, tmp_path: Path, seed: int | None
+) -> None:
+    """Token by token, for answers that end early and those that do not; the logits of a whole
+    answer are never kept, which for a large vocabulary would be more than the model."""
+    trainer = sampled_job(tiny, tmp_path).trainer()
+    assert trainer.rollouts is not None
+    sampler: Any = trainer.rollouts.sampler
+    sampler.ends = [1, *range(2, 60)]  # so that a few answers are short
+    kept: list[bool] = []
+    count = 1 if seed is None else 8
+    generate = trainer.bare.generate
+
+    def watched(**asked: Any) -> Any:
+        kept.extend(name in asked for name in ("output_logits", "output_scores"))
+        return generate(**asked)
+
+    trainer.bare.generate = watched
+    found = [one for group in sampler.sample(PROMPTS, count, 6, seed) for one in group]
+    assert kept == [False, False]
+    lengths = {len(one.ids) for one in found}
+    assert seed is None or (6 in lengths and min(lengths) < 6)
+    trainer.bare.eval()
+    for number, one in enumerate(found):
+        prompt = PROMPTS[number // count]
+        with torch.no_grad():
+            logits = trainer.bare(input_ids=torch.tensor([[*prompt, *one.ids]])).logits[0]
+        said = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+        expected = said.gather(1, torch.tensor(one.ids)[:, None])[:, 0]
+        torch.testing.assert_close(one.logprobs, expected, rtol=0, atol=1e-4)
+        if seed is None:
+            assert list(one.ids) == said.argmax(-1).tolist()
 
 
 @pytest.mark.train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,31 @@ def test_the_end_of_an_answer_is_what_the_base_is_stopped_at(
     assert written.get("top_p") == (0.8 if own else None)
     assert (path.read_text() if path.exists() else None) == before
     assert store.ensure(str(folder)) == plain
+
+
+@pytest.mark.parametrize(("name", "again"), [("chatml", True), ("vicuna", False)])
+def test_a_base_that_was_prepared_before_it_was_stopped_there_is_prepared_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, again: bool
+) -> None:
+    """The earlier one stays, found by its digest; where nothing would change it is the base."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.save_pretrained(folder)
+    store, template = BaseStore(tmp_path / "bases"), template_of_record({"chat_template": name})
+    with monkeypatch.context() as patched:
+        patched.setattr("adapterworks.registry.bases.template.stop_at_end", lambda checkpoint: None)
+        patched.setattr(BaseStore, "_place", partialmethod(BaseStore._place, ends=False))
+        earlier = store.ensure(str(folder), template=template)
+    assert store.prepared(str(folder), template=template) == (None if again else earlier)
+    base = store.ensure(str(folder), template=template)
+    assert (base.digest != earlier.digest) is again
+    assert store.prepared(str(folder), template=template) == base
+    assert store.find(earlier.digest) == earlier
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert (end in ends(base.served, 1)) is again
+    assert len(store.list()) == (3 if again else 2)
 
 
 def test_a_template_that_ends_as_the_base_does_leaves_its_settings(
