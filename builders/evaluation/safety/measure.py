@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapterworks.builders.data.render import render_prompts
+from adapterworks.builders.data.rows import Message
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.gates.gate import GateOutcome
 from adapterworks.builders.evaluation.gates.safety import safety_outcomes
@@ -71,7 +72,7 @@ def require_measurable(tokenizer: PreTrainedTokenizerBase, table: SafetyTable) -
     """
     if not table.on:
         return
-    questions = [({"role": "user", "content": prompts("harmful")[0]},)]
+    questions: list[tuple[Message, ...]] = [({"role": "user", "content": prompts("harmful")[0]},)]
     render_prompts(tokenizer, questions, [()])
     for key, name in (("max_refusal_loss", "harmful"), ("max_over_refusal", "harmless")):
         count = len(prompts(name)[: table.limit])
