@@ -18,7 +18,7 @@ from vllm.v1.engine.input_processor import InputProcessor
 
 from adapterworks.gateway.engine_plugin import uses
 from adapterworks.gateway.engine_plugin.positions import POSITIONS, check_positions
-from adapterworks.gateway.engine_plugin.servables import PARAMETER, find
+from adapterworks.gateway.engine_plugin.servables import PARAMETER, TOKENS, find
 
 
 def admit(request: EngineCoreRequest, max_model_len: int) -> None:
@@ -34,9 +34,10 @@ def admit(request: EngineCoreRequest, max_model_len: int) -> None:
     assert sampling is not None
     try:
         adapter = find(wanted["adapter_digest"])
-        uses.note(wanted["adapter_digest"])
     except ValueError as error:
         raise VLLMValidationError(str(error), parameter=PARAMETER) from None
+    uses.note(wanted["adapter_digest"])
+    wanted[TOKENS] = adapter.count
     if request.prompt_token_ids is None or request.prompt_embeds is not None:
         raise VLLMValidationError("prompt embeddings cannot follow virtual tokens")
     if request.lora_request is not None:

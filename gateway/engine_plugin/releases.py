@@ -7,7 +7,8 @@ and vLLM loads it under its digest. A body is `{"digest": "sha256:…"}`; the an
 Invariants:
 - who shows none of the engine's keys is told nothing, and an engine without keys fetches nothing;
 - no path and no address of a registry comes from a request;
-- whoever asks for the same digest meanwhile waits for the same fetch, which nobody's leaving ends.
+- whoever asks for the same digest meanwhile waits for the same fetch, which nobody's leaving ends;
+- what is unloaded while it is loaded is not there afterwards, unless it is asked for again.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Releases:
         self._shelf, self._adapters = shelf, adapters
         self._keys = [key.encode() for key in keys if key]
         self._flights: dict[str, asyncio.Task[tuple[int, str]]] = {}
+        self._unwanted: set[str] = set()  # of the flights, those whose gateway has given up
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def may_ask(self, authorization: str) -> bool:
@@ -82,23 +84,42 @@ class Releases:
 
     async def load(self, digest: str) -> tuple[int, str]:
         """Fetch and load a release; status and text of the answer."""
+        self._unwanted.discard(digest)
         flight = self._flights.get(digest)
         if flight is None:
             if len(self._flights) >= _MOST_WAITING:
                 return 503, f"{_MOST_WAITING} releases are being fetched"
-            flight = self._flights[digest] = asyncio.create_task(self._load(digest))
-            flight.add_done_callback(lambda _: self._flights.pop(digest, None))
+            flight = self._flights[digest] = asyncio.create_task(self._fly(digest))
         return await asyncio.shield(flight)
 
     async def unload(self, digest: str) -> tuple[int, str]:
         """Forget a release; its files make room when others need it."""
         if digest in self._flights:
-            return 409, f"{digest} is being loaded"
-        await self._adapters.unload(digest)
-        self._shelf.let_go(digest)
+            self._unwanted.add(digest)  # the flight's end unloads it
+        else:
+            await self._drop(digest)
         return 200, ""
 
+    async def _drop(self, digest: str) -> None:
+        await self._adapters.unload(digest)
+        self._shelf.let_go(digest)
+
+    async def _fly(self, digest: str) -> tuple[int, str]:
+        """Load it; if nobody wants it any more by then, unload it."""
+        try:
+            while True:
+                answer = await self._load(digest)
+                if digest not in self._unwanted:
+                    return answer
+                await self._drop(digest)
+                if digest in self._unwanted:  # else it was asked for again meanwhile
+                    return 503, f"{digest} was unloaded while it was loaded"
+        finally:
+            self._unwanted.discard(digest)
+            del self._flights[digest]
+
     async def _load(self, digest: str) -> tuple[int, str]:
+        already = digest in self._shelf.held
         async with self._turns:
             for held in self._shelf.held:
                 if held != digest and held not in self._flights and uses.unused(held) > IDLE_S:
@@ -118,7 +139,7 @@ class Releases:
                 status, text = await self._adapters.load(digest, str(folder))
             else:
                 status, text = _find(digest)
-        if status != 200 and "already been loaded" not in text:
+        if status != 200 and "already been loaded" not in text and not already:
             self._shelf.let_go(digest)
         return status, text
 

@@ -30,6 +30,9 @@ MISSING = "no virtual tokens of adapter"
 PARAMETER = "kv_transfer_params"
 """Where vLLM's API carries what its KV connector needs: {"adapter_digest": "sha256:…"}."""
 
+TOKENS = "adapter_tokens"
+"""Beside the digest there, written by the front end: how many virtual tokens the adapter has."""
+
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -50,19 +53,45 @@ class VirtualTokens:
 
 
 def find(digest: object) -> VirtualTokens:
-    """The adapter with this digest (`sha256:…` or its hex part).
+    """The adapter with this digest (`sha256:…` or its hex part), whose file is there now.
 
     Raises:
         ValueError: not a digest, not there, or without virtual tokens.
     """
+    name, file = _place(digest)
+    if file is None or not file.is_file():  # each time: it may have made room for others
+        raise ValueError(f"{MISSING} `{name}` under `{ROOT}`")
+    return _read(file, name)
+
+
+def admitted(wanted: Mapping[str, Any]) -> VirtualTokens | None:
+    """The adapter that a request names, as the front end found it; None if it names none.
+
+    Nothing is looked up on the disk: an error here would end the engine for everybody, and the
+    file may have gone since. Whoever reads it notices that, and fails this request alone.
+
+    Args:
+        wanted: what the request has under `PARAMETER`.
+
+    Raises:
+        ValueError: no front end of ours has let it in, and it is not there.
+    """
+    if "adapter_digest" not in wanted:
+        return None
+    name, file = _place(wanted["adapter_digest"])
+    if file is None or TOKENS not in wanted:
+        return find(wanted["adapter_digest"])
+    return VirtualTokens(name, wanted[TOKENS], file)
+
+
+def _place(digest: object) -> tuple[str, Path | None]:
+    """The hex part of a digest and where its file would be; None without a folder."""
     match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
     if match is None:
         raise ValueError("`adapter_digest` is not a sha256 digest")
     root = os.environ.get(ROOT) or _of_home(os.environ.get(_HOME))
-    file = Path(root) / match.group(1) / "servable" / "prefix.safetensors"
-    if not (root and file.is_file()):  # each time: it may have made room for others
-        raise ValueError(f"{MISSING} `{match.group(1)}` under `{ROOT}`")
-    return _read(file, match.group(1))
+    name = match.group(1)
+    return name, Path(root) / name / "servable" / "prefix.safetensors" if root else None
 
 
 def _of_home(home: str | None) -> str:
@@ -72,8 +101,8 @@ def _of_home(home: str | None) -> str:
 
 def virtual_count(extra: Mapping[str, Any] | None) -> int:
     """How many virtual tokens stand in front of a request with these `extra_args`."""
-    wanted = (extra or {}).get(PARAMETER) or {}
-    return find(wanted["adapter_digest"]).count if "adapter_digest" in wanted else 0
+    adapter = admitted((extra or {}).get(PARAMETER) or {})
+    return adapter.count if adapter is not None else 0
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,8 @@ Invariants:
 - a folder is there whole or not at all, and every byte of it was hashed: the record against the
   digest that was asked for, the files against the record (`registry/reading/checkout.py`);
 - all of them together take no more than the room there is; what was asked for longest ago goes
-  first, and nothing that an engine on this host holds goes at all;
+  first, and nothing that an engine on this host holds goes at all: a fetch that fails does not end
+  what an earlier one holds;
 - who is killed leaves nothing that counts: no lock, and no half of a folder under its name.
 """
 
@@ -37,7 +38,9 @@ class Shelf:
 
     Args:
         open_registry: gives the registry that is asked, at the first need of it.
-        most: bytes that all served forms here may take; None: as many as come.
+        most: bytes that all served forms here may take; None: as many as come. Each process
+            keeps to it by itself: where several fetch at once, what the others are fetching comes
+            on top until it is there.
     """
 
     def __init__(self, open_registry: Callable[[], Catalog], most: int | None) -> None:
@@ -65,13 +68,15 @@ class Shelf:
         if not DIGEST_PATTERN.fullmatch(digest):
             raise InvalidInput(f"`{digest[:80]}` is no digest of a release")
         registry, held = self._opened()
+        already = digest in held  # an engine may have it loaded, and reads its folder again
         held.hold(digest)  # first: from now on nobody removes it
         try:
             release = registry.release(digest)
             with self._room_for(registry, held, release):
                 return release, registry.checkout(digest, SERVABLE)
         except BaseException:
-            held.let_go(digest)
+            if not already:
+                held.let_go(digest)
             raise
 
     def let_go(self, digest: str) -> None:
@@ -102,7 +107,9 @@ class Shelf:
         with self._lock:
             _clear_abandoned(root / "tmp", registry.home / "fetched")
             if self._most is not None and not _is_there(root, digest):
-                wanted = size + sum(self._coming.values())
+                # What has come counts as being there.
+                coming = [s for d, s in self._coming.items() if not _is_there(root, d)]
+                wanted = size + sum(coming)
                 _, room = make_room(root, self._most - wanted, held.free, unused_s=0.0)
                 if room < 0:
                     raise NoRoom(

@@ -11,7 +11,7 @@ from typing import Any
 from vllm.v1.metrics.stats import PrefillStats
 from vllm.v1.request import Request
 
-from adapterworks.gateway.engine_plugin.servables import VirtualTokens, find
+from adapterworks.gateway.engine_plugin.servables import VirtualTokens, admitted
 
 
 class OwnPrefillStats(PrefillStats):
@@ -36,7 +36,7 @@ class OwnPrefillStats(PrefillStats):
 def virtual_tokens(request: Request) -> VirtualTokens | None:
     """The adapter that the request names, if any; the front end has checked it."""
     wanted: dict[str, Any] = request.kv_transfer_params or {}
-    return find(wanted["adapter_digest"]) if "adapter_digest" in wanted else None
+    return admitted(wanted)
 
 
 def _scored(request: Request) -> bool:

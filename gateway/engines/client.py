@@ -333,7 +333,13 @@ class HttpEngine:
         async with (
             asyncio.timeout(seconds),
             self._session.request(
-                method, self._url + path, json=body, allow_redirects=False, **tls_of(self._tls)
+                method,
+                self._url + path,
+                json=body,
+                allow_redirects=False,
+                # Not the session's bound of a relayed request: a fetch may take longer.
+                timeout=aiohttp.ClientTimeout(total=None, connect=PROBE_SECONDS),
+                **tls_of(self._tls),
             ) as response,
         ):
             yield response

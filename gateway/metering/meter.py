@@ -232,7 +232,7 @@ class Meter:
             segments = list(self._segments)
         for segment in segments:
             while lines := segment.read(BATCH):
-                self._insert(self._events(lines))
+                self._take(lines)
                 segment.advance()
             with self._lock:
                 # Read again under the lock: the writer may have appended, then rotated.
@@ -241,33 +241,38 @@ class Meter:
                 segment.remove()
                 self._segments.remove(segment)
 
-    def _events(self, lines: list[bytes]) -> list[UsageEvent]:
-        """The lines' events; a line that is none is put aside, so that it holds up no other."""
-        events = []
-        for line in lines:
-            try:
-                events.append(UsageEvent.from_line(line))
-            except (ValueError, RecursionError) as error:
-                self._put_aside(line, error)
-        return events
+    def _take(self, lines: list[bytes]) -> None:
+        """Insert the lines' events; what is no event, or is not taken, is put aside.
 
-    def _insert(self, events: list[UsageEvent]) -> None:
-        """Insert them; one that the index does not take is put aside, as a line that is none is.
+        That comes last: the lines are read again if the index is away meanwhile, and each is to be
+        put aside once.
 
         Raises:
             Unavailable: the index is away.
             AdapterworksError, sa.exc.ProgrammingError: the index takes none, whatever is in it.
         """
+        events: list[UsageEvent] = []
+        bad: list[tuple[bytes, Exception]] = []
+        for line in lines:
+            try:
+                events.append(UsageEvent.from_line(line))
+            except (ValueError, RecursionError) as error:
+                bad.append((line, error))
+        bad += self._insert(events)
+        for line, why in bad:
+            self._put_aside(line, why)
+
+    def _insert(self, events: list[UsageEvent]) -> list[tuple[bytes, Exception]]:
+        """Insert them; returns the lines of those that the index does not take, and why."""
         try:
             insert_events(self._database, events)
         except (AdapterworksError, sa.exc.ProgrammingError):
             raise
         except Exception as error:
             if len(events) == 1:
-                self._put_aside(events[0].to_line(), error)
-                return
-            for event in events:
-                self._insert([event])
+                return [(events[0].to_line(), error)]
+            return [bad for event in events for bad in self._insert([event])]
+        return []
 
     def _put_aside(self, line: bytes, error: Exception) -> None:
         aside = self._spool / SET_ASIDE

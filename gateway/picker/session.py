@@ -238,7 +238,10 @@ class Session:
         body = parse_body(bytes(self._body))
         call = parse(self._endpoint, body, default=gateway.config.default_adapter)
         self._receipt.ignored = call.ignored
-        return _ByEnvoy(gateway, call, self._tenant, self._receipt, self._headers, self._to_engine)
+        return _ByEnvoy(
+            gateway, call, self._tenant, self._receipt, self._headers, self._to_engine,
+            lambda: self._upstream is None,
+        )  # fmt: skip
 
     @contextlib.asynccontextmanager
     async def _to_engine(
@@ -304,8 +307,13 @@ class _ByEnvoy(Exchange):
     """An exchange whose engine is asked by Envoy."""
 
     def __init__(self, *given: Any) -> None:
-        *common, self._by_envoy = given
+        *common, self._by_envoy, self._unasked = given
         super().__init__(*common)
+
+    def _may_ask_another(self) -> bool:
+        """Envoy asks once: an adapter would be loaded elsewhere for nothing."""
+        unasked: bool = self._unasked()
+        return unasked
 
     def _post(
         self, engine: Engine, path: str, body: bytes, headers: Mapping[str, str]

@@ -161,13 +161,7 @@ class Exchange:
         )
         try:
             self._receipt.limits = dict(permit.headers())
-            if call.asked.scores_prompt and not await engine.can_score_prompts():
-                raise InvalidField(
-                    f"the engine of `{engine.base.name}` cannot score the prompt's own tokens",
-                    param="prompt_logprobs" if "prompt_logprobs" in call.payload else "logprobs",
-                    hint="it runs without our plugin, where a batch with LoRA would end it; score "
-                    "a continuation with `logprobs` on generated tokens instead",
-                )
+            await self._scorable(engine)
             if not call.endpoint.of_base:
                 shadow.consider(gateway, parts[0], target)
             await self._somewhere(engine, target, parts, send)
@@ -187,11 +181,19 @@ class Exchange:
         try:
             await self._answered(engine, target, parts, send)
         except NotAsked as error:
-            if len(parts) > 1 or not fleet.has_another(target, engine):
+            if len(parts) > 1 or not self._may_ask_another():
+                raise
+            if not fleet.has_another(target, engine):
                 raise
             _log.warning("engine %s was not reached: %s", engine.id, error.message)
             with fleet.using(target, but=engine) as other:
+                self._fits(self._call.asked.sequences, self._gateway.queue(other).whole)
+                await self._scorable(other)
                 await self._answered(other, target, parts, send)
+
+    def _may_ask_another(self) -> bool:
+        """Whether a second engine can be asked where the first was not."""
+        return True
 
     async def _answered(
         self, engine: Engine, target: Target, parts: Sequence[Call], send: Send
@@ -260,6 +262,22 @@ class Exchange:
                     return await self._ask(engine, target, call, take)
             finally:
                 turn.settle(self._account.settle().total - before)
+
+    async def _scorable(self, engine: Engine) -> None:
+        """Refuse to have a prompt scored where that is not possible.
+
+        Raises:
+            InvalidField: the engine would end, for everybody.
+            Unavailable: it does not say whether it can.
+        """
+        call = self._call
+        if call.asked.scores_prompt and not await engine.can_score_prompts():
+            raise InvalidField(
+                f"the engine of `{engine.base.name}` cannot score the prompt's own tokens",
+                param="prompt_logprobs" if "prompt_logprobs" in call.payload else "logprobs",
+                hint="it runs without our plugin, where a batch with LoRA would end it; score "
+                "a continuation with `logprobs` on generated tokens instead",
+            )
 
     def _fits(self, at_once: int, slots: int) -> None:
         """Refuse more sequences than the engine works on at once.

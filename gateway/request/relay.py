@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from pydantic_core import from_json, to_json
 from starlette.types import Send
 
-from adapterworks.gateway.engine_plugin.servables import MISSING
+from adapterworks.gateway.engine_plugin.servables import MISSING, PARAMETER
 from adapterworks.gateway.engines.engine import NotLoaded
 from adapterworks.gateway.engines.said import message
 from adapterworks.gateway.engines.target import Target
@@ -120,7 +120,7 @@ class Relay:
             await self._refused(upstream)
         try:
             answer: dict[str, Any] = from_json(await upstream.read())
-            _sound(answer)
+            self._sound(answer)
             self._account.usage.take(read_counts(answer["usage"]))
             self._account.part()
         except _BROKEN as error:
@@ -148,7 +148,7 @@ class Relay:
             raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
         status = upstream.status
         said = message(body.decode(errors="replace")).replace(self._model, self._target.ref)
-        if status == 400 and MISSING.encode() in body and self._target.release is not None:
+        if status == 400 and _is_missing(body) and self._target.release is not None:
             raise NotLoaded(f"the engine does not hold `{self._target.ref}`", retry_after=1.0)
         if status in (400, 422) and b'"error"' in body:
             raise InvalidField(said or "the engine refused the request", param=_param(body))
@@ -198,8 +198,26 @@ class Relay:
             self._account.cost_nothing()
         with contextlib.suppress(Unusable):  # charged at its most, and counted
             self._account.usage.take(read_counts(answer.get("usage")))
-        _sound(answer)
+        self._sound(answer)
         return self._shown(answer)
+
+    def _sound(self, answer: dict[str, Any]) -> None:
+        """Refuse to pass on what the engine says of its own failure as an answer.
+
+        What it counts for that is charged; if it counts nothing, nothing is, as for a failure that
+        it says by its status.
+
+        Raises:
+            Unavailable: it failed, with a status of 200.
+        """
+        said = failure(answer)
+        if said is not None:
+            _log.error("the engine failed, with a status of 200: %s", said)
+            try:
+                self._account.usage.take(read_counts(answer.get("usage")))
+            except Unusable:
+                self._account.cost_nothing()
+            raise Unavailable("the engine failed to answer", retry_after=1.0)
 
     def _shown(self, answer: dict[str, Any]) -> bytes:
         """A whole answer as the client gets it."""
@@ -210,18 +228,6 @@ class Relay:
             return to_json(self._call.endpoint.shape(answer, time.monotonic() - self._began))
         except (LookupError, TypeError) as error:
             raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
-
-
-def _sound(answer: dict[str, Any]) -> None:
-    """Refuse to pass on what the engine says of its own failure as an answer.
-
-    Raises:
-        Unavailable: it failed, with a status of 200.
-    """
-    said = failure(answer)
-    if said is not None:
-        _log.error("the engine failed, with a status of 200: %s", said)
-        raise Unavailable("the engine failed to answer", retry_after=1.0)
 
 
 def _rewriter(
@@ -269,6 +275,19 @@ async def answer_error(send: Send, error: Unavailable, receipt: Receipt, call: C
         }
     )
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_missing(body: bytes) -> bool:
+    """Whether our plugin says that the adapter is not there; not a text that a client has echoed.
+
+    Anthropic's errors, which name no field, have only the message to tell.
+    """
+    try:
+        error = from_json(body)["error"]
+        named = error.get("param", PARAMETER) == PARAMETER
+        return named and str(error["message"]).startswith(MISSING)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _param(body: bytes) -> str | None:

@@ -122,7 +122,7 @@ class Places:
             and new
             and len(self._pins) <= self._engine.capacity
         ):
-            self._reload([release])
+            self.reload([release])
 
     def unpin(self, name: str, *, keep: set[str]) -> None:
         """Let releases of a name be unloaded again, but those with a digest in `keep`."""
@@ -307,10 +307,12 @@ class Places:
         first, self._first = self._first, ()
         wanted = [*self._pins.values(), *(e.release for e in held), *first]
         again = {release.digest: release for release in wanted}
-        self._reload(list(again.values())[: self._engine.capacity])
+        self.reload(list(again.values())[: self._engine.capacity])
         self.seats.wake()
 
-    def _reload(self, releases: list[Release]) -> None:
+    def reload(self, releases: list[Release]) -> None:
+        """Have these loaded, one after the other; whoever needs one meanwhile waits for it."""
+
         async def reload() -> None:
             for release in releases:
                 with contextlib.suppress(AdapterworksError):

@@ -172,12 +172,17 @@ class Residency:
     def lost(self, digests: Iterable[str]) -> list[str]:
         """The engine does not hold these any more: they are loaded when they are asked for next.
 
+        What is pinned is loaded again at once.
+
         Returns:
             the names of those that were thought to be there.
         """
         gone = [self._entries.pop(d) for d in digests if self.holds(d)]
         if gone:
             self.seats.wake()
+        pinned = [entry.release for entry in gone if entry.pinned]
+        if pinned:
+            self._places.reload(pinned)
         return [entry.release.name for entry in gone]
 
     @property

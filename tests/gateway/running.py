@@ -84,7 +84,7 @@ async def serve(app: Any, config: uvicorn.Config | None = None) -> Served:
 
 
 @contextlib.asynccontextmanager
-async def remote_engine(app: Any) -> AsyncIterator[RemoteEngine]:
+async def remote_engine(app: Any, *, request_seconds: float = 5.0) -> AsyncIterator[RemoteEngine]:
     """A ready engine of base `base` that is an application on a loopback port."""
     served = await serve(app)
     engine = RemoteEngine(
@@ -96,7 +96,7 @@ async def remote_engine(app: Any) -> AsyncIterator[RemoteEngine]:
         parallel=1,
         key=None,
         interval=60.0,
-        request_seconds=5.0,
+        request_seconds=request_seconds,
     )
     try:
         await engine.start()

@@ -234,7 +234,7 @@ NAMED = (
     Named(
         "two-releases-that-come-at-once-take-the-same-room",
         _SHELF,
-        "wanted = size + sum(self._coming.values())",
+        "wanted = size + sum(coming)",
         "wanted = size",
         (f"{_OF_SHELF}::test_two_that_come_at_once_do_not_take_the_same_room",),
         "a disk would be filled beyond its bound",
@@ -259,6 +259,68 @@ NAMED = (
         quick=True,
     ),
     Named(
+        "a-load-again-that-fails-ends-the-first-ones-hold",
+        _SHELF,
+        "            if not already:\n",
+        "            if True:\n",
+        (f"{_OF_SHELF}::test_a_fetch_that_fails_does_not_end_what_an_earlier_one_holds",),
+        "the folder of what an engine has loaded would make room for others, and the engine end",
+        quick=True,
+    ),
+    Named(
+        "what-is-given-up-while-it-is-fetched-stays",
+        _RELEASES,
+        "self._unwanted.add(digest)  # the flight's end unloads it",
+        "pass",
+        (
+            f"{_OF_RELEASES}"
+            "::test_what_is_given_up_while_it_is_fetched_is_not_there_afterwards[given up]",
+        ),
+        "an engine would hold adapters that no gateway counts, in places that others need",
+        quick=True,
+    ),
+    Named(
+        "what-a-client-has-echoed-is-a-lost-adapter",
+        "gateway/request/relay.py",
+        'return named and str(error["message"]).startswith(MISSING)',
+        'return named and MISSING in str(error["message"])',
+        (
+            "tests/gateway/request/test_missing.py"
+            "::test_only_the_plugins_own_words_say_that_an_adapter_is_gone",
+        ),
+        "a tenant could have an adapter loaded again and again, for all who use it",
+        quick=True,
+    ),
+    Named(
+        "another-engine-is-asked-for-scores-that-end-it",
+        "gateway/request/exchange.py",
+        "                await self._scorable(other)\n",
+        "",
+        (f"{_OF_ELSEWHERE}::test_another_engine_that_cannot_score_a_prompt_is_not_asked_to",),
+        "the second engine would end with the first one's request, for all its clients",
+    ),
+    Named(
+        "behind-envoy-an-adapter-is-loaded-elsewhere-for-nothing",
+        _SESSION,
+        "        return unasked\n",
+        "        return True\n",
+        (f"{_OF_SESSION}::test_what_envoy_cannot_ask_again_is_loaded_nowhere_else",),
+        "each engine that loses an adapter would cost another one a place",
+        quick=False,
+    ),
+    Named(
+        "a-pin-that-an-engine-lost-waits-for-a-request",
+        "gateway/residency/residency.py",
+        "            self._places.reload(pinned)\n",
+        "            pass\n",
+        (
+            "tests/gateway/residency/test_gate.py"
+            "::test_what_is_pinned_and_the_engine_lost_is_loaded_at_once",
+        ),
+        "the first request after a quiet day would wait for what was pinned so that none waits",
+        quick=True,
+    ),
+    Named(
         "a-server-fills-the-disk",
         "registry/remotes/http/blobs.py",
         "        if came > self._sizes.get(digest, came):\n",
@@ -280,15 +342,15 @@ NAMED = (
     Named(
         "lost-virtual-tokens-are-the-clients-fault",
         "gateway/request/relay.py",
-        "if status == 400 and MISSING.encode() in body",
-        "if status == 999 and MISSING.encode() in body",
+        "if status == 400 and _is_missing(body)",
+        "if status == 999 and _is_missing(body)",
         (f"{_OF_FETCHED}::test_virtual_tokens_that_the_host_lost_are_fetched_again",),
         "after an engine's restart on an empty disk its adapters would be refused for ever",
     ),
     Named(
         "a-request-that-did-not-reach-its-engine-fails",
         "gateway/request/exchange.py",
-        "if len(parts) > 1 or not fleet.has_another(target, engine):",
+        "if len(parts) > 1 or not self._may_ask_another():",
         "if len(parts) > 0:",
         (f"{_OF_ELSEWHERE}::test_a_request_that_does_not_reach_its_engine_goes_to_another",),
         "each engine that ends would cost its requests of the next seconds",
@@ -296,8 +358,8 @@ NAMED = (
     Named(
         "a-list-that-was-answered-in-part-is-asked-again",
         "gateway/request/exchange.py",
-        "if len(parts) > 1 or not fleet.has_another(target, engine):",
-        "if not fleet.has_another(target, engine):",
+        "if len(parts) > 1 or not self._may_ask_another():",
+        "if not self._may_ask_another():",
         (f"{_OF_ELSEWHERE}::test_a_list_of_prompts_is_not_asked_again_elsewhere",),
         "what was answered before would be paid for twice",
     ),

@@ -161,6 +161,17 @@ NAMED = (
         "what is no digest would be taken for one",
     ),
     Named(
+        "the-scheduler-looks-for-an-adapters-file",
+        _SERVABLES,
+        "if file is None or TOKENS not in wanted:",
+        "if True:",
+        (
+            f"{_OF_REQUESTS}"
+            "::test_an_adapter_that_goes_once_it_was_let_in_fails_its_own_request_alone",
+        ),
+        "one folder that is removed would end the engine, for all clients",
+    ),
+    Named(
         "an-answer-may-outgrow-its-context",
         _FRONT,
         "min(sampling.max_tokens or room, room)",

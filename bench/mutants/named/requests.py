@@ -257,10 +257,19 @@ _PATH = (
     Named(
         "an-engines-failure-is-an-answer",
         "gateway/request/relay.py",
-        "        _sound(answer)\n        return",
+        "        self._sound(answer)\n        return",
         "        return",
         (f"{_OF_MONEY}::test_a_failure_that_comes_as_an_answer_is_none",),
         "its addresses and paths would reach clients, and the failure count as an answer",
+        quick=False,
+    ),
+    Named(
+        "an-engines-failure-costs-the-most",
+        "gateway/request/relay.py",
+        "            except Unusable:\n                self._account.cost_nothing()\n",
+        "            except Unusable:\n                pass\n",
+        (f"{_OF_MONEY}::test_a_failure_that_comes_as_an_answer_is_none",),
+        "a client would pay for a 503 as for the longest answer there is",
         quick=False,
     ),
     Named(
@@ -514,7 +523,7 @@ _HELD = (
     Named(
         "an-event-that-the-index-refuses-stops-the-drain",
         "gateway/metering/meter.py",
-        "            for event in events:\n                self._insert([event])\n",
+        "            return [bad for event in events for bad in self._insert([event])]\n",
         "            raise\n",
         (
             "tests/gateway/metering/test_set_aside.py"

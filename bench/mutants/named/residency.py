@@ -392,8 +392,8 @@ _HOLDING_NAMED = (
     Named(
         "a-new-engine-stays-empty",
         _PLACES,
-        "        self._reload(list(again.values())[: self._engine.capacity])",
-        "        self._reload([])",
+        "        self.reload(list(again.values())[: self._engine.capacity])",
+        "        self.reload([])",
         (f"{_OF_HOLDING}::test_a_new_engine_gets_what_the_old_one_held_pins_first",),
         "after a restart every tenant would wait for a cold load, pins too",
     ),

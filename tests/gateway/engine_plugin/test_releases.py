@@ -154,6 +154,16 @@ def test_what_the_engine_refuses_is_not_held(
     assert host.shelf.held == []
 
 
+def test_a_load_again_that_fails_does_not_end_what_is_held(
+    registry: Registry, tmp_path: Path, host: Host
+) -> None:
+    digest = publish(registry, tmp_path, 1).digest
+    assert host.ask(LOAD, digest)[0] == 200
+    host.loras.says = (500, "the worker is busy")
+    assert host.ask(LOAD, digest)[0] == 500
+    assert host.shelf.held == [digest]
+
+
 def test_virtual_tokens_are_found_where_the_engine_looks(
     registry: Registry, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,10 +193,79 @@ async def test_one_fetch_for_all_who_ask_and_nobody_who_leaves_ends_it() -> None
     await asyncio.to_thread(begun.wait, 60)
     asked[0].cancel()
     await asyncio.wait(asked[:1])
-    assert (await host.unload(digest))[0] == 409
     go_on.set()
     assert [(await one)[0] for one in asked[1:]] == [404, 404]
     assert count == 1
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["given up", "and asked for again"])
+async def test_what_is_given_up_while_it_is_fetched_is_not_there_afterwards(
+    again: bool, registry: Registry, tmp_path: Path
+) -> None:
+    """Its gateway does not count it: it must not take a place in the engine."""
+    digest = publish(registry, tmp_path, 1).digest
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Shelf):
+        def fetch(self, digest: str) -> Any:
+            begun.set()
+            assert go_on.wait(60)
+            return super().fetch(digest)
+
+    shelf, loras = Slow(lambda: at(tmp_path, "engine"), None), Loras()
+    host = Releases(shelf, loras, [KEY])
+    asked = [asyncio.create_task(host.load(digest))]
+    await asyncio.to_thread(begun.wait, 60)
+    assert await host.unload(digest) == (200, "")
+    if again:
+        asked.append(asyncio.create_task(host.load(digest)))
+        await asyncio.sleep(0)
+    go_on.set()
+    assert [(await one)[0] for one in asked] == ([200, 200] if again else [503])
+    assert list(loras.here) == shelf.held == ([digest] if again else [])
+    assert (await host.load(digest))[0] == (400 if again else 200)  # 400: it is there already
+    assert list(loras.here) == shelf.held == [digest]
+    shelf.let_go(digest)
+    shelf.close()
+
+
+async def test_what_is_asked_for_while_it_is_unloaded_is_loaded_again(
+    registry: Registry, tmp_path: Path
+) -> None:
+    digest = publish(registry, tmp_path, 1).digest
+    shelf, loaded, unloading, go_on = (
+        Shelf(lambda: at(tmp_path, "engine"), None),
+        asyncio.Event(),
+        asyncio.Event(),
+        asyncio.Event(),
+    )
+
+    class Slow(Loras):
+        async def load(self, name: str, path: str) -> tuple[int, str]:
+            loaded.set()
+            await go_on.wait()
+            return await super().load(name, path)
+
+        async def unload(self, name: str) -> None:
+            unloading.set()
+            go_on.clear()
+            await go_on.wait()
+            await super().unload(name)
+
+    loras = Slow()
+    host = Releases(shelf, loras, [KEY])
+    first = asyncio.create_task(host.load(digest))
+    await loaded.wait()
+    await host.unload(digest)
+    go_on.set()
+    await unloading.wait()
+    second = asyncio.create_task(host.load(digest))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert [(await one)[0] for one in (first, second)] == [200, 200]
+    assert list(loras.here) == shelf.held == [digest]
+    shelf.let_go(digest)
+    shelf.close()
 
 
 def test_what_nobody_has_asked_for_within_a_day_is_let_go_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from adapterworks.gateway.engine_plugin.front import admit, ask_for_positions, s
 from adapterworks.gateway.engine_plugin.positions import POSITIONS, positions_of
 from adapterworks.gateway.engine_plugin.prefix_connector import Load, Loads, PrefixConnector
 from adapterworks.gateway.engine_plugin.servables import (
+    PARAMETER,
     ROOT,
     VirtualTokens,
     find,
@@ -274,6 +276,28 @@ def test_what_the_engines_cache_lacks_of_the_prefix_is_loaded(servables: Path) -
     # Six tokens need two blocks of four.
     assert scheduler.build_connector_meta(None).items == [Load(DIGEST, 4, 6, (3, 8))]
     assert scheduler.build_connector_meta(None).items == []
+
+
+def test_an_adapter_that_goes_once_it_was_let_in_fails_its_own_request_alone(
+    servables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler looks at no disk: an error there is the end of the engine."""
+    extra: Any = {PARAMETER: {"adapter_digest": f"sha256:{DIGEST}", "adapter_tokens": 10**9}}
+    admit(asked(extra_args=extra), 100)
+    shutil.rmtree(servables / DIGEST)
+    with pytest.raises(VLLMValidationError, match="no virtual tokens of adapter"):
+        admit(asked(), 100)
+    engine, request = connector(), Queued()
+    request.kv_transfer_params = extra[PARAMETER]
+    engine.on_new_request(request)
+    assert request.num_prompt_tokens == 3 + TOKENS == 3 + virtual_count(extra)
+    assert engine.get_num_new_matched_tokens(request, 0) == (TOKENS, False)
+    blocks = SimpleNamespace(get_block_ids=lambda: ([3, 8, 5],))
+    engine.update_state_after_alloc(request, blocks, TOKENS)
+    loads = engine.build_connector_meta(None)
+    monkeypatch.setattr(engine, "_get_connector_metadata", lambda: loads, raising=False)
+    engine.start_load_kv(SimpleNamespace(no_compile_layers={}))
+    assert engine.get_block_ids_with_load_errors() == {3, 8}
 
 
 class Layer:

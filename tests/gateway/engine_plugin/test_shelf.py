@@ -16,7 +16,7 @@ import pytest
 
 from adapterworks.gateway.engine_plugin.held import Held
 from adapterworks.gateway.engine_plugin.shelf import ABANDONED_S, NoRoom, Shelf
-from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.blobs.store import key_of
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import publish
@@ -155,6 +155,60 @@ def test_two_that_come_at_once_do_not_take_the_same_room(
         finally:
             go_on.set()
         coming.result(60)
+    assert here(tmp_path) == {first}
+
+
+def test_what_has_come_is_not_counted_as_coming(
+    registry: Registry, tmp_path: Path, shelf: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = publish_some(registry, tmp_path, 2)
+    one = shelf(2 * SIZE)
+    come, go_on = threading.Event(), threading.Event()
+    checkout = Registry.checkout
+
+    def slow(self: Registry, digest: str, role: str) -> Path:
+        folder = checkout(self, digest, role)
+        if digest == first:
+            come.set()
+            assert go_on.wait(60)
+        return folder
+
+    monkeypatch.setattr(Registry, "checkout", slow)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(one.fetch, first)
+        assert come.wait(60)
+        try:
+            one.fetch(second)
+        finally:
+            go_on.set()
+        coming.result(60)
+    assert here(tmp_path) == {first, second}
+
+
+@pytest.mark.parametrize("step", ["release", "checkout"])
+def test_a_fetch_that_fails_does_not_end_what_an_earlier_one_holds(
+    step: str,
+    registry: Registry,
+    tmp_path: Path,
+    shelf: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The engine has it loaded, and its folder is not to make room."""
+    first, second = publish_some(registry, tmp_path, 2)
+    one = shelf(SIZE)
+    one.fetch(first)
+
+    def away(*_: object) -> None:
+        raise Unavailable("the registry is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, step, away)
+        for digest in (first, second):
+            with pytest.raises(Unavailable):
+                one.fetch(digest)
+    assert one.held == [first]
+    with pytest.raises(NoRoom):
+        one.fetch(second)
     assert here(tmp_path) == {first}
 
 

@@ -95,6 +95,25 @@ def test_a_request_that_does_not_reach_its_engine_goes_to_another(
     assert row.completion_tokens == 3 * 3
 
 
+def test_another_engine_that_cannot_score_a_prompt_is_not_asked_to(
+    two: Two, registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    publish(registry, tmp_path, 1, alias="prod", base=base.identity)
+    body = {"model": "medical", "prompt": [1, 2, 3], "max_tokens": 1}
+    with two.running.http() as http:
+        assert http.post("/v1/completions", json=body).status_code == 200
+        standin, served = two.holder()
+        standin.scores_prompts = True  # the other one runs without our plugin
+        scoring = {**body, "prompt_logprobs": 1}
+        assert http.post("/v1/completions", json=scoring).status_code == 200
+        two.loop.run(served.stop())
+        answer = http.post("/v1/completions", json=scoring)
+    assert answer.status_code == 400
+    assert "cannot score the prompt's own tokens" in answer.json()["error"]["message"]
+    (other,) = [s for s, _ in two.standins.values() if s is not standin]
+    assert not any("prompt_logprobs" in sent for sent in other.bodies)
+
+
 def test_when_there_is_no_other_the_client_is_told_so(
     two: Two, registry: Registry, base: Base, tmp_path: Path
 ) -> None:

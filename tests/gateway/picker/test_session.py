@@ -31,7 +31,13 @@ _BODY = b'{"model": "a1", "messages": [{"role": "user", "content": "hello"}]}'
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[Running, str]]:
+def standins() -> list[StandIn]:
+    """The engines; one, unless a test says otherwise."""
+    return [StandIn("tiny")]
+
+
+@pytest.fixture
+def running(tmp_path: Path, standins: list[StandIn]) -> Iterator[tuple[Running, str]]:
     """A gateway with a tenant, and its key."""
     loop = Loop()
     launcher = Launcher(loop)
@@ -40,11 +46,12 @@ def running(tmp_path: Path) -> Iterator[tuple[Running, str]]:
     )
     publish(registry, tmp_path, 1, name="a1", alias="prod")
     _, key = TenantAdmin(registry.database, who="me").add("ann", allow=("*",), limits=Limits())
-    engine = launcher.standin(ServedBase("tiny", "tiny", BASE.digest), StandIn("tiny"))
+    tiny = ServedBase("tiny", "tiny", BASE.digest)
+    engines = [launcher.standin(tiny, one, id=f"e{n}") for n, one in enumerate(standins)]
     http = HttpTable(request_seconds=1.0, body_seconds=1.0)
     config = GatewayConfig(trust=TrustTable(proof="off"), http=http)
-    running = launcher.gateway(registry, [engine], tmp_path / "spool", config)
-    running.wait_ready()
+    running = launcher.gateway(registry, engines, tmp_path / "spool", config)
+    running.wait_for_engines()
     yield running, key.text
     launcher.close()
     registry.close()
@@ -83,9 +90,11 @@ def _answer_body(value: dict[str, Any]) -> Any:
 def _free(running: Running) -> None:
     """Wait until no turn and no seat is held."""
     gateway = running.gateway
-    (engine,) = gateway.pool.engines
     deadline = time.monotonic() + 20
-    while gateway.queue(engine).running or gateway.residency(engine).seats.busy:
+    while any(
+        gateway.queue(engine).running or gateway.residency(engine).seats.busy
+        for engine in gateway.pool.engines
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -203,6 +212,33 @@ def test_nothing_of_a_clients_steers_the_engine_and_nothing_tells_of_it(
         "content-length", "server", "endpoint-load-metrics", "x-engine",
     }  # fmt: skip
     assert "x-request-id" in {one.header.key for one in change.set_headers}
+
+
+@pytest.mark.parametrize("standins", [[StandIn("tiny"), StandIn("tiny")]], ids=["two engines"])
+def test_what_envoy_cannot_ask_again_is_loaded_nowhere_else(
+    running: tuple[Running, str], standins: list[StandIn]
+) -> None:
+    """The engine lost the adapter: it is loaded there for the next request, and only there."""
+    from adapterworks.gateway.picker.session import Session
+
+    async def ask() -> list[Any]:
+        session = Session(running[0].gateway, _somewhere)
+        session.take(_head(running[1]))
+        session.take(_body(_BODY, end=True))
+        said = [await anext(answers := session.answers())]
+        lost = _answer_head()
+        lost.response_headers.headers.headers[0].raw_value = b"404"
+        session.take(lost)
+        session.take(_answer_body({"error": {"message": "The model does not exist."}}))
+        said += [one async for one in answers]
+        await session.close()
+        return said
+
+    *_, last = running[0].loop.run(ask())
+    assert last.immediate_response.status.code == 503
+    assert b"Envoy asks once" in last.immediate_response.body
+    _free(running[0])
+    assert sorted(len(one.loads) for one in standins) == [0, 1]
 
 
 def test_an_engine_is_asked_where_its_url_says_and_as_it_says(running: tuple[Running, str]) -> None:

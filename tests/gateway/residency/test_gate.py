@@ -229,6 +229,20 @@ async def test_more_pins_than_places_keep_nobody_out(caplog: pytest.LogCaptureFi
     ]
 
 
+async def test_what_is_pinned_and_the_engine_lost_is_loaded_at_once() -> None:
+    engine = Scripted()
+    residency = engine.residency()
+    residency.pin(A)
+    await residency.warm(A)
+    await residency.warm(B)
+    engine.loaded.clear()
+    assert residency.lost([A.digest, B.digest]) == ["a", "b"]
+    await settle()
+    assert stages(residency) == {"a": "resident"}
+    assert engine.loaded == {"a"}
+    assert [entry.pinned for entry in residency.entries] == [True]
+
+
 async def test_what_the_engine_lost_is_loaded_for_whoever_asks_next() -> None:
     engine = Scripted()
     residency = engine.residency()
