@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from adapterworks.manifests.importing.conversion import Draft
 from adapterworks.manifests.importing.trl_objectives import Trainer
 
 _OF_A_SET = ("path", "name", "split", "data_files", "columns", "fraction", "data_dir", "revision")
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # `org/rows-v1.5` has no suffix of a file
+_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".gz", ".zst", ".xlsx")
 _ROW = 1 << 20  # as much of a file as is looked at, in bytes
 
 
@@ -44,6 +47,9 @@ def find_sets(draft: Draft, folder: Path, trainer: Trainer) -> list[Source]:
         reason = _objection(entry)
         if reason:
             draft.refuse(key, f"`{entry.get('path')}` {reason}")
+        elif entry.get("data_files") and not (folder / entry["data_files"]).is_file():
+            why = "is not here: name a configuration of the repository, or fetch the file"
+            draft.refuse(key, f"`{entry['data_files']}` of `{entry['path']}` {why}")
         else:
             found.append(_source(draft, key, entry, folder, trainer))
     return found
@@ -88,7 +94,7 @@ def _source(
     if place.is_file():
         form, columns = _shape(place, trainer, str(draft.get("dataset_text_field", "text")))
         return Source(path, form, columns)
-    if not (path.startswith((".", "/")) or Path(path).suffix):
+    if _REPOSITORY.fullmatch(path) and Path(path).suffix not in _FILES:
         split = str(entry.get("split") or "train")
         part = f"{entry['name']}:{split}" if entry.get("name") else split
         path = f"hub:{path}@{entry.get('revision') or 'main'}#{part}"

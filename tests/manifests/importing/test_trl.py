@@ -154,6 +154,14 @@ def test_several_sets_are_a_mix_and_their_parts_are_named() -> None:
         assert "datasets" in why(trl(datasets=[wrong]))
 
 
+def test_a_repository_may_have_a_dot_in_its_name_and_files_of_one_are_refused() -> None:
+    done = trl(dataset_name="org/rows-v1.5")
+    assert done.manifest["data"]["train"] == "hub:org/rows-v1.5@main#train"
+    assert trl(dataset_name="data/rows.jsonl").manifest["data"]["train"] == "data/rows.jsonl"
+    refused = why(trl(datasets=[{"path": "org/rows", "data_files": "train.jsonl"}]))
+    assert "`train.jsonl` of `org/rows`" in refused["datasets"]
+
+
 def test_a_split_is_validated_on_only_where_trl_would() -> None:
     assert trl().manifest["data"]["validation_share"] == 0.05
     done = trl(eval_strategy="steps", dataset_config="all", dataset_test_split="held")
