@@ -8,6 +8,8 @@ ADAPTERS_CHECKOUTS  room for adapters unpacked to be served or trained on, `200G
                     what was not asked for within a day makes room, or `none`: they stay
 ADAPTERS_KEYS_DIR   folder of the keys that captured answers are sealed with (default beside
                     ADAPTERS_HOME: `~/.adapters-keys`); outside of what is backed up
+ADAPTERS_MEMORY_WAIT   how long a job waits for memory that others hold, `12h` or `none`: for ever
+                    (default 7d); then it fails and says what it needed
 ADAPTERS_USER       who acts: for histories and logs (default the login name), and the author in the
                     records of releases, which travel (default "unnamed": a login is not told)
 ADAPTERS_REGISTRY   URL of a server of the registry (`adapters registry serve`): commands ask it and
@@ -46,6 +48,7 @@ class Settings:
     keys: Path
     author: str = "unnamed"
     checkouts: int | None = 50 * 10**9
+    memory_wait: float | None = 7 * 86400.0
     registry: str | None = None
     registry_token: str | None = field(default=None, repr=False)
     registry_insecure: bool = False
@@ -72,6 +75,7 @@ class Settings:
             keys=Path(given.get("keys_dir") or f"{home}-keys").expanduser().absolute(),
             author=given.get("user") or "unnamed",
             checkouts=_bytes(given.get("checkouts") or "50GB"),
+            memory_wait=_seconds(given.get("memory_wait") or "7d"),
             registry=given.get("registry") or None,
             registry_token=given.get("registry_token") or None,
             registry_insecure=_flag(given.get("registry_insecure")),
@@ -83,12 +87,15 @@ class Settings:
 
 KEYS = (
     *("home", "database", "blobs", "bases", "checkouts", "keys_dir", "user"),
+    "memory_wait",
     *("registry", "registry_token", "registry_insecure", "gateway", "gateway_key"),
     "kubernetes_image",
 )
 _SECRET = ("gateway_key", "registry_token")
 _NAMES = {"user": "who", "keys_dir": "keys"}  # where a setting's attribute is called otherwise
 _BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([kMGT]?)B")
+_SPAN = re.compile(r"(\d{1,6})([mhdw])")
+_SPANS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -201,6 +208,23 @@ def _bytes(text: str) -> int | None:
             hint="write `50GB`, `1.5TB`, or `none` for as much as they take",
         )
     return round(float(match[1]) * _SCALE[match[2]])
+
+
+def _seconds(text: str) -> float | None:
+    """`12h` as seconds; None for `none`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if text == "none":
+        return None
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise InvalidInput(
+            f"`memory_wait` (`ADAPTERS_MEMORY_WAIT`) is no time span: `{text}`",
+            hint="write `30m`, `12h`, `7d`, or `none` for as long as it takes",
+        )
+    return float(int(match[1]) * _SPANS[match[2]])
 
 
 def _login_name() -> str:

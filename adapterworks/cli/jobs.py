@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.jobs.events import Event
     from adapterworks.registry.jobs.here import JobsHere
     from adapterworks.registry.jobs.job import Job
+    from adapterworks.registry.jobs.waits import Waits
     from adapterworks.registry.remotes.http.jobs import JobsOverHttp
 
 _STATES = ("queued", "running", "paused", "succeeded", "failed", "cancelled")
@@ -109,6 +110,8 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
       adapters jobs show ftjob-… --manifest
       adapters jobs show ftjob-… --into job/ && adapters build job/manifest.toml
     """
+    from adapterworks.registry.jobs.waits import waits_of
+
     found = _jobs(app).get(job)
     if manifest or into is not None:
         from adapterworks.registry.jobs.job import FINE_TUNING
@@ -128,6 +131,8 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
     if as_json:
         echo_json(values)
         return
+    if (waits := waits_of(found.result)) is not None:
+        values["waits"] = _waits_said(waits)
     for name, value in values.items():
         if value not in (None, "", {}, []):
             click.echo(f"{name}: {value}")
@@ -206,11 +211,14 @@ def resume(app: App, job: str) -> None:
 
 def job_json(job: Job) -> dict[str, Any]:
     """A job, for programs."""
+    result = dict(job.result)
+    waits = result.pop("waits", None)
     return {
         "id": job.id,
         "kind": job.kind,
         "tenant": job.tenant,
         "state": job.state,
+        "waits": {**waits, "since": _moment(waits["since"])} if waits else None,
         "wanted": job.wanted,
         "lane": job.lane,
         "priority": job.priority,
@@ -221,10 +229,17 @@ def job_json(job: Job) -> dict[str, Any]:
         "finished": _moment(job.finished),
         "arguments": dict(job.arguments),
         "labels": dict(job.labels),
-        "result": dict(job.result),
+        "result": result,
         "code": job.code,
         "message": job.message,
     }
+
+
+def _waits_said(waits: Waits) -> str:
+    said = f"for {waits.resource} since {_moment(waits.since)}: {waits.what}"
+    if waits.passed:
+        said += f"; {waits.passed} that came later have begun"
+    return f"{said}; what comes later waits for it" if waits.first else said
 
 
 def _jobs(app: App) -> JobsHere | JobsOverHttp:

@@ -23,10 +23,11 @@ from adapterworks.manifests.errors import (
     Unavailable,
 )
 from adapterworks.registry.jobs import events, lookup, queue
-from adapterworks.registry.jobs.job import Again, Claim, Job, Outcome, Stop
+from adapterworks.registry.jobs.job import Claim, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
-from adapterworks.registry.jobs.shown import WHY, again, shown, stop
+from adapterworks.registry.jobs.shown import again, shown, stop
 from adapterworks.workers.kinds import KINDS
+from adapterworks.workers.waiting import waits
 from adapterworks.workers.worker import WORKER
 
 _CODES: dict[type[AdapterworksError], str] = {
@@ -37,8 +38,6 @@ _CODES: dict[type[AdapterworksError], str] = {
 }
 _BUSY_S = 10.0
 _AGAIN_S = 15.0
-# Between two looks for memory, of a job that has waited for long.
-_MOST_WAIT_S = 300.0
 
 
 def main(arguments: list[str]) -> int:
@@ -81,9 +80,7 @@ def _outcome(app: App, job: Job, claim: Claim) -> Outcome:
         return again(error, job.tenant, after=_BUSY_S, counts=False)
     except Occupied as error:  # by an engine, or by another worker's build
         print(error.message, file=sys.stderr)
-        wait = min(_MOST_WAIT_S, _AGAIN_S * 2 ** min(claim.attempt - 1, 10))
-        # What is held by whom changes from look to look; it is beside, and the wait is told once.
-        return Again(wait, error.public, counts=False, detail={WHY: error.message})
+        return waits(error, job, claim, most=app.settings.memory_wait, now=time.time())
     except Unavailable as error:
         traceback.print_exc()
         return again(error, job.tenant, after=error.retry_after or _AGAIN_S)

@@ -12,7 +12,9 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import Claim, Done, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
+from adapterworks.registry.jobs.waits import waits_of
 from adapterworks.workers.telling import Teller
+from adapterworks.workers.waiting import waiter
 
 BEGUN = "begun_anew"
 """Where a job of `--force` says in which attempt it was begun anew."""
@@ -55,7 +57,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     if _declared(manifest) != asked["declared"]:
         message = f"`{asked['manifest']}` is not what it was when the job was queued"
         return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
-    with Teller(database, claim, job.tenant) as teller:
+    with Teller(database, claim, job.tenant, waits_of(job.result)) as teller:
         carry = None
         if "files" in asked:  # the worker's disk may be lost with its node
             kept = job.result.get(KEPT)
@@ -82,6 +84,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
             listeners=(teller, begun),
             progress=teller.say,
             carry=carry,
+            waiter=waiter(job),
         )
         for reason in result.reasons:
             teller.say(f"alias not moved: {reason}")

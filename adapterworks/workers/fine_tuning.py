@@ -23,7 +23,9 @@ from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Handed, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
 from adapterworks.registry.jobs.toml import to_toml
+from adapterworks.registry.jobs.waits import waits_of
 from adapterworks.workers.telling import Teller
+from adapterworks.workers.waiting import waiter
 
 MANIFEST = "manifest.toml"
 _ALARMED = (
@@ -75,7 +77,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     if base.digest != asked.base_digest:
         said = f"`{asked.base}` is {base.digest[:19]}… here, and the gateway serves another"
         return Stop("other_base", f"{said}\n\nhint: prepare the same base on every machine")
-    with Teller(app.registry.database, claim, job.tenant) as teller:
+    with Teller(app.registry.database, claim, job.tenant, waits_of(job.result)) as teller:
         teller.note(hyperparameters=_resolved(asked, manifest))
         try:
             result = run_build(
@@ -89,6 +91,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
                 engines=compose_builders_engines(app, say=teller.say),
                 listeners=(teller,),
                 progress=teller.say,
+                waiter=waiter(job),
             )
         except Refused:
             if teller.stopped is None:

@@ -16,6 +16,7 @@ from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, queue
 from adapterworks.registry.jobs.job import OPERATOR, Claim
 from adapterworks.registry.jobs.shown import without_places
+from adapterworks.registry.jobs.waits import NOTHING, Waits
 
 _INTERVAL = 1.0
 _STAGES = {
@@ -33,10 +34,14 @@ class Teller:
 
     Args:
         owner: the job's tenant.
+        waits: what it has waited for until now.
     """
 
-    def __init__(self, database: Database, claim: Claim, owner: str) -> None:
+    def __init__(
+        self, database: Database, claim: Claim, owner: str, waits: Waits | None = None
+    ) -> None:
         self._database, self._claim, self._owner = database, claim, owner
+        self._waits = waits
         self._waiting: list[Write] = []
         self._written = 0.0
         self._loss: float | None = None
@@ -65,6 +70,7 @@ class Teller:
         """Tell of one of the build's events."""
         match event["event"]:
             case "stage" if event["state"] == "begin" and event["name"] in _STAGES:
+                self._come(time.time())
                 self.say(f"{_STAGES[event['name']]} has begun")
             case "resumed":
                 self.say(f"resumed at step {event['step']}")
@@ -84,6 +90,14 @@ class Teller:
                 self._checkpoint(int(event["step"]))
         if time.monotonic() - self._written >= _INTERVAL:
             self.flush()
+
+    def _come(self, now: float) -> None:
+        """What was waited for is there."""
+        if self._waits is not None:
+            self.note(**NOTHING)
+            waited = seconds(now - self._waits.since)
+            self.say(f"there is {self._waits.resource} for it, after {waited}")
+            self._waits = None
 
     def _step(self, event: dict[str, Any]) -> None:
         step, steps, self._loss = event["step"], event["steps"], event["loss"]

@@ -7,7 +7,8 @@ of the home that the builds share.
 Invariants:
 - a reservation lives as long as the process that made it: each is a file that its holder has
   locked, so what a killed build had reserved is nobody's;
-- two reservations are never decided at once.
+- two reservations are never decided at once;
+- who waits has a place in line (`line.py`): what is kept for whoever is first there is not free.
 """
 
 from __future__ import annotations
@@ -17,16 +18,46 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from adapterworks.builders.building.line import Line, Waiter, Waiting
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
 from adapterworks.manifests.errors import Refused
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is left of a machine's memory for somebody.
+
+    Attributes:
+        machine: with what is left as its free memory.
+        others: what builds have reserved.
+        kept: those who wait and are to begin first.
+        most: bytes that would be free if all builds had ended.
+    """
+
+    machine: Machine
+    others: Sequence[Reservation]
+    kept: Sequence[Waiting]
+    most: int
+
+    @property
+    def words(self) -> str:
+        """Who has what of the rest, as the end of a sentence; empty if nobody has."""
+        reserved = ", ".join(f"{gib(o.unused)} for {o.what} ({o.process})" for o in self.others)
+        kept = ", ".join(f"{gib(one.room)} for {one.what} ({one.id})" for one in self.kept)
+        said = (
+            f"{reserved} are reserved" if reserved else "",
+            f"{kept} are kept, as it has waited for long" if kept else "",
+        )
+        return "; ".join(filter(None, said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +93,55 @@ class Reservations:
     Args:
         home: that they share.
         detect: what is free now.
+        waiter: who comes again if there is no room now; None: nobody waits.
+        now: seconds since the epoch.
     """
 
-    def __init__(self, home: Path, *, detect: Callable[[], Machine] = detect_machine) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        detect: Callable[[], Machine] = detect_machine,
+        waiter: Waiter | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         # A home may be on a disk that several machines share.
         self._folder = home / "memory" / _this_machine()
-        self._detect = detect
+        self._detect, self._waiter, self._now = detect, waiter, now
+        self._line = Line(self._folder / "waiting", now)
 
     def machine(self) -> Machine:
-        """This machine, with what nobody holds and nobody has reserved."""
+        """This machine, with what nobody holds, nobody has reserved and nobody is kept."""
         with self._deciding():
-            return self._left()[0]
+            return self._left().machine
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Stand in line when the block finds no room, and no more when it ends otherwise.
+
+        One that stood in line already is not let in before what it waits for is there.
+
+        Args:
+            what: for whom, in words.
+
+        Raises:
+            Occupied: with the place in line, if somebody waits.
+        """
+        waiter = self._waiter
+        if waiter is None:
+            yield
+            return
+        try:
+            self._look(waiter)
+            yield
+        except Occupied as error:
+            self._stand(waiter, what, error)
+            raise
+        except BaseException:
+            self._leave(waiter)
+            raise
+        else:
+            self._leave(waiter)
 
     @contextmanager
     def held(self, size: int, what: str) -> Iterator[None]:
@@ -87,7 +156,8 @@ class Reservations:
             Refused: so much is not there.
         """
         with self._deciding():
-            machine, others = self._left()
+            left = self._left()
+            machine = left.machine
             if size > int(machine.most * USABLE):
                 raise Refused(
                     f"{what} needs {gib(size)} as it was begun, and this machine has "
@@ -95,14 +165,17 @@ class Reservations:
                     hint="`--force` begins anew, with a plan for this machine",
                 )
             if size > int(machine.memory * USABLE):
-                reserved = ", ".join(f"{gib(o.unused)} for {o.what} ({o.process})" for o in others)
                 raise Occupied.of(
                     f"{what} needs {gib(size)}",
+                    size=size,
                     free=machine.memory,
                     total=machine.most,
-                    reserved=f"{reserved} are reserved" if reserved else "",
+                    reserved=left.words,
                     hint="it can begin when others have ended",
                 )
+            if self._waiter is not None:
+                self._line.leave(self._waiter)
+            self._line.pass_by(machine.device, self._waiter)
             process = os.getpid()
             mine = Reservation(what, process, machine.device, size, _held_by(process))
             path, descriptor = self._write(mine)
@@ -112,11 +185,51 @@ class Reservations:
             path.unlink(missing_ok=True)
             os.close(descriptor)
 
-    def _left(self) -> tuple[Machine, list[Reservation]]:
+    def _left(self) -> _Left:
         machine = self._detect()
         others = [other for other in self._living() if other.device == machine.device]
+        # What builds hold is free when they have ended, whatever they have taken of it by now.
+        most = min(machine.most, machine.memory + sum(o.size - o.unused for o in others))
+        kept = self._line.first(machine.device, most, self._waiter)
         free = machine.memory - sum(other.unused for other in others)
-        return replace(machine, memory=max(0, free), total=machine.most), others
+        free -= sum(one.room for one in kept)
+        return _Left(replace(machine, memory=max(0, free), total=machine.most), others, kept, most)
+
+    def _look(self, waiter: Waiter) -> None:
+        """Whether there is room now for one that waits; it costs nothing, unlike a preparation.
+
+        Raises:
+            Occupied: there is none.
+        """
+        with self._deciding():
+            left, known = self._left(), self._line.find(waiter)
+        machine = left.machine
+        if known is None or known.device != machine.device:
+            return
+        if known.size > int(machine.memory * USABLE):
+            raise Occupied.of(
+                known.needs,
+                size=known.size,
+                free=machine.memory,
+                total=machine.most,
+                reserved=left.words,
+                hint="it can begin when others have ended",
+            )
+
+    def _stand(self, waiter: Waiter, what: str, error: Occupied) -> None:
+        with self._deciding():
+            left = self._left()
+            device = left.machine.device
+            mine = Waiting(waiter.id, waiter.since, what, error.needs, device, error.size)
+            error.wait = self._line.stand(mine, left.most)
+        if error.wait.first:
+            error.public += "; it has waited for so long that smaller ones wait for it now"
+        elif left.kept:
+            error.public += "; one that has waited for longer is to begin first"
+
+    def _leave(self, waiter: Waiter) -> None:
+        with self._deciding():
+            self._line.leave(waiter)
 
     def _living(self) -> Iterator[Reservation]:
         """The reservations whose holders live; the others' files go."""

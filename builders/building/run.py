@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.builders.building import reuse
 from adapterworks.builders.building.carry import Carry
+from adapterworks.builders.building.line import Waiter
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import prepare
 from adapterworks.builders.building.record import Stages, left_behind, start_over, unfinished
@@ -55,6 +56,7 @@ def run_build(
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
     carry: Carry | None = None,
+    waiter: Waiter | None = None,
 ) -> BuildResult:
     """Build a manifest, stage after stage, or name the release its unchanged plan gave.
 
@@ -73,6 +75,7 @@ def run_build(
         listeners: receive the build's events.
         progress: told what takes long before the build begins, and which engine is asked.
         carry: keeps checkpoints where another machine finds them, if this one may be lost.
+        waiter: comes again when others hold the memory, and has a place in line until then.
 
     Raises:
         Conflict: the plan is being built by another process.
@@ -85,6 +88,7 @@ def run_build(
     engines = engines or Engines()
     for stage in manifest.chain:
         engines.check_build(stage.evaluate.engine)
+    reservations = Reservations(home, waiter=waiter)
     each = partial(
         _run_one,
         registry=registry,
@@ -97,7 +101,20 @@ def run_build(
         listeners=listeners,
         progress=progress,
         carry=carry,
+        reservations=reservations,
     )
+    with reservations.waiting(f"`{manifest.adapter.name}`"):
+        return _run_chain(manifest, each, alias, hold_alias, resume)
+
+
+def _run_chain(
+    manifest: Manifest,
+    each: Callable[..., BuildResult],
+    alias: str | None,
+    hold_alias: bool,
+    resume: bool,
+) -> BuildResult:
+    """Build the stages that a manifest is the last of, and it."""
     before: BuildResult | None = None
     for stage in manifest.chain[:-1]:
         built = each(stage, alias=stage.publish.alias, hold_alias=False, resume=resume)
@@ -131,13 +148,13 @@ def _run_one(
     listeners: Sequence[Listener],
     progress: Callable[[str], None] | None,
     carry: Carry | None,
+    reservations: Reservations,
 ) -> BuildResult:
     """Build one manifest, which begins where the stage before ended, if there is one."""
     if manifest.stage is not None and progress is not None:
         progress(
             f"stage `{manifest.stage.name}`, {manifest.stage.index + 1} of {manifest.stage.count}"
         )
-    reservations = Reservations(home)
     prepared = prepare(
         manifest,
         bases,

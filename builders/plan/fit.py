@@ -81,6 +81,7 @@ def fit(
         raise Occupied.of(
             f"training needs {gib(smallest.total)} at a micro batch of {candidates[-1]}"
             + (" in each process" if processes > 1 else ""),
+            size=smallest.total * sharing,
             free=own,
             total=most,
             hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),

@@ -175,7 +175,8 @@ class JobsTable(Table):
     but its name, base and rows. `file_bytes` bounds one file, `tenant_bytes` a tenant's files
     together; `max_queued` and `max_running` a tenant's jobs of one kind that have not ended, and
     its jobs that run at once. A gateway runs `batch_running` batches at once, and of all their
-    lines `batch_parallel`.
+    lines `batch_parallel`. A job that is built waits `proof_hours` for an engine that proves it,
+    and fails then.
     """
 
     on: bool = False
@@ -187,6 +188,7 @@ class JobsTable(Table):
     max_running: PositiveInt = 2
     batch_running: PositiveInt = 8
     batch_parallel: PositiveInt = 8
+    proof_hours: PositiveFloat = 168.0
 
 
 class RegistryTable(Table):

@@ -3,8 +3,10 @@
 Takes jobs of the lanes of the bases that engines of this gateway are ready for, one at a time, and
 holds each while the release is loaded and proved.
 
-Invariant: what has been trained is not lost because an engine is away: that is waited for, and only
-what a ready engine says of the release itself fails the job.
+Invariants:
+- what has been trained is not lost because an engine is away: that is waited for and told, for
+  `proof_hours`; then the job fails, its release stays, and asked for again it is not trained again;
+- sooner only what a ready engine says of the release itself fails the job.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
@@ -24,25 +27,32 @@ from sqlalchemy.engine import Connection
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.claiming import claim, holder, renew
 from adapterworks.gateway.jobs.room import Room
+from adapterworks.gateway.jobs.unproved import NOT_PROVED, not_proved, tell_waits
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.jobs import events, queue
 from adapterworks.registry.jobs.files import NewFile
 from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Done, Given, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
-from adapterworks.registry.jobs.shown import again, stop
+from adapterworks.registry.jobs.shown import WHY, again, stop
+from adapterworks.registry.jobs.waits import Waits, begun
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
 _RENEW_S = 5.0
 _AGAIN_S = 5.0
+_TELL_S = 30.0
+_WHAT = "an engine of its base that has room for it"
 
 
 async def prove_for_ever(gateway: Gateway, room: Room) -> None:
     """Prove jobs until the task is cancelled."""
-    name = holder()
+    name, told = holder(), 0.0
     while True:
         lanes = _lanes(gateway)
         try:
+            if time.monotonic() - told >= _TELL_S:
+                told = time.monotonic()
+                await asyncio.to_thread(tell_waits, room, time.time())
             taken = await asyncio.to_thread(claim, room, lanes, name) if lanes else None
             if taken is not None:
                 await _prove(gateway, room, *taken)
@@ -105,7 +115,12 @@ async def _held(room: Room, job: Job, held: Claim, work: asyncio.Task[list[str]]
         return Done({"proved_by": await work})
     except Unavailable as error:
         _log.warning("`%s` is proved later: %s", job.id, error)
-        return again(error, job.tenant, after=error.retry_after or _AGAIN_S, counts=False)
+        now = time.time()
+        waits = Waits("engine", _WHAT, begun(job.result, "engine", now))
+        if now - waits.since >= room.table.proof_hours * 3600:
+            return Stop(NOT_PROVED, not_proved(room, job), result={WHY: error.message})
+        later = again(error, job.tenant, after=error.retry_after or _AGAIN_S, counts=False)
+        return replace(later, detail={**later.detail, **waits.noted()})
     except AdapterworksError as error:
         _log.warning("`%s` is not proved: %s", job.id, error)
         return stop("proof_failed", error, job.tenant)

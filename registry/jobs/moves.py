@@ -19,6 +19,8 @@ from adapterworks.registry.jobs import schema
 from adapterworks.registry.jobs.states import ENDED, FOLLOWS, State
 from adapterworks.registry.lifecycle import leases
 
+WAITS = "waits"
+"""What a job waits for, in its result (`waits.py`)."""
 _jobs = schema.jobs
 
 
@@ -68,8 +70,10 @@ def move(
     """
     if state not in FOLLOWS[row.state]:
         raise Conflict(f"`{row.id}` is {row.state}, which `{state}` does not follow")
-    if result is not None:
-        values["result"] = json.dumps({**json.loads(row.result), **result}, ensure_ascii=False)
+    known = {**json.loads(row.result), **(result or {})}
+    if state == "paused" or state in ENDED:
+        known.pop(WAITS, None)
+    values["result"] = json.dumps(known, ensure_ascii=False)
     if state in ENDED:
         values["finished"] = now
         _let_go(connection, row.id)

@@ -26,6 +26,7 @@ from adapterworks.registry.jobs.files import Files, NewFile
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, Start, continued
 from adapterworks.registry.jobs.folders import LOG, folder_of
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Job, NewJob, Stop
+from adapterworks.registry.jobs.waits import waits_of
 from adapterworks.settings import Settings
 from adapterworks.workers import fine_tuning
 from adapterworks.workers.worker import Worker
@@ -402,9 +403,20 @@ def test_a_job_waits_for_memory_that_others_hold(
     )
     # A wait is told once.
     assert [bool(re.fullmatch(said, event.message)) for event in told] == [True], told
-    assert "now 0.00 GiB are free" in now(workshop, job).result["why"]
+    waiting = now(workshop, job)
+    assert "now 0.00 GiB are free" in waiting.result["why"]
+    waits = waits_of(waiting.result)
+    assert waits is not None
+    assert (waits.resource, waits.first, waits.since < time.time()) == ("memory", False, True)
+    assert re.fullmatch(r"training needs \d+\.\d\d GiB at a micro batch of 1", waits.what)
+    assert list((workshop.home / "memory").rglob("waiting/*.json"))
     assert work(workshop, monkeypatch) == 1
     assert now(workshop, job).result["ref"] == "ft.t.mine@1"
+    assert waits_of(now(workshop, job).result) is None
+    with database.read() as connection:
+        told = events.since(connection, job.id, 0)
+    assert any(event.message.startswith("there is memory for it, after ") for event in told)
+    assert not list((workshop.home / "memory").rglob("waiting/*"))
     # What it had reserved is free again.
     assert Reservations(workshop.home, detect=lambda: much).machine().memory == much.memory
 

@@ -73,7 +73,10 @@ def test_what_waited_for_memory_is_still_begun_anew_and_what_crashed_is_not(
 
 
 def test_what_is_said_of_a_wait_does_not_change_with_what_is_free() -> None:
-    waits = [Occupied.of("it needs 1 GiB", free=free << 30, total=4 << 30) for free in (1, 2)]
+    waits = [
+        Occupied.of("it needs 1 GiB", size=1 << 30, free=free << 30, total=4 << 30)
+        for free in (1, 2)
+    ]
     assert waits[0].message != waits[1].message
     assert [wait.public for wait in waits] == [
         "it needs 1 GiB, and others hold too much of this machine's 4.00 GiB"

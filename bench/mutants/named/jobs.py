@@ -19,6 +19,8 @@ _REINFORCING = "gateway/jobs/reinforcing.py"
 _OF_REINFORCING = "tests/gateway/jobs/test_reinforcement.py"
 _GRADERS = "gateway/jobs/graders.py"
 _OF_GRADERS = ("tests/gateway/jobs/test_graders.py",)
+_OF_WAITS = "tests/workers/test_waiting.py"
+_OF_PROOFS = "tests/gateway/jobs/test_proving.py"
 _OF_JOBS = ("tests/gateway/jobs/test_conformance.py",)
 _OF_BATCHES = ("tests/gateway/jobs/test_batches.py",)
 _OF_QUEUE = ("tests/registry/jobs/test_queue.py",)
@@ -369,11 +371,48 @@ NAMED = (
     ),
     Named(
         "a-wait-for-memory-is-a-try",
-        "adapterworks/workers/child.py",
-        "return Again(wait, error.public, counts=False, detail=",
-        "return Again(wait, error.public, detail=",
-        ("tests/workers/test_builds.py::test_a_job_waits_for_memory_that_others_hold",),
+        "adapterworks/workers/waiting.py",
+        "        counts=False,\n",
+        "",
+        (
+            f"{_OF_WAITS}::test_a_wait_is_counted_from_its_first_look_and_shown",
+            "tests/workers/test_builds.py::test_a_job_waits_for_memory_that_others_hold",
+        ),
         "an hour of another's training would end the job",
+        quick=False,
+    ),
+    Named(
+        "a-wait-has-no-end",
+        "adapterworks/workers/waiting.py",
+        "if most is not None and now - since >= most:",
+        "if False:",
+        (f"{_OF_WAITS}::test_a_wait_has_an_end",),
+        "a job whose memory an engine holds for good would be queued for ever",
+    ),
+    Named(
+        "a-pause-is-a-wait",
+        _MOVES,
+        'if state == "paused" or state in ENDED:',
+        "if state in ENDED:",
+        (f"{_OF_WAITS}::test_a_pause_is_no_part_of_a_wait",),
+        "a job that was paused for a week would fail at its first look",
+    ),
+    Named(
+        "nobody-ends-what-nobody-proves",
+        "gateway/jobs/unproved.py",
+        "if now - since >= room.table.proof_hours * 3600:",
+        "if False:",
+        (f"{_OF_PROOFS}::test_a_job_that_no_gateway_can_prove_is_told_of_and_ends",),
+        "whoever polls a job whose base is not served any more would poll for ever",
+        quick=False,
+    ),
+    Named(
+        "a-proof-behind-another-waits-for-an-engine",
+        "gateway/jobs/unproved.py",
+        "        ~sa.exists().where(same),\n",
+        "",
+        (f"{_OF_PROOFS}::test_a_job_whose_tenant_has_another_proved_does_not_wait_for_an_engine",),
+        "a tenant with many jobs would be told that there is no engine while it proves them",
         quick=False,
     ),
     Named(

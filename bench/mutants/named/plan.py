@@ -8,6 +8,8 @@ _TESTS = "tests/builders/plan"
 _MEMORY = f"{_TESTS}/test_memory.py"
 _FIT = f"{_TESTS}/test_fit.py"
 _NUMBERS = f"{_TESTS}/test_numbers.py"
+_LINE = "builders/building/line.py"
+_IN_LINE = "tests/builders/building/test_line.py"
 _RESERVED = "tests/builders/building/test_reservations.py"
 _PINS = f"{_TESTS}/test_pins.py"
 _KEYS = f"{_TESTS}/test_digests.py::test_a_key_moves_the_digests_that_were_decided_and_no_other"
@@ -411,5 +413,45 @@ NAMED = (
         "                    yield Reservation(**json.load(file))\n",
         (f"{_RESERVED}::test_what_a_killed_build_had_reserved_is_nobodys",),
         "after a kill -9 nothing would be built on the machine any more",
+    ),
+    Named(
+        "nobody-is-ever-first",
+        "builders/building/reservations.py",
+        "free -= sum(one.room for one in kept)",
+        "free -= 0",
+        (f"{_IN_LINE}::test_small_ones_without_end_do_not_keep_a_large_one_waiting",),
+        "a large job would be passed by small ones for as long as they come",
+    ),
+    Named(
+        "an-engines-memory-is-waited-for-by-all",
+        _LINE,
+        "if self._is_first(other) and other.room <= most",
+        "if self._is_first(other)",
+        (f"{_IN_LINE}::test_what_an_engine_holds_is_no_reason_to_keep_others_waiting",),
+        "one job that can begin only when an engine ends would stop all others",
+    ),
+    Named(
+        "who-is-gone-is-waited-for",
+        _LINE,
+        "if one is not None and one.until > self._now():",
+        "if one is not None:",
+        (f"{_IN_LINE}::test_who_does_not_come_back_is_forgotten",),
+        "a cancelled job would keep memory from everybody until the machine is started again",
+    ),
+    Named(
+        "who-came-last-is-first",
+        _LINE,
+        "found = (one for one in found if one.place < mine)",
+        "found = (one for one in found if one.place > mine)",
+        (f"{_IN_LINE}::test_those_who_wait_begin_in_the_order_of_their_coming",),
+        "of two large jobs the one that has waited longer would go on waiting",
+    ),
+    Named(
+        "each-look-prepares",
+        "builders/building/reservations.py",
+        "            self._look(waiter)\n",
+        "",
+        (f"{_IN_LINE}::test_one_that_waits_is_not_prepared_again_before_there_is_room",),
+        "a worker would spend its minutes on preparing what cannot begin",
     ),
 )  # fmt: skip

@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.gateway.jobs import proving
+from adapterworks.gateway.jobs import proving, unproved
+from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.jobs import events, lookup, putting, queue
-from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, PROOF_LANE, Handed, Job, NewJob
+from adapterworks.registry.jobs.job import (
+    BUILD_LANE,
+    FINE_TUNING,
+    PROOF_LANE,
+    Done,
+    Handed,
+    Job,
+    NewJob,
+)
+from adapterworks.registry.jobs.waits import Waits, waits_of
 from adapterworks.registry.releases.release import Release
 from tests.gateway.jobs_support import House, house
 from tests.registry import releases
@@ -26,7 +36,7 @@ def built(house: House, base: Base, folder: Path) -> str:
     (engine,) = house.running.gateway.pool.engines
     made = releases.publish(house.registry, folder, name="ft.made", base=base.identity)
     with house.registry.database.write() as connection:
-        new = NewJob(FINE_TUNING, house.acme.id, BUILD_LANE, {})
+        new = NewJob(FINE_TUNING, house.acme.id, BUILD_LANE, {"base": "smollm2"})
         job = putting.put(connection, new, now=time.time())
         taken = queue.claim(connection, [BUILD_LANE], holder="tester", now=time.time())
         assert taken is not None
@@ -60,6 +70,64 @@ def test_a_proof_waits_for_an_engine_that_is_away(house: House, base: Base, tmp_
     ended = found(house, job)
     assert (ended.state, ended.result["proved_by"]) == ("succeeded", [engine.id])
     assert ended.attempt == 2  # the build, and one proof
+
+
+def test_a_job_that_no_gateway_can_prove_is_told_of_and_ends(
+    house: House, base: Base, tmp_path: Path
+) -> None:
+    room, (engine,) = open_room(house.running.gateway), house.running.gateway.pool.engines
+    house.standin.broken = True
+    until(lambda: engine.health.state != "ready")
+    job, began = built(house, base, tmp_path), time.time()
+
+    def look(after: float) -> tuple[Job, list[str]]:
+        unproved.tell_waits(room, began + after)
+        with house.registry.database.read() as connection:
+            story = [event.message for event in events.since(connection, job, 0)]
+        return found(house, job), story
+
+    first = began + unproved._RECENT_S + 1
+    waiting, told = look(first - began)
+    assert waits_of(waiting.result) == Waits("engine", "an engine that serves `smollm2`", first)
+    assert told == []  # a gateway may take it within a moment
+    later = first - began + unproved.PATIENCE_S
+    for after in (later, later + 100.0):
+        waiting, told = look(after)
+        assert told == [
+            "built, and waits for an engine that serves `smollm2`: no gateway has one that is ready"
+        ]
+    assert waiting.state == "queued"
+    hours = house.running.gateway.config.jobs.proof_hours
+    waiting, _ = look(first - began + hours * 3600 - 1)
+    assert waiting.state == "queued"
+    ended, told = look(first - began + hours * 3600)
+    assert (ended.state, ended.code, ended.result["ref"]) == ("failed", "not_proved", "ft.made@1")
+    assert ended.message == (
+        f"no engine of its base could prove it for {hours:g} hours; `ft.made@1` stays as a version "
+        "without an alias, and the same job, asked for again, is not trained again"
+    )
+    assert told[-1] == f"the job failed: {ended.message}"
+    assert waits_of(ended.result) is None
+
+
+def test_a_job_whose_tenant_has_another_proved_does_not_wait_for_an_engine(
+    house: House, base: Base, tmp_path: Path
+) -> None:
+    room, (engine,) = open_room(house.running.gateway), house.running.gateway.pool.engines
+    house.standin.broken = True
+    until(lambda: engine.health.state != "ready")
+    job, now = built(house, base, tmp_path), time.time() + 100
+    with house.registry.database.write() as connection:
+        new = NewJob(FINE_TUNING, house.acme.id, f"{PROOF_LANE}other", {})
+        putting.put(connection, new, now=time.time())
+        other = queue.claim(connection, [f"{PROOF_LANE}other"], holder="g", now=now)
+    assert other is not None
+    unproved.tell_waits(room, now)
+    assert waits_of(found(house, job).result) is None
+    with house.registry.database.write() as connection:
+        queue.finish(connection, other[1], Done({}), now=now)
+    unproved.tell_waits(room, now)
+    assert waits_of(found(house, job).result) is not None
 
 
 def test_what_was_trained_is_not_lost_because_engines_cannot_now(

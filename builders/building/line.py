@@ -1,0 +1,163 @@
+"""The line of those who wait for this machine's memory: nobody is passed by smaller ones for ever.
+
+Whoever waits comes back, looks and goes away again; between two looks there is a file of it.
+
+Invariants:
+- who has waited for `PATIENCE_S`, or was passed by `MOST_PASSED` builds, is first: what it needs is
+  kept for it, and whoever came later begins only with what is free beside that;
+- only what ends is waited for: one that would not fit even if all builds here had ended (an engine
+  holds the rest) keeps nobody waiting;
+- who has not come back for a while stands in line no more.
+
+Everything here is to be called by one process at a time (`Reservations` sees to it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from adapterworks.builders.plan.occupied import USABLE, Wait
+
+PATIENCE_S = 600.0
+MOST_PASSED = 5
+LOOK_S = 30.0
+"""Whoever is first is to look again within this."""
+# Until one that does not come back is forgotten: whoever is first looks often.
+_FIRST_S, _OTHER_S = 4 * LOOK_S, 660.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Somebody who waits, from look to look.
+
+    Attributes:
+        id: unique among all who may wait.
+        since: when it began to wait, in seconds since the epoch.
+    """
+
+    id: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One in line.
+
+    Attributes:
+        what: who is told of it knows the build by.
+        needs: what it needs, as the beginning of a sentence.
+        device: whose memory.
+        size: of what it needs, in bytes.
+        until: when it is forgotten, in seconds since the epoch.
+    """
+
+    id: str
+    since: float
+    what: str
+    needs: str
+    device: str
+    size: int
+    passed: int = 0
+    until: float = 0.0
+
+    @property
+    def place(self) -> tuple[float, str]:
+        """The order of the line."""
+        return self.since, self.id
+
+    @property
+    def room(self) -> int:
+        """Bytes that have to be free for it."""
+        return int(self.size / USABLE) + 1
+
+
+class Line:
+    """The line before one machine's memory.
+
+    Args:
+        folder: with a file for each.
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
+        self._folder, self._now = folder, now
+
+    def find(self, waiter: Waiter) -> Waiting | None:
+        """What somebody waits for, if it stands in line."""
+        return self._read(self._path(waiter.id))
+
+    def first(self, device: str, most: int, waiter: Waiter | None) -> list[Waiting]:
+        """Those for whom somebody has to wait, in order.
+
+        Args:
+            most: bytes that would be free if all builds had ended.
+            waiter: who asks; one that has not waited yet comes after all of them.
+        """
+        return [
+            other
+            for other in self._before(device, waiter)
+            if self._is_first(other) and other.room <= most
+        ]
+
+    def stand(self, new: Waiting, most: int) -> Wait:
+        """Stand in line, or stay there.
+
+        Args:
+            most: bytes that would be free if all builds had ended.
+        """
+        waiter = Waiter(new.id, new.since)
+        known = self.find(waiter)
+        new = replace(new, passed=known.passed if known else 0)
+        first = self._is_first(new) and new.room <= most
+        first = first and not self.first(new.device, most, waiter)
+        until = self._now() + (_FIRST_S if first else _OTHER_S)
+        self._write(replace(new, until=until))
+        return Wait(new.since, new.passed, first)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Stand in line no more."""
+        self._path(waiter.id).unlink(missing_ok=True)
+
+    def pass_by(self, device: str, waiter: Waiter | None) -> None:
+        """Somebody has begun: those in line before it were passed."""
+        for other in self._before(device, waiter):
+            self._write(replace(other, passed=other.passed + 1))
+
+    def _is_first(self, one: Waiting) -> bool:
+        return self._now() - one.since >= PATIENCE_S or one.passed >= MOST_PASSED
+
+    def _before(self, device: str, waiter: Waiter | None) -> list[Waiting]:
+        found = (one for one in self._all() if one.device == device)
+        if waiter is not None:
+            mine = (waiter.since, waiter.id)
+            found = (one for one in found if one.place < mine)
+        return sorted(found, key=lambda one: one.place)
+
+    def _all(self) -> Iterator[Waiting]:
+        for path in self._folder.glob("*.json"):
+            one = self._read(path)
+            if one is not None and one.until > self._now():
+                yield one
+            else:
+                path.unlink(missing_ok=True)
+
+    def _path(self, id_: str) -> Path:
+        return self._folder / f"{hashlib.sha256(id_.encode()).hexdigest()[:24]}.json"
+
+    def _read(self, path: Path) -> Waiting | None:
+        with suppress(OSError, ValueError, TypeError):  # cut off, or another version's: it is lost
+            return Waiting(**json.loads(path.read_bytes()))
+        return None
+
+    def _write(self, one: Waiting) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(one.id)
+        staged = path.with_suffix(".staged")
+        staged.write_text(json.dumps(asdict(one)), encoding="utf-8")
+        staged.replace(path)
