@@ -299,6 +299,14 @@ AREAS = {
             ),
         ),
         Area(
+            "layouts",
+            ("builders/training/projection.py", "builders/objectives/scoring.py"),
+            (
+                "tests/builders/training/test_projection.py",
+                "tests/builders/objectives/test_scoring.py",
+            ),
+        ),
+        Area(
             "alignment",
             ("builders/data/verdict.py", "builders/rewards/*.py", "manifests/stages.py"),
             (

@@ -1,13 +1,16 @@
 """The one place that runs a model for an objective: a micro batch → its scores.
 
 Invariant: logits are computed only where a label is: the output projection over a large vocabulary
-is a fifth of a small model's work, and most positions of a prompt have no label.
+is a fifth of a small model's work, and most positions of a prompt have no label. Where a model's
+projection can be asked for some positions after the others (`Projection`), the logits of a whole
+micro batch are never there together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,16 +24,47 @@ if TYPE_CHECKING:
     import torch
 
 _OTHER = "reference"
+# Numbers that logits may have together: 64 and 256 MiB in float32. A matrix product gains nothing
+# by more of them (docs/log.md).
+_TOGETHER = {"cpu": 1 << 24, "cuda": 1 << 26}
+LEAST_TOGETHER = 64
 
 
-class Critic(Protocol):
-    """Reads what reward is still to come from the hidden states before tokens."""
+def logits_together(vocabulary: int, device: str) -> int:
+    """Positions whose logits are computed together, on a device `cpu` or `cuda`."""
+    return max(LEAST_TOGETHER, _TOGETHER.get(device, _TOGETHER["cuda"]) // vocabulary)
 
-    def reading(self) -> AbstractContextManager[list[torch.Tensor]]:
-        """While the model runs: [rows, columns, width], what its logits are made of."""
 
-    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[tokens, width] → [tokens]."""
+# Of the logits [n, vocabulary] of some supervised tokens and which ones they are: columns [n].
+Read = Callable[["torch.Tensor", slice], tuple["torch.Tensor", ...]]
+# What reward is still to come, of the hidden states before tokens: [tokens, width] → [tokens].
+Critic = Callable[["torch.Tensor"], "torch.Tensor"]
+
+
+@dataclass
+class Projected:
+    """What went into a model's output projection, and what came of it.
+
+    Attributes:
+        hidden: [tokens, width], before each supervised token; set while the model runs.
+        columns: what `Read` gave of all of them, where the model's logits are not there together;
+            else None, and the model has given their logits as [1, tokens, vocabulary].
+    """
+
+    hidden: torch.Tensor | None = None
+    columns: tuple[torch.Tensor, ...] | None = None
+
+
+class Projection(Protocol):
+    """A model's output projection, which it leaves to this one for a while."""
+
+    def only(self, kept: torch.Tensor, read: Read) -> AbstractContextManager[Projected]:
+        """While the model runs: project these positions and no others.
+
+        Args:
+            kept: [rows, columns] boolean, of the columns whose logits the model is asked for.
+            read: what is wanted of their logits.
+        """
 
 
 def score(
@@ -40,6 +74,7 @@ def score(
     *,
     uniform: bool = False,
     critic: Critic | None = None,
+    projection: Projection | None = None,
 ) -> Scores:
     """The scores of a micro batch, differentiable.
 
@@ -48,10 +83,9 @@ def score(
         batch: on the model's device.
         virtual_tokens: embeddings the model puts in front of the sequence (prompt tuning), else 0.
         uniform: give the mean of all words' log-probabilities, too.
-        critic: give what it expects before each supervised token, too.
+        critic: give what it expects before each supervised token, too; needs `projection`.
+        projection: of this model; without it the model computes logits by itself.
     """
-    from torch import nn
-
     targets = batch.labels[:, 1:]
     columns = (targets != IGNORED).any(dim=0).nonzero().squeeze(-1)
     inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
@@ -59,47 +93,85 @@ def score(
         inputs["attention_mask"] = batch.attention_mask
     if batch.position_ids is not None:
         inputs["position_ids"] = batch.position_ids
-    hidden: list[torch.Tensor] = []
-    with nullcontext(hidden) if critic is None else critic.reading() as hidden:
-        logits = model(**inputs, logits_to_keep=columns + virtual_tokens).logits
     chosen = targets[:, columns]
     kept = chosen != IGNORED
-    losses = nn.functional.cross_entropy(logits[kept].float(), chosen[kept], reduction="none")
     found = {name: column[:, 1:][:, columns][kept] for name, column in batch.columns.items()}
-    if CONTRAST in found:
-        others = found[CONTRAST].long()
-        found[CONTRAST] = -nn.functional.cross_entropy(
-            logits[kept].float(), others, reduction="none"
-        )
+    others = found[CONTRAST].long() if CONTRAST in found else None
+    read = partial(_read, chosen[kept], others, uniform)
+    whole = nullcontext(Projected()) if projection is None else projection.only(kept, read)
+    with whole as projected:
+        logits = model(**inputs, logits_to_keep=columns + virtual_tokens).logits
+    given = projected.columns
+    if given is None:
+        given = read(logits[kept] if projection is None else logits[0], slice(None))
+    logprobs, *more = given
+    if others is not None:
+        found[CONTRAST] = more.pop(0)
+    expected = None
+    if critic is not None:
+        assert projected.hidden is not None, "a critic reads what is projected"
+        expected = critic(projected.hidden)
     return Scores(
-        -losses,
+        logprobs,
         batch.owners[:, 1:][:, columns][kept],
         batch.sequences,
         found,
         batch.values,
-        nn.functional.log_softmax(logits[kept].float(), dim=-1).mean(dim=-1) if uniform else None,
-        expected=None if critic is None else critic(hidden[0][kept]),
+        more.pop(0) if uniform else None,
+        expected=expected,
     )
 
 
+def _read(
+    targets: torch.Tensor,
+    others: torch.Tensor | None,
+    uniform: bool,
+    logits: torch.Tensor,
+    at: slice,
+) -> tuple[torch.Tensor, ...]:
+    """Log-probabilities of some supervised tokens, in float32: of their labels, of what those are
+    weighed against, the mean over all words."""
+    from torch.nn import functional
+
+    logits = logits.float()
+    columns = [-functional.cross_entropy(logits, targets[at], reduction="none")]
+    if others is not None:
+        columns.append(-functional.cross_entropy(logits, others[at], reduction="none"))
+    if uniform:
+        columns.append(functional.log_softmax(logits, dim=-1).mean(dim=-1))
+    return tuple(columns)
+
+
 def score_behind_shared(
-    model: Any, batch: Batch, *, uniform: bool = False, critic: Critic | None = None
+    model: Any,
+    batch: Batch,
+    *,
+    uniform: bool = False,
+    critic: Critic | None = None,
+    projection: Projection | None = None,
 ) -> Scores:
     """The scores of a batch that was laid out behind what its sequences share.
 
     A soft prompt is the first thing that sequences share: its keys and values are there once, too.
     """
-    behind = partial(_behind_prompt, model) if has_soft_prompt(model) else model
-    return score(behind, batch, uniform=uniform, critic=critic)
+    behind = model
+    if has_soft_prompt(model):
+        # Before the rows: of prompt tuning it is a pass of the base by itself.
+        behind = partial(_behind_prompt, model, prompt_cache(model, 1))
+    return score(behind, batch, uniform=uniform, critic=critic, projection=projection)
 
 
 def _behind_prompt(
-    model: Any, attention_mask: torch.Tensor, position_ids: torch.Tensor, **inputs: Any
+    model: Any,
+    prompt: tuple[Any, int],
+    attention_mask: torch.Tensor,
+    position_ids: torch.Tensor,
+    **inputs: Any,
 ) -> Any:
     """The base behind a soft prompt's cache; PEFT's own forward takes masks of two dimensions."""
     import torch
 
-    cache, virtual = prompt_cache(model, 1)
+    cache, virtual = prompt
     everywhere = attention_mask.new_ones(1, 1, attention_mask.shape[2], virtual)
     return model.get_base_model()(
         attention_mask=torch.cat((everywhere, attention_mask), dim=-1),

@@ -32,10 +32,7 @@ def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
         once = (len(lengths) * data.sequences - 1) * shared
         tokens = sum(lengths) - once
         return Load(sequences, tokens, sum(supervised), 1, mask=tokens if shared else 0)
-    # Padded sequences have labels in different columns; logits cover their union.
-    longest = data.longest_sequence
-    columns = min(longest, supervised[0] * (2 if sequences > 1 else 1))
-    return Load(sequences, sequences * longest, sequences * columns, sequences)
+    return Load(sequences, sequences * data.longest_sequence, sum(supervised), sequences)
 
 
 def fit(

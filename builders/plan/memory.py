@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import largest_linear
+from adapterworks.builders.objectives.scoring import logits_together
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.manifests.models import Manifest
 
@@ -104,7 +105,7 @@ def predict_memory(
         weights=technique.weight_bytes(shape, manifest.base, width=width, trainable=trainable),
         gradients=4 * trainable,
         optimizer=int(stepped.state * trainable),
-        activations=int(_HEAP[device] * _activations(manifest, shape, load, width)),
+        activations=int(_HEAP[device] * _activations(manifest, shape, load, width, device)),
         accumulated=4 * trainable if load.accumulates else 0,
         # Autocast casts what is trained in float32 once a forward pass, and the backward needs it.
         casts=width * trainable if gpu and width < 4 else 0,
@@ -112,7 +113,7 @@ def predict_memory(
     )
 
 
-def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
+def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int, device: str) -> int:
     technique, method = METHODS[manifest.method.kind], manifest.method
     kept = technique.kept(shape, method, width)
     kept = replace(kept, once=kept.once + _rounded(manifest, shape))
@@ -123,11 +124,22 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int) -
     layers = shape.layers * layer
     if manifest.train.gradient_checkpointing:
         layers = shape.layers * shape.hidden + layer
-    # Logits, their float32 log-probabilities and gradient, only where a label is.
-    logits = load.logits * shape.vocab * (width + 8)
+    logits = _logits(manifest, shape, load, width, device)
     # Who sees whom, as booleans, and once as numbers that are added to the attention's scores.
     mask = load.mask**2 * (1 + width)
     return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + mask
+
+
+def _logits(manifest: Manifest, shape: BaseShape, load: Load, width: int, device: str) -> int:
+    """Bytes of logits, their float32 log-probabilities and gradient, only where a label is and so
+    many at a time (`builders/training/projection.py`); then what goes into the projection, and its
+    gradient, are there of all of them."""
+    train = manifest.train
+    together = load.logits
+    if train.sharding == "none" or train.processes == 1:
+        together = min(together, logits_together(shape.vocab, device))
+    beside = 2 * width * shape.hidden * load.logits if together < load.logits else 0
+    return together * shape.vocab * (width + 8) + beside
 
 
 def _rounded(manifest: Manifest, shape: BaseShape) -> int:

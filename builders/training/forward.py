@@ -28,6 +28,7 @@ from adapterworks.builders.objectives.objective import LOSS, Loss, Objective
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.scoring import (
     Critic,
+    Projection,
     score,
     score_behind_shared,
     with_adapter,
@@ -53,6 +54,8 @@ class Forward:
         pad: the token id that padding is filled with.
         shares_prefix: what sequences begin with is computed once a micro batch.
         critic: the value head, where the objective has one.
+        projection: the model's output projection, a few positions at a time; None where it has to
+            compute all logits of a micro batch together.
         has_method: False while the method is switched off.
         began: what is trained as it was before the first step, where that is the reference and is
             asked for later on (`keep_start`).
@@ -66,6 +69,7 @@ class Forward:
     pad: int
     shares_prefix: bool = False
     critic: Critic | None = None
+    projection: Projection | None = None
     has_method: bool = field(default=True, init=False)
     began: dict[str, torch.Tensor] | None = field(default=None, init=False)
 
@@ -87,15 +91,20 @@ class Forward:
         Args:
             batch: which of their sequences; those that are learnt from, if not given.
         """
-        examples, uniform = rows.chosen(indices), self.objective.smoothing > 0
+        examples = rows.chosen(indices)
+        asked: dict[str, Any] = {
+            "uniform": self.objective.smoothing > 0,
+            "critic": self.critic,
+            "projection": self.projection,
+        }
         chosen = batch or self.objective.batch
         if self.shares_prefix:
             made = chosen(examples, behind_shared).to(self.device)
             model = self.bare if self.soft_prompt else self.model
-            return score_behind_shared(model, made, uniform=uniform, critic=self.critic)
+            return score_behind_shared(model, made, **asked)
         layout = packed if packing else partial(padded, pad=self.pad)
         made = chosen(examples, layout).to(self.device)
-        return score(self.model, made, self.virtual_tokens, uniform=uniform, critic=self.critic)
+        return score(self.model, made, self.virtual_tokens, **asked)
 
     def beforehand(
         self, rows: EncodedSet, indices: list[int], micro_batch: int, accelerator: Any = None
@@ -130,7 +139,7 @@ class Forward:
         virtual = self.virtual_tokens if self.has_method else 0
         made = padded(sequences, self.pad).to(self.device)
         with torch.no_grad():
-            return score(self.model, made, virtual, critic=self.critic)
+            return score(self.model, made, virtual, critic=self.critic, projection=self.projection)
 
     def keep_start(self) -> None:
         """Remember what is trained as it is now, before the first step."""

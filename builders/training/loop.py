@@ -27,6 +27,7 @@ from adapterworks.builders.objectives.batch import padded
 from adapterworks.builders.objectives.highest import highest_reward
 from adapterworks.builders.objectives.objective import LOSS, objective_of
 from adapterworks.builders.objectives.policy_gradient import PolicyGradient
+from adapterworks.builders.objectives.scoring import LEAST_TOGETHER
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.arithmetic import Divergence
@@ -38,6 +39,7 @@ from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
 from adapterworks.builders.training.peak import PeakMemory
 from adapterworks.builders.training.processes import draw_apart, require_replicas
+from adapterworks.builders.training.projection import ChunkedProjection, projection_of
 from adapterworks.builders.training.reference import (
     Beginning,
     compare_with_reference,
@@ -134,8 +136,9 @@ class Trainer:
             pad,
             critic=critic,
         )
-        # Both ask the model as it is before anything is learnt, and leave no trace in it: what they
+        # All ask the model as it is before anything is learnt, and leave no trace in it: what they
         # find is the same when the training is resumed.
+        self.forward.projection = self._projection(rows["train"])
         self._require_packing(rows["train"])
         self.forward.shares_prefix = self._prefix_can_be_shared(rows["train"])
         gathered_are_given_back(self.bare)
@@ -325,6 +328,31 @@ class Trainer:
             epoch=epoch,
         )
 
+    def _projection(self, rows: EncodedSet) -> ChunkedProjection | None:
+        """The output projection a few positions at a time, where this model can be asked so.
+
+        Raises:
+            Refused: values are to be read from what goes into it, and nobody can tell what does.
+        """
+        found = projection_of(
+            self.model,
+            self.bare,
+            rows.examples[0][0],
+            precision=self.plan.precision,
+            virtual_tokens=self.forward.virtual_tokens,
+            in_parts=self.sharding != "none",
+        )
+        if found is None and self.forward.critic is not None:
+            raise Refused(
+                "this base computes its logits by something else than its output projection, so "
+                "there is no hidden state to read values from",
+                hint="use `grpo` or `rloo`, which need no value head",
+            )
+        longest = sorted(rows.lengths)[-self.plan.micro_batch :]
+        if found is None and sum(longest) > LEAST_TOGETHER:  # fewer would be together anyway
+            self._say("whole_logits", reason="of this base they cannot be computed in parts")
+        return found
+
     def _prefix_can_be_shared(self, rows: EncodedSet) -> bool:
         """Whether the plan says so and this model computes the same with it."""
         if not self.plan.shared_prefix or (
@@ -358,6 +386,7 @@ class Trainer:
             precision=self.plan.precision,
             virtual_tokens=self.forward.virtual_tokens,
             packing=packing,
+            projection=self.forward.projection,
         )
 
     def _step(self, indices: list[int]) -> Step:

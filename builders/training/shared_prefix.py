@@ -32,7 +32,7 @@ from adapterworks.builders.objectives.batch import (
     padded,
 )
 from adapterworks.builders.objectives.scores import Scores
-from adapterworks.builders.objectives.scoring import score, score_behind_shared
+from adapterworks.builders.objectives.scoring import Projection, score, score_behind_shared
 
 # Largest difference of a token's log-probability between both ways of computing it, by precision,
 # over 1 + its size.
@@ -50,6 +50,7 @@ def computes_alike(
     precision: str,
     virtual_tokens: int = 0,
     packing: bool = False,
+    projection: Projection | None = None,
 ) -> bool:
     """Whether this model scores sequences alike in one row and side by side, token for token.
 
@@ -58,16 +59,19 @@ def computes_alike(
 
     Args:
         packing: asked of rows end to end, not of rows behind what they share.
+        projection: the model's, as `score` takes it.
     """
     device = next(model.parameters()).device
     layout: Callable[[Sequence[TokenSequence]], Batch] = packed if packing else behind_shared
 
     def together(given: Sequence[TokenSequence]) -> Scores:
         batch = layout(given).to(device)
-        return score(model, batch) if packing else score_behind_shared(model, batch)
+        scores = score if packing else score_behind_shared
+        return scores(model, batch, projection=projection)
 
-    with torch.no_grad(), _undisturbed(model, device):
-        apart = score(model, padded(sequences, pad).to(device), virtual_tokens)
+    with torch.no_grad(), undisturbed(model, device):
+        batch = padded(sequences, pad).to(device)
+        apart = score(model, batch, virtual_tokens, projection=projection)
         try:
             found = together(sequences)
             moved = together(_another_first(sequences))
@@ -99,7 +103,7 @@ def _another_first(sequences: Sequence[TokenSequence]) -> list[TokenSequence]:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
+def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Without dropout, which would differ between the passes; nothing is left changed."""
     training = {module: module.training for module in model.modules()}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

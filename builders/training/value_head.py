@@ -23,41 +23,19 @@ class ValueHead(nn.Module):
     """V = w·h + b.
 
     Args:
-        projection: the model's output projection, whose input is h.
         width: numbers of h.
         times: its learning rate, as a multiple of the policy's.
     """
 
-    def __init__(self, projection: nn.Module, width: int, times: float) -> None:
+    def __init__(self, width: int, times: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(width))
         self.bias = nn.Parameter(torch.zeros(1))
         self.times = times
-        self._projection = (projection,)  # not as a module of this one
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """[tokens, width] → [tokens], in float32 under autocast too."""
         return (hidden.float() * self.weight).sum(dim=-1) + self.bias
-
-    @contextmanager
-    def reading(self) -> Iterator[list[torch.Tensor]]:
-        """While the model runs: what goes into its output projection, in the order it does.
-
-        Raises:
-            Refused: nothing did.
-        """
-        seen: list[torch.Tensor] = []
-        hook = self._projection[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-        try:
-            yield seen
-        finally:
-            hook.remove()
-        if not seen:
-            raise Refused(
-                "this base computes its logits by something else than its output projection, so "
-                "there is no hidden state to read values from",
-                hint="use `grpo` or `rloo`, which need no value head",
-            )
 
 
 def attach_value_head(model: Any, times: float) -> ValueHead:
@@ -72,7 +50,7 @@ def attach_value_head(model: Any, times: float) -> ValueHead:
             "this base has no output projection, so there is no hidden state to read values from",
             hint="use `grpo` or `rloo`, which need no value head",
         )
-    head = ValueHead(projection, projection.in_features, times)
+    head = ValueHead(projection.in_features, times)
     model.add_module(_NAME, head.to(next(model.parameters()).device))
     return head
 

@@ -66,8 +66,8 @@ NAMED = (
     Named(
         "a-contrast-is-the-label-itself",
         "builders/objectives/scoring.py",
-        "logits[kept].float(), others, reduction",
-        "logits[kept].float(), chosen[kept], reduction",
+        "functional.cross_entropy(logits, others[at]",
+        "functional.cross_entropy(logits, targets[at]",
         (f"{_OF_REWARD}::test_what_is_weighed_against_a_label_is_scored_with_its_gradient",),
         "every reward would be 0 and nothing would be learnt",
     ),

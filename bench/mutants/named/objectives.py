@@ -117,8 +117,8 @@ NAMED = (
     Named(
         "losses-are-taken-in-half-precision",
         _SCORE,
-        "cross_entropy(logits[kept].float(), chosen[kept]",
-        "cross_entropy(logits[kept], chosen[kept]",
+        "    logits = logits.float()\n",
+        "    pass\n",
         (f"{_SCORING}::test_logits_of_half_precision_are_added_up_in_float32",),
         "over a vocabulary of 128,000 bfloat16 loses the small probabilities",
     ),

@@ -133,8 +133,8 @@ NAMED = (
     Named(
         "a-value-is-of-the-prompts-end",
         _SCORING,
-        "critic(hidden[0][kept])",
-        "critic(hidden[0][:, :1].expand_as(hidden[0])[kept])",
+        "critic(projected.hidden)",
+        "critic(projected.hidden[:1].expand_as(projected.hidden))",
         (f"{_TRAINED}::test_a_value_is_read_from_the_state_before_its_token",),
         "every token would be expected to bring the same",
     ),

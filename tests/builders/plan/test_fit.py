@@ -29,13 +29,11 @@ def facts(lengths: tuple[int, ...], supervised: tuple[int, ...] = (), **more: An
 FACTS = facts((10, 30, 20), (4, 2, 6))
 
 
-def test_padded_rows_are_as_long_as_the_longest_and_have_logits_where_any_has_a_label() -> None:
+def test_padded_rows_are_as_long_as_the_longest_and_have_logits_where_a_label_is() -> None:
     assert largest(FACTS, 1, shared=0, packed=False) == Load(1, 30, 6, 1)
-    # Two rows may have them in different columns.
-    assert largest(FACTS, 2, shared=0, packed=False) == Load(2, 2 * 30, 2 * (6 + 6), 2)
-    # No more columns of logits than there are positions.
+    assert largest(FACTS, 2, shared=0, packed=False) == Load(2, 2 * 30, 6 + 4, 2)
     learnt_whole = facts((10, 30, 20), (10, 30, 20))
-    assert largest(learnt_whole, 3, shared=0, packed=False) == Load(3, 90, 90, 3)
+    assert largest(learnt_whole, 3, shared=0, packed=False) == Load(3, 90, 60, 3)
 
 
 def test_packed_rows_are_one_sequence_of_the_longest_together() -> None:
@@ -47,10 +45,10 @@ def test_what_is_shared_is_there_once() -> None:
     assert largest(FACTS, 3, shared=5, packed=False) == Load(3, 60 - 10, 12, 1, mask=50)
 
 
-def test_pairs_have_two_sequences_whose_labels_may_stand_in_other_columns() -> None:
+def test_pairs_have_two_sequences() -> None:
     pairs = facts((30, 20), (6, 4), sequences=2, longest=18)
     assert pairs.longest_sequence == 18
-    assert largest(pairs, 1, shared=0, packed=False) == Load(2, 2 * 18, 2 * 12, 2)
+    assert largest(pairs, 1, shared=0, packed=False) == Load(2, 2 * 18, 6, 2)
     assert largest(pairs, 2, shared=5, packed=False) == Load(4, 50 - 3 * 5, 10, 1, mask=35)
     assert facts((30, 20)).longest_sequence == 30
 

@@ -76,6 +76,23 @@ def test_checkpointing_keeps_each_layers_input_and_one_layer() -> None:
     assert kept == 5 * layers * 4 + 480
 
 
+def test_logits_are_there_a_few_positions_at_a_time() -> None:
+    """2^24 numbers on a CPU, 2^26 on a GPU, but of 64 positions at least. Of all positions there is
+    what goes into the projection, and its gradient: 2 · 8 numbers."""
+    many = replace(LOAD, logits=10**7)
+    found = predicted(lora(), device="cuda", load=many).activations
+    together = (1 << 26) // 10
+    rest = 5 * 2 * (FROZEN + INPUTS + 14) * 4
+    assert found == rest + together * 10 * (4 + 8) + 2 * 4 * 8 * 10**7
+    on_cpu = predicted(lora(), load=many).activations
+    assert on_cpu == int(1.6 * (rest + (1 << 24) // 10 * 10 * (4 + 8) + 2 * 4 * 8 * 10**7))
+    # Processes that hold weights in parts have them whole during a pass only.
+    parts = lora(processes=2, sharding="fsdp")
+    assert predicted(parts, device="cuda", load=many).activations == rest + 10**8 * 12
+    alone = lora(sharding="fsdp")
+    assert predicted(alone, device="cuda", load=many).activations == found
+
+
 def test_dropout_keeps_its_own_input() -> None:
     dropping = manifest_for("lora", method={"rank": 2, "dropout": 0.1})
     layers = 2 * (FROZEN + INPUTS + 2 * 14)

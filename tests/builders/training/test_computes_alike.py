@@ -86,7 +86,7 @@ def test_one_token_that_is_off_is_not_made_up_for_by_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def said(*values: float) -> Any:
-        return lambda *_: Scores(torch.tensor(values), torch.zeros(2), 1)
+        return lambda *_, **__: Scores(torch.tensor(values), torch.zeros(2), 1)
 
     monkeypatch.setattr(shared_prefix, "score", said(-2.0, -1.0))
     monkeypatch.setattr(shared_prefix, "score_behind_shared", said(-1.0, -2.0))
@@ -119,7 +119,7 @@ def test_how_much_they_may_differ_goes_by_precision(
 ) -> None:
     def said(value: float) -> Any:
         parts = torch.tensor([value / 2, value / 2], dtype=torch.float64)
-        return lambda *_: Scores(parts, torch.zeros(2), 1)
+        return lambda *_, **__: Scores(parts, torch.zeros(2), 1)
 
     monkeypatch.setattr(shared_prefix, "score", said(apart))
     monkeypatch.setattr(shared_prefix, "score_behind_shared", said(apart + difference))
@@ -181,8 +181,8 @@ def test_what_is_equal_is_alike_however_little_is_tolerated(
 ) -> None:
     monkeypatch.setattr(shared_prefix, "_TOLERANCE", {"fp32": 0.0})
     same = Scores(torch.tensor([-3.0]), torch.zeros(1), 1)
-    monkeypatch.setattr(shared_prefix, "score", lambda *_: same)
-    monkeypatch.setattr(shared_prefix, "score_behind_shared", lambda *_: same)
+    monkeypatch.setattr(shared_prefix, "score", lambda *_, **__: same)
+    monkeypatch.setattr(shared_prefix, "score_behind_shared", lambda *_, **__: same)
     assert computes_alike(Bigram(), [*encoded_set().examples[0]], pad=6, precision="fp32")
 
 
@@ -195,6 +195,6 @@ def test_a_gpus_random_numbers_are_left_alone_too(
         torch.random, "fork_rng", lambda devices: asked.append(devices) or nullcontext()
     )
     device = torch.device(name)
-    with shared_prefix._undisturbed(Bigram(), device):
+    with shared_prefix.undisturbed(Bigram(), device):
         pass
     assert asked == [[device] if name == "cuda" else []]

@@ -239,7 +239,13 @@ def test_a_shared_beginning_is_tried_on_the_longest_rows(
     ((model, lengths, options),) = asked
     assert model is trainer.model
     assert lengths == [8, 6]
-    assert options == {"pad": 6, "precision": "fp32", "virtual_tokens": 0, "packing": False}
+    assert options == {
+        "pad": 6,
+        "precision": "fp32",
+        "virtual_tokens": 0,
+        "packing": False,
+        "projection": None,
+    }
     (event,) = bench.events("shared_prefix")
     assert (event["tokens"], event["used"]) == (1, alike)
 
