@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 import click
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)")
 _SCALE = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+_MONEY = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _DURATION = re.compile(r"(\d+)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 NO_LIMIT = 0
@@ -46,6 +48,21 @@ class ShareOrConsent(click.ParamType[float | str]):
             return float(value)
         except ValueError:
             self.fail(f"`{value}` is no number, and none of none, own, all", param, ctx)
+
+
+class Money(click.ParamType[Decimal]):
+    """An amount of money in whatever currency, exactly: `0`, `2.50`."""
+
+    name = "money"
+
+    def convert(
+        self, value: str | Decimal, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        if isinstance(value, Decimal):
+            return value
+        if not _MONEY.fullmatch(value):
+            self.fail(f"`{value}` is no amount of money; write 2.50", param, ctx)
+        return Decimal(value)
 
 
 class Duration(click.ParamType[int]):

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
-from adapterworks.cli.made_rows import show_progress, write_lines
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.cli import made_rows, printing
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
-    from adapterworks.builders.endpoints.kept import KeptAnswers
-    from adapterworks.builders.synthesis.constitutional import Pairs
+    from adapterworks.builders.synthesis.making import Made
 
 _PREVIEW = 5
 
@@ -35,23 +29,13 @@ _PREVIEW = 5
     metavar="FILE",
     help="TOML file of principles, or the name of one that comes along.",
 )
-@click.option("--model", required=True, metavar="URL#MODEL", help="Answers, criticises, revises.")
-@click.option("--judge", metavar="URL#MODEL", help="Prefers one of two answers, if not --model.")
-@click.option("--key-env", metavar="NAME", help="Environment variable with the model's key.")
-@click.option("--judge-key-env", metavar="NAME", help="The same, of --judge.")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("preferences.jsonl"),
-    show_default=True,
-    help="JSONL file of the rows.",
-)
-@click.option(
-    "--max-tokens",
-    type=click.IntRange(1),
-    default=500_000,
-    show_default=True,
-    help="Budget of prompts and answers, both models'.",
+@made_rows.options(
+    "--model",
+    writes="Answers, criticises, revises.",
+    judges="Prefers one of two answers, if not --model.",
+    out="preferences.jsonl",
+    max_tokens=500_000,
+    previewed=_PREVIEW,
 )
 @click.option(
     "--rounds",
@@ -63,27 +47,18 @@ _PREVIEW = 5
 @click.option("--answer-tokens", type=click.IntRange(1, 8192), default=512, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True)
-@click.option("--preview", is_flag=True, help="Show five rows and what they cost; write no file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
     app: App,
+    /,
     prompts: tuple[Path, ...],
     source: str,
-    model: str,
-    judge: str | None,
-    key_env: str | None,
-    judge_key_env: str | None,
-    out: Path,
-    max_tokens: int,
+    writer: str,
     rounds: int,
     answer_tokens: int,
     temperature: float,
     seed: int,
-    parallel: int,
-    preview: bool,
-    as_json: bool,
+    **shared: Any,
 ) -> None:
     """Have a model criticise and mend its answers by a constitution, and prefer one of each pair.
 
@@ -102,50 +77,27 @@ def command(
         --max-tokens 2000000 --out preferences.jsonl
       adapters data gates align.toml
     """
-    from adapterworks.builders.endpoints.endpoint import parse_endpoint
-    from adapterworks.builders.endpoints.kept import kept_answers
     from adapterworks.builders.synthesis.constitution import read_constitution
-    from adapterworks.builders.synthesis.constitutional import Settings, constitute
     from adapterworks.builders.synthesis.questions import read_prompts
+    from adapterworks.builders.synthesis.strategies.constitutional import Constitutional, Settings
 
-    if judge is None and judge_key_env is not None:
-        raise InvalidInput("`--judge-key-env` is one of `--judge`", hint="name the judge, too")
     constitution = read_constitution(source)
-    answers = parse_endpoint(model, os.environ, key_env)
-    judges = answers if judge is None else parse_endpoint(judge, os.environ, judge_key_env)
-    asked = read_prompts(prompts)
-    hosts = " and ".join(dict.fromkeys(one.host for one in (answers, judges)))
-    app.note(f"{len(asked)} prompts; they and their answers are sent to {hosts}")
-    with kept_answers(app.settings.home / "cache" / "endpoints" / "constitutional.jsonl") as kept:
-        made = constitute(
-            asked,
-            constitution,
-            answers,
-            judges,
-            Settings(max_tokens, rounds, answer_tokens, temperature, seed, parallel),
-            kept,
-            most=_PREVIEW if preview else None,
-            progress=partial(show_progress, "prompts") if sys.stderr.isatty() else None,
-        )
-        told = _told(made, kept, len(asked)) | {"constitution": constitution.digest}
-    if not preview:
-        write_lines(out, map(_line, made.rows))
-    if as_json:
-        rows = [_line(row) for row in made.rows] if preview else str(out)
-        printing.echo_json(told | {"rows" if preview else "file": rows})
-        return
-    for row in made.rows if preview else ():
-        _show(row)
-    reasons = ", ".join(f"{count} {name}" for name, count in told["left_out"].items() if count)
-    click.echo(
-        f"{told['kept']} rows from {told['prompts']} of {len(asked)} prompts "
-        f"({told['kept_first']} prefer the first answer), {told['tokens']} tokens, "
-        f"{told['asked']} requests sent; left out: {reasons or 'none'}"
+    asked = made_rows.making(app, writer, "constitutional", _PREVIEW, shared)
+    found = read_prompts(prompts)
+    app.note(f"{len(found)} prompts; they and their answers are sent to {asked.hosts}")
+    settings = Settings(rounds, answer_tokens, temperature, seed)
+    asked.run(
+        Constitutional(constitution, settings, asked.parallel),
+        found,
+        what="prompts",
+        count=len(found),
+        line=_line,
+        show=_show,
+        more=lambda made: {
+            "kept_first": _kept_first(made),
+            "constitution": constitution.digest,
+        },
     )
-    if made.spent:
-        app.note(f"the budget of {max_tokens} tokens ended it: raise it with --max-tokens")
-    if not preview:
-        click.echo(str(out))
 
 
 def _show(row: Row) -> None:
@@ -162,18 +114,11 @@ def _show(row: Row) -> None:
     click.echo()
 
 
-def _told(made: Pairs, kept: KeptAnswers, prompts: int) -> dict[str, Any]:
-    return {
-        "kept": len(made.rows),
-        "prompts": made.prompts,
-        "of": prompts,
-        "kept_first": made.kept_first,
-        "tokens": made.tokens,
-        "asked": kept.asked,
-        "sent_tokens": kept.sent_tokens,
-        "left_out": made.left_out,
-        "spent": made.spent,
-    }
+def _kept_first(made: Made) -> int:
+    """Rows in which the first answer is the better one."""
+    from adapterworks.builders.synthesis.strategies.constitutional import FIRST
+
+    return sum(row.meta["chosen_is"] == FIRST for row in made.rows)
 
 
 def _line(row: Row) -> dict[str, Any]:

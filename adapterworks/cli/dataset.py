@@ -9,8 +9,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import dataset_reading, printing
+from adapterworks.cli.columns import column_names
 from adapterworks.cli.dataset_reading import as_table, find
-from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.adding import Added
@@ -100,7 +100,7 @@ def add(
     from adapterworks.builders.data.adding import About, add_dataset
     from adapterworks.builders.data.load import load_source
 
-    renamed = dict(_pair(text) for text in columns)
+    renamed = column_names(columns)
 
     def read(sources: tuple[str, ...], split: Split) -> list[Row]:
         return [
@@ -187,13 +187,6 @@ def _echo_added(added: Added, as_json: bool) -> None:
     )
     again = "" if added.new else " (was there already)"
     click.echo(f"{added.dataset.ref}  {counts}  {added.dataset.digest}{again}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, separator, column = text.partition("=")
-    if not (name and separator and column):
-        raise InvalidInput(f"`--column {text}` names no column", hint="write NAME=COLUMN")
-    return name, column
 
 
 for reading in (

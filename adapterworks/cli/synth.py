@@ -1,148 +1,274 @@
-"""`adapters data synth`: questions and answers from documents, with the words that prove them."""
+"""`adapters data synth`: rows that a model writes, of documents or of rows that are there."""
 
 from __future__ import annotations
 
-import os
-import sys
-from functools import partial
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
-from adapterworks.cli.made_rows import show_progress, write_lines
+from adapterworks.cli import made_rows, printing
+from adapterworks.cli.columns import column_names
+from adapterworks.cli.made_rows import Making
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
-    from adapterworks.builders.endpoints.kept import KeptAnswers
-    from adapterworks.builders.synthesis.run import Made
+    from adapterworks.builders.synthesis.checks import Checks
+    from adapterworks.registry.datasets.record import Split
 
 _PREVIEW = 10
+_DOCUMENTS, _SELF, _EVOL, _PARAPHRASE = (
+    *("documents", "self-instruct", "evol-instruct", "paraphrase"),
+)
+_OF_SEEDS = (_SELF, _EVOL, _PARAPHRASE)
+# Options of some strategies: whose they are, and what they are if nobody says.
+_OPTIONS: dict[str, tuple[tuple[str, ...], Any]] = {
+    "per_passage": ((_DOCUMENTS,), 3),
+    "rows": (_OF_SEEDS, None),
+    "rounds": ((_EVOL,), 1),
+    "each": ((_PARAPHRASE,), 3),
+    "likeness": ((_PARAPHRASE,), 0.2),
+    "verifier": (_OF_SEEDS, None),
+    "answer_tokens": ((_SELF, _EVOL), 512),
+    "temperature": (_OF_SEEDS, 0.7),
+    "seed": (_OF_SEEDS, 0),
+}
+_ROWS = 100  # of self-instruct, which has no end of its own
 
 
 @click.command("synth")
-@click.argument("docs", nargs=-1, required=True, metavar="DOCS…", type=click.Path(path_type=Path))
-@click.option("--generator", required=True, metavar="URL#MODEL", help="Who writes the pairs.")
-@click.option("--judge", metavar="URL#MODEL", help="Who scores them from 1 to 5.")
-@click.option("--key-env", metavar="NAME", help="Environment variable with the generator's key.")
-@click.option("--judge-key-env", metavar="NAME", help="The same, of --judge.")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE…")
 @click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("synth.jsonl"),
+    "--strategy",
+    type=click.Choice([_DOCUMENTS, *_OF_SEEDS]),
+    default=_DOCUMENTS,
     show_default=True,
-    help="JSONL file of the rows.",
+    help="Questions of documents, or of rows: new ones, harder ones, the same in other words.",
 )
-@click.option(
-    "--max-tokens",
-    type=click.IntRange(1),
-    default=100_000,
-    show_default=True,
-    help="Budget of prompts and answers, both models'.",
+@made_rows.options(
+    "--generator",
+    writes="Who writes.",
+    judges="Who scores rows from 1 to 5.",
+    out="synth.jsonl",
+    max_tokens=100_000,
+    previewed=_PREVIEW,
 )
-@click.option("--per-passage", type=click.IntRange(1, 20), default=3, show_default=True)
 @click.option(
     "--novelty",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.7,
     show_default=True,
-    help="ROUGE-L to a kept question from which one is left out.",
+    help="ROUGE-L to a seed's or a kept question from which one is left out.",
 )
 @click.option("--min-score", type=click.IntRange(1, 5), default=4, show_default=True)
-@click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True)
-@click.option("--preview", is_flag=True, help="Show ten rows and what they cost; write no file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="SOURCE",
+    help="Test rows (a file, `dataset:NAME@N`, …): their questions are left out.",
+)
+@click.option("--format", "format_", default="messages", show_default=True, help="Of rows.")
+@click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Other names.")
+@click.option("--per-passage", type=click.IntRange(1, 20), help="Pairs of a passage.  [default: 3]")
+@click.option("--rows", type=click.IntRange(1), help="Of seeds: end with so many rows.")
+@click.option("--rounds", type=click.IntRange(1, 8), help="Evolutions of a seed.  [default: 1]")
+@click.option("--each", type=click.IntRange(1, 20), help="Paraphrases of a seed.  [default: 3]")
+@click.option(
+    "--likeness",
+    type=click.FloatRange(0, 1),
+    help="Least cosine of paraphrase and seed, without a judge.  [default: 0.2]",
+)
+@click.option(
+    "--verifier",
+    metavar="METRIC",
+    help="Of seeds: judges answers by columns, or a second answer has to agree by it.",
+)
+@click.option(
+    "--answer-tokens", type=click.IntRange(1, 8192), help="Longest answer.  [default: 512]"
+)
+@click.option("--temperature", type=click.FloatRange(0, 2), help="Of questions.  [default: 0.7]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the draws.  [default: 0]")
 @click.pass_obj
 def command(
     app: App,
-    docs: tuple[Path, ...],
-    generator: str,
-    judge: str | None,
-    key_env: str | None,
-    judge_key_env: str | None,
-    out: Path,
-    max_tokens: int,
-    per_passage: int,
+    /,
+    sources: tuple[str, ...],
+    strategy: str,
+    writer: str,
     novelty: float,
     min_score: int,
-    parallel: int,
-    preview: bool,
-    as_json: bool,
+    against: tuple[str, ...],
+    format_: str,
+    columns: tuple[str, ...],
+    **given: Any,
 ) -> None:
-    """Write questions and answers from documents, each with the words that prove it.
+    """Have a model write rows: of documents, or of rows that are there.
 
-    DOCS are files or folders of Markdown, text, HTML, PDF and Word. A pair is kept if its evidence
-    stands in its passage, its question is new, and, with --judge, its score is high enough. What
-    an endpoint answered is kept as it arrives: a run that was ended, or comes after --preview,
-    asks for the rest alone. The passages are sent to the endpoints.
+    With `documents`, SOURCE is files or folders of Markdown, text, HTML, PDF and Word, and a row
+    has the words of its passage that prove it. Else SOURCE is rows, as `data.train` may be:
+    `self-instruct` writes new questions of their kind, `evol-instruct` harder and other ones,
+    `paraphrase` the same ones in other words. A row has to stand, in this order: what can be looked
+    at here, --against, --verifier, --judge. What an endpoint answered is kept as it arrives: a run
+    that was ended, or comes after --preview, asks for the rest alone. SOURCE is sent to the
+    endpoints.
 
     \b
     Example:
       adapters data synth handbook/ --generator http://localhost:8000/v1#base --preview
       adapters data synth handbook/ faq.html --generator http://localhost:8000/v1#base \\
         --judge https://api.openai.com/v1#gpt-4.1-mini --max-tokens 500000 --out handbook.jsonl
+      adapters data synth seeds.jsonl --strategy self-instruct --rows 500 \\
+        --generator https://api.openai.com/v1#gpt-4.1-mini --max-cost 2.50 --price-in 0.40 \\
+        --price-out 1.60 --against dataset:tickets@1#test --preview
       adapters dataset add handbook handbook.jsonl --synthetic-from base
     """
-    from adapterworks.builders.endpoints.endpoint import parse_endpoint
-    from adapterworks.builders.endpoints.kept import kept_answers
-    from adapterworks.builders.synthesis.passages import read_passages
-    from adapterworks.builders.synthesis.run import Settings, synthesize
-
-    if judge is None and judge_key_env is not None:
-        raise InvalidInput("`--judge-key-env` is one of `--judge`", hint="name the judge, too")
-    writes = parse_endpoint(generator, os.environ, key_env)
-    judges = None if judge is None else parse_endpoint(judge, os.environ, judge_key_env)
-    passages = read_passages(docs)
-    hosts = " and ".join(dict.fromkeys(one.host for one in (writes, judges) if one is not None))
-    app.note(f"{len(passages)} passages; they are sent to {hosts}")
-    with kept_answers(app.settings.home / "cache" / "endpoints" / "synth.jsonl") as kept:
-        made = synthesize(
-            passages,
-            writes,
-            judges,
-            Settings(max_tokens, per_passage, novelty, min_score, parallel),
-            kept,
-            most=_PREVIEW if preview else None,
-            progress=partial(show_progress, "passages") if sys.stderr.isatty() else None,
-        )
-        told = _told(made, kept, len(passages))
-    if not preview:
-        write_lines(out, map(_line, made.rows))
-    if as_json:
-        rows = [_line(row) for row in made.rows] if preview else str(out)
-        printing.echo_json(told | {"rows" if preview else "file": rows})
+    chosen = _options(strategy, given)
+    asked = made_rows.making(app, writer, "synth", _PREVIEW, given)
+    renamed = column_names(columns)
+    checks = _checks(app, novelty, min_score, against, format_, renamed, chosen["verifier"])
+    if strategy == _DOCUMENTS:
+        _of_documents(app, asked, sources, checks, chosen["per_passage"])
         return
-    for row in made.rows if preview else ():
-        click.echo(f"{printing.harmless(row.question)}\n  → {printing.harmless(row.answer)}")
-        page = f", page {row.meta['page']}" if "page" in row.meta else ""
-        click.echo(f"  {row.meta['document']}{page}: “{printing.harmless(row.meta['evidence'])}”\n")
-    out_of = ", ".join(f"{count} by {name}" for name, count in told["left_out"].items() if count)
-    click.echo(
-        f"{told['kept']} rows from {told['passages']} of {len(passages)} passages, "
-        f"{told['tokens']} tokens, {told['asked']} requests sent; left out: {out_of or 'none'}, "
-        f"{told['unread']} answers unread"
+    seeds = _seeds(app, sources, format_, renamed)
+    app.note(f"{len(seeds)} seed rows; they are sent to {asked.hosts}")
+    if checks.reads_columns and checks.verifier is not None and checks.verifier.require is not None:
+        checks.verifier.require(seeds)
+    _of_seeds(asked, strategy, seeds, checks, chosen)
+
+
+def _of_documents(
+    app: App, asked: Making, sources: Sequence[str], checks: Checks, per_passage: int
+) -> None:
+    from adapterworks.builders.synthesis.passages import read_passages
+    from adapterworks.builders.synthesis.strategies.documents import Documents
+
+    passages = read_passages([Path(source) for source in sources])
+    app.note(f"{len(passages)} passages; they are sent to {asked.hosts}")
+    asked.run(
+        Documents(checks, per_passage, asked.parallel),
+        passages,
+        what="passages",
+        count=len(passages),
+        line=_line,
+        show=_show,
     )
-    if made.spent:
-        app.note(f"the budget of {max_tokens} tokens ended it: raise it with --max-tokens")
-    if not preview:
-        click.echo(str(out))
 
 
-def _told(made: Made, kept: KeptAnswers, passages: int) -> dict[str, Any]:
-    return {
-        "kept": len(made.rows),
-        "passages": made.passages,
-        "of": passages,
-        "tokens": made.tokens,
-        "asked": kept.asked,
-        "sent_tokens": kept.sent_tokens,
-        "unread": made.unread,
-        "left_out": made.left_out,
-        "spent": made.spent,
-    }
+def _of_seeds(
+    asked: Making, strategy: str, seeds: Sequence[Row], checks: Checks, chosen: Mapping[str, Any]
+) -> None:
+    from adapterworks.builders.synthesis.answering import Answering
+    from adapterworks.builders.synthesis.strategies.evol_instruct import EvolInstruct
+    from adapterworks.builders.synthesis.strategies.paraphrase import Paraphrase
+    from adapterworks.builders.synthesis.strategies.self_instruct import SelfInstruct
+
+    answering = Answering(chosen["answer_tokens"] or 512, chosen["temperature"], chosen["seed"])
+    if strategy == _SELF:
+        asked.run(
+            SelfInstruct(seeds, checks, answering),
+            count(),
+            what="rounds",
+            count=None,
+            wanted=chosen["rows"] or _ROWS,
+            line=_line,
+            show=_show,
+        )
+        return
+    made: EvolInstruct | Paraphrase = (
+        EvolInstruct(seeds, checks, answering, chosen["rounds"])
+        if strategy == _EVOL
+        else Paraphrase(seeds, checks, answering, each=chosen["each"], likeness=chosen["likeness"])
+    )
+    asked.run(
+        made,
+        seeds,
+        what="seeds",
+        count=len(seeds),
+        wanted=chosen["rows"],
+        line=_line,
+        show=_show,
+    )
+
+
+def _options(strategy: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of the strategies, with their defaults; taken out of what is given.
+
+    Raises:
+        InvalidInput: one is of another strategy.
+    """
+    chosen = {}
+    for name, (whose, default) in _OPTIONS.items():
+        value = given.pop(name)
+        if value is not None and strategy not in whose:
+            raise InvalidInput(
+                f"`--{name.replace('_', '-')}` is not of `{strategy}`",
+                hint=f"leave it out, or choose --strategy {whose[0]}",
+            )
+        chosen[name] = default if value is None else value
+    return chosen
+
+
+def _checks(
+    app: App,
+    novelty: float,
+    min_score: int,
+    against: Sequence[str],
+    format_: str,
+    columns: Mapping[str, str],
+    verifier: str | None,
+) -> Checks:
+    from adapterworks.builders.evaluation.metrics import metric
+    from adapterworks.builders.synthesis.against import Against
+    from adapterworks.builders.synthesis.checks import Checks, require_verifier
+
+    sets = {source: _read(app, source, format_, columns, "test") for source in against}
+    return Checks(
+        novelty,
+        min_score,
+        None if verifier is None else require_verifier(metric(verifier)),
+        Against(sets) if sets else None,
+    )
+
+
+def _seeds(app: App, sources: Sequence[str], format_: str, columns: Mapping[str, str]) -> list[Row]:
+    from adapterworks.builders.synthesis.seeds import seeds_of
+
+    rows = [row for one in sources for row in _read(app, one, format_, columns, "train")]
+    return seeds_of(rows)
+
+
+def _read(
+    app: App, source: str, format_: str, columns: Mapping[str, str], split: Split
+) -> Sequence[Row]:
+    from adapterworks.builders.data.load import load_source
+
+    return load_source(
+        source,
+        format_,
+        columns=columns,
+        cache=app.settings.home / "cache",
+        split=split,
+        registry=app.registry,
+    ).rows
+
+
+def _show(row: Row) -> None:
+    """A row as a person reads it."""
+    click.echo(f"{printing.harmless(row.question)}\n  → {printing.harmless(row.answer)}")
+    meta = row.meta
+    if "document" in meta:
+        page = f", page {meta['page']}" if "page" in meta else ""
+        click.echo(f"  {meta['document']}{page}: “{printing.harmless(meta['evidence'])}”")
+    else:
+        told = [meta["strategy"], *(str(meta[n]) for n in ("operation", "round") if n in meta)]
+        if "judge_score" in meta:
+            told.append(f"score {meta['judge_score']}")
+        click.echo(f"  {', '.join(told)}")
+    click.echo()
 
 
 def _line(row: Row) -> dict[str, Any]:

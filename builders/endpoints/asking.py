@@ -53,10 +53,14 @@ class Chat:
     top_p: float = 1.0
 
     @property
+    def most_prompt(self) -> int:
+        """Tokens that it can be read as: no tokenizer makes more of a text than it has bytes."""
+        return sum(len(str(turn["content"]).encode()) for turn in self.messages) + _OVERHEAD
+
+    @property
     def most_tokens(self) -> int:
-        """What it can cost: no tokenizer makes more tokens of a text than it has bytes."""
-        given = sum(len(str(turn["content"]).encode()) for turn in self.messages)
-        return given + self.max_tokens + _OVERHEAD
+        """Tokens that it can cost, with its answer."""
+        return self.most_prompt + self.max_tokens
 
     def fields(self) -> dict[str, Any]:
         """Of the request, but for the model."""
@@ -91,9 +95,16 @@ class Said:
     completion_tokens: int
     tool_calls: tuple[Mapping[str, Any], ...] = ()
 
+    def spent(self, chat: Chat) -> tuple[int, int]:
+        """Tokens of prompt and answer; where the endpoint does not count, the most that they can
+        have been."""
+        if self.prompt_tokens + self.completion_tokens:
+            return self.prompt_tokens, self.completion_tokens
+        return chat.most_prompt, chat.max_tokens
+
     def cost(self, chat: Chat) -> int:
-        """Its tokens; where the endpoint does not count, the most that they can have been."""
-        return self.prompt_tokens + self.completion_tokens or chat.most_tokens
+        """Its tokens, of both together."""
+        return sum(self.spent(chat))
 
 
 @dataclass(slots=True)

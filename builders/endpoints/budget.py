@@ -1,16 +1,18 @@
-"""Chats within a budget of tokens.
+"""Chats within a budget of tokens, and of money.
 
-Invariant: a request is sent only if the budget is sure to allow it, so it is never exceeded.
+Invariant: a request is sent only if both are sure to allow it, so neither is ever exceeded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 
 from adapterworks.builders.endpoints.asking import PARALLEL, Chat, Said
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.kept import KeptAnswers
+from adapterworks.builders.endpoints.price import FREE, Price
 
 
 @dataclass(slots=True)
@@ -21,11 +23,17 @@ class Budget:
         most: tokens of prompts and answers.
         tokens: spent so far; an answer that was kept from before counts as if it were asked again.
         spent: whether a chat was left out for it.
+        most_cost: in the currency of the prices; None for no bound.
+        prices: of endpoints; one that has none is free.
+        cost: spent so far, counted as the tokens are.
     """
 
     most: int
     tokens: int = 0
     spent: bool = False
+    most_cost: Decimal | None = None
+    prices: Mapping[Endpoint, Price] = field(default_factory=dict)
+    cost: Decimal = Decimal(0)
 
     def ask(
         self,
@@ -41,17 +49,28 @@ class Budget:
             Refused, Unavailable: as `ask_endpoint`; what had arrived is kept.
         """
         answers: list[Said] = []
+        price = self.prices.get(endpoint, FREE)
         while len(answers) < len(chats):
-            allowed, left = [], self.most - self.tokens
-            for chat in chats[len(answers) :]:
-                left -= chat.most_tokens
-                if left < 0:
-                    break
-                allowed.append(chat)
+            allowed = self._allowed(chats[len(answers) :], price)
             if not allowed:
                 self.spent = True
                 break
             said = kept.ask(endpoint, allowed, parallel=parallel)
-            self.tokens += sum(one.cost(chat) for chat, one in zip(allowed, said, strict=True))
+            for chat, one in zip(allowed, said, strict=True):
+                self.tokens += one.cost(chat)
+                self.cost += price.of(*one.spent(chat))
             answers += said
         return answers
+
+    def _allowed(self, chats: Sequence[Chat], price: Price) -> list[Chat]:
+        """Those, from the first on, that can all cost the most they can."""
+        allowed, left = [], self.most - self.tokens
+        money = None if self.most_cost is None else self.most_cost - self.cost
+        for chat in chats:
+            left -= chat.most_tokens
+            if money is not None:
+                money -= price.of(chat.most_prompt, chat.max_tokens)
+            if left < 0 or (money is not None and money < 0):
+                break
+            allowed.append(chat)
+        return allowed

@@ -28,6 +28,7 @@ class KeptAnswers:
     Attributes:
         asked: how many requests were sent.
         sent_tokens: what those cost, as the endpoints count.
+        sent: tokens of prompts and answers that those cost each endpoint, at most.
         paid: what all answers of the file have cost, at most.
     """
 
@@ -36,6 +37,7 @@ class KeptAnswers:
         self._known = known
         self.asked = 0
         self.sent_tokens = 0
+        self.sent: dict[Endpoint, tuple[int, int]] = {}
         self.paid = paid
 
     def unknown(self, endpoint: Endpoint, chats: Sequence[Chat]) -> list[Chat]:
@@ -60,20 +62,23 @@ class KeptAnswers:
         new = [name for name in dict.fromkeys(names) if name not in self._known]
 
         def heard(number: int, said: Said) -> None:
-            self._put(new[number], said, asked[number])
+            self._put(new[number], said, asked[number], endpoint)
 
         asked = [chats[first[name]] for name in new]
         if new:
             ask_endpoint(endpoint, asked, parallel=parallel, heard=heard)
         return [self._known[name] for name in names]
 
-    def _put(self, name: str, said: Said, chat: Chat) -> None:
+    def _put(self, name: str, said: Said, chat: Chat, endpoint: Endpoint) -> None:
         cost = said.cost(chat)
         self._lines.add([json.dumps({"request": name, "cost": cost, **asdict(said)}).encode()])
         self._known[name] = said
         self.paid += cost
         self.asked += 1
         self.sent_tokens += said.prompt_tokens + said.completion_tokens
+        prompt, completion = self.sent.get(endpoint, (0, 0))
+        more = said.spent(chat)
+        self.sent[endpoint] = prompt + more[0], completion + more[1]
 
 
 @contextmanager

@@ -64,10 +64,17 @@ def read_pairs(said: str) -> tuple[Written, ...]:
     """The pairs in an answer; empty where there is no JSON array of them."""
     pairs = []
     for value in _array(said):
+        if not isinstance(value, dict):
+            continue
         texts = [value.get(name) for name in ("question", "answer", "evidence")]
         if all(isinstance(text, str) and text.strip() for text in texts):
             pairs.append(Written(*(str(text).strip() for text in texts)))
     return tuple(pairs)
+
+
+def read_texts(said: str) -> list[str]:
+    """The texts of the first JSON array in an answer; empty where there is none."""
+    return [value.strip() for value in _array(said) if isinstance(value, str) and value.strip()]
 
 
 def read_score(said: str) -> int | None:
@@ -76,13 +83,13 @@ def read_score(said: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def _array(said: str) -> Iterator[dict[str, Any]]:
-    """The objects of the first JSON array in a text; models put words and fences around it."""
+def _array(said: str) -> Iterator[Any]:
+    """The values of the first JSON array in a text; models put words and fences around it."""
     decoder = json.JSONDecoder()
     for match in re.finditer(r"\[", said):
         try:
             values, _ = decoder.raw_decode(said, match.start())
         except ValueError:
             continue
-        yield from (value for value in values if isinstance(value, dict))
+        yield from values
         return

@@ -22,7 +22,15 @@ _READ = f"{_DATA}/formats/turns.py"
 
 _SYNTHESIS = "builders/synthesis"
 _OF_SYNTHESIS = "tests/builders/synthesis/test_synth.py"
-_CONSTITUTIONAL = f"{_SYNTHESIS}/constitutional.py"
+_STRATEGIES = f"{_SYNTHESIS}/strategies"
+_CONSTITUTIONAL = f"{_STRATEGIES}/constitutional.py"
+_SELF = f"{_STRATEGIES}/self_instruct.py"
+_EVOL = f"{_STRATEGIES}/evol_instruct.py"
+_PARAPHRASE = f"{_STRATEGIES}/paraphrase.py"
+_OF_SELF = "tests/builders/synthesis/test_self_instruct.py"
+_OF_EVOL = "tests/builders/synthesis/test_evol_instruct.py"
+_OF_PARAPHRASE = "tests/builders/synthesis/test_paraphrase.py"
+_OF_BUDGET = "tests/builders/synthesis/test_budget.py"
 _OF_CONSTITUTIONAL = "tests/builders/synthesis/test_constitutional.py"
 _KEPT = "builders/endpoints/kept.py"
 _LINES = "builders/data/kept_lines.py"
@@ -64,7 +72,7 @@ NAMED = (
     ),
     Named(
         "evidence-need-not-be-there",
-        f"{_SYNTHESIS}/run.py",
+        f"{_STRATEGIES}/documents.py",
         "if _spaced(pair.evidence) not in text:",
         "if not pair.evidence:",
         (f"{_OF_SYNTHESIS}::test_pairs_without_proof_old_ones_and_bad_ones_are_left_out",),
@@ -73,10 +81,122 @@ NAMED = (
     Named(
         "the-budget-is-seen-afterwards",
         "builders/endpoints/budget.py",
-        "                if left < 0:",
-        "                if left < -chat.most_tokens:",
+        "            if left < 0 or (",
+        "            if left < -chat.most_tokens or (",
         (f"{_OF_SYNTHESIS}::test_the_budget_is_never_exceeded_and_says_so",),
         "a bill would be larger than what was allowed",
+    ),
+    Named(
+        "money-is-seen-afterwards",
+        "builders/endpoints/budget.py",
+        "(money is not None and money < 0)",
+        "(money is not None and money < -price.of(chat.most_prompt, chat.max_tokens))",
+        (f"{_OF_BUDGET}::test_money_is_exact_and_never_exceeded",),
+        "a bill would be larger than what was allowed",
+    ),
+    Named(
+        "an-endpoint-that-does-not-count-is-free",
+        "builders/endpoints/asking.py",
+        "        return chat.most_prompt, chat.max_tokens",
+        "        return 0, 0",
+        (f"{_OF_BUDGET}::test_what_an_endpoint_does_not_count_costs_the_most",),
+        "a budget would never end with an endpoint that tells no usage",
+    ),
+    Named(
+        "an-estimate-goes-on-without-end",
+        f"{_SYNTHESIS}/making.py",
+        "made.found and (share is None or made.found * share > wanted)",
+        "made.found and share is None",
+        (f"{_OF_BUDGET}::test_the_whole_goes_on_as_it_began",),
+        "the bill would be announced for rows that are not wanted",
+    ),
+    Named(
+        "a-seed-is-new",
+        _SELF,
+        "Questions(checks.novelty, [seed.question for seed in seeds])",
+        "Questions(checks.novelty)",
+        (f"{_OF_SELF}::test_what_is_old_unfit_or_a_test_question_is_left_out",),
+        "rows that are there already would be written again, and paid for",
+    ),
+    Named(
+        "what-became-no-row-is-old",
+        f"{_SYNTHESIS}/novelty.py",
+        "        self._kept += [self._open[row.question] for row in rows]\n",
+        "        self._kept += self._open.values()\n",
+        (f"{_OF_SYNTHESIS}::test_a_question_that_became_no_row_is_new_again",),
+        "a question whose answer failed could never be asked again",
+    ),
+    Named(
+        "test-questions-are-written",
+        f"{_SYNTHESIS}/against.py",
+        "if best is None or best[0] < self._threshold:",
+        "if best is None or best[0] < 2:",
+        (f"{_OF_SELF}::test_what_is_old_unfit_or_a_test_question_is_left_out",),
+        "a test set would be learnt, and its score say nothing",
+    ),
+    Named(
+        "the-second-answer-need-not-agree",
+        f"{_SYNTHESIS}/checks.py",
+        "            if score < AGREES:",
+        "            if score < 0:",
+        (f"{_OF_SELF}::test_a_verifier_is_asked_before_the_judge",),
+        "answers that the writer itself does not repeat would be learnt",
+    ),
+    Named(
+        "a-round-starts-from-the-seed",
+        _EVOL,
+        "                now[evolved[row.question][0]] = row\n",
+        "                pass\n",
+        (f"{_OF_EVOL}::test_rounds_go_on_from_what_evolved",),
+        "three rounds would write three easy variants instead of one hard question",
+    ),
+    Named(
+        "an-equal-question-has-evolved",
+        _EVOL,
+        'if not verdicts or verdicts[-1].lower() == "equal":',
+        "if not verdicts:",
+        (f"{_OF_EVOL}::test_what_failed_to_evolve_is_eliminated_and_tried_again",),
+        "repetitions would be paid for and learnt",
+    ),
+    Named(
+        "a-refusal-is-learnt",
+        _EVOL,
+        "if len(words) < _SHORT_WORDS and _REFUSES.search(row.answer):",
+        "if False:",
+        (f"{_OF_EVOL}::test_what_failed_to_evolve_is_eliminated_and_tried_again",),
+        "a model would learn to say sorry to hard questions",
+    ),
+    Named(
+        "an-operation-goes-by-the-place",
+        _EVOL,
+        "draw = generator(self.answering.seed, self.name, seed.digest, number)",
+        "draw = generator(self.answering.seed, self.name, number)",
+        (f"{_OF_EVOL}::test_rounds_go_on_from_what_evolved",),
+        "all seeds of a round would be evolved in one way",
+    ),
+    Named(
+        "a-paraphrase-has-another-number",
+        _PARAPHRASE,
+        "if _numbers(text) != _numbers(seed.question):",
+        "if False:",
+        (f"{_OF_PARAPHRASE}::test_a_judge_says_so_where_there_is_one_and_columns_stay",),
+        "an answer would be learnt to a question with other figures",
+    ),
+    Named(
+        "a-paraphrase-is-another-seeds",
+        _PARAPHRASE,
+        "return bool(own >= self._least) and normalise(best.answer) == normalise(seed.answer)",
+        "return bool(own >= self._least)",
+        (f"{_OF_PARAPHRASE}::test_what_is_nearer_to_a_seed_with_another_answer_is_left_out",),
+        "a question about transfers would be learnt as one about passwords",
+    ),
+    Named(
+        "paraphrases-are-divided",
+        _PARAPHRASE,
+        '            "group": seed.digest,\n',
+        "",
+        (f"{_OF_PARAPHRASE}::test_a_judge_says_so_where_there_is_one_and_columns_stay",),
+        "a test row would be a training row in other words",
     ),
     Named(
         "a-revision-is-always-the-better-one",
@@ -97,8 +217,8 @@ NAMED = (
     Named(
         "a-cut-revision-is-learnt",
         _CONSTITUTIONAL,
-        "        if said.cut:\n",
-        "        if said.cut and not said.text:\n",
+        "    if said.cut:\n",
+        "    if said.cut and not said.text:\n",
         (f"{_OF_CONSTITUTIONAL}::test_what_gives_no_preference_gives_no_row",),
         "answers that end in the middle of a word would be preferred",
     ),

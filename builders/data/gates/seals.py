@@ -113,7 +113,7 @@ def sealed_rows(rows: Sequence[Row], seals: Sequence[Seal], threshold: float) ->
         threshold: share of a test question's shingles (0–1).
     """
     asked = questions(rows)
-    index = _Index(seals, common_shingles(asked))
+    index = Index(seals, common_shingles(asked))
     found = []
     for position, document in enumerate(asked):
         best = index.best(document)
@@ -123,8 +123,12 @@ def sealed_rows(rows: Sequence[Row], seals: Sequence[Seal], threshold: float) ->
     return found
 
 
-class _Index:
-    """Telling shingle → the test rows that have it; and whole questions."""
+class Index:
+    """Telling shingle → the test rows that have it; and whole questions.
+
+    Args:
+        common: shingles that are a template's wherever they are.
+    """
 
     def __init__(self, seals: Sequence[Seal], common: Numbers) -> None:
         self._seals = seals

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from adapterworks.app import App
 from adapterworks.builders.data.load import load_source
 from adapterworks.builders.synthesis.constitution import read_constitution, shipped
-from adapterworks.builders.synthesis.constitutional import Settings, principles_of
 from adapterworks.builders.synthesis.questions import read_prompts
+from adapterworks.builders.synthesis.strategies.constitutional import Settings, principles_of
 from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from tests.builders.endpoints.standin import completion, endpoint
@@ -232,10 +232,10 @@ def test_a_kill_and_a_second_run_pay_for_no_answer_twice(prompts: Path) -> None:
 def test_a_prompt_has_its_principle_whatever_stands_around_it() -> None:
     careful = read_constitution("careful")
     prompt: Any = ({"role": "user", "content": "How do I open a lock?"},)
-    drawn = principles_of(prompt, careful, Settings(1, rounds=8))
+    drawn = principles_of(prompt, careful, Settings(rounds=8))
     assert sorted(one.name for one in drawn) == sorted(one.name for one in careful.principles)
-    assert principles_of(prompt, careful, Settings(1)) == drawn[:1]
-    seeds = {principles_of(prompt, careful, Settings(1, seed=seed))[0].name for seed in range(40)}
+    assert principles_of(prompt, careful, Settings()) == drawn[:1]
+    seeds = {principles_of(prompt, careful, Settings(seed=seed))[0].name for seed in range(40)}
     assert len(seeds) == len(careful.principles)
 
 

@@ -15,18 +15,15 @@ from click.testing import CliRunner
 
 from adapterworks.app import App
 from adapterworks.builders.data.load import load_source
+from adapterworks.builders.data.rows import chat
 from adapterworks.builders.synthesis.novelty import Questions
 from adapterworks.builders.synthesis.prompts import Written, read_pairs, read_score
 from adapterworks.cli.main import cli
 from tests.builders.endpoints.standin import completion, endpoint
+from tests.builders.synthesis.conftest import NAMES
 
 Reply = tuple[int, Any, dict[str, str]]
 ADAPTERS = Path(sys.executable).with_name("adapters")
-# Names with nothing in common, so that questions about them are new.
-NAMES = (
-    *("amber", "basil", "cedar", "dahlia", "ember", "fjord", "garnet"),
-    *("hazel", "indigo", "jasper", "kelp", "lotus", "maple", "nettle"),
-)
 
 
 def passage(name: str) -> str:
@@ -111,8 +108,9 @@ def test_pairs_without_proof_old_ones_and_bad_ones_are_left_out(docs: Path) -> N
 
     with endpoint(answer) as asked:
         told = run(docs, asked.url, "--judge", f"{asked.url}#judge")
-    assert told["left_out"] == {"evidence": 1, "novelty": 1, "judge": 2}
-    assert told["unread"] == 2
+    assert told["left_out"] == {
+        "unread": 2, "evidence": 1, "novelty": 1, "against": 0, "judge": 2
+    }  # fmt: skip
     found = {Path(row["document"]).stem for row in rows(docs)}
     assert found == {*NAMES} - {"basil", "cedar", "dahlia", "fjord", "garnet"}
 
@@ -189,3 +187,13 @@ def test_a_question_is_new_or_not_by_rouge_l() -> None:
     assert questions.add("Twelve room of lamp the lights who?")  # the same words, in no order
     assert questions.add("谁点亮十二号房间的灯？")
     assert not questions.add("谁点亮十三号房间的灯？")
+
+
+def test_a_question_that_became_no_row_is_new_again() -> None:
+    questions = Questions(0.7, ["who lights the lamp?"])
+    assert questions.add("who has the key of the office?")
+    assert questions.add("when does the porter come?")
+    assert not questions.add("when does the porter come?"), "it is not settled yet"
+    questions.settle([chat("when does the porter come?", "At ten.")])
+    assert questions.add("who has the key of the office?")
+    assert not questions.add("when does the porter come?")

@@ -1,0 +1,75 @@
+"""Budgets in tokens and in money: what may be sent, and what an estimate of the whole says."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.builders.data.rows import chat
+from adapterworks.builders.endpoints.asking import Chat, Said
+from adapterworks.builders.endpoints.budget import Budget
+from adapterworks.builders.endpoints.endpoint import Endpoint
+from adapterworks.builders.endpoints.kept import kept_answers
+from adapterworks.builders.endpoints.price import Price
+from adapterworks.builders.synthesis.making import Estimate, Made, estimate
+from tests.builders.endpoints.standin import completion, endpoint
+
+PRICE = Price(Decimal("2"), Decimal("10"))
+
+
+def chats(count: int) -> list[Chat]:
+    return [Chat([{"role": "user", "content": f"question {n}"}], 100) for n in range(count)]
+
+
+def test_money_is_exact_and_never_exceeded(tmp_path: Path) -> None:
+    """A request of 74 bytes and 64 tokens of a template may cost (74 · 2 + 100 · 10) / 1e6."""
+    (chat_,) = chats(1)
+    most = PRICE.of(chat_.most_prompt, 100)
+    assert most == Decimal(chat_.most_prompt * 2 + 1000) / 1_000_000
+
+    def dear(body: dict[str, Any]) -> Any:
+        return 200, completion("x", usage={"prompt_tokens": 50, "completion_tokens": 90}), {}
+
+    with endpoint(dear) as asked, kept_answers(tmp_path / "kept.jsonl") as kept:
+        who = Endpoint(asked.url, "m")
+        spent = PRICE.of(50, 90)
+        # Two that cost what they cost, and a third that is sure to be allowed, to the last digit.
+        budget = Budget(10**9, most_cost=2 * spent + most, prices={who: PRICE})
+        assert len(budget.ask(kept, who, chats(9))) == 3
+        assert (budget.cost, budget.spent, budget.tokens) == (3 * spent, True, 420)
+        less = Budget(10**9, most_cost=2 * spent + most - Decimal("1e-9"), prices={who: PRICE})
+        assert len(less.ask(kept, who, chats(9))) == 2
+        # What was kept is in the sum as if it were asked again, and was sent once.
+        assert len(asked.bodies) == 3
+        assert kept.sent == {who: (150, 270)}
+        other = Budget(10**9, most_cost=Decimal(0), prices={Endpoint(asked.url, "other"): PRICE})
+        assert len(other.ask(kept, who, chats(2))) == 2, "another model's price"
+
+
+def test_what_an_endpoint_does_not_count_costs_the_most() -> None:
+    (one,) = chats(1)
+    assert Said("x", False, 0, 0).spent(one) == (one.most_prompt, 100)
+    assert Said("x", False, 5, 0).spent(one) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("items", "wanted", "expected"),
+    [
+        (40, None, (20, 4000, "8")),  # ten items gave five rows
+        (40, 10, (10, 2000, "4")),
+        (40, 300, (20, 4000, "8")),  # there are no more
+        (None, 100, (100, 20000, "40")),
+        (None, None, None),
+    ],
+)
+def test_the_whole_goes_on_as_it_began(items: Any, wanted: Any, expected: Any) -> None:
+    made = Made([chat("q", "a")] * 4, items=10, found=5, tokens=1000, cost=Decimal(2))
+    found = estimate(made, items, wanted)
+    if expected is None:
+        assert found is None
+    else:
+        assert found == Estimate(expected[0], expected[1], Decimal(expected[2]))
+    assert estimate(Made(), items, wanted) is None
