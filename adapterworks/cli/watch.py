@@ -202,6 +202,8 @@ def _asked(
         say=app.note,
     )
     told = {"metric": watched.metric, "of": watched.rows, "asked": watched.asked}
+    if watched.groups is not None:
+        told |= {"groups": watched.groups}
     return watched.decision, told
 
 
@@ -276,6 +278,8 @@ def _line(pair: Pair, decision: Decision, told: dict[str, Any], most: float) -> 
     """The finding in one line."""
     if "answers" in told:
         seen = "{} and {} judged answers".format(*told["answers"])
+    elif "groups" in told:
+        seen = f"{decision.rows} of {told['groups']} groups of {told['of']} rows"
     else:
         seen = f"{decision.rows} of {told['of']} rows"
     low, high = decision.bounds.low, decision.bounds.high

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.load import load_like
@@ -25,6 +24,7 @@ from adapterworks.builders.evaluation.releases import manifest_here
 from adapterworks.builders.evaluation.sequences import Decision, decide
 from adapterworks.builders.evaluation.subjects import Released, find_subject
 from adapterworks.builders.watching.alias import Pair
+from adapterworks.builders.watching.draws import means, ordered
 from adapterworks.builders.watching.kept import Kept, kept
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore
     from adapterworks.registry.registry import Registry
 
-_ORDER = 0  # seed of the shuffle
 _MORE_APART = 16  # batches at a time where each turn loads another base
 
 
@@ -46,12 +45,14 @@ class Watched:
     Attributes:
         rows: how many there are.
         asked: how many were asked now; the others were kept from before.
+        groups: how many draws those rows are, where rows name a `group`; the decision counts these.
     """
 
     metric: str
     decision: Decision
     rows: int
     asked: int
+    groups: int | None = None
 
 
 def watch_rows(
@@ -88,7 +89,8 @@ def watch_rows(
         find_subject(registry, bases, str(one)) for one in (pair.watched, pair.reference)
     )
     manifest = manifest_here(registry, watched, cache=cache)
-    rows = _shuffled(_rows(manifest, source, cache, registry), watched.name)
+    draws = ordered(_required(_rows(manifest, source, cache, registry), watched.name))
+    rows, sizes = [row for draw in draws for row in draw], [len(draw) for draw in draws]
     chosen = _metric(manifest.evaluate, metric)
     if chosen.require is not None:
         chosen.require(rows)
@@ -102,13 +104,13 @@ def watch_rows(
     }
     with kept(state, identity) as scores:
         before = len(scores)
-        decision = _decided(scores, chosen, most, confidence)
+        decide_now = partial(_decided, scores, chosen, sizes, most, confidence)
+        decision = decide_now()
         if decision.verdict == "undecided" and before < len(rows):
             ask = _Asking(watched, reference, table, chosen, manifest.train.max_length)
-            decision = _ask_on(
-                ask, rows, scores, most, confidence, engines or Engines(), progress, say
-            )
-        return Watched(chosen.name, decision, len(rows), len(scores) - before)
+            decision = _ask_on(ask, rows, scores, decide_now, engines or Engines(), progress, say)
+        groups = len(draws) if len(draws) < len(rows) else None
+        return Watched(chosen.name, decision, len(rows), len(scores) - before, groups)
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,7 @@ def _ask_on(
     ask: _Asking,
     rows: Sequence[Row],
     scores: Kept,
-    most: float,
-    confidence: float,
+    decide_now: Callable[[], Decision],
     engines: Engines,
     progress: Callable[[str, int, int], None] | None,
     say: Callable[[str], None] | None,
@@ -150,16 +151,18 @@ def _ask_on(
                 said = predict(generator, some, ask.table, max_length=ask.max_length)
                 columns.append(ask.metric.per_example(ask.metric.statistics(said, some)).tolist())
             scores.add(list(zip(*columns, strict=True)))
-            decision = _decided(scores, ask.metric, most, confidence)
+            decision = decide_now()
             if progress:
                 progress(ask.watched.name, len(scores), len(rows))
             if decision.verdict != "undecided" or len(scores) == len(rows):
                 return decision
 
 
-def _decided(scores: Kept, metric: Metric, most: float, confidence: float) -> Decision:
+def _decided(
+    scores: Kept, metric: Metric, sizes: Sequence[int], most: float, confidence: float
+) -> Decision:
     watched, reference = scores.scores.T
-    lost = reference - watched
+    lost = means(reference - watched, sizes)
     return decide(lost if metric.higher_is_better else -lost, most, confidence)
 
 
@@ -169,15 +172,12 @@ def _rows(manifest: Manifest, source: str | None, cache: Path, registry: Registr
     return load_like(manifest, source, cache=cache, split="test", registry=registry).rows
 
 
-def _shuffled(rows: Sequence[Row], name: str) -> list[Row]:
-    """In an order that does not depend on the file's: rows of a file are often sorted."""
+def _required(rows: Sequence[Row], name: str) -> Sequence[Row]:
     if not rows:
         raise InvalidInput(
             f"the manifest of `{name}` names no test rows", hint="name some with `--rows FILE`"
         )
-    ordered = sorted(rows, key=lambda row: row.digest)
-    order = np.random.Generator(np.random.PCG64(_ORDER)).permutation(len(ordered))
-    return [ordered[at] for at in order]
+    return rows
 
 
 def _metric(table: EvaluateTable, name: str | None) -> Metric:

@@ -84,6 +84,22 @@ NAMED = (
         "every watch would ask all rows of both releases",
     ),
     Named(
+        "rows-of-a-group-are-draws",
+        f"{_WATCHING}/draws.py",
+        'groups.setdefault(at if name is None else ("group", name), []).append(row)',
+        "groups.setdefault(at, []).append(row)",
+        (f"{_OF_WATCHING}/test_paired.py::test_rows_of_a_group_are_one_draw",),
+        "ten patients with forty questions each would be as sure as four hundred patients",
+    ),
+    Named(
+        "half-a-group-is-a-draw",
+        f"{_WATCHING}/draws.py",
+        "whole = ends[ends <= len(values)]",
+        "whole = np.minimum(ends, len(values))",
+        (f"{_OF_WATCHING}/test_paired.py::test_a_draw_counts_once_all_its_rows_are_there",),
+        "what a watch found would depend on where it was killed",
+    ),
+    Named(
         "the-first-row-is-never-drawn",
         _STATISTICS,
         "generator.integers(0, rows, size",

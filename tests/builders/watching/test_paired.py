@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from transformers import AutoTokenizer
@@ -16,7 +17,7 @@ from adapterworks.app import App
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.methods.lora import LoraTable
-from adapterworks.builders.watching.paired import _shuffled
+from adapterworks.builders.watching.draws import means, ordered
 from adapterworks.cli import watch
 from adapterworks.cli.main import cli
 from adapterworks.engines import compose
@@ -261,6 +262,33 @@ def test_feedback_is_read_from_the_gateways_store(shelf: Shelf) -> None:
 def test_the_order_of_rows_is_not_the_files() -> None:
     """Two copies of a file, sorted in other ways, are asked in one order."""
     rows = [Row(text=str(number)) for number in range(20)]
-    asked = [row.text for row in _shuffled(rows, "medical")]
-    assert [row.text for row in _shuffled(rows[::-1], "medical")] == asked
+    asked = [row.text for (row,) in ordered(rows)]
+    assert [row.text for (row,) in ordered(rows[::-1])] == asked
     assert sorted(asked, key=lambda text: int(text or 0)) == [row.text for row in rows] != asked
+
+
+def test_rows_of_a_group_are_one_draw(shelf: Shelf) -> None:
+    """Forty rows of each of ten groups fail in one of them: a tenth of ten draws, not of 400."""
+    lines = [json.loads(line) for line in shelf.rows.read_text().splitlines()]
+    shelf.wrong[2] = lambda number: number % 10 == 0
+    alone, _ = shelf.run("--max-drop", "0")
+    assert (alone["verdict"], "groups" in alone) == ("drop", False)
+    for number, line in enumerate(lines):
+        line["group"] = f"patient {number % 10}"
+    shelf.rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told, error = shelf.run("--max-drop", "0")
+    assert (told["verdict"], told["rows"], told["groups"], told["of"]) == ("undecided", 10, 10, 400)
+    assert (told["drop"], error) == (pytest.approx(0.1), None)
+    assert told["bounds"][1] - told["bounds"][0] > 0.5
+
+
+def test_a_draw_counts_once_all_its_rows_are_there() -> None:
+    values = np.array([1.0, 0.0, 0.0, 0.5, 0.5, 1.0])
+    assert means(values[:0], [2, 1, 3]).tolist() == []
+    assert means(values[:1], [2, 1, 3]).tolist() == []
+    assert means(values[:5], [2, 1, 3]).tolist() == [0.5, 0.0]
+    assert means(values, [2, 1, 3]).tolist() == [0.5, 0.0, pytest.approx(2 / 3)]
+    mixed = [Row(text=f"{n}", meta={"group": n % 3} if n % 2 else {}) for n in range(12)]
+    draws = ordered(mixed)
+    assert sorted(map(len, draws)) == [1] * 6 + [2] * 3
+    assert all(len({row.meta.get("group") for row in draw}) == 1 for draw in draws)
