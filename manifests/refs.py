@@ -20,6 +20,8 @@ from adapterworks.manifests.errors import InvalidInput
 DEFAULT_ALIAS = "prod"
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 _NAME = re.compile(NAME_PATTERN)
+OWN_PREFIX = "ft."
+_OWNED = re.compile(r"ft\.([0-9a-f]{16})\.")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -53,6 +55,12 @@ def check_name(name: str) -> str:
             "starting with a letter or digit",
         )
     return name
+
+
+def tenant_in(name: str) -> str | None:
+    """The id of the tenant whose own jobs make releases of this name (`ft.TENANT.…`), if any do."""
+    match = _OWNED.match(name)
+    return None if match is None else f"tn_{match[1]}"
 
 
 def check_alias(alias: str) -> str:

@@ -65,9 +65,8 @@ def _lineage_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--share",
     type=click.Choice(["none", "own", "all"]),
-    default="own",
-    show_default=True,
-    help="Whose adapters may be trained on a tenant's rows: nobody's, its own, or all that say so.",
+    help="Whose adapters may be trained on a tenant's rows: nobody's, its own (where "
+    "nothing is said), or all that say so.",
 )
 @_lineage_options
 @click.pass_obj
@@ -90,7 +89,8 @@ def add(
     """Add rows as the next version of a dataset.
 
     FILE is whatever a manifest's `data.train` may be: a file, a folder, a recipe, a Hub data set or
-    another dataset. Exit code 6 if training rows were ever test rows; they are listed by number.
+    another dataset, whose rows stay the same tenant's, with the same share. Exit code 6 if training
+    rows were ever test rows; they are listed by number.
 
     \b
     Example:
@@ -150,7 +150,8 @@ def split(
     """Divide a dataset's rows into train, validation and test, as its next version.
 
     A row's side depends on its content, or on its COLUMN with `--by`, so that rows which are added
-    later move no old one. What was a test row stays one, whatever the share.
+    later move no old one. What was a test row stays one, whatever the share, and with `--by` so do
+    the other rows of its COLUMN's value.
 
     \b
     Example:
@@ -159,12 +160,15 @@ def split(
     """
     from adapterworks.builders.data.adding import About, add_dataset
     from adapterworks.builders.data.datasets import rows_of
-    from adapterworks.builders.data.dividing import divide
+    from adapterworks.builders.data.dividing import along, divide
     from adapterworks.registry.datasets.store import Datasets
 
     before = find(app, dataset)
     record = before.record
-    rows = divide(rows_of(Datasets(app.registry), before), validation=validation, test=test, by=by)
+    was = rows_of(Datasets(app.registry), before)
+    rows = divide(was, validation=validation, test=test, by=by)
+    if by is not None and (moved := along(was, test=test, by=by)):
+        printing.note(f"{moved} rows are test rows now, as another of the same `{by}` was one")
     said = About.after(before, "split")
     _echo_added(
         add_dataset(

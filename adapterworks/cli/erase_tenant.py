@@ -30,15 +30,14 @@ def erase_tenant(app: App, what: str, *, reason: str, yes: bool, as_json: bool) 
     """
     from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.gateway.tenants import audit
-    from adapterworks.gateway.tenants.admin import tenant_id
+    from adapterworks.gateway.tenants.admin import tenant_known
     from adapterworks.registry.exchanges import erasing
     from adapterworks.registry.jobs import erasing as of_jobs
     from adapterworks.registry.jobs import schema
 
     migrate(app.registry.database)
     schema.migrate(app.registry.database)
-    name = what.removeprefix(PREFIX)
-    tenant = tenant_id(app.registry.database, name)
+    tenant, name = tenant_known(app.registry.database, what.removeprefix(PREFIX))
     found = erasing.holding(app.exchanges, tenant)
     with app.registry.database.read() as connection:
         given = of_jobs.holding(connection, tenant)
@@ -124,17 +123,19 @@ def learnt(registry: Registry, tenant: str, name: str) -> tuple[list[Dataset], l
     Those are what its own jobs have trained, and what was built from its datasets; a release that
     was continued from such a one has learnt the rows too.
     """
+    from adapterworks.registry.datasets.owners import of_dataset
     from adapterworks.registry.datasets.store import Datasets
 
-    datasets = [d for d in Datasets(registry).list() if d.record.tenant in (tenant, name)]
-    waiting = [dataset.digest for dataset in datasets]
+    kept = Datasets(registry)
+    datasets = [
+        dataset
+        for dataset in kept.list()
+        if any(claim.tenant in (tenant, name) for claim in of_dataset(kept, dataset))
+    ]
     found = {release.digest: release for release in _trained(registry, tenant)}
-    waiting += found
-    while waiting:
-        for release in registry.origins.releases_from("parent", waiting.pop()):
-            if release.digest not in found:
-                found[release.digest] = release
-                waiting.append(release.digest)
+    begun = (*(dataset.digest for dataset in datasets), *found)
+    for release in registry.origins.descendants(begun):
+        found.setdefault(release.digest, release)
     return datasets, list(found.values())
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from adapterworks.builders.failures.failure import Failure
     from adapterworks.builders.failures.told import Told
     from adapterworks.gateway.tenants.tenant import Tenant
+    from adapterworks.registry.datasets.owners import Claim
     from adapterworks.registry.releases.release import Parent
     from adapterworks.registry.releases.types import Resolved
 
@@ -137,7 +138,7 @@ def command(
         source=f"{len(first)} of {len(clusters)} clusters of failures of {release}",
         consent="" if owner is None else f"{owner}'s, for what was kept of its traffic",
         tenant=owner,
-        share="all" if owner and all(one.share == "all" for one in failures) else "own",
+        share=_shared(failures) if owner else None,
         parents=_failed(app, release, first),
     )
     added = add_dataset(
@@ -146,6 +147,7 @@ def command(
         {"train": rows},
         about,
         drop_sealed=True,
+        claims=_own_rows(app, release) if of_pool and pool is None else (),
         who=app.settings.who,
         why=f"failures of {release}",
     )
@@ -160,6 +162,20 @@ def command(
     if added.dropped:
         app.note(f"{added.dropped} rows were ever test rows and were left out")
     click.echo(f"{added.dataset.ref}  {added.dataset.record.rows} rows  {added.dataset.digest}")
+
+
+def _shared(failures: Sequence[Failure]) -> Literal["own", "all"]:
+    return "all" if all(one.share == "all" for one in failures) else "own"
+
+
+def _own_rows(app: App, release: Resolved) -> tuple[Claim, ...]:
+    """Whose the files are that a release was trained on; rows of datasets say it themselves."""
+    from adapterworks.manifests.refs import tenant_in
+    from adapterworks.registry.datasets.owners import Claim, declared_tenant
+
+    record = app.registry.release(release.digest)
+    tenant = tenant_in(record.name) or declared_tenant(record)
+    return () if tenant is None else (Claim(tenant, "own", str(release), learnt=True),)
 
 
 def _require_options(origin: str, **given: object) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help=f"What DARE drops is drawn from it (default {SEED}).")
 @click.option("--rank", type=int, help="Rank of an svd rule (default the largest REF's).")
 @click.option("--alias", help="Point this alias to it.")
+@click.option("--tenant", help="Whose adapter it is; the operator's own if not given.")
+@click.option("--takes", multiple=True, metavar="TENANT", help="Whose shared rows may be in it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -46,6 +48,8 @@ def command(
     seed: int | None,
     rank: int | None,
     alias: str | None,
+    tenant: str | None,
+    takes: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Merge adapters of one base into one.
@@ -54,7 +58,8 @@ def command(
     deltas, exactly, at the sum of their ranks; `svd` cuts that sum at a rank; `linear` averages the
     factors, which is cheap and rough. TIES, DARE and magnitude pruning work on the factors, or,
     with `_svd`, on the deltas. The result has a fingerprint, so the gateway proves it; it is not
-    evaluated: `adapters eval` does that.
+    evaluated: `adapters eval` does that. What was learnt from a tenant's rows stays with that
+    tenant: the result is its own (--tenant), or takes what it shares (--takes).
 
     \b
     Example:
@@ -74,6 +79,8 @@ def command(
         recipe=Recipe(rule or method or "cat", density, seed, rank),
         weights=None if weights is None else _numbers(weights),
         alias=alias,
+        tenant=tenant,
+        tenants=takes,
         progress=printing.note,
     )
     _print(merged, as_json)

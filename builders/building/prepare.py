@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.building.origins import Begun, find_origins
-from adapterworks.builders.building.shelf import datasets_of
+from adapterworks.builders.building.shelf import Shelf, shelf_of
 from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.gates.run import Progress as GateProgress
@@ -55,7 +55,6 @@ from adapterworks.registry.bases.files import chat_template
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.bases.template import template_of
-from adapterworks.registry.releases.release import Parent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -161,7 +160,7 @@ def prepare(
         progress=progress,
     )
     begun = find_origins(manifest, registry, base.digest)
-    datasets = datasets_of(manifest, registry)
+    shelf = shelf_of(manifest, registry)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
     with encoded_once():
         return _prepared(
@@ -172,7 +171,7 @@ def prepare(
             tokenizer,
             accelerate,
             extensions,
-            datasets,
+            shelf,
             registry,
             cache,
             machine,
@@ -188,7 +187,7 @@ def _prepared(
     tokenizer: PreTrainedTokenizerBase,
     accelerate: str | None,
     extensions: tuple[Pin, ...],
-    datasets: tuple[Parent, ...],
+    shelf: Shelf,
     registry: Registry | None,
     cache: Path | None,
     machine: Machine | None,
@@ -257,7 +256,8 @@ def _prepared(
         manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
     )
     said = tuple(_template_lints(manifest, bases, base, tokenizer, rows["train"]))
-    plan = plan.model_copy(update={"lints": (*plan.lints, *said), "datasets": datasets})
+    further = {"datasets": shelf.datasets, "tenants": shelf.tenants}
+    plan = plan.model_copy(update={"lints": (*plan.lints, *said), **further})
     check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(
         plan, base, shape, tokenizer, rows, examples, sources, assembled.gates, accelerate, begun

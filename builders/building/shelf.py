@@ -1,21 +1,30 @@
-"""The datasets that a build reads: by digest, and only where their owners allow it.
+"""The datasets that a build reads, by digest, and whose rows it learns from.
 
-Invariant: rows of a tenant are trained on in that tenant's own adapters; in another's only where
-the dataset is shared with all and the manifest names the tenant: both say so.
+Invariant: nothing is learnt, from a dataset or through a release, that its owner does not let this
+adapter learn (`registry/datasets/owners.py` decides).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from adapterworks.builders.data.ancestry import lineage_of
 from adapterworks.builders.data.gates.seals import make_seal
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.objective import reference_ref
 from adapterworks.manifests.sources import LINEAGE, DatasetSource, parse_source
-from adapterworks.registry.datasets.store import Dataset
+from adapterworks.registry.datasets.owners import (
+    Claim,
+    Learner,
+    of_dataset,
+    of_release,
+    recorded,
+    require_allowed,
+)
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from adapterworks.registry.remotes.http.seals import open_datasets
@@ -24,28 +33,59 @@ from adapterworks.registry.remotes.http.seals import open_datasets
 TRAINED_ON, TESTED_ON = "dataset", "test"
 
 
-def datasets_of(manifest: Manifest, registry: Registry | None) -> tuple[Parent, ...]:
-    """The datasets that a manifest names, each once a relation, in the manifest's order.
+@dataclass(frozen=True)
+class Shelf:
+    """What a manifest learns from that has owners.
+
+    Attributes:
+        datasets: those it names, each once a relation, in the manifest's order.
+        tenants: whose rows go into what is learnt, with the strictest share.
+    """
+
+    datasets: tuple[Parent, ...] = ()
+    tenants: dict[str, str] = field(default_factory=dict)
+
+
+def shelf_of(manifest: Manifest, registry: Registry | None) -> Shelf:
+    """The datasets that a manifest names, and whose rows it learns from: of those, and of every
+    release that it begins from, is held near or is rewarded by.
 
     Raises:
         NotFound: one is not there.
-        Refused: its rows are a tenant's who does not share them with this adapter.
+        Refused: rows are a tenant's who does not share them with this adapter.
     """
     if registry is None:
-        return ()
+        return Shelf()
+    learner = Learner(manifest.adapter.name, manifest.adapter.tenant, manifest.data.tenants)
     found: dict[tuple[str, str], Parent] = {}
+    claims: list[Claim] = []
     for relation, source in _sources(manifest):
-        dataset = open_datasets(registry).get(source.name, source.selector)
-        _require_shared(dataset, manifest)
+        datasets = open_datasets(registry)
+        dataset = datasets.get(source.name, source.selector)
+        held = [*of_dataset(datasets, dataset)]
+        require_allowed(held, learner)
+        claims += held if relation == TRAINED_ON else ()
         found[relation, dataset.digest] = Parent(
             relation=relation, digest=dataset.digest, ref=dataset.ref
         )
+    for ref in dict.fromkeys(_releases(manifest)):
+        resolved = registry.resolve(ref)
+        claims += of_release(registry, resolved.digest, str(resolved))
+    require_allowed(claims, learner)
     for parent in _replayed(manifest, registry):
-        learnt = open_datasets(registry).find(parent.digest or "")
-        if learnt is not None:
-            _require_shared(learnt, manifest)
         found.setdefault((TRAINED_ON, parent.name), parent)
-    return tuple(found.values())
+    return Shelf(tuple(found.values()), recorded(claims))
+
+
+def _releases(manifest: Manifest) -> Iterator[str]:
+    """The releases whose weights, or answers, go into what is learnt."""
+    objective = manifest.objective
+    named = (
+        None if manifest.start is None else manifest.start.ref,
+        reference_ref(objective) if objective_of(manifest).reference else None,
+        getattr(objective, "reward_release", None),
+    )
+    yield from (ref for ref in named if ref is not None)
 
 
 def _replayed(manifest: Manifest, registry: Registry) -> Iterator[Parent]:
@@ -77,27 +117,3 @@ def _sources(manifest: Manifest) -> Iterator[tuple[str, DatasetSource]]:
         source = None if text is None else parse_source(text)
         if isinstance(source, DatasetSource):
             yield relation, source
-
-
-def _require_shared(dataset: Dataset, manifest: Manifest) -> None:
-    owner, share = dataset.record.tenant, dataset.record.share
-    if owner is None or (owner == manifest.adapter.tenant and share != "none"):
-        return
-    whose = f"`{dataset.ref}` has rows of tenant `{owner}`"
-    name = manifest.adapter.name
-    if share == "none":
-        raise Refused(
-            f"{whose}, who lets nobody be trained on them",
-            hint="leave it out; only its owner can add a version that is shared",
-        )
-    if share == "own":
-        raise Refused(
-            f"{whose}, which only adapters of that tenant may be trained on; `{name}` is "
-            + (f"`{manifest.adapter.tenant}`'s" if manifest.adapter.tenant else "no tenant's"),
-            hint=f'set `adapter.tenant = "{owner}"` if it is, or leave the rows out',
-        )
-    if owner not in manifest.data.tenants:
-        raise Refused(
-            f"{whose}, who shares them, and `{name}` does not say that it takes them",
-            hint=f'set `data.tenants = ["{owner}"]`',
-        )

@@ -1,13 +1,16 @@
 """Rows → a dataset: judged by what may be trained on, encoded, sealed and listed.
 
-Invariant: no row that was ever a test row of this registry, or almost is one, is listed among
-training rows; the test rows that come with them are held against them too.
+Invariants:
+- no row that was ever a test row of this registry, or almost is one, is listed among training
+  rows; the test rows that come with them are held against them too;
+- rows that were read from datasets stay whose they were, and are shared with no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.data.datasets import Rows, encode, part_of
@@ -20,8 +23,10 @@ from adapterworks.builders.data.gates.seals import (
     sealed_rows,
 )
 from adapterworks.builders.data.rows import Row
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.refs import check_name
+from adapterworks.manifests.sources import DATASET, DatasetSource, parse_source
+from adapterworks.registry.datasets.owners import SHARES, Claim, of_dataset, recorded, strictest
 from adapterworks.registry.datasets.record import SPLITS, DatasetRecord, Share, Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
 from adapterworks.registry.releases.release import Parent
@@ -35,7 +40,8 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is said of a dataset; see `DatasetRecord`."""
+    """What is said of a dataset; see `DatasetRecord`. A share that is None is that of the datasets
+    which the rows were read from, or `own`."""
 
     description: str = ""
     license: str = "unknown"
@@ -44,7 +50,7 @@ class About:
     synthetic_from: str | None = None
     reviewed_by: tuple[str, ...] = ()
     tenant: str | None = None
-    share: Share = "own"
+    share: Share | None = None
     parents: tuple[Parent, ...] = ()
 
     @classmethod
@@ -86,6 +92,7 @@ def add_dataset(
     *,
     drop_sealed: bool = False,
     judged: bool = False,
+    claims: Sequence[Claim] = (),
     who: str,
     why: str = "",
 ) -> Added:
@@ -94,22 +101,20 @@ def add_dataset(
     Args:
         drop_sealed: leave training rows out that were ever test rows, in place of refusing.
         judged: they are a part of rows that were held against the seals before.
+        claims: whose rows they are besides what the datasets say that they were read from.
 
     Raises:
         InvalidInput: there is no row, or no such name can be.
-        Refused: training rows were ever test rows; the message lists them by number.
+        Refused: training rows were ever test rows; the message lists them by number. Or they are
+            somebody else's than is said.
         Conflict: a test set was sealed meanwhile.
     """
     check_name(name)
-    if about.tenant is None and about.share == "none":
-        raise InvalidInput(
-            "`--share none` is about a tenant's rows, and no tenant is named",
-            hint="name whose they are: --tenant NAME",
-        )
     splits: dict[Split, Sequence[Row]] = {name: rows[name] for name in SPLITS if rows.get(name)}
     if not splits:
         raise InvalidInput(f"there are no rows for `{name}`", hint="name files of rows")
     datasets = Datasets(registry)
+    owned = _owned(datasets, name, splits, about, claims)
     seen = datasets.seals()
     test = splits.get("test", ())
     seal = make_seal(test) if test else None
@@ -133,12 +138,75 @@ def add_dataset(
         consent=about.consent,
         synthetic_from=about.synthetic_from,
         reviewed_by=about.reviewed_by,
-        tenant=about.tenant,
-        share=about.share,
-        parents=about.parents,
+        tenant=owned.tenant,
+        share=owned.share or "own",
+        parents=owned.parents,
     )
     added, new = datasets.add(record, parts, seal=seal, seen=seen, who=who, why=why)
     return Added(added, new, len(found))
+
+
+def _owned(
+    datasets: Datasets,
+    name: str,
+    splits: Mapping[Split, Sequence[Row]],
+    about: About,
+    claims: Sequence[Claim],
+) -> About:
+    """What is said of them, with whose they are by where they were read.
+
+    Raises:
+        InvalidInput: nobody's rows are shared with nobody.
+        Refused: they are of two tenants, of another than is named, or are to be shared with more
+            than their owner lets them be.
+    """
+    read = {dataset.digest: dataset for dataset in _read_from(datasets, splits)}
+    known = {parent.digest for parent in about.parents}
+    parents = [
+        Parent(relation="rows", digest=dataset.digest, ref=dataset.ref)
+        for dataset in read.values()
+        if dataset.digest not in known
+    ]
+    above = (datasets.find(parent.digest or "") for parent in about.parents)
+    held = [*claims]
+    for dataset in (*read.values(), *(one for one in above if one is not None)):
+        held += of_dataset(datasets, dataset)
+    shares = recorded(held)
+    tenants = sorted({*shares, *([] if about.tenant is None else [about.tenant])})
+    if len(tenants) > 1:
+        said = "; ".join(dict.fromkeys(map(str, held)))
+        raise Refused(
+            f"the rows of `{name}` would be of several tenants: {', '.join(tenants)} ({said})",
+            hint="make a dataset for each; an adapter may name several",
+        )
+    if not tenants and about.share == "none":
+        raise InvalidInput(
+            "`--share none` is about a tenant's rows, and no tenant is named",
+            hint="name whose they are: --tenant NAME",
+        )
+    if not shares:
+        return replace(about, parents=(*about.parents, *parents))
+    (tenant,) = tenants
+    least = next(share for share in SHARES if share == shares[tenant])
+    if about.share is not None and strictest(about.share, least) != about.share:
+        raise Refused(
+            f"`--share {about.share}` is more than `{tenant}` allows: {held[0]}, share {least}",
+            hint="leave `--share` out; only its owner can add rows that are shared with more",
+        )
+    share = about.share or least
+    return replace(about, tenant=tenant, share=share, parents=(*about.parents, *parents))
+
+
+def _read_from(datasets: Datasets, splits: Mapping[Split, Sequence[Row]]) -> Iterator[Dataset]:
+    """The datasets that rows were read from: each row says where it came from (`load.py`)."""
+    labels = dict.fromkeys(row.meta.get("source") for rows in splits.values() for row in rows)
+    for label in labels:
+        if not isinstance(label, str) or not label.startswith(DATASET):
+            continue
+        with suppress(InvalidInput, NotFound):  # a column of that name
+            source = parse_source(label)
+            if isinstance(source, DatasetSource):
+                yield datasets.get(source.name, source.selector)
 
 
 def sealed_in(

@@ -1,26 +1,27 @@
 """A dataset divided anew, and what two datasets have in common.
 
 Invariant: which side a row is on depends on its content (or on its group's name) alone, so rows
-that are added later move no old one; and what was a test row stays one.
+that are added later move no old one; what was a test row stays one, and draws its group along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from adapterworks.builders.data.datasets import Rows
 from adapterworks.builders.data.load import on_side
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.digests import digest_json
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.registry.datasets.record import SPLITS, Split
 
 
 def divide(
     rows: Rows, *, validation: float, test: float, by: str | None = None
 ) -> dict[Split, list[Row]]:
-    """Rows in shares; those that are test rows already stay, whatever the share.
+    """Rows in shares; those that are test rows already stay, whatever the share, and with them all
+    rows of their groups.
 
     Args:
         rows: by the split that they are in now.
@@ -29,13 +30,32 @@ def divide(
 
     Raises:
         InvalidInput: a row has no such column.
+        Refused: every group has a test row, so that none is left to learn from.
     """
+    keyed = [
+        (split, row.digest if by is None else _group(row, by, f"{split} row {number}"), row)
+        for split in SPLITS
+        for number, row in enumerate(rows.get(split, ()), start=1)
+    ]
+    tested = {key for split, key, _ in keyed if split == "test"}
     divided: dict[Split, list[Row]] = {split: [] for split in SPLITS}
-    for split in SPLITS:
-        for number, row in enumerate(rows.get(split, ()), start=1):
-            key = row.digest if by is None else _group(row, by, f"{split} row {number}")
-            divided[_side(split, key, validation, test)].append(row)
+    for _, key, row in keyed:
+        divided[_side(key, tested, validation, test)].append(row)
+    if by is not None and tested and not divided["train"]:
+        raise Refused(
+            f"every `{by}` has a row that is a test row already, and those stay ones: nothing "
+            "would be left to learn from",
+            hint="divide rows by their column before any of them is a test row",
+        )
     return divided
+
+
+def along(rows: Rows, *, test: float, by: str) -> int:
+    """How many rows `divide` makes test rows only because a row of their group is one already."""
+    tested = {_group(row, by, "a test row") for row in rows.get("test", ())}
+    others = (row for split, of in rows.items() if split != "test" for row in of)
+    keys = (_group(row, by, "a row") for row in others)
+    return sum(key in tested and not on_side(key, test, "test") for key in keys)
 
 
 def _group(row: Row, by: str, what: str) -> str:
@@ -47,8 +67,8 @@ def _group(row: Row, by: str, what: str) -> str:
     return digest_json({"group": row.meta[by]})
 
 
-def _side(now: Split, key: str, validation: float, test: float) -> Split:
-    if now == "test" or on_side(key, test, "test"):
+def _side(key: str, tested: Set[str], validation: float, test: float) -> Split:
+    if key in tested or on_side(key, test, "test"):
         return "test"
     return "validation" if on_side(key, validation, "validation") else "train"
 

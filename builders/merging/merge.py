@@ -28,6 +28,12 @@ from adapterworks.builders.merging.record import (
 from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
+from adapterworks.registry.datasets.owners import (
+    Learner,
+    of_release,
+    recorded,
+    require_allowed,
+)
 from adapterworks.registry.imports.publish import base_name
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Servable
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
 
 FINGERPRINT = "fingerprint.json"
+_HOW = ("add `--tenant {}`", "add `--takes {}`")  # what lets a merge have a tenant's rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ def run_merge(
     recipe: Recipe,
     weights: Sequence[float] | None = None,
     alias: str | None = None,
+    tenant: str | None = None,
+    tenants: tuple[str, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> Merged:
     """Merge releases, or name the release that the same merge gave before.
@@ -79,11 +88,14 @@ def run_merge(
         recipe: what it leaves open gets the rule's default.
         weights: one for each ref, as they are; equal shares that sum to 1 without them.
         alias: moved to the result.
+        tenant: whose adapter the result is; None for the operator's own.
+        tenants: the others whose shared rows may be in it, by what was learnt from them.
 
     Raises:
         InvalidInput: fewer than two adapters, weights that do not fit, an option that the rule
             does not use, a rank that the engine does not allow.
-        Refused: different bases, a form other than LoRA, or a result too large or empty.
+        Refused: different bases, a form other than LoRA, a result too large or empty, or rows of
+            a tenant went into one who does not share them with the result.
         NotFound: no such release, or its base is not here.
     """
     check_name(name)
@@ -91,6 +103,7 @@ def run_merge(
         check_alias(alias)
     registry.protection.require_movable(name, alias)
     parents = find_parents(registry, refs, weights)
+    owners = _owners(registry, parents, Learner(name, tenant, tenants, _HOW))
     recipe = complete(recipe, parents)
     plan = plan_digest(name, parents, recipe)
     existing = registry.origins.find_plan(name, plan)
@@ -116,10 +129,19 @@ def run_merge(
         _write_json(folder / "report.json", report)
         _write_json(folder / "adapter.lock", make_lock(base, plan, parents, recipe))
         (folder / "README.md").write_text(make_card(name, base, parents, recipe, servable, report))
-        draft = make_draft(name, base, plan, parents, recipe, servable)
+        draft = make_draft(name, base, plan, parents, recipe, servable, owners)
         why = f"merged by `{recipe.method}`"
         published = registry.publish(folder, draft, alias=alias, who=who, why=why)
     return Merged(published, parents, recipe, servable, report)
+
+
+def _owners(registry: Registry, parents: Sequence[Parent], learner: Learner) -> dict[str, str]:
+    """Whose rows the parents have learnt, all of whom let the result have it."""
+    claims = [
+        claim for one in parents for claim in of_release(registry, one.release.digest, one.ref)
+    ]
+    require_allowed(claims, learner)
+    return recorded(claims)
 
 
 def _combine(

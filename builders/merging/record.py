@@ -16,6 +16,7 @@ from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.digests import digest_file, digest_json
 from adapterworks.manifests.extensions import source_digest
+from adapterworks.registry.datasets.owners import RECORDED
 from adapterworks.registry.imports.publish import base_name
 from adapterworks.registry.releases.release import Draft, Provenance, Servable
 from adapterworks.registry.releases.release import Parent as From
@@ -76,8 +77,13 @@ def make_draft(
     parents: Sequence[Parent],
     recipe: Recipe,
     servable: Servable,
+    owners: dict[str, str],
 ) -> Draft:
-    """The record's own part; the licence is the parents' if they agree."""
+    """The record's own part; the licence is the parents' if they agree.
+
+    Args:
+        owners: whose rows the parents have learnt, with the strictest share.
+    """
     licenses = {parent.release.license for parent in parents}
     facts = _facts(parents, recipe)
     return Draft(
@@ -103,7 +109,7 @@ def make_draft(
             seed=recipe.seed,
             source=_description(parents, recipe),
         ),
-        details={METHOD: facts["recipe"]},
+        details={METHOD: facts["recipe"]} | ({RECORDED: owners} if owners else {}),
     )
 
 

@@ -48,7 +48,8 @@ class Plan(BaseModel):
     """The result of a manifest, a base, its rows and a machine.
 
     `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says. `undropped`: the base
-    has dropout of its own, which is off since the objective compares policies.
+    has dropout of its own, which is off since the objective compares policies. `tenants`: whose
+    rows are learnt, directly or through a release, with the strictest share.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,6 +96,7 @@ class Plan(BaseModel):
     parents: tuple[Parent, ...] = ()
     undropped: bool = False
     datasets: tuple[Parent, ...] = ()
+    tenants: dict[str, str] = {}
 
     @property
     def origins(self) -> Origins:

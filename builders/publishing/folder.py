@@ -21,6 +21,7 @@ from adapterworks.builders.publishing.provenance import write_provenance
 from adapterworks.builders.training.events import read_events
 from adapterworks.manifests.digests import canonical_json, digest_json
 from adapterworks.manifests.paths import portable
+from adapterworks.registry.datasets.owners import RECORDED
 from adapterworks.registry.releases.release import (
     ADAPTER,
     FULL,
@@ -125,6 +126,7 @@ def make_draft(
         provenance=_provenance(plan, python),
         metrics=dict(metrics),
         withhold=plan.manifest.publish.withhold,
+        details={RECORDED: plan.tenants} if plan.tenants else {},
     )
 
 

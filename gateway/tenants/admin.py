@@ -25,6 +25,7 @@ from adapterworks.gateway.tenants.store import tenant_of
 from adapterworks.gateway.tenants.tenant import Limits, Tenant, parse_allow
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.manifests.refs import check_name
+from adapterworks.registry.datasets.owners import datasets_named
 from adapterworks.registry.index.database import Database
 
 LIMIT_NAMES = ("rpm", "tpm", "max_concurrency", "monthly_tokens")
@@ -60,16 +61,23 @@ class TenantAdmin:
 
         Raises:
             InvalidInput: the name, a pattern or a limit is malformed.
-            Conflict: there is a tenant of that name.
+            Conflict: there is a tenant of that name, or was one whose rows are still here.
         """
         check_name(name)
         values = _checked({"allow": allow, "weight": weight, **asdict(limits)})
+        kept = datasets_named(self._database, name)
         with self._database.write() as connection:
             if _find(connection, name) is not None:
                 raise Conflict(
                     f"there is a tenant `{name}` already",
                     hint=f"change it with `adapters tenant set {name}`, "
                     f"or add a key with `adapters tenant key add {name}`",
+                )
+            if kept and _was(connection, name):
+                raise Conflict(
+                    f"there was another tenant `{name}`, whose rows are in "
+                    f"{', '.join(f'`dataset:{ref}`' for ref in kept)}: this one could learn them",
+                    hint="choose another name; datasets know their tenant by it",
                 )
             connection.execute(
                 sa.insert(tenants).values(
@@ -212,15 +220,16 @@ class TenantAdmin:
         connection.execute(sa.update(revision).values(value=revision.c.value + 1))
 
 
-def tenant_id(database: Database, name: str) -> str:
-    """The id of a tenant by its name, or of one that was removed by its id.
+def tenant_known(database: Database, name: str) -> tuple[str, str]:
+    """Id and name of a tenant by its name, or of one that was removed by its id.
 
     Raises:
         NotFound: there is, and was, no such tenant.
     """
     with database.read() as connection:
-        known = connection.scalar(sa.select(tenants.c.id).where(tenants.c.id == name))
-        return str(known or _get(connection, name).id)
+        known = connection.execute(sa.select(tenants).where(tenants.c.id == name)).first()
+        row = _get(connection, name) if known is None else known
+        return str(row.id), str(row.name)
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
@@ -234,6 +243,12 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     if "weight" in checked and not 0.001 <= checked["weight"] <= 1000:
         raise InvalidInput(f"`weight` must be from 0.001 to 1000, not `{checked['weight']}`")
     return checked
+
+
+def _was(connection: Connection, name: str) -> bool:
+    """Whether a tenant of this name was removed."""
+    query = sa.select(tenants.c.id).where(tenants.c.name == name, tenants.c.removed.is_not(None))
+    return connection.execute(query).first() is not None
 
 
 def _find(connection: Connection, name: str) -> Any:

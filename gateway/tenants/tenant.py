@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.gateway.tenants.patterns import BASE_PREFIX, opens
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.refs import OWN_PREFIX
 
-_OWN_PREFIX = "ft."
 # What tenants have made themselves: `ft.TENANT.…`, by the id that no other tenant ever has.
 _OWNED = re.compile(r"ft\.(?:[0-9a-f]{16}|open)\.")
 _PATTERN_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-*?[]!")
@@ -73,7 +73,7 @@ class Tenant:
         """Whether the tenant may use adapter `name`, or base model `base:NAME`."""
         if _OWNED.match(name):
             return self.owns(name) or any(
-                pattern.startswith(_OWN_PREFIX) and fnmatchcase(name, pattern)
+                pattern.startswith(OWN_PREFIX) and fnmatchcase(name, pattern)
                 for pattern in self.allow
             )
         return opens(self.allow, name)
@@ -125,4 +125,4 @@ def parse_allow(text: str | Iterable[str]) -> tuple[str, ...]:
 
 def prefix_of(tenant: str) -> str:
     """What the names of a tenant's own releases begin with, by its id."""
-    return f"{_OWN_PREFIX}{tenant.removeprefix('tn_')}."
+    return f"{OWN_PREFIX}{tenant.removeprefix('tn_')}."

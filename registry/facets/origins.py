@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from typing import Literal
 
 from adapterworks.manifests.errors import IntegrityError, NotFound
@@ -40,6 +42,26 @@ class Origins:
         with self._catalog.database.read() as connection:
             return lookup.releases_from(connection, kind, digest)
 
+    def descendants(self, digests: Iterable[str]) -> list[Resolved]:
+        """The live versions that come from releases or datasets, however far back, through deleted
+        ones too: nearest first."""
+        found: dict[str, Resolved] = {}
+        waiting = deque(digests)
+        seen = {*waiting}
+        with self._catalog.database.read() as connection:
+            while waiting:
+                digest = waiting.popleft()
+                row = lookup.find_release(connection, digest)
+                # Old records name a parent by its name alone.
+                for target in (digest, *([] if row is None else [f"{row.name}@{row.version}"])):
+                    for live in lookup.releases_from(connection, "parent", target):
+                        found.setdefault(live.digest, live)
+                    for child in connection.execute(links.releases_of("parent", target)):
+                        if child.release not in seen:
+                            seen.add(child.release)
+                            waiting.append(child.release)
+        return list(found.values())
+
     def releases_with(self, blob: str) -> list[Resolved]:
         """The live versions that have a blob among their files, oldest first."""
         with self._catalog.database.read() as connection:
@@ -50,10 +72,10 @@ class Origins:
         resolved = self._catalog.resolve(ref)
         release = self._catalog.release(resolved.digest)
         lock = read_lock(self._catalog.read, resolved, release)
-        found = ancestors(resolved, self._parents, self._find_release)
+        found = ancestors(resolved, self.parents, self._find_release)
         return lineage(resolved, release, lock, found)
 
-    def _parents(self, digest: str) -> tuple[Parent, ...]:
+    def parents(self, digest: str) -> tuple[Parent, ...]:
         """What a release was made from, by its record, or by the index if it was deleted."""
         try:
             release = self._catalog.release(digest)

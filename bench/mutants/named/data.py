@@ -15,6 +15,7 @@ _IDENTITY = f"{_TESTS}/test_identity.py"
 _PLACES = f"{_TESTS}/test_places.py"
 _SEALS = f"{_TESTS}/test_seals.py"
 _DATASETS = f"{_TESTS}/test_datasets.py"
+_OWNERS = f"{_TESTS}/test_owners.py"
 _DATA = "builders/data"
 _SOURCES = f"{_DATA}/sources"
 _RENDER = f"{_DATA}/render.py"
@@ -830,10 +831,68 @@ NAMED = (
     Named(
         "a-test-row-is-divided-anew",
         f"{_DATA}/dividing.py",
-        'if now == "test" or on_side(',
+        'if key in tested or on_side(',
         "if on_side(",
         (f"{_DATASETS}::test_rows_are_divided_by_what_they_say",),
         "what was tested on would be trained on after the next division",
+    ),
+    Named(
+        "a-row-is-divided-from-its-group",
+        f"{_DATA}/dividing.py",
+        'tested = {key for split, key, _ in keyed if split == "test"}',
+        'tested = {row.digest for split, _, row in keyed if split == "test"}',
+        (f"{_DATASETS}::test_a_group_with_a_test_row_goes_to_the_test_rows",),
+        "a patient would be on both sides, and the score of patients that were learnt",
+    ),
+    Named(
+        "rows-lose-their-owner-on-the-way",
+        f"{_DATA}/adding.py",
+        "    for dataset in (*read.values(), *(one for one in above if one is not None)):\n"
+        "        held += of_dataset(datasets, dataset)\n",
+        "",
+        (f"{_OWNERS}::test_rows_of_a_dataset_stay_whose_they_are",),
+        "anybody might train on a tenant's rows once somebody had added them again",
+    ),
+    Named(
+        "nobody-is-asked-through-a-release",
+        "builders/building/shelf.py",
+        "        claims += of_release(registry, resolved.digest, str(resolved))\n",
+        "",
+        (f"{_OWNERS}::test_what_a_release_has_learnt_goes_where_its_rows_may",),
+        "`[start]` would carry what a tenant's rows taught into another tenant's adapter",
+    ),
+    Named(
+        "a-merge-asks-nobody",
+        "builders/merging/merge.py",
+        "    require_allowed(claims, learner)\n",
+        "",
+        (f"{_OWNERS}::test_a_merge_asks_whose_rows_its_parents_have_learnt",),
+        "a tenant's adapter would be served to all, merged with another",
+    ),
+    Named(
+        "a-deleted-ancestor-hides-whose-rows-it-learnt",
+        "registry/facets/origins.py",
+        "if child.release not in seen:",
+        "if child.release not in seen and child.release in found:",
+        (f"{_OWNERS}::test_a_deleted_or_foreign_ancestor_is_asked_too",),
+        "what was continued from a release that is deleted would not be named in an erasure",
+    ),
+    Named(
+        "a-release-forgets-whose-rows-it-learnt",
+        "builders/publishing/folder.py",
+        "        details={RECORDED: plan.tenants} if plan.tenants else {},\n",
+        "",
+        ("tests/builders/building/test_shelf.py::test_from_rows_to_a_release_and_back",),
+        "where it is pulled to, anybody could go on from it",
+        quick=False,
+    ),
+    Named(
+        "a-tenants-name-is-given-again",
+        "gateway/tenants/admin.py",
+        "            if kept and _was(connection, name):",
+        "            if False:",
+        ("tests/gateway/capture/test_erased_tenant.py::test_what_learnt_from_a_tenant_is_named",),
+        "a new tenant could learn the rows of the one that had its name before",
     ),
     Named(
         "erased-rows-stay-in-other-datasets",

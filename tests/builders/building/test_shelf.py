@@ -19,12 +19,13 @@ def test_from_rows_to_a_release_and_back(workshop: Workshop) -> None:
     files = {split: str(workshop.folder / f"{split}.jsonl") for split in ("train", "test")}
     added = workshop.invoke(
         dataset, "add", "cases", files["train"], "--test", files["test"], "--source", "ward 7",
-        "--reviewed-by", "Dr. Wu", "--json",
+        "--reviewed-by", "Dr. Wu", "--tenant", "acme", "--json",
     )  # fmt: skip
     assert added.exit_code == 0, added.output
     digest = json.loads(added.stdout)["digest"]
     path = workshop.manifest(epochs=1)
     text = (workshop.folder / "lora.toml").read_text()
+    text = text.replace('name = "tiny"', 'name = "tiny"\ntenant = "acme"')
     named = text.replace('"train.jsonl"', '"dataset:cases@1"').replace(
         '"test.jsonl"', '"dataset:cases@1"'
     )
@@ -36,6 +37,7 @@ def test_from_rows_to_a_release_and_back(workshop: Workshop) -> None:
         (TRAINED_ON, digest, "dataset:cases@1"),
         (TESTED_ON, digest, "dataset:cases@1"),
     ]
+    assert release.details == {"tenants": {"acme": "own"}}
     lock = json.loads(registry.read(release.digest, "adapter.lock"))
     assert [parent["digest"] for parent in lock["data"]["datasets"]] == [digest, digest]
     seals = Datasets(registry).seals()

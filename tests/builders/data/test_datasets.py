@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.building.shelf import datasets_of
+from adapterworks.builders.building.shelf import shelf_of
 from adapterworks.builders.data.adding import About, Added, add_dataset
 from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.datasets import decode, encode, rows_of
-from adapterworks.builders.data.dividing import divide, row_diff
+from adapterworks.builders.data.dividing import along, divide, row_diff
 from adapterworks.builders.data.erasing import erase_rows, look_for_rows
 from adapterworks.builders.data.exporting import lines_of
 from adapterworks.builders.data.load import load_rows, load_source
@@ -174,10 +174,10 @@ def test_a_tenants_rows_go_where_both_say_so(
     wanted = manifest(tenant=tenant, tenants=tenants)
     if words is None:
         expected = Parent(relation="dataset", digest=dataset.digest, ref="dataset:cases@1")
-        assert datasets_of(wanted, registry) == (expected,)
+        assert shelf_of(wanted, registry).datasets == (expected,)
     else:
         with pytest.raises(Refused, match=words):
-            datasets_of(wanted, registry)
+            shelf_of(wanted, registry)
     for key in ("mix", "replay", "validation", "test"):
         add(registry, "free", train=questions("b", 1), validation=questions("c", 1))
         source = "dataset:cases@1"
@@ -186,11 +186,11 @@ def test_a_tenants_rows_go_where_both_say_so(
         if words is None:
             relation = "test" if key == "test" else "dataset"
             assert (relation, "dataset:cases@1") in [
-                (p.relation, p.ref) for p in datasets_of(other, registry)
+                (p.relation, p.ref) for p in shelf_of(other, registry).datasets
             ]
         else:
             with pytest.raises(Refused, match=words):
-                datasets_of(other, registry)
+                shelf_of(other, registry)
 
 
 def test_rows_are_divided_by_what_they_say() -> None:
@@ -213,6 +213,20 @@ def test_rows_of_one_group_stay_together() -> None:
     assert len(sides[1]) > 2
     with pytest.raises(InvalidInput, match="train row 1 has no column `ward`"):
         divide({"train": rows}, validation=0.0, test=0.4, by="ward")
+
+
+def test_a_group_with_a_test_row_goes_to_the_test_rows() -> None:
+    rows = [row for n in range(60) for row in questions("a", n, n + 1000, patient=n % 20)]
+    was = {"train": rows[3:], "test": rows[:3]}  # patients 0 and 1
+    divided = divide(was, validation=0.0, test=0.2, by="patient")
+    sides = [{row.meta["patient"] for row in divided[split]} for split in ("train", "test")]
+    assert not sides[0] & sides[1]
+    assert {0, 1} <= sides[1]
+    plain = divide({"train": rows}, validation=0.0, test=0.2, by="patient")
+    drawn = {row.digest for row in divided["test"]} - {row.digest for row in plain["test"]}
+    assert along(was, test=0.2, by="patient") == len(drawn) - 3 > 0
+    with pytest.raises(Refused, match="every `patient` has a row that is a test row"):
+        divide({"train": rows[2:], "test": rows[:40]}, validation=0.0, test=0.2, by="patient")
 
 
 def test_two_versions_are_compared_by_rows() -> None:
@@ -292,4 +306,4 @@ def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
 def test_a_server_has_no_datasets_to_read(tmp_path: Path) -> None:
     server = RemoteRegistry("https://registry.example", None, tmp_path / "home")
     with pytest.raises(InvalidInput, match="the registry's own database"):
-        datasets_of(manifest(), server)
+        shelf_of(manifest(), server)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.building.shelf import datasets_of
+from adapterworks.builders.building.shelf import shelf_of
 from adapterworks.builders.data.datasets import rows_of
 from adapterworks.cli.from_failures import command
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -114,9 +114,9 @@ def test_corrections_become_a_dataset_of_the_tenant_with_their_lineage(ward: War
     place = ward.folder / "medical.toml"
     place.write_text(MANIFEST.format(tenant=""))
     with pytest.raises(Refused, match="only adapters of that tenant"):
-        datasets_of(load_manifest(place), registry)
+        shelf_of(load_manifest(place), registry)
     place.write_text(MANIFEST.format(tenant='tenant = "acme"'))
-    (parent,) = datasets_of(load_manifest(place), registry)
+    (parent,) = shelf_of(load_manifest(place), registry).datasets
     lines = graph(registry, "medical@3", [parent, parent])
     assert lines[1].startswith("├── dataset: dataset:medical-failures@1 sha256:")
     assert lines[1].endswith("(2 rows, acme's, share own)")

@@ -69,7 +69,9 @@ class Shelf:
         (files / "fingerprint.json").write_text(json.dumps(fingerprint))
         return str(self.publish_files(name, on, servable))
 
-    def publish_files(self, name: str, base: Base, servable: Servable | None) -> Published:
+    def publish_files(
+        self, name: str, base: Base, servable: Servable | None, **fields: Any
+    ) -> Published:
         """Publish the files of `name` with this record."""
         draft = Draft(
             name=name,
@@ -79,6 +81,7 @@ class Shelf:
             created_by="tester",
             base=base.identity,
             servable=servable,
+            **fields,
         )
         return self.registry.publish(self.folder / name, draft, who="tester")
 

@@ -210,3 +210,14 @@ def test_each_parents_probes_are_taken_in_turn_as_far_as_they_go() -> None:
     assert [sequence.input_ids[0] for sequence in found] == [10, 40, 20, 30]
     assert [sequence.row for sequence in found] == [0, 1, 2, 3]
     assert found[1].labels == [IGNORED, 41, 42]
+
+
+def test_a_merge_says_whose_rows_its_parents_have_learnt(shelf: Shelf) -> None:
+    servable = Servable(form="lora", origin="native", rank=8)
+    shelf.publish_files("one", shelf.base, servable, details={"tenants": {"acme": "own"}})
+    with pytest.raises(Refused, match="`one@2` has learnt rows of tenant `acme`"):
+        shelf.merge("one@2", "two@1")
+    merged = shelf.merge("one@2", "two@1", tenant="acme")
+    details = shelf.registry.release(merged.published.digest).details
+    assert details["tenants"] == {"acme": "own"}
+    assert details["merge"]["method"] == "cat"

@@ -12,6 +12,7 @@ from adapterworks.cli.main import cli
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.datasets.record import DatasetRecord, Part
 from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
@@ -62,5 +63,9 @@ def test_what_learnt_from_a_tenant_is_named(
     admin.remove("acme")
     said = erase(f"tenant:{told['tenant']}", "--yes")  # of one that was removed, by its id
     assert "0 captured answers" in said
+    assert "rows of it, which stay: dataset:failures@1" in said
+    # Another one of that name would be taken for the owner of its rows.
+    with pytest.raises(Conflict, match="whose rows are in `dataset:failures@1`"):
+        admin.add("acme", allow=("*",), limits=Limits())
     entries = CliRunner().invoke(cli, ["tenant", "log", "--json"]).stdout
     assert [entry["action"] for entry in json.loads(entries)][:1] == ["tenant.erase"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.facets.origins import Origins
 from adapterworks.registry.reading.lineage import Lineage
+from adapterworks.registry.releases.release import Parent
 from adapterworks.registry.releases.types import Resolved
 from adapterworks.registry.remotes.http.catalog import RemoteCatalog
 from adapterworks.registry.remotes.http.link import part
@@ -40,6 +42,13 @@ class RemoteOrigins(Origins):
         resolved = self._server.resolve(ref)
         way = f"/adapters/{part(resolved.name)}/lineage"
         return self._server.link.get(way, Lineage, version=resolved.version)
+
+    def parents(self, digest: str) -> tuple[Parent, ...]:
+        """What a release was made from, by its record; of one that was deleted there, nothing."""
+        try:
+            return self._server.release(digest).parents
+        except (NotFound, InvalidInput):
+            return ()
 
     def _found(self, by: str, digest: str, **query: str) -> list[Resolved]:
         told = self._server.link.get(
