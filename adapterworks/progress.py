@@ -47,6 +47,14 @@ def reference_line(event: dict[str, Any]) -> str:
     )
 
 
+def tracker_line(event: dict[str, Any]) -> str:
+    """A tracker that takes no more, in words."""
+    return (
+        f"the tracker `{event['tracker']}` is told no more from step {event['step']} on: "
+        f"{event['message']}"
+    )
+
+
 def alarm_line(event: dict[str, Any]) -> str:
     """An alarm of a training on sampled answers, in words."""
     return f"alarm at step {event['step']}: {event['message']}"
@@ -82,6 +90,8 @@ class Lines:
             self.say(f"step {event['step']}: validation reward {event['reward']:.4f}{best}")
         elif kind == "reference":
             self.say(reference_line(event))
+        elif kind == "tracker_lost":
+            self.say(tracker_line(event))
         elif kind == "alarm":
             self.say(alarm_line(event))
         elif kind == "resumed":

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adapterworks.app import App
 from adapterworks.extras import require
+from adapterworks.grading import BuildersGrading
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from adapterworks.gateway.engines.target import ServedBase
     from adapterworks.gateway.engines.tls import EngineTls
     from adapterworks.gateway.gateway import Gateway
-    from adapterworks.manifests.graders import Graded, Grader
     from adapterworks.registry.releases.release import Release
 
 Say = Callable[[str], None]
@@ -93,7 +93,7 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
         app.registry,
         engines,
         spool=spool,
-        grade=_grade,
+        grading=BuildersGrading(),
         first=newest,
         keys=app.settings.keys,
     )
@@ -102,23 +102,6 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
         if isinstance(table, FoundEngines):
             _follow(app, config, table, gateway)
     return gateway
-
-
-def _grade(grader: Grader, answer: str, item: Mapping[str, Any]) -> Graded:
-    """Graders are builders', which a gateway does not know: they meet here.
-
-    Raises:
-        InvalidInput: the texts are too long, or what compares them is not installed.
-    """
-    from adapterworks.builders.objectives.grading import grade_answer
-
-    try:
-        return grade_answer(grader, answer, item)
-    except ModuleNotFoundError as error:
-        raise InvalidInput(
-            f"this gateway does not compare texts: `{error.name}` is not installed beside it",
-            hint="`string_check` needs nothing; whoever runs it: pip install 'adapterworks[build]'",
-        ) from error
 
 
 def _engines(

@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.admission.limiter import Limiter
@@ -41,15 +40,12 @@ from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.gateway.tenants.store import STALE_SECONDS, TenantStore
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
 from adapterworks.manifests.errors import NotFound, Refused
-from adapterworks.manifests.graders import Graded, Grader
+from adapterworks.manifests.grading import Grading
 from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
-
-Grade = Callable[[Grader, str, Mapping[str, Any]], Graded]
-"""(grader, answer, the row's columns) → what the answer is worth; takes seconds at most."""
 
 
 @dataclass
@@ -60,7 +56,7 @@ class Gateway:
         draining: no new requests; set when the process is asked to end.
         container_key: of the tenant that a platform's requests are of (`[http] container`).
         recent: the last answers, for feedback that comes before their usage is in the index.
-        grade: runs a grader of OpenAI's; handed in, since what is worth what is builders' matter.
+        grading: runs graders of OpenAI's; handed in, since what is worth what is builders' matter.
         aside: the database of what gateways tell each other.
         background: work that no client waits for (shadows, proofs of jobs); ended when the gateway
             stops.
@@ -79,7 +75,7 @@ class Gateway:
     capture: Capture
     aside: Database
     sharing: Sharing
-    grade: Grade
+    grading: Grading
     draining: bool = False
     started: float = field(default_factory=time.time)
     container_key: str | None = field(default=None, repr=False)
@@ -106,7 +102,7 @@ class Gateway:
         engines: Sequence[Engine],
         *,
         spool: Path,
-        grade: Grade,
+        grading: Grading,
         first: Sequence[Release] = (),
         keys: Path | None = None,
     ) -> Gateway:
@@ -115,7 +111,7 @@ class Gateway:
         Args:
             config: with `open`, everyone is let in without a key.
             spool: folder where metered requests are kept until the index has them.
-            grade: runs a grader of OpenAI's.
+            grading: runs graders of OpenAI's.
             first: loaded and proved before it says that it is ready, as the pins are, each in the
                 engine that its requests are sent to; as many as there is room for, in this order.
             keys: folder of the keys that captured answers are sealed with; None: beside the home.
@@ -161,7 +157,7 @@ class Gateway:
             ),
             aside=aside,
             sharing=sharing,
-            grade=grade,
+            grading=grading,
         )
         gateway.resolver.hand_over(
             Handover(fleet.residencies.values, fleet.places, gateway.resolver.release, supervisor)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from adapterworks.manifests.named import Named
+from adapterworks.manifests.tracking_table import TrackingTable
 from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Share
 
 SAVE_PATTERN = r"^[1-9][0-9]{0,6} (steps|minutes)$"
@@ -78,6 +79,8 @@ class TrainTable(Frozen):
     trackers: tuple[Annotated[str, Named("trackers")], ...] = ()
     """Experiment trackers that are told the metrics too (see `adapters trackers`); the package of
     each is to be installed. TensorBoard's files are in the build's folder, under `trackers/`."""
+    tracking: tuple[TrackingTable, ...] = ()
+    """Trackers whose project and run have names of their own."""
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes that share each batch, one a GPU; what they train is what one would, in another
     order of addition (also `adapters build --processes N`)."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from adapterworks.progress import seconds
+from adapterworks.progress import seconds, tracker_line
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, queue
 from adapterworks.registry.jobs.job import OPERATOR, Claim
@@ -86,6 +86,8 @@ class Teller:
                 said = f"step {event['step']}: {event['message']}"
                 self.say(f"alarm at {said}")
                 self.stopped = said if event["action"] == "stop" else None
+            case "tracker_lost":
+                self.say(tracker_line(event))
             case "checkpoint":
                 self._checkpoint(int(event["step"]))
         if time.monotonic() - self._written >= _INTERVAL:

@@ -149,7 +149,7 @@ def prepare(
     from adapterworks.builders.training.trackers import check_trackers
 
     extensions = pins(manifest)
-    check_trackers(manifest.train.trackers)
+    check_trackers(manifest.train)
     accelerate = check_launcher(manifest)
     require_files(manifest)  # before a base is unpacked or fetched
     base = bases.ensure(

@@ -119,6 +119,7 @@ DECISIONS: dict[str, Part] = {
     "train.early_stopping": "train",
     "train.seed": "train",
     "train.trackers": "nothing",
+    "train.tracking": "nothing",
     "train.processes": "nothing",  # as a micro batch
     "train.sharding": "nothing",  # where numbers are kept, not which
     "train.accelerate_config": "publish",  # its name; its bytes are digested for the training

@@ -195,7 +195,7 @@ def _manifest(
     """The release's manifest with the micro batch it was trained with: it orders the sums."""
     digests = {pin["name"]: pin["digest"] for pin in lock.get("extensions", ())}
     manifest = manifest_of_release(release.manifest or {}, title, own=own, digests=digests)
-    train = {"trackers": (), "micro_batch_size": lock.get("micro_batch")}
+    train = {"trackers": (), "tracking": (), "micro_batch_size": lock.get("micro_batch")}
     if train["micro_batch_size"] is None:
         train["micro_batch_size"] = manifest.train.micro_batch_size
     changed: dict[str, Any] = {"train": manifest.train.model_copy(update=train)}

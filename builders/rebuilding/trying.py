@@ -154,7 +154,13 @@ def _short(manifest: Manifest, steps: int, questions: int) -> Manifest:
     if data.has_test:
         fewer["limit_test"] = min(questions, data.limit_test or questions)
     evaluate = {"gates": (), "retention": RetentionTable()}
-    short = {"max_steps": steps, "evaluations": 1, "trackers": (), "early_stopping": None}
+    short = {
+        "max_steps": steps,
+        "evaluations": 1,
+        "trackers": (),
+        "tracking": (),
+        "early_stopping": None,
+    }
     return manifest.model_copy(
         update={
             "data": data.model_copy(update=fewer),

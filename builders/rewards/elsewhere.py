@@ -6,7 +6,6 @@ mean, so that it is learnt neither from nor against (`abstaining.py`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ from adapterworks.builders.rewards.abstaining import completed
 from adapterworks.builders.rewards.asking import Judge
 from adapterworks.builders.rewards.pairwise import pairs, read_pairs
 from adapterworks.builders.rewards.pointwise import HIGH, LOW, grading, read_scores, scoring
-from adapterworks.builders.rewards.sandbox import values_of
+from adapterworks.builders.rewards.sandbox import sample_of, values_of
 from adapterworks.manifests.graders import Grader, PythonGrader, ScoreModel, leaves_of
 from adapterworks.manifests.judging import RewardJudge
 
@@ -153,7 +152,7 @@ class Elsewhere:
     def _ran(self, grader: PythonGrader, rows: Sequence[Row], texts: Texts) -> list[list[float]]:
         """What the function returned; 0 where it failed, as OpenAI has it."""
         given = [
-            (_sample(text), item)
+            (sample_of(text), item)
             for item, group in zip(map(_item, rows), texts, strict=True)
             for text in group
         ]
@@ -167,14 +166,6 @@ class Elsewhere:
 def _first(values: Iterator[float], count: int) -> Iterator[float]:
     for _ in range(count):
         yield next(values)
-
-
-def _sample(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    return {"output_text": text, "output_json": value}
 
 
 def _item(row: Row) -> Mapping[str, Any]:

@@ -40,24 +40,35 @@ def grading(grader: ScoreModel, answer: str, columns: Mapping[str, str], asks: i
         NoColumn: a column that it reads is not there.
     """
     low, high = grader.range
+    ends = f"`Score: N`, N a number from {low:g} to {high:g}"
+    return [asking(grader, answer, columns, ends, at) for at in range(asks)]
+
+
+def asking(
+    grader: ScoreModel, answer: str, columns: Mapping[str, str], ends: str, at: int = 0
+) -> Chat:
+    """A grader's turns, filled in, with what the last line is to be.
+
+    Args:
+        ends: that line, in words.
+        at: which of several asks it is.
+
+    Raises:
+        NoColumn: a column that it reads is not there.
+    """
     turns = [
         {"role": turn.role, "content": filled(turn.content, answer, columns)}
         for turn in grader.input
     ]
-    turns[-1]["content"] += (
-        f"\n\nEnd with a line that is exactly `Score: N`, N a number from {low:g} to {high:g}."
-    )
+    turns[-1]["content"] += f"\n\nEnd with a line that is exactly {ends}."
     drawn = grader.sampling_params
-    return [
-        Chat(
-            turns,
-            drawn.max_completions_tokens,
-            temperature=drawn.temperature,
-            seed=drawn.seed + at,
-            top_p=drawn.top_p,
-        )
-        for at in range(asks)
-    ]
+    return Chat(
+        turns,
+        drawn.max_completions_tokens,
+        temperature=drawn.temperature,
+        seed=drawn.seed + at,
+        top_p=drawn.top_p,
+    )
 
 
 def read_scores(said: Sequence[Said], low: float, high: float) -> float | None:

@@ -12,6 +12,7 @@ own memory to find the word is not kept out, and learns nothing else there.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.grading import Ran
 
 # Of the system's, what a Python needs that is linked to it.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
@@ -59,10 +61,19 @@ null = os.open("/dev/null", os.O_RDWR)
 for number in (0, 1, 2):
     os.dup2(null, number)
 names = {"__name__": "grader"}
-exec(compile(given["source"], "grader.py", "exec"), names)
-value = float(names["grade"](given["sample"], given["item"]))
-if math.isfinite(value):
-    os.write(given["out"], repr(value).encode())
+try:
+    exec(compile(given["source"], "grader.py", "exec"), names)
+    value = float(names["grade"](given["sample"], given["item"]))
+    said = {"value": value} if math.isfinite(value) else {"why": "it returned no finite number"}
+except BaseException as error:
+    line, frame = None, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == "grader.py":
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    place = f" (line {line})" if line else ""
+    said = {"why": f"{type(error).__name__}{place}: {error}"[:1000]}
+os.write(given["out"], json.dumps(said).encode())
 """
 
 
@@ -134,20 +145,48 @@ def values_of(
     Raises:
         Refused: as `require`.
     """
-    bounds = limits or Limits()
     require()
 
     def one(pair: tuple[Mapping[str, Any], Mapping[str, Any]]) -> float | None:
-        sample, item = pair
-        line = {**_told(bounds), "source": source, "sample": sample, "item": item}
-        try:
-            said = _inside(_GRADE, json.dumps(line), bounds)
-            return float(said) if said else None
-        except (ValueError, RecursionError):  # an answer that is nested a thousand times
-            return None
+        return value_of(source, *pair, limits).value
 
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         return list(pool.map(one, given))
+
+
+def value_of(
+    source: str, sample: Mapping[str, Any], item: Mapping[str, Any], limits: Limits | None = None
+) -> Ran:
+    """What a function `grade(sample, item)` returns for one, or why it returns no number.
+
+    Raises:
+        Refused: as `require`.
+    """
+    bounds = limits or Limits()
+    require()
+    line = {**_told(bounds), "source": source, "sample": sample, "item": item}
+    try:
+        said = json.loads(_inside(_GRADE, json.dumps(line), bounds) or b"null")
+        if isinstance(said, dict) and "why" in said:
+            return Ran(None, str(said["why"]))
+        if isinstance(said, dict) and math.isfinite(value := float(said["value"])):
+            return Ran(value)
+    except (ValueError, TypeError, KeyError, RecursionError):  # nested a thousand times, say
+        pass
+    return Ran(
+        None,
+        f"it did not end within {bounds.seconds} s of processor time and "
+        f"{bounds.memory >> 20} MiB, or ended itself",
+    )
+
+
+def sample_of(text: str) -> dict[str, Any]:
+    """An answer as a grader's `sample`: its text, and its value where it is JSON."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    return {"output_text": text, "output_json": value}
 
 
 def _run(code: str, tests: str, limits: Limits) -> bool:

@@ -109,6 +109,7 @@ class Trainer:
         self.technique = METHODS[plan.manifest.method.kind]
         self.memory = PeakMemory(plan.device)
         self.trackers = make_trackers(plan, folder)
+        self.trackers.lost = self._lost_tracker
         self.accelerator = Accelerator(
             # Not None, which would leave the choice to the environment.
             mixed_precision="no" if plan.precision == "fp32" else plan.precision,
@@ -490,6 +491,9 @@ class Trainer:
         self.trackers.close()
         self._say("trained", **asdict(result))
         return result
+
+    def _lost_tracker(self, name: str, why: str) -> None:
+        self._say("tracker_lost", step=self.progress.step, tracker=name, message=why)
 
     def _say(self, event: str, **fields: Any) -> None:
         if self.accelerator.is_main_process:

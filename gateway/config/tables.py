@@ -168,6 +168,20 @@ class MeteringTable(Table):
     keep_days: Annotated[int, Field(ge=KEPT_DAYS)] | None = None
 
 
+class IntegrationTable(Table):
+    """`[[jobs.integrations]]`: a tracker that fine-tuning jobs of some tenants may tell metrics to.
+
+    `tenants` are names, or `*` for all. A tenant's projects (`mlflow` calls them experiments) match
+    one of `projects`, in which `{tenant}` is its name. `entity` is whose they are, where a tracker
+    has teams; nobody may name another. Address and key are in the workers' environment.
+    """
+
+    type: Literal["wandb", "mlflow"]
+    tenants: tuple[str, ...]
+    projects: tuple[str, ...] = ("*",)
+    entity: str | None = None
+
+
 class JobsTable(Table):
     """`[jobs]`: files, fine-tuning jobs and batches of tenants; none of their paths unless `on`.
 
@@ -176,7 +190,8 @@ class JobsTable(Table):
     together; `max_queued` and `max_running` a tenant's jobs of one kind that have not ended, and
     its jobs that run at once. A gateway runs `batch_running` batches at once, and of all their
     lines `batch_parallel`. A job that is built waits `proof_hours` for an engine that proves it,
-    and fails then.
+    and fails then. No tracker is told of jobs unless `integrations` says so. `python_graders`
+    lets tenants' graders run code in a sandbox, here and where their jobs are trained.
     """
 
     on: bool = False
@@ -189,6 +204,8 @@ class JobsTable(Table):
     batch_running: PositiveInt = 8
     batch_parallel: PositiveInt = 8
     proof_hours: PositiveFloat = 168.0
+    python_graders: bool = True
+    integrations: tuple[IntegrationTable, ...] = ()
 
 
 class RegistryTable(Table):

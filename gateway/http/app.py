@@ -40,8 +40,8 @@ from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.http.routes.registry import who_logs_in
 from adapterworks.gateway.http.routes.registry.desk import Desk, open_desk
 from adapterworks.gateway.http.routes.registry.table import routes as registry_routes
-from adapterworks.gateway.jobs.graders import Graders
 from adapterworks.gateway.jobs.room import open_room
+from adapterworks.gateway.jobs.running_graders import Graders
 from adapterworks.gateway.request.errors import (
     MethodNotAllowed,
     NoSuchPath,
@@ -91,7 +91,7 @@ def create_app(gateway: Gateway) -> Starlette:
     app.state.writes = Writes()
     if config.jobs.on:
         app.state.room = open_room(gateway)
-        app.state.graders = Graders(gateway.grade)
+        app.state.graders = Graders(gateway.grading, python=config.jobs.python_graders)
     if config.has_console:
         app.router.routes += [
             Route("/console", _to_console, methods=["GET"]),

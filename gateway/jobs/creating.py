@@ -14,6 +14,7 @@ from typing import Any
 
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.integrating import allowed
 from adapterworks.gateway.jobs.objects import (
     AskedJob,
     Hyperparameters,
@@ -63,18 +64,14 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         if asked.validation_file is None
         else _rows(room, tenant, asked.validation_file, method, "validation_file")
     )
-    if asked.integrations:
-        raise InvalidField(
-            "`integrations` are not supported",
-            param="integrations",
-            hint="whoever runs the gateway can name trackers in `[jobs] template`",
-        )
+    integrations = allowed(room.table.integrations, tenant.name, asked.integrations or ())
     beta = hyper.beta if isinstance(hyper, PreferenceHyperparameters) else "auto"
     more: dict[str, Any] = {}
     if method == REINFORCEMENT:
         table = asked.method.reinforcement if asked.method is not None else None
         until = time.monotonic() + room.table.upload_seconds
-        more = graded(gateway.registry.blobs, table, training, validation, until)
+        python = room.table.python_graders
+        more = graded(gateway.registry.blobs, table, training, validation, until, python=python)
     if isinstance(hyper, ReinforcementHyperparameters):
         more["compute_multiplier"] = _number(hyper.compute_multiplier)
     wanted = Asked(
@@ -92,6 +89,7 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         learning_rate_multiplier=_number(hyper.learning_rate_multiplier),
         beta=_number(beta),
         start=start,
+        integrations=integrations,
         template=room.template,
         who=f"tenant {tenant.name}",
         **more,
@@ -112,6 +110,9 @@ def create(gateway: Gateway, room: Room, tenant: Tenant, asked: AskedJob) -> Job
         blobs = [rows.blob for rows in (training, validation) if rows is not None]
         putting.hold_files(connection, job.id, blobs)
         events.add(connection, job.id, f"created job {job.id}", now)
+        for one in integrations:
+            said = f"its metrics are sent to `{one['type']}`"
+            events.add(connection, job.id, said, now)
         if validation is None:
             said = "without a `validation_file` no gate judges the result"
             events.add(connection, job.id, said, now, "warn")

@@ -77,6 +77,35 @@ class AskedMethod(Table):
     reinforcement: Reinforcement | None = None
 
 
+Label = Annotated[str, Field(min_length=1, max_length=128)]
+Tags = Annotated[tuple[Label, ...], Field(max_length=16)]
+
+
+class Wandb(Table):
+    """`integrations[].wandb`."""
+
+    project: Label
+    entity: Label | None = None
+    name: Label | None = None
+    tags: Tags | None = None
+
+
+class Mlflow(Table):
+    """`integrations[].mlflow`, which OpenAI's clients have no type for."""
+
+    experiment: Label
+    name: Label | None = None
+    tags: Tags | None = None
+
+
+class AskedIntegration(Table):
+    """`integrations[]`, with the table of its type."""
+
+    type: Literal["wandb", "mlflow"]
+    wandb: Wandb | None = None
+    mlflow: Mlflow | None = None
+
+
 class AskedJob(Table):
     """`POST /v1/fine_tuning/jobs`."""
 
@@ -88,7 +117,7 @@ class AskedJob(Table):
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     metadata: Metadata | None = None
-    integrations: tuple[dict[str, Any], ...] | None = None
+    integrations: Annotated[tuple[AskedIntegration, ...], Field(max_length=5)] | None = None
 
 
 def job_object(job: Job) -> dict[str, Any]:
@@ -125,7 +154,7 @@ def job_object(job: Job) -> dict[str, Any]:
         "method": {"type": method, method: table},
         "seed": asked["seed"],
         "metadata": dict(job.labels) or None,
-        "integrations": [],
+        "integrations": list(asked.get("integrations", ())),
     }
 
 

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from adapterworks.gateway.files.faults import Faults
 from adapterworks.gateway.files.lines import Lines
-from adapterworks.gateway.jobs.graders import read_grader
+from adapterworks.gateway.jobs.graders import Read, read_grader
 from adapterworks.gateway.jobs.objects import Reinforcement
 from adapterworks.gateway.request.errors import InvalidField, TooSlow
 from adapterworks.manifests.errors import InvalidInput
@@ -38,11 +38,14 @@ def graded(
     training: Rows,
     validation: Rows | None,
     until: float,
+    *,
+    python: bool = True,
 ) -> dict[str, Any]:
     """The fields of the job's `Asked` that only this method has.
 
     Args:
         until: by the monotonic clock, by when the rows are to have been looked through.
+        python: whether tenants' code may grade.
 
     Raises:
         InvalidField: it cannot be honoured, or a row lacks what the grader reads.
@@ -56,9 +59,11 @@ def graded(
         )
     _require_usual(asked)
     try:
-        grader = read_grader(asked.grader)
+        given = read_grader(asked.grader)
     except InvalidInput as error:
         raise InvalidField(error.message, param="method", hint=error.hint) from error
+    _require_trainable(given, python)
+    grader = given.grader
     read = columns_of(grader)
     if len(read) > _MOST_COLUMNS:
         raise InvalidField(
@@ -83,6 +88,22 @@ def graded(
         "asked_grader": asked.grader,
         "answer": answer,
     }
+
+
+def _require_trainable(given: Read, python: bool) -> None:
+    for leaf in given.models.values():
+        raise InvalidField(
+            f"`{leaf.name}` asks the model `{leaf.model}`, and a training here has none to ask",
+            param="method",
+            hint="`score_model` and `label_model` are there for `graders.run`; a training learns "
+            "by graders that compute, and by `python`",
+        )
+    if given.code and not python:
+        raise InvalidField(
+            "`python` graders are turned off here",
+            param="method",
+            hint="ask whoever runs the gateway for `[jobs] python_graders`",
+        )
 
 
 def _require_usual(asked: Reinforcement) -> None:

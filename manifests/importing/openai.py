@@ -278,9 +278,22 @@ def _integrations(draft: Draft) -> None:
     if not isinstance(listed, list):
         draft.refuse("integrations", "it is no list")
         return
-    kinds = [one.get("type") if isinstance(one, Mapping) else None for one in listed]
-    if set(kinds) == {"wandb"}:
-        why = "project and names are in `WANDB_…` of the environment"
-        draft.map("integrations", "train.trackers", ["wandb"], why=why, differs=True)
-    else:
-        draft.refuse("integrations", "of OpenAI's, wandb is there")
+    tables = [_tracked(one) for one in listed]
+    if None in tables:
+        draft.refuse("integrations", "of OpenAI's, wandb is there, with a project")
+        return
+    why = "the key is `WANDB_API_KEY` of the environment"
+    draft.map("integrations", "train.tracking", tables, why=why, differs=True)
+
+
+def _tracked(one: Any) -> dict[str, Any] | None:
+    """An integration as `[[train.tracking]]` has it; None for what is no wandb's."""
+    given = one.get("wandb") if isinstance(one, Mapping) and one.get("type") == "wandb" else None
+    if not isinstance(given, Mapping) or not isinstance(given.get("project"), str):
+        return None
+    named = {"project": "project", "name": "run", "entity": "entity"}
+    values: dict[str, Any] = {"tracker": "wandb"}
+    values |= {ours: str(given[key]) for key, ours in named.items() if given.get(key)}
+    if tags := given.get("tags"):
+        values["tags"] = [str(tag) for tag in tags]
+    return values

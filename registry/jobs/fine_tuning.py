@@ -6,7 +6,7 @@ builds it (a worker, or a person with `adapters build`) makes the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +67,7 @@ class Asked(BaseModel):
             client sent it.
         answer: the column that is each row's own answer, where rows have columns.
         start: what is continued; a new adapter on the base without it.
+        integrations: trackers that are told the metrics, as the client sees them.
         template: tables that every job of the gateway begins from.
         who: for the registry's log.
     """
@@ -91,6 +92,7 @@ class Asked(BaseModel):
     asked_grader: dict[str, Any] | None = None
     answer: str | None = None
     start: Start | None = None
+    integrations: tuple[dict[str, Any], ...] = ()
     template: dict[str, Any] = {}
     who: str = ""
 
@@ -157,6 +159,8 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
         values.setdefault("objective", {})["beta"] = asked.beta
     if asked.grader is not None:
         _graded(values, asked, asked.grader)
+    if asked.integrations:
+        _tracked_as_asked(train, asked.integrations)
     if asked.validation is not None:
         # The rows that the tenant keeps back: the loss is watched on them, and gates judge by them.
         data["validation"] = data["test"] = asked.validation.path
@@ -179,14 +183,43 @@ def continued(declared: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _tracked_as_asked(train: dict[str, Any], integrations: Sequence[Mapping[str, Any]]) -> None:
+    """A tracker is told a training once: where the job says, if the template names it too."""
+    tables = [tracked(one) for one in integrations]
+    kinds = {table["tracker"] for table in tables}
+    kept = [one for one in train.get("tracking", ()) if one.get("tracker") not in kinds]
+    train["tracking"] = [*kept, *tables]
+    if "trackers" in train:
+        train["trackers"] = [one for one in train["trackers"] if one not in kinds]
+
+
+def tracked(integration: Mapping[str, Any]) -> dict[str, Any]:
+    """One of a job's integrations as `[[train.tracking]]` has it.
+
+    What wandb calls a project and a name, mlflow calls an experiment and a run's name.
+    """
+    kind = integration["type"]
+    given = integration[kind]
+    values = {
+        "tracker": kind,
+        "project": given.get("project") or given.get("experiment"),
+        "run": given.get("name"),
+        "entity": given.get("entity"),
+        "tags": list(given.get("tags") or ()),
+    }
+    return {key: value for key, value in values.items() if value}
+
+
 def _graded(values: dict[str, Any], asked: Asked, grader: Mapping[str, Any]) -> None:
     """What is learnt by sampled answers: who grades them, how many there are and how long."""
     objective = values["objective"]
     objective["graders"] = [grader]
-    # What is learnt by is measured too, beside what the template names.
     evaluate = values.setdefault("evaluate", {})
-    evaluate["graders"] = [*evaluate.get("graders", ()), grader]
-    evaluate["metrics"] = [*evaluate.get("metrics", _METRICS), f"{GRADER}{grader['name']}"]
+    # What is learnt by is measured too, beside what the template names; code grades rewards alone.
+    parts = [grader, *(grader.get("graders") or {}).values()]
+    if not any(one["type"] == "python" for one in parts):
+        evaluate["graders"] = [*evaluate.get("graders", ()), grader]
+        evaluate["metrics"] = [*evaluate.get("metrics", _METRICS), f"{GRADER}{grader['name']}"]
     if asked.compute_multiplier is not None:
         many = round(_GENERATIONS * asked.compute_multiplier)
         objective["generations"] = min(_MOST, max(_FEWEST, many))

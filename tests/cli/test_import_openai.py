@@ -183,6 +183,17 @@ def test_what_asks_a_model_and_what_runs_code_are_graders_here(export: Path) -> 
     )
 
 
+def test_a_job_that_told_wandb_tells_it_again_under_the_same_names(export: Path) -> None:
+    wandb = {"project": "support", "name": "third", "entity": "acme", "tags": ["a"]}
+    several = [{"type": "wandb", "wandb": wandb}]
+    save(export, job(1, integrations=several))
+    run(export)
+    (table,) = load_manifest("manifests/support.toml").train.tracking
+    assert (table.tracker, table.project, table.run) == ("wandb", "support", "third")
+    assert (table.entity, table.tags) == ("acme", ("a",))
+    assert notes(export)["integrations"]["outcome"] == "differs"
+
+
 def test_every_key_has_a_note_and_none_is_dropped(export: Path) -> None:
     save(export, job(1))
     found = notes(export)
@@ -209,6 +220,7 @@ def test_every_key_has_a_note_and_none_is_dropped(export: Path) -> None:
         ({"seed": "x"}, "seed", "whole number"),
         ({"method": {"type": "magic"}}, "method.type", "`magic` is not there"),
         ({"integrations": [{"type": "other"}]}, "integrations", "wandb"),
+        ({"integrations": [{"type": "wandb", "wandb": {}}]}, "integrations", "with a project"),
         ({"training_file": "file-prompts", **of("reinforcement")}, "method.grader", "worth"),
         ({"training_file": "file-prompts",
           **of("reinforcement", grader={"type": "python", "name": "p", "source": ""})},

@@ -15,7 +15,6 @@ import httpx
 import openai
 import uvicorn
 
-from adapterworks.builders.objectives.grading import grade_answer
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.remote import RemoteEngine
@@ -26,6 +25,7 @@ from adapterworks.gateway.http.server import uvicorn_config
 from adapterworks.gateway.http.sockets import bind
 from adapterworks.gateway.jobs.service import start_jobs
 from adapterworks.gateway.webhooks.sending import start_webhooks
+from adapterworks.grading import BuildersGrading
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
@@ -169,7 +169,8 @@ class Launcher:
 
         async def start() -> Running:
             settings = config or GatewayConfig(open=True)
-            gateway = Gateway.compose(settings, registry, engines, spool=spool, grade=grade_answer)
+            grading = BuildersGrading()
+            gateway = Gateway.compose(settings, registry, engines, spool=spool, grading=grading)
             await gateway.start(engines=start_engines)
             start_jobs(gateway)
             start_webhooks(gateway)

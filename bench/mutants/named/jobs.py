@@ -18,6 +18,10 @@ _RECEIVE = "gateway/files/receive.py"
 _REINFORCING = "gateway/jobs/reinforcing.py"
 _OF_REINFORCING = "tests/gateway/jobs/test_reinforcement.py"
 _GRADERS = "gateway/jobs/graders.py"
+_RUNNING = "gateway/jobs/running_graders.py"
+_OF_ASKING = "tests/gateway/jobs/test_asking_graders.py"
+_INTEGRATING = "gateway/jobs/integrating.py"
+_OF_INTEGRATIONS = "tests/gateway/jobs/test_integrations.py"
 _OF_GRADERS = ("tests/gateway/jobs/test_graders.py",)
 _OF_WAITS = "tests/workers/test_waiting.py"
 _OF_PROOFS = "tests/gateway/jobs/test_proving.py"
@@ -38,8 +42,80 @@ NAMED = (
         quick=False,
     ),
     Named(
+        "a-grader-asks-whatever-model",
+        _RUNNING,
+        "                if not tenant.may_use(target.access):\n"
+        "                    raise missing(leaf.model)\n",
+        "",
+        (f"{_OF_ASKING}::test_only_models_of_the_tenants_own_are_asked",),
+        "whether a model of another's is there could be asked by a grader",
+        quick=False,
+    ),
+    Named(
+        "code-is-run-without-a-sandbox",
+        _RUNNING,
+        "            why = refusal\n",
+        "            return\n",
+        (f"{_OF_ASKING}::test_no_sandbox_is_a_refusal_and_nothing_is_run",),
+        "a caller's code would be run beside the gateway's keys",
+        quick=False,
+    ),
+    Named(
+        "two-models-of-a-grader-are-one-request",
+        _RUNNING,
+        'request_id=f"{receipt.request_id}-{number}"',
+        "request_id=receipt.request_id",
+        (f"{_OF_ASKING}::test_models_and_others_in_one_formula_and_each_is_metered_once",),
+        "all models of a formula but the first would answer for nothing",
+        quick=False,
+    ),
+    Named(
+        "every-label-passes",
+        _RUNNING,
+        "float(label in labels.passing_labels)",
+        "1.0",
+        (f"{_OF_ASKING}::test_a_label_is_worth_one_where_it_passes",),
+        "a label that fails an answer would be worth as much as one that passes it",
+        quick=False,
+    ),
+    Named(
+        "an-answer-that-is-lost-is-no-fault",
+        _RUNNING,
+        "            ran.no_score |= lost\n",
+        "",
+        (f"{_OF_ASKING}::test_what_a_model_cannot_say_is_flagged",),
+        "a judge that says no number would look like one that says 0",
+        quick=False,
+    ),
+    Named(
+        "metrics-of-anybody-are-sent",
+        _INTEGRATING,
+        'if one.type == kind and {tenant, "*"} & set(one.tenants)',
+        "if one.type == kind",
+        (f"{_OF_INTEGRATIONS}::test_what_is_not_allowed_is_refused_with_whom_to_ask",),
+        "a tenant's metrics would leave although nobody has allowed it to",
+        quick=False,
+    ),
+    Named(
+        "any-entity-may-be-named",
+        _INTEGRATING,
+        'if values["entity"] not in (None, table.entity):',
+        "if False:",
+        (f"{_OF_INTEGRATIONS}::test_what_is_not_allowed_is_refused_with_whom_to_ask",),
+        "a tenant could write into whatever team the workers' key opens",
+        quick=False,
+    ),
+    Named(
+        "a-tenants-name-is-a-pattern",
+        _INTEGRATING,
+        'pattern.replace("{tenant}", _literally(tenant))',
+        'pattern.replace("{tenant}", tenant)',
+        (f"{_OF_INTEGRATIONS}::test_a_tenants_name_in_a_pattern_is_no_pattern",),
+        "a tenant called `*` would have everybody's projects",
+    ),
+    Named(
         "any-number-of-graders-wait",
-        _GRADERS,
+        _RUNNING,
         "if self._waiting >= _MOST_WAITING:",
         "if False:",
         (f"{_OF_GRADERS[0]}::test_a_few_run_at_once_some_wait_and_the_rest_come_again",),

@@ -532,6 +532,28 @@ _LOOP_NAMED = (
         "the speed in the release would be that of its last step",
     ),
     Named(
+        "a-tracker-that-fails-ends-the-training",
+        "builders/training/trackers/__init__.py",
+        "except Exception as error:  # whatever a tracker's client raises\n                self",
+        "except MemoryError as error:\n                self",
+        (
+            "tests/builders/training/test_tracked.py::"
+            "test_one_that_fails_later_is_told_no_more_and_the_others_go_on",
+        ),
+        "a week of training would be lost because a dashboard is away",
+    ),
+    Named(
+        "a-run-is-called-after-the-adapter-anyway",
+        "builders/training/trackers/__init__.py",
+        "Label(table.project, table.run or adapter,",
+        "Label(adapter, table.run or adapter,",
+        (
+            "tests/builders/training/test_tracked.py::"
+            "test_a_run_has_the_names_that_were_chosen_for_it",
+        ),
+        "a tenant's metrics would be in a project that nobody allowed",
+    ),
+    Named(
         "a-tracker-misses-what-is-zero",
         "builders/training/trackers/__init__.py",
         "for k in _LOGGED if fields.get(k) is not None}",

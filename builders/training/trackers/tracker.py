@@ -20,6 +20,22 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """What a run is called, and where it is kept.
+
+    Attributes:
+        project: of a tracker that has projects, or what it calls them.
+        run: its name there.
+        entity: whose project; None: as the tracker's key says.
+    """
+
+    project: str
+    run: str
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Tracker:
     """One experiment tracker.
 
@@ -28,12 +44,17 @@ class Tracker:
         description: one sentence for `adapters trackers`.
         package: that must be installed, as it is imported.
         start: the run's name, and a folder for what it writes itself → the run.
+        begin: the same for a run with names of its own, which sends the numbers it is told and
+            nothing else; None: names cannot be chosen.
+        entities: whether a label may say whose project it is.
     """
 
     name: str
     description: str
     package: str
     start: Callable[[str, Path], Run]
+    begin: Callable[[Label, Path], Run] | None = None
+    entities: bool = False
 
 
 def by_accelerate(name: str, run: str, folder: Path) -> Run:
@@ -50,6 +71,28 @@ def by_accelerate(name: str, run: str, folder: Path) -> Run:
     return tracker
 
 
-def of_accelerate(name: str, description: str) -> Tracker:
+def of_accelerate(
+    name: str,
+    description: str,
+    begin: Callable[[Label, Path], Run] | None = None,
+    *,
+    entities: bool = False,
+) -> Tracker:
     """A tracker whose name, package and integration in accelerate are called alike."""
-    return Tracker(name, description, name, partial(by_accelerate, name))
+    return Tracker(name, description, name, partial(by_accelerate, name), begin, entities)
+
+
+def kept_id(folder: Path, name: str, make: Callable[[], str]) -> str:
+    """A run's id, the same for a training that is resumed.
+
+    Args:
+        folder: of what trackers write; it outlives a process of the training.
+        make: a new one.
+    """
+    path = folder / f"{name}.run"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        staged = path.with_suffix(".staged")
+        staged.write_text(make(), encoding="utf-8")
+        staged.replace(path)
+    return path.read_text(encoding="utf-8").strip()

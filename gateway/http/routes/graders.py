@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adapterworks.gateway.config.table import Table
-from adapterworks.gateway.http.routes.common import body_of, receipt_of, tenant_of
-from adapterworks.gateway.jobs.graders import AskedRun, AskedValidation, Graders, read_grader
+from adapterworks.gateway.http.routes.common import body_of, gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.jobs.graders import AskedRun, AskedValidation
+from adapterworks.gateway.jobs.running_graders import Graders
 from adapterworks.gateway.request.checked import checked
 
 _GRADERS = "/v1/fine_tuning/alpha/graders"
@@ -29,11 +30,12 @@ async def run(request: Request) -> Response:
     """`POST …/run`: what an answer is worth.
 
     Raises:
-        InvalidField, Unavailable: as `Graders.run` says.
+        InvalidField, RateLimited, Unavailable: as `Graders.run` says.
     """
-    asked = await _asked(request, AskedRun)
-    graders: Graders = request.app.state.graders
-    return JSONResponse(await graders.run(asked), headers=receipt_of(request).headers())
+    tenant = tenant_of(request)
+    asked, receipt = await _asked(request, AskedRun), receipt_of(request)
+    found = await _graders(request).run(gateway_of(request), tenant, receipt, asked)
+    return JSONResponse(found, headers=receipt.headers())
 
 
 async def validate(request: Request) -> Response:
@@ -42,12 +44,17 @@ async def validate(request: Request) -> Response:
     Raises:
         InvalidField: it cannot.
     """
+    tenant = tenant_of(request)
     asked = await _asked(request, AskedValidation)
-    read_grader(asked.grader)
+    await _graders(request).read(gateway_of(request), tenant, asked.grader)
     return JSONResponse({"grader": asked.grader}, headers=receipt_of(request).headers())
 
 
+def _graders(request: Request) -> Graders:
+    graders: Graders = request.app.state.graders
+    return graders
+
+
 async def _asked(request: Request, type_: type[T]) -> T:
-    tenant_of(request)
     body = await body_of(request)
     return checked(type_, {name: value for name, value in body.values.items() if value is not None})

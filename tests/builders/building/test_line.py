@@ -106,6 +106,8 @@ def test_small_ones_without_end_do_not_keep_a_large_one_waiting(place: Place) ->
     """Every minute a small build of 90 seconds comes: without a line 600 are never free."""
     large, running = Waiter("large", place.clock), list[tuple[float, ExitStack]]()
     began = place.clock
+    running.append((began + 90.0, ExitStack()))
+    running[0][1].enter_context(place.build(500))
     for _minute in range(60):
         place.clock += 60.0
         for ends, build in running:

@@ -122,6 +122,7 @@ OTHER: dict[str, Any] = {
     "train.early_stopping": 2,
     "train.seed": 7,
     "train.trackers": ["tensorboard"],
+    "train.tracking": [{"tracker": "wandb", "project": "icd"}],
     "train.accelerate_config": "accelerate.yaml",
     "evaluate.graders": [
         {"type": "string_check", "name": "x", "operation": "eq", "input": "a", "reference": "b"}
@@ -378,7 +379,13 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
     assert resolved == {f"train.{name}" for name in names}
     assert {key for key, part in DECISIONS.items() if part == "nothing"} == {
         *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
-        *("train.trackers", "evaluate.batch_size", "train.processes", "train.save_every"),
+        *(
+            "train.trackers",
+            "train.tracking",
+            "evaluate.batch_size",
+            "train.processes",
+            "train.save_every",
+        ),
         "train.sharding",
         *(f"objective.judge.{name}" for name in ("key_env", "max_tokens", "parallel")),
         *(f"evaluate.judge.{name}" for name in ("key_env", "max_tokens", "parallel")),

@@ -183,6 +183,8 @@ def test_trackers_hear_what_the_log_has_and_are_closed(
     heard: list[Any] = []
 
     class Ears:
+        lost = None
+
         def log(self, event: str, fields: dict[str, Any]) -> None:
             heard.append((event, fields.get("step")))
 

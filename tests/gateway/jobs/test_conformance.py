@@ -355,7 +355,7 @@ def _everything(house: House, tenant: str) -> Any:
             "hyperparameters",
             "exclude",
         ),
-        ({"integrations": [{"type": "wandb"}]}, "integrations", "not supported"),
+        ({"integrations": [{"type": "wandb"}]}, "integrations", "has a table `wandb`"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_there_is_a_job(

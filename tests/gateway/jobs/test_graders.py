@@ -6,15 +6,16 @@ import asyncio
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
 from openai.types.fine_tuning.alpha import GraderRunResponse
 from openai.types.graders import MultiGrader, StringCheckGrader
 
-from adapterworks import serving
-from adapterworks.gateway.jobs.graders import AskedRun, Graders, read_grader
+from adapterworks.gateway.jobs.graders import AskedRun, read_grader
+from adapterworks.gateway.jobs.running_graders import Graders
+from adapterworks.grading import BuildersGrading
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.manifests.graders import Graded, Grader
 from tests.gateway.jobs_support import House, house, strict
@@ -90,19 +91,15 @@ def test_faults_of_a_row_are_flags_of_an_answer(house: House) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"type": "python", "source": "def grade(s, i): return 1"}, "would run a caller's code"),
-        ({"type": "score_model", "model": "gpt-5"}, "asks another model"),
-        ({"type": "label_model"}, "asks another model"),
+        ({"type": "score_model", "model": "gpt-5"}, "grader.input"),
+        ({"type": "label_model"}, "grader.labels"),
         ({"type": "magic"}, "grader"),
         ({"operation": "is"}, "grader.operation"),
         ({"reference": "{{item.a.b}}"}, "neither `sample.output_text` nor"),
         ({"name": ""}, "grader.name"),
         ({"colour": "red"}, "grader.colour"),
         ({"graders": {}}, "grader.graders"),
-        (
-            {**MULTI, "graders": {"right": {**CHECK, "type": "python"}}},
-            "would run a caller's code",
-        ),
+        ({**MULTI, "graders": {"right": {**CHECK, "type": "python"}}}, "grader.graders.right"),
         ({**MULTI, "calculate_output": "wrong"}, "grader"),
         ({**MULTI, "graders": 3}, "grader"),
         ({**MULTI, "graders": {"right": 3}}, "grader"),
@@ -151,36 +148,45 @@ def test_sizes_and_callers_are_looked_at_first(house: House) -> None:
             )
 
 
-def test_a_few_run_at_once_some_wait_and_the_rest_come_again() -> None:
-    """The loop goes on while they run: it is this loop that lets them end."""
-    running, most, go, lock = 0, 0, threading.Event(), threading.Lock()
+class Slow(BuildersGrading):
+    """Grades when it is let go on."""
 
-    def grade(grader: Grader, answer: str, item: Mapping[str, Any]) -> Graded:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        assert go.wait(60)
-        with lock:
-            running -= 1
+    def __init__(self) -> None:
+        self.running, self.most, self.go, self.lock = 0, 0, threading.Event(), threading.Lock()
+
+    def grade(
+        self, grader: Grader, answer: str, item: Mapping[str, Any], elsewhere: Mapping[str, float]
+    ) -> Graded:
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        assert self.go.wait(60)
+        with self.lock:
+            self.running -= 1
         return Graded(1.0)
 
+
+def test_a_few_run_at_once_some_wait_and_the_rest_come_again() -> None:
+    """The loop goes on while they run: it is this loop that lets them end."""
+    slow, nobody = Slow(), cast(Any, None)
+
     async def ask() -> list[Any]:
-        graders, asked = Graders(grade), AskedRun(grader=CHECK, model_sample="")
-        tasks = [asyncio.create_task(graders.run(asked)) for _ in range(17)]
+        graders, asked = Graders(slow), AskedRun(grader=CHECK, model_sample="", item=ITEM)
+        runs = (graders.run(nobody, nobody, nobody, asked) for _ in range(17))
+        tasks = [asyncio.create_task(run) for run in runs]
         for _ in range(3):
             await asyncio.sleep(0)
-        go.set()
+        slow.go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     done = asyncio.run(ask())
-    assert most <= 2
+    assert slow.most <= 2
     assert [type(one) for one in done] == [dict] * 16 + [Unavailable]
 
 
 def test_the_gateway_is_composed_with_builders_graders(monkeypatch: pytest.MonkeyPatch) -> None:
-    alike = read_grader(ALIKE)
-    assert serving._grade(alike, "a b c", ITEM) == Graded(1.0)
+    alike, grading = read_grader(ALIKE).grader, BuildersGrading()
+    assert grading.grade(alike, "a b c", ITEM, {}) == Graded(1.0)
     monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
     with pytest.raises(InvalidInput, match="not installed beside it"):
-        serving._grade(alike, "a b c", ITEM)
+        grading.grade(alike, "a b c", ITEM, {})

@@ -149,8 +149,19 @@ def test_a_rows_own_answer_and_question_are_no_columns_that_it_lacks(
 @pytest.mark.parametrize(
     ("grader", "hyper", "data", "param", "words"),
     [
-        ({**CHECK, "type": "python"}, {}, rows(), "method", "would run a caller's code"),
-        ({**CHECK, "type": "score_model"}, {}, rows(), "method", "asks another model"),
+        ({**CHECK, "type": "python"}, {}, rows(), "method", "grader.source"),
+        (
+            {
+                "type": "score_model",
+                "name": "s",
+                "model": "m",
+                "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+            },
+            {},
+            rows(),
+            "method",
+            "a training here has none to ask",
+        ),
         ({**CHECK, "operation": "is"}, {}, rows(), "method", "operation"),
         (CHECK, {"eval_interval": 5}, rows(), "method", "`eval_interval` cannot be chosen"),
         (CHECK, {"eval_samples": 5}, rows(), "method", "`eval_samples` cannot be chosen"),

@@ -88,3 +88,35 @@ def test_a_job_of_reinforcement_samples_and_grades(
 def test_a_template_does_not_say_what_is_learnt() -> None:
     with pytest.raises(InvalidInput, match="`objective` is each job's own"):
         check_template({"objective": {"kind": "orpo"}})
+
+
+def test_a_tracker_that_the_job_names_is_not_told_by_the_template_too(tmp_path: Path) -> None:
+    template = {
+        "train": {
+            "trackers": ["tensorboard", "mlflow"],
+            "tracking": [{"tracker": "wandb", "project": "the-operators"}],
+        }
+    }
+    asked = Asked(
+        name="acme-tickets", model="m", base="b", quantization="none", base_digest="sha256:0",
+        method="supervised", seed=7, template=template,
+        training=Rows(file="file-1", blob="sha256:" + "a" * 64, kind="supervised"),
+    )  # fmt: skip
+    several = (
+        {"type": "wandb", "wandb": {"project": "theirs", "name": None, "tags": None}},
+        {"type": "mlflow", "mlflow": {"experiment": "an experiment"}},
+    )
+    found = {}
+    for integrations in ((), several):
+        job = asked.model_copy(update={"integrations": integrations})
+        path = tmp_path / "manifest.toml"
+        path.write_text(to_toml(manifest_values(job, lambda _: 1e-5)))
+        train = load_manifest(path).train
+        found[len(integrations)] = (
+            train.trackers,
+            [(one.tracker, one.project) for one in train.tracking],
+        )
+    assert found == {
+        0: (("tensorboard", "mlflow"), [("wandb", "the-operators")]),
+        2: (("tensorboard",), [("wandb", "theirs"), ("mlflow", "an experiment")]),
+    }

@@ -1,0 +1,238 @@
+"""Graders tried on one answer: models of this gateway asked for them, code run in a sandbox.
+
+Invariants:
+- a model is asked as by its tenant itself: it must be one that the tenant may use, within its
+  limits, and the tokens are its own, metered under the run's request id with a number behind it;
+- code is run in the sandbox that rewards are computed in, or not at all;
+- what computes runs in a thread, a few at a time: nobody's stream waits for somebody's grader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.datastructures import Headers
+from starlette.types import Message
+
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.jobs.graders import AskedRun, Labels, Read, Run, read_grader, run_object
+from adapterworks.gateway.request.body import parse_body
+from adapterworks.gateway.request.collected import collected
+from adapterworks.gateway.request.endpoints import ENDPOINTS, parse
+from adapterworks.gateway.request.errors import InvalidField
+from adapterworks.gateway.request.exchange import Exchange
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.residency.resolve import missing
+from adapterworks.gateway.tenants.tenant import Tenant
+from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.graders import Graded, ScoreModel, columns_of
+from adapterworks.manifests.grading import Grading, Item, Question
+
+_AT_ONCE = 2
+_MOST_WAITING = 16
+_AGAIN_S = 1.0
+_CHAT = next(one for one in ENDPOINTS if one.path == "/v1/chat/completions")
+_LABEL = re.compile(r"^\W*label\W*?[:=]\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said, or why it said nothing.
+
+    Attributes:
+        said: what an engine answered instead of a completion.
+        cut: it had more to say than it might.
+        sampled: the release or base.
+    """
+
+    text: str = ""
+    said: str | None = None
+    refused: bool = False
+    cut: bool = False
+    prompt: int = 0
+    completion: int = 0
+    sampled: str | None = None
+
+
+class Graders:
+    """Runs graders, a few at a time.
+
+    Args:
+        python: whether callers' code is run at all.
+    """
+
+    def __init__(self, grading: Grading, *, python: bool = True) -> None:
+        self._grading, self._python = grading, python
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._waiting = 0
+
+    async def read(self, gateway: Gateway, tenant: Tenant, given: dict[str, Any]) -> Read:
+        """A grader that can be run for this tenant.
+
+        Raises:
+            InvalidField: it has a fault, asks a model that the tenant may not use, or has code
+                where none is run.
+        """
+        read = read_grader(given)
+        if read.code:
+            await self._require_sandbox()
+        for leaf in read.models.values():
+            try:
+                target = await gateway.resolver.target(leaf.model, tenant.id)
+                if not tenant.may_use(target.access):
+                    raise missing(leaf.model)
+            except NotFound as error:
+                raise InvalidField(
+                    error.message, param="grader", hint="name a model that this gateway serves you"
+                ) from error
+        return read
+
+    async def run(
+        self, gateway: Gateway, tenant: Tenant, receipt: Receipt, asked: AskedRun
+    ) -> dict[str, Any]:
+        """The answer's worth, as it is answered.
+
+        Raises:
+            InvalidField: as `read`; or the texts are too long for the grader.
+            RateLimited: the tenant's limits, where a model is asked.
+            Unavailable: too many wait already, or a model's engine is away.
+        """
+        began = time.monotonic()
+        read = await self.read(gateway, tenant, asked.grader)
+        ran, found = Run(), _lacking(read, asked.item)
+        if found is None:
+            try:
+                await self._ask_models(gateway, tenant, receipt, read, asked, ran)
+                found = await self._computed(read, asked, ran)
+            except InvalidInput as error:
+                raise InvalidField(error.message, param="grader", hint=error.hint) from error
+        return run_object(asked.grader, found, ran, time.monotonic() - began)
+
+    async def _require_sandbox(self) -> None:
+        why = "whoever runs it has turned that off"
+        if self._python:
+            # Found out once: it starts a process.
+            refusal = await asyncio.to_thread(self._grading.refusal)
+            if refusal is None:
+                return
+            why = refusal
+        raise InvalidField(
+            f"a `python` grader is not run by this gateway: {why}",
+            param="grader",
+            hint="ask whoever runs it (`[jobs] python_graders`, and bubblewrap beside it), or use "
+            "another kind of grader",
+        )
+
+    async def _ask_models(
+        self,
+        gateway: Gateway,
+        tenant: Tenant,
+        receipt: Receipt,
+        read: Read,
+        asked: AskedRun,
+        ran: Run,
+    ) -> None:
+        for number, (name, leaf) in enumerate(read.models.items(), 1):
+            labels = read.labels.get(name)
+            words = labels.labels if labels is not None else ()
+            question = self._grading.question(leaf, asked.model_sample, asked.item, words)
+            own = Receipt(request_id=f"{receipt.request_id}-{number}", key_id=receipt.key_id)
+            reply = await _reply(gateway, tenant, own, leaf.model, question)
+            value = self._read_reply(leaf, labels, reply)
+            ran.values[name] = value or 0.0
+            ran.failed = ran.failed or reply.said
+            ran.refused |= reply.refused
+            lost = value is None and reply.said is None and not reply.refused
+            ran.no_score |= lost
+            ran.cut |= lost and reply.cut
+            ran.sampled = ran.sampled or reply.sampled
+            prompt, completion = ran.tokens.get(leaf.model, (0, 0))
+            ran.tokens[leaf.model] = prompt + reply.prompt, completion + reply.completion
+
+    def _read_reply(self, leaf: ScoreModel, labels: Labels | None, reply: Reply) -> float | None:
+        if reply.said is not None or reply.refused:
+            return None
+        if labels is None:
+            return self._grading.score(leaf, reply.text)
+        label = read_label(reply.text, labels)
+        return None if label is None else float(label in labels.passing_labels)
+
+    async def _computed(self, read: Read, asked: AskedRun, ran: Run) -> Graded:
+        """Run the code and compute the rest, when it is its turn."""
+        if self._waiting >= _MOST_WAITING:
+            raise Unavailable("too many graders wait to be run", retry_after=_AGAIN_S)
+        self._waiting += 1
+        try:
+            async with self._turns:
+                return await asyncio.to_thread(self._compute, read, asked, ran)
+        finally:
+            self._waiting -= 1
+
+    def _compute(self, read: Read, asked: AskedRun, ran: Run) -> Graded:
+        for name, leaf in read.code.items():
+            gave = self._grading.run(leaf, asked.model_sample, asked.item)
+            ran.values[name] = 0.0 if gave.value is None else gave.value
+            if gave.value is None:
+                ran.raised = ran.raised or gave.why
+        return self._grading.grade(read.grader, asked.model_sample, asked.item, ran.values)
+
+
+def read_label(text: str, labels: Labels) -> str | None:
+    """The label of the last line that names one, or that is the whole text; None if none is."""
+    said = [one.strip().strip("`\"'*.").strip() for one in (*_LABEL.findall(text), text)]
+    known = {label.casefold(): label for label in labels.labels}
+    named = [known[one.casefold()] for one in said if one.casefold() in known]
+    return named[-1] if named else None
+
+
+def _lacking(read: Read, item: Item) -> Graded | None:
+    """Worth nothing, where a column is not there: before anybody is asked."""
+    for column in columns_of(read.grader):
+        if item.get(column) is None:
+            return Graded(0.0, fault="column", why=f"`item` has no column `{column}`")
+    return None
+
+
+async def _reply(
+    gateway: Gateway, tenant: Tenant, receipt: Receipt, model: str, question: Question
+) -> Reply:
+    """A model's answer, by the path of any request of the tenant's."""
+    body = {
+        "model": model,
+        "messages": list(question.messages),
+        "max_tokens": question.max_tokens,
+        "temperature": question.temperature,
+        "top_p": question.top_p,
+        "seed": question.seed,
+    }
+    call = parse(_CHAT, parse_body(json.dumps(body).encode()))
+    never = asyncio.Event()
+
+    async def receive() -> Message:
+        await never.wait()
+        return {"type": "http.disconnect"}
+
+    exchange = Exchange(gateway, call, tenant, receipt, Headers())
+    status, raw = await collected(exchange, receive)
+    answer = from_json(raw)
+    sampled = receipt.target.ref if receipt.target is not None else None
+    if status != 200:
+        error = answer.get("error") if isinstance(answer, dict) else None
+        said = error.get("message") if isinstance(error, dict) else None
+        return Reply(said=str(said or f"the engine answered {status}"), sampled=sampled)
+    choice, usage = answer["choices"][0], answer.get("usage") or {}
+    message = choice["message"]
+    return Reply(
+        text=message.get("content") or "",
+        refused=bool(message.get("refusal")) or choice.get("finish_reason") == "content_filter",
+        cut=choice.get("finish_reason") == "length",
+        prompt=usage.get("prompt_tokens") or 0,
+        completion=usage.get("completion_tokens") or 0,
+        sampled=sampled,
+    )
