@@ -100,6 +100,7 @@ def add(
     from adapterworks.builders.data.adding import About, add_dataset
     from adapterworks.builders.data.load import load_source
 
+    _require_here(app)
     renamed = column_names(columns)
 
     def read(sources: tuple[str, ...], split: Split) -> list[Row]:
@@ -163,6 +164,7 @@ def split(
     from adapterworks.builders.data.dividing import along, divide
     from adapterworks.registry.datasets.store import Datasets
 
+    _require_here(app)
     before = find(app, dataset)
     record = before.record
     was = rows_of(Datasets(app.registry), before)
@@ -177,6 +179,21 @@ def split(
         ),
         as_json,
     )  # fmt: skip
+
+
+def _require_here(app: App) -> None:
+    """Refuse to add rows to a registry behind a server.
+
+    Raises:
+        InvalidInput: it is one.
+    """
+    if not app.registry.has_index:
+        raise InvalidInput(
+            "rows are added where the registry is: they are held against every sealed test set, "
+            "whose rows are not sent",
+            hint="run it there, without `ADAPTERS_REGISTRY`; `adapters dataset list`, `show`, "
+            "`diff` and `export` work from here",
+        )
 
 
 def _echo_added(added: Added, as_json: bool) -> None:

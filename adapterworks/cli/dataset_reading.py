@@ -30,9 +30,9 @@ def list_(app: App, name: str | None, as_json: bool) -> None:
       adapters dataset list
       adapters dataset list medical-failures --json
     """
-    from adapterworks.registry.datasets.store import Datasets
+    from adapterworks.registry.remotes.http.datasets import open_datasets
 
-    found = Datasets(app.registry).list(name)
+    found = open_datasets(app.registry).list(name)
     if name is None:
         newest: dict[str, Dataset] = {}
         for dataset in found:
@@ -71,7 +71,7 @@ def show(app: App, dataset: str, count: int, as_json: bool) -> None:
       adapters dataset show medical-failures@3 --json
     """
     from adapterworks.builders.data.datasets import rows_of
-    from adapterworks.registry.datasets.store import Datasets
+    from adapterworks.registry.remotes.http.datasets import open_datasets
 
     found = find(app, dataset)
     used = [str(release) for release in app.registry.origins.releases_from("parent", found.digest)]
@@ -95,7 +95,7 @@ def show(app: App, dataset: str, count: int, as_json: bool) -> None:
     click.echo(found.ref)
     printing.echo_table(("what", "value"), ((k, v) for k, v in said.items() if v))
     try:
-        parts = rows_of(Datasets(app.registry), found)
+        parts = rows_of(open_datasets(app.registry), found)
     except Refused as gone:
         app.note(gone.message)
         return
@@ -119,9 +119,9 @@ def diff(app: App, before: str, after: str, as_json: bool) -> None:
     """
     from adapterworks.builders.data.datasets import rows_of
     from adapterworks.builders.data.dividing import row_diff
-    from adapterworks.registry.datasets.store import Datasets
+    from adapterworks.registry.remotes.http.datasets import open_datasets
 
-    datasets = Datasets(app.registry)
+    datasets = open_datasets(app.registry)
     one, other = (rows_of(datasets, find(app, text)) for text in (before, after))
     found = row_diff(one, other)
     lines = [
@@ -153,10 +153,10 @@ def export(app: App, dataset: str, folder: Path) -> None:
     """
     from adapterworks.builders.data.datasets import rows_of
     from adapterworks.builders.data.exporting import lines_of
-    from adapterworks.registry.datasets.store import Datasets
+    from adapterworks.registry.remotes.http.datasets import open_datasets
 
     found = find(app, dataset)
-    rows = rows_of(Datasets(app.registry), found)
+    rows = rows_of(open_datasets(app.registry), found)
     folder.mkdir(parents=True, exist_ok=True)
     for name, of in rows.items():
         path = folder / f"{name}.jsonl"
@@ -171,10 +171,10 @@ def find(app: App, text: str) -> Dataset:
     Raises:
         NotFound: there is none.
     """
-    from adapterworks.registry.datasets.store import Datasets
+    from adapterworks.registry.remotes.http.datasets import open_datasets
 
     name, _, selector = text.removeprefix("dataset:").partition("@")
-    return Datasets(app.registry).get(name, selector or None)
+    return open_datasets(app.registry).get(name, selector or None)
 
 
 def as_table(dataset: Dataset) -> dict[str, object]:

@@ -83,9 +83,10 @@ def command(
         printing.echo_json({**_table(done), "copies": copies, "reviews": reviewed})
         return
     again = "" if done.created else " (they had been before)"
+    where = f"under {app.settings.home}" if app.registry.has_index else "there and here"
     click.echo(
         f"erased {printing.size(done.size)} from the blob store and "
-        f"{len(done.copies)} copies under {app.settings.home}{again}"
+        f"{len(done.copies)} copies {where}{again}"
     )
     for name in reviewed:
         printing.note(f"review `{name}` had these answers: erased with its votes")

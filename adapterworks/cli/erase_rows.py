@@ -29,6 +29,13 @@ def erase_rows(
     """
     from adapterworks.builders.data import erasing
     from adapterworks.cli.dataset_reading import find
+
+    if not app.registry.has_index:
+        raise InvalidInput(
+            "rows are erased where the registry is: they go out of files that only it may change",
+            hint="run it there, without `ADAPTERS_REGISTRY`; a file of a release, or all that was "
+            "kept of a tenant, can be erased from here",
+        )
     from adapterworks.extras import require
 
     require("build", "`adapters erase` of rows")

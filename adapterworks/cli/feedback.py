@@ -12,6 +12,8 @@ from adapterworks.cli import printing
 from adapterworks.cli.tenant_shown import admin, cells, shown_time
 
 if TYPE_CHECKING:
+    from adapterworks.gateway.capture.judgements import Judgements
+    from adapterworks.gateway.capture.over_http import JudgementsOverHttp
     from adapterworks.registry.exchanges.exchange import Exchange, Feedback
 
 _COLUMNS = ("at", "tenant", "adapter", "receipt", "reviewer", "thumb", "score", "label", "texts")
@@ -57,13 +59,10 @@ def list_(
     Example:
       adapters feedback list --adapter medical --limit 10
     """
-    from adapterworks.registry.exchanges import feedback
-
     names = _names(app)
     digest = None if release is None else app.registry.resolve(app.ref(release)).digest
     rows = list(
-        feedback.listed(
-            app.exchanges,
+        _judgements(app).listed(
             tenant=_id(app, tenant),
             adapter=adapter,
             release=digest,
@@ -102,10 +101,7 @@ def add(app: App, /, answer: str, tenant: str, as_json: bool, **given: Any) -> N
     """
     from pydantic import ValidationError
 
-    from adapterworks.gateway.capture.answered import answered
     from adapterworks.gateway.capture.asked import AskedFeedback
-    from adapterworks.gateway.capture.saying import say
-    from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.manifests.errors import InvalidInput
 
     given["idempotency_key"] = given.pop("once")
@@ -116,12 +112,7 @@ def add(app: App, /, answer: str, tenant: str, as_json: bool, **given: Any) -> N
         fault = error.errors(include_url=False, include_input=False)[0]
         name = str(fault["loc"][0]).replace("idempotency_key", "once")
         raise InvalidInput(f"`--{name}` cannot be that: {fault['msg']}") from error
-    new = asked.new()
-    migrate(app.registry.database)
-    owner = admin(app).show(tenant)[0]
-    subject = answered(app.exchanges, owner.id, asked.id)
-    on_personal = "redact" if owner.consent is None else owner.consent.on_personal
-    said, created = say(app.exchanges, owner.id, subject, new, on_personal)
+    said, created = _judgements(app).add(tenant, asked)
     if as_json:
         printing.echo_json(_json(said, _names(app)))
     else:
@@ -144,8 +135,8 @@ def export(app: App, tenant: str | None, adapter: str | None, share: str | None)
       adapters feedback export --adapter medical > reviewed.jsonl
     """
     names = _names(app)
-    for item in app.exchanges.read(tenant=_id(app, tenant), adapter=adapter):
-        if item.feedback and share in (None, item.share):
+    for item in _judgements(app).exchanges(tenant=_id(app, tenant), adapter=adapter):
+        if share in (None, item.share):
             click.echo(json.dumps(_exported(item, names), ensure_ascii=False))
 
 
@@ -174,11 +165,9 @@ def agreement(
       adapters feedback agreement --adapter medical --on label
     """
     from adapterworks.registry.exchanges import agreement as agreeing
-    from adapterworks.registry.exchanges import feedback
 
-    said = (item for _, item in feedback.listed(
-        app.exchanges, tenant=_id(app, tenant), adapter=adapter
-    ))  # fmt: skip
+    listed = _judgements(app).listed(tenant=_id(app, tenant), adapter=adapter)
+    said = (item for _, item in listed)
     found = agreeing.agreement(said, aspect)
     columns = ("first", "second", "answers", "same", "kappa", "low", "high")
     rows: list[dict[str, Any]] = [
@@ -190,6 +179,18 @@ def agreement(
     printing.echo_table(columns, [cells(row, columns) for row in rows])
     if not rows:
         printing.note("no two reviewers have judged the same answer")
+
+
+def _judgements(app: App) -> Judgements | JudgementsOverHttp:
+    """The feedback of this registry, or of that of the server that is used."""
+    from adapterworks.gateway.capture.judgements import Judgements
+    from adapterworks.gateway.capture.over_http import JudgementsOverHttp
+    from adapterworks.registry.remotes.http.registry import RemoteRegistry
+
+    registry = app.registry
+    if isinstance(registry, RemoteRegistry):
+        return JudgementsOverHttp(registry.link)
+    return Judgements(app.exchanges)
 
 
 def _rounded(value: object) -> object:

@@ -37,33 +37,26 @@ def command(
     They are moved to the trash of the store, where a later gc deletes them; what is needed again is
     moved back. On a terminal it says what it would remove and asks. Refused where index and store
     do not belong together, and where the store has releases that this index never listed. Safe
-    while others publish, build and serve. Answers of engines that no evaluation asked for in 30
-    days go too, captured answers on this machine that have expired, and its folders of jobs that
-    ended longer ago than the grace.
+    while others publish, build and serve. Captured answers on this machine that have expired go
+    too, its folders of jobs that ended longer ago than the grace, and answers of engines that no
+    evaluation asked for in 30 days. With ADAPTERS_REGISTRY the server does it, on its machine, for
+    an administrator.
 
     \b
     Example:
       adapters gc --dry-run
       adapters gc --yes --grace 86400
     """
-    import time
-
     from adapterworks.builders.engines.answers import answers_folder, forget_unused
-    from adapterworks.registry.jobs.folders import forget
 
-    # They are swept by every gateway that runs; here, where none does.
-    captured = app.exchanges if (app.settings.home / "exchanges").is_dir() else None
     folder = answers_folder(app.settings.home)
 
-    def of_jobs(dry_run: bool) -> int:
-        before = time.time() - grace
-        return forget(app.registry.database, app.settings.home, before, dry_run=dry_run)
+    def collect(dry_run: bool) -> tuple[GcReport, Left]:
+        report, expired, jobs = _collected(app, grace, unlisted=unlisted, dry_run=dry_run)
+        return report, Left(forget_unused(folder, dry_run=dry_run), expired, jobs)
 
     if not yes or dry_run:
-        report = app.registry.upkeep.gc(grace=grace, unlisted=unlisted, dry_run=True)
-        answers = forget_unused(folder, dry_run=True)
-        expired = 0 if captured is None else captured.expired(time.time())
-        left = Left(answers, expired, of_jobs(dry_run=True))
+        report, left = collect(dry_run=True)
         if dry_run and as_json:
             _print_json(report, left)
             return
@@ -72,15 +65,38 @@ def command(
         if dry_run or (report.empty and not left.any):
             return
         agree("Remove these?", yes=False, what="removed")
-    report = app.registry.upkeep.gc(grace=grace, unlisted=unlisted)
-    answers = forget_unused(folder, dry_run=False)
-    expired = 0 if captured is None else captured.sweep(time.time())
-    left = Left(answers, expired, of_jobs(dry_run=False))
-    app.registry.database.settle()
+    report, left = collect(dry_run=False)
     if as_json:
         _print_json(report, left)
     else:
         _say(report, left)
+
+
+def _collected(
+    app: App, grace: float, *, unlisted: bool, dry_run: bool
+) -> tuple[GcReport, int, int]:
+    """What went, or would go: of the registry, captured answers, folders of jobs.
+
+    Of a registry behind a server it is done there, on its machine.
+    """
+    import time
+
+    from adapterworks.registry.jobs.folders import forget
+    from adapterworks.registry.remotes.http.facets.upkeep import RemoteUpkeep
+
+    registry, home, now = app.registry, app.settings.home, time.time()
+    if isinstance(registry.upkeep, RemoteUpkeep):
+        done = registry.upkeep.collect(grace=grace, unlisted=unlisted, dry_run=dry_run)
+        return done.report, done.expired, done.jobs
+    report = registry.upkeep.gc(grace=grace, unlisted=unlisted, dry_run=dry_run)
+    # They are swept by every gateway that runs; here, where none does.
+    captured, expired = (app.exchanges if (home / "exchanges").is_dir() else None), 0
+    if captured is not None:
+        expired = captured.expired(now) if dry_run else captured.sweep(now)
+    jobs = forget(registry.database, home, now - grace, dry_run=dry_run)
+    if not dry_run:
+        registry.database.settle()
+    return report, expired, jobs
 
 
 @dataclass(frozen=True, slots=True)

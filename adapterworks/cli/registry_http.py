@@ -65,7 +65,7 @@ def serve(app: App, host: str, port: int, anonymous: bool, path: Path | None) ->
 
     config = load_gateway_config(path, os.environ)
     role, oidc = Role.READER if anonymous else None, config.registry.oidc
-    desk = open_desk(app.registry, role, config.http, oidc)
+    desk = open_desk(app.registry, role, config.http, oidc, app.settings.keys)
     if not anonymous and oidc is None and not desk.tokens.list():
         app.note(
             "there are no tokens yet: every request is refused until one is made with "

@@ -16,6 +16,7 @@ from adapterworks.cli import printing
 
 if TYPE_CHECKING:
     from adapterworks.gateway.webhooks.outbox import Outbox
+    from adapterworks.gateway.webhooks.over_http import OutboxOverHttp
     from adapterworks.gateway.webhooks.sending import Address
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -144,12 +145,18 @@ def resend(app: App, event: str, address: str | None) -> None:
     )
 
 
-def _outbox(app: App) -> Outbox:
+def _outbox(app: App) -> Outbox | OutboxOverHttp:
+    """The deliveries of this registry, or of that of the server that is used."""
     from adapterworks.gateway.storage.migrations import migrate
     from adapterworks.gateway.webhooks.outbox import Outbox
+    from adapterworks.gateway.webhooks.over_http import OutboxOverHttp
+    from adapterworks.registry.remotes.http.registry import RemoteRegistry
 
-    migrate(app.registry.database)
-    return Outbox(app.registry.database, lambda name, version: {}, time.time)
+    registry = app.registry
+    if isinstance(registry, RemoteRegistry):
+        return OutboxOverHttp(registry.link)
+    migrate(registry.database)
+    return Outbox(registry.database, lambda name, version: {}, time.time)
 
 
 def _time(seconds: float) -> str:

@@ -7,6 +7,7 @@ import signal
 import click
 
 from adapterworks.app import App
+from adapterworks.manifests.errors import InvalidInput
 
 
 @click.command()
@@ -32,6 +33,13 @@ def command(app: App, once: bool, lane: str | None) -> None:
     from adapterworks.workers.executors.executor import GIVEN_BACK
     from adapterworks.workers.worker import Worker
 
+    if not app.registry.has_index:
+        raise InvalidInput(
+            "a worker works in the registry's database itself: every write of a run shows its "
+            "claim, and publishing a release and ending its job are one transaction",
+            hint="unset `ADAPTERS_REGISTRY` where it runs, and set `ADAPTERS_DATABASE` and "
+            "`ADAPTERS_BLOBS`; `adapters jobs` works from here",
+        )
     schema.migrate(app.registry.database)
     from adapterworks.registry.jobs.job import BUILD_LANE
 

@@ -27,7 +27,7 @@ from adapterworks.registry.datasets.owners import (
 )
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
-from adapterworks.registry.remotes.http.seals import open_datasets
+from adapterworks.registry.remotes.http.datasets import open_datasets
 
 # The relations of a release to the rows that it learnt from, and to those that judged it.
 TRAINED_ON, TESTED_ON = "dataset", "test"

@@ -17,6 +17,7 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.sources import DatasetSource
 from adapterworks.registry.datasets.record import SPLITS, Part, Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.remotes.http.datasets import open_datasets
 
 if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
@@ -37,7 +38,7 @@ def read_dataset(
         InvalidInput: it has no rows of that split.
         Refused: its rows were erased.
     """
-    datasets = Datasets(registry)
+    datasets = open_datasets(registry)
     dataset = datasets.get(source.name, source.selector)
     wanted: Split = next((name for name in SPLITS if name == source.split), split)
     part = dataset.record.splits.get(wanted)

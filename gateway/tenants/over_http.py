@@ -14,6 +14,7 @@ from typing import Any
 from adapterworks.gateway.tenants.admin import LIMIT_NAMES, KeyRow
 from adapterworks.gateway.tenants.audit import AuditEntry
 from adapterworks.gateway.tenants.consent import Consent
+from adapterworks.gateway.tenants.erasing import Held
 from adapterworks.gateway.tenants.keys import NewKey, digest_key, key_id_of
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import InvalidInput
@@ -100,6 +101,21 @@ class TenantsOverHttp:
             )
             for told in found
         ]
+
+
+class TenantErasureOverHttp:
+    """`TenantErasure` on a registry's server."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def look(self, name: str) -> Held:
+        """As `TenantErasure.look`."""
+        return self._link.get(f"/tenants/{part(name)}/holding", Held)
+
+    def erase(self, name: str, *, who: str, why: str) -> Held:
+        """As `TenantErasure.erase`; who it was is the token's person."""
+        return self._link.post(f"/tenants/{part(name)}/erasure", Held, why=why)
 
 
 def _tenant(told: Mapping[str, Any]) -> Tenant:

@@ -23,6 +23,7 @@ from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.index.schema import log
 
 LOCK = "webhooks"
+STATES = ("due", "sent", "dropped")
 TAKEN_S = 60.0  # a delivery is its taker's for so long; longer than one attempt takes
 KEPT_S = 30 * 86400.0
 # Pauses before the second attempt and so on, as the specification suggests; the last is given up.

@@ -132,22 +132,28 @@ def erase(
                 )  # fmt: skip
             versions.bump(connection)
     blobs.delete(blob)
-    copies = []
-    for copy in _copies(home, blobs, found.size, blob):
-        with contextlib.suppress(FileNotFoundError):
-            copy.unlink()
-            copies.append(copy)
+    own = blobs.root / "sha256" if isinstance(blobs, LocalBlobs) else None
+    copies = delete_copies(home, blob, found.size, but=own)
     return Erasure(blob, found.size, found.holders, found.pushed, tuple(copies), created)
 
 
-def _copies(home: Path, blobs: BlobStore, size: int, digest: str) -> Iterator[Path]:
-    """The plain files under `home` with these bytes; other blobs have other digests.
+def delete_copies(home: Path, blob: str, size: int, *, but: Path | None = None) -> list[Path]:
+    """Delete the plain files under a home that have these bytes; returns them.
 
-    Not those of base models: a release may have a file that is equal to a base's own.
+    Args:
+        but: a folder that is left alone: other blobs have other digests.
     """
-    left_alone = {home / "bases"}
-    if isinstance(blobs, LocalBlobs):
-        left_alone.add(blobs.root / "sha256")
+    copies = []
+    for copy in _copies(home, size, blob, but):
+        with contextlib.suppress(FileNotFoundError):
+            copy.unlink()
+            copies.append(copy)
+    return copies
+
+
+def _copies(home: Path, size: int, digest: str, but: Path | None) -> Iterator[Path]:
+    """Not those of base models: a release may have a file that is equal to a base's own."""
+    left_alone = {home / "bases", but}
     for root, folders, names in os.walk(home):
         folders[:] = [folder for folder in folders if Path(root, folder) not in left_alone]
         for name in names:

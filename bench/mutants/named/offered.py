@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.mutants.mutant import Named
 
+_OPERATED = "tests/registry/remotes/http/test_operating_commands.py"
 _ACCESS = "gateway/http/routes/registry/access.py"
 _BLOBS = "gateway/http/routes/registry/blobs.py"
 _TOKENS = "gateway/tokens/tokens.py"
@@ -303,5 +304,45 @@ NAMED = (
         'begin = asked.query("begin") or "0"',
         ("tests/gateway/registry_http/test_operating.py::test_pages_of_what_happened",),
         "following a job's log would print its beginning for ever",
+    ),
+    Named(
+        "rows-are-every-publishers",
+        "gateway/http/routes/registry/table.py",
+        'Reading("/rows/{digest}", Role.ADMIN, datasets.rows)',
+        'Reading("/rows/{digest}", Role.PUBLISHER, datasets.rows)',
+        (f"{_OPERATED}::test_datasets_are_read_and_their_rows_are_administrators",),
+        "whoever may publish could read what tenants' rows say",
+    ),
+    Named(
+        "any-bytes-are-rows",
+        "gateway/http/routes/registry/datasets.py",
+        "        part.digest == digest\n",
+        "        True\n",
+        (f"{_OPERATED}::test_no_other_bytes_are_rows",),
+        "files of tenants, and what was deleted, could be fetched by their digests",
+    ),
+    Named(
+        "what-people-said-is-in-the-trail",
+        _ACCESS,
+        '"data", "correction", "comment")',
+        '"data")',
+        (f"{_OPERATED}::test_feedback_is_listed_added_to_and_exported",),
+        "a patient's name in a correction would stay in a log that nobody can change",
+    ),
+    Named(
+        "a-plan-of-gc-removes",
+        "gateway/http/routes/registry/collecting.py",
+        "unlisted=body.unlisted, dry_run=body.dry_run)",
+        "unlisted=body.unlisted, dry_run=False)",
+        (f"{_OPERATED}::test_gc_is_done_there",),
+        "`adapters gc --dry-run` would empty a server's store",
+    ),
+    Named(
+        "copies-on-this-machine-stay",
+        "registry/remotes/http/facets/upkeep.py",
+        "copies=(*done.copies, *here)",
+        "copies=(*done.copies, *())",
+        (f"{_OPERATED}::test_a_files_bytes_are_erased_there_and_here",),
+        "whoever erases would not be told of copies here",
     ),
 )

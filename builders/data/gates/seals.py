@@ -22,7 +22,7 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.datasets.seal import MAGIC
 from adapterworks.registry.registry import Registry
-from adapterworks.registry.remotes.http.seals import open_datasets
+from adapterworks.registry.remotes.http.datasets import open_datasets
 
 WIDTH = 5  # as contamination is looked for
 THRESHOLD = 0.8

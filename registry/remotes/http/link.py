@@ -112,6 +112,24 @@ class Link:
         """What a path answers when something is asked of it; it is asked once."""
         return self._value(self._ask("POST", path, attempts=1, json=body), type_)
 
+    def wait(self, path: str, type_: type[T], *, seconds: float, **body: Any) -> T:
+        """As `post`, of what the server works on for long."""
+        answer = self._ask("POST", path, attempts=1, json=body, timeout=seconds)
+        return self._value(answer, type_)
+
+    def lines(self, path: str, **query: Any) -> Iterator[str]:
+        """The lines of a path, as they come; what is cut off is an `Unavailable`."""
+        import httpx2
+
+        try:
+            with self._client.stream("GET", path, params=_words(query)) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise self._error(answer)
+                yield from answer.iter_lines()
+        except httpx2.TransportError as error:
+            raise self._away(error) from error
+
     def put(self, path: str, data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """What a path answers to bytes."""
         answer = self._ask("PUT", path, content=data, headers=dict(headers))

@@ -120,8 +120,8 @@ def _subject(path: str) -> str:
 
 _KEY = re.compile(r"awr?-[a-z2-7]{8}-[a-z2-7]{20}")
 Entry = Reading | Sending | Writing
-# Fields of bodies that would fill the trail: what they come to is in the registry's own log.
-_LONG = ("record", "bundle", "public_key", "data")
+# Fields of bodies that would fill the trail, or are people's texts: what they come to is elsewhere.
+_LONG = ("record", "bundle", "public_key", "data", "correction", "comment")
 
 
 def routes(table: Sequence[Entry]) -> list[Route]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from adapterworks.gateway.capture.asked import AskedFeedback
 from adapterworks.gateway.config.table import Table
 from adapterworks.registry.releases.types import UNSET, Unset
 
@@ -188,3 +189,29 @@ class NewKey(Table):
 
 class Nothing(Table):
     """Nothing needs to be said."""
+
+
+class Resending(Table):
+    """An event is to be sent again; `to`: only to this address."""
+
+    to: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class Erasing(Table):
+    """Something goes for good."""
+
+    why: _Reason
+
+
+class Collection(Table):
+    """Bytes that nothing needs are to go; see `adapters gc`."""
+
+    grace: Annotated[float, Field(ge=0, le=10 * 365 * 86400.0)] = 7 * 86400.0
+    unlisted: bool = False
+    dry_run: bool = False
+
+
+class NewFeedback(AskedFeedback):
+    """Something is said of an answer of a tenant's, by the tenant's name."""
+
+    tenant: Annotated[str, Field(min_length=1, max_length=100)]

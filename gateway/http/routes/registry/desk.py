@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from starlette.requests import Request
 
@@ -14,6 +15,7 @@ from adapterworks.gateway.tokens.issuer import Issuer, is_of_an_issuer
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.sent import Sent
 from adapterworks.gateway.tokens.tokens import Caller, Tokens
+from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.registry import Registry
 
 
@@ -25,6 +27,7 @@ class Desk:
         anonymous: what somebody without a token may do; None: nothing.
         http: bounds of what a client may send.
         issuer: whose tokens open it too.
+        keys: folder of the keys that captured answers are sealed with; None: beside the home.
     """
 
     registry: Registry
@@ -33,6 +36,12 @@ class Desk:
     anonymous: Role | None
     http: HttpTable
     issuer: Issuer | None = None
+    keys: Path | None = None
+
+    @property
+    def exchanges(self) -> Exchanges:
+        """What was captured of answers, and said of them."""
+        return Exchanges.of(self.registry, self.keys)
 
     def caller(self, shown: str | None) -> Caller:
         """Who shows a token of ours, a tenant's key, or a token of the issuer.
@@ -80,7 +89,8 @@ def open_desk(
     anonymous: Role | None,
     http: HttpTable,
     oidc: OidcTable | None = None,
+    keys: Path | None = None,
 ) -> Desk:
     """The desk of a registry, its tables migrated."""
     issuer = None if oidc is None else Issuer(oidc.trusted())
-    return Desk(registry, Tokens(registry.database), Sent(registry), anonymous, http, issuer)
+    return Desk(registry, Tokens(registry.database), Sent(registry), anonymous, http, issuer, keys)

@@ -9,12 +9,16 @@ from adapterworks.gateway.http.routes.registry import (
     administering,
     blobs,
     bodies,
+    collecting,
+    datasets,
+    feedback,
     operating,
     reading,
     release,
     seals,
     sending,
     tenants,
+    webhooks,
     writing,
 )
 from adapterworks.gateway.http.routes.registry.access import Entry, Reading, Sending, Writing
@@ -104,6 +108,27 @@ TABLE: tuple[Entry, ...] = (
     Writing(f"{_JOB}/pause", Role.ADMIN, "job.pause", bodies.Nothing, operating.pause),
     Writing(f"{_JOB}/resumption", Role.ADMIN, "job.resume", bodies.Nothing, operating.resume),
     Writing(f"{_JOB}/cancellation", Role.ADMIN, "job.cancel", bodies.Nothing, operating.cancel),
+    Reading("/datasets", Role.PUBLISHER, datasets.listed),
+    Reading("/datasets/{name}", Role.PUBLISHER, datasets.one),
+    Reading("/rows/{digest}", Role.ADMIN, datasets.rows),
+    Reading("/feedback", Role.ADMIN, feedback.listed),
+    Writing("/feedback", Role.ADMIN, "feedback.add", bodies.NewFeedback, feedback.add),
+    Reading("/feedback/exchanges", Role.ADMIN, feedback.exchanges),
+    Reading("/webhooks", Role.ADMIN, webhooks.listed),
+    Writing(
+        "/webhooks/{event}/resending",
+        Role.ADMIN,
+        "webhook.resend",
+        bodies.Resending,
+        webhooks.resend,
+    ),
+    Writing("/collection", Role.ADMIN, "gc", bodies.Collection, collecting.collect),
+    Reading("/erasures/{digest}", Role.ADMIN, collecting.look),
+    Writing("/erasures/{digest}", Role.ADMIN, "erase", bodies.Erasing, collecting.erase),
+    Reading(f"{_TENANT}/holding", Role.ADMIN, collecting.of_tenant),
+    Writing(
+        f"{_TENANT}/erasure", Role.ADMIN, "tenant.erase", bodies.Erasing, collecting.erase_tenant
+    ),
     Reading("/trail", Role.ADMIN, administering.trail_of_changes),
 )
 

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.facets.signatures import Signatures
 from adapterworks.registry.facets.upkeep import Upkeep
+from adapterworks.registry.lifecycle import erase as erasing
+from adapterworks.registry.lifecycle import gc
+from adapterworks.registry.lifecycle.erase import Erasure
 from adapterworks.registry.lifecycle.verify import VerifyReport
 from adapterworks.registry.remotes.http.catalog import RemoteCatalog
+from adapterworks.registry.remotes.http.link import part
 from adapterworks.registry.remotes.http.verify import verify
+
+_LONG_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a gc of a server came to.
+
+    Attributes:
+        expired: captured answers.
+        jobs: folders of jobs that had ended.
+    """
+
+    report: gc.GcReport
+    expired: int
+    jobs: int
 
 
 class RemoteUpkeep(Upkeep):
@@ -21,6 +42,33 @@ class RemoteUpkeep(Upkeep):
         super().__init__(server)
         self._server = server
         self._signatures = signatures
+
+    def gc(
+        self, *, grace: float = gc.GRACE_S, unlisted: bool = False, dry_run: bool = False
+    ) -> gc.GcReport:
+        """As `Upkeep.gc`, there."""
+        return self.collect(grace=grace, unlisted=unlisted, dry_run=dry_run).report
+
+    def collect(self, *, grace: float, unlisted: bool, dry_run: bool) -> Collected:
+        """As `gc`, with what goes beside it on the server's machine."""
+        return self._server.link.wait(
+            "/collection",
+            Collected,
+            seconds=_LONG_S,
+            grace=grace,
+            unlisted=unlisted,
+            dry_run=dry_run,
+        )
+
+    def look_at_erasure(self, blob: str) -> Erasure:
+        """What erasing a file's bytes would concern."""
+        return self._server.link.get(f"/erasures/{part(blob)}", Erasure)
+
+    def erase(self, blob: str, *, who: str, why: str) -> Erasure:
+        """Remove a file's bytes for good, there and of this machine's copies of its releases."""
+        done = self._server.link.wait(f"/erasures/{part(blob)}", Erasure, seconds=_LONG_S, why=why)
+        here = tuple(erasing.delete_copies(self._server.home, blob, done.size))
+        return replace(done, copies=(*done.copies, *here))
 
     def verify(
         self,

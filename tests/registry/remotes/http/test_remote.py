@@ -25,9 +25,9 @@ from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import UNSET
 from adapterworks.registry.remotes.http import blobs as http_blobs
 from adapterworks.registry.remotes.http import link
+from adapterworks.registry.remotes.http.datasets import open_datasets
 from adapterworks.registry.remotes.http.link import check_url
 from adapterworks.registry.remotes.http.registry import RemoteRegistry
-from adapterworks.registry.remotes.http.seals import open_datasets
 from tests.registry.datasets.seals import seal_of
 from tests.registry.keys import make_key
 from tests.registry.releases import draft, folder
@@ -208,8 +208,6 @@ def test_a_sending_that_was_killed_goes_on(server: Server, monkeypatch: pytest.M
 def test_what_needs_the_database_says_what_to_do(server: Server) -> None:
     remote = server.remote()
     for call in (
-        lambda: remote.upkeep.gc(),
-        lambda: remote.upkeep.erase("x", who="", why=""),
         lambda: remote.upkeep.unlisted(),
         lambda: remote.upkeep.verify(),
         lambda: remote.database,
