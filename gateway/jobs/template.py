@@ -9,7 +9,13 @@ from typing import Any
 from adapterworks.manifests.document import Document
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import check_document
-from adapterworks.registry.jobs.fine_tuning import Asked, Rows, check_template, manifest_values
+from adapterworks.registry.jobs.fine_tuning import (
+    REINFORCEMENT,
+    Asked,
+    Rows,
+    check_template,
+    manifest_values,
+)
 from adapterworks.registry.jobs.toml import to_toml
 
 # Stands in for the usual rate, which only builders know; any positive number will do for a check.
@@ -29,13 +35,27 @@ def read_template(path: str | None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InvalidInput(f"`[jobs] template` `{path}` cannot be read: {error}") from error
     check_template(values)
-    some = Rows(file="file", blob="sha256:" + "0" * 64, kind="supervised")
-    asked = Asked(
-        name="name", model="base", base="base", quantization="none", base_digest="",
-        method="supervised", seed=0, training=some, validation=some, template=values,
-    )  # fmt: skip
-    check_manifest(asked, path)
+    check_manifest(_some("supervised", values), path)
+    if "objective" in values:  # what it says there holds for these jobs alone
+        check_manifest(_some(REINFORCEMENT, values), path)
     return values
+
+
+def _some(method: str, template: dict[str, Any]) -> Asked:
+    """A job of a method, to see whether a template has a fault."""
+    some = Rows(file="file", blob="sha256:" + "0" * 64, kind=method)
+    check = {
+        "type": "string_check",
+        "name": "some",
+        "operation": "eq",
+        "input": "",
+        "reference": "",
+    }
+    return Asked(
+        name="name", model="base", base="base", quantization="none", base_digest="",
+        method=method, seed=0, training=some, validation=some, template=template,
+        grader=check if method == REINFORCEMENT else None,
+    )  # fmt: skip
 
 
 def check_manifest(asked: Asked, where: str) -> None:

@@ -19,6 +19,8 @@ from adapterworks.manifests.graders import GRADER
 
 # What a job begins with where `[jobs] template` says nothing else.
 START: dict[str, Any] = {"method": {"kind": "lora"}}
+# What a template may say of an objective: how a training on sampled answers is watched.
+_WATCHED = "alarms"
 # What the job itself decides; a template that names one of these would be overruled unseen.
 OWN = (
     ("adapter", "name"), ("base",), ("data", "train"), ("data", "validation"), ("data", "test"),
@@ -131,6 +133,7 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
     """
     method = METHODS[asked.method]
     values = merged(START, asked.template)
+    watched = values.get("objective", {}).get(_WATCHED)
     for path in OWN:
         table = values
         for key in path[:-1]:
@@ -147,7 +150,9 @@ def manifest_values(asked: Asked, usual_rate: Callable[[str], float]) -> dict[st
     train = values.setdefault("train", {})
     train["seed"] = asked.seed
     if method.objective:
-        values["objective"] = {**values.get("objective", {}), "kind": method.objective}
+        values["objective"] = {"kind": method.objective}
+    if watched and asked.method == REINFORCEMENT:
+        values["objective"][_WATCHED] = watched
     if asked.n_epochs is not None:
         train["epochs"] = asked.n_epochs
     if asked.batch_size is not None:
@@ -234,6 +239,8 @@ def _graded(values: dict[str, Any], asked: Asked, grader: Mapping[str, Any]) -> 
 def check_template(values: Mapping[str, Any]) -> None:
     """Refuse a template that says what is each job's own.
 
+    Of an objective it may say `alarms`, which hold for jobs that learn by a grader.
+
     Raises:
         InvalidInput: it does.
     """
@@ -241,6 +248,13 @@ def check_template(values: Mapping[str, Any]) -> None:
         table: Any = values
         for key in path:
             table = table.get(key) if isinstance(table, Mapping) else None
+        if path == ("objective",) and isinstance(table, Mapping) and set(table) <= {_WATCHED}:
+            if isinstance(table.get(_WATCHED), Mapping) and "kl" in table[_WATCHED]:
+                raise InvalidInput(
+                    "`objective.alarms.kl` is a distance from a reference, which jobs have none of",
+                    hint="take it out of `[jobs] template`",
+                )
+            continue
         if table is not None:
             raise InvalidInput(
                 f"`{'.'.join(path)}` is each job's own", hint="take it out of `[jobs] template`"

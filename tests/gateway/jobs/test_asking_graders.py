@@ -189,7 +189,7 @@ def test_a_model_of_the_gateway_gives_a_number_that_its_tenant_pays_for(house: H
     told = run.api_model_grader_token_usage_per_model[base]
     assert told["completion_tokens"] == 4
     assert run.metadata.token_usage == told["total_tokens"] == told["prompt_tokens"] + 4
-    assert run.metadata.sampled_model_name == f"base:{base}"
+    assert run.metadata.sampled_model_name == base
     (row,) = metered(house, 1)
     assert row.group == {"tenant": "acme"}
     assert (row.prompt_tokens, row.completion_tokens) == (told["prompt_tokens"], 4)

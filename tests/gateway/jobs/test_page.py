@@ -7,7 +7,8 @@ import io
 import json
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import openai
@@ -15,6 +16,7 @@ import pytest
 
 from adapterworks.app import App
 from adapterworks.builders.data.recipes import load_recipe
+from adapterworks.builders.data.rows import Row
 from adapterworks.gateway.config.tables import JobsTable
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -25,6 +27,7 @@ from adapterworks.registry.registry import Registry
 from adapterworks.settings import Settings
 from adapterworks.workers.worker import Worker
 from tests.gateway.conftest import ENGINE_CONFIG
+from tests.gateway.jobs_support import strict
 from tests.gateway.running import Launcher, Running
 from tests.warm.python import warm
 
@@ -38,6 +41,8 @@ max_new_tokens = 4
 [[evaluate.gates]]
 metric = "exact_match"
 min_gain = -1.0
+[objective.alarms]
+action = "warn"
 """
 
 
@@ -114,6 +119,71 @@ def test_openais_flow_with_another_base_url(
         for engine in running.gateway.pool.engines
         for entry in running.gateway.residency(engine).entries
     )
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.train
+def test_a_job_that_learns_by_a_grader_succeeds(
+    key_and_gateway: tuple[str, Running],
+    worker: Worker,
+    registry: Registry,
+) -> None:
+    """From questions to a release that an engine has proved, with what learning by it showed."""
+    key, running = key_and_gateway
+    client = running.client(key)
+    rows, _ = load_recipe("icd-10-cm:train")
+
+    def upload(chosen: Sequence[Row]) -> str:
+        # What the first two layers of a model say has an `e` in it, or none: something to learn.
+        lines = [json.dumps({"messages": list(row.messages[:-1]), "letter": "e"}) for row in chosen]
+        data = ("\n".join(lines) + "\n").encode()
+        return client.files.create(file=("rows.jsonl", data), purpose="fine-tune").id
+
+    grader = {
+        "type": "string_check",
+        "name": "has it",
+        "operation": "like",
+        "input": "{{sample.output_text}}",
+        "reference": "{{item.letter}}",
+    }
+    job = client.fine_tuning.jobs.create(
+        model="smollm2-135m-instruct",
+        training_file=upload(rows[:8]),
+        validation_file=upload(rows[8:12]),
+        suffix="graded",
+        seed=42,
+        method={
+            "type": "reinforcement",
+            "reinforcement": {
+                "grader": grader,  # type: ignore[typeddict-item]
+                "hyperparameters": {"n_epochs": 2, "batch_size": 4, "compute_multiplier": 0.5},
+            },
+        },
+    )
+    deadline = time.monotonic() + 600
+    while job.status not in ("succeeded", "failed", "cancelled"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+        job = client.fine_tuning.jobs.retrieve(job.id)
+    assert job.status == "succeeded", job.error
+    strict(job)
+    events = list(client.fine_tuning.jobs.list_events(job.id, limit=100))
+    assert any("proved by an engine" in event.message for event in events)
+    rewards = [e.data["train_mean_reward"] for e in events if "train_mean_reward" in dict(e.data)]
+    assert len(rewards) == 4  # two epochs of eight questions, four a step
+    assert all(0.0 <= reward <= 1.0 for reward in rewards)
+    name, _, version = str(job.fine_tuned_model).partition("@")
+    release = registry.release(registry.version(name, int(version)).digest)
+    assert release.declared("objective")["kind"] == "grpo"
+    assert release.declared("objective")["alarms"]["action"] == "warn"
+    assert "grader:has_it" in release.metrics["candidate"]
+    answer = client.chat.completions.create(
+        model=str(job.fine_tuned_model),
+        messages=[{"role": "user", "content": "Give a category"}],
+        max_tokens=4,
+    )
+    assert answer.choices[0].message.content is not None
 
 
 def _opening() -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 
 from adapterworks.builders.objectives.grpo import GrpoTable
 from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.gateway.jobs.template import read_template
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import load_manifest
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, check_template, manifest_values
@@ -88,6 +89,60 @@ def test_a_job_of_reinforcement_samples_and_grades(
 def test_a_template_does_not_say_what_is_learnt() -> None:
     with pytest.raises(InvalidInput, match="`objective` is each job's own"):
         check_template({"objective": {"kind": "orpo"}})
+
+    for objective in ({}, {"alarms": {}}, {"alarms": {"action": "warn"}}):
+        check_template({"objective": objective})
+    for objective in ({"alarms": {}, "kind": "grpo"}, {"beta": 0.1}, 3):
+        with pytest.raises(InvalidInput, match="`objective` is each job's own"):
+            check_template({"objective": objective})
+
+    with pytest.raises(InvalidInput, match="is a distance from a reference"):
+        check_template({"objective": {"alarms": {"kl": 1.0}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[objective.alarms]\naction = 'warn'", None),
+        ("[objective.alarms]\naction = 'shout'", "alarms"),
+        ("[objective.alarms]\ncolour = 1", "alarms"),
+        ("[objective]\nbeta = 0.1", "`objective` is each job's own"),
+    ],
+)
+def test_what_a_template_says_of_alarms_is_looked_at_when_it_is_read(
+    tmp_path: Path, text: str, words: str | None
+) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(text)
+    if words is None:
+        assert read_template(str(path)) == {"objective": {"alarms": {"action": "warn"}}}
+        return
+    with pytest.raises(InvalidInput, match=words):
+        read_template(str(path))
+
+
+@pytest.mark.parametrize("method", ["supervised", "dpo", "reinforcement"])
+def test_a_template_says_how_sampled_answers_are_watched(tmp_path: Path, method: str) -> None:
+    alarms = {"action": "warn", "entropy": 0.5, "patience": 9}
+    kinds = {"supervised": "supervised", "dpo": "paired", "reinforcement": "reinforcement"}
+    asked = Asked(
+        name="acme-tickets", model="m", base="b", quantization="none", base_digest="sha256:0",
+        method=method, seed=7, template={"objective": {"alarms": alarms}},
+        training=Rows(file="file-1", blob="sha256:" + "a" * 64, kind=kinds[method]),
+        grader=GRADER if method == "reinforcement" else None,
+    )  # fmt: skip
+    path = tmp_path / "manifest.toml"
+    path.write_text(to_toml(manifest_values(asked, lambda _: 1e-5)))
+    table = load_manifest(path).objective
+    if method == "reinforcement":
+        assert isinstance(table, GrpoTable)
+        assert (table.alarms.action, table.alarms.entropy, table.alarms.patience) == (
+            "warn",
+            0.5,
+            9,
+        )
+    else:
+        assert not hasattr(table, "alarms")
 
 
 def test_a_tracker_that_the_job_names_is_not_told_by_the_template_too(tmp_path: Path) -> None:
