@@ -74,9 +74,10 @@ def command(
         values = {**printing.plain(done), "copies": copies}
         printing.echo_json({"deleted": done.ref, "digest": done.digest, "purge": values})
         return
+    where = f"under {app.settings.home}" if app.registry.has_index else "there"
     click.echo(
         f"deleted {done.ref}; erased {len(done.alone)} blobs ({printing.size(done.size)}) and "
-        f"{len(done.copies)} copies under {app.settings.home}"
+        f"{len(done.copies)} copies {where}"
     )
     printing.note(
         "not reached from here: checkouts of other machines (their next gc removes them), backups, "

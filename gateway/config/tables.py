@@ -168,6 +168,10 @@ class MeteringTable(Table):
     keep_days: Annotated[int, Field(ge=KEPT_DAYS)] | None = None
 
 
+Integration = Literal["wandb", "mlflow"]
+"""The trackers that a fine-tuning job may tell its metrics to, where that is allowed."""
+
+
 class IntegrationTable(Table):
     """`[[jobs.integrations]]`: a tracker that fine-tuning jobs of some tenants may tell metrics to.
 
@@ -176,7 +180,7 @@ class IntegrationTable(Table):
     has teams; nobody may name another. Address and key are in the workers' environment.
     """
 
-    type: Literal["wandb", "mlflow"]
+    type: Integration
     tenants: tuple[str, ...]
     projects: tuple[str, ...] = ("*",)
     entity: str | None = None

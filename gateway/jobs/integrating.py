@@ -36,9 +36,8 @@ def _allowed(
     tables: Sequence[IntegrationTable], tenant: str, asked: AskedIntegration
 ) -> dict[str, Any]:
     kind = asked.type
-    other = "mlflow" if kind == "wandb" else "wandb"
-    given = asked.wandb if kind == "wandb" else asked.mlflow
-    if given is None or getattr(asked, other) is not None:
+    tables_given = {name for name, value in asked if name != "type" and value is not None}
+    if tables_given != {kind}:
         raise _refused(f"an integration of type `{kind}` has a table `{kind}`, and no other")
     table = next(
         (one for one in tables if one.type == kind and {tenant, "*"} & set(one.tenants)), None
@@ -49,21 +48,19 @@ def _allowed(
             hint=f"ask whoever runs the gateway for `[[jobs.integrations]]` with `type = "
             f'"{kind}"` and your tenant; what is sent are metrics, to their account',
         )
-    values = {"entity": None, **given.model_dump(mode="json")}
+    values = getattr(asked, kind).model_dump(mode="json")
     project = values.get("project") or values["experiment"]
     patterns = [pattern.replace("{tenant}", _literally(tenant)) for pattern in table.projects]
     if not any(fnmatchcase(project, pattern) for pattern in patterns):
         shown = ", ".join(f"`{one.replace('{tenant}', tenant)}`" for one in table.projects)
         raise _refused(f"`{project}` is no project of yours", hint=f"yours are {shown}")
-    if values["entity"] not in (None, table.entity):
+    if values.get("entity") not in (None, table.entity):
         raise _refused(
             f"the entity `{values['entity']}` may not be named",
             hint="leave it out: whoever runs the gateway says whose projects these are",
         )
-    if kind == "wandb":
+    if "entity" in values:  # a tracker that has teams
         values["entity"] = table.entity
-    else:
-        del values["entity"]
     return {"type": kind, kind: values}
 
 

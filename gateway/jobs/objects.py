@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from adapterworks.gateway.config.table import Table
+from adapterworks.gateway.config.tables import Integration
 from adapterworks.registry.jobs.events import METRICS, Checkpoint, Event
 from adapterworks.registry.jobs.job import Job
 
@@ -101,7 +102,7 @@ class Mlflow(Table):
 class AskedIntegration(Table):
     """`integrations[]`, with the table of its type."""
 
-    type: Literal["wandb", "mlflow"]
+    type: Integration
     wandb: Wandb | None = None
     mlflow: Mlflow | None = None
 

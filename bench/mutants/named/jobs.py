@@ -99,7 +99,7 @@ NAMED = (
     Named(
         "any-entity-may-be-named",
         _INTEGRATING,
-        'if values["entity"] not in (None, table.entity):',
+        'if values.get("entity") not in (None, table.entity):',
         "if False:",
         (f"{_OF_INTEGRATIONS}::test_what_is_not_allowed_is_refused_with_whom_to_ask",),
         "a tenant could write into whatever team the workers' key opens",

@@ -203,6 +203,12 @@ class Erasing(Table):
     why: _Reason
 
 
+class Purging(Erasing):
+    """A version is to be deleted, and what is its alone to go at once."""
+
+    with_aliases: bool = False
+
+
 class Collection(Table):
     """Bytes that nothing needs are to go; see `adapters gc`."""
 

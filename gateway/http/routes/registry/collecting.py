@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 from adapterworks.gateway.http.routes.registry import bodies
 from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.http.routes.registry.sending import digest_of
+from adapterworks.gateway.http.routes.registry.writing import name_of, version_of
 from adapterworks.gateway.tenants.erasing import TenantErasure
 from adapterworks.registry.jobs.folders import forget
 from adapterworks.registry.lifecycle.erase import Erasure
@@ -48,6 +49,25 @@ def erase(asked: Asked, body: bodies.Erasing) -> dict[str, Any]:
     """A file's bytes go for good; the record keeps their digest."""
     done = asked.registry.upkeep.erase(digest_of(asked), who=asked.caller.person, why=body.why)
     return _shown(done)
+
+
+def look_at_purge(asked: Asked) -> dict[str, Any]:
+    """What purging a version would concern."""
+    found = asked.registry.upkeep.look_at_purge(name_of(asked), version_of(asked))
+    return {"object": "registry.purge", **dataclasses.asdict(found), "copies": []}
+
+
+def purge(asked: Asked, body: bodies.Purging) -> dict[str, Any]:
+    """A version is deleted, and the bytes that are its alone go for good."""
+    done = asked.registry.upkeep.purge(
+        name_of(asked),
+        version_of(asked),
+        with_aliases=body.with_aliases,
+        who=asked.caller.person,
+        why=body.why,
+    )
+    copies = [path.name for path in done.copies]
+    return {"object": "registry.purge", **dataclasses.asdict(done), "copies": copies}
 
 
 def of_tenant(asked: Asked) -> dict[str, Any]:

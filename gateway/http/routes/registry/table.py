@@ -125,6 +125,8 @@ TABLE: tuple[Entry, ...] = (
     Writing("/collection", Role.ADMIN, "gc", bodies.Collection, collecting.collect),
     Reading("/erasures/{digest}", Role.ADMIN, collecting.look),
     Writing("/erasures/{digest}", Role.ADMIN, "erase", bodies.Erasing, collecting.erase),
+    Reading(f"{_VERSION}/purge", Role.ADMIN, collecting.look_at_purge),
+    Writing(f"{_VERSION}/purge", Role.ADMIN, "purge", bodies.Purging, collecting.purge),
     Reading(f"{_TENANT}/holding", Role.ADMIN, collecting.of_tenant),
     Writing(
         f"{_TENANT}/erasure", Role.ADMIN, "tenant.erase", bodies.Erasing, collecting.erase_tenant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from adapterworks.registry.facets.upkeep import Upkeep
 from adapterworks.registry.lifecycle import erase as erasing
 from adapterworks.registry.lifecycle import gc
 from adapterworks.registry.lifecycle.erase import Erasure
+from adapterworks.registry.lifecycle.purge import Purge
 from adapterworks.registry.lifecycle.verify import VerifyReport
+from adapterworks.registry.reading.checkout import remove_tree
 from adapterworks.registry.remotes.http.catalog import RemoteCatalog
 from adapterworks.registry.remotes.http.link import part
+from adapterworks.registry.remotes.http.paths import version_path
 from adapterworks.registry.remotes.http.verify import verify
 
 _LONG_S = 3600.0
@@ -69,6 +73,26 @@ class RemoteUpkeep(Upkeep):
         done = self._server.link.wait(f"/erasures/{part(blob)}", Erasure, seconds=_LONG_S, why=why)
         here = tuple(erasing.delete_copies(self._server.home, blob, done.size))
         return replace(done, copies=(*done.copies, *here))
+
+    def look_at_purge(self, name: str, version: int) -> Purge:
+        """What purging a version would concern."""
+        return self._server.link.get(f"{version_path(name, version)}/purge", Purge)
+
+    def purge(
+        self, name: str, version: int, *, with_aliases: bool = False, who: str, why: str
+    ) -> Purge:
+        """Delete a version and erase at once what is its alone, there, and its checkout here."""
+        done = self._server.link.wait(
+            f"{version_path(name, version)}/purge",
+            Purge,
+            seconds=_LONG_S,
+            with_aliases=with_aliases,
+            why=why,
+        )
+        checkouts = self._server.checkouts
+        with suppress(FileNotFoundError):
+            remove_tree(checkouts / done.digest.removeprefix("sha256:"), checkouts)
+        return done
 
     def verify(
         self,

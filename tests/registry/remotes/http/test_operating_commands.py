@@ -257,6 +257,25 @@ def test_gc_is_done_there(adapters: Adapters, server: Server, tmp_path: Path) ->
     assert "gc" in actions
 
 
+def test_a_version_is_purged_there(adapters: Adapters, server: Server, tmp_path: Path) -> None:
+    registry = server.registry
+    publish(registry, tmp_path, 9, name="old")
+    digest = registry.resolve("old@1").digest
+    checkout = Path(adapters("pull", "old@1").strip())
+    assert checkout.exists()
+    with pytest.raises(InvalidInput, match="needs `--why`"):
+        adapters("delete", "old@1", "--purge", "--yes")
+    done = json.loads(
+        adapters("delete", "old@1", "--purge", "--why", "withdrawn", "--yes", "--json")
+    )
+    assert (done["deleted"], done["digest"]) == ("old@1", digest)
+    assert done["purge"]["alone"]
+    assert not any(registry.blobs.exists(blob) for blob in done["purge"]["alone"])
+    assert not checkout.exists()
+    assert registry.version("old", 1).deleted is not None
+    assert "deleted old@1" in adapters("delete", "old@1", "--purge", "--why", "again", "--yes")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -277,11 +296,12 @@ def test_what_is_done_where_the_registry_is_says_why(
 def test_it_is_for_administrators(server: Server) -> None:
     client = server.offered.ask(Role.PROMOTER)
     digest = f"sha256:{'0' * 64}"
+    purge = "/adapters/medical/versions/1/purge"
     for path in ("/feedback", "/feedback/exchanges", "/webhooks", f"/rows/{digest}",
-                 f"/erasures/{digest}", "/tenants/acme/holding"):  # fmt: skip
+                 f"/erasures/{digest}", "/tenants/acme/holding", purge):  # fmt: skip
         assert client.get(f"/v1/registry{path}").status_code == 403, path
     for path in ("/feedback", "/webhooks/e/resending", "/collection", f"/erasures/{digest}",
-                 "/tenants/acme/erasure"):  # fmt: skip
+                 "/tenants/acme/erasure", purge):  # fmt: skip
         assert client.post(f"/v1/registry{path}", json={}).status_code == 403, path
     admin = server.offered.ask(Role.ADMIN)
     for path, body in (
