@@ -27,13 +27,13 @@ def waits(error: Occupied, job: Job, claim: Claim, *, most: float | None, now: f
     Args:
         most: seconds that are waited for; None: for ever.
     """
-    since = begun(job.result, "memory", now)
+    wait = error.wait
+    since = begun(job.result, "memory", now) if wait is None else wait.since
     # What is held by whom changes from look to look; it is beside, and the wait is told once.
     beside = {WHY: error.message}
     if most is not None and now - since >= most:
         said = f"{error.public}; that was waited for for {seconds(now - since)}"
         return Stop("no_memory", said, result=beside)
-    wait = error.wait
     first = wait is not None and wait.first
     after = min(_MOST_S, _AGAIN_S * 2 ** min(claim.attempt - 1, 10))
     noted = Waits("memory", error.needs, since, 0 if wait is None else wait.passed, first)
