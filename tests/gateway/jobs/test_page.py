@@ -17,6 +17,7 @@ import pytest
 from adapterworks.app import App
 from adapterworks.builders.data.recipes import load_recipe
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.rewards.sandbox import refusal
 from adapterworks.gateway.config.tables import JobsTable
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -124,6 +125,7 @@ def test_openais_flow_with_another_base_url(
 @pytest.mark.slow
 @pytest.mark.engine
 @pytest.mark.train
+@pytest.mark.skipif(refusal() is not None, reason=f"no sandbox: {refusal()}")
 def test_a_job_that_learns_by_a_grader_succeeds(
     key_and_gateway: tuple[str, Running],
     worker: Worker,
@@ -135,18 +137,15 @@ def test_a_job_that_learns_by_a_grader_succeeds(
     rows, _ = load_recipe("icd-10-cm:train")
 
     def upload(chosen: Sequence[Row]) -> str:
-        # What the first two layers of a model say has an `e` in it, or none: something to learn.
-        lines = [json.dumps({"messages": list(row.messages[:-1]), "letter": "e"}) for row in chosen]
+        lines = [json.dumps({"messages": list(row.messages[:-1]), "most": 8}) for row in chosen]
         data = ("\n".join(lines) + "\n").encode()
         return client.files.create(file=("rows.jsonl", data), purpose="fine-tune").id
 
-    grader = {
-        "type": "string_check",
-        "name": "has it",
-        "operation": "like",
-        "input": "{{sample.output_text}}",
-        "reference": "{{item.letter}}",
-    }
+    # The first two layers of a model say whatever: that differs in its vowels, so it can be learnt.
+    source = """
+def grade(sample, item):
+    return min(1, sum(letter in "aeiou" for letter in sample["output_text"]) / item["most"])
+"""
     job = client.fine_tuning.jobs.create(
         model="smollm2-135m-instruct",
         training_file=upload(rows[:8]),
@@ -156,8 +155,13 @@ def test_a_job_that_learns_by_a_grader_succeeds(
         method={
             "type": "reinforcement",
             "reinforcement": {
-                "grader": grader,  # type: ignore[typeddict-item]
-                "hyperparameters": {"n_epochs": 2, "batch_size": 4, "compute_multiplier": 0.5},
+                "grader": {"type": "python", "name": "vowels", "source": source},
+                "hyperparameters": {
+                    "n_epochs": 2,
+                    "batch_size": 4,
+                    "compute_multiplier": 0.5,
+                    "learning_rate_multiplier": 100,
+                },
             },
         },
     )
@@ -177,7 +181,8 @@ def test_a_job_that_learns_by_a_grader_succeeds(
     release = registry.release(registry.version(name, int(version)).digest)
     assert release.declared("objective")["kind"] == "grpo"
     assert release.declared("objective")["alarms"]["action"] == "warn"
-    assert "grader:has_it" in release.metrics["candidate"]
+    (grader,) = release.declared("objective")["graders"]
+    assert grader["type"] == "python"
     answer = client.chat.completions.create(
         model=str(job.fine_tuned_model),
         messages=[{"role": "user", "content": "Give a category"}],

@@ -30,6 +30,7 @@ FILLED = {
     "tenant": "nobody",
     "key": "nobody22",
     "job": "ftjob-none",
+    "event": "evt_none",
 }
 DENIED = [(entry, role) for entry in TABLE for role in Role if role < entry.role]
 ALLOWED = [(entry, role) for entry in TABLE for role in Role if role >= entry.role]

@@ -275,9 +275,11 @@ def test_test_sets_are_sealed_from_elsewhere(server: Server) -> None:
     assert there.seals() == here.seals()
     assert [sealed.owner for sealed in here.seals()] == ["legal, plan 1", "fresh, plan 2"]
     assert [there.read(sealed.blob) for sealed in there.seals()] == [seal_of(1), seal_of(2)]
-    with pytest.raises(NotFound):
+    with pytest.raises(Refused, match="asks for a admin"):
         there.read(digest_bytes(b"a tenant's rows"))
-    with pytest.raises(InvalidInput, match="own database"):
+    with pytest.raises(NotFound, match="no dataset `rows`"):
         there.get("rows")
+    with pytest.raises(InvalidInput, match="own database"):
+        there.add(None, {}, seal=None, seen=(), who="")  # type: ignore[arg-type]
     with pytest.raises(Refused):
         open_datasets(server.remote(Role.READER)).seals()
