@@ -88,6 +88,17 @@ NAMED = (
         quick=False,
     ),
     Named(
+        "what-a-template-says-of-alarms-is-lost",
+        "registry/jobs/fine_tuning.py",
+        "    if watched and asked.method == REINFORCEMENT:\n",
+        "    if False:\n",
+        (
+            "tests/registry/jobs/test_fine_tuning.py"
+            "::test_a_template_says_how_sampled_answers_are_watched",
+        ),
+        "trainings would be stopped by alarms that the operator has turned to warnings",
+    ),
+    Named(
         "metrics-of-anybody-are-sent",
         _INTEGRATING,
         'if one.type == kind and {tenant, "*"} & set(one.tenants)',
