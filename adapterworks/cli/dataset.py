@@ -11,6 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import dataset_reading, printing
 from adapterworks.cli.columns import column_names
 from adapterworks.cli.dataset_reading import as_table, find
+from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.adding import Added
