@@ -69,7 +69,7 @@ def measure(ref: str, engine: str, limit: int, max_new_tokens: int) -> Measured:
     wall = time.monotonic() - began
     cpu = _processors(process) - before
     app.close()
-    lines = [json.loads(line) for line in evaluation.predictions_jsonl().splitlines()]
+    lines = [json.loads(line) for line in evaluation.predictions_jsonl().split("\n") if line]
     return Measured(engine, wall, cpu, evaluation.report, lines)
 
 

@@ -93,7 +93,7 @@ def _syntax_fault(name: str, text: str, error: tomllib.TOMLDecodeError) -> Fault
     """`tomllib` says where only in its message: `… (at line 3, column 5)` or `(at end of …)`."""
     message, _, where = str(error).rpartition(" (at ")
     numbers = [int(word.strip(",)")) for word in where.split() if word.strip(",)").isdigit()]
-    lines = text.splitlines() or [""]
+    lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
     line, column = numbers if len(numbers) == 2 else (len(lines), len(lines[-1]) + 1)
     message = message[:1].lower() + message[1:]
     return Fault(name, line, "", f"not TOML, column {column}: {message}", None)

@@ -68,7 +68,8 @@ class TrainTable(Frozen):
     """Compute the tokens that all rows of a micro batch begin with (system prompt, template) once
     instead of once a row; the loss is the same. Not with `packing` or dropout."""
     evaluations: PositiveInt = 4
-    """Evaluations on the validation rows during the training."""
+    """Evaluations on the validation rows during the training, at most; the last one is at its
+    end."""
     save_every: Annotated[str, Field(pattern=SAVE_PATTERN)] = "30 minutes"
     """How much a killed training loses at most, in `steps` or `minutes` (`"200 steps"`); each
     evaluation is followed by a checkpoint anyway."""
@@ -90,6 +91,6 @@ class TrainTable(Frozen):
     `none` nothing. `lora` and `full` with AdamW in fp32 or bf16; what is trained and written is the
     same, and can be gone on with in any other number of processes. Alone, a process holds all."""
     accelerate_config: str | None = None
-    """An `accelerate` configuration to launch with, for several GPUs or machines with data
-    parallelism (relative to the manifest). Sharded ones (FSDP, DeepSpeed) are refused: `sharding`
-    says it here."""
+    """An `accelerate` configuration to launch with, for several GPUs with data parallelism
+    (relative to the manifest). Ones of several machines are refused, and sharded ones (FSDP,
+    DeepSpeed): `sharding` says it here."""

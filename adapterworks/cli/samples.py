@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.json_lines import read_json_lines
 
 _SHOWN = 200  # characters of a question or an answer on a line
 
@@ -34,7 +34,7 @@ def command(app: App, build: str, step: int | None, last: int, as_json: bool) ->
     from adapterworks.cli.printing import echo_json
 
     path = _samples_of(app.settings.home / "builds", build)
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    lines = read_json_lines(path.read_bytes())
     chosen = [line for line in lines if step is None or line["step"] == step][-last:]
     if as_json:
         echo_json(chosen)

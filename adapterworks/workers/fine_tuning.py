@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.app import App
+from adapterworks.builders.building.result import UNTOLD
 from adapterworks.builders.training.events import parse_lines
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.load import load_manifest
@@ -129,13 +130,15 @@ def _resolved(asked: Asked, manifest: Manifest) -> dict[str, Any]:
 
 def _failed(report: dict[str, Any]) -> tuple[str, ...]:
     """Why a release that was there already may not be served."""
+    if not report:
+        return (UNTOLD,)
     refused = report.get("conversion", {}).get("refused")
     failed = [gate["why"] for gate in report.get("gates", []) if not gate["passed"]]
     return (*failed, *([refused] if refused else []))
 
 
 def _tokens(app: App, digest: str) -> int:
-    """Tokens that were trained on, by the release's own log."""
-    log = app.registry.read(digest, "training.jsonl").decode("utf-8", "replace")
+    """Tokens that were trained on, by the release's own log; 0 where that was erased."""
+    log = app.registry.read_if_here(digest, "training.jsonl") or b""
     steps = [event for event in parse_lines(log) if event["event"] == "step"]
     return int(steps[-1]["tokens"]) if steps else 0

@@ -10,6 +10,7 @@ Invariant: nothing is published before all of it exists.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,8 @@ def run_stages(
     training = stages.once(
         "train", digests.train, lambda: _trained(prepared, folder, lock, events, given)
     )
+    # Only now: a training that is not recorded goes on from them.
+    shutil.rmtree(folder / "train" / "checkpoints", ignore_errors=True)
     conversion = stages.once("convert", digests.convert, lambda: convert_stage(prepared, folder))
     servable = Servable(**conversion["servable"]) if conversion["servable"] else None
 

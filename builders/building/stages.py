@@ -81,7 +81,6 @@ def train_stage(
         # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
         prepared.tokenizer.save_pretrained(folder / "train" / "adapter")
     result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())
-    shutil.rmtree(folder / "train" / "checkpoints")
     return result
 
 

@@ -11,6 +11,7 @@ dropped: they add nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -68,7 +69,7 @@ class AdaloraTable(TargetKeys):
     rank: Rank = 8
     """Average rank at the end."""
     initial_rank: Rank = 12
-    """Rank at the start, at least `rank`."""
+    """Rank at the start, above `rank`."""
     alpha: PositiveInt | None = None
     """Scale α; 2·rank if not given."""
     dropout: Dropout = 0.0
@@ -88,12 +89,13 @@ def can_prune(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """There must be ranks to prune, and steps to do it in."""
     table = manifest.method
     assert isinstance(table, AdaloraTable)
-    if table.rank > table.initial_rank:
+    if table.rank >= table.initial_rank:
         yield Problem(
             ("method", "rank"),
             f"AdaLoRA prunes from `initial_rank` {table.initial_rank} down to `rank` "
-            f"{table.rank}, which is larger",
-            f"set `initial_rank` to {table.rank} or more",
+            f"{table.rank}, which is not smaller",
+            f"set `initial_rank` above {table.rank}: {math.ceil(_INITIAL * table.rank)} is usual, "
+            "1.5 times as much (Zhang et al. 2023)",
         )
     if table.warmup_share + table.final_share >= 1.0:
         yield Problem(
@@ -145,17 +147,6 @@ class Adalora(Technique[AdaloraTable]):
             engine_rank(table.initial_rank),
         )
 
-    def lints(self, shape: BaseShape, table: AdaloraTable) -> list[Lint]:
-        if table.initial_rank <= table.rank:
-            return [
-                Lint(
-                    "method.initial_rank",
-                    f"initial rank {table.initial_rank} leaves nothing to prune to {table.rank}",
-                    "Zhang et al. 2023 start at 1.5× the target rank",
-                )
-            ]
-        return []
-
     def train_lints(self, train: TrainTable) -> list[Lint]:
         return low_rank_train_lints(train)
 
@@ -164,10 +155,11 @@ class Adalora(Technique[AdaloraTable]):
         return low_rank_kept(shape, ranks, table.dropout)
 
     def sizes(self, table: AdaloraTable) -> Iterable[AdaloraTable]:
-        """Every rank to start from."""
+        """Every rank to start from that leaves something to prune."""
         return [
             table.model_copy(update={"rank": max(1, round(rank / _INITIAL)), "initial_rank": rank})
             for rank in RANKS
+            if rank > 1
         ]
 
     def best_from(self, table: AdaloraTable, steps: int) -> int:
@@ -211,7 +203,30 @@ class Adalora(Technique[AdaloraTable]):
         return weight * torch.stack(norms).mean() if weight and norms else None
 
     def before_zero_grad(self, model: nn.Module, step: int) -> None:
-        _peft(model).base_model.update_and_allocate(step)
+        """Importance from the step's gradients, and ranks as the schedule has them.
+
+        A step without gradients tells nothing of importance; what is due at it is pruned by what is
+        known, and where nothing is yet, at the first step after it that learns.
+        """
+        adapted, configuration = _peft(model).base_model, _peft(model).peft_config["default"]
+        allocator, final = adapted.rankallocator, configuration.total_step - configuration.tfinal
+        learnt = any(
+            parameter.grad is not None
+            for name, parameter in adapted.model.named_parameters()
+            if "lora_" in name
+        )
+        owed = step > final and configuration.rank_pattern is None
+        if learnt and not owed:
+            adapted.update_and_allocate(step)
+            return
+        if learnt:
+            allocator.update_ipt(adapted.model)
+        due = owed or step == final or (step < final and allocator.budget_schedule(step)[1])
+        if due and allocator.ipt:
+            budget = allocator.budget_schedule(min(step, final))[0]
+            configuration.rank_pattern = allocator.mask_to_budget(adapted.model, budget)
+        if step >= final and configuration.rank_pattern is not None:
+            allocator.reset_ipt()
 
     def save(self, model: nn.Module, folder: Path, base: str) -> None:
         """Write whole factors: pruned triplets are zeros then, and no loader has to resize modules

@@ -292,7 +292,9 @@ class Technique(ABC, Generic[Table]):
         return None
 
     def before_zero_grad(self, model: nn.Module, step: int) -> None:
-        """Called after optimizer step number `step` (from 1), while gradients are still there."""
+        """Called once a step, of number `step` (from 1), after its last update of the weights and
+        while that update's gradients are still there; a step that sampled nothing to learn from has
+        none."""
         return None
 
     def before_save(self, model: nn.Module) -> None:

@@ -211,7 +211,7 @@ def make_plan(
         steps=steps,
         steps_per_epoch=per_epoch,
         warmup_steps=round(train.warmup_ratio * steps),
-        evaluate_every=max(1, steps // train.evaluations),
+        evaluate_every=-(-steps // train.evaluations),
         micro_batch=micro,
         accumulation=-(-train.batch_size // (micro * train.processes)),
         learning_rate=default.value if rate is None else rate,

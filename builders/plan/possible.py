@@ -59,8 +59,7 @@ def check_possible(
     if machine.device == "cuda" and train.processes > machine.cards:
         raise InvalidInput(
             f"`train.processes` is {train.processes}, and this machine has {machine.cards} GPUs",
-            hint=f"set it to at most {machine.cards}; several machines need "
-            "`train.accelerate_config`",
+            hint=f"set it to at most {machine.cards}",
         )
     if train.processes > train.batch_size:
         raise InvalidInput(

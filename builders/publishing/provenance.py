@@ -1,7 +1,8 @@
 """`provenance.json` and `sbom.cdx.json`: where a release comes from, in the words of its field.
 
     provenance.json   an in-toto statement (v1) with the predicate SLSA provenance v1: these files
-                      were made by this build, from this manifest, base, rows, code and packages
+                      were made by this build, from this manifest, base, rows, releases, code and
+                      packages
     sbom.cdx.json     CycloneDX 1.6: what the build ran with and was made of, from `adapter.lock`
 
 Invariant: both are functions of the plan, the lock and the files, so that a build which dies and
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.digests import canonical_json, digest_file
@@ -65,7 +67,7 @@ def make_statement(
                     "digests": plan.digests.to_json(),
                     **{key: lock[key] for key in _SETTINGS},
                 },
-                "resolvedDependencies": list(_dependencies(lock)),
+                "resolvedDependencies": list(_dependencies(plan, lock)),
             },
             "runDetails": {
                 "builder": {"id": BUILDER, "version": {"adapterworks": lock["code"]["version"]}},
@@ -79,7 +81,7 @@ def make_statement(
 _SETTINGS = ("device", "precision", "micro_batch", "seed", "python")
 
 
-def _dependencies(lock: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _dependencies(plan: Plan, lock: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     base = lock["base"]
     yield {"name": "base", "uri": base["model"], "digest": _digest(base["digest"])}
     for split, digest in sorted(lock["data"]["splits"].items()):
@@ -89,6 +91,36 @@ def _dependencies(lock: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"name": name, "uri": _purl(name, version)}
     for stage, source in sorted(lock["reused"].items()):
         yield {"name": f"stage:{stage}", "uri": source["ref"], "digest": _digest(source["digest"])}
+    for made in _made_of(plan, lock):
+        found = {"name": made.name, "digest": _digest(made.digest)}
+        yield found if made.uri is None else {**found, "uri": made.uri}
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What else a release was made of: releases that its training began from or was held near,
+    datasets of the registry, files that its manifest names, code that others added."""
+
+    kind: Literal["machine-learning-model", "data", "file"]
+    name: str
+    digest: str
+    uri: str | None = None
+
+
+def _made_of(plan: Plan, lock: Mapping[str, Any]) -> Iterator[_Made]:
+    refs = {parent.digest: parent.ref for parent in plan.parents}
+    for name, value in sorted(lock["origins"].items()):
+        if value.startswith("sha256:"):  # else the reference is the start, or the base
+            yield _Made("machine-learning-model", f"release:{name}", value, refs.get(value))
+    for read in lock["data"].get("datasets", ()):
+        yield _Made("data", read["ref"], read["digest"], read["ref"])
+    for key, digest in sorted(lock["data"]["files"].items()):
+        yield _Made("file", f"file:{key}", digest)
+    for pin in lock["extensions"]:
+        place = pin.get("file")
+        if "distribution" in pin:
+            place = _purl(pin["distribution"], pin["version"])
+        yield _Made("file", f"{pin['table']}:{pin['name']}", pin["digest"], place)
 
 
 def make_sbom(plan: Plan, lock: Mapping[str, Any], created: str) -> dict[str, Any]:
@@ -117,7 +149,11 @@ def make_sbom(plan: Plan, lock: Mapping[str, Any], created: str) -> dict[str, An
         {"type": "data", "bom-ref": f"rows:{split}", "name": split, "hashes": [_hash(digest)]}
         for split, digest in sorted(lock["data"]["splits"].items())
     ]
-    made_of = [model, *rows, *libraries]
+    further = [
+        {"type": made.kind, "bom-ref": made.name, "name": made.name, "hashes": [_hash(made.digest)]}
+        for made in _made_of(plan, lock)
+    ]
+    made_of = [model, *rows, *libraries, *further]
     subject = f"adapter:{adapter.name}"
     return {
         "bomFormat": "CycloneDX",

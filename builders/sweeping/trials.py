@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapterworks.builders.building.record import half_done
+from adapterworks.builders.building.result import UNTOLD
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.sweeping.space import of_trial, points
 from adapterworks.builders.sweeping.sweep import SUFFIX, Build, Pruned, Sweep, Tried, check, line
@@ -151,6 +152,8 @@ def _try(sweep: Sweep, build: Build, trial: optuna.Trial) -> Tried:
     except AdapterworksError as error:
         return Tried(number, settings, "failed", why=(error.message,))
     report = built.report
+    if not report:
+        return Tried(number, settings, "failed", why=(UNTOLD,))
     entry = report["metrics"][sweep.metric]
     gain = entry["gains"]["base"]
     gates = report.get("gates") or []

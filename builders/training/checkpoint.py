@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from adapterworks.builders.training.state import (
     restore_optimizer,
     restore_rng,
     rng_tensors,
-    trainable_tensors,
+    trained,
     write_folder,
 )
 
@@ -125,7 +126,7 @@ class Checkpoints:
             values["optimizer"],
         )
         restore_groups(self.optimizer.optimizer, values.get("groups", []))
-        method = read_folder(found.folder, "method.safetensors")
+        method = dict(read_folder(found.folder, "method.safetensors"))
         self.technique.restore(self.model, method, values["method"])
         if self.accelerator.scaler is not None and values["scaler"]:
             self.accelerator.scaler.load_state_dict(values["scaler"])
@@ -146,7 +147,7 @@ class Checkpoints:
             for name, state in found.items()
         }
 
-    def _restore_random_numbers(self, saved: dict[str, torch.Tensor], step: int) -> None:
+    def _restore_random_numbers(self, saved: Mapping[str, torch.Tensor], step: int) -> None:
         """This process's own; one that was not there when it was written draws other ones."""
         rank = self.accelerator.process_index
         suffix = f".{rank}" if rank else ""
@@ -159,7 +160,10 @@ class Checkpoints:
     def _write(
         self, name: str, files: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]
     ) -> None:
-        weights = {_WEIGHTS: trainable_tensors(self.model)}
-        if self.accelerator.is_main_process:
-            write_folder(self.folder / name, weights | files, values)
+        write_folder(
+            self.folder / name,
+            {_WEIGHTS: trained(self.model)} | files,
+            values,
+            here=self.accelerator.is_main_process,
+        )
         self.accelerator.wait_for_everyone()

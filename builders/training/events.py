@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from adapterworks.manifests.json_lines import ended_lines
+
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
 
@@ -44,12 +46,11 @@ class EventLog:
             listener(record)
 
 
-def parse_lines(text: str) -> Iterator[Event]:
-    """The complete events of a log's text, in order."""
-    # Not `splitlines`: JSON writes U+2028 and the like as they are.
-    for line in text.split("\n")[:-1]:
+def parse_lines(data: bytes) -> Iterator[Event]:
+    """The complete events of a log's bytes, in order."""
+    for line in ended_lines(data):
         # A writer that was killed leaves a torn line, which the next append completes.
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError):
             yield json.loads(line)
 
 
@@ -57,4 +58,4 @@ def read_events(path: Path) -> list[Event]:
     """All complete events of a log; empty when the file does not exist."""
     if not path.exists():
         return []
-    return list(parse_lines(path.read_text(encoding="utf-8")))
+    return list(parse_lines(path.read_bytes()))

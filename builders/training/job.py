@@ -156,8 +156,9 @@ def check_launcher(manifest: Manifest) -> str | None:
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: it is no configuration of `accelerate`'s, or one that shards the weights:
-            then each process has a part of them, and what is written would be a part.
+        InvalidInput: it is no configuration of `accelerate`'s, or one of several machines, of which
+            only the first has what is written; or one that shards the weights: then each process
+            has a part of them, and what is written would be a part.
     """
     if manifest.train.accelerate_config is None:
         return None
@@ -177,6 +178,12 @@ def check_launcher(manifest: Manifest) -> str | None:
             f"`{configuration}` is not a configuration of `accelerate`: {reason}",
             hint="write one with `accelerate config --config_file FILE`",
         ) from error
+    if (getattr(loaded, "num_machines", 1) or 1) > 1:
+        raise InvalidInput(
+            f"`{configuration}` has `num_machines: {loaded.num_machines}`, and a build is trained "
+            "on one machine: checkpoints and the adapter are on the disk of the first alone",
+            hint="set it to 1; `train.processes` uses several GPUs of a machine",
+        )
     kind = str(getattr(loaded.distributed_type, "value", loaded.distributed_type))
     if kind not in REPLICATED:
         raise InvalidInput(
@@ -227,7 +234,7 @@ def _pass_on(path: Path, start: int, listener: Callable[[Event], None]) -> int:
         file.seek(start)
         data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
-    for event in parse_lines(whole.decode("utf-8", errors="replace")):
+    for event in parse_lines(whole):
         listener(event)
     return start + len(whole)
 

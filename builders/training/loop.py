@@ -56,8 +56,9 @@ from adapterworks.builders.training.sharding import (
     shard,
 )
 from adapterworks.builders.training.shared_prefix import computes_alike
-from adapterworks.builders.training.state import load_trainable, trainable_tensors
+from adapterworks.builders.training.state import load_trainable, trained
 from adapterworks.builders.training.step import Step, Stepper
+from adapterworks.builders.training.tensor_file import Tensors, write_tensors
 from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.builders.training.value_head import ValueHead, attach_value_head
 from adapterworks.manifests.errors import AdapterworksError, Refused
@@ -187,6 +188,7 @@ class Trainer:
         try:
             return self._train(until)
         finally:
+            self.trackers.close()
             if self.rollouts is not None:
                 self.rollouts.elsewhere.close()
 
@@ -480,15 +482,17 @@ class Trainer:
             alarms=(progress.alarms or {}).get("rung", []),
         )
         # Of a model in parts all processes give theirs; the first one writes a whole model.
-        learnt = {} if self.sharding == "none" else trainable_tensors(self.bare)
-        if self.accelerator.is_main_process:
-            trained = self.bare
-            if learnt:
-                trained = build_model(self.base, self.plan, self.start, device="cpu")
-                load_trainable(trained, learnt)
-            save_adapter(trained, self.folder / ADAPTER, self.plan)
+        parts, first = self.folder / "whole.safetensors", self.accelerator.is_main_process
+        if self.sharding != "none":
+            write_tensors(parts, trained(self.bare), here=first)
+        if first:
+            model = self.bare
+            if self.sharding != "none":
+                model = build_model(self.base, self.plan, self.start, device="cpu")
+                load_trainable(model, Tensors(parts))
+                parts.unlink()
+            save_adapter(model, self.folder / ADAPTER, self.plan)
             (self.folder / "result.json").write_text(json.dumps(asdict(result)), encoding="utf-8")
-        self.trackers.close()
         self._say("trained", **asdict(result))
         return result
 

@@ -41,6 +41,7 @@ from adapterworks.builders.training.judge import Judge, answered_with
 from adapterworks.builders.training.samplers import Sample, Sampler
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.extensions import load
+from adapterworks.manifests.json_lines import ended_lines
 
 SAMPLES = "samples.jsonl"
 WITHOUT_VALUE = "graders_without_value"
@@ -169,11 +170,13 @@ class Rollouts:
         return {"reward": total / len(examples)}
 
     def forget_from(self, step: int) -> None:
-        """Leave out the samples of steps that are taken again."""
+        """Leave out the samples of steps that are taken again, and a line that a kill tore off."""
         if self.samples.exists():
-            lines = self.samples.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self.samples.write_text("".join(kept), encoding="utf-8")
+            lines = ended_lines(self.samples.read_bytes())
+            kept = [line + b"\n" for line in lines if json.loads(line)["step"] <= step]
+            written = self.samples.with_suffix(".tmp")
+            written.write_bytes(b"".join(kept))
+            written.replace(self.samples)
 
     def _rewards(
         self, split: str, indices: Sequence[int], groups: Sequence[Sequence[Sample]]
@@ -285,16 +288,19 @@ class Rollouts:
         rewards: torch.Tensor,
     ) -> None:
         self.samples.parent.mkdir(parents=True, exist_ok=True)
-        with self.samples.open("a", encoding="utf-8") as file:
-            for index, group, own in zip(indices, groups, rewards.tolist(), strict=True):
-                line = {
-                    "step": step + 1,
-                    "row": self.rows["train"][index].number or index + 1,
-                    "question": self.rows["train"][index].question,
-                    "answers": [self._text(sample) for sample in group],
-                    "rewards": own,
-                }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        lines = [
+            {
+                "step": step + 1,
+                "row": self.rows["train"][index].number or index + 1,
+                "question": self.rows["train"][index].question,
+                "answers": [self._text(sample) for sample in group],
+                "rewards": own,
+            }
+            for index, group, own in zip(indices, groups, rewards.tolist(), strict=True)
+        ]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        with self.samples.open("ab") as file:
+            file.write(text.encode())
 
 
 def prompt_of(example: Sequence[TokenSequence]) -> list[int]:

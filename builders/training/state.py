@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from adapterworks.builders.training.sharding import like, whole
+from adapterworks.builders.training.tensor_file import Tensors, write_tensors
 
 _STATE = "state.json"
 
@@ -30,17 +31,22 @@ class Restored:
     values: dict[str, Any]
 
 
-def trainable_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The trained parameters by name, whole, on the CPU; of ones in parts every process asks."""
+def trained(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The trained parameters by name, as they are: this process's parts of those in parts."""
     return {
-        name: whole(parameter)
+        name: parameter.detach()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
 
 
-def load_trainable(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Copy saved tensors into the trained parameters of the same names."""
+def trainable_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The trained parameters by name, whole, on the CPU; of ones in parts every process asks."""
+    return {name: whole(tensor) for name, tensor in trained(model).items()}
+
+
+def load_trainable(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy saved tensors, one at a time, into the trained parameters of the same names."""
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert parameters.keys() == tensors.keys(), "a checkpoint of another method or shape"
     with torch.no_grad():
@@ -49,15 +55,28 @@ def load_trainable(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def write_folder(
-    folder: Path, files: dict[str, dict[str, torch.Tensor]], values: dict[str, Any]
+    folder: Path,
+    files: Mapping[str, Mapping[str, torch.Tensor]],
+    values: dict[str, Any],
+    *,
+    here: bool = True,
 ) -> None:
-    """Write safetensors files and `state.json`, then make the folder appear at once."""
+    """Write safetensors files and `state.json`, then make the folder appear at once.
+
+    Args:
+        files: by name; of tensors in parts every process writes.
+        here: whether this process has the folder; another helps to gather.
+    """
     temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    if here:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
     for name, tensors in files.items():
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / name)
-        _sync(temporary / name)
+        write_tensors(temporary / name, tensors, here=here)
+        if here:
+            _sync(temporary / name)
+    if not here:
+        return
     with (temporary / _STATE).open("w", encoding="utf-8") as file:
         json.dump(values, file)
         file.flush()
@@ -77,10 +96,10 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_folder(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    """The tensors of one file of a checkpoint; empty if it was not written."""
-    path = folder / name
-    return load_file(path) if path.exists() else {}
+def read_folder(folder: Path, name: str) -> Mapping[str, torch.Tensor]:
+    """The tensors of one file of a checkpoint, each read when it is asked for; none if it was not
+    written."""
+    return Tensors(folder / name)
 
 
 def newest(checkpoints: Path) -> Restored | None:
@@ -95,19 +114,21 @@ def keep_only(checkpoints: Path, folders: set[str]) -> None:
     """Remove every checkpoint folder but the named ones."""
     for path in checkpoints.iterdir():
         if path.name not in folders:
+            (path / _STATE).unlink(missing_ok=True)  # from here on it is none
             shutil.rmtree(path, ignore_errors=True)
 
 
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]
 ) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
-    """The optimizer's state: tensors by `<parameter>.<slot>`, other values by parameter."""
+    """The optimizer's state: tensors by `<parameter>.<slot>`, as they are (parts of those in
+    parts), other values by parameter."""
     tensors: dict[str, torch.Tensor] = {}
     values: dict[str, dict[str, Any]] = {}
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"{names[parameter]}.{slot}"] = whole(value)
+                tensors[f"{names[parameter]}.{slot}"] = value.detach()
             else:
                 values.setdefault(names[parameter], {})[slot] = value
     return tensors, values
@@ -116,10 +137,10 @@ def optimizer_tensors(
 def restore_optimizer(
     optimizer: torch.optim.Optimizer,
     names: dict[nn.Parameter, str],
-    tensors: dict[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
     values: dict[str, dict[str, Any]],
 ) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Put back what `optimizer_tensors` gave, whole and one at a time."""
     parameters = {name: parameter for parameter, name in names.items()}
     for key, tensor in tensors.items():
         name, _, slot = key.rpartition(".")

@@ -63,8 +63,12 @@ class Stepper:
         self.rows, self.parameters = rows, [*parameters]
         self.in_parts = any(is_part(parameter) for parameter in self.parameters)
 
-    def take(self, indices: list[int], number: int) -> Step:
-        """Take step `number` (from 0) on the examples of these indices."""
+    def take(self, indices: list[int], number: int, *, last: bool = True) -> Step:
+        """Take step `number` (from 0) on the examples of these indices.
+
+        Args:
+            last: no other update of the same step follows.
+        """
         table, rate = self.plan.manifest.train, self._rate(number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("times", 1.0)
@@ -78,7 +82,8 @@ class Stepper:
             again = not finite and math.isfinite(loss) and self._lowered_scale()
             if finite:
                 self.optimizer.step()
-                self.technique.before_zero_grad(self.forward.bare, number + 1)
+                if last:
+                    self.technique.before_zero_grad(self.forward.bare, number + 1)
             self.optimizer.zero_grad(set_to_none=True)
             if not again:
                 break
@@ -106,7 +111,9 @@ class Stepper:
 
     def take_each(self, parts: Sequence[list[int]], number: int) -> Step:
         """Take step `number` as several updates, one on each part; all but the tokens are means."""
-        taken = [self.take(part, number) for part in parts]
+        taken = [
+            self.take(part, number, last=at == len(parts)) for at, part in enumerate(parts, start=1)
+        ]
         if not taken:
             return self.idle(number)
         return Step(
@@ -121,7 +128,9 @@ class Stepper:
         )
 
     def idle(self, number: int) -> Step:
-        """Step `number` without anything to learn: nothing moves but the schedule."""
+        """Step `number` without anything to learn: nothing moves but the schedule, the method's
+        own included."""
+        self.technique.before_zero_grad(self.forward.bare, number + 1)
         return Step(self._rate(number), 0.0, 0.0, 0)
 
     def _rate(self, number: int) -> float:

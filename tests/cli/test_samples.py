@@ -21,12 +21,13 @@ def write(home: Path, build: str, steps: int, age: float) -> None:
             "step": step,
             "row": 10 * step,
             "question": f"of {build}\nhow?",
-            "answers": ["bad", "good " * 60],
+            "answers": ["bad", "good\u2028" * 60],
             "rewards": [0.0, 1.5],
         }
         for step in range(1, steps + 1)
     )
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    path.write_text(told + told[:20])  # the training is writing the next one
     os.utime(path, (age, age))
 
 
@@ -49,7 +50,7 @@ def test_the_newest_builds_samples_with_the_best_answer_first(tmp_path: Path) ->
     assert len(told) == 6
     older = json.loads(run("tiny-abc", "--last", "2", "--json"))
     assert [line["step"] for line in older] == [4, 5]
-    assert older[0]["answers"][1] == "good " * 60
+    assert older[0]["answers"][1] == "good\u2028" * 60
     (only,) = json.loads(run("tiny-abc", "--step", "3", "--json"))
     assert only["row"] == 30
     missing = CliRunner().invoke(command, ["other"], obj=app)

@@ -29,7 +29,14 @@ CASES = [
         [('kind = "qlora"\nrank = 16', 'kind = "adalora"\nrank = 16\ninitial_rank = 8')],
         "",
         "method.rank",
-        "which is larger",
+        "which is not smaller",
+    ),
+    (
+        "adalora-nothing-to-prune",
+        [('kind = "qlora"\nrank = 16', 'kind = "adalora"\nrank = 12')],
+        "",
+        "method.rank",
+        "prunes from `initial_rank` 12 down to `rank` 12",
     ),
     (
         "adalora-shares",

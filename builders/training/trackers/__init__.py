@@ -23,8 +23,9 @@ from adapterworks.manifests.tracking_table import TrackingTable
 from adapterworks.manifests.train_table import TrainTable
 
 TRACKERS: Table[Tracker] = Table("trackers", Tracker)
-_LOGGED = ("loss", "reward", "learning_rate", "gradient_norm", "tokens_per_second")
 _TOLD = ("step", "validation")
+# Numbers that say how far a training is, not how it goes.
+_PROGRESS = frozenset({"step", "steps", "tokens", "seconds_left"})
 
 
 def check_trackers(train: TrainTable) -> None:
@@ -75,11 +76,19 @@ class Trackers:
         """Told the name of a tracker that fails, and why."""
 
     def log(self, event: str, fields: dict[str, Any]) -> None:
-        """Log the numbers of a `step` or `validation` event."""
+        """Log the numbers of a `step` or `validation` event: losses, rates and speed, and whatever
+        the objective tells (rewards, divergence, lengths, margins)."""
         if event not in _TOLD:
             return
-        values = {f"{event}/{k}": fields[k] for k in _LOGGED if fields.get(k) is not None}
-        self._each(lambda run: run.log(values, step=fields["step"]))
+        values = {
+            f"{event}/{name}": value
+            for name, value in fields.items()
+            if name not in _PROGRESS
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+        }
+        if values:
+            self._each(lambda run: run.log(values, step=fields["step"]))
 
     def close(self) -> None:
         """Finish the runs."""

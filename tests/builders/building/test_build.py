@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +15,9 @@ from google.protobuf.json_format import ParseDict
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
+from adapterworks.builders.building import sequence
 from adapterworks.builders.building.lock import build_lock
+from adapterworks.builders.building.record import Stages
 from adapterworks.manifests.errors import Conflict, NotFound
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
@@ -126,6 +129,33 @@ def test_a_build_killed_in_training_resumes_to_the_same_weights(
     assert workshop.registry().read(resumed["digest"], path) == whole.registry().read(
         uninterrupted["digest"], path
     )
+
+
+def test_a_training_that_ended_is_not_repeated_because_it_was_not_recorded(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the training's end and its record: its checkpoints are there to go on from,
+    and are gone once it is recorded."""
+    put, convert, manifest = Stages.put, sequence.convert_stage, workshop.manifest(epochs=2)
+    there: list[bool] = []
+
+    def killed(self: Stages, name: str, *arguments: Any, **further: Any) -> None:
+        raise RuntimeError("killed")
+
+    def watched(prepared: Any, folder: Path) -> dict[str, Any]:
+        there.append((folder / "train" / "checkpoints").exists())
+        return convert(prepared, folder)
+
+    monkeypatch.setattr(Stages, "put", killed)
+    assert str(workshop.build(manifest).exception) == "killed"
+    monkeypatch.setattr(Stages, "put", put)
+    monkeypatch.setattr(sequence, "convert_stage", watched)
+    built = workshop.json(manifest, "--resume")
+    lines = workshop.registry().read(built["digest"], "training.jsonl").decode().splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [event["step"] for event in told if event["event"] == "step"] == [*range(1, 7)]
+    assert [event["step"] for event in told if event["event"] == "resumed"] == [6]
+    assert there == [False]
 
 
 def test_resume_without_anything_to_resume_says_so(workshop: Workshop) -> None:

@@ -37,13 +37,14 @@ def plan(
 @pytest.mark.parametrize(
     ("train", "steps", "per_epoch", "every"),
     [
-        ({"epochs": 3.0}, 15, 5, 3),  # 33 rows in steps of 8: the last has one
+        ({"epochs": 3.0}, 15, 5, 4),  # 33 rows in steps of 8: the last has one
         ({"epochs": 1.5}, 8, 5, 2),  # 7.5 is rounded to the even
         ({"epochs": 0.01}, 1, 5, 1),  # at least one
-        ({"epochs": 3.0, "max_steps": 7}, 7, 5, 1),
-        ({"epochs": 3.0, "max_steps": 99}, 15, 5, 3),
+        ({"epochs": 3.0, "max_steps": 7}, 7, 5, 2),
+        ({"epochs": 3.0, "max_steps": 11}, 11, 5, 3),
+        ({"epochs": 3.0, "max_steps": 99}, 15, 5, 4),
         ({"epochs": 3.0, "evaluations": 20}, 15, 5, 1),
-        ({"epochs": 3.0, "evaluations": 2}, 15, 5, 7),
+        ({"epochs": 3.0, "evaluations": 2}, 15, 5, 8),
         ({"epochs": 2.0, "batch_size": 33}, 2, 1, 1),
         ({"epochs": 2.0, "batch_size": 32}, 4, 2, 1),
     ],
@@ -53,6 +54,8 @@ def test_steps_and_evaluations(
 ) -> None:
     made = plan(**train)
     assert (made.steps, made.steps_per_epoch, made.evaluate_every) == (steps, per_epoch, every)
+    evaluated = {*range(every, steps, every), steps}  # and at the end
+    assert len(evaluated) <= made.manifest.train.evaluations
 
 
 def test_warm_up_is_a_share_of_the_steps() -> None:

@@ -53,7 +53,7 @@ def test_an_event_of_another_process_is_told_and_not_written_again(tmp_path: Pat
     ],
 )
 def test_only_whole_events_are_read(text: str, numbers: list[int], tmp_path: Path) -> None:
-    assert [event["n"] for event in parse_lines(text)] == numbers
+    assert [event["n"] for event in parse_lines(text.encode())] == numbers
     path = tmp_path / "events.jsonl"
     path.write_text(text)
     assert [event["n"] for event in read_events(path)] == numbers

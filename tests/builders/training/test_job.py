@@ -332,3 +332,15 @@ def test_a_configuration_of_accelerates_is_read_before_anything_is_done(tmp_path
         check_launcher(manifest)
     (tmp_path / "launch.yaml").write_text("distributed_type: 'NO'\nuse_cpu: true\n")
     assert check_launcher(manifest) == str(tmp_path / "launch.yaml")
+    (tmp_path / "launch.yaml").write_text("distributed_type: 'NO'\nnum_machines: 1\n")
+    assert check_launcher(manifest) == str(tmp_path / "launch.yaml")
+
+
+@pytest.mark.parametrize("kind", ["'NO'", "MULTI_GPU", "FSDP"])
+def test_a_configuration_of_several_machines_is_refused(tmp_path: Path, kind: str) -> None:
+    """What a training writes is on the first one's disk: the others would end with a trace."""
+    manifest = manifest_for("lora", accelerate_config="launch.yaml").placed_in(tmp_path)
+    text = f"distributed_type: {kind}\nnum_machines: 2\nmachine_rank: 1\n"
+    (tmp_path / "launch.yaml").write_text(text)
+    with pytest.raises(InvalidInput, match=r"`num_machines: 2`, and a build is trained on one"):
+        check_launcher(manifest)

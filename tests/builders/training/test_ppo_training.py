@@ -135,6 +135,15 @@ def test_a_step_updates_the_weights_once_a_part(job: Make) -> None:  # noqa: F81
     assert taken.metrics["value_loss"] > 0
 
 
+def test_adalora_prunes_once_a_step(job: Make) -> None:  # noqa: F811
+    """Four epochs over a step's answers are four updates; it ends with its declared ranks."""
+    given = {**PPO, "rewards": ["chrf"], "epochs": 2, "beta": 0.0}
+    trainer = job(kind="adalora", objective=given, epochs=3.0).trainer()
+    trainer.run()
+    left = {n: int((p != 0).sum()) for n, p in trainer.bare.named_parameters() if "lora_E" in n}
+    assert 0 < sum(left.values()) <= 8 * len(left)
+
+
 def test_a_killed_training_ends_as_one_that_was_not(job: Make) -> None:  # noqa: F811
     """Samples, order of the minibatches, value head and its moments: every weight to the bit."""
     given: dict[str, Any] = {"objective": {**PPO, "rewards": ["chrf"], "minibatches": 2}}

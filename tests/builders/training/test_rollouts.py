@@ -147,6 +147,27 @@ def test_a_killed_training_samples_the_same_again(job: Make) -> None:
 
 
 @pytest.mark.train
+def test_what_was_sampled_is_read_again_whatever_its_letters(job: Make) -> None:
+    """A training that is resumed reads what it told: separators that JSON writes as they are, and a
+    line that a kill tore off in the middle of a letter."""
+    made = job()
+    trainer, _ = scripted(made, ["A0", "\u2028\u2029", "\x85", "no"])
+    assert trainer.rollouts is not None
+    for step in range(2):
+        trainer.rollouts.collect(trainer.rows["train"], [0, 1], step)
+    path = trainer.rollouts.samples
+    whole = path.read_bytes()
+    assert "\u2028\u2029".encode() in whole
+    path.write_bytes(whole + whole[: whole.index("\u2028".encode()) + 1])
+    trainer.rollouts.forget_from(2)
+    assert path.read_bytes() == whole
+    trainer.rollouts.forget_from(1)
+    lines = [json.loads(line) for line in path.read_bytes().decode().split("\n")[:-1]]
+    assert [line["step"] for line in lines] == [1, 1]
+    assert lines[0]["answers"] == ["A0", "\u2028\u2029", "\x85", "no"]
+
+
+@pytest.mark.train
 def test_generated_answers_have_the_trainers_log_probabilities(job: Make) -> None:
     """The real sampler, on prompts of unequal lengths; a seed decides everything."""
     trainer = job().trainer()

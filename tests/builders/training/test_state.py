@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_only_what_is_trained_is_kept() -> None:
 def test_weights_of_other_names_are_not_taken() -> None:
     with pytest.raises(AssertionError, match="another method or shape"):
         load_trainable(model(), {"1.weight": torch.zeros(2, 4)})
+
+
+def test_what_is_removed_is_no_checkpoint_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in the middle leaves files, and nothing that a training would go on from."""
+    for step in (1, 2):
+        write_folder(tmp_path / f"step-{step}", {"weights.safetensors": {"a": torch.ones(1)}}, {})
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    keep_only(tmp_path, {"step-1"})
+    assert (tmp_path / "step-2" / "weights.safetensors").exists()
+    found = newest(tmp_path)
+    assert found is not None
+    assert found.folder.name == "step-1"
 
 
 def trained(

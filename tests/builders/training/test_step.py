@@ -200,6 +200,25 @@ def test_the_methods_hook_sees_the_gradients_and_steps_from_one() -> None:
     assert technique.steps == [(1, True), (4, True)]
 
 
+def test_the_methods_hook_is_called_once_a_step_whatever_its_updates() -> None:
+    """After the last of several, and where nothing is learnt, without gradients."""
+    technique = Watched()
+    model = Bigram()
+    take = stepper(model, technique=technique)
+    tables = [table_of(model)]
+    technique.before_zero_grad = (  # type: ignore[method-assign]
+        lambda given, step: (
+            tables.append(table_of(given))
+            or technique.steps.append((step, all(p.grad is not None for p in given.parameters())))
+        )
+    )
+    take.take_each([[0, 1], [2], [3, 4]], 1)
+    assert technique.steps == [(2, True)]
+    np.testing.assert_array_equal(tables[-1], table_of(model))
+    assert take.take_each([], 2).tokens == 0
+    assert technique.steps == [(2, True), (3, False)]
+
+
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
 def test_a_step_that_is_no_number_changes_nothing(broken: str) -> None:
     """The loop stops with a reason; the weights are still those that it can be told of."""

@@ -61,10 +61,23 @@ def test_every_run_hears_the_numbers_of_a_step_and_an_evaluation_under_their_nam
                 3,
             ),
             ({"validation/loss": 0.25}, 4),
-            ({}, 6),
             ({"validation/reward": 0.75}, 8),
             "finished",
         ]
+
+
+def test_what_an_objective_tells_is_told() -> None:
+    """Rewards, divergence, margins: what an alignment is watched by, and not its loss."""
+    run = Run()
+    told = Trackers([("one", run)])
+    told.log("step", {**STEP, "reward": 0.25, "kl": 0.0, "clip_share": 0.5, "note": "x"})
+    told.log("validation", {"step": 4, "loss": None, "reward": 0.75, "best": False})
+    (step, _), validation = run.heard
+    assert step.keys() - {f"step/{name}" for name in STEP} == {
+        "step/reward", "step/kl", "step/clip_share",
+    }  # fmt: skip
+    assert (step["step/reward"], step["step/kl"]) == (0.25, 0.0)
+    assert validation == ({"validation/reward": 0.75}, 4)
 
 
 def test_a_loss_of_zero_is_a_number() -> None:
