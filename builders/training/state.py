@@ -142,21 +142,22 @@ def restore_optimizer(
 ) -> None:
     """Put back what `optimizer_tensors` gave, whole and one at a time."""
     parameters = {name: parameter for parameter, name in names.items()}
-    for key, tensor in tensors.items():
+    for key in tensors:
         name, _, slot = key.rpartition(".")
         parameter = parameters[name]
-        # AdamW keeps its step counter on the CPU; moments follow their parameter.
-        counter = tensor.dim() == 0 and parameter.dim() > 0
-        follows = tensor.shape == parameter.shape
-        optimizer.state[parameter][slot] = (
-            tensor
-            if counter
-            else like(tensor, parameter)
-            if follows
-            else tensor.to(parameter.device)
-        )
+        optimizer.state[parameter][slot] = _beside(parameter, tensors[key])
     for name, slots in values.items():
         optimizer.state[parameters[name]].update(slots)
+
+
+def _beside(parameter: nn.Parameter, tensor: torch.Tensor) -> torch.Tensor:
+    """A slot where an optimizer keeps it: moments follow their parameter, AdamW's step counter is
+    on the CPU."""
+    if tensor.dim() == 0 and parameter.dim() > 0:
+        return tensor
+    return (
+        like(tensor, parameter) if tensor.shape == parameter.shape else tensor.to(parameter.device)
+    )
 
 
 def group_values(optimizer: torch.optim.Optimizer, keys: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -834,8 +834,8 @@ _AROUND = (
     Named(
         "a-checkpoint-is-read-whole",
         _STATE,
-        "    for key, tensor in tensors.items():\n        name, _,",
-        "    for key, tensor in dict(tensors).items():\n        name, _,",
+        "    for key in tensors:\n        name, _,",
+        "    tensors = dict(tensors)\n    for key in tensors:\n        name, _,",
         (f"{_TESTS}/test_tensor_file.py::test_one_tensor_is_read_at_a_time",),
         "every process of a resumed training would hold all moments",
     ),
