@@ -598,8 +598,8 @@ _KEPT_NAMED = (
     Named(
         "moments-are-forgotten",
         _STATE,
-        "        optimizer.state[parameter][slot] = (\n",
-        "        _ = (\n",
+        "        optimizer.state[parameter][slot] = _beside(",
+        "        _ = _beside(",
         (f"{_OF_STATE}::test_an_optimizer_goes_on_as_if_it_had_not_stopped",),
         "a resumed training would take its first steps as if it had just begun",
     ),
@@ -689,8 +689,8 @@ _KEPT_NAMED = (
     Named(
         "the-budget-never-falls",
         _ADALORA,
-        "        _peft(model).base_model.update_and_allocate(step)\n",
-        "        pass\n",
+        "            adapted.update_and_allocate(step)\n",
+        "            pass\n",
         (f"{_OF_ADALORA}::test_the_budget_falls_by_the_papers_cube_and_only_then_a_step_is_best",),
         "AdaLoRA would be a LoRA of its initial rank",
         quick=False,

@@ -64,7 +64,7 @@ def test_a_training_up_to_a_step_can_be_continued(bench: Bench) -> None:
 
 @pytest.mark.parametrize("stop", [2, 4])
 def test_where_the_loss_began_is_remembered_when_it_goes_on(bench: Bench, stop: int) -> None:
-    plan = bench.plan()
+    plan = bench.plan().model_copy(update={"evaluate_every": 2})
     whole = bench.trainer(plan, "whole")
     whole.run(until=6)
     bench.trainer(plan).run(until=stop)
