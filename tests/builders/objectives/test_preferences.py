@@ -185,7 +185,7 @@ def test_the_base_as_reference_is_without_the_method(job: Make, tiny: Path, kind
 
 @pytest.mark.train
 def test_the_best_step_is_the_one_that_reports_the_most(job: Make) -> None:
-    trainer = job(evaluations=4, early_stopping=2).trainer()
+    trainer = job(evaluations=5, early_stopping=2).trainer()
     shares = iter([0.4, 0.9, 0.9, 0.2])
     trainer._validate = lambda: {"loss": 9.0, "chosen_first": next(shares)}  # type: ignore[method-assign]
     result = trainer.run()

@@ -51,6 +51,7 @@ class Bench:
 
     def plan(self, **train: Any) -> Plan:
         usual = {"batch_size": 2, "micro_batch_size": 1, "epochs": 3.0, "group_by_length": False}
+        usual["evaluations"] = 5  # in nine steps: every second one, and the last
         facts = DataFacts(
             rows={"train": 5, "validation": 2, "test": 0},
             digests=dict.fromkeys(("train", "validation", "test"), "sha256:1"),

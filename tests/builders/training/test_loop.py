@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import asdict
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import accelerate
@@ -51,7 +52,6 @@ def test_a_whole_training_is_what_numpy_makes_of_it(bench: Bench, train: dict[st
         assert [event[seen] for event in steps] == pytest.approx(values, rel=1e-4, abs=1e-5)
     assert [event["tokens"] for event in steps] == [*np.cumsum([one["tokens"] for one in expected])]
     assert {event["steps"] for event in steps} == {9}
-    # Four evaluations in nine steps: every second one, and the last.
     assert [event["step"] for event in validations] == [2, 4, 6, 8, 9]
     losses = [expected[step - 1]["validation"] for step in (2, 4, 6, 8, 9)]
     assert [event["loss"] for event in validations] == pytest.approx(losses, rel=1e-4)
@@ -194,8 +194,21 @@ def test_trackers_hear_what_the_log_has_and_are_closed(
     monkeypatch.setattr(loop, "make_trackers", lambda plan, folder: Ears())
     bench.trainer(bench.plan(max_steps=2, evaluations=1)).run()
     assert heard == [
-        ("step", 1), ("step", 2), ("validation", 2), ("checkpoint", 2), "closed", ("trained", None),
+        ("step", 1), ("step", 2), ("validation", 2), ("checkpoint", 2), ("trained", None), "closed",
     ]  # fmt: skip
+
+
+def test_trackers_are_closed_when_a_training_is_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    ears = SimpleNamespace(log=lambda *_: None, close=lambda: closed.append(True))
+    monkeypatch.setattr(loop, "make_trackers", lambda plan, folder: ears)
+    trainer = bench.trainer(bench.plan())
+    monkeypatch.setattr(loop.Divergence, "message", lambda *_: "it diverged")
+    with pytest.raises(Refused, match="it diverged"):
+        trainer.run()
+    assert closed == [True]
 
 
 def test_of_several_ranks_one_speaks_and_writes(
