@@ -86,6 +86,26 @@ def _packing(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
+@check("train.packing", "train.packing_strategy", "objective")
+def _packed_ahead(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """Rows are put together where something packs them, and each is learnt by itself."""
+    train, kind = manifest.train, manifest.objective.kind
+    if train.packing_strategy == "micro_batch":
+        return
+    if not train.packing:
+        yield Problem(
+            ("train", "packing_strategy"),
+            "it says which rows are packed together, and nothing is packed",
+            "set `packing = true`, or remove it",
+        )
+    elif not getattr(load("objectives", kind), "learns_turns", False):
+        yield Problem(
+            ("train", "packing_strategy"),
+            f"objective `{kind}` learns from several sequences together, which have their batch",
+            'use `packing_strategy = "micro_batch"`, or leave packing out',
+        )
+
+
 @check("train.quantization_aware", "train.sharding", "method", "base.quantization")
 def _rounded(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """Weights that are rounded in each step are a method's own, on a base that is not."""
@@ -377,6 +397,7 @@ _CHECKS = (
     _micro_batch,
     _chat_template,
     _packing,
+    _packed_ahead,
     _rounded,
     _schedule,
     _quality_gates,

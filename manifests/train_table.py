@@ -62,6 +62,10 @@ class TrainTable(Frozen):
     """Recompute activations: less memory, about a third more time."""
     packing: bool = False
     """Several rows in one sequence, without attention between them."""
+    packing_strategy: Literal["micro_batch", "bfd"] = "micro_batch"
+    """With `packing`, which rows go together: `micro_batch` takes those of a micro batch, and
+    `batch_size` counts rows; `bfd` (best-fit decreasing, as in TRL) those that fill `max_length`
+    tokens best, once before the training, and `batch_size` counts such sequences. No row is cut."""
     group_by_length: bool = Field(default_factory=lambda earlier: not earlier.get("packing"))
     """Batches of rows of like length, so that little padding is computed; on unless `packing`."""
     share_prefix: bool = True

@@ -108,6 +108,8 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def _shared(plan: Plan) -> str:
+    if plan.packed_to is not None:
+        return f"; rows packed into sequences of at most {plan.packed_to}"
     count = plan.shared_prefix
     return f"; the first {count} of every row computed once a micro batch" if count else ""
 

@@ -300,8 +300,13 @@ AREAS = {
         ),
         Area(
             "layouts",
-            ("builders/training/projection.py", "builders/objectives/scoring.py"),
             (
+                "builders/training/projection.py",
+                "builders/objectives/scoring.py",
+                "builders/plan/packing.py",
+            ),
+            (
+                "tests/builders/plan/test_packing.py",
                 "tests/builders/training/test_projection.py",
                 "tests/builders/objectives/test_scoring.py",
             ),

@@ -50,7 +50,7 @@ class Batch:
         sequences: how many sequences there are.
         attention_mask: [rows, length]; None when packed; boolean [1, 1, length, length] behind a
             shared beginning, True where a token sees another.
-        position_ids: [1, length] when several sequences are one row, counted in each; else None.
+        position_ids: [rows, length] when a row has several sequences, counted in each; else None.
         columns: further values of each token by name, [rows, length] float32.
         values: further values of each sequence by name, [sequences] float32.
     """
@@ -105,6 +105,54 @@ def packed(sequences: Sequence[TokenSequence]) -> Batch:
     positions = torch.cat([torch.arange(len(sequence.input_ids)) for sequence in sequences])
     # The first label of a sequence would be predicted from the sequence before it.
     return _one_row(sequences, positions, None, skip=0)
+
+
+def packed_rows(sequences: Sequence[TokenSequence], sizes: Sequence[int], pad: int) -> Batch:
+    """Rows of several sequences each, side by side; positions begin anew in each sequence.
+
+    What a row is filled up with counts as a sequence of its own, which nobody sees.
+
+    Args:
+        sizes: how many sequences each row has.
+        pad: the token id that rows are filled up with.
+    """
+    import torch
+
+    rows, taken = [], 0
+    for size in sizes:
+        rows.append(packed(sequences[taken : taken + size]))
+        taken += size
+    length = max(row.input_ids.shape[1] for row in rows)
+
+    def joined(of: Callable[[Batch], torch.Tensor], fill: float) -> torch.Tensor:
+        return torch.cat([_filled(of(row), length, fill) for row in rows])
+
+    first = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+    owners = joined(lambda row: row.owners, 0) + first[:, None]
+    positions = []
+    for row in rows:
+        assert row.position_ids is not None
+        left = length - row.position_ids.shape[1]
+        positions.append(torch.cat((row.position_ids, torch.arange(left)[None]), dim=1))
+    return Batch(
+        joined(lambda row: row.input_ids, pad),
+        joined(lambda row: row.labels, IGNORED),
+        owners,
+        len(sequences),
+        None,
+        torch.cat(positions),
+        {
+            name: joined(lambda row, name=name: row.columns[name], 0.0)  # type: ignore[misc]
+            for name in sequences[0].columns
+        },
+        _values(sequences),
+    )
+
+
+def _filled(row: torch.Tensor, length: int, fill: float) -> torch.Tensor:
+    import torch
+
+    return torch.nn.functional.pad(row, (0, length - row.shape[1]), value=fill)
 
 
 def behind_shared(sequences: Sequence[TokenSequence]) -> Batch:

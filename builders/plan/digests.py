@@ -112,6 +112,7 @@ DECISIONS: dict[str, Part] = {
     "train.precision": "resolved",
     "train.gradient_checkpointing": "nothing",
     "train.packing": "train",
+    "train.packing_strategy": "train",  # with the length that is filled, which is `resolved`
     "train.group_by_length": "train",
     "train.share_prefix": "nothing",
     "train.evaluations": "resolved",

@@ -14,6 +14,7 @@ from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.memory import Load, Memory, predict_memory
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
+from adapterworks.builders.plan.packing import packs_ahead
 from adapterworks.builders.plan.sharding import in_parts
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
@@ -23,11 +24,18 @@ _BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 _MICRO_TOKENS = {"cpu": 1024, "cuda": 16384}
 
 
-def largest(data: DataFacts, rows: int, *, shared: int, packed: bool) -> Load:
-    """The micro batch of the longest examples."""
+def largest(data: DataFacts, rows: int, *, shared: int, packed: bool, ahead: bool = False) -> Load:
+    """The micro batch of the longest examples.
+
+    Args:
+        packed: its rows are one sequence.
+        ahead: its examples are sequences of several rows already, and stand side by side.
+    """
     lengths = sorted(data.lengths, reverse=True)[:rows]
     supervised = sorted(data.supervised, reverse=True)[:rows]
     sequences = rows * data.sequences
+    if ahead:
+        return Load(rows, rows * lengths[0], sum(supervised), 1, mask=lengths[0], masks=rows)
     if shared or packed:
         once = (len(lengths) * data.sequences - 1) * shared
         tokens = sum(lengths) - once
@@ -54,7 +62,8 @@ def fit(
     processes = manifest.train.processes
 
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
-        load = largest(data, rows, shared=shared, packed=candidate.train.packing)
+        packed, ahead = candidate.train.packing, packs_ahead(candidate)
+        load = largest(data, rows, shared=shared, packed=packed, ahead=ahead)
         load = replace(load, accumulates=rows * processes < batch)
         memory = predict_memory(
             candidate, shape, load, machine.device, trainable=trainable, width=bytes_

@@ -74,6 +74,7 @@ class Load:
         logits: positions whose logits are computed.
         prompts: how often a soft prompt stands in front: once a row, or once for all.
         mask: tokens of a row that has an attention mask of its own, else 0.
+        masks: how many rows have one.
         accumulates: a step has several of it.
     """
 
@@ -82,6 +83,7 @@ class Load:
     logits: int
     prompts: int
     mask: int = 0
+    masks: int = 1
     accumulates: bool = False
 
 
@@ -126,7 +128,7 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int, d
         layers = shape.layers * shape.hidden + layer
     logits = _logits(manifest, shape, load, width, device)
     # Who sees whom, as booleans, and once as numbers that are added to the attention's scores.
-    mask = load.mask**2 * (1 + width)
+    mask = load.masks * load.mask**2 * (1 + width)
     return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + mask
 
 

@@ -24,6 +24,7 @@ from adapterworks.builders.plan.fit import fit
 from adapterworks.builders.plan.lints import training_lints, usual_rate
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.origins import Origins
+from adapterworks.builders.plan.packing import in_packs, packs_ahead
 from adapterworks.builders.plan.pins import Pin
 from adapterworks.builders.plan.possible import check_possible
 from adapterworks.builders.plan.resources import Needs, check_resources, needs
@@ -49,7 +50,8 @@ class Plan(BaseModel):
 
     `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says. `undropped`: the base
     has dropout of its own, which is off since the objective compares policies. `tenants`: whose
-    rows are learnt, directly or through a release, with the strictest share.
+    rows are learnt, directly or through a release, with the strictest share. `packed_to`: tokens of
+    the sequences that rows are put into before the training, where they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +99,7 @@ class Plan(BaseModel):
     undropped: bool = False
     datasets: tuple[Parent, ...] = ()
     tenants: dict[str, str] = {}
+    packed_to: int | None = None
 
     @property
     def origins(self) -> Origins:
@@ -113,7 +116,8 @@ class Plan(BaseModel):
                 base=self.base,
                 resolved={name: getattr(self, name) for name in (*resolved, "precision")}
                 # Only where it is so: every other training keeps the digest it has had.
-                | ({"undropped": True} if self.undropped else {}),
+                | ({"undropped": True} if self.undropped else {})
+                | ({"packed_to": self.packed_to} if self.packed_to else {}),
                 device=self.device,
                 packages=self.packages,
                 encoded=self.encoded,
@@ -166,7 +170,10 @@ def make_plan(
     technique = METHODS[manifest.method.kind]
     train = manifest.train
     precision = machine.precision if train.precision == "auto" else train.precision
-    longest = data.longest_sequence
+    longest, rows = data.longest_sequence, len(data.lengths)
+    packed_to = train.max_length if packs_ahead(manifest) else None
+    if packed_to is not None:
+        data = in_packs(data, packed_to)
     check_possible(manifest, shape, machine, technique, precision, longest)
     per_epoch = -(-len(data.lengths) // train.batch_size)
     steps = max(1, round(per_epoch * train.epochs))
@@ -187,7 +194,7 @@ def make_plan(
     lints = technique.lints(shape, manifest.method) + training_lints(
         manifest,
         technique,
-        rows=len(data.lengths),
+        rows=rows,
         steps=steps,
         device=machine.device,
         test=data.rows.get("test"),
@@ -232,6 +239,7 @@ def make_plan(
         reward=found.reward,
         parents=found.parents,
         undropped=objective.compares and shape.chance,
+        packed_to=packed_to,
     )
 
 

@@ -9,16 +9,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import overload
 
 import torch
 
 from adapterworks.builders.objectives.batch import TokenSequence
+from adapterworks.builders.plan.packing import best_fit
 from adapterworks.builders.training.encoded_file import Mapped, load_mapped
 from adapterworks.builders.training.encoded_file import save_encoded as save_encoded
 
 # Rows are sorted by length within this many batches: enough to remove most padding, few enough to
 # keep batches mixed.
 _BUCKET = 16
+
+
+class _Packs(Sequence[tuple[TokenSequence, ...]]):
+    """Examples put together, made when they are asked for.
+
+    Args:
+        examples: what they are made of.
+        lengths: tokens of each.
+        packs: the numbers of those that go together.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[tuple[TokenSequence, ...]],
+        lengths: Sequence[int],
+        packs: Sequence[Sequence[int]],
+    ) -> None:
+        self._examples, self._packs = examples, packs
+        self._lengths = tuple(sum(lengths[index] for index in pack) for pack in packs)
+
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each."""
+        return self._lengths
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[TokenSequence, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[TokenSequence, ...]]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> tuple[TokenSequence, ...] | list[tuple[TokenSequence, ...]]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return tuple(s for number in self._packs[index] for s in self._examples[number])
 
 
 @dataclass(frozen=True)
@@ -37,7 +76,7 @@ class EncodedSet:
     def __post_init__(self) -> None:
         lengths = (
             self.examples.lengths()
-            if isinstance(self.examples, Mapped)
+            if isinstance(self.examples, Mapped | _Packs)
             else tuple(sum(len(s.input_ids) for s in example) for example in self.examples)
         )
         object.__setattr__(self, "lengths", lengths)
@@ -48,6 +87,16 @@ class EncodedSet:
     def chosen(self, indices: Sequence[int]) -> list[tuple[TokenSequence, ...]]:
         """The examples of these numbers."""
         return [self.examples[index] for index in indices]
+
+    def in_packs(self, most: int) -> EncodedSet:
+        """The examples put together: each of these has the sequences of several of those.
+
+        Args:
+            most: tokens of one.
+        """
+        packs = best_fit(self.lengths, most)
+        counts = tuple(sum(self.counts[index] for index in pack) for pack in packs)
+        return EncodedSet(_Packs(self.examples, self.lengths, packs), counts)
 
     def with_column(self, name: str, values: Sequence[torch.Tensor]) -> EncodedSet:
         """The same examples with a further column: a tensor for each sequence, in order."""

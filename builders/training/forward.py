@@ -22,6 +22,7 @@ from adapterworks.builders.objectives.batch import (
     TokenSequence,
     behind_shared,
     packed,
+    packed_rows,
     padded,
 )
 from adapterworks.builders.objectives.objective import LOSS, Loss, Objective
@@ -53,6 +54,7 @@ class Forward:
         virtual_tokens: embeddings in front of the logits, else 0.
         pad: the token id that padding is filled with.
         shares_prefix: what sequences begin with is computed once a micro batch.
+        side_by_side: examples of several sequences that are packed stand side by side, each a row.
         critic: the value head, where the objective has one.
         projection: the model's output projection, a few positions at a time; None where it has to
             compute all logits of a micro batch together.
@@ -68,6 +70,7 @@ class Forward:
     virtual_tokens: int
     pad: int
     shares_prefix: bool = False
+    side_by_side: bool = False
     critic: Critic | None = None
     projection: Projection | None = None
     has_method: bool = field(default=True, init=False)
@@ -103,6 +106,8 @@ class Forward:
             model = self.bare if self.soft_prompt else self.model
             return score_behind_shared(model, made, **asked)
         layout = packed if packing else partial(padded, pad=self.pad)
+        if packing and self.side_by_side:
+            layout = partial(packed_rows, sizes=[len(one) for one in examples], pad=self.pad)
         made = chosen(examples, layout).to(self.device)
         return score(self.model, made, self.virtual_tokens, **asked)
 

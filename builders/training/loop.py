@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ CHECKPOINTS = "checkpoints"
 # Rows that a method may look at before it begins: so many times so many. Not micro batches, which
 # are chosen by the memory that is free.
 _LOOKED_AT, _AT_ONCE = 64, 8
+# Sequences of a row of several that are tried whether they see each other.
+_TOGETHER = 8
 
 
 class Trainer:
@@ -141,6 +144,9 @@ class Trainer:
         # All ask the model as it is before anything is learnt, and leave no trace in it: what they
         # find is the same when the training is resumed.
         self.forward.projection = self._projection(rows["train"])
+        if plan.packed_to is not None:
+            rows = {**rows, "train": rows["train"].in_packs(plan.packed_to)}
+            self.forward.side_by_side = True
         self._require_packing(rows["train"])
         self.forward.shares_prefix = self._prefix_can_be_shared(rows["train"])
         gathered_are_given_back(self.bare)
@@ -382,13 +388,24 @@ class Trainer:
     def _computes_alike(self, rows: EncodedSet, *, packing: bool) -> bool:
         """Asked of the longest examples, which a window would cut first."""
         longest = sorted(range(len(rows)), key=lambda index: -rows.lengths[index])
+        sizes: list[int] = []
+        if self.forward.side_by_side:
+            # A sequence alone in its row has no neighbour that it could learn from.
+            together = (index for index in longest if len(rows.examples[index]) > 1)
+            examples = [one[:_TOGETHER] for one in rows.chosen([*islice(together, 2)])]
+            sizes = [len(one) for one in examples]
+            if not sizes:
+                return True
+        else:
+            examples = rows.chosen(longest[: self.plan.micro_batch])
         return computes_alike(
             self.bare if self.technique.soft_prompt else self.model,
-            [s for one in rows.chosen(longest[: self.plan.micro_batch]) for s in one],
+            [sequence for one in examples for sequence in one],
             pad=self.forward.pad,
             precision=self.plan.precision,
             virtual_tokens=self.forward.virtual_tokens,
             packing=packing,
+            sizes=sizes,
             projection=self.forward.projection,
         )
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -29,6 +30,7 @@ from adapterworks.builders.objectives.batch import (
     TokenSequence,
     behind_shared,
     packed,
+    packed_rows,
     padded,
 )
 from adapterworks.builders.objectives.scores import Scores
@@ -50,6 +52,7 @@ def computes_alike(
     precision: str,
     virtual_tokens: int = 0,
     packing: bool = False,
+    sizes: Sequence[int] = (),
     projection: Projection | None = None,
 ) -> bool:
     """Whether this model scores sequences alike in one row and side by side, token for token.
@@ -59,10 +62,13 @@ def computes_alike(
 
     Args:
         packing: asked of rows end to end, not of rows behind what they share.
+        sizes: with `packing`, how many sequences a row has; all are in one, if not given.
         projection: the model's, as `score` takes it.
     """
     device = next(model.parameters()).device
     layout: Callable[[Sequence[TokenSequence]], Batch] = packed if packing else behind_shared
+    if packing and sizes:
+        layout = partial(packed_rows, sizes=sizes, pad=pad)
 
     def together(given: Sequence[TokenSequence]) -> Scores:
         batch = layout(given).to(device)

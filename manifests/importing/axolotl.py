@@ -20,6 +20,7 @@ from adapterworks.manifests.importing.common import (
     put_checked,
     put_held_out,
     put_optimizer,
+    put_packed_ahead,
     put_precision,
     put_schedule,
     put_sources,
@@ -230,6 +231,7 @@ def _training(draft: Draft) -> None:
     draft.map("train_on_inputs", "train.loss_on",
               "all" if draft.on("train_on_inputs") or text else "completion")  # fmt: skip
     draft.map("sample_packing", "train.packing", draft.on("sample_packing"))
+    put_packed_ahead(draft)
 
 
 def _others(draft: Draft) -> None:

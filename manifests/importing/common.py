@@ -274,3 +274,11 @@ def put_checked(
         if one.limit is not None:
             draft.put("data.limit_validation", one.limit)
     return bool(checked)
+
+
+def put_packed_ahead(draft: Draft) -> None:
+    """Say which rows are packed together: those that fill a sequence, of which a batch counts; not
+    where several sequences are learnt together."""
+    kind = draft.manifest.get("objective", {}).get("kind", "sft")
+    if draft.manifest.get("train", {}).get("packing") and kind == "sft":
+        draft.put("train.packing_strategy", "bfd")

@@ -15,6 +15,7 @@ from adapterworks.manifests.importing.common import (
     put_checked,
     put_held_out,
     put_optimizer,
+    put_packed_ahead,
     put_precision,
     put_schedule,
     put_sources,
@@ -142,6 +143,7 @@ def _training(draft: Draft) -> None:
     draft.map("neat_packing" if neat else "packing", "train.packing", neat or packing,
               why="rows of a sequence do not see each other" if packing and not neat else "",
               differs=packing and not neat)  # fmt: skip
+    put_packed_ahead(draft)
     draft.map("disable_gradient_checkpointing", "train.gradient_checkpointing",
               not draft.on("disable_gradient_checkpointing"))  # fmt: skip
 

@@ -132,9 +132,11 @@ def _training(draft: Draft, trainer: Trainer) -> None:
 def _learnt(draft: Draft) -> None:
     """Which tokens: of questions with an answer the answer, of chats everything, unless said."""
     packing = draft.on("packing")
-    wrapped = packing and draft.get("packing_strategy", "bfd") != "bfd"
-    why = "rows of a sequence are whole and do not see each other" if wrapped else ""
-    draft.map("packing", "train.packing", packing, why=why, differs=wrapped)
+    cut = packing and draft.get("packing_strategy", "bfd") != "bfd"
+    draft.map("packing", "train.packing", packing)
+    if packing:
+        why = "rows of a sequence are whole and do not see each other" if cut else ""
+        draft.map("packing_strategy", "train.packing_strategy", "bfd", why=why, differs=cut)
     answers = draft.on("assistant_only_loss")
     pairs = draft.manifest.get("data", {}).get("format") == "prompt-completion"
     completion = draft.on("completion_only_loss", default=pairs)

@@ -217,6 +217,13 @@ CASES = [
         "exclude each other",
     ),
     (
+        "packing-strategy",
+        [("epochs = 3", 'packing_strategy = "bfd"')],
+        "",
+        "train.packing_strategy",
+        "nothing is packed",
+    ),
+    (
         "retention",
         [],
         "[evaluate.retention]\nmax_suite_loss = 0.1\n",

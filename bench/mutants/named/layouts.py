@@ -84,4 +84,84 @@ _PROJECTED = (
     ),
 )
 
-NAMED = (*_PROJECTED,)
+_PACKING = "builders/plan/packing.py"
+_OF_PACKING = "tests/builders/plan/test_packing.py"
+_BATCH = "builders/objectives/batch.py"
+_OF_BATCH = "tests/builders/objectives/test_batch.py"
+_OF_TRAIN = "tests/builders/training/test_train.py"
+_PACKED = (
+    Named(
+        "rows-go-where-there-is-most-room",
+        _PACKING,
+        "        at = bisect_left(rooms, length)\n        if at == len(rooms):\n",
+        "        at = len(rooms) - 1\n        if at < 0 or rooms[at] < length:\n",
+        (f"{_OF_PACKING}::test_the_sequences_are_those_of_trl",),
+        "more sequences, each with more room that is computed for nothing",
+    ),
+    Named(
+        "a-full-sequence-is-still-offered",
+        _PACKING,
+        "            if not having[room]:\n                del rooms[at]\n",
+        "",
+        (f"{_OF_PACKING}::test_every_row_is_in_one_sequence_and_none_is_longer_than_it_may_be",),
+        "the plan would end in an error of its own",
+    ),
+    Named(
+        "a-row-too-long-is-put-in-all-the-same",
+        _PACKING,
+        "        if length > most:\n",
+        "        if length > 2 * most:\n",
+        (f"{_OF_PACKING}::test_the_least_room_that_holds_a_row_is_taken",),
+        "a sequence would be longer than the memory that was planned for",
+    ),
+    Named(
+        "a-plan-counts-rows-where-the-training-counts-sequences",
+        "builders/plan/plan.py",
+        "        data = in_packs(data, packed_to)\n",
+        "        pass\n",
+        (f"{_OF_PACKING}::test_a_plan_counts_sequences_where_it_counted_rows",),
+        "an epoch would be planned with steps that it does not have",
+    ),
+    Named(
+        "what-is-filled-is-left-out-of-the-digest",
+        "builders/plan/plan.py",
+        '({"packed_to": self.packed_to} if self.packed_to else {})',
+        "{}",
+        (f"{_OF_PACKING}::test_the_length_that_is_filled_is_part_of_what_is_trained",),
+        "other batches would count as the same training",
+    ),
+    Named(
+        "what-fills-a-row-goes-on-with-its-last-sequence",
+        _BATCH,
+        "positions.append(torch.cat((row.position_ids, torch.arange(left)[None]), dim=1))",
+        "positions.append(_filled(row.position_ids, length, 0))",
+        (f"{_OF_BATCH}::test_rows_of_several_sequences_are_filled_up_with_what_nobody_sees",),
+        "as many sequences as there is filling: the mask would be made of them one by one",
+    ),
+    Named(
+        "every-row-begins-with-the-first-sequence",
+        _BATCH,
+        "    owners = joined(lambda row: row.owners, 0) + first[:, None]\n",
+        "    owners = joined(lambda row: row.owners, 0)\n",
+        (f"{_OF_BATCH}::test_scores_do_not_depend_on_the_layout",),
+        "scores would belong to rows of other sequences",
+    ),
+    Named(
+        "packed-sequences-are-one-long-row",
+        "builders/training/loop.py",
+        "            self.forward.side_by_side = True\n",
+        "            pass\n",
+        (f"{_OF_TRAIN}::test_rows_that_fill_sequences_are_learnt_as_they_are_alone",),
+        "a mask of all sequences of a micro batch, its square in memory and time",
+    ),
+    Named(
+        "what-is-packed-is-not-tried",
+        "builders/training/loop.py",
+        "            if not sizes:\n",
+        "            if sizes:\n",
+        (f"{_OF_TRAIN}::test_rows_that_see_each_other_in_this_base_are_not_put_together",),
+        "rows would learn from one another in bases whose mask knows no positions",
+    ),
+)
+
+NAMED = (*_PROJECTED, *_PACKED)

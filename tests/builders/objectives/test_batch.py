@@ -13,6 +13,7 @@ from adapterworks.builders.objectives.batch import (
     TokenSequence,
     behind_shared,
     packed,
+    packed_rows,
     padded,
 )
 from adapterworks.builders.objectives.examples import Example
@@ -50,7 +51,7 @@ def test_scores_do_not_depend_on_the_layout(model: torch.nn.Module) -> None:
     with torch.no_grad():
         alone = [score(model, padded([row], 1)) for row in rows]
         expected = torch.cat([one.logprobs for one in alone])
-        for batch in (padded(rows, 1), packed(rows), behind_shared(rows)):
+        for batch in (padded(rows, 1), packed(rows), behind_shared(rows), *in_rows(rows)):
             scores = score(model, batch)
             torch.testing.assert_close(scores.logprobs, expected, rtol=1e-4, atol=1e-5)
             assert scores.sequences == len(rows)
@@ -61,6 +62,26 @@ def test_scores_do_not_depend_on_the_layout(model: torch.nn.Module) -> None:
             assert scores.values["number"].tolist() == [0.0, 1.0, 2.0, 3.0]
             sums = [float(one.logprobs.sum()) for one in alone]
             assert scores.by_sequence(scores.logprobs).tolist() == pytest.approx(sums, rel=1e-4)
+
+
+def in_rows(rows: list[TokenSequence]) -> list[Batch]:
+    return [packed_rows(rows, sizes, 1) for sizes in ([2, 2], [1, 3], [4], [1, 1, 1, 1])]
+
+
+def test_rows_of_several_sequences_are_filled_up_with_what_nobody_sees() -> None:
+    def of(*ids: int) -> TokenSequence:
+        tokens = torch.tensor(ids)
+        return TokenSequence(tokens, tokens.clone(), {"place": tokens.float()})
+
+    batch = packed_rows([of(3, 4, 5), of(6, 7), of(8, 9)], [2, 1], 1)
+    assert batch.input_ids.tolist() == [[3, 4, 5, 6, 7], [8, 9, 1, 1, 1]]
+    assert batch.labels.tolist() == [[-100, 4, 5, -100, 7], [-100, 9, -100, -100, -100]]
+    assert batch.position_ids is not None
+    assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 1, 2]]
+    assert batch.owners[0].tolist() == [0, 0, 0, 1, 1]
+    assert batch.owners[1, :2].tolist() == [2, 2]
+    assert batch.columns["place"].tolist() == [[3, 4, 5, 6, 7], [8, 9, 0, 0, 0]]
+    assert (batch.sequences, batch.attention_mask) == (3, None)
 
 
 def test_the_first_token_of_a_packed_text_is_not_predicted_from_another(
@@ -81,7 +102,13 @@ def test_a_sequence_does_not_move_when_another_does(model: torch.nn.Module) -> N
     other[4:] = 200
     moved = [rows[0], TokenSequence(other, rows[1].labels, rows[1].columns, rows[1].values)]
     with torch.no_grad():
-        for layout in (lambda r: padded(r, 1), packed, behind_shared):
+        for layout in (
+            lambda r: padded(r, 1),
+            packed,
+            behind_shared,
+            lambda r: packed_rows(r, [2], 1),
+            lambda r: packed_rows(r, [1, 1], 1),
+        ):
             before: Batch = layout(rows[:2])
             one, two = score(model, before), score(model, layout(moved))
             kept = one.owners == 0

@@ -116,6 +116,7 @@ OTHER: dict[str, Any] = {
     "train.precision": "bf16",
     "train.gradient_checkpointing": True,
     "train.packing": True,
+    "train.packing_strategy": "bfd",
     "train.group_by_length": False,
     "train.share_prefix": False,
     "train.evaluations": 2,
@@ -370,7 +371,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
     read = {key.removeprefix("train.") for key, part in DECISIONS.items() if part == "train"}
     assert read == {
         *("base.quantization", "base.double_quantization", "method", "objective", "batch_size"),
-        *("schedule", "weight_decay", "max_grad_norm", "optimizer", "packing"),
+        *("schedule", "weight_decay", "max_grad_norm", "optimizer", "packing", "packing_strategy"),
         *("learning_rate_floor", "decay_ratio", "neftune_alpha", "label_smoothing"),
         *("group_by_length", "early_stopping", "seed", "quantization_aware"),
     }

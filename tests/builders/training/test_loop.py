@@ -259,6 +259,7 @@ def test_a_shared_beginning_is_tried_on_the_longest_rows(
         "precision": "fp32",
         "virtual_tokens": 0,
         "packing": False,
+        "sizes": [],
         "projection": None,
     }
     (event,) = bench.events("shared_prefix")

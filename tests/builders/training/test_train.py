@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -167,6 +168,50 @@ def test_packing_does_not_mix_sequences(job: Make) -> None:
     padded.run()
     packed.run()
     assert losses(packed) == pytest.approx(losses(padded), rel=1e-4)
+
+
+@pytest.mark.parametrize("micro", [1, 4])
+def test_rows_that_fill_sequences_are_learnt_as_they_are_alone(job: Make, micro: int) -> None:
+    """All of an epoch in one step: losses and norms are those of the same rows side by side."""
+    common = {"group_by_length": False, "share_prefix": False, "epochs": 4.0, "max_length": 64}
+    alone = job("lora", "alone", batch_size=32, **common)
+    filled = {"packing": True, "packing_strategy": "bfd", "micro_batch_size": micro}
+    packed = job("lora", "packed", batch_size=12, **filled, **common)
+    trainer = packed.trainer()
+    assert trainer.forward.side_by_side
+    packs = trainer.rows["train"].examples
+    assert max(len(pack) for pack in packs) > 1
+    assert len(packs) <= 12 < sum(len(pack) for pack in packs) == 32
+    alone.run()
+    trainer.run()
+    assert losses(packed) == pytest.approx(losses(alone), rel=1e-4)
+    validated = [
+        [e["loss"] for e in read_events(of.folder / "events.jsonl") if e["event"] == "validation"]
+        for of in (alone, packed)
+    ]
+    assert validated[1] == pytest.approx(validated[0], rel=1e-4)
+
+
+def test_rows_that_see_each_other_in_this_base_are_not_put_together(job: Make) -> None:
+    """What is asked is the layout that is trained: the first row's tokens change, and the others'
+    scores must not."""
+    filled = {"packing": True, "packing_strategy": "bfd", "group_by_length": False}
+    trainer = job("lora", **filled).trainer()
+
+    class Blind(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = trainer.bare
+
+        def forward(self, **inputs: Any) -> Any:
+            inputs.pop("position_ids", None)
+            return self.inner(**inputs)
+
+    trainer.model = Blind()
+    with pytest.raises(Refused, match="packed rows would learn from one another"):
+        trainer._require_packing(trainer.rows["train"])
+    alone = trainer.rows["train"].in_packs(1000)
+    trainer._require_packing(replace(alone, examples=[one[:1] for one in alone.examples]))
 
 
 def test_checkpoints_hold_no_pickle(job: Make) -> None:

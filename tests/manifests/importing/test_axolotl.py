@@ -100,6 +100,7 @@ def test_an_example_of_its_own() -> None:
         "precision": "auto",
         "loss_on": "completion",
         "packing": True,
+        "packing_strategy": "bfd",
     }
 
 

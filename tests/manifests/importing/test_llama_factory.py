@@ -168,7 +168,7 @@ def test_null_is_a_key_that_is_not_there(folder: Path) -> None:
         ({"fp16": True}, "train", {"precision": "fp16"}),
         ({"train_on_prompt": True}, "train", {"loss_on": "all"}),
         ({"mask_history": True}, "train", {"loss_on": "last"}),
-        ({"neat_packing": True}, "train", {"packing": True}),
+        ({"neat_packing": True}, "train", {"packing": True, "packing_strategy": "bfd"}),
         ({"disable_gradient_checkpointing": True}, "train", {"gradient_checkpointing": False}),
         ({"optim": "paged_adamw_8bit"}, "train", {"optimizer": "paged-adamw-8bit"}),
         ({"optim": "adafactor", "neftune_noise_alpha": 5}, "train",
