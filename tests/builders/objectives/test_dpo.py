@@ -15,7 +15,7 @@ from adapterworks.builders.objectives.objective import Loss
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.manifests.load import check_manifest
 from adapterworks.manifests.objective import objective_table
-from tests.builders.objectives import formulas, trl_dpo
+from tests.builders.objectives import formulas, trl_dpo, trl_odds
 from tests.builders.workshop import Workshop
 
 # Tokens of the chosen and of the rejected answer of each pair: unequal, so that sums and means
@@ -128,33 +128,37 @@ def test_losses_and_gradients_are_the_papers(
             assert float(gradient[token]) == pytest.approx(numeric, abs=2e-5), (answer, token)
 
 
-def test_orpo_and_simpo_are_trls(given: Given) -> None:
-    """The parts that TRL has as functions of sums: odds ratio, and CPO's loss for SimPO."""
-    from types import SimpleNamespace
-
-    from trl.experimental.cpo.cpo_trainer import CPOTrainer
-    from trl.experimental.orpo.orpo_trainer import ORPOTrainer
-
-    accelerator = SimpleNamespace(device=torch.device("cpu"))
-    means = [tokens.mean() for tokens in given[0]]
-    chosen, rejected = torch.stack(means[::2]), torch.stack(means[1::2])
-    odds: Any = SimpleNamespace(beta=0.25, accelerator=accelerator)
-    theirs = ORPOTrainer.odds_ratio_loss(odds, chosen, rejected)[0]
-    own = measured("orpo", given, beta=0.25)
-    assert own.sum.item() == pytest.approx((-chosen.sum() - theirs.sum()).item(), abs=1e-6)
-    simple: Any = SimpleNamespace(
-        accelerator=accelerator,
-        loss_type="simpo",
-        simpo_gamma=0.5,
-        beta=2.0,
-        label_smoothing=0.0,
-        alpha=0.0,
-    )
-    theirs = CPOTrainer.cpo_loss(simple, chosen, rejected)[0].sum()
-    own = measured("simpo", given, beta=2.0, gamma=0.5)
-    assert own.sum.item() == pytest.approx(theirs.item(), abs=1e-6)
-    for mine, other in zip(gradients(own.sum, given), gradients(theirs, given), strict=True):
-        torch.testing.assert_close(mine, other, rtol=0, atol=1e-6)
+@pytest.mark.parametrize(
+    ("kind", "settings", "theirs"),
+    [
+        ("orpo", {"beta": 0.25}, {"beta": 0.25}),
+        ("orpo", {}, {"beta": 0.1}),
+        ("simpo", {"beta": 2.0, "gamma": 0.5}, {"beta": 2.0, "simpo_gamma": 0.5}),
+        ("simpo", {"beta": 2.5, "gamma": 1.25}, {"beta": 2.5, "simpo_gamma": 1.25}),
+    ],
+)
+def test_orpo_and_simpo_are_trls(
+    kind: str, settings: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    """Loss and gradient by every logit, from TRL's whole loss of a batch of sequences."""
+    generator = torch.Generator().manual_seed(11)
+    longest, vocabulary = 5, 7
+    chosen = torch.randint(vocabulary, (3, longest), generator=generator)
+    rejected = [torch.randint(vocabulary, (n,), generator=generator) for n in (2, 5, 1)]
+    logits = 3 * torch.randn(6, 1 + longest, vocabulary, generator=generator).double()
+    logits.requires_grad_()
+    said = logits.log_softmax(-1)
+    answers = [answer for pair in zip(chosen, rejected, strict=True) for answer in pair]
+    policy = [
+        said[number // 2 + (3 if number % 2 else 0), : len(ids)].gather(1, ids[:, None])[:, 0]
+        for number, ids in enumerate(answers)
+    ]
+    own = measured(kind, (policy, [tokens.detach() for tokens in policy]), **settings)
+    mean, other = own.sum / own.count, trl_odds.loss(kind, logits, chosen, rejected, **theirs)
+    assert mean.item() == pytest.approx(other.item(), abs=1e-6)
+    (mine,) = torch.autograd.grad(mean, logits, retain_graph=True)
+    torch.testing.assert_close(mine, *torch.autograd.grad(other, logits), rtol=0, atol=1e-6)
+    assert float(mine.abs().max()) > 1e-2, "nothing would have been compared"
 
 
 def test_rewards_are_what_the_policy_gained_on_its_reference(given: Given) -> None:

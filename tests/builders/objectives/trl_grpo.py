@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-
-def _of_trl(module: str, name: str) -> Any:
-    """A class of TRL's, which imports vLLM although none is used here: what that warns of is not
-    about the losses."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return getattr(importlib.import_module(f"trl.trainer.{module}"), name)
+from tests.builders.objectives.trl_parts import part
 
 
 def _padded(sequences: list[torch.Tensor]) -> torch.Tensor:
@@ -90,10 +82,10 @@ def loss(
         "beta": beta, "epsilon_low": low, "epsilon_high": high, "max_completion_length": most,
     }  # fmt: skip
     if kind == "rloo":
-        trainer_of_trl = _of_trl("rloo_trainer", "RLOOTrainer")
+        trainer_of_trl = part("trainer.rloo_trainer", "RLOOTrainer")
         inputs["old_logps"] = torch.stack([tokens.sum() for tokens in old])
         trainer = _trainer(kind, kind, level, **settings)
         return trainer_of_trl._compute_loss(trainer, _padded(policy), inputs)
-    trainer_of_trl = _of_trl("grpo_trainer", "GRPOTrainer")
+    trainer_of_trl = part("trainer.grpo_trainer", "GRPOTrainer")
     trainer = _trainer(kind, "grpo" if kind == "gspo" else kind, level, **settings)
     return trainer_of_trl._compute_loss(trainer, _padded(policy), inputs)
