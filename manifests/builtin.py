@@ -65,9 +65,12 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "kto": f"{_OBJECTIVES}.kto:OBJECTIVE",
         "simpo": f"{_OBJECTIVES}.simpo:OBJECTIVE",
         "reward": f"{_OBJECTIVES}.reward:OBJECTIVE",
+        "prm": f"{_OBJECTIVES}.prm:OBJECTIVE",
         "grpo": f"{_OBJECTIVES}.grpo:OBJECTIVE",
         "rloo": f"{_OBJECTIVES}.rloo:OBJECTIVE",
         "ppo": f"{_OBJECTIVES}.ppo:OBJECTIVE",
+        "distill": f"{_OBJECTIVES}.distill:OBJECTIVE",
+        "sdft": f"{_OBJECTIVES}.sdft:OBJECTIVE",
     },
     "metrics": {
         "exact_match": f"{_METRICS}.labels:EXACT_MATCH",
@@ -89,6 +92,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "preference_margin": f"{_METRICS}.preference:PREFERENCE_MARGIN",
         "verdict_accuracy": f"{_METRICS}.verdict:VERDICT_ACCURACY",
         "verdict_loss": f"{_METRICS}.verdict:VERDICT_LOSS",
+        "step_accuracy": f"{_METRICS}.steps:STEP_ACCURACY",
         "verdict_calibration": f"{_METRICS}.verdict:VERDICT_CALIBRATION",
     },
     "formats": {
@@ -100,6 +104,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "openai-reinforcement": f"{_FORMATS}.openai_reinforcement:FORMAT",
         "ranking": f"{_FORMATS}.ranking:FORMAT",
         "unpaired-preference": f"{_FORMATS}.unpaired_preference:FORMAT",
+        "stepwise": f"{_FORMATS}.stepwise:FORMAT",
         "text": f"{_FORMATS}.text:FORMAT",
         "sharegpt": f"{_FORMATS}.sharegpt:FORMAT",
     },

@@ -139,6 +139,33 @@ def _rounded(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
+@check("train.anchor", "train.sharding", "start", "method")
+def _anchor(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    """There is something to be held at."""
+    anchor, where = manifest.train.anchor, ("train", "anchor")
+    if anchor is None:
+        return
+    whole = bool(getattr(load("methods", manifest.method.kind), "whole_model", False))
+    if manifest.start is None and (anchor.kind == "ewc" or not whole):
+        yield Problem(
+            where,
+            "the training continues no release, so nothing has been learnt that could be lost",
+            'name the release: [start] from = "NAME@N"',
+        )
+    if anchor.kind != "ewc" and "rows" in written.get("train", {}).get("anchor", {}):
+        yield Problem(
+            (*where, "rows"),
+            f"`{anchor.kind}` looks at no rows",
+            'remove it, or set `kind = "ewc"`',
+        )
+    if manifest.train.sharding != "none":
+        yield Problem(
+            ("train", "sharding"),
+            "weights that are held in parts are not anchored",
+            'set it to "none", or remove `train.anchor`',
+        )
+
+
 @check("train.schedule", "train.optimizer", "train.learning_rate_floor", "train.decay_ratio")
 def _schedule(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
     """Keys that the schedule does not read, and schedules that the optimizer does not take."""
@@ -399,6 +426,7 @@ _CHECKS = (
     _packing,
     _packed_ahead,
     _rounded,
+    _anchor,
     _schedule,
     _quality_gates,
     _retention,

@@ -13,6 +13,20 @@ from adapterworks.manifests.values import Frozen, PositiveFloat, PositiveInt, Sh
 SAVE_PATTERN = r"^[1-9][0-9]{0,6} (steps|minutes)$"
 
 
+class AnchorTable(Frozen):
+    """`[train.anchor]`: what is trained is held where it began, against forgetting."""
+
+    kind: Literal["ewc", "l2"]
+    """Which numbers may move: with `l2` all the same, with `ewc` those that say little of what the
+    continued release and those before it have learnt (Kirkpatrick et al. 2016): the Fisher
+    information's diagonal on rows of theirs."""
+    weight: PositiveFloat
+    """λ. With `ewc` 1 weighs a nat a token that earlier rows would lose as a nat of the loss; with
+    `l2` it is of the squared distance, which says nothing by itself."""
+    rows: PositiveInt = 256
+    """With `ewc`: how many of the earlier rows are looked at, each for itself."""
+
+
 class TrainTable(Frozen):
     """`[train]`: how it is trained."""
 
@@ -56,6 +70,8 @@ class TrainTable(Frozen):
     `q4_0` or `q8_0` rounds them (`lora` and `full`, without dropout). None if not given."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """This share of every label is spread evenly over the vocabulary (`sft` only)."""
+    anchor: AnchorTable | None = None
+    """A penalty on moving away from where the training begins; None if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic while training; `auto` takes the best the device has."""
     gradient_checkpointing: bool = False

@@ -124,6 +124,8 @@ def _begun(plan: Plan) -> list[tuple[str, str]]:
         reference = known.get(plan.reference, plan.reference)
         of = " (the new adapter)" if reference == "start" and plan.start is None else ""
         rows.append(("reference", f"{reference}{of}"))
+    if plan.teacher is not None:
+        rows.append(("teacher", known.get(plan.teacher) or plan.teacher))
     return rows
 
 

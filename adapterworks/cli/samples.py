@@ -62,6 +62,10 @@ def _samples_of(builds: Path, name: str) -> Path:
 
 def _show(line: dict[str, Any]) -> None:
     click.echo(f"step {line['step']}, row {line['row']}: {_short(line['question'])}")
+    if "rewards" not in line:  # of an objective that is taught, not rewarded
+        for answer in line["answers"]:
+            click.echo(f"  {_short(answer)}")
+        return
     pairs = zip(line["rewards"], line["answers"], strict=True)
     for reward, answer in sorted(pairs, key=lambda pair: -pair[0]):
         click.echo(f"  {reward:8.3f}  {_short(answer)}")

@@ -289,6 +289,7 @@ AREAS = {
                 "builders/objectives/alarms.py",
                 "builders/training/value_head.py",
                 "builders/training/rollouts.py",
+                "builders/training/sampling.py",
             ),
             (
                 "tests/builders/objectives/test_ppo.py",
@@ -309,6 +310,24 @@ AREAS = {
                 "tests/builders/plan/test_packing.py",
                 "tests/builders/training/test_projection.py",
                 "tests/builders/objectives/test_scoring.py",
+            ),
+        ),
+        Area(
+            "taught",
+            (
+                "builders/objectives/distillation.py",
+                "builders/objectives/distill.py",
+                "builders/objectives/sdft.py",
+                "builders/training/distilled.py",
+                "builders/training/teacher.py",
+                "builders/training/anchor.py",
+                "builders/building/teachers.py",
+            ),
+            (
+                "tests/builders/objectives/test_distill.py",
+                "tests/builders/training/test_distilled.py",
+                "tests/builders/training/test_anchor.py",
+                "tests/builders/building/test_teachers.py",
             ),
         ),
         Area(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.lora_keys import as_lora
-from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.objectives.objective import OBJECTIVES, objective_of
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.method import MethodTable
@@ -37,12 +37,19 @@ class Begun:
         start: the folder of the adapter, or of the whole model, that is continued.
         reference: the folder of the adapter that the policy is held near, where it is one.
         reward: the folder of the reward's adapter, where a release rewards.
+        separator: what its steps end with, where it judges steps.
+        teacher: the folder of the teacher's adapter, where it has one.
+        teacher_model: the folder of the teacher's own checkpoint, where it is not the policy's base
+            that teaches.
     """
 
     origins: Origins
     start: Path | None = None
     reference: Path | None = None
     reward: Path | None = None
+    separator: str | None = None
+    teacher: Path | None = None
+    teacher_model: Path | None = None
 
 
 def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Begun:
@@ -69,7 +76,7 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
         )
     whole = METHODS[manifest.method.kind].whole_model
     parents: list[Parent] = []
-    start = reference = judge = rewarded = None
+    start = reference = judge = rewarded = separator = None
     if manifest.start is not None:
         resolved, release = _find(registry, manifest.start.ref, base)
         _require_same_method(manifest, release, resolved.ref or "")
@@ -83,7 +90,7 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
                 "second one would have to be in memory",
                 hint='use `reference = "start"`, or a method that trains an adapter',
             )
-        _require_beside(manifest, release, resolved.ref or "", "the reference")
+        require_beside(manifest, release, resolved.ref or "", "the reference")
         reference = registry.checkout(release.digest, release.trained)
         said = release.digest
         parents.append(resolved.model_copy(update={"relation": "reference"}))
@@ -97,7 +104,7 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
         reference = start
     if rewarding is not None:
         resolved, release = _find(registry, rewarding, base)
-        _require_reward(manifest, release, resolved.ref or "")
+        separator = _require_reward(manifest, release, resolved.ref or "")
         judge, rewarded = registry.checkout(release.digest, release.trained), release.digest
         parents.append(resolved.model_copy(update={"relation": "reward"}))
     origins = Origins(
@@ -106,16 +113,23 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
         rewarded,
         tuple(parents),
     )
-    return Begun(origins, start, reference, judge)
+    return Begun(origins, start, reference, judge, separator)
 
 
-def _require_reward(manifest: Manifest, release: Release, name: str) -> None:
-    """A reward, as an adapter that can stand in the policy's place for a moment."""
+def _require_reward(manifest: Manifest, release: Release, name: str) -> str | None:
+    """A reward, as an adapter that can stand in the policy's place for a moment; returns what its
+    steps end with, where it judges steps."""
     objective = release.provenance.objective
-    if objective != "reward":
+    judges = OBJECTIVES.named(objective).judges if objective and objective in OBJECTIVES else ""
+    if not judges:
         raise Refused(
             f"`{name}` was trained for `{objective or 'something unknown'}`, not for a reward",
-            hint='train one with `objective.kind = "reward"`',
+            hint='train one with `objective.kind = "reward"`, or `"prm"` for steps',
+        )
+    if judges != "steps" and getattr(manifest.objective, "reward_aggregate", None) is not None:
+        raise Refused(
+            f"`{name}` rewards whole answers, so there are no steps to aggregate",
+            hint="leave `objective.reward_aggregate` out",
         )
     policy = METHODS[manifest.method.kind]
     soft = policy.soft_prompt or METHODS[release.method].soft_prompt
@@ -125,10 +139,13 @@ def _require_reward(manifest: Manifest, release: Release, name: str) -> None:
             "one stands in the other's place while answers are judged",
             hint="train policy and reward with `lora`, `qlora` or `dora`",
         )
-    _require_beside(manifest, release, name, "the reward")
+    require_beside(manifest, release, name, "the reward")
+    if judges != "steps":
+        return None
+    return str(of_record(release.manifest or {}).objective.separator)  # type: ignore[attr-defined]
 
 
-def _require_beside(manifest: Manifest, release: Release, name: str, role: str) -> None:
+def require_beside(manifest: Manifest, release: Release, name: str, role: str) -> None:
     """An adapter that can be put in the policy's place: of one kind with it; but for LoRA, of the
     same shapes, which its kind shares between adapters or its scores are read by."""
     policy, other = METHODS[manifest.method.kind], METHODS[release.method]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.building.origins import Begun, find_origins
 from adapterworks.builders.building.shelf import Shelf, shelf_of
-from adapterworks.builders.data.assemble import assemble
+from adapterworks.builders.building.teachers import require_room, with_teacher
+from adapterworks.builders.data.assemble import assemble, earlier_rows
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.gates.run import Progress as GateProgress
 from adapterworks.builders.data.identity import asked_digest, encoded_digest
@@ -35,8 +36,9 @@ from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.objectives.graders import require_columns
 from adapterworks.builders.objectives.kept import encoded
 from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.objectives.sft import OBJECTIVE as SFT
 from adapterworks.builders.plan.attached import check_attached
-from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.facts import ANCHOR, DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.pins import Pin, pins
@@ -96,7 +98,8 @@ class Prepared:
         from adapterworks.builders.training.job import Job
 
         technique = METHODS[self.plan.manifest.method.kind]
-        start, reference, reward = self.begun.start, self.begun.reference, self.begun.reward
+        begun = self.begun
+        start, reference, reward = begun.start, begun.reference, begun.reward
         # A whole model is loaded from where it is continued; an adapter is put on the base.
         whole = technique.whole_model and start is not None
         return Job(
@@ -109,6 +112,9 @@ class Prepared:
             start=None if start is None or whole else str(start),
             reference=None if reference is None else str(reference),
             reward=None if reward is None else str(reward),
+            separator=begun.separator,
+            teacher=None if begun.teacher is None else str(begun.teacher),
+            teacher_model=None if begun.teacher_model is None else str(begun.teacher_model),
         )
 
     @property
@@ -162,6 +168,7 @@ def prepare(
     begun = find_origins(manifest, registry, base.digest)
     shelf = shelf_of(manifest, registry)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+    begun = with_teacher(begun, manifest, registry, bases, base, tokenizer, progress)
     with encoded_once():
         return _prepared(
             manifest,
@@ -217,6 +224,9 @@ def _prepared(
         objective.require(rows[name])
         require_rewards(manifest, rows[name])
         examples[name] = encoded(objective, tokenizer, rows[name], train.max_length, train.loss_on)
+    earlier = earlier_rows(manifest, cache=cache, tokenizer=tokenizer, registry=registry)
+    if earlier:
+        examples[ANCHOR] = encoded(SFT, tokenizer, earlier, train.max_length, "completion")
     sources = [sheet.to_json() for sheet in splits.datasheets]
     learnt = examples["train"]
     facts = DataFacts(
@@ -236,18 +246,19 @@ def _prepared(
         | {
             # Rewards read all of a row, as metrics do: its columns, and the whole of its answer.
             f"{name}.rewarded": asked_digest(rows[name])
-            for name in examples
-            if objective.rollouts
+            for name in ("train", "validation")
+            if objective.rewarded
         },
         asked=asked_digest(rows["test"]),
         files=named_files(manifest),
         sequences=objective.sequences,
         longest=max(
             max(len(sequence.input_ids) for sequence in _sequences(learnt)),
-            max(objective.planned_tokens(e) // objective.sequences for e in learnt),
+            max(objective.planned_longest(e) for e in learnt),
         ),
     )
     shape = read_shape(base.checkpoint)
+    require_room(begun, facts.longest_sequence)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
     here = replace(environment(), metrics=metric_code(manifest))

@@ -15,7 +15,7 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.objective import reference_ref
+from adapterworks.manifests.objective import BASE, reference_ref
 from adapterworks.manifests.sources import LINEAGE, DatasetSource, parse_source
 from adapterworks.registry.datasets.owners import (
     Claim,
@@ -48,7 +48,7 @@ class Shelf:
 
 def shelf_of(manifest: Manifest, registry: Registry | None) -> Shelf:
     """The datasets that a manifest names, and whose rows it learns from: of those, and of every
-    release that it begins from, is held near or is rewarded by.
+    release that it begins from, is held near, is rewarded or is taught by.
 
     Raises:
         NotFound: one is not there.
@@ -80,18 +80,21 @@ def shelf_of(manifest: Manifest, registry: Registry | None) -> Shelf:
 def _releases(manifest: Manifest) -> Iterator[str]:
     """The releases whose weights, or answers, go into what is learnt."""
     objective = manifest.objective
+    teacher = getattr(objective, "teacher", None)
     named = (
         None if manifest.start is None else manifest.start.ref,
         reference_ref(objective) if objective_of(manifest).reference else None,
         getattr(objective, "reward_release", None),
+        None if teacher == BASE else teacher,
     )
     yield from (ref for ref in named if ref is not None)
 
 
 def _replayed(manifest: Manifest, registry: Registry) -> Iterator[Parent]:
-    """The datasets that the ancestors were trained on, where their rows are replayed."""
-    replay, start = manifest.data.replay, manifest.start
-    if replay is not None and start is not None and replay.source == LINEAGE:
+    """The datasets that the ancestors were trained on, where their rows are read again."""
+    replay, start, anchor = manifest.data.replay, manifest.start, manifest.train.anchor
+    replayed = replay is not None and replay.source == LINEAGE
+    if start is not None and (replayed or (anchor is not None and anchor.kind == "ewc")):
         for _, release in lineage_of(registry, start.ref):
             yield from (parent for parent in release.parents if parent.relation == TRAINED_ON)
 

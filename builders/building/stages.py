@@ -69,7 +69,8 @@ def train_stage(
     save_encoded(folder / "encoded.safetensors", prepared.encoded)
     if objective_of(plan.manifest).rollouts:
         splits = {
-            split: [to_record(row) for row in prepared.rows[split]] for split in prepared.encoded
+            split: [to_record(row) for row in prepared.rows[split]]
+            for split in ("train", "validation")
         }
         text = json.dumps(splits, ensure_ascii=False)
         (folder / "rows.json").write_text(text, encoding="utf-8")

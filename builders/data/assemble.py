@@ -7,6 +7,7 @@ another kind and are not judged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,8 +32,9 @@ from adapterworks.builders.data.load import (
     with_system,
 )
 from adapterworks.builders.data.many import at, joined, mapped
-from adapterworks.builders.data.mix import replay, sample
+from adapterworks.builders.data.mix import choose, replay, sample
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.steps import SEPARATOR, with_separator
 from adapterworks.manifests.data_tables import MixTable, ReplayTable
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -63,6 +65,15 @@ def gather(
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
     splits = load_rows(manifest, cache=cache, registry=registry)
+    separator = getattr(manifest.objective, SEPARATOR, None)
+    if separator is not None:  # whoever looks at the rows' steps has to know how they end
+        ended = partial(with_separator, separator)
+        splits = replace(
+            splits,
+            train=mapped(ended, splits.train),
+            validation=mapped(ended, splits.validation),
+            test=mapped(ended, splits.test),
+        )
     train, datasheets = [splits.train], [*splits.datasheets]
     for position, part in enumerate(manifest.data.mix):
         loaded = _load_part(part, manifest, cache, registry)
@@ -193,6 +204,30 @@ def _replayed(
         raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
     again = partial(rows_of_build, cache=cache, tokenizer=tokenizer, registry=registry)
     return learnt_by_lineage(registry, manifest.start.ref, again, cache=cache)
+
+
+def earlier_rows(
+    manifest: Manifest,
+    *,
+    cache: Path | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    registry: Registry | None = None,
+) -> Sequence[Row]:
+    """The rows by which `train.anchor` knows what must not be forgotten: of those that the
+    continued release and its ancestors have learnt, as many as it says; none without it.
+
+    Raises:
+        Refused, NotFound: as `learnt_by_lineage`.
+        InvalidInput: they are not conversations or texts.
+    """
+    anchor = manifest.train.anchor
+    if anchor is None or anchor.kind != "ewc":
+        return ()
+    if registry is None or manifest.start is None:
+        raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
+    again = partial(rows_of_build, cache=cache, tokenizer=tokenizer, registry=registry)
+    learnt = learnt_by_lineage(registry, manifest.start.ref, again, cache=cache).rows
+    return choose(learnt, min(anchor.rows, len(learnt)), manifest.train.seed)
 
 
 def _complete(

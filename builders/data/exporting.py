@@ -29,6 +29,9 @@ def _columns(row: Row) -> dict[str, Any]:
     if row.kind == "judged":
         label = bool(row.scores[0])
         return {"prompt": prompt, "completion": answers[0], "label": label, **tools, **columns}
+    if row.steps:
+        steps, labels = (list(part) for part in zip(*row.steps, strict=True))
+        return {"prompt": prompt, "completions": steps, "labels": labels, **tools, **columns}
     if row.others:
         return to_record(row)
     return {"messages": [*row.messages], **tools, **columns}

@@ -19,8 +19,9 @@ from adapterworks.manifests.digests import canonical_json, digest_bytes
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 # What a row offers to learn from: an objective says which of these it takes. `judged` is one answer
-# with a judgement, `comparison` several answers to the same turns.
-RowKind = Literal["conversation", "document", "comparison", "judged"]
+# with a judgement, `comparison` several answers to the same turns, `stepped` an answer in steps, of
+# which each has a judgement.
+RowKind = Literal["conversation", "document", "comparison", "judged", "stepped"]
 
 
 class Message(TypedDict):
@@ -57,6 +58,8 @@ class Row:
             calls tools or goes on for several turns.
         scores: a judgement of each answer (the row's own first, then `others`), or empty: higher is
             better.
+        steps: the steps of the row's own answer, each with its judgement, 0 bad to 1 good; or
+            empty.
     """
 
     messages: tuple[Message, ...] = ()
@@ -66,6 +69,7 @@ class Row:
     others: tuple[Answer, ...] = ()
     answer_turns: int = 1
     scores: tuple[float, ...] = ()
+    steps: tuple[tuple[str, float], ...] = ()
 
     @property
     def kind(self) -> RowKind:
@@ -74,6 +78,8 @@ class Row:
             return "document"
         if self.others:
             return "comparison"
+        if self.steps:
+            return "stepped"
         return "judged" if self.scores else "conversation"
 
     @property
@@ -122,6 +128,8 @@ class Row:
             content["answer_turns"] = self.answer_turns
         if self.scores:
             content["scores"] = [*self.scores]
+        if self.steps:
+            content["steps"] = [[*step] for step in self.steps]
         return digest_bytes(canonical_json(content))
 
     def with_meta(self, /, **values: Any) -> Row:
@@ -160,7 +168,8 @@ def from_record(values: Mapping[str, Any]) -> Row:
     """The row that `to_record` wrote."""
     lists = {"messages", "tools", "others", "scores"}
     given = {key: tuple(v) if key in lists else v for key, v in values.items()}
-    return Row(**given | {"others": tuple(tuple(answer) for answer in given["others"])})
+    nested = {key: tuple(tuple(one) for one in given.get(key, ())) for key in ("others", "steps")}
+    return Row(**given | nested)
 
 
 def unweighted(turn: Message) -> Message:

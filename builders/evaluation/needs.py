@@ -16,6 +16,7 @@ from adapterworks.builders.evaluation.metrics.metric import (
     JUDGED,
     LIKELIHOOD,
     PREFERENCE,
+    STEPS,
     VERDICT,
     Metric,
 )
@@ -60,6 +61,21 @@ def require_pairs(rows: Sequence[Row]) -> None:
             )
 
 
+def require_steps(rows: Sequence[Row]) -> None:
+    """Refuse rows in which there is no step to judge.
+
+    Raises:
+        InvalidInput: a row's answer is not in steps.
+    """
+    for index, row in enumerate(rows, 1):
+        if not row.steps:
+            raise InvalidInput(
+                f"test row {row.number or index} has no judged steps, and a metric judges them: "
+                f"{row.excerpt(80)}",
+                hint='leave `step_…` out of `evaluate.metrics`, or use `data.format = "stepwise"`',
+            )
+
+
 def check_test_rows(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], table: EvaluateTable, max_length: int
 ) -> None:
@@ -85,6 +101,8 @@ def check_test_rows(
         require_pairs(rows)
     if VERDICT in needs:
         encode_verdicts(tokenizer, rows, max_length, 2)
+    if STEPS in needs:
+        require_steps(rows)
 
 
 def check_metrics(table: EvaluateTable) -> None:
@@ -147,8 +165,8 @@ def of_answers(table: EvaluateTable, say: Callable[[str], None] | None = None) -
 
 
 def needs_of(table: EvaluateTable) -> set[str]:
-    """What the table's metrics need of a model: `text`, `likelihood`, `preference`, `verdict`; and
-    `judged` of a judge."""
+    """What the table's metrics need of a model: `text`, `likelihood`, `preference`, `verdict`,
+    `steps`; and `judged` of a judge."""
     return {metric.needs for metric in metrics_of(table)}
 
 

@@ -10,22 +10,32 @@ from dataclasses import replace
 
 import numpy as np
 
-from adapterworks.builders.data.render import Encoded, encode_rows
+from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.steps import separator_of
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
     JUDGED,
     LIKELIHOOD,
     PREFERENCE,
+    STEPS,
     VERDICT,
     Prediction,
 )
-from adapterworks.builders.evaluation.needs import needs_of, require_answers, require_pairs
+from adapterworks.builders.evaluation.needs import (
+    needs_of,
+    require_answers,
+    require_pairs,
+    require_steps,
+)
 from adapterworks.builders.objectives.batch import CONTRAST
 from adapterworks.builders.objectives.examples import encode_answers
+from adapterworks.builders.objectives.steps import encode_steps
 from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.evaluate_tables import EvaluateTable
+
+_UNCUT = 2**20
 
 
 def predict(
@@ -80,10 +90,13 @@ def predict(
     verdicts = [0.0] * len(rows)
     if VERDICT in needs:
         verdicts = _verdicts(generator, rows, table, max_length, progress)
+    steps: list[tuple[float, ...]] = [()] * len(rows)
+    if STEPS in needs:
+        steps = _steps(generator, rows, table, progress)
     return [
-        Prediction(text, float(nll), int(count), margin, verdict, long, samples)
-        for text, (nll, count), margin, verdict, long, samples in zip(
-            texts, likelihoods, margins, verdicts, cut, drawn, strict=True
+        Prediction(text, float(nll), int(count), margin, verdict, long, samples, steps=judged)
+        for text, (nll, count), margin, verdict, long, samples, judged in zip(
+            texts, likelihoods, margins, verdicts, cut, drawn, steps, strict=True
         )
     ]
 
@@ -126,6 +139,39 @@ def _verdicts(
     good, bad = scored[:, 0].reshape(-1, 2).T
     better, worse = (bad - good).reshape(-1, 2).T
     return [float(value) for value in better - worse]
+
+
+def _steps(
+    generator: Generator, rows: Sequence[Row], table: EvaluateTable, progress: Progress | None
+) -> list[tuple[float, ...]]:
+    """The reward of each step of each row's own answer, in nats: what stands before it, and both
+    things that may be said of it."""
+    require_steps(rows)
+    whole = encode_steps(
+        generator.tokenizer,
+        rows,
+        [[step for step, _ in row.steps] for row in rows],
+        [separator_of(row) for row in rows],
+        _UNCUT,
+    )
+    sequences = [
+        said
+        for sequence in whole
+        for place, label in enumerate(sequence.labels)
+        if label != IGNORED
+        for said in _both(sequence, place)
+    ]
+    scored = generator.likelihood(sequences, batch_size=table.batch_size, progress=progress)
+    good, bad = scored[:, 0].reshape(-1, 2).T
+    rewards = iter((bad - good).tolist())
+    return [tuple(next(rewards) for _ in row.steps) for row in rows]
+
+
+def _both(sequence: Encoded, place: int) -> tuple[Encoded, Encoded]:
+    """What stands before a place, with its label and with what it is weighed against."""
+    before, nothing = sequence.input_ids[:place], [IGNORED] * place
+    good, bad = sequence.labels[place], int(sequence.columns[CONTRAST][place])
+    return tuple(Encoded([*before, said], [*nothing, said]) for said in (good, bad))  # type: ignore[return-value]
 
 
 def _contrary(sequence: Encoded) -> Encoded:

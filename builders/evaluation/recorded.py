@@ -77,7 +77,7 @@ def evaluate_again(
 
 def needs_of_report(report: Mapping[str, Any]) -> set[str]:
     """What the metrics of a report needed of a model: `text`, `likelihood`, `preference`,
-    `verdict`.
+    `verdict`, `steps`.
 
     It says so itself; a report of an earlier version is asked by its metrics' names.
     """
@@ -96,6 +96,7 @@ def _predictions(lines: Sequence[Mapping[str, Any]], subject: str) -> list[Predi
             bool(line.get("cut", {}).get(subject)),
             tuple(line.get("samples", {}).get(subject, ())),
             line.get("judged", {}).get(subject, 0.5),
+            tuple(line.get("steps", {}).get(subject, ())),
         )
         for line in lines
     ]

@@ -158,6 +158,7 @@ def lines(
             **({"likelihoods": likelihoods} if scored else {}),
             **_apart("cut", predictions, index),
             **_apart("samples", predictions, index),
+            **_apart("steps", predictions, index),
             **({"margins": margins[index]} if paired else {}),
             **(
                 {"verdicts": {s: p[index].verdict for s, p in predictions.items()}}

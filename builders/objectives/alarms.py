@@ -160,17 +160,17 @@ class Watch:
         yield "length_growth", times, limit, times > limit, f"{words} (more than {limit:g} ×)"
 
 
-def stopped_by(alarm: Alarm, name: str) -> Refused:
+def stopped_by(alarm: Alarm, name: str, wrong: str, changed: str) -> Refused:
     """Why a training is stopped, and how it goes on.
 
     Args:
         name: of what is built.
+        wrong: what such a policy does, as the message goes on.
+        changed: which keys are another training, as the hint ends.
     """
     return Refused(
-        f"training stopped at step {alarm.step}: {alarm.message}, "
-        "which a policy does that exploits its reward",
+        f"training stopped at step {alarm.step}: {alarm.message}, {wrong}",
         hint=f"`adapters samples {name}` shows the answers; if they are as they should be, set "
         f'`objective.alarms.{alarm.name}` or `objective.alarms.action = "warn"` and build again: '
-        "it goes on from this step. A lower `train.learning_rate` or a larger `objective.beta` is "
-        "another training",
+        f"it goes on from this step. {changed}",
     )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # The column of a token that is weighed against a label: here its id, in scores its log-probability.
 CONTRAST = "contrast"
+# The column of a teacher's last hidden states, each before the token where it stands.
+TEACHER = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class TokenSequence:
     Attributes:
         input_ids: [length] int64.
         labels: [length] int64; −100 where a token is not learnt.
-        columns: further values of each token by name, [length] float32; what stands at position t
-            belongs to token t, as a label does.
+        columns: further values of each token by name, [length, …] float32; what stands at position
+            t belongs to token t, as a label does.
         values: further values of the sequence by name.
     """
 
@@ -51,7 +53,7 @@ class Batch:
         attention_mask: [rows, length]; None when packed; boolean [1, 1, length, length] behind a
             shared beginning, True where a token sees another.
         position_ids: [rows, length] when a row has several sequences, counted in each; else None.
-        columns: further values of each token by name, [rows, length] float32.
+        columns: further values of each token by name, [rows, length, …] float32.
         values: further values of each sequence by name, [sequences] float32.
     """
 
@@ -86,7 +88,10 @@ def padded(sequences: Sequence[TokenSequence], pad: int) -> Batch:
     shape = (len(sequences), length)
     input_ids, labels = torch.full(shape, pad), torch.full(shape, IGNORED)
     mask = torch.zeros(shape, dtype=torch.long)
-    columns = {name: torch.zeros(shape) for name in sequences[0].columns}
+    columns = {
+        name: torch.zeros(*shape, *column.shape[1:])
+        for name, column in sequences[0].columns.items()
+    }
     for row, sequence in enumerate(sequences):
         end = len(sequence.input_ids)
         input_ids[row, :end] = sequence.input_ids
@@ -217,8 +222,11 @@ def _one_row(
         mask,
         positions[None],
         {
-            name: joined(lambda sequence, name=name: sequence.columns[name], torch.zeros(skip))  # type: ignore[misc]
-            for name in sequences[0].columns
+            name: joined(
+                lambda sequence, name=name: sequence.columns[name],  # type: ignore[misc]
+                torch.zeros(skip, *column.shape[1:]),
+            )
+            for name, column in sequences[0].columns.items()
         },
         _values(sequences),
     )

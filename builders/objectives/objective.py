@@ -17,7 +17,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from adapterworks.builders.data.render import LossOn
 from adapterworks.builders.data.rows import Row, RowKind
@@ -79,12 +79,15 @@ class Objective(ABC):
         settings: what the manifest's `[objective]` says; set by `configured`.
         rollouts: it learns from answers that the policy gives while it is trained; such an
             objective is a `PolicyGradient`.
+        rewarded: what its answers are worth is found by reading all of a row, its columns too.
         by_row: a part of the rows is encoded as it is among all, but for columns that no row of the
             part has; so many rows need not be encoded at once.
         looks_ahead: its losses need what `beforehand` finds over the whole step.
+        judges: what a release of it gives rewards of: `answers`, `steps` or nothing.
         usage: how a release of it is asked, where that is not as an assistant.
         checks: of a manifest, each refusing a combination with this objective's keys.
         learning_rate: what the method's default learning rate is multiplied by, and who says so.
+        taught: each token's distribution is compared with a teacher's.
     """
 
     name: str
@@ -102,11 +105,14 @@ class Objective(ABC):
     table: type[ObjectiveTable] = ObjectiveTable
     settings: Any = None
     rollouts: bool = False
+    rewarded: bool = False
     by_row: bool = False
     looks_ahead: bool = False
+    judges: Literal["answers", "steps", ""] = ""
     usage: str = ""
     checks: tuple[Check, ...] = ()
     learning_rate: Default = Default(1.0, "the method's own")
+    taught: bool = False
 
     @property
     def compares(self) -> bool:
@@ -174,6 +180,18 @@ class Objective(ABC):
         """The tokens that an example has while it is trained, at most."""
         return example.tokens
 
+    def planned_longest(self, example: Example) -> int:
+        """The tokens of its longest sequence while it is trained, at most."""
+        return self.planned_tokens(example) // self.sequences
+
+    def held(self, trainable: int) -> int:
+        """Bytes that are held for it beside the model and its optimizer.
+
+        Args:
+            trainable: trained parameters.
+        """
+        return 0
+
     def planned_supervised(self, example: Example) -> int:
         """How many of them have a label, at most."""
         return example.supervised
@@ -228,12 +246,14 @@ _KINDS: Mapping[RowKind, str] = {
     "conversation": "conversations",
     "document": "plain text",
     "judged": "judged answers",
+    "stepped": "answers in judged steps",
 }
 _ONE: Mapping[RowKind, str] = {
     "comparison": "a comparison of answers, all but the first of which would be ignored",
     "conversation": "a conversation of one answer",
     "document": "plain text",
     "judged": "a judged answer, whose judgement would be ignored",
+    "stepped": "an answer in judged steps, whose judgements would be ignored",
 }
 
 

@@ -3,7 +3,8 @@
 Invariant: an answer's advantage is known before its loss; the loss of a token depends on its own
 answer alone. Nothing here samples: `builders/training/rollouts.py` does, and gives each supervised
 token its log-probability at that time (`old`), with a value head what was expected then
-(`expected`), and each sequence its `reward` and `advantage`.
+(`expected`), and each sequence its `reward` and `advantage`. What is true of all that samples is in
+`sampled.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from adapterworks.builders.data.render import LossOn
-from adapterworks.builders.data.rows import Row
 from adapterworks.builders.methods.technique import Default
-from adapterworks.builders.objectives.alarms import AlarmTable
 from adapterworks.builders.objectives.batch import TokenSequence
-from adapterworks.builders.objectives.examples import Example, encode_answers
-from adapterworks.builders.objectives.objective import Objective
+from adapterworks.builders.objectives.sampled import OLD as OLD
+from adapterworks.builders.objectives.sampled import Sampled, SampleTable
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.manifests.checking import Check, Problem, check, is_written
 from adapterworks.manifests.errors import InvalidInput
@@ -31,18 +29,15 @@ from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.named import Named
 from adapterworks.manifests.objective import ObjectiveTable, ReferenceTable
 from adapterworks.manifests.refs import parse_ref
-from adapterworks.manifests.values import PositiveFloat, PositiveInt
-from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
 
-OLD, ADVANTAGE, REWARD, EXPECTED = "old", "advantage", "reward", "expected"
+ADVANTAGE, REWARD, EXPECTED = "advantage", "reward", "expected"
 
 
-class RolloutTable(ReferenceTable):
-    """What every objective that samples can be told."""
+class RolloutTable(SampleTable, ReferenceTable):
+    """What every objective whose samples are rewarded can be told."""
 
     rewards: tuple[Annotated[str, Named("metrics")], ...] = ()
     """Metrics whose score of an answer is its reward, added up (see `adapters metrics`)."""
@@ -53,23 +48,17 @@ class RolloutTable(ReferenceTable):
     judge: RewardJudge | None = None
     """A model at an OpenAI-compatible address whose verdict on an answer is added."""
     reward_release: str | None = None
-    """A release of `kind = "reward"` on the same base, whose reward of an answer is added."""
+    """A release of `kind = "reward"` on the same base, whose reward of an answer is added; or of
+    `kind = "prm"`, which judges its steps."""
     reward_release_weight: float = 1.0
     """What its reward is multiplied by."""
+    reward_aggregate: Literal["min", "mean", "last"] | None = None
+    """Of a release of `kind = "prm"`: which of an answer's steps, each as σ of its reward, is the
+    answer's; `min` (Wang et al. 2023) if not given."""
     generations: Annotated[int, Field(ge=2, le=256)] = 8
     """Answers sampled to each prompt: a group, within which rewards are compared."""
-    max_completion: PositiveInt = 256
-    """Longest sampled answer in tokens."""
     beta: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the divergence from the reference; without it there is no reference."""
-    engine: Literal["huggingface", "vllm"] = "huggingface"
-    """Who samples: the model that is trained, in Hugging Face's `generate`, or a vLLM that is
-    started for the training and loads each step's adapter under its digest."""
-    max_mismatch: PositiveFloat = 1e-3
-    """The most that the log-probabilities of sampler and trainer may differ by, in nats a token, at
-    the 99th percentile of a batch; more stops the build."""
-    alarms: AlarmTable = AlarmTable()
-    """When a training that goes wrong is stopped."""
 
 
 @check("objective")
@@ -85,7 +74,6 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
                 f"`{name}` needs `{metric.needs}`, and a sampled answer has its text alone",
                 "reward by a metric of answers: `adapters metrics`",
             )
-    technique = load("methods", manifest.method.kind)
     for key in ("reference", "max_start_distance"):
         if not table.beta and is_written(written, "objective", key):
             yield Problem(
@@ -93,19 +81,13 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
                 "without `beta` the policy is held near nothing",
                 "set `beta` (0.04, say), or remove it",
             )
-    if table.reward_release is None and is_written(written, "objective", "reward_release_weight"):
-        yield Problem(
-            ("objective", "reward_release_weight"),
-            "there is no `reward_release` whose reward it would multiply",
-            "name one, or remove it",
-        )
-    if table.engine != "huggingface" and (technique.form != LORA or technique.cut):
-        yield Problem(
-            ("objective", "engine"),
-            f"`{table.engine}` samples with adapters that it loads exactly as LoRA, and "
-            f"`{manifest.method.kind}` trains none",
-            'remove it, or set `method.kind = "lora"`',
-        )
+    for key in ("reward_release_weight", "reward_aggregate"):
+        if table.reward_release is None and is_written(written, "objective", key):
+            yield Problem(
+                ("objective", key),
+                "there is no `reward_release` whose reward it would be about",
+                "name one, or remove it",
+            )
     try:
         if table.reward_release is not None:
             parse_ref(table.reward_release)
@@ -175,47 +157,29 @@ def _asking(table: RolloutTable) -> list[int]:
     ]
 
 
-class PolicyGradient(Objective):
-    """What learns from answers that the policy gives while it is trained.
+class PolicyGradient(Sampled):
+    """What learns from the rewards of answers that the policy gives while it is trained.
 
     Attributes:
         every_group: it learns from answers whose group has equal rewards, too.
         critic: it has a value head; its table says `value_learning_rate`.
     """
 
-    takes = frozenset({"conversation"})
     unit = "mean reward"
     reports = "reward"
     higher_is_better = True
-    rollouts = True
+    rewarded = True
     every_group: bool = False
     critic: bool = False
-    checks: tuple[Check, ...] = (_rewards,)
+    checks: tuple[Check, ...] = (*Sampled.checks, _rewards)
+    wrong = "which a policy does that exploits its reward"
+    changed = "A lower `train.learning_rate` or a larger `objective.beta` is another training"
     learning_rate = Default(0.05, "1e-5 beside 2e-4 for LoRA: TRL, docs/source/peft_integration.md")
 
     def configured(self, settings: ObjectiveTable) -> Self:
         one = super().configured(settings)
         one.reference = getattr(settings, "beta", 0.0) > 0
         return one
-
-    def encode(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        rows: Sequence[Row],
-        max_length: int,
-        loss_on: LossOn,
-    ) -> list[Example]:
-        """A row's prompt with its own answer, which is read by rewards and never learnt."""
-        return [Example(one, 1.0) for one in encode_answers(tokenizer, rows, max_length, 1)]
-
-    def planned_tokens(self, example: Example) -> int:
-        """The prompt and the longest answer that may be sampled to it."""
-        prompt = example.tokens - example.supervised
-        return prompt + self.planned_supervised(example)
-
-    def planned_supervised(self, example: Example) -> int:
-        """All of the longest answer: the row's own is never learnt."""
-        return int(self.settings.max_completion)
 
     def diverged_above(self, start: float) -> float:
         """A policy gradient's loss says nothing of how good the policy is; NaN is refused."""
@@ -229,14 +193,6 @@ class PolicyGradient(Objective):
         """All answers of a step with what each token is credited with, where that is not the
         answer's `advantage`. Pure."""
         return [*sequences]
-
-    def updates(self, examples: int, seed: int) -> list[list[int]]:
-        """Which of a step's examples each update of the weights learns from. Pure."""
-        return [[*range(examples)]]
-
-    @abstractmethod
-    def count(self, tokens: int) -> float:
-        """What an answer of so many tokens adds to what a step's loss is divided by."""
 
 
 def clipped(

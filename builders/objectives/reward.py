@@ -4,8 +4,8 @@ The reward is read from the language head: the answer is put to the model with t
 it is a good one, and log p(`yes`) − log p(`no`) is its reward. So a reward release is an adapter
 that is proved and served like any other, and its reward can be asked for at a gateway.
 
-What is left out of TRL's: a scalar head of its own (no engine for text would load it), and rewards
-of single steps.
+What is left out of TRL's: a scalar head of its own (no engine for text would load it). Rewards of
+single steps are `prm`'s.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Reward(PairObjective):
     source = "Ouyang et al. 2022, arXiv:2203.02155, eq. 1"
     table = RewardTable
     unit = "nats per pair"
+    judges = "answers"
     usage = (
         "A reward, not an assistant: after an answer ask “Is that a good answer? Reply with one "
         "word, yes or no.”, and log p(yes) − log p(no) of the first token is the answer's reward."

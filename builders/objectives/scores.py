@@ -31,6 +31,8 @@ class Scores:
         beforehand: what was found for the whole step before its losses, by name.
         expected: [tokens] float32, what reward the value head expects to come from each token on,
             differentiable; only for an objective with a `critic`.
+        apart: [tokens] float32, how far from the teacher's the distribution is that each token was
+            drawn from, in nats, differentiable; only for an objective with a teacher.
     """
 
     logprobs: torch.Tensor
@@ -41,6 +43,7 @@ class Scores:
     uniform: torch.Tensor | None = None
     beforehand: Mapping[str, float] = field(default_factory=dict)
     expected: torch.Tensor | None = None
+    apart: torch.Tensor | None = None
 
     def by_sequence(self, tokens: torch.Tensor) -> torch.Tensor:
         """[tokens] → [sequences]: the sum over each sequence's tokens."""

@@ -8,7 +8,7 @@ micro batch are never there together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
-from adapterworks.builders.objectives.batch import CONTRAST, Batch
+from adapterworks.builders.objectives.batch import CONTRAST, TEACHER, Batch
 from adapterworks.builders.objectives.scores import Scores
 
 if TYPE_CHECKING:
@@ -55,6 +55,19 @@ class Projected:
     columns: tuple[torch.Tensor, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What each token's distribution over the vocabulary is compared with.
+
+    Attributes:
+        teacher: [tokens, width of its states] → [tokens, its vocabulary] logits, without gradient.
+        measure: logits of both → [tokens] nats.
+    """
+
+    teacher: Callable[[torch.Tensor], torch.Tensor]
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
 class Projection(Protocol):
     """A model's output projection, which it leaves to this one for a while."""
 
@@ -66,6 +79,22 @@ class Projection(Protocol):
             read: what is wanted of their logits.
         """
 
+    def states(self, kept: torch.Tensor) -> AbstractContextManager[Projected]:
+        """While the model runs: project nothing, and keep what would be projected here.
+
+        Args:
+            kept: as of `only`.
+        """
+
+    def logits(
+        self, states: torch.Tensor, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """[tokens, width] → [tokens, vocabulary], behind whatever `states` kept before.
+
+        Args:
+            weights: parameters by name that stand in the model's own ones' place.
+        """
+
 
 def score(
     model: Callable[..., Any],
@@ -75,6 +104,7 @@ def score(
     uniform: bool = False,
     critic: Critic | None = None,
     projection: Projection | None = None,
+    beside: Beside | None = None,
 ) -> Scores:
     """The scores of a micro batch, differentiable.
 
@@ -85,19 +115,16 @@ def score(
         uniform: give the mean of all words' log-probabilities, too.
         critic: give what it expects before each supervised token, too; needs `projection`.
         projection: of this model; without it the model computes logits by itself.
+        beside: give how far the distribution is from the teacher's, too, where the batch has the
+            teacher's states.
     """
-    targets = batch.labels[:, 1:]
-    columns = (targets != IGNORED).any(dim=0).nonzero().squeeze(-1)
-    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
-    if batch.attention_mask is not None:
-        inputs["attention_mask"] = batch.attention_mask
-    if batch.position_ids is not None:
-        inputs["position_ids"] = batch.position_ids
-    chosen = targets[:, columns]
+    inputs, columns, chosen = _asked(batch)
     kept = chosen != IGNORED
     found = {name: column[:, 1:][:, columns][kept] for name, column in batch.columns.items()}
     others = found[CONTRAST].long() if CONTRAST in found else None
-    read = partial(_read, chosen[kept], others, uniform)
+    taught = found.pop(TEACHER, None)
+    compared = None if beside is None or taught is None else partial(_apart, beside, taught)
+    read = partial(_read, chosen[kept], others, uniform, compared)
     whole = nullcontext(Projected()) if projection is None else projection.only(kept, read)
     with whole as projected:
         logits = model(**inputs, logits_to_keep=columns + virtual_tokens).logits
@@ -107,6 +134,7 @@ def score(
     logprobs, *more = given
     if others is not None:
         found[CONTRAST] = more.pop(0)
+    average = more.pop(0) if uniform else None
     expected = None
     if critic is not None:
         assert projected.hidden is not None, "a critic reads what is projected"
@@ -117,20 +145,54 @@ def score(
         batch.sequences,
         found,
         batch.values,
-        more.pop(0) if uniform else None,
+        average,
         expected=expected,
+        apart=None if compared is None else more.pop(0),
     )
+
+
+def states(
+    model: Callable[..., Any], batch: Batch, projection: Projection, virtual_tokens: int = 0
+) -> torch.Tensor:
+    """[tokens, width]: the model's last hidden state before each supervised token; no logits."""
+    inputs, columns, chosen = _asked(batch)
+    with projection.states(chosen != IGNORED) as projected:
+        model(**inputs, logits_to_keep=columns + virtual_tokens)
+    assert projected.hidden is not None
+    return projected.hidden
+
+
+def _asked(batch: Batch) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor]:
+    """What a model is given of a batch, the columns that labels are predicted by, and these."""
+    targets = batch.labels[:, 1:]
+    columns = (targets != IGNORED).any(dim=0).nonzero().squeeze(-1)
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.attention_mask is not None:
+        inputs["attention_mask"] = batch.attention_mask
+    if batch.position_ids is not None:
+        inputs["position_ids"] = batch.position_ids
+    return inputs, columns, targets[:, columns]
+
+
+def _apart(beside: Beside, taught: torch.Tensor, logits: torch.Tensor, at: slice) -> torch.Tensor:
+    """How far some supervised tokens' distributions are from the teacher's."""
+    import torch
+
+    with torch.no_grad():
+        others = beside.teacher(taught[at]).float()
+    return beside.measure(logits, others)
 
 
 def _read(
     targets: torch.Tensor,
     others: torch.Tensor | None,
     uniform: bool,
+    compared: Callable[[torch.Tensor, slice], torch.Tensor] | None,
     logits: torch.Tensor,
     at: slice,
 ) -> tuple[torch.Tensor, ...]:
     """Log-probabilities of some supervised tokens, in float32: of their labels, of what those are
-    weighed against, the mean over all words."""
+    weighed against, the mean over all words; and how far they are from a teacher's."""
     from torch.nn import functional
 
     logits = logits.float()
@@ -139,6 +201,8 @@ def _read(
         columns.append(-functional.cross_entropy(logits, others[at], reduction="none"))
     if uniform:
         columns.append(functional.log_softmax(logits, dim=-1).mean(dim=-1))
+    if compared is not None:
+        columns.append(compared(logits, at))
     return tuple(columns)
 
 
@@ -149,6 +213,7 @@ def score_behind_shared(
     uniform: bool = False,
     critic: Critic | None = None,
     projection: Projection | None = None,
+    beside: Beside | None = None,
 ) -> Scores:
     """The scores of a batch that was laid out behind what its sequences share.
 
@@ -158,7 +223,8 @@ def score_behind_shared(
     if has_soft_prompt(model):
         # Before the rows: of prompt tuning it is a pass of the base by itself.
         behind = partial(_behind_prompt, model, prompt_cache(model, 1))
-    return score(behind, batch, uniform=uniform, critic=critic, projection=projection)
+    asked: dict[str, Any] = {"uniform": uniform, "critic": critic, "beside": beside}
+    return score(behind, batch, projection=projection, **asked)
 
 
 def _behind_prompt(
@@ -191,6 +257,7 @@ def with_adapter(model: Any, folder: Path) -> Iterator[None]:
     import torch
 
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    modes = {module: module.training for module in model.modules()}
     own = model.active_adapter
     with torch.random.fork_rng():
         model.load_adapter(str(folder), adapter_name=_OTHER, is_trainable=False)
@@ -202,6 +269,8 @@ def with_adapter(model: Any, folder: Path) -> Iterator[None]:
         model.delete_adapter(_OTHER)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in trained)
+        for module, was in modes.items():  # PEFT leaves a model that it loads to be asked
+            module.training = was
 
 
 def without_method(model: Any) -> AbstractContextManager[Any]:

@@ -85,6 +85,8 @@ DECISIONS: dict[str, Part] = {
     "objective": "train",
     "objective.reference": "publish",  # its name; which release it is is digested for the training
     "objective.reward_release": "publish",  # its name; its digest is the training's
+    "objective.teacher": "publish",  # as them
+    "objective.teacher_base": "publish",
     "objective.judge.key_env": "nothing",  # who the judge is is digested, not how it is reached
     "objective.judge.max_tokens": "nothing",
     "objective.judge.parallel": "nothing",
@@ -106,6 +108,7 @@ DECISIONS: dict[str, Part] = {
     "train.neftune_alpha": "train",
     "train.quantization_aware": "train",
     "train.label_smoothing": "train",
+    "train.anchor": "train",
     "train.weight_decay": "train",
     "train.max_grad_norm": "train",
     "train.optimizer": "train",
@@ -212,7 +215,8 @@ class Inputs:
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
         origins: `start` → digest of the release that is continued, `reference` → what the policy is
-            held near, `reward` → what says what an answer is worth; empty where there is none.
+            held near, `reward` → what says what an answer is worth, `teacher` → who teaches;
+            empty where there is none.
         added: what others added to the tables → digest of its source.
     """
 

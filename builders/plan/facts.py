@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+ANCHOR = "anchor"
+"""The split of earlier rows, by which it is known what must not be forgotten (`train.anchor`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:

@@ -10,9 +10,10 @@ from typing import Any
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine, Precision
-from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.builders.plan.memory import Load, Memory, anchored, predict_memory
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
 from adapterworks.builders.plan.packing import packs_ahead
 from adapterworks.builders.plan.sharding import in_parts
@@ -51,23 +52,30 @@ def fit(
     shared: int,
     trainable: int,
     precision: Precision,
+    taught: int = 0,
 ) -> tuple[int, Memory]:
     """The micro batch (a divisor of the batch) and its memory.
+
+    Args:
+        taught: parameters of a teacher that are in memory beside the base.
 
     Raises:
         Refused: not even one row fits this machine.
         Occupied: one would, if others held less of its memory.
     """
     width, batch = _BYTES[precision], manifest.train.batch_size
+    objective = objective_of(manifest)
     processes = manifest.train.processes
 
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
         packed, ahead = candidate.train.packing, packs_ahead(candidate)
         load = largest(data, rows, shared=shared, packed=packed, ahead=ahead)
-        load = replace(load, accumulates=rows * processes < batch)
+        load = replace(load, accumulates=rows * processes < batch, taught=objective.taught)
         memory = predict_memory(
             candidate, shape, load, machine.device, trainable=trainable, width=bytes_
         )
+        held = bytes_ * taught + objective.held(trainable) + anchored(manifest, trainable)
+        memory = replace(memory, held=held)
         return in_parts(memory, shape, candidate, trainable=trainable, width=bytes_)
 
     fixed = manifest.train.micro_batch_size

@@ -25,7 +25,10 @@ RUNTIME = 64 << 20
 _HEAP = {"cpu": 1.6, "cuda": 1.0}
 
 
-_SOMETIMES = ("accumulated", "casts", "stepping")
+_SOMETIMES = ("accumulated", "casts", "stepping", "held")
+# A teacher's logits of a token, its and the model's float32 log-probabilities, what is compared of
+# them and its gradient: bytes of a word of the vocabulary, beside what the model's own take.
+_COMPARED = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Memory:
         accumulated: gradients that are held while a further micro batch is computed.
         casts: copies of trained weights in the precision that they are multiplied in.
         stepping: temporaries of the optimizer's step.
+        held: what else is held all the time: a teacher, or where a training is anchored.
     """
 
     weights: int
@@ -46,6 +50,7 @@ class Memory:
     accumulated: int = 0
     casts: int = 0
     stepping: int = 0
+    held: int = 0
 
     @property
     def total(self) -> int:
@@ -56,10 +61,10 @@ class Memory:
         """
         forward = self.activations + self.casts + self.accumulated
         varying = max(self.gradients + self.stepping, forward)
-        return self.weights + self.optimizer + varying + self.runtime
+        return self.weights + self.held + self.optimizer + varying + self.runtime
 
     def to_json(self) -> dict[str, int]:
-        """The terms and their sum; of the last three those that there are."""
+        """The terms and their sum; of the last four those that there are."""
         found = {k: v for k, v in asdict(self).items() if v or k not in _SOMETIMES}
         return {**found, "total": self.total}
 
@@ -76,6 +81,7 @@ class Load:
         mask: tokens of a row that has an attention mask of its own, else 0.
         masks: how many rows have one.
         accumulates: a step has several of it.
+        taught: each token's distribution is compared with a teacher's.
     """
 
     rows: int
@@ -85,6 +91,7 @@ class Load:
     mask: int = 0
     masks: int = 1
     accumulates: bool = False
+    taught: bool = False
 
 
 def predict_memory(
@@ -141,7 +148,16 @@ def _logits(manifest: Manifest, shape: BaseShape, load: Load, width: int, device
     if train.sharding == "none" or train.processes == 1:
         together = min(together, logits_together(shape.vocab, device))
     beside = 2 * width * shape.hidden * load.logits if together < load.logits else 0
-    return together * shape.vocab * (width + 8) + beside
+    word = width + 8
+    if load.taught:
+        beside, word = beside + 4 * shape.hidden * load.logits, word + width + _COMPARED
+    return together * shape.vocab * word + beside
+
+
+def anchored(manifest: Manifest, trainable: int) -> int:
+    """Bytes of where a training is anchored, and of what each of its numbers counts."""
+    anchor = manifest.train.anchor
+    return 0 if anchor is None else 4 * trainable * (2 if anchor.kind == "ewc" else 1)
 
 
 def _rounded(manifest: Manifest, shape: BaseShape) -> int:

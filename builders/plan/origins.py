@@ -23,13 +23,17 @@ class Origins:
         start: whose training is continued, if any.
         reference: `start`, `base`, or the digest of a release; None where the objective has none.
         reward: the digest of the release that says what an answer is worth, if one does.
-        parents: `start`, `reference` and `reward`, as the record names them.
+        parents: `start`, `reference`, `reward` and `teacher`, as the record names them.
+        teacher: who teaches, if somebody does: `base`, the digest of a release or of another base.
+        teacher_parameters: those that are in memory for it, beside the policy's base.
     """
 
     start: Parent | None = None
     reference: str | None = None
     reward: str | None = None
     parents: tuple[Parent, ...] = ()
+    teacher: str | None = None
+    teacher_parameters: int = 0
 
     @classmethod
     def declared(cls, manifest: Manifest) -> Origins:
@@ -45,5 +49,6 @@ class Origins:
             "start": self.start and self.start.digest,
             "reference": self.reference,
             "reward": self.reward,
+            "teacher": self.teacher,
         }
         return {name: value for name, value in found.items() if value is not None}

@@ -95,6 +95,7 @@ class Plan(BaseModel):
     start: Parent | None = None
     reference: str | None = None
     reward: str | None = None
+    teacher: str | None = None
     parents: tuple[Parent, ...] = ()
     undropped: bool = False
     datasets: tuple[Parent, ...] = ()
@@ -104,7 +105,7 @@ class Plan(BaseModel):
     @property
     def origins(self) -> Origins:
         """What the training begins from and is held near."""
-        return Origins(self.start, self.reference, self.reward, self.parents)
+        return Origins(self.start, self.reference, self.reward, self.parents, self.teacher)
 
     @property
     def digests(self) -> StageDigests:
@@ -182,15 +183,16 @@ def make_plan(
     trainable = technique.trainable(shape, manifest.method)
     technique.best_from(manifest.method, steps)  # refuses schedules that do not fit the steps
     shared = data.shared if can_share(manifest, technique, shape, longest) else 0
-    micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision)
+    found = origins or Origins.declared(manifest)
+    taught = found.teacher_parameters
+    micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision, taught)
     if shared and not sharing_pays(shape, data, micro):
         shared = 0
-        micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision)
+        micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision, taught)
     check_resources(manifest, machine.device, memory.total)
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate
     default = usual_rate(technique, objective)
-    found = origins or Origins.declared(manifest)
     lints = technique.lints(shape, manifest.method) + training_lints(
         manifest,
         technique,
@@ -237,6 +239,7 @@ def make_plan(
         start=found.start,
         reference=found.reference,
         reward=found.reward,
+        teacher=found.teacher,
         parents=found.parents,
         undropped=objective.compares and shape.chance,
         packed_to=packed_to,

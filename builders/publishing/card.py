@@ -180,6 +180,9 @@ def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -
 
 def _begun(plan: Plan, training: Mapping[str, Any]) -> str:
     lines = f"- continues {plan.start.ref} (`{plan.start.digest}`)\n" if plan.start else ""
+    if plan.teacher is not None:
+        named = {parent.digest: f"{parent.ref} " for parent in plan.parents}
+        lines += f"- taught by {named.get(plan.teacher, '')}`{plan.teacher}`\n"
     beginning = training.get("beginning")
     if beginning:
         lines += (

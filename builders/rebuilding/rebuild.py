@@ -214,7 +214,7 @@ def _with_origins(manifest: Manifest, release: Release) -> Manifest:
     begun = exact.get("start", exact.get("stage"))
     if manifest.start is not None and begun is not None:
         changed["start"] = StartTable.model_validate({"from": begun})
-    named = {"reference": "reference", "reward": "reward_release"}
+    named = {"reference": "reference", "reward": "reward_release", "teacher": "teacher"}
     held = {key: exact[relation] for relation, key in named.items() if relation in exact}
     if held:
         changed["objective"] = manifest.objective.model_copy(update=held)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -53,6 +53,16 @@ class Progress:
     alarms: dict[str, Any] | None = None
 
 
+class Companion(Protocol):
+    """What a training has beside model and optimizer, whose state changes with its steps."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Its state, on the CPU."""
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put back what `tensors` gave."""
+
+
 class Checkpoints:
     """The checkpoints of one training.
 
@@ -78,6 +88,14 @@ class Checkpoints:
         self.technique, self.accelerator = technique, accelerator
         self.remembers = remembers
         self.names = {p: n for n, p in model.named_parameters() if p.requires_grad}
+        self._companions: dict[str, Companion] = {}
+        self._restored: Path | None = None
+
+    def join(self, name: str, companion: Companion) -> None:
+        """Keep its state from now on; one that a checkpoint was restored with gets it back."""
+        self._companions[name] = companion
+        if self._restored is not None:
+            companion.restore(read_folder(self._restored, f"{name}.safetensors"))
 
     def save(self, progress: Progress) -> None:
         """Everything, so that a resumed training continues exactly; then what it replaces goes."""
@@ -88,7 +106,8 @@ class Checkpoints:
         self._write(
             name,
             {"optimizer.safetensors": slots, "method.safetensors": tensors}
-            | {"rng.safetensors": self._random_numbers()},
+            | {"rng.safetensors": self._random_numbers()}
+            | {f"{name}.safetensors": one.tensors() for name, one in self._companions.items()},
             {
                 "progress": asdict(progress),
                 "method": values,
@@ -117,7 +136,7 @@ class Checkpoints:
         found = newest(self.folder)
         if found is None:
             return None
-        values = found.values
+        values, self._restored = found.values, found.folder
         load_trainable(self.model, read_folder(found.folder, _WEIGHTS))
         restore_optimizer(
             self.optimizer.optimizer,

@@ -28,6 +28,7 @@ from adapterworks.builders.objectives.batch import (
 from adapterworks.builders.objectives.objective import LOSS, Loss, Objective
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.scoring import (
+    Beside,
     Critic,
     Projection,
     score,
@@ -58,6 +59,7 @@ class Forward:
         critic: the value head, where the objective has one.
         projection: the model's output projection, a few positions at a time; None where it has to
             compute all logits of a micro batch together.
+        beside: the teacher, where the objective has one.
         has_method: False while the method is switched off.
         began: what is trained as it was before the first step, where that is the reference and is
             asked for later on (`keep_start`).
@@ -73,6 +75,7 @@ class Forward:
     side_by_side: bool = False
     critic: Critic | None = None
     projection: Projection | None = None
+    beside: Beside | None = None
     has_method: bool = field(default=True, init=False)
     began: dict[str, torch.Tensor] | None = field(default=None, init=False)
 
@@ -99,6 +102,7 @@ class Forward:
             "uniform": self.objective.smoothing > 0,
             "critic": self.critic,
             "projection": self.projection,
+            "beside": self.beside,
         }
         chosen = batch or self.objective.batch
         if self.shares_prefix:

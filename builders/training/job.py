@@ -56,6 +56,10 @@ class Job:
         reference: the folder of the adapter that is the reference, where it is one.
         engine: where an engine samples for it, if one does.
         reward: the folder of the reward's adapter, where a release rewards.
+        separator: what its steps end with, where it judges steps.
+        teacher: the folder of the teacher's adapter, where it has one.
+        teacher_model: the folder of the teacher's own checkpoint, where it is not the policy's base
+            that teaches.
         accelerate: where `train.accelerate_config` is on this machine.
     """
 
@@ -69,6 +73,9 @@ class Job:
     reference: str | None = None
     engine: str | None = None
     reward: str | None = None
+    separator: str | None = None
+    teacher: str | None = None
+    teacher_model: str | None = None
 
     def write(self, folder: Path) -> None:
         """Write the job into a build directory."""
@@ -83,6 +90,9 @@ class Job:
             "reference": self.reference,
             "engine": self.engine,
             "reward": self.reward,
+            "separator": self.separator,
+            "teacher": self.teacher,
+            "teacher_model": self.teacher_model,
         }
         (folder / "job.json").write_text(json.dumps(values), encoding="utf-8")
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
@@ -21,23 +20,28 @@ from typing import Any
 
 import torch
 
-from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.objectives.alarms import Watch, stopped_by
 from adapterworks.builders.objectives.batch import padded
-from adapterworks.builders.objectives.highest import highest_reward
 from adapterworks.builders.objectives.objective import LOSS, objective_of
 from adapterworks.builders.objectives.policy_gradient import PolicyGradient
+from adapterworks.builders.objectives.sampled import Sampled
 from adapterworks.builders.objectives.scoring import LEAST_TOGETHER
 from adapterworks.builders.optimizers import OPTIMIZERS
+from adapterworks.builders.plan.facts import ANCHOR
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.anchor import make_anchor
+from adapterworks.builders.training.answers import Given, make_sampling
 from adapterworks.builders.training.arithmetic import Divergence
 from adapterworks.builders.training.batches import EncodedSet, epoch_batches, load_encoded
 from adapterworks.builders.training.checkpoint import Checkpoints, Progress
-from adapterworks.builders.training.engine_sampler import EngineSampler
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.forward import Forward, chunks
-from adapterworks.builders.training.model import build_model, make_optimizer, save_adapter
+from adapterworks.builders.training.model import (
+    build_model,
+    make_optimizer,
+    save_adapter,
+)
 from adapterworks.builders.training.peak import PeakMemory
 from adapterworks.builders.training.processes import draw_apart, require_replicas
 from adapterworks.builders.training.projection import ChunkedProjection, projection_of
@@ -47,8 +51,7 @@ from adapterworks.builders.training.reference import (
     with_reference,
 )
 from adapterworks.builders.training.result import TrainResult
-from adapterworks.builders.training.rollouts import Rollouts
-from adapterworks.builders.training.samplers import HuggingFaceSampler, Sampler
+from adapterworks.builders.training.sampling import Sampling
 from adapterworks.builders.training.saving import Saving
 from adapterworks.builders.training.sharding import (
     gathered_are_given_back,
@@ -64,7 +67,6 @@ from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.builders.training.value_head import ValueHead, attach_value_head
 from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.objective import START
-from adapterworks.registry.bases.ends import ends
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -89,6 +91,9 @@ class Trainer:
         reference: the folder of the adapter that is the reference, where it is one.
         engine: where an engine samples, if one does (`engine_sampler.py`).
         reward: the folder of the reward's adapter, where a release rewards.
+        separator: what its steps end with, where it judges steps.
+        teacher: the folder of the teacher's adapter, where it has one.
+        teacher_model: the folder of the teacher's own checkpoint, where it has one.
     """
 
     def __init__(
@@ -104,6 +109,9 @@ class Trainer:
         reference: Path | None = None,
         engine: str | None = None,
         reward: Path | None = None,
+        separator: str | None = None,
+        teacher: Path | None = None,
+        teacher_model: Path | None = None,
     ) -> None:
         from accelerate import Accelerator
 
@@ -150,6 +158,11 @@ class Trainer:
         self._require_packing(rows["train"])
         self.forward.shares_prefix = self._prefix_can_be_shared(rows["train"])
         gathered_are_given_back(self.bare)
+        earlier = rows.get(ANCHOR)
+        rows = {split: examples for split, examples in rows.items() if split != ANCHOR}
+        anchor = make_anchor(
+            self.train_table.anchor, earlier, self.forward, folder, self.accelerator
+        )
         self.rows = with_reference(rows, self.forward, plan, folder, self.accelerator, reference)
         self.beginning: Beginning | None = None
         if plan.reference is not None:
@@ -173,7 +186,8 @@ class Trainer:
         if restored:
             self._say("resumed", step=self.progress.step)
         self.optimizer.train()  # of one that averages: to where gradients are taken
-        self.rollouts = self._rollouts(checkpoint, reference, reward, engine)
+        given = Given(reference, reward, separator, teacher, teacher_model)
+        self.rollouts = self._sampling(checkpoint, given, engine)
         self.stepper = Stepper(
             plan,
             self.forward,
@@ -182,6 +196,7 @@ class Trainer:
             self.optimizer,
             self.rows["train"],
             list(self.checkpoints.names),
+            anchor,
         )
 
     def run(self, until: int | None = None) -> TrainResult:
@@ -196,7 +211,7 @@ class Trainer:
         finally:
             self.trackers.close()
             if self.rollouts is not None:
-                self.rollouts.elsewhere.close()
+                self.rollouts.close()
 
     def _train(self, until: int | None) -> TrainResult:
         plan, progress, saving = self.plan, self.progress, self.saving
@@ -287,46 +302,24 @@ class Trainer:
         self.saving.done()
         self._say("checkpoint", step=self.progress.step)
 
-    def _rollouts(
-        self,
-        checkpoint: Path,
-        reference: Path | None,
-        reward: Path | None,
-        engine: str | None,
-    ) -> Rollouts | None:
+    def _sampling(self, checkpoint: Path, given: Given, engine: str | None) -> Sampling | None:
         """Who samples, where the objective learns from samples."""
-        if not isinstance(self.objective, PolicyGradient):
+        if not isinstance(self.objective, Sampled):
             return None
-        from transformers import AutoTokenizer
-
         if self.accelerator.num_processes > 1:
             raise Refused(
                 f"`{self.objective.name}` samples in one process, and "
                 f"{self.accelerator.num_processes} train",
                 hint="leave `train.accelerate_config` out",
             )
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        stop = ends(checkpoint, tokenizer.eos_token_id)
-        given = json.loads((self.folder.parent / "rows.json").read_text(encoding="utf-8"))
-        rollouts = Rollouts(
-            self.plan,
-            self.objective,
-            self.forward,
-            self._sampler(engine, stop),
-            tokenizer,
-            {split: [from_record(values) for values in rows] for split, rows in given.items()},
-            self.folder.parent,
-            reference,
-            reward,
-        )
-        rollouts.forget_from(self.progress.step)
-        return rollouts
-
-    def _sampler(self, engine: str | None, stop: Sequence[int]) -> Sampler:
-        if engine is None:
-            return HuggingFaceSampler(self.bare, self.forward.pad, stop)
         save = partial(save_adapter, self.bare, plan=self.plan)
-        return EngineSampler(engine, save, self.folder / "sampling", stop)
+        found = make_sampling(
+            self.plan, self.objective, self.forward, checkpoint, self.folder, given, engine, save
+        )
+        if (kept := found.companion) is not None:
+            self.checkpoints.join("teacher", kept)
+        found.forget_from(self.progress.step)
+        return found
 
     def _batches(self, epoch: int, rows: EncodedSet) -> list[list[int]]:
         return epoch_batches(
@@ -418,6 +411,7 @@ class Trainer:
         examples, seed = len(sampled.rows), self.rollouts.seed(number)
         parts = self.rollouts.objective.updates(examples, seed) if examples else []
         taken = self.stepper.take_each(parts, number)
+        self.rollouts.stepped()
         return replace(taken, metrics={**taken.metrics, **sampled.metrics})
 
     def _evaluate(self) -> None:
@@ -459,14 +453,14 @@ class Trainer:
             return None
         table, progress = self.rollouts.objective.settings.alarms, self.progress
         watch, stop = Watch(**(progress.alarms or {})), None
-        highest = highest_reward(self.rollouts.objective.settings)
-        for alarm in watch.look(table, progress.step, step.metrics, highest):
+        for alarm in watch.look(table, progress.step, step.metrics, self.rollouts.highest):
             # At the last step there is nothing left to stop.
             stops = table.action == "stop" and progress.step < self.plan.steps
             self._say("alarm", **watch.keep(alarm, "stop" if stops else "warn"))
             if stops:
                 watch.forgive(alarm.name)
-                stop = stopped_by(alarm, self.plan.manifest.adapter.name)
+                objective, name = self.rollouts.objective, self.plan.manifest.adapter.name
+                stop = stopped_by(alarm, name, objective.wrong, objective.changed)
         progress.alarms = asdict(watch)
         return stop
 
@@ -539,6 +533,9 @@ def main(folder: Path) -> int:
             reference=None if job.reference is None else Path(job.reference),
             engine=job.engine,
             reward=None if job.reward is None else Path(job.reward),
+            separator=job.separator,
+            teacher=None if job.teacher is None else Path(job.teacher),
+            teacher_model=None if job.teacher_model is None else Path(job.teacher_model),
         ).run(job.until)
     except AdapterworksError as error:
         report_failure(folder, error)

@@ -30,6 +30,11 @@ from adapterworks.registry.releases.base_names import public_name
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def dtype_of(plan: Plan) -> torch.dtype:
+    """Of frozen weights."""
+    return _DTYPES[plan.precision]
+
+
 def load_base(checkpoint: Path, plan: Plan, device: str | None = None) -> nn.Module:
     """The base, frozen, as the method loads it.
 
@@ -40,9 +45,7 @@ def load_base(checkpoint: Path, plan: Plan, device: str | None = None) -> nn.Mod
     quiet_libraries()
     manifest = plan.manifest
     technique = METHODS[manifest.method.kind]
-    model = technique.load(
-        checkpoint, manifest.base, _DTYPES[plan.precision], device or plan.device
-    )
+    model = technique.load(checkpoint, manifest.base, dtype_of(plan), device or plan.device)
     model.requires_grad_(False)
     return model
 

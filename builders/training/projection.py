@@ -17,12 +17,13 @@ Invariant: columns and gradients are those of the model's own logits up to the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from adapterworks.builders.objectives.batch import TokenSequence, padded
@@ -59,6 +60,42 @@ class ChunkedProjection:
         outer = [parameter for parameter in whole.parameters() if parameter not in inner]
         self._trained = any(p.requires_grad for p in (*outer, *output.parameters()))
         self._in_tail = False
+        self._end: _Tail | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether something of what makes logits of states is trained."""
+        return self._trained
+
+    @property
+    def name(self) -> str:
+        """The last part of the output projection's name."""
+        named = self._model.named_modules()
+        return next(name for name, one in named if one is self._output).rpartition(".")[2]
+
+    @contextmanager
+    def states(self, kept: torch.Tensor) -> Iterator[Projected]:
+        """As `Projection.states`."""
+        found = Projected()
+        ran: list[tuple[nn.Module, Any]] = []
+
+        def projected(_: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+            if found.hidden is not None or given[0].shape[:2] != kept.shape:
+                raise ValueError("the output projection is not asked once for what is kept")
+            found.hidden = given[0][kept]
+            return (found.hidden[None, :0],)
+
+        with self._hooked(projected, ran):
+            yield found
+        self._end = _Tail(self._model, *ran[-1])
+
+    def logits(
+        self, states: torch.Tensor, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """As `Projection.logits`."""
+        assert self._end is not None, "nothing was kept to be projected"
+        given = states.to(self._end.dtype)
+        return self._logits(given, self._end, weights)
 
     @contextmanager
     def only(self, kept: torch.Tensor, read: Read) -> Iterator[Projected]:
@@ -77,13 +114,24 @@ class ChunkedProjection:
             found.columns = self._columns(hidden, read, _Tail(self._model, *ran[-1]))
             return (hidden[None, :0],)
 
+        with self._hooked(projected, ran):
+            yield found
+
+    @contextmanager
+    def _hooked(
+        self,
+        projected: Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor]],
+        ran: list[tuple[nn.Module, Any]],
+    ) -> Iterator[None]:
+        """While the model runs: what its projection is given, and which decoder gave what."""
+
         def noted(decoder: nn.Module, _: Any, output: Any) -> None:
             ran.append((decoder, output))
 
         hooks = [self._output.register_forward_pre_hook(projected)]
         hooks += [decoder.register_forward_hook(noted) for decoder in self._decoders]
         try:
-            yield found
+            yield
         finally:
             for hook in hooks:
                 hook.remove()
@@ -111,15 +159,17 @@ class ChunkedProjection:
         columns = _WithGradient.apply(hidden, run)
         return columns
 
-    def _logits(self, part: torch.Tensor, tail: _Tail) -> torch.Tensor:
+    def _logits(
+        self, part: torch.Tensor, tail: _Tail, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """[positions, width] → [positions, vocabulary], as the model computes them."""
         hook = self._output.register_forward_pre_hook(lambda _, given: (part[None],))
-        self._in_tail = True
+        within, self._in_tail = self._in_tail, True
         try:
-            logits: torch.Tensor = tail.run()[0]
+            logits: torch.Tensor = tail.run(weights)[0]
             return logits
         finally:
-            self._in_tail = False
+            self._in_tail = within
             hook.remove()
 
 
@@ -138,17 +188,20 @@ class _Tail:
         self._model, self._decoder = model, decoder
         self._output = (small,) if isinstance(output, tuple) else type(output)(small)
         self._ids = torch.zeros(1, 1, dtype=torch.long, device=hidden.device)
+        self.dtype = hidden.dtype
 
-    def run(self) -> torch.Tensor:
-        """The model's logits of what its projection is given."""
+    def run(self, weights: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """The model's logits of what its projection is given; `weights` stand in its own place."""
         decoder = self._decoder
         own = decoder.__dict__.get("forward")
         decoder.forward = lambda *_, **__: self._output
         try:
-            # Not by calling it: what wraps it has been entered already.
-            said = type(self._model).forward(
-                self._model, input_ids=self._ids, use_cache=False, logits_to_keep=1
-            )
+            asked = {"input_ids": self._ids, "use_cache": False, "logits_to_keep": 1}
+            if weights is not None:
+                said = functional_call(self._model, {**weights}, (), asked)
+            else:
+                # Not by calling it: what wraps it has been entered already.
+                said = type(self._model).forward(self._model, **asked)
         finally:
             del decoder.forward
             if own is not None:

@@ -17,6 +17,7 @@ from torch import nn
 from adapterworks.builders.methods.technique import Technique
 from adapterworks.builders.objectives.objective import LOSS
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.anchor import Anchor
 from adapterworks.builders.training.arithmetic import learning_rate_at
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, add, nothing
@@ -46,6 +47,7 @@ class Stepper:
         optimizer: as `accelerate` prepared it.
         rows: the training examples.
         parameters: what is trained.
+        anchor: what holds it where it began, if something does.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class Stepper:
         optimizer: Any,
         rows: EncodedSet,
         parameters: Sequence[nn.Parameter],
+        anchor: Anchor | None = None,
     ) -> None:
         self.plan, self.forward, self.technique = plan, forward, technique
         self.accelerator, self.optimizer = accelerator, optimizer
-        self.rows, self.parameters = rows, [*parameters]
+        self.rows, self.parameters, self.anchor = rows, [*parameters], anchor
         self.in_parts = any(is_part(parameter) for parameter in self.parameters)
 
     def take(self, indices: list[int], number: int, *, last: bool = True) -> Step:
@@ -160,6 +163,11 @@ class Stepper:
                 add(sums, loss)
                 scaled = loss.sum * processes / total
                 regularizer = self.technique.extra_loss(self.forward.bare)
+                if self.anchor is not None:
+                    held = self.anchor.penalty()
+                    told = float(held.detach()) * loss.count
+                    sums["anchor"] = sums.get("anchor", 0.0) + told
+                    regularizer = held if regularizer is None else regularizer + held
                 if regularizer is not None:
                     scaled = scaled + regularizer * (loss.count * processes / total)
                 self.accelerator.backward(scaled)

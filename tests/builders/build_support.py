@@ -128,14 +128,18 @@ class TinyJob:
     base: Path
     folder: Path
 
-    def trainer(self) -> Trainer:
-        """A trainer, continuing from the folder's newest checkpoint."""
+    def trainer(self, **folders: Path) -> Trainer:
+        """A trainer, continuing from the folder's newest checkpoint.
+
+        Args:
+            folders: of what stands beside the policy, as the trainer takes them.
+        """
         rows = load_encoded(self.folder / "encoded.safetensors")
         events = EventLog(self.folder / "events.jsonl")
-        return Trainer(self.plan, self.base, self.folder, rows, events, pad=1)
+        return Trainer(self.plan, self.base, self.folder, rows, events, pad=1, **folders)
 
-    def run(self) -> TrainResult:
-        return self.trainer().run()
+    def run(self, **folders: Path) -> TrainResult:
+        return self.trainer(**folders).run()
 
     def adapter(self) -> dict[str, torch.Tensor]:
         """The tensors that were written."""

@@ -29,6 +29,7 @@ _SAMPLING = "builders/building/sampling.py"
 _OF_SAMPLING = "tests/builders/building/test_sampling.py"
 _TRLS = f"{_OF_KTO}::test_the_loss_and_every_gradient_are_trls"
 _GRADED = "tests/builders/evaluation/test_graded.py"
+_OF_PRM = "tests/builders/objectives/test_prm.py"
 
 NAMED = (
     Named(
@@ -460,5 +461,77 @@ NAMED = (
             "tests/cli/test_import_openai.py::test_criteria_of_an_eval_are_metrics_graders_and_gates",
         ),
         "an imported manifest would not build",
+    ),
+    Named(
+        "a-step-is-judged-before-its-separator",
+        "builders/objectives/steps.py",
+        "ids += [*next(flat), *end]\n            places.append(len(ids))",
+        "ids += next(flat)\n            places.append(len(ids))\n            ids += end",
+        (f"{_OF_PRM}::test_a_step_is_judged_behind_its_separator",),
+        "a step would be judged before it is known to have ended",
+    ),
+    Named(
+        "a-step-is-weighed-against-itself",
+        "builders/objectives/steps.py",
+        "labels[place], contrast[place] = good, float(bad)",
+        "labels[place], contrast[place] = good, float(good)",
+        (f"{_OF_PRM}::test_a_step_is_judged_behind_its_separator",),
+        "every step's reward would be 0",
+    ),
+    Named(
+        "steps-beyond-the-length-are-labelled",
+        "builders/objectives/steps.py",
+        "kept = [place for place in wanted if place < max_length]",
+        "kept = [*wanted]",
+        (f"{_OF_PRM}::test_what_is_beyond_the_length_is_cut_and_counted",),
+        "a row could be longer than the base's positions",
+    ),
+    Named(
+        "judgements-go-to-the-wrong-steps",
+        "builders/objectives/prm.py",
+        "judged = judged[-1:] if self.settings.last_only else judged[: len(places)]",
+        "judged = judged[-len(places) :]",
+        (f"{_OF_PRM}::test_judgements_of_cut_rows_are_those_of_the_first_steps",),
+        "of a row that was cut the first steps would have the last ones' judgements",
+    ),
+    Named(
+        "bad-steps-are-good",
+        "builders/objectives/prm.py",
+        "rewards = scores.logprobs - scores.columns[CONTRAST]",
+        "rewards = scores.columns[CONTRAST] - scores.logprobs",
+        (f"{_OF_PRM}::test_the_loss_and_its_gradient_are_those_of_two_classes",),
+        "a judge of steps would praise what is wrong",
+    ),
+    Named(
+        "steps-are-averaged-as-nats",
+        "builders/training/judge.py",
+        "shares = [_sigmoid(reward) for reward in rewards]",
+        "shares = [*rewards]",
+        (f"{_OF_PRM}::test_an_answers_reward_is_one_of_its_steps",),
+        "one step that is surely good would make up for all bad ones",
+    ),
+    Named(
+        "the-best-step-is-the-answers",
+        "builders/training/judge.py",
+        "return min(shares)",
+        "return max(shares)",
+        (f"{_OF_PRM}::test_an_answers_reward_is_one_of_its_steps",),
+        "one good step would be enough",
+    ),
+    Named(
+        "an-empty-answer-is-as-good-as-any",
+        "builders/training/judge.py",
+        "found = [0.0] * len(rows)",
+        "found = [1.0] * len(rows)",
+        (f"{_OF_PRM}::test_sampled_answers_are_judged_as_the_release_was_trained",),
+        "a policy would learn to say nothing",
+    ),
+    Named(
+        "steps-of-answers-are-aggregated-too",
+        "builders/building/origins.py",
+        'if judges != "steps" and getattr(',
+        'if judges == "no" and getattr(',
+        (f"{_OF_PRM}::test_a_reward_of_whole_answers_has_no_steps_to_aggregate",),
+        "`reward_aggregate` would be declared and ignored",
     ),
 )

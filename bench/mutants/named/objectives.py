@@ -23,6 +23,7 @@ _OF_GRPO = f"{_TESTS}/test_grpo.py"
 _TRLS = f"{_OF_GRPO}::test_the_loss_and_every_gradient_are_trls"
 _EQUATION = f"{_OF_GRPO}::test_the_loss_is_the_equation"
 _ROLLOUTS = "builders/training/rollouts.py"
+_SAMPLING = "builders/training/sampling.py"
 _OF_ROLLOUTS = "tests/builders/training/test_rollouts.py"
 _REFERENCE = "builders/training/reference.py"
 _OF_REFERENCE = "tests/builders/training/test_reference.py"
@@ -85,16 +86,16 @@ NAMED = (
     Named(
         "a-label-is-predicted-by-its-own-token",
         _SCORE,
-        "logits = model(**inputs, logits_to_keep=columns + virtual_tokens).logits",
-        "logits = model(**inputs, logits_to_keep=columns + 1 + virtual_tokens).logits",
+        "logits_to_keep=columns + virtual_tokens).logits",
+        "logits_to_keep=columns + 1 + virtual_tokens).logits",
         (f"{_SCORING}::test_virtual_tokens_push_the_positions_on",),
         "labels shifted by one: the model would be taught to repeat",
     ),
     Named(
         "virtual-tokens-push-nothing-on",
         _SCORE,
-        "logits_to_keep=columns + virtual_tokens",
-        "logits_to_keep=columns",
+        "logits_to_keep=columns + virtual_tokens).logits",
+        "logits_to_keep=columns).logits",
         (f"{_SCORING}::test_virtual_tokens_push_the_positions_on",),
         "prompt tuning would learn from the wrong positions",
     ),
@@ -485,7 +486,7 @@ NAMED = (
     ),
     Named(
         "a-mismatch-of-no-number-passes",
-        _ROLLOUTS,
+        _SAMPLING,
         "if not mismatch <= limit:",
         "if mismatch > limit:",
         (f"{_OF_ROLLOUTS}::test_a_sampler_that_disagrees_with_the_trainer_is_refused",),
@@ -501,7 +502,7 @@ NAMED = (
     ),
     Named(
         "every-step-samples-the-same",
-        _ROLLOUTS,
+        _SAMPLING,
         "self.plan.manifest.train.seed * 1_000_003 + step",
         "self.plan.manifest.train.seed * 1_000_003",
         (f"{_OF_ROLLOUTS}::test_answers_become_examples_with_their_advantage",),
@@ -534,7 +535,7 @@ NAMED = (
     ),
     Named(
         "samples-are-told-twice",
-        _ROLLOUTS,
+        _SAMPLING,
         'for line in lines if json.loads(line)["step"] <= step]',
         'for line in lines if json.loads(line)["step"] <= step + 1]',
         (f"{_OF_ROLLOUTS}::test_a_killed_training_samples_the_same_again",),

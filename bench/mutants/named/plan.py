@@ -99,7 +99,7 @@ NAMED = (
     Named(
         "logits-are-not-counted",
         "builders/plan/memory.py",
-        "return together * shape.vocab * (width + 8) + beside",
+        "return together * shape.vocab * word + beside",
         "return beside",
         (f"{_MEMORY}::test_each_term_of_lora_by_hand",),
         "with a vocabulary of 128,000 they are the largest term",

@@ -260,7 +260,7 @@ NAMED = (
     ),
     Named(
         "entropy-is-of-what-was-learnt-from",
-        _ROLLOUTS,
+        "builders/training/sampling.py",
         '"entropy": -sum(float(sample.logprobs.mean()) for sample in flat) / len(flat),',
         "",
         (f"{_ALARMED}::test_entropy_is_of_all_that_was_sampled",),

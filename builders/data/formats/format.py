@@ -19,13 +19,14 @@ from adapterworks.builders.data.formats.further import further
 from adapterworks.builders.data.many import gathered
 from adapterworks.builders.data.rows import Row, RowKind
 from adapterworks.builders.data.sources import Record
+from adapterworks.builders.data.steps import SEPARATOR
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import Table
 
 SHOWN_FAULTS = 20
 # Keys of `meta` that say what we know of a row; columns of these names are not taken over.
-RESERVED = ("row", "source", "mix", "augmented", "replay")
+RESERVED = ("row", "source", "mix", "augmented", "replay", SEPARATOR)
 
 
 @dataclass(frozen=True)

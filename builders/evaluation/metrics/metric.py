@@ -18,14 +18,15 @@ from adapterworks.builders.data.rows import Row
 
 Floats = NDArray[np.float64]
 # What a metric asks of a model: that it answers, how likely it finds the reference, or by how much
-# it finds the better of a row's answers likelier than the next best, or judges it better; or, of a
-# judge, whose answer is better.
-Need = Literal["text", "likelihood", "preference", "verdict", "judged"]
+# it finds the better of a row's answers likelier than the next best, or judges it better, or how it
+# judges an answer's steps; or, of a judge, whose answer is better.
+Need = Literal["text", "likelihood", "preference", "verdict", "judged", "steps"]
 ANSWERS: Final[Literal["text"]] = "text"
 LIKELIHOOD: Final[Literal["likelihood"]] = "likelihood"
 PREFERENCE: Final[Literal["preference"]] = "preference"
 VERDICT: Final[Literal["verdict"]] = "verdict"
 JUDGED: Final[Literal["judged"]] = "judged"
+STEPS: Final[Literal["steps"]] = "steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Prediction:
         samples: further answers, drawn.
         judged: what a judge says of it beside the candidate's: 1 it is better, 0 it is worse, ½
             neither; the candidate's own is ½.
+        steps: the reward of each step of the row's own answer, as the model judges it itself
+            (`builders/data/steps.py`), nats.
     """
 
     text: str = ""
@@ -53,6 +56,7 @@ class Prediction:
     cut: bool = False
     samples: tuple[str, ...] = ()
     judged: float = 0.5
+    steps: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,9 @@ class Metric:
         require: refuses, before anything is trained or asked, rows or a machine that it cannot be
             measured on.
         needs: `text` (the model's answer is generated), `likelihood` (of the reference),
-            `preference` (likelihoods of both answers) or `verdict` (its verdicts on both); or
-            `judged`, a judge's word on its answers (`evaluate.judge`).
+            `preference` (likelihoods of both answers), `verdict` (its verdicts on both) or `steps`
+            (its verdicts on an answer's steps); or `judged`, a judge's word on its answers
+            (`evaluate.judge`).
     """
 
     name: str

@@ -153,10 +153,11 @@ def begun(ref: str, way: str) -> dict[str, Any]:
         "start": {"start": {"from": ref}},
         "reference": {"objective": {"kind": "dpo", "reference": ref}},
         "reward": {"objective": {"kind": "grpo", "reward_release": ref}},
+        "teacher": {"objective": {"kind": "distill", "teacher": ref}},
     }[way]
 
 
-@pytest.mark.parametrize("way", ["start", "reference", "reward"])
+@pytest.mark.parametrize("way", ["start", "reference", "reward", "teacher"])
 @pytest.mark.parametrize("ref", ["one@1", "two@1", "both@1"])
 def test_what_a_release_has_learnt_goes_where_its_rows_may(
     registry: Registry, tmp_path: Path, way: str, ref: str

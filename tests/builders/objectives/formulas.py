@@ -133,6 +133,21 @@ def clipped_policy_gradient(
     return total, count
 
 
+def generalized_jsd(student: Values, teacher: Values, beta: float) -> float:
+    """β·KL(teacher‖M) + (1 − β)·KL(student‖M), M = β·teacher + (1 − β)·student, of shares of words;
+    Agarwal et al. 2023, eq. 1. At 0 and 1 what it tends to, over β(1 − β): §2 there."""
+
+    def kl(one: Values, other: Values) -> float:
+        return sum(float(p * np.log(p / q)) for p, q in zip(one, other, strict=True))
+
+    if beta == 0:
+        return kl(teacher, student)
+    if beta == 1:
+        return kl(student, teacher)
+    mixture = beta * teacher + (1 - beta) * student
+    return beta * kl(teacher, mixture) + (1 - beta) * kl(student, mixture)
+
+
 def divergence_in_rewards(reward: float, policy: Values, reference: Values, beta: float) -> Values:
     """r_t = −β(log π − log π₀), + the answer's reward at its end: Ziegler et al. 2019, eq. 2."""
     ends = np.zeros(len(policy))

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.objectives.distill import DistillTable
 from adapterworks.builders.objectives.policy_gradient import RolloutTable
 from adapterworks.builders.plan import digests
 from adapterworks.builders.plan.digests import DECISIONS, decision
@@ -78,6 +79,8 @@ OTHER: dict[str, Any] = {
     "objective.reference": "tiny@2",
     "objective.reward_release": "tiny@2",
     "objective.max_start_distance": 0.5,
+    "objective.teacher": "tiny@2",
+    "objective.teacher_base": "smollm3",
     "objective.alarms": {"kl": 1.0},
     "objective.judge.key_env": "OTHER_KEY",
     "objective.judge.max_tokens": 9,
@@ -110,6 +113,7 @@ OTHER: dict[str, Any] = {
     "train.neftune_alpha": 5.0,
     "train.quantization_aware": "int4",
     "train.label_smoothing": 0.1,
+    "train.anchor": {"kind": "l2", "weight": 1.0},
     "train.weight_decay": 0.1,
     "train.max_grad_norm": 0.5,
     "train.optimizer": "paged-adamw-8bit",
@@ -201,6 +205,7 @@ def keys(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[str]:
             yield from keys(kind, f"{key}.")  # type: ignore[arg-type]
         elif table and key == "objective":
             below = [f"{key}.{name}" for name in RolloutTable.model_fields]
+            below += [f"{key}.{name}" for name in DistillTable.model_fields if "teacher" in name]
             below += [f"{key}.judge.{name}" for name in RewardJudge.model_fields]
             yield from (key, *(one for one in below if one in DECISIONS))
         elif key == "evaluate.judge":
@@ -250,6 +255,8 @@ def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape:
         if tables or name in rollouts:
             judge = {"endpoint": "http://localhost:1/v1#judge"} if tables else None
             pairs = {"kind": "grpo", "rewards": ["exact_match"], "judge": judge}
+        if name in DistillTable.model_fields.keys() - RolloutTable.model_fields.keys():
+            pairs = {"kind": "distill", "teacher": None, "teacher_base": None}
         before = plan(shape, with_value("objective", pairs), machine=where)
         (pairs["judge"] if tables else pairs)[name] = OTHER[key]
         after = plan(shape, with_value("objective", pairs), machine=where)
@@ -372,7 +379,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
     assert read == {
         *("base.quantization", "base.double_quantization", "method", "objective", "batch_size"),
         *("schedule", "weight_decay", "max_grad_norm", "optimizer", "packing", "packing_strategy"),
-        *("learning_rate_floor", "decay_ratio", "neftune_alpha", "label_smoothing"),
+        *("learning_rate_floor", "decay_ratio", "neftune_alpha", "anchor", "label_smoothing"),
         *("group_by_length", "early_stopping", "seed", "quantization_aware"),
     }
     resolved = {key for key, part in DECISIONS.items() if part == "resolved"}

@@ -39,10 +39,14 @@ def sampled_job(tiny: Path, folder: Path, name: str = "job", **changes: Any) -> 
     Args:
         tiny: the base.
         folder: receives a folder of this name.
-        changes: to `[train]`; `kind` is the method's, and `objective` changes `[objective]`.
+        changes: to `[train]`; `kind` is the method's, `objective` changes `[objective]` or, with a
+            kind, is the whole of it, and `origins` are those of the plan.
     """
     tokenizer = AutoTokenizer.from_pretrained(tiny)
-    kind, objective_table = changes.pop("kind", "lora"), GRPO | changes.pop("objective", {})
+    kind, objective_table = changes.pop("kind", "lora"), changes.pop("objective", {})
+    origins = changes.pop("origins", None)
+    if "kind" not in objective_table:
+        objective_table = GRPO | objective_table
     given = {"epochs": 2.0, "learning_rate": 5e-3, "batch_size": 4, "evaluations": 2, **changes}
     manifest = manifest_for(kind, objective=objective_table, **given)
     objective = objective_of(manifest)
@@ -61,8 +65,17 @@ def sampled_job(tiny: Path, folder: Path, name: str = "job", **changes: Any) -> 
         lengths=tuple(objective.planned_tokens(example) for example in examples),
         supervised=tuple(objective.planned_supervised(example) for example in examples),
         shared=common_prefix([s.input_ids for s in sequences], [s.labels for s in sequences]),
+        longest=max(objective.planned_longest(example) for example in examples),
     )
-    plan = make_plan(manifest, identity(kind), read_shape(tiny), MACHINE, facts, ENVIRONMENT)
+    plan = make_plan(
+        manifest,
+        identity(kind),
+        read_shape(tiny),
+        MACHINE,
+        facts,
+        ENVIRONMENT,
+        origins=origins,
+    )
     return TinyJob(plan, tiny, train)
 
 
