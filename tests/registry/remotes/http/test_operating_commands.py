@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from adapterworks.builders.data.datasets import encode, part_of
+from adapterworks.builders.data.datasets import encode, part_of, read_dataset
 from adapterworks.builders.data.rows import Row
 from adapterworks.cli.main import cli
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -20,6 +20,7 @@ from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.trail import entries
 from adapterworks.gateway.webhooks.outbox import Outbox
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.sources import DatasetSource, parse_source
 from adapterworks.registry.datasets.record import DatasetRecord, Split
 from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.jobs import schema
@@ -113,6 +114,17 @@ def test_datasets_are_read_and_their_rows_are_administrators(
     be(server, Role.READER, monkeypatch)
     with pytest.raises(Refused, match="publisher"):
         adapters("dataset", "list")
+
+
+def test_a_build_elsewhere_reads_the_same_rows(server: Server) -> None:
+    dataset(server, "failures", ["why?", "when?"])
+    source = parse_source("dataset:failures@1")
+    assert isinstance(source, DatasetSource)
+    here = read_dataset(server.registry, source, "train")
+    assert read_dataset(server.remote(Role.ADMIN), source, "train") == here
+    assert [row.prompt[-1]["content"] for row in here[0]] == ["why?", "when?"]
+    with pytest.raises(Refused, match="admin"):
+        read_dataset(server.remote(Role.PUBLISHER), source, "train")
 
 
 def test_no_other_bytes_are_rows(server: Server) -> None:
