@@ -107,7 +107,7 @@ def test_small_ones_without_end_do_not_keep_a_large_one_waiting(place: Place) ->
     large, running = Waiter("large", place.clock), list[tuple[float, ExitStack]]()
     began = place.clock
     running.append((began + 90.0, ExitStack()))
-    running[0][1].enter_context(place.build(500))
+    running[0][1].enter_context(place.build(400))
     for _minute in range(60):
         place.clock += 60.0
         for ends, build in running:
@@ -121,12 +121,13 @@ def test_small_ones_without_end_do_not_keep_a_large_one_waiting(place: Place) ->
             pass
         small = ExitStack()
         try:
-            small.enter_context(place.build(500))
+            small.enter_context(place.build(400))
         except Occupied:
             continue
         running.append((place.clock + 90.0, small))
     else:
         raise AssertionError("it has never begun")
+    assert place.clock - began > PATIENCE_S  # until then small ones went on beginning
     assert place.clock - began <= PATIENCE_S + 180
     for _, build in running:
         build.close()

@@ -129,6 +129,7 @@ def test_a_build_elsewhere_reads_the_same_rows(server: Server) -> None:
 
 def test_no_other_bytes_are_rows(server: Server) -> None:
     """A digest alone opens nothing."""
+    dataset(server, "failures", ["why?"])
     release = server.registry.release(server.registry.resolve("medical@1").digest)
     digest = next(iter(release.files.values())).digest
     client = server.offered.ask(Role.ADMIN)
