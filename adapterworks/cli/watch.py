@@ -10,22 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing, watch_inputs
+from adapterworks.cli import printing, watch_captured, watch_found, watch_inputs
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.watch_alarm import Alarm, raise_alarm
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.cli.watch_captured import Asked
+from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.builders.evaluation.sequences import Decision
     from adapterworks.builders.watching.alias import Pair
 
-Origin = Literal["rows", "feedback", "inputs"]
-_SAID = {
-    "drop": "worse than",
-    "steady": "no worse than",
-    "undecided": "not yet told apart from",
-}
+Origin = Literal["rows", "shadow", "capture", "feedback", "inputs"]
+_JUDGE_TOKENS = 200_000
 
 
 @click.command()
@@ -37,10 +33,11 @@ _SAID = {
 @click.option(
     "--from",
     "origin",
-    type=click.Choice(["rows", "feedback", "inputs"]),
+    type=click.Choice(["rows", "shadow", "capture", "feedback", "inputs"]),
     default="rows",
     show_default=True,
-    help="Both answer the same rows, or: what people said of answers, or: what is asked.",
+    help="Both answer the same rows; both have answered clients, one as a shadow; both answer "
+    "again what clients asked; what people said of answers; what is asked.",
 )
 @click.option(
     "--rows",
@@ -49,8 +46,13 @@ _SAID = {
     help="Rows, if not the release's own.",
 )
 @click.option("--metric", help="What is compared: a mean of scores of rows from 0 to 1.")
-@click.option("--tenant", help="Of feedback and inputs: of this tenant's only, by its name.")
-@click.option("--since", type=Duration(), help="Of inputs: what was asked since then (7d, 12h).")
+@click.option("--judge", metavar="URL#MODEL", help="Of a shadow: who prefers one of two answers.")
+@click.option("--key-env", metavar="NAME", help="Environment variable with the judge's key.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), help="Budget of the judge.  [default: 200000]"
+)
+@click.option("--tenant", help="Of what clients asked: of this tenant's only, by its name.")
+@click.option("--since", type=Duration(), help="Of what clients asked: since then (7d, 12h).")
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -92,6 +94,9 @@ def command(
     origin: Origin,
     source: str | None,
     metric: str | None,
+    judge: str | None,
+    key_env: str | None,
+    max_tokens: int | None,
     tenant: str | None,
     since: int | None,
     confidence: float,
@@ -108,8 +113,10 @@ def command(
     Both releases answer the same rows, a few at a time in a shuffled order, until a confidence
     sequence says that the drop is larger than --max-drop, or that it is not. Its bounds hold
     however often one looks, so to stop there is no fault. What was asked is kept: a watch that was
-    ended goes on where it was. With --from feedback, what people said is compared instead; with
-    --from inputs, the lengths and topics of captured questions with those that the release learnt.
+    ended goes on where it was. With --from shadow, what both have answered to the same requests is
+    compared, by reviewers, a --metric or a --judge; with --from capture, both are asked again what
+    clients asked; with --from feedback, what people said is compared; with --from inputs, the
+    lengths and topics of captured questions with those that the release learnt.
 
     Exit code 6 and an alarm in the log (webhooks tell `alias.alarm`) if it is worse or asked other
     things; with --rollback the alias is moved back, with the reason in its log. A running canary
@@ -119,6 +126,7 @@ def command(
     Example:
       adapters watch medical:prod
       adapters watch medical:prod --against medical@3 --rows fresh.jsonl --metric exact_match
+      adapters watch medical:candidate --against medical:prod --from shadow --metric exact_match
       adapters watch medical:prod --from feedback --max-drop 0.05 --every 1h --rollback
       adapters watch medical:prod --from inputs --since 30d --metrics /var/lib/node/medical.prom
     """
@@ -126,7 +134,7 @@ def command(
         raise InvalidInput("`--once` and `--every` exclude each other", hint="leave one out")
     _require_options(
         origin, rows=source, metric=metric, tenant=tenant, since=since, against=against,
-        rollback=rollback or None,
+        rollback=rollback or None, judge=judge, key_env=key_env, max_tokens=max_tokens,
     )  # fmt: skip
     from adapterworks.builders.watching.alias import pair_of
 
@@ -152,9 +160,14 @@ def command(
         )
         if origin == "feedback":
             decision, told = _heard(app, pair, tenant, confidence, max_drop)
+        elif origin in ("shadow", "capture"):
+            asked = Asked(tenant, since, metric, judge, key_env, max_tokens or _JUDGE_TOKENS)
+            decision, told = _captured(app, pair, origin, asked, confidence, max_drop)
         else:
             decision, told = _asked(app, pair, source, metric, confidence, max_drop)
-        _settle(app, pair, decision, told, max_drop, rollback, metrics_file, as_json)
+        watch_found.settle(
+            app, pair, origin, decision, told, max_drop, rollback, metrics_file, as_json
+        )
         if every is None:
             return
         time.sleep(every)
@@ -168,16 +181,20 @@ def _require_options(origin: Origin, **given: object) -> None:
     """
     of: dict[str, tuple[Origin, ...]] = {
         "rows": ("rows", "inputs"),
-        "metric": ("rows",),
-        "tenant": ("feedback", "inputs"),
-        "since": ("inputs",),
-        "against": ("rows", "feedback"),
-        "rollback": ("rows", "feedback"),
+        "metric": ("rows", "shadow", "capture"),
+        "judge": ("shadow",),
+        "key_env": ("shadow",),
+        "max_tokens": ("shadow",),
+        "tenant": ("shadow", "capture", "feedback", "inputs"),
+        "since": ("shadow", "capture", "inputs"),
+        "against": ("rows", "shadow", "capture", "feedback"),
+        "rollback": ("rows", "shadow", "capture", "feedback"),
     }
     for name, value in given.items():
         if value is not None and origin not in of[name]:
             raise InvalidInput(
-                f"`--{name}` is not of {origin}", hint=f"leave it out, or add --from {of[name][0]}"
+                f"`--{name.replace('_', '-')}` is not of {origin}",
+                hint=f"leave it out, or add --from {of[name][0]}",
             )
 
 
@@ -207,6 +224,15 @@ def _asked(
     return watched.decision, told
 
 
+def _captured(
+    app: App, pair: Pair, origin: Origin, asked: Asked, confidence: float, most: float
+) -> tuple[Decision, dict[str, Any]]:
+    if origin == "shadow":
+        return watch_captured.shadowed(app, pair, asked, confidence, most)
+    progress = _show_progress if sys.stderr.isatty() else None
+    return watch_captured.captured(app, pair, asked, confidence, most, progress)
+
+
 def _heard(
     app: App, pair: Pair, tenant: str | None, confidence: float, most: float
 ) -> tuple[Decision, dict[str, Any]]:
@@ -217,77 +243,6 @@ def _heard(
     heard = watch_feedback(app.exchanges, pair, tenant=owner, confidence=confidence, most=most)
     told = {"metric": "feedback", "now": heard.now, "before": heard.before}
     return heard.decision, {**told, "answers": list(heard.answers)}
-
-
-def _settle(
-    app: App,
-    pair: Pair,
-    decision: Decision,
-    told: dict[str, Any],
-    most: float,
-    rollback: bool,
-    metrics: Path | None,
-    as_json: bool,
-) -> None:
-    """Say what was found; go back and alarm where it is worse."""
-    from adapterworks.builders.watching.alias import roll_back
-    from adapterworks.cli.promote import describe
-
-    why = _line(pair, decision, told, most)
-    worse = decision.verdict == "drop"
-    origin = "feedback" if "answers" in told else "rows"
-    alarm = Alarm(pair.name, pair.watched.version, pair.alias, origin, why)
-    labels = {"alias": f"{pair.name}:{pair.alias}", "from": origin}
-    gauges = [("alarm", labels, float(worse)), ("drop", labels, decision.drop)]
-    gauges.append(("rows", labels, float(decision.rows)))
-    raise_alarm(app, alarm, metrics, gauges, wrong=worse)
-    move = None
-    if worse and rollback:
-        move = roll_back(app.registry, pair, who=app.settings.who, why=why)
-    if as_json:
-        bounds = [decision.bounds.low, decision.bounds.high]
-        printing.echo_json(
-            {
-                "alias": f"{pair.name}:{pair.alias}",
-                "watched": str(pair.watched),
-                "reference": str(pair.reference),
-                "verdict": decision.verdict,
-                "rows": decision.rows,
-                "drop": decision.drop,
-                "bounds": bounds,
-                "max_drop": most,
-                **told,
-                "rollback": move,
-            }
-        )
-    elif not worse:
-        click.echo(why)
-    if move is not None and not as_json:
-        click.echo(describe(move))
-    if worse:
-        raise Refused(
-            why,
-            hint=None
-            if rollback
-            else f"move it back: adapters rollback {pair.name}:{pair.alias} "
-            f"--expect {pair.watched}",
-        )
-
-
-def _line(pair: Pair, decision: Decision, told: dict[str, Any], most: float) -> str:
-    """The finding in one line."""
-    if "answers" in told:
-        seen = "{} and {} judged answers".format(*told["answers"])
-    elif "groups" in told:
-        seen = f"{decision.rows} of {told['groups']} groups of {told['of']} rows"
-    else:
-        seen = f"{decision.rows} of {told['of']} rows"
-    low, high = decision.bounds.low, decision.bounds.high
-    return (
-        f"{pair.name}:{pair.alias} is {pair.watched}, {_SAID[decision.verdict]} "
-        f"{pair.reference} after {seen}: {told['metric']} dropped by {decision.drop:+.3f} "
-        f"[{low:+.3f}, {high:+.3f}], {most:g} is let pass"
-    )
 
 
 def _show_progress(name: str, done: int, total: int) -> None:

@@ -87,7 +87,7 @@ def judge_answers(
         for at, row in enumerate(rows):
             ours, theirs = predictions[CANDIDATE][at].text, predictions[name][at].text
             if ours != theirs:  # the same answer is a tie, without a judge
-                asked += _chats(row, ours, theirs)
+                asked += comparing(row, ours, theirs)
                 places.append((name, at))
     said: list[Said] = []
     while len(said) < len(asked):
@@ -132,7 +132,8 @@ def _score(pair: Verdicts | None) -> int:
     return 1 if pair == ("A", "B") else -1 if pair == ("B", "A") else 0
 
 
-def _chats(row: Row, ours: str, theirs: str) -> tuple[Chat, Chat]:
+def comparing(row: Row, ours: str, theirs: str) -> tuple[Chat, Chat]:
+    """Ask which of two answers to a row is better, in both orders."""
     parts = [("QUESTION", conversation(row.prompt))]
     if row.answer:
         parts.append(("REFERENCE", row.answer))

@@ -59,6 +59,7 @@ def watch_rows(
     pair: Pair,
     *,
     source: str | None = None,
+    given: Sequence[Row] | None = None,
     metric: str | None = None,
     confidence: float,
     most: float,
@@ -74,6 +75,7 @@ def watch_rows(
 
     Args:
         source: of the rows, as in a manifest; the watched release's own test rows, if not given.
+        given: the rows themselves.
         metric: whose score of a row is compared; the first of the manifest that is a mean of scores
             from 0 to 1, if not given.
         most: the largest mean drop that is allowed, 0–1.
@@ -89,9 +91,13 @@ def watch_rows(
         find_subject(registry, bases, str(one)) for one in (pair.watched, pair.reference)
     )
     manifest = manifest_here(registry, watched, cache=cache)
-    draws = ordered(_required(_rows(manifest, source, cache, registry), watched.name))
+    draws = ordered(
+        _required(
+            _rows(manifest, source, cache, registry) if given is None else given, watched.name
+        )
+    )
     rows, sizes = [row for draw in draws for row in draw], [len(draw) for draw in draws]
-    chosen = _metric(manifest.evaluate, metric)
+    chosen = chosen_metric(manifest.evaluate, metric)
     if chosen.require is not None:
         chosen.require(rows)
     table = manifest.evaluate.model_copy(update={"metrics": (chosen.name,), "gates": ()})
@@ -180,7 +186,12 @@ def _required(rows: Sequence[Row], name: str) -> Sequence[Row]:
     return rows
 
 
-def _metric(table: EvaluateTable, name: str | None) -> Metric:
+def chosen_metric(table: EvaluateTable, name: str | None) -> Metric:
+    """The metric of that name, or the first of a table that is a mean of scores from 0 to 1.
+
+    Raises:
+        InvalidInput: it is none such.
+    """
     known = (
         [metric_named(graded(name, table.graders))]
         if name

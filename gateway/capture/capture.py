@@ -5,7 +5,9 @@
 Invariants:
 - `offer` never waits: what the queue has no room for is dropped and counted;
 - nothing is on a disk before it has been cleaned;
-- what has expired is removed by every gateway that runs, whoever kept it.
+- what has expired is removed by every gateway that runs, whoever kept it;
+- another release's answer is kept beside the exchange of its request or not at all: one that comes
+  first waits for it, `EARLY_SECONDS` at most.
 """
 
 from __future__ import annotations
@@ -21,16 +23,20 @@ from adapterworks.gateway.capture.draft import Draft
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.exchanges.exchange import Exchange
+from adapterworks.registry.exchanges.shadows import put_shadow
 from adapterworks.registry.exchanges.store import Exchanges
 
 MOST_WAITING = 256
 MOST_BYTES = 64 * 1024 * 1024
 BATCH, BATCH_SECONDS = 32, 0.5  # written together: requests wait for the same disk
 SWEEP_SECONDS = 60.0
+EARLY_SECONDS, EARLY_LOOK = 600.0, 1.0
+MOST_EARLY = 256
 _log = logging.getLogger(__name__)
 
 Count = Callable[[str, str], None]
-"""Told a tenant's name and an outcome: `kept`, `personal`, `unreadable`, `full` or `failed`."""
+"""Told a tenant's name and an outcome: `kept`, `shadow`, `personal`, `unreadable`, `full`, `alone`
+or `failed`."""
 
 
 class Capture:
@@ -56,6 +62,7 @@ class Capture:
         self._clock = clock
         self._waiting: queue.Queue[Draft | None] = queue.Queue()
         self._bytes = 0
+        self._early: list[tuple[float, Draft, Exchange]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -87,21 +94,30 @@ class Capture:
     def _write(self, worker: Worker) -> None:
         running = True
         while running:
-            drafts: list[Draft] = []
-            item = self._waiting.get()
-            deadline = time.monotonic() + BATCH_SECONDS
-            while item is not None:
-                drafts.append(item)
-                if len(drafts) == BATCH:
-                    break
-                try:
-                    item = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
-                except queue.Empty:
-                    break
-            else:
-                running = False
+            drafts, running = self._taken()
             self._keep(drafts)
+            self._keep_shadows(last=not running)
             worker.beat()
+
+    def _taken(self) -> tuple[list[Draft], bool]:
+        """What waits, as much as is written together; and whether more may come.
+
+        Where a shadow waits for its exchange, it comes back soon, with nothing if nothing waits.
+        """
+        drafts: list[Draft] = []
+        wait = EARLY_LOOK if self._early else None
+        until = 0.0
+        while len(drafts) < BATCH:
+            try:
+                item = self._waiting.get(timeout=wait)
+            except queue.Empty:
+                break
+            if item is None:
+                return drafts, False
+            until = until or time.monotonic() + BATCH_SECONDS
+            drafts.append(item)
+            wait = max(0.0, until - time.monotonic())
+        return drafts, True
 
     def _keep(self, drafts: list[Draft]) -> None:
         cleaned: list[tuple[Draft, Exchange]] = []
@@ -116,6 +132,12 @@ class Capture:
             finally:
                 with self._lock:
                     self._bytes -= draft.size
+        for draft, exchange in cleaned:
+            if draft.shadow and len(self._early) < MOST_EARLY:
+                self._early.append((time.monotonic() + EARLY_SECONDS, draft, exchange))
+            elif draft.shadow:
+                self._count(draft.tenant_name, "full")
+        cleaned = [(draft, exchange) for draft, exchange in cleaned if not draft.shadow]
         if not cleaned:
             return
         outcome = "failed"
@@ -127,6 +149,21 @@ class Capture:
         finally:
             for draft, _ in cleaned:
                 self._count(draft.tenant_name, outcome)
+
+    def _keep_shadows(self, *, last: bool) -> None:
+        """Keep those whose exchange is there; those that wait in vain are let go."""
+        waiting, self._early = self._early, []
+        for until, draft, exchange in waiting:
+            try:
+                if put_shadow(self.store, exchange):
+                    self._count(draft.tenant_name, "shadow")
+                elif last or time.monotonic() > until:
+                    self._count(draft.tenant_name, "alone")
+                else:
+                    self._early.append((until, draft, exchange))
+            except AdapterworksError as error:
+                self._count(draft.tenant_name, "failed")
+                _log.error("a shadow's answer could not be kept: %s", error)
 
     def _sweep(self, worker: Worker) -> None:
         while True:

@@ -24,6 +24,7 @@ class Draft:
         tokens: of prompt and answer, as they were metered.
         size: bytes that this takes, about.
         created: seconds since the epoch.
+        shadow: it is another release's answer to a request that is kept.
     """
 
     tenant: str
@@ -43,3 +44,4 @@ class Draft:
     tokens: tuple[int, int]
     size: int
     created: float
+    shadow: bool = False

@@ -143,7 +143,10 @@ class TrustTable(Table):
 
 
 class ShadowTable(Table):
-    """`[[shadow]]`: a share of an adapter's requests also goes to `to`; that answer is dropped."""
+    """`[[shadow]]`: a share of an adapter's requests also goes to `to`.
+
+    That answer is seen by nobody, and kept only beside a request that its tenant lets be kept.
+    """
 
     adapter: str
     to: str

@@ -174,8 +174,9 @@ class Metrics:
         )
         self.captured = Counter(
             "adapters_captured",
-            "Answers that a tenant lets be kept: `kept`; not kept for their `personal` data, as "
-            "`unreadable` (images), because the queue was `full`, or because that `failed`.",
+            "Answers that a tenant lets be kept: `kept`, or beside one that is, as a `shadow`'s; "
+            "not kept for their `personal` data, as `unreadable` (images), because the queue was "
+            "`full`, because a shadow's request was not (`alone`), or because that `failed`.",
             ("tenant", "outcome"),
             registry=registry,
         )

@@ -163,7 +163,7 @@ class Exchange:
             self._receipt.limits = dict(permit.headers())
             await self._scorable(engine)
             if not call.endpoint.of_base:
-                shadow.consider(gateway, parts[0], target)
+                shadow.consider(gateway, parts[0], target, tenant, self._receipt)
             await self._somewhere(engine, target, parts, send)
         finally:
             usage = self._account.settle()

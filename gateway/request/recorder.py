@@ -57,6 +57,18 @@ class Recorder:
         Args:
             size: bytes of a whole answer.
         """
+        self._offer(usage, size, shadow=False)
+
+    def shadowed(self, answer: dict[str, Any], size: int) -> None:
+        """Another release has answered the same request.
+
+        Args:
+            size: bytes of the answer.
+        """
+        self._events = [answer]
+        self._offer(Usage(), size, shadow=True)
+
+    def _offer(self, usage: Usage, size: int, *, shadow: bool) -> None:
         asked = self._call.asked
         if not self._events or not isinstance(asked, Chat):
             return
@@ -80,6 +92,7 @@ class Recorder:
                 tokens=(usage.prompt, usage.completion),
                 size=self._call.size + size + _EVENT_BYTES * len(self._events),
                 created=self._created,
+                shadow=shadow,
             )
         )
 
@@ -88,6 +101,14 @@ def recorder_of(
     gateway: Gateway, tenant: Tenant, call: Call, receipt: Receipt, target: Target, engine: Engine
 ) -> Recorder | None:
     """A recorder, where the tenant lets this answer be kept; None where it does not."""
+    consent = consent_to_keep(tenant, call, receipt, target)
+    if consent is None:
+        return None
+    return Recorder(gateway, tenant, consent, call, receipt, target, engine)
+
+
+def consent_to_keep(tenant: Tenant, call: Call, receipt: Receipt, target: Target) -> Consent | None:
+    """The tenant's consent, where it lets an answer to this request be kept."""
     consent, asked = tenant.consent, call.asked
     if consent is None or call.endpoint is not CHAT or not isinstance(asked, Chat):
         return None
@@ -95,4 +116,4 @@ def recorder_of(
         return None
     if not asked.store and not consent.takes(receipt.request_id):
         return None
-    return Recorder(gateway, tenant, consent, call, receipt, target, engine)
+    return consent

@@ -1,4 +1,7 @@
-"""Shadow traffic: a share of an adapter's requests is asked of another one, and the answer dropped.
+"""Shadow traffic: a share of an adapter's requests is asked of another one, unseen by the client.
+
+The answer is dropped, but for a request that its tenant lets be kept: there it is kept beside the
+first one, so that two releases can be compared on the same requests.
 
 Invariant: a shadow costs the caller nothing: no wait, no tokens, no limit, no error. It stands in
 the fair queue as a tenant of its own, and is left out when too many are under way.
@@ -10,13 +13,16 @@ import logging
 import random
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.request.cost import expected
 from adapterworks.gateway.request.endpoints import Call
+from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.recorder import consent_to_keep, recorder_of
+from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import AdapterworksError
 
 MOST_UNDER_WAY = 8
@@ -25,19 +31,24 @@ _WEIGHT = 0.1
 _log = logging.getLogger(__name__)
 
 
-def consider(gateway: Gateway, call: Call, target: Target) -> None:
+def consider(
+    gateway: Gateway, call: Call, target: Target, tenant: Tenant, receipt: Receipt
+) -> None:
     """Start shadows of a request, where a `[[shadow]]` table says so and there is room."""
     if target.release is None:
         return
     for table in gateway.config.shadow:
         chosen = table.adapter == target.release.name and random.random() < table.share  # noqa: S311
         if chosen and len(gateway.background) < MOST_UNDER_WAY:
-            task = gateway.supervisor.once("shadow", _ask(gateway, call, table.to))
+            asking = _ask(gateway, call, table.to, target, tenant, receipt)
+            task = gateway.supervisor.once("shadow", asking)
             gateway.background.add(task)
             task.add_done_callback(gateway.background.discard)
 
 
-async def _ask(gateway: Gateway, call: Call, ref: str) -> None:
+async def _ask(
+    gateway: Gateway, call: Call, ref: str, first: Target, tenant: Tenant, receipt: Receipt
+) -> None:
     streaming = ("stream", "stream_options")
     body: dict[str, Any] = {k: v for k, v in call.payload.items() if k not in streaming}
     sequences = call.asked.sequences
@@ -64,8 +75,13 @@ async def _ask(gateway: Gateway, call: Call, ref: str) -> None:
                 with gate.use():
                     path = call.endpoint.engine_path
                     async with engine.post(path, to_json(payload), {}) as answer:
-                        await answer.read()
+                        said = await answer.read()
+            keeps = all(consent_to_keep(tenant, call, receipt, one) for one in (first, target))
+            if answer.status == 200 and keeps and release.digest != first.digest:
+                recorder = recorder_of(gateway, tenant, call, receipt, target, engine)
+                if recorder is not None:
+                    recorder.shadowed(from_json(said), len(said))
         outcome = str(answer.status)
-    except (AdapterworksError, OSError, TimeoutError) as error:
+    except (AdapterworksError, OSError, TimeoutError, ValueError) as error:
         outcome = type(error).__name__
     _log.info("shadow", extra={"fields": {"adapter_ref": ref, "outcome": outcome}})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from adapterworks.registry.exchanges.schema import erased, exchanges
+from adapterworks.registry.exchanges.schema import erased, exchanges, reviews, shadows
 from adapterworks.registry.exchanges.schema import feedback as said
 from adapterworks.registry.exchanges.store import Exchanges
 
@@ -46,8 +46,8 @@ def erase(store: Exchanges, tenant: str, now: float) -> Holding:
     with store.database.write() as connection:
         connection.execute(sa.delete(erased).where(erased.c.tenant == tenant))
         connection.execute(sa.insert(erased).values(tenant=tenant, at=now))
-        connection.execute(sa.delete(exchanges).where(exchanges.c.tenant == tenant))
-        connection.execute(sa.delete(said).where(said.c.tenant == tenant))
+        for table in (exchanges, said, shadows, reviews):
+            connection.execute(sa.delete(table).where(table.c.tenant == tenant))
     store.files.keys.destroy(tenant)
     store.files.remove_all(tenant)
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import chain, groupby
 
 import sqlalchemy as sa
 
 from adapterworks.registry.exchanges.files import SealedFiles
-from adapterworks.registry.exchanges.schema import exchanges
+from adapterworks.registry.exchanges.schema import exchanges, shadows
 from adapterworks.registry.exchanges.schema import feedback as said
 from adapterworks.registry.index.database import Database
 
@@ -34,8 +34,11 @@ def remove_orphans(database: Database, files: SealedFiles, before: float) -> int
             texts = sa.select(said.c.id).where(
                 said.c.tenant == tenant, said.c.id.in_(page), said.c.sealed
             )
+            answers = sa.select(shadows.c.id).where(
+                shadows.c.tenant == tenant, shadows.c.id.in_(page)
+            )
             with database.read() as connection:
-                known = set(connection.scalars(kept)) | set(connection.scalars(texts))
+                known = {*chain(*map(connection.scalars, (kept, texts, answers)))}
             for name in page:
                 if name not in known:
                     files.discard(tenant, name)

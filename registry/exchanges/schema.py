@@ -54,6 +54,40 @@ feedback = sa.Table(
     sa.Column("once", sa.Text),
     sa.Column("created", sa.Double, nullable=False),
 )
+# What another release answered to the same request, beside the first answer. `release` is whose
+# answer it is, `same` whether both say the same.
+shadows = sa.Table(
+    "exchange_shadows",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("receipt", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("adapter", sa.Text, nullable=False),
+    sa.Column("release", sa.Text, nullable=False, quote=True),
+    sa.Column("same", sa.Boolean, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+)
+# A reviewer was shown an answer, or two of them (`shadow` is empty for one), and has judged or not.
+# `first` is whose stands first: 0 the answer's, 1 the shadow's; `choice` the place of the better
+# one, or 0; of one answer 1 for right and 0 for wrong.
+reviews = sa.Table(
+    "exchange_reviews",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("receipt", sa.Text, nullable=False),
+    sa.Column("shadow", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("adapter", sa.Text, nullable=False),
+    sa.Column("release", sa.Text, nullable=False, quote=True),
+    sa.Column("against", sa.Text, nullable=False),
+    sa.Column("reviewer", sa.Text, nullable=False),
+    sa.Column("first", sa.Integer, nullable=False, quote=True),
+    sa.Column("choice", sa.Integer),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("judged", sa.Double),
+)
 # When a tenant's things were last erased: what was asked before is not kept any more.
 erased = sa.Table(
     "exchange_erasures",
@@ -94,4 +128,30 @@ def _m001_exchanges_and_feedback(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_m001_exchanges_and_feedback,)
+def _m002_shadows_and_reviews(connection: Connection) -> None:
+    """Answers of other releases to the same requests, and what reviewers were shown."""
+    sequence = (
+        "INTEGER PRIMARY KEY AUTOINCREMENT"
+        if connection.dialect.name == "sqlite"
+        else "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    )
+    for statement in (
+        f"""CREATE TABLE exchange_shadows (
+            sequence {sequence}, id TEXT NOT NULL, receipt TEXT NOT NULL, tenant TEXT NOT NULL,
+            adapter TEXT NOT NULL, "release" TEXT NOT NULL, same BOOLEAN NOT NULL,
+            created DOUBLE PRECISION NOT NULL)""",
+        'CREATE UNIQUE INDEX exchange_shadows_receipt ON exchange_shadows (receipt, "release")',
+        "CREATE INDEX exchange_shadows_tenant ON exchange_shadows (tenant, sequence)",
+        f"""CREATE TABLE exchange_reviews (
+            sequence {sequence}, id TEXT NOT NULL, receipt TEXT NOT NULL, shadow TEXT NOT NULL,
+            tenant TEXT NOT NULL, adapter TEXT NOT NULL, "release" TEXT NOT NULL,
+            against TEXT NOT NULL, reviewer TEXT NOT NULL, "first" INTEGER NOT NULL,
+            choice INTEGER, created DOUBLE PRECISION NOT NULL, judged DOUBLE PRECISION)""",
+        """CREATE UNIQUE INDEX exchange_reviews_once
+            ON exchange_reviews (receipt, shadow, reviewer)""",
+        "CREATE INDEX exchange_reviews_tenant ON exchange_reviews (tenant, sequence)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_m001_exchanges_and_feedback, _m002_shadows_and_reviews)

@@ -22,6 +22,7 @@ from adapterworks.registry.exchanges.exchange import Exchange, Feedback, Subject
 from adapterworks.registry.exchanges.files import SealedFiles
 from adapterworks.registry.exchanges.keyring import Keyring, default_keys
 from adapterworks.registry.exchanges.orphans import remove_orphans
+from adapterworks.registry.exchanges.removing import remove
 from adapterworks.registry.exchanges.rows import (
     erased_since,
     exchange_of,
@@ -33,7 +34,7 @@ from adapterworks.registry.exchanges.rows import (
 )
 from adapterworks.registry.exchanges.schema import MIGRATIONS, NAMESPACE, exchanges
 from adapterworks.registry.exchanges.schema import feedback as said
-from adapterworks.registry.index.database import AnyRow, Database
+from adapterworks.registry.index.database import Database
 
 if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
@@ -105,6 +106,15 @@ class Exchanges:
             raise NotFound(f"there is no stored completion `{name[:200]}`")
         return exchange_of(row, self.files)
 
+    def judged(self, tenant: str, name: str) -> Exchange:
+        """As `get`, with what people said of it.
+
+        Raises:
+            NotFound: the tenant has no such exchange.
+        """
+        found = self.get(tenant, name)
+        return found.with_feedback(tuple(self._said(found)))
+
     def listed(
         self,
         tenant: str,
@@ -171,7 +181,7 @@ class Exchanges:
             row = find(connection, tenant, name)
         if row is None:
             raise NotFound(f"there is no stored completion `{name[:200]}`")
-        self._remove([row])
+        remove(self.database, self.files, [row])
         return str(row.id)
 
     def read(
@@ -231,7 +241,7 @@ class Exchanges:
             query = sa.select(exchanges).where(exchanges.c.expires <= now).limit(PAGE)
             with self.database.read() as connection:
                 rows = connection.execute(query).all()
-            self._remove(rows)
+            remove(self.database, self.files, rows)
             gone += len(rows)
             if len(rows) < PAGE:
                 break
@@ -270,26 +280,3 @@ class Exchanges:
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return (feedback_of(row, self.files) for row in rows)
-
-    def _remove(self, rows: Sequence[AnyRow]) -> None:
-        """Files first, then rows; the texts of what was said go, its numbers stay.
-
-        What is said while the files go has its text removed after the rows: a crash before that
-        leaves a file that no row seals, which `sweep` removes.
-        """
-        if not rows:
-            return
-        receipts = [row.receipt for row in rows]
-        texts = sa.select(said.c.tenant, said.c.id).where(said.c.receipt.in_(receipts))
-        with self.database.read() as connection:
-            found = connection.execute(texts.where(said.c.sealed)).all()
-        for tenant, name in [(row.tenant, row.receipt) for row in rows] + [*map(tuple, found)]:
-            self.files.remove(tenant, name)
-        with self.database.write() as connection:
-            late = connection.execute(texts.where(said.c.sealed)).all()
-            connection.execute(
-                sa.update(said).where(said.c.receipt.in_(receipts)).values(sealed=False)
-            )
-            connection.execute(sa.delete(exchanges).where(exchanges.c.receipt.in_(receipts)))
-        for tenant, name in late:
-            self.files.remove(tenant, name)

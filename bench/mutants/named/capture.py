@@ -9,7 +9,67 @@ _SAID = "tests/gateway/capture/test_said.py"
 _STORE = "tests/registry/exchanges/test_exchanges.py"
 _REDACT = "tests/privacy/test_redact.py"
 
+_SHADOW = "tests/gateway/capture/test_shadow.py"
+_SHADOWS = "tests/registry/exchanges/test_shadows.py"
+_REVIEWS = "tests/registry/exchanges/test_reviews.py"
+
 NAMED = (
+    Named(
+        "a-shadow-of-what-is-not-kept",
+        "gateway/request/shadow.py",
+        "if answer.status == 200 and keeps and",
+        "if answer.status == 200 and",
+        (f"{_SHADOW}::test_what_may_not_be_kept_has_no_shadow_either",),
+        "questions that nobody may keep would be kept by way of their shadows",
+    ),
+    Named(
+        "a-shadow-outlives-its-request",
+        "registry/exchanges/removing.py",
+        "        connection.execute(sa.delete(shadows).where(shadows.c.receipt.in_(receipts)))\n",
+        "",
+        (f"{_SHADOWS}::test_it_goes_with_its_exchange",),
+        "what was deleted would be listed by what another release said to it",
+    ),
+    Named(
+        "a-shadow-without-a-request",
+        "registry/exchanges/shadows.py",
+        "gone = find(connection, tenant, receipt) is None or erased_since(connection, answered)",
+        "gone = False",
+        (f"{_SHADOWS}::test_an_erased_tenant_has_none_and_gets_none",),
+        "after an erasure something that was asked before would be written again",
+    ),
+    Named(
+        "an-early-shadow-is-dropped",
+        "gateway/capture/capture.py",
+        "elif last or time.monotonic() > until:",
+        "elif True:",
+        (f"{_SHADOW}::test_a_shadow_that_is_faster_waits_for_its_request",),
+        "only slow shadows would be compared, which are other ones",
+    ),
+    Named(
+        "two-reviewers-see-one-order",
+        "registry/exchanges/reviews.py",
+        "first=(coin + found.seen) % 2 if found.shadow else 0,",
+        "first=coin if found.shadow else 0,",
+        (f"{_REVIEWS}::test_two_reviewers_see_both_orders_and_a_third_sees_nothing",),
+        "what stands first is chosen more often, and nobody would take that back",
+    ),
+    Named(
+        "a-place-is-preferred",
+        "registry/exchanges/reviews.py",
+        "return 1 if (self.choice == 1) == (self.first == 0) else -1",
+        "return 1 if self.choice == 1 else -1",
+        (f"{_REVIEWS}::test_two_reviewers_see_both_orders_and_a_third_sees_nothing",),
+        "half of the judgements would count for the other release",
+    ),
+    Named(
+        "a-judgement-is-changed",
+        "registry/exchanges/reviews.py",
+        "if row.choice not in (None, choice):",
+        "if False:",
+        (f"{_REVIEWS}::test_a_judgement_names_what_was_shown_and_stays",),
+        "what was counted would not stay counted, and the bounds hold no more",
+    ),
     Named(
         "store-false-is-kept",
         "gateway/request/recorder.py",
@@ -124,9 +184,9 @@ NAMED = (
     ),
     Named(
         "a-late-text-stays",
-        "registry/exchanges/store.py",
-        "        for tenant, name in late:\n",
-        "        for tenant, name in late[:0]:\n",
+        "registry/exchanges/removing.py",
+        "    for tenant, name in late:\n",
+        "    for tenant, name in late[:0]:\n",
         (f"{_STORE}::test_a_text_that_comes_while_its_exchange_goes_goes_too",),
         "a correction of a deleted answer would stay on the disk, and nothing would remove it",
     ),

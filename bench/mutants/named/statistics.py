@@ -84,6 +84,47 @@ NAMED = (
         "every watch would ask all rows of both releases",
     ),
     Named(
+        "the-last-word-on-a-request-counts",
+        f"{_WATCHING}/references.py",
+        "sorted(exchange.feedback, key=lambda said: said.created)",
+        "sorted(exchange.feedback, key=lambda said: -said.created)",
+        (
+            f"{_OF_WATCHING}/test_shadowed.py"
+            "::test_a_metric_needs_to_know_what_is_right_by_the_first_word_on_it",
+        ),
+        "what was counted would change afterwards, and the bounds hold no more",
+    ),
+    Named(
+        "the-client-saw-the-reference",
+        f"{_WATCHING}/shadowed.py",
+        "own = one.exchange.release == pair.watched.digest",
+        "own = False",
+        (
+            f"{_OF_WATCHING}/test_shadowed.py"
+            "::test_whose_answer_the_client_saw_does_not_matter_and_a_conversation_counts_once",
+        ),
+        "while a canary answers, its losses would be the holder's",
+    ),
+    Named(
+        "a-judge-is-shown-what-is-withheld",
+        f"{_WATCHING}/shadowed.py",
+        'if one.exchange.share != "none" and one.exchange.tenant not in withheld',
+        'if one.exchange.share != "none"',
+        (
+            f"{_OF_WATCHING}/test_shadowed.py::"
+            "test_a_judge_is_asked_until_it_is_decided_and_is_shown_nothing_that_is_withheld",
+        ),
+        "answers of a tenant who shares with nobody would leave the house",
+    ),
+    Named(
+        "one-reviewer-is-enough",
+        f"{_WATCHING}/shadowed.py",
+        "if len(values) == REVIEWERS:",
+        "if len(values) == 1:",
+        (f"{_OF_WATCHING}/test_shadowed.py::test_people_count_once_two_have_judged",),
+        "whoever is first would decide, and what a place gives not be taken back",
+    ),
+    Named(
         "rows-of-a-group-are-draws",
         f"{_WATCHING}/draws.py",
         'groups.setdefault(at if name is None else ("group", name), []).append(row)',
