@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from adapterworks.manifests.graders import (
     Grader,
@@ -30,8 +30,19 @@ class QualityGate(Frozen):
     release that `[start]` continues, or the nearest training row (`evaluate.baseline`)."""
     min_gain: float = 0.0
     """The gain must be more than this, in the metric's own unit."""
+    limit: float | None = None
+    """`kind = "limit"` only: the candidate's own value must be within it, at most where lower is
+    better and at least where higher is, by the bound of its interval."""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
-    """Confidence of the gain's interval."""
+    """Confidence of the interval."""
+
+    @model_validator(mode="after")
+    def _limited(self) -> Self:
+        if (self.kind == "limit") != (self.limit is not None):
+            raise ValueError(
+                '`limit` says how much `kind = "limit"` allows, and nothing to other kinds'
+            )
+        return self
 
 
 class RetentionTable(Frozen):

@@ -300,6 +300,14 @@ AREAS = {
             ),
         ),
         Area(
+            "answers",
+            (
+                "builders/evaluation/metrics/forms.py", "builders/evaluation/metrics/api.py",
+                "builders/evaluation/metrics/abstention.py",
+            ),
+            _files("tests/builders/evaluation", "forms", "api", "abstention"),
+        ),
+        Area(
             "layouts",
             (
                 "builders/training/projection.py",

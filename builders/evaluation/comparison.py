@@ -21,6 +21,7 @@ from adapterworks.builders.evaluation.statistics import (
     mean_gain_interval,
     resample_groups,
     resample_weights,
+    share_interval,
     widened,
 )
 
@@ -65,6 +66,19 @@ class Comparison:
     def interval(self, subject: str, confidence: float) -> Interval:
         """Of a subject's own value."""
         return interval(self.samples[subject], confidence)
+
+    def own_interval(self, subject: str, confidence: float) -> Interval:
+        """Of a subject's own value, for few rows and shares of 0 and 1 too, where it is one."""
+        metric, given = self.metric, self.statistics[subject]
+        if not self.of_shares or not (metric.is_mean or metric.among is not None):
+            return self.interval(subject, confidence)
+        counted = np.ones(len(given), bool) if metric.among is None else metric.among(given)
+        if not counted.any():
+            return Interval(0.0, 1.0)
+        groups = self.groups
+        if groups is not None:
+            groups = np.unique(groups[counted], return_inverse=True)[1].astype(np.float64)
+        return share_interval(metric.per_example(given)[counted], confidence, groups)
 
     def gain(self, reference: str) -> float:
         """The candidate's improvement over a reference, positive when better."""

@@ -71,7 +71,9 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         if not metric.alone:
             yield Problem(
                 ("objective", "rewards", index),
-                f"`{name}` needs `{metric.needs}`, and a sampled answer has its text alone",
+                f"`{name}` needs `{metric.needs}`, and a sampled answer has its text alone"
+                if metric.higher_is_better
+                else f"`{name}` is better where it is smaller, and a reward is made larger",
                 "reward by a metric of answers: `adapters metrics`",
             )
     for key in ("reference", "max_start_distance"):

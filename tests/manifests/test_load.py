@@ -265,6 +265,7 @@ def test_the_built_in_manifests_have_the_settings_of_their_cases() -> None:
         "code",
         "code-aligned",
         "enterprise-kb",
+        "enterprise-kb-abstain",
         "medical",
         "medical-dpo",
         "medical-ppo",

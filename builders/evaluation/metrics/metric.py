@@ -74,6 +74,8 @@ class Metric:
         is_mean: its value is the mean of `per_example`.
         require: refuses, before anything is trained or asked, rows or a machine that it cannot be
             measured on.
+        among: [n, k] statistics → [n], the examples whose `per_example` it is the mean of, where
+            those are not all.
         needs: `text` (the model's answer is generated), `likelihood` (of the reference),
             `preference` (likelihoods of both answers), `verdict` (its verdicts on both) or `steps`
             (its verdicts on an answer's steps); or `judged`, a judge's word on its answers
@@ -91,6 +93,7 @@ class Metric:
     needs: Need = ANSWERS
     is_mean: bool = False
     require: Callable[[Sequence[Row]], None] | None = None
+    among: Callable[[Floats], NDArray[np.bool_]] | None = None
 
     @property
     def of_answers(self) -> bool:
@@ -99,8 +102,9 @@ class Metric:
 
     @property
     def alone(self) -> bool:
-        """Whether one answer has a score by itself: a verifier's, which can be a reward."""
-        return self.needs == ANSWERS
+        """Whether one answer has a score by itself, the larger the better: a verifier's, which can
+        be a reward."""
+        return self.needs == ANSWERS and self.higher_is_better
 
     def score(self, answer: str, row: Row) -> float:
         """Of one answer to one row: a verifier's reward."""

@@ -14,6 +14,7 @@ from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.recipes import (
     RECIPES,
     botocore_kb,
+    botocore_passages,
     icd_10_cm,
     load_recipe,
     stdlib_ruff,
@@ -196,3 +197,29 @@ def test_excludes1_pairs_have_the_right_category_before_the_one_that_is_ruled_ou
         assert better == row.meta["category"] != worse == row.meta["ruled_out"][:3]
     trained = {icd_10_cm.normalise(r.meta["term"]) for r in icd_10_cm.derive(cache).splits["train"]}
     assert not trained & {icd_10_cm.normalise(term) for term in rows["test"]}
+
+
+def test_of_every_third_question_the_sentence_is_taken_out(cache: Path) -> None:
+    """Nothing but the missing sentence tells them apart: as many sentences, of one service."""
+    rows = [row for split in rows_of("botocore-passages", cache).values() for row in split]
+    without = [row for row in rows if not row.meta["answerable"]]
+    assert 0.28 < len(without) / len(rows) < 0.38
+    for row in rows:
+        question = row.prompt[-1]["content"]
+        lines = [line for line in question.splitlines() if line.startswith("- ")]
+        assert len(lines) == botocore_passages.SENTENCES
+        named = [line for line in lines if line.startswith(f"- {row.meta['operation']}: ")]
+        assert len(named) == row.meta["answerable"]
+        assert not any(row.meta["term"] in line for line in lines) or row.meta["answerable"]
+        said = row.meta["operation"] if row.meta["answerable"] else botocore_passages.ABSTENTION
+        assert row.answer == said
+    places = Counter(
+        [
+            line.split(":")[0][2:]
+            for line in row.prompt[-1]["content"].splitlines()
+            if line[:2] == "- "
+        ].index(row.answer)
+        for row in rows
+        if row.meta["answerable"]
+    )
+    assert min(places.values()) > 0.1 * sum(places.values())

@@ -153,6 +153,7 @@ def test_perplexity_is_over_tokens_not_rows() -> None:
 def test_a_resample_of_all_rows_once_is_the_value(name: str) -> None:
     """The invariant that the bootstrap stands on: additive statistics, one aggregate."""
     columns = {"rule": "UP031", "schema": {"type": "string"}, "tests": "assert one"}
+    columns |= {"regex": "^A", "format": "csv", "api": {"f": "(x)"}}
     rows = [chat("q", text).with_meta(**columns) for text in ("A06 one", "B15 two", "A06 one")]
     given = [
         Prediction(text, nll, 3)
