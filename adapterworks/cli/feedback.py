@@ -32,6 +32,7 @@ def command() -> None:
     Example:
       adapters feedback list --adapter medical
       adapters feedback agreement --on thumb
+      adapters feedback preferences --adapter medical
       adapters feedback export --adapter medical > reviewed.jsonl
     """
 
@@ -191,6 +192,46 @@ def _judgements(app: App) -> Judgements | JudgementsOverHttp:
     if isinstance(registry, RemoteRegistry):
         return JudgementsOverHttp(registry.link)
     return Judgements(app.exchanges)
+
+
+@command.command()
+@_tenant
+@_adapter
+@_as_json
+@click.pass_obj
+def preferences(app: App, tenant: str | None, adapter: str | None, as_json: bool) -> None:
+    """Which release reviewers prefer, of answers to the same requests, and how far they agree.
+
+    Requests are judged in the console's review queue, blind, by two reviewers each. The interval
+    takes each request for one draw, however many have judged it.
+
+    \b
+    Example:
+      adapters feedback preferences --adapter medical
+    """
+    from adapterworks.builders.reviewing.queue import outcomes
+    from adapterworks.registry.exchanges import reviews
+
+    judged = reviews.judged(app.exchanges, tenant=_id(app, tenant), adapter=adapter)
+    found = outcomes(judged)
+    if as_json:
+        printing.echo_json(found)
+        return
+    columns = (
+        *("release", "against", "answers", "better", "worse", "neither"),
+        *("preferred", "low", "high", "first_shown", "alpha"),
+    )
+    rows = []
+    for one in found:
+        row = {name: _rounded(one[name]) for name in columns}
+        rows.append(row | {name: _short(str(row[name])) for name in ("release", "against")})
+    printing.echo_table(columns, [cells(row, columns) for row in rows])
+    if not rows:
+        printing.note("nobody has judged an answer yet: /console/review, or POST /v1/reviews")
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]
 
 
 def _rounded(value: object) -> object:

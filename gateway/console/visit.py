@@ -42,6 +42,7 @@ _AREAS = {
     "files": ("files", "models"),
     "jobs": ("jobs", "models"),
     "playground": ("playground", "models"),
+    "review": ("review", "models"),
     "adapters": ("adapters", "registry"),
     "usage": ("usage", "models"),
     "tenants": ("tenants", "tenants"),

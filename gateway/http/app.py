@@ -33,6 +33,7 @@ from adapterworks.gateway.http.routes import (
     metrics,
     models,
     openapi,
+    reviews,
     stored,
     usage,
 )
@@ -66,6 +67,7 @@ def create_app(gateway: Gateway) -> Starlette:
     routes: list[Route] = [
         *inference.routes(),
         *stored.routes(),
+        *reviews.routes(),
         *models.routes(),
         *engines.routes(),
         *usage.routes(),

@@ -11,6 +11,7 @@ _REDACT = "tests/privacy/test_redact.py"
 
 _SHADOW = "tests/gateway/capture/test_shadow.py"
 _SHADOWS = "tests/registry/exchanges/test_shadows.py"
+_CONSOLE = "tests/gateway/console/test_review.py"
 _REVIEWS = "tests/registry/exchanges/test_reviews.py"
 
 NAMED = (
@@ -61,6 +62,38 @@ NAMED = (
         "return 1 if self.choice == 1 else -1",
         (f"{_REVIEWS}::test_two_reviewers_see_both_orders_and_a_third_sees_nothing",),
         "half of the judgements would count for the other release",
+    ),
+    Named(
+        "a-ballot-says-whose-it-is",
+        "gateway/http/routes/reviews.py",
+        '        "adapter": found.exchange.adapter,\n',
+        '        "adapter": found.exchange.release,\n',
+        (f"{_CONSOLE}::test_the_api_says_the_same",),
+        "whoever asks the API would know whom to prefer",
+    ),
+    Named(
+        "a-correction-in-the-queue-is-lost",
+        "gateway/http/routes/reviews.py",
+        "        correction=asked.correction,\n",
+        "        comment=asked.correction,\n",
+        (f"{_CONSOLE}::test_two_people_judge_blind_and_in_both_orders",),
+        "what people write would be no row to learn from",
+    ),
+    Named(
+        "another-tenant-may-judge",
+        "registry/exchanges/reviews.py",
+        "reviews.c.id == name, reviews.c.tenant == tenant, reviews.c.reviewer == reviewer",
+        "reviews.c.id == name, reviews.c.reviewer == reviewer",
+        (f"{_CONSOLE}::test_a_tenant_judges_its_own_and_a_name_is_a_name",),
+        "a stranger's judgement would stand beside a tenant's own",
+    ),
+    Named(
+        "judgements-are-draws",
+        "builders/reviewing/queue.py",
+        "groups.astype(np.float64))",
+        "np.arange(len(values), dtype=np.float64))",
+        (f"{_CONSOLE}::test_the_command_line_says_how_surely",),
+        "a second reviewer who says the same would make it look surer",
     ),
     Named(
         "a-judgement-is-changed",

@@ -84,11 +84,13 @@ JOBS: dict[str, tuple[str, ...]] = {
     "/v1/fine_tuning/checkpoints/{checkpoint}/permissions": ("get", "post"),
     "/v1/fine_tuning/checkpoints/{checkpoint}/permissions/{permission}": ("delete",),
 }
-# Stored completions and feedback.
+# Stored completions, feedback, and the review queue.
 STORED: dict[str, tuple[str, ...]] = {
     "/v1/chat/completions/{completion}": ("get", "post", "delete"),
     "/v1/chat/completions/{completion}/messages": ("get",),
     "/v1/feedback": ("post",),
+    "/v1/reviews": ("get", "post"),
+    "/v1/reviews/{ballot}": ("post",),
 }
 _PURPOSE = {"enum": ["fine-tune", "batch", "assistants", "vision", "user_data", "evals"]}
 _FILE = {"type": "string", "format": "binary"}
@@ -152,6 +154,28 @@ STORED_BODIES: dict[str, dict[str, Any]] = {
             }
         }
     },
+}
+STORED_BODIES["/v1/reviews"] = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["reviewer"],
+            "properties": {"reviewer": _WORD, "adapter": {"type": "string", "maxLength": 200}},
+        }
+    }
+}
+STORED_BODIES["/v1/reviews/{ballot}"] = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["reviewer", "choice"],
+            "properties": {
+                "reviewer": _WORD,
+                "choice": {"type": "integer", "minimum": 0, "maximum": 2},
+                "correction": {"type": "string", "minLength": 1, "maxLength": 100_000},
+            },
+        }
+    }
 }
 # Of `/generate`.
 GENERATED: dict[str, Any] = {
