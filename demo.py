@@ -4,7 +4,8 @@ Builds `enterprise-kb` and `bank-tickets` (profile quick), publishes both, start
 one vLLM, asks both adapters and their base through the `openai` client, and checks that they answer
 differently and that every answer's receipt names the release that was built. Each adapter is shown
 beside its base and beside a search over its training rows, with intervals; each must beat its base
-beyond chance, and which of them beat the search is said. Nothing here waits by a clock: a slow
+beyond chance, and which of them beat the search is said. The registry is a temporary one, whatever
+registry you have configured. Nothing here waits by a clock: a slow
 machine is waited for. Ends with one line `demo: OK …`, or with what failed and exit code 1.
 """
 
@@ -24,6 +25,7 @@ from openai import APIStatusError, OpenAI
 from rich.console import Console
 from rich.table import Table
 
+from bench.apart import settle
 from bench.served_values import PROMPTS, TOLERANCE, largest_difference
 from bench.serving import ADAPTERS, ServingFailed, serving
 
@@ -46,8 +48,7 @@ def main() -> int:
     """Run the demo; returns the exit code."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="adapterworks-demo-") as home:
-        os.environ["ADAPTERS_HOME"] = home
-        os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
+        settle(home)
         try:
             built = {}
             for name in NAMES:

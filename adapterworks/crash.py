@@ -49,7 +49,7 @@ def expected(error: BaseException) -> AdapterworksError | None:
     return None
 
 
-def report(error: BaseException, arguments: Sequence[str], home: Path) -> Path | None:
+def report(error: BaseException, arguments: Sequence[str], home: Path | None) -> Path | None:
     """Write what happened under `home/crashes`, or else a temporary folder; None if neither can."""
     text = "\n".join(
         (
@@ -61,14 +61,16 @@ def report(error: BaseException, arguments: Sequence[str], home: Path) -> Path |
         )
     )
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.txt"
-    for folder in (home / "crashes", Path(tempfile.gettempdir())):
+    folders = [] if home is None else [home / "crashes"]
+    for folder in (*folders, Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / name
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(without_passwords(text))
-            _forget_old(home / "crashes")
+            if folder in folders:
+                _forget_old(folder)
             return path
     return None
 

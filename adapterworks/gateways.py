@@ -11,6 +11,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from adapterworks.gateway.http.sockets import unix_address
 from adapterworks.manifests.errors import Refused, Unavailable
 
 _SECONDS = 5.0
@@ -97,4 +98,5 @@ class _UnixConnection(HTTPConnection):
         """Open the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        with unix_address(self._path) as address:
+            self.sock.connect(address)

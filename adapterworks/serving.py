@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 # Releases that may be loaded before the gateway says that it is ready; engines take fewer.
+SPOOL = "metering"  # in ADAPTERS_HOME: usage that is not in the index yet
 _FIRST = 64
 
 
@@ -86,7 +87,7 @@ def compose(app: App, config: GatewayConfig, *, only: str | None, say: Say) -> G
     engines = _engines(app, config, served, only=only, say=say)
 
     home = app.settings.home
-    spool = Path(config.metering.spool) if config.metering.spool else home / "metering"
+    spool = Path(config.metering.spool) if config.metering.spool else home / SPOOL
     newest = sorted(served, key=lambda release: release.created, reverse=True)
     gateway = Gateway.compose(
         config,

@@ -22,6 +22,10 @@ ADAPTERS_KUBERNETES_IMAGE   what `build --on k8s:NAMESPACE` runs (default "adapt
 
 Each may stand in a file too, by its last part in lower case (`home = "~/adapters"`); the variable
 comes first. The file is `ADAPTERS_CONFIG`, or ~/.config/adapterworks/config.toml.
+
+Invariant: an environment that is given says all there is. Without `ADAPTERS_CONFIG`,
+`XDG_CONFIG_HOME` and `HOME` in it there is no file: who opens another home is never handed the
+database of their own.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.homes import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +65,23 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the variables above, and the file; creates nothing.
 
+        Args:
+            environ: all of the environment; None: the process's.
+
         Raises:
-            InvalidInput: the file is not TOML, or has a key that means nothing.
+            InvalidInput: the file is not TOML, has a key that means nothing, or a path begins at
+                a home directory that is not known here.
         """
         env = os.environ if environ is None else environ
         given = {**_of_file(config_file(env)), **_of_variables(env)}
-        home = Path(given.get("home") or "~/.adapters").expanduser().absolute()
+        home = _place("home", given.get("home") or "~/.adapters")
         return cls(
             home=home,
             database=_database(given.get("database")) or f"sqlite:///{home / 'index.db'}",
             blobs=_blobs(given.get("blobs")) or str(home / "blobs"),
-            bases=Path(given.get("bases") or home / "bases").expanduser().absolute(),
+            bases=_place("bases", given.get("bases") or str(home / "bases")),
             who=given.get("user") or _login_name(),
-            keys=Path(given.get("keys_dir") or f"{home}-keys").expanduser().absolute(),
+            keys=_place("keys_dir", given.get("keys_dir") or f"{home}-keys"),
             author=given.get("user") or "unnamed",
             checkouts=_bytes(given.get("checkouts") or "50GB"),
             memory_wait=_seconds(given.get("memory_wait") or "7d"),
@@ -125,13 +134,14 @@ def origins(settings: Settings, environ: Mapping[str, str] | None = None) -> lis
     return found
 
 
-def config_file(environ: Mapping[str, str] | None = None) -> Path:
-    """The file, whether it is there or not."""
+def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The file, whether it is there or not; None: this environment names no place for one."""
     env = os.environ if environ is None else environ
     if named := env.get("ADAPTERS_CONFIG"):
-        return Path(named).expanduser()
-    folder = env.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(folder).expanduser() / "adapterworks" / "config.toml"
+        return _place("config", named)
+    home = env.get("HOME")
+    folder = env.get("XDG_CONFIG_HOME") or (home and str(Path(home) / ".config"))
+    return _place("config", folder) / "adapterworks" / "config.toml" if folder else None
 
 
 def _of_variables(env: Mapping[str, str]) -> dict[str, str]:
@@ -139,12 +149,14 @@ def _of_variables(env: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key in KEYS if (value := env.get(f"ADAPTERS_{key.upper()}"))}
 
 
-def _of_file(file: Path) -> dict[str, str]:
+def _of_file(file: Path | None) -> dict[str, str]:
     """The settings of the file.
 
     Raises:
         InvalidInput: naming the key that cannot be.
     """
+    if file is None:
+        return {}
     try:
         text = file.read_text("utf-8-sig")
     except FileNotFoundError:
@@ -172,12 +184,26 @@ def _database(text: str | None) -> str | None:
     path = (text or "").removeprefix("sqlite:///")
     if not text or path == text or not path or path.startswith((":memory:", "file:")):
         return text
-    return f"sqlite:///{Path(path).expanduser().absolute()}"
+    return f"sqlite:///{_place('database', path)}"
 
 
 def _blobs(text: str | None) -> str | None:
     """`s3://…` as it is, a folder as an absolute path."""
-    return text if not text or "://" in text else str(Path(text).expanduser().absolute())
+    return text if not text or "://" in text else str(_place("blobs", text))
+
+
+def _place(key: str, path: str) -> Path:
+    """A setting's path, absolute.
+
+    Raises:
+        InvalidInput: it begins at the home directory of nobody.
+    """
+    try:
+        return expanded(path).absolute()
+    except InvalidInput as error:
+        raise InvalidInput(
+            error.message, hint=f"set `ADAPTERS_{key.upper()}` to a path that begins with `/`"
+        ) from error
 
 
 def _flag(text: str | None) -> bool:

@@ -10,7 +10,6 @@ ended (`builders/engines/decoding.py`).
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapterworks.builders.training.events import Event, read_events
+from bench import apart
 from bench.report import Row, figure, interleave, ratios, show
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,11 +31,7 @@ def run(manifest: str, profile: str, overrides: Sequence[str]) -> list[Row]:
     """Build, and say where the time went."""
     with tempfile.TemporaryDirectory(prefix="adapterworks-time-") as folder:
         home = Path(folder)
-        environment = {
-            **os.environ,
-            "ADAPTERS_HOME": str(home),
-            "ADAPTERS_BASES": str(ROOT / ".cache" / "bases"),
-        }
+        environment = apart.environment(home)
         command = [ADAPTERS, "build", manifest, "--profile", profile]
         for override in overrides:
             command += ["--set", override]

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.apart import settle
 from bench.peft_answers import Answer, equal_share, largest_difference, peft_answers
 from bench.serving import ask_together, resident, serving
 
@@ -114,8 +114,7 @@ def run(home: Path, kinds: Sequence[str]) -> list[Measured]:
     from adapterworks.builders.data.load import load_rows
     from adapterworks.builders.data.render import render_prompts
 
-    os.environ["ADAPTERS_HOME"] = str(home)
-    os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
+    settle(home)
     app = App()
     built = {kind: build(app, kind) for kind in kinds}
     base = app.bases.ensure(BASE, quantization="nf4")

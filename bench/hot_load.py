@@ -33,11 +33,11 @@ from typing import Any
 import aiohttp
 
 from adapterworks.app import App
+from bench.apart import settle
 from bench.random_lora import make_releases, publish
 from bench.report import Row, figure, percentile, ratios, show
 from bench.serving import engine_process, resident, serving
 
-ROOT = Path(__file__).resolve().parents[1]
 MODEL = "smollm2-135m-instruct"
 RANK = 16
 GOAL = "≤150"
@@ -69,8 +69,7 @@ def run(moves: int) -> list[Row]:
     """Publish, serve, measure."""
     with tempfile.TemporaryDirectory(prefix="adapterworks-hot-") as folder:
         home = Path(folder)
-        os.environ["ADAPTERS_HOME"] = str(home)
-        os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
+        settle(home)
         # Nothing is evicted: what is measured is a load, not what had to go for it.
         os.environ["ADAPTERS_GATEWAY_RESIDENCY__MAX_CPU_LORAS"] = str(2 * moves + 8)
         _say("two random adapters and their fingerprints")

@@ -33,6 +33,7 @@ from adapterworks.registry.jobs import schema
 from adapterworks.registry.jobs.job import BUILD_LANE
 from adapterworks.registry.jobs.states import ENDED
 from adapterworks.settings import Settings
+from bench import apart
 from bench.job_crew import Crew
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.files.test_files import ROWS
@@ -114,14 +115,14 @@ def run(jobs: int, kills: int, folder: Path, database: str, seed: int, say: Say)
     result, chance, loop = Result(jobs), random.Random(seed), Loop()
     base = SmallBases().ensure(MODEL)
     engine = loop.run(serve(StandIn(base.name).app()))
-    environment = {
-        "ADAPTERS_HOME": str(folder / "home"),
-        "ADAPTERS_BLOBS": str(folder / "blobs"),
-        "ADAPTERS_DATABASE": database,
-        "ADAPTERS_USER": "tester",
-        "ADAPTERS_BASES": str(SMALL_BASES),
-        "ADAPTERS_GATEWAY_JOBS__ON": "true",
-    }
+    environment = apart.environment(
+        folder / "home",
+        ADAPTERS_BLOBS=str(folder / "blobs"),
+        ADAPTERS_DATABASE=database,
+        ADAPTERS_USER="tester",
+        ADAPTERS_BASES=str(SMALL_BASES),
+        ADAPTERS_GATEWAY_JOBS__ON="true",
+    )
     app = App(Settings.from_environment(environment))
     app.registry.require_own_store()
     schema.migrate(app.registry.database)

@@ -6,7 +6,6 @@ queue, worker, gateway, registry and their processes are the real ones.
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -25,7 +24,7 @@ class Worker:
     """`adapters worker` with stand-in builds."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        self._environment = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
+        self._environment = {**environment, "PYTHONPATH": str(ROOT)}
         self._log = log
         self.start()
 

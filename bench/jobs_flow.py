@@ -27,6 +27,7 @@ from typing import Any
 import openai
 
 from adapterworks.builders.data.recipes import load_recipe
+from bench import apart
 from bench.report import Row, figure, show
 from bench.serving import ADAPTERS, end, free_port, wait_ready
 
@@ -67,7 +68,7 @@ class Failed(Exception):
 @contextlib.contextmanager
 def service(home: Path) -> Iterator[tuple[str, str]]:
     """Gateway, engine and worker; yields the URL and a tenant's key."""
-    environment = os.environ | {"ADAPTERS_HOME": str(home / "home")}
+    environment = apart.environment(home / "home")
     (home / "gateway.toml").write_text(CONFIG)
     (home / "jobs.toml").write_text(TEMPLATE)
     told = said(environment, "tenant", "add", "acme", "--allow", "base:*", "--json")
@@ -157,12 +158,12 @@ def run(rows: int, held_out: int) -> list[Row]:
             with openai.OpenAI() as client:
                 job = paused(client)
                 ref = str(client.fine_tuning.jobs.retrieve(job).fine_tuned_model)
-        here = os.environ | {"ADAPTERS_HOME": str(folder / "home")}
+        here = apart.environment(folder / "home")
         into = folder / "manifest"
         into.mkdir()
         subprocess.run([ADAPTERS, "jobs", "show", job, "--into", str(into)], env=here, check=True,
                        stdout=subprocess.DEVNULL)  # fmt: skip
-        there = os.environ | {"ADAPTERS_HOME": str(folder / "other")}
+        there = apart.environment(folder / "other")
         built = said(there, "build", str(into / "manifest.toml"), "--json")
         same = weights(here, ref) == weights(there, built["ref"])
     size = f"{rows} + {held_out} ICD-10-CM rows, {BASE}"
@@ -178,7 +179,6 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--held-out", type=int, default=40)
     options = parser.parse_args()
-    os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
     table = run(options.rows, options.held_out)
     show("Jobs", table, name="jobs_flow")
     return int(any(row.met is False for row in table))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import time
@@ -30,10 +29,10 @@ from adapterworks.gateway.engines.plan import engine_specs
 from adapterworks.gateway.residency.proof import prove
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
+from bench.apart import settle
 from bench.random_lora import make_releases, publish
 from bench.report import Row, figure, ratios, show
 
-ROOT = Path(__file__).resolve().parents[1]
 MODEL, RANK = "smollm2-135m-instruct", 16
 POSITIONS, SLICE_SECONDS = 3, 0.2
 GOAL = "≤0.125"
@@ -53,8 +52,7 @@ def run(rounds: int) -> list[Row]:
     """Publish, start the engine, measure."""
     with tempfile.TemporaryDirectory(prefix="adapterworks-proof-") as folder:
         home = Path(folder)
-        os.environ["ADAPTERS_HOME"] = str(home)
-        os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
+        settle(home)
         app = App()
         base = app.bases.ensure(MODEL)
         made = make_releases(base, home / "made", 2, RANK)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 import time
@@ -139,7 +138,6 @@ def faults(outcomes: dict[str, Outcome], first: Outcome, last: Outcome) -> list[
 
 def run(home: Path) -> int:
     """Plant, serve, ask, show; the number of faults."""
-    os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
     records = hostile_records.outcomes()
     accepted = [name for name, (taken, _) in records.items() if taken]
     print(f"{len(records)} hostile records, {len(accepted)} accepted")

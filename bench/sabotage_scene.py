@@ -5,13 +5,13 @@ Invariant: the good ones are built once and kept; what is served is planted anew
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from adapterworks.registry.releases.release import Draft, Release
+from bench.apart import environment, settle
 from bench.every_method import SIZE as SMALL
 from bench.sabotages import SABOTAGES, WEIGHTS, Scene
 
@@ -37,7 +37,7 @@ def build(name: str, home: Path) -> tuple[Release, Path]:
     from adapterworks.progress import BuildProgress
     from adapterworks.settings import Settings
 
-    app = App(Settings.from_environment({**os.environ, "ADAPTERS_HOME": str(home)}))
+    app = App(Settings.from_environment(environment(home)))
     with BuildProgress(quiet=False) as progress:
         result = run_build(
             load_manifest(name, overrides=SIZE),
@@ -95,7 +95,7 @@ def plant(home: Path, served: Path) -> dict[str, str]:
     other_release, other = build(OTHER, home)
     shutil.rmtree(served, ignore_errors=True)
     served.mkdir(parents=True)
-    os.environ["ADAPTERS_HOME"] = str(served)
+    settle(served)
     app = App()
     private, public = make_key(served)
     (served / "gateway.toml").write_text(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.homes import expanded
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import FileSource, parse_base, parse_source
 from adapterworks.manifests.templates import names_template_file
@@ -26,9 +27,9 @@ def place(path: str, folder: Path) -> Path:
         InvalidInput: it leads nowhere: links in a circle, the home of an unknown user.
     """
     try:
-        whole = folder / Path(path).expanduser()
+        whole = folder / expanded(path)
         return whole.resolve() if whole.name in ("", "..") else whole.parent.resolve() / whole.name
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, InvalidInput) as error:
         raise InvalidInput(f"`{path}` leads nowhere: {error}", hint="check the path") from error
 
 

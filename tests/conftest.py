@@ -1,13 +1,16 @@
 """Fixtures every area shares: a settled environment and the real base model, prepared once.
 
 Bases are content-addressed and slow to prepare (30 s), so they are kept in `.cache/bases` between
-runs; everything else of a test lives in its own temporary ADAPTERS_HOME.
+runs; everything else of a test lives in its own temporary ADAPTERS_HOME. Nothing that whoever runs
+the suite has configured counts in it, in variables or in a file (`bench/apart.py`).
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,11 @@ from hypothesis import HealthCheck, settings
 
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.store import BaseStore
+from bench.apart import BASES, settle
 
+# The home of what asks for none: made only if something is written there.
+NOBODYS = Path(tempfile.gettempdir()) / f"adapterworks-tests-{os.getpid()}"
+settle(NOBODYS, bases=None)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -30,7 +37,6 @@ gc.disable()
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-BASES = Path(__file__).resolve().parent.parent / ".cache" / "bases"
 MODEL = "smollm2-135m-instruct"
 
 
@@ -56,8 +62,6 @@ def nf4_base(bases: BaseStore) -> Base:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bases: BaseStore) -> Path:
     """A fresh ADAPTERS_HOME, with the shared bases, for this test's process and its children."""
     folder = tmp_path / "home"
-    for name in ("ADAPTERS_DATABASE", "ADAPTERS_BLOBS"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ADAPTERS_HOME", str(folder))
     monkeypatch.setenv("ADAPTERS_BASES", str(bases.root))
     monkeypatch.setenv("ADAPTERS_USER", "tester")
@@ -89,6 +93,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
         ranks[item] = _LONG.index(group) if group in _LONG else len(_LONG)
     items.sort(key=ranks.__getitem__)
+
+
+def pytest_unconfigure() -> None:
+    """Leave no home behind that nobody asked for."""
+    shutil.rmtree(NOBODYS, ignore_errors=True)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

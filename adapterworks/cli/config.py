@@ -30,9 +30,11 @@ def command(app: App, as_json: bool) -> None:
         (origin.key, without_passwords(str(origin.value)), origin.source)
         for origin in origins(app.settings)
     ]
+    file = config_file()
     if as_json:
         table = {key: {"value": value, "from": source} for key, value, source in rows}
-        printing.echo_json({"file": str(config_file()), "settings": table})
+        printing.echo_json({"file": file and str(file), "settings": table})
         return
-    click.echo(f"file: {config_file()}{'' if config_file().exists() else ' (not there)'}")
+    said = "none: `HOME` is not set" if file is None else str(file)
+    click.echo(f"file: {said}{'' if file is None or file.exists() else ' (not there)'}")
     printing.echo_table(("setting", "value", "from"), rows)

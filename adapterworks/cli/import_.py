@@ -14,7 +14,9 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.import_config import config_command
 from adapterworks.cli.import_openai import command as openai
+from adapterworks.cli.values import ALIAS, NAME
 from adapterworks.extras import require
+from adapterworks.manifests.homes import expanded
 from adapterworks.manifests.importing import PROGRAMS
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def command() -> None:
 
 @command.command("adapter")
 @click.argument("source")
-@click.option("--as", "name", required=True, help="The adapter's name here.")
+@click.option("--as", "name", required=True, type=NAME, help="The adapter's name here.")
 @click.option("--base", required=True, help="The base it was trained on (`adapters base list`).")
 @click.option(
     "--quantization",
@@ -71,7 +73,7 @@ def command() -> None:
     show_default=True,
     help="How the base was quantized in its training.",
 )
-@click.option("--alias", help="Point this alias to it.")
+@click.option("--alias", type=ALIAS, help="Point this alias to it.")
 @click.option("--rename", is_flag=True, help="Map tensor names with a known wrong prefix.")
 @click.option("--fingerprint", is_flag=True, help="Record what it answers, so serving is proved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -136,7 +138,7 @@ def run_import(
     from adapterworks.registry.releases.scratch import scratch_folder
 
     check_name(name)
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if not source.startswith("hub:") and not folder.is_dir():
         raise NotFound(
             f"there is no folder `{folder}`", hint="name a PEFT folder, or hub:org/name@…"

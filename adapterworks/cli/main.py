@@ -6,6 +6,7 @@ checked against it by a test.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -182,7 +183,7 @@ class CommandTree(Suggesting):
 
 @click.group(cls=CommandTree, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="adapters")
-@click.option("-q", "--quiet", is_flag=True, help="Say no notes on stderr, only errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Say on stderr only what went wrong.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more: log lines, and traces of faults.")
 @click.option(
     "--color",
@@ -229,7 +230,9 @@ def _fail(error: Exception) -> NoReturn:
         crash.show_trace(error)
     known = crash.expected(error)
     if known is None:
-        home = Settings.from_environment().home
+        home = None
+        with contextlib.suppress(Exception):  # settings may be what failed
+            home = Settings.from_environment().home
         render(crash.told(error, crash.report(error, sys.argv[1:], home)))
         sys.exit(crash.EXIT_CODE)
     render(known)
@@ -237,12 +240,19 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def _run() -> None:
+    if "_ADAPTERS_COMPLETE" in os.environ:
+        from adapterworks.cli.bash import register
+
+        register()
     try:
         # Without standalone mode click returns the code that `Context.exit` was given.
         code = cli(prog_name="adapters", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:  # a group alone: what it can do
+        error.show()
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         render(of_click(error))
         sys.exit(error.exit_code)

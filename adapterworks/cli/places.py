@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.app import App
+from adapterworks.manifests.homes import expanded
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def own(app: App, place: str) -> Iterator[tuple[App, str]]:
         finally:
             opened.close()
         return
-    path = Path(match["place"]).expanduser()
-    if path.is_dir():
+    path = expanded(match["place"])
+    if path.is_dir():  # that home alone: none of the caller's own variables, nor their file
         settings = Settings.from_environment({"ADAPTERS_HOME": str(path)})
     elif path.is_file():
         settings = Settings.from_environment({"ADAPTERS_CONFIG": str(path)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing, registry_http
+from adapterworks.cli.values import WrittenFile
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.rebuild import Unlisted
@@ -33,7 +33,7 @@ for _command in (registry_http.serve, registry_http.token, registry_http.audit):
 
 
 @command.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=WrittenFile())
 @click.pass_obj
 def backup(app: App, file: Path) -> None:
     """Copy the index to FILE while it is in use.
@@ -65,11 +65,12 @@ def restore(app: App, file: Path) -> None:
     Example:
       adapters registry restore index-2026-11-29.db
     """
+    from adapterworks.crash import without_passwords
     from adapterworks.registry.index.backup import restore as put_back
 
     put_back(app.settings.database, file)
     app.registry.require_own_store()
-    click.echo(f"restored the index from {file}")
+    click.echo(f"restored the index from {file} into {without_passwords(app.settings.database)}")
     later = app.registry.upkeep.unlisted()
     if later:
         printing.note(
@@ -172,11 +173,6 @@ def agree(question: str, *, yes: bool, what: str) -> None:
 
     if yes:
         return
-    if not is_terminal():
+    if not printing.is_asked():
         raise InvalidInput(f"nothing was {what}: nobody can be asked", hint="add --yes")
     click.confirm(question, abort=True, err=True)
-
-
-def is_terminal() -> bool:
-    """Whether somebody can be asked."""
-    return sys.stdin.isatty()

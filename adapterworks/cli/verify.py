@@ -9,8 +9,9 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.completion import complete_manifest, complete_ref
 from adapterworks.extras import require
+from adapterworks.manifests.homes import expanded
 
 if TYPE_CHECKING:
     from adapterworks.builders.rebuilding.rebuild import Rebuilt
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     help="For `--rebuild`: where the files that REF was built from are.",
 )
 @click.option(
-    "--manifest", "manifest_name", help="With --rebuild: whose code in files beside it may be run."
+    "--manifest",
+    "manifest_name",
+    shell_complete=complete_manifest,
+    help="With --rebuild: whose code in files beside it may be run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -85,9 +89,9 @@ def command(
     from adapterworks.registry.releases.roles import UNPROVED, role_of
 
     if ref is not None and ref.startswith((".", "/", "~")):
-        if everything or repair is not None or rebuild:
+        if everything or repair is not None or rebuild or data_dir is not None or manifest_name:
             raise InvalidInput("files are checked against their record and a key, and nothing else")
-        _offline(Path(ref).expanduser(), bundle, keys, as_json=as_json)
+        _offline(expanded(ref), bundle, keys, as_json=as_json)
         return
     if (ref is None) != everything:
         raise InvalidInput("give a REF or `--all`", hint="adapters verify --all")
@@ -214,7 +218,7 @@ def _rebuild(
     from adapterworks.manifests.load import load_manifest
     from adapterworks.progress import BuildProgress
 
-    with BuildProgress(quiet=quiet) as progress:
+    with BuildProgress(quiet=quiet or app.quiet) as progress:
         return rebuild(
             ref,
             registry=app.registry,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
+from bench import apart
 from bench.hop.side import BASE, ROOT, Side, process
 from bench.random_lora import make_adapters, publish
 from bench.serving import free_port
@@ -33,15 +33,13 @@ def gateway(upstream: str, name: str = "gateway", tree: Path = ROOT) -> Iterator
     """
     with tempfile.TemporaryDirectory(prefix="adapterworks-hop-") as folder:
         home = Path(folder)
-        environment = {
-            **os.environ,
-            "ADAPTERS_HOME": str(home),
-            "ADAPTERS_BASES": str(ROOT / ".cache" / "bases"),
+        environment = apart.environment(
+            home,
             # An upstream that computes nothing cannot reproduce a fingerprint.
-            "ADAPTERS_GATEWAY_TRUST__PROOF": "off",
-            "ADAPTERS_GATEWAY_FAIRNESS__SLOTS": "512",
-            "PYTHONPATH": str(tree),
-        }
+            ADAPTERS_GATEWAY_TRUST__PROOF="off",
+            ADAPTERS_GATEWAY_FAIRNESS__SLOTS="512",
+            PYTHONPATH=str(tree),
+        )
         _publish(home)
         adapters = [sys.executable, "-P", "-c", _MAIN]
         add = [*adapters, "tenant", "add", "bench", "--allow", "*", *LIMITS, "--json"]

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from adapterworks.manifests.digests import digest_bytes, digest_json
+from bench.apart import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "pictures"
@@ -78,16 +79,13 @@ def _write(path: Path, text: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    bases = os.environ.get("ADAPTERS_BASES") or str(ROOT / ".cache" / "bases")
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "ADAPTERS_HOME": str(WORK / "home"),
-        "ADAPTERS_BASES": bases,
-        "ADAPTERS_USER": "you",
-        "COLUMNS": str(COLUMNS),
-        "FORCE_COLOR": "1",
-    }
+    return environment(
+        WORK / "home",
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        ADAPTERS_USER="you",
+        COLUMNS=str(COLUMNS),
+        FORCE_COLOR="1",
+    )
 
 
 def _recording(commands: list[str]) -> str:

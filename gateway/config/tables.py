@@ -159,7 +159,7 @@ class ShadowTable(Table):
 
 
 class MeteringTable(Table):
-    """`[metering]`: where usage is kept until the index has it (default: in `ADAPTERS_HOME`).
+    """`[metering]`: where usage is kept until the index has it (default `ADAPTERS_HOME/metering`).
 
     Answers that end while the disk syncs share its next sync; `commit_milliseconds` waits for more
     of them, for disks that sync slowly. Events older than `keep_days` are removed from the index

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
-from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.errors import InvalidInput, Unavailable
+
+# `sun_path` of `sockaddr_un`, less its closing zero: 108 bytes on Linux, 104 on macOS (unix(7)).
+MOST_BYTES = 103
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -35,7 +42,38 @@ def bind_unix(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
+    try:
+        with unix_address(path) as address:
+            listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
     path.chmod(0o600)
     listener.setblocking(False)
     return listener
+
+
+@contextlib.contextmanager
+def unix_address(path: Path) -> Iterator[str]:
+    """What the kernel is told for a unix socket at this path, to bind or to connect.
+
+    A path that is too long for it is named through a descriptor of its folder, for as long as the
+    block lasts.
+
+    Raises:
+        InvalidInput: it is too long, and this system has no names for descriptors.
+    """
+    if len(os.fsencode(path)) <= MOST_BYTES:
+        yield str(path)
+        return
+    if not _DESCRIPTORS.is_dir():
+        raise InvalidInput(
+            f"`{path}` is too long for a socket: {len(os.fsencode(path))} bytes, at most "
+            f"{MOST_BYTES}",
+            hint="set ADAPTERS_HOME to a shorter path; a link to the folder will do",
+        )
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield str(_DESCRIPTORS / str(folder) / path.name)
+    finally:
+        os.close(folder)

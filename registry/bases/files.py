@@ -12,6 +12,7 @@ from typing import Any
 
 from adapterworks.manifests.digests import digest_bytes, digest_file, digest_json
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.homes import expanded
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -112,7 +113,7 @@ def checkpoint_folder(path: Path) -> Path:
     Raises:
         InvalidInput: there is no config.json with safetensors.
     """
-    path = path.expanduser().absolute()
+    path = expanded(path).absolute()
     if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
         raise InvalidInput(
             f"`{path}` is not a model checkpoint: it needs config.json and *.safetensors",

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench import apart
 from tests.docs.blocks import Block, Command, absent, blocks
 from tests.users_files import executed, plant
 
@@ -190,11 +191,5 @@ def environment(home: Path, python: str, **more: str) -> dict[str, str]:
     ):
         (shims / name).write_text(f"#!/bin/sh\n{text}\n")
         (shims / name).chmod(0o755)
-    return {
-        **{k: v for k, v in os.environ.items() if not k.startswith("ADAPTERS_")},
-        "PATH": f"{shims}:{os.environ['PATH']}",
-        "ADAPTERS_HOME": str(home / "home"),
-        "ADAPTERS_USER": "you",
-        "COLUMNS": "120",
-        **more,
-    }
+    own = {"PATH": f"{shims}:{os.environ['PATH']}", "ADAPTERS_USER": "you", "COLUMNS": "120"}
+    return apart.environment(home / "home", **{**own, **more})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from bench import apart
 from tests.small_base import SMALL_BASES
 
 ADAPTERS = [str(Path(sys.executable).with_name("adapters"))]
@@ -32,13 +33,8 @@ class Serving:
         *options: str,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.env = {
-            **os.environ,
-            "ADAPTERS_HOME": str(home),
-            "ADAPTERS_BASES": str(SMALL_BASES),
-            "ADAPTERS_GATEWAY_TRUST__PROOF": "off",
-            **(environment or {}),
-        }
+        own = {"ADAPTERS_GATEWAY_TRUST__PROOF": "off", **(environment or {})}
+        self.env = {**apart.environment(home, bases=SMALL_BASES), **own}
         self.home = home
         self.url = ""
         command = ["serve", "--port", "0", "--base", "smollm2-135m-instruct"]

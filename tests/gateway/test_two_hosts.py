@@ -27,6 +27,7 @@ from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
+from bench.apart import environment
 from tests.gateway.adapters import Made, publish
 from tests.gateway.serving import Serving
 
@@ -117,7 +118,7 @@ def start_engine(host: str, base: Base, home: Path, hidden: Path, port: int, tok
     }  # fmt: skip
     words = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     command = [sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server", "--enable-lora"]
-    shown = {name: value for name, value in os.environ.items() if not name.startswith("ADAPTERS_")}
+    own = environment(home, bases=None)
     hide = 'mount -t tmpfs none "$0" && exec "$@"'
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -126,14 +127,13 @@ def start_engine(host: str, base: Base, home: Path, hidden: Path, port: int, tok
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={
-                **shown,
+                **own,
                 "VLLM_PLUGINS": "adapterworks",
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
                 "VLLM_CPU_KVCACHE_SPACE": "1",
                 "VLLM_HOST_IP": "127.0.0.1",
                 "HF_HUB_OFFLINE": "1",
                 "VLLM_API_KEY": KEY,
-                "ADAPTERS_HOME": str(home),
                 "ADAPTERS_REGISTRY": f"http://{HERE}:8097",
                 "ADAPTERS_REGISTRY_TOKEN": token,
                 "ADAPTERS_REGISTRY_INSECURE": "1",

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.conftest import BASES
+from bench.apart import environment
 from tests.forked import adapters
 from tests.hub_git import Blob, Repository
 from tests.hub_standin import GITATTRIBUTES, LFS_SUFFIXES, HubStandin
@@ -46,11 +46,9 @@ class Home:
 
     @property
     def environment(self) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ADAPTERS_"))}
+        apart = environment(self.folder)
         return {
-            **inherited,
-            "ADAPTERS_HOME": str(self.folder),
-            "ADAPTERS_BASES": str(BASES),
+            **{k: v for k, v in apart.items() if not k.startswith("HF_")},
             "ADAPTERS_USER": "tester",
             "HF_HOME": str(self.folder.parent / "hf"),
             "HF_HUB_DISABLE_XET": "1",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.manifests.errors import InvalidInput, Unavailable
+from adapterworks.manifests.homes import expanded
 
 _MAX = 1 << 20  # bytes of the file
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -59,7 +60,7 @@ def find_credential(host: str, environ: Mapping[str, str]) -> Credential | None:
 def config_file(environ: Mapping[str, str]) -> Path:
     """Docker's file, whether it is there or not."""
     folder = environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path("~/.docker").expanduser()) / "config.json"
+    return (Path(folder) if folder else expanded("~/.docker")) / "config.json"
 
 
 def _read(file: Path) -> dict[str, Any]:

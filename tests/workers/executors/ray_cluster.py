@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from bench import apart
+
 PATIENCE_S = 120.0
 _STORE = ["--object-store-memory", "100000000"]
 _SETTINGS = {
@@ -71,8 +73,7 @@ def cluster(folder: Path, *, nodes: int, environment: Mapping[str, str]) -> Iter
     # Unix sockets lie under it, so it is short.
     temporary = tempfile.mkdtemp(prefix="ray-")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    base = {k: v for k, v in os.environ.items() if not k.startswith("ADAPTERS_")}
-    base |= {**_SETTINGS, **environment, "PATH": path}
+    base = apart.environment(folder, bases=None) | {**_SETTINGS, **environment, "PATH": path}
     running = Cluster(f"127.0.0.1:{dashboard}", folder)
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *_STORE]
     with contextlib.ExitStack() as stack:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Published
+from bench.apart import environment
 from tests.forked import adapters
 from tests.hub_standin import HubStandin
 
@@ -65,10 +65,9 @@ class Machine:
 
     @property
     def environment(self) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ADAPTERS_"))}
+        apart = environment(self.home / "adapters", bases=self.home / "bases")
+        inherited = {k: v for k, v in apart.items() if not k.startswith("HF_")}
         values = {
-            "ADAPTERS_HOME": str(self.home / "adapters"),
-            "ADAPTERS_BASES": str(self.home / "bases"),
             "ADAPTERS_USER": "tester",
             "HF_HOME": str(self.home / "hf"),
             "HF_HUB_DISABLE_XET": "1",
