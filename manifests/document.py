@@ -44,6 +44,12 @@ def built_in_manifests() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in names if path.suffix == ".toml"))
 
 
+def manifest_names() -> tuple[str, ...]:
+    """What can be named without a path: the manifests of `./manifests`, then the built-in ones."""
+    local = sorted(path.stem for path in Path("manifests").glob("*.toml"))
+    return tuple(dict.fromkeys((*local, *built_in_manifests())))
+
+
 def find_manifest(source: str | Path) -> Path:
     """The file that `source` names.
 

@@ -10,6 +10,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_name
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.sources import FileSource, parse_base
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME…]")
+@click.argument("names", nargs=-1, metavar="[NAME…]", shell_complete=complete_name)
 @click.option("--base", required=True, help="The new base: a name, `hub:org/name@commit`, a path.")
 @click.option("--all", "all_", is_flag=True, help="Every adapter that has an alias.")
 @click.option(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapterworks.cli.completion import complete_manifest
+
 if TYPE_CHECKING:
     from adapterworks.manifests.builtin import Kind
     from adapterworks.manifests.extensions import Listed
@@ -48,7 +50,12 @@ def _listing(name: str, title: str, *shown: Shown) -> click.Command:
         "docs/reference/extensions.md says how to add one."
         f"\n\n\b\nExample:\n  adapters {name}\n  adapters {name} --json",
     )
-    @click.option("--manifest", "source", help="List the files' entries that this one names too.")
+    @click.option(
+        "--manifest",
+        "source",
+        help="List the files' entries that this one names too.",
+        shell_complete=complete_manifest,
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     def command(source: str | None, as_json: bool) -> None:
         from adapterworks.cli.printing import echo_json, echo_table

@@ -7,12 +7,15 @@ import sys
 
 import click
 
+from adapterworks.cli.completion import complete_manifest
 from adapterworks.errors import EXIT_CODES
 from adapterworks.manifests.errors import InvalidInput
 
 
 @click.command()
-@click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST…")
+@click.argument(
+    "manifests", nargs=-1, required=True, metavar="MANIFEST…", shell_complete=complete_manifest
+)
 @click.option("--profile", help="Check with this profile only, not with every one.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from adapterworks.cli import chat
+from adapterworks.cli import chat_asking
 from adapterworks.cli.main import cli
-from adapterworks.manifests.errors import NotFound, Unavailable
+from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 
 
 class _Gateway(HTTPServer):
@@ -33,7 +34,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, body = self.server.answers.pop(0)
         data = json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {**headers, "content-length": str(len(data))}.items():
+        given = {"content-type": "application/json", "content-length": str(len(data)), **headers}
+        for name, value in given.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
@@ -58,7 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Sleeping only moves the clock; what was slept is kept."""
     slept: list[float] = []
     clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept))
-    monkeypatch.setattr(chat, "time", clock)
+    monkeypatch.setattr(chat_asking, "time", clock)
     return slept
 
 
@@ -137,3 +139,108 @@ def test_a_refusal_is_not_asked_again(gateway: _Gateway, clock: list[float]) -> 
     gateway.answers = [(404, {"retry-after": "1"}, {"error": {"message": "no `medical`"}})]
     assert isinstance(_ask(gateway).exception, NotFound)
     assert clock == []
+
+
+def _event(text: str) -> bytes:
+    body = json.dumps({"choices": [{"delta": {"content": text}}]}).encode()
+    return b"data: " + body + b"\n\n"
+
+
+def _chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+CHUNKED = STREAM + b"transfer-encoding: chunked\r\n\r\n"
+HEL = _chunk(_event("hel"))
+WHOLE = CHUNKED + HEL + _chunk(_event("lo")) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+PAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"
+
+
+def _asked_of(sent: bytes, *options: str, reset: bool = False) -> Any:
+    """What the command says of a server that sends these bytes and closes."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(sent)
+            if reset:
+                linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        result = CliRunner().invoke(cli, ["chat", "medical", "hello", "--url", url, *options])
+        thread.join()
+    return result
+
+
+def test_an_answer_as_it_comes() -> None:
+    told = _asked_of(WHOLE)
+    assert (told.exit_code, told.stdout) == (0, "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (CHUNKED + HEL, "was broken off"),  # a gateway that was killed
+        (CHUNKED + HEL + b"0\r\n\r\n", "closed before its end"),  # a proxy that ended it
+        (STREAM + b"\r\n" + _event("hel"), "closed before its end"),
+        (CHUNKED + HEL[:-20], "was broken off"),  # in the middle of a piece
+        (CHUNKED + HEL + _chunk(b"data: {\n\n"), "what came is no answer's"),
+        (CHUNKED + HEL + _chunk(b"data: []\n\n"), "what came is no answer's"),
+        (CHUNKED + HEL + _chunk(b'data: {"choices": [3]}\n\n'), "what came is no answer's"),
+        (PAGE, "is no gateway: it sent `text/html`"),
+        (b"HTTP/1.1 503 Busy\r\ncontent-length: 90\r\n\r\n{", "was broken off"),
+    ],
+)
+def test_what_is_cut_off_or_no_gateways_is_not_taken_for_an_answer(sent: bytes, words: str) -> None:
+    told = _asked_of(sent)
+    assert isinstance(told.exception, Unavailable), told.exception
+    assert words in told.exception.message
+    assert told.stdout in ("hel\n", "\n", "")
+
+
+def test_a_connection_that_is_reset_is_an_answer_broken_off() -> None:
+    told = _asked_of(CHUNKED + HEL, reset=True)
+    assert isinstance(told.exception, Unavailable), told.exception
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (PAGE, "is no gateway"),
+        (PAGE.replace(b"text/html", b"application/json"), "was broken off"),
+        (PAGE.replace(b"text/html", b"application/json").replace(b"<html>", b'{"a":3'), "broken"),
+        (PAGE.replace(b"text/html", b"application/json").replace(b"<html>", b"[1, 2]"), "choices"),
+    ],
+)
+def test_a_whole_answer_is_a_gateways(sent: bytes, words: str) -> None:
+    told = _asked_of(sent, "--json")
+    assert isinstance(told.exception, Unavailable), told.exception
+    assert words in told.exception.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:99999", "http://.example.com", "ftp://x", "http://", "http://[::1"),
+        *("http://127.0.0.1:8080/a b", "http://127.0.0.1:x"),
+    ],
+)
+def test_what_is_no_url_is_said_before_it_is_asked(url: str) -> None:
+    told = CliRunner().invoke(cli, ["chat", "medical", "hello", "--url", url])
+    assert isinstance(told.exception, InvalidInput), told.exception
+    assert "is not an http URL" in told.exception.message
+
+
+@pytest.mark.parametrize("key", ["sk-schlüssel", "sk-1\nhost: x", "sk 1", "sk-\u4e2d"])
+def test_what_can_be_no_key_is_said(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTERS_KEY", key)
+    told = CliRunner().invoke(cli, ["chat", "medical", "hello"])
+    assert isinstance(told.exception, InvalidInput), told.exception
+    assert "`ADAPTERS_KEY` is no key" in told.exception.message
+    assert key not in told.exception.message
