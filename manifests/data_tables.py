@@ -60,7 +60,8 @@ class DataTable(Frozen):
     (also `.gz` and `.zst`), a `.parquet`, `.arrow` or `.xlsx` file, a folder (`rows/`) or pattern
     (`rows/*.jsonl`) of such, relative to the manifest, `hub:org/dataset@revision#split`, with a
     configuration `hub:org/dataset@revision#configuration:split`, or a dataset of the registry,
-    `dataset:medical-failures@3`, with `#test` where another split than the key's is meant.
+    `dataset:medical-failures@3`, with `#test` where another split than the key's is meant. What
+    parts the cells of a `.csv` is told by its header: commas, else semicolons, else tabs.
     """
 
     train: str

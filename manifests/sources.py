@@ -6,8 +6,8 @@ hub       = "hub:" repo "@" revision ["#" [configuration ":"] split]
                                                   hub:org/dataset@4f1c…#socratic:train
 dataset   = "dataset:" name "@" (version | digest) ["#" split]
                                                   dataset:medical-failures@3
-file      = a path ending in a suffix of data files, in a pattern of such (`rows/*.jsonl`), or a
-            folder of them, ending in `/`
+file      = a path ending in a suffix of data files, small or in capitals, in a pattern of such
+            (`rows/*.jsonl`), or a folder of them, ending in `/`
 lineage   = what every ancestor was trained on; `data.replay` alone may say so
 base      = name | "hub:" repo "@" revision | a path with a "/" in it
 repo      = [org "/"] name, the Hub's alphabet
@@ -116,7 +116,7 @@ def parse_source(text: str) -> Source:
         return LineageSource()
     if text.startswith(DATASET):
         return _parse_dataset(text)
-    if text.endswith((*FILE_SUFFIXES, "/")) and text != "/":
+    if text.lower().endswith((*FILE_SUFFIXES, "/")) and text != "/":
         return FileSource(text)
     if match := _RECIPE.fullmatch(text):
         return RecipeSource(match[1], match[2])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.cli.values import WrittenFile
 from adapterworks.manifests.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
@@ -39,12 +43,17 @@ FOLDER = Path("manifests")
     help="How the base's weights are held.",
 )
 @click.option(
-    "--to", metavar="FILE", type=click.Path(path_type=Path), help="  [default: manifests/NAME.toml]"
+    "--to",
+    metavar="FILE",
+    type=WrittenFile(makes=True, suffixes=(".toml",)),
+    help="  [default: manifests/NAME.toml]",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing: take what is likeliest.")
-@click.option("--force", is_flag=True, help="Write over a manifest that is there.")
+@click.option("--force", is_flag=True, help="Write over what is there of an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; asks nothing.")
+@click.pass_obj
 def command(
+    app: App,
     name: str,
     source: Path,
     question: str | None,
@@ -67,36 +76,78 @@ def command(
       adapters init tickets --from tickets.csv
       adapters init faq --from 知识库.xlsx --question 问题 --answer 答案 --yes
     """
-    from adapterworks.cli.printing import echo_json
     from adapterworks.drafting.look import look
     from adapterworks.drafting.write import Draft
+    from adapterworks.manifests.faults import ManifestError
     from adapterworks.manifests.load import inspect_manifest
     from adapterworks.manifests.refs import parse_ref
 
     if parse_ref(name).name != name:
         raise InvalidInput(f"`{name}` is not a name of an adapter", hint="leave out `@` and `:`")
     target = to or FOLDER / f"{name}.toml"
-    if target.exists() and not force:
-        raise Conflict(f"`{target}` is there already", hint="`--force` writes over it, or `--to`")
+    _require_free([target], source, force=force)
+    model = _base(app, base, quantization, target.parent)
     chosen = {k: v for k, v in (("question", question), ("answer", answer)) if v is not None}
     seen = look(source, chosen=chosen, format=format)
-    if seen.doubts and not (yes or as_json):
-        chosen |= {doubt.key: _ask(doubt) for doubt in seen.doubts}
+    while seen.doubts and not (yes or as_json):
+        doubt = seen.doubts[0]
+        said = _ask(doubt)
+        format = said if doubt.key == "format" else format
+        chosen |= {} if doubt.key == "format" else {doubt.key: said}
         seen = look(source, chosen=chosen, format=format)
-    text, files = _written(seen, Draft(name, base, quantization), target)
+    called = name if target == FOLDER / f"{name}.toml" else shlex.quote(str(target))
+    text, files = _written(seen, Draft(name, model, quantization, called), target)
+    _require_free(files, source, force=force)
     target.parent.mkdir(parents=True, exist_ok=True)
     for path, lines in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(lines, encoding="utf-8")
     target.write_text(text, encoding="utf-8")
     faults = inspect_manifest(target).faults
-    called = name if target == FOLDER / f"{name}.toml" else str(target)
     if as_json:
-        echo_json(_json(seen, target, called))
+        printing.echo_json(_json(seen, name, target, called))
     else:
-        _show(seen, target, called)
-    for fault in faults:  # a base that is not known, say; the manifest is there to be edited
-        click.secho(str(fault), fg="red", err=True)
+        _show(app, seen, name, target, called)
+    if faults:  # the manifest is there to be edited
+        raise ManifestError(called, faults)
+
+
+def _require_free(paths: Iterable[Path], source: Path, *, force: bool) -> None:
+    """See that nothing of the user's is written over.
+
+    Raises:
+        InvalidInput: one of the paths is the file of the rows itself.
+        Conflict: one is there, and may not be written over.
+    """
+    for path in paths:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise InvalidInput(
+                f"`{path}` is the file of the rows itself, and would be written over",
+                hint="move the rows elsewhere, or give the adapter another name",
+            )
+        if path.exists() and not force:
+            raise Conflict(f"`{path}` is there already", hint="`--force` writes over it, or `--to`")
+
+
+def _base(app: App, base: str, quantization: str, folder: Path) -> str:
+    """The base as a manifest in a folder names it.
+
+    Raises:
+        NotFound, InvalidInput: there is no such base.
+    """
+    from adapterworks.drafting.write import relative
+    from adapterworks.manifests.homes import expanded
+    from adapterworks.manifests.sources import FileSource, parse_base
+
+    if not isinstance(parse_base(base), FileSource):
+        app.bases.prepared(base, quantization=quantization)
+        return base
+    place = expanded(base)
+    app.bases.prepared(str(place.resolve()), quantization=quantization)
+    if base.startswith("~") or place.is_absolute():
+        return base
+    model = relative(place, folder)
+    return model if "/" in model else f"./{model}"
 
 
 def _ask(doubt: Doubt) -> str:
@@ -106,10 +157,11 @@ def _ask(doubt: Doubt) -> str:
         InvalidInput: standard input is no terminal.
     """
     options = ", ".join(f"`{option}`" for option in doubt.options)
-    if not sys.stdin.isatty():
+    if not printing.is_asked():
         raise InvalidInput(
             f"{doubt.asks} It may be {options}",
-            hint=f"say `--{doubt.key} {doubt.options[0]}`, or take what is likeliest with `--yes`",
+            hint=f"say `--{doubt.key} {shlex.quote(doubt.options[0])}`, or take what is likeliest "
+            "with `--yes`",
         )
     answer: str = click.prompt(
         doubt.asks, type=click.Choice(doubt.options), default=doubt.options[0], err=True
@@ -136,8 +188,7 @@ def _written(seen: Look, draft: Any, target: Path) -> tuple[str, dict[Path, str]
     return manifest_text(seen, draft, folder, sources), files
 
 
-def _commands(called: str) -> list[tuple[str, str]]:
-    name = Path(called).stem
+def _commands(name: str, called: str) -> list[tuple[str, str]]:
     return [
         (f"adapters data inspect {called}", "rows as the model sees them"),
         (f"adapters try {called}", "twenty steps, five questions side by side"),
@@ -147,7 +198,7 @@ def _commands(called: str) -> list[tuple[str, str]]:
     ]
 
 
-def _json(seen: Look, target: Path, called: str) -> dict[str, Any]:
+def _json(seen: Look, name: str, target: Path, called: str) -> dict[str, Any]:
     return {
         "manifest": str(target),
         "rows": seen.rows,
@@ -156,12 +207,13 @@ def _json(seen: Look, target: Path, called: str) -> dict[str, Any]:
         "task": seen.task,
         "labels": list(seen.labels),
         "language": seen.language,
+        "without_answer": seen.silent,
         "guessed": [doubt.key for doubt in seen.doubts],
-        "next": [command for command, _ in _commands(called)],
+        "next": [command for command, _ in _commands(name, called)],
     }
 
 
-def _show(seen: Look, target: Path, called: str) -> None:
+def _show(app: App, seen: Look, name: str, target: Path, called: str) -> None:
     columns = ", ".join(f"{name} ← {column}" for name, column in seen.columns.items())
     click.echo(
         f"{seen.path.name}: {seen.rows} rows, format {seen.format}"
@@ -171,11 +223,16 @@ def _show(seen: Look, target: Path, called: str) -> None:
     if seen.labels:
         shown = ", ".join(seen.labels[:8]) + (", …" if len(seen.labels) > 8 else "")
         click.echo(f"{len(seen.labels)} different answers: {shown}")
+    if seen.silent:
+        app.note(
+            f"{seen.silent} of {seen.rows} rows have no answer: `adapters build` refuses them; "
+            "fill them in, or take them out"
+        )
     for doubt in seen.doubts:
-        click.echo(f"guessed: {doubt.key} is `{doubt.options[0]}`", err=True)
+        app.note(f"guessed: {doubt.key} is `{doubt.options[0]}`")
     click.echo(f"wrote {target}")
     click.echo("next:")
-    lines = _commands(called)
+    lines = _commands(name, called)
     width = max(len(command) for command, _ in lines)
     for line, why in lines:
         click.echo(f"  {line:<{width}}  # {why}")

@@ -6,13 +6,14 @@ that the name alone does not settle is a `Doubt`, which somebody confirms or `--
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapterworks.builders.data.formats.columns import Columns, FormatFault
 from adapterworks.builders.data.formats.format import FORMATS
+from adapterworks.builders.data.formats.further import VERDICTS, truth
+from adapterworks.drafting.reading import of_pairs, pair_of, readable, reads, whole
+from adapterworks.drafting.sides import folded, split_column
 from adapterworks.manifests.errors import InvalidInput
 
 # Names by which people call what is asked and what is to be answered, the likeliest first.
@@ -25,8 +26,6 @@ ANSWERS = """
     completion answer response output reply assistant label category class target intent queue
     department 答案 回答 回复 答复 标准答案 输出 标签 类别 分类 意图 队列 部门 处理部门 code
 """
-SPLITS = ("split", "subset", "fold", "数据集", "划分")
-_SAMPLE = 50  # records that a format must be able to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class Doubt:
     """A choice that the file does not settle.
 
     Attributes:
-        key: `answer` or `question`.
+        key: `answer`, `question` or `format`, as the option is called.
         asks: it as a sentence for people.
-        options: the columns that it may be, the likeliest first.
+        options: the columns or formats that it may be, the likeliest first.
     """
 
     key: str
@@ -53,12 +52,17 @@ class Guess:
     doubts: tuple[Doubt, ...] = ()
 
 
-def guess(records: Sequence[Mapping[str, Any]], chosen: Mapping[str, str] | None = None) -> Guess:
+def guess(
+    records: Sequence[Mapping[str, Any]],
+    chosen: Mapping[str, str] | None = None,
+    format: str | None = None,
+) -> Guess:
     """The format and the columns of records.
 
     Args:
         records: as they were read; all are looked at.
         chosen: `question` and `answer` as somebody said them.
+        format: as somebody said it.
 
     Raises:
         InvalidInput: no record, a chosen column that is not there, or nothing that could be learnt.
@@ -66,70 +70,121 @@ def guess(records: Sequence[Mapping[str, Any]], chosen: Mapping[str, str] | None
     chosen = chosen or {}
     if not records:
         raise InvalidInput("the file has no rows", hint="its first line names the columns")
-    names = [name for name in records[0] if isinstance(name, str)]
+    names = [*dict.fromkeys(name for record in records for name in record if _is_name(name))]
     for what, name in chosen.items():
         if name not in names:
             raise InvalidInput(
                 f"there is no column `{name}` for the {what}",
                 hint=f"the columns are {', '.join(f'`{column}`' for column in names)}",
             )
-    known = None if chosen else _readable(records, names)
+    side = split_column(records)
+    names = [name for name in names if name != side or name in chosen.values()]
+    if format is not None:
+        return _in_format(records, names, chosen, format)
+    known = None if chosen else readable(records, names)
     if known is not None:
         return Guess(known, {})
-    texts = [name for name in names if _is_text(records, name)]
-    if not texts:
-        raise InvalidInput(
-            "no column holds text", hint="see `adapters formats` for what rows can look like"
-        )
-    if len(texts) == 1 and not chosen:
-        whole = next(name for name in FORMATS if FORMATS[name].learnt_whole)
-        (wanted,) = FORMATS[whole].columns
-        return Guess(whole, {} if texts[0] == wanted else {wanted: texts[0]})
-    question, answer, doubts = _pair(records, texts, chosen)
+    texts = _texts(records, names)
+    named = _named_values(records, [name for name in names if name not in texts])
+    if len(texts) == 1 and not chosen and not _answers_to(texts[0], named):
+        return _whole(texts[0], names)
+    question, answer, doubts = _pair(records, texts, named, chosen)
     renamed = {"prompt": question, "completion": answer}
-    pairs = next(name for name in FORMATS if renamed.keys() <= {*FORMATS[name].columns})
+    if verdict := _verdict(records, [name for name in names if name not in renamed.values()]):
+        renamed["label"] = verdict
+    pairs = of_pairs(*renamed)
     return Guess(pairs, {k: v for k, v in renamed.items() if k != v}, doubts)
 
 
-def _readable(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
-    """The format that reads the records as they are, and of several the one that reads most."""
-    found: list[tuple[int, str]] = []
-    for name in FORMATS:
-        known = FORMATS[name]
-        read = sum(column in names for column in known.columns)
-        if read == 0 or known.learnt_whole:
-            continue
-        try:
-            for record in records[:_SAMPLE]:
-                known.read(Columns(record, {}))
-        except FormatFault:
-            continue
-        found.append((read, name))
-    return max(found, key=lambda one: one[0])[1] if found else None
+def _in_format(
+    records: Sequence[Mapping[str, Any]], names: list[str], chosen: Mapping[str, str], format: str
+) -> Guess:
+    """The columns of a format that somebody named; those that have its own names need none."""
+    known = FORMATS.named(format)
+    if not chosen and reads(known, records):
+        return Guess(format, {})
+    if known.learnt_whole and not chosen:
+        texts, column = _texts(records, names), whole()[1]
+        return Guess(format, {column: texts[0]} if len(texts) == 1 else {})
+    pair = pair_of(known)
+    if pair is None:
+        if chosen:
+            raise InvalidInput(
+                f"format `{format}` has no column of a question and none of its answer",
+                hint="leave out `--question` and `--answer`; `data.columns` of the manifest "
+                "renames any column",
+            )
+        return Guess(format, {})
+    own = dict(zip(("question", "answer"), pair, strict=True))
+    given = {key: name for key, name in own.items() if name in names and key not in chosen}
+    texts = _texts(records, names)
+    named = _named_values(records, [name for name in names if name not in texts])
+    question, answer, doubts = _pair(records, texts, named, {**given, **chosen})
+    renamed = dict(zip(pair, (question, answer), strict=True))
+    return Guess(format, {k: v for k, v in renamed.items() if k != v}, doubts)
+
+
+def _answers_to(text: str, named: Sequence[str]) -> bool:
+    """Whether a column beside the only one of text makes a pair of both by its name."""
+    asks = folded(text) in ANSWERS.split() and _likely(named, QUESTIONS) is not None
+    return asks or _likely(named, ANSWERS) is not None
+
+
+def _whole(text: str, names: Sequence[str]) -> Guess:
+    """The one column of text as prose; where others are beside it somebody says so."""
+    format, column = whole()
+    if text == column:
+        return Guess(format, {})
+    doubts: tuple[Doubt, ...] = ()
+    if len(names) > 1:
+        asks = f"Only column `{text}` holds text: is it learnt whole, or does another answer it?"
+        doubts = (Doubt("format", asks, (format, of_pairs())),)
+    return Guess(format, {column: text}, doubts)
 
 
 def _pair(
-    records: Sequence[Mapping[str, Any]], texts: list[str], chosen: Mapping[str, str]
+    records: Sequence[Mapping[str, Any]],
+    texts: list[str],
+    named: list[str],
+    chosen: Mapping[str, str],
 ) -> tuple[str, str, tuple[Doubt, ...]]:
-    """Question and answer, with what is not sure about them."""
+    """Question and answer, with what is not sure about them.
+
+    Args:
+        texts: columns that hold text.
+        named: columns that hold something else under a name of the lists above.
+    """
+    if not texts and not named and not chosen:
+        raise InvalidInput(
+            "no column holds text", hint="see `adapters formats` for what rows can look like"
+        )
     doubts = []
-    answer = chosen.get("answer") or _named(texts, ANSWERS)
-    question = chosen.get("question") or _named(
+    answer = chosen.get("answer") or _likely(texts, ANSWERS)
+    question = chosen.get("question") or _likely(
         [name for name in texts if name != answer], QUESTIONS
     )
     rest = [name for name in texts if name not in (answer, question, *chosen.values())]
     # What is told of least often and shortest is the likeliest label, the longest the question.
-    rest.sort(key=lambda name: (len({record[name] for record in records}), _length(records, name)))
+    rest.sort(
+        key=lambda name: (len({record.get(name) for record in records}), _length(records, name))
+    )
     if answer is None:
-        if not rest:
+        numbers = [name for name in named if name != question]
+        answer = _likely(numbers, ANSWERS)
+        asked = ([answer] if answer else []) + rest
+        if not asked:
             raise InvalidInput(
                 f"`{question}` is the only column of text: there is nothing to answer",
                 hint="name the columns: `--question COLUMN --answer COLUMN`",
             )
-        answer = rest.pop(0)
-        doubts.append(
-            Doubt("answer", "Which column holds what is to be answered?", (answer, *rest))
-        )
+        if answer is None or rest[1 if question is None else 0 :]:
+            doubts.append(
+                Doubt("answer", "Which column holds what is to be answered?", tuple(asked))
+            )
+        answer = asked[0]
+        rest = [name for name in rest if name != answer]
+    if question is None and not rest:
+        question = _likely([name for name in named if name != answer], QUESTIONS)
     if question is None:
         if not rest:
             raise InvalidInput(
@@ -142,23 +197,40 @@ def _pair(
     return question, answer, tuple(doubts)
 
 
-def split_column(records: Sequence[Mapping[str, Any]]) -> str | None:
-    """A column that says on which side each row is, if there is one."""
-    for name in SPLITS:
-        values = {str(record.get(name, "")).lower() for record in records}
-        if "train" in values and values <= {"train", "test", "validation", "valid", "val", "dev"}:
+def _verdict(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
+    """A column that says of each answer whether it is a good one."""
+    for name in names:
+        if folded(name) in VERDICTS and all(truth(one.get(name)) is not None for one in records):
             return name
     return None
 
 
-def _named(names: Sequence[str], likely: str) -> str | None:
-    folded = {unicodedata.normalize("NFKC", name).strip().lower(): name for name in names}
-    return next((folded[name] for name in likely.split() if name in folded), None)
+def _likely(names: Sequence[str], likely: str) -> str | None:
+    known = {folded(name): name for name in names}
+    return next((known[name] for name in likely.split() if name in known), None)
 
 
-def _is_text(records: Sequence[Mapping[str, Any]], name: str) -> bool:
-    """Whether a column is text that says something: not numbers, dates or keys of their own."""
-    values = [record.get(name) for record in records]
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name.strip())
+
+
+def _texts(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """The columns of text that says something: not numbers, dates or keys of their own."""
+    return [name for name in names if _is_text([record.get(name) for record in records])]
+
+
+def _named_values(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Those of single values that have a name of the lists above: `intent` of numbers."""
+    found, known = [], {*ANSWERS.split(), *QUESTIONS.split()}
+    for name in names:
+        values = [record.get(name) for record in records]
+        filled = [v for v in values if isinstance(v, str | int | float) and str(v).strip()]
+        if folded(name) in known and 2 * len(filled) >= len(values):
+            found.append(name)
+    return found
+
+
+def _is_text(values: Sequence[Any]) -> bool:
     filled = [value for value in values if isinstance(value, str) and value.strip()]
     if len(filled) < len(values) / 2 or any(not isinstance(v, str | None) for v in values):
         return False
@@ -174,4 +246,4 @@ def _is_key(values: Sequence[str]) -> bool:
 
 
 def _length(records: Sequence[Mapping[str, Any]], name: str) -> float:
-    return sum(len(record[name] or "") for record in records) / len(records)
+    return sum(len(record.get(name) or "") for record in records) / len(records)

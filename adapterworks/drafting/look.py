@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +12,19 @@ from adapterworks.builders.data.formats import FORMATS, to_rows
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.data.sources import read_file
 from adapterworks.builders.objectives import OBJECTIVES
-from adapterworks.drafting.columns import Doubt, guess, split_column
+from adapterworks.drafting.columns import Doubt, guess
+from adapterworks.drafting.sides import split_column
 from adapterworks.manifests.errors import InvalidInput
 
-Task = Literal["labels", "answers", "prose", "comparison"]
+Task = Literal["labels", "answers", "prose", "comparison", "judged"]
 FEWEST = 20  # rows; with fewer there is nothing to hold out
 _MOST_LABELS = 200
 _TRAIN_NAMES, _TEST_NAMES = ("train",), ("test",)
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
+_JUDGED = {
+    "comparison": "a better and a worse answer to each question",
+    "judged": "answers of which some are said to be wrong",
+}
 # First code point, last code point, language: scripts that one language is known by.
 _SCRIPTS = (
     (0x3040, 0x30FF, "ja"),
@@ -39,7 +44,8 @@ class Look:
         rows: how many there are.
         format: as `data.format`.
         columns: as `data.columns`.
-        task: `labels`: few answers, each to many questions; `answers`: a text to each.
+        task: `labels`: few answers, each to many questions; `answers`: a text to each; `judged`:
+            an answer to each, good or not; `comparison`: a better and a worse one.
         labels: the different answers, the most frequent first; none unless the task is `labels`.
         language: ISO 639-1.
         longest: bytes of the longest row, question and answer.
@@ -47,6 +53,7 @@ class Look:
         test: a file beside it that is told to be test rows.
         validation: likewise.
         split_by: a column that says on which side each row is.
+        silent: rows whose answer is empty.
         doubts: what the file does not settle.
     """
 
@@ -62,6 +69,7 @@ class Look:
     test: Path | None
     validation: Path | None
     split_by: str | None
+    silent: int
     doubts: tuple[Doubt, ...]
 
 
@@ -78,24 +86,23 @@ def look(path: Path, *, chosen: Mapping[str, str] | None = None, format: str | N
         InvalidInput: it cannot be read, has too few rows, or rows that are not in the format.
     """
     records = read_file(path).records
-    guessed = guess([record.columns for record in records], chosen)
-    if format is not None:
-        same = format == guessed.format
-        guessed = guessed if same else replace(guessed, format=format, columns={}, doubts=())
+    columns = [record.columns for record in records]
+    guessed = guess(columns, chosen, format)
     rows = to_rows(records, guessed.format, source=path.name, columns=guessed.columns)
     if len(rows) < FEWEST:
         raise InvalidInput(
             f"`{path}` has {len(rows)} rows",
             hint=f"give at least {FEWEST}: some are held out to see whether anything was learnt",
         )
-    if rows[0].others and objective_for(FORMATS[guessed.format].gives) is None:
+    if rows[0].kind in _JUDGED and objective_for(FORMATS[guessed.format].gives) is None:
         raise InvalidInput(
-            f"`{path}` has a better and a worse answer to each question, and no objective that "
-            "learns from two is installed",
-            hint="`adapters objectives` lists those that are; or keep the better answer only",
+            f"`{path}` has {_JUDGED[rows[0].kind]}, and no objective that learns from that is "
+            "installed",
+            hint="`adapters objectives` lists those that are; or keep the better answers only",
         )
     answers = [row.answer for row in rows if row.text is None]
-    labels = _labels(answers)
+    said = [answer for answer in answers if answer.strip()]
+    labels = _labels(said)
     return Look(
         path=path,
         rows=len(rows),
@@ -108,7 +115,8 @@ def look(path: Path, *, chosen: Mapping[str, str] | None = None, format: str | N
         longest_answer=max((len(answer.encode()) for answer in answers), default=0),
         test=_beside(path, _TEST_NAMES),
         validation=_beside(path, _VALIDATION_NAMES),
-        split_by=split_column([record.columns for record in records]),
+        split_by=split_column(columns),
+        silent=len(answers) - len(said),
         doubts=guessed.doubts,
     )
 
@@ -124,15 +132,15 @@ def objective_for(kind: str) -> str | None:
 def _task(rows: Sequence[Row], labels: tuple[str, ...]) -> Task:
     if rows[0].text is not None:
         return "prose"
-    if rows[0].others:
-        return "comparison"
+    if rows[0].kind == "comparison" or rows[0].kind == "judged":
+        return rows[0].kind
     return "labels" if labels else "answers"
 
 
 def _labels(answers: Sequence[str]) -> tuple[str, ...]:
     """The different answers where each stands for five questions and more; else none."""
     counted = Counter(answers)
-    few = len(counted) <= min(_MOST_LABELS, len(answers) / 5)
+    few = 0 < len(counted) <= min(_MOST_LABELS, len(answers) / 5)
     short = all(len(answer) <= 80 for answer in counted)
     return tuple(label for label, _ in counted.most_common()) if few and short else ()
 

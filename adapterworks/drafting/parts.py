@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 from adapterworks.builders.data.sources import read_file
+from adapterworks.drafting.sides import side
 from adapterworks.manifests.errors import InvalidInput
-
-_MEANS = {"valid": "validation", "val": "validation", "dev": "validation"}
 
 
 def parts(path: Path, column: str) -> dict[str, str]:
@@ -19,7 +18,7 @@ def parts(path: Path, column: str) -> dict[str, str]:
     """
     lines: dict[str, list[str]] = {}
     for record in read_file(path).records:
-        said = str(record.columns[column]).lower()
+        split = str(side(record.columns.get(column)))
         rest = {name: value for name, value in record.columns.items() if name != column}
         try:
             line = json.dumps(rest, ensure_ascii=False, allow_nan=False)
@@ -28,5 +27,5 @@ def parts(path: Path, column: str) -> dict[str, str]:
                 f"`{path}` row {record.number}: a value that JSON does not hold ({error})",
                 hint="write one file a side, and name the one that is trained on",
             ) from error
-        lines.setdefault(_MEANS.get(said, said), []).append(line)
+        lines.setdefault(split, []).append(line)
     return {split: "\n".join(rows) + "\n" for split, rows in lines.items()}

@@ -12,6 +12,7 @@ from math import ceil
 from pathlib import Path
 
 from adapterworks.drafting.look import Look, objective_for
+from adapterworks.manifests.texts import one_line
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 _BATCH = 8
@@ -24,11 +25,19 @@ _NEAREST = 'baseline = "nearest"              # compared with a search over the 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody chose: the adapter's name, its base, and how that is held."""
+    """What somebody chose.
+
+    Attributes:
+        name: the adapter's.
+        base: as `base.model`, from the folder that the manifest will be in.
+        quantization: how it is held.
+        called: what commands call the manifest: a name or a path, as a shell takes it.
+    """
 
     name: str
     base: str
     quantization: str
+    called: str
     license: str = "other"
 
 
@@ -53,7 +62,7 @@ def manifest_text(seen: Look, draft: Draft, folder: Path, sources: dict[str, str
             *_train(seen, epochs),
             *_evaluate(seen),
             "# A first look: on two cores a few minutes. `adapters build "
-            f"{draft.name} --profile quick`",
+            f"{one_line(draft.called)} --profile quick`",
             "[profiles.quick]",
             *([f"data.limit = {quick}"] if quick < train else []),
             f"data.limit_test = {min(200, _MOST_TEST)}",
@@ -71,7 +80,7 @@ def relative(path: Path, folder: Path) -> str:
 def quoted(text: str) -> str:
     """A TOML string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
 def _head(seen: Look, draft: Draft) -> list[str]:
@@ -79,13 +88,15 @@ def _head(seen: Look, draft: Draft) -> list[str]:
         what = f"one of {len(seen.labels)} answers to each question"
     elif seen.task == "answers":
         what = "an answer of its own to each question"
+    elif seen.task == "judged":
+        what = "an answer to each question, and whether it is a good one"
     elif seen.task == "comparison":
         what = "a better and a worse answer to each question"
     else:
         what = "plain text, learnt whole"
     return [
-        f"# Written by `adapters init` from {seen.path.name}: {seen.rows} rows, {what}.",
-        f"# Check it with `adapters validate {draft.name}`;",
+        f"# Written by `adapters init` from {one_line(seen.path.name)}: {seen.rows} rows, {what}.",
+        f"# Check it with `adapters validate {one_line(draft.called)}`;",
         "# every key is in docs/reference/manifest.md.",
         "",
         "[adapter]",
@@ -132,8 +143,8 @@ def _train(seen: Look, epochs: int) -> list[str]:
     longest = min(2048, 64 * ceil((seen.longest + 64) / 64))
     labels = seen.task == "labels"
     lines = []
-    if seen.task == "comparison":
-        kind = quoted(objective_for("comparison") or "")
+    if seen.task in ("comparison", "judged"):
+        kind = quoted(objective_for(seen.task) or "")
         lines += ["[objective]", f"kind = {kind}  # `adapters objectives` lists the others", ""]
     lines += [
         "[train]",

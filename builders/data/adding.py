@@ -65,7 +65,7 @@ class About:
             synthetic_from=record.synthetic_from,
             reviewed_by=record.reviewed_by,
             tenant=record.tenant,
-            share=record.share,
+            share=None if record.tenant is None else record.share,
             parents=(Parent(relation=relation, digest=before.digest, ref=before.ref),),
         )
 
@@ -179,9 +179,9 @@ def _owned(
             f"the rows of `{name}` would be of several tenants: {', '.join(tenants)} ({said})",
             hint="make a dataset for each; an adapter may name several",
         )
-    if not tenants and about.share == "none":
+    if not tenants and about.share is not None:
         raise InvalidInput(
-            "`--share none` is about a tenant's rows, and no tenant is named",
+            f"`--share {about.share}` is about a tenant's rows, and no tenant is named",
             hint="name whose they are: --tenant NAME",
         )
     if not shares:

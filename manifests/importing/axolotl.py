@@ -181,7 +181,9 @@ def _objection(entry: dict[str, Any]) -> str:
 
 def _of_the_hub(path: str) -> bool:
     """Whether a path is a repository: files have endings, and folders begin with a dot or slash."""
-    local = "/" not in path.strip("./") or path.startswith((".", "/")) or path.endswith(_FILES)
+    local = (
+        "/" not in path.strip("./") or path.startswith((".", "/")) or path.lower().endswith(_FILES)
+    )
     return not local
 
 

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from adapterworks.manifests.cells import delimiter
 from adapterworks.manifests.importing.common import Source
 from adapterworks.manifests.importing.conversion import Draft
 from adapterworks.manifests.importing.trl_objectives import Trainer
@@ -94,7 +95,7 @@ def _source(
     if place.is_file():
         form, columns = _shape(place, trainer, str(draft.get("dataset_text_field", "text")))
         return Source(path, form, columns)
-    if _REPOSITORY.fullmatch(path) and Path(path).suffix not in _FILES:
+    if _REPOSITORY.fullmatch(path) and Path(path).suffix.lower() not in _FILES:
         split = str(entry.get("split") or "train")
         part = f"{entry['name']}:{split}" if entry.get("name") else split
         path = f"hub:{path}@{entry.get('revision') or 'main'}#{part}"
@@ -122,13 +123,11 @@ def _columns(place: Path) -> set[str]:
     except (OSError, ValueError):
         return set()  # `adapters validate` says what is wrong with it
     try:
-        if place.suffix in (".csv", ".tsv"):
-            rows = csv.reader(head.splitlines(), delimiter="\t" if place.suffix == ".tsv" else ",")
+        suffix = place.suffix.lower()
+        if suffix in (".csv", ".tsv"):
+            rows = csv.reader(head.splitlines(), delimiter=delimiter(suffix, head))
             return set(next(rows, ()))
-        if place.suffix == ".json":
-            row = json.loads(head)[0]
-        else:
-            row = json.loads(head.partition("\n")[0])
+        row = json.loads(head)[0] if suffix == ".json" else json.loads(head.partition("\n")[0])
     except (ValueError, LookupError, TypeError, csv.Error):
         return set()
     return set(row) if isinstance(row, dict) else set()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapterworks.drafting.columns import Doubt, Guess, guess, split_column
+from adapterworks.drafting.columns import Doubt, Guess, guess
+from adapterworks.drafting.sides import side, split_column
 from adapterworks.manifests.errors import InvalidInput
 
 
@@ -101,6 +102,135 @@ def test_what_cannot_be_learnt_is_refused(
 def test_a_column_that_says_the_side_holds_nothing_but_sides() -> None:
     sides = [{"split": side} for side in ("train", "train", "TEST", "dev")]
     assert split_column(sides) == "split"
-    assert split_column([*sides, {"split": "hair"}]) is None
-    assert split_column([{"split": "test"}]) is None
     assert split_column([{"side": "train"}]) is None
+    assert split_column([{"split": "hair"}, {"split": "wood"}]) is None
+    assert split_column([{"fold": 0}, {"fold": 1}]) is None
+
+
+@pytest.mark.parametrize("name", ["Split", "SPLIT", " split ", "ＳＰＬＩＴ", "数据集", "Fold"])
+@pytest.mark.parametrize(
+    "sides", [("Train", "TEST"), ("training", "held-out"), ("训练集", "测试集")]
+)
+def test_a_column_of_sides_is_known_however_it_is_spelled(
+    name: str, sides: tuple[str, str]
+) -> None:
+    assert split_column([{name: side} for side in sides]) == name
+    assert [side(said) for said in sides] == ["train", "test"]
+
+
+@pytest.mark.parametrize("other", ["hair", "", None, 3])
+def test_rows_of_no_side_among_sides_are_not_trained_on_in_silence(other: object) -> None:
+    sides = [{"Split": said} for said in ("train", "test", other)]
+    with pytest.raises(InvalidInput, match="column `Split` says of some rows"):
+        split_column(sides)
+    with pytest.raises(InvalidInput, match="column `Split` says of some rows"):
+        split_column([*sides[:2], {"q": "a"}])
+    with pytest.raises(InvalidInput, match="marks no row as one to train on"):
+        split_column([{"split": "test"}])
+
+
+def test_the_column_of_sides_is_neither_asked_nor_answered() -> None:
+    records = [
+        {"a": f"what is to be said of {i}", "b": f"word {i}", "split": "test" if i % 4 else "train"}
+        for i in range(40)
+    ]
+    assert guess(records).columns == {"prompt": "a", "completion": "b"}
+
+
+@pytest.mark.parametrize("answer", ["answer", "Answer", "code", "标签", "intent"])
+@pytest.mark.parametrize("values", [("0", "1", "2"), ("101", "102", "103"), ("2026-11-29",)])
+def test_a_column_named_as_an_answer_is_one_whatever_it_holds(
+    answer: str, values: tuple[str, ...]
+) -> None:
+    records = [
+        {"id": f"{i}", "question": f"what about {i}", answer: values[i % len(values)]}
+        for i in range(40)
+    ]
+    found = guess(records)
+    assert found == Guess("prompt-completion", {"prompt": "question", "completion": answer})
+
+
+def test_a_question_in_figures_is_one_by_its_name() -> None:
+    for answer in ("it is a number", "42"):
+        records = [{"question": f"{i} + {i}", "answer": f"{answer}{i % 3}"} for i in range(40)]
+        assert guess(records) == Guess(
+            "prompt-completion", {"prompt": "question", "completion": "answer"}
+        )
+    # A ticket's number is not what is asked, where text stands beside it.
+    tickets = [{"ticket": f"T-{i:04}", "text": f"the mouse {i} is gone"} for i in range(40)]
+    assert guess(tickets).format == "text"
+
+
+def test_where_text_is_beside_a_number_named_as_an_answer_somebody_is_asked() -> None:
+    records = [
+        {"question": f"what about {i}", "remark": f"this and that of {i}", "code": f"{i % 3}"}
+        for i in range(40)
+    ]
+    found = guess(records)
+    assert found.columns == {"prompt": "question", "completion": "code"}
+    assert found.doubts == (
+        Doubt("answer", "Which column holds what is to be answered?", ("code", "remark")),
+    )
+    # An answer in words comes first, and is none to be asked for.
+    worded = guess([record | {"reply": "so it is"} for record in records])
+    assert worded == Guess("prompt-completion", {"prompt": "question", "completion": "reply"})
+
+
+def test_one_column_of_text_among_others_is_prose_if_somebody_says_so() -> None:
+    records = [{"ticket": f"what about {i}", "number": f"{i % 3}"} for i in range(40)]
+    found = guess(records)
+    assert (found.format, found.columns) == ("text", {"text": "ticket"})
+    (doubt,) = found.doubts
+    assert (doubt.key, doubt.options) == ("format", ("text", "prompt-completion"))
+    assert "Only column `ticket` holds text" in doubt.asks
+    assert guess(records, format="text") == Guess("text", {"text": "ticket"})
+    with pytest.raises(InvalidInput, match="there is nothing to answer"):
+        guess(records, format="prompt-completion")
+    said = guess(records, {"answer": "number"})
+    assert said == Guess("prompt-completion", {"prompt": "ticket", "completion": "number"})
+
+
+@pytest.mark.parametrize(
+    ("format", "columns"),
+    [
+        ("instruction", {"instruction": "Q", "output": "A"}),
+        ("prompt-completion", {"prompt": "Q", "completion": "A"}),
+        ("preference", {"prompt": "Q", "chosen": "A"}),
+        ("unpaired-preference", {"prompt": "Q", "completion": "A"}),
+    ],
+)
+def test_columns_that_somebody_names_are_those_of_the_format_that_they_name(
+    format: str, columns: dict[str, str]
+) -> None:
+    records = rows("Q", "A", "rejected", label=True)
+    assert guess(records, {"question": "Q", "answer": "A"}, format) == Guess(format, columns)
+    assert guess(rows("instruction", "A"), {"answer": "A"}, "instruction").columns == {
+        "output": "A"
+    }
+
+
+@pytest.mark.parametrize("format", ["messages", "text", "sharegpt"])
+def test_a_format_without_them_takes_no_names_of_question_and_answer(format: str) -> None:
+    with pytest.raises(InvalidInput, match=f"format `{format}` has no column of a question"):
+        guess(rows("Q", "A"), {"question": "Q", "answer": "A"}, format)
+
+
+@pytest.mark.parametrize("name", ["label", "Label", "desirable"])
+@pytest.mark.parametrize("values", [("true", "false"), ("True", "FALSE"), (True, False)])
+def test_answers_that_are_said_to_be_wrong_are_not_taught_as_right(
+    name: str, values: tuple[object, ...]
+) -> None:
+    records = [
+        {"question": f"what is matter {i}", "answer": f"it is thing {i}", name: values[i % 2]}
+        for i in range(40)
+    ]
+    renamed = {"prompt": "question", "completion": "answer", "label": name}
+    expected = {key: column for key, column in renamed.items() if key != column}
+    assert guess(records) == Guess("unpaired-preference", expected)
+
+
+def test_records_need_not_all_have_the_same_columns() -> None:
+    records = [{"frage": f"was ist {i}", "antwort": f"das ist {i % 5}"} for i in range(40)]
+    noted = [r | ({"notiz": f"siehe {i}"} if i % 2 else {}) for i, r in enumerate(records)]
+    assert {"frage", "antwort"} == {*guess(noted).columns.values()}
+    assert guess(noted, {"answer": "notiz"}).columns["completion"] == "notiz"

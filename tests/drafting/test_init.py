@@ -13,9 +13,13 @@ from click.testing import CliRunner
 from adapterworks.app import App
 from adapterworks.builders.data.load import load_rows
 from adapterworks.builders.data.recipes.bank_tickets import derive
+from adapterworks.cli import printing
 from adapterworks.cli.main import cli
 from adapterworks.drafting.look import objective_for
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import check_manifest, load_manifest
+from adapterworks.manifests.paths import base_model
+from adapterworks.registry.bases.base import Base
 from tests.drafting.test_columns import rows
 
 
@@ -147,3 +151,188 @@ def test_rows_of_every_kind_give_a_manifest_that_loads(here: Path, format: str) 
     told = json.loads(run("init", "kind", "--from", "rows.jsonl", "--json"))
     assert check_manifest("kind")[1] == ()
     assert told["format"] == format
+
+
+def split_rows(here: Path, name: str = "split.csv", column: str = "split") -> None:
+    sides = ["train"] * 20 + ["test"] * 6 + ["valid"] * 4
+    records = rows("prompt", "completion", count=30)
+    write_csv(here / name, [r | {column: s} for r, s in zip(records, sides, strict=True)])
+
+
+def test_nothing_of_the_users_is_written_over_without_force(here: Path) -> None:
+    split_rows(here)
+    (here / "manifests").mkdir()
+    (here / "manifests" / "sp-validation.jsonl").write_text("PRECIOUS")
+    said = run("init", "sp", "--from", "split.csv", "--yes", code=4)
+    assert "`manifests/sp-validation.jsonl` is there already" in said
+    assert [path.name for path in (here / "manifests").iterdir()] == ["sp-validation.jsonl"]
+    assert (here / "manifests" / "sp-validation.jsonl").read_text() == "PRECIOUS"
+    run("init", "sp", "--from", "split.csv", "--yes", "--force")
+    assert len(load_rows(load_manifest("sp")).validation) == 4
+
+
+def test_the_rows_themselves_are_never_written_over(here: Path) -> None:
+    (here / "manifests").mkdir()
+    source = here / "manifests" / "own-train.jsonl"
+    records = rows("prompt", "completion", count=40)
+    lines = [json.dumps(r | {"split": "test" if i % 5 else "train"}) for i, r in enumerate(records)]
+    source.write_text("\n".join(lines))
+    (here / "link.jsonl").symlink_to(source)
+    for path in ("manifests/own-train.jsonl", "link.jsonl"):
+        for force in ((), ("--force",)):
+            said = run("init", "own", "--from", path, "--yes", *force, code=2)
+            assert "is the file of the rows itself" in said
+    assert source.read_text() == "\n".join(lines)
+    assert not (here / "manifests" / "own.toml").exists()
+
+
+def test_a_column_of_sides_in_capitals_holds_rows_out(here: Path) -> None:
+    split_rows(here, column="Split")
+    run("init", "two", "--from", "split.csv", "--yes")
+    splits = load_rows(load_manifest("two"))
+    assert [len(side) for side in (splits.train, splits.validation, splits.test)] == [20, 4, 6]
+
+
+def test_a_table_of_a_spreadsheet_where_the_comma_is_a_decimal_mark(here: Path) -> None:
+    lines = [f'"Was kostet {i},50?";{i % 3}' for i in range(40)]
+    text = "Frage;Antwort\r\n" + "\r\n".join(lines)
+    (here / "ROWS.CSV").write_bytes(text.replace("Frage", "question").encode("utf-8-sig"))
+    told = json.loads(run("init", "kosten", "--from", "ROWS.CSV", "--answer", "Antwort", "--json"))
+    assert told["columns"] == {"prompt": "question", "completion": "Antwort"}
+    assert told["labels"] == ["0", "1", "2"]
+    loaded = load_rows(load_manifest("kosten")).train
+    assert "," in loaded[0].question
+
+
+def test_records_of_different_keys(here: Path) -> None:
+    records = [
+        {"frage": f"was ist Sache {i}", "antwort": f"Amt {i % 4} im Haus"} for i in range(60)
+    ]
+    lines = [
+        json.dumps(r | ({"notiz": f"siehe Akte {i}"} if i % 2 else {}))
+        for i, r in enumerate(records)
+    ]
+    (here / "rows.jsonl").write_text("\n".join(lines))
+    run("init", "akten", "--from", "rows.jsonl", "--yes")
+    assert check_manifest("akten")[1] == ()
+
+
+def test_answers_marked_as_wrong_get_an_objective_that_learns_from_them(here: Path) -> None:
+    records = [
+        {"prompt": f"what of {i}", "completion": f"this {i % 3}", "label": str(i % 2 == 0)}
+        for i in range(60)
+    ]
+    write_csv(here / "rows.csv", records)
+    told = json.loads(run("init", "judged", "--from", "rows.csv", "--json"))
+    assert (told["format"], told["task"]) == ("unpaired-preference", "judged")
+    manifest = load_manifest("judged", profile="quick")
+    assert manifest.objective.kind == objective_for("judged")
+    assert {row.scores for row in load_rows(manifest).train} == {(0.0,), (1.0,)}
+
+
+def test_rows_without_an_answer_are_no_label_and_are_told_of(here: Path) -> None:
+    records = [
+        {"prompt": f"what of {i}", "completion": ("", "cards", "loans")[i % 3]} for i in range(60)
+    ]
+    write_csv(here / "rows.csv", records)
+    out = run("init", "gaps", "--from", "rows.csv")
+    assert "2 different answers: cards, loans" in out
+    assert "20 of 60 rows have no answer: `adapters build` refuses them" in out
+    assert (
+        json.loads(run("init", "gaps", "--from", "rows.csv", "--force", "--json"))["without_answer"]
+        == 20
+    )
+
+
+def test_what_is_said_next_names_this_manifest_and_this_adapter(here: Path) -> None:
+    write_csv(here / "rows.csv", tickets(60))
+    told = json.loads(
+        run("init", "f2", "--from", "rows.csv", "--to", "my dir/other.toml", "--json")
+    )
+    assert told["next"] == [
+        "adapters data inspect 'my dir/other.toml'",
+        "adapters try 'my dir/other.toml'",
+        "adapters build 'my dir/other.toml' --profile quick",
+        "adapters serve --open",
+        'adapters chat f2:candidate "…"',
+    ]
+    text = (here / "my dir" / "other.toml").read_text(encoding="utf-8")
+    assert "`adapters validate 'my dir/other.toml'`" in text
+    assert "`adapters build 'my dir/other.toml' --profile quick`" in text
+    assert check_manifest("my dir/other.toml")[1] == ()
+
+
+def test_what_cannot_be_is_said_before_anything_is_written(here: Path) -> None:
+    write_csv(here / "rows.csv", tickets(60))
+    init = ("init", "f2", "--from", "rows.csv")
+    for name in ("foo.txt", "foo"):
+        assert f"`--to`: `{name}` ends in none of .toml" in run(*init, "--to", name, code=2)
+    assert "no base `nope`" in run(*init, "--base", "nope", code=3)
+    assert "is not pinned" in run(*init, "--base", "hub:org/x@main", code=2)
+    assert [path.name for path in here.iterdir()] == ["rows.csv"]
+
+
+def test_a_base_in_a_folder_is_named_from_the_manifests(here: Path, base: Base) -> None:
+    write_csv(here / "rows.csv", tickets(60))
+    (here / "model").symlink_to(base.checkpoint)
+    run("init", "f2", "--from", "rows.csv", "--base", "./model", "--quantization", "none")
+    manifest = load_manifest("f2")
+    assert base_model(manifest) == str(base.checkpoint.resolve())
+
+
+def test_columns_that_somebody_names_are_read_in_the_format_that_they_name(here: Path) -> None:
+    write_csv(here / "rows.csv", rows("Q", "A", count=30))
+    run(
+        "init",
+        "f2",
+        "--from",
+        "rows.csv",
+        "--format",
+        "instruction",
+        "--question",
+        "Q",
+        "--answer",
+        "A",
+    )
+    data = load_manifest("f2").data
+    assert (data.format, data.columns) == ("instruction", {"instruction": "Q", "output": "A"})
+    assert load_rows(load_manifest("f2")).train[0].answer.startswith("A text")
+
+
+def test_a_name_with_a_character_that_this_python_does_not_know(here: Path) -> None:
+    write_csv(here / "rows.csv", rows("问题 \U0001fae8", "completion \x7f", count=30))
+    options = ("--question", "问题 \U0001fae8", "--answer", "completion \x7f")
+    run("init", "shaken", "--from", "rows.csv", *options)
+    assert load_manifest("shaken").data.columns["prompt"] == "问题 \U0001fae8"
+    assert len(load_rows(load_manifest("shaken")).train) > 10
+
+
+def test_at_a_terminal_each_doubt_is_asked_for_in_its_turn(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{"ticket": f"the mouse {i} is gone", "number": f"{i % 3}"} for i in range(40)]
+    write_csv(here / "rows.csv", records)
+    said = run("init", "mice", "--from", "rows.csv", code=2)
+    assert "say `--format text`" in said
+    monkeypatch.setattr("adapterworks.cli.printing.is_asked", lambda: True)
+    asked = CliRunner().invoke(cli, ["init", "mice", "--from", "rows.csv"], input="text\n")
+    assert "is it learnt whole, or does another answer it?" in asked.output
+    assert load_manifest("mice").data.format == "text"
+
+
+def test_closed_standard_input_is_nobody_to_ask(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert not printing.is_asked()
+    with pytest.raises(InvalidInput, match="is closed"):
+        printing.standard_input()
+
+
+def test_quiet_says_no_guesses(here: Path) -> None:
+    records = [{"ticket": f"the mouse {i} is gone", "number": f"{i % 3}"} for i in range(40)]
+    write_csv(here / "rows.csv", records)
+    loud = CliRunner().invoke(cli, ["init", "mice", "--from", "rows.csv", "--yes"])
+    assert "guessed: format is `text`" in loud.stderr
+    quiet = CliRunner().invoke(cli, ["-q", "init", "rats", "--from", "rows.csv", "--yes"])
+    assert (quiet.exit_code, quiet.stderr) == (0, "")

@@ -692,8 +692,8 @@ NAMED = (
     Named(
         "a-cell-ends-at-a-form-feed",
         f"{_SOURCES}/text.py",
-        'text = io.StringIO(decode(data, name), newline="")',
-        "text = decode(data, name).splitlines(keepends=True)",
+        'csv.reader(io.StringIO(text, newline=""),',
+        "csv.reader(text.splitlines(keepends=True),",
         (f"{_TESTS}/test_sources.py::"
          "test_characters_that_other_readers_take_for_the_end_of_a_line",),
         "a table with one column would have more rows than its file, each half a text",
@@ -720,7 +720,7 @@ NAMED = (
     Named(
         "a-rows-weight-is-passed-over",
         f"{_DATA}/formats/further.py",
-        "    if name in _WEIGHTS:",
+        "    if folded in _WEIGHTS:",
         "    if False:",
         (f"{_FORMATS}::test_a_column_that_would_change_what_a_row_means_is_a_fault",),
         "rows that are marked as not to be learnt would be learnt",
@@ -728,7 +728,7 @@ NAMED = (
     Named(
         "a-history-of-another-format-is-passed-over",
         f"{_DATA}/formats/further.py",
-        "return name in _SHOWN or",
+        "return folded in _SHOWN or",
         "return",
         (f"{_FORMATS}::test_a_column_that_would_change_what_a_row_means_is_a_fault",),
         "a question would be trained without the turns before it",

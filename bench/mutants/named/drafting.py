@@ -16,8 +16,8 @@ NAMED = (
     Named(
         "the-longest-column-is-the-label",
         _COLUMNS,
-        "rest.sort(key=lambda name: (len(",
-        "rest.sort(key=lambda name: (-len(",
+        "key=lambda name: (len({record",
+        "key=lambda name: (-len({record",
         (
             f"{_OF_COLUMNS}::test_without_known_names_the_repeated_column_is_the_answer_and_somebody_is_asked",
         ),
@@ -34,8 +34,8 @@ NAMED = (
     Named(
         "a-guess-is-not-told",
         "adapterworks/cli/init.py",
-        "if seen.doubts and not (yes or as_json):",
-        "if False and not (yes or as_json):",
+        "while seen.doubts and not (yes or as_json):",
+        "while False and not (yes or as_json):",
         (f"{_OF_INIT}::test_nobody_is_asked_where_nobody_is_and_yes_takes_the_likeliest",),
         "a column that was guessed would be trained on without a word",
     ),
@@ -80,5 +80,57 @@ NAMED = (
             "tests/builders/data/test_splits.py::test_what_is_held_out_twice_is_held_out_of_the_rest_both_times",
         ),
         "no validation rows would be left beside a larger share of test rows",
+    ),
+    Named(
+        "rows-are-written-over",
+        "adapterworks/cli/init.py",
+        "    _require_free(files, source, force=force)\n",
+        "    _require_free([], source, force=force)\n",
+        (
+            f"{_OF_INIT}::test_nothing_of_the_users_is_written_over_without_force",
+            f"{_OF_INIT}::test_the_rows_themselves_are_never_written_over",
+        ),
+        "the file of the rows itself would be rewritten without its column of sides",
+    ),
+    Named(
+        "a-number-is-no-answer",
+        _COLUMNS,
+        "        if folded(name) in known and 2 * len(filled) >= len(values):\n",
+        "        if folded(name) in known and not filled:\n",
+        (f"{_OF_COLUMNS}::test_a_column_named_as_an_answer_is_one_whatever_it_holds",),
+        "intents by number would not be learnt, and questions would be learnt as prose",
+    ),
+    Named(
+        "sides-in-capitals-are-no-sides",
+        "adapterworks/drafting/sides.py",
+        "        if folded(name) not in NAMES:\n",
+        "        if name not in NAMES:\n",
+        (
+            f"{_OF_COLUMNS}::test_a_column_of_sides_is_known_however_it_is_spelled",
+            f"{_OF_INIT}::test_a_column_of_sides_in_capitals_holds_rows_out",
+        ),
+        "rows that somebody held out would be trained on",
+    ),
+    Named(
+        "a-verdict-in-text-is-passed-over",
+        "builders/data/formats/further.py",
+        "    return _TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None\n",
+        "    return _TRUTHS.get(value.strip().lower()) if isinstance(value, bytes) else None\n",
+        (
+            f"{_OF_SOURCES}::test_a_verdict_in_text_is_one",
+            f"{_OF_COLUMNS}::test_answers_that_are_said_to_be_wrong_are_not_taught_as_right",
+        ),
+        "answers that were marked as wrong would be taught as right",
+    ),
+    Named(
+        "a-semicolon-parts-nothing",
+        "manifests/cells.py",
+        '_OF_CSV = (",", ";", "\\t")',
+        '_OF_CSV = (",", "|", "\\t")',
+        (
+            f"{_OF_SOURCES}::test_what_parts_the_cells_is_told_by_the_header",
+            f"{_OF_INIT}::test_a_table_of_a_spreadsheet_where_the_comma_is_a_decimal_mark",
+        ),
+        "a table of a European spreadsheet would be learnt as prose, answers and all",
     ),
 )

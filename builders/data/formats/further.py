@@ -27,7 +27,9 @@ _SHOWN = {
 }
 # How much, or whether, it is learnt: 1 and true say what is done anyway.
 _WEIGHTS = {"weight", "weights", "train", "trainable", "loss", "loss_mask", "mask", "masked"}
-_VERDICTS = {"label", "kto_tag", "desirable"}  # of KTO, where they are truth values
+VERDICTS = {"label", "kto_tag", "desirable"}  # of KTO, where they are truth values
+
+_TRUTHS = {"true": True, "false": False}
 
 
 def further(
@@ -58,9 +60,17 @@ def further(
 def _matters(name: str, value: Any) -> bool:
     if value is None or value in ("", [], {}, ()):  # a column that this row does not use
         return False
-    if name in _WEIGHTS:
-        return not (isinstance(value, bool | int | float) and value == (name != "masked"))
-    return name in _SHOWN or (name in _VERDICTS and isinstance(value, bool))
+    folded = name.strip().lower()
+    if folded in _WEIGHTS:
+        return not (isinstance(value, bool | int | float) and value == (folded != "masked"))
+    return folded in _SHOWN or (folded in VERDICTS and truth(value) is not None)
+
+
+def truth(value: Any) -> bool | None:
+    """`true` and `false`, as tables without types spell them too; None of anything else."""
+    if isinstance(value, bool):
+        return value
+    return _TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 def _kept(name: str, value: Any) -> Any:

@@ -111,11 +111,13 @@ def files_digest(files: Mapping[str, str], kind: Literal["file", "folder", "patt
 
 
 def _beside(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts) or path.suffix == ".md"
+    return any(part.startswith((".", "_")) for part in path.parts) or path.suffix.lower() == ".md"
 
 
 def _reader(path: Path) -> Callable[[bytes, str], Iterator[Record]]:
-    suffix = path.with_suffix("").suffix if path.suffix in _COMPRESSED else path.suffix
+    suffix = path.suffix.lower()
+    if suffix in _COMPRESSED:
+        suffix = path.with_suffix("").suffix.lower()
     if suffix not in _READERS:
         raise InvalidInput(
             f"data file `{path}` has an unknown suffix",
@@ -130,9 +132,9 @@ def _read(path: Path, data: bytes, name: str) -> Iterator[Record]:
 
 def _unpacked(data: bytes, path: Path) -> bytes:
     try:
-        if path.suffix == ".gz":
+        if path.suffix.lower() == ".gz":
             return gzip.decompress(data)
-        if path.suffix == ".zst":
+        if path.suffix.lower() == ".zst":
             import pyarrow
 
             with pyarrow.CompressedInputStream(pyarrow.BufferReader(data), "zstd") as stream:

@@ -35,7 +35,7 @@ class Streamed:
     digest: str
 
     def __iter__(self) -> Iterator[Record]:
-        if self.path.suffix == ".parquet":
+        if self.path.suffix.lower() == ".parquet":
             yield from read_parquet(self.path, str(self.path))
             self._require(digest_file(self.path))
             return
@@ -53,7 +53,7 @@ class Streamed:
 
 def streamed(path: Path) -> Streamed | None:
     """The records of a file that is large and can be read so; None of any other."""
-    if path.suffix not in (".jsonl", ".parquet") or path.stat().st_size < LARGE:
+    if path.suffix.lower() not in (".jsonl", ".parquet") or path.stat().st_size < LARGE:
         return None
     return Streamed(path, digest_file(path))
 

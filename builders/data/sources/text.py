@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from adapterworks.builders.data.sources.record import Record
+from adapterworks.manifests.cells import delimiter
 from adapterworks.manifests.errors import InvalidInput
 
 _LONGEST_CELL = 2**31 - 1  # characters; csv's own bound of 131,072 is shorter than a chapter
+_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _ONE_A_LINE = "write one JSON object a line"
 _WIDE = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 _WIDER = ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"))
@@ -169,20 +171,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_csv(data: bytes, name: str) -> Iterator[Record]:
     """A header and rows, numbered by line; an empty line is none.
 
+    Cells are parted by commas, or by what parts those of the header (`manifests/cells.py`).
+
     Raises:
         InvalidInput: a row has another number of cells, or a column is named twice or not at all.
     """
-    return _read_cells(data, name, ",")
+    return _read_cells(data, name, ".csv")
 
 
 def read_tsv(data: bytes, name: str) -> Iterator[Record]:
     """The same with tabs between the cells."""
-    return _read_cells(data, name, "\t")
+    return _read_cells(data, name, ".tsv")
 
 
-def _read_cells(data: bytes, name: str, delimiter: str) -> Iterator[Record]:
-    text = io.StringIO(decode(data, name), newline="")
-    lines = csv.reader(text, strict=True, delimiter=delimiter)
+def _read_cells(data: bytes, name: str, suffix: str) -> Iterator[Record]:
+    text = decode(data, name)
+    mark = delimiter(suffix, text)
+    called = _MARKS[mark]
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
     header: list[str] | None = None
     start = 1
     usual = csv.field_size_limit(_LONGEST_CELL)
@@ -190,23 +196,47 @@ def _read_cells(data: bytes, name: str, delimiter: str) -> Iterator[Record]:
         for cells in lines:
             number, start = start, lines.line_num + 1
             if header is None:
-                header = named_once(cells, name, number)
+                named_once([cell for cell in cells if cell], name, number)
+                header = cells
             elif not cells:
                 continue
             elif len(cells) != len(header):
                 raise InvalidInput(
                     f"`{name}` line {number}: {len(cells)} cells, the header has {len(header)}",
-                    hint="quote cells that contain commas or line breaks",
+                    hint=f"quote cells that contain {called} or line breaks: {called} part them, "
+                    "as in the header",
                 )
             else:
-                yield Record(number, dict(zip(header, cells, strict=True)))
+                yield Record(number, _cells(header, cells, name, number))
     except csv.Error as error:
         raise InvalidInput(
             f"`{name}` line {start}: {error}",
-            hint="quote cells that contain commas, quotes or line breaks",
+            hint=f"quote cells that contain {called}, quotes or line breaks",
         ) from error
     finally:
         csv.field_size_limit(usual)
+
+
+def _cells(header: list[str], cells: list[str], name: str, number: int) -> dict[str, str]:
+    """Column → cell. A column without a name is none where it is empty, as spreadsheets write those
+    that were cleared; one may hold something, as the row numbers that pandas writes.
+
+    Raises:
+        InvalidInput: several do.
+    """
+    columns = dict(zip(header, cells, strict=True))
+    if "" in columns:
+        held = [cell for column, cell in zip(header, cells, strict=True) if cell and not column]
+        if len(held) > 1:
+            raise InvalidInput(
+                f"`{name}` line {number}: {len(held)} cells in columns without a name",
+                hint="the first line names the columns",
+            )
+        if held:
+            columns[""] = held[0]
+        else:
+            del columns[""]
+    return columns
 
 
 def named_once(cells: list[str], name: str, number: int) -> list[str]:

@@ -22,28 +22,29 @@ MOST_BYTES = 1 << 30
 
 
 def read_xlsx(data: bytes, name: str) -> Iterator[Record]:
-    """A header and rows of the first sheet, numbered as Excel numbers them; an empty line is none.
+    """A header and rows of the first sheet, numbered as Excel numbers them; an empty line is none,
+    and neither is a column that is empty from its header to its end.
 
     Raises:
-        InvalidInput: it is no workbook, cells are merged, or a cell is in no named column.
+        InvalidInput: it is no workbook, its first sheet is empty, cells are merged, or a cell is in
+            no named column.
     """
-    header: list[str] | None = None
+    header: list[str | None] | None = None
     for number, cells in _lines(data, name):
         if header is None:
-            if None in cells:
+            named_once([cell for cell in cells if cell is not None], name, number)
+            header = cells
+            continue
+        for place, cell in enumerate(cells, 1):
+            if cell is not None and (place > len(header) or header[place - 1] is None):
                 raise InvalidInput(
-                    f"`{name}` line {number}: column {cells.index(None) + 1} has no name",
-                    hint="the first line names the columns",
+                    f"`{name}` line {number}: column {place} has a cell and no name",
+                    hint="the first line names the columns: name it, or clear what stands beside "
+                    "the table",
                 )
-            header = named_once([cell for cell in cells if cell is not None], name, number)
-        elif len(cells) > len(header):
-            raise InvalidInput(
-                f"`{name}` line {number}: {len(cells)} cells, the header has {len(header)}",
-                hint="name every column, or clear what stands beside the table",
-            )
-        else:
-            filled = [*cells, *[None] * (len(header) - len(cells))]
-            yield Record(number, dict(zip(header, filled, strict=True)))
+        filled = [*cells, *[None] * (len(header) - len(cells))]
+        named = zip(header, filled, strict=True)
+        yield Record(number, {column: cell for column, cell in named if column is not None})
 
 
 def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str | None]]]:
@@ -71,12 +72,20 @@ def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str | None]]]:
             f"`{name}`, sheet `{sheet.title}`: the cells {merged[0]} are merged",
             hint="unmerge them: each row needs a value of its own",
         )
+    empty = True
     for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
         line = [_text(cell) for cell in cells]
         while line and line[-1] is None:
             line.pop()
         if line:
+            empty = False
             yield number, line
+    if empty and len(workbook.worksheets) > 1:
+        others = ", ".join(f"`{other.title}`" for other in workbook.worksheets[1:])
+        raise InvalidInput(
+            f"`{name}`: its first sheet `{sheet.title}` is empty; no other is read ({others})",
+            hint="move the sheet of the rows to the first place, or save it as a file of its own",
+        )
 
 
 def _text(value: Any) -> str | None:

@@ -296,6 +296,7 @@ def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
     for rows, about, words in (
         ({}, About(), "no rows"),
         ({"train": questions("a", 1)}, About(share="none"), "no tenant is named"),
+        ({"train": questions("a", 1)}, About(share="all"), "`--share all` is about a tenant's"),
     ):
         with pytest.raises(AdapterworksError, match=words):
             add(registry, "cases", about, **rows)

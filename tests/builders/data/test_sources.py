@@ -14,6 +14,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from adapterworks.builders.data.formats import to_rows
 from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.sources import Record, read_file
 from adapterworks.manifests.digests import digest_bytes
@@ -61,9 +62,9 @@ def test_a_workbook_that_hides_values_is_refused(tmp_path: Path) -> None:
     lines = [["prompt", "completion"], ["a", "b"], ["c", "b"]]
     with pytest.raises(InvalidInput, match="the cells B2:B3 are merged"):
         read_file(workbook(tmp_path / "a.xlsx", lines, merge="B2:B3"))
-    with pytest.raises(InvalidInput, match="line 1: column 1 has no name"):
+    with pytest.raises(InvalidInput, match="line 2: column 1 has a cell and no name"):
         read_file(workbook(tmp_path / "b.xlsx", [[None, "b"], ["a", "b"]]))
-    with pytest.raises(InvalidInput, match="line 2: 3 cells, the header has 2"):
+    with pytest.raises(InvalidInput, match="line 2: column 3 has a cell and no name"):
         read_file(workbook(tmp_path / "c.xlsx", [["a", "b"], [1, 2, "beside"]]))
     with pytest.raises(InvalidInput, match="is not an Excel workbook"):
         read_file(write(tmp_path / "d.xlsx", b"not a workbook"))
@@ -239,3 +240,71 @@ def test_a_column_twice_in_a_table_is_a_fault(tmp_path: Path) -> None:
     parquet.write_table(twice_the_same_column(), tmp_path / "a.parquet")
     with pytest.raises(InvalidInput, match="the column `text` more than once"):
         read_file(tmp_path / "a.parquet")
+
+
+def test_what_parts_the_cells_is_told_by_the_header(tmp_path: Path) -> None:
+    for name, text, expected in (
+        ("a.csv", 'a;b\n"x;1";y,2\n', {"a": "x;1", "b": "y,2"}),
+        ("b.csv", "a\tb\nx,1\ty;2\n", {"a": "x,1", "b": "y;2"}),
+        ("c.csv", 'a,"b;c"\n1,2;3\n', {"a": "1", "b;c": "2;3"}),
+        ("d.csv", '"a,b";c\n1,5;2\n', {"a,b": "1,5", "c": "2"}),
+        ("e.csv", "a\n1;2\n", {"a": "1;2"}),
+        ("f.tsv", "a;b\tc\n1\t2\n", {"a;b": "1", "c": "2"}),
+    ):
+        (record,) = read_file(write(tmp_path / name, text.encode())).records
+        assert record.columns == expected, name
+    with pytest.raises(InvalidInput, match="line 2: 3 cells, the header has 2") as caught:
+        read_file(write(tmp_path / "g.csv", b"a;b\n1;2;3\n"))
+    assert "semicolons part them, as in the header" in (caught.value.hint or "")
+
+
+def test_a_column_without_a_name_is_none_where_it_is_empty(tmp_path: Path) -> None:
+    for line, expected in (
+        ("a,b,\n1,2,\n", {"a": "1", "b": "2"}),
+        ("a,,b\n1,,2\n", {"a": "1", "b": "2"}),
+        ("a,,b,,\n1,,2,,\n", {"a": "1", "b": "2"}),
+        (",a\n7,1\n", {"": "7", "a": "1"}),  # pandas' row numbers
+        (",a,\n7,1,\n", {"": "7", "a": "1"}),
+    ):
+        (record,) = read_file(write(tmp_path / "a.csv", line.encode())).records
+        assert record.columns == expected, line
+    with pytest.raises(InvalidInput, match="line 2: 2 cells in columns without a name"):
+        read_file(write(tmp_path / "a.csv", b",a,\n7,1,8\n"))
+    lines = [["a", None, "b"], [1, None, 2]]
+    (record,) = read_file(workbook(tmp_path / "a.xlsx", lines)).records
+    assert record.columns == {"a": "1", "b": "2"}
+    with pytest.raises(InvalidInput, match="line 2: column 2 has a cell and no name"):
+        read_file(workbook(tmp_path / "a.xlsx", [["a", None, "b"], [1, 3, 2]]))
+
+
+def test_a_workbook_whose_first_sheet_is_empty_names_the_sheets(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Deckblatt"
+    book.create_sheet("Fragen").append(["prompt", "completion"])
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(InvalidInput, match=r"its first sheet `Deckblatt` is empty.*`Fragen`"):
+        read_file(tmp_path / "a.xlsx")
+
+
+def test_suffixes_in_capitals_are_the_same_suffixes(tmp_path: Path) -> None:
+    workbook(tmp_path / "A.XLSX", [["text"], ["a"]])
+    write(tmp_path / "B.Csv", b"text\na\n")
+    write(tmp_path / "C.JSONL.GZ", gzip.compress(b'{"text": "a"}\n'))
+    for name in ("A.XLSX", "B.Csv", "C.JSONL.GZ"):
+        (record,) = read_file(tmp_path / name).records
+        assert record.columns == {"text": "a"}, name
+        assert load_source(name, "text", folder=tmp_path).rows[0].text == "a"
+
+
+@pytest.mark.parametrize("said", ["false", "False", " FALSE "])
+def test_a_verdict_in_text_is_one(said: str) -> None:
+    record = Record(1, {"prompt": "q", "completion": "a", "label": said})
+    with pytest.raises(InvalidInput, match="column `label` would be ignored"):
+        to_rows([record], "prompt-completion", source="x")
+    (row,) = to_rows([record], "unpaired-preference", source="x")
+    assert row.scores == (0.0,)
+    for other, score in ((True, 1.0), (0, 0.0), ("1", 1.0)):
+        (row,) = to_rows(
+            [Record(1, record.columns | {"label": other})], "unpaired-preference", source="x"
+        )
+        assert row.scores == (score,)
