@@ -87,10 +87,9 @@ def plan(
     from adapterworks.builders.building.prepare import prepare
 
     loaded = _loaded(manifest, profile, overrides)
-    app = _app(settings)
-    return prepare(
-        loaded, app.bases, registry=app.registry, cache=app.settings.home / "cache", progress=say
-    ).plan
+    with closing(_app(settings)) as app:
+        cache = app.settings.home / "cache"
+        return prepare(loaded, app.bases, registry=app.registry, cache=cache, progress=say).plan
 
 
 def build(

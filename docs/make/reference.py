@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import BaseModel
 
 from adapterworks import crash, settings
+from adapterworks.cli.main import cli
 from adapterworks.errors import EXIT_CODES
 from adapterworks.gateway.config.container import contract_of
 from adapterworks.gateway.config.tables import GatewayConfig, HttpTable
@@ -30,7 +32,8 @@ PREFIX = "ADAPTERS_GATEWAY_"
 # Read by one command each, or by a library on our behalf; `environ` in the code names no others.
 OTHERS = {
     "ADAPTERS_CONFIG": "the file of settings (default ~/.config/adapterworks/config.toml)",
-    "ADAPTERS_URL": "the gateway that `adapters chat` and `adapters ps` ask",
+    "ADAPTERS_URL": "the gateway that {commands} asks; `adapters ps` reads the private sockets in "
+    "`ADAPTERS_HOME`, so it needs that of the gateway",
     "ADAPTERS_KEY": "the tenant's key that `adapters chat` sends",
     "NO_COLOR": "no colours, whatever the terminal can",
     "FORCE_COLOR": "colours, although standard output is no terminal",
@@ -71,7 +74,10 @@ def environment() -> str:
     lines = ["# Environment variables", "", MADE, "## Of every command", "", "```text"]
     lines += [*said.splitlines(), "```", "", "`adapters config` shows what holds and why.", ""]
     lines += ["## Of some commands, and of libraries", "", "| variable | what |", "|---|---|"]
-    lines += [f"| `{name}` | {what} |" for name, what in OTHERS.items()]
+    lines += [
+        f"| `{name}` | {what.replace('{commands}', commands_with(name))} |"
+        for name, what in OTHERS.items()
+    ]
     lines += [
         "",
         "## Of the gateway",
@@ -85,6 +91,23 @@ def environment() -> str:
         *(f"| `{name}` | `{default}` |" for name, default in _keys(GatewayConfig())),
     ]
     return "\n".join(lines) + "\n"
+
+
+def commands_with(variable: str) -> str:
+    """The commands that take a variable in place of an option, as the command tree has them."""
+    found: list[str] = []
+
+    def look(command: click.Command, context: click.Context) -> None:
+        if any(getattr(one, "envvar", None) == variable for one in command.params):
+            found.append(f"`{context.command_path}`")
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                look(child, click.Context(child, info_name=name, parent=context))
+
+    look(cli, click.Context(cli, info_name="adapters"))
+    return ", ".join(found)
 
 
 def _keys(table: BaseModel, before: str = PREFIX) -> Iterator[tuple[str, str]]:

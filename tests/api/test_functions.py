@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,6 +37,18 @@ def test_a_registry_is_closed_by_its_block(
     assert closed == [registry]
     assert str(adapterworks.resolve("medical:prod")) == "medical@1"
     assert len(closed) == 2  # and by the function that opened one for itself
+
+
+def test_a_plan_closes_the_registry_that_it_opened(
+    home: Path, monkeypatch: pytest.MonkeyPatch, closed: list[adapterworks.Registry]
+) -> None:
+    def prepare(*_: object, registry: adapterworks.Registry, **__: object) -> object:
+        assert closed == []
+        return SimpleNamespace(plan="the plan")
+
+    monkeypatch.setattr("adapterworks.builders.building.prepare.prepare", prepare)
+    assert adapterworks.plan("medical", say=None) == "the plan"
+    assert len(closed) == 1
 
 
 def test_settings_say_where_without_the_environment(home: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -14,9 +15,14 @@ import pytest
 from dockerfile_parse import DockerfileParser
 
 import adapterworks
+from adapterworks.cli.init import command as init
+from adapterworks.gateway.engine_plugin.identity import describe
+from adapterworks.gateway.engines.identity import _Said
 from adapterworks.gateway.http.routes.openapi import document
-from adapterworks.registry.bases.base import Base
-from tests.deploy.reading import DEPLOY, unknown_options, variables, vllm_sources
+from adapterworks.manifests.document import built_in_manifests
+from adapterworks.manifests.load import load_manifest
+from adapterworks.registry.bases.store import BaseStore
+from tests.deploy.reading import DEPLOY, documents, unknown_options, variables, vllm_sources
 from tests.docs.blocks import ROOT
 from tests.docs.test_commands import check
 from tests.setup.test_locks import locked
@@ -140,7 +146,8 @@ def test_tags_are_the_version() -> None:
                 assert tag == adapterworks.__version__, file
 
 
-def test_the_engine_serves_the_base_as_it_was_prepared(tmp_path: Path, base: Base) -> None:
+@pytest.fixture
+def engine(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """engine.sh itself, with the command `adapters`, and a stand-in for the interpreter."""
     python = tmp_path / "python"
     python.write_text(
@@ -149,25 +156,58 @@ def test_the_engine_serves_the_base_as_it_was_prepared(tmp_path: Path, base: Bas
     python.chmod(0o755)
     adapters = Path(sys.executable).with_name("adapters")
     (tmp_path / "adapters").symlink_to(adapters)
-    done = subprocess.run(
-        ["sh", str(DEPLOY / "engine.sh"), MODEL, "--max-loras=4"],
-        env={
-            "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-            "ADAPTERS_HOME": str(tmp_path / "home"),
-            "ADAPTERS_BASES": str(SMALL_BASES),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", str(DEPLOY / "engine.sh"), *words],
+            env={
+                "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+                "ADAPTERS_HOME": str(tmp_path / "home"),
+                "ADAPTERS_BASES": str(SMALL_BASES),
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("said", "quantization"), [([], "none"), (["none"], "none"), (["nf4"], "nf4")]
+)
+def test_the_engine_serves_the_base_that_training_saw_and_says_so(
+    engine: Callable[..., subprocess.CompletedProcess[str]],
+    bases: BaseStore,
+    tmp_path: Path,
+    said: list[str],
+    quantization: str,
+) -> None:
+    base = bases.ensure(MODEL, quantization=quantization)
+    done = engine(MODEL, *said, "--max-loras=4")
     assert done.returncode == 0, done.stderr
     words = done.stdout.split()
     assert words[:2] == ["-m", "vllm.entrypoints.openai.api_server"]
-    assert words[words.index("--model") + 1] == str(base.checkpoint)
+    folder = words[words.index("--model") + 1]
+    assert folder == str(base.served)
     assert words[words.index("--served-model-name") + 1] == MODEL
     assert words[-1] == "--max-loras=4"
     assert unknown_options(words) == []
     assert not (tmp_path / "home").exists()  # a root that cannot be written is enough
+    # What it tells gateways is the base that releases name.
+    told = describe(folder, MODEL, "bfloat16")
+    assert told is not None
+    assert (told["digest"], told["quantization"]) == (base.digest, quantization)
+    assert _Said.model_validate(told).base().digest == base.digest
+
+
+@pytest.mark.parametrize("option", ["--quantization=bitsandbytes", "--quantization", "-q"])
+def test_the_engine_does_not_round_anew(
+    engine: Callable[..., subprocess.CompletedProcess[str]], option: str
+) -> None:
+    done = engine(MODEL, option, "bitsandbytes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"write `engine {MODEL} nf4`" in done.stderr
 
 
 def test_the_engine_wants_to_know_its_base() -> None:
@@ -176,3 +216,21 @@ def test_the_engine_wants_to_know_its_base() -> None:
     )
     assert done.returncode != 0
     assert "the base to serve" in done.stderr
+
+
+def test_engines_hold_what_the_pages_and_the_built_in_manifests_make() -> None:
+    """Base and quantization, in every file that starts an engine."""
+    (compose,) = documents("compose.yaml")
+    (stateful,) = (d for d in documents("kubernetes/engine.yaml") if d["kind"] == "StatefulSet")
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    started = {
+        "Containerfile.engine": json.loads(said("engine", "CMD")[0]),
+        "compose.yaml": compose["services"]["engine"]["command"],
+        "engine.yaml": container["args"],
+    }
+    by_init = {parameter.name: parameter.default for parameter in init.params}
+    wanted = {(by_init["base"], by_init["quantization"])}
+    for name in built_in_manifests():
+        base = load_manifest(name).base
+        wanted.add((base.model, base.quantization))
+    assert {(words[0], words[1]) for words in started.values()} == wanted

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from docs.make import hooks, pictures, reference
+from docs.make.reference import commands_with
 from tests.docs.blocks import ROOT
 
 PAGES = reference.pages()
@@ -37,6 +38,13 @@ def test_every_variable_that_the_code_reads_is_on_the_page() -> None:
     assert sorted(name for name in read - OURS if f"`{name}`" not in PAGES["environment.md"]) == []
 
 
+def test_a_page_names_the_commands_that_read_a_variable() -> None:
+    assert commands_with("ADAPTERS_URL") == "`adapters chat`"
+    (row,) = (line for line in PAGES["environment.md"].splitlines() if "`ADAPTERS_URL`" in line)
+    assert "the gateway that `adapters chat` asks" in row
+    assert "{" not in row
+
+
 # Set by whoever starts a process of ours or of a library, and read back there.
 OURS = {
     *(
@@ -51,6 +59,7 @@ OURS = {
     *("ADAPTERS_SERVABLES", "ADAPTERS_READER_KEY", "TQDM_DISABLE", "VLLM_CPU_KVCACHE_SPACE"),
     *("NUMBA_NUM_THREADS", "VLLM_CPU_NUM_OF_RESERVED_CPU"),
     *("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT_HTTPS", "ADAPTERS_RAY_TASK"),
+    *("COMP_LINE", "COMP_WORDBREAKS"),
 }
 
 

@@ -13,9 +13,13 @@ import pytest
 
 from adapterworks.gateway.config.load import load_gateway_config
 from adapterworks.gateway.config.tables import HttpTable
+from adapterworks.manifests.digests import digest_file
+from adapterworks.registry.jobs.files import Files
+from adapterworks.settings import Settings
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.docs.scene import Scene, environment
 from tests.docs.test_commands import check
+from tests.gateway.conftest import open_registry
 from tests.postgres import new_database, postgres_server
 from tests.registry.s3_servers import S3Server, moto_server
 from tests.warm.python import warm_python
@@ -84,3 +88,40 @@ def test_systemd_itself_has_nothing_to_say(unit: str, tmp_path: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", target], capture_output=True, text=True)
     ours = [line for line in done.stderr.splitlines() if unit in line]
     assert ours == []
+
+
+def test_units_may_write_where_the_settings_of_the_page_keep_things() -> None:
+    """The home, and the keys of captured answers beside it."""
+    for page in (SYSTEMD, SYSTEMD.with_suffix(".zh.md")):
+        lines = file(page, "environment").splitlines()
+        settings = Settings.from_environment(dict(line.split("=", 1) for line in lines))
+        unit = file(page, "adapters-gateway.service")
+        (paths,) = re.findall(r"^ReadWritePaths=(.*)$", unit, re.MULTILINE)
+        (made,) = re.findall(r"^StateDirectory=(.*)$", unit, re.MULTILINE)
+        wanted = {str(settings.home), str(settings.keys)}
+        assert set(paths.split()) == wanted == {f"/var/lib/{name}" for name in made.split()}
+        (paths,) = re.findall(
+            r"^ReadWritePaths=(.*)$", file(page, "adapters-worker.service"), re.MULTILINE
+        )
+        assert paths == str(settings.home)
+
+
+def test_a_gateway_may_put_what_its_tables_have_it_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of tenants, and what is published over HTTP, go to the store: the page says so."""
+    with open_registry(tmp_path / "home") as registry:
+        put: list[str] = []
+        monkeypatch.setattr(registry.blobs, "put", lambda digest, path: put.append(digest))
+        (tmp_path / "rows").write_bytes(b"{}\n")
+        digest = digest_file(tmp_path / "rows")
+        Files(registry).hold(digest, tmp_path / "rows", 60.0, holder="file-1")
+        assert put == [digest]
+    for page, word in ((PRODUCTION, "a gateway"), (PRODUCTION.with_suffix(".zh.md"), "网关")):
+        text = page.read_text(encoding="utf-8")
+        (row,) = re.findall(rf"^\| {word} \|(.*)\|$", text, re.MULTILINE)
+        read, write, delete = row.split("|")
+        assert "`[jobs]`" in write
+        assert "`[registry]`" in write
+        assert "`[registry]`" in delete
+        assert read.strip() in ("yes", "是")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from adapterworks.builders.methods import METHODS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -38,3 +40,12 @@ def test_what_is_translated_is_linked_in_chinese() -> None:
 def test_each_names_the_other() -> None:
     assert "(README.zh.md)" in _text("README.md")
     assert "(README.md)" in _text("README.zh.md")
+
+
+def test_the_methods_are_all_there_are() -> None:
+    for page, word in (("README.md", "eleven"), ("README.zh.md", "十一")):
+        text = _text(page)
+        (listed,) = re.findall(r'^kind = "lora" +# (.*)\n +# (.*)$', text, re.MULTILINE)
+        assert " ".join(listed).split() == [*METHODS], page
+        assert word in text.split("\n## ")[0]
+    assert len(METHODS) == 11  # in words, above

@@ -15,11 +15,15 @@ MESSAGES = sorted({text for cell in CELLS for text in re.findall(r"`([^`]+)`", c
 
 
 def said() -> str:
-    """The text of every string of the program, values in them as `…`."""
+    """The text of every string of the program but docstrings, values in them as `…`."""
     found = []
     for package in ("adapterworks", "builders", "gateway", "registry", "manifests"):
         for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if id(node) in documented:
+                    continue
                 if isinstance(node, ast.JoinedStr):
                     parts = [p.value if isinstance(p, ast.Constant) else "…" for p in node.values]
                     found.append("".join(map(str, parts)))
