@@ -13,10 +13,12 @@ _MONEY = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _DURATION = re.compile(r"(\d+)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 NO_LIMIT = 0
+_MOST = 10**15  # what both kinds of database hold, and sums of it
+_LONGEST = 100 * 366 * 86400
 
 
 class Amount(click.ParamType[int]):
-    """A count above zero, with `k`, `M` or `G`; `none` is NO_LIMIT."""
+    """A count from 1 to 10¹⁵, with `k`, `M` or `G`; `none` is NO_LIMIT."""
 
     name = "amount"
 
@@ -29,7 +31,7 @@ class Amount(click.ParamType[int]):
             return NO_LIMIT
         match = _AMOUNT.fullmatch(value)
         amount = round(float(match[1]) * _SCALE[match[2]]) if match else 0
-        if amount < 1:
+        if not 1 <= amount <= _MOST:
             self.fail(f"`{value}` is not an amount; write 600, 100k, 50M or `none`", param, ctx)
         return amount
 
@@ -66,7 +68,7 @@ class Money(click.ParamType[Decimal]):
 
 
 class Duration(click.ParamType[int]):
-    """A time span in seconds: `30m`, `12h`, `90d`, `8w`."""
+    """A time span in seconds, of a century at most: `30m`, `12h`, `90d`, `8w`."""
 
     name = "duration"
 
@@ -76,6 +78,6 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         match = _DURATION.fullmatch(value)
-        if match is None or int(match[1]) == 0:
+        if match is None or not 1 <= int(match[1]) * _SECONDS[match[2]] <= _LONGEST:
             self.fail(f"`{value}` is not a time span; write 30m, 12h, 90d or 8w", param, ctx)
         return int(match[1]) * _SECONDS[match[2]]

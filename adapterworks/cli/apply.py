@@ -103,7 +103,7 @@ def builder(app: App, *, quiet: bool, **options: Any) -> Callable[[str, Manifest
     from adapterworks.progress import BuildProgress
 
     def build(name: str, manifest: Manifest) -> BuildResult:
-        with BuildProgress(quiet=quiet, label=name) as progress:
+        with BuildProgress(quiet=quiet or app.quiet, label=name) as progress:
             return run_build(
                 manifest,
                 registry=app.registry,
@@ -148,7 +148,7 @@ def _confirm(found: Differences) -> None:
     gone = [entry for entry in found.differing if entry.sign == "-"]
     if not gone:
         return
-    if not sys.stdin.isatty():
+    if not printing.is_asked():
         raise InvalidInput(
             f"`--prune` would remove aliases of {', '.join(entry.name for entry in gone)}, and "
             "there is nobody to ask",

@@ -10,6 +10,9 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_manifest
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import ALIAS, COUNT, POSITIVE, PRIORITY
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import ENGINES
 from adapterworks.manifests.objective import NEAREST
@@ -29,7 +32,7 @@ _REUSED = {
 
 
 @click.command()
-@click.argument("manifest", metavar="[MANIFEST]", required=False)
+@click.argument("manifest", metavar="[MANIFEST]", required=False, shell_complete=complete_manifest)
 @click.option(
     "--all",
     "folder",
@@ -39,25 +42,26 @@ _REUSED = {
 )
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
-@click.option("--alias", help="Move this alias instead of `publish.alias`.")
+@click.option("--alias", type=ALIAS, help="Move this alias instead of `publish.alias`.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Sets `evaluate.engine`.")
-@click.option(
-    "--processes", type=click.IntRange(1), metavar="N", help="Sets `train.processes`: one a GPU."
-)
+@click.option("--processes", type=POSITIVE, metavar="N", help="Sets `train.processes`: one a GPU.")
 @click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
 @click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
 @click.option("--detach", is_flag=True, help="Queue it for a worker and print the job's id.")
-@click.option("--priority", type=int, default=0, help="With --detach: higher runs earlier (0).")
+@click.option(
+    "--priority",
+    type=PRIORITY,
+    default=0,
+    help="With --detach or --on: higher runs earlier (0).",
+)
 @click.option(
     "--on",
     metavar="PLACE",
     help="Have it built there: `slurm:PARTITION`, `ray://HOST:PORT`, `k8s:NAMESPACE`, `local` (a "
     "process that outlives this one).",
 )
-@click.option(
-    "--gpus", type=click.IntRange(0), help="With --on: GPUs of the node (`resources.gpus`, or 0)."
-)
-@click.option("--cpus", type=click.IntRange(1), help="With --on: cores.")
+@click.option("--gpus", type=COUNT, help="With --on: GPUs of the node (`resources.gpus`, or 0).")
+@click.option("--cpus", type=POSITIVE, help="With --on: cores.")
 @click.option(
     "--memory", metavar="SIZE", help="With --on: as `16GB` (`resources.memory`, or the plan's)."
 )
@@ -109,6 +113,10 @@ def command(
     from adapterworks.progress import BuildProgress
     from adapterworks.reconciling.folder import read_folder
 
+    refuse_unless(on is not None, ("gpus", "cpus", "memory", "hours"), "a build elsewhere: --on")
+    refuse_unless(detach or on is not None, ("priority",), "a queued build: --detach, or --on")
+    if resume and force:
+        raise InvalidInput("`--resume` goes on and `--force` begins anew", hint="leave one out")
     if engine is not None:
         overrides = (*overrides, f'evaluate.engine="{engine}"')
     if (detach or on) and (manifest is None or folder is not None or resume):
@@ -149,7 +157,7 @@ def command(
             needs = resources(app, loaded, gpus=gpus, cpus=cpus, memory=memory, hours=hours)
             build_on(app, on, asked, needs, priority=priority, detach=detach, as_json=as_json)
         return
-    with BuildProgress(quiet=as_json) as progress:
+    with BuildProgress(quiet=as_json or app.quiet) as progress:
         result = run_build(
             loaded,
             registry=app.registry,
@@ -189,8 +197,8 @@ def _queue(app: App, asked: dict[str, Any], priority: int, as_json: bool) -> Non
         echo_json(job_json(job))
         return
     click.echo(job.id)
-    click.echo(f"`adapters jobs logs {job.id} --follow` shows how it goes", err=True)
-    click.echo("`adapters worker` runs queued builds", err=True)
+    app.note(f"`adapters jobs logs {job.id} --follow` shows how it goes")
+    app.note("`adapters worker` runs queued builds")
 
 
 def _build_all(folder: Folder, build: BuildOne, as_json: bool) -> NoReturn:

@@ -117,12 +117,12 @@ def build_on(
     begun = begin(app, where, executor, asked, resources=needs, priority=priority)
     job = begun.job
     if not detach:
-        job = follow(app, executor, begun, lambda line: click.echo(f"build: {line}", err=True))
+        job = follow(app, executor, begun, lambda line: app.note(f"build: {line}"))
     if as_json:
         echo_json({**job_json(job), "task": begun.task})
     elif detach:
         click.echo(job.id)
-        click.echo(f"`adapters jobs logs {job.id} --follow` shows how it goes", err=True)
+        app.note(f"`adapters jobs logs {job.id} --follow` shows how it goes")
     elif job.state == "succeeded":
         click.echo(f"{job.result['ref']}  {job.result['digest']}")
     if not detach and job.state != "succeeded":

@@ -9,6 +9,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_manifest
+from adapterworks.cli.values import DRAWN, WrittenFile
 
 if TYPE_CHECKING:
     from adapterworks.builders.comparing.compare import Compared
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--methods", required=True, metavar="A,B,…", help="Methods, comma-separated.")
-@click.option("--manifest", required=True, metavar="MANIFEST", help="The task.")
+@click.option(
+    "--manifest",
+    required=True,
+    metavar="MANIFEST",
+    help="The task.",
+    shell_complete=complete_manifest,
+)
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WrittenFile(makes=True, suffixes=DRAWN),
     help="Draw scores with intervals to this file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -75,13 +83,13 @@ def command(
         if equal_parameters
         else None,
     )
-    if plot is not None:
-        draw_comparison(rows, plot)
-        printing.note(f"drawn: {plot}")
     if as_json:
         echo_json([row.to_json() for row in rows])
     else:
         _show(rows)
+    if plot is not None:
+        draw_comparison(rows, plot)
+        printing.note(f"drawn: {plot}")
 
 
 def _show(rows: list[Compared]) -> None:

@@ -8,10 +8,12 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import places, printing
+from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.together import refuse_unless
 
 
 @click.command()
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC", shell_complete=complete_ref)
 @click.argument("target", metavar="DST")
 @click.option(
     "--private/--public",
@@ -65,6 +67,13 @@ def command(
       adapters cp registry:/srv/staging#medical:prod medical
       adapters cp https://registry.example#medical:prod medical
     """
+    refuse_unless(
+        target.startswith(places.REMOTE),
+        ("private", "withhold", "include"),
+        "a copy to the Hub or an OCI registry",
+    )
+    of_oci = "oci://" in (source[:6], target[:6])
+    refuse_unless(of_oci, ("plain_http",), "OCI registries")
     scratch = app.settings.home / "tmp"
     values: dict[str, Any]
     with places.held(app, source, plain_http=plain_http) as (held, tag):
@@ -80,7 +89,7 @@ def command(
                     private=private,
                     withhold=withhold,
                     include=include,
-                    say=lambda line: click.echo(printing.harmless(line), err=True),
+                    say=printing.note,
                 )
             values = {"place": done.url, "created": done.created, "withheld": sorted(done.absent)}
         else:

@@ -14,8 +14,11 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import constitutional, from_failures, printing, synth
+from adapterworks.cli.completion import complete_manifest
 from adapterworks.cli.printing import echo_json, echo_table
-from adapterworks.errors import EXIT_CODES
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import COUNT
+from adapterworks.errors import EXIT_CODES, wants_color
 from adapterworks.manifests.errors import Refused
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ def _manifest_options(command: Command) -> Command:
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override."),
         click.option("--profile", help="A profile of the manifest."),
-        click.argument("manifest"),
+        click.argument("manifest", shell_complete=complete_manifest),
     ):
         command = option(command)
     return command
@@ -56,7 +59,7 @@ def command() -> None:
 
 @command.command()
 @_manifest_options
-@click.option("--rows", "count", default=5, show_default=True, help="How many rows to show.")
+@click.option("--rows", "count", type=COUNT, default=5, show_default=True, help="Rows to show.")
 @click.option("--split", default="train", type=click.Choice(["train", "validation", "test"]))
 @click.option("--gates", "with_gates", is_flag=True, help="Run the data gates too.")
 @click.pass_obj
@@ -117,6 +120,7 @@ def gates(
     """
     from adapterworks.manifests.load import load_manifest
 
+    refuse_unless(not as_json, ("show_all",), "the tables; JSON has every offending row")
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     results = _judge(app, loaded, _tokenizer(app, loaded))
     if as_json:
@@ -194,9 +198,9 @@ def _echo_row(row: dict[str, Any]) -> None:
 
 
 def _has_colour() -> bool:
-    import os
-
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """As `--color` and the environment say, else as the terminal can."""
+    wanted = wants_color()
+    return sys.stdout.isatty() if wanted is None else wanted
 
 
 def _echo_gates(results: GateResults, limit: int | None = _SHOWN_ROWS) -> None:

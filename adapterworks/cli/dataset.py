@@ -100,7 +100,9 @@ def add(
     """
     from adapterworks.builders.data.adding import About, add_dataset
     from adapterworks.builders.data.load import load_source
+    from adapterworks.manifests.refs import check_name
 
+    check_name(name)
     _require_here(app)
     renamed = column_names(columns)
 

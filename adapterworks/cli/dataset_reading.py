@@ -9,6 +9,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import COUNT, WrittenFolder
 from adapterworks.manifests.errors import Refused
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def list_(app: App, name: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("dataset")
-@click.option("--rows", "count", default=_SHOWN, show_default=True, help="Rows of each split.")
+@click.option(
+    "--rows", "count", type=COUNT, default=_SHOWN, show_default=True, help="Rows of each split."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def show(app: App, dataset: str, count: int, as_json: bool) -> None:
@@ -73,6 +77,7 @@ def show(app: App, dataset: str, count: int, as_json: bool) -> None:
     from adapterworks.builders.data.datasets import rows_of
     from adapterworks.registry.remotes.http.datasets import open_datasets
 
+    refuse_unless(not as_json, ("count",), "the table; JSON has the record and no rows")
     found = find(app, dataset)
     used = [str(release) for release in app.registry.origins.releases_from("parent", found.digest)]
     if as_json:
@@ -142,7 +147,7 @@ def diff(app: App, before: str, after: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("dataset")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=WrittenFolder())
 @click.pass_obj
 def export(app: App, dataset: str, folder: Path) -> None:
     """Write a dataset's rows to files, one a split, with its record beside them.

@@ -9,7 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.registry import agree, is_terminal
+from adapterworks.cli.registry import agree
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.purge import Purge
@@ -48,7 +48,7 @@ def command(
     who = app.settings.who
     if not purge:
         resolved = app.registry.resolve(parsed)
-        if is_terminal() and not as_json:
+        if printing.is_asked() and not as_json:
             agree(f"Delete {resolved}?", yes=yes, what="deleted")
         app.registry.delete(
             resolved.name, resolved.version, with_aliases=with_aliases, who=who, why=why

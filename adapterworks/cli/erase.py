@@ -52,6 +52,11 @@ def command(
         raise InvalidInput("`--why` is empty", hint='write why: --why "consent withdrawn"')
     if as_json and not yes:
         raise InvalidInput("`--json` does not ask", hint="add --yes")
+    if parts and what.startswith((PREFIX, "sha256:")):
+        raise InvalidInput(
+            f"`{what}` is erased whole, and `{parts[0]}` would not be looked at",
+            hint=f"adapters erase {what} --why …",
+        )
     if what.startswith(PREFIX):
         erase_tenant(app, what, reason=reason, yes=yes, as_json=as_json)
         return

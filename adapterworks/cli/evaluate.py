@@ -11,18 +11,28 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import evaluate_retrieval, printing
+from adapterworks.cli.completion import complete_manifest, complete_ref
 from adapterworks.cli.printing import echo_table
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import POSITIVE, WrittenFile
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import ENGINES
 
+# What `--with-retrieval` has no use for: it compares a release with itself and with its base.
+_OF_RELEASES = (
+    *("other", "against", "judge", "key_env", "judge_key_env", "price", "baseline"),
+    *("manifest_name", "profile", "check"),
+)
+_ALONE = "`--with-retrieval` compares a release with itself and with its base: leave them out"
 _ANY_BUDGET = 2**31 - 1  # tokens of a judge that is named by hand
 
 
 @click.command()
-@click.argument("ref")
-@click.argument("other", required=False)
+@click.argument("ref", shell_complete=complete_ref)
+@click.argument("other", required=False, shell_complete=complete_ref)
 @click.option(
     "--against",
+    shell_complete=complete_ref,
     help="A second release, as OTHER says it, or URL#MODEL; the base is always compared.",
 )
 @click.option("--judge", help="URL#MODEL that says which of two answers is better, in both orders.")
@@ -57,16 +67,21 @@ _ANY_BUDGET = 2**31 - 1  # tokens of a judge that is named by hand
     show_default=True,
     help="Passages for a question, with --with-retrieval.",
 )
-@click.option("--manifest", "manifest_name", help="Take `[data]` and `[evaluate]` from here.")
+@click.option(
+    "--manifest",
+    "manifest_name",
+    help="Take `[data]` and `[evaluate]` from here.",
+    shell_complete=complete_manifest,
+)
 @click.option("--profile", help="A profile of `--manifest`.")
 @click.option(
     "--data-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where the files that REF was built from are, if that is not known here.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most this many test rows.")
+@click.option("--limit", type=POSITIVE, help="At most this many test rows.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Who answers, if not `evaluate.engine`.")
-@click.option("--predictions", type=click.Path(dir_okay=False, path_type=Path), help="JSONL file.")
+@click.option("--predictions", type=WrittenFile(), help="JSONL file.")
 @click.option("--check", is_flag=True, help="Exit with 6 if a gate fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_obj
@@ -126,7 +141,7 @@ def command(
     from adapterworks.manifests.load import load_manifest
 
     if documents:
-        _require_alone(other, against, judge, baseline, manifest_name, check or None)
+        refuse_unless(False, _OF_RELEASES, "what compares releases", _ALONE)
         evaluate_retrieval.run(
             app,
             ref,
@@ -141,6 +156,7 @@ def command(
             say=_say,
         )
         return
+    refuse_unless(False, ("passages",), "`--with-retrieval`")
     if profile is not None and manifest_name is None:
         raise InvalidInput("`--profile` is one of `--manifest`", hint="name the manifest, too")
     if None not in (other, against) and other != against:
@@ -184,22 +200,14 @@ def command(
         progress=_show_progress,
         say=_say,
     )
-    if predictions is not None:
-        predictions.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
     if as_json:
         printing.echo_json(evaluation.report)
     else:
         _print(evaluation.report)
+    if predictions is not None:
+        predictions.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
     if check and not evaluation.passed:
         raise Refused(next(gate.why for gate in evaluation.gates if not gate.passed))
-
-
-def _require_alone(*others: object) -> None:
-    if any(other is not None for other in others):
-        raise InvalidInput(
-            "`--with-retrieval` compares a release with itself and with its base",
-            hint="leave OTHER, --against, --judge, --baseline, --manifest and --check out",
-        )
 
 
 def _show_progress(subject: str, done: int, total: int) -> None:
@@ -207,11 +215,11 @@ def _show_progress(subject: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         printing.echo_moving(f"{subject}: {done}/{total}", last=done == total)
     elif done == total:
-        click.echo(f"{subject}: {done}/{total}", err=True)
+        printing.note(f"{subject}: {done}/{total}")
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    printing.note(line)
 
 
 def _print(report: dict[str, Any]) -> None:

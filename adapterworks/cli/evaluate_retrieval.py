@@ -47,13 +47,13 @@ def run(
         progress=progress,
         say=say,
     )
+    if as_json:
+        printing.echo_json(found.report)
+    else:
+        _print(found.report)
     if predictions is not None:
         lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in found.lines)
         predictions.write_text("".join(lines), encoding="utf-8")
-    if as_json:
-        printing.echo_json(found.report)
-        return
-    _print(found.report)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -10,13 +10,15 @@ import click
 from adapterworks.app import App
 from adapterworks.builders.exports import EXPORTS
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.values import WrittenFolder
 
 if TYPE_CHECKING:
     from adapterworks.builders.exports.run import Exported
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option(
     "--to",
     "form",
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--type", "type_", help="Of the numbers (f16, q8_0, …); default the form's first.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=WrittenFolder(files=True),
     help="The file or folder; default NAME-vVERSION-FORM-TYPE here.",
 )
 @click.option(
@@ -77,7 +79,7 @@ def command(
         out=out,
         base_file=base_file,
         unproved=unproved,
-        progress=lambda line: click.echo(line, err=True),
+        progress=printing.note,
     )
     if as_json:
         printing.echo_json({"ref": done.ref, "place": str(done.place), **done.to_json()})
@@ -90,7 +92,7 @@ def _print(done: Exported) -> None:
     click.echo(done.digest)
     proof = done.proof
     if proof is None:
-        click.echo("not proved: its engine is not installed here", err=True)
+        printing.note("not proved: its engine is not installed here")
         return
     base = ""
     if proof.base_divergence is not None:

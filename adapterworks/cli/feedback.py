@@ -10,6 +10,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.tenant_shown import admin, cells, shown_time
+from adapterworks.cli.values import SEQUENCE
 
 if TYPE_CHECKING:
     from adapterworks.gateway.capture.judgements import Judgements
@@ -42,7 +43,7 @@ def command() -> None:
 @_adapter
 @click.option("--release", help="Of one release's answers, as `medical@7`.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", type=int, help="The next page: what `more:` said.")
+@click.option("--after", type=SEQUENCE, help="The next page: what `more:` said.")
 @_as_json
 @click.pass_obj
 def list_(
@@ -77,7 +78,7 @@ def list_(
         table = [cells({**_json(said, names), "texts": _texts(said)}, _COLUMNS) for _, said in rows]
         printing.echo_table(_COLUMNS, table)
     if len(rows) == limit:
-        printing.echo_more(f"adapters feedback list --after {rows[-1][0]}")
+        printing.echo_more(rows[-1][0])
 
 
 @command.command()

@@ -14,6 +14,8 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import COUNT, NAME
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ _EXAMPLES = 3
 @click.option("--since", type=Duration(), help="Of capture: what was asked since then (7d, 12h).")
 @click.option("--metric", help="Of an evaluation: says what is right; its first by default.")
 @click.option("--pool", help="Of an evaluation: where rows like the failures are taken from.")
-@click.option("--each", default=3, show_default=True, help="Rows of the pool for every failure.")
+@click.option(
+    "--each", type=COUNT, default=3, show_default=True, help="Rows of the pool for every failure."
+)
 @click.option(
     "--distance",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -60,7 +64,9 @@ _EXAMPLES = 3
     show_default=True,
     help="Of the clusters: rows are made of those with the most traffic.",
 )
-@click.option("--dataset", "name", help="The dataset's name; REF's with `-failures` if not given.")
+@click.option(
+    "--dataset", "name", type=NAME, help="The dataset's name; REF's with `-failures` if not given."
+)
 @click.option("--dry-run", is_flag=True, help="Show the clusters and write no dataset.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -100,10 +106,12 @@ def command(
     from adapterworks.builders.failures.evaluated import evaluated_failures
     from adapterworks.builders.failures.rows import corrected
 
+    _require_options(origin, file=file, tenant=tenant, since=since)
+    refuse_unless(origin == "evaluation", ("metric", "pool", "each"), "--from evaluation")
+    refuse_unless(not dry_run, ("name",), "a dataset, and `--dry-run` writes none")
     release = app.registry.resolve(app.look_for(ref))
     failures: Sequence[Failure]
     traffic: Sequence[str] = ()
-    _require_options(origin, file=file, tenant=tenant, since=since)
     if origin == "evaluation":
         failures, asked = evaluated_failures(app.registry, release, metric)
     else:

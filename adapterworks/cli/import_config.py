@@ -10,6 +10,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.values import WrittenFile
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.importing.trl_objectives import TRAINERS
 
@@ -39,7 +40,7 @@ def config_command(program: str) -> click.Command:
     @click.command(program, help=_HELP.format(title=_TITLES[program], program=program))
     @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
     @click.option("--as", "name", help="The adapter's name; default the file's.")
-    @click.option("--out", type=click.Path(path_type=Path), help="Default NAME.toml here.")
+    @click.option("--out", type=WrittenFile(), help="Default NAME.toml here.")
     @click.option(
         "--leave-out", "left_out", multiple=True, metavar="KEY", help="Go without this key."
     )

@@ -13,6 +13,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.import_config import note_table, place_sources, said, sources_of
+from adapterworks.cli.values import WrittenFolder
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class _Made:
     help="The folder of job JSON, JSONL and eval definitions.",
 )
 @click.option(
-    "--out", default="manifests", show_default=True, type=click.Path(path_type=Path),
+    "--out", default="manifests", show_default=True, type=WrittenFolder(),
     help="The folder that manifests are written to.",
 )  # fmt: skip
 @click.option("--base", help="The base of all of them; default the nearest one here.")

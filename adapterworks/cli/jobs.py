@@ -11,6 +11,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli.printing import echo_json, echo_more, echo_table, harmless
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import WrittenFolder
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def list_(
             ),
         )
     if more:
-        echo_more(f"adapters jobs list --after {jobs[-1].id}")
+        echo_more(jobs[-1].id)
 
 
 @command.command()
@@ -93,7 +95,7 @@ def list_(
 @click.option(
     "--into",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=WrittenFolder(),
     help="Write that manifest and its rows into a folder.",
 )
 @_as_json
@@ -112,6 +114,8 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
     """
     from adapterworks.registry.jobs.waits import waits_of
 
+    if manifest or into is not None:
+        refuse_unless(False, ("as_json",), "the job itself; its manifest is TOML")
     found = _jobs(app).get(job)
     if manifest or into is not None:
         from adapterworks.registry.jobs.job import FINE_TUNING
@@ -125,7 +129,7 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
         if manifest:
             click.echo(manifest_text(found), nl=False)
         if into is not None:
-            click.echo(str(write_folder(found, app.registry.blobs, into)), err=True)
+            app.note(str(write_folder(found, app.registry.blobs, into)))
         return
     values = job_json(found)
     if as_json:

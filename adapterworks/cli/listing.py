@@ -8,6 +8,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_name
+from adapterworks.cli.values import COUNT
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @click.option("--after", help="The next page: what `more:` said.")
-@click.option("--before", type=int, hidden=True)
+@click.option("--before", type=COUNT, hidden=True)
 @click.option("--deleted", is_flag=True, help="With a NAME: list tombstones too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -49,7 +51,7 @@ def command(
         else:
             app.note(f"no adapters in {app.settings.home} yet: adapters build medical")
         if len(names) == limit:
-            printing.echo_more(f"adapters list --after {names[-1].name}")
+            printing.echo_more(names[-1].name)
         return
     app.registry.require_name(name)
     before = version_after(after) if after is not None else before
@@ -59,7 +61,7 @@ def command(
     else:
         print_versions(versions)
     if len(versions) == limit and versions[-1].version > 1:
-        printing.echo_more(f"adapters list {name} --after {versions[-1].version}")
+        printing.echo_more(versions[-1].version)
 
 
 def version_after(text: str) -> int:

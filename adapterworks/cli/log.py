@@ -9,6 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.values import SEQUENCE
 
 if TYPE_CHECKING:
     from adapterworks.registry.releases.types import Event
@@ -20,8 +21,8 @@ _TIMES = ("published", "deleted")
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", type=int, help="The next page: what `more:` said.")
-@click.option("--before", type=int, hidden=True)
+@click.option("--after", type=SEQUENCE, help="The next page: what `more:` said.")
+@click.option("--before", type=SEQUENCE, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -60,7 +61,7 @@ def command(
             ),
         )
     if len(events) == limit:
-        printing.echo_more(f"adapters log {ref} --after {events[-1].sequence}")
+        printing.echo_more(events[-1].sequence)
 
 
 def describe(event: Event) -> str:

@@ -16,6 +16,8 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.amounts import Money
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import POSITIVE, WrittenFile
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -46,14 +48,14 @@ def options(
         click.option("--judge-key-env", metavar="NAME", help="The same, of --judge."),
         click.option(
             "--out",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=WrittenFile(makes=True),
             default=Path(out),
             show_default=True,
             help="JSONL file of the rows.",
         ),
         click.option(
             "--max-tokens",
-            type=click.IntRange(1),
+            type=POSITIVE,
             default=max_tokens,
             show_default=True,
             help="Budget of prompts and answers, both models'.",
@@ -230,6 +232,7 @@ def making(app: App, writer: str, kept: str, previewed: int, shared: Mapping[str
     """
     from adapterworks.builders.endpoints.endpoint import parse_endpoint
 
+    refuse_unless(not shared["preview"], ("out",), "a file, and `--preview` writes none")
     judge, judge_key = shared["judge"], shared["judge_key_env"]
     of_judge = {name: shared[name] for name in ("judge_price_in", "judge_price_out")}
     if judge is None:

@@ -9,7 +9,9 @@ import click
 from adapterworks.app import App
 from adapterworks.builders.merging.rules import RULES
 from adapterworks.builders.merging.rules.recipe import DENSITY, SEED
-from adapterworks.cli import printing
+from adapterworks.cli import printing, values
+from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.values import ALIAS, NAME
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("refs", metavar="REF REF…", nargs=-1)
-@click.option("--name", "--as", required=True, help="The adapter that the result is a version of.")
+@click.argument("refs", metavar="REF REF…", nargs=-1, shell_complete=complete_ref)
+@click.option(
+    "--name", "--as", required=True, type=NAME, help="The adapter that the result is a version of."
+)
 @click.option("--weights", help="One weight for each REF, with commas; default equal shares of 1.")
 @click.option(
     "--rule",
@@ -30,9 +34,13 @@ if TYPE_CHECKING:
 @click.option(
     "--density", type=float, help=f"Share of the numbers that pruning keeps (default {DENSITY})."
 )
-@click.option("--seed", type=int, help=f"What DARE drops is drawn from it (default {SEED}).")
-@click.option("--rank", type=int, help="Rank of an svd rule (default the largest REF's).")
-@click.option("--alias", help="Point this alias to it.")
+@click.option(
+    "--seed", type=values.SEED, help=f"What DARE drops is drawn from it (default {SEED})."
+)
+@click.option(
+    "--rank", type=click.IntRange(1, 2**16), help="Rank of an svd rule (default the largest REF's)."
+)
+@click.option("--alias", type=ALIAS, help="Point this alias to it.")
 @click.option("--tenant", help="Whose adapter it is; the operator's own if not given.")
 @click.option("--takes", multiple=True, metavar="TENANT", help="Whose shared rows may be in it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -9,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_manifest
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.registry.releases.forms import LORA
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("manifest", metavar="MANIFEST")
+@click.argument("manifest", metavar="MANIFEST", shell_complete=complete_manifest)
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--machine", metavar="NAME", help="Plan for GPUs elsewhere: a10, 2xa100-80g, 8xh100.")
@@ -57,7 +58,7 @@ def command(
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     told: list[dict[str, Any]] = []
     for stage in loaded.chain:
-        with BuildProgress(quiet=as_json) as progress:
+        with BuildProgress(quiet=as_json or app.quiet) as progress:
             try:
                 prepared = prepare(
                     stage,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from adapterworks.errors import harmless as harmless
+from adapterworks.manifests.errors import InvalidInput
 
 
 def echo_json(value: Any) -> None:
@@ -40,9 +44,51 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         click.echo(line.rstrip())
 
 
-def echo_more(command: str) -> None:
-    """Say on stderr how to get the next page."""
-    note(f"more: {command}")
+def is_asked() -> bool:
+    """Whether somebody can be asked: standard input is open, and a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def standard_input() -> str:
+    """All of standard input.
+
+    Raises:
+        InvalidInput: it is closed, or not UTF-8.
+    """
+    if sys.stdin is None:
+        raise InvalidInput("`-` is standard input, which is closed here", hint="give it by a file")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"standard input is not text in UTF-8: {error}") from error
+
+
+def echo_more(after: object) -> None:
+    """Say on stderr how to get the next page: the command as it was typed, and where to go on."""
+    note(f"more: {again(after=after)}")
+
+
+def again(**changed: object) -> str:
+    """The current command as it was typed, for a shell, with other values of some options."""
+    context = click.get_current_context()
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name in changed or not typed or getattr(parameter, "hidden", False):
+            continue
+        value = context.params[name]
+        several = value if isinstance(value, tuple | list) else (value,)
+        for one in several:
+            if isinstance(parameter, click.Argument):
+                words.append(str(one))
+            elif getattr(parameter, "is_flag", False):
+                words.append(parameter.opts[0])
+            else:
+                words += [parameter.opts[0], str(one)]
+    for name, value in changed.items():
+        words += [f"--{name}", str(value)]
+    return f"{context.command_path} {shlex.join(words)}"
 
 
 def echo_moving(text: str, *, last: bool) -> None:
@@ -50,12 +96,12 @@ def echo_moving(text: str, *, last: bool) -> None:
     click.echo(f"\r\x1b[K{text}", nl=last, err=True)
 
 
-def note(text: str) -> None:
+def note(text: str, *, dim: bool = False) -> None:
     """Say something on stderr that nobody needs for going on: `-q` keeps it."""
     context = click.get_current_context(silent=True)
     app = context.find_root().obj if context is not None else None
     if not getattr(app, "quiet", False):
-        click.echo(harmless(text), err=True)
+        click.secho(harmless(text), dim=dim or None, err=True)
 
 
 def size(count: int) -> str:

@@ -9,6 +9,8 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import four_eyes, printing
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import SEQUENCE
 
 if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
 @click.option("--to", help="The alias, in place of ALIAS.")
 @click.option("--request", is_flag=True, help="Ask for the move; somebody else approves it.")
 @click.option("--requests", is_flag=True, help="List the moves that were asked for.")
-@click.option("--approve", type=int, metavar="ID", help="Approve a move that another asked for.")
-@click.option("--deny", type=int, metavar="ID", help="Decide that a move is not made.")
+@click.option(
+    "--approve", type=SEQUENCE, metavar="ID", help="Approve a move that another asked for."
+)
+@click.option("--deny", type=SEQUENCE, metavar="ID", help="Decide that a move is not made.")
 @click.option("--why", default="", help="Reason, for the log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -69,10 +73,16 @@ def command(
     """
     from adapterworks.manifests.errors import InvalidInput
 
+    if None not in (alias, to):
+        raise InvalidInput(
+            f"is it `{alias}` or `{to}` that is to move?", hint="leave ALIAS or `--to` out"
+        )
     registry, alias = app.registry, alias or to
     if requests or approve is not None or deny is not None:
         if ref is not None or request or requests + (approve is not None) + (deny is not None) > 1:
             raise InvalidInput("one of `--requests`, `--approve` and `--deny`, and no REF")
+        refuse_unless(False, ("alias", "to", "expect", "weight"), "a move that is asked for anew")
+        refuse_unless(not requests, ("why",), "a decision: --approve, --deny")
         four_eyes.decide(app, approve, deny, why, as_json=as_json)
         return
     if ref is None or alias is None:
@@ -116,8 +126,8 @@ def expected(registry: Registry, name: str, text: str | None) -> int | Unset | N
         return UNSET
     if text == "none":
         return None
-    if text.isdigit():
-        return int(text)
+    if text.isdecimal() and text.isascii():
+        return int(text[:10])  # no version has so many digits
     ref = parse_ref(text)
     if ref.name != name:
         raise InvalidInput(f"`--expect {text}` is not a version of `{name}`")

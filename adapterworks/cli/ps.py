@@ -9,8 +9,6 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 
-_PIPE_COLUMNS = 240
-
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -34,50 +32,42 @@ def command(app: App, as_json: bool) -> None:
     if not gateways:
         printing.note("no gateway is running in this ADAPTERS_HOME")
         return
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_COLUMNS)  # nothing is cut off or wrapped in a pipe
     for gateway in gateways:
-        _print(console, gateway)
+        _print(gateway)
 
 
-def _print(console: Any, gateway: dict[str, Any]) -> None:
-    from rich.markup import escape
-
+def _print(gateway: dict[str, Any]) -> None:
     state = "ready" if gateway["ready"] else f"not ready: {gateway['reason']}"
     access = ", open" if gateway["open"] else ""
-    console.print(
-        f"gateway http://{gateway['host']}:{gateway['port']}  pid {gateway['pid']}  "
-        f"up {_age(gateway['uptime'])}  {escape(state)}{access}"
+    click.echo(
+        printing.harmless(
+            f"gateway http://{gateway['host']}:{gateway['port']}  pid {gateway['pid']}  "
+            f"up {_age(gateway['uptime'])}  {state}{access}"
+        )
     )
     for engine in gateway["engines"]:
-        console.print(
-            f"engine {engine['id']}  {engine['state']} ({escape(engine['reason'])})  "
-            f"base {engine['base']} {engine['base_digest'][:19]}  "
-            f"in flight {engine['inflight']}  started {engine['generation']}×"
+        click.echo(
+            printing.harmless(
+                f"engine {engine['id']}  {engine['state']} ({engine['reason']})  "
+                f"base {engine['base']} {engine['base_digest'][:19]}  "
+                f"in flight {engine['inflight']}  started {engine['generation']}×"
+            )
         )
-        console.print(_table(engine))
+        columns = ("adapter", "digest", "form", "state", "proof", "in flight", "age")
+        printing.echo_table(columns, map(_cells, engine["adapters"]))
 
 
-def _table(engine: dict[str, Any]) -> Any:
-    from rich.table import Table
-
-    table = Table("adapter", "digest", "form", "state", "proof", "in flight", "age", box=None)
-    for adapter in engine["adapters"]:
-        form = f"{adapter['form']} ({adapter['origin']})"
-        pinned = ", pinned" if adapter["pinned"] else ""
-        table.add_row(
-            adapter["name"],
-            adapter["digest"][:19],
-            form,
-            adapter["state"] + pinned,
-            _proof(adapter),
-            str(adapter["inflight"]),
-            _age(adapter["age"]),
-        )
-    return table
+def _cells(adapter: dict[str, Any]) -> tuple[str, ...]:
+    pinned = ", pinned" if adapter["pinned"] else ""
+    return (
+        adapter["name"],
+        adapter["digest"][:19],
+        f"{adapter['form']} ({adapter['origin']})",
+        adapter["state"] + pinned,
+        _proof(adapter),
+        str(adapter["inflight"]),
+        _age(adapter["age"]),
+    )
 
 
 def _proof(adapter: dict[str, Any]) -> str:

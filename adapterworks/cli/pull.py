@@ -9,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.values import ALIAS, NAME
 from adapterworks.extras import require
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ class Options:
 @click.option(
     "--as",
     "name",
+    type=NAME,
     help="The name here (default: that of its record; one that exists here must be said).",
 )
-@click.option("--alias", help="Point this alias to it.")
+@click.option("--alias", type=ALIAS, help="Point this alias to it.")
 @click.option("--base", help="For adapters that were not pushed from here: the base to import for.")
 @click.option(
     "--quantization",

@@ -16,6 +16,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.amounts import Duration
+from adapterworks.cli.values import SEQUENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +142,7 @@ def create(
         printing.echo_json({**shown, "token": made.text, "id": made.id})
         return
     click.echo(made.text)
-    click.echo(f"this token of `{name}` is not shown again; its id is {made.id}", err=True)
+    app.note(f"this token of `{name}` is not shown again; its id is {made.id}")
 
 
 @token.command("list")
@@ -180,7 +181,7 @@ def revoke(app: App, name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--after", type=int, default=0, help="Only what follows this number.")
+@click.option("--after", type=SEQUENCE, default=0, help="Only what follows this number.")
 @_as_json
 @click.pass_obj
 def audit(app: App, after: int, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing, review_shown
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.tenant_shown import cells
+from adapterworks.cli.values import COUNT, NAME, SEED
 
 if TYPE_CHECKING:
     from adapterworks.builders.reviewing.outcome import Outcome
@@ -43,7 +44,7 @@ def command() -> None:
 @command.command()
 @click.argument("reviewed", shell_complete=complete_ref)
 @click.argument("against", shell_complete=complete_ref)
-@click.option("--name", help="Of the review; ADAPTER-N-M if not given.")
+@click.option("--name", type=NAME, help="Of the review; ADAPTER-N-M if not given.")
 @click.option("--rows", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @click.option(
     "--scale",
@@ -52,7 +53,7 @@ def command() -> None:
     show_default=True,
     help="Which of two answers is better, or a mark from 1 to 5 for each by itself.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Which rows are drawn.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which rows are drawn.")
 @_as_json
 @click.pass_obj
 def start(
@@ -141,7 +142,7 @@ def next_(app: App, name: str, reviewer: str | None, as_json: bool) -> None:
 @command.command()
 @_name
 @click.argument("ballot")
-@click.argument("choice", type=int)
+@click.argument("choice", type=COUNT)
 @_reviewer
 @_as_json
 @click.pass_obj

@@ -66,7 +66,8 @@ def typed(ballot: Ballot) -> int | str:
     choices = "/".join(str(choice) for choice in ballot.choices if choice)
     while True:
         click.echo(f"{choices}{tie}/s/q: ", nl=False, err=True)
-        said = (sys.stdin.readline() or ENDS).strip().lower()
+        line = sys.stdin.readline() if sys.stdin is not None else ""
+        said = (line or ENDS).strip().lower()
         if said in (SKIPS, ENDS):
             return said
         if said in _TIES and tie:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from adapterworks.app import App
-from adapterworks.manifests.errors import NotFound
+from adapterworks.cli.completion import complete_name
+from adapterworks.cli.values import POSITIVE
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.homes import expanded
 from adapterworks.manifests.json_lines import read_json_lines
 
+# What a build's folder has behind the adapter's name: the beginning of its training's digest.
+_DIGEST = "[0-9a-f]{12}"
 _SHOWN = 200  # characters of a question or an answer on a line
 
 
 @click.command()
-@click.argument("build")
-@click.option("--step", type=click.IntRange(min=1), help="Samples of this step only.")
-@click.option("--last", type=click.IntRange(min=1), default=3, help="Prompts to show (default 3).")
+@click.argument("build", shell_complete=complete_name)
+@click.option("--step", type=POSITIVE, help="Samples of this step only.")
+@click.option("--last", type=POSITIVE, default=3, help="Prompts to show (default 3).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, texts whole.")
 @click.pass_obj
 def command(app: App, build: str, step: int | None, last: int, as_json: bool) -> None:
@@ -46,10 +52,26 @@ def command(app: App, build: str, step: int | None, last: int, as_json: bool) ->
 def _samples_of(builds: Path, name: str) -> Path:
     """The file of samples of a build.
 
+    Args:
+        name: of an adapter, or of the folder of one build (`medical-1a2b…`), as a path or alone.
+
     Raises:
+        InvalidInput: it can be neither.
         NotFound: there is no such build here, or it sampled nothing.
     """
-    found = [path / "samples.jsonl" for path in [builds / name, *builds.glob(f"{name}-*")]]
+    place = expanded(name)
+    if len(place.parts) != 1:
+        if place.absolute().parent.resolve() != builds.resolve():
+            raise InvalidInput(
+                f"`{name}` is no folder of a build of this ADAPTERS_HOME",
+                hint=f"those are in `{builds}`; or name the adapter",
+            )
+        name = place.absolute().name
+    of = re.compile(rf"{re.escape(name)}-{_DIGEST}")
+    folders = [
+        folder for folder in builds.glob("*") if folder.name == name or of.fullmatch(folder.name)
+    ]
+    found = [folder / "samples.jsonl" for folder in folders]
     here = sorted((path for path in found if path.is_file()), key=lambda p: p.stat().st_mtime)
     if not here:
         raise NotFound(

@@ -7,6 +7,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.listing import print_versions
+from adapterworks.cli.values import SEQUENCE
 
 
 @click.command()
@@ -15,10 +16,8 @@ from adapterworks.cli.listing import print_versions
 @click.option("--base", help="Only releases on this base (name or digest).")
 @click.option("--method", help="Only releases made with this method.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option(
-    "--after", type=click.IntRange(0), default=0, help="The next page: what `more:` said."
-)
-@click.option("--offset", type=click.IntRange(0), default=0, hidden=True)
+@click.option("--after", type=SEQUENCE, default=0, help="The next page: what `more:` said.")
+@click.option("--offset", type=SEQUENCE, default=0, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -49,4 +48,4 @@ def command(
     else:
         print_versions(found)
     if len(found) == limit:
-        printing.echo_more(f"the same with --after {(after or offset) + limit}")
+        printing.echo_more((after or offset) + limit)

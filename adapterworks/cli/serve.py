@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
+from adapterworks.cli.values import POSITIVE
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.serving import compose, opened, say_who_gets_in
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     metavar="URL",
     help="Use a vLLM that runs already instead of starting one; needs --base. Repeatable.",
 )
-@click.option("--max-loras", type=click.IntRange(1), help="Adapters one batch can mix.")
+@click.option("--max-loras", type=POSITIVE, help="Adapters one batch can mix.")
 @click.option("--reload", is_flag=True, help="Take changes of --config without SIGHUP.")
 @click.pass_obj
 def command(
@@ -152,4 +154,4 @@ def _log_table(config: GatewayConfig) -> LogTable:
 
 
 def _say(line: str) -> None:
-    click.echo(f"serve: {line}", err=True)
+    printing.note(f"serve: {line}")

@@ -9,6 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.values import WrittenFile
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -19,7 +20,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--ask-password", is_flag=True, help="Ask for the key's password.")
 @click.option(
     "--bundle",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WrittenFile(),
     metavar="FILE",
     help="Also write the signature to FILE, for `adapters verify --bundle`.",
 )

@@ -13,6 +13,9 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.completion import complete_manifest
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import COUNT, SEED
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.graders import graded
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("manifest")
+@click.argument("manifest", shell_complete=complete_manifest)
 @click.option(
     "--over",
     "dimensions",
@@ -37,14 +40,14 @@ if TYPE_CHECKING:
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the draws.")
 @click.option("--no-halving", is_flag=True, help="End no trial early.")
 @click.option("--on", metavar="PLACE", help="Have trials built there: `slurm:PARTITION`, `local`.")
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Trials at once, with --on.",
 )  # fmt: skip
-@click.option("--gpus", type=click.IntRange(0), help="With --on: GPUs of the node.")
+@click.option("--gpus", type=COUNT, help="With --on: GPUs of the node.")
 @click.option("--memory", metavar="SIZE", help="With --on: memory, as `16GB`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -85,8 +88,7 @@ def command(
     from adapterworks.cli.build_on import resources
     from adapterworks.manifests.load import load_manifest
 
-    if parallel > 1 and on is None:
-        raise InvalidInput("`--parallel` is of trials elsewhere", hint="add --on slurm:PARTITION")
+    refuse_unless(on is not None, ("parallel", "gpus", "memory"), "trials elsewhere: --on")
     space = parse_space(dimensions)
     if trials > size(space):
         raise InvalidInput(
@@ -156,7 +158,7 @@ def _here(app: App, name: str, load: Any, *, quiet: bool) -> Build:
     from adapterworks.progress import BuildProgress
 
     def build(label: str, overrides: Sequence[str], listen: Listener) -> Built:
-        with BuildProgress(quiet=quiet, label=label) as progress:
+        with BuildProgress(quiet=quiet or app.quiet, label=label) as progress:
             try:
                 result = run_build(
                     load(overrides),

@@ -13,6 +13,8 @@ from adapterworks.app import App
 from adapterworks.cli import made_rows, printing
 from adapterworks.cli.columns import column_names
 from adapterworks.cli.made_rows import Making
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import POSITIVE
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ _ROWS = 100  # of self-instruct, which has no end of its own
 @click.option("--format", "format_", default="messages", show_default=True, help="Of rows.")
 @click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Other names.")
 @click.option("--per-passage", type=click.IntRange(1, 20), help="Pairs of a passage.  [default: 3]")
-@click.option("--rows", type=click.IntRange(1), help="Of seeds: end with so many rows.")
+@click.option("--rows", type=POSITIVE, help="Of seeds: end with so many rows.")
 @click.option("--rounds", type=click.IntRange(1, 8), help="Evolutions of a seed.  [default: 1]")
 @click.option("--each", type=click.IntRange(1, 20), help="Paraphrases of a seed.  [default: 3]")
 @click.option(
@@ -127,6 +129,7 @@ def command(
       adapters dataset add handbook handbook.jsonl --synthetic-from base
     """
     chosen = _options(strategy, given)
+    refuse_unless(given["judge"] is not None, ("min_score",), "a judge: --judge URL#MODEL")
     asked = made_rows.making(app, writer, "synth", _PREVIEW, given)
     renamed = column_names(columns)
     checks = _checks(app, novelty, min_score, against, format_, renamed, chosen["verifier"])

@@ -25,6 +25,7 @@ from adapterworks.cli.tenant_shown import (
     tenant_json,
 )
 from adapterworks.cli.tenant_shown import admin as admin_of
+from adapterworks.cli.values import SEQUENCE
 
 if TYPE_CHECKING:
     pass
@@ -240,7 +241,7 @@ def remove(app: App, name: str, yes: bool, as_json: bool) -> None:
 @command.command()
 @click.argument("name", required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", type=int, help="The next page: what `more:` said.")
+@click.option("--after", type=SEQUENCE, help="The next page: what `more:` said.")
 @_as_json
 @click.pass_obj
 def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool) -> None:
@@ -267,8 +268,7 @@ def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool
         columns = ("at", "who", "action", "tenant", "details")
         echo_table(columns, [cells(row, columns) for row in rows])
     if len(rows) == limit:
-        of = "" if name is None else f" {name}"
-        printing.echo_more(f"adapters tenant log{of} --after {rows[-1]['sequence']}")
+        printing.echo_more(rows[-1]["sequence"])
 
 
 command.add_command(key)

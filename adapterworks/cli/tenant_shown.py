@@ -39,7 +39,7 @@ def print_key(tenant: Tenant, key: NewKey, *, as_json: bool, expires: float | No
         printing.echo_json({**tenant_json(tenant), **values})
         return
     click.echo(key.text)
-    click.echo(f"this key of `{tenant.name}` is not shown again; its id is {key.id}", err=True)
+    printing.note(f"this key of `{tenant.name}` is not shown again; its id is {key.id}")
 
 
 def tenant_json(tenant: Tenant) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from adapterworks.app import App
+from adapterworks.cli.completion import complete_manifest
 
 
 @click.command(name="try")
-@click.argument("manifest")
+@click.argument("manifest", shell_complete=complete_manifest)
 @click.option("--profile", help="A profile of the manifest laid over it.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--steps", type=click.IntRange(1, 1000), default=20, show_default=True)
@@ -41,7 +42,7 @@ def command(
     from adapterworks.progress import BuildProgress
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
-    with BuildProgress(quiet=as_json) as progress:
+    with BuildProgress(quiet=as_json or app.quiet) as progress:
         tried = try_out(
             loaded,
             bases=app.bases,
@@ -61,8 +62,7 @@ def command(
         [(one.question, one.wanted, one.base, one.adapter) for one in tried.shown],
     )
     first, last = tried.loss
-    click.echo(
+    app.note(
         f"{tried.steps} steps in {tried.seconds:.0f} s, loss {first:.3f} → {last:.3f}; "
-        "nothing was published",
-        err=True,
+        "nothing was published"
     )

@@ -13,6 +13,8 @@ from adapterworks.app import App
 from adapterworks.cli import printing, watch_captured, watch_found, watch_inputs
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.values import WrittenFile
 from adapterworks.cli.watch_captured import Asked
 from adapterworks.manifests.errors import InvalidInput
 
@@ -28,6 +30,7 @@ _JUDGE_TOKENS = 200_000
 @click.argument("ref", shell_complete=complete_ref)
 @click.option(
     "--against",
+    shell_complete=complete_ref,
     help="The release to compare with, if not the one that a rollback would bring back.",
 )
 @click.option(
@@ -77,7 +80,7 @@ _JUDGE_TOKENS = 200_000
 @click.option(
     "--metrics",
     "metrics_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WrittenFile(),
     help="Write what was found in Prometheus' text format, too.",
 )
 @click.option("--rollback", is_flag=True, help="Move the alias back where it got worse.")
@@ -136,6 +139,8 @@ def command(
         origin, rows=source, metric=metric, tenant=tenant, since=since, against=against,
         rollback=rollback or None, judge=judge, key_env=key_env, max_tokens=max_tokens,
     )  # fmt: skip
+    refuse_unless(origin == "inputs", ("max_shift",), "--from inputs")
+    refuse_unless(origin != "inputs", ("max_drop",), "what compares two releases")
     from adapterworks.builders.watching.alias import pair_of
 
     while True:

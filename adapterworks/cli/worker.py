@@ -7,6 +7,7 @@ import signal
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
 
 
@@ -54,4 +55,4 @@ def command(app: App, once: bool, lane: str | None) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(f"worker: {line}", err=True)
+    printing.note(f"worker: {line}")

@@ -134,6 +134,20 @@ AREAS = {
              "tests/registry/remotes/hub/test_leave_out.py"),
         ),
         Area(
+            "command",
+            (
+                "adapterworks/settings.py", "adapterworks/cli/chat_asking.py",
+                "adapterworks/cli/bash.py", "adapterworks/cli/values.py",
+                "adapterworks/cli/together.py", "adapterworks/cli/samples.py",
+                "gateway/http/sockets.py",
+            ),
+            (
+                "tests/cli/test_before_work.py", "tests/cli/test_samples.py",
+                "tests/cli/test_edges.py", "tests/cli/test_chat.py",
+                "tests/cli/test_completion.py", "tests/gateway/http/test_sockets.py",
+            ),
+        ),
+        Area(
             "drafting",
             ("adapterworks/drafting/*.py", "builders/data/sources/workbook.py"),
             ("tests/drafting", "tests/builders/data/test_sources.py"),

@@ -36,6 +36,7 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.events import Event, EventLog, Listener
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.models import Manifest
+from adapterworks.manifests.refs import check_alias
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
 
@@ -172,6 +173,8 @@ def _run_one(
         return named(registry, existing, plan, folder, alias, who)
     require_disk(plan, folder)
     moved = None if hold_alias else alias or manifest.publish.alias
+    if moved is not None:
+        check_alias(moved)  # a training takes hours, and the alias comes last
     registry.protection.require_movable(manifest.adapter.name, moved)
     with build_lock(folder) as lock:
         # Once more, as another process may have built it while this one prepared or waited.

@@ -172,8 +172,9 @@ def test_every_list_is_paged_by_what_more_says(shelf: list[str]) -> None:
         (("log", "medical", "--limit", "2"), "medical@3"),
         (("search", "icd", "--limit", "2"), "medical@3"),
     ):
-        first = CliRunner().invoke(cli, command)
+        first = CliRunner().invoke(cli, command, prog_name="adapters")
         token = first.stderr.split("--after ")[1].split()[0]
+        assert first.stderr == f"more: adapters {' '.join(command)} --after {token}\n"
         assert last in first.stdout
         rest = CliRunner().invoke(cli, [*command, "--after", token]).stdout
         assert "medical@1" in rest
@@ -217,6 +218,59 @@ def test_a_file_keeps_settings_and_a_variable_comes_first(tmp_path: Path) -> Non
             Settings.from_environment(env)
 
 
+def test_an_environment_that_is_given_says_all_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens another home is not handed the database of the file in their own."""
+    file = tmp_path / ".config" / "adapterworks" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        'database = "postgresql://prod/x"\nblobs = "s3://prod/x"\nregistry = "https://p"\n'
+    )
+    monkeypatch.delenv("ADAPTERS_CONFIG")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings.from_environment().registry == "https://p"
+    there = Settings.from_environment({"ADAPTERS_HOME": "/srv/staging"})
+    assert (there.database, there.blobs) == (
+        "sqlite:////srv/staging/index.db",
+        "/srv/staging/blobs",
+    )
+    assert there.registry is None
+    for env in ({"HOME": str(tmp_path)}, {"XDG_CONFIG_HOME": str(tmp_path / ".config")}):
+        assert Settings.from_environment(env).blobs == "s3://prod/x"
+
+
+def test_without_a_home_directory_what_is_named_is_used(tmp_path: Path) -> None:
+    """As in a container whose user has no entry in passwd, and with `~` of nobody."""
+    code = (
+        "import pwd\n"
+        "def nobody(*_): raise KeyError('no such user')\n"
+        "pwd.getpwuid = pwd.getpwnam = nobody\n"
+        "import os; os.environ.pop('HOME'), os.environ.pop('ADAPTERS_CONFIG')\n"
+    )
+    done = adapters("list", code=code + CODE, ADAPTERS_HOME=str(tmp_path / "home"))
+    assert (done.returncode, done.stderr.partition(" ")[0]) == (0, "no")
+    done = adapters("config", code=code + CODE, ADAPTERS_HOME=str(tmp_path / "home"))
+    assert done.stdout.startswith("file: none: `HOME` is not set\n")
+    for home in ("", "~nobody/x"):
+        done = adapters("list", code=code + CODE, ADAPTERS_HOME=home)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: `~")
+        assert "hint: set `ADAPTERS_HOME` to a path that begins with `/`" in done.stderr
+
+
+def test_a_fault_of_the_settings_themselves_has_a_report_too(tmp_path: Path) -> None:
+    broken = (
+        "from adapterworks.settings import Settings\n"
+        "def boom(*_): raise TypeError('wrong')\n"
+        "Settings.from_environment = classmethod(boom)\n"
+    )
+    done = adapters("list", code=broken + CODE, TMPDIR=str(tmp_path))
+    assert done.returncode == crash.EXIT_CODE
+    assert "Traceback" not in done.stderr
+    assert [*tmp_path.glob("*.txt")]
+
+
 def test_paths_in_variables_mean_one_place_wherever_we_run(monkeypatch: pytest.MonkeyPatch) -> None:
     none = {"ADAPTERS_CONFIG": "/nowhere.toml"}
     home = Path("~").expanduser()
@@ -256,6 +310,20 @@ def test_colours_are_as_asked(
 ) -> None:
     done = adapters(*options, "show", "nope", ADAPTERS_HOME=str(tmp_path), **env)
     assert ("\x1b[" in done.stderr) == colored
+
+
+@pytest.mark.parametrize(("choice", "marked"), [("always", False), ("never", True)])
+def test_what_is_in_the_loss_is_shown_as_colours_are_asked(choice: str, marked: bool) -> None:
+    code = (
+        "from adapterworks.cli import main, data\n"
+        "piece = {'text': 'R50', 'in_loss': True}\n"
+        "row = {'row': 1, 'source': '', 'tokens': 1, 'in_loss': 1, 'cut': 0, 'pieces': [piece]}\n"
+        "from adapterworks.errors import set_color\n"
+        f"set_color('{choice}'); data._echo_row(row)"
+    )
+    shown = adapters(code=code).stdout
+    assert ("⟦R50⟧" in shown) == marked
+    assert ("\x1b[32mR50" in shown) == (not marked)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -341,3 +409,12 @@ def test_a_flag_has_one_meaning_and_its_old_spelling_is_taken(shelf: list[str]) 
     merge = cli.get_command(click.Context(cli), "merge")
     assert merge is not None
     assert {"--rule", "--method"} <= {name for one in merge.params for name in one.opts}
+
+
+@pytest.mark.parametrize("typed", ["", "tenant", "registry token", "data"])
+def test_a_group_alone_shows_what_it_can_do(typed: str) -> None:
+    done = adapters(*typed.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"Usage: adapters {typed}".strip())
+    assert "error" not in done.stderr.partition("Options:")[0]
+    assert done.stderr == adapters(*typed.split(), "--help").stdout

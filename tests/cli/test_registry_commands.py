@@ -73,7 +73,7 @@ def test_list_says_how_to_get_the_next_page(shelf: Path) -> None:
     result = subprocess.run(
         [ADAPTERS, "list", "medical", "--limit", "2"], capture_output=True, text=True, check=True
     )
-    assert "more: adapters list medical --after 2" in result.stderr
+    assert "more: adapters list medical --limit 2 --after 2" in result.stderr
     assert "more:" not in result.stdout
     assert [row["version"] for row in run_json("list", "medical", "--before", "2")] == [1]
 
@@ -164,7 +164,7 @@ def test_gc_asks_on_a_terminal_and_refuses_where_nobody_can_be_asked(
         with pytest.raises(InvalidInput, match="nothing was removed: nobody can be asked") as error:
             run("gc", "--grace", "0", *options)
         assert error.value.hint == "add --yes"
-    monkeypatch.setattr("adapterworks.cli.registry.is_terminal", lambda: True)
+    monkeypatch.setattr("adapterworks.cli.printing.is_asked", lambda: True)
     no = CliRunner().invoke(cli, ["gc", "--grace", "0"], input="n\n")
     assert no.exit_code == 1
     assert "to the trash" in no.stdout

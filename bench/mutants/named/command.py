@@ -1,0 +1,133 @@
+"""Defects in the command line: what somebody types would reach another place than they mean, or be
+taken for what it is not."""
+
+from __future__ import annotations
+
+from bench.mutants.mutant import Named
+
+_SETTINGS = "adapterworks/settings.py"
+_ASKING = "adapterworks/cli/chat_asking.py"
+_BASH = "adapterworks/cli/bash.py"
+_MAIN = "adapterworks/cli/main.py"
+_SOCKETS = "gateway/http/sockets.py"
+_OF_EDGES = "tests/cli/test_edges.py"
+_OF_CHAT = "tests/cli/test_chat.py"
+_OF_WORK = "tests/cli/test_before_work.py"
+_OF_COMPLETION = "tests/cli/test_completion.py"
+
+NAMED = (
+    Named(
+        "another-home-has-the-callers-own-database",
+        _SETTINGS,
+        'home = env.get("HOME")',
+        'home = os.environ.get("HOME")',
+        (
+            f"{_OF_EDGES}::test_an_environment_that_is_given_says_all_there_is",
+            "tests/cli/test_places.py::test_a_home_is_that_home_whatever_ones_own_file_names",
+        ),
+        "`adapters cp … registry:staging#x` would publish into production",
+        quick=False,
+    ),
+    Named(
+        "an-answer-that-is-cut-off-is-whole",
+        _ASKING,
+        "    if not ended:\n",
+        "    if False:\n",
+        (f"{_OF_CHAT}::test_what_is_cut_off_or_no_gateways_is_not_taken_for_an_answer",),
+        "half an answer would be shown, with exit code 0",
+    ),
+    Named(
+        "a-login-page-is-an-answer",
+        _ASKING,
+        "    if given != wanted:\n",
+        "    if False:\n",
+        (
+            f"{_OF_CHAT}::test_what_is_cut_off_or_no_gateways_is_not_taken_for_an_answer",
+            f"{_OF_CHAT}::test_a_whole_answer_is_a_gateways",
+        ),
+        "what a proxy sends would be an empty answer of the base",
+    ),
+    Named(
+        "a-key-may-hold-a-line-break",
+        _ASKING,
+        "            if not _is_plain(key):\n",
+        "            if not key:\n",
+        (f"{_OF_CHAT}::test_what_can_be_no_key_is_said",),
+        "a key that was pasted with its line break would be a fault of ours",
+    ),
+    Named(
+        "bash-loses-the-beginning-of-a-reference",
+        _BASH,
+        '(c not in "$@")',
+        "True",
+        (f"{_OF_COMPLETION}::test_bash_completes_what_has_its_own_breaks_in_it",),
+        "the key would take the `@` out of `tickets@2`",
+        quick=False,
+    ),
+    Named(
+        "a-fault-of-the-settings-is-a-trace",
+        _MAIN,
+        "with contextlib.suppress(Exception):  # settings may be what failed",
+        "with contextlib.suppress(OSError):  # settings may be what failed",
+        (f"{_OF_EDGES}::test_a_fault_of_the_settings_themselves_has_a_report_too",),
+        "without a home directory every command would answer with forty lines of trace",
+        quick=False,
+    ),
+    Named(
+        "a-group-alone-is-an-error",
+        _MAIN,
+        "    except click.exceptions.NoArgsIsHelpError as error:",
+        "    except click.exceptions.BadArgumentUsage as error:",
+        (f"{_OF_EDGES}::test_a_group_alone_shows_what_it_can_do",),
+        "the first thing that is typed would be answered by `error: usage:`",
+        quick=False,
+    ),
+    Named(
+        "a-long-home-cannot-serve",
+        _SOCKETS,
+        "    if len(os.fsencode(path)) <= MOST_BYTES:\n",
+        "    if path.name:\n",
+        ("tests/gateway/http/test_sockets.py",),
+        "`adapters serve` would end with a fault of ours where the home's path is long",
+    ),
+    Named(
+        "a-file-that-cannot-be-written-is-found-at-the-end",
+        "adapterworks/cli/values.py",
+        "    if not there.is_dir():\n",
+        "    if there is None:\n",
+        (f"{_OF_WORK}::test_a_slip_of_the_pen_is_said_before_any_work",),
+        "hours of training would end with a path that cannot be written, and no table",
+    ),
+    Named(
+        "options-that-do-nothing-are-taken",
+        "adapterworks/cli/together.py",
+        "    if goes:\n        return\n",
+        "    if goes or not goes:\n        return\n",
+        (f"{_OF_WORK}::test_options_that_would_change_nothing_are_refused",),
+        "`adapters build medical --gpus 8` would train here on the CPU",
+    ),
+    Named(
+        "the-next-page-is-of-everybody",
+        "adapterworks/cli/printing.py",
+        "if name in changed or not typed or",
+        "if name in changed or typed or",
+        (f"{_OF_WORK}::test_the_next_page_is_of_the_same_command",),
+        "the second page of one tenant's jobs would have everybody's",
+    ),
+    Named(
+        "an-alias-is-looked-at-after-the-training",
+        "adapterworks/cli/values.py",
+        "        return self._check(value)\n",
+        "        return value\n",
+        (f"{_OF_WORK}::test_a_slip_of_the_pen_is_said_before_any_work",),
+        "a training of hours would end with an alias that cannot be",
+    ),
+    Named(
+        "another-adapters-samples",
+        "adapterworks/cli/samples.py",
+        'of = re.compile(rf"{re.escape(name)}-{_DIGEST}")',
+        'of = re.compile(rf"{re.escape(name)}-.*")',
+        ("tests/cli/test_samples.py::test_another_adapters_samples_are_not_shown",),
+        "`adapters samples medical` would show another adapter's prompts and rewards",
+    ),
+)
