@@ -22,11 +22,7 @@ def given(names: Iterable[str]) -> list[str]:
     if missing := wanted - known.keys():
         raise KeyError(f"`{context.command_path}` has no {', '.join(sorted(missing))}")
     typed = {name for name in wanted if _is_typed(context, name)}
-    return [
-        parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
-        for name, parameter in known.items()
-        if name in typed
-    ]
+    return [_called(context, parameter) for name, parameter in known.items() if name in typed]
 
 
 def refuse_unless(goes: bool, names: Iterable[str], of: str, hint: str | None = None) -> None:
@@ -50,6 +46,14 @@ def refuse_unless(goes: bool, names: Iterable[str], of: str, hint: str | None = 
             f"{listed} would change nothing: {'it' if len(found) == 1 else 'they'} {verb} of {of}",
             hint=hint or f"leave {'it' if len(found) == 1 else 'them'} out",
         )
+
+
+def _called(context: click.Context, parameter: click.Parameter) -> str:
+    """`--public` of `--private/--public`, if that was typed."""
+    if not isinstance(parameter, click.Option):
+        return parameter.human_readable_name
+    turned_off = parameter.secondary_opts and context.params.get(parameter.name or "") is False
+    return parameter.secondary_opts[0] if turned_off else parameter.opts[0]
 
 
 def _is_typed(context: click.Context, name: str) -> bool:

@@ -162,7 +162,7 @@ def test_a_file_that_may_not_be_written_is_said(
         ("data from-failures medical --dry-run --dataset x", "--dataset"),
         ("watch medical:prod --max-shift 0.2", "--max-shift"),
         ("watch medical:prod --from inputs --max-drop 0.2", "--max-drop"),
-        ("cp a@1 b --public", "--private"),
+        ("cp a@1 b --public", "--public"),
         ("cp a@1 registry:/x#b --withhold '*'", "--withhold"),
         ("cp a@1 hub:org/x --plain-http", "--plain-http"),
     ],
@@ -201,7 +201,7 @@ def test_what_was_typed_is_told_from_what_is_so_by_itself() -> None:
     def probe(one: int, flag: bool, word: str | None) -> None:
         click.echo(" ".join(given(("one", "flag", "word"))))
 
-    for line, found in (("", ""), ("--one 1", "--one"), ("--no-flag x", "--flag WORD")):
+    for line, found in (("", ""), ("--one 1", "--one"), ("--no-flag x", "--no-flag WORD")):
         assert CliRunner().invoke(probe, line.split()).stdout.strip() == found
 
 
