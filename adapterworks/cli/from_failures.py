@@ -108,7 +108,6 @@ def command(
 
     _require_options(origin, file=file, tenant=tenant, since=since)
     refuse_unless(origin == "evaluation", ("metric", "pool", "each"), "--from evaluation")
-    refuse_unless(not dry_run, ("name",), "a dataset, and `--dry-run` writes none")
     release = app.registry.resolve(app.look_for(ref))
     failures: Sequence[Failure]
     traffic: Sequence[str] = ()

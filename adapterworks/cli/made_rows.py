@@ -16,7 +16,6 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.amounts import Money
-from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import POSITIVE, WrittenFile
 from adapterworks.manifests.errors import InvalidInput
 
@@ -232,7 +231,6 @@ def making(app: App, writer: str, kept: str, previewed: int, shared: Mapping[str
     """
     from adapterworks.builders.endpoints.endpoint import parse_endpoint
 
-    refuse_unless(not shared["preview"], ("out",), "a file, and `--preview` writes none")
     judge, judge_key = shared["judge"], shared["judge_key_env"]
     of_judge = {name: shared[name] for name in ("judge_price_in", "judge_price_out")}
     if judge is None:

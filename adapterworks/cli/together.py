@@ -1,4 +1,8 @@
-"""Options that go with others: what would change nothing is refused, not passed over."""
+"""Options that go with others: what would change nothing is refused, not passed over.
+
+What `--preview`, `--dry-run` and `--check` leave undone is no such thing: the same line without
+them is typed next. Neither is `--yes`, to a question that nobody asks.
+"""
 
 from __future__ import annotations
 
