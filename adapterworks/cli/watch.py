@@ -14,7 +14,7 @@ from adapterworks.cli import printing, watch_captured, watch_found, watch_inputs
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.together import refuse_unless
-from adapterworks.cli.values import WrittenFile
+from adapterworks.cli.values import POSITIVE, WrittenFile
 from adapterworks.cli.watch_captured import Asked
 from adapterworks.manifests.errors import InvalidInput
 
@@ -51,9 +51,7 @@ _JUDGE_TOKENS = 200_000
 @click.option("--metric", help="What is compared: a mean of scores of rows from 0 to 1.")
 @click.option("--judge", metavar="URL#MODEL", help="Of a shadow: who prefers one of two answers.")
 @click.option("--key-env", metavar="NAME", help="Environment variable with the judge's key.")
-@click.option(
-    "--max-tokens", type=click.IntRange(1), help="Budget of the judge.  [default: 200000]"
-)
+@click.option("--max-tokens", type=POSITIVE, help="Budget of the judge.  [default: 200000]")
 @click.option("--tenant", help="Of what clients asked: of this tenant's only, by its name.")
 @click.option("--since", type=Duration(), help="Of what clients asked: since then (7d, 12h).")
 @click.option(
