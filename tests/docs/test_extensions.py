@@ -52,6 +52,7 @@ from adapterworks.builders.training.trackers import TRACKERS, check_trackers
 from adapterworks.manifests.extensions import load
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate
+from adapterworks.manifests.train_table import TrainTable
 
 manifest = load_manifest("manifest.toml")
 rows = load_recipe("sums:test")[0]
@@ -66,7 +67,7 @@ finding = load("data_gates", "shouting").check(shouts, 0.8, Context())
 begs = load("data_gates", next(n for n, _ in manifest.data.gates.items() if "begs" in n))
 asked = Record(1, {"question": "1?", "answer": "2"})
 (answered,) = to_rows([asked], "question-answer", source="a.jsonl")
-check_trackers(("print",))
+check_trackers(TrainTable(trackers=("print",)))
 folder = Path(tempfile.mkdtemp())
 run = TRACKERS.named("print").start("run", folder)
 run.log({"loss": 1.0}, step=3)
