@@ -16,10 +16,10 @@ from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.merging.merge import run_merge
 from adapterworks.builders.merging.rules.recipe import Recipe
-from adapterworks.cli.erase_tenant import learnt
 from adapterworks.cli.from_failures import _own_rows
 from adapterworks.cli.main import cli
 from adapterworks.errors import exit_code
+from adapterworks.gateway.tenants.erasing import learnt
 from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
@@ -83,7 +83,7 @@ def test_rows_of_a_dataset_stay_whose_they_are(registry: Registry, share: Any, k
     with pytest.raises(Refused, match="of tenant `acme`"):
         shelf_of(wanted, registry)
     named, _ = learnt(registry, "tn_0", "acme")
-    assert {str(dataset) for dataset in named} == {"acme-rows@1", "mine@1", "mine@2"}
+    assert {*named} == {f"dataset:{ref}" for ref in ("acme-rows@1", "mine@1", "mine@2")}
 
 
 def test_rows_are_shared_with_no_more_than_their_owner_lets_them_be(registry: Registry) -> None:
@@ -188,7 +188,7 @@ def test_a_deleted_or_foreign_ancestor_is_asked_too(registry: Registry, tmp_path
         shelf_of(manifest(**begun("two@1", "start")), registry)
     named, releases = learnt(registry, "tn_0", "acme")
     assert [str(release) for release in releases] == ["judged@1", "two@1", "both@1"]
-    assert named == [family.rows]
+    assert named == [family.rows.ref]
     # Of one that came from elsewhere, only its record is here.
     publish(registry, tmp_path, 7, name="pulled", details={"tenants": {"initech": "own", "x": 1}})
     with pytest.raises(Refused, match="`pulled@1` has learnt rows of tenant `initech`"):
