@@ -33,11 +33,17 @@ def erase_tenant(app: App, what: str, *, reason: str, yes: bool, as_json: bool) 
         releases = [{"ref": str(r), "digest": r.digest} for r in done.releases]
         printing.echo_json({**asdict(done), "releases": releases})
         return
+    of_key = "the key that opened them is destroyed" if done.key else "no key of it was there"
     click.echo(
-        f"erased {done.exchanges} captured answers and {done.feedback} pieces of feedback; the key "
-        "that opened them is destroyed"
+        f"erased {done.exchanges} captured answers and {done.feedback} pieces of feedback; {of_key}"
     )
     click.echo(f"erased {done.uploaded} files, {done.uploads} uploads, {done.lines} answers")
+    if done.exchanges and not done.key:
+        printing.note(
+            "the key that the captured answers were sealed with is not in the folder of keys that "
+            "was looked in, and opens their files and every copy of them still: erase it again on "
+            "each machine of a gateway, with the gateway's `ADAPTERS_HOME` and `ADAPTERS_KEYS_DIR`"
+        )
     if done.running:
         printing.note(
             f"{done.running} of its jobs ran, and were asked to end: erase it again when "

@@ -81,7 +81,9 @@ def create_app(gateway: Gateway) -> Starlette:
     if config.registry.on:
         word = config.registry.anonymous
         anonymous = None if word is None else role_of(word)
-        desk = open_desk(gateway.registry, anonymous, config.http, config.registry.oidc)
+        keys = gateway.capture.store.files.keys.folder
+        oidc = config.registry.oidc
+        desk = open_desk(gateway.registry, anonymous, config.http, oidc, keys)
         routes += [*registry_routes(), *who_logs_in.routes(desk)]
     if (contract := contract_of(config.http)) is not None:
         routes = [*container.routes(contract, routes), *routes]

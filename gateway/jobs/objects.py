@@ -14,6 +14,7 @@ from pydantic import Field
 from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.config.tables import Integration
 from adapterworks.registry.jobs.events import METRICS, Checkpoint, Event
+from adapterworks.registry.jobs.fine_tuning import REINFORCEMENT
 from adapterworks.registry.jobs.job import Job
 
 Auto = Literal["auto"]
@@ -161,7 +162,7 @@ def job_object(job: Job) -> dict[str, Any]:
 
 def _further(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters that only the job's method has."""
-    if asked.get("asked_grader") is not None:
+    if asked["method"] == REINFORCEMENT:
         usual = {"eval_interval": "auto", "eval_samples": "auto", "reasoning_effort": "default"}
         return {"compute_multiplier": _auto(asked["compute_multiplier"]), **usual}
     return {} if asked["method"] == "supervised" else {"beta": _auto(asked["beta"])}

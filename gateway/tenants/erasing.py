@@ -34,6 +34,8 @@ class Held:
         datasets: with its rows, which stay.
         releases: that learnt from its rows, directly or not.
         settled: whether the index's log is empty of it; true before anything was erased.
+        key: whether its key is in the folder of keys of whoever looks; after an erasure, whether it
+            was destroyed there.
     """
 
     tenant: str
@@ -47,6 +49,7 @@ class Held:
     datasets: tuple[str, ...]
     releases: tuple[Resolved, ...]
     settled: bool = True
+    key: bool = False
 
 
 class TenantErasure:
@@ -95,6 +98,7 @@ class TenantErasure:
                     "why": why,
                     "exchanges": kept.exchanges,
                     "feedback": kept.feedback,
+                    "key": kept.key,
                     "uploaded": given.files,
                     "uploads": given.uploads,
                     "lines": given.lines,
@@ -124,6 +128,7 @@ class TenantErasure:
             tuple(datasets),
             tuple(releases),
             settled,
+            kept.key,
         )
 
 

@@ -6,7 +6,7 @@ can be read by nobody; doing it again finishes what was interrupted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -17,11 +17,17 @@ from adapterworks.registry.exchanges.store import Exchanges
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What there is of a tenant: exchanges, feedback on answers, files on this disk."""
+    """What there is of a tenant: exchanges, feedback on answers, files on this disk, and its key.
+
+    Attributes:
+        key: whether the key is in this folder of keys; of what was erased: whether it was
+            destroyed. A machine that is not the gateways' has neither their files nor their keys.
+    """
 
     exchanges: int
     feedback: int
     files: int
+    key: bool
 
 
 def holding(store: Exchanges, tenant: str) -> Holding:
@@ -33,7 +39,8 @@ def holding(store: Exchanges, tenant: str) -> Holding:
             )
             for table in (exchanges, said)
         ]
-    return Holding(rows[0] or 0, rows[1] or 0, store.files.count(tenant))
+    files = store.files
+    return Holding(rows[0] or 0, rows[1] or 0, files.count(tenant), files.keys.has(tenant))
 
 
 def erase(store: Exchanges, tenant: str, now: float) -> Holding:
@@ -48,6 +55,6 @@ def erase(store: Exchanges, tenant: str, now: float) -> Holding:
         connection.execute(sa.insert(erased).values(tenant=tenant, at=now))
         for table in (exchanges, said, shadows, reviews):
             connection.execute(sa.delete(table).where(table.c.tenant == tenant))
-    store.files.keys.destroy(tenant)
+    key = store.files.keys.destroy(tenant)
     store.files.remove_all(tenant)
-    return found
+    return replace(found, key=key)

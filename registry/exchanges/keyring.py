@@ -77,6 +77,10 @@ class Keyring:
         except InvalidTag as error:
             raise IntegrityError(f"`{name}` of tenant `{tenant}` was changed") from error
 
+    def has(self, tenant: str) -> bool:
+        """Whether there is a key of a tenant in the folder."""
+        return self._path(tenant).is_file()
+
     def destroy(self, tenant: str) -> bool:
         """Overwrite and remove a tenant's key; returns whether there was one."""
         path = self._path(tenant)

@@ -1,13 +1,16 @@
-"""Erasing what a tenant gave to jobs and got from them: texts of lines, files, uploads.
+"""Erasing what a tenant gave to jobs and got from them: texts of lines and graders, files, uploads.
 
-Invariant: afterwards the index has no text of the tenant's lines and no name of a file of its; the
-bytes of its files are nobody's, and go with the next gc. A job that somebody runs is asked to end:
-until it has, its results may still arrive, and doing it again finishes that.
+Invariant: afterwards the index has no text of the tenant's lines, none of the graders and trackers
+of its jobs that have ended, and no name of a file of its; the bytes of its files are nobody's, and
+go with the next gc. A job that somebody runs is asked to end: until it has, its results may still
+arrive, and doing it again finishes that.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -20,6 +23,8 @@ from adapterworks.registry.lifecycle import leases
 
 _files, _uploads, _parts = schema.files, schema.uploads, schema.parts
 _jobs, _lines = schema.jobs, schema.lines
+# Arguments of jobs that hold a tenant's own texts → what they are without them.
+_TEXTS: dict[str, Any] = {"grader": None, "asked_grader": None, "integrations": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,20 @@ def erase(database: Database, tenant: str, now: float) -> Holding:
             .where(_uploads.c.tenant == tenant)
             .values(filename="", state=pending)
         )
+        _blank(connection, tenant)
         return replace(found, running=_open(connection, tenant))
+
+
+def _blank(connection: Connection, tenant: str) -> None:
+    """Take the tenant's own texts out of the arguments of its jobs that have ended."""
+    query = sa.select(_jobs.c.id, _jobs.c.arguments)
+    ended = sa.and_(_jobs.c.tenant == tenant, _jobs.c.state.in_(ENDED))
+    for job, text in connection.execute(query.where(ended)).all():
+        arguments = json.loads(text)
+        blank = {name: empty for name, empty in _TEXTS.items() if arguments.get(name)}
+        if blank:
+            values = {"arguments": json.dumps({**arguments, **blank}, ensure_ascii=False)}
+            connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(**values))
 
 
 def _open(connection: Connection, tenant: str) -> int:

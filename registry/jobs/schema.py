@@ -1,7 +1,7 @@
 """The tables of files and jobs, and the numbered migrations that make them.
 
 Invariants, held by the database itself (triggers), not by convention:
-- a job that has ended never changes again;
+- a job that has ended never changes again, but that its arguments may become shorter (an erasure);
 - a job's events are append-only.
 
 `MIGRATIONS` is append-only: a released function is never edited, so it spells its tables out
@@ -144,7 +144,7 @@ def migrate(database: Database) -> None:
 
 
 def _refuse(connection: Connection, table: str, operation: str, when: str, message: str) -> None:
-    """A trigger that refuses `operation` on rows of `table` for which `when` holds (of `OLD`)."""
+    """A trigger that refuses `operation` on rows of `table` for which `when` holds (OLD, NEW)."""
     name = f"{table}_no_{operation.lower()}"
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(
@@ -160,6 +160,16 @@ def _refuse(connection: Connection, table: str, operation: str, when: str, messa
         f"CREATE TRIGGER {name} BEFORE {operation} ON {table} "
         f"FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION {name}()"
     )
+
+
+def _refuse_no_more(connection: Connection, table: str, operation: str) -> None:
+    """Take a trigger of `_refuse` away."""
+    name = f"{table}_no_{operation.lower()}"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        return
+    connection.exec_driver_sql(f"DROP TRIGGER {name} ON {table}")
+    connection.exec_driver_sql(f"DROP FUNCTION {name}()")
 
 
 def _m001_files_and_jobs(connection: Connection) -> None:
@@ -242,9 +252,23 @@ def _m004_sums_of_lines(connection: Connection) -> None:
     connection.exec_driver_sql(f"CREATE INDEX job_lines_sums ON job_lines (job, {columns})")
 
 
+def _m005_arguments_are_blanked(connection: Connection) -> None:
+    """An erased tenant's graders stayed: of a job that has ended, arguments may become shorter."""
+    columns = """sequence id kind tenant lane priority cost weight most_running labels state wanted
+        attempt lost tried holder lease_until not_before created started finished result code
+        message param"""
+    other = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
+    changed = [f"NEW.{column} {other} OLD.{column}" for column in columns.split()]
+    longer = "(NEW.arguments <> OLD.arguments AND length(NEW.arguments) >= length(OLD.arguments))"
+    _refuse_no_more(connection, "jobs", "UPDATE")
+    when = f"OLD.state IN {_ENDED} AND ({' OR '.join([*changed, longer])})"
+    _refuse(connection, "jobs", "UPDATE", when, "a job that has ended does not change")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_files_and_jobs,
     _m002_jobs_by_their_end,
     _m003_no_texts_of_ended_jobs,
     _m004_sums_of_lines,
+    _m005_arguments_are_blanked,
 )

@@ -164,13 +164,16 @@ class Launcher:
         config: GatewayConfig | None = None,
         *,
         start_engines: bool = True,
+        keys: Path | None = None,
     ) -> Running:
         """Start a gateway on a free port; open unless the configuration says otherwise."""
 
         async def start() -> Running:
             settings = config or GatewayConfig(open=True)
             grading = BuildersGrading()
-            gateway = Gateway.compose(settings, registry, engines, spool=spool, grading=grading)
+            gateway = Gateway.compose(
+                settings, registry, engines, spool=spool, grading=grading, keys=keys
+            )
             await gateway.start(engines=start_engines)
             start_jobs(gateway)
             start_webhooks(gateway)

@@ -7,6 +7,8 @@ from bench.mutants.mutant import Named
 _CAPTURE = "tests/gateway/capture/test_capture.py"
 _SAID = "tests/gateway/capture/test_said.py"
 _STORE = "tests/registry/exchanges/test_exchanges.py"
+_ERASED = "tests/gateway/capture/test_erased_tenant.py"
+_OPERATING = "tests/registry/remotes/http/test_operating_commands.py"
 _REDACT = "tests/privacy/test_redact.py"
 
 _SHADOW = "tests/gateway/capture/test_shadow.py"
@@ -162,10 +164,26 @@ NAMED = (
     Named(
         "the-key-stays",
         "registry/exchanges/erasing.py",
-        "    store.files.keys.destroy(tenant)\n",
-        "",
+        "    key = store.files.keys.destroy(tenant)\n",
+        "    key = True\n",
         (f"{_STORE}::test_what_is_erased_nobody_reads_again",),
         "a backup of the files could be read after the erasure",
+    ),
+    Named(
+        "a-gateway-looks-for-keys-elsewhere",
+        "gateway/http/app.py",
+        "anonymous, config.http, oidc, keys)",
+        "anonymous, config.http, oidc)",
+        (f"{_ERASED}::test_a_gateway_destroys_the_key_that_it_sealed_with",),
+        "an erasure over HTTP would leave the key, and say that it is destroyed",
+    ),
+    Named(
+        "a-key-elsewhere-is-destroyed",
+        "adapterworks/cli/erase_tenant.py",
+        '"the key that opened them is destroyed" if done.key else',
+        '"the key that opened them is destroyed" if True else',
+        (f"{_OPERATING}::test_an_erasure_says_that_the_key_is_on_another_machine",),
+        "an operator would be told that nobody can read what can be read",
     ),
     Named(
         "what-was-in-hand-survives-the-erasure",

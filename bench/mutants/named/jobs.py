@@ -595,4 +595,12 @@ NAMED = (
         (f"{_OF_BATCHES[0]}::test_a_paused_batch_goes_on_and_asks_nothing_twice",),
         "an operator's pause would end a tenant's batch for good",
     ),
+    Named(
+        "graders-outlive-their-tenant",
+        "registry/jobs/erasing.py",
+        "        _blank(connection, tenant)\n",
+        "",
+        ("tests/gateway/jobs/test_erasing.py::test_the_texts_of_a_tenants_graders_go_with_it",),
+        "a patient's words in a grader would stay in the index after the erasure",
+    ),
 )

@@ -9,14 +9,21 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
+from adapterworks.gateway.config.tables import GatewayConfig, RegistryTable, TrustTable
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.gateway.tokens.roles import Role
+from adapterworks.gateway.tokens.tokens import Tokens
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict
+from adapterworks.registry.bases.base import Base
 from adapterworks.registry.datasets.record import DatasetRecord, Part
 from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
+from tests.gateway.engine_standin import StandIn
+from tests.gateway.running import Launcher
+from tests.registry.exchanges.test_exchanges import exchange
 from tests.registry.releases import publish
 
 ROW = b'{"prompt":"what is A06?","completion":"amebiasis"}\n'
@@ -69,3 +76,28 @@ def test_what_learnt_from_a_tenant_is_named(
         admin.add("acme", allow=("*",), limits=Limits())
     entries = CliRunner().invoke(cli, ["tenant", "log", "--json"]).stdout
     assert [entry["action"] for entry in json.loads(entries)][:1] == ["tenant.erase"]
+
+
+def test_a_gateway_destroys_the_key_that_it_sealed_with(
+    launcher: Launcher, registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    admin = TenantAdmin(registry.database, who="tester")
+    acme, _ = admin.add("acme", allow=("*",), limits=Limits())
+    token = Tokens(registry.database).create("me", Role.ADMIN, who="me").text
+    keys = tmp_path / "elsewhere"
+    config = GatewayConfig(trust=TrustTable(proof="off"), registry=RegistryTable(on=True))
+    engine = launcher.standin(base, StandIn(base.name))
+    running = launcher.gateway(registry, [engine], tmp_path / "spool", config, keys=keys)
+    store = running.gateway.capture.store
+    store.put([exchange(1, tenant=acme.id)])
+    assert [path.name for path in keys.iterdir()] == [f"{acme.id}.key"]
+    with running.http(token) as client:
+        found = client.get("/v1/registry/tenants/acme/holding").json()
+        done = client.post("/v1/registry/tenants/acme/erasure", json={"why": "end"}).json()
+        again = client.post("/v1/registry/tenants/acme/erasure", json={"why": "end"}).json()
+    assert [(told["exchanges"], told["key"]) for told in (found, done, again)] == [
+        (1, True),
+        (1, True),
+        (0, False),
+    ]
+    assert list(keys.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,8 @@ from adapterworks.cli.main import cli
 from adapterworks.registry.bases.base import Base
 from tests.gateway.files.test_files import put
 from tests.gateway.jobs.test_batches import begin, lines, request, wait
+from tests.gateway.jobs.test_graders import CHECK
+from tests.gateway.jobs.test_reinforcement import method, rows
 from tests.gateway.jobs_support import House, house
 from tests.registry import releases
 
@@ -90,3 +93,26 @@ def test_all_of_a_tenant_goes_with_it(house: House, home: Path, base: Base, tmp_
     assert places(home, ANSWER, QUESTION, NAME) == set()
     house.standin.holds_after = None
     assert house.client("globex").files.content(kept.id).read() == b"a neighbour's"
+
+
+def test_the_texts_of_a_tenants_graders_go_with_it(house: House, home: Path) -> None:
+    client, model = house.client(), house.standin.base
+    given: Any = {"training_file": put(client, data=rows()).id}
+    asked = {**CHECK, "name": NAME, "reference": f"{{{{item.label}}}} {ANSWER}"}
+    ended = client.fine_tuning.jobs.create(model=model, method=method(asked), **given)
+    client.fine_tuning.jobs.cancel(ended.id)
+    queued = client.fine_tuning.jobs.create(model=model, method=method(asked), **given)
+    other = house.client("globex")
+    theirs: Any = {"training_file": put(other, data=rows()).id, "method": method(CHECK)}
+    kept = other.fine_tuning.jobs.create(model=model, **theirs)
+    assert places(home, ANSWER, NAME)
+    run("erase", "tenant:acme", "--why", "withdrawn", "--yes")
+    run("gc", "--grace", "0", "--yes")
+    assert places(home, ANSWER, NAME) == set()
+    for job in (ended, queued):  # they are answered yet
+        shown = client.fine_tuning.jobs.retrieve(job.id)
+        assert (shown.status, shown.model) == ("cancelled", model)
+        assert shown.method is not None
+        assert shown.method.reinforcement is not None
+    left = other.fine_tuning.jobs.retrieve(kept.id)
+    assert left.method == kept.method

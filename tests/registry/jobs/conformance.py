@@ -86,10 +86,18 @@ def what_has_ended_does_not_change(database: Database) -> None:
         finish(database, held, Done({}))
     for statement in (
         sa.update(schema.jobs).where(schema.jobs.c.id == job.id).values(state="queued"),
+        sa.update(schema.jobs)
+        .where(schema.jobs.c.id == job.id)
+        .values(arguments='{"more": 12345}'),
+        sa.update(schema.jobs).where(schema.jobs.c.id == job.id).values(arguments="", labels=""),
         sa.delete(schema.jobs).where(schema.jobs.c.id == job.id),
     ):
         with pytest.raises(DatabaseError), database.write() as connection:
             connection.execute(statement)
+    with database.write() as connection:  # what an erasure does
+        connection.execute(
+            sa.update(schema.jobs).where(schema.jobs.c.id == job.id).values(arguments="")
+        )
 
 
 def a_lost_job_is_run_again_and_its_first_worker_can_change_nothing(database: Database) -> None:

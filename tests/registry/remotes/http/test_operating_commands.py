@@ -23,6 +23,7 @@ from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.sources import DatasetSource, parse_source
 from adapterworks.registry.datasets.record import DatasetRecord, Split
 from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.jobs import schema
 from adapterworks.registry.jobs.job import Done
 from adapterworks.registry.releases.release import Parent
@@ -245,6 +246,18 @@ def test_a_tenant_is_erased_there(adapters: Adapters, server: Server) -> None:
     assert "0 captured answers" in adapters("erase", "tenant:acme", "--why", "end", "--yes")
     with pytest.raises(NotFound):
         adapters("erase", "tenant:nobody", "--why", "end", "--yes")
+
+
+def test_an_erasure_says_that_the_key_is_on_another_machine(
+    adapters: Adapters, server: Server, tmp_path: Path
+) -> None:
+    admin = TenantAdmin(server.registry.database, who="t")
+    acme, _ = admin.add("acme", allow=("*",), limits=Limits())
+    elsewhere = tmp_path / "keys-of-the-gateway"
+    Exchanges.of(server.registry, elsewhere).put([exchange(1, tenant=acme.id)])
+    said = adapters("erase", "tenant:acme", "--why", "end", "--yes")
+    assert "erased 1 captured answers and 0 pieces of feedback; no key of it was there" in said
+    assert list(elsewhere.iterdir())
 
 
 def test_gc_is_done_there(adapters: Adapters, server: Server, tmp_path: Path) -> None:
